@@ -1,0 +1,102 @@
+"""gpulr: train whole families of one-vs-all logistic models at once, as one weight matrix.
+
+>>> import gpulr
+>>> model = gpulr.train()                     # MNIST, on the GPU if there is one
+>>> model.predict(images)                     # doctest: +SKIP
+
+Names are resolved when first used, so importing gpulr loads no array library but NumPy's own.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gpulr._version import __version__
+
+if TYPE_CHECKING:
+    from gpulr import callbacks, datasets, errors, logistic
+    from gpulr.backend import backends
+    from gpulr.errors import (
+        BackendFallbackWarning,
+        BackendUnavailableError,
+        ConvergenceWarning,
+        DataError,
+        DataFallbackWarning,
+        DataFileError,
+        DataUnavailableError,
+        DivergenceError,
+        GpulrError,
+        GpulrWarning,
+        ModelFileError,
+        ParameterError,
+        TrainingInterrupted,
+    )
+    from gpulr.model import OneVsAll
+    from gpulr.storage import load
+    from gpulr.training import train
+
+_SUBMODULES = ("callbacks", "datasets", "errors", "logistic")
+_HOMES = {
+    "backends": "backend",
+    "OneVsAll": "model",
+    "load": "storage",
+    "train": "training",
+    **dict.fromkeys(
+        (
+            "BackendFallbackWarning",
+            "BackendUnavailableError",
+            "ConvergenceWarning",
+            "DataError",
+            "DataFallbackWarning",
+            "DataFileError",
+            "DataUnavailableError",
+            "DivergenceError",
+            "GpulrError",
+            "GpulrWarning",
+            "ModelFileError",
+            "ParameterError",
+            "TrainingInterrupted",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = [
+    "BackendFallbackWarning",
+    "BackendUnavailableError",
+    "ConvergenceWarning",
+    "DataError",
+    "DataFallbackWarning",
+    "DataFileError",
+    "DataUnavailableError",
+    "DivergenceError",
+    "GpulrError",
+    "GpulrWarning",
+    "ModelFileError",
+    "OneVsAll",
+    "ParameterError",
+    "TrainingInterrupted",
+    "__version__",
+    "backends",
+    "callbacks",
+    "datasets",
+    "errors",
+    "load",
+    "logistic",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"gpulr.{name}")
+    if name in _HOMES:
+        value = getattr(import_module(f"gpulr.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'gpulr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,212 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpulr._version import __version__
+from gpulr.cli.terminal import guarded
+
+app = typer.Typer(
+    name="gpulr",
+    help="Train whole families of one-vs-all logistic models at once, as one weight matrix.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+class Backend(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    numpy = "numpy"
+    cupy = "cupy"
+
+
+class Solver(StrEnum):
+    """How to descend."""
+
+    nesterov = "nesterov"
+    gd = "gd"
+
+
+class DType(StrEnum):
+    """What to compute in."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Recipe(StrEnum):
+    """Prepared runs."""
+
+    notebook = "notebook"
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+LabelOption = Annotated[
+    str | None, typer.Option(help="Label column of a .csv: its name, or its index from 0.")
+]
+DATA_HELP = "mnist, mnist-original, digits, or the path of a .mat, IDX, .npz or .csv file."
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"gpulr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _gpulr(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@guarded
+def train(
+    data: Annotated[
+        str | None,
+        typer.Option(help=DATA_HELP + " Default: MNIST, or the bundled digits without network."),
+    ] = None,
+    label: LabelOption = None,
+    backend: Annotated[Backend, typer.Option(help="Where to compute.")] = Backend.auto,
+    solver: Annotated[Solver, typer.Option(help="How to descend.")] = Solver.nesterov,
+    C: Annotated[
+        float, typer.Option("--C", help="Inverse regularisation strength; inf for none.")
+    ] = 1.0,
+    scale: Annotated[
+        str, typer.Option(help="Multiply the features by this; auto: 1/255 for uint8, else 1.")
+    ] = "auto",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Fixed step size. Default: from the curvature.")
+    ] = None,
+    max_iter: Annotated[
+        int | None, typer.Option(help="Most iterations. Default: 2000; 600 for the notebook.")
+    ] = None,
+    tol: Annotated[
+        float, typer.Option(help="Stop at gradients this small; 0: exactly --max-iter iterations.")
+    ] = 1e-4,
+    dtype: Annotated[DType, typer.Option(help="What to compute in.")] = DType.float32,
+    batched: Annotated[
+        bool, typer.Option("--batched/--loop", help="All models at once, or one after the other.")
+    ] = True,
+    test_size: Annotated[
+        float, typer.Option(help="Share of rows to hold out where the data has no test part.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of that shuffle.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Save the model, e.g. model.safetensors.")
+    ] = None,
+    recipe: Annotated[
+        Recipe | None, typer.Option(help="notebook: the original notebook, reproduced.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Train one-vs-all models, all classes at once, and report their accuracy."""
+    from gpulr.cli import training
+
+    if recipe is not None:
+        training.train_notebook(
+            backend=backend.value,
+            max_iter=max_iter,
+            seed=seed,
+            output=output,
+            as_json=json,
+            data=data,
+        )
+        return
+    training.train(
+        data=data,
+        label=label,
+        test_size=test_size,
+        seed=seed,
+        output=output,
+        as_json=json,
+        settings={
+            "backend": backend.value,
+            "solver": solver.value,
+            "C": C,
+            "scale": training.parse_scale(scale),
+            "learning_rate": learning_rate,
+            "tol": tol,
+            "dtype": dtype.value,
+            "batched": batched,
+            **({} if max_iter is None else {"max_iter": max_iter}),
+        },
+    )
+
+
+ModelArgument = Annotated[Path, typer.Argument(help="A file that `gpulr train --output` wrote.")]
+
+
+@app.command()
+@guarded
+def evaluate(
+    model: ModelArgument,
+    data: Annotated[
+        str | None, typer.Option(help=DATA_HELP + " Default: what the model was trained on.")
+    ] = None,
+    label: LabelOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Report a model's accuracy on the test part of its data, or on other data."""
+    from gpulr.cli import using
+
+    using.evaluate(model, data=data, label=label, as_json=json)
+
+
+@app.command()
+@guarded
+def predict(
+    model: ModelArgument,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Image files (.png, .jpg, …), a .npy file of rows, or a data set."),
+    ],
+    label: LabelOption = None,
+    rows: Annotated[int, typer.Option(help="Most rows to print of a data set; 0: all.")] = 20,
+    json: JsonOption = False,
+) -> None:
+    """Predict the class of images, or of the rows of data files."""
+    from gpulr.cli import using
+
+    using.predict(model, inputs, label=label, rows=rows, as_json=json)
+
+
+@app.command()
+@guarded
+def data(
+    name: Annotated[
+        str | None, typer.Argument(help=DATA_HELP + " Without: what is on this machine.")
+    ] = None,
+    label: LabelOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the data sets, or load one (downloading it if need be) and describe it."""
+    from gpulr.cli import using
+
+    using.data(name, label=label, as_json=json)
+
+
+@app.command()
+@guarded
+def doctor(json: JsonOption = False) -> None:
+    """Report what was found on this machine, and why a backend cannot be used."""
+    from gpulr.cli import using
+
+    using.doctor(as_json=json)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,94 @@
+"""Writing for people and for programs: consoles, JSON, errors and exit codes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from gpulr import errors
+
+P = ParamSpec("P")
+
+FAILED, USAGE, BAD_DATA, NO_BACKEND, INTERRUPTED = 1, 2, 3, 4, 130
+
+_EXIT_CODES: Mapping[type[Exception], int] = {
+    errors.ParameterError: USAGE,
+    errors.DataError: BAD_DATA,
+    errors.DataFileError: BAD_DATA,
+    errors.DataUnavailableError: BAD_DATA,
+    errors.BackendUnavailableError: NO_BACKEND,
+}
+
+
+def out() -> Console:
+    """Return the console for results."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """Return the console for everything else."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """Tell the person at the terminal something that is not a result."""
+    err().print(message, style="dim", markup=False, soft_wrap=True)
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """Print one JSON object on standard output; infinite and undefined numbers are null."""
+    print(json.dumps(_plain(record), allow_nan=False, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
+        return _plain(value.tolist())
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn gpulr's errors into a message on standard error and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        warnings.showwarning = _show_warning  # type: ignore[assignment]
+        try:
+            command(*args, **kwargs)
+        except (errors.GpulrError, MemoryError) as error:
+            _fail(str(error) or "out of memory", _exit_code(error))
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            sys.stderr.close()
+            raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            _fail("interrupted", INTERRUPTED)
+
+    return run
+
+
+def _exit_code(error: BaseException) -> int:
+    return next((code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)), FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    err().print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    err().print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True)

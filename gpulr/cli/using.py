@@ -1,0 +1,234 @@
+"""`gpulr evaluate`, `predict`, `data` and `doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.markup import escape
+from rich.table import Table
+
+import gpulr
+from gpulr import datasets
+from gpulr.cli import terminal
+from gpulr.errors import DataError, DataFileError
+from gpulr.images import IMAGE_SUFFIXES, load_images
+from gpulr.model import OneVsAll
+
+
+def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) -> None:
+    """Evaluate a saved model on a data set's test part, or on all of it where it has none."""
+    model = gpulr.load(path)
+    dataset = _its_data(model) if data is None else datasets.load(data, label=label)
+    part, X, y = "all", dataset.X, dataset.y
+    if dataset.X_test is not None and dataset.y_test is not None:
+        part, X, y = "test", dataset.X_test, dataset.y_test
+    terminal.say(f"{dataset}, {part} part: {len(X)} rows" if part == "test" else f"{dataset}")
+    result = model.evaluate(X, y)
+    if as_json:
+        terminal.print_json(
+            {
+                "model": path,
+                "data": dataset.name,
+                "part": part,
+                "n": len(X),
+                "classes": model.classes,
+                "accuracy": result.accuracy,
+                "binary_accuracy": result.binary_accuracy,
+                "mean_binary_accuracy": result.mean_binary_accuracy,
+                "confusion": result.confusion,
+            }
+        )
+        return
+    table = Table("class", "binary accuracy", title=f"{dataset.name}, {part} rows: {len(X):,}")
+    names = model.classes if model.n_models > 1 else model.classes[1:]
+    for name, accuracy in zip(names, result.binary_accuracy, strict=True):
+        table.add_row(escape(str(name)), f"{accuracy:.4f}")
+    console = terminal.out()
+    console.print(table)
+    console.print(f"mean of the binary accuracies  {result.mean_binary_accuracy:.4f}")
+    console.print(f"multiclass accuracy            {result.accuracy:.4f}")
+    if len(model.classes) <= 12:
+        console.print(_confusion(result.confusion, model.classes))
+
+
+def _its_data(model: OneVsAll) -> datasets.Dataset:
+    """Load the data that the model's file says it was trained on, with the same rows held out."""
+    name, source = model.data.get("name", ""), model.data.get("source", "")
+    if name in datasets.NAMES:
+        dataset = datasets.load(name)
+    elif Path(source).exists():
+        dataset = datasets.load(source, label=model.data.get("label"))
+    else:
+        raise DataError(
+            f"This model was trained on {name or 'unnamed data'} ({source or 'unknown source'}), "
+            "which cannot be loaded from here. Name the data with --data."
+        )
+    split = model.data.get("split")
+    return dataset.split(**split) if split and dataset.X_test is None else dataset
+
+
+def _confusion(counts: npt.NDArray[np.int64], classes: npt.NDArray[Any]) -> Table:
+    table = Table("true \\ predicted", *(str(c) for c in classes), title="Confusion matrix")
+    for name, row in zip(classes, counts, strict=True):
+        table.add_row(escape(str(name)), *(str(count) if count else "·" for count in row))
+    return table
+
+
+def predict(path: Path, inputs: list[str], *, label: str | None, rows: int, as_json: bool) -> None:
+    """Predict image files, rows of .npy files, or rows of data sets."""
+    model = gpulr.load(path)
+    records: list[dict[str, Any]] = []
+    for batch, names, true in _batches(model, inputs, label):
+        P = model.predict_proba(batch)
+        for i, predicted in enumerate(model.predict(batch)):
+            record = {"input": names[i], "predicted": predicted, "probabilities": P[i]}
+            records.append(record if true is None else {**record, "true": true[i]})
+    if as_json:
+        terminal.print_json({"model": path, "classes": model.classes, "predictions": records})
+        return
+    positive = model.classes if model.n_models > 1 else model.classes[1:]
+    shown = positive[:10]
+    has_true = any("true" in record for record in records)
+    table = Table(
+        "input", "predicted", *(["true"] if has_true else []), *(f"P({c})" for c in shown)
+    )
+    for record in records[: rows or None]:
+        table.add_row(
+            escape(record["input"]),
+            escape(str(record["predicted"])),
+            *([escape(str(record.get("true", "")))] if has_true else []),
+            *(f"{p:.3f}" for p in record["probabilities"][: len(shown)]),
+        )
+    terminal.out().print(table)
+    if rows and len(records) > rows:
+        terminal.say(f"{len(records) - rows} more rows; --rows 0 prints all, --json too")
+
+
+def _batches(
+    model: OneVsAll, inputs: list[str], label: str | None
+) -> list[tuple[npt.NDArray[Any], list[str], npt.NDArray[Any] | None]]:
+    images = [Path(name) for name in inputs if name.lower().endswith(IMAGE_SUFFIXES)]
+    batches: list[tuple[npt.NDArray[Any], list[str], npt.NDArray[Any] | None]] = []
+    if images:
+        batches.append((load_images(images, model), [str(image) for image in images], None))
+    for name in inputs:
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            continue
+        X: npt.NDArray[Any]
+        y: npt.NDArray[Any] | None = None
+        if name.lower().endswith(".npy"):
+            X = _npy(Path(name))
+        else:
+            dataset = datasets.load(name, label=label)
+            X, y = dataset.X, dataset.y
+            if dataset.X_test is not None:
+                X, y = dataset.X_test, dataset.y_test
+        batches.append((X, [f"{name}[{i}]" for i in range(len(X))], y))
+    return batches
+
+
+def _npy(path: Path) -> npt.NDArray[Any]:
+    """Map a .npy file of rows; a header that claims more than the file holds is refused."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError) as error:
+        raise DataFileError(
+            path, f"not a readable .npy file ({error})", "Save rows of numbers with numpy.save."
+        ) from error
+
+
+def data(name: str | None, *, label: str | None, as_json: bool) -> None:
+    """List the named data sets, or load one and describe it."""
+    if name is None:
+        _list_data(as_json)
+        return
+    dataset = datasets.load(name, label=label)
+    classes, counts = np.unique(dataset.y, return_counts=True)
+    record = {
+        "name": dataset.name,
+        "source": dataset.source,
+        "n_train": len(dataset.X),
+        "n_test": 0 if dataset.X_test is None else len(dataset.X_test),
+        "n_features": dataset.X.shape[1],
+        "dtype": str(dataset.X.dtype),
+        "image_shape": dataset.image_shape,
+        "classes": classes,
+        "counts": counts,
+    }
+    if as_json:
+        terminal.print_json(record)
+        return
+    table = Table(show_header=False)
+    for key, value in record.items():
+        table.add_row(key.replace("_", " "), escape(_words(value)))
+    terminal.out().print(table)
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        return str(value)
+    return ", ".join(map(str, value[:20])) + (", …" if len(value) > 20 else "")
+
+
+def _list_data(as_json: bool) -> None:
+    entries = datasets.describe()
+    if as_json:
+        terminal.print_json(
+            {
+                entry.name: {
+                    "available": entry.available,
+                    "location": entry.location,
+                    "size": entry.size,
+                    "description": entry.description,
+                    "note": entry.note,
+                }
+                for entry in entries
+            }
+        )
+        return
+    table = Table("name", "here", "what", "where")
+    for entry in entries:
+        where = "; ".join(part for part in (entry.location, entry.note) if part)
+        table.add_row(
+            entry.name, "yes" if entry.available else "no", entry.description, escape(where)
+        )
+    terminal.out().print(table)
+
+
+def doctor(*, as_json: bool) -> None:
+    """Report on this machine."""
+    from gpulr.doctor import report
+
+    found = report()
+    if as_json:
+        terminal.print_json(found)
+        return
+    console = terminal.out()
+    console.print(f"gpulr {found['gpulr']}, Python {found['python']}, {found['system']}")
+    console.print(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
+    for name, value in found["environment"].items():
+        console.print(f"{name}={value}", markup=False)
+    for blas in found["blas"]:
+        console.print(
+            f"BLAS: {blas['library']} {blas['version']}, {blas['threads']} threads, "
+            f"kernels for {blas['kernels']}",
+            markup=False,
+        )
+    for name, status in found["backends"].items():
+        usable = status["usable"]
+        console.print(
+            f"\n[bold]{name}[/]: {'[green]usable[/]' if usable else '[red]not usable[/]'}"
+        )
+        for check, outcome in status["checks"]:
+            console.print(f"  {check}: {outcome}", markup=False)
+        if not usable:
+            console.print(f"  why: {status['reason']}", markup=False)
+            console.print(f"  what to do: {status['remedy']}", markup=False)
+    console.print(f"\nbackend=auto uses {found['auto']} for large work")
+    for entry in found["data"]:
+        here = "here" if entry["available"] else "not here"
+        words = "; ".join(part for part in (here, entry["location"], entry["note"]) if part)
+        console.print(f"data {entry['name']}: {words}", markup=False)

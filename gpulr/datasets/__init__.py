@@ -1,0 +1,26 @@
+"""Data sets: MNIST, the bundled digits, and readers of .mat, IDX, .npz and .csv files.
+
+Files are verified by sha256 or checked against the sizes that they claim, nothing is unpickled,
+and a damaged file gives one :class:`~gpulr.errors.DataFileError`.
+"""
+
+from __future__ import annotations
+
+from gpulr.datasets.catalogue import NAMES, Availability, describe, load, load_default
+from gpulr.datasets.digits import load_digits
+from gpulr.datasets.mnist import load_mnist, load_mnist_original
+from gpulr.datasets.readers import read
+from gpulr.datasets.record import Dataset
+
+__all__ = [
+    "NAMES",
+    "Availability",
+    "Dataset",
+    "describe",
+    "load",
+    "load_default",
+    "load_digits",
+    "load_mnist",
+    "load_mnist_original",
+    "read",
+]

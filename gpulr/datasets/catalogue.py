@@ -1,0 +1,201 @@
+"""Data sets by name: loading, the default with its fallback, and what is on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpulr.datasets import mnist
+from gpulr.datasets.cache import KnownFile, locate, search_folders
+from gpulr.datasets.digits import load_digits
+from gpulr.datasets.mnist import find_original, load_mnist, load_mnist_original
+from gpulr.datasets.readers import SUPPORTED, read
+from gpulr.datasets.record import Dataset
+from gpulr.errors import DataFallbackWarning, DataFileError, DataUnavailableError, ParameterError
+
+__all__ = ["NAMES", "Availability", "describe", "load", "load_default"]
+
+_LOADERS: dict[str, Callable[[], Dataset]] = {
+    "mnist": load_mnist,
+    "mnist-original": load_mnist_original,
+    "digits": load_digits,
+}
+NAMES = tuple(_LOADERS)
+
+
+def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None) -> Dataset:
+    """Load a data set by its name, or read one from a file or folder.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        "mnist", "mnist-original", "digits", or a path as `gpulr.datasets.read` takes it. A name
+        goes before a path: write "./mnist" for a folder of that name.
+    label : str or int, optional
+        The label column of a .csv table, by name or index.
+
+    Returns
+    -------
+    Dataset
+        Its arrays' shapes and dtypes are those of the loader or reader.
+
+    Raises
+    ------
+    DataFileError
+        If it is neither a name nor an existing path, or the file cannot be read.
+    DataUnavailableError
+        If MNIST is neither on this machine nor downloadable.
+    ParameterError
+        If `label` is given for what is not a text table.
+    """
+    if isinstance(name_or_path, str) and name_or_path in _LOADERS:
+        if label is not None:
+            raise ParameterError(
+                f"label={label!r} was given for the data set {name_or_path!r}, whose labels are "
+                "known. Leave it out."
+            )
+        return _LOADERS[name_or_path]()
+    try:
+        exists = os.path.lexists(os.path.expanduser(name_or_path))  # noqa: PTH111
+    except (TypeError, ValueError) as error:
+        raise DataFileError(
+            repr(name_or_path), f"is no name or path ({error})", f"Names are {', '.join(NAMES)}."
+        ) from error
+    if not exists:
+        raise DataFileError(
+            os.fspath(name_or_path),
+            f"is no data set's name ({', '.join(NAMES)}), and as a path it does not exist",
+            f"Give one of the names, or an existing path. Formats: {SUPPORTED}.",
+        )
+    return read(name_or_path, label=label)
+
+
+def load_default() -> Dataset:
+    """Load MNIST if it is on this machine or downloadable, else the bundled digits.
+
+    Returns
+    -------
+    Dataset
+        As of `load_mnist` or `load_digits`; tell them apart by `name`.
+
+    Warns
+    -----
+    DataFallbackWarning
+        If MNIST cannot be had, with the cause and the cure.
+    """
+    try:
+        return load_mnist()
+    except (DataUnavailableError, DataFileError, ParameterError) as error:
+        warnings.warn(
+            f"MNIST cannot be had; scikit-learn's 1,797 digits of 8×8 pixels are used instead.\n"
+            f"{error}\nTo use them without this warning, load('digits').",
+            DataFallbackWarning,
+            stacklevel=2,
+        )
+        return load_digits()
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a named data set is on this machine.
+
+    Parameters
+    ----------
+    name : str
+        As `load` takes it.
+    description : str
+        What it holds.
+    available : bool
+        Whether it can be loaded without a network.
+    location : str
+        Where it is; "" if it is nowhere.
+    size : int
+        bytes on disk; 0 where it is not, or is built from another's files.
+    note : str
+        What else there is to say: damaged files, how to get it.
+    """
+
+    name: str
+    description: str
+    available: bool
+    location: str
+    size: int
+    note: str
+
+
+def describe() -> list[Availability]:
+    """Look for each named data set on this machine, without a network.
+
+    MNIST's files are verified; mnist-original's content only when it is loaded.
+
+    Returns
+    -------
+    list of Availability
+        One for each name, in the order of `NAMES`.
+    """
+    idx_files = _describe_mnist()
+    return [idx_files, _describe_original(idx_files), _describe_digits()]
+
+
+def _describe_mnist() -> Availability:
+    paths: list[Path] = []
+    notes: list[str] = []
+    size = 0
+    folders = [folder / mnist.FOLDER for folder in search_folders()]
+    for file in mnist.FILES:
+        located = _locate_first(file, folders, notes)
+        if located is not None:
+            paths.append(located[0])
+            size += located[1]
+    available = len(paths) == len(mnist.FILES)
+    if not available:
+        places = " or ".join(str(folder.absolute()) for folder in folders)
+        notes.append(
+            f"{len(mnist.FILES) - len(paths)} of {len(mnist.FILES)} files are missing from "
+            f"{places}; loading downloads them"
+        )
+    location = ", ".join(sorted({str(path.parent.absolute()) for path in paths}))
+    description = "60,000 + 10,000 handwritten digits of 28×28 pixels"
+    return Availability("mnist", description, available, location, size, "; ".join(notes))
+
+
+def _locate_first(
+    file: KnownFile, folders: list[Path], notes: list[str]
+) -> tuple[Path, int] | None:
+    for folder in folders:
+        try:
+            located = locate(file, folder)
+        except DataFileError as error:
+            notes.append(f"{error.path}: {error.found}")
+            continue
+        if located is not None:
+            return located.path, located.size
+    return None
+
+
+def _describe_original(idx_files: Availability) -> Availability:
+    description = "the same 70,000 digits in one part, sorted by label"
+    path = find_original()
+    if path is not None and path.is_file():
+        size = path.stat().st_size
+        return Availability("mnist-original", description, True, str(path.absolute()), size, "")
+    note = "built from mnist" if idx_files.available else "built from mnist, which is not here"
+    return Availability(
+        "mnist-original", description, idx_files.available, idx_files.location, 0, note
+    )
+
+
+def _describe_digits() -> Availability:
+    description = "1,797 handwritten digits of 8×8 pixels, values 0 to 1"
+    spec = importlib.util.find_spec("sklearn")  # finds it without importing it
+    if spec is None or spec.origin is None:
+        return Availability("digits", description, False, "", 0, "scikit-learn is not installed")
+    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    size = path.stat().st_size if path.is_file() else 0
+    return Availability(
+        "digits", description, True, "shipped with scikit-learn", size, "no download needed"
+    )

@@ -1,0 +1,174 @@
+"""MNIST: the four IDX files, and mnist-original, which holds the same images sorted by label.
+
+MNIST is Y. LeCun's and C. Cortes's, under CC BY-SA 3.0; gpulr does not ship it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.datasets.cache import KnownFile, Located, obtain, search_folders
+from gpulr.datasets.readers.idx import parse_idx
+from gpulr.datasets.record import Dataset
+from gpulr.errors import DataFileError
+
+__all__ = ["load_mnist", "load_mnist_original"]
+
+FOLDER = "mnist"
+MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+IMAGE_SHAPE = (28, 28)
+
+TRAIN_IMAGES = KnownFile(
+    "train-images-idx3-ubyte.gz",
+    size=9_912_422,
+    sha256="440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    plain_size=47_040_016,
+    plain_sha256="ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+)
+TRAIN_LABELS = KnownFile(
+    "train-labels-idx1-ubyte.gz",
+    size=28_881,
+    sha256="3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    plain_size=60_008,
+    plain_sha256="65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+)
+TEST_IMAGES = KnownFile(
+    "t10k-images-idx3-ubyte.gz",
+    size=1_648_877,
+    sha256="8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    plain_size=7_840_016,
+    plain_sha256="0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+)
+TEST_LABELS = KnownFile(
+    "t10k-labels-idx1-ubyte.gz",
+    size=4_542,
+    sha256="f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    plain_size=10_008,
+    plain_sha256="ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+
+ORIGINAL_NAMES = ("mnist-original.mat", "mnist-original.mat.zip")
+ORIGINAL_SHAPE = (70_000, 784)
+ORIGINAL_X_SHA256 = "7c10294c67b639de8f83465d100ca1aeef34d0f422dea714dc17b471eba6dd92"
+"""Of X, uint8 in C order."""
+
+ORIGINAL_Y_SHA256 = "335cca9e885f1e8e2df6da7e5a1033c4f3c31b421b41eb5e7b83f14d28b35366"
+"""Of y as uint8."""
+
+
+def load_mnist() -> Dataset:
+    """Load MNIST from its four IDX files, downloading them if they are not on this machine.
+
+    Searched are ``$GPULR_DATA_HOME/mnist/``, then ``mnist/`` in the user's cache folder, then two
+    mirrors, whose files are kept in the first of the two folders that can be written to. Each
+    file's sha256 is verified at every call; files decompressed by hand are taken too.
+
+    Returns
+    -------
+    Dataset
+        X uint8 (60000, 784), y int64 (60000,), X_test uint8 (10000, 784), y_test int64 (10000,),
+        image_shape (28, 28). Pixels 0 (background) to 255; rows in the published order.
+
+    Raises
+    ------
+    DataUnavailableError
+        If the files are neither on this machine nor downloadable; without a network this takes
+        about five seconds.
+    DataFileError
+        If a file in ``$GPULR_DATA_HOME`` is damaged and no good copy can be had. It is never
+        overwritten.
+    """
+    located = obtain(FILES, FOLDER, MIRRORS)
+    X, y, X_test, y_test = (_array(file) for file in located)
+    return Dataset(
+        X.reshape(len(X), -1),
+        y.astype(np.int64),
+        X_test.reshape(len(X_test), -1),
+        y_test.astype(np.int64),
+        IMAGE_SHAPE,
+        "mnist",
+        str(located[0].path.parent),
+    )
+
+
+def load_mnist_original() -> Dataset:
+    """Load the 70,000 images of mnist-original, sorted by label within MNIST's two parts.
+
+    Read from ``mnist-original.mat`` or ``mnist-original.mat.zip`` in ``$GPULR_DATA_HOME`` or the
+    user's cache folder; where there is none, built from the IDX files of `load_mnist`, which
+    gives the same bytes. Rows 0..59999 are the training part sorted by label, the rest the test
+    part likewise: shuffle before cutting, as `Dataset.split` does.
+
+    Returns
+    -------
+    Dataset
+        X uint8 (70000, 784) in C order, y int64 (70000,), no test part, image_shape (28, 28).
+
+    Raises
+    ------
+    DataFileError
+        If the file that is found is damaged or holds other images or labels.
+    DataUnavailableError
+        If there is none, and neither are the IDX files nor a network.
+    """
+    path = find_original()
+    if path is not None:
+        from gpulr.datasets.readers import read
+
+        found = read(path)
+        X, y, source = found.X, found.y, str(path)
+    else:
+        parts = load_mnist()
+        assert parts.X_test is not None
+        assert parts.y_test is not None
+        train = np.argsort(parts.y, kind="stable")
+        test = np.argsort(parts.y_test, kind="stable")
+        X = np.concatenate([parts.X[train], parts.X_test[test]])
+        y = np.concatenate([parts.y[train], parts.y_test[test]])
+        source = f"built from {parts.source}"
+    _check_original(X, y, Path(parts.source) if path is None else path)
+    return Dataset(X, y, None, None, IMAGE_SHAPE, "mnist-original", source)
+
+
+def find_original() -> Path | None:
+    """Path of mnist-original.mat or its archive, unread; None if it is in no search folder."""
+    candidates = (folder / name for folder in search_folders() for name in ORIGINAL_NAMES)
+    # os.path, unlike Path.exists, takes a folder that may not be searched for an empty one.
+    return next((path for path in candidates if os.path.exists(path)), None)  # noqa: PTH110
+
+
+def _array(file: Located) -> npt.NDArray[Any]:
+    return parse_idx(io.BytesIO(file.content), file.path, len(file.content), gzipped=False)
+
+
+def _check_original(X: npt.NDArray[Any], y: npt.NDArray[Any], path: Path) -> None:
+    """Compare with the known content, since the file's own format has no checksum of the values."""
+    right = (
+        X.shape == ORIGINAL_SHAPE
+        and X.dtype == np.uint8
+        and y.dtype == np.int64
+        and hashlib.sha256(X.data).hexdigest() == ORIGINAL_X_SHA256
+        and hashlib.sha256(y.astype(np.uint8).data).hexdigest() == ORIGINAL_Y_SHA256
+        and y.min() >= 0
+        and y.max() <= 9
+    )
+    if not right:
+        raise DataFileError(
+            path,
+            f"does not hold mnist-original: found X {X.shape} {X.dtype} with sha256 "
+            f"{hashlib.sha256(np.ascontiguousarray(X).data).hexdigest()}; expected "
+            f"{ORIGINAL_SHAPE} uint8 with {ORIGINAL_X_SHA256}, and its labels in order",
+            "Replace it with a good copy, or remove it: gpulr then builds the data set from "
+            "MNIST's IDX files. To read other data, give its path to gpulr.datasets.load.",
+        )

@@ -1,0 +1,111 @@
+"""Reading a data set from a file or folder, by its name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from gpulr.datasets.readers.arrays import Arrays, to_dataset
+from gpulr.datasets.record import Dataset
+from gpulr.errors import DataFileError, ParameterError
+
+__all__ = ["SUPPORTED", "read"]
+
+SUPPORTED = (
+    ".npz (X, y[, X_test, y_test] or x_train, y_train[, x_test, y_test]), "
+    ".mat or a .zip of one .mat (data, label or X, y), "
+    ".csv, .tsv or .csv.gz (a label column), "
+    "IDX images (*images-idx3-ubyte[.gz], labels beside it) or a folder of IDX files"
+)
+"""What `read` takes, for messages and help."""
+
+SUFFIXES = re.compile(r"(\.(csv|tsv|npz|mat|idx\d?|zip|gz)|[-._]idx\d?[-._]ubyte)+$", re.IGNORECASE)
+
+
+def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dataset:
+    """Read a data set from a file or a folder.
+
+    Parameters
+    ----------
+    path : path-like
+        A .npz, .mat (or .zip of one .mat), .csv or .csv.gz file, an IDX file of images with its
+        labels beside it, or a folder of IDX files; ``~`` is expanded.
+    label : str or int, optional
+        The label column of a text table, by name or index; not for other formats.
+
+    Returns
+    -------
+    Dataset
+        `name` is the file's name without suffixes, `source` the path. uint8 samples with a square
+        number of features, 16 or more, get an `image_shape`; so do samples of more than one axis.
+        Whole-number labels are int64, others text.
+
+    Raises
+    ------
+    DataFileError
+        If the file is missing, damaged, too large for this machine, or of no supported format.
+    ParameterError
+        If `label` is given for another format than a text table.
+    """
+    path = _expanded(path)
+    name = path.name.lower()
+    is_table = name.endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz"))
+    if label is not None and not is_table:
+        raise ParameterError(
+            f"label={label!r} was given for {path}; it chooses the column of a .csv table. "
+            "Leave it out for other formats."
+        )
+    return to_dataset(_read_arrays(path, label, is_table), path, _short_name(path))
+
+
+def _read_arrays(path: Path, label: str | int | None, is_table: bool) -> Arrays:
+    """Read with the reader of the format; each is imported when it is needed."""
+    from gpulr.datasets.readers.idx import looks_like_idx, read_idx, read_idx_folder
+
+    if _is_folder(path):
+        return read_idx_folder(path)
+    if is_table:
+        from gpulr.datasets.readers.delimited import read_delimited
+
+        return read_delimited(path, label=label)
+    if path.name.lower().endswith(".npz"):
+        from gpulr.datasets.readers.npz import read_npz
+
+        return read_npz(path)
+    if path.name.lower().endswith((".mat", ".zip")):
+        from gpulr.datasets.readers.mat import read_mat
+
+        return read_mat(path)
+    if looks_like_idx(path):
+        return read_idx(path)
+    if not os.path.lexists(path):
+        raise DataFileError(path, "does not exist", "Check the path.")
+    raise DataFileError(
+        path, f"has the unknown suffix {path.suffix!r}", f"Supported are {SUPPORTED}."
+    )
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataFileError(
+            os.fspath(path), f"cannot be expanded: {error}", "Write the path out."
+        ) from error
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as error:
+        raise DataFileError(
+            path, f"cannot be looked at ({error})", "Check the path and its permissions."
+        ) from error
+
+
+def _short_name(path: Path) -> str:
+    """Name of the file without the suffixes of data files; of a folder, its name."""
+    if path.is_dir():
+        return path.resolve().name or str(path)
+    return SUFFIXES.sub("", path.name) or path.name

@@ -1,0 +1,120 @@
+"""What the format readers hand over, and how it becomes a Dataset."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.datasets.record import Dataset
+from gpulr.errors import DataError, DataFileError
+
+__all__ = ["Arrays", "square_image_shape", "to_dataset"]
+
+SMALLEST_SQUARE = 16
+"""pixels; fewer features than a 4×4 image are not taken for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """Arrays as a file holds them, samples along the first axis.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, ...)
+        Samples; more than two axes are images.
+    y : ndarray of shape (n_samples,), (n_samples, 1) or (1, n_samples)
+        Labels.
+    X_test, y_test : ndarray, optional
+        The same for the test part.
+    """
+
+    X: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    X_test: npt.NDArray[Any] | None = None
+    y_test: npt.NDArray[Any] | None = None
+
+
+def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:
+    """Tidy arrays into a Dataset: native dtypes, flat samples, ravelled labels, image shape.
+
+    Raises
+    ------
+    DataFileError
+        If the arrays cannot be samples and labels, or do not fit together.
+    """
+    try:
+        X, image_shape = _samples(arrays.X, "X")
+        X_test = None
+        if arrays.X_test is not None:
+            X_test, test_shape = _samples(arrays.X_test, "X_test")
+            if test_shape != image_shape and arrays.X.ndim > 2 and arrays.X_test.ndim > 2:
+                raise DataError(
+                    f"X has images of shape {image_shape}, but X_test of shape {test_shape}."
+                )
+        y = _labels(arrays.y, "y")
+        y_test = None if arrays.y_test is None else _labels(arrays.y_test, "y_test")
+        return Dataset(X, y, X_test, y_test, image_shape, name, str(path))
+    except DataError as error:
+        raise DataFileError(
+            path, f"holds unusable arrays: {str(error).rstrip('.')}", "Correct and save it again."
+        ) from error
+
+
+def square_image_shape(X: npt.NDArray[Any]) -> tuple[int, int] | None:
+    """Shape (side, side) of uint8 samples with 16 features or more, if square; else None."""
+    side = math.isqrt(X.shape[1])
+    if X.dtype == np.uint8 and X.shape[1] >= SMALLEST_SQUARE and side * side == X.shape[1]:
+        return side, side
+    return None
+
+
+def _samples(X: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[int, ...] | None]:
+    """Make a table in native byte order; also return the shape of one sample if it is an image."""
+    if X.dtype.kind not in "biuf":
+        raise DataError(f"{name} has dtype {X.dtype}; expected integers, booleans or real floats")
+    if X.ndim < 2:
+        raise DataError(f"{name} has shape {X.shape}; expected (n_samples, n_features)")
+    if X.dtype.kind == "b":
+        X = X.astype(np.uint8)
+    elif X.dtype.kind == "f" and X.dtype.itemsize > 8:  # long double: no other library takes it
+        X = X.astype(np.float64)
+    else:
+        X = X.astype(X.dtype.newbyteorder("="), copy=False)
+    if X.ndim > 2 and X.size:
+        image_shape = tuple(int(n) for n in X.shape[1:])
+        return np.ascontiguousarray(X.reshape(len(X), -1)), image_shape
+    X = np.ascontiguousarray(X)
+    return X, square_image_shape(X) if X.ndim == 2 else None
+
+
+def _labels(y: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Labels as a vector: int64 where they are whole numbers, text as text."""
+    if y.ndim == 2 and 1 in y.shape:
+        y = y.ravel()
+    if y.ndim != 1:
+        hint = " (one-hot columns? save their argmax)" if y.ndim == 2 else ""
+        raise DataError(f"{name} has shape {y.shape}; expected one label per sample{hint}")
+    if y.dtype.kind == "S":
+        try:
+            return np.char.decode(y, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name} holds bytes that are not UTF-8 text") from error
+    if y.dtype.kind == "U":
+        return y.astype(y.dtype.newbyteorder("="), copy=False)
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"{name} has dtype {y.dtype}; expected whole numbers or text")
+    if y.dtype.kind == "f":
+        if not np.isfinite(y).all():
+            raise DataError(f"{name} holds NaN or infinite labels")
+        whole = y.astype(np.int64, copy=False) if np.abs(y).max(initial=0) < 2**53 else None
+        if whole is None or not np.array_equal(whole, y):
+            raise DataError(f"{name} holds labels that are not whole numbers")
+        return whole
+    if y.dtype == np.uint64 and y.max(initial=0) > np.iinfo(np.int64).max:
+        raise DataError(f"{name} holds labels above the int64 range")
+    return y.astype(np.int64)

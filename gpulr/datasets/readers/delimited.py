@@ -1,0 +1,224 @@
+"""Text tables: .csv, .csv.gz, .tsv; one row a sample, one column the label."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.datasets.readers.arrays import Arrays, square_image_shape
+from gpulr.datasets.readers.faults import check_file, reading
+from gpulr.datasets.readers.limits import check_expansion, read_capped
+from gpulr.datasets.readers.table_fault import MISSING, first_fault, text_lines
+from gpulr.datasets.readers.table_header import is_header, label_column
+from gpulr.errors import DataFileError
+
+__all__ = ["read_delimited"]
+
+EXPECTED = "a CSV table"
+DELIMITERS = ",;\t"
+WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
+MAX_LABELS = 2**24
+"""Labels pass through float32 as codes, which are exact up to here."""
+
+MAX_LABEL_LENGTH = 1000
+"""characters; NumPy gives each sample's label the room of the longest."""
+
+
+def read_delimited(path: Path, *, label: str | int | None = None) -> Arrays:
+    """Read a table of numbers with a label column.
+
+    The first row is a header if it holds text other than a sample's text label (see
+    `table_header.is_header`). The delimiter is the one of comma, semicolon and tab that is most
+    frequent in the first row.
+
+    Features become float32. Where all are whole numbers in 0..255 with a maximum above 127, and
+    their count is a square of 16 or more, they are pixels and become uint8, so that an MNIST
+    table is as small, and scaled the same way, as the IDX files.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8 text, with or without byte order mark, gzipped or not.
+    label : str or int, optional
+        Name of the label column, or its index from 0 (negative: from the end), also as text.
+        Default: the column named label, class, target or y (in any case, in this order), else
+        the first.
+
+    Returns
+    -------
+    Arrays
+        X float32 or uint8 of shape (n_samples, n_columns − 1), y int64 or str (n_samples,).
+
+    Raises
+    ------
+    DataFileError
+        Naming line and column, if values are missing or not numbers, or rows differ in length;
+        also if the label column is unknown or ambiguous, or there are no samples.
+    """
+    stored = check_file(path, EXPECTED)
+    with reading(path, EXPECTED):
+        content = _content(path, stored)
+        try:
+            content.decode("utf-8-sig")  # now, where the line is easily told
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise DataFileError(
+                path,
+                f"is not UTF-8 text: byte 0x{content[error.start]:02x} in line {line}",
+                "Save it as CSV with the encoding UTF-8.",
+            ) from error
+        delimiter, first, second, skipped = _first_rows(content, path)
+        header = first if is_header(first, second, label) else None
+        column = label_column(header, len(first), label, path)
+        return _parse(content, path, delimiter, header, column, skipped)
+
+
+def _content(path: Path, stored: int) -> bytes:
+    with path.open("rb") as raw:
+        gzipped = raw.read(2) == b"\x1f\x8b"  # by content: browsers unpack and keep the name
+        raw.seek(0)
+        if not gzipped:
+            check_expansion(path, stored, stored)
+            return raw.read()
+        with gzip.GzipFile(fileobj=raw) as stream:
+            return bytes(read_capped(stream, path, stored))
+
+
+def _first_rows(content: bytes, path: Path) -> tuple[str, list[str], list[str], int]:
+    """Delimiter, first two rows that are not blank, and number of lines to skip as the header."""
+    lines = text_lines(content)
+    blank = 0
+    for line in lines:
+        if line.strip():
+            break
+        blank += 1
+    else:
+        raise DataFileError(path, "holds no rows", "Give a table with one row for each sample.")
+    unquoted = re.sub(r'"[^"]*"', "", line)
+    delimiter = max(DELIMITERS, key=unquoted.count)
+    if not unquoted.count(delimiter):
+        raise DataFileError(
+            path,
+            f"has a single column: no comma, semicolon or tab in line {blank + 1}, "
+            f"{line.strip()[:60]!r}",
+            "Give a table with a label column and feature columns.",
+        )
+    second = next((line for line in lines if line.strip()), "")
+    first_row, *rest = csv.reader([line, second], delimiter=delimiter)
+    first_row = [field.strip() for field in first_row]
+    second_row = [field.strip() for field in rest[0]] if rest else []
+    return delimiter, first_row, second_row, blank + 1
+
+
+def _parse(
+    content: bytes,
+    path: Path,
+    delimiter: str,
+    header: list[str] | None,
+    column: int,
+    first_line: int,
+) -> Arrays:
+    """Parse all rows in one pass of NumPy's C parser; on failure, find the line and say it."""
+    skipped = first_line if header is not None else first_line - 1
+    codes: dict[str, int] = {}
+
+    def code(field: str) -> float:
+        return codes.setdefault(field.strip(), len(codes))
+
+    lines = text_lines(content)
+    for _ in range(skipped):
+        next(lines)
+    if not any(line.strip() for line in lines):
+        raise DataFileError(path, "holds a header and no samples", "Add rows to the table.")
+    try:
+        table = np.loadtxt(
+            text_lines(content),
+            dtype=np.float32,
+            delimiter=delimiter,
+            comments=None,
+            quotechar='"',
+            skiprows=skipped,
+            converters={column: code},
+            ndmin=2,
+        )
+        bad = (
+            not MISSING.isdisjoint(map(str.casefold, codes))
+            or not np.isfinite(table).all()
+            or (header is not None and table.shape[1] != len(header))
+        )
+        cause = None
+    except ValueError as error:
+        bad, cause = True, error
+    if bad:
+        fault = first_fault(content, delimiter, header, column, skipped)
+        if fault is None and cause is not None:
+            raise cause
+        raise DataFileError(
+            path, fault or "holds values that float32 cannot", "Correct the table, then try again."
+        ) from cause
+    longest = max(map(len, codes))
+    if len(codes) > MAX_LABELS or longest > MAX_LABEL_LENGTH:
+        raise DataFileError(
+            path,
+            f"has {len(codes):,} different labels of up to {longest:,} characters in column "
+            f"{column + 1}",
+            "Choose the label column with `label`.",
+        )
+    y = _labels(list(codes))[table[:, column].astype(np.int64)]
+    return Arrays(_features(table, column), y)
+
+
+def _labels(texts: list[str]) -> npt.NDArray[Any]:
+    """Return each code's label: int64 if all are whole numbers within its range, else text."""
+    numbers = [_whole_number(text) for text in texts]
+    if None in numbers:
+        return np.array(texts, dtype=np.str_)
+    return np.array(numbers, dtype=np.int64)
+
+
+def _whole_number(text: str) -> int | None:
+    """Return the int64 that a text means, also as "3.0" or "3e+00"; None if it is none."""
+    if WHOLE_NUMBER.fullmatch(text):
+        number = int(text)  # not by way of a float, which is exact up to 2**53 only
+        return number if abs(number) < 2**63 else None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() and abs(value) < 2**53 else None
+
+
+def _features(table: npt.NDArray[np.float32], column: int) -> npt.NDArray[Any]:
+    """All columns but one; as uint8 if they are pixels."""
+    n_features = table.shape[1] - 1
+    X = np.empty((len(table), n_features), dtype=np.uint8)
+    if square_image_shape(X) is not None and _holds_pixels(table, column):
+        kept: npt.NDArray[Any] = X
+    else:
+        kept = np.empty((len(table), n_features), dtype=np.float32)
+    kept[:, :column] = table[:, :column]
+    kept[:, column:] = table[:, column + 1 :]
+    return kept
+
+
+def _holds_pixels(table: npt.NDArray[np.float32], column: int) -> bool:
+    """Whether the columns besides the label are whole numbers in 0..255, some above 127."""
+    highest = 0.0
+    for start in range(0, len(table), 4096):  # blocks that stay in cache, and no table-sized mask
+        for part in (
+            table[start : start + 4096, :column],
+            table[start : start + 4096, column + 1 :],
+        ):
+            if not part.size:
+                continue
+            low, high = float(part.min()), float(part.max())
+            if low < 0 or high > 255 or not np.array_equal(part, np.trunc(part)):
+                return False
+            highest = max(highest, high)
+    return highest > 127

@@ -1,0 +1,258 @@
+"""IDX files, as MNIST, Fashion-MNIST, EMNIST and their relatives are published.
+
+The format: two zero bytes, a dtype code, the number of dimensions, each dimension as a big-endian
+uint32, then the values in C order, big-endian. Usually gzipped.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.datasets.readers.arrays import Arrays
+from gpulr.datasets.readers.faults import check_file, describe_file, reading
+from gpulr.datasets.readers.limits import Readable, check_expansion, read_exactly
+from gpulr.errors import DataFileError
+
+__all__ = ["looks_like_idx", "parse_idx", "read_idx", "read_idx_folder"]
+
+EXPECTED = "an IDX file"
+DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_DIMENSIONS = 8
+"""An image file has 3 or 4; what claims more is not one."""
+
+IDX_NAME = re.compile(r"(idx\d*[-_.]?(ubyte|byte|short|int|float|double)?|[-_.]ubyte)(\.gz)?$")
+IMAGES_NAME = re.compile(r"images?")
+TEST_NAME = re.compile(r"t10k|(?<![a-z])test")
+
+
+def looks_like_idx(path: Path) -> bool:
+    """Whether the file's name is that of an IDX file: idx3-ubyte, .idx, images.gz."""
+    name = path.name.lower()
+    return bool(
+        IDX_NAME.search(name)
+        or (IMAGES_NAME.search(name) and path.suffix.lower() in ("", ".gz"))
+        or (_is_labels(name) and path.suffix.lower() in ("", ".gz"))
+    )
+
+
+def read_idx(path: Path) -> Arrays:
+    """Read an IDX file of images and the file of labels beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The images, ``*images-idx3-ubyte`` or the like, with or without ``.gz``. The labels' name
+        is the same with "labels" for "images" and another number of dimensions.
+
+    Returns
+    -------
+    Arrays
+        X of shape (n_samples, ...), y of shape (n_samples,).
+
+    Raises
+    ------
+    DataFileError
+        If either file is missing or damaged.
+    """
+    check_file(path, EXPECTED)
+    if _is_labels(path.name.lower()):
+        raise DataFileError(
+            path, "is by its name a file of labels", "Give the file of images or the folder."
+        )
+    labels = _labels_beside(path)
+    return _pair(path, labels)
+
+
+def read_idx_folder(folder: Path) -> Arrays:
+    """Read a folder holding IDX files: training images and labels, test part if there is one.
+
+    Parameters
+    ----------
+    folder : Path
+        Its files are told apart by names: images or labels; t10k or test for the test part.
+        Where a file is there with and without ``.gz``, the uncompressed one is read.
+
+    Raises
+    ------
+    DataFileError
+        If a part is missing, there is more than one candidate for it, or a file is damaged.
+    """
+    try:
+        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    except OSError as error:
+        raise DataFileError(
+            folder, f"cannot be listed ({error.strerror})", "Check its permissions."
+        ) from error
+    files = [path for path in files if looks_like_idx(path) and not path.name.startswith(".")]
+    images = [path for path in files if not _is_labels(path.name.lower())]
+    labels = [path for path in files if _is_labels(path.name.lower())]
+    parts = {}
+    for kind, candidates in (("images", images), ("labels", labels)):
+        for part in ("train", "test"):
+            is_test = part == "test"
+            chosen = [p for p in candidates if bool(TEST_NAME.search(p.name.lower())) == is_test]
+            parts[part, kind] = _only(folder, chosen, f"{part} {kind}")
+    train_images, train_labels = parts["train", "images"], parts["train", "labels"]
+    test_images, test_labels = parts["test", "images"], parts["test", "labels"]
+    if (
+        train_images is None
+        or train_labels is None
+        or (test_images is None) != (test_labels is None)
+    ):
+        names = ", ".join(path.name for path in files[:8]) or "none"
+        raise DataFileError(
+            folder,
+            f"is a folder without a pair of IDX files for each part (IDX files found: {names})",
+            "Put files named like train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz "
+            "(and t10k-… for a test part) in it, or give the path of one file.",
+        )
+    train = _pair(train_images, train_labels)
+    if test_images is None or test_labels is None:
+        return train
+    test = _pair(test_images, test_labels)
+    return Arrays(train.X, train.y, test.X, test.y)
+
+
+def parse_idx(stream: Readable, path: Path, stored: int, gzipped: bool) -> npt.NDArray[Any]:
+    """Parse one IDX array, believing no size before it is checked.
+
+    Parameters
+    ----------
+    stream : binary file
+        The (decompressed) content.
+    path : Path
+        Its name, for messages.
+    stored : int
+        Bytes on disk.
+    gzipped : bool
+        Whether `stream` decompresses; otherwise the array must fill `stored` exactly.
+
+    Returns
+    -------
+    ndarray, native byte order, writable
+
+    Raises
+    ------
+    DataFileError
+        If the magic number, dtype code or sizes are wrong.
+    """
+    magic = stream.read(4)
+    code, n_dimensions = (magic[2], magic[3]) if len(magic) == 4 else (0, 0)
+    if magic[:2] != b"\0\0" or code not in DTYPES or not 1 <= n_dimensions <= MAX_DIMENSIONS:
+        raise DataFileError(
+            path,
+            f"is not an IDX file: it begins with {_begin(magic, stream)} instead of 00 00, a "
+            f"dtype code and a number of dimensions ({describe_file(path)})",
+            "Some mirrors answer with a web page or an error text saved under the file's name; "
+            "get the file again, from another one.",
+        )
+    header = stream.read(4 * n_dimensions)
+    if len(header) < 4 * n_dimensions:
+        raise _wrong_length(path, f"ends inside its header of {n_dimensions} dimensions")
+    shape = struct.unpack(f">{n_dimensions}I", header)
+    dtype = np.dtype(DTYPES[code])
+    size = math.prod(shape) * dtype.itemsize
+    claim = f"claims {'×'.join(map(str, shape))} values of {dtype.itemsize} bytes ({size:,} bytes)"
+    if not gzipped and size != stored - 4 - len(header):
+        raise _wrong_length(path, f"{claim}, but {stored - 4 - len(header):,} bytes follow")
+    check_expansion(path, stored, size, f"its header {claim} and")
+    content = read_exactly(stream, size)
+    if len(content) < size:
+        raise _wrong_length(path, f"{claim}, but only {len(content):,} bytes follow")
+    if stream.read(1):  # this reads to the end, so that gzip compares its checksum
+        raise _wrong_length(path, f"{claim}, but more bytes follow")
+    array: npt.NDArray[Any] = np.frombuffer(content, dtype=dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _pair(images: Path, labels: Path) -> Arrays:
+    """Read one part: its images and labels, as many of the one as of the other."""
+    X, y = _read_array(images), _read_array(labels)
+    if X.ndim < 2:
+        raise DataFileError(images, "holds a single dimension", "Give a file of images.")
+    if y.ndim != 1 or len(y) != len(X):
+        raise DataFileError(
+            labels,
+            f"holds labels of shape {y.shape} for the {len(X)} images of {images.name}",
+            "Get both files from the same source.",
+        )
+    return Arrays(X, y)
+
+
+def _read_array(path: Path) -> npt.NDArray[Any]:
+    stored = check_file(path, EXPECTED)
+    with reading(path, EXPECTED), path.open("rb") as raw:
+        gzipped = raw.read(2) == b"\x1f\x8b"  # by content: browsers unpack and keep the name
+        raw.seek(0)
+        if not gzipped:
+            return parse_idx(raw, path, stored, gzipped=False)
+        with gzip.GzipFile(fileobj=raw) as stream:
+            return parse_idx(stream, path, stored, gzipped=True)
+
+
+def _is_labels(name: str) -> bool:
+    return "label" in name and "image" not in name
+
+
+def _labels_beside(images: Path) -> Path:
+    """Path of the labels that belong to a file of images."""
+    wanted = _stem(images.name.lower().replace("images", "labels").replace("image", "label"))
+    wanted = re.sub(r"idx\d", "idx", wanted)
+    try:
+        beside = [
+            path
+            for path in sorted(images.parent.iterdir())
+            if _is_labels(path.name.lower())
+            and re.sub(r"idx\d", "idx", _stem(path.name.lower())) == wanted
+        ]
+    except OSError as error:
+        raise DataFileError(
+            images.parent, f"cannot be listed ({error.strerror})", "Check its permissions."
+        ) from error
+    labels = _only(images.parent, beside, "labels")
+    if labels is None:
+        example = re.sub(r"idx\d", "idx1", images.name.replace("images", "labels"))
+        raise DataFileError(
+            images,
+            "has no file of labels beside it",
+            f"Put one in the same folder, with or without .gz, named {example}"
+            if example != images.name
+            else "Name the two files …images… and …labels….",
+        )
+    return labels
+
+
+def _only(folder: Path, paths: Iterable[Path], what: str) -> Path | None:
+    """Return the one of the paths, or None; with and without .gz count as one."""
+    by_stem = {_stem(path.name): path for path in sorted(paths, reverse=True)}
+    if len(by_stem) > 1:
+        names = ", ".join(path.name for path in by_stem.values())
+        raise DataFileError(
+            folder, f"holds several files for the {what}: {names}", "Leave one of them there."
+        )
+    return next(iter(by_stem.values()), None)
+
+
+def _stem(name: str) -> str:
+    return name[:-3] if name.endswith(".gz") else name
+
+
+def _begin(magic: bytes, stream: Readable) -> str:
+    return repr((magic + stream.read(12))[:16])
+
+
+def _wrong_length(path: Path, found: str) -> DataFileError:
+    return DataFileError(
+        path,
+        f"{found} ({describe_file(path)})",
+        "The file is truncated or damaged; get it again.",
+    )

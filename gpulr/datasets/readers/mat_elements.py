@@ -1,0 +1,167 @@
+"""Checks the elements of a MATLAB version 5 file before SciPy's parser sees them.
+
+SciPy 1.17 crashes the interpreter (segmentation fault) on an unknown value type in an array, takes
+the memory that a tag claims, and ignores zlib's checksum.
+
+The format: a header of 128 bytes, then elements: a tag of type and size, then the content. A
+matrix element, perhaps compressed, consists of flags, dimensions, name and values, again elements.
+"MATLAB MAT-File Format", The MathWorks, chapter 1.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpulr.datasets.readers.limits import CHUNK, check_expansion
+
+__all__ = ["complex_variables"]
+
+MI_MATRIX, MI_COMPRESSED = 14, 15
+MI_SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
+"""bytes for each value of the numeric types miINT8, miUINT8, … miUINT64."""
+
+NUMERIC_CLASSES = range(6, 16)
+"""mxDOUBLE_CLASS to mxUINT64_CLASS; the others' content is skipped, never parsed."""
+
+COMPLEX_FLAG = 0x0800
+FLAGS_TYPE, DIMENSIONS_TYPE, NAME_TYPE = 6, 5, 1
+MAX_DIMENSIONS = 32
+
+HEAD = 64 * 1024
+"""bytes of a matrix that are kept for its tags, dimensions and name."""
+
+INPUT_CHUNK = 64 * 1024
+"""bytes; zlib copies what it has not consumed on every call, so it gets little at a time."""
+
+
+def complex_variables(content: bytes, path: Path) -> set[str]:
+    """Check each element of a version 5 file, and name the variables of complex numbers.
+
+    Parameters
+    ----------
+    content : bytes
+        The file.
+    path : Path
+        For messages.
+
+    Raises
+    ------
+    ValueError, EOFError, struct.error, zlib.error
+        If the file is damaged.
+    DataFileError
+        If a compressed variable is a decompression bomb or too large.
+    """
+    if content[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
+        raise ValueError(f"the header ends with {content[124:128]!r}, no known version")
+    order = "<" if content[126:128] == b"IM" else ">"
+    names = set()
+    position = 128
+    while position < len(content):
+        kind, size = struct.unpack_from(order + "2I", content, position)
+        position += 8
+        if size > len(content) - position:
+            raise EOFError(
+                f"an element claims {size:,} bytes where {len(content) - position:,} follow"
+            )
+        element = memoryview(content)[position : position + size]
+        position += size
+        if kind == MI_COMPRESSED:
+            head, total = _inflated(element, path)
+            kind, claimed = struct.unpack_from(order + "2I", head)
+            if claimed != total - 8:
+                raise ValueError(f"a variable claims {claimed:,} bytes and has {total - 8:,}")
+            head, size = head[8:], total - 8
+        else:
+            head = bytes(element[:HEAD])
+        if kind != MI_MATRIX:
+            raise ValueError(f"an element has the unknown type {kind}")
+        matrix = _Matrix(head, size, order)
+        if matrix.is_complex():
+            names.add(matrix.name)
+    return names
+
+
+def _inflated(element: memoryview, path: Path) -> tuple[bytes, int]:
+    """Inflate to the end, to know size and checksum; keep the head alone."""
+    inflater = zlib.decompressobj()
+    head, total = b"", 0
+    for start in range(0, len(element), INPUT_CHUNK):
+        waiting: bytes | memoryview = element[start : start + INPUT_CHUNK]
+        while chunk := inflater.decompress(waiting, CHUNK):
+            if len(head) < HEAD:
+                head = (head + chunk)[:HEAD]
+            total += len(chunk)
+            check_expansion(path, len(element), total, "a compressed variable")
+            waiting = inflater.unconsumed_tail
+    if not inflater.eof or inflater.unused_data:
+        raise EOFError("a compressed element is truncated or followed by other bytes")
+    return head, total
+
+
+@dataclass(slots=True)
+class _Matrix:
+    """Reads the elements of one matrix in order.
+
+    Parameters
+    ----------
+    head : bytes
+        Its first bytes.
+    size : int
+        bytes of the whole matrix.
+    order : str
+        "<" or ">".
+    """
+
+    head: bytes
+    size: int
+    order: str
+    position: int = 0
+    name: str = ""
+
+    def is_complex(self) -> bool:
+        """Check the matrix, leaving its name in `name`; its values, if it is numeric."""
+        flags = self._content(FLAGS_TYPE)
+        word, _ = struct.unpack(self.order + "2I", flags)
+        if (word & 0xFF) not in NUMERIC_CLASSES:
+            return False
+        dimensions = self._content(DIMENSIONS_TYPE)
+        n_dimensions = len(dimensions) // 4
+        if not 2 <= n_dimensions <= MAX_DIMENSIONS:
+            raise ValueError(f"a variable has {n_dimensions} dimensions")
+        shape = struct.unpack(f"{self.order}{n_dimensions}i", dimensions)
+        if min(shape) < 0:
+            raise ValueError(f"a variable has the shape {shape}")
+        self.name = self._content(NAME_TYPE).decode("latin-1")
+        kind, size, start, end = self._tag()
+        if kind not in MI_SIZES:
+            raise ValueError(f"the values of variable {self.name} have the unknown type {kind}")
+        if size != math.prod(shape) * MI_SIZES[kind]:
+            raise ValueError(
+                f"variable {self.name} has the shape {shape}, but {size:,} bytes of values"
+            )
+        if word & COMPLEX_FLAG:
+            return True
+        if not start + size <= self.size <= end:
+            raise EOFError(f"variable {self.name} is not as long as its tags claim")
+        return False
+
+    def _content(self, expected: int) -> bytes:
+        """Content of the next element, which lies in the head."""
+        kind, size, start, end = self._tag()
+        if kind != expected or start + size > len(self.head):
+            raise ValueError(f"a variable's element has type {kind} and {size:,} bytes")
+        self.position = end
+        return self.head[start : start + size]
+
+    def _tag(self) -> tuple[int, int, int, int]:
+        """Type, size, start and padded end of the next element; small ones lie in their tag."""
+        (first,) = struct.unpack_from(self.order + "I", self.head, self.position)
+        if first >> 16:
+            return first & 0xFFFF, first >> 16, self.position + 4, self.position + 8
+        kind, size = struct.unpack_from(self.order + "2I", self.head, self.position)
+        start = self.position + 8
+        return kind, size, start, start + size + -size % 8

@@ -1,0 +1,192 @@
+"""The record that every loader and reader returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.errors import DataError, ParameterError
+
+__all__ = ["Dataset"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Dataset:
+    """Samples, their labels, and where they come from.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), integer, boolean or floating
+        The samples. Pixels stay uint8; training folds the scaling into the weights.
+    y : ndarray of shape (n_samples,), integer, boolean, floating or str
+        One label per sample.
+    X_test : ndarray of shape (n_test, n_features), optional
+        Held-out samples, in the same order of features.
+    y_test : ndarray of shape (n_test,), optional
+        Their labels. Given exactly when `X_test` is.
+    image_shape : tuple of int, optional
+        Shape of one sample as an image, in C order: ``X[i].reshape(image_shape)``.
+    name : str
+        Short name, for tables and file names.
+    source : str
+        Path, URL or description of the origin, for people and for records.
+
+    Raises
+    ------
+    DataError
+        If the arrays do not fit together.
+    """
+
+    X: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    X_test: npt.NDArray[Any] | None = None
+    y_test: npt.NDArray[Any] | None = None
+    image_shape: tuple[int, ...] | None = None
+    name: str = "unnamed"
+    source: str = "memory"
+
+    def __post_init__(self) -> None:
+        _check_part(self.X, self.y, "X", "y")
+        if (self.X_test is None) != (self.y_test is None):
+            given, absent = ("y_test", "X_test") if self.X_test is None else ("X_test", "y_test")
+            raise DataError(f"{given} was given without {absent}. Pass both or neither.")
+        if self.X_test is not None and self.y_test is not None:
+            _check_part(self.X_test, self.y_test, "X_test", "y_test")
+            if self.X_test.shape[1] != self.n_features:
+                raise DataError(
+                    f"X_test has {self.X_test.shape[1]} features, but X has {self.n_features}. "
+                    "Pass both with the same features in the same order."
+                )
+            if (self.y.dtype.kind == "U") != (self.y_test.dtype.kind == "U"):
+                raise DataError(
+                    f"y has dtype {self.y.dtype}, but y_test has dtype {self.y_test.dtype}. "
+                    "Pass both as text or both as numbers."
+                )
+        if self.image_shape is not None and (
+            min(self.image_shape, default=0) < 1 or math.prod(self.image_shape) != self.n_features
+        ):
+            raise DataError(
+                f"image_shape {self.image_shape} does not hold {self.n_features} features. "
+                "Pass a shape whose product is n_features, or None."
+            )
+
+    @property
+    def n_samples(self) -> int:
+        """Number of training samples."""
+        return int(self.X.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of features (pixels) of each sample."""
+        return int(self.X.shape[1])
+
+    def __repr__(self) -> str:
+        parts = [f"Dataset {self.name!r}: X {_shape_and_dtype(self.X)}"]
+        parts.append(f"y {_shape_and_dtype(self.y)}")
+        if self.X_test is not None and self.y_test is not None:
+            parts.append(f"X_test {_shape_and_dtype(self.X_test)}")
+            parts.append(f"y_test {_shape_and_dtype(self.y_test)}")
+        if self.image_shape is not None:
+            parts.append("images " + "×".join(map(str, self.image_shape)))
+        return f"<{', '.join(parts)}; from {self.source}>"
+
+    def split(self, test_size: float = 0.2, seed: int = 0) -> Dataset:
+        """Hold out a shuffled test part.
+
+        The rows are permuted by ``np.random.default_rng(seed).permutation(n_samples)``, and the
+        last ``round(test_size * n_samples)`` rows of the permutation become the test part.
+
+        Parameters
+        ----------
+        test_size : float, default 0.2
+            Share of the samples to hold out, between 0 and 1, exclusive.
+        seed : int, default 0
+            Seed of the permutation, 0 or more.
+
+        Returns
+        -------
+        Dataset
+            With `X` of shape (n_samples − n_test, n_features) and `X_test` of shape
+            (n_test, n_features), both copies.
+
+        Raises
+        ------
+        ParameterError
+            If a value cannot be used, a part would be empty, or there is a test part already.
+        """
+        if self.X_test is not None:
+            raise ParameterError(
+                f"data set {self.name!r} has a test part of its own ({len(self.X_test)} samples). "
+                "Use it, or split a Dataset made of X and y only."
+            )
+        if isinstance(test_size, bool) or not isinstance(
+            test_size, (int, float, np.integer, np.floating)
+        ):
+            raise ParameterError(
+                f"test_size is {test_size!r}; expected a number between 0 and 1, such as 0.2."
+            )
+        if not 0 < test_size < 1:  # NaN fails this too
+            raise ParameterError(
+                f"test_size is {test_size}; expected a share of the samples between 0 and 1 "
+                "(exclusive), such as 0.2."
+            )
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ParameterError(f"seed is {seed!r}; expected an integer, 0 or more.")
+        n_test = round(float(test_size) * self.n_samples)
+        n_train = self.n_samples - n_test
+        if n_test < 1 or n_train < 1:
+            raise ParameterError(
+                f"test_size {test_size} of {self.n_samples} samples leaves {n_train} to train on "
+                f"and {n_test} to test on; each part needs at least one. Pass another test_size."
+            )
+        order = np.random.default_rng(seed).permutation(self.n_samples)
+        train, test = order[:n_train], order[n_train:]
+        return replace(
+            self, X=self.X[train], y=self.y[train], X_test=self.X[test], y_test=self.y[test]
+        )
+
+
+def _shape_and_dtype(array: npt.NDArray[Any]) -> str:
+    return f"{'×'.join(map(str, array.shape))} {array.dtype}"
+
+
+def _check_part(X: object, y: object, X_name: str, y_name: str) -> None:
+    """Raise DataError unless X is a numeric table and y has one label for each of its rows."""
+    for name, array in ((X_name, X), (y_name, y)):
+        if not isinstance(array, np.ndarray):
+            raise DataError(
+                f"{name} is of type {type(array).__name__}; expected a NumPy array. "
+                f"Pass np.asarray({name})."
+            )
+    assert isinstance(X, np.ndarray)
+    assert isinstance(y, np.ndarray)
+    if X.ndim != 2:
+        raise DataError(
+            f"{X_name} has shape {X.shape}; expected (n_samples, n_features). "
+            f"Flatten images with {X_name}.reshape(len({X_name}), -1)."
+        )
+    if X.dtype.kind not in "biuf":
+        raise DataError(
+            f"{X_name} has dtype {X.dtype}; expected integers, booleans or real floats. "
+            "Convert it, for example with .astype('float32')."
+        )
+    if y.ndim != 1:
+        raise DataError(f"{y_name} has shape {y.shape}; expected (n_samples,). Pass y.ravel().")
+    if y.dtype.kind not in "biufU":
+        raise DataError(
+            f"{y_name} has dtype {y.dtype}; expected integers, booleans, floats or text. "
+            "Convert it, for example with .astype(str)."
+        )
+    if len(X) != len(y):
+        raise DataError(
+            f"{X_name} has {len(X)} samples, but {y_name} has {len(y)} labels. "
+            "Pass one label for each sample."
+        )
+    if X.size == 0:
+        raise DataError(
+            f"{X_name} has shape {X.shape}; expected at least one sample and one feature."
+        )

@@ -1,0 +1,111 @@
+"""Every exception and warning that gpulr raises.
+
+Each message says what was got, what was expected, what was done about it and what to do next.
+All exceptions derive from :class:`GpulrError`, except :class:`TrainingInterrupted`, which is a
+``KeyboardInterrupt`` so that loops around training end too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gpulr.model import OneVsAll
+
+__all__ = [
+    "BackendFallbackWarning",
+    "BackendUnavailableError",
+    "ConvergenceWarning",
+    "DataError",
+    "DataFallbackWarning",
+    "DataFileError",
+    "DataUnavailableError",
+    "DivergenceError",
+    "GpulrError",
+    "GpulrWarning",
+    "ModelFileError",
+    "ParameterError",
+    "TrainingInterrupted",
+]
+
+
+class GpulrError(Exception):
+    """Base class of gpulr's exceptions."""
+
+
+class ParameterError(GpulrError, ValueError):
+    """A setting has a value that cannot be used."""
+
+
+class DataError(GpulrError, ValueError):
+    """Arrays that cannot be used: wrong shape or dtype, NaN, one class only, and so on."""
+
+
+class DataFileError(GpulrError, ValueError):
+    """A file that is missing, damaged, or not what it claims to be.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    found : str
+        What was found there.
+    remedy : str
+        What to do about it.
+    """
+
+    def __init__(self, path: str | Path, found: str, remedy: str) -> None:
+        super().__init__(f"{path}: {found}. {remedy}")
+        self.path = Path(path)
+        self.found = found
+        self.remedy = remedy
+
+    def __reduce__(self) -> tuple[type[DataFileError], tuple[Path, str, str]]:
+        return type(self), (self.path, self.found, self.remedy)
+
+
+class ModelFileError(DataFileError):
+    """A model file that is damaged, or that gpulr did not write."""
+
+
+class DataUnavailableError(GpulrError, OSError):
+    """A named data set is neither on this machine nor downloadable."""
+
+
+class BackendUnavailableError(GpulrError, RuntimeError):
+    """The requested backend cannot be used on this machine, and no fallback is allowed."""
+
+
+class DivergenceError(GpulrError, ArithmeticError):
+    """Training left the finite numbers."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training was interrupted (Ctrl-C); nothing is lost.
+
+    Attributes
+    ----------
+    model : OneVsAll
+        The model as it stood after the last finished iteration.
+    """
+
+    def __init__(self, message: str, model: OneVsAll) -> None:
+        super().__init__(message)
+        self.model = model
+
+
+class GpulrWarning(UserWarning):
+    """Base class of gpulr's warnings."""
+
+
+class BackendFallbackWarning(GpulrWarning):
+    """The requested backend cannot be used; NumPy trains instead."""
+
+
+class DataFallbackWarning(GpulrWarning):
+    """The default data is not available; the bundled digits are used instead."""
+
+
+class ConvergenceWarning(GpulrWarning):
+    """Some models did not reach the tolerance."""

@@ -1,0 +1,213 @@
+"""The one loop around every solver: stopping, history, callbacks, interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import to_host
+from gpulr.errors import DivergenceError
+from gpulr.problem import Problem
+
+Array = Any
+S = TypeVar("S", bound="State")
+
+__all__ = ["Callback", "Progress", "Solution", "Solver", "State", "minimize"]
+
+
+class State(Protocol):
+    """What a solver carries from one iteration to the next, a frozen dataclass.
+
+    Every array has the models on its last axis, so that converged models can leave.
+    """
+
+    @property
+    def theta(self) -> Array:
+        """Parameters, (n_features + 1, n_models) float64."""
+
+    @property
+    def cost(self) -> Array:
+        """Cost at ``theta``, (n_models,) float64."""
+
+    @property
+    def gradient(self) -> Array:
+        """Gradient at ``theta``, of its shape."""
+
+
+class Solver(Protocol):
+    """A method: frozen settings, and a step that maps a state to the next one."""
+
+    def init(self, problem: Problem, theta: Array) -> Any:
+        """Return the state at ``theta``."""
+
+    def step(self, problem: Problem, state: Any) -> Any:
+        """Return the state one iteration later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What callbacks are told after each iteration (and once before the first, as iteration 0).
+
+    Attributes
+    ----------
+    iteration, max_iter : int
+        Iterations done, and the most there will be.
+    models : (n,) int64
+        The columns in training: all of them, or one in the per-model loop (``batched=False``).
+    cost : (n,) float64
+        Cost per model.
+    gradient_norm : (n,) float64
+        Largest absolute entry of each model's gradient.
+    converged : (n,) bool
+    seconds : float
+        Since training of these models began.
+    """
+
+    iteration: int
+    max_iter: int
+    models: npt.NDArray[np.int64]
+    cost: npt.NDArray[np.float64]
+    gradient_norm: npt.NDArray[np.float64]
+    converged: npt.NDArray[np.bool_]
+    seconds: float
+
+
+Callback = Callable[[Progress], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """Where a run of a solver ended.
+
+    Attributes
+    ----------
+    theta : (n_features + 1, n_models) float64, NumPy
+    n_iter : (n_models,) int64
+        Iterations until each model converged or the run ended.
+    converged : (n_models,) bool
+    cost, gradient_norm : (max(n_iter) + 1, n_models) float64
+        At each iteration, from the start; a model that has converged keeps its last values.
+    seconds : (max(n_iter) + 1,) float64
+        When each iteration was done.
+    result : "converged", "max_iter", "stopped" or "interrupted"
+    """
+
+    theta: npt.NDArray[np.float64]
+    n_iter: npt.NDArray[np.int64]
+    converged: npt.NDArray[np.bool_]
+    cost: npt.NDArray[np.float64]
+    gradient_norm: npt.NDArray[np.float64]
+    seconds: npt.NDArray[np.float64]
+    result: str
+
+
+def minimize(
+    solver: Solver,
+    problem: Problem,
+    *,
+    max_iter: int,
+    tol: float,
+    callbacks: Sequence[Callback] = (),
+    models: npt.NDArray[np.int64] | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Solution:
+    """Run ``solver`` from zero on every model of ``problem``.
+
+    A model has converged when the largest absolute entry of its gradient is ≤ ``tol``; it then
+    keeps its parameters and leaves the matrix, so its result does not depend on how long its
+    neighbours take. With ``tol=0`` exactly ``max_iter`` iterations are run.
+
+    Parameters
+    ----------
+    callbacks : sequence of callables
+        Each is called with a :class:`Progress` after every iteration; raising ``StopIteration``
+        ends training.
+    models : (n_models,) int64, optional
+        How the columns are called in :class:`Progress`.
+    interrupted : callable
+        Asked after every iteration whether to end the run there.
+
+    Raises
+    ------
+    DivergenceError
+        A cost is no longer finite.
+    """
+    backend, k = problem.backend, problem.n_models
+    models = np.arange(k) if models is None else models
+    started = time.perf_counter()
+    theta = np.zeros((problem.n_features + 1, k))
+    cost, norm = np.zeros(k), np.zeros(k)
+    n_iter, converged = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=np.bool_)
+    history: list[tuple[npt.NDArray[Any], npt.NDArray[Any], float]] = []
+    active = np.arange(k)  # the columns of the problem that are still being trained
+
+    with _quiet():
+        state = solver.init(problem, problem.start())
+    iteration, result = 0, ""
+    while True:
+        cost[active], norm[active] = _measure(backend.xp, state)
+        if not np.all(np.isfinite(cost)) or not np.all(np.isfinite(norm)):
+            raise DivergenceError(
+                f"The cost of model(s) {models[~np.isfinite(cost + norm)].tolist()} was no longer "
+                f"finite after {iteration} iterations. Use a smaller learning_rate (None chooses a "
+                "safe one), and scale the features to about 0…1."
+            )
+        n_iter[active] = iteration
+        converged[active] = (norm[active] <= tol) & (tol > 0)
+        history.append((cost.copy(), norm.copy(), time.perf_counter() - started))
+        progress = Progress(
+            iteration, max_iter, models, cost.copy(), norm.copy(), converged.copy(), history[-1][2]
+        )
+        try:
+            for callback in callbacks:
+                callback(progress)
+        except StopIteration:
+            result = "stopped"
+        except KeyboardInterrupt:
+            result = "interrupted"
+        if interrupted():
+            result = "interrupted"
+
+        done = converged[active]
+        result = result or (
+            "converged" if done.all() else "max_iter" if iteration >= max_iter else ""
+        )
+        if result:
+            theta[:, active] = to_host(state.theta)
+            break
+        if done.any():
+            theta[:, active[done]] = to_host(state.theta)[:, done]
+            keep = backend.asarray(np.flatnonzero(~done))
+            active, state, problem = active[~done], _take(state, keep), problem.select(keep)
+        with _quiet():
+            state = solver.step(problem, state)
+        iteration += 1
+
+    costs, norms, seconds = (np.asarray(column) for column in zip(*history, strict=True))
+    return Solution(theta, n_iter, converged, costs, norms, seconds, result)
+
+
+def _quiet() -> np.errstate:
+    """Keep NumPy's warnings of overflow back: the loop itself looks for costs that are infinite."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+def _measure(xp: Any, state: State) -> npt.NDArray[Any]:
+    """Return cost and gradient norm per model, (2, n_models), in one transfer to the host."""
+    return to_host(xp.stack([state.cost, xp.max(xp.abs(state.gradient), axis=0)]))
+
+
+def _take(state: S, keep: Array) -> S:
+    """Return the state of the models ``keep`` only."""
+    from array_api_compat import array_namespace
+
+    xp = array_namespace(keep)
+    fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}  # type: ignore[arg-type]
+    taken = {name: xp.take(array, keep, axis=array.ndim - 1) for name, array in fields.items()}
+    return dataclasses.replace(state, **taken)  # type: ignore[type-var]

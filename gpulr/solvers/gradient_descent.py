@@ -1,0 +1,52 @@
+"""Gradient descent at a fixed step: the notebook's method, for every model at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gpulr.problem import Problem
+from gpulr.solvers.curvature import lipschitz
+
+Array = Any
+
+
+def step_sizes(problem: Problem, learning_rate: float | None) -> Array:
+    """Return each model's step size, (n_models,): the one given, or 1/L."""
+    if learning_rate is None:
+        return 1.0 / lipschitz(problem)
+    return problem.backend.xp.ones_like(problem.C) * learning_rate
+
+
+@dataclass(frozen=True, slots=True)
+class GradientDescentState:
+    """Parameters, cost and gradient there, and each model's step size."""
+
+    theta: Array  # (n_features + 1, n_models)
+    cost: Array  # (n_models,)
+    gradient: Array  # (n_features + 1, n_models)
+    rate: Array  # (n_models,)
+
+
+@dataclass(frozen=True, slots=True)
+class GradientDescent:
+    """θ ← θ − α ∇J(θ).
+
+    Attributes
+    ----------
+    learning_rate : float or None
+        α, for all models and for the scaled X. None is 1/L per model, L a bound on the curvature
+        (:func:`gpulr.solvers.curvature.lipschitz`), at which the cost falls in every iteration.
+    """
+
+    learning_rate: float | None = None
+
+    def init(self, problem: Problem, theta: Array) -> GradientDescentState:
+        """Evaluate the cost at ``theta`` and choose the step sizes."""
+        rate = step_sizes(problem, self.learning_rate)
+        return GradientDescentState(theta, *problem.evaluate(theta), rate)
+
+    def step(self, problem: Problem, state: GradientDescentState) -> GradientDescentState:
+        """Go one step down the gradient."""
+        theta = state.theta - state.rate * state.gradient
+        return GradientDescentState(theta, *problem.evaluate(theta), state.rate)

@@ -1,0 +1,186 @@
+"""Model files: safetensors with JSON metadata, whole or not at all.
+
+A file is written beside its target and moved over it, so a full disk or a killed process leaves the
+old file intact. It holds a sha256 of its tensors and metadata (safetensors itself has no checksum),
+which is verified on loading. Nothing in it is executable, and no pickle is involved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import to_host
+from gpulr.errors import ModelFileError
+from gpulr.model import History, OneVsAll
+
+__all__ = ["load", "save"]
+
+FORMAT = "gpulr-one-vs-all"
+VERSION = 1
+_HISTORY = ("cost", "gradient_norm", "seconds", "n_iter", "converged")
+
+
+def save(model: OneVsAll, path: str | Path) -> None:
+    """Write a model to ``path``, replacing what is there only when the new file is complete.
+
+    Raises
+    ------
+    ModelFileError
+        It could not be written (no such folder, disk full, …); what was there before is untouched.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    tensors = {
+        "weights": np.ascontiguousarray(to_host(model.weights)),
+        "intercept": np.ascontiguousarray(to_host(model.intercept)),
+        **{name: np.ascontiguousarray(getattr(model.history, name)) for name in _HISTORY},
+    }
+    record = {
+        "classes": {"dtype": model.classes.dtype.str, "values": model.classes.tolist()},
+        "backend": model.backend,
+        "device": model.device,
+        "fallback_reason": model.fallback_reason,
+        "settings": model.settings,
+        "scale": model.scale,
+        "image_shape": model.image_shape,
+        "data": model.data,
+        "versions": model.versions,
+    }
+    text = json.dumps(_without_infinity(record), allow_nan=False, ensure_ascii=False)
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(VERSION),
+        "model": text,
+        "sha256": _digest(tensors, text),
+    }
+    _replace(Path(os.path.realpath(path)), to_bytes(tensors, metadata=metadata))
+
+
+def load(path: str | Path) -> OneVsAll:
+    """Read a model that :meth:`OneVsAll.save` wrote; its arrays are NumPy's.
+
+    Raises
+    ------
+    ModelFileError
+        No such file, not a model of gpulr's, written by a newer gpulr, or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        found = "is not a file" if path.exists() else "there is no such file"
+        raise ModelFileError(path, found, "Pass the path that the model was saved to.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ModelFileError(
+                    path,
+                    "a safetensors file, but not a gpulr model",
+                    "Pass a file that `gpulr train --output` or OneVsAll.save wrote.",
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, UnicodeDecodeError) as error:
+        raise ModelFileError(
+            path,
+            f"not a readable model file ({error}; {path.stat().st_size} bytes)",
+            "It is damaged or was not written by gpulr: train again, or restore it from a copy.",
+        ) from error
+    if metadata.get("format_version") != str(VERSION):
+        raise ModelFileError(
+            path,
+            f"model format version {metadata.get('format_version')}, this gpulr reads {VERSION}",
+            "Update gpulr.",
+        )
+    text = metadata.get("model", "")
+    if metadata.get("sha256") != _digest(tensors, text):
+        raise ModelFileError(
+            path,
+            "its content does not match its sha256: the file is damaged",
+            "Train again, or restore it from a copy.",
+        )
+    try:
+        return _model(tensors, json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            path, f"incomplete model ({type(error).__name__}: {error})", "Train again."
+        ) from error
+
+
+def _model(tensors: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> OneVsAll:
+    classes = np.asarray(record["classes"]["values"], dtype=np.dtype(record["classes"]["dtype"]))
+    weights, intercept = tensors["weights"], tensors["intercept"]
+    n_models = 1 if len(classes) == 2 else len(classes)
+    if weights.ndim != 2 or weights.shape[1] != n_models or intercept.shape != (n_models,):
+        raise ValueError(f"weights {weights.shape} do not fit {len(classes)} classes")
+    settings = record["settings"]
+    C = settings["C"]
+    settings["C"] = [_infinity(c) for c in C] if isinstance(C, list) else _infinity(C)
+    shape = record["image_shape"]
+    return OneVsAll(
+        weights=weights,
+        intercept=intercept,
+        classes=classes,
+        history=History(**{name: tensors[name] for name in _HISTORY}),
+        backend=record["backend"],
+        device=record["device"],
+        fallback_reason=record["fallback_reason"],
+        settings=settings,
+        scale=record["scale"],
+        image_shape=None if shape is None else tuple(shape),
+        data=record["data"],
+        versions=record["versions"],
+    )
+
+
+def _infinity(c: float | None) -> float:
+    return math.inf if c is None else c
+
+
+def _without_infinity(value: Any) -> Any:
+    """Replace infinite numbers, which JSON does not have, by null."""
+    if isinstance(value, dict):
+        return {key: _without_infinity(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinity(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError("it exists and is not a regular file")
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ModelFileError(
+            path,
+            f"the model could not be written: {error.strerror or error}",
+            "What was there before is untouched; the model is still in memory: save it elsewhere.",
+        ) from error

@@ -1,0 +1,164 @@
+"""Checking what users pass in. The layers below assume what is checked here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from array_api_compat import array_namespace
+
+from gpulr.backend import Backend, is_device_array, to_host
+from gpulr.errors import DataError, ParameterError
+
+Array = Any
+
+__all__ = [
+    "check_labels",
+    "check_rows",
+    "check_y",
+    "finite_rows",
+    "positive_number",
+    "whole_number",
+]
+
+
+def check_rows(X: Any, *, n_features: int | None = None) -> Array:
+    """Return X as a two-dimensional real array of the library it came in, without copying.
+
+    Images (n_samples, height, width, …) are flattened. Values are checked by :func:`finite_rows`.
+
+    Raises
+    ------
+    DataError
+        Not an array of real numbers, empty, sparse, or of another number of features.
+    """
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise DataError("X is a sparse matrix, which is not supported; pass X.toarray().")
+    if not is_device_array(X):
+        try:
+            X = np.asarray(X)
+        except ValueError as error:  # rows of different lengths
+            raise DataError(
+                f"X cannot be made into an array: {error}. Pass rows of equal length."
+            ) from error
+        if X.dtype.kind not in "buif":
+            raise DataError(
+                f"X has dtype {X.dtype}; expected real numbers. Convert it, e.g. with "
+                "np.asarray(X, dtype=float)."
+            )
+        if X.dtype.kind == "f" and X.dtype.itemsize > 8:
+            X = X.astype(np.float64)
+    elif _is_complex(X):
+        raise DataError(f"X has dtype {X.dtype}; expected real numbers.")
+    if X.ndim < 2:
+        raise DataError(
+            f"X has shape {tuple(X.shape)}; expected (n_samples, n_features). "
+            "Use X.reshape(1, -1) for a single row, X.reshape(-1, 1) for a single feature."
+        )
+    if X.ndim > 2:
+        X = array_namespace(X).reshape(X, (X.shape[0], math.prod(X.shape[1:])))
+    if 0 in X.shape:
+        raise DataError(
+            f"X is empty: its shape is {tuple(X.shape)}. Pass at least one row and one feature."
+        )
+    if n_features is not None and X.shape[1] != n_features:
+        raise DataError(f"X has {X.shape[1]} features; this model was trained on {n_features}.")
+    return X
+
+
+def _is_complex(X: Array) -> bool:
+    return bool(array_namespace(X).isdtype(X.dtype, "complex floating"))
+
+
+def finite_rows(X: Array, backend: Backend) -> None:
+    """Raise DataError if X (on the backend's device) holds NaN or infinity."""
+    xp = backend.xp
+    if not xp.isdtype(X.dtype, "real floating"):
+        return
+
+    def finite(rows: slice) -> Array:
+        return xp.all(xp.isfinite(X[rows, :]), axis=1)
+
+    blocks = backend.row_blocks(X.shape[0], X.shape[1], 1)
+    for rows, good in zip(blocks, backend.map_blocks(finite, blocks), strict=True):
+        bad = np.flatnonzero(~to_host(good))
+        if bad.size:
+            raise DataError(
+                f"X holds NaN or infinity (first in row {rows.start + bad[0]}). Remove such rows "
+                "or fill the values in, e.g. with sklearn.impute.SimpleImputer."
+            )
+
+
+def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
+    """Return labels as a one-dimensional NumPy array of numbers, booleans or strings.
+
+    Raises
+    ------
+    DataError
+        Wrong length or shape, NaN, values that are not labels.
+    """
+    y: npt.NDArray[Any] = to_host(labels)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise DataError(f"y has shape {y.shape}; expected one label per row, ({n_samples},).")
+    if len(y) != n_samples:
+        raise DataError(
+            f"X has {n_samples} rows and y has {len(y)} labels; expected as many of each."
+        )
+    if y.dtype.kind == "O":
+        if all(isinstance(label, str) for label in y):
+            return y.astype(np.str_)
+        if all(isinstance(label, int | np.integer) for label in y):
+            return y.astype(np.int64)
+        kinds = sorted({type(label).__name__ for label in y})
+        raise DataError(f"y holds {', '.join(kinds)}; expected labels all of one kind: int or str.")
+    if y.dtype.kind == "f":
+        if not np.all(np.isfinite(y)):
+            raise DataError("y holds NaN or infinity. Remove the rows without a label.")
+        if not np.all(y == np.floor(y)):
+            raise DataError(
+                "y holds fractions: it looks like a quantity, not like class labels. "
+                "Bin it into classes first, or use a regression model."
+            )
+    elif y.dtype.kind not in "buiU":
+        raise DataError(f"y has dtype {y.dtype}; expected numbers, booleans or strings.")
+    return y
+
+
+def check_y(y: Any, n_samples: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """Return the sorted classes and each row's class as an index, (n_samples,) int32.
+
+    Raises
+    ------
+    DataError
+        As :func:`check_labels`, and when there are fewer than two classes.
+    """
+    classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(
+            f"y holds one class only ({classes.tolist()}); expected at least two. "
+            "Check the labels, or how the rows were split."
+        )
+    return classes, codes.astype(np.int32)
+
+
+def positive_number(name: str, value: Any, *, zero: bool = False, infinite: bool = False) -> float:
+    """Return ``value`` as a float > 0 (or ≥ 0, or ∞), or raise ParameterError."""
+    expected = f"a number {'≥' if zero else '>'} 0{' (∞ is allowed)' if infinite else ''}"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{name}={value!r}; expected {expected}.") from None
+    if not (number > 0 or (zero and number == 0)) or (math.isinf(number) and not infinite):
+        raise ParameterError(f"{name}={value!r}; expected {expected}.")
+    return number
+
+
+def whole_number(name: str, value: Any, *, least: int) -> int:
+    """Return ``value`` as an int ≥ ``least``, or raise ParameterError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ParameterError(f"{name}={value!r}; expected a whole number ≥ {least}.")
+    return int(value)

@@ -1,0 +1,80 @@
+"""Sessions: tests(numpy), tests(strict), tests(cupy), bench(numpy), bench(cupy), lint, types.
+
+``nox`` alone runs those that need no GPU. Tests that need MNIST find it through GPULR_DATA_HOME or the
+cache folder, and skip with a reason where it is absent.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.3.2"
+nox.options.sessions = ["tests(numpy)", "tests(strict)", "lint", "types"]
+nox.options.default_venv_backend = "virtualenv"
+
+ROOT = Path(__file__).parent
+BACKENDS = [nox.param(name, id=name) for name in ("numpy", "strict", "cupy")]
+BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install gpulr as a user does, as a wheel, so that tests see what users get."""
+    session.install(f"{ROOT}[{','.join(extras)}]")
+
+
+def has_gpu_wheel(session: nox.Session) -> str | None:
+    """Choose the CuPy extra for this machine's driver, or skip: there is no GPU to test on."""
+    import ctypes
+
+    try:
+        version = ctypes.c_int()
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except OSError:
+        if os.environ.get("GPULR_REQUIRE_GPU") == "1":
+            session.error("GPULR_REQUIRE_GPU=1, and this machine has no NVIDIA driver")
+        session.skip("this machine has no NVIDIA driver (GPULR_REQUIRE_GPU=1 makes that an error)")
+    return "cuda13" if version.value >= 13000 else "cuda12"
+
+
+@nox.session
+@nox.parametrize("backend", BACKENDS)
+def tests(session: nox.Session, backend: str) -> None:
+    """Run the tests of one backend: numpy has everything that needs no other."""
+    extras = ["test"]
+    environment = {"GPULR_TEST_BACKENDS": backend}
+    if backend == "cupy":
+        extra = has_gpu_wheel(session)
+        extras += [extra] if extra else []
+        environment |= {"GPULR_FALLBACK": "error"}
+    install(session, *extras)
+    session.run("python", "-m", "pytest", *session.posargs, env=environment)
+
+
+@nox.session
+@nox.parametrize("backend", BENCHED)
+def bench(session: nox.Session, backend: str) -> None:
+    """Measure one backend; see bench/README or the docstring of bench for where results go."""
+    extras = ["test"]
+    if backend == "cupy":
+        extra = has_gpu_wheel(session)
+        extras += [extra] if extra else []
+    install(session, *extras)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "test")
+    session.install("mypy>=1.14")
+    session.run("mypy")

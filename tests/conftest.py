@@ -1,0 +1,162 @@
+"""Which backends are tested, and the fixtures that every test shares.
+
+``GPULR_TEST_BACKENDS`` states the backends, comma-separated: "numpy" (everything that needs nothing
+else), "strict" (array-api-strict on its second device: it finds NumPy-isms, implicit transfers and
+upcasts without a GPU) and "cupy". Unset, all are tested, and one that this machine lacks skips with
+the reason. ``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+import gpulr
+from gpulr import backend
+
+LIBRARIES = ("numpy", "strict", "cupy")
+SETTINGS = ("GPULR_BACKEND", "GPULR_FALLBACK")
+
+
+def _stated() -> set[str] | None:
+    """Return the backends that the environment names, or None where it names none."""
+    value = os.environ.get("GPULR_TEST_BACKENDS", "").strip()
+    if not value:
+        return None
+    names = {name.strip() for name in value.split(",")}
+    if unknown := names - set(LIBRARIES):
+        raise pytest.UsageError(
+            f"GPULR_TEST_BACKENDS={value!r} names {sorted(unknown)}; known: {', '.join(LIBRARIES)}."
+        )
+    return names
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = _stated()
+    if wanted is None:
+        return
+    callspecs = [getattr(item, "callspec", None) for item in items]
+    libraries = [spec.params.get("library", "numpy") if spec else "numpy" for spec in callspecs]
+    chosen = [library in wanted for library in libraries]
+    config.hook.pytest_deselected(
+        items=[item for item, keep in zip(items, chosen, strict=True) if not keep]
+    )
+    items[:] = [item for item, keep in zip(items, chosen, strict=True) if keep]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch):
+    """No setting of the user's reaches a test."""
+    for variable in SETTINGS:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def unprobed():
+    """Backends are tried out anew in this test, and again after it."""
+    backend.probe.cache_clear()
+    yield
+    backend.probe.cache_clear()
+
+
+@pytest.fixture
+def no_cupy(monkeypatch, unprobed):
+    """A machine without CuPy and without a driver, whatever this one has."""
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    monkeypatch.setattr(backend, "nvidia_driver", lambda: None)
+
+
+def _strict():
+    try:
+        import array_api_strict
+    except ImportError:
+        report = pytest.fail if "strict" in (_stated() or ()) else pytest.skip
+        report('array-api-strict is not installed: python -m pip install ".[test]"')
+    return array_api_strict
+
+
+def _require_cupy():
+    status = backend.probe("cupy")
+    if not status.usable:
+        required = os.environ.get("GPULR_REQUIRE_GPU", "").strip() not in ("", "0")
+        (pytest.fail if required else pytest.skip)(f"CuPy cannot be used: {status.reason}")
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request, monkeypatch):
+    """Name of the array library under test, which works."""
+    context = nullcontext()
+    if request.param == "strict":
+        context = _strict().ArrayAPIStrictFlags(boolean_indexing=False, data_dependent_shapes=False)
+    elif request.param == "cupy":
+        _require_cupy()
+        monkeypatch.setenv("GPULR_FALLBACK", "error")  # NumPy must not be tested in its place
+    with context:
+        yield request.param
+
+
+@pytest.fixture
+def xp(library):
+    """Namespace of the library."""
+    if library == "strict":
+        return _strict()
+    if library == "cupy":
+        import array_api_compat.cupy as xp
+    else:
+        import array_api_compat.numpy as xp
+    return xp
+
+
+@pytest.fixture
+def device(library):
+    """Device where the arrays are; never array-api-strict's own default."""
+    if library == "strict":
+        return _strict().Device("device1")
+    if library == "cupy":
+        import cupy
+
+        return cupy.cuda.Device(0)
+    return "cpu"
+
+
+@pytest.fixture
+def put(xp, device):
+    """Turn NumPy arrays, numbers or lists into arrays of the library, on the device."""
+
+    def asarray(x, dtype=None):
+        array = np.asarray(x, dtype=dtype)
+        return xp.asarray(array, dtype=getattr(xp, array.dtype.name), device=device)
+
+    return asarray
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The bundled digits: X float32 0 … 1, y and the test part."""
+    data = gpulr.datasets.load_digits()
+    return data.X / 16, data.y, data.X_test / 16, data.y_test
+
+
+@pytest.fixture
+def blobs(rng):
+    """Three overlapping classes, X (90, 4) float32 and y (90,): trained in a moment."""
+    y = np.repeat([0, 1, 2], 30)
+    X = rng.normal(size=(90, 4)) + 2 * np.eye(3, 4)[y]
+    return X.astype(np.float32), y
+
+
+@pytest.fixture(scope="session")
+def real_mnist():
+    """MNIST from files that are on this machine; skips without. Nothing is downloaded."""
+    mnist = next(entry for entry in gpulr.datasets.describe() if entry.name == "mnist")
+    if not mnist.available:
+        pytest.skip(f"MNIST is not on this machine: {mnist.note}")
+    return gpulr.datasets.load_mnist()

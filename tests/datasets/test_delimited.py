@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pytest
+
+from gpulr.datasets import load, read
+from gpulr.datasets.readers import limits
+from gpulr.errors import DataFileError, ParameterError
+
+
+@pytest.fixture
+def table(tmp_path):
+    def read_text(text, name="a.csv", **options):
+        content = text if isinstance(text, bytes) else text.encode()
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+        return read(tmp_path / name, **options)
+
+    return read_text
+
+
+PLAIN = "label,a,b\n3,1.5,2\n4,-1,1e3\n3,0,0\n"
+
+
+def check(got, y=(3, 4, 3), X=((1.5, 2), (-1, 1000), (0, 0))):
+    np.testing.assert_array_equal(got.X, np.array(X, np.float32))
+    np.testing.assert_array_equal(got.y, np.array(y))
+    assert got.X.dtype == np.float32
+    assert got.image_shape is None
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "A.CSV"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_dialects(table, name, delimiter, end, mark):
+    got = table(mark + PLAIN.replace(",", delimiter).replace("\n", end).encode(), name)
+    check(got)
+    assert got.name == name[0]
+    assert got.y.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"label","a, in cm","b"\n"3","1.5","2"\n"4","-1","1e3"\n3,0,0',
+        "\n\nlabel,a,b\n\n3, 1.5 ,2\n4,-1,1e3\n\n3,0,0\n\n",
+        "3,1.5,2\n4,-1,1e3\n3,0,0\n",
+        "a,b,CLASS\n1.5,2,3\n-1,1e3,4\n0,0,3\n",
+        "a,Target,b\n1.5,3,2\n-1,4,1e3\n0,3,0\n",
+        "y,a,b\n3.0,1.5,2\n4.0,-1,1e3\n+3,0,0\n",
+        "first,a,b\n3,1.5,2\n4,-1,1e3\n3,0,0\n",
+        "digit,0,1\n3,1.5,2\n4,-1,1e3\n3,0,0\n",
+        "label,0,1\n3,1.5,2\n4,-1,1e3\n3,0,0\n",
+    ],
+    ids=range(9),
+)
+def test_headers_and_label_columns(table, text):
+    check(table(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("a,b,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "kind"),
+        ("a,b,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "KIND"),
+        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "kind"),
+        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", 2),
+        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "-1"),
+        ("1.5,2,3\n-1,1e3,4\n0,0,3\n", "2"),
+        ("1.5,2,3\n-1,1e3,4\n0,0,3\n", -1),
+        ("a,2,b\n1.5,3,2\n-1,4,1e3\n0,3,0\n", "2"),
+    ],
+)
+def test_label_argument(table, text, label):
+    check(table(text, label=label))
+
+
+def test_text_labels(table):
+    check(table("a,b,label\n1.5,2,cat\n-1,1e3,dog\n0,0, cat\n"), ("cat", "dog", "cat"))
+    check(table("cat,1.5,2\ndog,-1,1e3\ncat,0,0\n"), ("cat", "dog", "cat"))
+    check(table("1.5,2,é\n-1,1e3,ü\n0,0,é\n", label=2), ("é", "ü", "é"))
+    check(table("label,a,b\n1.5,1.5,2\n2,-1,1e3\n1.5,0,0\n"), ("1.5", "2", "1.5"))
+
+
+def test_large_whole_labels_are_exact(table):
+    numbers = (2**53 + 1, 16_777_217, -5)
+    check(table("".join(f"{n},{n % 7},1\n" for n in numbers)), numbers,
+          [(n % 7, 1) for n in numbers])  # fmt: skip
+    assert table(f"{2**64},1,2\n1,2,3\n").y.dtype.kind == "U"
+
+
+def test_labels_as_numpy_writes_them(tmp_path):
+    np.savetxt(tmp_path / "a.csv", [[3, 1.5, 2], [4, -1, 1e3], [3, 0, 0]], delimiter=",")
+    check(read(tmp_path / "a.csv"))
+
+
+def test_gz_that_a_browser_unpacked(tmp_path):
+    (tmp_path / "a.csv.gz").write_text(PLAIN)
+    check(read(tmp_path / "a.csv.gz"))
+
+
+def rows(values):
+    return "".join(",".join(map(str, row)) + "\n" for row in values)
+
+
+def test_pixels_become_uint8(table, X, y):
+    X[0, 0] = 255
+    got = table(rows(np.column_stack([y, X])))
+    np.testing.assert_array_equal(got.X, X)
+    np.testing.assert_array_equal(got.y, y)
+    assert got.X.dtype == np.uint8
+    assert got.image_shape == (5, 5)
+    got = table(rows(np.column_stack([X, y])), label=-1)
+    np.testing.assert_array_equal(got.X, X)
+    assert got.X.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X: X[:, :24],
+        lambda X: X[:, :9],
+        lambda X: X // 2,
+        lambda X: X + 1.5,
+        lambda X: X - 1,
+        lambda X: X + 1,
+        lambda X: X / 255,
+    ],
+)
+def test_other_numbers_stay_float(table, X, y, change):
+    X = X.astype(float)
+    X[0, :2] = 0, 255
+    got = table(rows(np.column_stack([y, change(X)])))
+    np.testing.assert_allclose(got.X, change(X), rtol=1e-6)
+    assert got.X.dtype == np.float32
+    assert got.image_shape is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label,a,b\n1,2,3\n4,,6\n", r"line 3, column 2 \('a'\): a missing value"),
+        ("label,a,b\n1,2,3\n,5,6\n", r"line 3, column 1 \('label'\): a missing value"),
+        ("label,a,b\n1,2,3\n4,NaN,6\n", r"line 3, column 2 \('a'\): a missing value \(NaN\)"),
+        ("label,a,b\n1,2,3\nnan,5,6\n", r"line 3, column 1 \('label'\): a missing value \(nan\)"),
+        ("a,b,label\n1,2,x\n4,5,NaN\n", r"line 3, column 3 \('label'\): a missing value \(NaN\)"),
+        ("1,2,3\n4,-nan,6\n", r"line 2, column 2: '-nan', which is no number"),
+        ("label,a,b\n1,2,3\n\n4,5,x\n", r"line 4, column 3 \('b'\): the text 'x'"),
+        ("1,2,3\n4,5\n", r"line 2: 2 columns, expected 3"),
+        ("1,2,3\n4,5,6,7\n", r"line 2: 4 columns, expected 3"),
+        ("label,a,b\n1,2\n3,4\n", r"line 2: 2 columns, expected 3"),
+        ("1,2,3\n4,,6\n", r"line 2, column 2: a missing value"),
+        ("1,,3\n4,5,6\n", r"line 1, column 2: a missing value"),
+        ("1,abc,3.5\n4,5,6\n", r"line 1, column 2: the text 'abc'"),
+        ("1,2,inf\n4,5,6\n", r"line 1, column 3: inf, which float32"),
+        ("1,2,3\n4,5,1e39\n", r"line 2, column 3: 1e39, which float32"),
+        ("1,2,1_000\n", r"line 1, column 3"),
+        ("", "empty"),
+        ("\n\n", "holds no rows"),
+        ("label,a,b\n", "header and no samples"),
+        ("label,a,b\n\n\n", "header and no samples"),
+        ("1\n2\n", "single column"),
+        ("label,Label,b\n1,2,3\n", "2 columns named 'label', at indices 0, 1"),
+        (b"label,a\n1,\xff\n", "not UTF-8 text: byte 0xff in line 2"),
+        ("label,a\n1,2\n".encode("utf-16"), "not UTF-8"),
+        (b"label,a\n1,\0\n", "line 2"),
+        (b"1,2\n3,4\0\n", "line 2"),
+        (b'1,2\n"3,4\n5,6\n', "."),
+        (f"{'x' * 1001},1,2.5\ny,2,3\n", "labels of up to 1,001 characters in column 1"),
+        ("<html>,\n", "line 1, column 2: a missing value"),
+    ],
+)
+def test_faults_are_located(table, text, message):
+    with pytest.raises(DataFileError, match=message):
+        table(text)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [("z", r"no column 'z' \(columns: label, a, b\)"), (3, "index 3"), (-4, "index -4")],
+)
+def test_unknown_label(table, label, message):
+    with pytest.raises(DataFileError, match=message):
+        table(PLAIN, label=label)
+
+
+def test_repeated_label_name_is_refused_unless_by_index(table):
+    text = "k,a,k\n1.5,2,3\n-1,1e3,4\n0,0,3\n"
+    with pytest.raises(DataFileError, match="2 columns named 'k'"):
+        table(text, label="k")
+    check(table(text, label=2))
+
+
+def test_label_for_other_formats(tmp_path, X, y):
+    np.savez(tmp_path / "a.npz", X=X, y=y)
+    for what in (tmp_path / "a.npz", "digits"):
+        with pytest.raises(ParameterError, match="label="):
+            load(what, label="y")
+
+
+def test_gz_bomb_and_damage(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "ALWAYS_FINE", 1000)
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"1,2\n" * 1_000_000))
+    with pytest.raises(DataFileError, match="decompression bomb"):
+        read(path)
+    path.write_bytes(gzip.compress(PLAIN.encode())[:-5])
+    with pytest.raises(DataFileError, match="sha256"):
+        read(path)

@@ -1,0 +1,371 @@
+"""The command line, run as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gpulr
+
+TRAIN_FIELDS = {
+    "data": str,
+    "n_train": int,
+    "n_test": int,
+    "backend": str,
+    "device": str,
+    "fallback_reason": (str, type(None)),
+    "solver": str,
+    "n_iter": int,
+    "converged": bool,
+    "cost": list,
+    "train_accuracy": float,
+    "test_accuracy": float,
+    "binary_accuracy": list,
+    "mean_binary_accuracy": float,
+    "seconds": dict,
+}
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Isolate from the user's settings, and from the network."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GPULR_", "XDG_"))}
+    return kept | {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+        "COLUMNS": "100",
+    }
+
+
+@pytest.fixture
+def run(environment, tmp_path):
+    def run(*arguments, code=0, timeout=60, **variables):
+        process = subprocess.run(
+            [sys.executable, "-m", "gpulr", *map(str, arguments)],
+            env=environment | variables,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout,
+        )
+        assert process.returncode == code, process.stderr + process.stdout
+        assert "Traceback" not in process.stderr
+        return process
+
+    return run
+
+
+@pytest.fixture
+def mnist_home():
+    """Folder that holds MNIST, for processes that run elsewhere."""
+    home = Path(os.environ.get("GPULR_DATA_HOME") or "nowhere").expanduser().absolute()
+    if not gpulr.datasets.mnist.find_original() or not home.is_dir():
+        pytest.skip("mnist-original is not in the folder that GPULR_DATA_HOME names")
+    return str(home)
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    digits = gpulr.datasets.load_digits()
+    path = tmp_path / "digits.safetensors"
+    gpulr.train(digits, max_iter=100, tol=0).save(path)
+    return path
+
+
+def strict_json(text):
+    """Parse JSON that has no Infinity or NaN in it."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_train_json_has_the_promised_fields(run):
+    record = strict_json(run("train", "--data", "digits", "--json").stdout)
+    for name, kind in TRAIN_FIELDS.items():
+        assert isinstance(record[name], kind), name
+    assert record["data"] == "digits"
+    assert record["n_train"] + record["n_test"] == 1797
+    assert record["backend"] == "numpy"
+    assert len(record["cost"]) == len(record["binary_accuracy"]) == 10
+    assert record["mean_binary_accuracy"] == pytest.approx(np.mean(record["binary_accuracy"]))
+    assert record["test_accuracy"] > 0.94
+    assert set(record["seconds"]) == {"load", "train", "evaluate"}
+
+
+def test_train_json_writes_infinity_as_null(run):
+    result = run("train", "--data", "digits", "--C", "inf", "--max-iter", 5, "--tol", 0, "--json")
+    assert strict_json(result.stdout)["C"] is None
+
+
+def test_train_json_equals_the_library(run):
+    record = strict_json(
+        run(
+            "train", "--data", "digits", "--solver", "gd", "--max-iter", 30, "--tol", 0, "--json"
+        ).stdout
+    )
+    digits = gpulr.datasets.load_digits()
+    model = gpulr.train(digits, solver="gd", max_iter=30, tol=0)
+    evaluation = model.evaluate(digits.X_test, digits.y_test)
+    assert record["n_iter"] == 30
+    assert record["test_accuracy"] == evaluation.accuracy
+    np.testing.assert_allclose(record["cost"], model.history.cost[-1], rtol=1e-6)
+    np.testing.assert_array_equal(record["binary_accuracy"], evaluation.binary_accuracy)
+
+
+def test_train_prints_both_accuracies_under_their_names(run):
+    result = run("train", "--data", "digits")
+    assert "mean of the binary accuracies (test)" in result.stdout
+    assert "multiclass accuracy (test)" in result.stdout
+
+
+def test_default_data_falls_back_loudly_without_network(run):
+    started = time.monotonic()
+    result = run("train", "--json")
+    assert time.monotonic() - started < 25  # 15 s for giving up, and some for a slow machine
+    assert strict_json(result.stdout)["data"] == "digits"
+    assert "warning: MNIST cannot be had" in result.stderr
+
+
+def test_named_data_is_strict(run):
+    result = run("train", "--data", "mnist", code=3)
+    assert result.stdout == ""
+    assert "error:" in result.stderr
+    assert "GPULR_DATA_HOME" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "--data", "no-such-file.npz"], 3, "does not exist"),
+        (["train", "--data", "digits", "--C", "-1"], 2, "C=-1.0"),
+        (["train", "--data", "digits", "--C", "nan"], 2, "C=nan"),
+        (["train", "--data", "digits", "--scale", "x"], 2, "--scale x"),
+        (["train", "--data", "digits", "--backend", "abacus"], 2, "abacus"),
+        (["train", "--no-such-option"], 2, "--no-such-option"),
+        (["train", "--data", "digits", "--output", "no/such/folder/m"], 2, "folder that exists"),
+        (["train", "--recipe", "notebook", "--data", "digits"], 2, "mnist-original"),
+        (["train", "--data", "table.csv", "--test-size", "2"], 2, "test_size"),
+        (["evaluate", "missing.safetensors"], 3, "no such file"),
+        (["predict", "missing.safetensors", "x.png"], 3, "no such file"),
+        (["data", "missing.csv"], 3, "does not exist"),
+    ],
+)
+def test_failures_have_exit_codes_and_say_why(run, tmp_path, arguments, code, message):
+    (tmp_path / "table.csv").write_text("label,a\n" + "0,1\n1,2\n" * 10)
+    result = run(*arguments, code=code)
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_without_arguments_shows_help(run):
+    assert "train" in run(code=2).stdout
+
+
+def test_version(run):
+    assert run("--version").stdout.strip() == f"gpulr {gpulr.__version__}"
+
+
+def test_backend_fallback_is_one_warning_and_recorded(run):
+    if gpulr.backends()["cupy"].usable:
+        pytest.skip("this machine has a GPU")
+    result = run(
+        "train", "--data", "digits", "--backend", "cupy", "--max-iter", 3, "--tol", 0, "--json"
+    )
+    record = strict_json(result.stdout)
+    assert record["backend"] == "numpy"
+    assert record["fallback_reason"]
+    assert result.stderr.count("warning:") == 1
+    assert "Training on NumPy instead" in result.stderr
+
+
+def test_backend_unavailable_exits_4(run):
+    if gpulr.backends()["cupy"].usable:
+        pytest.skip("this machine has a GPU")
+    arguments = ("train", "--data", "digits", "--backend", "cupy")
+    assert "CuPy" in run(*arguments, code=4, GPULR_FALLBACK="error").stderr
+
+
+def test_train_evaluate_predict_agree(run, tmp_path):
+    trained = strict_json(
+        run("train", "--data", "digits", "--output", "model.safetensors", "--json").stdout
+    )
+    evaluated = strict_json(run("evaluate", "model.safetensors", "--json").stdout)
+    assert evaluated["accuracy"] == trained["test_accuracy"]
+    assert evaluated["binary_accuracy"] == trained["binary_accuracy"]
+    assert np.sum(evaluated["confusion"]) == evaluated["n"] == trained["n_test"]
+    predicted = strict_json(run("predict", "model.safetensors", "digits", "--json").stdout)
+    right = [p["predicted"] == p["true"] for p in predicted["predictions"]]
+    assert np.mean(right) == trained["test_accuracy"]
+
+
+def test_evaluate_holds_the_same_rows_out_again(run, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    np.savez(tmp_path / "table.npz", X=digits.X, y=digits.y)
+    arguments = (
+        "--data",
+        "table.npz",
+        "--test-size",
+        0.3,
+        "--seed",
+        5,
+        "--output",
+        "m.safetensors",
+    )
+    trained = strict_json(run("train", *arguments, "--json").stdout)
+    assert trained["n_test"] == round(0.3 * len(digits.X))
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    assert evaluated["accuracy"] == trained["test_accuracy"]
+
+
+def test_train_on_all_rows(run, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    np.savez(tmp_path / "table.npz", X=digits.X, y=digits.y)
+    record = strict_json(run("train", "--data", "table.npz", "--test-size", 0, "--json").stdout)
+    assert (record["n_test"], record["test_accuracy"]) == (0, None)
+    assert record["train_accuracy"] > 0.9
+
+
+def test_predict_reads_images(run, model_file, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    names, labels = [], [0, 1, 4, 6]
+    for label in labels:
+        image = digits.X[digits.y == label].mean(axis=0).reshape(8, 8)
+        white_on_black = Image.fromarray((255 * image).astype(np.uint8))
+        names += [f"{label}.png", f"{label}-on-paper.png"]
+        white_on_black.resize((64, 64)).save(tmp_path / names[-2])
+        Image.fromarray(255 - np.asarray(white_on_black)).convert("RGB").save(tmp_path / names[-1])
+    result = run("predict", model_file, *names, "--json")
+    predictions = strict_json(result.stdout)["predictions"]
+    assert [p["predicted"] for p in predictions] == [label for label in labels for _ in (0, 1)]
+    assert [p["input"] for p in predictions] == names
+    assert run("predict", model_file, names[0]).stdout.count("0.png") == 1
+
+
+def test_predict_reads_npy(run, model_file, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    np.save(tmp_path / "rows.npy", digits.X_test[:30])
+    result = run("predict", model_file, "rows.npy", "--json")
+    predictions = strict_json(result.stdout)["predictions"]
+    expected = gpulr.load(model_file).predict(digits.X_test[:30])
+    np.testing.assert_array_equal([p["predicted"] for p in predictions], expected)
+
+
+@pytest.mark.parametrize("name", ["broken.png", "broken.npy", "objects.npy", "missing.png"])
+def test_predict_refuses_damaged_files(run, model_file, tmp_path, name):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n not really")
+    (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY nothing")
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    result = run("predict", model_file, name, code=3)
+    assert name in result.stderr
+
+
+def test_wrong_number_of_features_is_bad_data(run, model_file, tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros((3, 5)))
+    assert "64" in run("predict", model_file, "rows.npy", code=3).stderr
+
+
+def test_csv_with_a_named_label_column(run, tmp_path):
+    rows = ["a,kind,b"] + [f"{i % 2},{'yes' if i % 2 else 'no'},{i}" for i in range(40)]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    arguments = ("train", "--data", "table.csv", "--label", "kind", "--max-iter", 50, "--tol", 0)
+    record = strict_json(run(*arguments, "--json").stdout)
+    assert record["classes"] == ["no", "yes"]
+    assert len(record["cost"]) == 1
+    assert record["test_accuracy"] == 1.0
+
+
+def test_data_lists_without_network(run):
+    record = strict_json(run("data", "--json").stdout)
+    assert set(record) == set(gpulr.datasets.NAMES)
+    assert record["digits"]["available"]
+    assert "digits" in run("data").stdout
+
+
+def test_data_describes(run):
+    record = strict_json(run("data", "digits", "--json").stdout)
+    assert (record["n_train"], record["n_test"], record["n_features"]) == (1442, 355, 64)
+    assert "8, 8" in run("data", "digits").stdout
+
+
+def test_doctor(run):
+    record = strict_json(run("doctor", "--json").stdout)
+    assert record["backends"]["numpy"]["usable"]
+    cupy = record["backends"]["cupy"]
+    assert cupy["usable"] or (cupy["reason"] and cupy["remedy"])
+    assert record["blas"] or sys.platform == "darwin"
+    text = run("doctor").stdout
+    assert "cupy" in text
+    assert "driver" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_saves_the_model_and_exits_130(environment, tmp_path):
+    command = [sys.executable, "-m", "gpulr", "train", "--data", "digits", "--tol", "0"]
+    command += ["--max-iter", "100000000", "--output", "model.safetensors"]
+    process = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    process.stderr.readline()  # the data set is announced just before training
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert b"saved the model so far" in err
+    model = gpulr.load(tmp_path / "model.safetensors")
+    digits = gpulr.datasets.load_digits()
+    assert 0 < model.n_iter < 100000000
+    assert model.score(digits.X_test, digits.y_test) > 0.9
+
+
+@pytest.mark.mnist
+def test_recipe_notebook(run, mnist_home):
+    record = strict_json(
+        run(
+            "train", "--recipe", "notebook", "--json", timeout=400, GPULR_DATA_HOME=mnist_home
+        ).stdout
+    )
+    assert (record["data"], record["n_train"], record["n_test"]) == ("mnist-original", 56000, 14000)
+    assert record["C"] is None
+    theirs = record["notebook"]
+    ours = np.array(record["binary_accuracy"])
+    np.testing.assert_allclose(ours[:8], theirs["binary_accuracy"], atol=0.003)
+    assert record["mean_binary_accuracy"] == pytest.approx(
+        theirs["mean_binary_accuracy"], abs=0.003
+    )
+    assert record["digit_0_alone"]["train"] == pytest.approx(theirs["digit_0_train"], abs=0.003)
+    assert record["digit_0_alone"]["test"] == pytest.approx(ours[0], abs=1e-4)
+    assert 0.885 < record["test_accuracy"] < 0.91
+
+
+def test_help_names_every_option(run):
+    text = run("train", "--help").stdout
+    for option in (
+        "--data",
+        "--backend",
+        "--solver",
+        "--C",
+        "--max-iter",
+        "--tol",
+        "--output",
+        "--json",
+    ):
+        assert option in text
+
+
+def test_console_script_is_declared():
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    assert 'gpulr = "gpulr.cli:main"' in pyproject.read_text()
