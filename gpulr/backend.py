@@ -266,11 +266,12 @@ def _probe_cupy() -> BackendStatus:
         checks.append((step, "ok"))
         step = "matrix product"
         product = float((a @ a)[0, 0])
-        step = "synchronise"
-        cupy.cuda.get_current_stream().synchronize()
         if not math.isclose(product, 64 * math.e**2, rel_tol=1e-4):
             raise ArithmeticError(f"64 e² came out as {product}")
-        checks.append(("matrix product", "ok"))
+        checks.append((step, "ok"))
+        step = "synchronise"
+        cupy.cuda.get_current_stream().synchronize()
+        checks.append((step, "ok"))
     except (
         Exception
     ) as error:  # CuPy's failures have no common base, and any of them means: unusable

@@ -94,6 +94,9 @@ class TrainingInterrupted(KeyboardInterrupt):
         super().__init__(message)
         self.model = model
 
+    def __reduce__(self) -> tuple[type[TrainingInterrupted], tuple[str, OneVsAll]]:
+        return type(self), (str(self), self.model)
+
 
 class GpulrWarning(UserWarning):
     """Base class of gpulr's warnings."""

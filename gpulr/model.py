@@ -130,8 +130,8 @@ class OneVsAll:
         X = check_rows(X, n_features=self.n_features)
         backend = backend_of(X)
         with backend.activate():
-            finite_rows(X, backend)
             W, b = backend.asarray(self.weights), backend.asarray(self.intercept)
+            finite_rows(X, backend, W.dtype)
 
             def margins(rows: slice) -> Array:
                 return backend.as_compute(X[rows, :], W.dtype) @ W + b

@@ -55,7 +55,8 @@ def save(model: OneVsAll, path: str | Path) -> None:
         "data": model.data,
         "versions": model.versions,
     }
-    text = json.dumps(_without_infinity(record), allow_nan=False, ensure_ascii=False)
+    # ASCII only: a path that is not Unicode has surrogates, which UTF-8 cannot hold.
+    text = json.dumps(_without_infinity(record), allow_nan=False)
     metadata = {
         "format": FORMAT,
         "format_version": str(VERSION),
@@ -76,8 +77,13 @@ def load(path: str | Path) -> OneVsAll:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    if not path.is_file():
-        found = "is not a file" if path.exists() else "there is no such file"
+    found = ""
+    try:
+        if not path.is_file():
+            found = "is not a file" if path.exists() else "there is no such file"
+    except OSError as error:  # a name too long, or a folder that must not be searched
+        found = f"cannot be looked for ({error.strerror})"
+    if found:
         raise ModelFileError(path, found, "Pass the path that the model was saved to.")
     try:
         with safe_open(path, framework="numpy") as file:

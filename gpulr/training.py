@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import signal
 import threading
@@ -112,11 +113,12 @@ def train(
     >>> model.weights.shape
     (64, 10)
     """
-    if solver not in SOLVERS:
+    if not isinstance(solver, str) or solver not in SOLVERS:
         raise ParameterError(f"solver={solver!r}; use one of {tuple(SOLVERS)}.")
     dtype = _compute_dtype(dtype)
     max_iter = whole_number("max_iter", max_iter, least=0)
     tol = positive_number("tol", tol, zero=True)
+    callbacks = _callables(callbacks)
     if learning_rate is not None:
         learning_rate = positive_number("learning_rate", learning_rate)
 
@@ -138,9 +140,9 @@ def train(
         "batched": bool(batched),
     }
     with xb.activate():
-        X_here = xb.asarray(X)
-        finite_rows(X_here, xb)
-        source["feature_range"] = [float(xb.xp.min(X_here)), float(xb.xp.max(X_here))]
+        X_here, compute_dtype = xb.asarray(X), getattr(xb.xp, dtype.name)
+        finite_rows(X_here, xb, compute_dtype)
+        source["feature_range"] = _feature_range(xb.xp, X_here)
         problem = Problem(
             X=X_here,
             codes=xb.asarray(codes),
@@ -150,7 +152,7 @@ def train(
             ),
             scale=factor,
             backend=xb,
-            dtype=getattr(xb.xp, dtype.name),
+            dtype=compute_dtype,
         )
         method: Solver = SOLVERS[solver](learning_rate)
         with _ctrl_c() as interrupted:
@@ -190,9 +192,9 @@ def _data(
         raise DataError("Pass both X and y, or neither to train on the default data.")
     if dataset is not None:
         X, y = dataset.X, dataset.y
-        image_shape = image_shape or dataset.image_shape
-    elif image_shape is None and getattr(X, "ndim", 2) > 2:
-        image_shape = tuple(X.shape[1:])
+        image_shape = dataset.image_shape if image_shape is None else image_shape
+    elif image_shape is None:
+        image_shape = _shape_of_images(X)
     X = check_rows(X)
     record = {
         "name": dataset.name if dataset else "arrays",
@@ -200,9 +202,41 @@ def _data(
         "n_samples": int(X.shape[0]),
         "dtype": str(X.dtype).rpartition(".")[2],
     }
-    if image_shape is not None and int(np.prod(image_shape)) != X.shape[1]:
-        raise ParameterError(f"image_shape={image_shape} does not fit {X.shape[1]} features.")
-    return X, y, record, image_shape
+    return X, y, record, None if image_shape is None else _image_shape(image_shape, X.shape[1])
+
+
+def _shape_of_images(X: Any) -> tuple[int, ...] | None:
+    try:
+        shape = X.shape if hasattr(X, "shape") else np.shape(X)
+    except ValueError:  # lists of different lengths, which the check of X reports
+        return None
+    return tuple(shape[1:]) if len(shape) > 2 else None
+
+
+def _callables(callbacks: Any) -> tuple[Callback, ...]:
+    try:
+        checked = tuple(callbacks)
+    except TypeError:
+        checked = (None,)
+    if not all(callable(callback) for callback in checked):
+        raise ParameterError(f"callbacks={callbacks!r}; expected a list of callables.")
+    return checked
+
+
+def _image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
+    try:
+        shape = tuple(whole_number("image_shape", side, least=1) for side in image_shape)
+    except TypeError:  # a single number
+        shape = ()
+    if math.prod(shape) != n_features or not shape:
+        raise ParameterError(f"image_shape={image_shape} does not fit {n_features} features.")
+    return shape
+
+
+def _feature_range(xp: Any, X: Any) -> list[float]:
+    if xp.isdtype(X.dtype, "bool"):  # which has no minimum in the array API standard
+        return [float(xp.all(X)), float(xp.any(X))]
+    return [float(xp.min(X)), float(xp.max(X))]
 
 
 def _scale(scale: float | str | None, X: Any) -> float:
@@ -212,17 +246,22 @@ def _scale(scale: float | str | None, X: Any) -> float:
 
 
 def _inverse_penalty(C: Any, n_models: int) -> float | list[float]:
-    if np.ndim(C) == 0:
+    expected = f"expected a number or ({n_models},)"
+    try:
+        each = to_host(C)
+    except ValueError as error:
+        raise ParameterError(f"C cannot be made into an array: {error}; {expected}.") from error
+    if each.ndim == 0:
         return positive_number("C", C, infinite=True)
-    values = [positive_number("C", c, infinite=True) for c in to_host(C).ravel()]
-    if np.ndim(C) != 1 or len(values) != n_models:
-        raise ParameterError(f"C has shape {np.shape(C)}; expected a number or ({n_models},).")
+    values = [positive_number("C", c, infinite=True) for c in each.ravel()]
+    if each.shape != (n_models,):
+        raise ParameterError(f"C has shape {each.shape}; {expected}.")
     return values
 
 
 def _compute_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
-        result = np.dtype(dtype)
+        result = np.dtype(np.void if dtype is None else dtype)  # NumPy takes None for float64
     except TypeError:
         result = np.dtype(np.void)
     if result not in (np.dtype(np.float32), np.dtype(np.float64)):

@@ -36,6 +36,8 @@ def check_rows(X: Any, *, n_features: int | None = None) -> Array:
     """
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise DataError("X is a sparse matrix, which is not supported; pass X.toarray().")
+    if np.ma.is_masked(X):
+        raise DataError("X is a masked array with masked values. Pass X.filled(value).")
     if not is_device_array(X):
         try:
             X = np.asarray(X)
@@ -72,22 +74,29 @@ def _is_complex(X: Array) -> bool:
     return bool(array_namespace(X).isdtype(X.dtype, "complex floating"))
 
 
-def finite_rows(X: Array, backend: Backend) -> None:
-    """Raise DataError if X (on the backend's device) holds NaN or infinity."""
+def finite_rows(X: Array, backend: Backend, dtype: Any) -> None:
+    """Raise DataError if X (on the backend's device) holds NaN or more than ``dtype`` can."""
     xp = backend.xp
     if not xp.isdtype(X.dtype, "real floating"):
         return
+    largest = min(float(xp.finfo(X.dtype).max), float(xp.finfo(dtype).max))
 
-    def finite(rows: slice) -> Array:
-        return xp.all(xp.isfinite(X[rows, :]), axis=1)
+    def usable(rows: slice) -> Array:
+        return xp.all(xp.abs(X[rows, :]) <= largest, axis=1)  # false for NaN too
 
     blocks = backend.row_blocks(X.shape[0], X.shape[1], 1)
-    for rows, good in zip(blocks, backend.map_blocks(finite, blocks), strict=True):
+    for rows, good in zip(blocks, backend.map_blocks(usable, blocks), strict=True):
         bad = np.flatnonzero(~to_host(good))
         if bad.size:
+            row = rows.start + int(bad[0])
+            if np.all(np.isfinite(to_host(X[row, :]))):
+                raise DataError(
+                    f"X holds values beyond {largest:.1e}, too large to compute with (first in row "
+                    f'{row}). Scale the features to about 0…1, or train with dtype="float64".'
+                )
             raise DataError(
-                f"X holds NaN or infinity (first in row {rows.start + bad[0]}). Remove such rows "
-                "or fill the values in, e.g. with sklearn.impute.SimpleImputer."
+                f"X holds NaN or infinity (first in row {row}). Remove such rows or fill the "
+                "values in, e.g. with sklearn.impute.SimpleImputer."
             )
 
 
@@ -99,7 +108,14 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
     DataError
         Wrong length or shape, NaN, values that are not labels.
     """
-    y: npt.NDArray[Any] = to_host(labels)
+    if np.ma.is_masked(labels):
+        raise DataError("y is a masked array with masked values. Remove the rows without a label.")
+    try:
+        y: npt.NDArray[Any] = to_host(labels)
+    except ValueError as error:  # elements of different lengths
+        raise DataError(
+            f"y cannot be made into an array: {error}. Pass one label per row."
+        ) from error
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -108,11 +124,18 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
         raise DataError(
             f"X has {n_samples} rows and y has {len(y)} labels; expected as many of each."
         )
+    if y.dtype.kind == "T":  # NumPy's strings of variable width
+        y = y.astype(object)
     if y.dtype.kind == "O":
         if all(isinstance(label, str) for label in y):
             return y.astype(np.str_)
         if all(isinstance(label, int | np.integer) for label in y):
-            return y.astype(np.int64)
+            try:
+                return y.astype(np.int64)
+            except OverflowError as error:
+                raise DataError(
+                    f"y holds numbers that are too large ({error}). Pass them as strings."
+                ) from error
         kinds = sorted({type(label).__name__ for label in y})
         raise DataError(f"y holds {', '.join(kinds)}; expected labels all of one kind: int or str.")
     if y.dtype.kind == "f":
@@ -149,6 +172,8 @@ def positive_number(name: str, value: Any, *, zero: bool = False, infinite: bool
     """Return ``value`` as a float > 0 (or ≥ 0, or ∞), or raise ParameterError."""
     expected = f"a number {'≥' if zero else '>'} 0{' (∞ is allowed)' if infinite else ''}"
     try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise ParameterError(f"{name}={value!r}; expected {expected}.") from None

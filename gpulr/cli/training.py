@@ -186,8 +186,8 @@ def _print_notebook(run: NotebookRun) -> None:
     )
     console.print(table)
     console.print(
-        "The notebook prints the mean of the ten as the accuracy of the One-Vs-All model; to answer "
-        "“not this digit” every time would already score 0.90 there."
+        "The notebook prints the mean of the ten as the accuracy of the One-Vs-All model: "
+        "answering “not this digit” every time would already score 0.90 there."
     )
     console.print(
         f"multiclass accuracy (the digit with the largest margin): train {run.train.accuracy:.4f}, "

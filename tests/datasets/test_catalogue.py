@@ -28,7 +28,9 @@ def test_digits_never_change():
     np.testing.assert_array_equal(
         np.bincount(got.y_test), (np.bincount(got.y) + np.bincount(got.y_test)) // 5
     )
-    digest = hashlib.sha256((16 * got.X_test).astype(np.uint8).tobytes() + bytes(got.y_test.tolist()))
+    digest = hashlib.sha256(
+        (16 * got.X_test).astype(np.uint8).tobytes() + bytes(got.y_test.tolist())
+    )
     assert digest.hexdigest() == "dffb3bbc3bee43a253e1a27dcd91eed7938a7aa43dbb1099812cb3e7392d9b1c"
 
 

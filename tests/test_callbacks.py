@@ -1,0 +1,42 @@
+"""The progress bar: on terminals only, one line per run, and gone when training is."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+import gpulr
+from gpulr.callbacks import ProgressBar
+
+
+def console(terminal):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120)
+
+
+def test_it_is_silent_where_there_is_no_terminal(blobs):
+    screen = console(False)
+    gpulr.train(*blobs, max_iter=3, tol=0, callbacks=[ProgressBar(screen)])
+    assert screen.file.getvalue() == ""
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_it_shows_what_is_trained_on_a_terminal(blobs, batched):
+    screen = console(True)
+    bar = ProgressBar(screen)
+    model = gpulr.train(*blobs, max_iter=4, tol=0, batched=batched, callbacks=[bar])
+    shown = screen.file.getvalue()
+    titles = ["Training 3 models"] if batched else ["Model 0", "Model 1", "Model 2"]
+    assert all(title in shown for title in titles)
+    assert "4/4" in shown
+    last = model.history.cost[-1]
+    assert f"{last.mean() if batched else last[-1]:.4f}" in shown
+    assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_it_leaves_the_terminal_in_order_after_an_error(blobs):
+    screen = console(True)
+    with pytest.raises(gpulr.DivergenceError):
+        gpulr.train(*blobs, learning_rate=1e30, callbacks=[ProgressBar(screen)])
+    assert screen.file.getvalue().rstrip().endswith("\x1b[?25h")

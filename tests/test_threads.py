@@ -1,0 +1,181 @@
+"""Blocks of rows over threads: order, the limit on BLAS and its restoration, forked children."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from helpers import python
+
+import gpulr
+from gpulr import threads
+
+
+def blas_threads():
+    return [library.num_threads for library in threads._blas_libraries()]
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """BLAS and passes have two threads, on any machine."""
+    libraries = threads._blas_libraries()
+    if not libraries:
+        pytest.skip("threadpoolctl knows no BLAS here")
+    before = blas_threads()
+    for library in libraries:
+        library.set_num_threads(2)
+    yield blas_threads()
+    for library, count in zip(libraries, before, strict=True):
+        library.set_num_threads(count)
+
+
+def test_results_come_in_the_order_of_the_blocks(two_threads):
+    def slow_first(block):
+        time.sleep(0.02 if block == 0 else 0)
+        return block
+
+    assert list(threads.map_blocks(slow_first, range(20))) == list(range(20))
+
+
+def test_blocks_run_on_two_threads_with_one_blas_thread_each(two_threads):
+    both = threading.Barrier(2, timeout=10)  # passes only if two blocks run at the same time
+
+    def work(block):
+        both.wait()
+        return threading.current_thread().name, blas_threads()
+
+    names, limits = zip(*threads.map_blocks(work, range(2)), strict=True)
+    assert len(set(names)) == 2
+    assert all(set(limit) == {1} for limit in limits)
+    assert blas_threads() == two_threads
+
+
+def test_the_limit_is_lifted_after_an_exception(two_threads):
+    def fail(block):
+        raise ZeroDivisionError(f"block {block}")
+
+    with pytest.raises(ZeroDivisionError, match="block 0"):
+        list(threads.map_blocks(fail, range(4)))
+    assert blas_threads() == two_threads
+
+
+def test_the_limit_is_lifted_when_the_consumer_stops_half_way(two_threads):
+    def stop_at_once():
+        for _ in threads.map_blocks(abs, range(8)):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_at_once()
+    assert blas_threads() == two_threads
+
+
+def test_the_limit_is_lifted_after_training_and_after_its_errors(two_threads, blobs, monkeypatch):
+    monkeypatch.setattr(gpulr.backend.NumPyBackend, "block_bytes", 1000)
+    X, y = blobs
+    gpulr.train(X, y, max_iter=3, tol=0)
+    assert blas_threads() == two_threads
+    with pytest.raises(gpulr.DataError, match="NaN"):
+        gpulr.train(np.where(X > 1, np.nan, X), y)
+    assert blas_threads() == two_threads
+    with pytest.raises(gpulr.DivergenceError):
+        gpulr.train(X, y, learning_rate=1e30)
+    assert blas_threads() == two_threads
+
+
+def test_the_last_of_several_users_lifts_the_limit(two_threads):
+    first, second = threads._one_blas_thread(), threads._one_blas_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(blas_threads()) == {1}
+    assert threads.thread_count() == 2  # not the limit that another pass has set
+    second.__exit__(None, None, None)
+    assert blas_threads() == two_threads
+
+
+def test_trainings_in_two_threads_at_once(two_threads, blobs, monkeypatch):
+    monkeypatch.setattr(gpulr.backend.NumPyBackend, "block_bytes", 1000)
+    X, y = blobs
+    alone = gpulr.train(X, y, max_iter=50, tol=0)
+    models = {}
+
+    def train(name):
+        models[name] = gpulr.train(X, y, max_iter=50, tol=0)
+
+    workers = [threading.Thread(target=train, args=(name,)) for name in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert len(models) == 4
+    for model in models.values():
+        np.testing.assert_array_equal(model.weights, alone.weights)
+    assert blas_threads() == two_threads
+
+
+TRAIN_IN_BLOCKS = """
+import numpy as np, gpulr
+from gpulr import backend, threads
+backend.NumPyBackend.block_bytes = 1000
+for library in threads._blas_libraries():
+    library.set_num_threads(2)
+X, y = np.random.default_rng(0).normal(size=(90, 4)), np.arange(90) % 3
+train = lambda: gpulr.train(X, y, max_iter=5, tol=0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_trains_too():
+    code = (
+        TRAIN_IN_BLOCKS
+        + """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: the point here
+weights = train().weights
+child = os.fork()
+if not child:
+    os._exit(0 if np.array_equal(train().weights, weights) else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    )
+    assert python(code, timeout=30).strip() == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_in_mid_pass_is_not_left_with_the_limit():
+    code = (
+        TRAIN_IN_BLOCKS
+        + """
+import os, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+inside, done = threading.Event(), threading.Event()
+def hold():
+    with threads._one_blas_thread(), threads._one_blas_thread._lock:
+        inside.set()
+        done.wait()
+threading.Thread(target=hold, daemon=True).start()
+inside.wait()
+child = os.fork()
+if not child:
+    train()
+    os._exit(0 if {lib.num_threads for lib in threads._blas_libraries()} == {2} else 1)
+done.set()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    )
+    assert python(code, timeout=30).strip() == "0"
+
+
+def test_omp_num_threads_counts():
+    code = (
+        TRAIN_IN_BLOCKS.replace("set_num_threads(2)", "num_threads")
+        + """
+import threading
+print(threads.thread_count(), gpulr.train(X, y, max_iter=5, tol=0).n_iter, threading.active_count())
+"""
+    )
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    assert python(code, **limits).split() == ["1", "5", "1"]

@@ -1,0 +1,185 @@
+"""What cannot be used is refused before training, by a typed error that names what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import gpulr
+from gpulr.backend import NumPyBackend
+from gpulr.validation import check_labels, check_rows, check_y
+
+X = np.random.default_rng(0).normal(size=(12, 3))
+y = np.arange(12) % 3
+
+
+def with_value(value, row=5):
+    broken = X.copy()
+    broken[row, 1] = value
+    return broken
+
+
+BAD_ROWS = {
+    "nan": (with_value(np.nan), r"NaN or infinity \(first in row 5\).*Remove such rows"),
+    "inf": (with_value(np.inf), r"first in row 5"),
+    "-inf float32": (with_value(-np.inf).astype(np.float32), r"first in row 5"),
+    "no rows": (X[:0], r"empty.*\(0, 3\).*at least one row"),
+    "no features": (X[:, :0], r"empty.*\(12, 0\)"),
+    "empty images": (np.zeros((12, 0, 4)), r"empty"),
+    "one dimension": (X[:, 0], r"shape \(12,\).*reshape\(1, -1\).*reshape\(-1, 1\)"),
+    "a number": (3.0, r"shape \(\).*reshape"),
+    "complex": (X + 1j, r"complex128.*real numbers"),
+    "object": (X.astype(object), r"object.*np\.asarray\(X, dtype=float\)"),
+    "str": (X.astype(str), r"<U\d+.*real numbers"),
+    "dates": (np.zeros((12, 3), "datetime64[D]"), r"datetime64.*real numbers"),
+    "records": (np.zeros((12, 3), "f4,f4"), r"real numbers"),
+    "ragged": ([[1, 2], [3]] * 6, r"cannot be made into an array.*equal length"),
+    "beyond float32": (with_value(-1e39), r"beyond 3\.4e\+38.*first in row 5.*float64"),
+    "sparse matrix": (sparse.csr_matrix(X), r"sparse.*toarray"),
+    "sparse array": (sparse.coo_array(X), r"sparse.*toarray"),
+    "masked": (np.ma.masked_invalid(with_value(np.nan)), r"masked.*filled"),
+    "dictionary": ({"X": 1}, r"object"),
+}
+
+BAD_LABELS = {
+    "too few": (y[:-1], r"12 rows and y has 11 labels"),
+    "too many": (np.append(y, 0), r"12 rows and y has 13 labels"),
+    "none": ([], r"y has 0 labels"),
+    "one class": (np.full(12, 7), r"one class only \(\[7\]\).*at least two"),
+    "one name": (["a"] * 12, r"one class only \(\['a'\]\)"),
+    "nan": (np.where(y == 1, np.nan, y), r"y holds NaN.*Remove"),
+    "inf": (np.where(y == 1, np.inf, y), r"y holds NaN or infinity"),
+    "continuous": (y + 0.5, r"fractions.*class labels.*regression"),
+    "complex": (y + 1j, r"complex128.*numbers, booleans or strings"),
+    "bytes": (np.array([b"a", b"b", b"c"])[y], r"\|S1.*strings"),
+    "dates": (y.astype("datetime64[D]"), r"datetime64"),
+    "one-hot": (np.eye(3)[y], r"shape \(12, 3\); expected one label per row, \(12,\)"),
+    "a number": (3, r"shape \(\)"),
+    "mixed": (np.array([1, "a", None], dtype=object)[y], r"NoneType, int, str.*all of one kind"),
+    "missing name": (np.array(["a", "b", np.nan], dtype=object)[y], r"float, str.*one kind"),
+    "masked": (np.ma.masked_equal(y, 1), r"y is a masked array"),
+    "huge": ([2**70, 1, 2] * 4, r"too large"),
+    "ragged": ([[1], [1, 2], 3] * 4, r"y cannot be made into an array"),
+}
+
+BAD_SETTINGS = {
+    "solver": [
+        ("newton", r"solver='newton'; use one of \('gd', 'nesterov'\)"),
+        (["gd"], "solver="),
+    ],
+    "callbacks": [(print, "callables"), ([print, 1], "callables")],
+    "C": [
+        (True, "C=True"),
+        ("1", "C='1'"),
+        (0, "C=0; expected a number > 0 .∞ is allowed"),
+        (-1.0, "C=-1.0"),
+        (np.nan, "C=nan"),
+        ("big", "C='big'"),
+        (None, "C=None"),
+        (1j, "C="),
+        ([1.0, 2.0], r"C has shape \(2,\); expected a number or \(3,\)"),
+        (np.ones((1, 3)), r"C has shape \(1, 3\)"),
+        ([1, 0, 1], "C="),
+        ([1, np.nan, 1], "C="),
+        ([[1], [1, 2], 3], r"C cannot be made into an array.*or \(3,\)"),
+    ],
+    "scale": [(0, "scale=0; expected a number > 0"), (-1, "scale=-1"), ("automatic", "scale=")],
+    "learning_rate": [(0, "learning_rate=0"), (np.inf, "learning_rate=inf"), ("fast", "fast")],
+    "max_iter": [(-1, "whole number ≥ 0"), (1.5, "1.5"), (True, "True"), (None, "None")],
+    "tol": [(-1e-3, "tol=-0.001; expected a number ≥ 0"), (np.nan, "tol=nan"), (np.inf, "inf")],
+    "dtype": [
+        ("float16", 'use "float32" or "float64"'),
+        ("float99", 'use "float32" or "float64"'),
+        (int, "dtype="),
+        (">f4", "dtype="),
+        (None, "dtype=None"),
+    ],
+    "image_shape": [
+        ((2, 2), r"image_shape=\(2, 2\) does not fit 3 features"),
+        ((-1, -3), "image_shape"),
+        ((1.5, 2), "image_shape"),
+        ("3", "image_shape"),
+    ],
+    "backend": [("gpu", "backend='gpu'; use one of")],
+}
+SETTINGS = [(name, *case) for name, cases in BAD_SETTINGS.items() for case in cases]
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_rows_that_cannot_be_trained_on(case):
+    rows, message = BAD_ROWS[case]
+    with pytest.raises(gpulr.DataError, match=f"(?s){message}"):
+        gpulr.train(rows, y)
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_rows_that_cannot_be_predicted(case):
+    rows, message = BAD_ROWS[case]
+    model = gpulr.train(X, y, max_iter=1, tol=0)
+    with pytest.raises(gpulr.DataError, match=f"(?s){message}"):
+        model.predict(rows)
+
+
+@pytest.mark.parametrize("case", BAD_LABELS)
+def test_labels_that_cannot_be_trained_on(case):
+    labels, message = BAD_LABELS[case]
+    with pytest.raises(gpulr.DataError, match=message):
+        gpulr.train(X, labels)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), SETTINGS, ids=str)
+def test_settings_that_cannot_be_used(name, value, message):
+    with pytest.raises(gpulr.ParameterError, match=message):
+        gpulr.train(X, y, **{name: value})
+
+
+def test_errors_are_value_errors_too():
+    with pytest.raises(ValueError, match="NaN"):
+        gpulr.train(with_value(np.nan), y)
+    with pytest.raises(ValueError, match="C=0"):
+        gpulr.train(X, y, C=0)
+
+
+def test_X_without_y_and_y_without_X():
+    for arguments in ((X,), (None, y)):
+        with pytest.raises(gpulr.DataError, match="both X and y, or neither"):
+            gpulr.train(*arguments)
+    with pytest.raises(gpulr.DataError, match="brings its own labels"):
+        gpulr.train(gpulr.datasets.Dataset(X, y), y)
+
+
+def test_settings_are_checked_before_data_is_loaded(monkeypatch):
+    monkeypatch.setattr(gpulr.datasets, "load_default", lambda: pytest.fail("data was loaded"))
+    with pytest.raises(gpulr.ParameterError, match="tol"):
+        gpulr.train(tol=-1)
+
+
+@pytest.mark.parametrize("row", [0, 7, 11])
+def test_the_first_bad_row_is_named_whatever_the_blocks(put, monkeypatch, row):
+    broken = with_value(np.nan, row)
+    broken[-1, 0] = np.inf
+    here = put(broken)
+    monkeypatch.setattr(type(gpulr.backend.backend_of(here)), "block_bytes", 100)
+    with pytest.raises(gpulr.DataError, match=f"first in row {row}\\)"):
+        gpulr.train(here, y)
+
+
+def test_complex_and_one_dimension_on_a_device(put):
+    for bad, message in ((X + 1j, "real numbers"), (X[:, 0], "reshape"), (X[:0], "empty")):
+        with pytest.raises(gpulr.DataError, match=message):
+            gpulr.train(put(bad), y)
+
+
+def test_checking_copies_nothing(tmp_path):
+    for rows in (X, np.asfortranarray(X), X[:, ::2], X.reshape(12, 3, 1), X.astype(np.uint8)):
+        assert np.shares_memory(check_rows(rows), rows)
+    assert NumPyBackend("numpy", np).asarray(X) is X
+
+
+def test_check_y_gives_sorted_classes_and_codes():
+    classes, codes = check_y(["b", "a", "b"], 3)
+    assert classes.tolist() == ["a", "b"]
+    assert codes.tolist() == [1, 0, 1]
+    assert codes.dtype == np.int32
+    assert check_labels([0.0, -0.0, 2.0], 3).tolist() == [0, 0, 2]
