@@ -1,7 +1,7 @@
 """Sessions: tests(numpy), tests(strict), tests(cupy), bench(numpy), bench(cupy), lint, types.
 
-``nox`` alone runs those that need no GPU. Tests that need MNIST find it through GPULR_DATA_HOME or the
-cache folder, and skip with a reason where it is absent.
+``nox`` alone runs those that need no GPU. Tests that need MNIST find it through GPULR_DATA_HOME or
+the cache folder, and skip with a reason where it is absent.
 """
 
 from __future__ import annotations
@@ -56,12 +56,26 @@ def tests(session: nox.Session, backend: str) -> None:
 @nox.session
 @nox.parametrize("backend", BENCHED)
 def bench(session: nox.Session, backend: str) -> None:
-    """Measure one backend; see bench/README or the docstring of bench for where results go."""
+    """Measure one backend, write bench/results, and draw them; see the docstring of bench."""
     extras = ["test"]
+    environment = {"GPULR_FALLBACK": "error", "OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
+    backends = ["--backend", "numpy"]
     if backend == "cupy":
         extra = has_gpu_wheel(session)
         extras += [extra] if extra else []
+        environment |= {"GPULR_REQUIRE_GPU": "1"}
+        backends += ["--backend", "cupy"]
     install(session, *extras)
+    results = Path("bench") / "results"
+    output = results / f"{backend}.json"
+    session.run("python", "-m", "bench.interleaved", *backends, "--output", output, env=environment)
+    session.run(
+        *("python", "-m", "pytest", "bench", "-k", backend, "--benchmark-enable"),
+        f"--benchmark-json={results / f'{backend}-pytest.json'}",
+        *session.posargs,
+        env=environment,
+    )
+    session.run("python", "-m", "bench.plot")
 
 
 @nox.session

@@ -1,0 +1,26 @@
+"""Benchmarks: one pass and a whole training, batched against the per-digit loop.
+
+Run from the root of a checkout; MNIST is found as gpulr finds it (``GPULR_DATA_HOME``, the cache
+folder, a download), and where it cannot be had the bundled digits are tiled to as many rows, which
+the results then say. What is timed is in :mod:`bench.contestants`.
+
+Ratios, of runs in turn in one process (the README's table)::
+
+    python -m bench.interleaved --backend numpy --output bench/results/numpy.json
+    python -m bench.interleaved --backend numpy --backend cupy --output bench/results/cupy.json
+
+Absolute figures, by pytest-benchmark::
+
+    python -m pytest bench -k numpy --benchmark-enable \
+        --benchmark-json=bench/results/numpy-pytest.json
+    GPULR_REQUIRE_GPU=1 python -m pytest bench -k cupy --benchmark-enable \
+        --benchmark-json=bench/results/cupy-pytest.json
+
+Without ``--benchmark-enable`` every benchmark runs once and is only checked. Without ``-k`` CuPy's
+are skipped where CuPy cannot be used, and fail there under ``GPULR_REQUIRE_GPU=1`` or
+``GPULR_FALLBACK=error``. Charts and the README's table, from the JSON in bench/results::
+
+    python -m bench.plot                     # draw the charts, print the table
+    python -m bench.plot --write README.md   # and put it between the README's markers
+    python -m bench.plot --check README.md   # fail if the README has another one
+"""

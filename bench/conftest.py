@@ -1,0 +1,87 @@
+"""pytest-benchmark's records: ours of the machine and the commit, and no host names or paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench import machine
+from bench.contestants import Contestant, check, entry, prepare
+from bench.quiet import Patience, wait
+from bench.workload import Workload, load_workload
+from gpulr.backend import probe
+
+PATIENCE = 30.0  # seconds for each benchmark, to wait for other processes
+
+COMMIT = pytest.StashKey[dict[str, Any]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("python_files", "bench_*.py")
+    config.stash[COMMIT] = machine.commit()  # before measuring: the code that is loaded is its
+
+
+@pytest.fixture(scope="session")
+def work() -> Workload:
+    return load_workload()
+
+
+@pytest.fixture
+def usable(contestant: Contestant) -> Contestant:
+    """Skip the benchmark, or fail it where the backend was asked for, if it cannot be used."""
+    status = probe(contestant.backend)
+    if not status.usable:
+        reason = f"{status.name} cannot be used: {status.reason}. To use it: {status.remedy}."
+        asked_for = {"GPULR_REQUIRE_GPU": "1", "GPULR_FALLBACK": "error"}
+        if any(os.environ.get(name) == value for name, value in asked_for.items()):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return contestant
+
+
+@pytest.fixture
+def compete(usable: Contestant, benchmark: Any, work: Workload) -> Callable[[str, int], None]:
+    """Check, warm up, time and check again the contestant at a task."""
+
+    def run(task: str, rounds: int) -> None:
+        timed = prepare(task, usable, work)
+        benchmark.extra_info.update(entry(task, usable, timed(), work))
+        patience = Patience(PATIENCE)
+
+        def warm_up() -> None:
+            wait(patience)
+            if task == "pass":  # short enough to feel that threads and caches went cold
+                timed()
+
+        if benchmark.enabled:
+            result = benchmark.pedantic(timed, setup=warm_up, rounds=rounds)
+        else:
+            result = benchmark(timed)
+        check(task, usable, result, work)
+
+    return run
+
+
+def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:
+    machine_info.clear()  # the node's name among it
+    machine_info.update(machine.circumstances())
+    del machine_info["commit"]  # that is commit_info
+
+
+def pytest_benchmark_update_commit_info(config: Any, commit_info: dict[str, Any]) -> None:
+    commit_info.clear()  # the folder's name among it
+    commit_info.update(config.stash[COMMIT])
+
+
+def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict[str, Any]) -> None:
+    for benchmark in output_json["benchmarks"]:
+        stats = benchmark["stats"]
+        stats.pop("data", None)
+        for name in ("options", "param", "params"):  # extra_info says what was timed
+            benchmark.pop(name, None)
+        for name, value in stats.items():
+            if isinstance(value, float):
+                stats[name] = float(f"{value:.5g}")

@@ -1,0 +1,147 @@
+"""Charts and the README's table, from the result files.
+
+::
+
+    python -m bench.plot                     # draw the charts, print the table
+    python -m bench.plot --write README.md   # draw, and put the table between the README's markers
+    python -m bench.plot --check README.md   # exit 1 if the README's table is another one
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.report import (
+    Entry,
+    Report,
+    ResultFileError,
+    machine,
+    read_all,
+    replace_section,
+    seconds,
+    section,
+    software,
+    times,
+    workload,
+)
+
+RESULTS = Path(__file__).resolve().parent / "results"
+# Okabe & Ito's palette: told apart with any colour vision, and in grey by lightness.
+COLOURS = {"notebook": "#999999", "plain": "#E69F00", "loop": "#56B4E9", "batched": "#0072B2"}
+TITLES = {"pass": "One pass: cost and gradient", "training": "Training: gradient descent"}
+WIDTH = 8.4  # inches; with DPI as wide as a README is shown
+DPI = 100
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw one report's tasks below each other as horizontal bars."""
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    tasks = [task for task in TITLES if report.of(task)]
+    counts = [len(report.of(task)) for task in tasks]
+    with plt.rc_context({"font.size": 10, "font.family": "DejaVu Sans", "axes.titlesize": 11}):
+        figure, axes = plt.subplots(
+            len(tasks),
+            squeeze=False,
+            figsize=(WIDTH, 0.47 * sum(counts) + 0.75 * len(tasks) + 0.6),
+            height_ratios=counts,
+            layout="constrained",
+        )
+        for panel, task in zip(axes[:, 0], tasks, strict=True):
+            _bars(panel, task, report.of(task))
+        words = f"{workload(report)}. {machine(report)}; {software(report)}"
+        words = f"{words}; {report.about['date'][:10]}."
+        figure.supxlabel("\n".join(textwrap.wrap(words, 120)), fontsize=8, x=0.01, ha="left")
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=DPI, format="png")
+        plt.close(figure)
+    # Few colours are used: a palette makes the file a third as large.
+    Image.open(picture).convert("RGB").quantize(64).save(path, optimize=True)
+
+
+def _bars(panel: Any, task: str, entries: list[Entry]) -> None:
+    values = [entry.median for entry in entries]
+    spread = [
+        [max(entry.median - entry.q1, 0.0) for entry in entries],
+        [max(entry.q3 - entry.median, 0.0) for entry in entries],
+    ]
+    ends = [max(entry.median, entry.q3) for entry in entries]
+    colours = [COLOURS[entry.way] for entry in entries]
+    where = range(len(entries))
+    panel.barh(where, values, color=colours, xerr=spread, ecolor="#333333", capsize=2)
+    for y, end, entry in zip(where, ends, entries, strict=True):
+        words = seconds(entry.median)
+        if "notebook" in entry.speedup:
+            words += f"   ({times(entry.speedup['notebook'])} the notebook's speed)"
+        weight = "bold" if entry.way == "batched" else "normal"
+        panel.text(end + 0.01 * max(ends), y, words, va="center", fontsize=9, fontweight=weight)
+    labels = [textwrap.fill(f"{entry.label}, {entry.dtype}", 36) for entry in entries]
+    panel.set_yticks(where, labels, fontsize=9)
+    panel.invert_yaxis()
+    panel.set_xlim(0, 1.7 * max(ends))
+    in_ms = max(ends) < 1.0
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value * 1e3:g}" if in_ms else f"{value:g}")
+    panel.set_xlabel("milliseconds" if in_ms else "seconds", fontsize=8, loc="left")
+    panel.tick_params(axis="x", labelsize=8)
+    panel.spines[["top", "right"]].set_visible(False)
+    title = TITLES[task]
+    if task == "training":
+        title += f", {entries[0].iterations} iterations"
+    panel.set_title(title, loc="left")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.plot", description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
+    parser.add_argument("--output", type=Path, help="folder for the charts (default: --results)")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--check", type=Path, metavar="README", help="compare; draw nothing")
+    action.add_argument("--write", type=Path, metavar="README", help="update its table")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    try:
+        reports = read_all(options.results)
+        new = section(reports)
+        readme = options.check or options.write
+        if readme is not None:
+            old_text = readme.read_text(encoding="utf-8")
+            new_text = replace_section(old_text, new)
+    except (ResultFileError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.check:
+        if old_text != new_text:
+            print(
+                f"{readme}: its table is not the one of {options.results}. "
+                f"Run: python -m bench.plot --write {readme}",
+                file=sys.stderr,
+            )
+        return int(old_text != new_text)
+    if options.write:
+        readme.write_text(new_text, encoding="utf-8")
+    else:
+        print(new)
+    import matplotlib
+
+    matplotlib.use("Agg")
+    output = options.output or options.results
+    output.mkdir(parents=True, exist_ok=True)
+    for report in reports:
+        path = output / f"{report.name}.png"
+        draw(report, path)
+        print(f"drew {path}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
