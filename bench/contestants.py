@@ -18,6 +18,7 @@ from bench import notebook
 from bench.workload import ITERATIONS, LEARNING_RATE, N_MODELS, Workload
 from gpulr.backend import Backend, select, to_host
 from gpulr.problem import Problem
+from gpulr.rows import Rows
 
 Floats = npt.NDArray[Any]
 Run = Callable[[], Any]
@@ -121,14 +122,14 @@ def entry(task: str, contestant: Contestant, result: Any, work: Workload) -> dic
 
 def problem_of(work: Workload, backend: Backend, dtype: str) -> Problem:
     """Return the ten problems on the backend's device."""
+    X = backend.asarray(work.X)
     return Problem(
-        X=backend.asarray(work.X),
+        rows=Rows(X, work.scale, None, backend, getattr(backend.xp, dtype)),
         codes=backend.asarray(work.y.astype(np.int32)),
-        positive=backend.asarray(np.arange(N_MODELS, dtype=np.int32)),
+        targets=backend.asarray(np.eye(N_MODELS, dtype=dtype)),
         C=backend.asarray(np.full(N_MODELS, np.inf)),
-        scale=work.scale,
-        backend=backend,
-        dtype=getattr(backend.xp, dtype),
+        sample_weight=None,
+        m=float(len(work.y)),
     )
 
 

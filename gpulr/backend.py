@@ -33,7 +33,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import threads
-from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError
+from gpulr.errors import (
+    BackendFallbackWarning,
+    BackendUnavailableError,
+    DataError,
+    ParameterError,
+)
+from gpulr.slices import Slices
 
 Array = Any
 T = TypeVar("T")
@@ -90,6 +96,13 @@ class Backend:
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as an array here; copies only if it is elsewhere or of another dtype."""
+        if is_sparse(x):
+            if self.name != "numpy":
+                raise DataError(
+                    f'X is sparse, which {self.name} cannot take here. Use backend="numpy", or '
+                    "pass X.toarray()."
+                )
+            return x
         if _library(x) == self.name:
             return self.xp.asarray(x, dtype=dtype, device=self.device)
         return self.xp.asarray(to_host(x), dtype=dtype, device=self.device)
@@ -110,9 +123,38 @@ class Backend:
         """Yield ``function(block)`` for each block of rows, in their order."""
         return map(function, blocks)
 
-    def as_compute(self, X_block: Array, dtype: Any) -> Array:
-        """Return a block of rows in the compute dtype; valid until the next call in this thread."""
-        return self.xp.astype(X_block, dtype, copy=False)
+    def collect_blocks(self, function: Callable[[slice], Array], blocks: list[slice]) -> Array:
+        """Return what ``function`` makes of each block of rows, one below the other."""
+        parts = list(self.map_blocks(function, blocks))
+        return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
+
+    def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
+        """Return a block of rows in the compute dtype, less ``center`` (n_features,) if given.
+
+        Valid until the next call in this thread.
+        """
+        xp = self.xp
+        if center is None:
+            return xp.astype(X_block, dtype, copy=False)
+        # Subtracted before rounding: float64 and wide integers may not fit into the compute dtype.
+        wide = X_block if X_block.dtype == dtype else xp.astype(X_block, xp.float64)
+        return xp.astype(wide - xp.astype(center, wide.dtype, copy=False), dtype, copy=False)
+
+    def operand(self, block: Array) -> Array:
+        """Return a block of rows as what multiplies fastest; only ``@`` is used on it."""
+        return block
+
+    def centers_in_block(self, X: Array) -> bool:
+        """Whether rows of X are centred in the block: not bytes and bits, nor a sparse X."""
+        return not (self.xp.isdtype(X.dtype, "bool") or X.dtype in (self.xp.int8, self.xp.uint8))
+
+    def row_width(self, X: Array) -> int:
+        """Return how many numbers a row of X holds, on average."""
+        return int(X.shape[1])
+
+    def take_rows(self, X: Array, index: Array) -> Array:
+        """Return a copy of some rows of X."""
+        return self.xp.take(X, index, axis=0)
 
 
 class NumPyBackend(Backend):
@@ -126,19 +168,42 @@ class NumPyBackend(Backend):
     def device_name(self) -> str:
         return "cpu"
 
+    def activate(self) -> AbstractContextManager[Any]:
+        # What is not mapped over blocks is small: two BLAS threads gain nothing on it, and wait for
+        # each other for seconds where other processes use the cores.
+        return threads.one_blas_thread()
+
     def map_blocks(self, function: Callable[[slice], T], blocks: list[slice]) -> Iterator[T]:
         return threads.map_blocks(function, blocks)
 
-    def as_compute(self, X_block: Array, dtype: Any) -> Array:
-        if X_block.dtype == dtype:
+    def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
+        if is_sparse(X_block):
+            return X_block.astype(dtype, copy=False)
+        if X_block.dtype == dtype and center is None:
             return X_block
         # One buffer per thread, so that converting uint8 pixels touches no new memory.
         buffer = getattr(self._scratch, "buffer", None)
         if buffer is None or buffer.dtype != dtype or buffer.size < X_block.size:
             buffer = self._scratch.buffer = np.empty(X_block.size, dtype=dtype)
         converted = buffer[: X_block.size].reshape(X_block.shape)
-        np.copyto(converted, X_block, casting="unsafe")
+        if center is None:
+            np.copyto(converted, X_block, casting="unsafe")
+        else:
+            np.subtract(X_block, center, out=converted, casting="unsafe")
         return converted
+
+    def operand(self, block: Array) -> Array:
+        return block if is_sparse(block) else Slices(block)
+
+    def centers_in_block(self, X: Array) -> bool:
+        return not is_sparse(X) and X.dtype.itemsize > 1
+
+    def row_width(self, X: Array) -> int:
+        # An index and a value for each stored entry.
+        return 1 + 2 * X.nnz // X.shape[0] if is_sparse(X) else int(X.shape[1])
+
+    def take_rows(self, X: Array, index: Array) -> Array:
+        return X[index] if is_sparse(X) else np.take(X, index, axis=0)
 
 
 class CuPyBackend(Backend):
@@ -319,6 +384,11 @@ def _library(x: Any) -> str | None:
 def is_device_array(x: Any) -> bool:
     """Whether ``x`` is an array of a library other than NumPy."""
     return _library(x) not in (None, "numpy")
+
+
+def is_sparse(x: Any) -> bool:
+    """Whether ``x`` is a sparse matrix or array of SciPy's kind."""
+    return hasattr(x, "tocsr") and hasattr(x, "nnz")
 
 
 def to_host(x: Any) -> npt.NDArray[Any]:

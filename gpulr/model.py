@@ -34,6 +34,8 @@ class History:
         When each iteration was done (in the per-model loop: the sum of the models' times).
     n_iter : (n_models,) int64
     converged : (n_models,) bool
+    stalled : (n_models,) bool
+        Ended short of the tolerance, since the dtype allowed no better.
     """
 
     cost: npt.NDArray[np.float64]
@@ -41,6 +43,7 @@ class History:
     seconds: npt.NDArray[np.float64]
     n_iter: npt.NDArray[np.int64]
     converged: npt.NDArray[np.bool_]
+    stalled: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +74,10 @@ class OneVsAll:
         name, source, n_samples, and the smallest and largest feature value.
     versions : dict
         Of gpulr, Python and the libraries used.
+    center : (n_features,) or None, intercept_at_center : (n_models,) or None
+        After standardised training: margins of X wider than a byte are computed as (X − center)
+        weights + intercept_at_center, which equals X weights + intercept but does not cancel where
+        means are large.
     """
 
     weights: Array
@@ -85,6 +92,8 @@ class OneVsAll:
     image_shape: tuple[int, ...] | None = None
     data: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    center: Array | None = None
+    intercept_at_center: Array | None = None
 
     @property
     def n_features(self) -> int:
@@ -131,13 +140,14 @@ class OneVsAll:
         backend = backend_of(X)
         with backend.activate():
             W, b = backend.asarray(self.weights), backend.asarray(self.intercept)
+            center = None
+            if self.center is not None and backend.centers_in_block(X):
+                center, b = backend.asarray(self.center), backend.asarray(self.intercept_at_center)
             finite_rows(X, backend, W.dtype)
-
-            def margins(rows: slice) -> Array:
-                return backend.as_compute(X[rows, :], W.dtype) @ W + b
-
-            blocks = backend.row_blocks(X.shape[0], self.n_features, self.n_models)
-            return backend.xp.concat(list(backend.map_blocks(margins, blocks)), axis=0)
+            return backend.collect_blocks(
+                lambda rows: backend.as_compute(X[rows, :], W.dtype, center) @ W + b,
+                backend.row_blocks(X.shape[0], backend.row_width(X), self.n_models),
+            )
 
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:
         """Return P = σ(Z), where X is.

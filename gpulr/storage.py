@@ -26,7 +26,8 @@ __all__ = ["load", "save"]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
-_HISTORY = ("cost", "gradient_norm", "seconds", "n_iter", "converged")
+_HISTORY = ("cost", "gradient_norm", "seconds", "n_iter", "converged", "stalled")
+_CENTERED = ("center", "intercept_at_center")  # of a standardised model only
 
 
 def save(model: OneVsAll, path: str | Path) -> None:
@@ -44,6 +45,8 @@ def save(model: OneVsAll, path: str | Path) -> None:
         "intercept": np.ascontiguousarray(to_host(model.intercept)),
         **{name: np.ascontiguousarray(getattr(model.history, name)) for name in _HISTORY},
     }
+    if model.center is not None:
+        tensors |= {name: np.ascontiguousarray(to_host(getattr(model, name))) for name in _CENTERED}
     record = {
         "classes": {"dtype": model.classes.dtype.str, "values": model.classes.tolist()},
         "backend": model.backend,
@@ -136,6 +139,7 @@ def _model(tensors: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> OneV
         weights=weights,
         intercept=intercept,
         classes=classes,
+        **{name: tensors.get(name) for name in _CENTERED},
         history=History(**{name: tensors[name] for name in _HISTORY}),
         backend=record["backend"],
         device=record["device"],

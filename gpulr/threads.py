@@ -79,12 +79,12 @@ class _OneBlasThread:
                 lib.set_num_threads(count)
 
 
-_one_blas_thread = _OneBlasThread()
+one_blas_thread = _OneBlasThread()
 
 
 def thread_count() -> int:
     """Return how many threads a pass uses: as many as BLAS, so that OMP_NUM_THREADS counts."""
-    return _one_blas_thread.thread_count()
+    return one_blas_thread.thread_count()
 
 
 @cache
@@ -95,7 +95,7 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 if hasattr(os, "register_at_fork"):
     # A forked child has the pool but none of its threads: it would wait for them for ever.
     os.register_at_fork(after_in_child=_pool.cache_clear)
-    os.register_at_fork(after_in_child=_one_blas_thread.after_fork)
+    os.register_at_fork(after_in_child=one_blas_thread.after_fork)
 
 
 def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Iterator[T]:
@@ -109,7 +109,7 @@ def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Itera
         return
     # Context variables, NumPy's errstate among them, reach the workers as they would a plain loop.
     contexts = [copy_context() for _ in blocks]
-    with _one_blas_thread():
+    with one_blas_thread():
         yield from _pool(n_threads).map(
             lambda context, block: context.run(function, block), contexts, blocks
         )

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-import math
 import platform
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr._version import __version__
-from gpulr.backend import Backend, backend_of, is_device_array, select, to_host
+from gpulr.arguments import (
+    callables,
+    compute_dtype,
+    image_shape_of,
+    inverse_penalty,
+    shape_of_images,
+)
+from gpulr.backend import backend_of, is_device_array, is_sparse, select, to_host
 from gpulr.errors import ConvergenceWarning, DataError, ParameterError, TrainingInterrupted
+from gpulr.interrupt import ctrl_c
 from gpulr.model import History, OneVsAll
 from gpulr.problem import Problem
-from gpulr.solvers import SOLVERS, Solution, Solver, minimize
+from gpulr.rows import Rows, standardized
+from gpulr.solvers import SOLVERS, Solution, Solver, minimize, minimize_one_by_one
 from gpulr.solvers.driver import Callback
-from gpulr.validation import check_rows, check_y, finite_rows, positive_number, whole_number
+from gpulr.validation import (
+    check_rows,
+    check_sample_weight,
+    check_y,
+    finite_rows,
+    positive_number,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
@@ -34,9 +46,12 @@ def train(
     y: Any = None,
     *,
     backend: str = "auto",
-    solver: str = "nesterov",
+    solver: str = "lbfgs",
     C: float | npt.ArrayLike = 1.0,
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: Mapping[Any, float] | str | None = None,
     scale: float | str | None = "auto",
+    standardize: bool = False,
     learning_rate: float | None = None,
     max_iter: int = 2000,
     tol: float = 1e-4,
@@ -58,16 +73,24 @@ def train(
     backend : "auto", "numpy" or "cupy"
         "auto": ``GPULR_BACKEND`` if set, else a GPU if it works and the work repays it, else NumPy.
         "cupy" on a machine that cannot run it trains on NumPy after a warning.
-    solver : "nesterov" or "gd"
-        Accelerated gradient descent, or the textbook's at a fixed step.
+    solver : "lbfgs", "nesterov" or "gd"
+        Preconditioned L-BFGS, which reaches the optimum in some ten passes; accelerated gradient
+        descent; or the textbook's, at a fixed step.
     C : float or (n_models,) array
         Inverse regularisation strength as in scikit-learn, > 0; ∞ for none.
+    sample_weight : (n_samples,), optional
+        Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
+    class_weight : dict or "balanced", optional
+        Weight of the rows of each class (1 where the dict has none), multiplied into
+        ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class).
     scale : float, "auto" or None
         What X is multiplied by, in effect; "auto" is 1/255 for uint8 and 1 otherwise, None is 1.
         ``C``, ``tol`` and ``learning_rate`` refer to the scaled X, the model's weights to X as
         passed.
+    standardize : bool
+        Shift and scale every feature to mean 0 and standard deviation 1, without a copy of X.
     learning_rate : float, optional
-        Fixed step size; None chooses one from a bound on the curvature.
+        Fixed step size of "gd" and "nesterov"; None chooses one from a bound on the curvature.
     max_iter : int
         The most iterations; each is one pass over X.
     tol : float
@@ -115,24 +138,38 @@ def train(
     """
     if not isinstance(solver, str) or solver not in SOLVERS:
         raise ParameterError(f"solver={solver!r}; use one of {tuple(SOLVERS)}.")
-    dtype = _compute_dtype(dtype)
+    dtype = compute_dtype(dtype)
     max_iter = whole_number("max_iter", max_iter, least=0)
     tol = positive_number("tol", tol, zero=True)
-    callbacks = _callables(callbacks)
+    callbacks = callables(callbacks)
     if learning_rate is not None:
         learning_rate = positive_number("learning_rate", learning_rate)
+        if solver == "lbfgs":
+            raise ParameterError(
+                f'learning_rate={learning_rate} has no use in solver="lbfgs", which searches along '
+                'each direction. Leave it out, or use solver="gd" or "nesterov".'
+            )
+    if standardize and scale not in ("auto", None):
+        raise ParameterError(f"standardize=True chooses the scale; leave out scale={scale!r}.")
 
     X, y, source, image_shape = _data(X, y, image_shape)
     n_samples, n_features = X.shape
     classes, codes = check_y(y, n_samples)
-    positive = np.arange(len(classes)) if len(classes) > 2 else np.array([1])
-    factor = _scale(scale, X)
-    passes = min(max_iter, 300)
-    xb = select(backend, X=X, flops=4.0 * n_samples * n_features * len(positive) * passes)
+    targets = np.eye(len(classes))[:, 0 if len(classes) > 2 else 1 :]
+    n_models = targets.shape[1]
+    weight = check_sample_weight(sample_weight, class_weight, classes, codes)
+    unit = 1.0 if weight is None else float(weight.mean())
+    factor = 1.0 if standardize else _scale(scale, X)
+    passes = min(max_iter, 40 if solver == "lbfgs" else 300)
+    flops = 4.0 * n_samples * n_features * n_models * passes
+    xb = select("numpy" if is_sparse(X) and backend == "auto" else backend, X=X, flops=flops)
     settings = {
         "solver": solver,
-        "C": _inverse_penalty(C, len(positive)),
+        "C": inverse_penalty(C, n_models),
         "scale": factor,
+        "standardize": bool(standardize),
+        "sample_weight": sample_weight is not None,
+        "class_weight": _class_weight_record(class_weight),
         "learning_rate": learning_rate,
         "max_iter": max_iter,
         "tol": tol,
@@ -140,37 +177,49 @@ def train(
         "batched": bool(batched),
     }
     with xb.activate():
-        X_here, compute_dtype = xb.asarray(X), getattr(xb.xp, dtype.name)
-        finite_rows(X_here, xb, compute_dtype)
+        X_here, xp_dtype = xb.asarray(X), getattr(xb.xp, dtype.name)
+        finite_rows(X_here, xb, xp_dtype)
         source["feature_range"] = _feature_range(xb.xp, X_here)
+        if standardize:
+            rows = standardized(X_here, xb, xp_dtype)
+        else:
+            rows = Rows(X_here, factor, None, xb, xp_dtype)
         problem = Problem(
-            X=X_here,
+            rows=rows,
             codes=xb.asarray(codes),
-            positive=xb.asarray(positive.astype(np.int32)),
+            targets=xb.asarray(targets, xp_dtype),
             C=xb.asarray(
-                np.broadcast_to(np.asarray(settings["C"], dtype=np.float64), positive.shape).copy()
+                np.broadcast_to(unit * np.asarray(settings["C"], dtype=np.float64), n_models).copy()
             ),
-            scale=factor,
-            backend=xb,
-            dtype=compute_dtype,
+            # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
+            sample_weight=(
+                None if weight is None else xb.asarray(weight[:, np.newaxis] / unit, xp_dtype)
+            ),
+            m=float(n_samples),
         )
         method: Solver = SOLVERS[solver](learning_rate)
-        with _ctrl_c() as interrupted:
+        with ctrl_c() as interrupted:
             try:
-                run = _all_at_once if batched else _one_by_one
-                solution = run(method, problem, max_iter, tol, callbacks, interrupted)
+                solution = (minimize if batched else minimize_one_by_one)(
+                    method,
+                    problem,
+                    max_iter=max_iter,
+                    tol=tol,
+                    callbacks=callbacks,
+                    interrupted=interrupted,
+                )
             finally:
                 for callback in callbacks:
                     getattr(callback, "close", lambda: None)()
 
-    model = _model(solution, X, classes, xb, settings, dtype, image_shape, source)
+    model = _model(solution, X, rows, classes, settings, dtype, image_shape, source)
     if solution.result == "interrupted":
         raise TrainingInterrupted(
             f"Training was interrupted after {model.n_iter} iterations; the model so far is in "
             "`.model` of this exception.",
             model,
         )
-    if solution.result == "max_iter" and tol > 0:
+    if solution.result in ("max_iter", "stalled") and tol > 0:
         _warn_not_converged(model, tol, max_iter)
     return model
 
@@ -194,7 +243,7 @@ def _data(
         X, y = dataset.X, dataset.y
         image_shape = dataset.image_shape if image_shape is None else image_shape
     elif image_shape is None:
-        image_shape = _shape_of_images(X)
+        image_shape = shape_of_images(X)
     X = check_rows(X)
     record = {
         "name": dataset.name if dataset else "arrays",
@@ -202,38 +251,12 @@ def _data(
         "n_samples": int(X.shape[0]),
         "dtype": str(X.dtype).rpartition(".")[2],
     }
-    return X, y, record, None if image_shape is None else _image_shape(image_shape, X.shape[1])
-
-
-def _shape_of_images(X: Any) -> tuple[int, ...] | None:
-    try:
-        shape = X.shape if hasattr(X, "shape") else np.shape(X)
-    except ValueError:  # lists of different lengths, which the check of X reports
-        return None
-    return tuple(shape[1:]) if len(shape) > 2 else None
-
-
-def _callables(callbacks: Any) -> tuple[Callback, ...]:
-    try:
-        checked = tuple(callbacks)
-    except TypeError:
-        checked = (None,)
-    if not all(callable(callback) for callback in checked):
-        raise ParameterError(f"callbacks={callbacks!r}; expected a list of callables.")
-    return checked
-
-
-def _image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
-    try:
-        shape = tuple(whole_number("image_shape", side, least=1) for side in image_shape)
-    except TypeError:  # a single number
-        shape = ()
-    if math.prod(shape) != n_features or not shape:
-        raise ParameterError(f"image_shape={image_shape} does not fit {n_features} features.")
-    return shape
+    return X, y, record, None if image_shape is None else image_shape_of(image_shape, X.shape[1])
 
 
 def _feature_range(xp: Any, X: Any) -> list[float]:
+    if is_sparse(X):
+        return [float(X.data.min(initial=0)), float(X.data.max(initial=0))]
     if xp.isdtype(X.dtype, "bool"):  # which has no minimum in the array API standard
         return [float(xp.all(X)), float(xp.any(X))]
     return [float(xp.min(X)), float(xp.max(X))]
@@ -245,138 +268,36 @@ def _scale(scale: float | str | None, X: Any) -> float:
     return 1.0 if scale is None else positive_number("scale", scale)
 
 
-def _inverse_penalty(C: Any, n_models: int) -> float | list[float]:
-    expected = f"expected a number or ({n_models},)"
-    try:
-        each = to_host(C)
-    except ValueError as error:
-        raise ParameterError(f"C cannot be made into an array: {error}; {expected}.") from error
-    if each.ndim == 0:
-        return positive_number("C", C, infinite=True)
-    values = [positive_number("C", c, infinite=True) for c in each.ravel()]
-    if each.shape != (n_models,):
-        raise ParameterError(f"C has shape {each.shape}; {expected}.")
-    return values
-
-
-def _compute_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    try:
-        result = np.dtype(np.void if dtype is None else dtype)  # NumPy takes None for float64
-    except TypeError:
-        result = np.dtype(np.void)
-    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ParameterError(f'dtype={dtype!r}; use "float32" or "float64".')
-    return result
-
-
-def _all_at_once(
-    solver: Solver,
-    problem: Problem,
-    max_iter: int,
-    tol: float,
-    callbacks: Sequence[Callback],
-    interrupted: Callable[[], bool],
-) -> Solution:
-    return minimize(
-        solver, problem, max_iter=max_iter, tol=tol, callbacks=callbacks, interrupted=interrupted
-    )
-
-
-def _one_by_one(
-    solver: Solver,
-    problem: Problem,
-    max_iter: int,
-    tol: float,
-    callbacks: Sequence[Callback],
-    interrupted: Callable[[], bool],
-) -> Solution:
-    """Train one model after the other, each a problem of one column, and put them side by side."""
-    parts: list[Solution] = []
-    for j in range(problem.n_models):
-        column = problem.select(problem.backend.asarray(np.array([j], dtype=np.int32)))
-        parts.append(
-            minimize(
-                solver,
-                column,
-                max_iter=max_iter,
-                tol=tol,
-                callbacks=callbacks,
-                models=np.array([j]),
-                interrupted=interrupted,
-            )
-        )
-        if parts[-1].result in ("interrupted", "stopped"):
-            break
-    result = parts[-1].result
-    if result not in ("interrupted", "stopped"):
-        result = "converged" if all(p.converged.all() for p in parts) else "max_iter"
-    untrained = problem.n_models - len(parts)
-    length = max(len(part.seconds) for part in parts)
-
-    def side_by_side(name: str, fill: float) -> npt.NDArray[Any]:
-        columns = [getattr(part, name) for part in parts]
-        padded = [np.pad(c, ((0, length - len(c)), (0, 0)), mode="edge") for c in columns]
-        return np.hstack([*padded, np.full((length, untrained), fill)])
-
-    seconds = [np.pad(p.seconds, (0, length - len(p.seconds)), mode="edge") for p in parts]
-    zeros = np.zeros(untrained)
-    return Solution(
-        theta=np.hstack([p.theta for p in parts] + [np.zeros((problem.n_features + 1, untrained))]),
-        n_iter=np.concatenate([*(p.n_iter for p in parts), zeros.astype(np.int64)]),
-        converged=np.concatenate([*(p.converged for p in parts), zeros.astype(np.bool_)]),
-        cost=side_by_side("cost", np.nan),
-        gradient_norm=side_by_side("gradient_norm", np.nan),
-        seconds=np.sum(seconds, axis=0),
-        result=result,
-    )
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C finish the iteration: yields a function that tells whether it was pressed.
-
-    A second Ctrl-C interrupts at once. Other threads get no signals, and a handler that the program
-    installed itself is left alone.
-    """
-    pressed = threading.Event()
-    own = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-
-    def press(signum: int, frame: Any) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    if own:
-        signal.signal(signal.SIGINT, press)
-    try:
-        yield pressed.is_set
-    finally:
-        if own:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def _model(
     solution: Solution,
     X: Any,
+    rows: Rows,
     classes: npt.NDArray[Any],
-    backend: Backend,
     settings: dict[str, Any],
     dtype: np.dtype[Any],
     image_shape: tuple[int, ...] | None,
     data: dict[str, Any],
 ) -> OneVsAll:
-    weights: Any = (settings["scale"] * solution.theta[:-1]).astype(dtype)
-    intercept: Any = solution.theta[-1].astype(dtype)
+    """Fold scale and centre into the weights, and bring them to where the caller's X is."""
+    backend = rows.backend
+    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
+    W, b = scale * solution.theta[:-1], solution.theta[-1]
+    arrays = {"weights": W, "intercept": b}
+    if rows.center is not None:
+        center = to_host(rows.center)
+        arrays = {
+            "weights": W,
+            "intercept": b - (center * W).sum(axis=0),
+            "center": center[:, 0],
+            "intercept_at_center": b,
+        }
+    here: dict[str, Any] = {name: array.astype(dtype) for name, array in arrays.items()}
     if is_device_array(X):
-        caller = backend_of(X)
-        weights, intercept = caller.asarray(weights), caller.asarray(intercept)
+        here = {name: backend_of(X).asarray(array) for name, array in here.items()}
     versions = {"gpulr": __version__, "python": platform.python_version(), "numpy": np.__version__}
     versions[backend.name] = backend.version
     return OneVsAll(
-        weights=weights,
-        intercept=intercept,
+        **here,
         classes=classes,
         history=History(
             solution.cost,
@@ -384,6 +305,7 @@ def _model(
             solution.seconds,
             solution.n_iter,
             solution.converged,
+            solution.stalled,
         ),
         backend=backend.name,
         device=backend.device_name,
@@ -396,16 +318,32 @@ def _model(
     )
 
 
+def _class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
+    if isinstance(class_weight, Mapping):
+        return {str(label): float(weight) for label, weight in class_weight.items()}
+    return class_weight
+
+
 def _warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
-    left = np.flatnonzero(~model.history.converged)
+    """Warn once for all models that did not converge, with what to change."""
+    history = model.history
+    left = np.flatnonzero(~history.converged)
     names = model.classes[left] if len(model.classes) > 2 else model.classes[1:]
-    norms = model.history.gradient_norm[-1, left]
+    norms = history.gradient_norm[-1, left]
     shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
+    advice = "raise max_iter, scale the features (standardize=True), or lower C"
+    if history.stalled.all():
+        how = f"{model.settings['dtype']} allows no closer approach"
+        advice = 'raise tol, or train with dtype="float64"'
+    elif history.stalled.any():
+        how = f"in {max_iter} iterations, or as far as {model.settings['dtype']} allows"
+        advice += '; dtype="float64" allows more'
+    else:
+        how = f"in {max_iter} iterations"
     warnings.warn(
-        f"{len(left)} of {model.n_models} models did not reach tol={tol:g} in {max_iter} "
-        f"iterations; class (largest gradient entry): {shown}{', …' if len(left) > 10 else ''}. "
-        "The model is usable; for a closer optimum raise max_iter, scale the features to 0…1, or "
-        "lower C (C = ∞ never converges on separable data).",
+        f"{len(left)} of {model.n_models} models did not reach tol={tol:g} ({how}); class (largest "
+        f"gradient entry): {shown}{', …' if len(left) > 10 else ''}. The model is usable; for a "
+        f"closer optimum {advice} (C = ∞ never converges on separable data).",
         ConvergenceWarning,
         stacklevel=3,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
 
-from gpulr.backend import Backend, is_device_array, to_host
+from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.errors import DataError, ParameterError
 
 Array = Any
@@ -17,6 +18,7 @@ Array = Any
 __all__ = [
     "check_labels",
     "check_rows",
+    "check_sample_weight",
     "check_y",
     "finite_rows",
     "positive_number",
@@ -34,8 +36,8 @@ def check_rows(X: Any, *, n_features: int | None = None) -> Array:
     DataError
         Not an array of real numbers, empty, sparse, or of another number of features.
     """
-    if hasattr(X, "toarray") and hasattr(X, "nnz"):
-        raise DataError("X is a sparse matrix, which is not supported; pass X.toarray().")
+    if is_sparse(X):
+        return _check_sparse(X, n_features)
     if np.ma.is_masked(X):
         raise DataError("X is a masked array with masked values. Pass X.filled(value).")
     if not is_device_array(X):
@@ -70,13 +72,32 @@ def check_rows(X: Any, *, n_features: int | None = None) -> Array:
     return X
 
 
+def _check_sparse(X: Any, n_features: int | None) -> Any:
+    """Return a sparse X of SciPy's as a CSR array, whose rows are cheap to cut."""
+    if X.dtype.kind not in "buif":
+        raise DataError(f"X is sparse with dtype {X.dtype}; expected real numbers.")
+    if X.ndim != 2 or 0 in X.shape:
+        raise DataError(f"X is sparse of shape {X.shape}; expected rows and features.")
+    if n_features is not None and X.shape[1] != n_features:
+        raise DataError(f"X has {X.shape[1]} features; this model was trained on {n_features}.")
+    from scipy.sparse import csr_array
+
+    X = csr_array(X)
+    if not X.has_canonical_format:
+        X = X.copy()  # SciPy sums duplicates and sorts indices in place, here in the caller's X
+        X.sum_duplicates()
+    return X
+
+
 def _is_complex(X: Array) -> bool:
     return bool(array_namespace(X).isdtype(X.dtype, "complex floating"))
 
 
 def finite_rows(X: Array, backend: Backend, dtype: Any) -> None:
     """Raise DataError if X (on the backend's device) holds NaN or more than ``dtype`` can."""
-    xp = backend.xp
+    xp, starts = backend.xp, None
+    if is_sparse(X):
+        starts, X = X.indptr, np.asarray(X.data).reshape(-1, 1)  # what is stored; zeros are fine
     if not xp.isdtype(X.dtype, "real floating"):
         return
     largest = min(float(xp.finfo(X.dtype).max), float(xp.finfo(dtype).max))
@@ -89,7 +110,10 @@ def finite_rows(X: Array, backend: Backend, dtype: Any) -> None:
         bad = np.flatnonzero(~to_host(good))
         if bad.size:
             row = rows.start + int(bad[0])
-            if np.all(np.isfinite(to_host(X[row, :]))):
+            finite = bool(np.all(np.isfinite(to_host(X[row, :]))))
+            if starts is not None:
+                row = int(np.searchsorted(starts, row, side="right")) - 1
+            if finite:
                 raise DataError(
                     f"X holds values beyond {largest:.1e}, too large to compute with (first in row "
                     f'{row}). Scale the features to about 0…1, or train with dtype="float64".'
@@ -166,6 +190,67 @@ def check_y(y: Any, n_samples: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.in
             "Check the labels, or how the rows were split."
         )
     return classes, codes.astype(np.int32)
+
+
+def check_sample_weight(
+    sample_weight: Any,
+    class_weight: Any,
+    classes: npt.NDArray[Any],
+    codes: npt.NDArray[np.int32],
+) -> npt.NDArray[np.float64] | None:
+    """Return the weight of each row, (n_samples,) float64, or None where all are 1.
+
+    Raises
+    ------
+    DataError
+        Weights of the wrong length, negative, not finite, or zero for all of a class.
+    ParameterError
+        A class weight for a class that y does not have, or that is no number ≥ 0.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weight = np.ones(len(codes))
+    if sample_weight is not None:
+        try:
+            weight = np.array(to_host(sample_weight), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"sample_weight is not an array of numbers: {error}.") from error
+        if weight.shape != codes.shape:
+            raise DataError(
+                f"sample_weight has shape {weight.shape}; expected one for each row, {codes.shape}."
+            )
+        if not np.all(np.isfinite(weight)) or weight.min() < 0:
+            raise DataError("sample_weight holds NaN, infinity or negative numbers; expected ≥ 0.")
+    if class_weight is not None:
+        weight = weight * _class_weights(class_weight, classes, codes)[codes]
+    empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
+    if np.count_nonzero(~empty) < 2:
+        raise DataError(
+            f"All rows of {classes[empty][:10].tolist()} have weight 0, which leaves fewer than "
+            "two classes. Give rows of at least two classes a weight."
+        )
+    return weight
+
+
+def _class_weights(
+    class_weight: Any, classes: npt.NDArray[Any], codes: npt.NDArray[np.int32]
+) -> npt.NDArray[np.float64]:
+    """Return the weight of each class, (n_classes,)."""
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
+        return len(codes) / (len(classes) * np.bincount(codes, minlength=len(classes)))
+    if not isinstance(class_weight, Mapping):
+        raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
+    labels = classes.tolist()
+    if unknown := [label for label in class_weight if label not in labels]:
+        raise ParameterError(f"class_weight names {unknown[:10]}, which y does not have.")
+    return np.array(
+        [
+            positive_number(f"class_weight[{label!r}]", class_weight.get(label, 1.0), zero=True)
+            for label in labels
+        ]
+    )
 
 
 def positive_number(name: str, value: Any, *, zero: bool = False, infinite: bool = False) -> float:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import array_api_compat
 import numpy as np
+from scipy.sparse import issparse
+from sklearn.linear_model import LogisticRegression
 
 import gpulr
 from gpulr.backend import backend_of, to_host
 from gpulr.problem import Problem
+from gpulr.rows import Rows
 
 
 def assert_close(actual, expected, *, like, dtype, ulps=8, atol=0.0):
@@ -56,6 +59,46 @@ def targets(codes, n_classes=None):
     return Y[:, 1:] if n_classes == 2 else Y
 
 
+_optima = {}
+
+
+def scikit_learns(X, Y, C, s=None):
+    """The optimum that scikit-learn finds for each column of Y, (n_features + 1, k) float64."""
+    X = np.asarray(X, dtype=np.float64)
+    key = (X.shape, X.tobytes(), Y.tobytes(), str(C), None if s is None else s.tobytes())
+    if hash(key) not in _optima:
+        _optima[hash(key)] = _optimum(X, Y, C, s)
+    return _optima[hash(key)]
+
+
+def _optimum(X, Y, C, s):
+    C, columns = np.broadcast_to(np.asarray(C, dtype=np.float64), Y.shape[1]), []
+    for j, c in enumerate(C):
+        one = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-13, max_iter=1000)
+        one.fit(X, Y[:, j], sample_weight=s)
+        columns.append(np.append(one.coef_, one.intercept_))
+    return np.transpose(columns)
+
+
+def assert_optimal(X, Y, theta, C, *, tol, s=None, rounding=1e-13):
+    """Check that ``theta`` is as close to scikit-learn's optimum as a gradient of ``tol`` tells.
+
+    The cost is μ-strongly convex in the weights, μ = 1 / (C m): a gradient of norm g leaves a gap
+    of at most g² / 2μ, and a gap δ weights within √(2δ/μ). ``rounding`` comes on top of the gap.
+    """
+    best = scikit_learns(X, Y, C, s)
+    s = np.ones(len(Y)) if s is None else np.asarray(s, dtype=np.float64)
+    optimum, gradient = reference(X, Y, best, C, s[:, np.newaxis])
+    assert np.abs(gradient).max() < 1e-8
+    cost, _ = reference(X, Y, theta, C, s[:, np.newaxis])
+    mu = 1.0 / (np.asarray(C, dtype=np.float64) * s.sum())
+    allowed = len(theta) * tol**2 / (2 * mu) + rounding
+    assert np.all(cost - optimum >= -1e-13)
+    assert np.all(cost - optimum <= allowed)
+    distance = np.sqrt(((theta - best)[:-1] ** 2).sum(axis=0))
+    assert np.all(distance <= 1.01 * np.sqrt(2 * allowed / mu))
+
+
 def finite_differences(function, theta, h=1e-5):
     """Gradient of each column's value by central differences; function (p, k) -> (k,)."""
     gradient = np.empty_like(theta)
@@ -66,20 +109,27 @@ def finite_differences(function, theta, h=1e-5):
     return gradient
 
 
-def make_problem(put, X, codes, *, C=1.0, scale=1.0, dtype="float32", n_classes=None):
-    """Return the Problem of NumPy arrays, where ``put`` puts arrays."""
+def make_problem(
+    put, X, codes, *, C=1.0, scale=1.0, center=None, weights=None, dtype="float32", n_classes=None
+):
+    """Return the Problem of NumPy arrays (or sparse X), where ``put`` puts arrays.
+
+    ``scale`` and ``center`` may be (n_features,), as may be ``weights`` (n_samples,).
+    """
+    codes = np.asarray(codes)
     n_classes = np.max(codes) + 1 if n_classes is None else n_classes
     positive = np.arange(n_classes) if n_classes > 2 else np.array([1])
-    X = X if isinstance(X, np.memmap) else put(X)
+    X = X if isinstance(X, np.memmap) or issparse(X) else put(X)
     backend = backend_of(X)
+    scale = scale if np.ndim(scale) == 0 else put(np.asarray(scale)[:, np.newaxis])
+    center = None if center is None else put(np.asarray(center, dtype=np.float64)[:, np.newaxis])
     return Problem(
-        X=X,
+        rows=Rows(X, scale, center, backend, getattr(backend.xp, dtype)),
         codes=put(codes.astype(np.int32)),
-        positive=put(positive.astype(np.int32)),
+        targets=put((np.arange(n_classes)[:, np.newaxis] == positive).astype(dtype)),
         C=put(np.broadcast_to(np.asarray(C, dtype=np.float64), positive.shape).copy()),
-        scale=scale,
-        backend=backend,
-        dtype=getattr(backend.xp, dtype),
+        sample_weight=None if weights is None else put(np.array(weights, dtype)[:, np.newaxis]),
+        m=float(len(codes) if weights is None else np.sum(weights, dtype=np.float64)),
     )
 
 

@@ -38,5 +38,5 @@ def test_it_shows_what_is_trained_on_a_terminal(blobs, batched):
 def test_it_leaves_the_terminal_in_order_after_an_error(blobs):
     screen = console(True)
     with pytest.raises(gpulr.DivergenceError):
-        gpulr.train(*blobs, learning_rate=1e30, callbacks=[ProgressBar(screen)])
+        gpulr.train(*blobs, solver="gd", learning_rate=1e30, callbacks=[ProgressBar(screen)])
     assert screen.file.getvalue().rstrip().endswith("\x1b[?25h")

@@ -10,6 +10,7 @@ import pytest
 from helpers import start_python
 
 import gpulr
+from gpulr.solvers import SOLVERS
 
 TRAIN = """
 import signal, sys, threading, time
@@ -41,7 +42,7 @@ def interrupt(code):
 
 
 @pytest.mark.parametrize("batched", [True, False])
-@pytest.mark.parametrize("solver", ["gd", "nesterov"])
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_ctrl_c_raises_with_the_model_so_far(solver, batched):
     code, output = interrupt(f"""
 try:
@@ -161,23 +162,25 @@ def test_the_handler_is_restored_after_training_and_after_errors(blobs):
         gpulr.train(*blobs, callbacks=[fail])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(gpulr.DivergenceError):
-        gpulr.train(*blobs, learning_rate=1e30)
+        gpulr.train(*blobs, solver="gd", learning_rate=1e30)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("batched", [True, False])
-def test_a_keyboard_interrupt_in_a_callback_keeps_the_model(put, blobs, batched):
+def test_a_keyboard_interrupt_in_a_callback_keeps_the_model(put, blobs, solver, batched):
     X, y = blobs
+    settings = {"solver": solver, "max_iter": 5, "tol": 0}
 
     def interrupt(progress):
         if progress.iteration == 5 and progress.models[-1] >= 1:
             raise KeyboardInterrupt
 
     with pytest.raises(gpulr.TrainingInterrupted, match="after 5 iterations") as caught:
-        gpulr.train(put(X), y, callbacks=[interrupt], batched=batched, max_iter=5, tol=0)
+        gpulr.train(put(X), y, callbacks=[interrupt], batched=batched, **settings)
     model = caught.value.model
     weights = gpulr.backend.to_host(model.weights)
-    expected = gpulr.train(X, y, max_iter=5, tol=0).weights
+    expected = gpulr.train(X, y, **settings).weights
     done = 3 if batched else 2  # the third was not begun
     np.testing.assert_allclose(weights[:, :done], expected[:, :done], rtol=1e-4, atol=1e-6)
     assert not weights[:, done:].any()

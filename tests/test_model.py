@@ -19,9 +19,8 @@ Z = X @ WEIGHTS + INTERCEPT
 
 def make_model(weights=WEIGHTS, intercept=INTERCEPT, classes=(0, 1, 2), put=np.asarray, **fields):
     k = np.shape(weights)[1]
-    history = History(
-        np.zeros((1, k)), np.zeros((1, k)), np.zeros(1), np.zeros(k, int), np.zeros(k, bool)
-    )
+    none = np.zeros(k, bool)
+    history = History(np.zeros((1, k)), np.zeros((1, k)), np.zeros(1), np.zeros(k, int), none, none)
     weights, intercept = (put(np.asarray(a, dtype=np.float64)) for a in (weights, intercept))
     return gpulr.OneVsAll(
         weights, intercept, np.asarray(classes), history, "numpy", "cpu", **fields

@@ -96,10 +96,10 @@ def test_the_same_bits_from_run_to_run_and_for_any_number_of_threads(rng, monkey
     monkeypatch.setattr(NumPyBackend, "block_bytes", 20_000)
     X, scale = sample(rng, "uint8", (3000, 30))
     problem = make_problem(np.asarray, X, np.arange(3000) % 4, scale=scale)
-    assert len(problem.blocks) > 8
+    assert len(problem.rows.blocks(4)) > 8
     theta = rng.normal(size=(31, 4))
     # BLAS itself may round differently on another number of threads: here it always has one.
-    with threads._one_blas_thread():
+    with threads.one_blas_thread():
         results = []
         for n_threads in (1, 2, 2, 2, 5, 1):
             monkeypatch.setattr(threads, "thread_count", lambda n=n_threads: n)
@@ -137,7 +137,7 @@ def test_gram_product(put, rng, dtype):
 
 def test_start_is_zero_where_the_rows_are(put, rng):
     problem = make_problem(put, rng.normal(size=(9, 2)), np.arange(9) % 3)
-    assert_close(problem.start(), np.zeros((3, 3)), like=problem.X, dtype="float64")
+    assert_close(problem.start(), np.zeros((3, 3)), like=problem.rows.X, dtype="float64")
     cost = to_host(problem.evaluate(problem.start()).cost)
     np.testing.assert_allclose(cost, np.log(2), rtol=1e-7)
 
@@ -151,7 +151,7 @@ def test_rows_are_not_modified(put, rng, dtype):
     problem.evaluate(put(rng.normal(size=(5, 1))))
     problem.gram_product(put(rng.normal(size=(5, 2))))
     np.testing.assert_array_equal(X, before)
-    np.testing.assert_array_equal(to_host(problem.X), before)
+    np.testing.assert_array_equal(to_host(problem.rows.X), before)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -81,12 +81,12 @@ def test_the_limit_is_lifted_after_training_and_after_its_errors(two_threads, bl
         gpulr.train(np.where(X > 1, np.nan, X), y)
     assert blas_threads() == two_threads
     with pytest.raises(gpulr.DivergenceError):
-        gpulr.train(X, y, learning_rate=1e30)
+        gpulr.train(X, y, solver="gd", learning_rate=1e30)
     assert blas_threads() == two_threads
 
 
 def test_the_last_of_several_users_lifts_the_limit(two_threads):
-    first, second = threads._one_blas_thread(), threads._one_blas_thread()
+    first, second = threads.one_blas_thread(), threads.one_blas_thread()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -153,7 +153,7 @@ import os, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 inside, done = threading.Event(), threading.Event()
 def hold():
-    with threads._one_blas_thread(), threads._one_blas_thread._lock:
+    with threads.one_blas_thread(), threads.one_blas_thread._lock:
         inside.set()
         done.wait()
 threading.Thread(target=hold, daemon=True).start()

@@ -36,8 +36,11 @@ BAD_ROWS = {
     "records": (np.zeros((12, 3), "f4,f4"), r"real numbers"),
     "ragged": ([[1, 2], [3]] * 6, r"cannot be made into an array.*equal length"),
     "beyond float32": (with_value(-1e39), r"beyond 3\.4e\+38.*first in row 5.*float64"),
-    "sparse matrix": (sparse.csr_matrix(X), r"sparse.*toarray"),
-    "sparse array": (sparse.coo_array(X), r"sparse.*toarray"),
+    "sparse nan": (sparse.csr_matrix(with_value(np.nan)), r"NaN or infinity \(first in row 5\)"),
+    "sparse inf": (sparse.coo_array(with_value(np.inf, row=7)), r"first in row 7"),
+    "sparse beyond float32": (sparse.csc_array(with_value(1e39)), r"beyond 3\.4e\+38.*in row 5"),
+    "sparse complex": (sparse.csr_array(X + 1j), r"sparse with dtype complex128.*real numbers"),
+    "sparse without rows": (sparse.csr_array((0, 3)), r"sparse of shape \(0, 3\).*expected rows"),
     "masked": (np.ma.masked_invalid(with_value(np.nan)), r"masked.*filled"),
     "dictionary": ({"X": 1}, r"object"),
 }
@@ -65,7 +68,7 @@ BAD_LABELS = {
 
 BAD_SETTINGS = {
     "solver": [
-        ("newton", r"solver='newton'; use one of \('gd', 'nesterov'\)"),
+        ("newton", r"solver='newton'; use one of \('lbfgs', 'nesterov', 'gd'\)"),
         (["gd"], "solver="),
     ],
     "callbacks": [(print, "callables"), ([print, 1], "callables")],
@@ -102,6 +105,14 @@ BAD_SETTINGS = {
         ("3", "image_shape"),
     ],
     "backend": [("gpu", "backend='gpu'; use one of")],
+    "class_weight": [
+        ("even", r"class_weight='even'; use \"balanced\" or a dict"),
+        ([1, 2, 3], "use .balanced. or a dict"),
+        ({7: 1.0}, r"class_weight names \[7\], which y does not have"),
+        ({1: -1.0}, r"class_weight\[1\]=-1.0; expected a number ≥ 0"),
+        ({1: np.nan}, r"class_weight\[1\]=nan"),
+        ({1: "2"}, r"class_weight\[1\]='2'"),
+    ],
 }
 SETTINGS = [(name, *case) for name, cases in BAD_SETTINGS.items() for case in cases]
 
@@ -126,6 +137,33 @@ def test_labels_that_cannot_be_trained_on(case):
     labels, message = BAD_LABELS[case]
     with pytest.raises(gpulr.DataError, match=message):
         gpulr.train(X, labels)
+
+
+BAD_WEIGHTS = {
+    "too few": (np.ones(11), r"shape \(11,\); expected one for each row, \(12,\)"),
+    "two-dimensional": (np.ones((12, 1)), r"shape \(12, 1\)"),
+    "a number": (1.0, r"shape \(\)"),
+    "negative": (np.where(y == 1, -1.0, 1.0), "NaN, infinity or negative"),
+    "nan": (np.where(y == 1, np.nan, 1.0), "NaN, infinity or negative"),
+    "inf": (np.where(y == 1, np.inf, 1.0), "NaN, infinity or negative"),
+    "names": (["a"] * 12, "not an array of numbers"),
+    "none": (np.zeros(12), r"\[0, 1, 2\] have weight 0"),
+    "one class left": (y == 1, r"All rows of \[0, 2\] have weight 0.*at least two"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_WEIGHTS)
+def test_sample_weights_that_cannot_be_used(case):
+    weights, message = BAD_WEIGHTS[case]
+    with pytest.raises(gpulr.DataError, match=message):
+        gpulr.train(X, y, sample_weight=weights)
+
+
+def test_settings_that_exclude_each_other():
+    with pytest.raises(gpulr.ParameterError, match=r'no use in solver="lbfgs".*Leave it out'):
+        gpulr.train(X, y, learning_rate=0.1)
+    with pytest.raises(gpulr.ParameterError, match="chooses the scale; leave out scale=2"):
+        gpulr.train(X, y, standardize=True, scale=2)
 
 
 @pytest.mark.parametrize(("name", "value", "message"), SETTINGS, ids=str)

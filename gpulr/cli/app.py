@@ -32,6 +32,7 @@ class Backend(StrEnum):
 class Solver(StrEnum):
     """How to descend."""
 
+    lbfgs = "lbfgs"
     nesterov = "nesterov"
     gd = "gd"
 
@@ -80,15 +81,22 @@ def train(
     ] = None,
     label: LabelOption = None,
     backend: Annotated[Backend, typer.Option(help="Where to compute.")] = Backend.auto,
-    solver: Annotated[Solver, typer.Option(help="How to descend.")] = Solver.nesterov,
+    solver: Annotated[Solver, typer.Option(help="How to descend.")] = Solver.lbfgs,
     C: Annotated[
         float, typer.Option("--C", help="Inverse regularisation strength; inf for none.")
     ] = 1.0,
     scale: Annotated[
         str, typer.Option(help="Multiply the features by this; auto: 1/255 for uint8, else 1.")
     ] = "auto",
+    standardize: Annotated[
+        bool, typer.Option("--standardize", help="Mean 0 and standard deviation 1 per feature.")
+    ] = False,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Give every class the same total weight.")
+    ] = False,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Fixed step size. Default: from the curvature.")
+        float | None,
+        typer.Option(help="Fixed step size of gd and nesterov. Default: from the curvature."),
     ] = None,
     max_iter: Annotated[
         int | None, typer.Option(help="Most iterations. Default: 2000; 600 for the notebook.")
@@ -137,6 +145,8 @@ def train(
             "solver": solver.value,
             "C": C,
             "scale": training.parse_scale(scale),
+            "standardize": standardize,
+            "class_weight": "balanced" if balanced else None,
             "learning_rate": learning_rate,
             "tol": tol,
             "dtype": dtype.value,

@@ -6,12 +6,19 @@ from collections.abc import Callable
 
 from gpulr.solvers.driver import Progress, Solution, Solver, State, minimize
 from gpulr.solvers.gradient_descent import GradientDescent
+from gpulr.solvers.lbfgs import LBFGS
 from gpulr.solvers.nesterov import Nesterov
+from gpulr.solvers.one_by_one import minimize_one_by_one
 
 # Each takes a learning_rate, None for its own choice.
-SOLVERS: dict[str, Callable[[float | None], Solver]] = {"gd": GradientDescent, "nesterov": Nesterov}
+SOLVERS: dict[str, Callable[[float | None], Solver]] = {
+    "lbfgs": LBFGS,
+    "nesterov": Nesterov,
+    "gd": GradientDescent,
+}
 
 __all__ = [
+    "LBFGS",
     "SOLVERS",
     "GradientDescent",
     "Nesterov",
@@ -20,4 +27,5 @@ __all__ = [
     "Solver",
     "State",
     "minimize",
+    "minimize_one_by_one",
 ]

@@ -6,19 +6,19 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from array_api_compat import array_namespace
 
 from gpulr.backend import to_host
 from gpulr.errors import DivergenceError
 from gpulr.problem import Problem
 
 Array = Any
-S = TypeVar("S", bound="State")
 
-__all__ = ["Callback", "Progress", "Solution", "Solver", "State", "minimize"]
+__all__ = ["Callback", "Progress", "Shared", "Solution", "Solver", "State", "minimize"]
 
 
 class State(Protocol):
@@ -38,6 +38,10 @@ class State(Protocol):
     @property
     def gradient(self) -> Array:
         """Gradient at ``theta``, of its shape."""
+
+
+class Shared:
+    """Base of what a state holds for all models together, and which does not shrink with them."""
 
 
 class Solver(Protocol):
@@ -95,7 +99,9 @@ class Solution:
         At each iteration, from the start; a model that has converged keeps its last values.
     seconds : (max(n_iter) + 1,) float64
         When each iteration was done.
-    result : "converged", "max_iter", "stopped" or "interrupted"
+    stalled : (n_models,) bool
+        The solver found no better parameters in this precision, though ``tol`` was not reached.
+    result : "converged", "stalled", "max_iter", "stopped" or "interrupted"
     """
 
     theta: npt.NDArray[np.float64]
@@ -104,6 +110,7 @@ class Solution:
     cost: npt.NDArray[np.float64]
     gradient_norm: npt.NDArray[np.float64]
     seconds: npt.NDArray[np.float64]
+    stalled: npt.NDArray[np.bool_]
     result: str
 
 
@@ -141,9 +148,10 @@ def minimize(
     backend, k = problem.backend, problem.n_models
     models = np.arange(k) if models is None else models
     started = time.perf_counter()
-    theta = np.zeros((problem.n_features + 1, k))
+    theta = np.zeros((problem.rows.n_features + 1, k))
     cost, norm = np.zeros(k), np.zeros(k)
     n_iter, converged = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=np.bool_)
+    stalled = np.zeros(k, dtype=np.bool_)
     history: list[tuple[npt.NDArray[Any], npt.NDArray[Any], float]] = []
     active = np.arange(k)  # the columns of the problem that are still being trained
 
@@ -174,10 +182,13 @@ def minimize(
         if interrupted():
             result = "interrupted"
 
-        done = converged[active]
-        result = result or (
-            "converged" if done.all() else "max_iter" if iteration >= max_iter else ""
-        )
+        if tol > 0 and hasattr(state, "stalled"):
+            stalled[active] = to_host(state.stalled) & ~converged[active]
+        done = converged[active] | stalled[active]
+        if not result and done.all():
+            result = "stalled" if stalled.any() else "converged"
+        elif not result and iteration >= max_iter:
+            result = "max_iter"
         if result:
             theta[:, active] = to_host(state.theta)
             break
@@ -190,7 +201,7 @@ def minimize(
         iteration += 1
 
     costs, norms, seconds = (np.asarray(column) for column in zip(*history, strict=True))
-    return Solution(theta, n_iter, converged, costs, norms, seconds, result)
+    return Solution(theta, n_iter, converged, costs, norms, seconds, stalled, result)
 
 
 def _quiet() -> np.errstate:
@@ -203,11 +214,13 @@ def _measure(xp: Any, state: State) -> npt.NDArray[Any]:
     return to_host(xp.stack([state.cost, xp.max(xp.abs(state.gradient), axis=0)]))
 
 
-def _take(state: S, keep: Array) -> S:
-    """Return the state of the models ``keep`` only."""
-    from array_api_compat import array_namespace
-
-    xp = array_namespace(keep)
-    fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}  # type: ignore[arg-type]
-    taken = {name: xp.take(array, keep, axis=array.ndim - 1) for name, array in fields.items()}
-    return dataclasses.replace(state, **taken)  # type: ignore[type-var]
+def _take(value: Any, keep: Array) -> Any:
+    """Return the part of a state, or of something in it, that belongs to the models ``keep``."""
+    if isinstance(value, tuple):
+        return tuple(_take(item, keep) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **{k: _take(item, keep) for k, item in fields.items()})
+    if hasattr(value, "ndim"):
+        return array_namespace(keep).take(value, keep, axis=value.ndim - 1)
+    return value

@@ -1,0 +1,73 @@
+"""Checking the settings of train()."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import to_host
+from gpulr.errors import ParameterError
+from gpulr.solvers.driver import Callback
+from gpulr.validation import positive_number, whole_number
+
+__all__ = ["callables", "compute_dtype", "image_shape_of", "inverse_penalty", "shape_of_images"]
+
+
+def shape_of_images(X: Any) -> tuple[int, ...] | None:
+    """Return the shape of one image where X holds images, else None."""
+    try:
+        shape = X.shape if hasattr(X, "shape") else np.shape(X)
+    except ValueError:  # lists of different lengths, which the check of X reports
+        return None
+    return tuple(shape[1:]) if len(shape) > 2 else None
+
+
+def callables(callbacks: Any) -> tuple[Callback, ...]:
+    """Return the callbacks as a tuple."""
+    try:
+        checked = tuple(callbacks)
+    except TypeError:
+        checked = (None,)
+    if not all(callable(callback) for callback in checked):
+        raise ParameterError(f"callbacks={callbacks!r}; expected a list of callables.")
+    return checked
+
+
+def image_shape_of(image_shape: Any, n_features: int) -> tuple[int, ...]:
+    """Return an image shape that fits the features, as a tuple of int."""
+    try:
+        shape = tuple(whole_number("image_shape", side, least=1) for side in image_shape)
+    except TypeError:  # a single number
+        shape = ()
+    if math.prod(shape) != n_features or not shape:
+        raise ParameterError(f"image_shape={image_shape} does not fit {n_features} features.")
+    return shape
+
+
+def inverse_penalty(C: Any, n_models: int) -> float | list[float]:
+    """Return C as a number, or one for each model."""
+    expected = f"expected a number or ({n_models},)"
+    try:
+        each = to_host(C)
+    except ValueError as error:
+        raise ParameterError(f"C cannot be made into an array: {error}; {expected}.") from error
+    if each.ndim == 0:
+        return positive_number("C", C, infinite=True)
+    values = [positive_number("C", c, infinite=True) for c in each.ravel()]
+    if each.shape != (n_models,):
+        raise ParameterError(f"C has shape {each.shape}; {expected}.")
+    return values
+
+
+def compute_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return float32 or float64."""
+    try:
+        result = np.dtype(np.void if dtype is None else dtype)  # NumPy takes None for float64
+    except TypeError:
+        result = np.dtype(np.void)
+    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ParameterError(f'dtype={dtype!r}; use "float32" or "float64".')
+    return result

@@ -1,0 +1,238 @@
+"""L-BFGS for every model at once, preconditioned by the curvature that they share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpulr.backend import to_host
+from gpulr.problem import Problem
+from gpulr.solvers.curvature import SharedCurvature
+
+Array = Any
+
+__all__ = ["LBFGS"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A step s, the change y of the gradient along it, and ρ = 1 / sᵀy (0: not to be used)."""
+
+    s: Array  # (n_features + 1, n_models)
+    y: Array  # (n_features + 1, n_models)
+    rho: Array  # (n_models,)
+
+
+@dataclass(frozen=True, slots=True)
+class LBFGSState:
+    """All arrays have the models on their last axis, except in ``curvature``, which they share."""
+
+    theta: Array
+    cost: Array
+    gradient: Array
+    Z: Array  # (n_samples, n_models) margins at theta
+    pairs: tuple[Pair, ...]  # oldest first
+    gamma: Array  # (n_models,) scale of the initial inverse Hessian
+    kappa: Array  # (n_models,) mean of σ' over the rows, where last looked at
+    best: Array  # (n_models,) the smallest gradient norm so far
+    least: Array  # (n_models,) the smallest cost so far
+    idle: Array  # (n_models,) iterations since either last improved
+    stalled: Array  # (n_models,) bool: no better is to be had in this precision
+    age: int  # iterations since Z was computed from theta
+    curvature: SharedCurvature
+
+
+@dataclass(frozen=True, slots=True)
+class LBFGS:
+    """Limited-memory BFGS (Nocedal & Wright 2006, alg. 7.4), column by column.
+
+    Each model has its own history, step and stopping test. What they share is the initial inverse
+    Hessian γ (κ A + λ)⁻¹: one eigendecomposition of the features' covariance A serves every model,
+    with its own λ = 1/(C m), γ = sᵀy / yᵀH₀y, and κ, the mean of σ' over the rows: 1/4 at the start
+    (the bound of Böhning & Lindsay 1988), some 0.01 when most probabilities are near 0 or 1.
+
+    Margins are linear in the parameters. With those of θ kept, an iteration computes the margins of
+    the direction (half a pass), finds the step by Newton's method on them (no pass), and the
+    gradient there (half a pass): good steps without trial passes.
+
+    The factorisation, and the first iterations, use a sample of the rows. Its pairs are kept: they
+    tell the curvature nearly as well as those of all rows would.
+
+    Attributes
+    ----------
+    learning_rate : None
+        Not used; steps are found by line search.
+    memory : int
+        Pairs kept.
+    sample, sample_iterations : int
+        Rows in the sample, and iterations on it.
+    """
+
+    learning_rate: float | None = None
+    memory: int = 10
+    sample: int = 12_000
+    sample_iterations: int = 10
+
+    def init(self, problem: Problem, theta: Array) -> LBFGSState:
+        """Factor the shared curvature, and take the first iterations on a sample of the rows."""
+        rows = np.arange(problem.rows.n_samples)
+        if problem.sample_weight is not None:
+            rows = np.flatnonzero(to_host(problem.sample_weight)[:, 0] > 0.0)
+        if len(rows) <= 2 * self.sample:
+            return self._start(problem, theta, SharedCurvature.of(problem))
+        index = np.sort(np.random.default_rng(0).choice(rows, self.sample, replace=False))
+        sample = problem.sample(problem.backend.asarray(index))
+        state = self._start(sample, theta, SharedCurvature.of(sample))
+        if _fewest_of_a_kind(sample) >= 50:
+            for _ in range(self.sample_iterations):
+                state = self.step(sample, state)
+        return self._carry_over(problem, state)
+
+    def _start(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
+        xp = problem.backend.xp
+        Z = problem.margins(theta)
+        cost, gradient = problem.evaluate_margins(Z, theta)
+        zero = xp.zeros_like(cost)
+        return LBFGSState(
+            theta=theta,
+            cost=cost,
+            gradient=gradient,
+            Z=Z,
+            pairs=(),
+            gamma=xp.ones_like(cost),
+            kappa=xp.ones_like(cost) / 4.0,
+            best=xp.max(xp.abs(gradient), axis=0),
+            least=cost,
+            idle=zero,
+            stalled=zero > 0.0,
+            age=0,
+            curvature=curvature,
+        )
+
+    def _carry_over(self, problem: Problem, state: LBFGSState) -> LBFGSState:
+        """Return the sample's state as one of all rows; a model that got worse starts from zero."""
+        xp = problem.backend.xp
+        start = self._start(problem, state.theta, state.curvature)
+        worse = xp.logical_not(start.cost < math.log(2.0))
+        if bool(to_host(xp.any(worse))):
+            start = self._start(problem, xp.where(worse, 0.0, state.theta), state.curvature)
+        pairs = tuple(replace(p, rho=xp.where(worse, 0.0, p.rho)) for p in state.pairs)
+        gamma, kappa = (xp.where(worse, a, b) for a, b in ((1.0, state.gamma), (0.25, state.kappa)))
+        return replace(start, pairs=pairs, gamma=gamma, kappa=kappa)
+
+    def step(self, problem: Problem, state: LBFGSState) -> LBFGSState:
+        """Find a direction, step along it, and learn from the change of the gradient."""
+        xp = problem.backend.xp
+        lam = 1.0 / (problem.C * problem.m)
+        D = -_two_loops(state, lam)
+        slope = xp.sum(D * state.gradient, axis=0)
+        uphill = xp.logical_not(slope < 0.0)
+        D = xp.where(uphill, -state.curvature.solve(state.gradient, state.kappa, lam), D)
+        slope = xp.where(uphill, xp.sum(D * state.gradient, axis=0), slope)
+
+        if state.age >= 16:
+            state = replace(state, Z=problem.margins(state.theta), age=0)
+        dZ = problem.margins(D)
+        t, kappa = _newton_step(problem, state, D, dZ, lam)
+        for _ in range(30):
+            theta = state.theta + t * D
+            Z = state.Z + xp.astype(t, dZ.dtype) * dZ
+            cost, gradient = problem.evaluate_margins(Z, theta)
+            noise = 8.0 * float(xp.finfo(dZ.dtype).eps) * xp.abs(state.cost)
+            enough = cost <= state.cost + 1e-4 * t * slope + noise
+            if bool(to_host(xp.all(enough))):
+                break
+            t = xp.where(enough, t, t / 4.0)
+        t = xp.where(enough, t, 0.0)
+        theta = xp.where(enough, theta, state.theta)
+        cost, gradient = (
+            xp.where(enough, cost, state.cost),
+            xp.where(enough, gradient, state.gradient),
+        )
+        Z = xp.where(enough, Z, state.Z)
+        return self._learn(state, theta, cost, gradient, Z, noise, kappa, lam)
+
+    def _learn(
+        self,
+        state: LBFGSState,
+        theta: Array,
+        cost: Array,
+        gradient: Array,
+        Z: Array,
+        noise: Array,
+        kappa: Array,
+        lam: Array,
+    ) -> LBFGSState:
+        xp = _namespace(theta)
+        s, y = theta - state.theta, gradient - state.gradient
+        sy = xp.sum(s * y, axis=0)
+        yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
+        good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0))
+        rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
+        gamma = xp.where(good, sy / xp.where(good, yHy, 1.0), state.gamma)
+        norm = xp.max(xp.abs(gradient), axis=0)
+        better = xp.logical_or(norm < 0.9 * state.best, cost < state.least - noise / 8.0)
+        idle = xp.where(better, 0.0, state.idle + 1.0)
+        return LBFGSState(
+            theta=theta,
+            cost=cost,
+            gradient=gradient,
+            Z=Z,
+            pairs=(*state.pairs, Pair(s, y, rho))[-self.memory :],
+            gamma=gamma,
+            kappa=kappa,
+            best=xp.minimum(norm, state.best),
+            least=xp.minimum(cost, state.least),
+            idle=idle,
+            stalled=idle >= 10.0,
+            age=state.age + 1,
+            curvature=state.curvature,
+        )
+
+
+def _two_loops(state: LBFGSState, lam: Array) -> Array:
+    """Return the inverse Hessian approximation applied to the gradient."""
+    xp = _namespace(state.theta)
+    q = state.gradient
+    alphas = []
+    for pair in reversed(state.pairs):
+        alpha = pair.rho * xp.sum(pair.s * q, axis=0)
+        q = q - alpha * pair.y
+        alphas.append(alpha)
+    r = state.gamma * state.curvature.solve(q, state.kappa, lam)
+    for pair, alpha in zip(state.pairs, reversed(alphas), strict=True):
+        beta = pair.rho * xp.sum(pair.y * r, axis=0)
+        r = r + (alpha - beta) * pair.s
+    return r
+
+
+def _newton_step(
+    problem: Problem, state: LBFGSState, D: Array, dZ: Array, lam: Array
+) -> tuple[Array, Array]:
+    """Return the step that Newton's method takes from 1 along D, and the mean of σ' at 1."""
+    xp = problem.backend.xp
+    W, V = state.theta[:-1, :], D[:-1, :]
+    bend = lam * xp.sum(V * V, axis=0)
+    first, second, kappa = problem.derivatives_along(state.Z + dZ, dZ)
+    first = first + lam * xp.sum(W * V, axis=0) + bend
+    second = second + bend
+    t = 1.0 - first / xp.where(second > 0.0, second, 1.0)
+    return xp.clip(t, 0.05, 10.0), xp.clip(kappa, 1e-6, 0.25)
+
+
+def _fewest_of_a_kind(problem: Problem) -> float:
+    """Return how many positive, or negative, rows the model has that has the fewest."""
+    xp = problem.backend.xp
+    n_classes = problem.targets.shape[0]
+    rows = np.bincount(to_host(problem.codes), minlength=n_classes).astype(np.float64)
+    positive = problem.backend.asarray(rows) @ xp.astype(problem.targets, xp.float64)
+    return float(to_host(xp.min(xp.minimum(positive, float(rows.sum()) - positive))))
+
+
+def _namespace(x: Array) -> Any:
+    from array_api_compat import array_namespace
+
+    return array_namespace(x)
