@@ -112,7 +112,7 @@ def sampled(monkeypatch):
             calls.append((len(state.pairs), carried))
             return carried
 
-    monkeypatch.setitem(SOLVERS, "lbfgs", lambda rate: Small(rate, sample=500))
+    monkeypatch.setitem(SOLVERS, "lbfgs", lambda rate: Small(sample=500))
     return calls
 
 

@@ -187,7 +187,7 @@ def test_products_beyond_the_compute_dtype_are_a_typed_error(put, rng, monkeypat
 @pytest.mark.parametrize("kind", ["uint8", "float32"])
 def test_the_same_bits_twice_and_for_any_number_of_threads(rng, monkeypatch, kind):
     monkeypatch.setattr(NumPyBackend, "block_bytes", 100_000)
-    monkeypatch.setitem(SOLVERS, "lbfgs", lambda rate: LBFGS(rate, sample=1000))
+    monkeypatch.setitem(SOLVERS, "lbfgs", lambda rate: LBFGS(sample=1000))
     y = np.sort(rng.integers(0, 3, 4000))
     X = (rng.integers(0, 200, (4000, 20)) + 20 * np.eye(3, 20)[y]).astype(kind)
     models = []

@@ -10,9 +10,9 @@ from gpulr.solvers.lbfgs import LBFGS
 from gpulr.solvers.nesterov import Nesterov
 from gpulr.solvers.one_by_one import minimize_one_by_one
 
-# Each takes a learning_rate, None for its own choice.
+# Each takes a learning_rate, None for its own choice; L-BFGS searches along each direction instead.
 SOLVERS: dict[str, Callable[[float | None], Solver]] = {
-    "lbfgs": LBFGS,
+    "lbfgs": lambda learning_rate: LBFGS(),
     "nesterov": Nesterov,
     "gd": GradientDescent,
 }

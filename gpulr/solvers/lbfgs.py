@@ -17,6 +17,9 @@ Array = Any
 __all__ = ["LBFGS"]
 
 
+SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at most
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A step s, the change y of the gradient along it, and ρ = 1 / sᵀy (0: not to be used)."""
@@ -63,15 +66,13 @@ class LBFGS:
 
     Attributes
     ----------
-    learning_rate : None
-        Not used; steps are found by line search.
     memory : int
         Pairs kept.
     sample, sample_iterations : int
-        Rows in the sample, and iterations on it.
+        Rows in the sample (fewer where they are wide), and iterations on it, which are not counted
+        as iterations.
     """
 
-    learning_rate: float | None = None
     memory: int = 10
     sample: int = 12_000
     sample_iterations: int = 10
@@ -81,9 +82,10 @@ class LBFGS:
         rows = np.arange(problem.rows.n_samples)
         if problem.sample_weight is not None:
             rows = np.flatnonzero(to_host(problem.sample_weight)[:, 0] > 0.0)
-        if len(rows) <= 2 * self.sample:
+        size = min(self.sample, max(1000, SAMPLE_BYTES // (8 * problem.rows.n_features)))
+        if len(rows) <= 2 * size:
             return self._start(problem, theta, SharedCurvature.of(problem))
-        index = np.sort(np.random.default_rng(0).choice(rows, self.sample, replace=False))
+        index = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
         sample = problem.sample(problem.backend.asarray(index))
         state = self._start(sample, theta, SharedCurvature.of(sample))
         if _fewest_of_a_kind(sample) >= 50:
@@ -148,10 +150,8 @@ class LBFGS:
             t = xp.where(enough, t, t / 4.0)
         t = xp.where(enough, t, 0.0)
         theta = xp.where(enough, theta, state.theta)
-        cost, gradient = (
-            xp.where(enough, cost, state.cost),
-            xp.where(enough, gradient, state.gradient),
-        )
+        cost = xp.where(enough, cost, state.cost)
+        gradient = xp.where(enough, gradient, state.gradient)
         Z = xp.where(enough, Z, state.Z)
         return self._learn(state, theta, cost, gradient, Z, noise, kappa, lam)
 
