@@ -50,7 +50,7 @@ def tests(session: nox.Session, backend: str) -> None:
         extras += [extra] if extra else []
         environment |= {"GPULR_FALLBACK": "error"}
     install(session, *extras)
-    session.run("python", "-m", "pytest", *session.posargs, env=environment)
+    session.run("pytest", *session.posargs, env=environment)  # not -m: that would import ./gpulr
 
 
 @nox.session
