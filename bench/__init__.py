@@ -16,11 +16,13 @@ Absolute figures, by pytest-benchmark::
     GPULR_REQUIRE_GPU=1 python -m pytest bench -k cupy --benchmark-enable \
         --benchmark-json=bench/results/cupy-pytest.json
 
+Time and distance to the optimum, beside scikit-learn's and other solvers: :mod:`bench.peers`.
+
 Without ``--benchmark-enable`` every benchmark runs once and is only checked. Without ``-k`` CuPy's
 are skipped where CuPy cannot be used, and fail there under ``GPULR_REQUIRE_GPU=1`` or
-``GPULR_FALLBACK=error``. Charts and the README's table, from the JSON in bench/results::
+``GPULR_FALLBACK=error``. Charts and the README's tables, from the JSON in bench/results::
 
-    python -m bench.plot                     # draw the charts, print the table
-    python -m bench.plot --write README.md   # and put it between the README's markers
-    python -m bench.plot --check README.md   # fail if the README has another one
+    python -m bench.plot                     # draw the charts, print the tables
+    python -m bench.plot --write README.md   # and put them between the README's markers
+    python -m bench.plot --check README.md   # fail if the README has others
 """

@@ -1,10 +1,10 @@
-"""Charts and the README's table, from the result files.
+"""Charts and the README's tables, from the result files.
 
 ::
 
-    python -m bench.plot                     # draw the charts, print the table
-    python -m bench.plot --write README.md   # draw, and put the table between the README's markers
-    python -m bench.plot --check README.md   # exit 1 if the README's table is another one
+    python -m bench.plot                     # draw the charts, print the tables
+    python -m bench.plot --write README.md   # draw, and put the tables between the README's markers
+    python -m bench.plot --check README.md   # exit 1 if the README's tables are others
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import peer_report
+from bench.peer_plot import draw_peers
 from bench.report import (
+    END,
+    START,
     Entry,
     Report,
     ResultFileError,
@@ -103,7 +107,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder for the charts (default: --results)")
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", type=Path, metavar="README", help="compare; draw nothing")
-    action.add_argument("--write", type=Path, metavar="README", help="update its table")
+    action.add_argument("--write", type=Path, metavar="README", help="update its tables")
     return parser.parse_args(arguments)
 
 
@@ -111,18 +115,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
         reports = read_all(options.results)
-        new = section(reports)
+        compared = peer_report.read_peers(options.results)
+        sections = {}
+        if reports or not compared:
+            sections[START, END] = section(reports)
+        if compared:
+            markers = peer_report.START, peer_report.END
+            sections[markers] = peer_report.peers_section(compared)
         readme = options.check or options.write
         if readme is not None:
-            old_text = readme.read_text(encoding="utf-8")
-            new_text = replace_section(old_text, new)
+            old_text = new_text = readme.read_text(encoding="utf-8")
+            for (start, end), new in sections.items():
+                new_text = replace_section(new_text, new, start, end)
     except (ResultFileError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     if options.check:
         if old_text != new_text:
             print(
-                f"{readme}: its table is not the one of {options.results}. "
+                f"{readme}: its tables are not those of {options.results}. "
                 f"Run: python -m bench.plot --write {readme}",
                 file=sys.stderr,
             )
@@ -130,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write:
         readme.write_text(new_text, encoding="utf-8")
     else:
-        print(new)
+        print("\n\n".join(sections.values()))
     import matplotlib
 
     matplotlib.use("Agg")
@@ -139,6 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for report in reports:
         path = output / f"{report.name}.png"
         draw(report, path)
+        print(f"drew {path}", file=sys.stderr)
+    for name, comparison in compared:
+        path = output / f"{name}.png"
+        draw_peers(comparison, path)
         print(f"drew {path}", file=sys.stderr)
     return 0
 

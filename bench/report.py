@@ -10,6 +10,7 @@ from typing import Any
 
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 KIND = "gpulr-interleaved"
+PEERS = "gpulr-peers"  # of bench.peers; bench.peer_report reads those
 DASH = "–"
 BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}
 
@@ -101,9 +102,18 @@ def read(path: Path) -> Report:
         ) from error
 
 
+def kind_of(path: Path) -> Any:
+    """Return what a result file says that it is; None if it says nothing or is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return content.get("kind") if isinstance(content, dict) else None
+
+
 def read_all(folder: Path) -> list[Report]:
     """Read a folder's result files, by name; of one machine, interleaved ones alone if any."""
-    reports = [read(path) for path in sorted(folder.glob("*.json"))]
+    reports = [read(path) for path in sorted(folder.glob("*.json")) if kind_of(path) != PEERS]
     raced = [report.about["machine"] for report in reports if report.interleaved]
     return [r for r in reports if r.interleaved or r.about["machine"] not in raced]
 
@@ -139,24 +149,34 @@ def workload(report: Report) -> str:
 
 def machine(report: Report) -> str:
     """Return the machine in words."""
-    found = report.about["machine"]
+    return machine_words(report.about)
+
+
+def machine_words(about: dict[str, Any]) -> str:
+    """Return the machine of a result file in words."""
+    found = about["machine"]
     words = f"{found['cpu']}, {found['cores']} core{'s' if found['cores'] != 1 else ''}"
     return f"{found['gpu']}; {words}" if "gpu" in found else words
 
 
 def software(report: Report) -> str:
     """Return versions, BLAS and commit in words."""
-    versions = report.about["versions"]
+    return software_words(report.about)
+
+
+def software_words(about: dict[str, Any]) -> str:
+    """Return versions, BLAS and commit of a result file in words."""
+    versions = about["versions"]
     names = {"gpulr": "gpulr", "python": "Python", "numpy": "NumPy", "cupy": "CuPy"}
     words = [f"{names[name]} {versions[name]}" for name in names if name in versions]
-    for library in report.about["blas"]:
+    for library in about["blas"]:
         if library["of"] != "scipy":
             name = BLAS.get(library["internal_api"], library["internal_api"])
             words.append(
                 f"{name} {library['version']} ({library['architecture']} kernels, "
                 f"{library['num_threads']} threads)"
             )
-    commit = report.about["commit"]
+    commit = about["commit"]
     words.append(f"commit {commit['id'][:10]}" if commit["id"] else "no commit")
     if commit["dirty"]:
         words[-1] += " with changes"
@@ -212,18 +232,18 @@ def section(reports: Sequence[Report]) -> str:
     return "\n\n".join(table(report) for report in reports)
 
 
-def replace_section(readme: str, new: str) -> str:
-    """Return the README with what is between its markers replaced.
+def replace_section(readme: str, new: str, start: str = START, end: str = END) -> str:
+    """Return the README with what is between two markers replaced.
 
     Raises
     ------
     ResultFileError
         If it has not exactly one pair of markers, in order.
     """
-    before, start, rest = readme.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end or START in rest or END in after:
+    before, first, rest = readme.partition(start)
+    _, last, after = rest.partition(end)
+    if not first or not last or start in rest or end in after:
         raise ResultFileError(
-            f"The README needs one line {START} and below it one line {END}, once each."
+            f"The README needs one line {start} and below it one line {end}, once each."
         )
-    return f"{before}{START}\n{new}\n{END}{after}"
+    return f"{before}{start}\n{new}\n{end}{after}"
