@@ -13,7 +13,14 @@ from gpulr.errors import ParameterError
 from gpulr.solvers.driver import Callback
 from gpulr.validation import positive_number, whole_number
 
-__all__ = ["callables", "compute_dtype", "image_shape_of", "inverse_penalty", "shape_of_images"]
+__all__ = [
+    "callables",
+    "compute_dtype",
+    "image_shape_of",
+    "inverse_penalty",
+    "shape_of_images",
+    "switch",
+]
 
 
 def shape_of_images(X: Any) -> tuple[int, ...] | None:
@@ -34,6 +41,13 @@ def callables(callbacks: Any) -> tuple[Callback, ...]:
     if not all(callable(callback) for callback in checked):
         raise ParameterError(f"callbacks={callbacks!r}; expected a list of callables.")
     return checked
+
+
+def switch(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool, or raise ParameterError: "no" would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise ParameterError(f"{name}={value!r}; expected True or False.")
+    return bool(value)
 
 
 def image_shape_of(image_shape: Any, n_features: int) -> tuple[int, ...]:

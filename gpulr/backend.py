@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -411,11 +411,8 @@ def backend_of(x: Any) -> Backend:
 
 
 def _new(name: str) -> Backend:
-    if name == "cupy":
-        import array_api_compat.cupy as xp
-
-        return CuPyBackend(name, xp)
-    return backend_of(None)
+    xp = import_module(f"array_api_compat.{name}")
+    return BACKENDS[name][0](name, xp)
 
 
 def _environment(variable: str, default: str, allowed: tuple[str, ...]) -> str:
@@ -459,13 +456,16 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
     if requested == _library(X) or (requested == "auto" and is_device_array(X)):
         return backend_of(X)
     if requested == "auto":
-        if flops < AUTO_MIN_FLOPS or find_spec("cupy") is None:
-            return _new("numpy")
-        status = probe("cupy")
-        if status.usable:
-            return _new("cupy")
+        reason = None
+        for name in BACKENDS:
+            if name == "numpy" or flops < AUTO_MIN_FLOPS or find_spec(name) is None:
+                continue
+            status = probe(name)
+            if status.usable:
+                return _new(name)
+            reason = reason or status.reason
         backend = _new("numpy")
-        backend.fallback_reason = status.reason
+        backend.fallback_reason = reason
         return backend
     status = probe(requested)
     if status.usable:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gpulr._version import __version__
 from gpulr.backend import backends, select
+from gpulr.errors import GpulrError
 
 __all__ = ["report"]
 
@@ -34,7 +35,10 @@ def report() -> dict[str, Any]:
 
     np.zeros((1, 1)) @ np.zeros((1, 1))
     statuses = backends()
-    automatic = select("auto")
+    try:
+        automatic = select("auto").name
+    except GpulrError as error:  # a setting that this report is there to find
+        automatic = f"nothing: {error}"
     return {
         "gpulr": __version__,
         "python": platform.python_version(),
@@ -62,7 +66,7 @@ def report() -> dict[str, Any]:
             }
             for name, status in statuses.items()
         },
-        "auto": automatic.name,
+        "auto": automatic,
         "data": [
             {
                 "name": entry.name,

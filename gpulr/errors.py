@@ -24,8 +24,10 @@ __all__ = [
     "DivergenceError",
     "GpulrError",
     "GpulrWarning",
+    "LabelColumnWarning",
     "ModelFileError",
     "ParameterError",
+    "ScaleWarning",
     "TrainingInterrupted",
 ]
 
@@ -108,6 +110,14 @@ class BackendFallbackWarning(GpulrWarning):
 
 class DataFallbackWarning(GpulrWarning):
     """The default data is not available; the bundled digits are used instead."""
+
+
+class LabelColumnWarning(GpulrWarning):
+    """No column of a table is named as the label; the first one is taken for it."""
+
+
+class ScaleWarning(GpulrWarning):
+    """The automatic scale does not seem to fit the values of X."""
 
 
 class ConvergenceWarning(GpulrWarning):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +16,16 @@ __all__ = ["IMAGE_SUFFIXES", "load_images"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 _LARGEST = 100_000_000  # pixels; a small file can claim far more
+_FAINTEST = 0.1  # how far, of black to white, a drawing has to stand out
 
 
 def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float32]:
     """Read image files as the rows that ``model`` expects.
 
-    Images are converted to grey, resized to the model's image shape, and inverted if their border
-    is bright: MNIST is white on black, paper is the other way round. Values are stretched to the
-    range that the training data had.
+    An image that has the model's shape is taken as it is. Of any other, what is drawn is cut out,
+    scaled to span as much of the frame as in the training images (20/28 for MNIST), and centred by
+    its centre of mass, as MNIST's digits were. Colours become grey; what is drawn is made bright on
+    dark or dark on bright as the training images were, and stretched to the range that they had.
 
     Parameters
     ----------
@@ -49,12 +52,15 @@ def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float3
             "width) to apply it to image files. Train with image_shape=, or pass a data file."
         )
     low, high = model.data.get("feature_range", (0.0, 255.0))
-    rows = [_grey(path, (shape[0], shape[1])).ravel() for path in paths]
-    return np.float32(low) + np.stack(rows) * np.float32(high - low)
+    extent = float(model.data.get("extent", 20 / 28))
+    rows = np.stack([_framed(_ink(path, shape), shape, extent).ravel() for path in paths])
+    if model.data.get("background", "dark") == "bright":
+        rows = 1 - rows
+    return np.float32(low) + rows * np.float32(high - low)
 
 
-def _grey(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Return the image as (height, width) float32 in 0…1, bright on dark."""
+def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return the image as (height, width) float32, 0 for the background to 1 for what is drawn."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -65,15 +71,53 @@ def _grey(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
                     path, f"an image of {image.width}×{image.height} pixels", "Scale it down first."
                 )
             if "A" in image.getbands() or "transparency" in image.info:
-                paper = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(paper, image.convert("RGBA"))
-            grey = image.convert("L").resize(shape[::-1], Image.Resampling.BOX)
+                rgba = image.convert("RGBA")
+                alpha = np.asarray(rgba, dtype=np.float32)[..., 3] / 255
+                drawn = np.asarray(rgba.convert("L"), dtype=np.float32)[alpha > 0.5]
+                white_ink = drawn.size and alpha.min() < 0.5 and drawn.mean() > 127
+                paper = Image.new("RGBA", image.size, "black" if white_ink else "white")
+                image = Image.alpha_composite(paper, rgba)
+            grey = np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
     except FileNotFoundError as error:
         raise DataFileError(path, "there is no such file", "Check the path.") from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
         raise DataFileError(
             path, f"not a readable image ({error})", "Pass a PNG or JPEG file."
         ) from error
-    pixels = np.asarray(grey, dtype=np.float32) / np.float32(255)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    return 1 - pixels if border.mean() > 0.5 else pixels
+    background = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    ink: npt.NDArray[Any] = grey if background <= 0.5 else 1 - grey
+    if grey.shape == tuple(shape):
+        return ink
+    ink = np.maximum(ink - np.float32(min(background, 1 - background)), 0)
+    if ink.max() < _FAINTEST:
+        raise DataFileError(
+            path, "nothing is drawn on it, or too faintly", "Draw darker, or crop the image."
+        )
+    stretched: npt.NDArray[np.float32] = ink / ink.max()
+    return stretched
+
+
+def _framed(
+    ink: npt.NDArray[np.float32], shape: tuple[int, ...], extent: float
+) -> npt.NDArray[np.float32]:
+    """Return what is drawn in the middle of an image of ``shape``, spanning ``extent`` of it."""
+    if ink.shape == tuple(shape):
+        return ink
+    from PIL import Image
+
+    drawn = ink > 0.25
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    factor = extent * min(side / size for side, size in zip(shape, cut.shape, strict=True))
+    height, width = (max(1, round(factor * size)) for size in cut.shape)
+    small = np.asarray(Image.fromarray(cut).resize((width, height), Image.Resampling.BOX))
+    framed = np.zeros(shape, dtype=np.float32)
+    top, left = (_start(small.sum(axis=1 - axis), shape[axis]) for axis in (0, 1))
+    framed[top : top + height, left : left + width] = small
+    return framed
+
+
+def _start(mass: npt.NDArray[np.float32], side: int) -> int:
+    """Return where a profile of ink has to begin for its centre of mass to be in the middle."""
+    centre = float(np.average(np.arange(len(mass)), weights=mass))
+    return int(np.clip(round((side - 1) / 2 - centre), 0, side - len(mass)))

@@ -22,7 +22,7 @@ from gpulr.backend import to_host
 from gpulr.errors import ModelFileError
 from gpulr.model import History, OneVsAll
 
-__all__ = ["load", "save"]
+__all__ = ["is_model", "load", "save"]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
@@ -123,6 +123,12 @@ def load(path: str | Path) -> OneVsAll:
         raise ModelFileError(
             path, f"incomplete model ({type(error).__name__}: {error})", "Train again."
         ) from error
+
+
+def is_model(path: Path) -> bool:
+    """Whether a file looks like a model of gpulr's, whole or damaged, by its first bytes."""
+    with path.open("rb") as file:
+        return FORMAT.encode() in file.read(4096) or path.stat().st_size == 0
 
 
 def _model(tensors: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> OneVsAll:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,9 +18,16 @@ from gpulr.arguments import (
     image_shape_of,
     inverse_penalty,
     shape_of_images,
+    switch,
 )
 from gpulr.backend import backend_of, is_device_array, is_sparse, select, to_host
-from gpulr.errors import ConvergenceWarning, DataError, ParameterError, TrainingInterrupted
+from gpulr.errors import (
+    ConvergenceWarning,
+    DataError,
+    ParameterError,
+    ScaleWarning,
+    TrainingInterrupted,
+)
 from gpulr.interrupt import ctrl_c
 from gpulr.model import History, OneVsAll
 from gpulr.problem import Problem
@@ -141,6 +149,7 @@ def train(
     dtype = compute_dtype(dtype)
     max_iter = whole_number("max_iter", max_iter, least=0)
     tol = positive_number("tol", tol, zero=True)
+    standardize, batched = switch("standardize", standardize), switch("batched", batched)
     callbacks = callables(callbacks)
     if learning_rate is not None:
         learning_rate = positive_number("learning_rate", learning_rate)
@@ -167,19 +176,23 @@ def train(
         "solver": solver,
         "C": inverse_penalty(C, n_models),
         "scale": factor,
-        "standardize": bool(standardize),
+        "standardize": standardize,
         "sample_weight": sample_weight is not None,
         "class_weight": _class_weight_record(class_weight),
         "learning_rate": learning_rate,
         "max_iter": max_iter,
         "tol": tol,
         "dtype": dtype.name,
-        "batched": bool(batched),
+        "batched": batched,
     }
     with xb.activate():
         X_here, xp_dtype = xb.asarray(X), getattr(xb.xp, dtype.name)
         finite_rows(X_here, xb, xp_dtype)
         source["feature_range"] = _feature_range(xb.xp, X_here)
+        if image_shape is not None and len(image_shape) == 2 and not is_sparse(X):
+            source |= _look(X_here, image_shape)
+        if isinstance(scale, str) and not standardize:
+            _warn_of_small_bytes(X, source["feature_range"][1])
         if standardize:
             rows = standardized(X_here, xb, xp_dtype)
         else:
@@ -237,6 +250,11 @@ def _data(
         if y is not None:
             raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
         dataset = X
+    elif isinstance(X, str | os.PathLike):
+        raise DataError(
+            f"X is {str(X)!r}; expected an array or a Dataset. Pass "
+            f"gpulr.datasets.load({str(X)!r})."
+        )
     elif X is None or y is None:
         raise DataError("Pass both X and y, or neither to train on the default data.")
     if dataset is not None:
@@ -260,6 +278,35 @@ def _feature_range(xp: Any, X: Any) -> list[float]:
     if xp.isdtype(X.dtype, "bool"):  # which has no minimum in the array API standard
         return [float(xp.all(X)), float(xp.any(X))]
     return [float(xp.min(X)), float(xp.max(X))]
+
+
+def _look(X: Any, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return how the first thousand images look, for pictures that are to look like them.
+
+    "background" is "dark" or "bright"; "extent" the share of the frame that what is drawn spans, in
+    the direction in which it spans more: 20/28 for MNIST.
+    """
+    images = to_host(X[: min(1000, X.shape[0]), :]).reshape(-1, *image_shape).astype(np.float32)
+    middle = (images.max() + images.min()) / 2
+    border = np.concatenate(
+        [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1
+    )
+    bright = bool(border.mean() > middle)
+    drawn = images < middle if bright else images > middle
+    spans = [drawn.any(axis=3 - axis).sum(axis=1) / image_shape[axis - 1] for axis in (1, 2)]
+    extent = float(np.median(np.maximum(*spans)))
+    return {"background": "bright" if bright else "dark", "extent": extent or 1.0}
+
+
+def _warn_of_small_bytes(X: Any, largest: float) -> None:
+    if str(X.dtype).endswith("uint8") and 1 < largest < 64:
+        warnings.warn(
+            f'X is uint8 and goes up to {largest:g} only; scale="auto" divides by 255 all the '
+            "same, which makes the penalty strong. If these are not pixels from 0 to 255, pass "
+            f"scale=1/{largest:g}, or scale=None.",
+            ScaleWarning,
+            stacklevel=4,
+        )
 
 
 def _scale(scale: float | str | None, X: Any) -> float:
@@ -332,6 +379,8 @@ def _warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
     norms = history.gradient_norm[-1, left]
     shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
     advice = "raise max_iter, scale the features (standardize=True), or lower C"
+    if np.isinf(model.settings["C"]).any():
+        advice += " (C = ∞ never converges on separable data)"
     if history.stalled.all():
         how = f"{model.settings['dtype']} allows no closer approach"
         advice = 'raise tol, or train with dtype="float64"'
@@ -343,7 +392,7 @@ def _warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
     warnings.warn(
         f"{len(left)} of {model.n_models} models did not reach tol={tol:g} ({how}); class (largest "
         f"gradient entry): {shown}{', …' if len(left) > 10 else ''}. The model is usable; for a "
-        f"closer optimum {advice} (C = ∞ never converges on separable data).",
+        f"closer optimum {advice}.",
         ConvergenceWarning,
         stacklevel=3,
     )

@@ -42,10 +42,11 @@ def check_rows(X: Any, *, n_features: int | None = None) -> Array:
         raise DataError("X is a masked array with masked values. Pass X.filled(value).")
     if not is_device_array(X):
         try:
-            X = np.asarray(X)
+            X = _from_frame(X) if hasattr(X, "columns") else np.asarray(X)
         except ValueError as error:  # rows of different lengths
             raise DataError(
-                f"X cannot be made into an array: {error}. Pass rows of equal length."
+                f"X cannot be made into an array: {str(error).rstrip('.')}. Pass rows of equal "
+                "length."
             ) from error
         if X.dtype.kind not in "buif":
             raise DataError(
@@ -70,6 +71,26 @@ def check_rows(X: Any, *, n_features: int | None = None) -> Array:
     if n_features is not None and X.shape[1] != n_features:
         raise DataError(f"X has {X.shape[1]} features; this model was trained on {n_features}.")
     return X
+
+
+def _from_frame(X: Any) -> npt.NDArray[Any]:
+    """Return a DataFrame as an array; columns of different number types become float64."""
+    array = np.asarray(X)
+    if array.dtype.kind != "O":
+        return array
+    try:
+        return np.asarray(X.to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        dtypes = zip(X.columns, X.dtypes, strict=True)
+        others = [f"{name!r} ({dtype})" for name, dtype in dtypes if not _is_number(dtype)]
+        raise DataError(
+            f"X has columns that are not numbers: {', '.join(others[:10]) or error}. Drop them, or "
+            "encode them, e.g. with pandas.get_dummies."
+        ) from error
+
+
+def _is_number(dtype: Any) -> bool:
+    return getattr(dtype, "kind", "O") in "buif"
 
 
 def _check_sparse(X: Any, n_features: int | None) -> Any:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import gpulr
+from gpulr.images import load_images
 
 TRAIN_FIELDS = {
     "data": str,
@@ -159,6 +160,10 @@ def test_named_data_is_strict(run):
         (["train", "--data", "digits", "--output", "no/such/folder/m"], 2, "folder that exists"),
         (["train", "--recipe", "notebook", "--data", "digits"], 2, "mnist-original"),
         (["train", "--data", "table.csv", "--test-size", "2"], 2, "test_size"),
+        (["train", "--recipe", "notebook", "--solver", "gd"], 2, "leave out --solver"),
+        (["train", "--data", "digits", "--test-size", "2"], 2, "test_size"),
+        (["train", "--data", "digits", "--output", "table.csv"], 2, "would be lost"),
+        (["train", "--data", "text.csv"], 3, "--label"),
         (["evaluate", "missing.safetensors"], 3, "no such file"),
         (["predict", "missing.safetensors", "x.png"], 3, "no such file"),
         (["data", "missing.csv"], 3, "does not exist"),
@@ -166,6 +171,7 @@ def test_named_data_is_strict(run):
 )
 def test_failures_have_exit_codes_and_say_why(run, tmp_path, arguments, code, message):
     (tmp_path / "table.csv").write_text("label,a\n" + "0,1\n1,2\n" * 10)
+    (tmp_path / "text.csv").write_text("a,kind\n" + "1,yes\n2,no\n" * 10)
     result = run(*arguments, code=code)
     assert message in result.stderr
     assert result.stdout == ""
@@ -239,20 +245,66 @@ def test_train_on_all_rows(run, tmp_path):
     assert record["train_accuracy"] > 0.9
 
 
-def test_predict_reads_images(run, model_file, tmp_path):
+def picture(digit, pad, *, ink=0, paper=255, mode="L"):
+    """Draw a digit's mean image, enlarged, somewhere on paper of another size."""
     digits = gpulr.datasets.load_digits()
-    names, labels = [], [0, 1, 4, 6]
-    for label in labels:
-        image = digits.X[digits.y == label].mean(axis=0).reshape(8, 8)
-        white_on_black = Image.fromarray((255 * image).astype(np.uint8))
-        names += [f"{label}.png", f"{label}-on-paper.png"]
-        white_on_black.resize((64, 64)).save(tmp_path / names[-2])
-        Image.fromarray(255 - np.asarray(white_on_black)).convert("RGB").save(tmp_path / names[-1])
-    result = run("predict", model_file, *names, "--json")
-    predictions = strict_json(result.stdout)["predictions"]
-    assert [p["predicted"] for p in predictions] == [label for label in labels for _ in (0, 1)]
+    shape = digits.X[digits.y == digit].mean(axis=0).reshape(8, 8)
+    large = np.kron(shape, np.ones((12, 12)))
+    page = np.full((large.shape[0] + 3 * pad, large.shape[1] + pad), float(paper))
+    page[pad : pad + large.shape[0], : large.shape[1]] += (ink - paper) * large
+    return Image.fromarray(page.round().astype(np.uint8)).convert(mode)
+
+
+def test_predict_reads_images_however_they_are_framed(run, model_file, tmp_path):
+    names = []
+    for digit in (0, 4, 6):
+        images = {
+            "tight": picture(digit, 0),
+            "padded": picture(digit, 150, mode="RGB"),
+            "dark": picture(digit, 20, ink=255, paper=0),
+            "grey": picture(digit, 20, ink=20, paper=178),
+        }
+        for name, image in images.items():
+            names.append(f"{digit}-{name}.png")
+            image.save(tmp_path / names[-1])
+    predictions = strict_json(run("predict", model_file, *names, "--json").stdout)["predictions"]
+    assert [p["predicted"] for p in predictions] == [int(name[0]) for name in names]
     assert [p["input"] for p in predictions] == names
-    assert run("predict", model_file, names[0]).stdout.count("0.png") == 1
+    table = run("predict", model_file, *names, COLUMNS="60").stdout
+    assert all(name in table for name in names)
+
+
+def test_images_of_the_model_s_shape_are_taken_as_they_are(tmp_path, model_file):
+    model, digits = gpulr.load(model_file), gpulr.datasets.load_digits()
+    image = Image.fromarray((255 * digits.X_test[0]).round().astype(np.uint8).reshape(8, 8))
+    image.save(tmp_path / "digit.png")
+    rows = load_images([tmp_path / "digit.png"], model)
+    np.testing.assert_allclose(rows[0], digits.X_test[0], atol=1 / 255)
+
+
+def test_images_come_as_bright_or_dark_as_those_trained_on(tmp_path):
+    digits = gpulr.datasets.load_digits()
+    paper = (255 * (1 - digits.X)).round().astype(np.uint8)
+    model = gpulr.train(paper, digits.y, image_shape=(8, 8), max_iter=30, tol=0)
+    paths = [tmp_path / f"{i}.png" for i in range(30)]
+    for path, row in zip(paths, paper, strict=False):
+        Image.fromarray(row.reshape(8, 8)).save(path)
+    np.testing.assert_allclose(load_images(paths, model), paper[:30], atol=0.01)
+
+
+def test_a_blank_page_is_refused(run, model_file, tmp_path):
+    Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
+    assert "nothing is drawn" in run("predict", model_file, "blank.png", code=3).stderr
+
+
+def test_transparent_images(tmp_path, model_file):
+    model = gpulr.load(model_file)
+    for ink, name in ((0, "black"), (255, "white")):
+        mask = picture(4, 10, ink=255, paper=0)
+        image = Image.merge("RGBA", [Image.new("L", mask.size, ink)] * 3 + [mask])
+        image.save(tmp_path / f"{name}.png")
+    rows = load_images([tmp_path / "black.png", tmp_path / "white.png"], model)
+    assert model.predict(rows).tolist() == [4, 4]
 
 
 def test_predict_reads_npy(run, model_file, tmp_path):
@@ -286,6 +338,35 @@ def test_csv_with_a_named_label_column(run, tmp_path):
     assert record["classes"] == ["no", "yes"]
     assert len(record["cost"]) == 1
     assert record["test_accuracy"] == 1.0
+
+
+def test_evaluate_finds_the_label_column_again(run, tmp_path):
+    rows = ["a,kind,b"] + [f"{i % 2},{'yes' if i % 2 else 'no'},{i % 3}" for i in range(40)]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    trained = run(
+        "train", "--data", "table.csv", "--label", "kind", "-o", "m.safetensors", "--json"
+    )
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    assert evaluated["n"] == strict_json(trained.stdout)["n_test"] == 8
+    run(
+        "train", "--data", "table.csv", "--label", "kind", "-o", "m.safetensors"
+    )  # replaces a model
+
+
+def test_the_first_column_as_label_is_announced(run, tmp_path):
+    (tmp_path / "table.csv").write_text("age,income\n" + "0,1\n1,2\n" * 10)
+    result = run("train", "--data", "table.csv", "--json")
+    assert "'age'" in result.stderr
+    assert "--label" in result.stderr
+
+
+def test_rows_limits_json_too(run, model_file):
+    result = run("predict", model_file, "digits", "--rows", 3, "--json")
+    assert len(strict_json(result.stdout)["predictions"]) == 3
+
+
+def test_doctor_reports_a_wrong_setting(run):
+    assert "GPULR_BACKEND" in run("doctor", GPULR_BACKEND="cuda").stdout
 
 
 def test_data_lists_without_network(run):

@@ -92,7 +92,8 @@ def test_weighted(counts, rng):
 
 def test_uint8_is_scaled(counts):
     X, y = counts
-    model = gpulr.train(sparse.csr_array(X.astype(np.uint8)), y, **EXACT)
+    with pytest.warns(gpulr.ScaleWarning, match="goes up to 5 only.*scale=1/5"):
+        model = gpulr.train(sparse.csr_array(X.astype(np.uint8)), y, **EXACT)
     assert model.scale == 1 / 255
     assert_optimal(X / 255, targets(y), stacked(model), 1.0, tol=1e-9)
 

@@ -71,6 +71,8 @@ BAD_SETTINGS = {
         ("newton", r"solver='newton'; use one of \('lbfgs', 'nesterov', 'gd'\)"),
         (["gd"], "solver="),
     ],
+    "standardize": [("no", "standardize='no'; expected True or False"), (1, "True or False")],
+    "batched": [("no", "batched='no'")],
     "callbacks": [(print, "callables"), ([print, 1], "callables")],
     "C": [
         (True, "C=True"),

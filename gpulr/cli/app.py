@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gpulr._version import __version__
+from gpulr.backend import BACKENDS
 from gpulr.cli.terminal import guarded
 
 app = typer.Typer(
@@ -21,27 +22,7 @@ app = typer.Typer(
 )
 
 
-class Backend(StrEnum):
-    """Where to compute."""
-
-    auto = "auto"
-    numpy = "numpy"
-    cupy = "cupy"
-
-
-class Solver(StrEnum):
-    """How to descend."""
-
-    lbfgs = "lbfgs"
-    nesterov = "nesterov"
-    gd = "gd"
-
-
-class DType(StrEnum):
-    """What to compute in."""
-
-    float32 = "float32"
-    float64 = "float64"
+_BACKENDS = ("auto", *BACKENDS)
 
 
 class Recipe(StrEnum):
@@ -75,13 +56,18 @@ def _gpulr(
 @app.command()
 @guarded
 def train(
+    context: typer.Context,
     data: Annotated[
         str | None,
         typer.Option(help=DATA_HELP + " Default: MNIST, or the bundled digits without network."),
     ] = None,
     label: LabelOption = None,
-    backend: Annotated[Backend, typer.Option(help="Where to compute.")] = Backend.auto,
-    solver: Annotated[Solver, typer.Option(help="How to descend.")] = Solver.lbfgs,
+    backend: Annotated[
+        str, typer.Option(help=f"Where to compute: {', '.join(_BACKENDS)}.")
+    ] = "auto",
+    solver: Annotated[
+        str, typer.Option(help="Optimisation method: lbfgs, nesterov (accelerated), gd (textbook).")
+    ] = "lbfgs",
     C: Annotated[
         float, typer.Option("--C", help="Inverse regularisation strength; inf for none.")
     ] = 1.0,
@@ -104,7 +90,7 @@ def train(
     tol: Annotated[
         float, typer.Option(help="Stop at gradients this small; 0: exactly --max-iter iterations.")
     ] = 1e-4,
-    dtype: Annotated[DType, typer.Option(help="What to compute in.")] = DType.float32,
+    dtype: Annotated[str, typer.Option(help="Precision: float32 or float64.")] = "float32",
     batched: Annotated[
         bool, typer.Option("--batched/--loop", help="All models at once, or one after the other.")
     ] = True,
@@ -123,14 +109,16 @@ def train(
     """Train one-vs-all models, all classes at once, and report their accuracy."""
     from gpulr.cli import training
 
+    training.check_options(
+        backend, _BACKENDS, test_size, output, given=_given(context), recipe=recipe
+    )
     if recipe is not None:
         training.train_notebook(
-            backend=backend.value,
+            backend=backend,
             max_iter=max_iter,
             seed=seed,
             output=output,
             as_json=json,
-            data=data,
         )
         return
     training.train(
@@ -141,22 +129,30 @@ def train(
         output=output,
         as_json=json,
         settings={
-            "backend": backend.value,
-            "solver": solver.value,
+            "backend": backend,
+            "solver": solver,
             "C": C,
             "scale": training.parse_scale(scale),
             "standardize": standardize,
             "class_weight": "balanced" if balanced else None,
             "learning_rate": learning_rate,
             "tol": tol,
-            "dtype": dtype.value,
+            "dtype": dtype,
             "batched": batched,
             **({} if max_iter is None else {"max_iter": max_iter}),
         },
     )
 
 
-ModelArgument = Annotated[Path, typer.Argument(help="A file that `gpulr train --output` wrote.")]
+def _given(context: typer.Context) -> set[str]:
+    """Return the names of the options that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A file that `gpulr train --output` wrote.")
+]
 
 
 @app.command()
@@ -184,7 +180,9 @@ def predict(
         typer.Argument(help="Image files (.png, .jpg, …), a .npy file of rows, or a data set."),
     ],
     label: LabelOption = None,
-    rows: Annotated[int, typer.Option(help="Most rows to print of a data set; 0: all.")] = 20,
+    rows: Annotated[
+        int | None, typer.Option(help="Most rows to print. Default: 20, and all with --json.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Predict the class of images, or of the rows of data files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from rich.table import Table
@@ -17,6 +17,7 @@ from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.metrics import Evaluation
 from gpulr.model import OneVsAll
 from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
+from gpulr.storage import is_model
 from gpulr.training import train as train_model
 
 
@@ -42,7 +43,6 @@ def train(
     settings: dict[str, Any],
 ) -> None:
     """Load, split if need be, train, evaluate, print, save."""
-    _check_output(output)
     started = time.perf_counter()
     dataset = datasets.load_default() if data is None else datasets.load(data, label=label)
     split = None
@@ -54,9 +54,10 @@ def train(
     try:
         model = train_model(dataset, callbacks=[ProgressBar()], **settings)
     except TrainingInterrupted as interruption:
-        _save_interrupted(interruption, output, split)
+        _record_source(interruption.model, split, label)
+        _save_interrupted(interruption, output)
     trained = time.perf_counter()
-    _record_split(model, split)
+    _record_source(model, split, label)
     _say_where(model)
     on_train = model.evaluate(dataset.X, dataset.y)
     on_test = None if dataset.X_test is None else model.evaluate(dataset.X_test, dataset.y_test)
@@ -79,14 +80,8 @@ def train_notebook(
     seed: int,
     output: Path | None,
     as_json: bool,
-    data: str | None,
 ) -> None:
     """Reproduce the notebook and compare its figures."""
-    if data not in (None, "mnist-original"):
-        raise ParameterError(
-            f"--recipe notebook trains on mnist-original; got --data {data}. Leave --data out."
-        )
-    _check_output(output)
     iterations = ITERATIONS if max_iter is None else max_iter
     terminal.say(f"The notebook: first digit 0 alone, then all ten, {iterations} iterations each")
     split = {"test_size": 0.2, "seed": seed}
@@ -98,8 +93,9 @@ def train_notebook(
             callbacks=lambda: [ProgressBar()],
         )
     except TrainingInterrupted as interruption:
-        _save_interrupted(interruption, output, split)
-    _record_split(run.model, split)
+        _record_source(interruption.model, split, None)
+        _save_interrupted(interruption, output)
+    _record_source(run.model, split, None)
     _say_where(run.model)
     _save(run.model, output)
     if as_json:
@@ -165,8 +161,9 @@ def _print(
     if on_test is not None:
         console.print(f"multiclass accuracy (test)            {on_test.accuracy:.4f}")
     console.print(
-        f"{model.n_models} models in {seconds['train']:.1f} s: {model.n_iter} iterations of "
-        f"{model.settings['solver']} on {model.backend} ({model.device})"
+        f"{model.n_models} model{'s' if model.n_models > 1 else ''} in {seconds['train']:.2f} s: "
+        f"{model.n_iter} iterations of {model.settings['solver']} on {model.backend} "
+        f"({model.device})"
     )
 
 
@@ -204,18 +201,52 @@ def _say_where(model: OneVsAll) -> None:
         terminal.say(f"Trained on {model.backend}: {model.fallback_reason}")
 
 
-def _record_split(model: OneVsAll, split: dict[str, Any] | None) -> None:
-    """Keep in the model which rows were held out, so that `evaluate` finds the same ones."""
+def _record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | None) -> None:
+    """Keep in the model what finds its data, and the rows held out, again for `evaluate`."""
     if split is not None:
         model.data["split"] = split
+    if label is not None:
+        model.data["label"] = label
+    source = Path(str(model.data.get("source", "")))
+    if source.exists():
+        model.data["source"] = str(source.absolute())
 
 
-def _check_output(output: Path | None) -> None:
-    """Refuse, before hours of training, a path to which nothing can be saved."""
-    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+def check_options(
+    backend: str,
+    backends: tuple[str, ...],
+    test_size: float,
+    output: Path | None,
+    *,
+    given: set[str],
+    recipe: object,
+) -> None:
+    """Refuse what cannot work before anything is loaded, let alone trained for hours."""
+    if recipe is not None:
+        ignored = given - {"recipe", "backend", "max_iter", "seed", "output", "json"}
+        if ignored:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(ignored))
+            raise ParameterError(
+                "--recipe notebook trains on mnist-original with the notebook's settings; leave "
+                f"out {names}."
+            )
+    if backend not in backends:
+        raise ParameterError(f"--backend {backend}; use one of {', '.join(backends)}.")
+    if not 0 <= test_size < 1:
+        raise ParameterError(
+            f"--test-size {test_size}: test_size is a share of the rows, from 0 to below 1."
+        )
+    if output is None:
+        return
+    if output.is_dir() or not output.absolute().parent.is_dir():
         raise ParameterError(
             f"--output {output}: expected a file name in a folder that exists. "
             f"Create {output.absolute().parent} first, or choose another path."
+        )
+    if output.is_file() and not is_model(output):
+        raise ParameterError(
+            f"--output {output}: that file exists and is no gpulr model; it would be lost. Choose "
+            "another path."
         )
 
 
@@ -227,12 +258,9 @@ def _save(model: OneVsAll, output: Path | None) -> None:
         terminal.say(f"Saved {output}")
 
 
-def _save_interrupted(
-    interruption: TrainingInterrupted, output: Path | None, split: dict[str, Any] | None
-) -> None:
+def _save_interrupted(interruption: TrainingInterrupted, output: Path | None) -> NoReturn:
     """Save the model so far, to a new name if none was given, and exit."""
     output = output or Path(f"interrupted-{secrets.token_hex(3)}.safetensors")
-    _record_split(interruption.model, split)
     interruption.model.save(output)
     terminal.say(
         f"Interrupted after {interruption.model.n_iter} iterations; saved the model so far "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 import gpulr
 from gpulr import datasets
@@ -21,7 +21,7 @@ from gpulr.model import OneVsAll
 def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) -> None:
     """Evaluate a saved model on a data set's test part, or on all of it where it has none."""
     model = gpulr.load(path)
-    dataset = _its_data(model) if data is None else datasets.load(data, label=label)
+    dataset = _its_data(model, label) if data is None else datasets.load(data, label=label)
     part, X, y = "all", dataset.X, dataset.y
     if dataset.X_test is not None and dataset.y_test is not None:
         part, X, y = "test", dataset.X_test, dataset.y_test
@@ -54,13 +54,13 @@ def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) 
         console.print(_confusion(result.confusion, model.classes))
 
 
-def _its_data(model: OneVsAll) -> datasets.Dataset:
+def _its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
     """Load the data that the model's file says it was trained on, with the same rows held out."""
     name, source = model.data.get("name", ""), model.data.get("source", "")
     if name in datasets.NAMES:
         dataset = datasets.load(name)
     elif Path(source).exists():
-        dataset = datasets.load(source, label=model.data.get("label"))
+        dataset = datasets.load(source, label=label or model.data.get("label"))
     else:
         raise DataError(
             f"This model was trained on {name or 'unnamed data'} ({source or 'unknown source'}), "
@@ -77,7 +77,9 @@ def _confusion(counts: npt.NDArray[np.int64], classes: npt.NDArray[Any]) -> Tabl
     return table
 
 
-def predict(path: Path, inputs: list[str], *, label: str | None, rows: int, as_json: bool) -> None:
+def predict(
+    path: Path, inputs: list[str], *, label: str | None, rows: int | None, as_json: bool
+) -> None:
     """Predict image files, rows of .npy files, or rows of data sets."""
     model = gpulr.load(path)
     records: list[dict[str, Any]] = []
@@ -86,25 +88,34 @@ def predict(path: Path, inputs: list[str], *, label: str | None, rows: int, as_j
         for i, predicted in enumerate(model.predict(batch)):
             record = {"input": names[i], "predicted": predicted, "probabilities": P[i]}
             records.append(record if true is None else {**record, "true": true[i]})
+    shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
     if as_json:
-        terminal.print_json({"model": path, "classes": model.classes, "predictions": records})
+        terminal.print_json({"model": path, "classes": model.classes, "predictions": shown})
         return
-    positive = model.classes if model.n_models > 1 else model.classes[1:]
-    shown = positive[:10]
     has_true = any("true" in record for record in records)
     table = Table(
-        "input", "predicted", *(["true"] if has_true else []), *(f"P({c})" for c in shown)
+        Column("input", overflow="fold"),
+        "predicted",
+        *(["true"] if has_true else []),
+        "probability",
+        *(["next"] if model.n_models > 1 else []),
+        box=None,
     )
-    for record in records[: rows or None]:
+    for record in shown:
+        P = record["probabilities"]
+        first, second = (*np.argsort(P)[::-1][:2], 0)[:2]
+        certain = P[first] if model.n_models > 1 else max(P[0], 1 - P[0])
+        runner_up = [f"{model.classes[second]} ({P[second]:.3f})"] if model.n_models > 1 else []
         table.add_row(
             escape(record["input"]),
             escape(str(record["predicted"])),
             *([escape(str(record.get("true", "")))] if has_true else []),
-            *(f"{p:.3f}" for p in record["probabilities"][: len(shown)]),
+            f"{certain:.3f}",
+            *map(escape, runner_up),
         )
     terminal.out().print(table)
-    if rows and len(records) > rows:
-        terminal.say(f"{len(records) - rows} more rows; --rows 0 prints all, --json too")
+    if len(records) > len(shown):
+        terminal.say(f"{len(records) - len(shown)} more rows; --rows 0 prints all, --json too")
 
 
 def _batches(
@@ -189,12 +200,10 @@ def _list_data(as_json: bool) -> None:
             }
         )
         return
-    table = Table("name", "here", "what", "where")
+    table = Table("name", "here", Column("what and where", overflow="fold"))
     for entry in entries:
-        where = "; ".join(part for part in (entry.location, entry.note) if part)
-        table.add_row(
-            entry.name, "yes" if entry.available else "no", entry.description, escape(where)
-        )
+        where = "\n".join(part for part in (entry.description, entry.location, entry.note) if part)
+        table.add_row(entry.name, "yes" if entry.available else "no", escape(where))
     terminal.out().print(table)
 
 

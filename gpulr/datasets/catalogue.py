@@ -92,7 +92,8 @@ def load_default() -> Dataset:
     except (DataUnavailableError, DataFileError, ParameterError) as error:
         warnings.warn(
             f"MNIST cannot be had; scikit-learn's 1,797 digits of 8×8 pixels are used instead.\n"
-            f"{error}\nTo use them without this warning, load('digits').",
+            f"{error}\nTo use them without this warning, name them: --data digits, or "
+            'gpulr.datasets.load("digits").',
             DataFallbackWarning,
             stacklevel=2,
         )

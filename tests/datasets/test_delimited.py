@@ -7,7 +7,7 @@ import pytest
 
 from gpulr.datasets import load, read
 from gpulr.datasets.readers import limits
-from gpulr.errors import DataFileError, ParameterError
+from gpulr.errors import DataFileError, LabelColumnWarning, ParameterError
 
 
 @pytest.fixture
@@ -50,14 +50,18 @@ def test_dialects(table, name, delimiter, end, mark):
         "a,b,CLASS\n1.5,2,3\n-1,1e3,4\n0,0,3\n",
         "a,Target,b\n1.5,3,2\n-1,4,1e3\n0,3,0\n",
         "y,a,b\n3.0,1.5,2\n4.0,-1,1e3\n+3,0,0\n",
-        "first,a,b\n3,1.5,2\n4,-1,1e3\n3,0,0\n",
-        "digit,0,1\n3,1.5,2\n4,-1,1e3\n3,0,0\n",
         "label,0,1\n3,1.5,2\n4,-1,1e3\n3,0,0\n",
     ],
-    ids=range(9),
+    ids=range(7),
 )
 def test_headers_and_label_columns(table, text):
     check(table(text))
+
+
+@pytest.mark.parametrize("names", ["first,a,b", "digit,0,1"])
+def test_the_first_column_is_taken_for_the_label_with_a_warning(table, names):
+    with pytest.warns(LabelColumnWarning, match=f"{names[:5]}.*--label"):
+        check(table(f"{names}\n3,1.5,2\n4,-1,1e3\n3,0,0\n"))
 
 
 @pytest.mark.parametrize(

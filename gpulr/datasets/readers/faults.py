@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpulr.errors import DataFileError, GpulrError
+from gpulr.errors import DataFileError, GpulrError, GpulrWarning
 
 __all__ = ["check_file", "describe_file", "reading"]
 
@@ -78,7 +78,7 @@ def reading(path: Path, expected: str) -> Iterator[None]:
 
     Parsers answer damaged bytes with a dozen exception types (zlib.error, EOFError, BadZipFile,
     struct.error, KeyError, MemoryError, …), and the list changes with their versions; so this
-    catches ``Exception``. gpulr's own errors pass unchanged.
+    catches ``Exception``. gpulr's own errors, and warnings made errors, pass unchanged.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def reading(path: Path, expected: str) -> Iterator[None]:
     """
     try:
         yield
-    except GpulrError:
+    except (GpulrError, GpulrWarning):
         raise
     except Exception as error:
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -79,7 +79,9 @@ def _field_fault(field: str, is_label: bool) -> str | None:
     try:
         number = float(field)
     except ValueError:
-        return f"the text {field[:40]!r}, expected a number"
+        return (
+            f"the text {field[:40]!r}, expected a number (if it is the label, say so with --label)"
+        )
     if math.isnan(number):
         return f"{field!r}, which is no number"
     if math.isinf(number) or abs(number) > FLOAT32_MAX:

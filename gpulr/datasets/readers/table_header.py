@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-from gpulr.errors import DataFileError
+from gpulr.errors import DataFileError, LabelColumnWarning
 
 __all__ = ["LABEL_NAMES", "is_header", "label_column"]
 
@@ -64,6 +65,13 @@ def label_column(
         if matches:
             return matches[0]
     if label is None:
+        if header is not None:
+            warnings.warn(
+                f"{path}: no column is named {', '.join(LABEL_NAMES)}; the first, {header[0]!r}, "
+                "is taken for the label. Name another with --label (label= in Python).",
+                LabelColumnWarning,
+                stacklevel=2,
+            )
         return 0
     try:
         index = int(label)
