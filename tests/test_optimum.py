@@ -121,6 +121,14 @@ def overlapping(rng, sizes):
     return rng.normal(size=(len(y), 5)) + np.eye(len(sizes), 5)[y], y
 
 
+def test_no_iteration_trains_nothing(sampled, rng):
+    X, y = overlapping(rng, (700, 800))
+    model = gpulr.train(X, y, max_iter=0, tol=0)
+    assert not model.weights.any()
+    assert not sampled
+    np.testing.assert_allclose(model.history.cost, np.log(2), rtol=1e-6)
+
+
 @pytest.mark.parametrize("shuffled", [True, False])
 @pytest.mark.parametrize("C", [1e-3, 1.0, np.inf])
 def test_the_sample_changes_nothing_but_the_start(put, rng, sampled, shuffled, C):

@@ -40,6 +40,15 @@ class State(Protocol):
         """Gradient at ``theta``, of its shape."""
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The state before any solver has begun."""
+
+    theta: Array
+    cost: Array
+    gradient: Array
+
+
 class Shared:
     """Base of what a state holds for all models together, and which does not shrink with them."""
 
@@ -156,7 +165,9 @@ def minimize(
     active = np.arange(k)  # the columns of the problem that are still being trained
 
     with _quiet():
-        state = solver.init(problem, problem.start())
+        start = problem.start()
+        # Without an iteration nothing is trained, not even on a sample.
+        state = solver.init(problem, start) if max_iter else Start(start, *problem.evaluate(start))
     iteration, result = 0, ""
     while True:
         cost[active], norm[active] = _measure(backend.xp, state)
