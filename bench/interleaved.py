@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ import numpy as np
 from bench.contestants import TASKS, Contestant, Run, check, contestants, entry, prepare
 from bench.machine import circumstances
 from bench.quiet import Patience, Watch, wait
-from bench.report import KIND
+from bench.report import KIND, write
 from bench.workload import Workload, load_workload
 from gpulr.backend import BACKENDS, backends
 
@@ -176,12 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     report = {"kind": KIND, "schema": 1, **about, "results": results}
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if options.output is None:
-        print(text, end="")
-    else:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text, encoding="utf-8")
+    write(report, options.output)
     return 0
 
 

@@ -30,6 +30,7 @@ from bench.objectives import Objective
 from bench.peer_data import DATA, PeerData, save
 from bench.peer_list import Peer, peers
 from bench.peer_report import KIND, lines
+from bench.report import write
 
 C = 1.0
 GOAL = 1e-10  # largest gradient entry at which the optimum is known
@@ -180,12 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report |= {"optimum": optimum, "results": results}
     for line in lines(report):
         print(line, file=sys.stderr)
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if options.output is None:
-        print(text, end="")
-    else:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text, encoding="utf-8")
+    write(report, options.output)
     return 0
 
 

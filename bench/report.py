@@ -111,6 +111,16 @@ def kind_of(path: Path) -> Any:
     return content.get("kind") if isinstance(content, dict) else None
 
 
+def write(report: dict[str, Any], output: Path | None) -> None:
+    """Write a report as JSON, to standard output where no file is named."""
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if output is None:
+        print(text, end="")
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+
+
 def read_all(folder: Path) -> list[Report]:
     """Read a folder's result files, by name; of one machine, interleaved ones alone if any."""
     reports = [read(path) for path in sorted(folder.glob("*.json")) if kind_of(path) != PEERS]

@@ -10,8 +10,8 @@ and sample weights ``s`` (all ones unless given) that sum to ``m``, per model:
     margins        Z = X W + b
     probabilities  P = σ(Z)                      σ(z) = 1 / (1 + exp(−z))
     residuals      R = P − Y
-    log-loss       ℓ(z, y) = −y log σ(z) − (1 − y) log(1 − σ(z)) = max(z, 0) − y z +
-    log1p(exp(−|z|))
+    log-loss       ℓ(z, y) = −y log σ(z) − (1 − y) log(1 − σ(z))
+                           = max(z, 0) − y z + log1p(exp(−|z|))
 
     cost           J      = (1/m) Σᵢ sᵢ ℓ(zᵢ, yᵢ) + ‖w‖² / (2 C m)
     gradient       ∂J/∂W  = (1/m) Xᵀ (s ∘ R) + W / (C m)
@@ -132,8 +132,8 @@ def derivatives_along(
     """First and second derivative of the summed log-loss along a change D of the margins Z.
 
     Margins are linear in the parameters, so a line search along stored margins needs no rows.
-    Returns Σᵢ sᵢ rᵢ dᵢ, Σᵢ sᵢ σ'(zᵢ) dᵢ² and Σᵢ sᵢ σ'(zᵢ), each (n_models,) float64; σ' = p (1 −
-    p).
+    Returns Σᵢ sᵢ rᵢ dᵢ, Σᵢ sᵢ σ'(zᵢ) dᵢ² and Σᵢ sᵢ σ'(zᵢ), each (n_models,) float64, with
+    σ' = p (1 − p).
     """
     P = sigmoid(Z)
     R, slope = P - Y, P * (1.0 - P)

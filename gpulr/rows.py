@@ -127,9 +127,13 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
         # The centre as the compute dtype has it: what blocks are shifted by, exactly.
         mean = xp.astype(xp.astype(mean, dtype), xp.float64)
         shifted = Rows(X, 1.0, mean, backend, xp.float64)
-        squares = shifted.sum(lambda rows: (xp.sum(shifted.block(rows) ** 2, axis=0),), room)[0]
-        drift = shifted.sum(lambda rows: (xp.sum(shifted.block(rows), axis=0),), room)[0] / n
-        variance = squares / n - drift**2
+
+        def moments(rows: slice) -> tuple[Array, ...]:
+            block = shifted.block(rows)
+            return xp.sum(block**2, axis=0), xp.sum(block, axis=0)
+
+        squares, drift = shifted.sum(moments, room)
+        variance = squares / n - (drift / n) ** 2
     else:
 
         def second(rows: slice) -> tuple[Array, ...]:

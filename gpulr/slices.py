@@ -26,11 +26,6 @@ class Slices:
     def __init__(self, X: npt.NDArray[Any]) -> None:
         self.X = X
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n_rows, n_features)."""
-        return self.X.shape
-
     def _cut(self, n_columns: int) -> tuple[int, int]:
         """Return the length of a slice, and how many whole ones there are (0: do not slice)."""
         n_rows, n_features = self.X.shape

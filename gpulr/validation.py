@@ -68,9 +68,13 @@ def check_rows(X: Any, *, n_features: int | None = None) -> Array:
         raise DataError(
             f"X is empty: its shape is {tuple(X.shape)}. Pass at least one row and one feature."
         )
+    _check_width(X, n_features)
+    return X
+
+
+def _check_width(X: Array, n_features: int | None) -> None:
     if n_features is not None and X.shape[1] != n_features:
         raise DataError(f"X has {X.shape[1]} features; this model was trained on {n_features}.")
-    return X
 
 
 def _from_frame(X: Any) -> npt.NDArray[Any]:
@@ -99,8 +103,7 @@ def _check_sparse(X: Any, n_features: int | None) -> Any:
         raise DataError(f"X is sparse with dtype {X.dtype}; expected real numbers.")
     if X.ndim != 2 or 0 in X.shape:
         raise DataError(f"X is sparse of shape {X.shape}; expected rows and features.")
-    if n_features is not None and X.shape[1] != n_features:
-        raise DataError(f"X has {X.shape[1]} features; this model was trained on {n_features}.")
+    _check_width(X, n_features)
     from scipy.sparse import csr_array
 
     X = csr_array(X)

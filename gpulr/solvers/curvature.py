@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from gpulr.backend import is_sparse, to_host
 from gpulr.errors import DataError
@@ -164,7 +165,7 @@ class SharedCurvature(Shared):
 
     def solve(self, q: Array, kappa: Array, lam: Array) -> Array:
         """Return the inverse applied to q (n_features + 1, n_models); κ and λ are (n_models,)."""
-        xp = _namespace(q)
+        xp = array_namespace(q)
         # Schur complement of the intercept: S = κ covariance + λ.
         gradient = q[:-1, :] - self.mean * q[-1, :]
         least = kappa * self.floor
@@ -188,9 +189,3 @@ def _finite(products: Array, problem: Problem) -> Array:
             'dtype="float64".'
         )
     return products
-
-
-def _namespace(x: Array) -> Any:
-    from array_api_compat import array_namespace
-
-    return array_namespace(x)

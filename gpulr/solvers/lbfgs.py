@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from gpulr.backend import to_host
 from gpulr.problem import Problem
@@ -166,7 +167,7 @@ class LBFGS:
         kappa: Array,
         lam: Array,
     ) -> LBFGSState:
-        xp = _namespace(theta)
+        xp = array_namespace(theta)
         s, y = theta - state.theta, gradient - state.gradient
         sy = xp.sum(s * y, axis=0)
         yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
@@ -195,7 +196,7 @@ class LBFGS:
 
 def _two_loops(state: LBFGSState, lam: Array) -> Array:
     """Return the inverse Hessian approximation applied to the gradient."""
-    xp = _namespace(state.theta)
+    xp = array_namespace(state.theta)
     q = state.gradient
     alphas = []
     for pair in reversed(state.pairs):
@@ -230,9 +231,3 @@ def _fewest_of_a_kind(problem: Problem) -> float:
     rows = np.bincount(to_host(problem.codes), minlength=n_classes).astype(np.float64)
     positive = problem.backend.asarray(rows) @ xp.astype(problem.targets, xp.float64)
     return float(to_host(xp.min(xp.minimum(positive, float(rows.sum()) - positive))))
-
-
-def _namespace(x: Array) -> Any:
-    from array_api_compat import array_namespace
-
-    return array_namespace(x)
