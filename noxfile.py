@@ -1,4 +1,4 @@
-"""Sessions: tests(numpy), tests(strict), tests(cupy), bench(numpy), bench(cupy), lint, types.
+"""Sessions: tests(numpy), tests(compiled), tests(strict), tests(cupy), bench(…), lint, types.
 
 ``nox`` alone runs those that need no GPU. Tests that need MNIST find it through GPULR_DATA_HOME or
 the cache folder, and skip with a reason where it is absent.
@@ -12,11 +12,11 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.3.2"
-nox.options.sessions = ["tests(numpy)", "tests(strict)", "lint", "types"]
+nox.options.sessions = ["tests(numpy)", "tests(compiled)", "tests(strict)", "lint", "types"]
 nox.options.default_venv_backend = "virtualenv"
 
 ROOT = Path(__file__).parent
-BACKENDS = [nox.param(name, id=name) for name in ("numpy", "strict", "cupy")]
+BACKENDS = [nox.param(name, id=name) for name in ("numpy", "compiled", "strict", "cupy")]
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 
 
@@ -45,7 +45,9 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the tests of one backend: numpy has everything that needs no other."""
     extras = ["test"]
     environment = {"GPULR_TEST_BACKENDS": backend}
-    if backend == "cupy":
+    if backend == "compiled":
+        extras += ["fast"]
+    elif backend == "cupy":
         extra = has_gpu_wheel(session)
         extras += [extra] if extra else []
         environment |= {"GPULR_FALLBACK": "error"}
@@ -57,8 +59,11 @@ def tests(session: nox.Session, backend: str) -> None:
 @nox.parametrize("backend", BENCHED)
 def bench(session: nox.Session, backend: str) -> None:
     """Measure one backend, write bench/results, and draw them; see the docstring of bench."""
-    extras = ["test"]
-    environment = {"GPULR_FALLBACK": "error", "OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None}
+    extras = ["test", "fast"]
+    environment = {
+        **{"GPULR_COMPILE": "require", "GPULR_FALLBACK": "error"},
+        **{"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None},
+    }
     backends = ["--backend", "numpy"]
     if backend == "cupy":
         extra = has_gpu_wheel(session)

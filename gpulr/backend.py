@@ -39,6 +39,7 @@ from gpulr.errors import (
     DataError,
     ParameterError,
 )
+from gpulr.kernels.operand import CompiledRows, compiler, fits
 from gpulr.slices import Slices
 
 Array = Any
@@ -90,6 +91,11 @@ class Backend:
         """The array library's version."""
         return str(getattr(sys.modules.get(self.name), "__version__", "unknown"))
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """What computes here, and its versions."""
+        return {self.name: self.version}
+
     def activate(self) -> AbstractContextManager[Any]:
         """Return a context in which new arrays and kernels go to this backend's device."""
         return nullcontext()
@@ -140,9 +146,9 @@ class Backend:
         wide = X_block if X_block.dtype == dtype else xp.astype(X_block, xp.float64)
         return xp.astype(wide - xp.astype(center, wide.dtype, copy=False), dtype, copy=False)
 
-    def operand(self, block: Array) -> Array:
-        """Return a block of rows as what multiplies fastest; only ``@`` is used on it."""
-        return block
+    def operand(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
+        """Return :meth:`as_compute` as what multiplies fastest; only ``@`` is used on it."""
+        return self.as_compute(X_block, dtype, center)
 
     def centers_in_block(self, X: Array) -> bool:
         """Whether rows of X are centred in the block: not bytes and bits, nor a sparse X."""
@@ -151,6 +157,10 @@ class Backend:
     def row_width(self, X: Array) -> int:
         """Return how many numbers a row of X holds, on average."""
         return int(X.shape[1])
+
+    def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
+        """Return as how many numbers a row counts in :meth:`row_blocks` for :meth:`operand`."""
+        return self.row_width(X)
 
     def take_rows(self, X: Array, index: Array) -> Array:
         """Return a copy of some rows of X."""
@@ -167,6 +177,11 @@ class NumPyBackend(Backend):
     @property
     def device_name(self) -> str:
         return "cpu"
+
+    @property
+    def versions(self) -> dict[str, str]:
+        compiled = compiler()
+        return super().versions | ({"llvmlite": compiled.version} if compiled.version else {})
 
     def activate(self) -> AbstractContextManager[Any]:
         # What is not mapped over blocks is small: two BLAS threads gain nothing on it, and wait for
@@ -192,8 +207,16 @@ class NumPyBackend(Backend):
             np.subtract(X_block, center, out=converted, casting="unsafe")
         return converted
 
-    def operand(self, block: Array) -> Array:
-        return block if is_sparse(block) else Slices(block)
+    def operand(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
+        if is_sparse(X_block):
+            return self.as_compute(X_block, dtype)
+        compiled = compiler().usable
+        if compiled and center is None and fits(X_block, dtype):
+            return CompiledRows(X_block, np.dtype(dtype))
+        block = self.as_compute(X_block, dtype, center)
+        if compiled and fits(block, dtype):
+            return CompiledRows(block, np.dtype(dtype))
+        return Slices(block)
 
     def centers_in_block(self, X: Array) -> bool:
         return not is_sparse(X) and X.dtype.itemsize > 1
@@ -201,6 +224,13 @@ class NumPyBackend(Backend):
     def row_width(self, X: Array) -> int:
         # An index and a value for each stored entry.
         return 1 + 2 * X.nnz // X.shape[0] if is_sparse(X) else int(X.shape[1])
+
+    def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
+        if is_sparse(X) or center is not None or not compiler().usable or not fits(X, dtype):
+            return self.row_width(X)
+        # Rows that are not converted take no memory, and compiled products cut sub-blocks that fit
+        # in cache by themselves. Longer blocks mean fewer calls, for which threads wait in turn.
+        return int(X.shape[1] * X.itemsize // 8)
 
     def take_rows(self, X: Array, index: Array) -> Array:
         return X[index] if is_sparse(X) else np.take(X, index, axis=0)
@@ -255,7 +285,11 @@ class BackendStatus:
 
 
 def _probe_numpy() -> BackendStatus:
-    checks = [("numpy", np.__version__), ("threads per pass", str(threads.thread_count()))]
+    checks = [
+        ("numpy", np.__version__),
+        ("threads per pass", str(threads.thread_count())),
+        ("compiled products", compiler().words),
+    ]
     return BackendStatus("numpy", True, tuple(checks), device="cpu")
 
 

@@ -13,8 +13,9 @@ from gpulr.errors import GpulrError
 
 __all__ = ["report"]
 
-_LIBRARIES = ("numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoolctl")
+_LIBRARIES = (*("numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoolctl", "llvmlite"),)
 _VARIABLES = (
+    "GPULR_COMPILE",
     "GPULR_BACKEND",
     "GPULR_FALLBACK",
     "GPULR_DATA_HOME",

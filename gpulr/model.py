@@ -145,8 +145,10 @@ class OneVsAll:
                 center, b = backend.asarray(self.center), backend.asarray(self.intercept_at_center)
             finite_rows(X, backend, W.dtype)
             return backend.collect_blocks(
-                lambda rows: backend.as_compute(X[rows, :], W.dtype, center) @ W + b,
-                backend.row_blocks(X.shape[0], backend.row_width(X), self.n_models),
+                lambda rows: backend.operand(X[rows, :], W.dtype, center) @ W + b,
+                backend.row_blocks(
+                    X.shape[0], backend.operand_width(X, W.dtype, center), self.n_models
+                ),
             )
 
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:

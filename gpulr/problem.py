@@ -101,7 +101,7 @@ class Problem:
             _, P, loss = logistic.forward(X, W, b, Y, s)
             return loss, *logistic.backward(X, P, Y, s)
 
-        return self._finish(theta, *self.rows.sum(propagate, self.n_models))
+        return self._finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
@@ -118,7 +118,7 @@ class Problem:
             P, loss = logistic.activate(Z[rows, :], Y, s)
             return loss, *logistic.backward(self.rows.operand(rows), P, Y, s)
 
-        return self._finish(theta, *self.rows.sum(propagate_back, self.n_models))
+        return self._finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
 
     def derivatives_along(self, Z: Array, D: Array) -> tuple[Array, Array, Array]:
         """Return first and second derivative of each mean log-loss at margins Z along D, and σ'.
@@ -132,7 +132,8 @@ class Problem:
                 Z[rows, :], D[rows, :], self._targets(rows), self.weights_of(rows)
             )
 
-        first, second, slope = self.rows.sum(derivatives, self.n_models)
+        blocks = self.rows.margin_blocks(self.n_models)
+        first, second, slope = self.rows.sum(derivatives, blocks)
         return first / self.m, second / self.m, slope / self.m
 
     def gram_product(self, V: Array) -> Array:
@@ -145,7 +146,8 @@ class Problem:
             Z = X @ W + b if s is None else s * (X @ W + b)
             return (Z.T @ X).T, xp.sum(Z, axis=0, dtype=xp.float64)
 
-        dW, db = self.rows.unfold(*self.rows.sum(product, int(V.shape[1])))
+        blocks = self.rows.blocks(int(V.shape[1]))
+        dW, db = self.rows.unfold(*self.rows.sum(product, blocks))
         return xp.concat([dW, xp.expand_dims(db, axis=0)], axis=0) / self.m
 
     def _targets(self, rows: slice) -> Array:

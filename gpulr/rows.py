@@ -59,9 +59,18 @@ class Rows:
         return xp.astype(self.center[:, 0], self.dtype)
 
     def blocks(self, n_models: int) -> list[slice]:
-        """Return the blocks of rows that a pass of so many columns maps over."""
+        """Return the blocks of rows that a pass of so many columns maps over, as operands."""
+        width = self.backend.operand_width(self.X, self.dtype, self._centre_in_block)
+        return self.backend.row_blocks(self.n_samples, width, n_models)
+
+    def converted_blocks(self, n_models: int = 1) -> list[slice]:
+        """Return the blocks to map over where they are converted whole."""
         width = self.backend.row_width(self.X)
         return self.backend.row_blocks(self.n_samples, width, n_models)
+
+    def margin_blocks(self, n_models: int) -> list[slice]:
+        """Return the blocks to map over where only margins are needed, and no rows."""
+        return self.backend.row_blocks(self.n_samples, 0, n_models)
 
     def block(self, rows: slice) -> Array:
         """Return a block in the compute dtype, not scaled, and centred only if X is floating."""
@@ -69,7 +78,7 @@ class Rows:
 
     def operand(self, rows: slice) -> Array:
         """Return the block as a factor of products with folded weights."""
-        return self.backend.operand(self.block(rows))
+        return self.backend.operand(self.X[rows, :], self.dtype, self._centre_in_block)
 
     def fold(self, theta: Array) -> tuple[Array, Array]:
         """Return W (n_features, n_models) and b (n_models,) so that margins are block @ W + b.
@@ -93,12 +102,12 @@ class Rows:
         return replace(self, X=self.backend.take_rows(self.X, index))
 
     def sum(
-        self, function: Callable[[slice], tuple[Array, ...]], n_models: int
+        self, function: Callable[[slice], tuple[Array, ...]], blocks: list[slice]
     ) -> tuple[Array, ...]:
         """Add up, in float64 and in their order, what ``function`` returns for each block."""
         xp = self.backend.xp
         totals: tuple[Array, ...] | None = None
-        for parts in self.backend.map_blocks(function, self.blocks(n_models)):
+        for parts in self.backend.map_blocks(function, blocks):
             if totals is None:
                 totals = tuple(xp.astype(part, xp.float64) for part in parts)
             else:
@@ -117,12 +126,13 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
     xp = backend.xp
     n = float(X.shape[0])
     plain = Rows(X, 1.0, None, backend, xp.float64)
-    room = backend.row_width(X) // 2  # as for so many models: float64, and squares, take more
+    # As for so many models: float64, and squares, take more.
+    blocks = plain.converted_blocks(backend.row_width(X) // 2)
 
     def first(rows: slice) -> tuple[Array, ...]:
         return (_column_sums(plain.block(rows), backend),)
 
-    mean = xp.expand_dims(plain.sum(first, room)[0] / n, axis=1)
+    mean = xp.expand_dims(plain.sum(first, blocks)[0] / n, axis=1)
     if backend.centers_in_block(X):
         # The centre as the compute dtype has it: what blocks are shifted by, exactly.
         mean = xp.astype(xp.astype(mean, dtype), xp.float64)
@@ -132,7 +142,7 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
             block = shifted.block(rows)
             return xp.sum(block**2, axis=0), xp.sum(block, axis=0)
 
-        squares, drift = shifted.sum(moments, room)
+        squares, drift = shifted.sum(moments, blocks)
         variance = squares / n - (drift / n) ** 2
     else:
 
@@ -140,7 +150,7 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
             block = plain.block(rows)
             return (_column_sums(block * block, backend),)
 
-        variance = plain.sum(second, room)[0] / n - mean[:, 0] ** 2
+        variance = plain.sum(second, blocks)[0] / n - mean[:, 0] ** 2
     floor = (10.0 * float(xp.finfo(dtype).eps) * xp.abs(mean[:, 0])) ** 2
     constant = variance <= floor
     scale = xp.where(constant, 0.0, 1.0 / xp.sqrt(xp.where(constant, 1.0, variance)))

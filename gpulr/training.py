@@ -342,7 +342,7 @@ def _model(
     if is_device_array(X):
         here = {name: backend_of(X).asarray(array) for name, array in here.items()}
     versions = {"gpulr": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    versions[backend.name] = backend.version
+    versions |= backend.versions
     return OneVsAll(
         **here,
         classes=classes,

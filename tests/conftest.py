@@ -1,9 +1,10 @@
 """Which backends are tested, and the fixtures that every test shares.
 
 ``GPULR_TEST_BACKENDS`` states the backends, comma-separated: "numpy" (everything that needs nothing
-else), "strict" (array-api-strict on its second device: it finds NumPy-isms, implicit transfers and
-upcasts without a GPU) and "cupy". Unset, all are tested, and one that this machine lacks skips with
-the reason. ``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead.
+else), "compiled" (NumPy again, with products that llvmlite compiles), "strict" (array-api-strict on
+its second device: it finds NumPy-isms, implicit transfers and upcasts without a GPU) and "cupy".
+Unset, all are tested, and one that this machine lacks skips with the reason.
+``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import pytest
 
 import gpulr
 from gpulr import backend
+from gpulr.kernels.operand import compiler
 
-LIBRARIES = ("numpy", "strict", "cupy")
-SETTINGS = ("GPULR_BACKEND", "GPULR_FALLBACK")
+LIBRARIES = ("numpy", "compiled", "strict", "cupy")
+SETTINGS = ("GPULR_BACKEND", "GPULR_COMPILE", "GPULR_FALLBACK")
 
 
 def _stated() -> set[str] | None:
@@ -34,13 +36,19 @@ def _stated() -> set[str] | None:
     return names
 
 
+def _library_of(item) -> str:
+    """Return the backend that a test is of: the fixture ``thin`` makes it one of "compiled"."""
+    if "thin" in getattr(item, "fixturenames", ()):
+        return "compiled"
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("library", "numpy") if callspec else "numpy"
+
+
 def pytest_collection_modifyitems(config, items):
     wanted = _stated()
     if wanted is None:
         return
-    callspecs = [getattr(item, "callspec", None) for item in items]
-    libraries = [spec.params.get("library", "numpy") if spec else "numpy" for spec in callspecs]
-    chosen = [library in wanted for library in libraries]
+    chosen = [_library_of(item) in wanted for item in items]
     config.hook.pytest_deselected(
         items=[item for item, keep in zip(items, chosen, strict=True) if not keep]
     )
@@ -78,6 +86,12 @@ def _strict():
     return array_api_strict
 
 
+def _require_compiler():
+    if not (status := compiler()).usable:
+        report = pytest.fail if "compiled" in (_stated() or ()) else pytest.skip
+        report(f"products cannot be compiled: {status.words}")
+
+
 def _require_cupy():
     status = backend.probe("cupy")
     if not status.usable:
@@ -85,17 +99,31 @@ def _require_cupy():
         (pytest.fail if required else pytest.skip)(f"CuPy cannot be used: {status.reason}")
 
 
-@pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["numpy", "compiled", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])
 def library(request, monkeypatch):
     """Name of the array library under test, which works."""
-    context = nullcontext()
-    if request.param == "strict":
+    context, name = nullcontext(), request.param
+    if name == "compiled":
+        _require_compiler()
+        name = "numpy"
+    elif name == "numpy":
+        monkeypatch.setenv("GPULR_COMPILE", "never")
+    elif name == "strict":
         context = _strict().ArrayAPIStrictFlags(boolean_indexing=False, data_dependent_shapes=False)
-    elif request.param == "cupy":
+    elif name == "cupy":
         _require_cupy()
         monkeypatch.setenv("GPULR_FALLBACK", "error")  # NumPy must not be tested in its place
     with context:
-        yield request.param
+        yield name
+
+
+@pytest.fixture
+def thin():
+    """The module that compiles products, which works here."""
+    _require_compiler()
+    from gpulr.kernels import thin
+
+    return thin
 
 
 @pytest.fixture

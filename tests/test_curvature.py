@@ -25,6 +25,11 @@ def dense(X, kappa, lam, s=None):
     return kappa * (X1.T * s) @ X1 / s.sum() + np.diag(ridge)
 
 
+def inverse(curvature, q, kappa, lam):
+    """Apply the inverse to a gradient in the parameters' own coordinates."""
+    return to_host(curvature.expand(curvature.solve(curvature.reduce(q), kappa, lam)))
+
+
 def check(put, X, scaled, *, tolerance, s=None, lam=LAM, **settings):
     """Compare each column with the inverse of what ``solve`` is to invert."""
     rng = np.random.default_rng(1)
@@ -32,7 +37,13 @@ def check(put, X, scaled, *, tolerance, s=None, lam=LAM, **settings):
     problem = make_problem(put, X, codes, weights=s, n_classes=3, **settings)
     curvature = SharedCurvature.of(problem)
     q = rng.normal(size=(X.shape[1] + 1, 3))
-    solved = to_host(curvature.solve(put(q), put(KAPPA), put(lam)))
+    solved = inverse(curvature, put(q), put(KAPPA), put(lam))
+    # Inner products of steps and gradients are the same in both coordinates.
+    u = put(rng.normal(size=q.shape))
+    inner = to_host(curvature.expand(u)) * q
+    reduced = to_host(u) * to_host(curvature.reduce(put(q)))
+    atol = 1e-9 * np.abs(reduced).sum()
+    np.testing.assert_allclose(inner.sum(axis=0), reduced.sum(axis=0), atol=atol)
     for j in range(3):
         expected = np.linalg.solve(dense(scaled, KAPPA[j], lam[j], s), q[:, j])
         error = np.linalg.norm(solved[:, j] - expected)
@@ -101,7 +112,7 @@ def test_null_directions_without_a_penalty(put, rng, dtype, name):
     problem = make_problem(put, X, np.arange(len(X)) % 3, C=np.inf, n_classes=3, dtype=dtype)
     curvature = SharedCurvature.of(problem)
     gradient = problem.evaluate(put(rng.normal(size=(X.shape[1] + 1, 3)))).gradient
-    step = to_host(curvature.solve(gradient, put(KAPPA), put(np.zeros(3))))
+    step = inverse(curvature, gradient, put(KAPPA), put(np.zeros(3)))
     assert np.all(np.isfinite(step))
     # Down the gradient, and no longer than the curvature allows.
     slope = (step * to_host(gradient)).sum(axis=0)

@@ -57,6 +57,10 @@ def lipschitz(problem: Problem) -> Array:
 class SharedCurvature(Shared):
     """κ [X, 1]ᵀ [X, 1] / m + diag(λ, …, λ, 0), inverted for any κ and λ from one factorisation.
 
+    It chooses coordinates u for the parameters, θ = A u, in which the inverse is cheap: with all
+    eigenvectors it is diagonal. Gradients are Aᵀ times themselves there, so that inner products of
+    steps and gradients stay what they are, whatever A is.
+
     Attributes
     ----------
     mean : (n_features, 1) float64
@@ -106,7 +110,7 @@ class SharedCurvature(Shared):
         shift = None
         if backend.centers_in_block(rows.X):
             # Products of raw rows would lose the covariance beside a large mean.
-            first = xp.astype(rows.block(rows.blocks(1)[0]), xp.float64)
+            first = xp.astype(rows.block(rows.converted_blocks()[0]), xp.float64)
             shift = xp.astype(xp.mean(first, axis=0), rows.dtype)
             in_block = scale if isinstance(scale, float) else xp.astype(scale, rows.dtype)
 
@@ -119,7 +123,7 @@ class SharedCurvature(Shared):
             total = (ones if s is None else s[:, 0]) @ X
             return gram.toarray() if is_sparse(gram) else gram, total
 
-        gram, total = rows.sum(products, 1)
+        gram, total = rows.sum(products, rows.converted_blocks())
         # With folded rows r = s ∘ (x − c): the covariance does not see c, and the mean does.
         mean = total / problem.m
         covariance = gram / problem.m - xp.expand_dims(mean, axis=1) * mean
@@ -163,19 +167,36 @@ class SharedCurvature(Shared):
         floor = noise * (most + float(to_host(xp.max(mean * mean)))) + 1e-300
         return cls(mean, basis, xp.expand_dims(values, axis=1), least / 2.0, floor)
 
+    @property
+    def complete(self) -> bool:
+        """Whether the basis has all eigenvectors."""
+        return bool(self.basis.shape[0] == self.basis.shape[1])
+
+    def reduce(self, gradient: Array) -> Array:
+        """Return Aᵀ g: a gradient (n_features + 1, n_models) in the coordinates u."""
+        xp = array_namespace(gradient)
+        # The intercept is eliminated: what is left has the Schur complement κ covariance + λ.
+        w = gradient[:-1, :] - self.mean * gradient[-1, :]
+        return xp.concat([self.basis.T @ w if self.complete else w, gradient[-1:, :]], axis=0)
+
+    def expand(self, u: Array) -> Array:
+        """Return A u: the parameters, or a change of them, (n_features + 1, n_models)."""
+        xp = array_namespace(u)
+        w = self.basis @ u[:-1, :] if self.complete else u[:-1, :]
+        b = u[-1:, :] - xp.sum(self.mean * w, axis=0, keepdims=True)
+        return xp.concat([w, b], axis=0)
+
     def solve(self, q: Array, kappa: Array, lam: Array) -> Array:
-        """Return the inverse applied to q (n_features + 1, n_models); κ and λ are (n_models,)."""
-        xp = array_namespace(q)
-        # Schur complement of the intercept: S = κ covariance + λ.
-        gradient = q[:-1, :] - self.mean * q[-1, :]
-        least = kappa * self.floor
+        """Return the inverse applied to a reduced gradient q; κ and λ are (n_models,)."""
+        xp, least = array_namespace(q), kappa * self.floor
         damped = xp.maximum(kappa * self.values + lam, least)
-        turned = self.basis.T @ gradient
-        w = self.basis @ (turned / damped)
-        if self.basis.shape[0] > self.basis.shape[1]:
-            w = w + (gradient - self.basis @ turned) / xp.maximum(kappa * self.rest + lam, least)
-        b = q[-1, :] / kappa - xp.sum(self.mean * w, axis=0)
-        return xp.concat([w, xp.expand_dims(b, axis=0)], axis=0)
+        if self.complete:
+            u = q[:-1, :] / damped
+        else:
+            turned = self.basis.T @ q[:-1, :]
+            others = q[:-1, :] - self.basis @ turned
+            u = self.basis @ (turned / damped) + others / xp.maximum(kappa * self.rest + lam, least)
+        return xp.concat([u, q[-1:, :] / kappa], axis=0)
 
 
 def _finite(products: Array, problem: Problem) -> Array:

@@ -23,7 +23,10 @@ SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at mos
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A step s, the change y of the gradient along it, and ρ = 1 / sᵀy (0: not to be used)."""
+    """A step s, the change y of the gradient along it, and ρ = 1 / sᵀy (0: not to be used).
+
+    Both are in the coordinates of the shared curvature.
+    """
 
     s: Array  # (n_features + 1, n_models)
     y: Array  # (n_features + 1, n_models)
@@ -37,6 +40,7 @@ class LBFGSState:
     theta: Array
     cost: Array
     gradient: Array
+    reduced: Array  # the gradient in the coordinates of the curvature
     Z: Array  # (n_samples, n_models) margins at theta
     pairs: tuple[Pair, ...]  # oldest first
     gamma: Array  # (n_models,) scale of the initial inverse Hessian
@@ -103,6 +107,7 @@ class LBFGS:
             theta=theta,
             cost=cost,
             gradient=gradient,
+            reduced=curvature.reduce(gradient),
             Z=Z,
             pairs=(),
             gamma=xp.ones_like(cost),
@@ -130,11 +135,11 @@ class LBFGS:
         """Find a direction, step along it, and learn from the change of the gradient."""
         xp = problem.backend.xp
         lam = 1.0 / (problem.C * problem.m)
-        D = -_two_loops(state, lam)
-        slope = xp.sum(D * state.gradient, axis=0)
-        uphill = xp.logical_not(slope < 0.0)
-        D = xp.where(uphill, -state.curvature.solve(state.gradient, state.kappa, lam), D)
-        slope = xp.where(uphill, xp.sum(D * state.gradient, axis=0), slope)
+        d = -_two_loops(state, lam)
+        uphill = xp.logical_not(xp.sum(d * state.reduced, axis=0) < 0.0)
+        d = xp.where(uphill, -state.curvature.solve(state.reduced, state.kappa, lam), d)
+        slope = xp.sum(d * state.reduced, axis=0)
+        D = state.curvature.expand(d)
 
         if state.age >= 16:
             state = replace(state, Z=problem.margins(state.theta), age=0)
@@ -154,11 +159,12 @@ class LBFGS:
         cost = xp.where(enough, cost, state.cost)
         gradient = xp.where(enough, gradient, state.gradient)
         Z = xp.where(enough, Z, state.Z)
-        return self._learn(state, theta, cost, gradient, Z, noise, kappa, lam)
+        return self._learn(state, t * d, theta, cost, gradient, Z, noise, kappa, lam)
 
     def _learn(
         self,
         state: LBFGSState,
+        s: Array,
         theta: Array,
         cost: Array,
         gradient: Array,
@@ -168,7 +174,8 @@ class LBFGS:
         lam: Array,
     ) -> LBFGSState:
         xp = array_namespace(theta)
-        s, y = theta - state.theta, gradient - state.gradient
+        reduced = state.curvature.reduce(gradient)
+        y = reduced - state.reduced
         sy = xp.sum(s * y, axis=0)
         yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
         good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0))
@@ -181,6 +188,7 @@ class LBFGS:
             theta=theta,
             cost=cost,
             gradient=gradient,
+            reduced=reduced,
             Z=Z,
             pairs=(*state.pairs, Pair(s, y, rho))[-self.memory :],
             gamma=gamma,
@@ -195,9 +203,9 @@ class LBFGS:
 
 
 def _two_loops(state: LBFGSState, lam: Array) -> Array:
-    """Return the inverse Hessian approximation applied to the gradient."""
+    """Return the inverse Hessian approximation applied to the gradient, both reduced."""
     xp = array_namespace(state.theta)
-    q = state.gradient
+    q = state.reduced
     alphas = []
     for pair in reversed(state.pairs):
         alpha = pair.rho * xp.sum(pair.s * q, axis=0)

@@ -1,0 +1,1 @@
+"""Kernels that are compiled on the machine they run on, where a compiler is at hand."""

@@ -1,0 +1,380 @@
+"""Products of many rows with few columns, X W and Rᵀ X, compiled for this CPU by LLVM.
+
+BLAS is made for square products. With ten columns it repacks operands for longer than it
+multiplies, and it takes floats only, so that bytes have to be converted first. These two loops read
+X where it is and as it is, once each, and keep their accumulators in registers.
+
+The floor, for 56,000×784 bytes and ten float32 columns: 0.88 GFLOP each way, 8.2 ms on one core at
+107 GFLOP/s, against 44 MB of rows, 2.5 ms at 18 GB/s. So the arithmetic is what counts:
+
+* Both loops run along the features, ``lanes`` at a time: every lane does useful work for any number
+  of columns. A vector of x is converted once and serves all columns of a group.
+* X W: a tile of ``rows`` × ``columns`` accumulators; each vector of W serves all rows of the tile.
+  The lanes are added up at the end of a row.
+* Rᵀ X: a tile of ``chunks`` × ``columns`` accumulators stays in registers while the rows of a
+  sub-block, some 200, go by; each entry of R is broadcast once for all chunks. Sums of sub-blocks
+  are added up afterwards, which rounds less than one long sum.
+* Rows are prefetched into the second-level cache. Without, floats take twice as long.
+
+What does not fit a tile overlaps its neighbour instead of needing code of its own: the last columns
+and rows are computed twice, to the same bits, and the last features are masked.
+
+The functions that :func:`compile_products` returns take addresses and check nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+__all__ = ["STORAGE", "Products", "Tile", "compile_products"]
+
+MOST_COLUMNS = {32: 10, 16: 6}  # of a tile, by the number of vector registers
+SUB_BLOCK_BYTES = 192 * 1024  # of rows: this sub-block and the next one fit in 1 MiB of cache
+ROWS_AHEAD = 4  # how far X W prefetches
+
+INT8, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+STORAGE: dict[str, ir.Type] = {  # what rows may be stored as, by NumPy's name
+    "bool": INT8,
+    "uint8": INT8,
+    "int8": INT8,
+    "float32": ir.FloatType(),
+    "float64": ir.DoubleType(),
+}
+FUSED = ("contract",)  # a × b + c may be rounded once
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """How many accumulators of how many lanes are kept in registers.
+
+    Attributes
+    ----------
+    lanes : int
+        Numbers in a vector.
+    columns : int
+        Of W, or of R.
+    rows, chunks : int
+        Rows in a tile of X W; vectors of features in a tile of Rᵀ X.
+    """
+
+    lanes: int
+    columns: int
+    rows: int
+    chunks: int
+
+    @classmethod
+    def of(cls, n_columns: int, itemsize: int) -> Tile:
+        """Return the tile for products with so many columns of numbers of so many bytes."""
+        width, registers = _vectors()
+        groups = -(-n_columns // MOST_COLUMNS[registers])
+        columns = -(-n_columns // groups)
+        # rows × columns accumulators, a vector of x for each row, one of w, and one to spare.
+        depth = min(8, (registers - 1) // (columns + 1))
+        return cls(width // itemsize, columns, depth, depth)
+
+
+@cache
+def _vectors() -> tuple[int, int]:
+    """Return this CPU's width of a vector in bytes, and how many registers it has for them."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64, 32
+    if "neon" in features:
+        return 16, 32
+    return (32 if features.get("avx") else 16), 16
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """The compiled functions, and the tile they were compiled for.
+
+    Attributes
+    ----------
+    tile : Tile
+    margins : (X, n_rows, stride, n_features, n_columns, WT, ld, Z) -> None
+        Z = X W. X is ``stride`` entries from row to row; WT (n_columns, ≥ n_features) ``ld``; Z is
+        (n_rows, n_columns), contiguous.
+    gradient : (X, n_rows, stride, n_features, n_columns, DT, ld, R) -> None
+        DT += Rᵀ X. R is (n_rows, n_columns), contiguous; DT like WT above.
+    engine : object
+        Owns the machine code.
+    """
+
+    tile: Tile
+    margins: Callable[..., None]
+    gradient: Callable[..., None]
+    engine: Any = field(repr=False)
+
+
+class _Loop:
+    """A loop that is being written; ``values`` are what it carries, inside it and after it."""
+
+    def __init__(self, index: ir.Value, values: Sequence[ir.Value]) -> None:
+        self.index = index
+        self.values = list(values)
+
+
+class _Writer:
+    """Writes the two functions into an LLVM module."""
+
+    def __init__(self, tile: Tile, storage: str, compute: str) -> None:
+        self.tile = tile
+        self.storage, self.signed = STORAGE[storage], storage == "int8"
+        self.number = STORAGE[compute]
+        self.vector = ir.VectorType(self.number, tile.lanes)
+        self.zero = ir.Constant(self.vector, None)
+        self.module = ir.Module()
+        self.module.triple = llvm.get_process_triple()
+        name = f"v{tile.lanes}f{8 * self._bytes(self.number)}"
+        self.add_lanes = ir.Function(
+            self.module,
+            ir.FunctionType(self.number, [self.number, self.vector]),
+            f"llvm.vector.reduce.fadd.{name}",
+        )
+        self.prefetch = ir.Function(
+            self.module,
+            ir.FunctionType(ir.VoidType(), [INT8.as_pointer(), INT32, INT32, INT32]),
+            "llvm.prefetch.p0",
+        )
+
+    @staticmethod
+    def _bytes(type_: ir.Type) -> int:
+        return {INT8: 1, ir.FloatType(): 4, ir.DoubleType(): 8}[type_]
+
+    def function(self, name: str) -> tuple[ir.Value, ...]:
+        """Begin a function and return its arguments."""
+        rows, numbers = self.storage.as_pointer(), self.number.as_pointer()
+        arguments = [rows, *[INT64] * 4, numbers, INT64, numbers]
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), arguments), name)
+        for i in (0, 5, 7):
+            function.args[i].add_attribute("noalias")
+        self.b = ir.IRBuilder(function.append_basic_block())
+        return tuple(function.args)
+
+    def count(self, value: int) -> ir.Constant:
+        return ir.Constant(INT64, value)
+
+    def smaller(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
+
+    def at(self, pointer: ir.Value, *terms: ir.Value) -> ir.Value:
+        """Return the address of an entry whose index is the sum of the terms."""
+        for term in terms:
+            pointer = self.b.gep(pointer, [term])
+        return pointer
+
+    @contextmanager
+    def loop(
+        self, start: ir.Value, stop: ir.Value, step: int, values: Sequence[ir.Value] = ()
+    ) -> Iterator[_Loop]:
+        """Write a loop over start, start + step, … below stop around what the block writes."""
+        b, before = self.b, self.b.block
+        body, after = b.append_basic_block(), b.append_basic_block()
+        b.cbranch(b.icmp_signed("<", start, stop), body, after)
+        b.position_at_end(body)
+        loop = _Loop(b.phi(INT64), [b.phi(value.type) for value in values])
+        carried = list(loop.values)
+        yield loop
+        following, last = b.add(loop.index, self.count(step)), b.block
+        b.cbranch(b.icmp_signed("<", following, stop), body, after)
+        loop.index.add_incoming(start, before)
+        loop.index.add_incoming(following, last)
+        for phi, first, new in zip(carried, values, loop.values, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(new, last)
+        b.position_at_end(after)
+        ends = [b.phi(value.type) for value in values]
+        for end, first, new in zip(ends, values, loop.values, strict=True):
+            end.add_incoming(first, before)
+            end.add_incoming(new, last)
+        loop.values = ends
+
+    def load(self, pointer: ir.Value) -> ir.Value:
+        """Return a vector of numbers."""
+        return self.b.load(self.b.bitcast(pointer, self.vector.as_pointer()), align=1)
+
+    def load_rows(self, pointer: ir.Value) -> ir.Value:
+        """Return a vector of a row's entries, converted."""
+        b, lanes = self.b, self.tile.lanes
+        stored = ir.VectorType(self.storage, lanes)
+        x = b.load(b.bitcast(pointer, stored.as_pointer()), align=1)
+        if self.storage is INT8:
+            wide = ir.VectorType(INT32, lanes)
+            x = b.sext(x, wide) if self.signed else b.zext(x, wide)
+            return b.sitofp(x, self.vector)
+        if self.storage == self.number:
+            return x
+        narrow = self._bytes(self.storage) < self._bytes(self.number)
+        return b.fpext(x, self.vector) if narrow else b.fptrunc(x, self.vector)
+
+    def everywhere(self, value: ir.Value) -> ir.Value:
+        """Return a vector of one value."""
+        undefined = ir.Constant(ir.VectorType(value.type, self.tile.lanes), ir.Undefined)
+        one = self.b.insert_element(undefined, value, ir.Constant(INT32, 0))
+        first = ir.Constant(ir.VectorType(INT32, self.tile.lanes), None)
+        return self.b.shuffle_vector(one, undefined, first)
+
+    def last_chunk(self, n: ir.Value, first: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Return where the chunk of feature ``first`` is read, and which lanes are not before."""
+        start = self.smaller(first, self.b.sub(n, self.count(self.tile.lanes)))
+        lane = ir.VectorType(INT64, self.tile.lanes)
+        skipped = self.everywhere(self.b.sub(first, start))
+        number = ir.Constant(lane, list(range(self.tile.lanes)))
+        return start, self.b.icmp_signed(">=", number, skipped)
+
+    def add_product(self, total: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+        return self.b.fadd(total, self.b.fmul(x, y, flags=FUSED), flags=FUSED)
+
+    def ahead(self, pointer: ir.Value) -> None:
+        """Prefetch for reading, into the second-level cache."""
+        address = self.b.bitcast(pointer, INT8.as_pointer())
+        self.b.call(self.prefetch, [address, *(ir.Constant(INT32, v) for v in (0, 2, 1))])
+
+    def sub_block_rows(self, stride: ir.Value) -> ir.Value:
+        """Return how many rows make a sub-block: a multiple of 8."""
+        most = self.b.sdiv(self.count(SUB_BLOCK_BYTES // self._bytes(self.storage)), stride)
+        rows = self.b.mul(self.b.sdiv(most, self.count(8)), self.count(8))
+        return self.b.select(self.b.icmp_signed("<", rows, self.count(8)), self.count(8), rows)
+
+    def margins(self) -> None:
+        """Write Z = X W."""
+        tile, (X, n_rows, stride, n, k, WT, ld, Z) = self.tile, self.function("margins")
+        b, n_ = self.b, self.count
+        block = self.sub_block_rows(stride)
+        whole = b.mul(b.sdiv(n, n_(tile.lanes)), n_(tile.lanes))
+        last_rows, last_columns = b.sub(n_rows, n_(tile.rows)), b.sub(k, n_(tile.columns))
+        n_blocks = b.sdiv(b.sub(b.add(n_rows, block), n_(1)), block)
+
+        def accumulate(sums: list[ir.Value], xs: list[ir.Value], w: ir.Value) -> list[ir.Value]:
+            sums = list(sums)
+            for c in range(tile.columns):
+                vector = self.load(self.at(w, b.mul(n_(c), ld)))
+                for r, x in enumerate(xs):
+                    at = r * tile.columns + c
+                    sums[at] = self.add_product(sums[at], x, vector)
+            return sums
+
+        with self.loop(n_(0), n_blocks, 1) as blocks:
+            first_row = b.mul(blocks.index, block)
+            end = self.smaller(b.add(first_row, block), n_rows)
+            with self.loop(n_(0), k, tile.columns) as groups:
+                column = self.smaller(groups.index, last_columns)
+                W = self.at(WT, b.mul(column, ld))
+                with self.loop(first_row, end, tile.rows) as tiles:
+                    row = self.smaller(tiles.index, last_rows)
+                    xs = [self.at(X, b.mul(b.add(row, n_(r)), stride)) for r in range(tile.rows)]
+                    soon = b.mul(stride, n_(ROWS_AHEAD))
+                    zeros = [self.zero] * (tile.rows * tile.columns)
+                    with self.loop(n_(0), whole, tile.lanes, zeros) as chunks:
+                        f = chunks.index
+                        for x in xs:
+                            self.ahead(self.at(x, f, soon))
+                        loaded = [self.load_rows(self.at(x, f)) for x in xs]
+                        chunks.values = accumulate(chunks.values, loaded, self.at(W, f))
+                    with self.loop(whole, n, tile.lanes, chunks.values) as rest:
+                        f, new = self.last_chunk(n, rest.index)
+                        loaded = [self.load_rows(self.at(x, f)) for x in xs]
+                        loaded = [b.select(new, x, self.zero) for x in loaded]
+                        rest.values = accumulate(rest.values, loaded, self.at(W, f))
+                    for r in range(tile.rows):
+                        z = self.at(Z, b.mul(b.add(row, n_(r)), k), column)
+                        for c in range(tile.columns):
+                            lanes = rest.values[r * tile.columns + c]
+                            start = ir.Constant(self.number, 0.0)
+                            total = b.call(self.add_lanes, [start, lanes], fastmath=("reassoc",))
+                            b.store(total, self.at(z, n_(c)), align=1)
+        b.ret_void()
+
+    def gradient(self) -> None:
+        """Write DT += Rᵀ X."""
+        tile, (X, n_rows, stride, n, k, DT, ld, R) = self.tile, self.function("gradient")
+        b, n_ = self.b, self.count
+        block = self.sub_block_rows(stride)
+        wide = tile.chunks * tile.lanes
+        tiled = b.mul(b.sdiv(n, n_(wide)), n_(wide))
+        last_columns = b.sub(k, n_(tile.columns))
+        n_blocks = b.sdiv(b.sub(b.add(n_rows, block), n_(1)), block)
+        line = 64 // self._bytes(self.storage)
+
+        with self.loop(n_(0), n_blocks, 1) as blocks:
+            first_row = b.mul(blocks.index, block)
+            end = self.smaller(b.add(first_row, block), n_rows)
+            length = b.sub(end, first_row)
+            here = self.at(X, b.mul(first_row, stride))
+            following = self.at(here, b.mul(length, stride))
+            with self.loop(n_(0), k, tile.columns) as groups:
+                column = self.smaller(groups.index, last_columns)
+                D = self.at(DT, b.mul(column, ld))
+                residuals = self.at(R, b.mul(first_row, k), column)
+
+                def rows_go_by(starts: list[ir.Value], new: ir.Value | None = None) -> None:
+                    """Add the sub-block's products for these chunks, or their new lanes, to DT."""
+                    places = [(j, c) for j in range(len(starts)) for c in range(tile.columns)]
+                    with self.loop(n_(0), length, 1, [self.zero] * len(places)) as rows:
+                        x = self.at(here, b.mul(rows.index, stride))
+                        if new is None:  # a share of the next sub-block, as long as this one
+                            done = b.add(b.mul(length, starts[0]), b.mul(rows.index, n_(wide)))
+                            for j in range(0, wide, line):
+                                self.ahead(self.at(following, done, n_(j)))
+                        xs = [self.load_rows(self.at(x, f)) for f in starts]
+                        r = self.at(residuals, b.mul(rows.index, k))
+                        rs = [b.load(self.at(r, n_(c)), align=1) for c in range(tile.columns)]
+                        rs = [self.everywhere(residual) for residual in rs]
+                        rows.values = [
+                            self.add_product(total, xs[j], rs[c])
+                            for total, (j, c) in zip(rows.values, places, strict=True)
+                        ]
+                    for total, (j, c) in zip(rows.values, places, strict=True):
+                        at = self.at(D, b.mul(n_(c), ld), starts[j])
+                        again = b.icmp_signed("<", b.add(column, n_(c)), groups.index)
+                        total = b.select(again, self.zero, total)
+                        if new is not None:
+                            total = b.select(new, total, self.zero)
+                        total = b.fadd(self.load(at), total)
+                        b.store(total, b.bitcast(at, self.vector.as_pointer()), align=1)
+
+                with self.loop(n_(0), tiled, wide) as tiles:
+                    f = tiles.index
+                    rows_go_by([b.add(f, n_(j * tile.lanes)) for j in range(tile.chunks)])
+                with self.loop(tiled, n, tile.lanes) as rest:
+                    f, new = self.last_chunk(n, rest.index)
+                    rows_go_by([f], new)
+        b.ret_void()
+
+
+def compile_products(n_columns: int, storage: str, compute: str) -> Products:
+    """Compile both products for rows stored as ``storage`` and computed in ``compute``.
+
+    The functions serve any number of columns, this one without waste.
+    """
+    tile = Tile.of(n_columns, 4 if compute == "float32" else 8)
+    writer = _Writer(tile, storage, compute)
+    writer.margins()
+    writer.gradient()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    module = llvm.parse_assembly(str(writer.module))
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=2,
+        jit=True,
+    )
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    address, size = ctypes.c_void_p, ctypes.c_int64
+    kind = ctypes.CFUNCTYPE(None, address, size, size, size, size, address, size, address)
+    return Products(
+        tile,
+        kind(engine.get_function_address("margins")),
+        kind(engine.get_function_address("gradient")),
+        engine,
+    )
