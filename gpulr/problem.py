@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from gpulr import logistic
 from gpulr.backend import Backend
+from gpulr.columns import RowWeights, Targets
 from gpulr.rows import Rows
 
 Array = Any
@@ -38,23 +39,61 @@ class Problem:
     Attributes
     ----------
     rows : Rows
-    codes : (n_samples,) int32
-        The class of each row, as an index.
-    targets : (n_classes, n_models) in the compute dtype
-        What each model is to answer for each class, 0 or 1: row i has Y = targets[codes[i], :].
+    targets : Targets
+        What each model is to answer for each row.
     C : (n_models,) float64
         Inverse regularisation strength, ∞ for none.
-    sample_weight : (n_samples, 1) in the compute dtype, or None
-    m : float
-        Sum of the sample weights.
+    weights : RowWeights
+    m : (n_models,) float64
+        Sum of the weights that each model gives the rows; see :meth:`of`.
+    mass : float
+        Sum of the weights that all models share.
     """
 
     rows: Rows
-    codes: Array
-    targets: Array
+    targets: Targets
     C: Array
-    sample_weight: Array | None
-    m: float
+    weights: RowWeights
+    m: Array
+    mass: float
+
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        targets: Targets,
+        C: Array,
+        *,
+        sample_weight: Array | None = None,
+        sets: Array | None = None,
+        set_of: Array | None = None,
+    ) -> Problem:
+        """Return the problem, with its sums of weights.
+
+        Parameters
+        ----------
+        sample_weight : (n_samples, 1) in the compute dtype, optional
+            Weights that all models share.
+        sets : (n_samples, n_sets), set_of : (n_models,) int, optional
+            Factors of the weights, of which each model uses one column.
+        """
+        weights = RowWeights(sample_weight, sets, set_of, rows.backend, rows.dtype)
+        return cls._weighed(rows, targets, C, weights)
+
+    @classmethod
+    def _weighed(cls, rows: Rows, targets: Targets, C: Array, weights: RowWeights) -> Problem:
+        xp, k = rows.backend.xp, targets.n_models
+        mass = float(rows.n_samples)
+        if weights.base is not None:
+            mass = float(xp.sum(weights.base, dtype=xp.float64))
+        m = xp.full((k,), mass, dtype=xp.float64, device=rows.backend.device)
+        if weights.sets is not None:
+            (each,) = rows.sum(
+                lambda part: (xp.sum(weights.block(part), axis=0, dtype=xp.float64),),
+                rows.margin_blocks(k),
+            )
+            m = each
+        return cls(rows, targets, C, weights, m, mass)
 
     @property
     def backend(self) -> Backend:
@@ -64,27 +103,28 @@ class Problem:
     @property
     def n_models(self) -> int:
         """Number of columns."""
-        return int(self.targets.shape[1])
+        return self.targets.n_models
 
     def select(self, models: Array) -> Problem:
         """Return the problem of some of the models (int indices on the device) only."""
         xp = self.backend.xp
-        targets = xp.take(self.targets, models, axis=1)
-        return replace(self, targets=targets, C=xp.take(self.C, models))
+        return replace(
+            self,
+            targets=self.targets.select(models),
+            C=xp.take(self.C, models),
+            weights=self.weights.select(models),
+            m=xp.take(self.m, models),
+        )
 
     def sample(self, index: Array) -> Problem:
         """Return the problem on some of the rows, with the penalty of all of them."""
-        xp, s = self.backend.xp, self.sample_weight
-        taken = None if s is None else xp.take(s, index, axis=0)
-        m = float(index.shape[0]) if taken is None else float(xp.sum(taken, dtype=xp.float64))
-        return replace(
-            self,
-            rows=self.rows.sample(index),
-            codes=xp.take(self.codes, index),
-            sample_weight=taken,
-            C=self.C * (self.m / m),
-            m=m,
+        sample = self._weighed(
+            self.rows.sample(index),
+            self.targets.sample(index),
+            self.C,
+            self.weights.sample(index),
         )
+        return replace(sample, C=self.C * (self.m / sample.m))
 
     def start(self) -> Array:
         """Return all-zero parameters, (n_features + 1, n_models) float64."""
@@ -97,7 +137,7 @@ class Problem:
         W, b = self.rows.fold(theta)
 
         def propagate(rows: slice) -> tuple[Array, ...]:
-            X, Y, s = self.rows.operand(rows), self._targets(rows), self.weights_of(rows)
+            X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
             _, P, loss = logistic.forward(X, W, b, Y, s)
             return loss, *logistic.backward(X, P, Y, s)
 
@@ -114,7 +154,7 @@ class Problem:
         """Return what :meth:`evaluate` does, from the margins Z of ``theta``: half a pass."""
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
-            Y, s = self._targets(rows), self.weights_of(rows)
+            Y, s = self.targets.block(rows), self.weights.block(rows)
             P, loss = logistic.activate(Z[rows, :], Y, s)
             return loss, *logistic.backward(self.rows.operand(rows), P, Y, s)
 
@@ -129,7 +169,7 @@ class Problem:
 
         def derivatives(rows: slice) -> tuple[Array, ...]:
             return logistic.derivatives_along(
-                Z[rows, :], D[rows, :], self._targets(rows), self.weights_of(rows)
+                Z[rows, :], D[rows, :], self.targets.block(rows), self.weights.block(rows)
             )
 
         blocks = self.rows.margin_blocks(self.n_models)
@@ -137,25 +177,37 @@ class Problem:
         return first / self.m, second / self.m, slope / self.m
 
     def gram_product(self, V: Array) -> Array:
-        """Return [X, 1]ᵀ diag(s) [X, 1] V / m for the scaled X; V (n_features + 1, n_vectors)."""
+        """Return [X, 1]ᵀ diag(s) [X, 1] V / mass for the scaled X, with the shared weights s.
+
+        V is (n_features + 1, n_vectors).
+        """
         xp = self.backend.xp
         W, b = self.rows.fold(V)
 
         def product(rows: slice) -> tuple[Array, ...]:
-            X, s = self.rows.operand(rows), self.weights_of(rows)
+            X, s = self.rows.operand(rows), self.weights.shared(rows)
             Z = X @ W + b if s is None else s * (X @ W + b)
             return (Z.T @ X).T, xp.sum(Z, axis=0, dtype=xp.float64)
 
         blocks = self.rows.blocks(int(V.shape[1]))
         dW, db = self.rows.unfold(*self.rows.sum(product, blocks))
-        return xp.concat([dW, xp.expand_dims(db, axis=0)], axis=0) / self.m
+        return xp.concat([dW, xp.expand_dims(db, axis=0)], axis=0) / self.mass
 
-    def _targets(self, rows: slice) -> Array:
-        return self.backend.xp.take(self.targets, self.codes[rows], axis=0)
+    def rows_of_a_kind(self) -> tuple[Array, Array]:
+        """Count the rows that each model weighs and is to answer with 1, and those with 0."""
+        xp = self.backend.xp
 
-    def weights_of(self, rows: slice) -> Array | None:
-        """Return the sample weights of a block, (n_rows, 1), or None."""
-        return None if self.sample_weight is None else self.sample_weight[rows, :]
+        def count(rows: slice) -> tuple[Array, ...]:
+            Y, s = self.targets.block(rows), self.weights.block(rows)
+            one = xp.ones_like(Y)
+            weighed = one if s is None else xp.where(s > 0.0, one, 0.0)
+            return (
+                xp.sum(weighed * Y, axis=0, dtype=xp.float64),
+                xp.sum(weighed, axis=0, dtype=xp.float64),
+            )
+
+        positive, every = self.rows.sum(count, self.rows.margin_blocks(self.n_models))
+        return positive, every - positive
 
     def _finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
         xp, W = self.backend.xp, theta[:-1, :]

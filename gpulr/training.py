@@ -21,6 +21,7 @@ from gpulr.arguments import (
     switch,
 )
 from gpulr.backend import backend_of, is_device_array, is_sparse, select, to_host
+from gpulr.columns import ClassTargets
 from gpulr.errors import (
     ConvergenceWarning,
     DataError,
@@ -197,18 +198,16 @@ def train(
             rows = standardized(X_here, xb, xp_dtype)
         else:
             rows = Rows(X_here, factor, None, xb, xp_dtype)
-        problem = Problem(
-            rows=rows,
-            codes=xb.asarray(codes),
-            targets=xb.asarray(targets, xp_dtype),
-            C=xb.asarray(
+        problem = Problem.of(
+            rows,
+            ClassTargets(xb.asarray(codes), xb.asarray(targets, xp_dtype), xb),
+            xb.asarray(
                 np.broadcast_to(unit * np.asarray(settings["C"], dtype=np.float64), n_models).copy()
             ),
             # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
             sample_weight=(
                 None if weight is None else xb.asarray(weight[:, np.newaxis] / unit, xp_dtype)
             ),
-            m=float(n_samples),
         )
         method: Solver = SOLVERS[solver](learning_rate)
         with ctrl_c() as interrupted:

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 import gpulr
 from gpulr.backend import backend_of, to_host
+from gpulr.columns import ClassTargets
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 
@@ -123,13 +124,12 @@ def make_problem(
     backend = backend_of(X)
     scale = scale if np.ndim(scale) == 0 else put(np.asarray(scale)[:, np.newaxis])
     center = None if center is None else put(np.asarray(center, dtype=np.float64)[:, np.newaxis])
-    return Problem(
-        rows=Rows(X, scale, center, backend, getattr(backend.xp, dtype)),
-        codes=put(codes.astype(np.int32)),
-        targets=put((np.arange(n_classes)[:, np.newaxis] == positive).astype(dtype)),
-        C=put(np.broadcast_to(np.asarray(C, dtype=np.float64), positive.shape).copy()),
+    table = (np.arange(n_classes)[:, np.newaxis] == positive).astype(dtype)
+    return Problem.of(
+        Rows(X, scale, center, backend, getattr(backend.xp, dtype)),
+        ClassTargets(put(codes.astype(np.int32)), put(table), backend),
+        put(np.broadcast_to(np.asarray(C, dtype=np.float64), positive.shape).copy()),
         sample_weight=None if weights is None else put(np.array(weights, dtype)[:, np.newaxis]),
-        m=float(len(codes) if weights is None else np.sum(weights, dtype=np.float64)),
     )
 
 

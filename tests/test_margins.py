@@ -39,7 +39,7 @@ def test_margins(put, rng, case, dtype):
     problem, theta = make(dtype), rng.normal(size=(6, 3))
     Z = problem.margins(put(theta))
     atol = ULPS[dtype] * np.finfo(dtype).eps * np.abs(X).max() * 5
-    assert_close(Z, X @ theta[:-1] + theta[-1], like=problem.codes, dtype=dtype, atol=atol)
+    assert_close(Z, X @ theta[:-1] + theta[-1], like=problem.C, dtype=dtype, atol=atol)
 
 
 @EACH_DTYPE
@@ -57,8 +57,8 @@ def test_a_pass_from_margins_equals_a_whole_one(put, rng, case, dtype):
     )
     atol = ULPS[dtype] * np.finfo(dtype).eps * np.abs(X).max()
     for a, b, c in zip(whole, half, expected, strict=True):
-        assert_close(b, to_host(a), like=problem.codes, dtype="float64", ulps=0, atol=atol)
-        assert_close(b, c, like=problem.codes, dtype="float64", ulps=0, atol=atol)
+        assert_close(b, to_host(a), like=problem.C, dtype="float64", ulps=0, atol=atol)
+        assert_close(b, c, like=problem.C, dtype="float64", ulps=0, atol=atol)
 
 
 def test_derivatives_along_a_direction_by_finite_differences(put, rng, case):
@@ -78,7 +78,7 @@ def test_derivatives_along_a_direction_by_finite_differences(put, rng, case):
         return (gradient * D).sum(axis=0)
 
     h = 1e-5
-    like = {"like": problem.codes, "dtype": "float64", "atol": 1e-8}
+    like = {"like": problem.C, "dtype": "float64", "atol": 1e-8}
     assert_close(first, (cost(h) - cost(-h)) / (2 * h), **like, ulps=1e10)
     assert_close(first, slope(0), **like)
     assert_close(second, (slope(h) - slope(-h)) / (2 * h), **like, ulps=1e10)
@@ -98,7 +98,7 @@ def test_gram_product_with_weights_and_centre(put, rng, case, dtype):
     assert_close(
         problem.gram_product(put(V)),
         expected,
-        like=problem.codes,
+        like=problem.C,
         dtype="float64",
         ulps=0,
         atol=atol,
@@ -117,7 +117,7 @@ def test_a_sample_has_the_penalty_of_all_rows(put, rng, case, dtype):
     lam = 1 / (np.array([0.1, 1, np.inf]) * s.sum())
     penalty = np.vstack([lam * theta[:-1], np.zeros((1, 3))])
     atol = ULPS[dtype] * np.finfo(dtype).eps * np.abs(X).max()
-    like = {"like": problem.codes, "dtype": "float64", "ulps": 0, "atol": atol}
+    like = {"like": problem.C, "dtype": "float64", "ulps": 0, "atol": atol}
     assert_close(cost, loss + lam / 2 * (theta[:-1] ** 2).sum(axis=0), **like)
     assert_close(gradient, slope + penalty, **like)
 

@@ -35,7 +35,7 @@ def check_against_reference(put, X, y, *, C, scale, dtype, rng, n_classes=3):
     expected_cost, expected_gradient = reference(X, targets(y, n_classes), theta, C)
     # Each term is rounded in the compute dtype: the error is that of the largest terms.
     size = (1 + np.abs(X).max() * X.shape[1]) * np.abs(theta).max()
-    here = {"like": problem.codes, "dtype": "float64", "ulps": 0}
+    here = {"like": problem.C, "dtype": "float64", "ulps": 0}
     here["atol"] = 8 * np.finfo(dtype).eps * size
     assert_close(cost, expected_cost, **here)
     assert_close(gradient, expected_gradient, **here)
@@ -132,7 +132,7 @@ def test_gram_product(put, rng, dtype):
     expected = X1.T @ (X1 @ V) / 90
     atol = 8 * np.finfo(dtype).eps * np.abs(expected).max()
     product = problem.gram_product(put(V))
-    assert_close(product, expected, like=problem.codes, dtype="float64", ulps=0, atol=atol)
+    assert_close(product, expected, like=problem.C, dtype="float64", ulps=0, atol=atol)
 
 
 def test_start_is_zero_where_the_rows_are(put, rng):

@@ -44,13 +44,17 @@ def largest_eigenvalue(problem: Problem, *, rtol: float = 1e-3, max_iter: int = 
     return MARGIN * largest
 
 
-def lipschitz(problem: Problem) -> Array:
+def lipschitz(problem: Problem, largest: float | None = None) -> Array:
     """Return a bound L on the curvature of each model's cost, (n_models,) float64.
+
+    ``largest`` is what :func:`largest_eigenvalue` returns, where it is known already.
 
     The Hessian is [X, 1]ᵀ diag(s ∘ σ'(z)) [X, 1] / m + diag(1, …, 1, 0) / (C m), and σ' ≤ 1/4, so
     L = λmax([X, 1]ᵀ diag(s) [X, 1]) / (4 m) + 1 / (C m) (Böhning & Lindsay 1988).
     """
-    return largest_eigenvalue(problem) / 4.0 + 1.0 / (problem.C * problem.m)
+    largest = largest_eigenvalue(problem) if largest is None else largest
+    # Rows of a model's own weights: each second moment is at most the whole's, by its share.
+    return largest * (problem.mass / problem.m) / 4.0 + 1.0 / (problem.C * problem.m)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +119,7 @@ class SharedCurvature(Shared):
             in_block = scale if isinstance(scale, float) else xp.astype(scale, rows.dtype)
 
         def products(block: slice) -> tuple[Array, ...]:
-            X, s = rows.block(block), problem.weights_of(block)
+            X, s = rows.block(block), problem.weights.shared(block)
             if shift is not None:
                 X = (X - shift) * in_block
             gram = X.T @ (X if s is None else X * s)
@@ -125,8 +129,8 @@ class SharedCurvature(Shared):
 
         gram, total = rows.sum(products, rows.converted_blocks())
         # With folded rows r = s ∘ (x − c): the covariance does not see c, and the mean does.
-        mean = total / problem.m
-        covariance = gram / problem.m - xp.expand_dims(mean, axis=1) * mean
+        mean = total / problem.mass
+        covariance = gram / problem.mass - xp.expand_dims(mean, axis=1) * mean
         if shift is None:
             covariance = xp.expand_dims(scale + 0.0 * mean, axis=1) * covariance * scale
             one = xp.ones(1, dtype=xp.float64, device=backend.device)

@@ -56,8 +56,11 @@ class Shared:
 class Solver(Protocol):
     """A method: frozen settings, and a step that maps a state to the next one."""
 
-    def init(self, problem: Problem, theta: Array) -> Any:
-        """Return the state at ``theta``."""
+    def prepare(self, problem: Problem) -> Any:
+        """Return what all models of the problem share, for :meth:`init`; None if nothing."""
+
+    def init(self, problem: Problem, theta: Array | None = None, prepared: Any = None) -> Any:
+        """Return the state to begin with, at ``theta`` if that is given, else from zero."""
 
     def step(self, problem: Problem, state: Any) -> Any:
         """Return the state one iteration later."""
@@ -131,9 +134,11 @@ def minimize(
     tol: float,
     callbacks: Sequence[Callback] = (),
     models: npt.NDArray[np.int64] | None = None,
+    start: Array | None = None,
+    prepared: Any = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Solution:
-    """Run ``solver`` from zero on every model of ``problem``.
+    """Run ``solver`` on every model of ``problem``.
 
     A model has converged when the largest absolute entry of its gradient is ≤ ``tol``; it then
     keeps its parameters and leaves the matrix, so its result does not depend on how long its
@@ -146,6 +151,10 @@ def minimize(
         ends training.
     models : (n_models,) int64, optional
         How the columns are called in :class:`Progress`.
+    start : (n_features + 1, n_models) float64, on the device, optional
+        Where to begin; without, at zero.
+    prepared : optional
+        What ``solver.prepare`` returned for these rows, so that it is not done again.
     interrupted : callable
         Asked after every iteration whether to end the run there.
 
@@ -165,9 +174,11 @@ def minimize(
     active = np.arange(k)  # the columns of the problem that are still being trained
 
     with _quiet():
-        start = problem.start()
-        # Without an iteration nothing is trained, not even on a sample.
-        state = solver.init(problem, start) if max_iter else Start(start, *problem.evaluate(start))
+        if max_iter:
+            state = solver.init(problem, start, prepared)
+        else:  # nothing is trained, not even on a sample
+            theta_0 = problem.start() if start is None else start
+            state = Start(theta_0, *problem.evaluate(theta_0))
     iteration, result = 0, ""
     while True:
         cost[active], norm[active] = _measure(backend.xp, state)

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpulr.problem import Problem
-from gpulr.solvers.curvature import lipschitz
+from gpulr.solvers.curvature import largest_eigenvalue, lipschitz
 
 Array = Any
 
 
-def step_sizes(problem: Problem, learning_rate: float | None) -> Array:
-    """Return each model's step size, (n_models,): the one given, or 1/L."""
+def step_sizes(problem: Problem, learning_rate: float | None, largest: float | None) -> Array:
+    """Return each model's step size, (n_models,): the one given, or 1/L.
+
+    ``largest`` is the largest eigenvalue of the rows' second moments, where it is known.
+    """
     if learning_rate is None:
-        return 1.0 / lipschitz(problem)
+        return 1.0 / lipschitz(problem, largest)
     return problem.backend.xp.ones_like(problem.C) * learning_rate
 
 
@@ -41,9 +44,16 @@ class GradientDescent:
 
     learning_rate: float | None = None
 
-    def init(self, problem: Problem, theta: Array) -> GradientDescentState:
+    def prepare(self, problem: Problem) -> Array:
+        """Return a bound on the curvature that all models share, or None if it has no use."""
+        return None if self.learning_rate else largest_eigenvalue(problem)
+
+    def init(
+        self, problem: Problem, theta: Array | None = None, prepared: float | None = None
+    ) -> GradientDescentState:
         """Evaluate the cost at ``theta`` and choose the step sizes."""
-        rate = step_sizes(problem, self.learning_rate)
+        theta = problem.start() if theta is None else theta
+        rate = step_sizes(problem, self.learning_rate, prepared)
         return GradientDescentState(theta, *problem.evaluate(theta), rate)
 
     def step(self, problem: Problem, state: GradientDescentState) -> GradientDescentState:

@@ -18,6 +18,7 @@ Array = Any
 __all__ = ["LBFGS"]
 
 
+KAPPA = (1e-6, 0.25)  # bounds of the mean of σ'
 SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at most
 
 
@@ -31,6 +32,14 @@ class Pair:
     s: Array  # (n_features + 1, n_models)
     y: Array  # (n_features + 1, n_models)
     rho: Array  # (n_models,)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all models share: the curvature, and a sample of the rows (None: all of them)."""
+
+    curvature: SharedCurvature
+    index: Array | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +91,30 @@ class LBFGS:
     sample: int = 12_000
     sample_iterations: int = 10
 
-    def init(self, problem: Problem, theta: Array) -> LBFGSState:
-        """Factor the shared curvature, and take the first iterations on a sample of the rows."""
+    def prepare(self, problem: Problem) -> Prepared:
+        """Choose a sample of the rows, if there are many, and factor the shared curvature."""
         rows = np.arange(problem.rows.n_samples)
-        if problem.sample_weight is not None:
-            rows = np.flatnonzero(to_host(problem.sample_weight)[:, 0] > 0.0)
+        if problem.weights.base is not None:
+            rows = np.flatnonzero(to_host(problem.weights.base)[:, 0] > 0.0)
         size = min(self.sample, max(1000, SAMPLE_BYTES // (8 * problem.rows.n_features)))
         if len(rows) <= 2 * size:
-            return self._start(problem, theta, SharedCurvature.of(problem))
-        index = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
-        sample = problem.sample(problem.backend.asarray(index))
-        state = self._start(sample, theta, SharedCurvature.of(sample))
+            return Prepared(SharedCurvature.of(problem), None)
+        chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
+        index = problem.backend.asarray(chosen)
+        return Prepared(SharedCurvature.of(problem.sample(index)), index)
+
+    def init(
+        self, problem: Problem, theta: Array | None = None, prepared: Prepared | None = None
+    ) -> LBFGSState:
+        """Begin at ``theta``; without it, at where the first iterations on a sample lead."""
+        prepared = self.prepare(problem) if prepared is None else prepared
+        if theta is not None:
+            return self._carry_on(problem, theta, prepared.curvature)
+        zero = problem.start()
+        if prepared.index is None:
+            return self._start(problem, zero, prepared.curvature)
+        sample = problem.sample(prepared.index)
+        state = self._start(sample, zero, prepared.curvature)
         if _fewest_of_a_kind(sample) >= 50:
             for _ in range(self.sample_iterations):
                 state = self.step(sample, state)
@@ -119,6 +141,16 @@ class LBFGS:
             age=0,
             curvature=curvature,
         )
+
+    def _carry_on(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
+        """Return the state at parameters that were found for a similar problem."""
+        xp = problem.backend.xp
+        state = self._start(problem, theta, curvature)
+        worse = xp.logical_not(state.cost < math.log(2.0))
+        if bool(to_host(xp.any(worse))):
+            state = self._start(problem, xp.where(worse, 0.0, theta), curvature)
+        _, _, kappa = problem.derivatives_along(state.Z, state.Z)
+        return replace(state, kappa=xp.clip(kappa, *KAPPA))
 
     def _carry_over(self, problem: Problem, state: LBFGSState) -> LBFGSState:
         """Return the sample's state as one of all rows; a model that got worse starts from zero."""
@@ -229,13 +261,10 @@ def _newton_step(
     first = first + lam * xp.sum(W * V, axis=0) + bend
     second = second + bend
     t = 1.0 - first / xp.where(second > 0.0, second, 1.0)
-    return xp.clip(t, 0.05, 10.0), xp.clip(kappa, 1e-6, 0.25)
+    return xp.clip(t, 0.05, 10.0), xp.clip(kappa, *KAPPA)
 
 
 def _fewest_of_a_kind(problem: Problem) -> float:
     """Return how many positive, or negative, rows the model has that has the fewest."""
     xp = problem.backend.xp
-    n_classes = problem.targets.shape[0]
-    rows = np.bincount(to_host(problem.codes), minlength=n_classes).astype(np.float64)
-    positive = problem.backend.asarray(rows) @ xp.astype(problem.targets, xp.float64)
-    return float(to_host(xp.min(xp.minimum(positive, float(rows.sum()) - positive))))
+    return float(to_host(xp.min(xp.minimum(*problem.rows_of_a_kind()))))

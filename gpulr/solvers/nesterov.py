@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpulr.problem import Problem
+from gpulr.solvers.curvature import largest_eigenvalue
 from gpulr.solvers.gradient_descent import step_sizes
 
 Array = Any
@@ -38,9 +39,16 @@ class Nesterov:
 
     learning_rate: float | None = None
 
-    def init(self, problem: Problem, theta: Array) -> NesterovState:
+    def prepare(self, problem: Problem) -> Array:
+        """Return a bound on the curvature that all models share, or None if it has no use."""
+        return None if self.learning_rate else largest_eigenvalue(problem)
+
+    def init(
+        self, problem: Problem, theta: Array | None = None, prepared: float | None = None
+    ) -> NesterovState:
         """Evaluate the cost at ``theta`` and choose the step sizes."""
-        rate = step_sizes(problem, self.learning_rate)
+        theta = problem.start() if theta is None else theta
+        rate = step_sizes(problem, self.learning_rate, prepared)
         t = problem.backend.xp.ones_like(rate)
         return NesterovState(theta, *problem.evaluate(theta), theta, t, rate)
 

@@ -25,6 +25,7 @@ def minimize_one_by_one(
 ) -> Solution:
     """Train one model after the other, each a problem of one column, and put them side by side."""
     parts: list[Solution] = []
+    prepared = solver.prepare(problem) if max_iter else None
     for j in range(problem.n_models):
         column = problem.select(problem.backend.asarray(np.array([j], dtype=np.int32)))
         parts.append(
@@ -35,6 +36,7 @@ def minimize_one_by_one(
                 tol=tol,
                 callbacks=callbacks,
                 models=np.array([j]),
+                prepared=prepared,
                 interrupted=interrupted,
             )
         )

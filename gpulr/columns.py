@@ -1,0 +1,137 @@
+"""What differs from column to column of a problem: targets and row weights, a block at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gpulr.backend import Backend, is_sparse
+
+Array = Any
+
+__all__ = ["ClassTargets", "LabelTargets", "RowWeights", "Targets"]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTargets:
+    """Targets of rows that have one class each: Y = table[codes, :].
+
+    Attributes
+    ----------
+    codes : (n_samples,) int32
+        The class of each row, as an index.
+    table : (n_classes, n_models) in the compute dtype
+        What each model is to answer for each class, 0 or 1.
+    backend : Backend
+    """
+
+    codes: Array
+    table: Array
+    backend: Backend
+
+    @property
+    def n_models(self) -> int:
+        """Number of columns."""
+        return int(self.table.shape[1])
+
+    def block(self, rows: slice) -> Array:
+        """Return Y of a block, (n_rows, n_models) in the compute dtype."""
+        return self.backend.xp.take(self.table, self.codes[rows], axis=0)
+
+    def select(self, models: Array) -> ClassTargets:
+        """Return the targets of some of the models."""
+        return replace(self, table=self.backend.xp.take(self.table, models, axis=1))
+
+    def sample(self, index: Array) -> ClassTargets:
+        """Return the targets of some of the rows."""
+        return replace(self, codes=self.backend.xp.take(self.codes, index))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTargets:
+    """Targets of rows that have any number of labels: Y = indicator[:, label].
+
+    Attributes
+    ----------
+    indicator : (n_samples, n_labels) of 0 and 1, any dtype; or a SciPy CSR array, on NumPy
+    label : (n_models,) int
+        The label that each model tells.
+    backend : Backend
+    dtype : compute dtype
+    """
+
+    indicator: Array
+    label: Array
+    backend: Backend
+    dtype: Any
+
+    @property
+    def n_models(self) -> int:
+        """Number of columns."""
+        return int(self.label.shape[0])
+
+    def block(self, rows: slice) -> Array:
+        """Return Y of a block, (n_rows, n_models) in the compute dtype."""
+        xp, part = self.backend.xp, self.indicator[rows, :]
+        if is_sparse(part):
+            part = part.toarray()
+        return xp.astype(xp.take(part, self.label, axis=1), self.dtype)
+
+    def select(self, models: Array) -> LabelTargets:
+        """Return the targets of some of the models."""
+        return replace(self, label=self.backend.xp.take(self.label, models))
+
+    def sample(self, index: Array) -> LabelTargets:
+        """Return the targets of some of the rows."""
+        return replace(self, indicator=self.backend.take_rows(self.indicator, index))
+
+
+Targets = ClassTargets | LabelTargets
+
+
+@dataclass(frozen=True, eq=False)
+class RowWeights:
+    """Weights of the rows: base, or base ∘ sets[:, of] where models weigh them differently.
+
+    Folds of a cross-validation are sets of zeros and ones, bootstrap replicates sets of counts.
+
+    Attributes
+    ----------
+    base : (n_samples, 1) in the compute dtype, or None
+    sets : (n_samples, n_sets), any real dtype, or None
+    of : (n_models,) int, or None
+        The set that each model uses.
+    backend : Backend
+    dtype : compute dtype
+    """
+
+    base: Array | None
+    sets: Array | None
+    of: Array | None
+    backend: Backend
+    dtype: Any
+
+    def shared(self, rows: slice) -> Array | None:
+        """Return what is common to all models, (n_rows, 1), or None where that is all ones."""
+        return None if self.base is None else self.base[rows, :]
+
+    def block(self, rows: slice) -> Array | None:
+        """Return the weights of a block, (n_rows, 1) or (n_rows, n_models); None: all ones."""
+        base = self.shared(rows)
+        if self.sets is None:
+            return base
+        xp = self.backend.xp
+        sets = xp.astype(self.sets[rows, :], self.dtype)
+        return xp.take(sets if base is None else base * sets, self.of, axis=1)
+
+    def select(self, models: Array) -> RowWeights:
+        """Return the weights that some of the models use."""
+        return self if self.of is None else replace(self, of=self.backend.xp.take(self.of, models))
+
+    def sample(self, index: Array) -> RowWeights:
+        """Return the weights of some of the rows."""
+        base, sets = (
+            None if part is None else self.backend.xp.take(part, index, axis=0)
+            for part in (self.base, self.sets)
+        )
+        return replace(self, base=base, sets=sets)
