@@ -17,7 +17,6 @@ import math
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from gpulr.errors import (
     BackendUnavailableError,
     DataError,
     ParameterError,
+    warn,
 )
 from gpulr.kernels.operand import CompiledRows, compiler, fits
 from gpulr.slices import Slices
@@ -509,10 +509,9 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
         raise BackendUnavailableError(
             f"{message} (GPULR_FALLBACK=error forbids training on NumPy instead.)"
         )
-    warnings.warn(
+    warn(
         f"{message} Training on NumPy instead; `gpulr doctor` shows every check.",
         BackendFallbackWarning,
-        stacklevel=3,
     )
     backend = _new("numpy")
     backend.fallback_reason = status.reason

@@ -7,6 +7,8 @@ All exceptions derive from :class:`GpulrError`, except :class:`TrainingInterrupt
 
 from __future__ import annotations
 
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,3 +124,11 @@ class ScaleWarning(GpulrWarning):
 
 class ConvergenceWarning(GpulrWarning):
     """Some models did not reach the tolerance."""
+
+
+def warn(message: str, category: type[GpulrWarning]) -> None:
+    """Warn, at the line of the caller's that called into gpulr, however deep this is."""
+    inside, level, frame = str(Path(__file__).parent), 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

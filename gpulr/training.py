@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr._version import __version__
-from gpulr.arguments import (
-    callables,
-    compute_dtype,
-    image_shape_of,
-    inverse_penalty,
-    shape_of_images,
-    switch,
-)
-from gpulr.backend import backend_of, is_device_array, is_sparse, select, to_host
-from gpulr.columns import ClassTargets
-from gpulr.errors import (
-    ConvergenceWarning,
-    DataError,
-    ParameterError,
-    ScaleWarning,
-    TrainingInterrupted,
-)
+from gpulr.arguments import callables, inverse_penalty, switch
+from gpulr.backend import backend_of, is_device_array, to_host
+from gpulr.columns import Targets
+from gpulr.errors import ConvergenceWarning, TrainingInterrupted, warn
+from gpulr.inputs import Inputs, read_inputs
 from gpulr.interrupt import ctrl_c
 from gpulr.model import History, OneVsAll
 from gpulr.problem import Problem
-from gpulr.rows import Rows, standardized
-from gpulr.solvers import SOLVERS, Solution, Solver, minimize, minimize_one_by_one
+from gpulr.rows import Rows
+from gpulr.settings import Settings
+from gpulr.solvers import Solution, minimize, minimize_one_by_one
 from gpulr.solvers.driver import Callback
-from gpulr.validation import (
-    check_rows,
-    check_sample_weight,
-    check_y,
-    finite_rows,
-    positive_number,
-    whole_number,
-)
-
-if TYPE_CHECKING:
-    from gpulr.datasets import Dataset
+from gpulr.validation import check_sample_weight
 
 __all__ = ["train"]
 
@@ -145,78 +122,33 @@ def train(
     >>> model.weights.shape
     (64, 10)
     """
-    if not isinstance(solver, str) or solver not in SOLVERS:
-        raise ParameterError(f"solver={solver!r}; use one of {tuple(SOLVERS)}.")
-    dtype = compute_dtype(dtype)
-    max_iter = whole_number("max_iter", max_iter, least=0)
-    tol = positive_number("tol", tol, zero=True)
-    standardize, batched = switch("standardize", standardize), switch("batched", batched)
+    settings = Settings.checked(
+        solver=solver,
+        scale=scale,
+        standardize=standardize,
+        learning_rate=learning_rate,
+        max_iter=max_iter,
+        tol=tol,
+        dtype=dtype,
+    )
+    batched = switch("batched", batched)
     callbacks = callables(callbacks)
-    if learning_rate is not None:
-        learning_rate = positive_number("learning_rate", learning_rate)
-        if solver == "lbfgs":
-            raise ParameterError(
-                f'learning_rate={learning_rate} has no use in solver="lbfgs", which searches along '
-                'each direction. Leave it out, or use solver="gd" or "nesterov".'
-            )
-    if standardize and scale not in ("auto", None):
-        raise ParameterError(f"standardize=True chooses the scale; leave out scale={scale!r}.")
-
-    X, y, source, image_shape = _data(X, y, image_shape)
-    n_samples, n_features = X.shape
-    classes, codes = check_y(y, n_samples)
-    targets = np.eye(len(classes))[:, 0 if len(classes) > 2 else 1 :]
-    n_models = targets.shape[1]
-    weight = check_sample_weight(sample_weight, class_weight, classes, codes)
-    unit = 1.0 if weight is None else float(weight.mean())
-    factor = 1.0 if standardize else _scale(scale, X)
-    passes = min(max_iter, 40 if solver == "lbfgs" else 300)
-    flops = 4.0 * n_samples * n_features * n_models * passes
-    xb = select("numpy" if is_sparse(X) and backend == "auto" else backend, X=X, flops=flops)
-    settings = {
-        "solver": solver,
-        "C": inverse_penalty(C, n_models),
-        "scale": factor,
-        "standardize": standardize,
-        "sample_weight": sample_weight is not None,
-        "class_weight": _class_weight_record(class_weight),
-        "learning_rate": learning_rate,
-        "max_iter": max_iter,
-        "tol": tol,
-        "dtype": dtype.name,
-        "batched": batched,
-    }
+    inputs = read_inputs(X, y, image_shape)
+    labels = inputs.labels
+    weight = check_sample_weight(sample_weight, class_weight, labels.classes, labels.codes)
+    C = inverse_penalty(C, labels.n_models)
+    passes = min(settings.max_iter, 40 if solver == "lbfgs" else 300)
+    xb = settings.backend(backend, inputs.X, passes * labels.n_models)
     with xb.activate():
-        X_here, xp_dtype = xb.asarray(X), getattr(xb.xp, dtype.name)
-        finite_rows(X_here, xb, xp_dtype)
-        source["feature_range"] = _feature_range(xb.xp, X_here)
-        if image_shape is not None and len(image_shape) == 2 and not is_sparse(X):
-            source |= _look(X_here, image_shape)
-        if isinstance(scale, str) and not standardize:
-            _warn_of_small_bytes(X, source["feature_range"][1])
-        if standardize:
-            rows = standardized(X_here, xb, xp_dtype)
-        else:
-            rows = Rows(X_here, factor, None, xb, xp_dtype)
-        problem = Problem.of(
-            rows,
-            ClassTargets(xb.asarray(codes), xb.asarray(targets, xp_dtype), xb),
-            xb.asarray(
-                np.broadcast_to(unit * np.asarray(settings["C"], dtype=np.float64), n_models).copy()
-            ),
-            # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
-            sample_weight=(
-                None if weight is None else xb.asarray(weight[:, np.newaxis] / unit, xp_dtype)
-            ),
-        )
-        method: Solver = SOLVERS[solver](learning_rate)
+        rows = settings.rows(inputs, xb)
+        problem = weighted_problem(rows, labels.targets(xb, rows.dtype), C, weight)
         with ctrl_c() as interrupted:
             try:
                 solution = (minimize if batched else minimize_one_by_one)(
-                    method,
+                    settings.method(),
                     problem,
-                    max_iter=max_iter,
-                    tol=tol,
+                    max_iter=settings.max_iter,
+                    tol=settings.tol,
                     callbacks=callbacks,
                     interrupted=interrupted,
                 )
@@ -224,106 +156,43 @@ def train(
                 for callback in callbacks:
                     getattr(callback, "close", lambda: None)()
 
-    model = _model(solution, X, rows, classes, settings, dtype, image_shape, source)
+    record = {
+        "C": C,
+        "sample_weight": sample_weight is not None,
+        "class_weight": _class_weight_record(class_weight),
+        "batched": batched,
+    }
+    model = model_of(solution, inputs, rows, settings.record(rows) | record)
     if solution.result == "interrupted":
         raise TrainingInterrupted(
             f"Training was interrupted after {model.n_iter} iterations; the model so far is in "
             "`.model` of this exception.",
             model,
         )
-    if solution.result in ("max_iter", "stalled") and tol > 0:
-        _warn_not_converged(model, tol, max_iter)
+    if solution.result in ("max_iter", "stalled") and settings.tol > 0:
+        _warn_not_converged(model, settings.tol, settings.max_iter)
     return model
 
 
-def _data(
-    X: Any, y: Any, image_shape: tuple[int, ...] | None
-) -> tuple[Any, Any, dict[str, Any], tuple[int, ...] | None]:
-    """Return X (two-dimensional), y, a record of where they came from, and the image shape."""
-    from gpulr import datasets
-
-    dataset: Dataset | None = None
-    if X is None and y is None:
-        dataset = datasets.load_default()
-    elif isinstance(X, datasets.Dataset):
-        if y is not None:
-            raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
-        dataset = X
-    elif isinstance(X, str | os.PathLike):
-        raise DataError(
-            f"X is {str(X)!r}; expected an array or a Dataset. Pass "
-            f"gpulr.datasets.load({str(X)!r})."
-        )
-    elif X is None or y is None:
-        raise DataError("Pass both X and y, or neither to train on the default data.")
-    if dataset is not None:
-        X, y = dataset.X, dataset.y
-        image_shape = dataset.image_shape if image_shape is None else image_shape
-    elif image_shape is None:
-        image_shape = shape_of_images(X)
-    X = check_rows(X)
-    record = {
-        "name": dataset.name if dataset else "arrays",
-        "source": dataset.source if dataset else "passed to train()",
-        "n_samples": int(X.shape[0]),
-        "dtype": str(X.dtype).rpartition(".")[2],
-    }
-    return X, y, record, None if image_shape is None else image_shape_of(image_shape, X.shape[1])
-
-
-def _feature_range(xp: Any, X: Any) -> list[float]:
-    if is_sparse(X):
-        return [float(X.data.min(initial=0)), float(X.data.max(initial=0))]
-    if xp.isdtype(X.dtype, "bool"):  # which has no minimum in the array API standard
-        return [float(xp.all(X)), float(xp.any(X))]
-    return [float(xp.min(X)), float(xp.max(X))]
-
-
-def _look(X: Any, image_shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return how the first thousand images look, for pictures that are to look like them.
-
-    "background" is "dark" or "bright"; "extent" the share of the frame that what is drawn spans, in
-    the direction in which it spans more: 20/28 for MNIST.
-    """
-    images = to_host(X[: min(1000, X.shape[0]), :]).reshape(-1, *image_shape).astype(np.float32)
-    middle = (images.max() + images.min()) / 2
-    border = np.concatenate(
-        [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1
-    )
-    bright = bool(border.mean() > middle)
-    drawn = images < middle if bright else images > middle
-    spans = [drawn.any(axis=3 - axis).sum(axis=1) / image_shape[axis - 1] for axis in (1, 2)]
-    extent = float(np.median(np.maximum(*spans)))
-    return {"background": "bright" if bright else "dark", "extent": extent or 1.0}
-
-
-def _warn_of_small_bytes(X: Any, largest: float) -> None:
-    if str(X.dtype).endswith("uint8") and 1 < largest < 64:
-        warnings.warn(
-            f'X is uint8 and goes up to {largest:g} only; scale="auto" divides by 255 all the '
-            "same, which makes the penalty strong. If these are not pixels from 0 to 255, pass "
-            f"scale=1/{largest:g}, or scale=None.",
-            ScaleWarning,
-            stacklevel=4,
-        )
-
-
-def _scale(scale: float | str | None, X: Any) -> float:
-    if isinstance(scale, str) and scale == "auto":
-        return 1.0 / 255.0 if str(X.dtype).endswith("uint8") else 1.0
-    return 1.0 if scale is None else positive_number("scale", scale)
-
-
-def _model(
-    solution: Solution,
-    X: Any,
+def weighted_problem(
     rows: Rows,
-    classes: npt.NDArray[Any],
-    settings: dict[str, Any],
-    dtype: np.dtype[Any],
-    image_shape: tuple[int, ...] | None,
-    data: dict[str, Any],
-) -> OneVsAll:
+    targets: Targets,
+    C: float | list[float],
+    weight: npt.NDArray[np.float64] | None,
+    **sets: Any,
+) -> Problem:
+    """Return the problem of rows that weigh ``weight`` (n_samples,), or all the same.
+
+    ``sets`` are those of :meth:`gpulr.problem.Problem.of`.
+    """
+    xb, unit = rows.backend, 1.0 if weight is None else float(weight.mean())
+    each = np.broadcast_to(unit * np.asarray(C, dtype=np.float64), targets.n_models)
+    # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
+    s = None if weight is None else xb.asarray(weight[:, np.newaxis] / unit, rows.dtype)
+    return Problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **sets)
+
+
+def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str, Any]) -> OneVsAll:
     """Fold scale and centre into the weights, and bring them to where the caller's X is."""
     backend = rows.backend
     scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
@@ -337,14 +206,14 @@ def _model(
             "center": center[:, 0],
             "intercept_at_center": b,
         }
-    here: dict[str, Any] = {name: array.astype(dtype) for name, array in arrays.items()}
-    if is_device_array(X):
-        here = {name: backend_of(X).asarray(array) for name, array in here.items()}
+    here: dict[str, Any] = {name: array.astype(settings["dtype"]) for name, array in arrays.items()}
+    if is_device_array(inputs.X):
+        here = {name: backend_of(inputs.X).asarray(array) for name, array in here.items()}
     versions = {"gpulr": __version__, "python": platform.python_version(), "numpy": np.__version__}
     versions |= backend.versions
     return OneVsAll(
         **here,
-        classes=classes,
+        classes=inputs.labels.classes,
         history=History(
             solution.cost,
             solution.gradient_norm,
@@ -358,8 +227,8 @@ def _model(
         fallback_reason=backend.fallback_reason,
         settings=settings,
         scale=settings["scale"],
-        image_shape=image_shape,
-        data=data,
+        image_shape=inputs.image_shape,
+        data=inputs.record,
         versions=versions,
     )
 
@@ -374,7 +243,7 @@ def _warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
     """Warn once for all models that did not converge, with what to change."""
     history = model.history
     left = np.flatnonzero(~history.converged)
-    names = model.classes[left] if len(model.classes) > 2 else model.classes[1:]
+    names = model.classes[-model.n_models :][left]
     norms = history.gradient_norm[-1, left]
     shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
     advice = "raise max_iter, scale the features (standardize=True), or lower C"
@@ -388,10 +257,9 @@ def _warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
         advice += '; dtype="float64" allows more'
     else:
         how = f"in {max_iter} iterations"
-    warnings.warn(
+    warn(
         f"{len(left)} of {model.n_models} models did not reach tol={tol:g} ({how}); class (largest "
         f"gradient entry): {shown}{', …' if len(left) > 10 else ''}. The model is usable; for a "
         f"closer optimum {advice}.",
         ConvergenceWarning,
-        stacklevel=3,
     )

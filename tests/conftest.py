@@ -3,7 +3,8 @@
 ``GPULR_TEST_BACKENDS`` states the backends, comma-separated: "numpy" (everything that needs nothing
 else), "compiled" (NumPy again, with products that llvmlite compiles), "strict" (array-api-strict on
 its second device: it finds NumPy-isms, implicit transfers and upcasts without a GPU) and "cupy".
-Unset, all are tested, and one that this machine lacks skips with the reason.
+Unset, all are tested, and one that this machine lacks skips with the reason (an installed llvmlite
+that cannot be used fails).
 ``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead.
 """
 
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 import gpulr
 from gpulr import backend
-from gpulr.kernels.operand import compiler
+from gpulr.kernels import operand
 
 LIBRARIES = ("numpy", "compiled", "strict", "cupy")
 SETTINGS = ("GPULR_BACKEND", "GPULR_COMPILE", "GPULR_FALLBACK")
@@ -71,6 +73,15 @@ def unprobed():
 
 
 @pytest.fixture
+def uncompiled(monkeypatch):
+    """Nothing is compiled in this test yet, and the compiler is tried out anew; and after it."""
+    monkeypatch.setattr(operand, "_compiled", {})
+    operand._probe.cache_clear()
+    yield
+    operand._probe.cache_clear()
+
+
+@pytest.fixture
 def no_cupy(monkeypatch, unprobed):
     """A machine without CuPy and without a driver, whatever this one has."""
     monkeypatch.setattr(backend, "find_spec", lambda name: None)
@@ -87,9 +98,9 @@ def _strict():
 
 
 def _require_compiler():
-    if not (status := compiler()).usable:
-        report = pytest.fail if "compiled" in (_stated() or ()) else pytest.skip
-        report(f"products cannot be compiled: {status.words}")
+    if not (status := operand.compiler()).usable:
+        required = "compiled" in (_stated() or ()) or find_spec("llvmlite")
+        (pytest.fail if required else pytest.skip)(f"products cannot be compiled: {status.words}")
 
 
 def _require_cupy():
@@ -119,7 +130,7 @@ def library(request, monkeypatch):
 
 @pytest.fixture
 def thin():
-    """The module that compiles products, which works here."""
+    """The module that compiles products, which works; for tests that need the compiler."""
     _require_compiler()
     from gpulr.kernels import thin
 

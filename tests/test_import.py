@@ -11,6 +11,7 @@ import gpulr
 
 HEAVY = (
     "cupy",
+    "llvmlite",
     "sklearn",
     "matplotlib",
     "scipy",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,13 @@ from gpulr.datasets.digits import load_digits
 from gpulr.datasets.mnist import find_original, load_mnist, load_mnist_original
 from gpulr.datasets.readers import SUPPORTED, read
 from gpulr.datasets.record import Dataset
-from gpulr.errors import DataFallbackWarning, DataFileError, DataUnavailableError, ParameterError
+from gpulr.errors import (
+    DataFallbackWarning,
+    DataFileError,
+    DataUnavailableError,
+    ParameterError,
+    warn,
+)
 
 __all__ = ["NAMES", "Availability", "describe", "load", "load_default"]
 
@@ -90,12 +95,11 @@ def load_default() -> Dataset:
     try:
         return load_mnist()
     except (DataUnavailableError, DataFileError, ParameterError) as error:
-        warnings.warn(
+        warn(
             f"MNIST cannot be had; scikit-learn's 1,797 digits of 8×8 pixels are used instead.\n"
             f"{error}\nTo use them without this warning, name them: --data digits, or "
             'gpulr.datasets.load("digits").',
             DataFallbackWarning,
-            stacklevel=2,
         )
         return load_digits()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-from gpulr.errors import DataFileError, LabelColumnWarning
+from gpulr.errors import DataFileError, LabelColumnWarning, warn
 
 __all__ = ["LABEL_NAMES", "is_header", "label_column"]
 
@@ -66,11 +65,10 @@ def label_column(
             return matches[0]
     if label is None:
         if header is not None:
-            warnings.warn(
+            warn(
                 f"{path}: no column is named {', '.join(LABEL_NAMES)}; the first, {header[0]!r}, "
                 "is taken for the label. Name another with --label (label= in Python).",
                 LabelColumnWarning,
-                stacklevel=2,
             )
         return 0
     try:

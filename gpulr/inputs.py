@@ -1,0 +1,183 @@
+"""From what users pass in to rows and labels that problems are built from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.arguments import image_shape_of, shape_of_images
+from gpulr.backend import Backend, is_sparse, to_host
+from gpulr.columns import ClassTargets, Targets
+from gpulr.errors import DataError, ScaleWarning, warn
+from gpulr.rows import Rows, standardized
+from gpulr.validation import check_rows, check_y, finite_rows, positive_number
+
+if TYPE_CHECKING:
+    from gpulr.datasets import Dataset
+
+Array = Any
+
+__all__ = ["Inputs", "Labels", "read_inputs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels of rows that have one class each.
+
+    Attributes
+    ----------
+    classes : (n_classes,)
+        Sorted, in the dtype of y.
+    codes : (n_samples,) int32
+        The class of each row, as an index.
+    """
+
+    classes: npt.NDArray[Any]
+    codes: npt.NDArray[np.int32]
+
+    @property
+    def n_models(self) -> int:
+        """One for each class; for two classes, one for the second."""
+        return len(self.classes) if len(self.classes) > 2 else 1
+
+    @property
+    def names(self) -> npt.NDArray[Any]:
+        """What each model tells from everything else, (n_models,)."""
+        return self.classes[-self.n_models :]
+
+    def targets(self, backend: Backend, dtype: Any) -> Targets:
+        """Return the targets of every model, on the backend's device."""
+        table = np.eye(len(self.classes))[:, -self.n_models :]
+        return ClassTargets(backend.asarray(self.codes), backend.asarray(table, dtype), backend)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Rows and labels as they were passed in, checked, and a record of where they came from.
+
+    Attributes
+    ----------
+    X : (n_samples, n_features), in the library and dtype it came in
+    labels : Labels
+    record : dict
+        What models remember of the data.
+    image_shape : tuple of int, or None
+    """
+
+    X: Array
+    labels: Labels
+    record: dict[str, Any]
+    image_shape: tuple[int, ...] | None
+
+    def rows(
+        self, backend: Backend, dtype: Any, *, scale: float | str | None, standardize: bool
+    ) -> Rows:
+        """Return the rows on the backend's device, scaled; completes the record.
+
+        Raises
+        ------
+        DataError
+            X holds NaN, infinity, or more than ``dtype`` can.
+
+        Warns
+        -----
+        ScaleWarning
+            Bytes that are not pixels are divided by 255.
+        """
+        X = backend.asarray(self.X)
+        finite_rows(X, backend, dtype)
+        self.record["feature_range"] = _feature_range(backend.xp, X)
+        if self.image_shape is not None and len(self.image_shape) == 2 and not is_sparse(X):
+            self.record.update(_look(X, self.image_shape))
+        if standardize:
+            return standardized(X, backend, dtype)
+        if isinstance(scale, str):
+            _warn_of_small_bytes(X, self.record["feature_range"][1])
+        return Rows(X, scale_of(scale, X), None, backend, dtype)
+
+
+def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
+    """Check X and y, an array each, or a Dataset as X, or neither for the default data.
+
+    Raises
+    ------
+    DataError
+        They are no rows and labels, or do not belong together.
+    """
+    from gpulr import datasets
+
+    dataset: Dataset | None = None
+    if X is None and y is None:
+        dataset = datasets.load_default()
+    elif isinstance(X, datasets.Dataset):
+        if y is not None:
+            raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
+        dataset = X
+    elif isinstance(X, str | os.PathLike):
+        raise DataError(
+            f"X is {str(X)!r}; expected an array or a Dataset. Pass "
+            f"gpulr.datasets.load({str(X)!r})."
+        )
+    elif X is None or y is None:
+        raise DataError("Pass both X and y, or neither to train on the default data.")
+    if dataset is not None:
+        X, y = dataset.X, dataset.y
+        image_shape = dataset.image_shape if image_shape is None else image_shape
+    elif image_shape is None:
+        image_shape = shape_of_images(X)
+    X = check_rows(X)
+    record = {
+        "name": dataset.name if dataset else "arrays",
+        "source": dataset.source if dataset else "passed to train()",
+        "n_samples": int(X.shape[0]),
+        "dtype": str(X.dtype).rpartition(".")[2],
+    }
+    shape = None if image_shape is None else image_shape_of(image_shape, X.shape[1])
+    return Inputs(X, Labels(*check_y(y, X.shape[0])), record, shape)
+
+
+def scale_of(scale: float | str | None, X: Any) -> float:
+    """Return what X is multiplied by."""
+    if isinstance(scale, str) and scale == "auto":
+        return 1.0 / 255.0 if str(X.dtype).endswith("uint8") else 1.0
+    return 1.0 if scale is None else positive_number("scale", scale)
+
+
+def _feature_range(xp: Any, X: Any) -> list[float]:
+    if is_sparse(X):
+        return [float(X.data.min(initial=0)), float(X.data.max(initial=0))]
+    if xp.isdtype(X.dtype, "bool"):  # which has no minimum in the array API standard
+        return [float(xp.all(X)), float(xp.any(X))]
+    return [float(xp.min(X)), float(xp.max(X))]
+
+
+def _look(X: Any, image_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return how the first thousand images look, for pictures that are to look like them.
+
+    "background" is "dark" or "bright"; "extent" the share of the frame that what is drawn spans, in
+    the direction in which it spans more: 20/28 for MNIST.
+    """
+    images = to_host(X[: min(1000, X.shape[0]), :]).reshape(-1, *image_shape).astype(np.float32)
+    middle = (images.max() + images.min()) / 2
+    border = np.concatenate(
+        [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1
+    )
+    bright = bool(border.mean() > middle)
+    drawn = images < middle if bright else images > middle
+    spans = [drawn.any(axis=3 - axis).sum(axis=1) / image_shape[axis - 1] for axis in (1, 2)]
+    extent = float(np.median(np.maximum(*spans)))
+    return {"background": "bright" if bright else "dark", "extent": extent or 1.0}
+
+
+def _warn_of_small_bytes(X: Any, largest: float) -> None:
+    if str(X.dtype).endswith("uint8") and 1 < largest < 64:
+        warn(
+            f'X is uint8 and goes up to {largest:g} only; scale="auto" divides by 255 all the '
+            "same, which makes the penalty strong. If these are not pixels from 0 to 255, pass "
+            f"scale=1/{largest:g}, or scale=None.",
+            ScaleWarning,
+        )

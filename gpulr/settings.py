@@ -1,0 +1,105 @@
+"""The settings that training, search and bootstrap have in common, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.arguments import compute_dtype, switch
+from gpulr.backend import Backend, is_sparse, select
+from gpulr.errors import ParameterError
+from gpulr.inputs import Inputs, scale_of
+from gpulr.rows import Rows
+from gpulr.solvers import SOLVERS, Solver
+from gpulr.validation import positive_number, whole_number
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How models are trained, whatever their rows and penalties are.
+
+    Attributes
+    ----------
+    solver : str
+        A key of :data:`gpulr.solvers.SOLVERS`.
+    scale : float, "auto" or None
+    standardize : bool
+    learning_rate : float or None
+    max_iter : int
+    tol : float
+    dtype : float32 or float64
+    """
+
+    solver: str
+    scale: float | str | None
+    standardize: bool
+    learning_rate: float | None
+    max_iter: int
+    tol: float
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        solver: str = "lbfgs",
+        scale: Any = "auto",
+        standardize: bool = False,
+        learning_rate: Any = None,
+        max_iter: Any,
+        tol: Any,
+        dtype: npt.DTypeLike,
+    ) -> Settings:
+        """Return the settings, or raise ParameterError for one that cannot be used."""
+        if not isinstance(solver, str) or solver not in SOLVERS:
+            raise ParameterError(f"solver={solver!r}; use one of {tuple(SOLVERS)}.")
+        dtype = compute_dtype(dtype)
+        max_iter = whole_number("max_iter", max_iter, least=0)
+        tol = positive_number("tol", tol, zero=True)
+        standardize = switch("standardize", standardize)
+        if learning_rate is not None:
+            learning_rate = positive_number("learning_rate", learning_rate)
+            if solver == "lbfgs":
+                raise ParameterError(
+                    f'learning_rate={learning_rate} has no use in solver="lbfgs", which searches '
+                    'along each direction. Leave it out, or use solver="gd" or "nesterov".'
+                )
+        if scale is not None and scale != "auto":
+            if standardize:
+                raise ParameterError(
+                    f"standardize=True chooses the scale; leave out scale={scale!r}."
+                )
+            scale = positive_number("scale", scale)
+        return cls(solver, scale, standardize, learning_rate, max_iter, tol, dtype)
+
+    def method(self) -> Solver:
+        """Return the solver."""
+        return SOLVERS[self.solver](self.learning_rate)
+
+    def backend(self, requested: str, X: Any, column_passes: float) -> Backend:
+        """Choose the backend for so many passes over X, times the columns of each."""
+        if is_sparse(X) and requested == "auto":
+            requested = "numpy"
+        return select(requested, X=X, flops=4.0 * X.shape[0] * X.shape[1] * column_passes)
+
+    def rows(self, inputs: Inputs, backend: Backend) -> Rows:
+        """Return the rows that models see, on the backend's device."""
+        dtype = getattr(backend.xp, self.dtype.name)
+        return inputs.rows(backend, dtype, scale=self.scale, standardize=self.standardize)
+
+    def record(self, rows: Rows) -> dict[str, Any]:
+        """Return what a model remembers of the settings."""
+        return {
+            "solver": self.solver,
+            "scale": 1.0 if self.standardize else scale_of(self.scale, rows.X),
+            "standardize": self.standardize,
+            "learning_rate": self.learning_rate,
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+            "dtype": self.dtype.name,
+        }
