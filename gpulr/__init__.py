@@ -32,9 +32,12 @@ if TYPE_CHECKING:
         ModelFileError,
         ParameterError,
         ScaleWarning,
+        SearchInterrupted,
         TrainingInterrupted,
     )
     from gpulr.model import OneVsAll
+    from gpulr.search_result import Search
+    from gpulr.searching import search
     from gpulr.storage import load
     from gpulr.training import train
 
@@ -43,6 +46,8 @@ _HOMES = {
     "backends": "backend",
     "OneVsAll": "model",
     "load": "storage",
+    "Search": "search_result",
+    "search": "searching",
     "train": "training",
     **dict.fromkeys(
         (
@@ -60,6 +65,7 @@ _HOMES = {
             "ModelFileError",
             "ParameterError",
             "ScaleWarning",
+            "SearchInterrupted",
             "TrainingInterrupted",
         ),
         "errors",
@@ -82,6 +88,8 @@ __all__ = [
     "OneVsAll",
     "ParameterError",
     "ScaleWarning",
+    "Search",
+    "SearchInterrupted",
     "TrainingInterrupted",
     "__version__",
     "backends",
@@ -90,6 +98,7 @@ __all__ = [
     "errors",
     "load",
     "logistic",
+    "search",
     "train",
 ]
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.solvers.driver import Callback
 from gpulr.validation import positive_number, whole_number
 
 __all__ = [
@@ -32,7 +31,7 @@ def shape_of_images(X: Any) -> tuple[int, ...] | None:
     return tuple(shape[1:]) if len(shape) > 2 else None
 
 
-def callables(callbacks: Any) -> tuple[Callback, ...]:
+def callables(callbacks: Any) -> tuple[Any, ...]:
     """Return the callbacks as a tuple."""
     try:
         checked = tuple(callbacks)

@@ -1,8 +1,8 @@
 """Every exception and warning that gpulr raises.
 
 Each message says what was got, what was expected, what was done about it and what to do next.
-All exceptions derive from :class:`GpulrError`, except :class:`TrainingInterrupted`, which is a
-``KeyboardInterrupt`` so that loops around training end too.
+All exceptions derive from :class:`GpulrError`, except :class:`TrainingInterrupted` and
+:class:`SearchInterrupted`, which are ``KeyboardInterrupt`` so that loops around them end too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gpulr.model import OneVsAll
+    from gpulr.search_result import Search
 
 __all__ = [
     "BackendFallbackWarning",
@@ -30,6 +31,7 @@ __all__ = [
     "ModelFileError",
     "ParameterError",
     "ScaleWarning",
+    "SearchInterrupted",
     "TrainingInterrupted",
 ]
 
@@ -100,6 +102,23 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     def __reduce__(self) -> tuple[type[TrainingInterrupted], tuple[str, OneVsAll]]:
         return type(self), (str(self), self.model)
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """A search was interrupted.
+
+    Attributes
+    ----------
+    search : Search or None
+        What is known of the values of C that were done; without a model.
+    """
+
+    def __init__(self, message: str, search: Search | None) -> None:
+        super().__init__(message)
+        self.search = search
+
+    def __reduce__(self) -> tuple[type[SearchInterrupted], tuple[str, Search | None]]:
+        return type(self), (str(self), self.search)
 
 
 class GpulrWarning(UserWarning):

@@ -145,10 +145,7 @@ class Problem:
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
-        W, b = self.rows.fold(theta)
-        return self.backend.collect_blocks(
-            lambda rows: self.rows.operand(rows) @ W + b, self.rows.blocks(self.n_models)
-        )
+        return self.rows.margins(theta)
 
     def evaluate_margins(self, Z: Array, theta: Array) -> Pass:
         """Return what :meth:`evaluate` does, from the margins Z of ``theta``: half a pass."""

@@ -136,6 +136,8 @@ def minimize(
     models: npt.NDArray[np.int64] | None = None,
     start: Array | None = None,
     prepared: Any = None,
+    begin: Callable[[Problem], State] | None = None,
+    leaving: Callable[[npt.NDArray[np.int64], State], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Solution:
     """Run ``solver`` on every model of ``problem``.
@@ -155,6 +157,10 @@ def minimize(
         Where to begin; without, at zero.
     prepared : optional
         What ``solver.prepare`` returned for these rows, so that it is not done again.
+    begin : callable, optional
+        Returns the state to begin with, instead of ``solver.init``.
+    leaving : callable, optional
+        Called with models, as columns of ``problem``, and their last state when they are done.
     interrupted : callable
         Asked after every iteration whether to end the run there.
 
@@ -174,7 +180,9 @@ def minimize(
     active = np.arange(k)  # the columns of the problem that are still being trained
 
     with _quiet():
-        if max_iter:
+        if begin is not None:
+            state = begin(problem)
+        elif max_iter:
             state = solver.init(problem, start, prepared)
         else:  # nothing is trained, not even on a sample
             theta_0 = problem.start() if start is None else start
@@ -213,9 +221,13 @@ def minimize(
             result = "max_iter"
         if result:
             theta[:, active] = to_host(state.theta)
+            if leaving is not None:
+                leaving(active, state)
             break
         if done.any():
             theta[:, active[done]] = to_host(state.theta)[:, done]
+            if leaving is not None:
+                leaving(active[done], _take(state, backend.asarray(np.flatnonzero(done))))
             keep = backend.asarray(np.flatnonzero(~done))
             active, state, problem = active[~done], _take(state, keep), problem.select(keep)
         with _quiet():

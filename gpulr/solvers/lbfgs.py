@@ -109,7 +109,7 @@ class LBFGS:
         """Begin at ``theta``; without it, at where the first iterations on a sample lead."""
         prepared = self.prepare(problem) if prepared is None else prepared
         if theta is not None:
-            return self._carry_on(problem, theta, prepared.curvature)
+            return self.carry_on(problem, theta, prepared.curvature)
         zero = problem.start()
         if prepared.index is None:
             return self._start(problem, zero, prepared.curvature)
@@ -142,7 +142,7 @@ class LBFGS:
             curvature=curvature,
         )
 
-    def _carry_on(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
+    def carry_on(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
         """Return the state at parameters that were found for a similar problem."""
         xp = problem.backend.xp
         state = self._start(problem, theta, curvature)
