@@ -113,7 +113,7 @@ class SearchInterrupted(KeyboardInterrupt):
         What is known of the values of C that were done; without a model.
     """
 
-    def __init__(self, message: str, search: Search | None) -> None:
+    def __init__(self, message: str, search: Search | None = None) -> None:
         super().__init__(message)
         self.search = search
 

@@ -108,7 +108,7 @@ def scorer(scoring: Any, classes: npt.NDArray[Any]) -> Scorer:
         P = P[:, 1] if Z.shape[1] == 1 else P
         extra = {"sample_weight": weight} if weighs else {}
         value = scoring(classes[codes], P, **extra)
-        if not np.isscalar(value) or not np.isfinite(value):
+        if not isinstance(value, float | int | np.number) or not np.isfinite(value):
             raise ParameterError(f"scoring={scoring!r} returned {value!r}; expected a number.")
         return float(value)
 
