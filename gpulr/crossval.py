@@ -79,8 +79,8 @@ class CrossValidation:
         self.weight, self.settings, self.Cs = weight, settings, Cs
         self.solver = LBFGS()
         shape = (len(folds), len(Cs), labels.n_models)
-        self.theta = np.zeros((len(Cs), len(folds), rows.n_features + 1, labels.n_models), "f4")
-        self.theta = self.theta.astype(settings.dtype)
+        parameters = (len(Cs), len(folds), rows.n_features + 1, labels.n_models)
+        self.theta = np.zeros(parameters, dtype=settings.dtype)
         self.n_iter = np.zeros(shape, dtype=np.int64)
         self.converged, self.stalled = np.zeros((2, *shape), dtype=np.bool_)
         self.cost, self.gradient_norm = np.zeros((2, *shape))

@@ -82,10 +82,11 @@ def _probe() -> CompilerStatus:
         import llvmlite
         import llvmlite.binding as llvm
 
-        tile = _products(3, "uint8", "float32").tile
+        k = 10  # as many as are wanted most often
+        tile = _products(k, "uint8", "float32").tile
         X = np.arange(11 * 37, dtype=np.uint8).reshape(11, 37)
-        W = np.linspace(-1.0, 1.0, 37 * 3, dtype=np.float32).reshape(37, 3)
-        R = np.linspace(-1.0, 1.0, 11 * 3, dtype=np.float32).reshape(11, 3)
+        W = np.linspace(-1.0, 1.0, 37 * k, dtype=np.float32).reshape(37, k)
+        R = np.linspace(-1.0, 1.0, 11 * k, dtype=np.float32).reshape(11, k)
         rows, plain = CompiledRows(X, np.dtype(np.float32)), X.astype(np.float32)
         if not (np.allclose(rows @ W, plain @ W, rtol=1e-4, atol=1e-2)) or not (
             np.allclose(R.T @ rows, R.T @ plain, rtol=1e-4, atol=1e-2)
