@@ -216,3 +216,50 @@ class OneVsAll:
         from gpulr.storage import save
 
         save(self, path)
+
+    def to_onnx(self, path: str | Path, *, input_dtype: npt.DTypeLike | None = None) -> None:
+        """Write the model as an ONNX file, for runtimes without Python or gpulr.
+
+        The input "X" (batch, n_features) is rows as training was given them, which are not checked
+        for NaN. Outputs, in the dtype of the weights where they are real: "probabilities" and
+        "margins", (batch, n_models), each model's own; "label" (batch,), as of :meth:`predict`, and
+        "index" (batch,) int64, its place in ``classes``. Metadata: gpulr_version, and as JSON
+        classes, image_shape and scale (which is part of the weights already). Needs the extra
+        ``onnx``.
+
+        Parameters
+        ----------
+        path : path-like
+        input_dtype : dtype, optional
+            Of "X": uint8, float32, float64, or another that NumPy and ONNX share; converted in the
+            graph. None: what the model was trained on.
+
+        Raises
+        ------
+        MissingExtraError
+            onnx is not installed.
+        ModelFileError
+            It could not be written; what was there before is untouched.
+        ParameterError
+            ``input_dtype`` cannot be used, or the model does not fit into an ONNX file.
+        """
+        from gpulr.export import save_onnx
+
+        save_onnx(self, path, input_dtype=input_dtype)
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted scikit-learn estimator that predicts the same.
+
+        Two classes: a ``LogisticRegression``. More: a ``OneVsRestClassifier`` of one for each,
+        whose ``predict_proba`` is :meth:`predict_proba` with ``normalize=True``. After standardised
+        training it computes in float64, as it has no centre.
+
+        ``tol`` and ``max_iter`` are the model's, and ``C`` is the one that for X as it was passed
+        has the optimum that the model's has for the scaled X, so that a clone can be fitted anew
+        (it will not standardise, and then C is the model's own). Where the models' C differ, each
+        of ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two
+        classes; beyond, scikit-learn has no equivalent.
+        """
+        from gpulr.export import to_sklearn
+
+        return to_sklearn(self)

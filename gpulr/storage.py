@@ -22,7 +22,7 @@ from gpulr.backend import to_host
 from gpulr.errors import ModelFileError
 from gpulr.model import History, OneVsAll
 
-__all__ = ["is_model", "load", "save"]
+__all__ = ["is_model", "load", "replace_file", "save"]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
@@ -66,7 +66,7 @@ def save(model: OneVsAll, path: str | Path) -> None:
         "model": text,
         "sha256": _digest(tensors, text),
     }
-    _replace(Path(os.path.realpath(path)), to_bytes(tensors, metadata=metadata))
+    replace_file(path, to_bytes(tensors, metadata=metadata))
 
 
 def load(path: str | Path) -> OneVsAll:
@@ -180,7 +180,15 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
     return digest.hexdigest()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: str | Path, content: bytes) -> None:
+    """Write a file beside ``path`` and move it there; links are followed.
+
+    Raises
+    ------
+    ModelFileError
+        As :func:`save`.
+    """
+    path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         if path.exists() and not path.is_file():

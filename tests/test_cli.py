@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from PIL import Image
@@ -166,6 +167,9 @@ def test_named_data_is_strict(run):
         (["train", "--data", "text.csv"], 3, "--label"),
         (["evaluate", "missing.safetensors"], 3, "no such file"),
         (["predict", "missing.safetensors", "x.png"], 3, "no such file"),
+        (["export", "missing.safetensors", "-o", "m.onnx"], 3, "no such file"),
+        (["export", "m.safetensors", "-o", "m.pmml"], 2, "use .onnx (for ONNX Runtime"),
+        (["export", "m.safetensors", "-o", "m.joblib", "--input-dtype", "uint8"], 2, "for .onnx"),
         (["data", "missing.csv"], 3, "does not exist"),
     ],
 )
@@ -175,6 +179,38 @@ def test_failures_have_exit_codes_and_say_why(run, tmp_path, arguments, code, me
     result = run(*arguments, code=code)
     assert message in result.stderr
     assert result.stdout == ""
+
+
+def test_export_writes_onnx(run, model_file, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    output = tmp_path / "digits.ONNX"
+    result = run("export", model_file, "-o", output, "--input-dtype", "uint8", "--json")
+    record = strict_json(result.stdout)
+    assert record == {
+        "model": str(model_file),
+        "output": str(output),
+        "format": "onnx",
+        "bytes": output.stat().st_size,
+    }
+    X = onnx.load(output).graph.input[0]
+    assert X.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_export_writes_a_scikit_learn_estimator(run, model_file, tmp_path):
+    output = tmp_path / "digits.joblib"
+    result = run("export", model_file, "--output", output)
+    assert result.stdout == ""
+    assert "Wrote" in result.stderr
+    X = gpulr.datasets.load_digits().X_test
+    predicted = joblib.load(output).predict(X)
+    np.testing.assert_array_equal(predicted, gpulr.load(model_file).predict(X))
+
+
+def test_export_does_not_replace_the_model(run, model_file, tmp_path):
+    path = model_file.rename(tmp_path / "model.onnx")
+    before = path.read_bytes()
+    assert "would be lost" in run("export", path, "-o", path, code=2).stderr
+    assert path.read_bytes() == before
 
 
 def test_without_arguments_shows_help(run):
