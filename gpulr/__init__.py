@@ -34,14 +34,18 @@ if TYPE_CHECKING:
         ScaleWarning,
         TrainingInterrupted,
     )
+    from gpulr.intervals import Bootstrap
     from gpulr.model import OneVsAll
+    from gpulr.resampling import bootstrap
     from gpulr.storage import load
     from gpulr.training import train
 
 _SUBMODULES = ("callbacks", "datasets", "errors", "logistic")
 _HOMES = {
     "backends": "backend",
+    "Bootstrap": "intervals",
     "OneVsAll": "model",
+    "bootstrap": "resampling",
     "load": "storage",
     "train": "training",
     **dict.fromkeys(
@@ -69,6 +73,7 @@ _HOMES = {
 __all__ = [
     "BackendFallbackWarning",
     "BackendUnavailableError",
+    "Bootstrap",
     "ConvergenceWarning",
     "DataError",
     "DataFallbackWarning",
@@ -85,6 +90,7 @@ __all__ = [
     "TrainingInterrupted",
     "__version__",
     "backends",
+    "bootstrap",
     "callbacks",
     "datasets",
     "errors",
