@@ -90,7 +90,7 @@ class Bootstrap:
         """
         level = self._level(level)
         X = check_rows(X, n_features=self.model.n_features)
-        finite_rows(X, backend_of(X), self._columns().weights.dtype)
+        finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
         columns, n, k = self._columns(), self.n_replicates, self.model.n_models
         step = max(1, BLOCK_BYTES // (32 * n * k))
         parts = []

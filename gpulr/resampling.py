@@ -207,8 +207,7 @@ def _train(
                 replicates.problem(group),
                 tol=settings.tol,
                 start=xb.asarray(np.tile(whole.theta, (1, len(group)))),
-                models=np.arange(group.start + 1, group.stop + 1).repeat(k) * k
-                + np.tile(np.arange(k), len(group)),
+                models=np.arange((group.start + 1) * k, (group.stop + 1) * k),
             )
         )
         if parts[-1].result in ENDED:
