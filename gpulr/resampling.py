@@ -100,10 +100,6 @@ def bootstrap(
     -----
     ConvergenceWarning, BackendFallbackWarning, ScaleWarning
 
-    References
-    ----------
-    Davison & Hinkley 1997, Bootstrap Methods and their Application.
-
     Examples
     --------
     >>> import gpulr
