@@ -21,6 +21,8 @@ Absolute figures, by pytest-benchmark::
 
 Time and distance to the optimum, beside scikit-learn's and other solvers: :mod:`bench.peers`.
 
+How often bootstrap intervals hold the truth: :mod:`bench.coverage`.
+
 Without ``--benchmark-enable`` every benchmark runs once and is only checked. Without ``-k`` CuPy's
 are skipped where CuPy cannot be used, and fail there under ``GPULR_REQUIRE_GPU=1`` or
 ``GPULR_FALLBACK=error``. Charts and the README's tables, from the JSON in bench/results::

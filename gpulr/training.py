@@ -192,20 +192,24 @@ def weighted_problem(
     return Problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **sets)
 
 
+def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
+    """Return parameters (n_features + 1, n_columns) as arrays of OneVsAll, which take X as is."""
+    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
+    W, b = scale * theta[:-1], theta[-1]
+    if rows.center is None:
+        return {"weights": W, "intercept": b}
+    center = to_host(rows.center)
+    return {
+        "weights": W,
+        "intercept": b - (center * W).sum(axis=0),
+        "center": center[:, 0],
+        "intercept_at_center": b,
+    }
+
+
 def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str, Any]) -> OneVsAll:
     """Fold scale and centre into the weights, and bring them to where the caller's X is."""
-    backend = rows.backend
-    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
-    W, b = scale * solution.theta[:-1], solution.theta[-1]
-    arrays = {"weights": W, "intercept": b}
-    if rows.center is not None:
-        center = to_host(rows.center)
-        arrays = {
-            "weights": W,
-            "intercept": b - (center * W).sum(axis=0),
-            "center": center[:, 0],
-            "intercept_at_center": b,
-        }
+    backend, arrays = rows.backend, folded(solution.theta, rows)
     here: dict[str, Any] = {name: array.astype(settings["dtype"]) for name, array in arrays.items()}
     if is_device_array(inputs.X):
         here = {name: backend_of(inputs.X).asarray(array) for name, array in here.items()}
