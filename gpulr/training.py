@@ -20,7 +20,7 @@ from gpulr.model import History, OneVsAll
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.settings import Settings
-from gpulr.solvers import Solution, minimize, minimize_one_by_one
+from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.driver import Callback
 from gpulr.validation import check_sample_weight
 
@@ -144,9 +144,12 @@ def train(
         problem = weighted_problem(rows, labels.targets(xb, rows.dtype), C, weight)
         with ctrl_c() as interrupted:
             try:
-                solution = (minimize if batched else minimize_one_by_one)(
-                    settings.method(),
+                method = settings.method()
+                alone = np.arange(problem.n_models)[:, np.newaxis]
+                solution = minimize_in_groups(
+                    method,
                     problem,
+                    groups_of(method, problem) if batched else list(alone),
                     max_iter=settings.max_iter,
                     tol=settings.tol,
                     callbacks=callbacks,
