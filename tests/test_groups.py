@@ -109,3 +109,12 @@ def test_what_ends_training_leaves_later_groups_at_their_start(put, many, little
     assert np.isnan(model.history.cost[:, 6:]).all()
     assert not to_host(model.weights)[:, 6:].any()
     assert not model.converged
+
+
+def test_several_labels_in_groups(put, rng, monkeypatch):
+    X = rng.normal(size=(200, 4))
+    Y = (X @ rng.normal(size=(4, 7)) + rng.normal(size=(200, 7)) > 0).astype(np.uint8)
+    whole = gpulr.train(put(X), put(Y), tol=1e-7, dtype="float64")
+    monkeypatch.setattr(groups, "WORKING_BYTES", 1)
+    parts = gpulr.train(put(X), put(Y), tol=1e-7, dtype="float64")
+    np.testing.assert_allclose(stacked(parts), stacked(whole), atol=1e-4)

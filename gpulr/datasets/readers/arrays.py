@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.record import Dataset
+from gpulr.datasets.record import Dataset, is_indicator
 from gpulr.errors import DataError, DataFileError
 
 __all__ = ["Arrays", "square_image_shape", "to_dataset"]
@@ -28,7 +28,7 @@ class Arrays:
     X : ndarray of shape (n_samples, ...)
         Samples; more than two axes are images.
     y : ndarray of shape (n_samples,), (n_samples, 1) or (1, n_samples)
-        Labels.
+        Labels; or (n_samples, n_labels) of 0 and 1, where rows have any number of them.
     X_test, y_test : ndarray, optional
         The same for the test part.
     """
@@ -93,9 +93,11 @@ def _samples(X: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[in
 
 
 def _labels(y: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Labels as a vector: int64 where they are whole numbers, text as text."""
+    """Labels as a vector: int64 where they are whole numbers, text as text; or 0/1 columns."""
     if y.ndim == 2 and 1 in y.shape:
         y = y.ravel()
+    if is_indicator(y) and not np.all(y.sum(axis=1) == 1):
+        return np.ascontiguousarray(y, dtype=np.uint8)
     if y.ndim != 1:
         hint = " (one-hot columns? save their argmax)" if y.ndim == 2 else ""
         raise DataError(f"{name} has shape {y.shape}; expected one label per sample{hint}")
