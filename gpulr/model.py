@@ -33,7 +33,7 @@ class History:
         the largest absolute entry of the gradient with respect to the weights of the scaled X and
         the intercept.
     seconds : (n_iter + 1,) float64
-        When each iteration was done (in the per-model loop: the sum of the models' times).
+        When each iteration was done (in the per-model loop, or in groups: the sum of their times).
     n_iter : (n_models,) int64
     converged : (n_models,) bool
     stalled : (n_models,) bool

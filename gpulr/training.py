@@ -88,7 +88,9 @@ def train(
     dtype : "float32" or "float64"
         What margins and products are computed in, and the weights' dtype. Sums are float64 always.
     batched : bool
-        False trains the models one after the other, by the same code: same weights, slower.
+        False trains the models one after the other, by the same code: same weights, slower. True
+        trains them all at once, or in groups where they would take more than 1 GiB of working
+        memory (:mod:`gpulr.solvers.groups`).
     callbacks : sequence of callables
         Called with a :class:`gpulr.callbacks.Progress` after each iteration; one that raises
         ``StopIteration`` ends training (of all models). One with a ``close`` method is closed at
