@@ -486,3 +486,50 @@ def test_help_names_every_option(run):
 def test_console_script_is_declared():
     pyproject = Path(__file__).parents[1] / "pyproject.toml"
     assert 'gpulr = "gpulr.cli:main"' in pyproject.read_text()
+
+
+@pytest.fixture
+def tagged(tmp_path, rng):
+    """A data set of 60 rows with three overlapping labels, and one row to predict."""
+    X = rng.normal(size=(60, 4))
+    Y = (X[:, :3] + 0.3 * rng.normal(size=(60, 3)) > 0).astype(np.uint8)
+    np.savez(tmp_path / "tagged.npz", X=X, y=Y)
+    np.save(tmp_path / "row.npy", np.array([[9.0, -9, 9, 0], [-9, -9, -9, 0]]))
+    return X, Y
+
+
+def test_several_labels(run, tmp_path, tagged):
+    _, Y = tagged
+    described = strict_json(run("data", "tagged.npz", "--json").stdout)
+    assert described["classes"] == [0, 1, 2]
+    assert described["counts"] == Y.sum(axis=0).tolist()
+    shown = run("train", "--data", "tagged.npz", "--output", "m.safetensors").stdout
+    for words in ("F1 (test)", "micro F1 (test)", "all labels of a row right (train)", "3 models"):
+        assert words in shown
+    trained = strict_json(run("train", "--data", "tagged.npz", "--json").stdout)
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    assert evaluated["n"] == 12
+    assert trained["test"]["micro_f1"] == evaluated["micro_f1"] > 0.7
+    assert len(evaluated["label_f1"]) == len(trained["cost"]) == 3
+    assert "all labels of a row right" in run("evaluate", "m.safetensors").stdout
+    answer = run("predict", "m.safetensors", "row.npy", "tagged.npz", "--json").stdout
+    first, second, third, *_ = strict_json(answer)["predictions"]
+    assert first["predicted"] == [0, 2]
+    assert second["predicted"] == []
+    assert third["true"] == np.flatnonzero(Y[0]).tolist()
+    assert "0, 2" in run("predict", "m.safetensors", "row.npy").stdout
+
+
+def test_one_label_where_the_model_tells_several(run, tagged):
+    run("train", "--data", "tagged.npz", "--output", "m.safetensors")
+    error = run("evaluate", "m.safetensors", "--data", "digits", code=3).stderr
+    assert "features" in error
+
+
+def test_a_model_of_days(run, tmp_path, blobs):
+    days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[D]")
+    model = gpulr.train(blobs[0], days[blobs[1]])
+    model.save(tmp_path / "m.safetensors")
+    np.save(tmp_path / "row.npy", blobs[0][:1])
+    predicted = strict_json(run("predict", "m.safetensors", "row.npy", "--json").stdout)
+    assert predicted["predictions"][0]["predicted"] == str(model.predict(blobs[0][:1])[0])
