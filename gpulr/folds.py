@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.errors import DataError, ParameterError
 
-__all__ = ["Folds", "split"]
+__all__ = ["Folds", "check_folds", "split"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,7 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
         raise ParameterError(f"cv={cv!r}; expected at least 2 folds.")
     try:
         splitter = check_cv(cv, y, classifier=True)
+        groups = None if groups is None else to_host(groups)
         pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
     except ValueError as error:
         raise ParameterError(
@@ -85,6 +86,42 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
         raise DataError("cv makes no folds; expected at least one (train, test) pair.")
     counts = np.stack(trains, axis=1)
     return Folds(counts.astype(np.min_scalar_type(counts.max())), tuple(tests))
+
+
+def check_folds(
+    folds: Folds,
+    classes: npt.NDArray[Any],
+    codes: npt.NDArray[Any],
+    weight: npt.NDArray[np.float64] | None,
+    scored: npt.NDArray[np.float64] | None,
+) -> None:
+    """Check that each fold can be trained and scored.
+
+    Parameters
+    ----------
+    classes : (n_classes,), codes : (n_samples,)
+    weight, scored : (n_samples,) or None
+        Weights of the rows in training and in scores; None where all are 1.
+
+    Raises
+    ------
+    DataError
+        A fold trains on no row of some class, or is scored on rows without weight only.
+    """
+    for number, (counts, test) in enumerate(zip(folds.counts.T, folds.tests, strict=True)):
+        weights = counts if weight is None else counts * weight
+        rows = np.bincount(codes, weights=weights, minlength=len(classes))
+        if (rows <= 0).any():
+            missing = classes[rows <= 0][:10].tolist()
+            raise DataError(
+                f"Fold {number} trains on no row of {missing} (that has a weight). Use fewer folds,"
+                " stratified ones, or leave rare classes out."
+            )
+        if scored is not None and not scored[test].any():
+            raise DataError(
+                f"All {len(test)} rows that fold {number} is scored on have sample_weight 0. Use "
+                "fewer folds, or leave out rows without weight."
+            )
 
 
 def _rows(part: Any, n_samples: int) -> npt.NDArray[np.int64]:
