@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,10 +59,13 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
     if isinstance(cv, bool) or (isinstance(cv, int | np.integer) and cv < 2):
         raise ParameterError(f"cv={cv!r}; expected at least 2 folds.")
     try:
-        splitter = check_cv(cv, y, classifier=True)
-        groups = None if groups is None else to_host(groups)
-        pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
-    except ValueError as error:
+        if isinstance(cv, Iterable) and not hasattr(cv, "split"):
+            pairs = list(cv)
+        else:
+            splitter = check_cv(cv, y, classifier=True)
+            groups = None if groups is None else to_host(groups)
+            pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
+    except (TypeError, ValueError) as error:
         raise ParameterError(
             f"cv={cv!r} cannot split these rows: {error}. Use a number of folds, a splitter of "
             "scikit-learn's, or a list of (train, test) index arrays."
