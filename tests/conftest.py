@@ -192,6 +192,23 @@ def blobs(rng):
     return X.astype(np.float32), y
 
 
+@pytest.fixture
+def made(monkeypatch):
+    """What searches in this test have trained: their CrossValidation objects."""
+    from gpulr import searching
+    from gpulr.crossval import CrossValidation
+
+    kept = []
+
+    class Kept(CrossValidation):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            kept.append(self)
+
+    monkeypatch.setattr(searching, "CrossValidation", Kept)
+    return kept
+
+
 @pytest.fixture(scope="session")
 def real_mnist():
     """MNIST from files that are on this machine; skips without. Nothing is downloaded."""
