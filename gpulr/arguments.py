@@ -16,6 +16,7 @@ __all__ = [
     "callables",
     "compute_dtype",
     "image_shape_of",
+    "inverse_penalties",
     "inverse_penalty",
     "shape_of_images",
     "switch",
@@ -73,6 +74,31 @@ def inverse_penalty(C: Any, n_models: int) -> float | list[float]:
     if each.shape != (n_models,):
         raise ParameterError(f"C has shape {each.shape}; {expected}.")
     return values
+
+
+def inverse_penalties(Cs: Any) -> npt.NDArray[np.float64]:
+    """Return the values of C that a search tries, (n_Cs,), from an array or their number."""
+    expected = "expected a whole number ≥ 2 of values from 1e-4 to 1e4, or an array of them"
+    single = "; for a single value pass [C]"
+    if isinstance(Cs, int | np.integer) and not isinstance(Cs, bool):
+        if Cs < 2:
+            raise ParameterError(f"Cs={Cs!r}; {expected}{single}.")
+        return np.logspace(-4, 4, int(Cs))
+    try:
+        values = to_host(Cs)
+    except ValueError as error:
+        raise ParameterError(f"Cs cannot be made into an array: {error}; {expected}.") from error
+    if values.ndim != 1 or not len(values):
+        raise ParameterError(
+            f"Cs={Cs!r} has shape {values.shape}; {expected}{'' if values.ndim else single}."
+        )
+    each = np.array([positive_number("Cs", C, infinite=True) for C in values.tolist()])
+    unique, counts = np.unique(each, return_counts=True)
+    if len(unique) < len(each):
+        raise ParameterError(
+            f"Cs holds {unique[counts > 1][:10].tolist()} more than once; expected each value once."
+        )
+    return each
 
 
 def compute_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.folds import Folds
-from gpulr.inputs import Labels
+from gpulr.labels import LabelMatrix, Labels
 from gpulr.rows import Rows
 from gpulr.scoring import Scorer
 from gpulr.settings import Settings
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.carry import Carry
 from gpulr.solvers.driver import Progress
+from gpulr.solvers.lbfgs import Prepared
 from gpulr.training import weighted_problem
 
 __all__ = ["CrossValidation", "SearchProgress"]
@@ -63,12 +64,14 @@ class CrossValidation:
     n_iter, converged, stalled, cost, gradient_norm : (n_folds, n_Cs, n_models)
     done : (n_Cs,) bool
         The values of C with which all classes have been trained.
+    prepared : Prepared or None
+        What all models share, once training has begun; it does not depend on the labels.
     """
 
     def __init__(
         self,
         rows: Rows,
-        labels: Labels,
+        labels: Labels | LabelMatrix,
         folds: Folds,
         weight: npt.NDArray[np.float64] | None,
         settings: Settings,
@@ -85,6 +88,7 @@ class CrossValidation:
         self.converged, self.stalled = np.zeros((2, *shape), dtype=np.bool_)
         self.cost, self.gradient_norm = np.zeros((2, *shape))
         self.done = np.zeros(len(Cs), dtype=np.bool_)
+        self.prepared: Prepared | None = None
         n_groups = -(-labels.n_models * self._class_bytes() // memory)
         n_groups = min(max(1, n_groups), labels.n_models)
         self.groups = np.array_split(np.arange(labels.n_models), n_groups)
@@ -104,7 +108,13 @@ class CrossValidation:
         backend, started = self.rows.backend, time.perf_counter()
         targets = self.labels.targets(backend, self.rows.dtype)
         sets = backend.asarray(self.folds.counts)
-        prepared, n_done, n_folds = None, 0, len(self.folds)
+        n_done, n_folds = 0, len(self.folds)
+
+        def tell(done: int, C: float) -> None:
+            now = SearchProgress(done, self.n_iter.size, C, time.perf_counter() - started)
+            for callback in callbacks:
+                callback(now)
+
         for number, group in enumerate(self.groups):
             models = backend.asarray(np.tile(group, n_folds).astype(np.int32))
             fold_of = np.repeat(np.arange(n_folds, dtype=np.int32), len(group))
@@ -117,35 +127,30 @@ class CrossValidation:
                 set_of=backend.asarray(fold_of),
             )
             unit = problem.C
-            if prepared is None:
-                prepared = self.solver.prepare(problem)
+            if self.prepared is None:
+                self.prepared = self.solver.prepare(problem)
             carry: Carry | None = None
             for c in np.argsort(self.Cs, kind="stable"):
                 C = float(self.Cs[c])
                 problem = replace(problem, C=unit * C)
 
-                def tell(progress: Progress, C: float = C, before: int = n_done) -> None:
-                    done = before + int(progress.converged.sum())
-                    seconds = time.perf_counter() - started
-                    now = SearchProgress(done, self.n_iter.size, C, seconds)
-                    for callback in callbacks:
-                        callback(now)
+                def count(progress: Progress, C: float = C, before: int = n_done) -> None:
+                    tell(before + int(progress.converged.sum()), C)
 
                 solution = minimize(
                     self.solver,
                     problem,
                     max_iter=self.settings.max_iter,
                     tol=self.settings.tol,
-                    callbacks=[tell],
-                    prepared=prepared,
-                    begin=None if carry is None else carry.begin(prepared),
+                    callbacks=[count],
+                    prepared=self.prepared,
+                    begin=None if carry is None else carry.begin(self.prepared),
                     leaving=(following := Carry(self.solver, problem)).leaving,
                     interrupted=interrupted,
                 )
                 carry = following
                 if solution.result in ("interrupted", "stopped"):
                     return False
-                n_done += len(fold_of)
                 parts = solution.theta.reshape(-1, n_folds, len(group))
                 self.theta[c][:, :, group] = parts.transpose(1, 0, 2)
                 for name in ("n_iter", "converged", "stalled"):
@@ -155,6 +160,12 @@ class CrossValidation:
                     found = getattr(solution, name)[-1].reshape(n_folds, len(group))
                     getattr(self, name)[:, c, group] = found
                 self.done[c] = number == len(self.groups) - 1
+                n_done += len(fold_of)
+                if not solution.converged.all():  # which those that ended so were not told as
+                    try:
+                        tell(n_done, C)
+                    except (KeyboardInterrupt, StopIteration):
+                        return False
         return True
 
     def score(
@@ -166,13 +177,15 @@ class CrossValidation:
         """
         backend, done = self.rows.backend, np.flatnonzero(self.done)
         scores = np.zeros((len(self.folds), len(done)))
+        if not len(done):
+            return scores
         for f, test in enumerate(self.folds.tests):
             held_out = self.rows.sample(backend.asarray(test))
-            codes = self.labels.codes[test]
+            truth = self.labels.truth(test)
             weight = np.ones(len(test)) if sample_weight is None else sample_weight[test]
             for i, c in enumerate(done):
                 theta = backend.asarray(self.theta[c, f], backend.xp.float64)
-                scores[f, i] = scorer.function(to_host(held_out.margins(theta)), codes, weight)
+                scores[f, i] = scorer.function(to_host(held_out.margins(theta)), truth, weight)
         return scores
 
     def mean_theta(self, C: float) -> npt.NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.errors import DataError, ParameterError
+from gpulr.labels import LabelMatrix, Labels
 
-__all__ = ["Folds", "split"]
+__all__ = ["Folds", "check_folds", "split"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +60,13 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
     if isinstance(cv, bool) or (isinstance(cv, int | np.integer) and cv < 2):
         raise ParameterError(f"cv={cv!r}; expected at least 2 folds.")
     try:
-        splitter = check_cv(cv, y, classifier=True)
-        pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
-    except ValueError as error:
+        if isinstance(cv, Iterable) and not hasattr(cv, "split"):
+            pairs = list(cv)
+        else:
+            splitter = check_cv(cv, y, classifier=True)
+            groups = None if groups is None else to_host(groups)
+            pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
+    except (TypeError, ValueError) as error:
         raise ParameterError(
             f"cv={cv!r} cannot split these rows: {error}. Use a number of folds, a splitter of "
             "scikit-learn's, or a list of (train, test) index arrays."
@@ -85,6 +91,47 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
         raise DataError("cv makes no folds; expected at least one (train, test) pair.")
     counts = np.stack(trains, axis=1)
     return Folds(counts.astype(np.min_scalar_type(counts.max())), tuple(tests))
+
+
+def check_folds(
+    folds: Folds,
+    labels: Labels | LabelMatrix,
+    weight: npt.NDArray[np.float64] | None,
+    scored: npt.NDArray[np.float64] | None,
+) -> None:
+    """Check that each fold can be trained and scored.
+
+    Parameters
+    ----------
+    labels : Labels or LabelMatrix
+    weight, scored : (n_samples,) or None
+        Weights of the rows in training and in scores; None where all are 1.
+
+    Raises
+    ------
+    DataError
+        A fold trains on no row of some class (of some labels of a matrix it may), or is scored on rows without weight only.
+    """
+    for number, (counts, test) in enumerate(zip(folds.counts.T, folds.tests, strict=True)):
+        weights = counts if weight is None else counts * weight
+        missing = [] if isinstance(labels, LabelMatrix) else _missing(labels, weights)
+        if missing:
+            raise DataError(
+                f"Fold {number} trains on no row of {missing} (that has a weight). Use fewer folds,"
+                " stratified ones, or leave rare classes out."
+            )
+        if scored is not None and not scored[test].any():
+            raise DataError(
+                f"All {len(test)} rows that fold {number} is scored on have sample_weight 0. Use "
+                "fewer folds, or leave out rows without weight."
+            )
+
+
+def _missing(labels: Labels, weights: npt.NDArray[Any]) -> list[Any]:
+    """Return the first classes without a row that has a weight."""
+    rows = np.bincount(labels.codes, weights=weights, minlength=len(labels.classes))
+    missing: list[Any] = labels.classes[rows <= 0][:10].tolist()
+    return missing
 
 
 def _rows(part: Any, n_samples: int) -> npt.NDArray[np.int64]:

@@ -52,6 +52,15 @@ class Labels:
         table = np.eye(len(self.classes))[:, -self.n_models :]
         return ClassTargets(backend.asarray(self.codes), backend.asarray(table, dtype), backend)
 
+    def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return what is true of some rows, for scores: class indices (n_rows,)."""
+        return self.codes[rows]
+
+    @property
+    def strata(self) -> npt.NDArray[Any]:
+        """What folds are to hold alike shares of: class indices (n_samples,)."""
+        return self.codes
+
     def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
         """Return the weight of each row, (n_samples,), or None where all are 1."""
         return check_sample_weight(sample_weight, class_weight, self.classes, self.codes)
@@ -89,6 +98,17 @@ class LabelMatrix:
             indicator = indicator.toarray()
         label = backend.asarray(np.arange(self.n_models, dtype=np.int32))
         return LabelTargets(backend.asarray(indicator), label, backend, dtype)
+
+    def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return what is true of some rows, for scores: zeros and ones (n_rows, n_labels)."""
+        if is_sparse(self.indicator):
+            return np.asarray(self.indicator[rows].toarray())
+        return to_host(self.indicator)[rows]
+
+    @property
+    def strata(self) -> npt.NDArray[Any]:
+        """All zeros, (n_samples,): there is no class to hold alike shares of."""
+        return np.zeros(int(self.indicator.shape[0]), dtype=np.int64)
 
     def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
         """Return the weight of each row, (n_samples,), or None where all are 1."""

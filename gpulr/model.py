@@ -186,12 +186,7 @@ class OneVsAll:
         Z = self.decision_function(X)
         if not normalize:
             return logistic.sigmoid(Z)
-        xp = array_api_compat.array_namespace(Z)
-        if self.n_models == 1:
-            return xp.concat([logistic.sigmoid(-Z), logistic.sigmoid(Z)], axis=1)
-        log_P = -logistic.log_loss(Z, xp.ones_like(Z))  # log σ(z) = −ℓ(z, 1)
-        P = xp.exp(log_P - xp.max(log_P, axis=1, keepdims=True))
-        return P / xp.sum(P, axis=1, keepdims=True)
+        return array_api_compat.array_namespace(Z).exp(logistic.log_normalized(Z))
 
     def predict(self, X: Any) -> Array:
         """Return each row's class, (n_samples,): the one with the largest margin.

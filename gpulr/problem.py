@@ -124,7 +124,10 @@ class Problem:
             self.C,
             self.weights.sample(index),
         )
-        return replace(sample, C=self.C * (self.m / sample.m))
+        xp = self.backend.xp
+        # A model may weigh none of the sampled rows: a fold that trains on few.
+        m = xp.where(sample.m > 0.0, sample.m, self.m)
+        return replace(sample, C=self.C * (self.m / m))
 
     def start(self) -> Array:
         """Return all-zero parameters, (n_features + 1, n_models) float64."""

@@ -12,25 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import ParameterError
-from gpulr.logistic import log_loss, sigmoid
+from gpulr.logistic import log_normalized
 
 Floats = npt.NDArray[Any]
 
-__all__ = ["SCORERS", "Scorer", "normalized", "scorer"]
-
-
-def normalized(Z: Floats) -> Floats:
-    """Return probabilities that sum to 1 in each row, (n_rows, n_classes), from margins.
-
-    In log space, so that it works even where all of them underflow. One column of margins is that
-    of the second of two classes.
-    """
-    if Z.shape[1] == 1:
-        return np.hstack([sigmoid(-Z), sigmoid(Z)])
-    log_P = -log_loss(Z, np.ones_like(Z))  # log σ(z) = −ℓ(z, 1)
-    P = np.exp(log_P - log_P.max(axis=1, keepdims=True))
-    normal: Floats = P / P.sum(axis=1, keepdims=True)
-    return normal
+__all__ = ["SCORERS", "Scorer", "scorer"]
 
 
 def _predicted(Z: Floats) -> npt.NDArray[np.int64]:
@@ -51,9 +37,8 @@ def balanced_accuracy(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> flo
 
 def negative_log_loss(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> float:
     """Weighted mean of the log of the normalised probability of the true class."""
-    own = normalized(Z.astype(np.float64))[np.arange(len(codes)), codes]
-    tiny = np.finfo(np.float64).tiny
-    return float(np.average(np.log(np.maximum(own, tiny)), weights=weight))
+    log_P = log_normalized(Z.astype(np.float64))
+    return float(np.average(log_P[np.arange(len(codes)), codes], weights=weight))
 
 
 Score = Callable[[Floats, npt.NDArray[Any], Floats], float]
@@ -92,7 +77,7 @@ def scorer(scoring: Any, classes: npt.NDArray[Any]) -> Scorer:
     Raises
     ------
     ParameterError
-        Neither a name in :data:`SCORERS` nor a callable.
+        Neither a name in :data:`SCORERS` nor a function of labels and probabilities.
     """
     if isinstance(scoring, str) and scoring in SCORERS:
         return Scorer(scoring, SCORERS[scoring])
@@ -101,18 +86,29 @@ def scorer(scoring: Any, classes: npt.NDArray[Any]) -> Scorer:
             f"scoring={scoring!r}; use one of {tuple(SCORERS)}, or a function of the true labels "
             "and the probabilities."
         )
+    if hasattr(scoring, "_score_func"):  # of sklearn.metrics.make_scorer
+        raise ParameterError(
+            f"scoring={scoring!r} is a scorer of scikit-learn's, which wants an estimator; pass "
+            "the metric it is made of, or a function of the true labels and the probabilities."
+        )
+    name = getattr(scoring, "__name__", type(scoring).__name__)
     weighs = _takes_sample_weight(scoring)
 
     def function(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> float:
-        P = normalized(Z.astype(np.float64))
+        P = np.exp(log_normalized(Z.astype(np.float64)))
         P = P[:, 1] if Z.shape[1] == 1 else P
         extra = {"sample_weight": weight} if weighs else {}
         value = scoring(classes[codes], P, **extra)
-        if not isinstance(value, float | int | np.number) or not np.isfinite(value):
-            raise ParameterError(f"scoring={scoring!r} returned {value!r}; expected a number.")
+        if not _is_real(value) or not np.isfinite(value):
+            raise ParameterError(f"scoring={name} returned {value!r}; expected a finite number.")
         return float(value)
 
-    return Scorer(getattr(scoring, "__name__", type(scoring).__name__), function)
+    return Scorer(name, function)
+
+
+def _is_real(value: Any) -> bool:
+    real = float | int | np.floating | np.integer
+    return isinstance(value, real) and not isinstance(value, bool)
 
 
 def _takes_sample_weight(function: Callable[..., Any]) -> bool:

@@ -100,13 +100,19 @@ class Search:
 
             ax = Figure(figsize=(6.4, 4), layout="constrained").subplots()
         order = np.argsort(self.Cs)
-        finite = order[np.isfinite(self.Cs[order])]
+        finite = order[np.isfinite(self.Cs[order])]  # ∞ has no place on the axis
         C, mean, error = self.Cs[finite], self.mean_scores[finite], self.standard_errors[finite]
         ax.fill_between(C, mean - error, mean + error, alpha=0.2, color="C0", linewidth=0)
         ax.plot(C, mean, "o-", color="C0", label="mean ± standard error")
         marks = {self.best_C: ("best", "-"), self.best_C_1se: ("one standard error", "--")}
+        if len(marks) == 1:
+            marks = {self.best_C: ("best, and within one standard error", "-")}
         for value, (name, style) in marks.items():
-            ax.axvline(value, color="C1", linestyle=style, label=f"C = {value:.3g} ({name})")
+            label = f"C = {value:.3g} ({name})"
+            if np.isfinite(value):
+                ax.axvline(value, color="C1", linestyle=style, label=label)
+            else:
+                ax.plot([], [], color="C1", linestyle=style, label=label)
         ax.set(xscale="log", xlabel="C (inverse regularisation strength)", ylabel=self.scoring)
         ax.legend()
         return ax

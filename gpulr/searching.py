@@ -9,20 +9,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.arguments import callables
-from gpulr.backend import to_host
+from gpulr.arguments import callables, inverse_penalties
 from gpulr.crossval import CrossValidation, SearchProgress
-from gpulr.errors import ConvergenceWarning, DataError, ParameterError, SearchInterrupted, warn
-from gpulr.folds import Folds, split
-from gpulr.inputs import Inputs, Labels, read_inputs
+from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
+from gpulr.folds import check_folds, split
+from gpulr.inputs import Inputs, read_inputs
 from gpulr.interrupt import ctrl_c
 from gpulr.model import OneVsAll
 from gpulr.scoring import scorer
 from gpulr.search_result import Search, choose
 from gpulr.settings import Settings
 from gpulr.solvers import minimize
-from gpulr.training import model_of, weighted_problem
-from gpulr.validation import check_sample_weight, positive_number, whole_number
+from gpulr.training import (
+    class_weight_record,
+    model_of,
+    warn_not_converged,
+    weighted_problem,
+)
+from gpulr.validation import check_sample_weight, whole_number
 
 __all__ = ["SearchProgress", "search"]
 
@@ -60,10 +64,11 @@ def search(
     ----------
     X, y, backend, class_weight, scale, dtype, image_shape : as for :func:`gpulr.train`
     Cs : int or (n_Cs,) array
-        Values of C to try, > 0; a number stands for so many from 10⁻⁴ to 10⁴, in equal ratios.
+        Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
+        from 10⁻⁴ to 10⁴, in equal ratios.
     cv : int, scikit-learn splitter, or iterable of (train, test)
-        Number of stratified folds; or any splitter; or pairs of index arrays, which may leave rows
-        out.
+        Number of stratified folds; or any splitter (which gets classes as indices); or pairs of
+        index arrays or masks, which may leave rows out.
     groups : (n_samples,), optional
         For splitters that keep groups of rows together.
     scoring : "accuracy", "balanced_accuracy", "neg_log_loss", or callable
@@ -80,7 +85,8 @@ def search(
     max_iter, tol : as for :func:`gpulr.train`
         For each C.
     callbacks : sequence of callables
-        Called with a :class:`SearchProgress` after each iteration.
+        Called with a :class:`SearchProgress` after each iteration; one that raises
+        ``StopIteration`` interrupts the search. One with a ``close`` method is closed at the end.
     memory : int, optional
         Bytes that columns trained together may take; more are trained in groups of classes. None:
         1 GiB.
@@ -96,7 +102,7 @@ def search(
     ParameterError
         A setting cannot be used.
     SearchInterrupted
-        Ctrl-C; its ``search`` has the values of C that were done, if any.
+        Ctrl-C, or a callback's wish; its ``search`` has the values of C that were done, if any.
 
     Warns
     -----
@@ -115,9 +121,11 @@ def search(
     )
     if settings.tol == 0.0:
         raise ParameterError("tol=0 never ends a search; expected a number > 0.")
-    if refit not in (True, False, "1se"):
+    if settings.max_iter == 0:
+        raise ParameterError("max_iter=0 trains nothing to compare; expected a whole number ≥ 1.")
+    if not (isinstance(refit, bool | np.bool_) or (isinstance(refit, str) and refit == "1se")):
         raise ParameterError(f'refit={refit!r}; use True, "1se" or False.')
-    values = _inverse_penalties(Cs)
+    values = inverse_penalties(Cs)
     callbacks = callables(callbacks)
     budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
     inputs = read_inputs(X, y, image_shape)
@@ -126,7 +134,7 @@ def search(
     of_rows = check_sample_weight(sample_weight, None, labels.classes, labels.codes)
     scores_with = scorer(scoring, labels.classes)
     folds = split(cv, labels.codes, groups)
-    _each_fold_has_each_class(folds, labels, weight)
+    check_folds(folds, labels.classes, labels.codes, weight, of_rows)
     xb = settings.backend(backend, inputs.X, 8.0 * labels.n_models * len(folds) * len(values))
     model = None
     with xb.activate(), ctrl_c() as interrupted:
@@ -138,10 +146,14 @@ def search(
             for callback in callbacks:
                 getattr(callback, "close", lambda: None)()
         scores = models.score(scores_with, of_rows)
-        if whole and refit is not False:
+        if whole and refit:
             best, one_se = choose(scores, values)
             C = one_se if refit == "1se" else best
-            model, whole = _refit(models, inputs, C, interrupted)
+            record = {
+                "sample_weight": sample_weight is not None,
+                "class_weight": class_weight_record(class_weight),
+            }
+            model, whole = _refit(models, inputs, C, record, interrupted)
     found = None
     if models.done.any():
         found = _result(models, scores, scores_with.name, model, time.perf_counter() - started)
@@ -152,42 +164,18 @@ def search(
             found,
         )
     if not found.converged.all():
-        _warn_not_converged(found, settings)
+        _warn_not_converged(found, models.stalled, settings)
+    elif model is not None and not model.converged:
+        warn_not_converged(model, settings.tol, settings.max_iter)
     return found
 
 
-def _inverse_penalties(Cs: Any) -> npt.NDArray[np.float64]:
-    """Return the values of C, (n_Cs,)."""
-    if isinstance(Cs, int | np.integer) and not isinstance(Cs, bool):
-        return np.logspace(-4, 4, whole_number("Cs", Cs, least=1))
-    try:
-        values = to_host(Cs).ravel().tolist()
-    except ValueError as error:
-        raise ParameterError(f"Cs={Cs!r}; expected a number of values, or an array.") from error
-    if not values:
-        raise ParameterError("Cs is empty; expected at least one value.")
-    each = np.array([positive_number("Cs", value, infinite=True) for value in values])
-    if len(np.unique(each)) < len(each):
-        raise ParameterError(f"Cs={Cs!r} names a value twice.")
-    return each
-
-
-def _each_fold_has_each_class(
-    folds: Folds, labels: Labels, weight: npt.NDArray[np.float64] | None
-) -> None:
-    """Raise DataError where a fold trains on no row of a class."""
-    for number, counts in enumerate(folds.counts.T):
-        rows = np.bincount(labels.codes, weights=counts if weight is None else counts * weight)
-        if (rows <= 0).any():
-            missing = labels.classes[rows <= 0][:10].tolist()
-            raise DataError(
-                f"Fold {number} trains on no row of {missing} (that has a weight). Use fewer folds,"
-                " stratified ones, or leave rare classes out."
-            )
-
-
 def _refit(
-    models: CrossValidation, inputs: Inputs, C: float, interrupted: Callable[[], bool]
+    models: CrossValidation,
+    inputs: Inputs,
+    C: float,
+    record: dict[str, Any],
+    interrupted: Callable[[], bool],
 ) -> tuple[OneVsAll | None, bool]:
     """Train on all rows, from the mean of the folds' parameters; and whether that was finished."""
     rows, settings = models.rows, models.settings
@@ -198,17 +186,13 @@ def _refit(
         max_iter=settings.max_iter,
         tol=settings.tol,
         start=rows.backend.asarray(models.mean_theta(C)),
+        prepared=models.prepared,
         interrupted=interrupted,
     )
     if solution.result == "interrupted":
         return None, False
-    record = {
-        "C": C,
-        "sample_weight": models.weight is not None,
-        "class_weight": None,
-        "batched": True,
-    }
-    return model_of(solution, inputs, rows, settings.record(rows) | record), True
+    record = settings.record(rows) | {"C": C, "batched": True} | record
+    return model_of(solution, inputs, rows, record), True
 
 
 def _result(
@@ -235,14 +219,19 @@ def _result(
     )
 
 
-def _warn_not_converged(found: Search, settings: Settings) -> None:
+def _warn_not_converged(found: Search, stalled: npt.NDArray[np.bool_], settings: Settings) -> None:
     left = ~found.converged
     values = ", ".join(f"{C:g}" for C in found.Cs[left.any(axis=(0, 2))][:10])
+    how, advice = f"in {settings.max_iter} iterations", "raise max_iter, "
+    if stalled[left].all():
+        how, advice = f"{settings.dtype} allows no closer approach", "raise tol, "
+    elif stalled[left].any():
+        how += f", or as far as {settings.dtype} allows"
+    others = "" if found.model is None or found.model.converged else ", nor did the refitted model"
     warn(
-        f"{left.sum()} of {left.size} models did not reach tol={settings.tol:g} in "
-        f"{settings.max_iter} iterations, with C = {values}; their largest gradient entry is "
-        f"{found.gradient_norm[left].max():.1e}. Their scores count all the same; raise max_iter, "
-        "scale the features (standardize=True), leave out the largest values of C, or use "
-        'dtype="float64".',
+        f"{left.sum()} of {left.size} models did not reach tol={settings.tol:g} ({how}), with "
+        f"C = {values}; their largest gradient entry is {found.gradient_norm[left].max():.1e}"
+        f"{others}. Their scores count all the same; {advice}scale the features "
+        '(standardize=True), leave out the largest values of C, or use dtype="float64".',
         ConvergenceWarning,
     )

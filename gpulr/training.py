@@ -167,7 +167,7 @@ def train(
     record = {
         "C": C,
         "sample_weight": sample_weight is not None,
-        "class_weight": _class_weight_record(class_weight),
+        "class_weight": class_weight_record(class_weight),
         "batched": batched,
     }
     model = model_of(solution, inputs, rows, settings.record(rows) | record)
@@ -178,7 +178,7 @@ def train(
             model,
         )
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:
-        _warn_not_converged(model, settings.tol, settings.max_iter)
+        warn_not_converged(model, settings.tol, settings.max_iter)
     return model
 
 
@@ -246,13 +246,14 @@ def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str,
     )
 
 
-def _class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
+def class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
+    """Return what a model remembers of the weights of classes."""
     if isinstance(class_weight, Mapping):
         return {str(label): float(weight) for label, weight in class_weight.items()}
     return class_weight
 
 
-def _warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
+def warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
     """Warn once for all models that did not converge, with what to change."""
     history = model.history
     left = np.flatnonzero(~history.converged)

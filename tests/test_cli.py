@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from helpers import strict_json
 from PIL import Image
 
 import gpulr
@@ -38,38 +38,6 @@ TRAIN_FIELDS = {
 
 
 @pytest.fixture
-def environment(tmp_path):
-    """Isolate from the user's settings, and from the network."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GPULR_", "XDG_"))}
-    return kept | {
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "http_proxy": "http://127.0.0.1:9",
-        "https_proxy": "http://127.0.0.1:9",
-        "no_proxy": "",
-        "COLUMNS": "100",
-    }
-
-
-@pytest.fixture
-def run(environment, tmp_path):
-    def run(*arguments, code=0, timeout=60, **variables):
-        process = subprocess.run(
-            [sys.executable, "-m", "gpulr", *map(str, arguments)],
-            env=environment | variables,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=timeout,
-        )
-        assert process.returncode == code, process.stderr + process.stdout
-        assert "Traceback" not in process.stderr
-        return process
-
-    return run
-
-
-@pytest.fixture
 def mnist_home():
     """Folder that holds MNIST, for processes that run elsewhere."""
     home = Path(os.environ.get("GPULR_DATA_HOME") or "nowhere").expanduser().absolute()
@@ -84,15 +52,6 @@ def model_file(tmp_path):
     path = tmp_path / "digits.safetensors"
     gpulr.train(digits, max_iter=100, tol=0).save(path)
     return path
-
-
-def strict_json(text):
-    """Parse JSON that has no Infinity or NaN in it."""
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def test_train_json_has_the_promised_fields(run):

@@ -32,6 +32,17 @@ def parse_scale(text: str) -> float | str:
         raise ParameterError(f"--scale {text}; expected auto, a number, or e.g. 1/255.") from None
 
 
+def read_data(
+    data: str | None, label: str | None, test_size: float, seed: int
+) -> tuple[datasets.Dataset, dict[str, Any] | None]:
+    """Load a data set, hold rows out where it has no test part, and return how that was done."""
+    dataset = datasets.load_default() if data is None else datasets.load(data, label=label)
+    if dataset.X_test is not None or not test_size:
+        return dataset, None
+    split = {"test_size": test_size, "seed": seed}
+    return dataset.split(test_size=test_size, seed=seed), split
+
+
 def train(
     *,
     data: str | None,
@@ -44,21 +55,17 @@ def train(
 ) -> None:
     """Load, split if need be, train, evaluate, print, save."""
     started = time.perf_counter()
-    dataset = datasets.load_default() if data is None else datasets.load(data, label=label)
-    split = None
-    if dataset.X_test is None and test_size:
-        dataset = dataset.split(test_size=test_size, seed=seed)
-        split = {"test_size": test_size, "seed": seed}
+    dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
     terminal.say(str(dataset))
     try:
         model = train_model(dataset, callbacks=[ProgressBar()], **settings)
     except TrainingInterrupted as interruption:
-        _record_source(interruption.model, split, label)
+        record_source(interruption.model, split, label)
         _save_interrupted(interruption, output)
     trained = time.perf_counter()
-    _record_source(model, split, label)
-    _say_where(model)
+    record_source(model, split, label)
+    say_where(model)
     on_train = model.evaluate(dataset.X, dataset.y)
     on_test = None if dataset.X_test is None else model.evaluate(dataset.X_test, dataset.y_test)
     seconds = {
@@ -66,7 +73,7 @@ def train(
         "train": trained - loaded,
         "evaluate": time.perf_counter() - trained,
     }
-    _save(model, output)
+    save(model, output)
     if as_json:
         terminal.print_json(_record(dataset, model, on_train, on_test, seconds))
     else:
@@ -93,11 +100,11 @@ def train_notebook(
             callbacks=lambda: [ProgressBar()],
         )
     except TrainingInterrupted as interruption:
-        _record_source(interruption.model, split, None)
+        record_source(interruption.model, split, None)
         _save_interrupted(interruption, output)
-    _record_source(run.model, split, None)
-    _say_where(run.model)
-    _save(run.model, output)
+    record_source(run.model, split, None)
+    say_where(run.model)
+    save(run.model, output)
     if as_json:
         record = _record(run.data, run.model, run.train, run.test, run.seconds)
         record["digit_0_alone"] = {"train": run.digit_0_train, "test": run.digit_0_test}
@@ -209,12 +216,13 @@ def _compared(ours: float, theirs: float | None) -> tuple[str, str]:
     return ("–", "–") if theirs is None else (f"{theirs:.4f}", f"{ours - theirs:+.4f}")
 
 
-def _say_where(model: OneVsAll) -> None:
+def say_where(model: OneVsAll) -> None:
+    """Tell of a backend that was not to be had."""
     if model.fallback_reason:
         terminal.say(f"Trained on {model.backend}: {model.fallback_reason}")
 
 
-def _record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | None) -> None:
+def record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | None) -> None:
     """Keep in the model what finds its data, and the rows held out, again for `evaluate`."""
     if split is not None:
         model.data["split"] = split
@@ -263,7 +271,8 @@ def check_options(
         )
 
 
-def _save(model: OneVsAll, output: Path | None) -> None:
+def save(model: OneVsAll, output: Path | None) -> None:
+    """Save the model, or say how it would have been."""
     if output is None:
         terminal.say("The model was not saved; --output model.safetensors keeps it")
     else:
