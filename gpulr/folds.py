@@ -110,7 +110,8 @@ def check_folds(
     Raises
     ------
     DataError
-        A fold trains on no row of some class (of some labels of a matrix it may), or is scored on rows without weight only.
+        A fold trains on no row of some class (of some label of a matrix it may), or is scored on
+        rows without weight only.
     """
     for number, (counts, test) in enumerate(zip(folds.counts.T, folds.tests, strict=True)):
         weights = counts if weight is None else counts * weight

@@ -22,8 +22,8 @@ from gpulr.rows import Rows
 from gpulr.settings import Settings
 from gpulr.solvers import Solution, minimize
 from gpulr.solvers.driver import Callback
-from gpulr.training import _class_weight_record, folded, model_of, weighted_problem
-from gpulr.validation import check_sample_weight, whole_number
+from gpulr.training import class_weight_record, folded, model_of, weighted_problem
+from gpulr.validation import whole_number
 
 __all__ = ["bootstrap"]
 
@@ -122,7 +122,7 @@ def bootstrap(
     callbacks = callables(callbacks)
     inputs = read_inputs(X, y, None)
     labels = inputs.labels
-    weight = check_sample_weight(sample_weight, class_weight, labels.classes, labels.codes)
+    weight = labels.row_weight(sample_weight, class_weight)
     C = inverse_penalty(C, labels.n_models)
     passes = min(settings.max_iter, 20) * (n + 1)
     xb = settings.backend(backend, inputs.X, passes * labels.n_models)
@@ -148,7 +148,7 @@ def bootstrap(
     record = {
         "C": C,
         "sample_weight": sample_weight is not None,
-        "class_weight": _class_weight_record(class_weight),
+        "class_weight": class_weight_record(class_weight),
         "batched": True,
     }
     model = model_of(whole, inputs, rows, settings.record(rows) | record)

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import ParameterError
-from gpulr.logistic import log_normalized
+from gpulr.labels import LabelMatrix, Labels
+from gpulr.logistic import log_loss, log_normalized, sigmoid
 
 Floats = npt.NDArray[Any]
 
-__all__ = ["SCORERS", "Scorer", "scorer"]
+__all__ = ["LABEL_SCORERS", "SCORERS", "Scorer", "scorer"]
 
 
 def _predicted(Z: Floats) -> npt.NDArray[np.int64]:
@@ -41,6 +42,17 @@ def negative_log_loss(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> flo
     return float(np.average(log_P[np.arange(len(codes)), codes], weights=weight))
 
 
+def subset_accuracy(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> float:
+    """Weighted share of rows of which every label is right; the truth is (n_rows, n_labels)."""
+    return float(np.average(((Z > 0) == truth).all(axis=1), weights=weight))
+
+
+def negative_label_loss(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> float:
+    """Weighted mean, over rows and labels, of the log of the probability of what is true."""
+    loss = log_loss(Z.astype(np.float64), truth.astype(np.float64))
+    return -float(np.average(loss.mean(axis=1), weights=weight))
+
+
 Score = Callable[[Floats, npt.NDArray[Any], Floats], float]
 
 SCORERS: Mapping[str, Score] = MappingProxyType(
@@ -49,6 +61,9 @@ SCORERS: Mapping[str, Score] = MappingProxyType(
         "balanced_accuracy": balanced_accuracy,
         "neg_log_loss": negative_log_loss,
     }
+)
+LABEL_SCORERS: Mapping[str, Score] = MappingProxyType(
+    {"accuracy": subset_accuracy, "neg_log_loss": negative_label_loss}
 )
 
 
@@ -60,30 +75,34 @@ class Scorer:
     ----------
     name : str
     function : callable
-        ``(Z (n_rows, n_models), codes (n_rows,), weight (n_rows,)) -> float``.
+        ``(Z (n_rows, n_models), truth, weight (n_rows,)) -> float``; the truth is class indices
+        (n_rows,), or zeros and ones (n_rows, n_labels).
     """
 
     name: str
     function: Score
 
 
-def scorer(scoring: Any, classes: npt.NDArray[Any]) -> Scorer:
+def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
     """Return the scorer that a name or a callable stands for.
 
     A callable gets the true labels and the normalised probabilities, (n_rows, n_classes), or of two
-    classes those of the second, (n_rows,), as the metrics of scikit-learn do; and the keyword
-    ``sample_weight`` if it takes that.
+    classes those of the second, (n_rows,), as the metrics of scikit-learn do; of a matrix of labels
+    zeros and ones and each label's own probability; and the keyword ``sample_weight`` if it takes
+    that.
 
     Raises
     ------
     ParameterError
-        Neither a name in :data:`SCORERS` nor a function of labels and probabilities.
+        Neither a name in :data:`SCORERS` (of a matrix, :data:`LABEL_SCORERS`) nor a function of
+        labels and probabilities.
     """
-    if isinstance(scoring, str) and scoring in SCORERS:
-        return Scorer(scoring, SCORERS[scoring])
+    named = LABEL_SCORERS if labels.multilabel else SCORERS
+    if isinstance(scoring, str) and scoring in named:
+        return Scorer(scoring, named[scoring])
     if not callable(scoring):
         raise ParameterError(
-            f"scoring={scoring!r}; use one of {tuple(SCORERS)}, or a function of the true labels "
+            f"scoring={scoring!r}; use one of {tuple(named)}, or a function of the true labels "
             "and the probabilities."
         )
     if hasattr(scoring, "_score_func"):  # of sklearn.metrics.make_scorer
@@ -94,11 +113,15 @@ def scorer(scoring: Any, classes: npt.NDArray[Any]) -> Scorer:
     name = getattr(scoring, "__name__", type(scoring).__name__)
     weighs = _takes_sample_weight(scoring)
 
-    def function(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> float:
-        P = np.exp(log_normalized(Z.astype(np.float64)))
-        P = P[:, 1] if Z.shape[1] == 1 else P
+    def function(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> float:
+        Z = Z.astype(np.float64)
+        if labels.multilabel:
+            P = sigmoid(Z)
+        else:
+            P, truth = np.exp(log_normalized(Z)), labels.classes[truth]
+            P = P[:, 1] if Z.shape[1] == 1 else P
         extra = {"sample_weight": weight} if weighs else {}
-        value = scoring(classes[codes], P, **extra)
+        value = scoring(truth, P, **extra)
         if not _is_real(value) or not np.isfinite(value):
             raise ParameterError(f"scoring={name} returned {value!r}; expected a finite number.")
         return float(value)

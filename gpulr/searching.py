@@ -26,7 +26,7 @@ from gpulr.training import (
     warn_not_converged,
     weighted_problem,
 )
-from gpulr.validation import check_sample_weight, whole_number
+from gpulr.validation import whole_number
 
 __all__ = ["SearchProgress", "search"]
 
@@ -67,14 +67,16 @@ def search(
         Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
         from 10⁻⁴ to 10⁴, in equal ratios.
     cv : int, scikit-learn splitter, or iterable of (train, test)
-        Number of stratified folds; or any splitter (which gets classes as indices); or pairs of
-        index arrays or masks, which may leave rows out.
+        Number of stratified folds; or any splitter (which gets classes as indices, and zeros where
+        y is a matrix of labels); or pairs of index arrays or masks, which may leave rows out.
     groups : (n_samples,), optional
         For splitters that keep groups of rows together.
     scoring : "accuracy", "balanced_accuracy", "neg_log_loss", or callable
-        A callable gets the true labels and the normalised probabilities (n_rows, n_classes), or of
-        two classes those of the second, (n_rows,); and ``sample_weight`` if it takes that. Greater
-        is better.
+        Of a matrix of labels "accuracy" is the share of rows with all labels right, and there is no
+        balanced accuracy. A callable gets the true labels and the normalised probabilities (n_rows,
+        n_classes), or of two classes those of the second, (n_rows,); of a matrix of labels zeros
+        and ones and probabilities, each (n_rows, n_labels); and ``sample_weight`` if it takes that.
+        Greater is better.
     refit : True, "1se" or False
         Train a model on all rows with the best C, with the smallest C within one standard error of
         it, or none.
@@ -130,11 +132,11 @@ def search(
     budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
     inputs = read_inputs(X, y, image_shape)
     labels = inputs.labels
-    weight = check_sample_weight(sample_weight, class_weight, labels.classes, labels.codes)
-    of_rows = check_sample_weight(sample_weight, None, labels.classes, labels.codes)
-    scores_with = scorer(scoring, labels.classes)
-    folds = split(cv, labels.codes, groups)
-    check_folds(folds, labels.classes, labels.codes, weight, of_rows)
+    weight = labels.row_weight(sample_weight, class_weight)
+    of_rows = labels.row_weight(sample_weight, None)
+    scores_with = scorer(scoring, labels)
+    folds = split(cv, labels.strata, groups)
+    check_folds(folds, labels, weight, of_rows)
     xb = settings.backend(backend, inputs.X, 8.0 * labels.n_models * len(folds) * len(values))
     model = None
     with xb.activate(), ctrl_c() as interrupted:

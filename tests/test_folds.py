@@ -14,6 +14,7 @@ from sklearn.model_selection import (
 
 from gpulr import DataError, ParameterError
 from gpulr.folds import check_folds, split
+from gpulr.labels import Labels
 
 Y = np.arange(60) % 3
 GROUPS = np.arange(60) // 6
@@ -114,14 +115,14 @@ def test_groups_of_another_length_are_told():
 def test_a_fold_needs_rows_of_every_class_with_weight():
     classes, weight = np.array(["a", "b", "c"]), np.ones(60)
     whole = split(3, Y)
-    check_folds(whole, classes, Y, None, None)
-    check_folds(whole, classes, Y, weight, weight)
+    check_folds(whole, Labels(classes, Y), None, None)
+    check_folds(whole, Labels(classes, Y), weight, weight)
     without = split([(np.arange(60), [0]), (np.flatnonzero(Y != 2), [0])], Y)
     with pytest.raises(DataError, match=r"Fold 1 trains on no row of \['c'\]"):
-        check_folds(without, classes, Y, None, None)
+        check_folds(without, Labels(classes, Y), None, None)
     weight[Y == 1] = 0
     with pytest.raises(DataError, match=r"Fold 0 trains on no row of \['b'\]"):
-        check_folds(whole, classes, Y, weight, None)
+        check_folds(whole, Labels(classes, Y), weight, None)
 
 
 def test_a_fold_needs_rows_with_weight_to_be_scored_on():
@@ -129,4 +130,4 @@ def test_a_fold_needs_rows_with_weight_to_be_scored_on():
     weight[40:] = 0
     folds = split([(np.arange(30), np.arange(30, 60)), (np.arange(30), np.arange(45, 60))], Y)
     with pytest.raises(DataError, match="15 rows that fold 1 is scored on have sample_weight 0"):
-        check_folds(folds, np.arange(3), Y, None, weight)
+        check_folds(folds, Labels(np.arange(3), Y), None, weight)

@@ -9,7 +9,14 @@ from scipy.special import log_softmax
 from sklearn import metrics
 
 from gpulr import ParameterError, logistic
+from gpulr.labels import LabelMatrix, Labels
 from gpulr.scoring import SCORERS, scorer
+
+
+def labels(classes):
+    """Of rows that have one of these classes each."""
+    return Labels(classes, np.empty(0, dtype=np.int32))
+
 
 CLASSES = {2: np.array(["no", "yes"]), 4: np.array([-3, 1, 5, 8])}
 
@@ -52,7 +59,7 @@ THEIRS = {
 def test_scores_are_those_of_scikit_learn(held_out, name, weighted):
     classes, Z, codes, weight = held_out
     weight = weight if weighted else np.ones(200)
-    score = scorer(name, classes)
+    score = scorer(name, labels(classes))
     assert score.name == name
     expected = THEIRS[name](codes, Z, weight)
     assert score.function(Z, codes, weight) == pytest.approx(expected, rel=1e-12)
@@ -63,7 +70,7 @@ def test_scores_are_those_of_scikit_learn(held_out, name, weighted):
 def test_balanced_accuracy_is_of_the_classes_that_occur(held_out):
     classes, Z, codes, weight = held_out
     some = codes != 0
-    ours = scorer("balanced_accuracy", classes).function(Z[some], codes[some], weight[some])
+    ours = scorer("balanced_accuracy", labels(classes)).function(Z[some], codes[some], weight[some])
     share = [
         np.average(predicted(Z)[codes == c] == c, weights=weight[codes == c])
         for c in range(1, len(classes))
@@ -72,11 +79,11 @@ def test_balanced_accuracy_is_of_the_classes_that_occur(held_out):
 
 
 def test_log_loss_is_exact_where_probabilities_underflow():
-    score = scorer("neg_log_loss", np.arange(2)).function
+    score = scorer("neg_log_loss", labels(np.arange(2))).function
     one = np.ones(1)
     assert score(np.array([[-2000.0]], "f4"), np.array([1]), one) == -2000.0
     assert score(np.array([[-2000.0]], "f4"), np.array([0]), one) == 0.0
-    score = scorer("neg_log_loss", np.arange(3)).function
+    score = scorer("neg_log_loss", labels(np.arange(3))).function
     Z = np.array([[-1000.0, -900.0, -2000.0]], "f4")  # every probability is 0
     assert score(Z, np.array([0]), one) == pytest.approx(-100.0, rel=1e-12)
     assert score(Z, np.array([1]), one) == pytest.approx(0.0, abs=1e-12)
@@ -105,7 +112,7 @@ def test_a_function_gets_labels_and_probabilities(held_out):
         seen.append((y, P))
         return 0.25
 
-    score = scorer(first_of_a_kind, classes)
+    score = scorer(first_of_a_kind, labels(classes))
     assert (score.name, score.function(Z, codes, weight)) == ("first_of_a_kind", 0.25)
     ((y, P),) = seen
     np.testing.assert_array_equal(y, classes[codes])
@@ -120,7 +127,7 @@ def test_a_function_gets_weights_if_it_takes_them(held_out):
         own = P if P.ndim == 1 else P[:, -1]
         return -np.average((own - (y == classes[-1])) ** 2, weights=sample_weight)
 
-    score = scorer(brier, classes).function(Z, codes, weight)
+    score = scorer(brier, labels(classes)).function(Z, codes, weight)
     expected = -np.average((probabilities(Z)[:, -1] - (codes == codes.max())) ** 2, weights=weight)
     assert score == pytest.approx(expected, rel=1e-10)
 
@@ -128,10 +135,10 @@ def test_a_function_gets_weights_if_it_takes_them(held_out):
 def test_metrics_of_scikit_learn_can_be_passed(held_out):
     classes, Z, codes, weight = held_out
     if len(classes) == 2:
-        ours = scorer(metrics.roc_auc_score, classes).function(Z, codes, weight)
+        ours = scorer(metrics.roc_auc_score, labels(classes)).function(Z, codes, weight)
         theirs = metrics.roc_auc_score(codes, Z[:, 0], sample_weight=weight)
     else:
-        ours = -scorer(metrics.log_loss, classes).function(Z, codes, weight)
+        ours = -scorer(metrics.log_loss, labels(classes)).function(Z, codes, weight)
         theirs = THEIRS["neg_log_loss"](codes, Z, weight)
     assert ours == pytest.approx(theirs, rel=1e-10)
 
@@ -145,7 +152,7 @@ def test_one_without_a_signature_is_called_without_weights(held_out):
         def __call__(self, y, P):
             return 1
 
-    score = scorer(Metric(), classes)
+    score = scorer(Metric(), labels(classes))
     assert (score.name, score.function(Z, codes, weight)) == ("Metric", 1.0)
 
 
@@ -157,15 +164,33 @@ def test_what_is_no_score_is_told(held_out, value):
         return value
 
     with pytest.raises(ParameterError, match=r"scoring=nonsense returned .* expected a finite"):
-        scorer(nonsense, classes).function(Z, codes, weight)
+        scorer(nonsense, labels(classes)).function(Z, codes, weight)
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", None, 3, ["accuracy"]])
 def test_what_cannot_score_is_told(scoring):
     with pytest.raises(ParameterError, match="neg_log_loss"):
-        scorer(scoring, np.arange(3))
+        scorer(scoring, labels(np.arange(3)))
 
 
 def test_scorers_of_scikit_learn_are_told_from_metrics():
     with pytest.raises(ParameterError, match="pass the metric"):
-        scorer(metrics.make_scorer(metrics.accuracy_score), np.arange(3))
+        scorer(metrics.make_scorer(metrics.accuracy_score), labels(np.arange(3)))
+
+
+def test_scores_of_a_matrix_of_labels(rng):
+    truth = rng.integers(0, 2, (200, 3)).astype(np.uint8)
+    Z = (3 * truth - 1.5 + rng.normal(size=truth.shape) * 2).astype(np.float32)
+    weight = rng.random(200)
+    matrix = LabelMatrix(np.arange(3), truth)
+    found = scorer("accuracy", matrix).function(Z, truth, weight)
+    assert found == pytest.approx(metrics.accuracy_score(truth, Z > 0, sample_weight=weight))
+    assert 0.2 < found < 0.9
+    P = 1 / (1 + np.exp(-Z.astype(np.float64)))
+    each = [metrics.log_loss(truth[:, j], P[:, j], sample_weight=weight) for j in range(3)]
+    found = scorer("neg_log_loss", matrix).function(Z, truth, weight)
+    assert found == pytest.approx(-np.mean(each))
+    found = scorer(metrics.label_ranking_average_precision_score, matrix).function(Z, truth, weight)
+    assert found == metrics.label_ranking_average_precision_score(truth, P, sample_weight=weight)
+    with pytest.raises(ParameterError, match="balanced_accuracy"):
+        scorer("balanced_accuracy", matrix)

@@ -7,7 +7,7 @@ import pytest
 from helpers import assert_optimal, reference, targets
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import ShuffleSplit, StratifiedKFold
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
@@ -277,3 +277,20 @@ def test_a_function_can_score(blobs):
     found = gpulr.search(X, y, Cs=CS, cv=3, scoring=lambda y, P: -float(P.std()), refit=False)
     assert found.scoring == "<lambda>"
     assert found.best_C == 0.01  # the flattest
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_a_matrix_of_labels(made, rng, kind):
+    X = rng.normal(size=(90, 4))
+    Y = (X @ rng.normal(size=(4, 3)) + rng.normal(size=(90, 3)) > 0).astype(np.uint8)
+    found = gpulr.search(X, csr_array(Y) if kind == "sparse" else Y, Cs=CS, cv=3, **TIGHT)
+    pairs = list(KFold(3).split(X))
+    for c, C in enumerate(CS):
+        for f, (train, test) in enumerate(pairs):
+            theta = made[0].theta[c, f]
+            assert_optimal(X[train], Y[train].astype(float), theta, C, tol=1.01e-7)
+            right = ((X[test] @ theta[:-1] + theta[-1] > 0) == Y[test]).all(axis=1)
+            assert found.scores[f, c] == pytest.approx(right.mean())
+    refitted = gpulr.search(X, Y, Cs=CS, cv=3).model
+    assert refitted.multilabel
+    assert refitted.predict(X).shape == Y.shape
