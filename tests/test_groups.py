@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from helpers import make_problem, stacked
@@ -118,3 +120,19 @@ def test_several_labels_in_groups(put, rng, monkeypatch):
     monkeypatch.setattr(groups, "WORKING_BYTES", 1)
     parts = gpulr.train(put(X), put(Y), tol=1e-7, dtype="float64")
     np.testing.assert_allclose(stacked(parts), stacked(whole), atol=1e-4)
+
+
+def test_groups_take_less_memory(rng, monkeypatch):
+    X, y = rng.normal(size=(4000, 20)).astype(np.float32), np.arange(4000) % 200
+
+    def peak():
+        tracemalloc.start()
+        gpulr.train(X, y, max_iter=12, tol=0)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    gpulr.train(X, y, max_iter=1, tol=0)  # imports and compilation are not counted
+    whole = peak()
+    monkeypatch.setattr(groups, "WORKING_BYTES", 2 * 2**20)
+    assert peak() < whole / 3

@@ -12,7 +12,7 @@ from gpulr.metrics import Evaluation, MultilabelEvaluation
 
 Figures = Evaluation | MultilabelEvaluation
 
-__all__ = ["Figures", "model_columns", "model_rows", "record", "summary"]
+__all__ = ["Figures", "confusion", "model_columns", "model_rows", "record", "summary"]
 
 
 def record(figures: Figures) -> dict[str, Any]:
