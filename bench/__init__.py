@@ -17,6 +17,7 @@ Absolute figures, by pytest-benchmark::
         --benchmark-json=bench/results/cupy-pytest.json
 
 Time and distance to the optimum, beside scikit-learn's and other solvers: :mod:`bench.peers`.
+Choosing C by cross-validation, beside scikit-learn's: :mod:`bench.search`.
 
 Without ``--benchmark-enable`` every benchmark runs once and is only checked. Without ``-k`` CuPy's
 are skipped where CuPy cannot be used, and fail there under ``GPULR_REQUIRE_GPU=1`` or
