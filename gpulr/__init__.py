@@ -29,13 +29,16 @@ if TYPE_CHECKING:
         GpulrError,
         GpulrWarning,
         LabelColumnWarning,
+        MissingExtraError,
         ModelFileError,
         ParameterError,
         ScaleWarning,
         SearchInterrupted,
         TrainingInterrupted,
     )
+    from gpulr.intervals import Bootstrap
     from gpulr.model import OneVsAll
+    from gpulr.resampling import bootstrap
     from gpulr.search_result import Search
     from gpulr.searching import search
     from gpulr.storage import load
@@ -44,7 +47,9 @@ if TYPE_CHECKING:
 _SUBMODULES = ("callbacks", "datasets", "errors", "logistic")
 _HOMES = {
     "backends": "backend",
+    "Bootstrap": "intervals",
     "OneVsAll": "model",
+    "bootstrap": "resampling",
     "load": "storage",
     "Search": "search_result",
     "search": "searching",
@@ -62,6 +67,7 @@ _HOMES = {
             "GpulrError",
             "GpulrWarning",
             "LabelColumnWarning",
+            "MissingExtraError",
             "ModelFileError",
             "ParameterError",
             "ScaleWarning",
@@ -75,6 +81,7 @@ _HOMES = {
 __all__ = [
     "BackendFallbackWarning",
     "BackendUnavailableError",
+    "Bootstrap",
     "ConvergenceWarning",
     "DataError",
     "DataFallbackWarning",
@@ -84,6 +91,7 @@ __all__ = [
     "GpulrError",
     "GpulrWarning",
     "LabelColumnWarning",
+    "MissingExtraError",
     "ModelFileError",
     "OneVsAll",
     "ParameterError",
@@ -93,6 +101,7 @@ __all__ = [
     "TrainingInterrupted",
     "__version__",
     "backends",
+    "bootstrap",
     "callbacks",
     "datasets",
     "errors",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.folds import Folds
-from gpulr.inputs import Labels
+from gpulr.labels import LabelMatrix, Labels
 from gpulr.rows import Rows
 from gpulr.scoring import Scorer
 from gpulr.settings import Settings
@@ -71,7 +71,7 @@ class CrossValidation:
     def __init__(
         self,
         rows: Rows,
-        labels: Labels,
+        labels: Labels | LabelMatrix,
         folds: Folds,
         weight: npt.NDArray[np.float64] | None,
         settings: Settings,
@@ -82,8 +82,8 @@ class CrossValidation:
         self.weight, self.settings, self.Cs = weight, settings, Cs
         self.solver = LBFGS()
         shape = (len(folds), len(Cs), labels.n_models)
-        parameters = (rows.n_features + 1, labels.n_models)
-        self.theta = np.zeros((len(Cs), len(folds), *parameters), dtype=settings.dtype)
+        parameters = (len(Cs), len(folds), rows.n_features + 1, labels.n_models)
+        self.theta = np.zeros(parameters, dtype=settings.dtype)
         self.n_iter = np.zeros(shape, dtype=np.int64)
         self.converged, self.stalled = np.zeros((2, *shape), dtype=np.bool_)
         self.cost, self.gradient_norm = np.zeros((2, *shape))
@@ -181,11 +181,11 @@ class CrossValidation:
             return scores
         for f, test in enumerate(self.folds.tests):
             held_out = self.rows.sample(backend.asarray(test))
-            codes = self.labels.codes[test]
+            truth = self.labels.truth(test)
             weight = np.ones(len(test)) if sample_weight is None else sample_weight[test]
             for i, c in enumerate(done):
                 theta = backend.asarray(self.theta[c, f], backend.xp.float64)
-                scores[f, i] = scorer.function(to_host(held_out.margins(theta)), codes, weight)
+                scores[f, i] = scorer.function(to_host(held_out.margins(theta)), truth, weight)
         return scores
 
     def mean_theta(self, C: float) -> npt.NDArray[Any]:

@@ -28,6 +28,7 @@ __all__ = [
     "GpulrError",
     "GpulrWarning",
     "LabelColumnWarning",
+    "MissingExtraError",
     "ModelFileError",
     "ParameterError",
     "ScaleWarning",
@@ -77,6 +78,10 @@ class ModelFileError(DataFileError):
 
 class DataUnavailableError(GpulrError, OSError):
     """A named data set is neither on this machine nor downloadable."""
+
+
+class MissingExtraError(GpulrError, ImportError):
+    """What was asked for needs an optional package that is not installed."""
 
 
 class BackendUnavailableError(GpulrError, RuntimeError):

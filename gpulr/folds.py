@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.errors import DataError, ParameterError
+from gpulr.labels import LabelMatrix, Labels
 
 __all__ = ["Folds", "check_folds", "split"]
 
@@ -94,8 +95,7 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
 
 def check_folds(
     folds: Folds,
-    classes: npt.NDArray[Any],
-    codes: npt.NDArray[Any],
+    labels: Labels | LabelMatrix,
     weight: npt.NDArray[np.float64] | None,
     scored: npt.NDArray[np.float64] | None,
 ) -> None:
@@ -103,20 +103,19 @@ def check_folds(
 
     Parameters
     ----------
-    classes : (n_classes,), codes : (n_samples,)
+    labels : Labels or LabelMatrix
     weight, scored : (n_samples,) or None
         Weights of the rows in training and in scores; None where all are 1.
 
     Raises
     ------
     DataError
-        A fold trains on no row of some class, or is scored on rows without weight only.
+        A fold trains on no row of some class (of some labels of a matrix it may), or is scored on rows without weight only.
     """
     for number, (counts, test) in enumerate(zip(folds.counts.T, folds.tests, strict=True)):
         weights = counts if weight is None else counts * weight
-        rows = np.bincount(codes, weights=weights, minlength=len(classes))
-        if (rows <= 0).any():
-            missing = classes[rows <= 0][:10].tolist()
+        missing = [] if isinstance(labels, LabelMatrix) else _missing(labels, weights)
+        if missing:
             raise DataError(
                 f"Fold {number} trains on no row of {missing} (that has a weight). Use fewer folds,"
                 " stratified ones, or leave rare classes out."
@@ -126,6 +125,13 @@ def check_folds(
                 f"All {len(test)} rows that fold {number} is scored on have sample_weight 0. Use "
                 "fewer folds, or leave out rows without weight."
             )
+
+
+def _missing(labels: Labels, weights: npt.NDArray[Any]) -> list[Any]:
+    """Return the first classes without a row that has a weight."""
+    rows = np.bincount(labels.codes, weights=weights, minlength=len(labels.classes))
+    missing: list[Any] = labels.classes[rows <= 0][:10].tolist()
+    return missing
 
 
 def _rows(part: Any, n_samples: int) -> npt.NDArray[np.int64]:

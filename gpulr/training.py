@@ -20,9 +20,8 @@ from gpulr.model import History, OneVsAll
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.settings import Settings
-from gpulr.solvers import Solution, minimize, minimize_one_by_one
+from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.driver import Callback
-from gpulr.validation import check_sample_weight
 
 __all__ = ["train"]
 
@@ -54,8 +53,11 @@ def train(
         Any real dtype, in any array library; on a device it is used where it is. Not modified, and
         never copied whole to another dtype: blocks of rows are converted as they are used. None:
         the default data, MNIST or, where that cannot be had, the bundled digits.
-    y : (n_samples,), optional
-        Labels: numbers, booleans or strings. Two classes give one model, more give one each.
+    y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
+        Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
+        give one model, more give one each. Or, for rows that have any number of labels, a matrix
+        (dense, sparse, or a DataFrame, whose columns name the labels): one model for each column.
+        A column that is all 0 or all 1 is learnt as that constant.
     backend : "auto", "numpy" or "cupy"
         "auto": ``GPULR_BACKEND`` if set, else a GPU if it works and the work repays it, else NumPy.
         "cupy" on a machine that cannot run it trains on NumPy after a warning.
@@ -68,7 +70,8 @@ def train(
         Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
     class_weight : dict or "balanced", optional
         Weight of the rows of each class (1 where the dict has none), multiplied into
-        ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class).
+        ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class). Not for a
+        matrix y.
     scale : float, "auto" or None
         What X is multiplied by, in effect; "auto" is 1/255 for uint8 and 1 otherwise, None is 1.
         ``C``, ``tol`` and ``learning_rate`` refer to the scaled X, the model's weights to X as
@@ -85,7 +88,9 @@ def train(
     dtype : "float32" or "float64"
         What margins and products are computed in, and the weights' dtype. Sums are float64 always.
     batched : bool
-        False trains the models one after the other, by the same code: same weights, slower.
+        False trains the models one after the other, by the same code: same weights, slower. True
+        trains them all at once, or in groups where they would take more than 1 GiB of working
+        memory (:mod:`gpulr.solvers.groups`).
     callbacks : sequence of callables
         Called with a :class:`gpulr.callbacks.Progress` after each iteration; one that raises
         ``StopIteration`` ends training (of all models). One with a ``close`` method is closed at
@@ -135,7 +140,7 @@ def train(
     callbacks = callables(callbacks)
     inputs = read_inputs(X, y, image_shape)
     labels = inputs.labels
-    weight = check_sample_weight(sample_weight, class_weight, labels.classes, labels.codes)
+    weight = labels.row_weight(sample_weight, class_weight)
     C = inverse_penalty(C, labels.n_models)
     passes = min(settings.max_iter, 40 if solver == "lbfgs" else 300)
     xb = settings.backend(backend, inputs.X, passes * labels.n_models)
@@ -144,9 +149,12 @@ def train(
         problem = weighted_problem(rows, labels.targets(xb, rows.dtype), C, weight)
         with ctrl_c() as interrupted:
             try:
-                solution = (minimize if batched else minimize_one_by_one)(
-                    settings.method(),
+                method = settings.method()
+                alone = np.arange(problem.n_models)[:, np.newaxis]
+                solution = minimize_in_groups(
+                    method,
                     problem,
+                    groups_of(method, problem) if batched else list(alone),
                     max_iter=settings.max_iter,
                     tol=settings.tol,
                     callbacks=callbacks,
@@ -192,20 +200,24 @@ def weighted_problem(
     return Problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **sets)
 
 
+def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
+    """Return parameters (n_features + 1, n_columns) as arrays of OneVsAll, which take X as is."""
+    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
+    W, b = scale * theta[:-1], theta[-1]
+    if rows.center is None:
+        return {"weights": W, "intercept": b}
+    center = to_host(rows.center)
+    return {
+        "weights": W,
+        "intercept": b - (center * W).sum(axis=0),
+        "center": center[:, 0],
+        "intercept_at_center": b,
+    }
+
+
 def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str, Any]) -> OneVsAll:
     """Fold scale and centre into the weights, and bring them to where the caller's X is."""
-    backend = rows.backend
-    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
-    W, b = scale * solution.theta[:-1], solution.theta[-1]
-    arrays = {"weights": W, "intercept": b}
-    if rows.center is not None:
-        center = to_host(rows.center)
-        arrays = {
-            "weights": W,
-            "intercept": b - (center * W).sum(axis=0),
-            "center": center[:, 0],
-            "intercept_at_center": b,
-        }
+    backend, arrays = rows.backend, folded(solution.theta, rows)
     here: dict[str, Any] = {name: array.astype(settings["dtype"]) for name, array in arrays.items()}
     if is_device_array(inputs.X):
         here = {name: backend_of(inputs.X).asarray(array) for name, array in here.items()}
@@ -230,6 +242,7 @@ def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str,
         image_shape=inputs.image_shape,
         data=inputs.record,
         versions=versions,
+        multilabel=inputs.labels.multilabel,
     )
 
 

@@ -277,6 +277,28 @@ def predict(
 
 @app.command()
 @guarded
+def export(
+    model: ModelArgument,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="model.onnx, or model.joblib for scikit-learn's estimator."
+        ),
+    ],
+    input_dtype: Annotated[
+        str | None,
+        typer.Option(help="Of X in .onnx, e.g. uint8. Default: what the model was trained on."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a model for other software: an ONNX file, or scikit-learn's estimator."""
+    from gpulr.cli import exporting
+
+    exporting.export(model, output=output, input_dtype=input_dtype, as_json=json)
+
+
+@app.command()
+@guarded
 def data(
     name: Annotated[
         str | None, typer.Argument(help=DATA_HELP + " Without: what is on this machine.")

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from gpulr import datasets
 from gpulr.callbacks import ProgressBar
-from gpulr.cli import terminal
+from gpulr.cli import figures, terminal
 from gpulr.errors import ParameterError, TrainingInterrupted
-from gpulr.metrics import Evaluation
+from gpulr.metrics import MultilabelEvaluation
 from gpulr.model import OneVsAll
 from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
 from gpulr.storage import is_model
@@ -121,8 +121,8 @@ def train_notebook(
 def _record(
     dataset: datasets.Dataset,
     model: OneVsAll,
-    on_train: Evaluation,
-    on_test: Evaluation | None,
+    on_train: figures.Figures,
+    on_test: figures.Figures | None,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     return {
@@ -139,34 +139,47 @@ def _record(
         "n_iter": model.n_iter,
         "converged": model.converged,
         "cost": model.history.cost[-1],
-        "train_accuracy": on_train.accuracy,
-        "test_accuracy": None if on_test is None else on_test.accuracy,
-        "binary_accuracy": None if on_test is None else on_test.binary_accuracy,
-        "mean_binary_accuracy": None if on_test is None else on_test.mean_binary_accuracy,
+        **_accuracies(on_train, on_test),
         "seconds": seconds,
     }
 
 
+def _accuracies(on_train: figures.Figures, on_test: figures.Figures | None) -> dict[str, Any]:
+    if isinstance(on_train, MultilabelEvaluation):
+        return {
+            "train": figures.record(on_train),
+            "test": None if on_test is None else figures.record(on_test),
+        }
+    assert not isinstance(on_test, MultilabelEvaluation)  # of the same model
+    return {
+        "train_accuracy": on_train.accuracy,
+        "test_accuracy": None if on_test is None else on_test.accuracy,
+        "binary_accuracy": None if on_test is None else on_test.binary_accuracy,
+        "mean_binary_accuracy": None if on_test is None else on_test.mean_binary_accuracy,
+    }
+
+
 def _print(
-    model: OneVsAll, on_train: Evaluation, on_test: Evaluation | None, seconds: dict[str, float]
+    model: OneVsAll,
+    on_train: figures.Figures,
+    on_test: figures.Figures | None,
+    seconds: dict[str, float],
 ) -> None:
     part, shown = ("train", on_train) if on_test is None else ("test", on_test)
-    table = Table("class", f"binary accuracy ({part})", "cost", "iterations", "converged")
-    names = model.classes if model.n_models > 1 else model.classes[1:]
-    for j, name in enumerate(names):
+    table = Table(*figures.model_columns(shown, part), "cost", "iterations", "converged")
+    for j, row in enumerate(figures.model_rows(shown)):
         table.add_row(
-            str(name),
-            f"{shown.binary_accuracy[j]:.4f}",
+            *row,
             f"{model.history.cost[-1, j]:.5f}",
             str(model.history.n_iter[j]),
             "yes" if model.history.converged[j] else "no",
         )
     console = terminal.out()
     console.print(table)
-    console.print(f"mean of the binary accuracies ({part})  {shown.mean_binary_accuracy:.4f}")
-    console.print(f"multiclass accuracy (train)           {on_train.accuracy:.4f}")
+    for line in (*figures.summary(shown, part)[:-1], figures.summary(on_train, "train")[-1]):
+        console.print(line)
     if on_test is not None:
-        console.print(f"multiclass accuracy (test)            {on_test.accuracy:.4f}")
+        console.print(figures.summary(on_test, "test")[-1])
     console.print(
         f"{model.n_models} model{'s' if model.n_models > 1 else ''} in {seconds['train']:.2f} s: "
         f"{model.n_iter} iterations of {model.settings['solver']} on {model.backend} "

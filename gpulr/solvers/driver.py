@@ -65,6 +65,9 @@ class Solver(Protocol):
     def step(self, problem: Problem, state: Any) -> Any:
         """Return the state one iteration later."""
 
+    def column_bytes(self, problem: Problem) -> int:
+        """Return about how many bytes training takes for each column, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -75,7 +78,8 @@ class Progress:
     iteration, max_iter : int
         Iterations done, and the most there will be.
     models : (n,) int64
-        The columns in training: all of them, or one in the per-model loop (``batched=False``).
+        The columns in training: all of them; one, in the per-model loop (``batched=False``); or a
+        group of them, where all would take too much memory.
     cost : (n,) float64
         Cost per model.
     gradient_norm : (n,) float64
