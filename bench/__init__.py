@@ -20,6 +20,7 @@ Absolute figures, by pytest-benchmark::
         --benchmark-json=bench/results/cupy-pytest.json
 
 Time and distance to the optimum, beside scikit-learn's and other solvers: :mod:`bench.peers`.
+Choosing C by cross-validation, beside scikit-learn's: :mod:`bench.search`.
 
 How often bootstrap intervals hold the truth: :mod:`bench.coverage`.
 
