@@ -20,6 +20,7 @@ def minimize_one_by_one(
     *,
     max_iter: int,
     tol: float,
+    start: Any = None,
     callbacks: Sequence[Callback],
     interrupted: Callable[[], bool],
 ) -> Solution:
@@ -36,6 +37,7 @@ def minimize_one_by_one(
                 tol=tol,
                 callbacks=callbacks,
                 models=np.array([j]),
+                start=None if start is None else start[:, j : j + 1],
                 prepared=prepared,
                 interrupted=interrupted,
             )
