@@ -71,7 +71,8 @@ def train(
         Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
     class_weight : dict or "balanced", optional
         Weight of the rows of each class (1 where the dict has none), multiplied into
-        ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class).
+        ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class), where each row
+        counts by its ``sample_weight``.
     scale : float, "auto" or None
         What X is multiplied by, in effect; "auto" is 1/255 for uint8 and 1 otherwise, None is 1.
         ``C``, ``tol`` and ``learning_rate`` refer to the scaled X, the model's weights to X as

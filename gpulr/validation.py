@@ -246,7 +246,8 @@ def check_sample_weight(
         if not np.all(np.isfinite(weight)) or weight.min() < 0:
             raise DataError("sample_weight holds NaN, infinity or negative numbers; expected ≥ 0.")
     if class_weight is not None:
-        weight = weight * _class_weights(class_weight, classes, codes)[codes]
+        rows = np.bincount(codes, weights=weight, minlength=len(classes))
+        weight = weight * _class_weights(class_weight, classes, rows)[codes]
     empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
     if np.count_nonzero(~empty) < 2:
         raise DataError(
@@ -257,13 +258,14 @@ def check_sample_weight(
 
 
 def _class_weights(
-    class_weight: Any, classes: npt.NDArray[Any], codes: npt.NDArray[np.int32]
+    class_weight: Any, classes: npt.NDArray[Any], rows: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return the weight of each class, (n_classes,)."""
+    """Return the weight of each class, (n_classes,), from the weight of its rows."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
-        return len(codes) / (len(classes) * np.bincount(codes, minlength=len(classes)))
+        some = rows > 0  # a class without weight is as one that y does not have
+        return rows.sum() / (np.count_nonzero(some) * np.where(some, rows, 1.0))
     if not isinstance(class_weight, Mapping):
         raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
     labels = classes.tolist()
