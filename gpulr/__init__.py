@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ScaleWarning,
         TrainingInterrupted,
     )
+    from gpulr.estimator import OneVsAllLogisticRegression
     from gpulr.model import OneVsAll
     from gpulr.storage import load
     from gpulr.training import train
@@ -42,6 +43,7 @@ _SUBMODULES = ("callbacks", "datasets", "errors", "logistic")
 _HOMES = {
     "backends": "backend",
     "OneVsAll": "model",
+    "OneVsAllLogisticRegression": "estimator",
     "load": "storage",
     "train": "training",
     **dict.fromkeys(
@@ -80,6 +82,7 @@ __all__ = [
     "LabelColumnWarning",
     "ModelFileError",
     "OneVsAll",
+    "OneVsAllLogisticRegression",
     "ParameterError",
     "ScaleWarning",
     "TrainingInterrupted",

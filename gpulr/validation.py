@@ -246,13 +246,13 @@ def check_sample_weight(
         if not np.all(np.isfinite(weight)) or weight.min() < 0:
             raise DataError("sample_weight holds NaN, infinity or negative numbers; expected ≥ 0.")
     if class_weight is not None:
-        rows = np.bincount(codes, weights=weight, minlength=len(classes))
+        rows = np.bincount(codes, weight, minlength=len(classes)).astype(np.float64)
         weight = weight * _class_weights(class_weight, classes, rows)[codes]
     empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
     if np.count_nonzero(~empty) < 2:
         raise DataError(
-            f"All rows of {classes[empty][:10].tolist()} have weight 0, which leaves fewer than "
-            "two classes. Give rows of at least two classes a weight."
+            f"The weights of all rows of {classes[empty][:10].tolist()} are zero, which leaves "
+            "fewer than two classes. Give rows of at least two classes a weight."
         )
     return weight
 
@@ -265,7 +265,8 @@ def _class_weights(
         if class_weight != "balanced":
             raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
         some = rows > 0  # a class without weight is as one that y does not have
-        return rows.sum() / (np.count_nonzero(some) * np.where(some, rows, 1.0))
+        balanced: npt.NDArray[np.float64] = rows.sum() / np.where(some, rows, 1.0)
+        return balanced / max(1, int(np.count_nonzero(some)))
     if not isinstance(class_weight, Mapping):
         raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
     labels = classes.tolist()
