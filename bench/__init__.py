@@ -4,6 +4,9 @@ Run from the root of a checkout; MNIST is found as gpulr finds it (``GPULR_DATA_
 folder, a download), and where it cannot be had the bundled digits are tiled to as many rows, which
 the results then say. What is timed is in :mod:`bench.contestants`.
 
+Beside one pass of gpulr run jax's and torch's (:mod:`bench.pass_peers`), on the same rows in the
+same process, where they are installed; the results say which were not.
+
 Ratios, of runs in turn in one process (the README's table)::
 
     python -m bench.interleaved --backend numpy --output bench/results/numpy.json
@@ -17,6 +20,8 @@ Absolute figures, by pytest-benchmark::
         --benchmark-json=bench/results/cupy-pytest.json
 
 Time and distance to the optimum, beside scikit-learn's and other solvers: :mod:`bench.peers`.
+
+How often bootstrap intervals hold the truth: :mod:`bench.coverage`.
 
 Without ``--benchmark-enable`` every benchmark runs once and is only checked. Without ``-k`` CuPy's
 are skipped where CuPy cannot be used, and fail there under ``GPULR_REQUIRE_GPU=1`` or

@@ -13,7 +13,9 @@ ROUNDS = 20
 
 @pytest.mark.benchmark(group="pass", disable_gc=True)
 @pytest.mark.parametrize(
-    "contestant", [*contestants("numpy"), *contestants("cupy")], ids=lambda c: c.id
+    "contestant",
+    [*contestants("pass", "numpy"), *contestants("pass", "cupy")],
+    ids=lambda c: c.id,
 )
 def test_pass(compete: Callable[[str, int], None], contestant: Contestant) -> None:
     compete("pass", ROUNDS)

@@ -13,7 +13,9 @@ ROUNDS = 5
 
 @pytest.mark.benchmark(group="training", disable_gc=True)
 @pytest.mark.parametrize(
-    "contestant", [*contestants("numpy"), *contestants("cupy")], ids=lambda c: c.id
+    "contestant",
+    [*contestants("training", "numpy"), *contestants("training", "cupy")],
+    ids=lambda c: c.id,
 )
 def test_training(compete: Callable[[str, int], None], contestant: Contestant) -> None:
     compete("training", ROUNDS)

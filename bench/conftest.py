@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bench import machine
-from bench.contestants import Contestant, check, entry, prepare
+from bench.contestants import Contestant, check, entry, obstacle, prepare
+from bench.interleaved import UNTIMED
 from bench.quiet import Patience, wait
 from bench.workload import Workload, load_workload
 from gpulr.backend import probe
@@ -32,6 +33,10 @@ def work() -> Workload:
 @pytest.fixture
 def usable(contestant: Contestant) -> Contestant:
     """Skip the benchmark, or fail it where the backend was asked for, if it cannot be used."""
+    if reason := obstacle(contestant):
+        pytest.skip(f"{contestant.label}: {reason}")
+    if contestant.is_peer:
+        return contestant
     status = probe(contestant.backend)
     if not status.usable:
         reason = f"{status.name} cannot be used: {status.reason}. To use it: {status.remedy}."
@@ -53,7 +58,7 @@ def compete(usable: Contestant, benchmark: Any, work: Workload) -> Callable[[str
 
         def warm_up() -> None:
             wait(patience)
-            if task == "pass":  # short enough to feel that threads and caches went cold
+            for _ in range(UNTIMED[task]):
                 timed()
 
         if benchmark.enabled:

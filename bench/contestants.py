@@ -6,6 +6,7 @@ returns: devices are synchronised inside.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 import gpulr
-from bench import notebook
+from bench import notebook, pass_peers
 from bench.workload import ITERATIONS, LEARNING_RATE, N_MODELS, Workload
 from gpulr.backend import Backend, select, to_host
+from gpulr.columns import ClassTargets
+from gpulr.kernels.operand import compiler
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 
@@ -35,43 +38,88 @@ class Contestant:
 
     Attributes
     ----------
-    way : "notebook", "plain", "loop" or "batched"
-        The baselines of :mod:`bench.notebook`; gpulr, one column at a time; gpulr, all columns.
-    backend, dtype : str
+    way : "notebook", "plain", "loop", "batched", "uncompiled", "peer" or "peer-blocks"
+        The baselines of :mod:`bench.notebook`; gpulr, one column at a time; gpulr, all columns;
+        the same under GPULR_COMPILE=never; another library (:mod:`bench.pass_peers`).
+    backend : str
+        The array library that computes.
+    dtype : str
+        In which it computes.
+    rows : "uint8", "float32" or "float64"
+        How X is stored before the clock starts: as bytes, or scaled already.
     """
 
     way: str
     backend: str
     dtype: str
+    rows: str = "uint8"
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether another library computes."""
+        return (self.backend, self.way) in pass_peers.PASSES
 
     @property
     def id(self) -> str:
-        return f"{self.backend}-{self.dtype}-{self.way}"
+        return f"{self.backend}-{self.dtype}-{self.way}-on-{self.rows}"
 
     @property
     def label(self) -> str:
         """The way in words, for charts and tables."""
+        if self.is_peer:
+            words = pass_peers.NAMES[self.backend]
+            if version := pass_peers.version(self.backend):
+                words += f" {version}"
+            if self.way == "peer-blocks":
+                words += ", tuned, in blocks"
+            return f"{words}, {self.rows} rows"
+        if self.way in ("notebook", "plain"):
+            return {
+                "notebook": "the notebook: plain NumPy, one digit at a time",
+                "plain": "plain NumPy, ten columns, gradient without cost",
+            }[self.way]
         words = {
-            "notebook": "the notebook: plain NumPy, one digit at a time",
-            "plain": "plain NumPy, ten columns, gradient without cost",
-            "loop": f"gpulr on {LIBRARIES[self.backend]}, one digit at a time",
-            "batched": f"gpulr on {LIBRARIES[self.backend]}, ten columns",
+            "loop": "one digit at a time",
+            "batched": "ten columns",
+            "uncompiled": "ten columns, without the compiler",
         }
-        return words[self.way]
+        label = f"gpulr on {LIBRARIES[self.backend]}, {words[self.way]}"
+        return label if self.rows == "uint8" else f"{label}, {self.rows} rows"
 
 
-def contestants(backend: str) -> list[Contestant]:
-    """Return the contestants of one backend, the baselines first."""
-    baselines = [
-        Contestant("notebook", "numpy", "float64"),
-        Contestant("plain", "numpy", "float32"),
-    ]
+NOTEBOOK = Contestant("notebook", "numpy", "float64", "float64")
+PLAIN = Contestant("plain", "numpy", "float32", "float32")
+
+
+def contestants(task: str, backend: str) -> list[Contestant]:
+    """Return the contestants of one backend, the baselines first.
+
+    One pass has more than training: with NumPy's come other libraries, on bytes and on rows that
+    are float32 already, and what they are to be compared with.
+    """
+    baselines, more = [NOTEBOOK, PLAIN], []
+    if task == "pass":
+        for rows in ("float32", "uint8"):
+            baselines += [Contestant(w, b, "float32", rows) for b, w in pass_peers.PASSES]
+        more = [
+            Contestant("uncompiled", "numpy", "float32"),
+            Contestant("batched", "numpy", "float32", "float32"),
+        ]
     own = [
         Contestant(way, backend, dtype)
         for dtype in ("float64", "float32")
         for way in ("loop", "batched")
     ]
-    return (baselines if backend == "numpy" else []) + own
+    return [*baselines, *own, *more] if backend == "numpy" else own
+
+
+def obstacle(contestant: Contestant) -> str | None:
+    """Return why a contestant that is optional cannot take part here; None if it can."""
+    if contestant.is_peer:
+        return pass_peers.obstacle(contestant.backend)
+    if contestant.way == "uncompiled" and not compiler().usable:
+        return "nothing is compiled"
+    return None
 
 
 def prepare(task: str, contestant: Contestant, work: Workload) -> Run:
@@ -106,12 +154,8 @@ def entry(task: str, contestant: Contestant, result: Any, work: Workload) -> dic
     """Check a result, and return what the JSON records of the contestant besides its times."""
     deviation = check(task, contestant, result, work)
     found = {
-        "task": task,
-        "way": contestant.way,
-        "label": contestant.label,
-        "backend": contestant.backend,
-        "device": select(contestant.backend).device_name,
-        "dtype": contestant.dtype,
+        **about(task, contestant),
+        "device": "cpu" if contestant.is_peer else select(contestant.backend).device_name,
         **work.sizes,
         "error": float(f"{deviation:.2g}"),
     }
@@ -120,16 +164,27 @@ def entry(task: str, contestant: Contestant, result: Any, work: Workload) -> dic
     return found
 
 
-def problem_of(work: Workload, backend: Backend, dtype: str) -> Problem:
+def about(task: str, contestant: Contestant) -> dict[str, Any]:
+    """Return what the JSON records of a contestant whether it took part or not."""
+    return {
+        "task": task,
+        "way": contestant.way,
+        "label": contestant.label,
+        "backend": contestant.backend,
+        "dtype": contestant.dtype,
+        "rows": contestant.rows,
+    }
+
+
+def problem_of(work: Workload, backend: Backend, dtype: str, rows: str = "uint8") -> Problem:
     """Return the ten problems on the backend's device."""
-    X = backend.asarray(work.X)
-    return Problem(
-        rows=Rows(X, work.scale, None, backend, getattr(backend.xp, dtype)),
-        codes=backend.asarray(work.y.astype(np.int32)),
-        targets=backend.asarray(np.eye(N_MODELS, dtype=dtype)),
-        C=backend.asarray(np.full(N_MODELS, np.inf)),
-        sample_weight=None,
-        m=float(len(work.y)),
+    X, scale = pass_peers.stored(work, rows)
+    X = backend.asarray(X)
+    codes, table = work.y.astype(np.int32), np.eye(N_MODELS, dtype=dtype)
+    return Problem.of(
+        Rows(X, scale, None, backend, getattr(backend.xp, dtype)),
+        ClassTargets(backend.asarray(codes), backend.asarray(table), backend),
+        backend.asarray(np.full(N_MODELS, np.inf)),
     )
 
 
@@ -144,10 +199,13 @@ def _pass(contestant: Contestant, work: Workload) -> Run:
         X, Y, W, b = (a.astype(np.float32) for a in (work.rows_float32, work.targets, W, b))
         return lambda: [notebook.batched_gradient(X, Y, W, b)]
 
+    if contestant.is_peer:
+        return pass_peers.PASSES[contestant.backend, contestant.way](work, contestant.rows)
+
     backend = select(contestant.backend)
     assert backend.name == contestant.backend, backend.fallback_reason
     with backend.activate():
-        whole = problem_of(work, backend, contestant.dtype)
+        whole = problem_of(work, backend, contestant.dtype, contestant.rows)
         theta = backend.asarray(work.theta)
         parts = [(whole, theta)]
         if contestant.way == "loop":
@@ -160,7 +218,24 @@ def _pass(contestant: Contestant, work: Workload) -> Run:
             backend.synchronize()
         return results
 
-    return run
+    return without_compiler(run) if contestant.way == "uncompiled" else run
+
+
+def without_compiler(run: Run) -> Run:
+    """Return the same under ``GPULR_COMPILE=never``, which gpulr reads whenever it multiplies."""
+
+    def never() -> Any:
+        before = os.environ.get("GPULR_COMPILE")
+        os.environ["GPULR_COMPILE"] = "never"
+        try:
+            return run()
+        finally:
+            if before is None:
+                del os.environ["GPULR_COMPILE"]
+            else:
+                os.environ["GPULR_COMPILE"] = before
+
+    return never
 
 
 def _training(contestant: Contestant, work: Workload) -> Run:

@@ -15,21 +15,35 @@ import gc
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contestants import TASKS, Contestant, Run, check, contestants, entry, prepare
+from bench.contestants import (
+    NOTEBOOK,
+    PLAIN,
+    TASKS,
+    Contestant,
+    Run,
+    about,
+    check,
+    contestants,
+    entry,
+    obstacle,
+    prepare,
+)
 from bench.machine import circumstances
+from bench.pass_peers import PASSES
 from bench.quiet import Patience, Watch, wait
-from bench.report import KIND, write
+from bench.report import KIND, rival, write
 from bench.workload import Workload, load_workload
 from gpulr.backend import BACKENDS, backends
 
 ROUNDS = {"pass": 30, "training": 10}
-UNTIMED = {"pass": 1, "training": 0}  # calls before the timed one, in every turn
+# Calls before the timed one, in every turn: after a pause the third pass is as fast as any later.
+UNTIMED = {"pass": 3, "training": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +93,20 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
 def speedups(
     contestant: Contestant, seconds: dict[Contestant, list[float]]
 ) -> dict[str, dict[str, float]]:
-    """Return how many times faster the contestant is than its baselines that took part."""
-    baselines = {"notebook": Contestant("notebook", "numpy", "float64")}
-    if contestant.way in ("loop", "batched"):
-        baselines["plain"] = Contestant("plain", "numpy", "float32")
+    """Return how many times faster the contestant is than its baselines that took part.
+
+    gpulr's loop, gpulr without the compiler, and other libraries are compared with all columns at
+    once in the same dtype and from rows that are stored alike.
+    """
+    baselines = {"notebook": NOTEBOOK}
+    if contestant.way in ("loop", "batched", "uncompiled"):
+        baselines["plain"] = PLAIN
     if contestant.way == "batched":
-        baselines["loop"] = Contestant("loop", contestant.backend, contestant.dtype)
+        for way in ("loop", "uncompiled"):
+            baselines[way] = replace(contestant, way=way)
+        for backend, way in PASSES:
+            peer = replace(contestant, way=way, backend=backend)
+            baselines[rival(way, backend)] = peer
     found = {}
     for name, baseline in baselines.items():
         if baseline in seconds and baseline != contestant:
@@ -160,21 +182,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = load_workload()
     # The baselines come with NumPy's; a GPU is compared with them too.
     names = dict.fromkeys(["numpy", *options.backend])
-    entrants = [contestant for name in names for contestant in contestants(name)]
-    about = circumstances()  # before measuring: the code that is loaded is this commit's
+    entrants: dict[str, list[Contestant]] = {task: [] for task in TASKS}
+    absent = []
+    for task in TASKS:
+        for contestant in (c for name in names for c in contestants(task, name)):
+            if reason := obstacle(contestant):
+                absent.append({**about(task, contestant), "reason": reason})
+            else:
+                entrants[task].append(contestant)
+    # Before measuring: the code that is loaded is this commit's; so are the other libraries.
+    found = circumstances()
     results, patience = [], Patience(options.patience)
     for task in TASKS:
         rounds = getattr(options, f"{task}_rounds")
-        print(f"{task}: {len(entrants)} contestants", file=sys.stderr)
-        results += measure(task, entrants, work, rounds, patience)
+        print(f"{task}: {len(entrants[task])} contestants", file=sys.stderr)
+        results += measure(task, entrants[task], work, rounds, patience)
     for result in results:
         ratios = "  ".join(f"{k} ×{v['median']:.3g}" for k, v in result["speedup"].items())
         print(
-            f"{result['task']:9} {result['dtype']} {result['label']:50} "
+            f"{result['task']:9} {result['dtype']} {result['label']:55} "
             f"{1e3 * result['seconds']['median']:9.2f} ms  {ratios}",
             file=sys.stderr,
         )
-    report = {"kind": KIND, "schema": 1, **about, "results": results}
+    for left_out in absent:
+        print(f"{left_out['task']:9} {left_out['label']}: {left_out['reason']}", file=sys.stderr)
+    report = {"kind": KIND, "schema": 2, **found, "absent": absent, "results": results}
     write(report, options.output)
     return 0
 

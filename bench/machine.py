@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from bench.pass_peers import NAMES, version
 from gpulr import __version__
 from gpulr.backend import backends, nvidia_driver, select
+from gpulr.kernels.operand import compiler
 
 ROOT = Path(__file__).resolve().parent.parent
-# What can change a figure: BLAS's threads, the kernels and block sizes OpenBLAS picks, TF32.
+# What can change a figure: whether products are compiled, BLAS's threads, the kernels and block
+# sizes OpenBLAS picks, TF32.
 VARIABLES = (
+    "GPULR_COMPILE",
     "CUPY_TF32",
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -63,8 +67,13 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "scipy": metadata.version("scipy"),
     }
+    if (llvmlite := compiler().version) is not None:
+        found["llvmlite"] = llvmlite
     if backends()["cupy"].usable:
         found["cupy"] = select("cupy").version
+    for peer in NAMES:
+        if (loaded := version(peer)) is not None:
+            found[peer] = loaded
     return found
 
 

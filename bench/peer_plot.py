@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.peer_report import OURS, Record, data_words
-from bench.report import machine_words, software_words
+from bench.words import machine_words, software_words
 
 # Okabe & Ito's palette, told apart with any colour vision; markers tell them apart in grey.
 STYLES = {

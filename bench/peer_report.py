@@ -7,16 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.report import (
-    DASH,
-    ResultFileError,
-    kind_of,
-    machine_words,
-    seconds,
-    software_words,
-    times,
-)
 from bench.report import PEERS as KIND
+from bench.report import ResultFileError, kind_of
+from bench.words import DASH, machine_words, seconds, software_words, times
 
 START, END = "<!-- peers:start -->", "<!-- peers:end -->"
 OURS = "gpulr-lbfgs"

@@ -25,41 +25,71 @@ from bench.report import (
     Entry,
     Report,
     ResultFileError,
+    is_beside,
     machine,
+    on_the_same_rows,
     read_all,
     replace_section,
-    seconds,
     section,
     software,
-    times,
+    speedup_over,
+    with_rows,
     workload,
 )
+from bench.words import seconds, times
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Okabe & Ito's palette: told apart with any colour vision, and in grey by lightness.
-COLOURS = {"notebook": "#999999", "plain": "#E69F00", "loop": "#56B4E9", "batched": "#0072B2"}
-TITLES = {"pass": "One pass: cost and gradient", "training": "Training: gradient descent"}
+COLOURS = {
+    "notebook": "#999999",
+    "plain": "#E69F00",
+    "loop": "#56B4E9",
+    "batched": "#0072B2",
+    "uncompiled": "#56B4E9",
+    "peer": "#009E73",
+    "peer-blocks": "#009E73",
+}
+TITLES = {
+    "pass": "One pass: cost and gradient",
+    "beside": "One pass in float32, beside other libraries on the same rows",
+    "training": "Training: gradient descent",
+}
 WIDTH = 8.4  # inches; with DPI as wide as a README is shown
 DPI = 100
 
 
+def panels(report: Report) -> dict[str, list[Entry]]:
+    """Return what is drawn below each other, by the keys of TITLES."""
+    passes = report.of("pass")
+    others = [entry for entry in passes if is_beside(entry)]
+    own = on_the_same_rows(report, passes[0].X_dtype, "float32") if others else None
+    found = {
+        "pass": [entry for entry in passes if not is_beside(entry)],
+        "beside": sorted(
+            [*others, own] if own else others, key=lambda entry: (entry.rows, entry.median)
+        ),
+        "training": report.of("training"),
+    }
+    return {name: entries for name, entries in found.items() if entries}
+
+
 def draw(report: Report, path: Path) -> None:
-    """Draw one report's tasks below each other as horizontal bars."""
+    """Draw one report's panels below each other as horizontal bars."""
     import matplotlib.pyplot as plt
     from PIL import Image
 
-    tasks = [task for task in TITLES if report.of(task)]
-    counts = [len(report.of(task)) for task in tasks]
+    found = panels(report)
+    counts = [len(entries) for entries in found.values()]
     with plt.rc_context({"font.size": 10, "font.family": "DejaVu Sans", "axes.titlesize": 11}):
         figure, axes = plt.subplots(
-            len(tasks),
+            len(found),
             squeeze=False,
-            figsize=(WIDTH, 0.47 * sum(counts) + 0.75 * len(tasks) + 0.6),
+            figsize=(WIDTH, 0.47 * sum(counts) + 0.75 * len(found) + 0.6),
             height_ratios=counts,
             layout="constrained",
         )
-        for panel, task in zip(axes[:, 0], tasks, strict=True):
-            _bars(panel, task, report.of(task))
+        for axis, (name, entries) in zip(axes[:, 0], found.items(), strict=True):
+            _bars(axis, name, entries, report)
         words = f"{workload(report)}. {machine(report)}; {software(report)}"
         words = f"{words}; {report.about['date'][:10]}."
         figure.supxlabel("\n".join(textwrap.wrap(words, 120)), fontsize=8, x=0.01, ha="left")
@@ -70,7 +100,19 @@ def draw(report: Report, path: Path) -> None:
     Image.open(picture).convert("RGB").quantize(64).save(path, optimize=True)
 
 
-def _bars(panel: Any, task: str, entries: list[Entry]) -> None:
+def _words(name: str, entry: Entry, report: Report) -> tuple[str, str]:
+    """Return what is written before a bar and after it."""
+    after = seconds(entry.median)
+    if name != "beside":
+        if "notebook" in entry.speedup:
+            after += f"   ({times(entry.speedup['notebook'])} the notebook's speed)"
+        return f"{entry.label}, {entry.dtype}", after
+    if (ratio := speedup_over(report, entry)) is not None:
+        after += f"   (gpulr is {times(ratio)} as fast)"
+    return with_rows(entry), after
+
+
+def _bars(panel: Any, name: str, entries: list[Entry], report: Report) -> None:
     values = [entry.median for entry in entries]
     spread = [
         [max(entry.median - entry.q1, 0.0) for entry in entries],
@@ -79,15 +121,12 @@ def _bars(panel: Any, task: str, entries: list[Entry]) -> None:
     ends = [max(entry.median, entry.q3) for entry in entries]
     colours = [COLOURS[entry.way] for entry in entries]
     where = range(len(entries))
+    labels, remarks = zip(*(_words(name, entry, report) for entry in entries), strict=True)
     panel.barh(where, values, color=colours, xerr=spread, ecolor="#333333", capsize=2)
-    for y, end, entry in zip(where, ends, entries, strict=True):
-        words = seconds(entry.median)
-        if "notebook" in entry.speedup:
-            words += f"   ({times(entry.speedup['notebook'])} the notebook's speed)"
+    for y, end, entry, words in zip(where, ends, entries, remarks, strict=True):
         weight = "bold" if entry.way == "batched" else "normal"
         panel.text(end + 0.01 * max(ends), y, words, va="center", fontsize=9, fontweight=weight)
-    labels = [textwrap.fill(f"{entry.label}, {entry.dtype}", 36) for entry in entries]
-    panel.set_yticks(where, labels, fontsize=9)
+    panel.set_yticks(where, [textwrap.fill(label, 36) for label in labels], fontsize=9)
     panel.invert_yaxis()
     panel.set_xlim(0, 1.7 * max(ends))
     in_ms = max(ends) < 1.0
@@ -95,8 +134,8 @@ def _bars(panel: Any, task: str, entries: list[Entry]) -> None:
     panel.set_xlabel("milliseconds" if in_ms else "seconds", fontsize=8, loc="left")
     panel.tick_params(axis="x", labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)
-    title = TITLES[task]
-    if task == "training":
+    title = TITLES[name]
+    if name == "training":
         title += f", {entries[0].iterations} iterations"
     panel.set_title(title, loc="left")
 

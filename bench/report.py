@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.words import DASH, machine_words, seconds, software_words, times
+
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 KIND = "gpulr-interleaved"
+RIVALS = ("peer", "peer-blocks", "uncompiled")  # ways of the second table
 PEERS = "gpulr-peers"  # of bench.peers; bench.peer_report reads those
-DASH = "–"
-BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}
 
 
 class ResultFileError(ValueError):
@@ -75,7 +76,7 @@ def read(path: Path) -> Report:
         if content.get("kind") == KIND:
             entries = [
                 Entry(
-                    about=result,
+                    about={"rows": result["X_dtype"], **result},
                     **result["seconds"],
                     rounds=result["rounds"],
                     speedup={name: s["median"] for name, s in result["speedup"].items()},
@@ -85,7 +86,7 @@ def read(path: Path) -> Report:
             return Report(path.stem, True, content, entries)
         entries = [
             Entry(
-                about=found["extra_info"],
+                about={"rows": found["extra_info"]["X_dtype"], **found["extra_info"]},
                 **{name: found["stats"][name] for name in ("median", "q1", "q3", "rounds")},
                 speedup={},
             )
@@ -128,26 +129,6 @@ def read_all(folder: Path) -> list[Report]:
     return [r for r in reports if r.interleaved or r.about["machine"] not in raced]
 
 
-def seconds(value: float) -> str:
-    """Return a time in words, to three digits."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if value * factor >= 1.0 or unit == "µs":
-            return f"{_three_digits(value * factor)} {unit}"
-    raise AssertionError
-
-
-def times(ratio: float | None) -> str:
-    """Return a ratio in words, to two digits below ten and whole above; a dash for none."""
-    if ratio is None:
-        return DASH
-    return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:,.0f}×"
-
-
-def _three_digits(value: float) -> str:
-    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:,.{digits}f}"
-
-
 def workload(report: Report) -> str:
     """Return what was computed, in words."""
     first = report.entries[0]
@@ -162,42 +143,17 @@ def machine(report: Report) -> str:
     return machine_words(report.about)
 
 
-def machine_words(about: dict[str, Any]) -> str:
-    """Return the machine of a result file in words."""
-    found = about["machine"]
-    words = f"{found['cpu']}, {found['cores']} core{'s' if found['cores'] != 1 else ''}"
-    return f"{found['gpu']}; {words}" if "gpu" in found else words
-
-
 def software(report: Report) -> str:
     """Return versions, BLAS and commit in words."""
     return software_words(report.about)
 
 
-def software_words(about: dict[str, Any]) -> str:
-    """Return versions, BLAS and commit of a result file in words."""
-    versions = about["versions"]
-    names = {"gpulr": "gpulr", "python": "Python", "numpy": "NumPy", "cupy": "CuPy"}
-    words = [f"{names[name]} {versions[name]}" for name in names if name in versions]
-    for library in about["blas"]:
-        if library["of"] != "scipy":
-            name = BLAS.get(library["internal_api"], library["internal_api"])
-            words.append(
-                f"{name} {library['version']} ({library['architecture']} kernels, "
-                f"{library['num_threads']} threads)"
-            )
-    commit = about["commit"]
-    words.append(f"commit {commit['id'][:10]}" if commit["id"] else "no commit")
-    if commit["dirty"]:
-        words[-1] += " with changes"
-    return ", ".join(words)
-
-
 def table(report: Report) -> str:
-    """Return one report as a Markdown table with a caption."""
+    """Return one report as Markdown tables with captions."""
     ways: dict[tuple[str, str, str], dict[str, Entry]] = {}
     for entry in report.entries:
-        ways.setdefault((entry.way, entry.backend, entry.dtype), {})[entry.task] = entry
+        if not is_beside(entry):
+            ways.setdefault((entry.way, entry.backend, entry.dtype), {})[entry.task] = entry
     iterations = next((e.iterations for e in report.of("training")), None)
     training = "training" if iterations is None else f"training, {iterations} iterations"
     lines = [
@@ -214,7 +170,63 @@ def table(report: Report) -> str:
         if way == "batched":
             cells = [f"**{cell}**" if cell != DASH else cell for cell in cells]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", caption(report)])
+    return "\n".join([*lines, "", caption(report), *beside_lines(report)])
+
+
+def is_beside(entry: Entry) -> bool:
+    """Whether it is of the second table: another library, or gpulr to be compared with one."""
+    own = entry.way == "batched" and entry.rows != entry.X_dtype
+    return own or entry.way in RIVALS
+
+
+def rival(way: str, backend: str) -> str:
+    """Return the name that a contestant has among the speedups of gpulr's on the same rows."""
+    return backend + way.removeprefix("peer") if way.startswith("peer") else way
+
+
+def speedup_over(report: Report, entry: Entry) -> float | None:
+    """Return how many times faster gpulr is on the same rows."""
+    own = on_the_same_rows(report, entry.rows, entry.dtype)
+    return None if own is None else own.speedup.get(rival(entry.way, entry.backend))
+
+
+def with_rows(entry: Entry) -> str:
+    """Return its label, with how its rows are stored."""
+    rows = f", {entry.rows} rows"
+    return str(entry.label).removesuffix(rows) + rows
+
+
+def on_the_same_rows(report: Report, rows: str, dtype: str) -> Entry | None:
+    """Return gpulr's own pass, on NumPy, from rows that are stored so."""
+    for entry in report.of("pass"):
+        if (entry.way, entry.backend, entry.rows, entry.dtype) == ("batched", "numpy", rows, dtype):
+            return entry
+    return None
+
+
+def beside_lines(report: Report) -> list[str]:
+    """Return the lines of the second table, which begin with an empty one; none if it has none."""
+    rows = []
+    for entry in report.of("pass"):
+        if entry.way in RIVALS:
+            own = on_the_same_rows(report, entry.rows, entry.dtype)
+            ratio = times(speedup_over(report, entry))
+            rows.append((with_rows(entry), seconds(entry.median), own, ratio))
+    for left_out in report.about.get("absent", []):
+        own = on_the_same_rows(report, left_out["rows"], left_out["dtype"])
+        rows.append((left_out["label"], left_out["reason"], own, DASH))
+    if not rows:
+        return []
+    lines = ["", "| one pass in float32 | | gpulr on the same rows | × |", "|---|---:|---:|---:|"]
+    for label, found, own, ratio in rows:
+        lines.append(f"| {label} | {found} | {seconds(own.median) if own else DASH} | {ratio} |")
+    words = (
+        "The same cost and gradient by other means, in the same run. Rows are the library's own "
+        "arrays before the clock starts. bench/pass_peers.py says how they were written and tuned."
+    )
+    if report.interleaved:
+        words += " × is how many times faster gpulr is: the median of the rounds' ratios."
+    return [*lines, "", words]
 
 
 def caption(report: Report) -> str:

@@ -29,22 +29,32 @@ if TYPE_CHECKING:
         GpulrError,
         GpulrWarning,
         LabelColumnWarning,
+        MissingExtraError,
         ModelFileError,
         ParameterError,
         ScaleWarning,
+        SearchInterrupted,
         TrainingInterrupted,
     )
     from gpulr.estimator import OneVsAllLogisticRegression
+    from gpulr.intervals import Bootstrap
     from gpulr.model import OneVsAll
+    from gpulr.resampling import bootstrap
+    from gpulr.search_result import Search
+    from gpulr.searching import search
     from gpulr.storage import load
     from gpulr.training import train
 
 _SUBMODULES = ("callbacks", "datasets", "errors", "logistic")
 _HOMES = {
     "backends": "backend",
+    "Bootstrap": "intervals",
     "OneVsAll": "model",
     "OneVsAllLogisticRegression": "estimator",
+    "bootstrap": "resampling",
     "load": "storage",
+    "Search": "search_result",
+    "search": "searching",
     "train": "training",
     **dict.fromkeys(
         (
@@ -59,9 +69,11 @@ _HOMES = {
             "GpulrError",
             "GpulrWarning",
             "LabelColumnWarning",
+            "MissingExtraError",
             "ModelFileError",
             "ParameterError",
             "ScaleWarning",
+            "SearchInterrupted",
             "TrainingInterrupted",
         ),
         "errors",
@@ -71,6 +83,7 @@ _HOMES = {
 __all__ = [
     "BackendFallbackWarning",
     "BackendUnavailableError",
+    "Bootstrap",
     "ConvergenceWarning",
     "DataError",
     "DataFallbackWarning",
@@ -80,19 +93,24 @@ __all__ = [
     "GpulrError",
     "GpulrWarning",
     "LabelColumnWarning",
+    "MissingExtraError",
     "ModelFileError",
     "OneVsAll",
     "OneVsAllLogisticRegression",
     "ParameterError",
     "ScaleWarning",
+    "Search",
+    "SearchInterrupted",
     "TrainingInterrupted",
     "__version__",
     "backends",
+    "bootstrap",
     "callbacks",
     "datasets",
     "errors",
     "load",
     "logistic",
+    "search",
     "train",
 ]
 

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.solvers.driver import Callback
 from gpulr.validation import positive_number, whole_number
 
 __all__ = [
     "callables",
     "compute_dtype",
     "image_shape_of",
+    "inverse_penalties",
     "inverse_penalty",
     "shape_of_images",
     "switch",
@@ -32,7 +32,7 @@ def shape_of_images(X: Any) -> tuple[int, ...] | None:
     return tuple(shape[1:]) if len(shape) > 2 else None
 
 
-def callables(callbacks: Any) -> tuple[Callback, ...]:
+def callables(callbacks: Any) -> tuple[Any, ...]:
     """Return the callbacks as a tuple."""
     try:
         checked = tuple(callbacks)
@@ -74,6 +74,31 @@ def inverse_penalty(C: Any, n_models: int) -> float | list[float]:
     if each.shape != (n_models,):
         raise ParameterError(f"C has shape {each.shape}; {expected}.")
     return values
+
+
+def inverse_penalties(Cs: Any) -> npt.NDArray[np.float64]:
+    """Return the values of C that a search tries, (n_Cs,), from an array or their number."""
+    expected = "expected a whole number ≥ 2 of values from 1e-4 to 1e4, or an array of them"
+    single = "; for a single value pass [C]"
+    if isinstance(Cs, int | np.integer) and not isinstance(Cs, bool):
+        if Cs < 2:
+            raise ParameterError(f"Cs={Cs!r}; {expected}{single}.")
+        return np.logspace(-4, 4, int(Cs))
+    try:
+        values = to_host(Cs)
+    except ValueError as error:
+        raise ParameterError(f"Cs cannot be made into an array: {error}; {expected}.") from error
+    if values.ndim != 1 or not len(values):
+        raise ParameterError(
+            f"Cs={Cs!r} has shape {values.shape}; {expected}{'' if values.ndim else single}."
+        )
+    each = np.array([positive_number("Cs", C, infinite=True) for C in values.tolist()])
+    unique, counts = np.unique(each, return_counts=True)
+    if len(unique) < len(each):
+        raise ParameterError(
+            f"Cs holds {unique[counts > 1][:10].tolist()} more than once; expected each value once."
+        )
+    return each
 
 
 def compute_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

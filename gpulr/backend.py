@@ -191,6 +191,24 @@ class NumPyBackend(Backend):
     def map_blocks(self, function: Callable[[slice], T], blocks: list[slice]) -> Iterator[T]:
         return threads.map_blocks(function, blocks)
 
+    def collect_blocks(self, function: Callable[[slice], Array], blocks: list[slice]) -> Array:
+        if len(blocks) == 1:
+            return function(blocks[0])
+        # Written by the threads: all parts beside the whole would be twice the memory.
+        whole: list[npt.NDArray[Any]] = []
+        lock = threading.Lock()
+
+        def write(rows: slice) -> None:
+            part = function(rows)
+            with lock:
+                if not whole:
+                    whole.append(np.empty((blocks[-1].stop, *part.shape[1:]), part.dtype))
+            whole[0][rows] = part
+
+        for _ in self.map_blocks(write, blocks):
+            pass
+        return whole[0]
+
     def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
         if is_sparse(X_block):
             return X_block.astype(dtype, copy=False)

@@ -74,7 +74,7 @@ class LabelTargets:
         """Return Y of a block, (n_rows, n_models) in the compute dtype."""
         xp, part = self.backend.xp, self.indicator[rows, :]
         if is_sparse(part):
-            part = part.toarray()
+            return part[:, self.label].toarray().astype(self.dtype)
         return xp.astype(xp.take(part, self.label, axis=1), self.dtype)
 
     def select(self, models: Array) -> LabelTargets:

@@ -1,8 +1,8 @@
 """Every exception and warning that gpulr raises.
 
 Each message says what was got, what was expected, what was done about it and what to do next.
-All exceptions derive from :class:`GpulrError`, except :class:`TrainingInterrupted`, which is a
-``KeyboardInterrupt`` so that loops around training end too.
+All exceptions derive from :class:`GpulrError`, except :class:`TrainingInterrupted` and
+:class:`SearchInterrupted`, which are ``KeyboardInterrupt`` so that loops around them end too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gpulr.model import OneVsAll
+    from gpulr.search_result import Search
 
 __all__ = [
     "BackendFallbackWarning",
@@ -27,9 +28,11 @@ __all__ = [
     "GpulrError",
     "GpulrWarning",
     "LabelColumnWarning",
+    "MissingExtraError",
     "ModelFileError",
     "ParameterError",
     "ScaleWarning",
+    "SearchInterrupted",
     "TrainingInterrupted",
 ]
 
@@ -77,6 +80,10 @@ class DataUnavailableError(GpulrError, OSError):
     """A named data set is neither on this machine nor downloadable."""
 
 
+class MissingExtraError(GpulrError, ImportError):
+    """What was asked for needs an optional package that is not installed."""
+
+
 class BackendUnavailableError(GpulrError, RuntimeError):
     """The requested backend cannot be used on this machine, and no fallback is allowed."""
 
@@ -100,6 +107,23 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     def __reduce__(self) -> tuple[type[TrainingInterrupted], tuple[str, OneVsAll]]:
         return type(self), (str(self), self.model)
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """A search was interrupted.
+
+    Attributes
+    ----------
+    search : Search or None
+        What is known of the values of C that were done; without a model.
+    """
+
+    def __init__(self, message: str, search: Search | None = None) -> None:
+        super().__init__(message)
+        self.search = search
+
+    def __reduce__(self) -> tuple[type[SearchInterrupted], tuple[str, Search | None]]:
+        return type(self), (str(self), self.search)
 
 
 class GpulrWarning(UserWarning):

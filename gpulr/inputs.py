@@ -7,52 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gpulr.arguments import image_shape_of, shape_of_images
 from gpulr.backend import Backend, is_sparse, to_host
-from gpulr.columns import ClassTargets, Targets
 from gpulr.errors import DataError, ScaleWarning, warn
+from gpulr.labels import LabelMatrix, Labels, read_labels
 from gpulr.rows import Rows, standardized
-from gpulr.validation import check_rows, check_y, finite_rows, positive_number
+from gpulr.validation import check_rows, finite_rows, positive_number
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
 
 Array = Any
 
-__all__ = ["Inputs", "Labels", "read_inputs"]
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """The labels of rows that have one class each.
-
-    Attributes
-    ----------
-    classes : (n_classes,)
-        Sorted, in the dtype of y.
-    codes : (n_samples,) int32
-        The class of each row, as an index.
-    """
-
-    classes: npt.NDArray[Any]
-    codes: npt.NDArray[np.int32]
-
-    @property
-    def n_models(self) -> int:
-        """One for each class; for two classes, one for the second."""
-        return len(self.classes) if len(self.classes) > 2 else 1
-
-    @property
-    def names(self) -> npt.NDArray[Any]:
-        """What each model tells from everything else, (n_models,)."""
-        return self.classes[-self.n_models :]
-
-    def targets(self, backend: Backend, dtype: Any) -> Targets:
-        """Return the targets of every model, on the backend's device."""
-        table = np.eye(len(self.classes))[:, -self.n_models :]
-        return ClassTargets(backend.asarray(self.codes), backend.asarray(table, dtype), backend)
+__all__ = ["Inputs", "read_inputs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +30,14 @@ class Inputs:
     Attributes
     ----------
     X : (n_samples, n_features), in the library and dtype it came in
-    labels : Labels
+    labels : Labels or LabelMatrix
     record : dict
         What models remember of the data.
     image_shape : tuple of int, or None
     """
 
     X: Array
-    labels: Labels
+    labels: Labels | LabelMatrix
     record: dict[str, Any]
     image_shape: tuple[int, ...] | None
 
@@ -137,7 +105,7 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
         "dtype": str(X.dtype).rpartition(".")[2],
     }
     shape = None if image_shape is None else image_shape_of(image_shape, X.shape[1])
-    return Inputs(X, Labels(*check_y(y, X.shape[0])), record, shape)
+    return Inputs(X, read_labels(y, X.shape[0]), record, shape)
 
 
 def scale_of(scale: float | str | None, X: Any) -> float:

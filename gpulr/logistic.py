@@ -43,6 +43,7 @@ __all__ = [
     "forward",
     "gradient",
     "log_loss",
+    "log_normalized",
     "sigmoid",
 ]
 
@@ -66,6 +67,21 @@ def log_loss(Z: Array, Y: Array) -> Array:
     """
     xp = array_namespace(Z)
     return xp.maximum(Z, 0.0) - Y * Z + xp.log1p(xp.exp(-xp.abs(Z)))
+
+
+def log_normalized(Z: Array) -> Array:
+    """Logarithms of probabilities that sum to 1 in each row, (n_rows, n_classes), from margins.
+
+    Each model's probability over the row's sum, log σ(z) − log Σ σ(z), which holds even where all
+    of them underflow. One column of margins is that of the second of two classes.
+    """
+    xp = array_namespace(Z)
+    if Z.shape[1] == 1:
+        Z = xp.concat([-Z, Z], axis=1)
+        return -log_loss(Z, xp.ones_like(Z))
+    log_P = -log_loss(Z, xp.ones_like(Z))  # log σ(z) = −ℓ(z, 1)
+    log_P = log_P - xp.max(log_P, axis=1, keepdims=True)
+    return log_P - xp.log(xp.sum(xp.exp(log_P), axis=1, keepdims=True))
 
 
 def forward(

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Evaluation", "confusion_matrix", "evaluate_margins"]
+__all__ = [
+    "Evaluation",
+    "MultilabelEvaluation",
+    "confusion_matrix",
+    "evaluate_labels",
+    "evaluate_margins",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +44,44 @@ class Evaluation:
     classes: npt.NDArray[np.generic]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MultilabelEvaluation:
+    """How good predictions are on rows that have any number of labels.
+
+    Most labels are absent from most rows, so predicting none of them makes ``mean_label_accuracy``
+    large; F1 counts only rows that have a label or are predicted to, and ``subset_accuracy`` only
+    rows that are right throughout. A label is predicted where P > 1/2.
+
+    Attributes
+    ----------
+    subset_accuracy : float
+        The share of rows all of whose labels are right; scikit-learn's accuracy of multilabel data.
+    label_accuracy : (n_labels,) float64
+        Per label: the share of rows for which it is right.
+    mean_label_accuracy : float
+        The mean of those: the share of all entries of the matrix that are right.
+    label_f1 : (n_labels,) float64
+        Per label: 2 tp / (2 tp + fp + fn); 0 where no row has the label or is predicted to.
+    micro_f1 : float
+        The same of the counts of all labels together.
+    macro_f1 : float
+        The mean of ``label_f1``: rare labels count as much as frequent ones.
+    positives, predicted_positives : (n_labels,) int64
+        How many rows have each label, and are predicted to.
+    labels : (n_labels,)
+    """
+
+    subset_accuracy: float
+    label_accuracy: npt.NDArray[np.float64]
+    mean_label_accuracy: float
+    label_f1: npt.NDArray[np.float64]
+    micro_f1: float
+    macro_f1: float
+    positives: npt.NDArray[np.int64]
+    predicted_positives: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.generic]
+
+
 def confusion_matrix(
     true: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], n_classes: int
 ) -> npt.NDArray[np.int64]:
@@ -62,3 +106,26 @@ def evaluate_margins(
     confusion = confusion_matrix(codes, predicted, n_classes)
     accuracy = float(np.trace(confusion) / len(codes))
     return Evaluation(accuracy, binary, float(binary.mean()), confusion, classes)
+
+
+def evaluate_labels(
+    Z: npt.NDArray[np.floating], Y: npt.NDArray[np.uint8], labels: npt.NDArray[np.generic]
+) -> MultilabelEvaluation:
+    """Evaluate margins Z (n_samples, n_labels) against the true indicator matrix Y."""
+    from sklearn.metrics import f1_score
+
+    predicted = (Z > 0).astype(np.uint8)
+    right = predicted == Y
+    accuracy = right.mean(axis=0)
+    f1 = np.asarray(f1_score(Y, predicted, average=None, zero_division=0.0), dtype=np.float64)
+    return MultilabelEvaluation(
+        subset_accuracy=float(right.all(axis=1).mean()),
+        label_accuracy=accuracy,
+        mean_label_accuracy=float(accuracy.mean()),
+        label_f1=f1,
+        micro_f1=float(f1_score(Y, predicted, average="micro", zero_division=0.0)),
+        macro_f1=float(f1.mean()),
+        positives=Y.sum(axis=0, dtype=np.int64),
+        predicted_positives=predicted.sum(axis=0, dtype=np.int64),
+        labels=labels,
+    )

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic, metrics
-from gpulr.backend import backend_of, is_device_array, to_host
-from gpulr.errors import DataError
-from gpulr.validation import check_labels, check_rows, finite_rows
+from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
+from gpulr.errors import DataError, ParameterError
+from gpulr.label_types import check_labels, same_kind
+from gpulr.labels import check_indicator
+from gpulr.validation import check_rows, finite_rows
 
 Array = Any
 
@@ -31,7 +33,7 @@ class History:
         the largest absolute entry of the gradient with respect to the weights of the scaled X and
         the intercept.
     seconds : (n_iter + 1,) float64
-        When each iteration was done (in the per-model loop: the sum of the models' times).
+        When each iteration was done (in the per-model loop, or in groups: the sum of their times).
     n_iter : (n_models,) int64
     converged : (n_models,) bool
     stalled : (n_models,) bool
@@ -51,15 +53,17 @@ class OneVsAll:
     """One-vs-all logistic models, the columns of one weight matrix.
 
     With two classes there is one model, whose positive class is ``classes[1]``; otherwise model j
-    tells ``classes[j]`` from all others. Weights apply to X exactly as it was passed to training:
-    scaling is folded in.
+    tells ``classes[j]`` from all others. A multi-label model has one for each label, and predicts
+    any number of them. Weights apply to X exactly as it was passed to training: scaling is folded
+    in.
 
     Attributes
     ----------
     weights : (n_features, n_models), intercept : (n_models,)
         In the compute dtype and the array library of the X that training was given.
     classes : (n_classes,) NumPy array
-        Sorted labels, in the dtype of y.
+        Sorted labels, in the dtype of y; of a multi-label model the labels' names, in the order of
+        y's columns.
     history : History
     backend, device : str
         What trained it.
@@ -78,6 +82,8 @@ class OneVsAll:
         After standardised training: margins of X wider than a byte are computed as (X − center)
         weights + intercept_at_center, which equals X weights + intercept but does not cancel where
         means are large.
+    multilabel : bool
+        Trained on a matrix of labels.
     """
 
     weights: Array
@@ -94,6 +100,7 @@ class OneVsAll:
     versions: dict[str, str] = field(default_factory=dict)
     center: Array | None = None
     intercept_at_center: Array | None = None
+    multilabel: bool = False
 
     @property
     def n_features(self) -> int:
@@ -117,9 +124,10 @@ class OneVsAll:
 
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
+        what = "labels" if self.multilabel else "classes"
         return (
             f"<OneVsAll: {self.n_models} model(s) of {self.n_features} features for "
-            f"{len(self.classes)} classes, {state} after {self.n_iter} iterations "
+            f"{len(self.classes)} {what}, {state} after {self.n_iter} iterations "
             f"on {self.backend} ({self.device})>"
         )
 
@@ -162,31 +170,49 @@ class OneVsAll:
             rows do not sum to 1. True: (n_samples, n_classes), scaled so that rows do, in log
             space, so that it works even where all of them underflow. With two classes the columns
             are 1 − P and P.
+
+        Raises
+        ------
+        DataError
+            As :meth:`decision_function`.
+        ParameterError
+            ``normalize`` of a multi-label model, whose labels do not exclude each other.
         """
+        if normalize and self.multilabel:
+            raise ParameterError(
+                "normalize=True of a multi-label model: its labels do not exclude each other, so "
+                "their probabilities do not sum to 1. Leave normalize out."
+            )
         Z = self.decision_function(X)
         if not normalize:
             return logistic.sigmoid(Z)
-        xp = array_api_compat.array_namespace(Z)
-        if self.n_models == 1:
-            return xp.concat([logistic.sigmoid(-Z), logistic.sigmoid(Z)], axis=1)
-        log_P = -logistic.log_loss(Z, xp.ones_like(Z))  # log σ(z) = −ℓ(z, 1)
-        P = xp.exp(log_P - xp.max(log_P, axis=1, keepdims=True))
-        return P / xp.sum(P, axis=1, keepdims=True)
+        return array_api_compat.array_namespace(Z).exp(logistic.log_normalized(Z))
 
     def predict(self, X: Any) -> Array:
         """Return each row's class, (n_samples,): the one with the largest margin.
 
-        Numbers come back where X is; other labels as a NumPy array.
+        Numbers come back where X is; other labels as a NumPy array. A multi-label model returns
+        (n_samples, n_labels) uint8 where X is: 1 for each label that the row has, P > 1/2.
         """
         Z = self.decision_function(X)
         xp = array_api_compat.array_namespace(Z)
+        if self.multilabel:
+            return xp.astype(Z > 0, xp.uint8)
         index = xp.astype(Z[:, 0] > 0, xp.int64) if self.n_models == 1 else xp.argmax(Z, axis=1)
         if is_device_array(Z) and self.classes.dtype.kind in "biuf":
             return xp.take(backend_of(Z).asarray(self.classes), index)
         return self.classes[to_host(index)]
 
-    def evaluate(self, X: Any, y: Any) -> metrics.Evaluation:
-        """Return binary accuracies, multiclass accuracy and confusion matrix on labelled rows.
+    # Any: which of the two it is, no type tells, and the second would hide the first's attributes.
+    def evaluate(self, X: Any, y: Any) -> Any:
+        """Return how good the predictions on labelled rows are.
+
+        Returns
+        -------
+        metrics.Evaluation
+            Binary accuracies, multiclass accuracy and confusion matrix.
+        metrics.MultilabelEvaluation
+            Of a multi-label model, with y (n_samples, n_labels): accuracies and F1 of the labels.
 
         Raises
         ------
@@ -195,9 +221,13 @@ class OneVsAll:
             know.
         """
         X = check_rows(X, n_features=self.n_features)
+        if self.multilabel:
+            _, Y = check_indicator(y, X.shape[0], self.classes)
+            Y = Y.toarray() if is_sparse(Y) else to_host(Y)
+            return metrics.evaluate_labels(to_host(self.decision_function(X)), Y, self.classes)
         y = check_labels(y, X.shape[0])
-        same_kind = (y.dtype.kind == "U") == (self.classes.dtype.kind == "U")
-        known = np.isin(y, self.classes) if same_kind else np.zeros(len(y), dtype=np.bool_)
+        comparable = same_kind(y, self.classes)
+        known = np.isin(y, self.classes) if comparable else np.zeros(len(y), dtype=np.bool_)
         if not known.all():
             raise DataError(
                 "y holds labels that this model was not trained on: "
@@ -208,11 +238,59 @@ class OneVsAll:
         return metrics.evaluate_margins(to_host(self.decision_function(X)), codes, self.classes)
 
     def score(self, X: Any, y: Any) -> float:
-        """Return the multiclass accuracy on labelled rows."""
-        return self.evaluate(X, y).accuracy
+        """Return the multiclass accuracy on labelled rows; subset accuracy of several labels."""
+        result = self.evaluate(X, y)
+        return float(result.subset_accuracy if self.multilabel else result.accuracy)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file, which :func:`gpulr.load` reads; see :mod:`gpulr.storage`."""
         from gpulr.storage import save
 
         save(self, path)
+
+    def to_onnx(self, path: str | Path, *, input_dtype: npt.DTypeLike | None = None) -> None:
+        """Write the model as an ONNX file, for runtimes without Python or gpulr.
+
+        The input "X" (batch, n_features) is rows as training was given them, which are not checked
+        for NaN. Outputs, in the dtype of the weights where they are real: "probabilities" and
+        "margins", (batch, n_models), each model's own; "label" (batch,), as of :meth:`predict`, and
+        "index" (batch,) int64, its place in ``classes``. Metadata: gpulr_version, and as JSON
+        classes, image_shape and scale (which is part of the weights already). Needs the extra
+        ``onnx``.
+
+        Parameters
+        ----------
+        path : path-like
+        input_dtype : dtype, optional
+            Of "X": uint8, float32, float64, or another that NumPy and ONNX share; converted in the
+            graph. None: what the model was trained on.
+
+        Raises
+        ------
+        MissingExtraError
+            onnx is not installed.
+        ModelFileError
+            It could not be written; what was there before is untouched.
+        ParameterError
+            ``input_dtype`` cannot be used, or the model does not fit into an ONNX file.
+        """
+        from gpulr.export import save_onnx
+
+        save_onnx(self, path, input_dtype=input_dtype)
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted scikit-learn estimator that predicts the same.
+
+        Two classes: a ``LogisticRegression``. More: a ``OneVsRestClassifier`` of one for each,
+        whose ``predict_proba`` is :meth:`predict_proba` with ``normalize=True``. After standardised
+        training it computes in float64, as it has no centre.
+
+        ``tol`` and ``max_iter`` are the model's, and ``C`` is the one that for X as it was passed
+        has the optimum that the model's has for the scaled X, so that a clone can be fitted anew
+        (it will not standardise, and then C is the model's own). Where the models' C differ, each
+        of ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two
+        classes; beyond, scikit-learn has no equivalent.
+        """
+        from gpulr.export import to_sklearn
+
+        return to_sklearn(self)

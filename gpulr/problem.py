@@ -133,7 +133,10 @@ class Problem:
             self.weights.sample(index),
             self.intercept,
         )
-        return replace(sample, C=self.C * (self.m / sample.m))
+        xp = self.backend.xp
+        # A model may weigh none of the sampled rows: a fold that trains on few.
+        m = xp.where(sample.m > 0.0, sample.m, self.m)
+        return replace(sample, C=self.C * (self.m / m))
 
     def start(self) -> Array:
         """Return all-zero parameters, (n_features + 1, n_models) float64."""
@@ -154,10 +157,7 @@ class Problem:
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
-        W, b = self.rows.fold(theta)
-        return self.backend.collect_blocks(
-            lambda rows: self.rows.operand(rows) @ W + b, self.rows.blocks(self.n_models)
-        )
+        return self.rows.margins(theta)
 
     def evaluate_margins(self, Z: Array, theta: Array) -> Pass:
         """Return what :meth:`evaluate` does, from the margins Z of ``theta``: half a pass."""
@@ -169,17 +169,25 @@ class Problem:
 
         return self._finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
 
-    def derivatives_along(self, Z: Array, D: Array) -> tuple[Array, Array, Array]:
-        """Return first and second derivative of each mean log-loss at margins Z along D, and σ'.
+    def margins_along(self, Z: Array, D: Array, t: Array) -> Array:
+        """Return Z + t D, (n_samples, n_models), for steps t (n_models,): no pass over the rows."""
+        t = self.backend.xp.astype(t, D.dtype)
+        return self.backend.collect_blocks(
+            lambda rows: Z[rows, :] + t * D[rows, :], self.rows.margin_blocks(self.n_models)
+        )
+
+    def derivatives_along(self, Z: Array, D: Array, t: float = 0.0) -> tuple[Array, Array, Array]:
+        """Return first and second derivative of each mean log-loss at Z + t D along D, and σ'.
 
         Z and D are (n_samples, n_models); no pass over the rows is needed. Returns three arrays
         (n_models,) float64, the last one the mean of σ' over the rows.
         """
 
         def derivatives(rows: slice) -> tuple[Array, ...]:
-            return logistic.derivatives_along(
-                Z[rows, :], D[rows, :], self.targets.block(rows), self.weights.block(rows)
-            )
+            along = D[rows, :]
+            here = Z[rows, :] + t * along if t else Z[rows, :]
+            Y, s = self.targets.block(rows), self.weights.block(rows)
+            return logistic.derivatives_along(here, along, Y, s)
 
         blocks = self.rows.margin_blocks(self.n_models)
         first, second, slope = self.rows.sum(derivatives, blocks)

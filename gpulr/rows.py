@@ -91,6 +91,13 @@ class Rows:
             b = b - xp.sum(self.center * W, axis=0)
         return xp.astype(W, self.dtype), xp.astype(b, self.dtype)
 
+    def margins(self, theta: Array) -> Array:
+        """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
+        W, b = self.fold(theta)
+        return self.backend.collect_blocks(
+            lambda rows: self.operand(rows) @ W + b, self.blocks(int(theta.shape[1]))
+        )
+
     def unfold(self, dW: Array, db: Array) -> tuple[Array, Array]:
         """Return (rowsᵀ R, 1ᵀ R) from what blocks give, (blockᵀ R, 1ᵀ R), all float64."""
         if self.center is not None and self._centre_in_block is None:

@@ -22,7 +22,7 @@ from gpulr.backend import to_host
 from gpulr.errors import ModelFileError
 from gpulr.model import History, OneVsAll
 
-__all__ = ["is_model", "load", "save"]
+__all__ = ["is_model", "load", "replace_file", "save"]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
@@ -36,7 +36,8 @@ def save(model: OneVsAll, path: str | Path) -> None:
     Raises
     ------
     ModelFileError
-        It could not be written (no such folder, disk full, …); what was there before is untouched.
+        It could not be written (no such folder, disk full, …), or its classes are objects that a
+        file cannot hold; what was there before is untouched.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -48,7 +49,8 @@ def save(model: OneVsAll, path: str | Path) -> None:
     if model.center is not None:
         tensors |= {name: np.ascontiguousarray(to_host(getattr(model, name))) for name in _CENTERED}
     record = {
-        "classes": {"dtype": model.classes.dtype.str, "values": model.classes.tolist()},
+        "classes": {"dtype": model.classes.dtype.str, "values": _values(model.classes, path)},
+        "multilabel": model.multilabel,
         "backend": model.backend,
         "device": model.device,
         "fallback_reason": model.fallback_reason,
@@ -66,7 +68,7 @@ def save(model: OneVsAll, path: str | Path) -> None:
         "model": text,
         "sha256": _digest(tensors, text),
     }
-    _replace(Path(os.path.realpath(path)), to_bytes(tensors, metadata=metadata))
+    replace_file(path, to_bytes(tensors, metadata=metadata))
 
 
 def load(path: str | Path) -> OneVsAll:
@@ -132,9 +134,10 @@ def is_model(path: Path) -> bool:
 
 
 def _model(tensors: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> OneVsAll:
-    classes = np.asarray(record["classes"]["values"], dtype=np.dtype(record["classes"]["dtype"]))
+    classes = _classes(**record["classes"])
+    multilabel = bool(record.get("multilabel"))  # of which older files do not know
     weights, intercept = tensors["weights"], tensors["intercept"]
-    n_models = 1 if len(classes) == 2 else len(classes)
+    n_models = 1 if len(classes) == 2 and not multilabel else len(classes)
     if weights.ndim != 2 or weights.shape[1] != n_models or intercept.shape != (n_models,):
         raise ValueError(f"weights {weights.shape} do not fit {len(classes)} classes")
     settings = record["settings"]
@@ -155,7 +158,35 @@ def _model(tensors: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> OneV
         image_shape=None if shape is None else tuple(shape),
         data=record["data"],
         versions=record["versions"],
+        multilabel=multilabel,
     )
+
+
+def _values(classes: npt.NDArray[Any], path: str | Path) -> list[Any]:
+    """Return labels as what JSON holds: numbers, booleans, text; times as whole numbers."""
+    kind = classes.dtype.kind
+    if kind == "O":
+        raise ModelFileError(
+            path,
+            f"the model was not written: its classes are {type(classes[0]).__name__} objects, and "
+            "a file holds numbers, text, bytes or NumPy's times",
+            "Give it such names, in the same order: dataclasses.replace(model, "
+            "classes=model.classes.astype(str)).save(path).",
+        )
+    if kind == "S":
+        return [label.decode("latin-1") for label in classes.tolist()]  # each byte is a character
+    values: list[Any] = (classes.view(np.int64) if kind in "mM" else classes).tolist()
+    return values
+
+
+def _classes(dtype: str, values: list[Any]) -> npt.NDArray[Any]:
+    """Return the labels that :func:`_values` made a list of."""
+    kind = np.dtype(dtype).kind
+    if kind == "S":
+        values = [label.encode("latin-1") for label in values]
+    if kind in "mM":
+        return np.asarray(values, dtype=np.int64).view(dtype)
+    return np.asarray(values, dtype=np.dtype(dtype))
 
 
 def _infinity(c: float | None) -> float:
@@ -180,7 +211,15 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
     return digest.hexdigest()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: str | Path, content: bytes) -> None:
+    """Write a file beside ``path`` and move it there; links are followed.
+
+    Raises
+    ------
+    ModelFileError
+        As :func:`save`.
+    """
+    path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         if path.exists() and not path.is_file():

@@ -20,9 +20,8 @@ from gpulr.model import History, OneVsAll
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.settings import Settings
-from gpulr.solvers import Solution, minimize, minimize_one_by_one
+from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.driver import Callback
-from gpulr.validation import check_sample_weight
 from gpulr.warm_start import check_start, parameters
 
 __all__ = ["train"]
@@ -57,8 +56,11 @@ def train(
         Any real dtype, in any array library; on a device it is used where it is. Not modified, and
         never copied whole to another dtype: blocks of rows are converted as they are used. None:
         the default data, MNIST or, where that cannot be had, the bundled digits.
-    y : (n_samples,), optional
-        Labels: numbers, booleans or strings. Two classes give one model, more give one each.
+    y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
+        Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
+        give one model, more give one each. Or, for rows that have any number of labels, a matrix
+        (dense, sparse, or a DataFrame, whose columns name the labels): one model for each column.
+        A column that is all 0 or all 1 is learnt as that constant.
     backend : "auto", "numpy" or "cupy"
         "auto": ``GPULR_BACKEND`` if set, else a GPU if it works and the work repays it, else NumPy.
         "cupy" on a machine that cannot run it trains on NumPy after a warning.
@@ -72,7 +74,7 @@ def train(
     class_weight : dict or "balanced", optional
         Weight of the rows of each class (1 where the dict has none), multiplied into
         ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class), where each row
-        counts by its ``sample_weight``.
+        counts by its ``sample_weight``. Not for a matrix y.
     scale : float, "auto" or None
         What X is multiplied by, in effect; "auto" is 1/255 for uint8 and 1 otherwise, None is 1.
         ``C``, ``tol`` and ``learning_rate`` refer to the scaled X, the model's weights to X as
@@ -92,7 +94,9 @@ def train(
     dtype : "float32" or "float64"
         What margins and products are computed in, and the weights' dtype. Sums are float64 always.
     batched : bool
-        False trains the models one after the other, by the same code: same weights, slower.
+        False trains the models one after the other, by the same code: same weights, slower. True
+        trains them all at once, or in groups where they would take more than 1 GiB of working
+        memory (:mod:`gpulr.solvers.groups`).
     start : OneVsAll, optional
         A model of the same features and classes, at whose weights training begins; without, at
         zero.
@@ -181,7 +185,7 @@ def train_on(
         Which models did not reach the tolerance, and what to change; empty if all did.
     """
     labels = inputs.labels
-    weight = check_sample_weight(sample_weight, class_weight, labels.classes, labels.codes)
+    weight = labels.row_weight(sample_weight, class_weight)
     C = inverse_penalty(C, labels.n_models)
     start = check_start(start, labels, inputs.X.shape[1])
     passes = min(settings.max_iter, 40 if settings.solver == "lbfgs" else 300)
@@ -196,9 +200,12 @@ def train_on(
             begin = parameters(start, rows, intercept=settings.fit_intercept)
         with ctrl_c() as interrupted:
             try:
-                solution = (minimize if batched else minimize_one_by_one)(
-                    settings.method(),
+                method = settings.method()
+                alone = np.arange(problem.n_models)[:, np.newaxis]
+                solution = minimize_in_groups(
+                    method,
                     problem,
+                    groups_of(method, problem) if batched else list(alone),
                     max_iter=settings.max_iter,
                     tol=settings.tol,
                     start=begin,
@@ -212,7 +219,7 @@ def train_on(
     record = {
         "C": C,
         "sample_weight": sample_weight is not None,
-        "class_weight": _class_weight_record(class_weight),
+        "class_weight": class_weight_record(class_weight),
         "batched": batched,
         "start": start is not None,
     }
@@ -224,7 +231,7 @@ def train_on(
             model,
         )
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:
-        return model, _how_to_converge(model, settings.tol, settings.max_iter)
+        return model, how_to_converge(model, settings.tol, settings.max_iter)
     return model, ""
 
 
@@ -246,20 +253,24 @@ def weighted_problem(
     return Problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **sets)
 
 
+def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
+    """Return parameters (n_features + 1, n_columns) as arrays of OneVsAll, which take X as is."""
+    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
+    W, b = scale * theta[:-1], theta[-1]
+    if rows.center is None:
+        return {"weights": W, "intercept": b}
+    center = to_host(rows.center)
+    return {
+        "weights": W,
+        "intercept": b - (center * W).sum(axis=0),
+        "center": center[:, 0],
+        "intercept_at_center": b,
+    }
+
+
 def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str, Any]) -> OneVsAll:
     """Fold scale and centre into the weights, and bring them to where the caller's X is."""
-    backend = rows.backend
-    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
-    W, b = scale * solution.theta[:-1], solution.theta[-1]
-    arrays = {"weights": W, "intercept": b}
-    if rows.center is not None:
-        center = to_host(rows.center)
-        arrays = {
-            "weights": W,
-            "intercept": b - (center * W).sum(axis=0),
-            "center": center[:, 0],
-            "intercept_at_center": b,
-        }
+    backend, arrays = rows.backend, folded(solution.theta, rows)
     here: dict[str, Any] = {name: array.astype(settings["dtype"]) for name, array in arrays.items()}
     if is_device_array(inputs.X):
         here = {name: backend_of(inputs.X).asarray(array) for name, array in here.items()}
@@ -284,16 +295,23 @@ def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str,
         image_shape=inputs.image_shape,
         data=inputs.record,
         versions=versions,
+        multilabel=inputs.labels.multilabel,
     )
 
 
-def _class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
+def class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
+    """Return what a model remembers of the weights of classes."""
     if isinstance(class_weight, Mapping):
         return {str(label): float(weight) for label, weight in class_weight.items()}
     return class_weight
 
 
-def _how_to_converge(model: OneVsAll, tol: float, max_iter: int) -> str:
+def warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
+    """Warn once for all models that did not converge, with what to change."""
+    warn(how_to_converge(model, tol, max_iter), ConvergenceWarning)
+
+
+def how_to_converge(model: OneVsAll, tol: float, max_iter: int) -> str:
     """Say once for all models which did not converge, and what to change."""
     history = model.history
     left = np.flatnonzero(~history.converged)

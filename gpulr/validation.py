@@ -16,10 +16,9 @@ from gpulr.errors import DataError, ParameterError
 Array = Any
 
 __all__ = [
-    "check_labels",
+    "check_row_weight",
     "check_rows",
     "check_sample_weight",
-    "check_y",
     "finite_rows",
     "positive_number",
     "whole_number",
@@ -148,74 +147,6 @@ def finite_rows(X: Array, backend: Backend, dtype: Any) -> None:
             )
 
 
-def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
-    """Return labels as a one-dimensional NumPy array of numbers, booleans or strings.
-
-    Raises
-    ------
-    DataError
-        Wrong length or shape, NaN, values that are not labels.
-    """
-    if np.ma.is_masked(labels):
-        raise DataError("y is a masked array with masked values. Remove the rows without a label.")
-    try:
-        y: npt.NDArray[Any] = to_host(labels)
-    except ValueError as error:  # elements of different lengths
-        raise DataError(
-            f"y cannot be made into an array: {error}. Pass one label per row."
-        ) from error
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise DataError(f"y has shape {y.shape}; expected one label per row, ({n_samples},).")
-    if len(y) != n_samples:
-        raise DataError(
-            f"X has {n_samples} rows and y has {len(y)} labels; expected as many of each."
-        )
-    if y.dtype.kind == "T":  # NumPy's strings of variable width
-        y = y.astype(object)
-    if y.dtype.kind == "O":
-        if all(isinstance(label, str) for label in y):
-            return y.astype(np.str_)
-        if all(isinstance(label, int | np.integer) for label in y):
-            try:
-                return y.astype(np.int64)
-            except OverflowError as error:
-                raise DataError(
-                    f"y holds numbers that are too large ({error}). Pass them as strings."
-                ) from error
-        kinds = sorted({type(label).__name__ for label in y})
-        raise DataError(f"y holds {', '.join(kinds)}; expected labels all of one kind: int or str.")
-    if y.dtype.kind == "f":
-        if not np.all(np.isfinite(y)):
-            raise DataError("y holds NaN or infinity. Remove the rows without a label.")
-        if not np.all(y == np.floor(y)):
-            raise DataError(
-                "y holds fractions: it looks like a quantity, not like class labels. "
-                "Bin it into classes first, or use a regression model."
-            )
-    elif y.dtype.kind not in "buiU":
-        raise DataError(f"y has dtype {y.dtype}; expected numbers, booleans or strings.")
-    return y
-
-
-def check_y(y: Any, n_samples: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
-    """Return the sorted classes and each row's class as an index, (n_samples,) int32.
-
-    Raises
-    ------
-    DataError
-        As :func:`check_labels`, and when there are fewer than two classes.
-    """
-    classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
-    if len(classes) < 2:
-        raise DataError(
-            f"y holds one class only ({classes.tolist()}); expected at least two. "
-            "Check the labels, or how the rows were split."
-        )
-    return classes, codes.astype(np.int32)
-
-
 def check_sample_weight(
     sample_weight: Any,
     class_weight: Any,
@@ -235,16 +166,7 @@ def check_sample_weight(
         return None
     weight = np.ones(len(codes))
     if sample_weight is not None:
-        try:
-            weight = np.array(to_host(sample_weight), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"sample_weight is not an array of numbers: {error}.") from error
-        if weight.shape != codes.shape:
-            raise DataError(
-                f"sample_weight has shape {weight.shape}; expected one for each row, {codes.shape}."
-            )
-        if not np.all(np.isfinite(weight)) or weight.min() < 0:
-            raise DataError("sample_weight holds NaN, infinity or negative numbers; expected ≥ 0.")
+        weight = check_row_weight(sample_weight, len(codes))
     if class_weight is not None:
         rows = np.bincount(codes, weight, minlength=len(classes)).astype(np.float64)
         weight = weight * _class_weights(class_weight, classes, rows)[codes]
@@ -254,6 +176,27 @@ def check_sample_weight(
             f"The weights of all rows of {classes[empty][:10].tolist()} are zero, which leaves "
             "fewer than two classes. Give rows of at least two classes a weight."
         )
+    return weight
+
+
+def check_row_weight(sample_weight: Any, n_samples: int) -> npt.NDArray[np.float64]:
+    """Return the weights of the rows, (n_samples,) float64.
+
+    Raises
+    ------
+    DataError
+        Weights of the wrong length, negative or not finite.
+    """
+    try:
+        weight = np.array(to_host(sample_weight), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"sample_weight is not an array of numbers: {error}.") from error
+    if weight.shape != (n_samples,):
+        raise DataError(
+            f"sample_weight has shape {weight.shape}; expected one for each row, ({n_samples},)."
+        )
+    if not np.all(np.isfinite(weight)) or weight.min() < 0:
+        raise DataError("sample_weight holds NaN, infinity or negative numbers; expected ≥ 0.")
     return weight
 
 
@@ -269,7 +212,7 @@ def _class_weights(
         return balanced / max(1, int(np.count_nonzero(some)))
     if not isinstance(class_weight, Mapping):
         raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
-    labels = classes.tolist()
+    labels = list(classes) if classes.dtype.kind in "mM" else classes.tolist()
     if unknown := [label for label in class_weight if label not in labels]:
         raise ParameterError(f"class_weight names {unknown[:10]}, which y does not have.")
     return np.array(

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.inputs import Labels
+from gpulr.labels import LabelMatrix, Labels
 from gpulr.model import OneVsAll
 from gpulr.rows import Rows
 
@@ -17,7 +17,7 @@ Array = Any
 __all__ = ["check_start", "parameters"]
 
 
-def check_start(start: Any, labels: Labels, n_features: int) -> OneVsAll | None:
+def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> OneVsAll | None:
     """Return the model to begin at, or raise ParameterError if it is none of these labels and rows.
 
     Only the weights have to fit: a model of other rows, settings or backend is as good a start.
@@ -33,6 +33,12 @@ def check_start(start: Any, labels: Labels, n_features: int) -> OneVsAll | None:
         raise ParameterError(
             f"start is a model of {start.n_features} features, and X has {n_features}. Train on "
             "the same features, or leave start out."
+        )
+    if start.multilabel != labels.multilabel:
+        forms = ("one class for each row", "any number of labels for each row")
+        raise ParameterError(
+            f"start is a model of {forms[start.multilabel]}, and y holds "
+            f"{forms[labels.multilabel]}. Train on labels of one form, or leave start out."
         )
     if not np.array_equal(start.classes, labels.classes):
         raise ParameterError(

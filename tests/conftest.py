@@ -11,6 +11,8 @@ that cannot be used fails).
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from importlib.util import find_spec
 
@@ -103,6 +105,12 @@ def _require_compiler():
         (pytest.fail if required else pytest.skip)(f"products cannot be compiled: {status.words}")
 
 
+def _compile_all_that_can_be(monkeypatch):
+    """Narrow rows too, for which BLAS is faster."""
+    monkeypatch.setattr(operand, "LEAST_FEATURES", 0)
+    monkeypatch.setattr(operand, "LEAST_BYTES", 0)
+
+
 def _require_cupy():
     status = backend.probe("cupy")
     if not status.usable:
@@ -116,6 +124,7 @@ def library(request, monkeypatch):
     context, name = nullcontext(), request.param
     if name == "compiled":
         _require_compiler()
+        _compile_all_that_can_be(monkeypatch)
         name = "numpy"
     elif name == "numpy":
         monkeypatch.setenv("GPULR_COMPILE", "never")
@@ -129,9 +138,10 @@ def library(request, monkeypatch):
 
 
 @pytest.fixture
-def thin():
+def thin(monkeypatch):
     """The module that compiles products, which works; for tests that need the compiler."""
     _require_compiler()
+    _compile_all_that_can_be(monkeypatch)
     from gpulr.kernels import thin
 
     return thin
@@ -192,6 +202,23 @@ def blobs(rng):
     return X.astype(np.float32), y
 
 
+@pytest.fixture
+def made(monkeypatch):
+    """What searches in this test have trained: their CrossValidation objects."""
+    from gpulr import searching
+    from gpulr.crossval import CrossValidation
+
+    kept = []
+
+    class Kept(CrossValidation):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            kept.append(self)
+
+    monkeypatch.setattr(searching, "CrossValidation", Kept)
+    return kept
+
+
 @pytest.fixture(scope="session")
 def real_mnist():
     """MNIST from files that are on this machine; skips without. Nothing is downloaded."""
@@ -199,3 +226,37 @@ def real_mnist():
     if not mnist.available:
         pytest.skip(f"MNIST is not on this machine: {mnist.note}")
     return gpulr.datasets.load_mnist()
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Environment of a command: isolated from the user's settings, and from the network."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GPULR_", "XDG_"))}
+    return kept | {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "http_proxy": "http://127.0.0.1:9",
+        "https_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+        "COLUMNS": "100",
+    }
+
+
+@pytest.fixture
+def run(environment, tmp_path):
+    """Run the command line in a process of its own, and check its exit code."""
+
+    def run(*arguments, code=0, timeout=60, **variables):
+        process = subprocess.run(
+            [sys.executable, "-m", "gpulr", *map(str, arguments)],
+            env=environment | variables,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout,
+        )
+        assert process.returncode == code, process.stderr + process.stdout
+        assert "Traceback" not in process.stderr
+        return process
+
+    return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -137,6 +138,15 @@ def stacked(model):
     """Weights of the scaled X, and the intercept below them, (n_features + 1, k) float64."""
     weights, intercept = to_host(model.weights), to_host(model.intercept)
     return np.vstack([weights / model.scale, intercept]).astype(np.float64)
+
+
+def strict_json(text):
+    """Parse JSON that has no Infinity or NaN in it."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def python(code, *, timeout=60, **environment):

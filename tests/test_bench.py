@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +153,71 @@ def test_a_table_for_each_machine(results):
     assert "A GPU (cuda:0); A processor, 2 cores" in text
 
 
+def beside(way, backend, rows, seconds, **speedup):
+    found = result("pass", way, "float32", seconds, backend, **speedup)
+    label = f"{way} on {backend}" + (f", {rows} rows" if way.startswith("peer") else "")
+    return {**found, "rows": rows, "label": label}
+
+
+def with_peers():
+    passes = [
+        beside("peer", "jax", "float32", 0.0402),
+        beside("peer-blocks", "jax", "uint8", 0.0303),
+        beside("uncompiled", "numpy", "uint8", 0.0255),
+        beside(
+            "batched",
+            "numpy",
+            "uint8",
+            0.0204,
+            **{"jax-blocks": 1.49},
+            uncompiled=1.25,
+            notebook=9.84,
+        ),
+        beside("batched", "numpy", "float32", 0.0301, jax=1.34),
+    ]
+    absent = {"task": "pass", "way": "peer", "label": "torch, uint8 rows", "backend": "torch"}
+    absent |= {"dtype": "float32", "rows": "uint8", "reason": "not installed"}
+    return {**interleaved([RESULTS[0], *passes]), "schema": 2, "absent": [absent]}
+
+
+def test_other_libraries_get_a_table_beside_gpulr_on_the_same_rows(results):
+    (results / "numpy.json").write_text(json.dumps(with_peers()))
+    lines = report.section(report.read_all(results)).splitlines()
+    assert lines[3].startswith("| **batched on numpy** | **float32** | **20.4 ms** | – | **9.8×**")
+    assert lines[4] == ""
+    assert lines[7:14] == [
+        "| one pass in float32 | | gpulr on the same rows | × |",
+        "|---|---:|---:|---:|",
+        "| peer on jax, float32 rows | 40.2 ms | 30.1 ms | 1.3× |",
+        "| peer-blocks on jax, uint8 rows | 30.3 ms | 20.4 ms | 1.5× |",
+        "| uncompiled on numpy, uint8 rows | 25.5 ms | 20.4 ms | 1.2× |",
+        "| torch, uint8 rows | not installed | 20.4 ms | – |",
+        "",
+    ]
+    assert lines[14].endswith("how many times faster gpulr is: the median of the rounds' ratios.")
+
+
+def test_other_libraries_get_a_panel_of_the_chart(results, tmp_path):
+    from PIL import Image
+
+    (results / "numpy.json").write_text(json.dumps(with_peers()))
+    (read,) = report.read_all(results)
+    panels = plot.panels(read)
+    assert [len(entries) for entries in panels.values()] == [2, 5]
+    assert [plot._words("beside", entry, read) for entry in panels["beside"]] == [
+        ("batched on numpy, float32 rows", "30.1 ms"),
+        ("peer on jax, float32 rows", "40.2 ms   (gpulr is 1.3× as fast)"),
+        ("batched on numpy, uint8 rows", "20.4 ms"),
+        ("uncompiled on numpy, uint8 rows", "25.5 ms   (gpulr is 1.2× as fast)"),
+        ("peer-blocks on jax, uint8 rows", "30.3 ms   (gpulr is 1.5× as fast)"),
+    ]
+    plot.draw(read, tmp_path / "chart.png")
+    with Image.open(tmp_path / "chart.png") as image:
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    colour = [int(plot.COLOURS["peer"][i : i + 2], 16) for i in (1, 3, 5)]
+    assert (abs(pixels.astype(int) - colour).max(axis=1) <= 3).sum() > 100
+
+
 def test_charts_are_drawn(results, tmp_path, capsys):
     from PIL import Image
 
@@ -201,13 +268,23 @@ def test_no_results_at_all(tmp_path, capsys):
     assert "Measure first" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("task", ["pass", "training"])
-def test_every_contestant_computes_the_same(task):
-    contestants = pytest.importorskip("bench.contestants")
+@pytest.fixture
+def contestants():
+    return pytest.importorskip("bench.contestants")
+
+
+@pytest.fixture
+def work():
     workload = pytest.importorskip("bench.workload")
     digits = gpulr.datasets.load_digits()
-    work = workload.Workload("digits", digits.X[:300].astype(np.uint8), digits.y[:300], 1 / 16)
-    for contestant in contestants.contestants("numpy"):
+    return workload.Workload("digits", digits.X[:300].astype(np.uint8), digits.y[:300], 1 / 16)
+
+
+@pytest.mark.parametrize("task", ["pass", "training"])
+def test_every_contestant_computes_the_same(contestants, work, task):
+    taking_part = [c for c in contestants.contestants(task, "numpy") if not contestants.obstacle(c)]
+    assert len(taking_part) >= {"pass": 7, "training": 6}[task]
+    for contestant in taking_part:
         run = contestants.prepare(task, contestant, work)
         entry = contestants.entry(task, contestant, run(), work)  # checks the result
         assert json.loads(json.dumps(entry))["n_samples"] == 300
@@ -217,15 +294,101 @@ def test_every_contestant_computes_the_same(task):
         contestants.check(task, contestant, run(), work)
 
 
-def test_speedups_are_within_rounds():
-    interleaved_runs = pytest.importorskip("bench.interleaved")
-    loop, batched = (
-        interleaved_runs.Contestant(way, "numpy", "float32") for way in ("loop", "batched")
-    )
-    seconds = {loop: [3.0, 6.0, 30.0], batched: [1.0, 2.0, 10.0]}  # the machine slows down
-    assert interleaved_runs.speedups(loop, seconds) == {}
-    assert interleaved_runs.speedups(batched, seconds) == {
-        "loop": {"median": 3.0, "q1": 3.0, "q3": 3.0}
+@pytest.mark.parametrize("peer", ["jax", "torch"])
+@pytest.mark.parametrize("way", ["peer", "peer-blocks"])
+def test_a_wrong_result_of_another_library_is_caught(contestants, work, peer, way):
+    contestant = contestants.Contestant(way, peer, "float32")
+    cost, gradient = work.reference_pass(work.theta)
+    result = cost.astype(np.float32), gradient[:-1], gradient[-1]
+    contestants.check("pass", contestant, [result], work)
+    for part in range(3):
+        wrong = [array.copy() for array in result]
+        wrong[part][..., 3] += 1e-2
+        with pytest.raises(ArithmeticError, match=f"{contestant.id}: .* is off by"):
+            contestants.check("pass", contestant, [wrong], work)
+
+
+def test_contestants_are_told_apart(contestants):
+    for task in contestants.TASKS:
+        every = [c for name in ("numpy", "cupy") for c in contestants.contestants(task, name)]
+        assert len({c.id for c in every}) == len(every)
+        assert len({(c.label, c.dtype) for c in every}) == len(every)
+    extra = {c.way for c in every} ^ {c.way for c in contestants.contestants("pass", "numpy")}
+    assert extra == {"peer", "peer-blocks", "uncompiled"}
+
+
+def test_a_library_that_is_not_installed_is_left_out_and_recorded(
+    contestants, work, tmp_path, monkeypatch, capsys
+):
+    runs = pytest.importorskip("bench.interleaved")
+    monkeypatch.setattr(runs, "load_workload", lambda: work)
+    monkeypatch.setenv("GPULR_COMPILE", "never")
+    monkeypatch.setitem(sys.modules, "jax", None)
+    (tmp_path / "torch.py").write_text("raise RuntimeError('/home/someone: broken')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    path = tmp_path / "results" / "numpy.json"
+    rounds = ["--pass-rounds", "1", "--training-rounds", "1", "--patience", "0"]
+    assert runs.main(["--backend", "numpy", *rounds, "--output", str(path)]) == 0
+    found = json.loads(path.read_text())
+    assert found["schema"] == 2
+    assert not {"jax", "torch", "llvmlite"} & set(found["versions"])
+    assert found["environment"]["GPULR_COMPILE"] == "never"
+    assert {r["way"] for r in found["results"]} == {"notebook", "plain", "loop", "batched"}
+    assert {r["rows"] for r in found["results"]} == {"uint8", "float32", "float64"}
+    reasons = {(r["task"], r["backend"]): r["reason"] for r in found["absent"]}
+    assert reasons == {
+        ("pass", "jax"): "not installed",
+        ("pass", "torch"): "cannot be imported: RuntimeError",
+        ("pass", "numpy"): "nothing is compiled",
+    }
+    assert [r["way"] for r in found["absent"] if r["rows"] == "float32"] == 2 * [
+        *("peer", "peer-blocks")
+    ]
+    assert "| jax.jit, uint8 rows | not installed | " in report.table(report.read(path))
+    assert "jax.jit, uint8 rows: not installed" in capsys.readouterr().err
+
+
+def test_versions_are_of_what_is_loaded(monkeypatch):
+    machine = pytest.importorskip("bench.machine")
+    for name in ("jax", "torch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setenv("GPULR_COMPILE", "never")
+    assert not {"jax", "torch", "llvmlite"} & set(machine.versions())
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(__version__="0.10"))
+    monkeypatch.delenv("GPULR_COMPILE")
+    found = machine.versions()
+    assert found["jax"] == "0.10"
+    assert found.get("llvmlite") == machine.compiler().version
+
+
+@pytest.mark.parametrize("before", [None, "auto"])
+def test_the_compiler_is_left_out_of_one_contestant_alone(contestants, monkeypatch, before):
+    if before:
+        monkeypatch.setenv("GPULR_COMPILE", before)
+    usable = contestants.compiler().usable
+    assert contestants.without_compiler(lambda: contestants.compiler().usable)() is False
+    assert os.environ.get("GPULR_COMPILE") == before
+    assert contestants.compiler().usable == usable
+
+
+def test_speedups_over_other_libraries_are_on_the_same_rows(contestants):
+    runs = pytest.importorskip("bench.interleaved")
+    seconds = {}
+    for rows, whole, blocks, own in (("uint8", 6.0, 3.0, 2.0), ("float32", 4.0, 2.0, 1.0)):
+        for way, backend, taken in (
+            *(("peer", "jax", whole), ("peer-blocks", "jax", blocks)),
+            ("batched", "numpy", own),
+        ):
+            seconds[contestants.Contestant(way, backend, "float32", rows)] = [taken] * 3
+    seconds[contestants.Contestant("batched", "numpy", "float64")] = [3.0] * 3
+    seconds[contestants.Contestant("uncompiled", "numpy", "float32")] = [2.5] * 3
+    medians = {
+        c.id: {k: v["median"] for k, v in runs.speedups(c, seconds).items()} for c in seconds
+    }
+    assert {name: found for name, found in medians.items() if found} == {
+        "numpy-float32-batched-on-uint8": {"uncompiled": 1.25, "jax": 3.0, "jax-blocks": 1.5},
+        "numpy-float32-batched-on-float32": {"jax": 4.0, "jax-blocks": 2.0},
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
+from helpers import strict_json
 from PIL import Image
 
 import gpulr
@@ -37,38 +38,6 @@ TRAIN_FIELDS = {
 
 
 @pytest.fixture
-def environment(tmp_path):
-    """Isolate from the user's settings, and from the network."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GPULR_", "XDG_"))}
-    return kept | {
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "http_proxy": "http://127.0.0.1:9",
-        "https_proxy": "http://127.0.0.1:9",
-        "no_proxy": "",
-        "COLUMNS": "100",
-    }
-
-
-@pytest.fixture
-def run(environment, tmp_path):
-    def run(*arguments, code=0, timeout=60, **variables):
-        process = subprocess.run(
-            [sys.executable, "-m", "gpulr", *map(str, arguments)],
-            env=environment | variables,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=timeout,
-        )
-        assert process.returncode == code, process.stderr + process.stdout
-        assert "Traceback" not in process.stderr
-        return process
-
-    return run
-
-
-@pytest.fixture
 def mnist_home():
     """Folder that holds MNIST, for processes that run elsewhere."""
     home = Path(os.environ.get("GPULR_DATA_HOME") or "nowhere").expanduser().absolute()
@@ -83,15 +52,6 @@ def model_file(tmp_path):
     path = tmp_path / "digits.safetensors"
     gpulr.train(digits, max_iter=100, tol=0).save(path)
     return path
-
-
-def strict_json(text):
-    """Parse JSON that has no Infinity or NaN in it."""
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def test_train_json_has_the_promised_fields(run):
@@ -166,6 +126,9 @@ def test_named_data_is_strict(run):
         (["train", "--data", "text.csv"], 3, "--label"),
         (["evaluate", "missing.safetensors"], 3, "no such file"),
         (["predict", "missing.safetensors", "x.png"], 3, "no such file"),
+        (["export", "missing.safetensors", "-o", "m.onnx"], 3, "no such file"),
+        (["export", "m.safetensors", "-o", "m.pmml"], 2, "use .onnx (for ONNX Runtime"),
+        (["export", "m.safetensors", "-o", "m.joblib", "--input-dtype", "uint8"], 2, "for .onnx"),
         (["data", "missing.csv"], 3, "does not exist"),
     ],
 )
@@ -175,6 +138,38 @@ def test_failures_have_exit_codes_and_say_why(run, tmp_path, arguments, code, me
     result = run(*arguments, code=code)
     assert message in result.stderr
     assert result.stdout == ""
+
+
+def test_export_writes_onnx(run, model_file, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    output = tmp_path / "digits.ONNX"
+    result = run("export", model_file, "-o", output, "--input-dtype", "uint8", "--json")
+    record = strict_json(result.stdout)
+    assert record == {
+        "model": str(model_file),
+        "output": str(output),
+        "format": "onnx",
+        "bytes": output.stat().st_size,
+    }
+    X = onnx.load(output).graph.input[0]
+    assert X.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_export_writes_a_scikit_learn_estimator(run, model_file, tmp_path):
+    output = tmp_path / "digits.joblib"
+    result = run("export", model_file, "--output", output)
+    assert result.stdout == ""
+    assert "Wrote" in result.stderr
+    X = gpulr.datasets.load_digits().X_test
+    predicted = joblib.load(output).predict(X)
+    np.testing.assert_array_equal(predicted, gpulr.load(model_file).predict(X))
+
+
+def test_export_does_not_replace_the_model(run, model_file, tmp_path):
+    path = model_file.rename(tmp_path / "model.onnx")
+    before = path.read_bytes()
+    assert "would be lost" in run("export", path, "-o", path, code=2).stderr
+    assert path.read_bytes() == before
 
 
 def test_without_arguments_shows_help(run):
@@ -450,3 +445,50 @@ def test_help_names_every_option(run):
 def test_console_script_is_declared():
     pyproject = Path(__file__).parents[1] / "pyproject.toml"
     assert 'gpulr = "gpulr.cli:main"' in pyproject.read_text()
+
+
+@pytest.fixture
+def tagged(tmp_path, rng):
+    """A data set of 60 rows with three overlapping labels, and one row to predict."""
+    X = rng.normal(size=(60, 4))
+    Y = (X[:, :3] + 0.3 * rng.normal(size=(60, 3)) > 0).astype(np.uint8)
+    np.savez(tmp_path / "tagged.npz", X=X, y=Y)
+    np.save(tmp_path / "row.npy", np.array([[9.0, -9, 9, 0], [-9, -9, -9, 0]]))
+    return X, Y
+
+
+def test_several_labels(run, tmp_path, tagged):
+    _, Y = tagged
+    described = strict_json(run("data", "tagged.npz", "--json").stdout)
+    assert described["classes"] == [0, 1, 2]
+    assert described["counts"] == Y.sum(axis=0).tolist()
+    shown = run("train", "--data", "tagged.npz", "--output", "m.safetensors").stdout
+    for words in ("F1 (test)", "micro F1 (test)", "all labels of a row right (train)", "3 models"):
+        assert words in shown
+    trained = strict_json(run("train", "--data", "tagged.npz", "--json").stdout)
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    assert evaluated["n"] == 12
+    assert trained["test"]["micro_f1"] == evaluated["micro_f1"] > 0.7
+    assert len(evaluated["label_f1"]) == len(trained["cost"]) == 3
+    assert "all labels of a row right" in run("evaluate", "m.safetensors").stdout
+    answer = run("predict", "m.safetensors", "row.npy", "tagged.npz", "--json").stdout
+    first, second, third, *_ = strict_json(answer)["predictions"]
+    assert first["predicted"] == [0, 2]
+    assert second["predicted"] == []
+    assert third["true"] == np.flatnonzero(Y[0]).tolist()
+    assert "0, 2" in run("predict", "m.safetensors", "row.npy").stdout
+
+
+def test_one_label_where_the_model_tells_several(run, tagged):
+    run("train", "--data", "tagged.npz", "--output", "m.safetensors")
+    error = run("evaluate", "m.safetensors", "--data", "digits", code=3).stderr
+    assert "features" in error
+
+
+def test_a_model_of_days(run, tmp_path, blobs):
+    days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[D]")
+    model = gpulr.train(blobs[0], days[blobs[1]])
+    model.save(tmp_path / "m.safetensors")
+    np.save(tmp_path / "row.npy", blobs[0][:1])
+    predicted = strict_json(run("predict", "m.safetensors", "row.npy", "--json").stdout)
+    assert predicted["predictions"][0]["predicted"] == str(model.predict(blobs[0][:1])[0])

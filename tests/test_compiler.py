@@ -234,3 +234,12 @@ if not child:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert python(code, timeout=30).strip() == "0"
+
+
+def test_narrow_rows_are_left_to_blas():
+    pytest.importorskip("llvmlite")
+    narrow, wide = np.zeros((20, 127), dtype=np.float32), np.zeros((20, 128), dtype=np.float32)
+    assert not operand.fits(narrow, np.float32)
+    assert operand.fits(wide, np.float32)
+    assert not operand.fits(narrow[:, :47].astype(np.uint8), np.float32)
+    assert operand.fits(np.zeros((20, 48), dtype=np.uint8), np.float32)

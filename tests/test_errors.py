@@ -17,6 +17,7 @@ EXCEPTIONS = {
     "DataFileError": ValueError,
     "DataUnavailableError": OSError,
     "DivergenceError": ArithmeticError,
+    "MissingExtraError": ImportError,
     "ModelFileError": errors.DataFileError,
     "ParameterError": ValueError,
 }

@@ -14,6 +14,7 @@ HEAVY = (
     "llvmlite",
     "sklearn",
     "matplotlib",
+    "onnx",
     "scipy",
     "rich",
     "typer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import math
 import os
@@ -57,6 +58,12 @@ CASES = {
     "big numbers": ({}, np.array([0, 2**63, 2**64 - 1], np.uint64)),
     "bool": ({}, [False, True, True]),
     "two names": ({}, ["no", "yes", "yes"]),
+    "bytes": ({}, [b"a", b"\xff\x00b", b"c"]),
+    "days": ({}, np.array(["2020-02-29", "1969-12-31", "2026-01-01"], "M8[D]")),
+    "nanoseconds": ({}, np.array([-1, 0, 2**62], "M8[ns]")),
+    "durations": ({}, np.array([1, 2, 3], "m8[h]")),
+    "several labels": ({}, np.array([[1, 0, 1], [0, 0, 1], [0, 1, 1]])),
+    "two labels": ({}, np.array([[1, 0], [0, 0], [1, 1]])),
 }
 
 
@@ -82,6 +89,38 @@ def test_a_model_on_a_device_is_loaded_on_the_host(put, rng, path):
     assert isinstance(loaded.weights, np.ndarray)
     assert loaded.backend == trained.backend
     np.testing.assert_array_equal(loaded.weights, gpulr.backend.to_host(trained.weights))
+
+
+def test_names_of_labels_come_back(model, path):
+    names = np.array(["b", "a", "Ærø"])
+    dataclasses.replace(model, classes=names, multilabel=True).save(path)
+    assert gpulr.load(path).classes.tolist() == names.tolist()
+    assert gpulr.load(path).predict(np.zeros((2, 2))).shape == (2, 3)
+
+
+def test_files_that_do_not_say_whether_rows_have_several_labels(model, path, monkeypatch):
+    """As they were written before models could have them."""
+    dumps = json.dumps
+
+    def older(record, **settings):
+        del record["multilabel"]
+        return dumps(record, **settings)
+
+    monkeypatch.setattr(json, "dumps", older)
+    model.save(path)
+    assert_same(model, gpulr.load(path))
+
+
+def test_labels_that_a_file_cannot_hold(rng, path):
+    days = [datetime.date(2020, 1, 1 + i % 3) for i in range(12)]
+    X = rng.normal(size=(12, 2))
+    model = gpulr.train(X, days, max_iter=2, tol=0)
+    path.write_bytes(b"kept")
+    with pytest.raises(gpulr.ModelFileError, match=r"are date objects.*classes\.astype\(str\)"):
+        model.save(path)
+    assert path.read_bytes() == b"kept"
+    dataclasses.replace(model, classes=model.classes.astype(str)).save(path)
+    assert gpulr.load(path).predict(X).tolist() == [str(day) for day in model.predict(X)]
 
 
 def test_an_interrupted_model_comes_back(blobs, path):

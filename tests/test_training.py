@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -63,6 +65,12 @@ def test_rows_in_any_form(blobs, tmp_path, form):
     )
 
 
+def objects(*labels):
+    array = np.empty(len(labels), dtype=object)
+    array[:] = labels
+    return array
+
+
 LABELS = {
     "str": np.array(["cat", "dog", "Ærø"]),
     "object": np.array(["a", "bb", "ccc"], dtype=object),
@@ -71,6 +79,14 @@ LABELS = {
     "uint8": np.array([0, 7, 255], dtype=np.uint8),
     "negative": np.array([-3, -1, 10]),
     "float": np.array([-1.0, 0.0, 2.0]),
+    "object float": np.array([-1.0, 0.0, 2.0], dtype=object),
+    "bytes": np.array([b"a", b"bb", b"\xff"]),
+    "days": np.array(["2020-01-03", "2020-01-01", "2020-01-02"], "M8[D]"),
+    "nanoseconds": np.array([3, 1, 2], "M8[ns]"),
+    "durations": np.array([3, 1, 2], "m8[s]"),
+    "dates": objects(date(2020, 1, 3), date(2020, 1, 1), date(2020, 1, 2)),
+    "decimals": objects(Decimal("0.3"), Decimal("0.1"), Decimal("0.2")),
+    "tuples": objects((0, "b"), (0, "a"), (-1, "c")),
 }
 
 
@@ -87,6 +103,28 @@ def test_labels_of_any_kind(blobs, kind):
     np.testing.assert_array_equal(model.weights, expected.weights[:, order])
     assert model.score(X, labels[codes]) == expected.score(X, codes)
     assert model.predict(X).tolist() == labels[expected.predict(X)].tolist()
+
+
+def test_objects_that_are_booleans_stay_booleans(blobs):
+    X, codes = blobs
+    model = gpulr.train(X, (codes > 0).astype(object), **FEW)
+    assert model.classes.dtype == bool
+
+
+def test_labels_of_another_type_than_the_models(blobs):
+    X, codes = blobs
+    model = gpulr.train(X, LABELS["dates"][codes], **FEW)
+    for others in (LABELS["decimals"], LABELS["days"], LABELS["str"]):
+        with pytest.raises(gpulr.DataError, match="labels that this model was not trained on"):
+            model.evaluate(X, others[codes])
+
+
+def test_class_weights_of_days(blobs):
+    X, codes = blobs
+    days = LABELS["nanoseconds"]
+    weighted = gpulr.train(X, days[codes], class_weight={days[0]: 3.0}, **FEW)
+    expected = gpulr.train(X, days[codes], sample_weight=np.where(codes == 0, 3.0, 1.0), **FEW)
+    np.testing.assert_array_equal(weighted.weights, expected.weights)
 
 
 def test_labels_in_a_column_a_list_or_on_a_device(put, blobs):

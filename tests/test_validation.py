@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 import gpulr
 from gpulr.backend import NumPyBackend
-from gpulr.validation import check_labels, check_rows, check_y
+from gpulr.label_types import check_labels
+from gpulr.labels import check_y
+from gpulr.validation import check_rows
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 y = np.arange(12) % 3
@@ -54,10 +59,18 @@ BAD_LABELS = {
     "nan": (np.where(y == 1, np.nan, y), r"y holds NaN.*Remove"),
     "inf": (np.where(y == 1, np.inf, y), r"y holds NaN or infinity"),
     "continuous": (y + 0.5, r"fractions.*class labels.*regression"),
-    "complex": (y + 1j, r"complex128.*numbers, booleans or strings"),
-    "bytes": (np.array([b"a", b"b", b"c"])[y], r"\|S1.*strings"),
-    "dates": (y.astype("datetime64[D]"), r"datetime64"),
-    "one-hot": (np.eye(3)[y], r"shape \(12, 3\); expected one label per row, \(12,\)"),
+    "complex": (y + 1j, r"complex128.*numbers, booleans, strings, or other values"),
+    "records": (np.zeros(12, "f4,f4"), r"expected numbers"),
+    "no time": (np.where(y == 1, np.datetime64("NaT"), y.astype("M8[D]")), r"y holds NaT"),
+    "no number": ([Decimal("NaN"), Decimal(1)] * 6, r"Decimal"),
+    "fractions of floats": (np.array([0.5, 1.0], dtype=object)[y % 2], r"y holds fractions"),
+    "nothing": ([None] * 12, r"NoneType that cannot be sorted.*remove rows"),
+    "not ordered": ([object() for _ in y], r"type object that cannot be sorted"),
+    "dates and times": ([date(2020, 1, 1), datetime(2020, 1, 1)] * 6, r"date, datetime.*one kind"),
+    "sets": ([{1}, {1, 2}] * 6, r"y holds a set for each row.*MultiLabelBinarizer"),
+    "lists": (np.array([[1], [1, 2]] * 6, dtype=object), r"a list for each row"),
+    "three dimensions": (np.zeros((12, 2, 2)), r"shape \(12, 2, 2\); expected one label per row"),
+    "no columns": (np.zeros((12, 0)), r"shape \(12, 0\); expected one label per row"),
     "a number": (3, r"shape \(\)"),
     "mixed": (np.array([1, "a", None], dtype=object)[y], r"NoneType, int, str.*all of one kind"),
     "missing name": (np.array(["a", "b", np.nan], dtype=object)[y], r"float, str.*one kind"),

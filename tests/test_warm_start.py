@@ -86,6 +86,14 @@ def test_without_an_intercept_that_of_the_start_is_left_out(blobs):
     np.testing.assert_allclose(model.weights, first.weights, rtol=1e-6)
 
 
+def test_rows_with_any_number_of_labels(put, blobs):
+    X, y = blobs
+    Y = np.stack([y > 0, y == 1], axis=1).astype(np.uint8)
+    first = gpulr.train(put(X), Y, **EXACT)
+    again = gpulr.train(put(X), Y, start=first, **EXACT)
+    assert again.n_iter == 0
+
+
 def test_a_model_from_elsewhere(put, blobs, tmp_path):
     X, y = blobs
     gpulr.train(X, y, **EXACT).save(tmp_path / "model.safetensors")
@@ -101,6 +109,7 @@ def test_what_does_not_fit_is_refused(blobs):
         (X[:, :3], y, model, "a model of 4 features, and X has 3"),
         (X, y + 1, model, r"of the classes \[0, 1, 2\], and y holds \[1, 2, 3\]"),
         (X, y > 0, model, "of the classes"),
+        (X, np.eye(3, dtype=int)[y], model, "one class for each row, and y holds any number"),
         (X, y.astype(str), model, "of the classes"),
         (X, y, model.weights, "start is a ndarray; expected a model"),
         (X, y, broken, "not finite"),

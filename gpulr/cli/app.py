@@ -11,6 +11,7 @@ import typer
 from gpulr._version import __version__
 from gpulr.backend import BACKENDS
 from gpulr.cli.terminal import guarded
+from gpulr.errors import ParameterError
 
 app = typer.Typer(
     name="gpulr",
@@ -150,6 +151,89 @@ def _given(context: typer.Context) -> set[str]:
     return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
+@app.command()
+@guarded
+def search(
+    data: Annotated[
+        str | None,
+        typer.Option(help=DATA_HELP + " Default: MNIST, or the bundled digits without network."),
+    ] = None,
+    label: LabelOption = None,
+    Cs: Annotated[
+        str, typer.Option("--Cs", help="How many values from 1e-4 to 1e4, or values: 0.01,1,100.")
+    ] = "10",
+    folds: Annotated[int, typer.Option(help="Number of stratified folds.")] = 5,
+    scoring: Annotated[
+        str, typer.Option(help="accuracy, balanced_accuracy or neg_log_loss, on held-out rows.")
+    ] = "accuracy",
+    refit: Annotated[
+        bool, typer.Option("--refit/--no-refit", help="Train a model on all rows with the best C.")
+    ] = True,
+    one_standard_error: Annotated[
+        bool,
+        typer.Option(
+            "--one-standard-error",
+            help="Refit with the smallest C within one standard error of the best instead.",
+        ),
+    ] = False,
+    backend: Annotated[
+        str, typer.Option(help=f"Where to compute: {', '.join(_BACKENDS)}.")
+    ] = "auto",
+    scale: Annotated[
+        str, typer.Option(help="Multiply the features by this; auto: 1/255 for uint8, else 1.")
+    ] = "auto",
+    standardize: Annotated[
+        bool, typer.Option("--standardize", help="Mean 0 and standard deviation 1 per feature.")
+    ] = False,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Give every class the same total weight.")
+    ] = False,
+    max_iter: Annotated[int, typer.Option(help="Most iterations for each C.")] = 2000,
+    tol: Annotated[float, typer.Option(help="Stop at gradients this small.")] = 1e-4,
+    dtype: Annotated[str, typer.Option(help="Precision: float32 or float64.")] = "float32",
+    test_size: Annotated[
+        float, typer.Option(help="Share of rows to hold out where the data has no test part.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of that shuffle.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Save the refitted model.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the scores along C, e.g. path.png.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Choose C by cross-validation: every class, C and fold trained together."""
+    from gpulr.cli import searching, training
+
+    training.check_options(backend, _BACKENDS, test_size, output, given=set(), recipe=None)
+    searching.check_plot(plot)
+    if one_standard_error and not refit:
+        raise ParameterError("--one-standard-error chooses what is refitted; leave out --no-refit.")
+    searching.search(
+        data=data,
+        label=label,
+        test_size=test_size,
+        seed=seed,
+        output=output,
+        plot=plot,
+        as_json=json,
+        settings={
+            "Cs": searching.parse_values(Cs),
+            "cv": folds,
+            "scoring": scoring,
+            "refit": "1se" if one_standard_error else refit,
+            "backend": backend,
+            "scale": training.parse_scale(scale),
+            "standardize": standardize,
+            "class_weight": "balanced" if balanced else None,
+            "max_iter": max_iter,
+            "tol": tol,
+            "dtype": dtype,
+        },
+    )
+
+
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A file that `gpulr train --output` wrote.")
 ]
@@ -189,6 +273,28 @@ def predict(
     from gpulr.cli import using
 
     using.predict(model, inputs, label=label, rows=rows, as_json=json)
+
+
+@app.command()
+@guarded
+def export(
+    model: ModelArgument,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="model.onnx, or model.joblib for scikit-learn's estimator."
+        ),
+    ],
+    input_dtype: Annotated[
+        str | None,
+        typer.Option(help="Of X in .onnx, e.g. uint8. Default: what the model was trained on."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a model for other software: an ONNX file, or scikit-learn's estimator."""
+    from gpulr.cli import exporting
+
+    exporting.export(model, output=output, input_dtype=input_dtype, as_json=json)
 
 
 @app.command()

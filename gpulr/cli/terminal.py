@@ -47,7 +47,7 @@ def say(message: str) -> None:
 
 def print_json(record: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output; infinite and undefined numbers are null."""
-    print(json.dumps(_plain(record), allow_nan=False, ensure_ascii=False))
+    print(json.dumps(_plain(record), allow_nan=False, ensure_ascii=False, default=str))
 
 
 def _plain(value: Any) -> Any:

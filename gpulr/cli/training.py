@@ -12,9 +12,9 @@ from rich.table import Table
 
 from gpulr import datasets
 from gpulr.callbacks import ProgressBar
-from gpulr.cli import terminal
+from gpulr.cli import figures, terminal
 from gpulr.errors import ParameterError, TrainingInterrupted
-from gpulr.metrics import Evaluation
+from gpulr.metrics import MultilabelEvaluation
 from gpulr.model import OneVsAll
 from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
 from gpulr.storage import is_model
@@ -32,6 +32,17 @@ def parse_scale(text: str) -> float | str:
         raise ParameterError(f"--scale {text}; expected auto, a number, or e.g. 1/255.") from None
 
 
+def read_data(
+    data: str | None, label: str | None, test_size: float, seed: int
+) -> tuple[datasets.Dataset, dict[str, Any] | None]:
+    """Load a data set, hold rows out where it has no test part, and return how that was done."""
+    dataset = datasets.load_default() if data is None else datasets.load(data, label=label)
+    if dataset.X_test is not None or not test_size:
+        return dataset, None
+    split = {"test_size": test_size, "seed": seed}
+    return dataset.split(test_size=test_size, seed=seed), split
+
+
 def train(
     *,
     data: str | None,
@@ -44,21 +55,17 @@ def train(
 ) -> None:
     """Load, split if need be, train, evaluate, print, save."""
     started = time.perf_counter()
-    dataset = datasets.load_default() if data is None else datasets.load(data, label=label)
-    split = None
-    if dataset.X_test is None and test_size:
-        dataset = dataset.split(test_size=test_size, seed=seed)
-        split = {"test_size": test_size, "seed": seed}
+    dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
     terminal.say(str(dataset))
     try:
         model = train_model(dataset, callbacks=[ProgressBar()], **settings)
     except TrainingInterrupted as interruption:
-        _record_source(interruption.model, split, label)
+        record_source(interruption.model, split, label)
         _save_interrupted(interruption, output)
     trained = time.perf_counter()
-    _record_source(model, split, label)
-    _say_where(model)
+    record_source(model, split, label)
+    say_where(model)
     on_train = model.evaluate(dataset.X, dataset.y)
     on_test = None if dataset.X_test is None else model.evaluate(dataset.X_test, dataset.y_test)
     seconds = {
@@ -66,7 +73,7 @@ def train(
         "train": trained - loaded,
         "evaluate": time.perf_counter() - trained,
     }
-    _save(model, output)
+    save(model, output)
     if as_json:
         terminal.print_json(_record(dataset, model, on_train, on_test, seconds))
     else:
@@ -93,11 +100,11 @@ def train_notebook(
             callbacks=lambda: [ProgressBar()],
         )
     except TrainingInterrupted as interruption:
-        _record_source(interruption.model, split, None)
+        record_source(interruption.model, split, None)
         _save_interrupted(interruption, output)
-    _record_source(run.model, split, None)
-    _say_where(run.model)
-    _save(run.model, output)
+    record_source(run.model, split, None)
+    say_where(run.model)
+    save(run.model, output)
     if as_json:
         record = _record(run.data, run.model, run.train, run.test, run.seconds)
         record["digit_0_alone"] = {"train": run.digit_0_train, "test": run.digit_0_test}
@@ -114,8 +121,8 @@ def train_notebook(
 def _record(
     dataset: datasets.Dataset,
     model: OneVsAll,
-    on_train: Evaluation,
-    on_test: Evaluation | None,
+    on_train: figures.Figures,
+    on_test: figures.Figures | None,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     return {
@@ -132,34 +139,47 @@ def _record(
         "n_iter": model.n_iter,
         "converged": model.converged,
         "cost": model.history.cost[-1],
-        "train_accuracy": on_train.accuracy,
-        "test_accuracy": None if on_test is None else on_test.accuracy,
-        "binary_accuracy": None if on_test is None else on_test.binary_accuracy,
-        "mean_binary_accuracy": None if on_test is None else on_test.mean_binary_accuracy,
+        **_accuracies(on_train, on_test),
         "seconds": seconds,
     }
 
 
+def _accuracies(on_train: figures.Figures, on_test: figures.Figures | None) -> dict[str, Any]:
+    if isinstance(on_train, MultilabelEvaluation):
+        return {
+            "train": figures.record(on_train),
+            "test": None if on_test is None else figures.record(on_test),
+        }
+    assert not isinstance(on_test, MultilabelEvaluation)  # of the same model
+    return {
+        "train_accuracy": on_train.accuracy,
+        "test_accuracy": None if on_test is None else on_test.accuracy,
+        "binary_accuracy": None if on_test is None else on_test.binary_accuracy,
+        "mean_binary_accuracy": None if on_test is None else on_test.mean_binary_accuracy,
+    }
+
+
 def _print(
-    model: OneVsAll, on_train: Evaluation, on_test: Evaluation | None, seconds: dict[str, float]
+    model: OneVsAll,
+    on_train: figures.Figures,
+    on_test: figures.Figures | None,
+    seconds: dict[str, float],
 ) -> None:
     part, shown = ("train", on_train) if on_test is None else ("test", on_test)
-    table = Table("class", f"binary accuracy ({part})", "cost", "iterations", "converged")
-    names = model.classes if model.n_models > 1 else model.classes[1:]
-    for j, name in enumerate(names):
+    table = Table(*figures.model_columns(shown, part), "cost", "iterations", "converged")
+    for j, row in enumerate(figures.model_rows(shown)):
         table.add_row(
-            str(name),
-            f"{shown.binary_accuracy[j]:.4f}",
+            *row,
             f"{model.history.cost[-1, j]:.5f}",
             str(model.history.n_iter[j]),
             "yes" if model.history.converged[j] else "no",
         )
     console = terminal.out()
     console.print(table)
-    console.print(f"mean of the binary accuracies ({part})  {shown.mean_binary_accuracy:.4f}")
-    console.print(f"multiclass accuracy (train)           {on_train.accuracy:.4f}")
+    for line in (*figures.summary(shown, part)[:-1], figures.summary(on_train, "train")[-1]):
+        console.print(line)
     if on_test is not None:
-        console.print(f"multiclass accuracy (test)            {on_test.accuracy:.4f}")
+        console.print(figures.summary(on_test, "test")[-1])
     console.print(
         f"{model.n_models} model{'s' if model.n_models > 1 else ''} in {seconds['train']:.2f} s: "
         f"{model.n_iter} iterations of {model.settings['solver']} on {model.backend} "
@@ -196,12 +216,13 @@ def _compared(ours: float, theirs: float | None) -> tuple[str, str]:
     return ("–", "–") if theirs is None else (f"{theirs:.4f}", f"{ours - theirs:+.4f}")
 
 
-def _say_where(model: OneVsAll) -> None:
+def say_where(model: OneVsAll) -> None:
+    """Tell of a backend that was not to be had."""
     if model.fallback_reason:
         terminal.say(f"Trained on {model.backend}: {model.fallback_reason}")
 
 
-def _record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | None) -> None:
+def record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | None) -> None:
     """Keep in the model what finds its data, and the rows held out, again for `evaluate`."""
     if split is not None:
         model.data["split"] = split
@@ -250,7 +271,8 @@ def check_options(
         )
 
 
-def _save(model: OneVsAll, output: Path | None) -> None:
+def save(model: OneVsAll, output: Path | None) -> None:
+    """Save the model, or say how it would have been."""
     if output is None:
         terminal.say("The model was not saved; --output model.safetensors keeps it")
     else:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 import gpulr
 from gpulr import datasets
-from gpulr.cli import terminal
+from gpulr.cli import figures, terminal
 from gpulr.errors import DataError, DataFileError
 from gpulr.images import IMAGE_SUFFIXES, load_images
 from gpulr.model import OneVsAll
@@ -28,30 +28,19 @@ def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) 
     terminal.say(f"{dataset}, {part} part: {len(X)} rows" if part == "test" else f"{dataset}")
     result = model.evaluate(X, y)
     if as_json:
-        terminal.print_json(
-            {
-                "model": path,
-                "data": dataset.name,
-                "part": part,
-                "n": len(X),
-                "classes": model.classes,
-                "accuracy": result.accuracy,
-                "binary_accuracy": result.binary_accuracy,
-                "mean_binary_accuracy": result.mean_binary_accuracy,
-                "confusion": result.confusion,
-            }
-        )
+        about = {"model": path, "data": dataset.name, "part": part, "n": len(X)}
+        terminal.print_json({**about, "classes": model.classes, **figures.record(result)})
         return
-    table = Table("class", "binary accuracy", title=f"{dataset.name}, {part} rows: {len(X):,}")
-    names = model.classes if model.n_models > 1 else model.classes[1:]
-    for name, accuracy in zip(names, result.binary_accuracy, strict=True):
-        table.add_row(escape(str(name)), f"{accuracy:.4f}")
+    title = f"{dataset.name}, {part} rows: {len(X):,}"
+    table = Table(*figures.model_columns(result), title=title)
+    for row in figures.model_rows(result):
+        table.add_row(*row)
     console = terminal.out()
     console.print(table)
-    console.print(f"mean of the binary accuracies  {result.mean_binary_accuracy:.4f}")
-    console.print(f"multiclass accuracy            {result.accuracy:.4f}")
-    if len(model.classes) <= 12:
-        console.print(_confusion(result.confusion, model.classes))
+    for line in figures.summary(result):
+        console.print(line)
+    if not model.multilabel and len(model.classes) <= 12:
+        console.print(figures.confusion(result))
 
 
 def _its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
@@ -70,22 +59,16 @@ def _its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
     return dataset.split(**split) if split and dataset.X_test is None else dataset
 
 
-def _confusion(counts: npt.NDArray[np.int64], classes: npt.NDArray[Any]) -> Table:
-    table = Table("true \\ predicted", *(str(c) for c in classes), title="Confusion matrix")
-    for name, row in zip(classes, counts, strict=True):
-        table.add_row(escape(str(name)), *(str(count) if count else "·" for count in row))
-    return table
-
-
 def predict(
     path: Path, inputs: list[str], *, label: str | None, rows: int | None, as_json: bool
 ) -> None:
     """Predict image files, rows of .npy files, or rows of data sets."""
     model = gpulr.load(path)
     records: list[dict[str, Any]] = []
-    for batch, names, true in _batches(model, inputs, label):
+    for batch, names, y in _batches(model, inputs, label):
+        true = None if y is None else _named(model, y)
         P = model.predict_proba(batch)
-        for i, predicted in enumerate(model.predict(batch)):
+        for i, predicted in enumerate(_named(model, model.predict(batch))):
             record = {"input": names[i], "predicted": predicted, "probabilities": P[i]}
             records.append(record if true is None else {**record, "true": true[i]})
     shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
@@ -93,29 +76,42 @@ def predict(
         terminal.print_json({"model": path, "classes": model.classes, "predictions": shown})
         return
     has_true = any("true" in record for record in records)
+    several = model.n_models > 1 and not model.multilabel
     table = Table(
         Column("input", overflow="fold"),
         "predicted",
         *(["true"] if has_true else []),
-        "probability",
-        *(["next"] if model.n_models > 1 else []),
+        "probabilities" if model.multilabel else "probability",
+        *(["next"] if several else []),
         box=None,
     )
     for record in shown:
-        P = record["probabilities"]
-        first, second = (*np.argsort(P)[::-1][:2], 0)[:2]
-        certain = P[first] if model.n_models > 1 else max(P[0], 1 - P[0])
-        runner_up = [f"{model.classes[second]} ({P[second]:.3f})"] if model.n_models > 1 else []
         table.add_row(
             escape(record["input"]),
-            escape(str(record["predicted"])),
-            *([escape(str(record.get("true", "")))] if has_true else []),
-            f"{certain:.3f}",
-            *map(escape, runner_up),
+            escape(_words(record["predicted"])),
+            *([escape(_words(record.get("true", "")))] if has_true else []),
+            *map(escape, _certainty(model, record["probabilities"])),
         )
     terminal.out().print(table)
     if len(records) > len(shown):
         terminal.say(f"{len(records) - len(shown)} more rows; --rows 0 prints all, --json too")
+
+
+def _named(model: OneVsAll, y: npt.NDArray[Any]) -> Any:
+    """Return the names of each row's labels, of an indicator matrix; else y, a name for each."""
+    if model.multilabel and y.ndim == 2 and y.shape[1] == model.n_models:
+        return [model.classes[row == 1] for row in y]
+    return y
+
+
+def _certainty(model: OneVsAll, P: npt.NDArray[Any]) -> list[str]:
+    """Return in words how probable the prediction is, and what comes next to it."""
+    if model.multilabel:
+        return [", ".join(f"{p:.3f}" for p in P[P > 0.5])]
+    if model.n_models == 1:
+        return [f"{max(P[0], 1 - P[0]):.3f}"]
+    first, second = np.argsort(P)[::-1][:2]
+    return [f"{P[first]:.3f}", f"{model.classes[second]} ({P[second]:.3f})"]
 
 
 def _batches(
@@ -157,7 +153,10 @@ def data(name: str | None, *, label: str | None, as_json: bool) -> None:
         _list_data(as_json)
         return
     dataset = datasets.load(name, label=label)
-    classes, counts = np.unique(dataset.y, return_counts=True)
+    if dataset.y.ndim == 2:  # a column for each label
+        classes, counts = np.arange(dataset.y.shape[1]), dataset.y.sum(axis=0)
+    else:
+        classes, counts = np.unique(dataset.y, return_counts=True)
     record = {
         "name": dataset.name,
         "source": dataset.source,

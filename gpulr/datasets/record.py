@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "is_indicator"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -23,7 +23,7 @@ class Dataset:
     X : ndarray of shape (n_samples, n_features), integer, boolean or floating
         The samples. Pixels stay uint8; training folds the scaling into the weights.
     y : ndarray of shape (n_samples,), integer, boolean, floating or str
-        One label per sample.
+        One label per sample; or (n_samples, n_labels) of 0 and 1, a column for each of several.
     X_test : ndarray of shape (n_test, n_features), optional
         Held-out samples, in the same order of features.
     y_test : ndarray of shape (n_test,), optional
@@ -65,6 +65,11 @@ class Dataset:
                 raise DataError(
                     f"y has dtype {self.y.dtype}, but y_test has dtype {self.y_test.dtype}. "
                     "Pass both as text or both as numbers."
+                )
+            if self.y.shape[1:] != self.y_test.shape[1:]:
+                raise DataError(
+                    f"y has shape {self.y.shape}, but y_test has shape {self.y_test.shape}. Pass "
+                    "both with the same labels."
                 )
         if self.image_shape is not None and (
             min(self.image_shape, default=0) < 1 or math.prod(self.image_shape) != self.n_features
@@ -154,6 +159,13 @@ def _shape_and_dtype(array: npt.NDArray[Any]) -> str:
     return f"{'×'.join(map(str, array.shape))} {array.dtype}"
 
 
+def is_indicator(y: npt.NDArray[Any]) -> bool:
+    """Whether y is a matrix of zeros and ones, with a column for each of several labels."""
+    if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "biuf":
+        return False
+    return bool(np.all((y == 0) | (y == 1)))
+
+
 def _check_part(X: object, y: object, X_name: str, y_name: str) -> None:
     """Raise DataError unless X is a numeric table and y has one label for each of its rows."""
     for name, array in ((X_name, X), (y_name, y)):
@@ -174,8 +186,11 @@ def _check_part(X: object, y: object, X_name: str, y_name: str) -> None:
             f"{X_name} has dtype {X.dtype}; expected integers, booleans or real floats. "
             "Convert it, for example with .astype('float32')."
         )
-    if y.ndim != 1:
-        raise DataError(f"{y_name} has shape {y.shape}; expected (n_samples,). Pass y.ravel().")
+    if y.ndim != 1 and not is_indicator(y):
+        raise DataError(
+            f"{y_name} has shape {y.shape}; expected (n_samples,), or for several labels per "
+            f"sample (n_samples, n_labels) of 0 and 1. Pass {y_name}.ravel() if it is one column."
+        )
     if y.dtype.kind not in "biufU":
         raise DataError(
             f"{y_name} has dtype {y.dtype}; expected integers, booleans, floats or text. "

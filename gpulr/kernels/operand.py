@@ -24,6 +24,9 @@ __all__ = ["CompiledRows", "CompilerStatus", "compiler", "fits"]
 
 INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
 LEAST_ROWS = 8  # the longest tile
+# At the end of each row the lanes are added up; below so many features BLAS is faster. It has to
+# convert bytes first, so that for them the bound is lower.
+LEAST_FEATURES, LEAST_BYTES = 128, 48
 WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself leaves the cache
 WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
 
@@ -79,10 +82,11 @@ def _probe() -> CompilerStatus:
         import llvmlite
         import llvmlite.binding as llvm
 
-        tile = _products(3, "uint8", "float32").tile
+        k = 10  # as many as are wanted most often
+        tile = _products(k, "uint8", "float32").tile
         X = np.arange(11 * 37, dtype=np.uint8).reshape(11, 37)
-        W = np.linspace(-1.0, 1.0, 37 * 3, dtype=np.float32).reshape(37, 3)
-        R = np.linspace(-1.0, 1.0, 11 * 3, dtype=np.float32).reshape(11, 3)
+        W = np.linspace(-1.0, 1.0, 37 * k, dtype=np.float32).reshape(37, k)
+        R = np.linspace(-1.0, 1.0, 11 * k, dtype=np.float32).reshape(11, k)
         rows, plain = CompiledRows(X, np.dtype(np.float32)), X.astype(np.float32)
         if not (np.allclose(rows @ W, plain @ W, rtol=1e-4, atol=1e-2)) or not (
             np.allclose(R.T @ rows, R.T @ plain, rtol=1e-4, atol=1e-2)
@@ -140,7 +144,9 @@ def fits(X: npt.NDArray[Any], dtype: npt.DTypeLike) -> bool:
         and X.dtype.name in thin.STORAGE
         and X.dtype.isnative
         and X.shape[0] >= LEAST_ROWS
-        and 64 // dtype.itemsize <= X.shape[1] <= WEIGHTS_BYTES // (10 * dtype.itemsize)
+        and X.shape[1] >= 64 // dtype.itemsize  # the widest vector
+        and X.shape[1] >= (LEAST_BYTES if X.itemsize == 1 else LEAST_FEATURES)
+        and X.shape[1] <= WEIGHTS_BYTES // (10 * dtype.itemsize)
         and X.strides[1] == X.itemsize
         and X.strides[0] >= X.shape[1] * X.itemsize
         and X.strides[0] % X.itemsize == 0

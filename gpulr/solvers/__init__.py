@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from gpulr.solvers.driver import Progress, Solution, Solver, State, minimize
 from gpulr.solvers.gradient_descent import GradientDescent
+from gpulr.solvers.groups import groups_of, minimize_in_groups
 from gpulr.solvers.lbfgs import LBFGS
 from gpulr.solvers.nesterov import Nesterov
-from gpulr.solvers.one_by_one import minimize_one_by_one
 
 # Each takes a learning_rate, None for its own choice; L-BFGS searches along each direction instead.
 SOLVERS: dict[str, Callable[[float | None], Solver]] = {
@@ -26,6 +26,7 @@ __all__ = [
     "Solution",
     "Solver",
     "State",
+    "groups_of",
     "minimize",
-    "minimize_one_by_one",
+    "minimize_in_groups",
 ]

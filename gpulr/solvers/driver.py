@@ -65,6 +65,9 @@ class Solver(Protocol):
     def step(self, problem: Problem, state: Any) -> Any:
         """Return the state one iteration later."""
 
+    def column_bytes(self, problem: Problem) -> int:
+        """Return about how many bytes training takes for each column, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -75,7 +78,8 @@ class Progress:
     iteration, max_iter : int
         Iterations done, and the most there will be.
     models : (n,) int64
-        The columns in training: all of them, or one in the per-model loop (``batched=False``).
+        The columns in training: all of them; one, in the per-model loop (``batched=False``); or a
+        group of them, where all would take too much memory.
     cost : (n,) float64
         Cost per model.
     gradient_norm : (n,) float64
@@ -136,6 +140,8 @@ def minimize(
     models: npt.NDArray[np.int64] | None = None,
     start: Array | None = None,
     prepared: Any = None,
+    begin: Callable[[Problem], State] | None = None,
+    leaving: Callable[[npt.NDArray[np.int64], State], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Solution:
     """Run ``solver`` on every model of ``problem``.
@@ -155,6 +161,10 @@ def minimize(
         Where to begin; without, at zero.
     prepared : optional
         What ``solver.prepare`` returned for these rows, so that it is not done again.
+    begin : callable, optional
+        Returns the state to begin with, instead of ``solver.init``.
+    leaving : callable, optional
+        Called with models, as columns of ``problem``, and their last state when they are done.
     interrupted : callable
         Asked after every iteration whether to end the run there.
 
@@ -174,7 +184,9 @@ def minimize(
     active = np.arange(k)  # the columns of the problem that are still being trained
 
     with _quiet():
-        if max_iter:
+        if begin is not None:
+            state = begin(problem)
+        elif max_iter:
             state = solver.init(problem, start, prepared)
         else:  # nothing is trained, not even on a sample
             theta_0 = problem.start() if start is None else start
@@ -213,9 +225,13 @@ def minimize(
             result = "max_iter"
         if result:
             theta[:, active] = to_host(state.theta)
+            if leaving is not None:
+                leaving(active, state)
             break
         if done.any():
             theta[:, active[done]] = to_host(state.theta)[:, done]
+            if leaving is not None:
+                leaving(active[done], _take(state, backend.asarray(np.flatnonzero(done))))
             keep = backend.asarray(np.flatnonzero(~done))
             active, state, problem = active[~done], _take(state, keep), problem.select(keep)
         with _quiet():

@@ -60,3 +60,7 @@ class GradientDescent:
         """Go one step down the gradient."""
         theta = state.theta - state.rate * state.gradient
         return GradientDescentState(theta, *problem.evaluate(theta), state.rate)
+
+    def column_bytes(self, problem: Problem) -> int:
+        """Return about how many bytes a column takes: some 8 arrays as θ."""
+        return 8 * 8 * (problem.rows.n_features + 1)

@@ -109,7 +109,7 @@ class LBFGS:
         """Begin at ``theta``; without it, at where the first iterations on a sample lead."""
         prepared = self.prepare(problem) if prepared is None else prepared
         if theta is not None:
-            return self._carry_on(problem, theta, prepared.curvature)
+            return self.carry_on(problem, theta, prepared.curvature)
         zero = problem.start()
         if prepared.index is None:
             return self._start(problem, zero, prepared.curvature)
@@ -142,7 +142,7 @@ class LBFGS:
             curvature=curvature,
         )
 
-    def _carry_on(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
+    def carry_on(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
         """Return the state at parameters that were found for a similar problem."""
         xp = problem.backend.xp
         state = self._start(problem, theta, curvature)
@@ -179,19 +179,30 @@ class LBFGS:
         t, kappa = _newton_step(problem, state, D, dZ, lam)
         for _ in range(30):
             theta = state.theta + t * D
-            Z = state.Z + xp.astype(t, dZ.dtype) * dZ
+            Z = problem.margins_along(state.Z, dZ, t)
             cost, gradient = problem.evaluate_margins(Z, theta)
             noise = 8.0 * float(xp.finfo(dZ.dtype).eps) * xp.abs(state.cost)
             enough = cost <= state.cost + 1e-4 * t * slope + noise
             if bool(to_host(xp.all(enough))):
                 break
             t = xp.where(enough, t, t / 4.0)
-        t = xp.where(enough, t, 0.0)
-        theta = xp.where(enough, theta, state.theta)
-        cost = xp.where(enough, cost, state.cost)
-        gradient = xp.where(enough, gradient, state.gradient)
-        Z = xp.where(enough, Z, state.Z)
+        else:  # some models do not move
+            t = xp.where(enough, t, 0.0)
+            theta = xp.where(enough, theta, state.theta)
+            cost = xp.where(enough, cost, state.cost)
+            gradient = xp.where(enough, gradient, state.gradient)
+            Z = xp.where(enough, Z, state.Z)
         return self._learn(state, t * d, theta, cost, gradient, Z, noise, kappa, lam)
+
+    def column_bytes(self, problem: Problem) -> int:
+        """Return about how many bytes a column takes, at most.
+
+        Margins are Z, dZ, those of a trial and a term of them; as θ are the pairs, and some twelve
+        arrays. When converged models leave, the others are copied.
+        """
+        itemsize = int(problem.backend.xp.finfo(problem.rows.dtype).bits) // 8
+        margins = 4 * itemsize * problem.rows.n_samples
+        return margins + (4 * self.memory + 12) * 8 * (problem.rows.n_features + 1)
 
     def _learn(
         self,
@@ -257,7 +268,7 @@ def _newton_step(
     xp = problem.backend.xp
     W, V = state.theta[:-1, :], D[:-1, :]
     bend = lam * xp.sum(V * V, axis=0)
-    first, second, kappa = problem.derivatives_along(state.Z + dZ, dZ)
+    first, second, kappa = problem.derivatives_along(state.Z, dZ, 1.0)
     first = first + lam * xp.sum(W * V, axis=0) + bend
     second = second + bend
     t = 1.0 - first / xp.where(second > 0.0, second, 1.0)

@@ -80,10 +80,28 @@ def test_labels(tmp_path, labels, expected):
     assert got.dtype == expected.dtype
 
 
+def test_labels_may_be_several_columns_of_zeros_and_ones(tmp_path):
+    Y = np.array([[0.0, 1], [1, 1], [0, 0]])
+    np.savez(tmp_path / "a.npz", X=np.zeros((3, 2)), y=Y, X_test=np.zeros((1, 2)), y_test=Y[:1])
+    dataset = read(tmp_path / "a.npz")
+    assert dataset.y.dtype == dataset.y_test.dtype == np.uint8
+    assert dataset.y.tolist() == Y.tolist()
+    assert dataset.y_test.tolist() == [[0, 1]]
+
+
+def test_parts_with_different_labels(tmp_path):
+    Y = np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0]])
+    parts = {"X": np.zeros((3, 2)), "y": Y, "X_test": np.zeros((3, 2)), "y_test": Y[:, :2]}
+    np.savez(tmp_path / "a.npz", **parts)
+    with pytest.raises(DataFileError, match=r"y has shape \(3, 3\), but y_test has shape \(3, 2\)"):
+        read(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         ([0.5, 1, 2], "whole numbers"),
+        ([[0, 1], [1, 2], [0, 1]], "expected one label per sample"),
         ([np.nan, 1, 2], "NaN"),
         ([1e300, 1, 2], "whole numbers"),
         ([[0, 1], [1, 0], [0, 1]], "one-hot"),

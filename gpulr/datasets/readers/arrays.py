@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.record import Dataset
+from gpulr.datasets.record import Dataset, is_indicator
 from gpulr.errors import DataError, DataFileError
 
 __all__ = ["Arrays", "square_image_shape", "to_dataset"]
@@ -28,7 +28,7 @@ class Arrays:
     X : ndarray of shape (n_samples, ...)
         Samples; more than two axes are images.
     y : ndarray of shape (n_samples,), (n_samples, 1) or (1, n_samples)
-        Labels.
+        Labels; or (n_samples, n_labels) of 0 and 1, where rows have any number of them.
     X_test, y_test : ndarray, optional
         The same for the test part.
     """
@@ -56,8 +56,9 @@ def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:
                 raise DataError(
                     f"X has images of shape {image_shape}, but X_test of shape {test_shape}."
                 )
-        y = _labels(arrays.y, "y")
-        y_test = None if arrays.y_test is None else _labels(arrays.y_test, "y_test")
+        y, y_test = _labels(arrays.y, "y", len(X)), None
+        if arrays.y_test is not None:
+            y_test = _labels(arrays.y_test, "y_test", len(X if X_test is None else X_test))
         return Dataset(X, y, X_test, y_test, image_shape, name, str(path))
     except DataError as error:
         raise DataFileError(
@@ -92,10 +93,13 @@ def _samples(X: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[in
     return X, square_image_shape(X) if X.ndim == 2 else None
 
 
-def _labels(y: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Labels as a vector: int64 where they are whole numbers, text as text."""
-    if y.ndim == 2 and 1 in y.shape:
+def _labels(y: npt.NDArray[Any], name: str, n_samples: int) -> npt.NDArray[Any]:
+    """Labels as a vector: int64 where they are whole numbers, text as text; or 0/1 columns."""
+    if y.ndim == 2 and (y.shape[1] == 1 or len(y) == 1 != n_samples):
         y = y.ravel()
+    # A single 1 in every row stands for one class each. The test part is as the other is.
+    if is_indicator(y) and (name == "y_test" or not np.all(y.sum(axis=1) == 1)):
+        return np.ascontiguousarray(y, dtype=np.uint8)
     if y.ndim != 1:
         hint = " (one-hot columns? save their argmax)" if y.ndim == 2 else ""
         raise DataError(f"{name} has shape {y.shape}; expected one label per sample{hint}")

@@ -1,0 +1,43 @@
+"""`gpulr export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gpulr
+from gpulr.cli import terminal
+from gpulr.errors import ParameterError
+from gpulr.export import save_joblib
+
+FORMATS = {
+    ".onnx": "for ONNX Runtime and the like",
+    ".joblib": "scikit-learn's estimator, pickled",
+}
+
+
+def export(path: Path, *, output: Path, input_dtype: str | None, as_json: bool) -> None:
+    """Write a saved model in the format that the suffix of ``output`` names."""
+    suffix = output.suffix.lower()
+    if suffix not in FORMATS:
+        known = ", ".join(f"{name} ({what})" for name, what in FORMATS.items())
+        raise ParameterError(f"--output {output}: the suffix names the format; use {known}.")
+    if suffix == ".joblib" and input_dtype is not None:
+        raise ParameterError(
+            f"--input-dtype {input_dtype} is for .onnx; scikit-learn's estimators take any. Leave "
+            "it out."
+        )
+    model = gpulr.load(path)
+    if output.exists() and output.samefile(path):
+        raise ParameterError(
+            f"--output {output} is the model itself, which would be lost. Choose another path."
+        )
+    if suffix == ".onnx":
+        model.to_onnx(output, input_dtype=input_dtype)
+    else:
+        save_joblib(model, output)
+    size = output.stat().st_size
+    terminal.say(f"Wrote {output}, {size:,} bytes")
+    if as_json:
+        terminal.print_json(
+            {"model": path, "output": output, "format": suffix.lstrip("."), "bytes": size}
+        )

@@ -1,0 +1,167 @@
+"""`gpulr search`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from gpulr import datasets
+from gpulr.callbacks import SearchProgressBar
+from gpulr.cli import terminal
+from gpulr.cli.training import read_data, record_source, save, say_where
+from gpulr.errors import ParameterError, SearchInterrupted
+from gpulr.search_result import Search
+from gpulr.searching import search as search_models
+
+
+def parse_values(text: str) -> int | list[float]:
+    """Return how many values of C, or the values: "10", "0.1,1,10,inf", or a single one, "1,"."""
+    try:
+        values = [float(part) for part in text.split(",") if part.strip()]
+        if values and ("," in text or not text.strip().lstrip("+-").isdigit()):
+            return values
+    except ValueError:
+        values = []
+    if not values or values[0] < 2:
+        raise ParameterError(
+            f"--Cs {text}; expected how many values, at least 2, or values with commas between "
+            "them, e.g. 0.01,1,100 (a single one: 1,)."
+        )
+    return int(text)
+
+
+def check_plot(plot: Path | None) -> None:
+    """Refuse a chart that could not be written, before anything is trained."""
+    if plot is None:
+        return
+    from matplotlib.figure import Figure
+
+    known = Figure().canvas.get_supported_filetypes()
+    if plot.suffix.lstrip(".").lower() not in known:
+        raise ParameterError(
+            f"--plot {plot}; expected a file name that ends in .png, .svg or .pdf."
+        )
+    if plot.is_dir() or not plot.absolute().parent.is_dir():
+        raise ParameterError(
+            f"--plot {plot}: expected a file name in a folder that exists. "
+            f"Create {plot.absolute().parent} first, or choose another path."
+        )
+
+
+def search(
+    *,
+    data: str | None,
+    label: str | None,
+    test_size: float,
+    seed: int,
+    output: Path | None,
+    plot: Path | None,
+    as_json: bool,
+    settings: dict[str, Any],
+) -> None:
+    """Load, split if need be, search, evaluate, print, draw, save."""
+    if output is not None and not settings["refit"]:
+        raise ParameterError("--output saves the refitted model; leave out --no-refit.")
+    started = time.perf_counter()
+    dataset, split = read_data(data, label, test_size, seed)
+    loaded = time.perf_counter()
+    terminal.say(str(dataset))
+    try:
+        found = search_models(dataset, callbacks=[SearchProgressBar()], **settings)
+    except SearchInterrupted as interruption:
+        terminal.say(str(interruption).partition(";")[0].rstrip("."))
+        if interruption.search is not None:
+            _report(interruption.search, dataset, None, {}, plot, as_json)
+        raise typer.Exit(terminal.INTERRUPTED) from None
+    searched = time.perf_counter()
+    accuracy = None
+    if found.model is not None:
+        record_source(found.model, split, label)
+        say_where(found.model)
+        if dataset.X_test is not None:
+            accuracy = found.model.score(dataset.X_test, dataset.y_test)
+        save(found.model, output)
+    seconds = {
+        "load": loaded - started,
+        "search": searched - loaded,
+        "evaluate": time.perf_counter() - searched,
+    }
+    _report(found, dataset, accuracy, seconds, plot, as_json)
+
+
+def _report(
+    found: Search,
+    dataset: datasets.Dataset,
+    accuracy: float | None,
+    seconds: dict[str, float],
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    if plot is not None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6.4, 4), layout="constrained")
+        found.plot(figure.subplots())
+        figure.savefig(plot, dpi=150)
+        terminal.say(f"Drew {plot}")
+    if as_json:
+        terminal.print_json(_record(found, dataset, accuracy, seconds))
+    else:
+        _print(found, accuracy)
+
+
+def _record(
+    found: Search, dataset: datasets.Dataset, accuracy: float | None, seconds: dict[str, float]
+) -> dict[str, Any]:
+    model = found.model
+    return {
+        "data": dataset.name,
+        "source": dataset.source,
+        "n_train": len(dataset.X),
+        "n_test": 0 if dataset.X_test is None else len(dataset.X_test),
+        "n_folds": len(found.scores),
+        "n_trained": found.converged.size,
+        "scoring": found.scoring,
+        "Cs": found.Cs,
+        "mean_scores": found.mean_scores,
+        "standard_errors": found.standard_errors,
+        "scores": found.scores,
+        "best_C": found.best_C,
+        "best_C_1se": found.best_C_1se,
+        "refit_C": None if model is None else model.settings["C"],
+        "backend": None if model is None else model.backend,
+        "device": None if model is None else model.device,
+        "fallback_reason": None if model is None else model.fallback_reason,
+        "n_iter": found.n_iter.max(axis=(0, 2)),
+        "converged": bool(found.converged.all()),
+        "test_accuracy": accuracy,
+        "seconds": seconds,
+    }
+
+
+def _print(found: Search, accuracy: float | None) -> None:
+    table = Table("C", f"mean {found.scoring}", "standard error", "")
+    for C, mean, error in zip(found.Cs, found.mean_scores, found.standard_errors, strict=True):
+        marks = [
+            *(["best"] if found.best_C == C else []),
+            *(["within one standard error"] if found.best_C_1se == C else []),
+        ]
+        style = "bold" if marks else None
+        table.add_row(f"{C:.4g}", f"{mean:.4f}", f"{error:.4f}", ", ".join(marks), style=style)
+    console = terminal.out()
+    console.print(table)
+    n_folds, n_Cs, n_models = found.converged.shape
+    classes = f"{n_models} classes" if n_models > 1 else "1 class"
+    console.print(
+        f"{found.converged.size} models ({classes} × {n_Cs} values of C × {n_folds} folds) in "
+        f"{found.seconds:.2f} s, "
+        f"{found.converged.sum()} converged"
+    )
+    if found.model is not None:
+        console.print(f"refitted on all rows with C = {found.model.settings['C']:.4g}")
+    if accuracy is not None:
+        console.print(f"multiclass accuracy (test)  {accuracy:.4f}")

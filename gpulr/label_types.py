@@ -1,0 +1,111 @@
+"""Checking labels of rows that have one class each: which values can be labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import to_host
+from gpulr.errors import DataError
+
+__all__ = ["check_labels", "same_kind"]
+
+
+def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
+    """Return labels as a one-dimensional NumPy array of values that can be sorted.
+
+    Numbers, booleans, text, bytes, dates and durations have a dtype of NumPy's. Other objects, such
+    as ``datetime.date`` or ``Decimal``, stay what they are; all must be of one type.
+
+    Raises
+    ------
+    DataError
+        Wrong length or shape, NaN, values that are not labels.
+    """
+    if np.ma.is_masked(labels):
+        raise DataError("y is a masked array with masked values. Remove the rows without a label.")
+    try:
+        y: npt.NDArray[Any] = to_host(labels)
+    except ValueError as error:  # elements of different lengths
+        raise DataError(
+            f"y cannot be made into an array: {str(error).rstrip('.')}. Pass one label per row, or "
+            "the matrix that sklearn.preprocessing.MultiLabelBinarizer makes of several."
+        ) from error
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise DataError(
+            f"y has shape {y.shape}; expected one label per row, ({n_samples},), or for several a "
+            "matrix of zeros and ones, (n_samples, n_labels)."
+        )
+    if len(y) != n_samples:
+        raise DataError(
+            f"X has {n_samples} rows and y has {len(y)} labels; expected as many of each."
+        )
+    if y.dtype.kind in "OT":  # T: NumPy's strings of variable width
+        y = _of_one_type(y.astype(object))
+    if y.dtype.kind == "f":
+        if not np.all(np.isfinite(y)):
+            raise DataError("y holds NaN or infinity. Remove the rows without a label.")
+        if not np.all(y == np.floor(y)):
+            raise DataError(
+                "y holds fractions: it looks like a quantity, not like class labels. "
+                "Bin it into classes first, or use a regression model."
+            )
+    elif y.dtype.kind in "mM":
+        if np.any(np.isnat(y)):
+            raise DataError("y holds NaT (no time). Remove the rows without a label.")
+    elif y.dtype.kind not in "buiUSO":
+        raise DataError(
+            f"y has dtype {y.dtype}; expected numbers, booleans, strings, or other values that can "
+            "be sorted."
+        )
+    return y
+
+
+def _of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
+    """Return objects in the dtype that NumPy has for them, if any; raise DataError for a mix."""
+    types = {type(label) for label in y}
+    if all(issubclass(t, str) for t in types):
+        return y.astype(np.str_)
+    if types <= {bool, np.bool_}:
+        return y.astype(np.bool_)
+    if all(issubclass(t, int | np.integer | np.bool_) for t in types):
+        try:
+            return y.astype(np.int64)
+        except OverflowError as error:
+            raise DataError(
+                f"y holds numbers that are too large ({error}). Pass them as strings."
+            ) from error
+    if all(issubclass(t, float | np.floating | int | np.integer) for t in types):
+        return y.astype(np.float64)
+    if len(types) > 1:
+        kinds = sorted(t.__name__ for t in types)
+        raise DataError(
+            f"y holds {', '.join(kinds)}; expected labels all of one kind, such as int or str."
+        )
+    (kind,) = types
+    if issubclass(kind, set | frozenset | list | dict):
+        raise DataError(
+            f"y holds a {kind.__name__} for each row; expected one label. If rows have several, "
+            "pass the matrix that sklearn.preprocessing.MultiLabelBinarizer makes of them."
+        )
+    try:
+        np.sort(y)
+        whole = not any(label != label for label in y)  # as Decimal("NaN") is, or NaT
+    except (TypeError, ArithmeticError) as error:
+        raise DataError(
+            f"y holds labels of type {kind.__name__} that cannot be sorted ({error}). Pass numbers "
+            "or strings that stand for them, and remove rows without a label."
+        ) from error
+    if not whole:
+        raise DataError("y holds values that equal nothing (NaN). Remove the rows without a label.")
+    return y
+
+
+def same_kind(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    """Whether labels can equal each other: numbers and numbers, text and text, and so on."""
+    kinds = {"n" if labels.dtype.kind in "biuf" else labels.dtype.kind for labels in (a, b)}
+    return len(kinds) == 1

@@ -1,0 +1,136 @@
+"""What a search found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.model import OneVsAll
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Search"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """Scores of every C on every fold, the best C, and the model trained with it.
+
+    Attributes
+    ----------
+    Cs : (n_Cs,) float64
+        Inverse regularisation strengths, in the order they were asked for.
+    scores : (n_folds, n_Cs) float64
+        On each fold's held-out rows; the greater the better.
+    scoring : str
+    best_C : float
+        The C of the best mean score; of equal ones the smallest.
+    best_C_1se : float
+        The smallest C whose mean score is within one standard error of the best.
+    model : OneVsAll or None
+        Trained on all rows with the C that ``refit`` chose.
+    n_iter : (n_folds, n_Cs, n_models) int64
+        Iterations on all rows, from where the next smaller C ended.
+    converged : (n_folds, n_Cs, n_models) bool
+    cost, gradient_norm : (n_folds, n_Cs, n_models) float64
+        Where each model ended, on its fold's training rows.
+    seconds : float
+        Everything, refitting included.
+    """
+
+    Cs: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    scoring: str
+    best_C: float
+    best_C_1se: float
+    model: OneVsAll | None
+    n_iter: npt.NDArray[np.int64]
+    converged: npt.NDArray[np.bool_]
+    cost: npt.NDArray[np.float64]
+    gradient_norm: npt.NDArray[np.float64]
+    seconds: float
+
+    @property
+    def mean_scores(self) -> npt.NDArray[np.float64]:
+        """Mean over the folds, (n_Cs,)."""
+        mean: npt.NDArray[np.float64] = self.scores.mean(axis=0)
+        return mean
+
+    @property
+    def standard_errors(self) -> npt.NDArray[np.float64]:
+        """Standard error of each mean over the folds, (n_Cs,); 0 for a single fold."""
+        return standard_errors(self.scores)
+
+    @property
+    def table(self) -> npt.NDArray[Any]:
+        """One record for each C, with fields C, mean, standard_error and each fold's score.
+
+        A structured array: ``pandas.DataFrame(search.table)`` makes a frame of it.
+        """
+        n_folds = len(self.scores)
+        names = ["C", "mean", "standard_error", *(f"fold_{i}" for i in range(n_folds))]
+        columns = [self.Cs, self.mean_scores, self.standard_errors, *self.scores]
+        records = np.empty(len(self.Cs), dtype=[(name, np.float64) for name in names])
+        for name, column in zip(names, columns, strict=True):
+            records[name] = column
+        return records
+
+    def to_frame(self) -> Any:
+        """Return :attr:`table` as a pandas DataFrame; pandas has to be installed."""
+        import pandas
+
+        return pandas.DataFrame(self.table)
+
+    def __repr__(self) -> str:
+        n_folds, n_Cs = self.scores.shape
+        best = self.mean_scores[np.argmax(self.Cs == self.best_C)]
+        return (
+            f"<Search: {n_Cs} values of C on {n_folds} folds, best C = {self.best_C:g} with "
+            f"{self.scoring} {best:.4f}, within one standard error C = {self.best_C_1se:g}>"
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw mean score and standard error along C, and mark both choices; returns the Axes."""
+        if ax is None:
+            from matplotlib.figure import Figure
+
+            ax = Figure(figsize=(6.4, 4), layout="constrained").subplots()
+        order = np.argsort(self.Cs)
+        finite = order[np.isfinite(self.Cs[order])]  # ∞ has no place on the axis
+        C, mean, error = self.Cs[finite], self.mean_scores[finite], self.standard_errors[finite]
+        ax.fill_between(C, mean - error, mean + error, alpha=0.2, color="C0", linewidth=0)
+        ax.plot(C, mean, "o-", color="C0", label="mean ± standard error")
+        marks = {self.best_C: ("best", "-"), self.best_C_1se: ("one standard error", "--")}
+        if len(marks) == 1:
+            marks = {self.best_C: ("best, and within one standard error", "-")}
+        for value, (name, style) in marks.items():
+            label = f"C = {value:.3g} ({name})"
+            if np.isfinite(value):
+                ax.axvline(value, color="C1", linestyle=style, label=label)
+            else:
+                ax.plot([], [], color="C1", linestyle=style, label=label)
+        ax.set(xscale="log", xlabel="C (inverse regularisation strength)", ylabel=self.scoring)
+        ax.legend()
+        return ax
+
+
+def standard_errors(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the standard error of the mean over folds, (n_Cs,), of scores (n_folds, n_Cs)."""
+    n_folds, n_Cs = scores.shape
+    if n_folds == 1:
+        return np.zeros(n_Cs)
+    error: npt.NDArray[np.float64] = scores.std(axis=0, ddof=1) / np.sqrt(n_folds)
+    return error
+
+
+def choose(scores: npt.NDArray[np.float64], Cs: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the C of the best mean score, and the smallest within one standard error of it."""
+    mean, error = scores.mean(axis=0), standard_errors(scores)
+    order = np.argsort(Cs, kind="stable")
+    best = order[np.argmax(mean[order])]
+    near = order[mean[order] >= mean[best] - error[best]]
+    return float(Cs[best]), float(Cs[near[0]])

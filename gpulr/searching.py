@@ -1,0 +1,237 @@
+"""search(): every class × every C × every fold as columns of one matrix."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.arguments import callables, inverse_penalties
+from gpulr.crossval import CrossValidation, SearchProgress
+from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
+from gpulr.folds import check_folds, split
+from gpulr.inputs import Inputs, read_inputs
+from gpulr.interrupt import ctrl_c
+from gpulr.model import OneVsAll
+from gpulr.scoring import scorer
+from gpulr.search_result import Search, choose
+from gpulr.settings import Settings
+from gpulr.solvers import minimize
+from gpulr.training import (
+    class_weight_record,
+    model_of,
+    warn_not_converged,
+    weighted_problem,
+)
+from gpulr.validation import check_sample_weight, whole_number
+
+__all__ = ["SearchProgress", "search"]
+
+MEMORY_BYTES = 2**30  # what columns that are trained together may take, unless told otherwise
+
+
+def search(
+    X: Any = None,
+    y: Any = None,
+    *,
+    Cs: int | npt.ArrayLike = 10,
+    cv: Any = 5,
+    groups: npt.ArrayLike | None = None,
+    scoring: str | Callable[..., float] = "accuracy",
+    refit: bool | str = True,
+    backend: str = "auto",
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: Mapping[Any, float] | str | None = None,
+    scale: float | str | None = "auto",
+    standardize: bool = False,
+    max_iter: int = 2000,
+    tol: float = 1e-4,
+    dtype: npt.DTypeLike = "float32",
+    callbacks: Sequence[Callable[[SearchProgress], object]] = (),
+    image_shape: tuple[int, ...] | None = None,
+    memory: int | None = None,
+) -> Search:
+    """Choose C by cross-validation: all classes and folds are columns of one matrix.
+
+    From the smallest C to the largest, the models of every class and fold are trained together,
+    each on the rows of its fold alone, starting from where they ended with the C before: parameters
+    and what L-BFGS had learnt of the curvature. So no model's start has seen its held-out rows.
+
+    Parameters
+    ----------
+    X, y, backend, class_weight, scale, dtype, image_shape : as for :func:`gpulr.train`
+    Cs : int or (n_Cs,) array
+        Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
+        from 10⁻⁴ to 10⁴, in equal ratios.
+    cv : int, scikit-learn splitter, or iterable of (train, test)
+        Number of stratified folds; or any splitter (which gets classes as indices); or pairs of
+        index arrays or masks, which may leave rows out.
+    groups : (n_samples,), optional
+        For splitters that keep groups of rows together.
+    scoring : "accuracy", "balanced_accuracy", "neg_log_loss", or callable
+        A callable gets the true labels and the normalised probabilities (n_rows, n_classes), or of
+        two classes those of the second, (n_rows,); and ``sample_weight`` if it takes that. Greater
+        is better.
+    refit : True, "1se" or False
+        Train a model on all rows with the best C, with the smallest C within one standard error of
+        it, or none.
+    sample_weight : (n_samples,), optional
+        Weight of each row, ≥ 0, in training and in scoring.
+    standardize : bool
+        Shift and scale every feature to mean 0 and standard deviation 1, those of all rows.
+    max_iter, tol : as for :func:`gpulr.train`
+        For each C.
+    callbacks : sequence of callables
+        Called with a :class:`SearchProgress` after each iteration; one that raises
+        ``StopIteration`` interrupts the search. One with a ``close`` method is closed at the end.
+    memory : int, optional
+        Bytes that columns trained together may take; more are trained in groups of classes. None:
+        1 GiB.
+
+    Returns
+    -------
+    Search
+
+    Raises
+    ------
+    DataError
+        X, y or the folds cannot be trained on; a fold trains on no row of some class.
+    ParameterError
+        A setting cannot be used.
+    SearchInterrupted
+        Ctrl-C, or a callback's wish; its ``search`` has the values of C that were done, if any.
+
+    Warns
+    -----
+    ConvergenceWarning, BackendFallbackWarning, DataFallbackWarning
+
+    Examples
+    --------
+    >>> import gpulr
+    >>> found = gpulr.search(gpulr.datasets.load_digits(), Cs=[0.1, 1, 10], cv=3)
+    >>> found.scores.shape
+    (3, 3)
+    """
+    started = time.perf_counter()
+    settings = Settings.checked(
+        scale=scale, standardize=standardize, max_iter=max_iter, tol=tol, dtype=dtype
+    )
+    if settings.tol == 0.0:
+        raise ParameterError("tol=0 never ends a search; expected a number > 0.")
+    if settings.max_iter == 0:
+        raise ParameterError("max_iter=0 trains nothing to compare; expected a whole number ≥ 1.")
+    if not (isinstance(refit, bool | np.bool_) or (isinstance(refit, str) and refit == "1se")):
+        raise ParameterError(f'refit={refit!r}; use True, "1se" or False.')
+    values = inverse_penalties(Cs)
+    callbacks = callables(callbacks)
+    budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
+    inputs = read_inputs(X, y, image_shape)
+    labels = inputs.labels
+    weight = check_sample_weight(sample_weight, class_weight, labels.classes, labels.codes)
+    of_rows = check_sample_weight(sample_weight, None, labels.classes, labels.codes)
+    scores_with = scorer(scoring, labels.classes)
+    folds = split(cv, labels.codes, groups)
+    check_folds(folds, labels.classes, labels.codes, weight, of_rows)
+    xb = settings.backend(backend, inputs.X, 8.0 * labels.n_models * len(folds) * len(values))
+    model = None
+    with xb.activate(), ctrl_c() as interrupted:
+        rows = settings.rows(inputs, xb)
+        models = CrossValidation(rows, labels, folds, weight, settings, values, budget)
+        try:
+            whole = models.train(callbacks, interrupted)
+        finally:
+            for callback in callbacks:
+                getattr(callback, "close", lambda: None)()
+        scores = models.score(scores_with, of_rows)
+        if whole and refit:
+            best, one_se = choose(scores, values)
+            C = one_se if refit == "1se" else best
+            record = {
+                "sample_weight": sample_weight is not None,
+                "class_weight": class_weight_record(class_weight),
+            }
+            model, whole = _refit(models, inputs, C, record, interrupted)
+    found = None
+    if models.done.any():
+        found = _result(models, scores, scores_with.name, model, time.perf_counter() - started)
+    if not whole or found is None:
+        raise SearchInterrupted(
+            f"The search was interrupted after {models.done.sum()} of {len(values)} values of C"
+            + ("; what is known of them is in `.search` of this exception." if found else "."),
+            found,
+        )
+    if not found.converged.all():
+        _warn_not_converged(found, models.stalled, settings)
+    elif model is not None and not model.converged:
+        warn_not_converged(model, settings.tol, settings.max_iter)
+    return found
+
+
+def _refit(
+    models: CrossValidation,
+    inputs: Inputs,
+    C: float,
+    record: dict[str, Any],
+    interrupted: Callable[[], bool],
+) -> tuple[OneVsAll | None, bool]:
+    """Train on all rows, from the mean of the folds' parameters; and whether that was finished."""
+    rows, settings = models.rows, models.settings
+    targets = models.labels.targets(rows.backend, rows.dtype)
+    solution = minimize(
+        models.solver,
+        weighted_problem(rows, targets, C, models.weight),
+        max_iter=settings.max_iter,
+        tol=settings.tol,
+        start=rows.backend.asarray(models.mean_theta(C)),
+        prepared=models.prepared,
+        interrupted=interrupted,
+    )
+    if solution.result == "interrupted":
+        return None, False
+    record = settings.record(rows) | {"C": C, "batched": True} | record
+    return model_of(solution, inputs, rows, record), True
+
+
+def _result(
+    models: CrossValidation,
+    scores: npt.NDArray[np.float64],
+    scoring: str,
+    model: OneVsAll | None,
+    seconds: float,
+) -> Search:
+    done = models.done
+    best, one_se = choose(scores, models.Cs[done])
+    return Search(
+        Cs=models.Cs[done],
+        scores=scores,
+        scoring=scoring,
+        best_C=best,
+        best_C_1se=one_se,
+        model=model,
+        n_iter=models.n_iter[:, done],
+        converged=models.converged[:, done],
+        cost=models.cost[:, done],
+        gradient_norm=models.gradient_norm[:, done],
+        seconds=seconds,
+    )
+
+
+def _warn_not_converged(found: Search, stalled: npt.NDArray[np.bool_], settings: Settings) -> None:
+    left = ~found.converged
+    values = ", ".join(f"{C:g}" for C in found.Cs[left.any(axis=(0, 2))][:10])
+    how, advice = f"in {settings.max_iter} iterations", "raise max_iter, "
+    if stalled[left].all():
+        how, advice = f"{settings.dtype} allows no closer approach", "raise tol, "
+    elif stalled[left].any():
+        how += f", or as far as {settings.dtype} allows"
+    others = "" if found.model is None or found.model.converged else ", nor did the refitted model"
+    warn(
+        f"{left.sum()} of {left.size} models did not reach tol={settings.tol:g} ({how}), with "
+        f"C = {values}; their largest gradient entry is {found.gradient_norm[left].max():.1e}"
+        f"{others}. Their scores count all the same; {advice}scale the features "
+        '(standardize=True), leave out the largest values of C, or use dtype="float64".',
+        ConvergenceWarning,
+    )

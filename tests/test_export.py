@@ -1,0 +1,366 @@
+"""ONNX files in ONNX Runtime, and scikit-learn's estimators, against the model they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import pickle
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import gpulr
+from gpulr.backend import to_host
+
+needs_onnx = [
+    pytest.mark.skipif(
+        importlib.util.find_spec(name) is None,
+        reason=f'{name} is not installed: python -m pip install ".[test]"',
+    )
+    for name in ("onnx", "onnxruntime")
+]
+
+
+def onnx_test(function):
+    for mark in needs_onnx:
+        function = mark(function)
+    return function
+
+
+def session(model, path, **options):
+    import onnxruntime
+
+    model.to_onnx(path, **options)
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def outputs(runtime, X):
+    names = [output.name for output in runtime.get_outputs()]
+    return dict(zip(names, runtime.run(None, {"X": X}), strict=True))
+
+
+def assert_same(model, found, X, atol=None):
+    """Compare what ONNX Runtime found with what the model says."""
+    Z = to_host(model.decision_function(X))
+    tight = 1e-5 if Z.dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(found["margins"], Z, rtol=tight, atol=atol or 10 * tight)
+    P = to_host(model.predict_proba(X))
+    np.testing.assert_allclose(found["probabilities"], P, rtol=0, atol=atol or tight)
+    assert found["margins"].dtype == found["probabilities"].dtype == Z.dtype
+    labels = to_host(model.predict(X))
+    assert found["label"].tolist() == labels.tolist()
+    assert found["index"].dtype == np.int64
+    assert model.classes[found["index"]].tolist() == labels.tolist()
+    if labels.dtype.kind != "U":
+        assert found["label"].dtype == labels.dtype
+
+
+def rows(rng, kind, n=60):
+    codes = np.arange(n) % 3
+    X = rng.normal(size=(n, 4)) + 2 * np.eye(3, 4)[codes]
+    if kind == "bool":
+        return X > 0.5, codes
+    if np.dtype(kind).kind in "ui":
+        return np.clip(np.rint(20 * X + 100), 0, 127).astype(kind), codes
+    return X.astype(kind), codes
+
+
+def multilabel(model):
+    """The model with columns that are labels of their own, any number of which a row may have."""
+    if any(field.name == "multilabel" for field in dataclasses.fields(model)):
+        return dataclasses.replace(model, multilabel=True)
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    return type("MultiLabel", (gpulr.OneVsAll,), {"multilabel": True})(**fields)
+
+
+KINDS = ["uint8", "float32", "float64", "float16", "bool", "int8", "int64", "uint16"]
+
+
+@onnx_test
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore:X is uint8:gpulr.GpulrWarning")
+def test_what_it_was_trained_on_gives_the_same(tmp_path, rng, kind, standardize, dtype):
+    X, y = rows(rng, kind)
+    model = gpulr.train(X, y, standardize=standardize, dtype=dtype)
+    runtime = session(model, tmp_path / "model.onnx")
+    assert runtime.get_inputs()[0].shape == ["batch", 4]
+    for part in (X, X[:1]):
+        assert_same(model, outputs(runtime, part), part)
+
+
+@onnx_test
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+def test_the_input_may_be_of_another_dtype(tmp_path, rng, kind):
+    X, y = rows(rng, "int32")
+    model = gpulr.train(X, y, standardize=True)
+    X = X.astype(kind)
+    assert_same(model, outputs(session(model, tmp_path / "m.onnx", input_dtype=kind), X), X)
+
+
+@onnx_test
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64"])
+def test_large_means_do_not_cancel(tmp_path, rng, kind):
+    X, y = rows(rng, "float64")
+    X = np.rint(100 * X + 1e7).astype(kind)  # X W + b would lose all but two digits in float32
+    model = gpulr.train(X, y, standardize=True)
+    found = outputs(session(model, tmp_path / "m.onnx"), X)
+    assert_same(model, found, X)
+    exact = gpulr.train(StandardScaler().fit_transform(X.astype(float)), y, dtype="float64")
+    np.testing.assert_allclose(
+        found["margins"], exact.decision_function(StandardScaler().fit_transform(X * 1.0)), atol=0.1
+    )
+
+
+LABELS = {
+    "int": [3, 5, 9],
+    "int8": np.array([-1, 0, 1], np.int8),
+    "float": [-1.0, 0.0, 2.0],
+    "str": ["a", "Ærø", "数字 🙂"],
+    "longdouble": np.array([0, 1, 2], np.longdouble),
+    "two": [4, 7],
+    "two str": ["nein", "jå"],
+    "bool": [False, True],
+}
+
+
+@onnx_test
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_labels_of_every_kind(tmp_path, rng, labels):
+    X, codes = rows(rng, "float32")
+    y = np.asarray(labels)[codes % len(labels)]
+    model = gpulr.train(X, y)
+    runtime = session(model, tmp_path / "model.onnx")
+    for part in (X, X[:1]):
+        found = outputs(runtime, part)
+        if y.dtype == np.longdouble:
+            found["label"] = found["label"].astype(y.dtype)
+        assert_same(model, found, part)
+    facts = runtime.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["classes"]) == model.classes.tolist()
+
+
+@onnx_test
+def test_ties_are_decided_as_by_the_model(tmp_path):
+    X = np.eye(4, dtype=np.float32)
+    for y in ([2, 4, 6, 6], [2, 4, 2, 4]):
+        model = gpulr.train(X, y, max_iter=0, tol=0)  # all margins are 0
+        found = outputs(session(model, tmp_path / "model.onnx"), X)
+        assert found["label"].tolist() == model.predict(X).tolist() == [2] * 4
+
+
+@onnx_test
+def test_the_file_is_whole_and_says_what_it_is(tmp_path, digits):
+    import onnx
+
+    X, y, X_test, _ = digits
+    X, X_test = (np.rint(255 * part).astype(np.uint8) for part in (X, X_test))
+    model = gpulr.train(X.reshape(-1, 8, 8), y, tol=1e-3)
+    path = tmp_path / "bytes.onnx"
+    path.write_bytes(b"what was there before")
+    assert_same(model, outputs(session(model, str(path)), X_test), X_test)
+    assert [file.name for file in tmp_path.iterdir()] == ["bytes.onnx"]
+    proto = onnx.load(path, load_external_data=False)
+    onnx.checker.check_model(proto, full_check=True)
+    assert not any(tensor.external_data for tensor in proto.graph.initializer)
+    assert (proto.ir_version, [(o.domain, o.version) for o in proto.opset_import]) == (
+        8,
+        [("", 17)],
+    )
+    assert {prop.key: json.loads(f'"{prop.value}"') for prop in proto.metadata_props} == {
+        "gpulr_version": gpulr.__version__,
+        "classes": str(list(range(10))),
+        "image_shape": "[8, 8]",
+        "scale": str(1 / 255),
+    }
+    assert [node.op_type for node in proto.graph.node] == [
+        *("Cast", "Gemm", "Sigmoid", "ArgMax", "Gather")
+    ]
+
+
+@onnx_test
+@pytest.mark.parametrize("standardize", [False, True])
+def test_models_on_a_device(tmp_path, put, blobs, standardize):
+    X, y = blobs
+    model = gpulr.train(put(X), y, standardize=standardize)
+    assert_same(model, outputs(session(model, tmp_path / "model.onnx"), X), X)
+    np.testing.assert_array_equal(model.to_sklearn().predict(X), to_host(model.predict(put(X))))
+
+
+@onnx_test
+def test_models_of_an_unknown_dtype_take_that_of_their_weights(tmp_path, blobs):
+    X, y = blobs
+    model = dataclasses.replace(gpulr.train(X, y, dtype="float64"), data={"dtype": "bfloat16"})
+    runtime = session(model, tmp_path / "model.onnx")
+    assert runtime.get_inputs()[0].type == "tensor(double)"
+
+
+@onnx_test
+def test_loaded_models_give_the_same_file(tmp_path, blobs):
+    model = gpulr.train(*blobs)
+    model.save(tmp_path / "model.safetensors")
+    model.to_onnx(tmp_path / "a.onnx")
+    gpulr.load(tmp_path / "model.safetensors").to_onnx(tmp_path / "b.onnx")
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_without_onnx_the_error_names_the_extra(tmp_path, blobs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    model = gpulr.train(*blobs)
+    with pytest.raises(gpulr.MissingExtraError, match=r'python -m pip install "\.\[onnx\]"'):
+        model.to_onnx(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+    assert issubclass(gpulr.MissingExtraError, ImportError)
+
+
+@onnx_test
+@pytest.mark.parametrize("dtype", ["complex64", "no dtype", str, "datetime64[s]"])
+def test_input_dtypes_that_cannot_be(tmp_path, blobs, dtype):
+    with pytest.raises(gpulr.ParameterError, match=r"input_dtype=.*; use one of uint8, float32"):
+        gpulr.train(*blobs).to_onnx(tmp_path / "model.onnx", input_dtype=dtype)
+
+
+@onnx_test
+def test_what_does_not_fit_or_cannot_be_written(tmp_path, blobs, monkeypatch):
+    X, y = blobs
+    model = gpulr.train(X, y)
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", tmp_path / "no" / "folder.onnx"):
+        with pytest.raises(gpulr.ModelFileError, match="could not be written"):
+            model.to_onnx(path)
+    surrogate = gpulr.train(X, np.array(["a", "b", "\udcff"])[y])
+    with pytest.raises(gpulr.ParameterError, match="not Unicode"):
+        surrogate.to_onnx(tmp_path / "model.onnx")
+    monkeypatch.setattr("gpulr.export._LARGEST", 40)
+    with pytest.raises(gpulr.ParameterError, match="holds less than 2"):
+        model.to_onnx(tmp_path / "model.onnx")
+
+
+@onnx_test
+@pytest.mark.parametrize("n_models", [1, 3])
+def test_multilabel_labels_are_a_matrix(tmp_path, blobs, n_models):
+    X, y = blobs
+    model = multilabel(gpulr.train(X, np.minimum(y, n_models)))
+    found = outputs(session(model, tmp_path / "model.onnx"), X)
+    assert set(found) == {"probabilities", "margins", "label"}
+    assert found["label"].dtype == np.int64
+    np.testing.assert_array_equal(found["label"], model.decision_function(X) > 0)
+
+
+def assert_sklearn_agrees(estimator, model, X, *, rtol=1e-4, atol=1e-5):
+    Z = model.decision_function(X)
+    margins = estimator.decision_function(X)
+    np.testing.assert_allclose(margins.reshape(Z.shape), Z, rtol=rtol, atol=atol)
+    P = model.predict_proba(X, normalize=True)
+    np.testing.assert_allclose(estimator.predict_proba(X), P, rtol=rtol, atol=atol)
+    labels = estimator.predict(X)
+    np.testing.assert_array_equal(labels, model.predict(X))
+    assert labels.dtype == model.classes.dtype
+    np.testing.assert_array_equal(estimator.classes_, model.classes)
+    assert estimator.n_features_in_ == model.n_features
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("labels", [[3, 5, 9], ["a", "b", "ø"], [False, True], ["no", "yes"]])
+@pytest.mark.filterwarnings("ignore:X is uint8:gpulr.GpulrWarning")
+def test_sklearns_estimator_predicts_the_same(rng, kind, labels, standardize):
+    X, codes = rows(rng, kind)
+    y = np.asarray(labels)[codes % len(labels)]
+    model = gpulr.train(X, y, standardize=standardize)
+    estimator = model.to_sklearn()
+    assert type(estimator) is (LogisticRegression if len(labels) == 2 else OneVsRestClassifier)
+    assert_sklearn_agrees(estimator, model, X)
+    assert_sklearn_agrees(pickle.loads(pickle.dumps(estimator)), model, X)
+    assert estimator.score(X, y) == model.score(X, y)
+
+
+def test_sklearns_estimator_has_no_centre_and_does_not_cancel(rng):
+    X, y = rows(rng, "float64")
+    X = (100 * X + 1e6).astype(np.float32)
+    model = gpulr.train(X, y, standardize=True)
+    assert_sklearn_agrees(model.to_sklearn(), model, X, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_a_clone_fitted_anew_finds_the_same_optimum(rng, n_classes, scale):
+    X, codes = rows(rng, "float64")
+    y = codes % n_classes
+    weights = {0: 2.0, 1: 0.5} if n_classes == 2 else None
+    model = gpulr.train(
+        X, y, C=0.5, scale=scale, tol=1e-8, dtype="float64", class_weight=weights, max_iter=999
+    )
+    estimator = model.to_sklearn()
+    refitted = clone(estimator).fit(X, y)
+    np.testing.assert_allclose(
+        refitted.decision_function(X), estimator.decision_function(X), atol=1e-4
+    )
+    one = estimator if n_classes == 2 else estimator.estimator
+    np.testing.assert_allclose(one.C, 0.5 * scale**2)
+    assert (one.tol, one.max_iter) == (1e-8, 999)
+
+
+def test_penalties_of_each_model(blobs):
+    model = gpulr.train(*blobs, C=[0.1, 1.0, np.inf], max_iter=20, tol=0)
+    estimator = model.to_sklearn()
+    assert [one.C for one in estimator.estimators_] == [0.1, 1.0, np.inf]
+    assert estimator.estimator.C == LogisticRegression().C
+    assert [one.n_iter_.tolist() for one in estimator.estimators_] == [[20]] * 3
+
+
+def test_class_weights(blobs):
+    X, y = blobs
+    balanced = gpulr.train(X, y > 0, class_weight="balanced").to_sklearn()
+    assert balanced.class_weight == "balanced"
+    three = gpulr.train(X, y, class_weight="balanced").to_sklearn()
+    assert three.estimator.class_weight is None
+
+
+def test_sklearns_estimator_in_a_pipeline_and_with_joblib(tmp_path, blobs):
+    X, y = blobs
+    scaler = StandardScaler().fit(X)
+    model = gpulr.train(scaler.transform(X), y)
+    pipeline = make_pipeline(scaler, model.to_sklearn())
+    np.testing.assert_array_equal(pipeline.predict(X), model.predict(scaler.transform(X)))
+    joblib.dump(pipeline, tmp_path / "pipeline.joblib")
+    read = joblib.load(tmp_path / "pipeline.joblib")
+    np.testing.assert_array_equal(read.predict_proba(X), pipeline.predict_proba(X))
+
+
+def test_the_estimators_arrays_are_its_own(blobs):
+    model = gpulr.train(*blobs)
+    before = model.weights.copy(), model.intercept.copy(), model.classes.copy()
+    estimator = model.to_sklearn()
+    for one in estimator.estimators_:
+        one.coef_ += 1
+        one.intercept_ += 1
+    for now, then in zip((model.weights, model.intercept, model.classes), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_models_without_settings(blobs):
+    X, _ = blobs
+    model = dataclasses.replace(gpulr.train(*blobs), settings={})
+    assert_sklearn_agrees(model.to_sklearn(), model, X)
+
+
+@pytest.mark.parametrize("n_models", [1, 3])
+def test_multilabel_in_sklearn(blobs, n_models):
+    X, y = blobs
+    model = multilabel(gpulr.train(X, np.minimum(y, n_models)))
+    estimator, Z = model.to_sklearn(), model.decision_function(X)
+    np.testing.assert_array_equal(estimator.predict(X).reshape(Z.shape), Z > 0)
+    if n_models > 1:
+        assert estimator.multilabel_
+        P = 1 / (1 + np.exp(-Z))
+        np.testing.assert_allclose(estimator.predict_proba(X), P, rtol=1e-4)

@@ -1,0 +1,132 @@
+"""Folds: whatever cv is, which rows are trained on, and which are scored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.model_selection import (
+    GroupKFold,
+    PredefinedSplit,
+    ShuffleSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
+
+from gpulr import DataError, ParameterError
+from gpulr.folds import check_folds, split
+
+Y = np.arange(60) % 3
+GROUPS = np.arange(60) // 6
+
+SPLITTERS = {
+    "int": (4, StratifiedKFold(4)),
+    "NumPy's int": (np.int64(3), StratifiedKFold(3)),
+    "shuffled": (StratifiedKFold(3, shuffle=True, random_state=5),) * 2,
+    "overlapping": (ShuffleSplit(4, test_size=0.3, train_size=0.4, random_state=1),) * 2,
+    "groups": (GroupKFold(5),) * 2,
+    "predefined": (PredefinedSplit(np.where(Y == 0, -1, np.arange(60) // 30)),) * 2,
+    "past and future": (TimeSeriesSplit(3),) * 2,
+}
+
+
+@pytest.mark.parametrize("name", SPLITTERS)
+def test_folds_are_those_of_scikit_learn(name):
+    cv, splitter = SPLITTERS[name]
+    groups = GROUPS if name == "groups" else None
+    folds = split(cv, Y, groups)
+    pairs = list(splitter.split(np.zeros((60, 1)), Y, groups))
+    assert len(folds) == len(pairs) == folds.counts.shape[1]
+    for f, (train, test) in enumerate(pairs):
+        np.testing.assert_array_equal(np.flatnonzero(folds.counts[:, f]), np.sort(train))
+        assert folds.counts.max() == 1
+        np.testing.assert_array_equal(folds.tests[f], test)
+
+
+def test_pairs_of_indices_of_lists_and_of_masks_are_the_same(put):
+    half = np.arange(60) < 30
+    train, test = np.flatnonzero(half), np.flatnonzero(~half)
+    forms = {
+        "indices": (train, test),
+        "lists": (train.tolist(), test.tolist()),
+        "masks": (half, ~half),
+        "mixed": (half, test.astype(np.uint8)),
+        "from the end": (train - 60, test - 60),
+        "on the device": (put(train), put(~half)),
+    }
+    for name, pair in forms.items():
+        folds = split([pair], Y)
+        np.testing.assert_array_equal(folds.counts[:, 0], half, err_msg=name)
+        np.testing.assert_array_equal(folds.tests[0], test, err_msg=name)
+    assert len(split(iter([(train, test), (test, train)]), Y)) == 2  # which can be read once
+
+
+def test_groups_may_be_on_the_device(put):
+    folds = split(GroupKFold(5), Y, put(GROUPS))
+    for counts, test in zip(folds.counts.T, folds.tests, strict=True):
+        assert not set(GROUPS[counts > 0]) & set(GROUPS[test])
+
+
+def test_rows_that_a_fold_repeats_are_counted():
+    train = [0, 0, 0, 5, -55, 7]
+    folds = split([(train, [1])], Y)
+    assert folds.counts.dtype == np.uint8
+    assert {i: int(folds.counts[i, 0]) for i in (0, 5, 7)} == {0: 3, 5: 2, 7: 1}
+    assert folds.counts.sum() == len(train)
+    many = split([([3] * 1000, [1])], Y)
+    assert many.counts[3, 0] == 1000
+
+
+@pytest.mark.parametrize(
+    ("cv", "error", "words"),
+    [
+        (1, ParameterError, "at least 2"),
+        (0, ParameterError, "at least 2"),
+        (-3, ParameterError, "at least 2"),
+        (True, ParameterError, "at least 2"),
+        (2.5, ParameterError, "cv=2.5"),
+        ("5", ParameterError, "splitter"),
+        (21, ParameterError, "21"),  # more than any class has rows
+        (GroupKFold(3), ParameterError, "groups"),
+        ([], DataError, "no folds"),
+        ([1, 2], DataError, "Fold 0 of cv is not a pair"),
+        ([([0, 1], [2]), ([0, 1],)], DataError, "Fold 1 of cv is not a pair"),
+        ([([0, 1], [2], [3])], DataError, "not a pair"),
+        ([([0, 60], [1])], DataError, "below 60"),
+        ([([-61, 0], [1])], DataError, "rows -61 to 0"),
+        ([([0.0, 1.0], [2])], DataError, "float64"),
+        ([([[0], [1]], [2])], DataError, "shape"),
+        ([(np.ones(59, dtype=bool), [2])], DataError, "mask of shape"),
+        ([([], [2])], DataError, "trains on 0 rows"),
+        ([([1], np.zeros(60, dtype=bool))], DataError, "scored on 0"),
+        ([(["a"], ["b"])], DataError, "not a pair"),
+    ],
+)
+def test_what_is_no_cross_validation_is_told(cv, error, words):
+    with pytest.raises(error, match=words):
+        split(cv, Y)
+
+
+def test_groups_of_another_length_are_told():
+    with pytest.raises(ParameterError, match="59"):
+        split(GroupKFold(3), Y, GROUPS[:59])
+
+
+def test_a_fold_needs_rows_of_every_class_with_weight():
+    classes, weight = np.array(["a", "b", "c"]), np.ones(60)
+    whole = split(3, Y)
+    check_folds(whole, classes, Y, None, None)
+    check_folds(whole, classes, Y, weight, weight)
+    without = split([(np.arange(60), [0]), (np.flatnonzero(Y != 2), [0])], Y)
+    with pytest.raises(DataError, match=r"Fold 1 trains on no row of \['c'\]"):
+        check_folds(without, classes, Y, None, None)
+    weight[Y == 1] = 0
+    with pytest.raises(DataError, match=r"Fold 0 trains on no row of \['b'\]"):
+        check_folds(whole, classes, Y, weight, None)
+
+
+def test_a_fold_needs_rows_with_weight_to_be_scored_on():
+    weight = np.ones(60)
+    weight[40:] = 0
+    folds = split([(np.arange(30), np.arange(30, 60)), (np.arange(30), np.arange(45, 60))], Y)
+    with pytest.raises(DataError, match="15 rows that fold 1 is scored on have sample_weight 0"):
+        check_folds(folds, np.arange(3), Y, None, weight)
