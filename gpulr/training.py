@@ -221,7 +221,6 @@ def train_on(
         "sample_weight": sample_weight is not None,
         "class_weight": class_weight_record(class_weight),
         "batched": batched,
-        "start": start is not None,
     }
     model = model_of(solution, inputs, rows, settings.record(rows) | record)
     if solution.result == "interrupted":

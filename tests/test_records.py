@@ -26,7 +26,6 @@ def test_the_model_records_what_it_was_trained_with(blobs):
         "dtype": "float32",
         "fit_intercept": True,
         "batched": True,
-        "start": False,
     }
     assert (model.backend, model.device, model.fallback_reason) == ("numpy", "cpu", None)
     assert model.versions["gpulr"] == gpulr.__version__

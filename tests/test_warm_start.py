@@ -26,8 +26,6 @@ def test_a_converged_model_stays_as_it_is(put, blobs, solver, batched):
     assert first.n_iter > 0
     assert again.n_iter == 0
     np.testing.assert_allclose(to_host(again.weights), to_host(first.weights), rtol=1e-12)
-    assert again.settings["start"] is True
-    assert first.settings["start"] is False
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int16", "float64", "sparse"])
