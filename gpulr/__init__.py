@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SearchInterrupted,
         TrainingInterrupted,
     )
+    from gpulr.estimator import OneVsAllLogisticRegression
     from gpulr.intervals import Bootstrap
     from gpulr.model import OneVsAll
     from gpulr.resampling import bootstrap
@@ -49,6 +50,7 @@ _HOMES = {
     "backends": "backend",
     "Bootstrap": "intervals",
     "OneVsAll": "model",
+    "OneVsAllLogisticRegression": "estimator",
     "bootstrap": "resampling",
     "load": "storage",
     "Search": "search_result",
@@ -94,6 +96,7 @@ __all__ = [
     "MissingExtraError",
     "ModelFileError",
     "OneVsAll",
+    "OneVsAllLogisticRegression",
     "ParameterError",
     "ScaleWarning",
     "Search",

@@ -48,6 +48,8 @@ class Problem:
         Sum of the weights that each model gives the rows; see :meth:`of`.
     mass : float
         Sum of the weights that all models share.
+    intercept : bool
+        False holds it at 0: its gradient is 0, and rows are [X, 0] in what [X, 1] is said of.
     """
 
     rows: Rows
@@ -56,6 +58,7 @@ class Problem:
     weights: RowWeights
     m: Array
     mass: float
+    intercept: bool = True
 
     @classmethod
     def of(
@@ -67,6 +70,7 @@ class Problem:
         sample_weight: Array | None = None,
         sets: Array | None = None,
         set_of: Array | None = None,
+        intercept: bool = True,
     ) -> Problem:
         """Return the problem, with its sums of weights.
 
@@ -76,12 +80,16 @@ class Problem:
             Weights that all models share.
         sets : (n_samples, n_sets), set_of : (n_models,) int, optional
             Factors of the weights, of which each model uses one column.
+        intercept : bool
+            False holds it at 0.
         """
         weights = RowWeights(sample_weight, sets, set_of, rows.backend, rows.dtype)
-        return cls._weighed(rows, targets, C, weights)
+        return cls._weighed(rows, targets, C, weights, intercept)
 
     @classmethod
-    def _weighed(cls, rows: Rows, targets: Targets, C: Array, weights: RowWeights) -> Problem:
+    def _weighed(
+        cls, rows: Rows, targets: Targets, C: Array, weights: RowWeights, intercept: bool
+    ) -> Problem:
         xp, k = rows.backend.xp, targets.n_models
         mass = float(rows.n_samples)
         if weights.base is not None:
@@ -93,7 +101,7 @@ class Problem:
                 rows.margin_blocks(k),
             )
             m = each
-        return cls(rows, targets, C, weights, m, mass)
+        return cls(rows, targets, C, weights, m, mass, intercept)
 
     @property
     def backend(self) -> Backend:
@@ -123,6 +131,7 @@ class Problem:
             self.targets.sample(index),
             self.C,
             self.weights.sample(index),
+            self.intercept,
         )
         xp = self.backend.xp
         # A model may weigh none of the sampled rows: a fold that trains on few.
@@ -189,17 +198,15 @@ class Problem:
 
         V is (n_features + 1, n_vectors).
         """
-        xp = self.backend.xp
-        W, b = self.rows.fold(V)
+        W, b = self.rows.fold(V if self.intercept else self._stacked(V[:-1, :], V[-1, :]))
 
         def product(rows: slice) -> tuple[Array, ...]:
             X, s = self.rows.operand(rows), self.weights.shared(rows)
             Z = X @ W + b if s is None else s * (X @ W + b)
-            return (Z.T @ X).T, xp.sum(Z, axis=0, dtype=xp.float64)
+            return (Z.T @ X).T, self.backend.xp.sum(Z, axis=0, dtype=self.backend.xp.float64)
 
         blocks = self.rows.blocks(int(V.shape[1]))
-        dW, db = self.rows.unfold(*self.rows.sum(product, blocks))
-        return xp.concat([dW, xp.expand_dims(db, axis=0)], axis=0) / self.mass
+        return self._stacked(*self.rows.unfold(*self.rows.sum(product, blocks))) / self.mass
 
     def rows_of_a_kind(self) -> tuple[Array, Array]:
         """Count the rows that each model weighs and is to answer with 1, and those with 0."""
@@ -218,8 +225,13 @@ class Problem:
         return positive, every - positive
 
     def _finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
-        xp, W = self.backend.xp, theta[:-1, :]
+        W = theta[:-1, :]
         dW, db = self.rows.unfold(dW, db)
         dW, db = logistic.gradient(dW, db, W, self.C, self.m)
-        gradient = xp.concat([dW, xp.expand_dims(db, axis=0)], axis=0)
-        return Pass(logistic.cost(loss, W, self.C, self.m), gradient)
+        return Pass(logistic.cost(loss, W, self.C, self.m), self._stacked(dW, db))
+
+    def _stacked(self, dW: Array, db: Array) -> Array:
+        """Put the intercept's row below that of the weights; zeros where it is held at 0."""
+        xp = self.backend.xp
+        db = db if self.intercept else xp.zeros_like(db)
+        return xp.concat([dW, xp.expand_dims(db, axis=0)], axis=0)

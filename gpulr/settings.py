@@ -33,6 +33,7 @@ class Settings:
     max_iter : int
     tol : float
     dtype : float32 or float64
+    fit_intercept : bool
     """
 
     solver: str
@@ -42,6 +43,7 @@ class Settings:
     max_iter: int
     tol: float
     dtype: np.dtype[Any]
+    fit_intercept: bool = True
 
     @classmethod
     def checked(
@@ -54,6 +56,7 @@ class Settings:
         max_iter: Any,
         tol: Any,
         dtype: npt.DTypeLike,
+        fit_intercept: bool = True,
     ) -> Settings:
         """Return the settings, or raise ParameterError for one that cannot be used."""
         if not isinstance(solver, str) or solver not in SOLVERS:
@@ -62,6 +65,7 @@ class Settings:
         max_iter = whole_number("max_iter", max_iter, least=0)
         tol = positive_number("tol", tol, zero=True)
         standardize = switch("standardize", standardize)
+        fit_intercept = switch("fit_intercept", fit_intercept)
         if learning_rate is not None:
             learning_rate = positive_number("learning_rate", learning_rate)
             if solver == "lbfgs":
@@ -75,7 +79,7 @@ class Settings:
                     f"standardize=True chooses the scale; leave out scale={scale!r}."
                 )
             scale = positive_number("scale", scale)
-        return cls(solver, scale, standardize, learning_rate, max_iter, tol, dtype)
+        return cls(solver, scale, standardize, learning_rate, max_iter, tol, dtype, fit_intercept)
 
     def method(self) -> Solver:
         """Return the solver."""
@@ -102,4 +106,5 @@ class Settings:
             "max_iter": self.max_iter,
             "tol": self.tol,
             "dtype": self.dtype.name,
+            "fit_intercept": self.fit_intercept,
         }

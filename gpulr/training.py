@@ -22,6 +22,7 @@ from gpulr.rows import Rows
 from gpulr.settings import Settings
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.driver import Callback
+from gpulr.warm_start import check_start, parameters
 
 __all__ = ["train"]
 
@@ -37,11 +38,13 @@ def train(
     class_weight: Mapping[Any, float] | str | None = None,
     scale: float | str | None = "auto",
     standardize: bool = False,
+    fit_intercept: bool = True,
     learning_rate: float | None = None,
     max_iter: int = 2000,
     tol: float = 1e-4,
     dtype: npt.DTypeLike = "float32",
     batched: bool = True,
+    start: OneVsAll | None = None,
     callbacks: Sequence[Callback] = (),
     image_shape: tuple[int, ...] | None = None,
 ) -> OneVsAll:
@@ -70,14 +73,17 @@ def train(
         Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
     class_weight : dict or "balanced", optional
         Weight of the rows of each class (1 where the dict has none), multiplied into
-        ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class). Not for a
-        matrix y.
+        ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class), where each row
+        counts by its ``sample_weight``. Not for a matrix y.
     scale : float, "auto" or None
         What X is multiplied by, in effect; "auto" is 1/255 for uint8 and 1 otherwise, None is 1.
         ``C``, ``tol`` and ``learning_rate`` refer to the scaled X, the model's weights to X as
         passed.
     standardize : bool
         Shift and scale every feature to mean 0 and standard deviation 1, without a copy of X.
+    fit_intercept : bool
+        False: the intercept of the scaled X is 0. (With ``standardize``, that of X as passed is
+        what the shift makes of it.)
     learning_rate : float, optional
         Fixed step size of "gd" and "nesterov"; None chooses one from a bound on the curvature.
     max_iter : int
@@ -91,6 +97,9 @@ def train(
         False trains the models one after the other, by the same code: same weights, slower. True
         trains them all at once, or in groups where they would take more than 1 GiB of working
         memory (:mod:`gpulr.solvers.groups`).
+    start : OneVsAll, optional
+        A model of the same features and classes, at whose weights training begins; without, at
+        zero.
     callbacks : sequence of callables
         Called with a :class:`gpulr.callbacks.Progress` after each iteration; one that raises
         ``StopIteration`` ends training (of all models). One with a ``close`` method is closed at
@@ -131,6 +140,7 @@ def train(
         solver=solver,
         scale=scale,
         standardize=standardize,
+        fit_intercept=fit_intercept,
         learning_rate=learning_rate,
         max_iter=max_iter,
         tol=tol,
@@ -138,15 +148,56 @@ def train(
     )
     batched = switch("batched", batched)
     callbacks = callables(callbacks)
-    inputs = read_inputs(X, y, image_shape)
+    model, advice = train_on(
+        read_inputs(X, y, image_shape),
+        settings,
+        backend=backend,
+        C=C,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        batched=batched,
+        start=start,
+        callbacks=callbacks,
+    )
+    if advice:
+        warn(advice, ConvergenceWarning)
+    return model
+
+
+def train_on(
+    inputs: Inputs,
+    settings: Settings,
+    *,
+    backend: str = "auto",
+    C: float | npt.ArrayLike = 1.0,
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: Mapping[Any, float] | str | None = None,
+    batched: bool = True,
+    start: OneVsAll | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[OneVsAll, str]:
+    """Do what :func:`train` does, with settings and inputs that are checked already.
+
+    Returns
+    -------
+    model : OneVsAll
+    advice : str
+        Which models did not reach the tolerance, and what to change; empty if all did.
+    """
     labels = inputs.labels
     weight = labels.row_weight(sample_weight, class_weight)
     C = inverse_penalty(C, labels.n_models)
-    passes = min(settings.max_iter, 40 if solver == "lbfgs" else 300)
+    start = check_start(start, labels, inputs.X.shape[1])
+    passes = min(settings.max_iter, 40 if settings.solver == "lbfgs" else 300)
     xb = settings.backend(backend, inputs.X, passes * labels.n_models)
     with xb.activate():
         rows = settings.rows(inputs, xb)
-        problem = weighted_problem(rows, labels.targets(xb, rows.dtype), C, weight)
+        problem = weighted_problem(
+            rows, labels.targets(xb, rows.dtype), C, weight, intercept=settings.fit_intercept
+        )
+        begin = None
+        if start is not None:
+            begin = parameters(start, rows, intercept=settings.fit_intercept)
         with ctrl_c() as interrupted:
             try:
                 method = settings.method()
@@ -157,6 +208,7 @@ def train(
                     groups_of(method, problem) if batched else list(alone),
                     max_iter=settings.max_iter,
                     tol=settings.tol,
+                    start=begin,
                     callbacks=callbacks,
                     interrupted=interrupted,
                 )
@@ -178,8 +230,8 @@ def train(
             model,
         )
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:
-        warn_not_converged(model, settings.tol, settings.max_iter)
-    return model
+        return model, how_to_converge(model, settings.tol, settings.max_iter)
+    return model, ""
 
 
 def weighted_problem(
@@ -191,7 +243,7 @@ def weighted_problem(
 ) -> Problem:
     """Return the problem of rows that weigh ``weight`` (n_samples,), or all the same.
 
-    ``sets`` are those of :meth:`gpulr.problem.Problem.of`.
+    ``sets`` are the keywords of :meth:`gpulr.problem.Problem.of`.
     """
     xb, unit = rows.backend, 1.0 if weight is None else float(weight.mean())
     each = np.broadcast_to(unit * np.asarray(C, dtype=np.float64), targets.n_models)
@@ -255,6 +307,11 @@ def class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
 
 def warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
     """Warn once for all models that did not converge, with what to change."""
+    warn(how_to_converge(model, tol, max_iter), ConvergenceWarning)
+
+
+def how_to_converge(model: OneVsAll, tol: float, max_iter: int) -> str:
+    """Say once for all models which did not converge, and what to change."""
     history = model.history
     left = np.flatnonzero(~history.converged)
     names = model.classes[-model.n_models :][left]
@@ -271,9 +328,8 @@ def warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
         advice += '; dtype="float64" allows more'
     else:
         how = f"in {max_iter} iterations"
-    warn(
+    return (
         f"{len(left)} of {model.n_models} models did not reach tol={tol:g} ({how}); class (largest "
         f"gradient entry): {shown}{', …' if len(left) > 10 else ''}. The model is usable; for a "
-        f"closer optimum {advice}.",
-        ConvergenceWarning,
+        f"closer optimum {advice}."
     )

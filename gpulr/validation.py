@@ -168,12 +168,13 @@ def check_sample_weight(
     if sample_weight is not None:
         weight = check_row_weight(sample_weight, len(codes))
     if class_weight is not None:
-        weight = weight * _class_weights(class_weight, classes, codes)[codes]
+        rows = np.bincount(codes, weight, minlength=len(classes)).astype(np.float64)
+        weight = weight * _class_weights(class_weight, classes, rows)[codes]
     empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
     if np.count_nonzero(~empty) < 2:
         raise DataError(
-            f"All rows of {classes[empty][:10].tolist()} have weight 0, which leaves fewer than "
-            "two classes. Give rows of at least two classes a weight."
+            f"The weights of all rows of {classes[empty][:10].tolist()} are zero, which leaves "
+            "fewer than two classes. Give rows of at least two classes a weight."
         )
     return weight
 
@@ -200,13 +201,15 @@ def check_row_weight(sample_weight: Any, n_samples: int) -> npt.NDArray[np.float
 
 
 def _class_weights(
-    class_weight: Any, classes: npt.NDArray[Any], codes: npt.NDArray[np.int32]
+    class_weight: Any, classes: npt.NDArray[Any], rows: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return the weight of each class, (n_classes,)."""
+    """Return the weight of each class, (n_classes,), from the weight of its rows."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
-        return len(codes) / (len(classes) * np.bincount(codes, minlength=len(classes)))
+        some = rows > 0  # a class without weight is as one that y does not have
+        balanced: npt.NDArray[np.float64] = rows.sum() / np.where(some, rows, 1.0)
+        return balanced / max(1, int(np.count_nonzero(some)))
     if not isinstance(class_weight, Mapping):
         raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
     labels = list(classes) if classes.dtype.kind in "mM" else classes.tolist()

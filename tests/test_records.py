@@ -24,6 +24,7 @@ def test_the_model_records_what_it_was_trained_with(blobs):
         "max_iter": 20,
         "tol": 0.0,
         "dtype": "float32",
+        "fit_intercept": True,
         "batched": True,
     }
     assert (model.backend, model.device, model.fallback_reason) == ("numpy", "cpu", None)

@@ -162,8 +162,8 @@ BAD_WEIGHTS = {
     "nan": (np.where(y == 1, np.nan, 1.0), "NaN, infinity or negative"),
     "inf": (np.where(y == 1, np.inf, 1.0), "NaN, infinity or negative"),
     "names": (["a"] * 12, "not an array of numbers"),
-    "none": (np.zeros(12), r"\[0, 1, 2\] have weight 0"),
-    "one class left": (y == 1, r"All rows of \[0, 2\] have weight 0.*at least two"),
+    "none": (np.zeros(12), r"weights of all rows of \[0, 1, 2\] are zero"),
+    "one class left": (y == 1, r"all rows of \[0, 2\] are zero.*at least two"),
 }
 
 

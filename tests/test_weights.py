@@ -48,7 +48,8 @@ def test_class_weights_are_those_of_the_original_classes(uneven, weights, class_
         each = np.array([class_weight.get(j, 1.0) for j in range(4)])
         expected = each[y]
     else:
-        expected = compute_sample_weight("balanced", y)
+        rows = np.bincount(y, weights=s)
+        expected = (rows.sum() / (4 * rows))[y]
     expected = expected * weights if both else expected
     assert model.converged
     assert_optimal_where_there_are_rows(X, y, model, expected)
@@ -74,10 +75,14 @@ def test_balanced_two_classes(put, uneven):
 
 
 @EVERY_SOLVER
-def test_a_weight_of_two_is_the_row_twice_and_of_zero_its_absence(put, uneven, rng, solver):
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_a_weight_of_two_is_the_row_twice_and_of_zero_its_absence(
+    put, uneven, rng, solver, class_weight
+):
     X, y = uneven
     times = rng.integers(0, 4, 300)
     settings = {"solver": solver, "tol": 1e-7, "dtype": "float64", "max_iter": 20_000}
+    settings["class_weight"] = class_weight
     weighted = gpulr.train(put(X), y, sample_weight=times, **settings)
     repeated = gpulr.train(put(np.repeat(X, times, axis=0)), np.repeat(y, times), **settings)
     assert weighted.converged

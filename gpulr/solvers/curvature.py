@@ -68,10 +68,11 @@ class SharedCurvature(Shared):
     Attributes
     ----------
     mean : (n_features, 1) float64
-        Of the scaled features. The intercept is eliminated exactly, so it stays unpenalised.
+        Of the scaled features. The intercept is eliminated exactly, so it stays unpenalised. Zero
+        where there is no intercept to eliminate.
     basis : (n_features, rank) float64
-        Eigenvectors of the features' covariance, all or (where there are too many) the leading
-        ones.
+        Eigenvectors of the features' covariance (without an intercept: of their second moments),
+        all or (where there are too many) the leading ones.
     values : (rank, 1) float64
         Their eigenvalues.
     rest : float
@@ -137,8 +138,11 @@ class SharedCurvature(Shared):
             mean = rows.unfold(xp.expand_dims(mean, axis=1), one)[0][:, 0]
         else:
             mean = mean + scale * xp.astype(shift, xp.float64)
+        mean = xp.expand_dims(mean, axis=1)
+        if not problem.intercept:
+            covariance, mean = covariance + mean @ mean.T, xp.zeros_like(mean)
         values, basis = xp.linalg.eigh(_finite(covariance, problem))
-        return cls._from(problem, xp.expand_dims(mean, axis=1), basis, values)
+        return cls._from(problem, mean, basis, values)
 
     @classmethod
     def _sketch(cls, problem: Problem) -> SharedCurvature:
@@ -147,7 +151,7 @@ class SharedCurvature(Shared):
         n = rows.n_features
         rank = max(4, min(cls.sketch_rank, cls.sketch_bytes // (8 * n)))
         unit = problem.backend.asarray(np.vstack([np.zeros((n, 1)), np.ones((1, 1))]))
-        mean = problem.gram_product(unit)[:-1, :]
+        mean = problem.gram_product(unit)[:-1, :]  # 0 without an intercept
         start = np.random.default_rng(0).standard_normal((n, rank))
         Q = problem.backend.asarray(start)
 
