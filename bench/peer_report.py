@@ -149,6 +149,12 @@ def caption(report: Record) -> str:
         for result, point, _, ratio in comparisons(report)
         if ratio is not None and not result["name"].startswith("gpulr")
     ]
+    first = [r["first_call_seconds"] for r in report["results"] if "first_call_seconds" in r]
+    if first:
+        how += (
+            f" The first call of gpulr's lbfgs in its process, which compiles, took "
+            f"{seconds(first[0])} at its first tolerance."
+        )
     if ratios:
         ratio, label, setting = min(ratios)
         how += f" The smallest × of all points in the chart: {times(ratio)} ({label}, {setting})."

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import peer_report
+from bench import peer_report, search_report
 from bench.peer_plot import draw_peers
 from bench.report import (
     END,
@@ -161,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if compared:
             markers = peer_report.START, peer_report.END
             sections[markers] = peer_report.peers_section(compared)
+        sections |= search_report.sections(options.results)
         readme = options.check or options.write
         if readme is not None:
             old_text = new_text = readme.read_text(encoding="utf-8")

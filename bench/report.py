@@ -124,7 +124,9 @@ def write(report: dict[str, Any], output: Path | None) -> None:
 
 def read_all(folder: Path) -> list[Report]:
     """Read a folder's result files, by name; of one machine, interleaved ones alone if any."""
-    reports = [read(path) for path in sorted(folder.glob("*.json")) if kind_of(path) != PEERS]
+    reports = [
+        read(path) for path in sorted(folder.glob("*.json")) if kind_of(path) in (None, KIND)
+    ]
     raced = [report.about["machine"] for report in reports if report.interleaved]
     return [r for r in reports if r.interleaved or r.about["machine"] not in raced]
 
