@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         SearchInterrupted,
         TrainingInterrupted,
     )
-    from gpulr.estimator import OneVsAllLogisticRegression
+    from gpulr.estimator import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
     from gpulr.intervals import Bootstrap
     from gpulr.model import OneVsAll
     from gpulr.resampling import bootstrap
@@ -51,6 +51,7 @@ _HOMES = {
     "Bootstrap": "intervals",
     "OneVsAll": "model",
     "OneVsAllLogisticRegression": "estimator",
+    "OneVsAllLogisticRegressionCV": "estimator",
     "bootstrap": "resampling",
     "load": "storage",
     "Search": "search_result",
@@ -97,6 +98,7 @@ __all__ = [
     "ModelFileError",
     "OneVsAll",
     "OneVsAllLogisticRegression",
+    "OneVsAllLogisticRegressionCV",
     "ParameterError",
     "ScaleWarning",
     "Search",

@@ -123,6 +123,7 @@ class CrossValidation:
                 targets.select(models),
                 1.0,
                 self.weight,
+                intercept=self.settings.fit_intercept,
                 sets=sets,
                 set_of=backend.asarray(fold_of),
             )

@@ -6,7 +6,7 @@ predicting are :mod:`gpulr.training`'s and the model's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,13 +21,14 @@ from gpulr import errors, logistic
 from gpulr.backend import backend_of, is_device_array, to_host
 from gpulr.inputs import read_inputs
 from gpulr.model import OneVsAll
+from gpulr.searching import search_on
 from gpulr.settings import Settings
 from gpulr.training import train_on
 from gpulr.validation import check_rows
 
 Array = Any
 
-__all__ = ["ConvergenceWarning", "OneVsAllLogisticRegression"]
+__all__ = ["ConvergenceWarning", "OneVsAllLogisticRegression", "OneVsAllLogisticRegressionCV"]
 
 
 class ConvergenceWarning(
@@ -274,6 +275,134 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
         return self
 
 
+class OneVsAllLogisticRegressionCV(_OneVsAllClassifier):
+    """One-vs-all logistic regression whose C is chosen by cross-validation.
+
+    Every class, fold and C is a column of one matrix: see :func:`gpulr.search`. One C serves all
+    classes, the one of the best mean score.
+
+    Parameters
+    ----------
+    Cs : int or (n_Cs,) array
+        Values of C to try; a number stands for so many from 10⁻⁴ to 10⁴.
+    cv : int, scikit-learn splitter, or iterable of (train, test)
+    scoring : "accuracy", "balanced_accuracy", "neg_log_loss", or callable
+        A callable gets true labels and probabilities: (n_rows, n_classes), or of two classes those
+        of the second, (n_rows,).
+    refit : True or "1se"
+        The C of the model: that of the best mean score, or the smallest within one standard error
+        of it.
+    tol, max_iter, class_weight, fit_intercept, scale, dtype, backend, verbose
+        As for :class:`OneVsAllLogisticRegression`.
+
+    Attributes
+    ----------
+    C_ : float
+        The C of the model.
+    Cs_ : (n_Cs,), scores_ : (n_folds, n_Cs)
+        The values that were tried, and each fold's score on its held-out rows.
+    coef_, intercept_, n_iter_, classes_, n_features_in_, feature_names_in_, model_
+        Of the model that was trained on all rows, as of :class:`OneVsAllLogisticRegression`.
+    search_ : Search
+        Everything that was found; it has a table and a plot.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gpulr import OneVsAllLogisticRegressionCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> OneVsAllLogisticRegressionCV(Cs=[0.1, 1, 10]).fit(X, y).scores_.shape
+    (5, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        Cs: int | npt.ArrayLike = 10,
+        cv: Any = 5,
+        scoring: str | Callable[..., float] = "accuracy",
+        refit: bool | str = True,
+        tol: float = 1e-4,
+        max_iter: int = 2000,
+        class_weight: Mapping[Any, float] | str | None = None,
+        fit_intercept: bool = True,
+        scale: float | str | None = None,
+        dtype: npt.DTypeLike | None = None,
+        backend: str = "auto",
+        verbose: int = 0,
+    ) -> None:
+        self.Cs = Cs
+        self.cv = cv
+        self.scoring = scoring
+        self.refit = refit
+        self.tol = tol
+        self.max_iter = max_iter
+        self.class_weight = class_weight
+        self.fit_intercept = fit_intercept
+        self.scale = scale
+        self.dtype = dtype
+        self.backend = backend
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Choose C, and train the models with it on all rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`OneVsAllLogisticRegression.fit`; the weights count in the scores too.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            X, y or a parameter cannot be used; a fold lacks a class.
+        SearchInterrupted
+            Ctrl-C; its ``search`` has the values of C that were done.
+
+        Warns
+        -----
+        ConvergenceWarning
+            scikit-learn's, and gpulr's.
+        """
+        X, y = self._read(X, y)
+        if self.refit is False:
+            raise errors.ParameterError(
+                'refit=False leaves no model; use True or "1se", or gpulr.search for scores alone.'
+            )
+        settings = Settings.checked(
+            scale=self.scale,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            dtype=_compute_dtype(X) if self.dtype is None else self.dtype,
+            fit_intercept=self.fit_intercept,
+        )
+        inputs = read_inputs(X, y, None)
+        found, advice = search_on(
+            inputs,
+            settings,
+            backend=self.backend,
+            Cs=self.Cs,
+            cv=self.cv,
+            scoring=self.scoring,
+            refit=self.refit,
+            sample_weight=sample_weight,
+            class_weight=_of_these(self.class_weight, inputs.labels.classes.tolist()),
+            callbacks=_search_progress_bar() if self.verbose else (),
+        )
+        assert found.model is not None
+        self.search_ = found
+        self.C_ = found.model.settings["C"]
+        self.Cs_, self.scores_ = found.Cs, found.scores
+        self._adopt(found.model)
+        if advice:
+            errors.warn(advice, ConvergenceWarning)
+        return self
+
+
 def _compute_dtype(X: Array) -> str:
     """Return what to compute in for an X: float32 where that holds all of its numbers."""
     name = str(X.dtype).rpartition(".")[2]  # "torch.float32"
@@ -291,3 +420,9 @@ def _progress_bar() -> tuple[Any, ...]:
     from gpulr.callbacks import ProgressBar
 
     return (ProgressBar(),)
+
+
+def _search_progress_bar() -> tuple[Any, ...]:
+    from gpulr.callbacks import SearchProgressBar
+
+    return (SearchProgressBar(),)

@@ -22,13 +22,13 @@ from gpulr.settings import Settings
 from gpulr.solvers import minimize
 from gpulr.training import (
     class_weight_record,
+    how_to_converge,
     model_of,
-    warn_not_converged,
     weighted_problem,
 )
 from gpulr.validation import whole_number
 
-__all__ = ["SearchProgress", "search"]
+__all__ = ["SearchProgress", "search", "search_on"]
 
 MEMORY_BYTES = 2**30  # what columns that are trained together may take, unless told otherwise
 
@@ -47,6 +47,7 @@ def search(
     class_weight: Mapping[Any, float] | str | None = None,
     scale: float | str | None = "auto",
     standardize: bool = False,
+    fit_intercept: bool = True,
     max_iter: int = 2000,
     tol: float = 1e-4,
     dtype: npt.DTypeLike = "float32",
@@ -62,7 +63,8 @@ def search(
 
     Parameters
     ----------
-    X, y, backend, class_weight, scale, dtype, image_shape : as for :func:`gpulr.train`
+    X, y, backend, class_weight, scale, fit_intercept, dtype, image_shape
+        As for :func:`gpulr.train`.
     Cs : int or (n_Cs,) array
         Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
         from 10⁻⁴ to 10⁴, in equal ratios.
@@ -117,10 +119,50 @@ def search(
     >>> found.scores.shape
     (3, 3)
     """
-    started = time.perf_counter()
     settings = Settings.checked(
-        scale=scale, standardize=standardize, max_iter=max_iter, tol=tol, dtype=dtype
+        scale=scale,
+        standardize=standardize,
+        max_iter=max_iter,
+        tol=tol,
+        dtype=dtype,
+        fit_intercept=fit_intercept,
     )
+    found, advice = search_on(
+        read_inputs(X, y, image_shape),
+        settings,
+        backend=backend,
+        Cs=Cs,
+        cv=cv,
+        groups=groups,
+        scoring=scoring,
+        refit=refit,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        callbacks=callbacks,
+        memory=memory,
+    )
+    if advice:
+        warn(advice, ConvergenceWarning)
+    return found
+
+
+def search_on(
+    inputs: Inputs,
+    settings: Settings,
+    *,
+    backend: str = "auto",
+    Cs: int | npt.ArrayLike = 10,
+    cv: Any = 5,
+    groups: npt.ArrayLike | None = None,
+    scoring: str | Callable[..., float] = "accuracy",
+    refit: bool | str = True,
+    sample_weight: npt.ArrayLike | None = None,
+    class_weight: Mapping[Any, float] | str | None = None,
+    callbacks: Sequence[Callable[[SearchProgress], object]] = (),
+    memory: int | None = None,
+) -> tuple[Search, str | None]:
+    """Search on checked data, as :func:`search`; what to say where models did not converge."""
+    started = time.perf_counter()
     if settings.tol == 0.0:
         raise ParameterError("tol=0 never ends a search; expected a number > 0.")
     if settings.max_iter == 0:
@@ -130,7 +172,6 @@ def search(
     values = inverse_penalties(Cs)
     callbacks = callables(callbacks)
     budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
-    inputs = read_inputs(X, y, image_shape)
     labels = inputs.labels
     weight = labels.row_weight(sample_weight, class_weight)
     of_rows = labels.row_weight(sample_weight, None)
@@ -166,10 +207,10 @@ def search(
             found,
         )
     if not found.converged.all():
-        _warn_not_converged(found, models.stalled, settings)
-    elif model is not None and not model.converged:
-        warn_not_converged(model, settings.tol, settings.max_iter)
-    return found
+        return found, _how_to_converge(found, models.stalled, settings)
+    if model is not None and not model.converged:
+        return found, how_to_converge(model, settings.tol, settings.max_iter)
+    return found, None
 
 
 def _refit(
@@ -184,7 +225,7 @@ def _refit(
     targets = models.labels.targets(rows.backend, rows.dtype)
     solution = minimize(
         models.solver,
-        weighted_problem(rows, targets, C, models.weight),
+        weighted_problem(rows, targets, C, models.weight, intercept=settings.fit_intercept),
         max_iter=settings.max_iter,
         tol=settings.tol,
         start=rows.backend.asarray(models.mean_theta(C)),
@@ -221,7 +262,8 @@ def _result(
     )
 
 
-def _warn_not_converged(found: Search, stalled: npt.NDArray[np.bool_], settings: Settings) -> None:
+def _how_to_converge(found: Search, stalled: npt.NDArray[np.bool_], settings: Settings) -> str:
+    """Say which models did not converge, and what to change."""
     left = ~found.converged
     values = ", ".join(f"{C:g}" for C in found.Cs[left.any(axis=(0, 2))][:10])
     how, advice = f"in {settings.max_iter} iterations", "raise max_iter, "
@@ -230,10 +272,9 @@ def _warn_not_converged(found: Search, stalled: npt.NDArray[np.bool_], settings:
     elif stalled[left].any():
         how += f", or as far as {settings.dtype} allows"
     others = "" if found.model is None or found.model.converged else ", nor did the refitted model"
-    warn(
+    return (
         f"{left.sum()} of {left.size} models did not reach tol={settings.tol:g} ({how}), with "
         f"C = {values}; their largest gradient entry is {found.gradient_norm[left].max():.1e}"
         f"{others}. Their scores count all the same; {advice}scale the features "
-        '(standardize=True), leave out the largest values of C, or use dtype="float64".',
-        ConvergenceWarning,
+        '(standardize=True), leave out the largest values of C, or use dtype="float64".'
     )

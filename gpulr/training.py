@@ -305,11 +305,6 @@ def class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
     return class_weight
 
 
-def warn_not_converged(model: OneVsAll, tol: float, max_iter: int) -> None:
-    """Warn once for all models that did not converge, with what to change."""
-    warn(how_to_converge(model, tol, max_iter), ConvergenceWarning)
-
-
 def how_to_converge(model: OneVsAll, tol: float, max_iter: int) -> str:
     """Say once for all models which did not converge, and what to change."""
     history = model.history
