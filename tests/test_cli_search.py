@@ -74,7 +74,8 @@ def test_the_table_marks_the_best_and_the_simplest_within_one_error(run):
     assert record["best_C"] != record["best_C_1se"]
     assert "300 models (10 classes × 6 values of C × 5 folds)" in result.stdout
     assert f"refitted on all rows with C = {record['best_C']:.4g}" in result.stdout
-    assert f"multiclass accuracy (test)  {record['test_accuracy']:.4f}" in result.stdout
+    words = re.escape(f"{record['test_accuracy']:.4f}")
+    assert re.search(rf"multiclass accuracy \(test\) +{words}\n", result.stdout)
 
 
 def test_the_refitted_model_is_saved_and_evaluates_to_the_same(run):
@@ -95,6 +96,19 @@ def test_rows_are_held_out_where_there_is_no_test_part(run, tmp_path):
     assert (evaluated["n"], evaluated["accuracy"]) == (100, record["test_accuracy"])
     record = strict_json(run(*arguments, "--test-size", 0, "--json").stdout)
     assert (record["n_train"], record["n_test"], record["test_accuracy"]) == (500, 0, None)
+
+
+def test_a_matrix_of_labels(run, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    Y = (digits.y[:500, np.newaxis] % [2, 3] == 0).astype(np.uint8)
+    np.savez(tmp_path / "labels.npz", X=digits.X[:500], y=Y)
+    arguments = ("search", "--data", "labels.npz", "--Cs", "0.1,1", "--folds", 2)
+    record = strict_json(run(*arguments, "-o", "m.safetensors", "--json").stdout)
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    assert record["test"]["subset_accuracy"] == evaluated["subset_accuracy"] > 0.6
+    text = " ".join(run(*arguments).stdout.split())
+    assert "8 models (2 labels × 2 values of C × 2 folds)" in text
+    assert f"all labels of a row right (test) {evaluated['subset_accuracy']:.4f}" in text
 
 
 def test_without_refit(run):

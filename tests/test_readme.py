@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,8 @@ def test_there_are_examples():
     assert examples()
 
 
-def test_docstring_examples():
-    import gpulr.training
-
-    result = doctest.testmod(gpulr.training)
+@pytest.mark.parametrize("name", ["training", "searching"])
+def test_docstring_examples(name):
+    result = doctest.testmod(import_module(f"gpulr.{name}"))
     assert result.attempted
     assert not result.failed

@@ -6,14 +6,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 from rich.table import Table
 
 from gpulr import datasets
 from gpulr.callbacks import SearchProgressBar
-from gpulr.cli import terminal
+from gpulr.cli import figures, terminal
 from gpulr.cli.training import read_data, record_source, save, say_where
 from gpulr.errors import ParameterError, SearchInterrupted
+from gpulr.metrics import MultilabelEvaluation
 from gpulr.search_result import Search
 from gpulr.searching import search as search_models
 
@@ -78,25 +80,25 @@ def search(
             _report(interruption.search, dataset, None, {}, plot, as_json)
         raise typer.Exit(terminal.INTERRUPTED) from None
     searched = time.perf_counter()
-    accuracy = None
+    tested = None
     if found.model is not None:
         record_source(found.model, split, label)
         say_where(found.model)
         if dataset.X_test is not None:
-            accuracy = found.model.score(dataset.X_test, dataset.y_test)
+            tested = found.model.evaluate(dataset.X_test, dataset.y_test)
         save(found.model, output)
     seconds = {
         "load": loaded - started,
         "search": searched - loaded,
         "evaluate": time.perf_counter() - searched,
     }
-    _report(found, dataset, accuracy, seconds, plot, as_json)
+    _report(found, dataset, tested, seconds, plot, as_json)
 
 
 def _report(
     found: Search,
     dataset: datasets.Dataset,
-    accuracy: float | None,
+    tested: figures.Figures | None,
     seconds: dict[str, float],
     plot: Path | None,
     as_json: bool,
@@ -109,13 +111,16 @@ def _report(
         figure.savefig(plot, dpi=150)
         terminal.say(f"Drew {plot}")
     if as_json:
-        terminal.print_json(_record(found, dataset, accuracy, seconds))
+        terminal.print_json(_record(found, dataset, tested, seconds))
     else:
-        _print(found, accuracy)
+        _print(found, dataset, tested)
 
 
 def _record(
-    found: Search, dataset: datasets.Dataset, accuracy: float | None, seconds: dict[str, float]
+    found: Search,
+    dataset: datasets.Dataset,
+    tested: figures.Figures | None,
+    seconds: dict[str, float],
 ) -> dict[str, Any]:
     model = found.model
     return {
@@ -138,12 +143,18 @@ def _record(
         "fallback_reason": None if model is None else model.fallback_reason,
         "n_iter": found.n_iter.max(axis=(0, 2)),
         "converged": bool(found.converged.all()),
-        "test_accuracy": accuracy,
+        **_accuracy(tested),
         "seconds": seconds,
     }
 
 
-def _print(found: Search, accuracy: float | None) -> None:
+def _accuracy(tested: figures.Figures | None) -> dict[str, Any]:
+    if isinstance(tested, MultilabelEvaluation):
+        return {"test": figures.record(tested)}
+    return {"test_accuracy": None if tested is None else tested.accuracy}
+
+
+def _print(found: Search, dataset: datasets.Dataset, tested: figures.Figures | None) -> None:
     table = Table("C", f"mean {found.scoring}", "standard error", "")
     for C, mean, error in zip(found.Cs, found.mean_scores, found.standard_errors, strict=True):
         marks = [
@@ -155,7 +166,8 @@ def _print(found: Search, accuracy: float | None) -> None:
     console = terminal.out()
     console.print(table)
     n_folds, n_Cs, n_models = found.converged.shape
-    classes = f"{n_models} classes" if n_models > 1 else "1 class"
+    one, many = ("label", "labels") if np.ndim(dataset.y) > 1 else ("class", "classes")
+    classes = f"{n_models} {many if n_models > 1 else one}"
     console.print(
         f"{found.converged.size} models ({classes} × {n_Cs} values of C × {n_folds} folds) in "
         f"{found.seconds:.2f} s, "
@@ -163,5 +175,5 @@ def _print(found: Search, accuracy: float | None) -> None:
     )
     if found.model is not None:
         console.print(f"refitted on all rows with C = {found.model.settings['C']:.4g}")
-    if accuracy is not None:
-        console.print(f"multiclass accuracy (test)  {accuracy:.4f}")
+    if tested is not None:
+        console.print(figures.summary(tested, "test")[-1])
