@@ -22,7 +22,12 @@ from gpulr.solvers.driver import Progress
 from gpulr.solvers.lbfgs import Prepared
 from gpulr.training import weighted_problem
 
-__all__ = ["CrossValidation", "SearchProgress"]
+__all__ = ["CLOSER", "CrossValidation", "SearchProgress"]
+
+# A model that starts where it ended with another C may be within tol at once, and stay as far from
+# the optimum as it was. So they go on, to tol / CLOSER. On MNIST (500 models) that takes a third
+# longer, and then none has a larger cost than scikit-learn's path of the same tolerance.
+CLOSER = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ class CrossValidation:
                     self.solver,
                     problem,
                     max_iter=self.settings.max_iter,
-                    tol=self.settings.tol,
+                    tol=self.settings.tol / CLOSER,
                     callbacks=[count],
                     prepared=self.prepared,
                     begin=None if carry is None else carry.begin(self.prepared),
@@ -154,12 +159,16 @@ class CrossValidation:
                     return False
                 parts = solution.theta.reshape(-1, n_folds, len(group))
                 self.theta[c][:, :, group] = parts.transpose(1, 0, 2)
-                for name in ("n_iter", "converged", "stalled"):
-                    found = getattr(solution, name).reshape(n_folds, len(group))
-                    getattr(self, name)[:, c, group] = found
-                for name in ("cost", "gradient_norm"):
-                    found = getattr(solution, name)[-1].reshape(n_folds, len(group))
-                    getattr(self, name)[:, c, group] = found
+                converged = solution.gradient_norm[-1] <= self.settings.tol
+                ends = {
+                    "n_iter": solution.n_iter,
+                    "converged": converged,
+                    "stalled": solution.stalled & ~converged,
+                    "cost": solution.cost[-1],
+                    "gradient_norm": solution.gradient_norm[-1],
+                }
+                for name, end in ends.items():
+                    getattr(self, name)[:, c, group] = end.reshape(n_folds, len(group))
                 self.done[c] = number == len(self.groups) - 1
                 n_done += len(fold_of)
                 if not solution.converged.all():  # which those that ended so were not told as

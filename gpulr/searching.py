@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.arguments import callables, inverse_penalties
-from gpulr.crossval import CrossValidation, SearchProgress
+from gpulr.crossval import CLOSER, CrossValidation, SearchProgress
 from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
 from gpulr.folds import check_folds, split
 from gpulr.inputs import Inputs, read_inputs
@@ -87,7 +88,8 @@ def search(
     standardize : bool
         Shift and scale every feature to mean 0 and standard deviation 1, those of all rows.
     max_iter, tol : as for :func:`gpulr.train`
-        For each C.
+        For each C. Models go on to a quarter of ``tol``, since those that start near their end
+        would stop at once.
     callbacks : sequence of callables
         Called with a :class:`SearchProgress` after each iteration; one that raises
         ``StopIteration`` interrupts the search. One with a ``close`` method is closed at the end.
@@ -227,13 +229,16 @@ def _refit(
         models.solver,
         weighted_problem(rows, targets, C, models.weight, intercept=settings.fit_intercept),
         max_iter=settings.max_iter,
-        tol=settings.tol,
+        tol=settings.tol / CLOSER,
         start=rows.backend.asarray(models.mean_theta(C)),
         prepared=models.prepared,
         interrupted=interrupted,
     )
     if solution.result == "interrupted":
         return None, False
+    converged = solution.gradient_norm[-1] <= settings.tol
+    stalled = solution.stalled & ~converged
+    solution = replace(solution, converged=converged, stalled=stalled)
     record = settings.record(rows) | {"C": C, "batched": True} | record
     return model_of(solution, inputs, rows, record), True
 

@@ -58,7 +58,7 @@ def test_attributes(digits):
 
 def test_one_standard_error(digits):
     X, y = digits[0][:600], digits[1][:600]
-    fitted = OneVsAllLogisticRegressionCV(refit="1se").fit(X, y)
+    fitted = OneVsAllLogisticRegressionCV(Cs=np.logspace(-1, 2, 15), refit="1se").fit(X, y)
     assert fitted.C_ == fitted.search_.best_C_1se < fitted.search_.best_C
 
 
