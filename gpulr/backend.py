@@ -306,9 +306,16 @@ def _probe_numpy() -> BackendStatus:
     checks = [
         ("numpy", np.__version__),
         ("threads per pass", str(threads.thread_count())),
-        ("compiled products", compiler().words),
+        ("compiled products", _compiler_words()),
     ]
     return BackendStatus("numpy", True, tuple(checks), device="cpu")
+
+
+def _compiler_words() -> str:
+    try:
+        return compiler().words
+    except (BackendUnavailableError, ParameterError) as error:  # which a report is there to tell
+        return str(error)
 
 
 def nvidia_driver() -> str | None:

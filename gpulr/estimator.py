@@ -57,6 +57,11 @@ class _OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _read(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
         """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host."""
         y = to_host(y) if is_device_array(y) else y
+        if len(shape := np.shape(y)) == 2 and shape[1] > 1:
+            raise errors.DataError(
+                f"y has shape {shape}; expected one label per row. For rows with several labels "
+                "use gpulr.train or gpulr.search, which take a matrix of zeros and ones."
+            )
         if is_device_array(X):
             # scikit-learn would bring X to the host, or refuse it, unless a switch is set.
             X, y = check_rows(X), column_or_1d(y, warn=True)
@@ -64,7 +69,6 @@ class _OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.__dict__.pop("feature_names_in_", None)
         else:
             X, y = validate_data(self, X, y, **self._X_as_is)
-        # An indicator matrix, of rows with any number of labels, is refused by now.
         check_classification_targets(y)
         return X, y
 

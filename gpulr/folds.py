@@ -68,8 +68,9 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
             pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
     except (TypeError, ValueError) as error:
         raise ParameterError(
-            f"cv={cv!r} cannot split these rows: {error}. Use a number of folds, a splitter of "
-            "scikit-learn's, or a list of (train, test) index arrays."
+            f"cv={cv!r} cannot split these rows: {str(error).rstrip('.')}. Use a number of folds, "
+            "a splitter of scikit-learn's (with groups= if it needs groups), or a list of (train, "
+            "test) index arrays."
         ) from error
     trains, tests = [], []
     for number, pair in enumerate(pairs):
@@ -118,8 +119,9 @@ def check_folds(
         missing = [] if isinstance(labels, LabelMatrix) else _missing(labels, weights)
         if missing:
             raise DataError(
-                f"Fold {number} trains on no row of {missing} (that has a weight). Use fewer folds,"
-                " stratified ones, or leave rare classes out."
+                f"Fold {number} trains on no row of {missing}"
+                f"{'' if weight is None else ' that has a weight'}. Use fewer folds, stratified "
+                "ones, or leave rare classes out."
             )
         if scored is not None and not scored[test].any():
             raise DataError(

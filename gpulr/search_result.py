@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.errors import MissingExtraError
 from gpulr.model import OneVsAll
 
 if TYPE_CHECKING:
@@ -81,7 +82,13 @@ class Search:
 
     def to_frame(self) -> Any:
         """Return :attr:`table` as a pandas DataFrame; pandas has to be installed."""
-        import pandas
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError(
+                "to_frame() needs pandas, which is not installed: python -m pip install pandas. "
+                "The same figures are in .table, a NumPy array of records."
+            ) from error
 
         return pandas.DataFrame(self.table)
 
@@ -94,7 +101,18 @@ class Search:
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw mean score and standard error along C, and mark both choices; returns the Axes."""
+        """Draw mean score and standard error along C, and mark both choices.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; without, in a figure of its own.
+
+        Returns
+        -------
+        Axes
+            ``found.plot().figure.savefig("path.png")`` saves the picture.
+        """
         if ax is None:
             from matplotlib.figure import Figure
 
@@ -110,11 +128,16 @@ class Search:
         for value, (name, style) in marks.items():
             label = f"C = {value:.3g} ({name})"
             if np.isfinite(value):
-                ax.axvline(value, color="C1", linestyle=style, label=label)
+                ax.axvline(value, color="C1", linestyle=style, label=label, zorder=1)
             else:
                 ax.plot([], [], color="C1", linestyle=style, label=label)
-        ax.set(xscale="log", xlabel="C (inverse regularisation strength)", ylabel=self.scoring)
-        ax.legend()
+        ax.set(
+            xscale="log",
+            xlabel="C (inverse regularisation strength)",
+            ylabel=f"held-out {self.scoring}",
+        )
+        ax.set_title(f"{len(self.scores)} folds", loc="left")
+        ax.legend(framealpha=1.0)
         return ax
 
 

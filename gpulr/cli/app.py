@@ -183,7 +183,10 @@ def search(
         str, typer.Option(help="Multiply the features by this; auto: 1/255 for uint8, else 1.")
     ] = "auto",
     standardize: Annotated[
-        bool, typer.Option("--standardize", help="Mean 0 and standard deviation 1 per feature.")
+        bool,
+        typer.Option(
+            "--standardize", help="Mean 0 and standard deviation 1 per feature, of all rows."
+        ),
     ] = False,
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Give every class the same total weight.")

@@ -69,7 +69,7 @@ def summary(figures: Figures, part: str = "") -> list[str]:
             "mean of the binary accuracies": figures.mean_binary_accuracy,
             "multiclass accuracy": figures.accuracy,
         }
-    width = max(len(name) for name in lines) + len(where)
+    width = max(len(name) for name in lines) + (len(" (train)") if part else 0)
     return [f"{name + where:{width}}  {value:.4f}" for name, value in lines.items()]
 
 

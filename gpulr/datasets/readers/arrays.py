@@ -101,7 +101,11 @@ def _labels(y: npt.NDArray[Any], name: str, n_samples: int) -> npt.NDArray[Any]:
     if is_indicator(y) and (name == "y_test" or not np.all(y.sum(axis=1) == 1)):
         return np.ascontiguousarray(y, dtype=np.uint8)
     if y.ndim != 1:
-        hint = " (one-hot columns? save their argmax)" if y.ndim == 2 else ""
+        hint = (
+            " (one-hot columns? save their argmax; several labels a row? save 0 and 1 only)"
+            if y.ndim == 2
+            else ""
+        )
         raise DataError(f"{name} has shape {y.shape}; expected one label per sample{hint}")
     if y.dtype.kind == "S":
         try:
