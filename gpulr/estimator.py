@@ -57,7 +57,8 @@ class _OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _read(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
         """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host."""
         y = to_host(y) if is_device_array(y) else y
-        if len(shape := np.shape(y)) == 2 and shape[1] > 1:
+        shape = tuple(getattr(y, "shape", ()))
+        if len(shape) == 2 and shape[1] > 1:
             raise errors.DataError(
                 f"y has shape {shape}; expected one label per row. For rows with several labels "
                 "use gpulr.train or gpulr.search, which take a matrix of zeros and ones."
