@@ -243,3 +243,9 @@ def test_narrow_rows_are_left_to_blas():
     assert operand.fits(wide, np.float32)
     assert not operand.fits(narrow[:, :47].astype(np.uint8), np.float32)
     assert operand.fits(np.zeros((20, 48), dtype=np.uint8), np.float32)
+
+
+def test_a_wrong_setting_is_reported_rather_than_raised(monkeypatch):
+    monkeypatch.setenv("GPULR_COMPILE", "maybe")
+    checks = dict(backend._probe_numpy().checks)
+    assert "GPULR_COMPILE='maybe'" in checks["compiled products"]

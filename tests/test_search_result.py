@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
+from gpulr.errors import MissingExtraError
 from gpulr.search_result import Search, choose, standard_errors
 
 
@@ -132,3 +135,9 @@ def test_a_chart_with_no_penalty_at_all(tmp_path):
     ax.figure.savefig(tmp_path / "path.png")
     result([[0.5]], [np.inf]).plot().figure.savefig(tmp_path / "none.png")
     assert (tmp_path / "none.png").stat().st_size > 1000
+
+
+def test_a_frame_needs_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match="pip install pandas"):
+        result([[0.5, 0.8]], [0.1, 1]).to_frame()
