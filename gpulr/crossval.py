@@ -94,15 +94,10 @@ class CrossValidation:
         self.cost, self.gradient_norm = np.zeros((2, *shape))
         self.done = np.zeros(len(Cs), dtype=np.bool_)
         self.prepared: Prepared | None = None
-        n_groups = -(-labels.n_models * self._class_bytes() // memory)
+        columns = labels.n_models * len(folds)
+        n_groups = -(-columns * self.solver.column_bytes(rows) // memory)
         n_groups = min(max(1, n_groups), labels.n_models)
         self.groups = np.array_split(np.arange(labels.n_models), n_groups)
-
-    def _class_bytes(self) -> int:
-        """Return what the columns of one class take: three margins, and pairs of two vectors."""
-        parameters = 8 * (self.rows.n_features + 1) * 2 * (self.solver.memory + 6)
-        margins = 3 * self.settings.dtype.itemsize * self.rows.n_samples
-        return len(self.folds) * (parameters + margins)
 
     def train(
         self,

@@ -27,7 +27,7 @@ def many(rng):
 def little_memory(monkeypatch):
     """No more than four columns of ``many`` train at once."""
     monkeypatch.setattr(groups, "WORKING_BYTES", 4 * 270 * 60)
-    monkeypatch.setattr(LBFGS, "column_bytes", lambda self, problem: 270 * 60)
+    monkeypatch.setattr(LBFGS, "column_bytes", lambda self, rows: 270 * 60)
 
 
 @EVERY_SOLVER
@@ -38,7 +38,7 @@ def test_groups_equal_the_whole(put, many, solver, tol, monkeypatch):
     settings["max_iter"] = 5000 if tol else 40
     whole = gpulr.train(put(X), y, **settings)
     monkeypatch.setattr(groups, "WORKING_BYTES", 1)
-    monkeypatch.setattr(type(SOLVERS[solver](None)), "column_bytes", lambda self, problem: 400)
+    monkeypatch.setattr(type(SOLVERS[solver](None)), "column_bytes", lambda self, rows: 400)
     seen = []
     parts = gpulr.train(
         put(X), y, callbacks=[lambda progress: seen.append(tuple(progress.models))], **settings
@@ -59,13 +59,13 @@ def test_groups_are_few_and_nearly_equal(put, many, little_memory):
 
 def test_memory_for_columns_grows_with_X(put, many, monkeypatch):
     problem = make_problem(put, *many)
-    one = LBFGS().column_bytes(problem)
+    one = LBFGS().column_bytes(problem.rows)
     assert one == 4 * 4 * 270 + 52 * 8 * 6
-    assert GradientDescent().column_bytes(problem) < one
+    assert GradientDescent().column_bytes(problem.rows) < one
     assert len(groups_of(LBFGS(), problem)) == 1
     monkeypatch.setattr(groups, "WORKING_BYTES", 1)
     assert len(groups_of(LBFGS(), problem)) == 9  # 5 bytes a row are less than a column takes
-    monkeypatch.setattr(LBFGS, "column_bytes", lambda self, problem: 270 * 100)
+    monkeypatch.setattr(LBFGS, "column_bytes", lambda self, rows: 270 * 100)
     wide = make_problem(put, np.zeros((270, 300)), many[1])
     assert [len(group) for group in groups_of(LBFGS(), wide)] == [3, 3, 3]
 

@@ -90,7 +90,7 @@ def test_groups_of_classes_within_a_budget_of_memory(put, made, digits):
     told = []
     whole = gpulr.search(put(X), y, Cs=CS, cv=3, **TIGHT)
     each = gpulr.search(put(X), y, Cs=CS, cv=3, memory=1, callbacks=[told.append], **TIGHT)
-    memory = 4 * made[0]._class_bytes()
+    memory = 4 * len(made[0].folds) * made[0].solver.column_bytes(made[0].rows)
     some = gpulr.search(put(X), y, Cs=CS, cv=3, memory=memory, **TIGHT)
     assert [len(m.groups) for m in made] == [1, 10, 3]
     for found, models in ((each, made[1]), (some, made[2])):

@@ -15,6 +15,7 @@ from array_api_compat import array_namespace
 from gpulr.backend import to_host
 from gpulr.errors import DivergenceError
 from gpulr.problem import Problem
+from gpulr.rows import Rows
 
 Array = Any
 
@@ -65,7 +66,7 @@ class Solver(Protocol):
     def step(self, problem: Problem, state: Any) -> Any:
         """Return the state one iteration later."""
 
-    def column_bytes(self, problem: Problem) -> int:
+    def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes training takes for each column, at most."""
 
 

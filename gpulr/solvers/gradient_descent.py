@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpulr.problem import Problem
+from gpulr.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue, lipschitz
 
 Array = Any
@@ -61,6 +62,6 @@ class GradientDescent:
         theta = state.theta - state.rate * state.gradient
         return GradientDescentState(theta, *problem.evaluate(theta), state.rate)
 
-    def column_bytes(self, problem: Problem) -> int:
+    def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes: some 8 arrays as θ."""
-        return 8 * 8 * (problem.rows.n_features + 1)
+        return 8 * 8 * (rows.n_features + 1)

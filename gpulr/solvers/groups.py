@@ -34,7 +34,7 @@ def groups_of(solver: Solver, problem: Problem) -> list[Group]:
     """
     rows, k = problem.rows, problem.n_models
     budget = max(WORKING_BYTES, rows.n_samples * rows.backend.row_width(rows.X))
-    fit = max(1, budget // solver.column_bytes(problem))
+    fit = max(1, budget // solver.column_bytes(rows))
     return list(np.array_split(np.arange(k), math.ceil(k / fit)))
 
 

@@ -11,6 +11,7 @@ from array_api_compat import array_namespace
 
 from gpulr.backend import to_host
 from gpulr.problem import Problem
+from gpulr.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
 
 Array = Any
@@ -194,15 +195,15 @@ class LBFGS:
             Z = xp.where(enough, Z, state.Z)
         return self._learn(state, t * d, theta, cost, gradient, Z, noise, kappa, lam)
 
-    def column_bytes(self, problem: Problem) -> int:
+    def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes, at most.
 
         Margins are Z, dZ, those of a trial and a term of them; as θ are the pairs, and some twelve
         arrays. When converged models leave, the others are copied.
         """
-        itemsize = int(problem.backend.xp.finfo(problem.rows.dtype).bits) // 8
-        margins = 4 * itemsize * problem.rows.n_samples
-        return margins + (4 * self.memory + 12) * 8 * (problem.rows.n_features + 1)
+        itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
+        margins = 4 * itemsize * rows.n_samples
+        return margins + (4 * self.memory + 12) * 8 * (rows.n_features + 1)
 
     def _learn(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpulr.problem import Problem
+from gpulr.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue
 from gpulr.solvers.gradient_descent import step_sizes
 
@@ -62,6 +63,6 @@ class Nesterov:
         y = x + (t - 1.0) / t_next * (x - state.x)
         return NesterovState(y, *problem.evaluate(y), x, t_next, state.rate)
 
-    def column_bytes(self, problem: Problem) -> int:
+    def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes: some 12 arrays as θ."""
-        return 12 * 8 * (problem.rows.n_features + 1)
+        return 12 * 8 * (rows.n_features + 1)
