@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.report import PEERS as KIND
-from bench.report import ResultFileError, kind_of
+from bench.report import complete
 from bench.words import DASH, machine_words, seconds, software_words, times
 
 START, END = "<!-- peers:start -->", "<!-- peers:end -->"
@@ -26,20 +25,7 @@ def read_peers(folder: Path) -> list[tuple[str, Record]]:
     ResultFileError
         If one lacks what the table needs.
     """
-    found = []
-    for path in sorted(folder.glob("*.json"), key=lambda p: ("mnist" not in p.stem, p.stem)):
-        if kind_of(path) != KIND:
-            continue
-        content = json.loads(path.read_text(encoding="utf-8"))
-        try:
-            table(content)
-        except (KeyError, TypeError, IndexError) as error:
-            raise ResultFileError(
-                f"{path} is no complete result of bench.peers ({type(error).__name__}: {error}). "
-                "Remove it, or measure again."
-            ) from error
-        found.append((path.stem, content))
-    return found
+    return list(complete(folder, KIND, "bench.peers", table))
 
 
 def time_to(gap: float, points: Sequence[Record]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,30 @@ def kind_of(path: Path) -> Any:
     except ValueError:
         return None
     return content.get("kind") if isinstance(content, dict) else None
+
+
+def complete(
+    folder: Path, kind: str, source: str, table: Callable[[dict[str, Any]], str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and content of a folder's results of one kind: MNIST's first, then by name.
+
+    Raises
+    ------
+    ResultFileError
+        If one lacks what its ``table`` needs.
+    """
+    for path in sorted(folder.glob("*.json"), key=lambda p: ("mnist" not in p.stem, p.stem)):
+        if kind_of(path) != kind:
+            continue
+        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            table(content)
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise ResultFileError(
+                f"{path} is no complete result of {source} ({type(error).__name__}: {error}). "
+                "Remove it, or measure again."
+            ) from error
+        yield path.stem, content
 
 
 def write(report: dict[str, Any], output: Path | None) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.report import (
     DASH,
-    ResultFileError,
-    kind_of,
+    complete,
     machine_words,
     seconds,
     software_words,
@@ -38,20 +36,7 @@ def read_searches(folder: Path) -> list[Record]:
     ResultFileError
         If one lacks what the table needs.
     """
-    found = []
-    for path in sorted(folder.glob("*.json"), key=lambda p: ("mnist" not in p.stem, p.stem)):
-        if kind_of(path) != KIND:
-            continue
-        content = json.loads(path.read_text(encoding="utf-8"))
-        try:
-            table(content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ResultFileError(
-                f"{path} is no complete result of bench.search ({type(error).__name__}: {error}). "
-                "Remove it, or measure again."
-            ) from error
-        found.append(content)
-    return found
+    return [content for _, content in complete(folder, KIND, "bench.search", table)]
 
 
 def _rows(report: Record) -> Iterator[tuple[Record, float | None]]:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
@@ -122,13 +121,7 @@ class _OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
         X = self._rows(X)
-        Z = self.model_.decision_function(X)
-        xp = array_namespace(Z)
-        if Z.shape[1] == 1:
-            return -logistic.log_loss(xp.concat([-Z, Z], axis=1), xp.ones_like(Z))
-        log_P = -logistic.log_loss(Z, xp.ones_like(Z))
-        log_P = log_P - xp.max(log_P, axis=1, keepdims=True)
-        return log_P - xp.log(xp.sum(xp.exp(log_P), axis=1, keepdims=True))
+        return logistic.log_normalized(self.model_.decision_function(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs."""

@@ -1,14 +1,24 @@
-"""Ctrl-C during training."""
+"""The end of a run: Ctrl-C during it, and callbacks that are closed."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["ctrl_c"]
+__all__ = ["closing", "ctrl_c"]
+
+
+@contextmanager
+def closing(callbacks: Sequence[Any]) -> Iterator[None]:
+    """Close, at the end of a run, those callbacks that can be closed."""
+    try:
+        yield
+    finally:
+        for callback in callbacks:
+            getattr(callback, "close", lambda: None)()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from gpulr.arguments import callables, inverse_penalty
 from gpulr.backend import backend_of, is_device_array
 from gpulr.errors import ConvergenceWarning, ParameterError, TrainingInterrupted, warn
 from gpulr.inputs import Inputs, read_inputs
-from gpulr.interrupt import ctrl_c
+from gpulr.interrupt import closing, ctrl_c
 from gpulr.intervals import Bootstrap
 from gpulr.problem import Problem
 from gpulr.replicates import Replicates, seeds_of
@@ -131,19 +131,15 @@ def bootstrap(
         targets = labels.targets(xb, rows.dtype)
         every = weighted_problem(rows, targets, C, weight)
         replicates = Replicates(rows, targets, labels.names, C, weight, weights, seeds)
-        with ctrl_c() as interrupted:
-            try:
-                settings, whole, parts = _train(
-                    settings,
-                    every,
-                    replicates,
-                    choose_tol=tol is None,
-                    callbacks=callbacks,
-                    interrupted=interrupted,
-                )
-            finally:
-                for callback in callbacks:
-                    getattr(callback, "close", lambda: None)()
+        with ctrl_c() as interrupted, closing(callbacks):
+            settings, whole, parts = _train(
+                settings,
+                every,
+                replicates,
+                choose_tol=tol is None,
+                callbacks=callbacks,
+                interrupted=interrupted,
+            )
 
     record = {
         "C": C,

@@ -15,7 +15,7 @@ from gpulr.crossval import CLOSER, CrossValidation, SearchProgress
 from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
 from gpulr.folds import check_folds, split
 from gpulr.inputs import Inputs, read_inputs
-from gpulr.interrupt import ctrl_c
+from gpulr.interrupt import closing, ctrl_c
 from gpulr.model import OneVsAll
 from gpulr.scoring import scorer
 from gpulr.search_result import Search, choose
@@ -185,11 +185,8 @@ def search_on(
     with xb.activate(), ctrl_c() as interrupted:
         rows = settings.rows(inputs, xb)
         models = CrossValidation(rows, labels, folds, weight, settings, values, budget)
-        try:
+        with closing(callbacks):
             whole = models.train(callbacks, interrupted)
-        finally:
-            for callback in callbacks:
-                getattr(callback, "close", lambda: None)()
         scores = models.score(scores_with, of_rows)
         if whole and refit:
             best, one_se = choose(scores, values)

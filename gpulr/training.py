@@ -15,7 +15,7 @@ from gpulr.backend import backend_of, is_device_array, to_host
 from gpulr.columns import Targets
 from gpulr.errors import ConvergenceWarning, TrainingInterrupted, warn
 from gpulr.inputs import Inputs, read_inputs
-from gpulr.interrupt import ctrl_c
+from gpulr.interrupt import closing, ctrl_c
 from gpulr.model import History, OneVsAll
 from gpulr.problem import Problem
 from gpulr.rows import Rows
@@ -198,23 +198,19 @@ def train_on(
         begin = None
         if start is not None:
             begin = parameters(start, rows, intercept=settings.fit_intercept)
-        with ctrl_c() as interrupted:
-            try:
-                method = settings.method()
-                alone = np.arange(problem.n_models)[:, np.newaxis]
-                solution = minimize_in_groups(
-                    method,
-                    problem,
-                    groups_of(method, problem) if batched else list(alone),
-                    max_iter=settings.max_iter,
-                    tol=settings.tol,
-                    start=begin,
-                    callbacks=callbacks,
-                    interrupted=interrupted,
-                )
-            finally:
-                for callback in callbacks:
-                    getattr(callback, "close", lambda: None)()
+        with ctrl_c() as interrupted, closing(callbacks):
+            method = settings.method()
+            alone = np.arange(problem.n_models)[:, np.newaxis]
+            solution = minimize_in_groups(
+                method,
+                problem,
+                groups_of(method, problem) if batched else list(alone),
+                max_iter=settings.max_iter,
+                tol=settings.tol,
+                start=begin,
+                callbacks=callbacks,
+                interrupted=interrupted,
+            )
 
     record = {
         "C": C,

@@ -19,6 +19,7 @@ if not (ROOT / "bench" / "search.py").exists():
 
 sys.path.append(str(ROOT))  # last, so that an installed gpulr stays the one that is tested
 peer_data = pytest.importorskip("bench.peer_data")
+report_module = pytest.importorskip("bench.report")
 search = pytest.importorskip("bench.search")
 search_compare = pytest.importorskip("bench.search_compare")
 search_report = pytest.importorskip("bench.search_report")
@@ -167,7 +168,7 @@ def test_what_is_extrapolated_is_marked():
 def test_without_results_there_is_no_section_and_a_broken_one_is_told(tmp_path):
     assert search_report.sections(tmp_path) == {}
     (tmp_path / "search.json").write_text(json.dumps({"kind": search_report.KIND, "results": []}))
-    with pytest.raises(search_report.ResultFileError, match="measure again"):
+    with pytest.raises(report_module.ResultFileError, match="measure again"):
         search_report.sections(tmp_path)
 
 

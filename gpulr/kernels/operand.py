@@ -196,8 +196,10 @@ class CompiledRows:
     def __rmatmul__(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
         n_columns, n_rows = A.shape
         products, given, DT = self._prepare(n_columns)
-        R = np.zeros((n_rows, given), dtype=self.dtype)
-        R[:, :n_columns] = A.T
+        R = np.ascontiguousarray(A.T)  # as it is, where A is the transpose of residuals
+        if given > n_columns:
+            R = np.zeros((n_rows, given), dtype=self.dtype)
+            R[:, :n_columns] = A.T
         n_features = self.X.shape[1]
         self._call(products.gradient, R, DT)
         return DT[:n_columns, :n_features]
