@@ -1,0 +1,371 @@
+"""What the page says of a model, as plain data for the template."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr._version import __version__
+from gpulr.backend import is_sparse, to_host
+from gpulr.metrics import Evaluation, MultilabelEvaluation
+from gpulr.model import OneVsAll
+from gpulr.reporting.charts import cost_chart, gradient_chart, search_chart
+from gpulr.reporting.command import reproduction
+from gpulr.reporting.drawing import canvas_of
+from gpulr.reporting.names import names_of, number, percent, short
+from gpulr.reporting.pictures import can_be_shown, row_pictures, weight_pictures
+from gpulr.search_result import Search
+from gpulr.validation import check_rows
+
+__all__ = ["facts_of"]
+
+MOST_ROWS = 200  # of a table with a row for each model
+MOST_CONFUSED = 30  # classes for which the whole confusion matrix is shown
+MOST_PICTURES = 60
+MOST_MISTAKES = 24
+LARGEST_WEIGHTS = 3  # of each sign, where rows are not images
+
+
+def facts_of(
+    model: OneVsAll, X: Any, y: Any, *, part: str, search: Search | None, absent: str
+) -> dict[str, Any]:
+    """Return everything that the template shows.
+
+    Parameters
+    ----------
+    model : OneVsAll
+    X, y : labelled rows, or None, None
+    part : str
+        What rows they are, in words.
+    search : Search, optional
+    absent : str
+        Why there are no rows.
+    """
+    classes = names_of(model.classes)
+    names = classes[-model.n_models :]
+    canvas, no_canvas = canvas_of(model, classes)
+    tested = None if X is None else _tested(model, X, y, classes, part)
+    command, notes = reproduction(model)
+    return {
+        "title": short(model.data.get("name", "arrays"), 80),
+        "what": _what(model, classes),
+        "n_models": model.n_models,
+        "multilabel": model.multilabel,
+        "one_model": model.n_models == 1 and not model.multilabel,
+        "classes": classes,
+        "tested": tested,
+        "absent": absent,
+        "headline": _headline(model),
+        "canvas": canvas,
+        "no_canvas": no_canvas,
+        "weights": _weights(model, names),
+        "charts": _charts(model, names),
+        "training": _training(model, names),
+        "search": None if search is None else _search(search),
+        "settings": _settings(model),
+        "data_facts": _data(model),
+        "machine": _machine(model),
+        "command": command,
+        "notes": notes,
+        "version": __version__,
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+
+
+def _what(model: OneVsAll, classes: list[str]) -> str:
+    kind = "label" if model.multilabel else "class"
+    if model.n_models == 1 and not model.multilabel:
+        return f"One logistic model, {classes[1]} or {classes[0]}"
+    several = "one for each " + kind
+    return f"{model.n_models:,} logistic models, {several}, trained as one weight matrix"
+
+
+def _headline(model: OneVsAll) -> dict[str, str]:
+    history = model.history
+    return {
+        "converged": f"{int(history.converged.sum()):,} of {model.n_models:,}",
+        "n_iter": f"{model.n_iter:,}",
+        "seconds": _seconds(float(history.seconds[-1])),
+        "matrix": f"{model.n_features:,} × {model.n_models:,}",
+    }
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def _tested(model: OneVsAll, X: Any, y: Any, classes: list[str], part: str) -> dict[str, Any]:
+    X = check_rows(X, n_features=model.n_features)
+    result = model.evaluate(X, y)
+    facts: dict[str, Any] = {"part": part, "n": f"{int(X.shape[0]):,}", "confusion": None}
+    if isinstance(result, MultilabelEvaluation):
+        return facts | _labels_tested(result, classes) | _wrong_labels(model, X, y, classes)
+    return facts | _classes_tested(result, classes) | _mistakes(model, X, y, classes)
+
+
+def _classes_tested(result: Evaluation, classes: list[str]) -> dict[str, Any]:
+    confusion = result.confusion
+    true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    n, right = int(confusion.sum()), np.diag(confusion)
+    several = len(classes) > 2
+    rows = [
+        {
+            "name": name,
+            "rows": f"{true[j]:,}",
+            "recall": percent(right[j] / true[j]) if true[j] else "–",
+            "precision": percent(right[j] / predicted[j]) if predicted[j] else "–",
+            "binary": percent(result.binary_accuracy[j]) if several else "",
+            "never": percent(1 - true[j] / n),
+        }
+        for j, name in enumerate(classes)
+    ]
+    never = float(np.mean(1 - true / n)) if several else float(max(true) / n)
+    return {
+        "accuracy": percent(result.accuracy),
+        "mean_binary": percent(result.mean_binary_accuracy),
+        "never": percent(never),
+        "rows": rows[:MOST_ROWS],
+        "left_out": max(0, len(rows) - MOST_ROWS),
+        "several": several,
+        "confusion": _shaded(confusion) if len(classes) <= MOST_CONFUSED else None,
+        "confused": _confused(confusion, classes),
+    }
+
+
+def _shaded(confusion: npt.NDArray[np.int64]) -> list[list[tuple[str, str]]]:
+    """Return each count and the class of its colour: right ones blue, wrong ones red.
+
+    The shade is by the share of the true class; of the wrong ones relative to the largest such.
+    """
+    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    wrong = share - np.diag(np.diag(share))
+    level = np.ceil(9 * wrong / (wrong.max() or 1)).astype(int)
+    cells = []
+    for i, row in enumerate(confusion):
+        shades = [
+            f"right{int(9 * share[i, i])}" if i == j else f"wrong{k}"
+            for j, k in enumerate(level[i])
+        ]
+        cells.append([(f"{n}" if n else "·", s) for n, s in zip(row, shades, strict=True)])
+    return cells
+
+
+def _confused(confusion: npt.NDArray[np.int64], classes: list[str]) -> list[dict[str, str]]:
+    """Return the ten commonest confusions."""
+    wrong = confusion - np.diag(np.diag(confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
+    pairs = np.column_stack(np.unravel_index(order, wrong.shape))
+    return [
+        {"true": classes[i], "predicted": classes[j], "n": f"{wrong[i, j]:,}"}
+        for i, j in pairs
+        if wrong[i, j]
+    ]
+
+
+def _mistakes(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, Any]:
+    """Return the rows that are wrong by the widest margins."""
+    Z = to_host(model.decision_function(X)).astype(np.float64)
+    if model.n_models == 1:
+        Z = np.hstack([-Z, Z])
+    true = np.searchsorted(model.classes, to_host(np.asarray(y) if isinstance(y, list) else y))
+    predicted, each = Z.argmax(axis=1), np.arange(len(Z))
+    gap = Z[each, predicted] - Z[each, true]
+    wrong = np.flatnonzero(predicted != true)
+    worst = wrong[np.argsort(-gap[wrong], kind="stable")][:MOST_MISTAKES]
+    probability = 0.5 * (1 + np.tanh(Z[worst] / 2))
+    items = [
+        {
+            "row": f"{i:,}",
+            "true": classes[true[i]],
+            "predicted": classes[predicted[i]],
+            "p_true": f"{p[true[i]]:.3f}",
+            "p_predicted": f"{p[predicted[i]]:.3f}",
+        }
+        for i, p in zip(worst, probability, strict=True)
+    ]
+    return _with_pictures(model, X, worst, items) | {"n_wrong": f"{len(wrong):,}"}
+
+
+def _wrong_labels(model: OneVsAll, X: Any, y: Any, labels: list[str]) -> dict[str, Any]:
+    """Return the entries of a matrix of labels that are wrong by the widest margins."""
+    Z = to_host(model.decision_function(X)).astype(np.float64)
+    y = y.toarray() if is_sparse(y) else np.asarray(y if hasattr(y, "columns") else to_host(y))
+    wrong = (Z > 0) != (y > 0)
+    gap = np.where(wrong, np.abs(Z), -1.0)
+    order = np.argsort(-gap, axis=None, kind="stable")[:MOST_MISTAKES]
+    i, j = np.unravel_index(order[gap.ravel()[order] >= 0], Z.shape)
+    items = [
+        {
+            "row": f"{row:,}",
+            "true": "present" if y[row, label] else "absent",
+            "predicted": labels[label],
+            "p_true": "",
+            "p_predicted": f"{0.5 * (1 + np.tanh(Z[row, label] / 2)):.3f}",
+        }
+        for row, label in zip(i, j, strict=True)
+    ]
+    return _with_pictures(model, X, i, items) | {"n_wrong": f"{int(wrong.sum()):,}"}
+
+
+def _with_pictures(
+    model: OneVsAll, X: Any, rows: npt.NDArray[Any], items: list[dict[str, str]]
+) -> dict[str, Any]:
+    pictured = can_be_shown(model.image_shape) and len(rows) > 0
+    if pictured:
+        values = X[rows].toarray() if is_sparse(X) else to_host(X[rows])
+        for item, picture in zip(items, row_pictures(values, model), strict=True):
+            item["picture"] = picture
+    return {"mistakes": items, "pictured": pictured}
+
+
+def _labels_tested(result: MultilabelEvaluation, labels: list[str]) -> dict[str, Any]:
+    rows = [
+        {
+            "name": name,
+            "rows": f"{result.positives[j]:,}",
+            "predicted": f"{result.predicted_positives[j]:,}",
+            "accuracy": percent(result.label_accuracy[j]),
+            "f1": f"{result.label_f1[j]:.4f}",
+        }
+        for j, name in enumerate(labels)
+    ]
+    return {
+        "subset": percent(result.subset_accuracy),
+        "mean_label": percent(result.mean_label_accuracy),
+        "micro_f1": f"{result.micro_f1:.4f}",
+        "macro_f1": f"{result.macro_f1:.4f}",
+        "rows": rows[:MOST_ROWS],
+        "left_out": max(0, len(rows) - MOST_ROWS),
+    }
+
+
+def _weights(model: OneVsAll, names: list[str]) -> dict[str, Any]:
+    if can_be_shown(model.image_shape):
+        pictures, scale = weight_pictures(model, MOST_PICTURES)
+        return {
+            "pictures": list(zip(names, pictures, strict=False)),
+            "scale": f"{scale:.3g}",
+            "left_out": max(0, model.n_models - MOST_PICTURES),
+            "colour": len(model.image_shape or ()) == 3,
+        }
+    W = to_host(model.weights)[:, :MOST_PICTURES].T
+    most = min(LARGEST_WEIGHTS, model.n_features)
+    rows = []
+    for name, w in zip(names, W, strict=False):
+        order = np.argsort(w, kind="stable")
+        up = [(f"{i}", f"{w[i]:+.3g}") for i in order[::-1][:most] if w[i] > 0]
+        down = [(f"{i}", f"{w[i]:.3g}".replace("-", "−")) for i in order[:most] if w[i] < 0]
+        rows.append((name, up, down))
+    return {"pictures": [], "rows": rows, "left_out": max(0, model.n_models - MOST_PICTURES)}
+
+
+def _charts(model: OneVsAll, names: list[str]) -> list[Any]:
+    charts = [
+        cost_chart(model.history, names),
+        gradient_chart(model.history, names, float(model.settings.get("tol", 0.0))),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def _training(model: OneVsAll, names: list[str]) -> dict[str, Any]:
+    history = model.history
+    rows = [
+        {
+            "name": name,
+            "cost": f"{history.cost[-1, j]:.5f}",
+            "gradient": f"{history.gradient_norm[-1, j]:.1e}",
+            "n_iter": f"{history.n_iter[j]:,}",
+            "status": _status(model, j),
+            "converged": bool(history.converged[j]),
+        }
+        for j, name in enumerate(names)
+    ]
+    return {"rows": rows[:MOST_ROWS], "left_out": max(0, len(rows) - MOST_ROWS)}
+
+
+def _status(model: OneVsAll, j: int) -> str:
+    settings, history = model.settings, model.history
+    if history.converged[j]:
+        return "converged"
+    if history.stalled[j]:
+        return f"as close as {settings.get('dtype', 'the dtype')} allows"
+    if history.n_iter[j] >= settings.get("max_iter", 0):
+        return "ran all iterations" if settings.get("tol") == 0 else "reached max_iter"
+    return "ended early"
+
+
+def _search(search: Search) -> dict[str, Any]:
+    n_models = search.converged.size
+    done = int(search.converged.sum())
+    rows = [
+        {
+            "C": number(C),
+            "mean": f"{mean:.4f}",
+            "error": f"{error:.4f}",
+            "marks": ", ".join(
+                [
+                    *(["best"] if search.best_C == C else []),
+                    *(["within one standard error"] if search.best_C_1se == C else []),
+                ]
+            ),
+        }
+        for C, mean, error in zip(
+            search.Cs, search.mean_scores, search.standard_errors, strict=True
+        )
+    ]
+    return {
+        "rows": rows,
+        "scoring": search.scoring,
+        "folds": len(search.scores),
+        "chart": search_chart(search),
+        "words": f"{n_models:,} models in {_seconds(search.seconds)}, {done:,} converged",
+    }
+
+
+def _settings(model: OneVsAll) -> list[tuple[str, str]]:
+    settings = model.settings
+    words = []
+    for name, value in settings.items():
+        if isinstance(value, list):
+            text = short(", ".join(number(item) for item in value), 200)
+        elif isinstance(value, dict):
+            text = short(", ".join(f"{key}: {number(w)}" for key, w in value.items()), 200)
+        elif isinstance(value, str):
+            text = value
+        else:
+            text = number(value)
+        words.append((name, text))
+    return words
+
+
+def _data(model: OneVsAll) -> list[tuple[str, str]]:
+    data = model.data
+    words = [("name", short(data.get("name", "–"), 200)), ("source", str(data.get("source", "–")))]
+    if "n_samples" in data:
+        words.append(("training rows", f"{data['n_samples']:,}"))
+    features = f"{model.n_features:,}"
+    if model.image_shape is not None:
+        features += f" ({'×'.join(map(str, model.image_shape))} images)"
+    words.append(("features", features))
+    if "dtype" in data:
+        low, high = (number(x) for x in data.get("feature_range", (None, None)))
+        words.append(("values", f"{data['dtype']}, {low} to {high}"))
+    if split := data.get("split"):
+        words.append(
+            ("held out", f"{number(split['test_size'])} of the rows, seed {split['seed']}")
+        )
+    if data.get("label") is not None:
+        words.append(("label column", str(data["label"])))
+    return words
+
+
+def _machine(model: OneVsAll) -> list[tuple[str, str]]:
+    words = [("backend", model.backend), ("device", model.device)]
+    if model.fallback_reason:
+        words.append(("why not another", model.fallback_reason))
+    return words + [(name, version) for name, version in model.versions.items()]
