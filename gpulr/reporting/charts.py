@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.model import History
-from gpulr.search_result import Search
+from gpulr.search_result import standard_errors
 
 __all__ = ["Chart", "cost_chart", "gradient_chart", "search_chart"]
 
@@ -83,6 +83,7 @@ class Chart:
     bars: list[tuple[float, float, float]] = field(default_factory=list)
     dots: list[tuple[float, float]] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)
+    named: bool = False
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -102,6 +103,7 @@ def cost_chart(history: History, names: Sequence[str]) -> Chart | None:
         history.n_iter,
         names,
         logarithmic=bool(values.min() > 0 and spread > 4),
+        named=True,
     )
 
 
@@ -114,7 +116,9 @@ def gradient_chart(history: History, names: Sequence[str], tol: float) -> Chart 
     values = np.maximum(values, positive.min())
     return _along_iterations(
         "Largest gradient entry",
-        "How far each model is from its optimum",
+        "How far each model is from its optimum; colours as before"
+        if 1 < len(names) <= MOST_CURVES
+        else "How far from the optimum",
         values,
         history.n_iter,
         names,
@@ -132,6 +136,7 @@ def _along_iterations(
     *,
     logarithmic: bool,
     tol: float | None = None,
+    named: bool = False,
 ) -> Chart | None:
     last = len(values) - 1
     if last < 1 or not np.isfinite(values).all():
@@ -140,7 +145,8 @@ def _along_iterations(
     if tol is not None:
         low, high = min(low, tol), max(high, tol)
     y = _y_axis(low, high, logarithmic=logarithmic)
-    x = Axis(0, last, LEFT, WIDTH - RIGHT)
+    right = WIDTH - (RIGHT if named else RIGHT // 3)
+    x = Axis(0, last, LEFT, right)
     shown = np.unique(np.linspace(0, last, MOST_POINTS).round().astype(int))
     curves, bands = [], []
     if len(names) <= MOST_CURVES:
@@ -172,15 +178,19 @@ def _along_iterations(
         curves,
         bands,
         rule,
+        named=named,
+        right=right,
     )
 
 
-def search_chart(search: Search) -> Chart | None:
-    """Draw mean score and standard error along C, and the two choices."""
-    finite = np.argsort(search.Cs)
-    finite = finite[np.isfinite(search.Cs[finite])]  # ∞ has no place on the axis
+def search_chart(
+    Cs: Floats, scores: Floats, scoring: str, best: float, one_se: float
+) -> Chart | None:
+    """Draw mean score (n_folds, n_Cs) and standard error along C, and the two choices."""
+    finite = np.argsort(Cs)
+    finite = finite[np.isfinite(Cs[finite])]  # ∞ has no place on the axis
     C, mean, error = (
-        values[finite] for values in (search.Cs, search.mean_scores, search.standard_errors)
+        values[finite] for values in (Cs, scores.mean(axis=0), standard_errors(scores))
     )
     if len(C) < 2 or not np.isfinite(mean).all():
         return None
@@ -189,12 +199,12 @@ def search_chart(search: Search) -> Chart | None:
     x = Axis(C[0] / room, C[-1] * room, LEFT, WIDTH - RIGHT / 3, logarithmic=True)
     at, low, high = x.at(C), y.at(mean - error), y.at(mean + error)
     points = np.column_stack([at, y.at(mean)])
-    marks = {search.best_C_1se: "one standard error", search.best_C: "best"}
-    if search.best_C == search.best_C_1se:
-        marks = {search.best_C: "best, and within one standard error"}
+    marks = {one_se: "one standard error", best: "best"}
+    if best == one_se:
+        marks = {best: "best, and within one standard error"}
     return Chart(
         "Choice of C",
-        f"Mean held-out {search.scoring} and its standard error over {len(search.scores)} folds",
+        f"Mean held-out {scoring} and its standard error over {len(scores)} folds",
         "C (inverse regularisation strength)",
         x.ticks(),
         y.ticks(),
@@ -216,8 +226,7 @@ def search_chart(search: Search) -> Chart | None:
 def _y_axis(low: float, high: float, *, logarithmic: bool) -> Axis:
     """Return the axis of values from ``low`` to ``high``, with some air."""
     if logarithmic:
-        air = max((high / low) ** 0.04, 1.05)
-        return Axis(low / air, high * air, HEIGHT - BOTTOM, TOP, logarithmic=True)
+        return Axis(_down(low), 1 / _down(1 / high), HEIGHT - BOTTOM, TOP, logarithmic=True)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return Axis(low - air, high + air, HEIGHT - BOTTOM, TOP)
 
@@ -230,21 +239,29 @@ def _round(low: float, high: float) -> list[float]:
     return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def _down(x: float) -> float:
+    """Return the greatest of 1, 2, 5, 10, … that is at most x."""
+    ten = 10.0 ** math.floor(math.log10(x))
+    return ten * max(k for k in (1, 2, 5) if k == 1 or k * ten <= x)
+
+
 def _decades(low: float, high: float) -> list[float]:
     """Return powers of ten between, every second or third where they are many, or 1, 2, 5."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     tens = [10.0**k for k in range(first, last + 1)]
+    low, high = low * (1 - 1e-9), high * (1 + 1e-9)
     within = [t for t in tens if low <= t <= high]
-    if len(within) >= 3:
-        return within[:: math.ceil(len(within) / 6)]
+    if len(within) > 3:
+        return within[:: math.ceil(len(within) / 7)]
     return [k * t for t in tens for k in (1, 2, 5) if low <= k * t <= high]
 
 
 def _tick(value: float) -> str:
     if value and not 1e-3 <= abs(value) < 1e5:
-        exponent = round(math.log10(abs(value)))
-        if math.isclose(abs(value), 10.0**exponent):
-            return "−" * (value < 0) + "10" + str(exponent).translate(_SUPERSCRIPT)
+        exponent = math.floor(math.log10(abs(value)) + 1e-9)
+        digits = f"{value / 10.0**exponent:.3g}"
+        power = "10" + str(exponent).translate(_SUPERSCRIPT)
+        return power if digits == "1" else f"{digits}×{power}".replace("-", "−")
     return f"{value:g}".replace("-", "−")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from gpulr.reporting.command import reproduction
 from gpulr.reporting.drawing import canvas_of
 from gpulr.reporting.names import names_of, number, percent, short
 from gpulr.reporting.pictures import can_be_shown, row_pictures, weight_pictures
-from gpulr.search_result import Search
+from gpulr.search_result import choose, standard_errors
 from gpulr.validation import check_rows
 
 __all__ = ["facts_of"]
@@ -30,7 +31,7 @@ LARGEST_WEIGHTS = 3  # of each sign, where rows are not images
 
 
 def facts_of(
-    model: OneVsAll, X: Any, y: Any, *, part: str, search: Search | None, absent: str
+    model: OneVsAll, X: Any, y: Any, *, part: str, search: Mapping[str, Any] | None, absent: str
 ) -> dict[str, Any]:
     """Return everything that the template shows.
 
@@ -40,7 +41,8 @@ def facts_of(
     X, y : labelled rows, or None, None
     part : str
         What rows they are, in words.
-    search : Search, optional
+    search : mapping, optional
+        As of :func:`gpulr.search_result.search_record`.
     absent : str
         Why there are no rows.
     """
@@ -102,7 +104,8 @@ def _seconds(seconds: float) -> str:
 def _tested(model: OneVsAll, X: Any, y: Any, classes: list[str], part: str) -> dict[str, Any]:
     X = check_rows(X, n_features=model.n_features)
     result = model.evaluate(X, y)
-    facts: dict[str, Any] = {"part": part, "n": f"{int(X.shape[0]):,}", "confusion": None}
+    n = int(X.shape[0])
+    facts: dict[str, Any] = {"part": part, "n": f"{n:,}", "confusion": None, "confused": []}
     if isinstance(result, MultilabelEvaluation):
         return facts | _labels_tested(result, classes) | _wrong_labels(model, X, y, classes)
     return facts | _classes_tested(result, classes) | _mistakes(model, X, y, classes)
@@ -299,9 +302,10 @@ def _status(model: OneVsAll, j: int) -> str:
     return "ended early"
 
 
-def _search(search: Search) -> dict[str, Any]:
-    n_models = search.converged.size
-    done = int(search.converged.sum())
+def _search(search: Mapping[str, Any]) -> dict[str, Any]:
+    Cs = np.array([np.inf if C is None else C for C in search["Cs"]])  # as JSON holds infinity
+    scores = np.asarray(search["scores"], dtype=np.float64)
+    best, one_se = choose(scores, Cs)
     rows = [
         {
             "C": number(C),
@@ -309,21 +313,20 @@ def _search(search: Search) -> dict[str, Any]:
             "error": f"{error:.4f}",
             "marks": ", ".join(
                 [
-                    *(["best"] if search.best_C == C else []),
-                    *(["within one standard error"] if search.best_C_1se == C else []),
+                    *(["best"] if best == C else []),
+                    *(["within one standard error"] if one_se == C else []),
                 ]
             ),
         }
-        for C, mean, error in zip(
-            search.Cs, search.mean_scores, search.standard_errors, strict=True
-        )
+        for C, mean, error in zip(Cs, scores.mean(axis=0), standard_errors(scores), strict=True)
     ]
     return {
         "rows": rows,
-        "scoring": search.scoring,
-        "folds": len(search.scores),
-        "chart": search_chart(search),
-        "words": f"{n_models:,} models in {_seconds(search.seconds)}, {done:,} converged",
+        "scoring": search["scoring"],
+        "folds": len(scores),
+        "chart": search_chart(Cs, scores, search["scoring"], best, one_se),
+        "words": f"{search['models']:,} models in {_seconds(search['seconds'])}, "
+        f"{search['converged']:,} converged",
     }
 
 

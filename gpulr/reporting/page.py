@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import OneVsAll
-from gpulr.search_result import Search
+from gpulr.search_result import Search, search_record
 from gpulr.storage import is_model, replace_file
 
 if TYPE_CHECKING:
@@ -52,12 +53,11 @@ def report(
     """
     from gpulr.datasets import Dataset
 
-    search = None
+    search: Mapping[str, Any] | None = None
     if isinstance(model, Search):
-        search = model
-        if search.model is None:
+        if model.model is None:
             raise ParameterError("This search has no model to report on; search with refit=True.")
-        model = search.model
+        search, model = search_record(model), model.model
     path = check_output(path)
     part = "the rows passed to report()"
     if isinstance(X, Dataset):
@@ -105,7 +105,7 @@ def write(
     y: Any,
     *,
     part: str = "",
-    search: Search | None = None,
+    search: Mapping[str, Any] | None = None,
     absent: str = "",
 ) -> None:
     """Write the page; the arguments are those of :func:`facts_of`, and checked."""
