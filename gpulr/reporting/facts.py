@@ -52,12 +52,13 @@ def facts_of(
     tested = None if X is None else _tested(model, X, y, classes, part)
     command, notes = reproduction(model)
     return {
-        "title": short(model.data.get("name", "arrays"), 80),
-        "what": _what(model, classes),
+        "title": _title(model, classes),
+        "what": _what(model),
         "n_models": model.n_models,
         "multilabel": model.multilabel,
         "one_model": model.n_models == 1 and not model.multilabel,
         "classes": classes,
+        "longest": max(map(len, classes)),
         "tested": tested,
         "absent": absent,
         "headline": _headline(model),
@@ -77,12 +78,22 @@ def facts_of(
     }
 
 
-def _what(model: OneVsAll, classes: list[str]) -> str:
-    kind = "label" if model.multilabel else "class"
+def _title(model: OneVsAll, classes: list[str]) -> str:
+    """Return the data's name, or where it has none, the classes."""
+    name = str(model.data.get("name", "arrays"))
+    if name not in ("arrays", "unnamed"):
+        return short(name, 80)
+    if len(classes) == 2 and not model.multilabel:
+        return f"{classes[1]} or {classes[0]}"
+    ends = classes if len(classes) <= 3 else [classes[0], "…", classes[-1]]
+    return short(", ".join(ends), 80)
+
+
+def _what(model: OneVsAll) -> str:
     if model.n_models == 1 and not model.multilabel:
-        return f"One logistic model, {classes[1]} or {classes[0]}"
-    several = "one for each " + kind
-    return f"{model.n_models:,} logistic models, {several}, trained as one weight matrix"
+        return "One logistic model that tells two classes apart"
+    kind = "label" if model.multilabel else "class"
+    return f"{model.n_models:,} logistic models, one for each {kind}, trained as one weight matrix"
 
 
 def _headline(model: OneVsAll) -> dict[str, str]:
@@ -191,7 +202,10 @@ def _mistakes(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, 
         }
         for i, p in zip(worst, probability, strict=True)
     ]
-    return _with_pictures(model, X, worst, items) | {"n_wrong": f"{len(wrong):,}"}
+    return _with_pictures(model, X, worst, items) | {
+        "n_wrong": f"{len(wrong):,}",
+        "all_shown": len(wrong) == len(worst),
+    }
 
 
 def _wrong_labels(model: OneVsAll, X: Any, y: Any, labels: list[str]) -> dict[str, Any]:
@@ -212,7 +226,10 @@ def _wrong_labels(model: OneVsAll, X: Any, y: Any, labels: list[str]) -> dict[st
         }
         for row, label in zip(i, j, strict=True)
     ]
-    return _with_pictures(model, X, i, items) | {"n_wrong": f"{int(wrong.sum()):,}"}
+    return _with_pictures(model, X, i, items) | {
+        "n_wrong": f"{int(wrong.sum()):,}",
+        "all_shown": int(wrong.sum()) == len(items),
+    }
 
 
 def _with_pictures(
@@ -356,8 +373,8 @@ def _data(model: OneVsAll) -> list[tuple[str, str]]:
         features += f" ({'×'.join(map(str, model.image_shape))} images)"
     words.append(("features", features))
     if "dtype" in data:
-        low, high = (number(x) for x in data.get("feature_range", (None, None)))
-        words.append(("values", f"{data['dtype']}, {low} to {high}"))
+        low, high = data.get("feature_range", (np.nan, np.nan))
+        words.append(("values", f"{data['dtype']}, {low:.6g} to {high:.6g}"))
     if split := data.get("split"):
         words.append(
             ("held out", f"{number(split['test_size'])} of the rows, seed {split['seed']}")
