@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gpulr.estimator import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
     from gpulr.intervals import Bootstrap
     from gpulr.model import OneVsAll
+    from gpulr.reporting import report
     from gpulr.resampling import bootstrap
     from gpulr.search_result import Search
     from gpulr.searching import search
@@ -54,6 +55,7 @@ _HOMES = {
     "OneVsAllLogisticRegressionCV": "estimator",
     "bootstrap": "resampling",
     "load": "storage",
+    "report": "reporting",
     "Search": "search_result",
     "search": "searching",
     "train": "training",
@@ -112,6 +114,7 @@ __all__ = [
     "errors",
     "load",
     "logistic",
+    "report",
     "search",
     "train",
 ]

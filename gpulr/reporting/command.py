@@ -12,8 +12,6 @@ from gpulr.model import OneVsAll
 
 __all__ = ["reproduction"]
 
-WIDTH = 88  # characters; longer commands go on in the next line
-
 
 def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
     """Return the command line that trains the model again, or else the call in Python; and notes.
@@ -102,7 +100,7 @@ def _command(model: OneVsAll, source: str) -> str:
         *([] if settings.get("batched", True) else [["--loop"]]),
         ["--output", "model.safetensors"],
     ]
-    return _wrapped([" ".join(shlex.quote(word) for word in part) for part in words])
+    return " \\\n    ".join(" ".join(shlex.quote(word) for word in part) for part in words)
 
 
 def _call(model: OneVsAll, source: str | None) -> str:
@@ -162,13 +160,3 @@ def _number(x: float | None) -> str:
         return "inf"
     short = f"{x:g}"
     return short if float(short) == x else repr(float(x))
-
-
-def _wrapped(parts: list[str]) -> str:
-    """Return the parts in lines of at most ``WIDTH`` characters where they allow it."""
-    lines = [""]
-    for part in parts:
-        if lines[-1] and len(lines[-1]) + 1 + len(part) > WIDTH - 2:
-            lines.append("   ")
-        lines[-1] += (" " if lines[-1] else "") + part
-    return " \\\n".join(lines)
