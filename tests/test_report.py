@@ -97,7 +97,7 @@ def check(text):
     allowed |= {"section", "footer", "div", "p", "span", "small", "b", "em", "strong", "sub", "h1"}
     allowed |= {"h2", "h3", "dl", "dt", "dd", "ul", "li", "figure", "figcaption", "img", "canvas"}
     allowed |= {"button", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "pre"}
-    allowed |= {"code", "noscript", "svg", "g", "line", "text", "polyline", "polygon", "circle"}
+    allowed |= {"code", "svg", "g", "line", "text", "polyline", "polygon", "circle"}
     allowed |= {"path"}
     assert {tag for tag, _ in page.elements} <= allowed
     policy = page.policy

@@ -175,7 +175,7 @@
     find("how-sure").textContent = told[1];
     picture();
     clearTimeout(show.spoken);
-    show.spoken = setTimeout(() => { find("spoken").textContent = told[2]; }, 500);
+    show.spoken = setTimeout(() => { find("spoken").textContent = told[2]; }, 400);
   }
 
   // What is told, how surely, and the same as it is spoken.
@@ -346,6 +346,7 @@
     paint();
   }
 
+  find("no-script").remove();
   find("studio").hidden = false;
   new ResizeObserver(fit).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
