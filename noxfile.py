@@ -1,8 +1,8 @@
-"""Sessions: tests(numpy), tests(compiled), tests(strict), tests(cupy), browser, bench(…), lint,
-types.
+"""Sessions: tests(numpy, compiled, strict or cupy), browser, bench(…), lint, types.
 
 ``nox`` alone runs those that need no GPU; browser skips where there is no Chromium. Tests that need
-MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a reason where it is absent.
+MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a reason where it is
+absent.
 """
 
 from __future__ import annotations
