@@ -362,6 +362,23 @@ def test_sparse_and_frames_and_lists(paged, blobs):
     assert len({re.sub(r"Written .*? UTC", "", page.shown) for page in pages}) == 1
 
 
+def test_arrays_of_any_library(tmp_path, put, data):
+    model = gpulr.train(put(data.X), put(data.y), image_shape=(8, 8), max_iter=4, tol=0)
+    gpulr.report(model, tmp_path / "there.html", put(data.X_test), put(data.y_test))
+    page = check((tmp_path / "there.html").read_text(encoding="utf-8"))
+    gpulr.report(model, tmp_path / "here.html", data.X_test, data.y_test)
+    expected = check((tmp_path / "here.html").read_text(encoding="utf-8"))
+    assert page.of("img") == expected.of("img")
+    assert page.model == expected.model
+
+
+def test_labels_of_days(paged, blobs):
+    X, y = blobs
+    days = np.array(["2020-01-01", "2020-02-01", "2020-03-01"], dtype="M8[D]")[y]
+    page = paged(gpulr.train(X, days, max_iter=9, tol=0), X, days)
+    assert "2020-02-01" in page.shown
+
+
 def test_several_labels_of_a_frame(paged, rng):
     import pandas
 

@@ -7,26 +7,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gpulr._version import __version__
-from gpulr.backend import is_sparse, to_host
-from gpulr.metrics import Evaluation, MultilabelEvaluation
+from gpulr.backend import to_host
 from gpulr.model import OneVsAll
 from gpulr.reporting.charts import cost_chart, gradient_chart, search_chart
 from gpulr.reporting.command import reproduction
 from gpulr.reporting.drawing import canvas_of
-from gpulr.reporting.names import names_of, number, percent, short
-from gpulr.reporting.pictures import can_be_shown, row_pictures, weight_pictures
+from gpulr.reporting.names import MOST_ROWS, names_of, number, short
+from gpulr.reporting.pictures import can_be_shown, weight_pictures
+from gpulr.reporting.tested import tested
 from gpulr.search_result import choose, standard_errors
-from gpulr.validation import check_rows
 
 __all__ = ["facts_of"]
 
-MOST_ROWS = 200  # of a table with a row for each model
-MOST_CONFUSED = 30  # classes for which the whole confusion matrix is shown
 MOST_PICTURES = 60
-MOST_MISTAKES = 24
 LARGEST_WEIGHTS = 3  # of each sign, where rows are not images
 
 
@@ -49,7 +44,6 @@ def facts_of(
     classes = names_of(model.classes)
     names = classes[-model.n_models :]
     canvas, no_canvas = canvas_of(model, classes)
-    tested = None if X is None else _tested(model, X, y, classes, part)
     command, notes = reproduction(model)
     return {
         "title": _title(model, classes),
@@ -59,7 +53,7 @@ def facts_of(
         "one_model": model.n_models == 1 and not model.multilabel,
         "classes": classes,
         "longest": max(map(len, classes)),
-        "tested": tested,
+        "tested": None if X is None else tested(model, X, y, classes, part),
         "absent": absent,
         "headline": _headline(model),
         "canvas": canvas,
@@ -110,158 +104,6 @@ def _seconds(seconds: float) -> str:
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
-
-
-def _tested(model: OneVsAll, X: Any, y: Any, classes: list[str], part: str) -> dict[str, Any]:
-    X = check_rows(X, n_features=model.n_features)
-    result = model.evaluate(X, y)
-    n = int(X.shape[0])
-    facts: dict[str, Any] = {"part": part, "n": f"{n:,}", "confusion": None, "confused": []}
-    if isinstance(result, MultilabelEvaluation):
-        return facts | _labels_tested(result, classes) | _wrong_labels(model, X, y, classes)
-    return facts | _classes_tested(result, classes) | _mistakes(model, X, y, classes)
-
-
-def _classes_tested(result: Evaluation, classes: list[str]) -> dict[str, Any]:
-    confusion = result.confusion
-    true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
-    n, right = int(confusion.sum()), np.diag(confusion)
-    several = len(classes) > 2
-    rows = [
-        {
-            "name": name,
-            "rows": f"{true[j]:,}",
-            "recall": percent(right[j] / true[j]) if true[j] else "–",
-            "precision": percent(right[j] / predicted[j]) if predicted[j] else "–",
-            "binary": percent(result.binary_accuracy[j]) if several else "",
-            "never": percent(1 - true[j] / n),
-        }
-        for j, name in enumerate(classes)
-    ]
-    never = float(np.mean(1 - true / n)) if several else float(max(true) / n)
-    return {
-        "accuracy": percent(result.accuracy),
-        "mean_binary": percent(result.mean_binary_accuracy),
-        "never": percent(never),
-        "rows": rows[:MOST_ROWS],
-        "left_out": max(0, len(rows) - MOST_ROWS),
-        "several": several,
-        "confusion": _shaded(confusion) if len(classes) <= MOST_CONFUSED else None,
-        "confused": _confused(confusion, classes),
-    }
-
-
-def _shaded(confusion: npt.NDArray[np.int64]) -> list[list[tuple[str, str]]]:
-    """Return each count and the class of its colour: right ones blue, wrong ones red.
-
-    The shade is by the share of the true class; of the wrong ones relative to the largest such.
-    """
-    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    wrong = share - np.diag(np.diag(share))
-    level = np.ceil(9 * wrong / (wrong.max() or 1)).astype(int)
-    cells = []
-    for i, row in enumerate(confusion):
-        shades = [
-            f"right{int(9 * share[i, i])}" if i == j else f"wrong{k}"
-            for j, k in enumerate(level[i])
-        ]
-        cells.append([(f"{n}" if n else "·", s) for n, s in zip(row, shades, strict=True)])
-    return cells
-
-
-def _confused(confusion: npt.NDArray[np.int64], classes: list[str]) -> list[dict[str, str]]:
-    """Return the ten commonest confusions."""
-    wrong = confusion - np.diag(np.diag(confusion))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
-    pairs = np.column_stack(np.unravel_index(order, wrong.shape))
-    return [
-        {"true": classes[i], "predicted": classes[j], "n": f"{wrong[i, j]:,}"}
-        for i, j in pairs
-        if wrong[i, j]
-    ]
-
-
-def _mistakes(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, Any]:
-    """Return the rows that are wrong by the widest margins."""
-    Z = to_host(model.decision_function(X)).astype(np.float64)
-    if model.n_models == 1:
-        Z = np.hstack([-Z, Z])
-    true = np.searchsorted(model.classes, to_host(np.asarray(y) if isinstance(y, list) else y))
-    predicted, each = Z.argmax(axis=1), np.arange(len(Z))
-    gap = Z[each, predicted] - Z[each, true]
-    wrong = np.flatnonzero(predicted != true)
-    worst = wrong[np.argsort(-gap[wrong], kind="stable")][:MOST_MISTAKES]
-    probability = 0.5 * (1 + np.tanh(Z[worst] / 2))
-    items = [
-        {
-            "row": f"{i:,}",
-            "true": classes[true[i]],
-            "predicted": classes[predicted[i]],
-            "p_true": f"{p[true[i]]:.3f}",
-            "p_predicted": f"{p[predicted[i]]:.3f}",
-        }
-        for i, p in zip(worst, probability, strict=True)
-    ]
-    return _with_pictures(model, X, worst, items) | {
-        "n_wrong": f"{len(wrong):,}",
-        "all_shown": len(wrong) == len(worst),
-    }
-
-
-def _wrong_labels(model: OneVsAll, X: Any, y: Any, labels: list[str]) -> dict[str, Any]:
-    """Return the entries of a matrix of labels that are wrong by the widest margins."""
-    Z = to_host(model.decision_function(X)).astype(np.float64)
-    y = y.toarray() if is_sparse(y) else np.asarray(y if hasattr(y, "columns") else to_host(y))
-    wrong = (Z > 0) != (y > 0)
-    gap = np.where(wrong, np.abs(Z), -1.0)
-    order = np.argsort(-gap, axis=None, kind="stable")[:MOST_MISTAKES]
-    i, j = np.unravel_index(order[gap.ravel()[order] >= 0], Z.shape)
-    items = [
-        {
-            "row": f"{row:,}",
-            "true": "present" if y[row, label] else "absent",
-            "predicted": labels[label],
-            "p_true": "",
-            "p_predicted": f"{0.5 * (1 + np.tanh(Z[row, label] / 2)):.3f}",
-        }
-        for row, label in zip(i, j, strict=True)
-    ]
-    return _with_pictures(model, X, i, items) | {
-        "n_wrong": f"{int(wrong.sum()):,}",
-        "all_shown": int(wrong.sum()) == len(items),
-    }
-
-
-def _with_pictures(
-    model: OneVsAll, X: Any, rows: npt.NDArray[Any], items: list[dict[str, str]]
-) -> dict[str, Any]:
-    pictured = can_be_shown(model.image_shape) and len(rows) > 0
-    if pictured:
-        values = X[rows].toarray() if is_sparse(X) else to_host(X[rows])
-        for item, picture in zip(items, row_pictures(values, model), strict=True):
-            item["picture"] = picture
-    return {"mistakes": items, "pictured": pictured}
-
-
-def _labels_tested(result: MultilabelEvaluation, labels: list[str]) -> dict[str, Any]:
-    rows = [
-        {
-            "name": name,
-            "rows": f"{result.positives[j]:,}",
-            "predicted": f"{result.predicted_positives[j]:,}",
-            "accuracy": percent(result.label_accuracy[j]),
-            "f1": f"{result.label_f1[j]:.4f}",
-        }
-        for j, name in enumerate(labels)
-    ]
-    return {
-        "subset": percent(result.subset_accuracy),
-        "mean_label": percent(result.mean_label_accuracy),
-        "micro_f1": f"{result.micro_f1:.4f}",
-        "macro_f1": f"{result.macro_f1:.4f}",
-        "rows": rows[:MOST_ROWS],
-        "left_out": max(0, len(rows) - MOST_ROWS),
-    }
 
 
 def _weights(model: OneVsAll, names: list[str]) -> dict[str, Any]:

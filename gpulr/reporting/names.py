@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LONGEST_NAME", "names_of", "number", "percent", "short"]
+__all__ = ["LONGEST_NAME", "MOST_ROWS", "names_of", "number", "percent", "short"]
 
 LONGEST_NAME = 40
+MOST_ROWS = 200  # of a table with a row for each model
 
 
 def short(text: Any, longest: int = LONGEST_NAME) -> str:
