@@ -304,6 +304,7 @@ def test_several_labels(paged, data):
     n_wrong = int((model.predict(data.X_test) != multiples(data.y_test)).sum())
     assert f"of {n_wrong} wrong labels" in page.shown
     assert page.model["multilabel"]
+    assert page.model["examples"] == {}  # labels 0, 1, 2 are no digits
     assert len(page.of("img")) == 3 + 24
 
 

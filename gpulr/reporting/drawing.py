@@ -61,7 +61,7 @@ def canvas_of(model: OneVsAll, names: list[str]) -> tuple[dict[str, Any] | None,
         "bits": 8 * weights.dtype.itemsize,
         "weights": base64.b64encode(little.tobytes()).decode(),
         "intercept": intercept.tolist(),
-        "examples": _examples(names) if paper[0] == paper[1] else {},
+        "examples": {} if model.multilabel or paper[0] != paper[1] else _examples(names),
     }, ""
 
 
