@@ -57,7 +57,8 @@ def tests(session: nox.Session, backend: str) -> None:
         extras += [extra] if extra else []
         environment |= {"GPULR_FALLBACK": "error"}
     install(session, *extras)
-    session.run("pytest", *session.posargs, env=environment)  # not -m: that would import ./gpulr
+    # The browser has a session of its own. Not python -m pytest: that would import ./gpulr.
+    session.run("pytest", "-m", "not browser", *session.posargs, env=environment)
 
 
 @nox.session
