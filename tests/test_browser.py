@@ -329,7 +329,7 @@ def test_pages_without_a_canvas(opened, rng, blobs):
     X, y = blobs
     page = opened(gpulr.train(X, y), X, y)
     assert page.locator("canvas").count() == 0
-    assert "its rows are not images" in page.locator("main").text_content()
+    assert "its rows are not images" in page.locator("header").text_content()
 
 
 def test_without_javascript(opened, model, data):

@@ -37,6 +37,7 @@ class Axis:
     begin: float
     end: float
     logarithmic: bool = False
+    whole: bool = False
 
     def at(self, values: npt.ArrayLike) -> Floats:
         """Return where values are."""
@@ -50,7 +51,10 @@ class Axis:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Return round values and where they are."""
-        values = _decades(self.low, self.high) if self.logarithmic else _round(self.low, self.high)
+        if self.logarithmic:
+            values = _decades(self.low, self.high)
+        else:
+            values = _round(self.low, self.high, least=1.0 if self.whole else 0.0)
         return [
             (round(float(where), 1), _tick(value))
             for value, where in zip(values, self.at(values), strict=True)
@@ -146,7 +150,7 @@ def _along_iterations(
         low, high = min(low, tol), max(high, tol)
     y = _y_axis(low, high, logarithmic=logarithmic)
     right = WIDTH - (RIGHT if named else RIGHT // 3)
-    x = Axis(0, last, LEFT, right)
+    x = Axis(0, last, LEFT, right, whole=True)
     shown = np.unique(np.linspace(0, last, MOST_POINTS).round().astype(int))
     curves, bands = [], []
     if len(names) <= MOST_CURVES:
@@ -231,10 +235,10 @@ def _y_axis(low: float, high: float, *, logarithmic: bool) -> Axis:
     return Axis(low - air, high + air, HEIGHT - BOTTOM, TOP)
 
 
-def _round(low: float, high: float) -> list[float]:
-    """Return some five round values between."""
-    step = 10 ** math.floor(math.log10((high - low) / 5))
-    step *= next(k for k in (1, 2, 5, 10) if (high - low) / (k * step) <= 6)
+def _round(low: float, high: float, least: float) -> list[float]:
+    """Return some five round values between, at ``least`` so far from each other."""
+    step: float = 10.0 ** math.floor(math.log10((high - low) / 5))
+    step = max(step * next(k for k in (1, 2, 5, 10) if (high - low) / (k * step) <= 6), least)
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 

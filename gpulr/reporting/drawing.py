@@ -28,17 +28,17 @@ def canvas_of(model: OneVsAll, names: list[str]) -> tuple[dict[str, Any] | None,
     """
     shape = model.image_shape
     if shape is None:
-        return None, "there is no canvas, as its rows are not images"
+        return None, "its rows are not images"
     if len(shape) != 2:
-        return None, f"there is no canvas, as its images are not grey: their shape is {shape}"
+        return None, f"its images are not grey; their shape is {shape}"
     if min(shape) < 4:
-        return None, f"there is no canvas, as images of {_times(shape)} pixels hold no drawing"
+        return None, f"images of {_times(shape)} pixels hold no drawing"
     weights = to_host(model.weights)
     size = -(-weights.nbytes // 3) * 4
     if size > LARGEST:
         return None, (
-            f"there is no canvas, as its {weights.size:,} weights would take {size / 1e6:.1f} MB "
-            f"of this page, which keeps to {LARGEST / 1e6:g}"
+            f"its {weights.size:,} weights would take {size / 1e6:.1f} MB "
+            f"of this page, of which they may have {LARGEST / 1e6:g}"
         )
     intercept = to_host(model.intercept).astype(np.float64)
     if model.center is not None and model.intercept_at_center is not None:
