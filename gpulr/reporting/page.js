@@ -353,11 +353,15 @@
   fit();
   now();
 
-  // For scripts, and the tests: put strokes on the canvas; what they became.
+  // For scripts, and the tests: put strokes on the canvas; what they became, up to date.
+  const upToDate = (value) => {
+    if (asked) now();
+    return value();
+  };
   window.gpulr = {
     draw: put,
-    get strokes() { return strokes; },
-    get row() { return row && Array.from(row); },
-    get probabilities() { return P && Array.from(P); },
+    get strokes() { return upToDate(() => strokes); },
+    get row() { return upToDate(() => row && Array.from(row)); },
+    get probabilities() { return upToDate(() => P && Array.from(P)); },
   };
 })();

@@ -18,7 +18,7 @@ from gpulr.storage import is_model, replace_file
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
 
-__all__ = ["check_output", "report", "write"]
+__all__ = ["check_output", "report", "rows_of", "write"]
 
 
 def report(
