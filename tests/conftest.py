@@ -21,6 +21,7 @@ import pytest
 
 import gpulr
 from gpulr import backend
+from gpulr.backend import probes
 from gpulr.kernels import operand
 
 LIBRARIES = ("numpy", "compiled", "strict", "cupy")
@@ -86,8 +87,8 @@ def uncompiled(monkeypatch):
 @pytest.fixture
 def no_cupy(monkeypatch, unprobed):
     """A machine without CuPy and without a driver, whatever this one has."""
-    monkeypatch.setattr(backend, "find_spec", lambda name: None)
-    monkeypatch.setattr(backend, "nvidia_driver", lambda: None)
+    monkeypatch.setattr(probes, "installed", lambda name: False)
+    monkeypatch.setattr(probes, "nvidia_driver", lambda: None)
 
 
 def _strict():

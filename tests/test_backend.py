@@ -18,7 +18,8 @@ from helpers import assert_close
 
 import gpulr
 from gpulr import backend
-from gpulr.backend import AUTO_MIN_FLOPS, Backend, backend_of, select, to_host
+from gpulr.backend import Backend, backend_of, probes, select, to_host
+from gpulr.backend.selection import AUTO_MIN_FLOPS
 
 
 class CudaError(RuntimeError):
@@ -95,15 +96,15 @@ def install(monkeypatch, unprobed):
         namespace.__dict__.update(vars(backend_of(None).xp))
         monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
 
-        def find_spec(name):
+        def installed(name):
             imports.append(name)
-            return object()
+            return True
 
         def distributions():
             return [types.SimpleNamespace(name=name, version="14.2.0") for name in wheels]
 
-        monkeypatch.setattr(backend, "find_spec", find_spec)
-        monkeypatch.setattr(backend, "nvidia_driver", lambda: driver)
+        monkeypatch.setattr(probes, "installed", installed)
+        monkeypatch.setattr(probes, "nvidia_driver", lambda: driver)
         monkeypatch.setattr(importlib.metadata, "distributions", distributions)
         backend.probe.cache_clear()
         return imports
@@ -283,7 +284,7 @@ def test_two_wheels_are_refused_by_name(install):
 
 
 def test_cupy_is_missing_but_the_driver_is_there(no_cupy, monkeypatch):
-    monkeypatch.setattr(backend, "nvidia_driver", lambda: "supports CUDA 13.0")
+    monkeypatch.setattr(probes, "nvidia_driver", lambda: "supports CUDA 13.0")
     status = gpulr.backends()["cupy"]
     assert status.reason == "CuPy is not installed"
     assert ".[cuda13]" in status.remedy
