@@ -15,10 +15,10 @@
 // - Backward: a thread owns QUADS x 4 features, and holds their X'R for all COLUMNS in registers
 //   from its first row to its last. A row costs it one load of its numbers, and loads of R that are
 //   the same for the whole warp. With 784 features, 196 threads own one quad each.
-// - Forward: holding W in registers too would leave each thread with partial sums of every row, and
-//   adding those over 196 threads takes as many shuffles as there are products. So W is in shared
-//   memory, and a thread takes ROWS rows and every PARTSth quad: a load of W serves ROWS rows, and
-//   sums are added over PARTS threads only, through shared memory.
+// - Forward: with W in registers too, each thread would have partial sums of every row, and adding
+//   them over 196 threads takes half as many instructions as the products do. So W is in shared
+//   memory, and a thread takes ROWS rows and some of their quads: a load of W serves ROWS rows, and
+//   few threads share a row, whose sums are added through shared memory.
 // - QUADS x COLUMNS <= 10: 40 sums of X'R and ROWS x COLUMNS <= 40 of margins fit, with what
 //   else there is, into the 144 registers that two blocks of 224 threads leave. More models than
 //   COLUMNS are further groups, blockIdx.x; those of the same rows run at the same time, so that all
@@ -46,8 +46,8 @@
 #ifndef COLUMNS  // models in a group
 #define COLUMNS 10
 #endif
-#ifndef TILE  // rows in shared memory, a multiple of ROWS
-#define TILE 16
+#ifndef TILE  // rows that shared memory has room for
+#define TILE 20
 #endif
 #ifndef ROWS  // rows that a thread's loads of W serve
 #define ROWS 2
@@ -66,15 +66,13 @@
 #define BYTES (STORAGE / 8)
 #define ROW_BYTES (FEATURES * BYTES)
 #define STRIDE (((ALL_QUADS * 4 * BYTES + 15) / 16 | 1) * 16)  // of rows in shared memory
-#define GROUPS (TILE / ROWS)                                   // of rows
-#define PARTS (THREADS / GROUPS)                               // threads that share a row's quads
 #define OWNERS ((ALL_QUADS + QUADS - 1) / QUADS)               // threads that own all features
 #define SHARES (THREADS / OWNERS)                              // of rows, where features are few
 #define PITCH ((COLUMNS + 3) / 4 * 4)                          // of rows of R
 #define LANES (THREADS / COLUMNS)                              // rows activated at once
 
-static_assert(TILE % ROWS == 0, "TILE is a multiple of ROWS");
-static_assert(GROUPS <= THREADS && OWNERS <= THREADS && COLUMNS <= THREADS, "threads are too few");
+static_assert(TILE % ROWS == 0 && TILE / ROWS <= THREADS, "ROWS divide TILE, for enough threads");
+static_assert(OWNERS <= THREADS && COLUMNS <= THREADS, "there are enough threads");
 
 struct alignas(16) Four {
     float v[4];
@@ -86,7 +84,7 @@ struct Shared {  // offsets in bytes; gpulr/kernels/plan.py adds up the same
     static constexpr int center = weights + (FORWARD || SHARES > 1 ? ALL_QUADS * 16 * COLUMNS : 0);
     static constexpr int partial = center + (CENTERED ? ALL_QUADS * 16 : 0);
     static constexpr int residuals =
-        partial + (FORWARD ? (PARTS * TILE * COLUMNS * 4 + 15) / 16 * 16 : 0);
+        partial + (FORWARD ? THREADS * ROWS * COLUMNS * 4 : 0);
 };
 static_assert(TILE * STRIDE >= 16 * THREADS, "sums are added where rows were");
 
@@ -187,14 +185,14 @@ struct Answers {
 // Z is written by the forward half alone, and read by the backward half alone.
 template <bool FORWARD, bool BACKWARD>
 __device__ __forceinline__ void pass(
-    const char* X, const float* center, int rows, int segment_rows, const float* W, const float* b,
-    int models, float* Z, const Answers& answers, float* dW, double* sums) {
+    const char* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
+    const float* b, int models, float* Z, const Answers& answers, float* dW, double* sums) {
     extern __shared__ Four shared[];
     using At = Shared<FORWARD, BACKWARD>;
     char* const tile = (char*)shared;
     Four* const weights = (Four*)(tile + At::weights);  // [COLUMNS][ALL_QUADS], 4 x COLUMNS a quad
     Four* const centers = (Four*)(tile + At::center);
-    float* const partial = (float*)(tile + At::partial);      // [PARTS][TILE][COLUMNS]
+    float* const partial = (float*)(tile + At::partial);      // [parts][tile_rows][COLUMNS]
     float* const residuals = (float*)(tile + At::residuals);  // [TILE][PITCH]
 
     const int t = threadIdx.x;
@@ -220,9 +218,10 @@ __device__ __forceinline__ void pass(
         tile[i % TILE * STRIDE + ROW_BYTES + i / TILE] = 0;
     }
 
-    // Forward: ROWS rows, of every GROUPSth, and every PARTSth quad. Activation: a model, and every
-    // LANESth row. Backward: QUADS quads, and every SHARESth row.
-    const int group = t % GROUPS, part = t / GROUPS;
+    // Forward: ROWS rows, `groups` apart, and every `parts`th quad of them. Activation: a model, and
+    // every LANESth row. Backward: QUADS quads, and every SHARESth row.
+    const int groups = tile_rows / ROWS, parts = THREADS / groups;
+    const int group = t % groups, part = t / groups;
     const int column = t % COLUMNS, lane = t / COLUMNS;
     const int owner = t % OWNERS, share = t / OWNERS;
     const float intercept = FORWARD && column < columns ? b[first + column] : 0.0f;
@@ -235,8 +234,8 @@ __device__ __forceinline__ void pass(
 #pragma unroll
             for (int c = 0; c < COLUMNS; c++) gradient[j][i][c] = 0.0f;
 
-    for (long long start = begin; start < end; start += TILE) {
-        const int n = end - start < TILE ? (int)(end - start) : TILE;
+    for (long long start = begin; start < end; start += tile_rows) {
+        const int n = end - start < tile_rows ? (int)(end - start) : tile_rows;
         constexpr int SIZE = ROW_BYTES % 16 == 0  ? 16
                              : ROW_BYTES % 8 == 0 ? 8
                              : ROW_BYTES % 4 == 0 ? 4
@@ -250,17 +249,17 @@ __device__ __forceinline__ void pass(
         arrived();
 
         if constexpr (FORWARD) {
-            if (part < PARTS) {
+            if (part < parts) {
                 float sum[ROWS][COLUMNS];
                 const char* row[ROWS];
 #pragma unroll
                 for (int r = 0; r < ROWS; r++) {
-                    const int index = group + r * GROUPS;
+                    const int index = group + r * groups;
                     row[r] = tile + (index < n ? index : n - 1) * STRIDE;
 #pragma unroll
                     for (int c = 0; c < COLUMNS; c++) sum[r][c] = 0.0f;
                 }
-                for (int q = part; q < ALL_QUADS; q += PARTS) {
+                for (int q = part; q < ALL_QUADS; q += parts) {
                     Four x[ROWS];
 #pragma unroll
                     for (int r = 0; r < ROWS; r++) x[r] = quad(row[r], q, centers + q);
@@ -279,7 +278,7 @@ __device__ __forceinline__ void pass(
                 for (int r = 0; r < ROWS; r++)
 #pragma unroll
                     for (int c = 0; c < COLUMNS; c++)
-                        partial[(part * TILE + group + r * GROUPS) * COLUMNS + c] = sum[r][c];
+                        partial[(part * tile_rows + group + r * groups) * COLUMNS + c] = sum[r][c];
             }
             __syncthreads();
         }
@@ -291,7 +290,8 @@ __device__ __forceinline__ void pass(
                 float z = intercept;
                 if constexpr (FORWARD) {
 #pragma unroll 4
-                    for (int p = 0; p < PARTS; p++) z += partial[(p * TILE + r) * COLUMNS + column];
+                    for (int p = 0; p < parts; p++)
+                        z += partial[(p * tile_rows + r) * COLUMNS + column];
                 } else {
                     if (column < columns) z = Z[place];
                 }
@@ -329,6 +329,7 @@ __device__ __forceinline__ void pass(
 #else
                 const Four* mine = nullptr;
 #endif
+#pragma unroll 4
                 for (int r = share; r < n; r += SHARES) {
                     float R[PITCH];
 #pragma unroll
@@ -409,31 +410,32 @@ __device__ __forceinline__ void pass(
     }
 }
 
-// blockIdx.x: group of COLUMNS models; blockIdx.y: segment of segment_rows rows. X (rows, FEATURES)
-// aligned to 16 bytes; W (FEATURES, models), b (models,); dW (segments, FEATURES, models) and sums
+// blockIdx.x: group of COLUMNS models; blockIdx.y: segment of segment_rows rows, which come into
+// shared memory tile_rows at a time, a multiple of ROWS. X (rows, FEATURES) aligned to 16 bytes; W (FEATURES, models), b (models,); dW (segments, FEATURES, models) and sums
 // (segments, 2, models), of losses and of residuals, are written.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate(
-    const char* X, const float* center, int rows, int segment_rows, const float* W, const float* b,
-    int models, const int* codes, const float* table, const unsigned char* indicator,
+    const char* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
+    const float* b, int models, const int* codes, const float* table, const unsigned char* indicator,
     const int* label, int labels, const float* base, const unsigned char* sets, const int* set_of,
     int n_sets, float* dW, double* sums) {
     const Answers answers{codes, table, indicator, label, labels, base, sets, set_of, n_sets};
-    pass<true, true>(X, center, rows, segment_rows, W, b, models, nullptr, answers, dW, sums);
+    pass<true, true>(X, center, rows, segment_rows, tile_rows, W, b, models, nullptr, answers, dW, sums);
 }
 
 // Margins alone: Z (rows, models) is written.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_forward(
-    const char* X, const float* center, int rows, int segment_rows, const float* W, const float* b,
-    int models, float* Z) {
-    pass<true, false>(X, center, rows, segment_rows, W, b, models, Z, Answers{}, nullptr, nullptr);
+    const char* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
+    const float* b, int models, float* Z) {
+    pass<true, false>(X, center, rows, segment_rows, tile_rows, W, b, models, Z, Answers{}, nullptr, nullptr);
 }
 
 // What propagate does, from margins Z at hand.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_back(
-    const char* X, const float* center, int rows, int segment_rows, float* Z, int models,
+    const char* X, const float* center, int rows, int segment_rows, int tile_rows, float* Z,
+    int models,
     const int* codes, const float* table, const unsigned char* indicator, const int* label,
     int labels, const float* base, const unsigned char* sets, const int* set_of, int n_sets,
     float* dW, double* sums) {
     const Answers answers{codes, table, indicator, label, labels, base, sets, set_of, n_sets};
-    pass<false, true>(X, center, rows, segment_rows, nullptr, nullptr, models, Z, answers, dW, sums);
+    pass<false, true>(X, center, rows, segment_rows, tile_rows, nullptr, nullptr, models, Z, answers, dW, sums);
 }
