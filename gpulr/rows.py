@@ -51,7 +51,7 @@ class Rows:
         return int(self.X.shape[1])
 
     @cached_property
-    def _centre_in_block(self) -> Array | None:
+    def center_in_block(self) -> Array | None:
         """What to subtract from a block, (n_features,) in the compute dtype, or None."""
         xp = self.backend.xp
         if self.center is None or not self.backend.centers_in_block(self.X):
@@ -60,7 +60,7 @@ class Rows:
 
     def blocks(self, n_models: int) -> list[slice]:
         """Return the blocks of rows that a pass of so many columns maps over, as operands."""
-        width = self.backend.operand_width(self.X, self.dtype, self._centre_in_block)
+        width = self.backend.operand_width(self.X, self.dtype, self.center_in_block)
         return self.backend.row_blocks(self.n_samples, width, n_models)
 
     def converted_blocks(self, n_models: int = 1) -> list[slice]:
@@ -74,11 +74,11 @@ class Rows:
 
     def block(self, rows: slice) -> Array:
         """Return a block in the compute dtype, not scaled, and centred only if X is floating."""
-        return self.backend.as_compute(self.X[rows, :], self.dtype, self._centre_in_block)
+        return self.backend.as_compute(self.X[rows, :], self.dtype, self.center_in_block)
 
     def operand(self, rows: slice) -> Array:
         """Return the block as a factor of products with folded weights."""
-        return self.backend.operand(self.X[rows, :], self.dtype, self._centre_in_block)
+        return self.backend.operand(self.X[rows, :], self.dtype, self.center_in_block)
 
     def fold(self, theta: Array) -> tuple[Array, Array]:
         """Return W (n_features, n_models) and b (n_models,) so that margins are block @ W + b.
@@ -87,7 +87,7 @@ class Rows:
         """
         xp = self.backend.xp
         W, b = self.scale * theta[:-1, :], theta[-1, :]
-        if self.center is not None and self._centre_in_block is None:
+        if self.center is not None and self.center_in_block is None:
             b = b - xp.sum(self.center * W, axis=0)
         return xp.astype(W, self.dtype), xp.astype(b, self.dtype)
 
@@ -100,7 +100,7 @@ class Rows:
 
     def unfold(self, dW: Array, db: Array) -> tuple[Array, Array]:
         """Return (rowsᵀ R, 1ᵀ R) from what blocks give, (blockᵀ R, 1ᵀ R), all float64."""
-        if self.center is not None and self._centre_in_block is None:
+        if self.center is not None and self.center_in_block is None:
             dW = dW - self.center * db
         return self.scale * dW, db
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,37 +20,30 @@ if TYPE_CHECKING:
     from gpulr.problem import Problem
 
 Array = Any
+Launch = Callable[[tuple[int, int], int, Sequence[Any]], None]  # grid, block, arguments
 
-__all__ = ["FusedPass", "Kernels", "obstacle", "plan_for", "sources"]
+__all__ = ["FusedPass", "Kernels", "Launch", "obstacle", "plan_for"]
 
+PROPAGATE, PARAMETERS = (Path(__file__).with_name(f"{n}.cu") for n in ("propagate", "parameters"))
 STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "float32": 32}  # bits, by X's dtype
-THREADS, LANES = 256, 8  # parameters.cu's own
+THREADS, LANES = 256, 8  # those of parameters.cu
 SCRATCH_BYTES = 256 * 2**20  # for what segments give, at most
 MOST_ROWS = 2**31 - 1
 
 
 class Kernels(Protocol):
-    """Compiles and launches CUDA kernels on a backend's device.
-
-    Arguments are arrays on the device (None: a null pointer), and Python numbers: int for C's int,
-    float for double.
-    """
+    """Compiles and launches CUDA kernels on a backend's device."""
 
     @property
     def card(self) -> Card:
         """What plans ask of the device."""
 
-    def launch(
-        self,
-        source: Path,
-        macros: Mapping[str, int],
-        name: str,
-        grid: tuple[int, int],
-        block: int,
-        arguments: Sequence[Any],
-        shared: int = 0,
-    ) -> None:
-        """Compile ``source``, once, and put one of its kernels into the queue."""
+    def kernel(self, source: Path, macros: Mapping[str, int], name: str, shared: int) -> Launch:
+        """Compile ``source``, once, and return what puts one of its kernels into the queue.
+
+        ``shared`` is its dynamic shared memory, in bytes. Arguments are arrays on the device (None:
+        a null pointer), and Python numbers: int for C's int, float for double.
+        """
 
     def contiguous(self, x: Array, alignment: int = 1) -> Array:
         """Return ``x`` itself if it is C-contiguous from a multiple of ``alignment``, or a copy."""
@@ -62,14 +55,6 @@ class Kernels(Protocol):
         """Return how long the device takes for what ``function`` asks of it, warmed up."""
 
 
-def sources() -> list[Path]:
-    """Return the files of CUDA source."""
-    return sorted(Path(__file__).parent.glob("*.cu"))
-
-
-PROPAGATE, PARAMETERS = (Path(__file__).with_name(f"{n}.cu") for n in ("propagate", "parameters"))
-
-
 def storage_of(X: Array) -> int | None:
     """Return how many bits a number of X takes, or None where kernels do not take its dtype."""
     return STORAGE.get(str(X.dtype).rpartition(".")[2])
@@ -77,18 +62,17 @@ def storage_of(X: Array) -> int | None:
 
 def obstacle(problem: Problem) -> str | None:
     """Say why kernels cannot take a problem, or None where they can."""
-    xp, rows = problem.backend.xp, problem.rows
-    sets = problem.weights.sets
+    xp, rows, sets = problem.backend.xp, problem.rows, problem.weights.sets
     if rows.dtype != xp.float32:
         return "kernels compute in float32"
     if storage_of(rows.X) is None:
-        return f"kernels take uint8, bool, float16 and float32, and X is {rows.X.dtype}"
+        return f"kernels take X as uint8, bool, float16 or float32, and it is {rows.X.dtype}"
     if rows.n_features > MOST_FEATURES:
         return f"{rows.n_features:,} features; kernels take up to {MOST_FEATURES:,}"
     if rows.n_samples > MOST_ROWS:
         return f"{rows.n_samples:,} rows; kernels count them in 32 bits"
     if sets is not None and sets.dtype not in (xp.uint8, xp.bool):
-        return f"kernels take weights of folds as uint8 or bool, and these are {sets.dtype}"
+        return f"kernels take the weights of folds as uint8 or bool, and they are {sets.dtype}"
     if not isinstance(problem.targets, ClassTargets):
         indicator = problem.targets.indicator
         if indicator.dtype not in (xp.uint8, xp.bool):
@@ -98,11 +82,21 @@ def obstacle(problem: Problem) -> str | None:
 
 def plan_for(problem: Problem, card: Card) -> Plan | None:
     """Lay out the passes of a problem that has no :func:`obstacle`; None: not on this card."""
-    rows = problem.rows
-    storage = storage_of(rows.X)
+    rows, storage = problem.rows, storage_of(problem.rows.X)
     assert storage is not None
     centered = rows.center_in_block is not None
     return plan(card, storage, rows.n_features, problem.n_models, centered=centered)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows that one launch takes, and what it is told of them."""
+
+    rows: slice
+    X: Array
+    grid: Grid
+    sizes: tuple[int, int, int]  # n_rows, segment_rows, tile_rows
+    answers: tuple[Any, ...]  # codes, …, n_sets, as propagate takes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,153 +117,149 @@ class FusedPass:
     problem: Problem
     plan: Plan
     kernels: Kernels
-    _scratch: dict[str, Array] = field(default_factory=dict, init=False)
-
-    # ---- passes ------------------------------------------------------------------------------
 
     def evaluate(self, theta: Array) -> tuple[Array, Array]:
         """Return cost (n_models,) and gradient (n_features + 1, n_models), both float64."""
         theta = self.kernels.contiguous(theta)
-        W, b = self.fold(theta)
-        for begins, X, rows in self._chunks():
-            self._propagate("propagate", X, rows, [W, b, self.n_models, *self._answers(rows)])
-            self._add(rows, begins)
+        self._pass(self._fold, theta, None, None)
         return self._finished(theta)
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) float32."""
-        W, b = self.fold(self.kernels.contiguous(theta))
-        Z = self._new((self.problem.rows.n_samples, self.n_models), "float32")
-        for _, X, rows in self._chunks():
-            self._propagate("propagate_forward", X, rows, [W, b, self.n_models, Z[rows, :]])
+        k = self.problem.n_models
+        W, b = self._parameters
+        self._fold(self.kernels.contiguous(theta), None, None)
+        Z = self._new((self.problem.rows.n_samples, k), "float32")
+        for chunk in self._chunks:
+            arguments = [chunk.X, self._center, *chunk.sizes, W, b, k, Z[chunk.rows, :]]
+            self._forward(chunk.grid[:2], self.plan.threads, arguments)
         return Z
 
     def evaluate_margins(self, Z: Array, theta: Array) -> tuple[Array, Array]:
-        """Return what :meth:`evaluate` does, from the margins of ``theta``."""
+        """Return what :meth:`evaluate` does, from the margins Z of ``theta``."""
         theta, Z = self.kernels.contiguous(theta), self.kernels.contiguous(Z)
-        for begins, X, rows in self._chunks():
-            arguments = [Z[rows, :], self.n_models, *self._answers(rows)]
-            self._propagate("propagate_back", X, rows, arguments)
-            self._add(rows, begins)
+        for i, chunk in enumerate(self._chunks):
+            arguments = [chunk.X, self._center, *chunk.sizes, Z[chunk.rows, :]]
+            arguments += [self.problem.n_models, *chunk.answers, *self._partial]
+            self._back(chunk.grid[:2], self.plan.threads, arguments)
+            self._add_segments(chunk.grid, begins=i == 0)
         return self._finished(theta)
 
-    def descend(
+    def descent(
         self, theta: Array, cost: Array, gradient: Array, rate: Array, measured: Array
     ) -> Callable[[], None]:
-        """Return iterations of gradient descent, as many as ``measured`` (n, 2, n_models) has.
+        """Return what runs iterations of gradient descent, as many as ``measured`` has.
 
-        Each call of what is returned runs them, in place, from theta and gradient. Four kernels an
-        iteration, of the same arguments every time: what a graph can hold.
+        They go on, in place, from theta and gradient, (n_features + 1, n_models); rate and cost are
+        (n_models,), and measured, (n, 2, n_models), is given each iteration's cost and largest
+        |gradient|. All float64 and C-contiguous. Each iteration is four kernels, recorded once.
         """
 
         def iterate() -> None:
             for i in range(int(measured.shape[0])):
-                W, b = self.fold(theta, gradient, rate)
-                for begins, X, rows in self._chunks():
-                    arguments = [W, b, self.n_models, *self._answers(rows)]
-                    self._propagate("propagate", X, rows, arguments)
-                    self._add(rows, begins)
-                self.finish(theta, cost, gradient, measured[i, :, :])
+                self._pass(self._fold, theta, gradient, rate)
+                self._finish(theta, cost, gradient, measured[i, :, :])
 
-        return iterate
+        return self.kernels.capture(iterate)
 
     # ---- kernels -----------------------------------------------------------------------------
 
-    @property
-    def n_models(self) -> int:
-        """Number of columns."""
-        return self.problem.n_models
+    def _pass(self, fold: Callable[..., None], *of: Array | None) -> None:
+        """Fold the parameters, and add up what the rows give."""
+        fold(*of)
+        W, b = self._parameters
+        for i, chunk in enumerate(self._chunks):
+            arguments = [chunk.X, self._center, *chunk.sizes, W, b, self.problem.n_models]
+            arguments += [*chunk.answers, *self._partial]
+            self._both(chunk.grid[:2], self.plan.threads, arguments)
+            self._add_segments(chunk.grid, begins=i == 0)
 
-    def fold(
-        self, theta: Array, gradient: Array | None = None, rate: Array | None = None
-    ) -> tuple[Array, Array]:
-        """Return W and b, float32, of ``theta``, after a step down the gradient if given a rate.
+    def _fold(self, theta: Array, gradient: Array | None, rate: Array | None) -> None:
+        """Write W and b, after a step down the gradient, in place, if there is a rate."""
+        n, k = self.problem.rows.n_features, self.problem.n_models
+        arguments = [theta, gradient, rate, n, k, *self._scaling, *self._parameters]
+        self._folding((k, 1), THREADS, arguments)
 
-        The step is taken in place. Valid until the next call.
-        """
-        n, k = self.problem.rows.n_features, self.n_models
-        W, b = self._kept("W", (n, k), "float32"), self._kept("b", (k,), "float32")
-        arguments = [theta, gradient, rate, n, k, *self._scaling, W, b]
-        self.kernels.launch(PARAMETERS, {}, "fold_parameters", (k, 1), THREADS, arguments)
-        return W, b
+    def _add_segments(self, grid: Grid, *, begins: bool) -> None:
+        n, k = self.problem.rows.n_features, self.problem.n_models
+        blocks = math.ceil((n + 2) * k / (THREADS // LANES))
+        arguments = [*self._partial, grid.segments, n, k, int(begins), self._total]
+        self._adding((blocks, 1), THREADS, arguments)
 
-    def finish(
+    def _finish(
         self, theta: Array, cost: Array, gradient: Array, measured: Array | None = None
     ) -> None:
         """Write cost and gradient from what segments have added up to."""
-        k, rows = self.n_models, self.problem.rows
-        arguments = [
-            *(self._total, theta, rows.n_features, k, *self._scaling, self._share, self._penalty),
-            *(int(self.problem.intercept), gradient, cost, measured),
-        ]
-        self.kernels.launch(PARAMETERS, {}, "finish_pass", (k, 1), THREADS, arguments)
+        n, k = self.problem.rows.n_features, self.problem.n_models
+        arguments = [self._total, theta, n, k, *self._scaling, *self._means]
+        arguments += [int(self.problem.intercept), gradient, cost, measured]
+        self._finishing((k, 1), THREADS, arguments)
 
     def _finished(self, theta: Array) -> tuple[Array, Array]:
-        k = self.n_models
+        k = self.problem.n_models
         cost = self._new((k,), "float64")
         gradient = self._new((self.problem.rows.n_features + 1, k), "float64")
-        self.finish(theta, cost, gradient)
+        self._finish(theta, cost, gradient)
         return cost, gradient
 
-    def _propagate(self, name: str, X: Array, rows: slice, arguments: list[Any]) -> None:
-        grid = self._grid(rows)
-        forward, backward = name != "propagate_back", name != "propagate_forward"
-        around = [X, self._center, rows.stop - rows.start, grid.segment_rows, grid.tile_rows]
-        if backward:
-            arguments = [*arguments, *self._partial(rows)]
-        self.kernels.launch(
-            PROPAGATE,
-            self.plan.macros,
-            name,
-            (grid.groups, grid.segments),
-            self.plan.threads,
-            [*around, *arguments],
-            self.plan.shared_bytes(forward=forward, backward=backward),
-        )
+    def _propagation(self, name: str, *, forward: bool, backward: bool) -> Launch:
+        shared = self.plan.shared_bytes(forward=forward, backward=backward)
+        return self.kernels.kernel(PROPAGATE, self.plan.macros, name, shared)
 
-    def _add(self, rows: slice, begins: bool) -> None:
-        n, k = self.problem.rows.n_features, self.n_models
-        blocks = math.ceil((n + 2) * k / (THREADS // LANES))
-        arguments = [*self._partial(rows), self._grid(rows).segments, n, k, int(begins)]
-        arguments = [*arguments, self._total]
-        self.kernels.launch(PARAMETERS, {}, "add_segments", (blocks, 1), THREADS, arguments)
+    @cached_property
+    def _both(self) -> Launch:
+        return self._propagation("propagate", forward=True, backward=True)
 
-    # ---- what kernels are given --------------------------------------------------------------
+    @cached_property
+    def _forward(self) -> Launch:
+        return self._propagation("propagate_forward", forward=True, backward=False)
 
-    def _chunks(self) -> list[tuple[bool, Array, slice]]:
-        """Return the rows in as many launches as scratch memory asks for."""
-        return [(rows.start == 0, self._X[rows, :], rows) for rows in self._cuts]
+    @cached_property
+    def _back(self) -> Launch:
+        return self._propagation("propagate_back", forward=False, backward=True)
+
+    @cached_property
+    def _folding(self) -> Launch:
+        return self.kernels.kernel(PARAMETERS, {}, "fold_parameters", 0)
+
+    @cached_property
+    def _adding(self) -> Launch:
+        return self.kernels.kernel(PARAMETERS, {}, "add_segments", 0)
+
+    @cached_property
+    def _finishing(self) -> Launch:
+        return self.kernels.kernel(PARAMETERS, {}, "finish_pass", 0)
+
+    # ---- what they are given -----------------------------------------------------------------
+
+    @cached_property
+    def _chunks(self) -> list[Chunk]:
+        """The rows, in as many launches as scratch memory asks for: one, as a rule."""
+        problem, card = self.problem, self.kernels.card
+        n, k = problem.rows.n_samples, problem.n_models
+        each, size = 4 * problem.rows.n_features * k, n  # bytes that a segment writes
+        while size > 64 and each * self.plan.grid(card, size, k).segments > SCRATCH_BYTES:
+            size = math.ceil(size / 32) * 16  # rows that are a multiple of 16 bytes from the first
+        chunks = []
+        for start in range(0, n, size):
+            rows = slice(start, min(n, start + size))
+            grid = self.plan.grid(card, rows.stop - start, k)
+            sizes = rows.stop - start, grid.segment_rows, grid.tile_rows
+            chunks.append(Chunk(rows, self._X[rows, :], grid, sizes, self._answers_of(rows)))
+        return chunks
 
     @cached_property
     def _X(self) -> Array:
         return self.kernels.contiguous(self.problem.rows.X, 16)
 
     @cached_property
-    def _cuts(self) -> list[slice]:
-        n, rows = self.problem.rows.n_samples, self.problem.rows
-        size = n
-        each = 4 * rows.n_features * self.n_models  # bytes of a segment
-        while size > 64 and each * self._grid(slice(0, size)).segments > SCRATCH_BYTES:
-            size = -(-size // 32) * 16  # a multiple of 16 rows is aligned as X is
-        return [slice(i, min(n, i + size)) for i in range(0, n, size)]
-
-    def _grid(self, rows: slice) -> Grid:
-        return self.plan.grid(self.kernels.card, rows.stop - rows.start, self.n_models)
-
-    def _partial(self, rows: slice) -> tuple[Array, Array]:
-        """Return where segments write: dW and sums, with room for those of the longest chunk."""
-        segments = max(self._grid(cut).segments for cut in {*map(_length, self._cuts)})
-        n, k = self.problem.rows.n_features, self.n_models
-        return (
-            self._kept("dW", (segments, n, k), "float32"),
-            self._kept("sums", (segments, 2, k), "float64"),
-        )
+    def _center(self) -> Array | None:
+        return self.problem.rows.center_in_block
 
     @cached_property
     def _scaling(self) -> tuple[float, Array | None, Array | None]:
-        """The scale, or scales (n_features,), and the centre (n_features,), folded into weights."""
-        rows = self.problem.rows
-        center = None
+        """The scale, or scales (n_features,), and the centre (n_features,) folded into weights."""
+        rows, center = self.problem.rows, None
         if rows.center is not None and rows.center_in_block is None:
             center = self.kernels.contiguous(rows.center[:, 0])
         if isinstance(rows.scale, float):
@@ -277,31 +267,36 @@ class FusedPass:
         return 1.0, self.kernels.contiguous(rows.scale[:, 0]), center
 
     @cached_property
-    def _center(self) -> Array | None:
-        return self.problem.rows.center_in_block
+    def _means(self) -> tuple[Array, Array]:
+        """1 / m and 1 / (C m)."""
+        return 1.0 / self.problem.m, 1.0 / (self.problem.C * self.problem.m)
 
     @cached_property
-    def _share(self) -> Array:
-        return self.kernels.contiguous(1.0 / self.problem.m)
+    def _parameters(self) -> tuple[Array, Array]:
+        """W and b, which each pass writes anew."""
+        n, k = self.problem.rows.n_features, self.problem.n_models
+        return self._new((n, k), "float32"), self._new((k,), "float32")
 
     @cached_property
-    def _penalty(self) -> Array:
-        return self.kernels.contiguous(1.0 / (self.problem.C * self.problem.m))
+    def _partial(self) -> tuple[Array, Array]:
+        """dW and sums of all segments, which each launch writes anew."""
+        n, k = self.problem.rows.n_features, self.problem.n_models
+        segments = max(chunk.grid.segments for chunk in self._chunks)
+        return self._new((segments, n, k), "float32"), self._new((segments, 2, k), "float64")
 
     @cached_property
     def _total(self) -> Array:
-        return self._new((self.problem.rows.n_features + 2, self.n_models), "float64")
+        return self._new((self.problem.rows.n_features + 2, self.problem.n_models), "float64")
 
-    def _answers(self, rows: slice) -> list[Any]:
-        """Return codes to n_sets, of the rows, as propagate takes them."""
-        arguments = list(self._every_answer)
-        for i in (0, 2, 5, 6):  # codes, indicator, base, sets
-            if arguments[i] is not None:
-                arguments[i] = arguments[i][rows, ...]
-        return arguments
+    def _answers_of(self, rows: slice) -> tuple[Any, ...]:
+        codes, table, indicator, label, labels, base, sets, set_of, n_sets = self._answers
+        codes, indicator, base, sets = (
+            None if part is None else part[rows, ...] for part in (codes, indicator, base, sets)
+        )
+        return codes, table, indicator, label, labels, base, sets, set_of, n_sets
 
     @cached_property
-    def _every_answer(self) -> tuple[Any, ...]:
+    def _answers(self) -> tuple[Any, ...]:
         targets, weights = self.problem.targets, self.problem.weights
         codes, table, indicator, label, labels = None, None, None, None, 0
         if isinstance(targets, ClassTargets):
@@ -323,12 +318,3 @@ class FusedPass:
     def _new(self, shape: tuple[int, ...], dtype: str) -> Array:
         backend = self.problem.backend
         return backend.xp.empty(shape, dtype=getattr(backend.xp, dtype), device=backend.device)
-
-    def _kept(self, name: str, shape: tuple[int, ...], dtype: str) -> Array:
-        if name not in self._scratch:
-            self._scratch[name] = self._new(shape, dtype)
-        return self._scratch[name]
-
-
-def _length(rows: slice) -> slice:
-    return slice(0, rows.stop - rows.start)
