@@ -24,6 +24,7 @@ g++'s ``-fsanitize=``:
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import shutil
 import struct
@@ -35,8 +36,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-__all__ = ["CompilationError", "HostModule", "KernelFault", "why_not"]
+__all__ = ["CompilationError", "HostModule", "KernelFault", "require", "why_not"]
 
 HOST = Path(__file__).parent / "cuda" / "host"
 SANITIZERS = ("thread", "address", "undefined")
@@ -55,7 +57,9 @@ ENVIRONMENT = {
 
 COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*")', re.DOTALL)
 PARENTHESES = r"\((?:[^()]|\([^()]*\))*\)"
-KERNEL = re.compile(rf"__global__(?:\s|__launch_bounds__\s*{PARENTHESES}|\w+(?!\w)(?!\s*\())*\b(\w+)\s*\(")
+KERNEL = re.compile(
+    rf"__global__(?:\s|__launch_bounds__\s*{PARENTHESES}|\w+(?!\w)(?!\s*\())*\b(\w+)\s*\("
+)
 DYNAMIC = re.compile(
     rf"extern\s+__shared__\s+(?:(?:__align__|alignas)\s*{PARENTHESES}\s*)?"
     rf"((?:\w|::|\s)+?)\s*(?:__align__\s*{PARENTHESES}\s*)?\b(\w+)\s*\[\s*\]\s*;"
@@ -70,11 +74,30 @@ class KernelFault(Exception):
     """A launch did not end as it should: the report of the sanitizer, or of the barriers."""
 
 
-def why_not() -> str | None:
-    """Say why kernels cannot be run here, or None where they can."""
+def why_not(sanitize=None) -> str | None:
+    """Say why kernels cannot be run here, with such a sanitizer, or None where they can."""
     if sys.platform != "linux":
-        return "the host shim is for Linux"
-    return None if shutil.which("g++") else "g++ is not installed (Debian: apt-get install g++)"
+        return "the host shim of CUDA is for Linux"
+    if not shutil.which("g++"):
+        return "g++ is not installed (Debian: apt-get install g++)"
+    return _tried(sanitize)
+
+
+@cache
+def _tried(sanitize) -> str | None:
+    try:
+        source = 'extern "C" __global__ void tried(int* x) { atomicAdd(x, 1); __syncthreads(); }'
+        HostModule(source, sanitize=sanitize).launch("tried", 1, 2, [np.zeros(1, np.int32)])
+    except (CompilationError, KernelFault) as error:
+        return f"g++ cannot run the simplest kernel, -fsanitize={sanitize}: {error}"
+    return None
+
+
+def require(reason: str | None) -> None:
+    """Skip for that reason, or fail where compilers of CUDA code are required."""
+    if reason:
+        required = os.environ.get("GPULR_REQUIRE_CUDA_COMPILE", "").strip() not in ("", "0")
+        (pytest.fail if required else pytest.skip)(reason)
 
 
 class HostModule:
@@ -200,7 +223,11 @@ def _run(command, payload):
     for prefix in ([], ["setarch", "-R"]):
         try:
             process = subprocess.run(
-                [*prefix, *command], input=payload, capture_output=True, env=ENVIRONMENT, timeout=TIMEOUT
+                [*prefix, *command],
+                input=payload,
+                capture_output=True,
+                env=ENVIRONMENT,
+                timeout=TIMEOUT,
             )
         except subprocess.TimeoutExpired:
             raise KernelFault(f"{command[1]} did not end in {TIMEOUT} s") from None
@@ -245,7 +272,17 @@ def _runtime(sanitizers: tuple[str, ...]) -> Path:
     made = _folder() / f"runtime-{'-'.join(sanitizers)}.o"
     known = {"thread": "-DCUDA_HOST_TSAN", "address": "-DCUDA_HOST_ASAN"}
     macros = [known[name] for name in sanitizers if name in known]
-    _gxx("-std=c++20", "-O2", "-g1", "-U_FORTIFY_SOURCE", *macros, "-c", HOST / "runtime.cpp", "-o", made)
+    _gxx(
+        "-std=c++20",
+        "-O2",
+        "-g1",
+        "-U_FORTIFY_SOURCE",
+        *macros,
+        "-c",
+        HOST / "runtime.cpp",
+        "-o",
+        made,
+    )
     return made
 
 
@@ -256,7 +293,9 @@ def _build(text, label, folder, macros, sanitizers):
     names = [
         found.group(1)
         for found in KERNEL.finditer(bare)
-        if not bare[: found.start()].rstrip().endswith(">")  # a template; its instances have no name
+        if not bare[: found.start()]
+        .rstrip()
+        .endswith(">")  # a template; its instances have no name
     ]
     kernels = ", ".join(f'Trampoline<&::{name}>::kernel("{name}")' for name in dict.fromkeys(names))
     if not names:

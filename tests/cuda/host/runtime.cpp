@@ -111,7 +111,11 @@ void shuffle_order(std::vector<int>& order) {
 
 // ---- switching -----------------------------------------------------------------------------------
 // By the compiler's own setjmp: no system calls, unlike swapcontext, and no sanitizer meddles. noipa:
-// callers must not reckon with the registers that these functions themselves leave alone.
+// neither what is left alone here nor where these calls return to is for a caller to know.
+
+[[gnu::noipa]] void jump(void** to) { __builtin_longjmp(to, 1); }
+
+[[gnu::noipa]] void begin(ucontext_t* context) { setcontext(context); }
 
 [[gnu::noipa]] void to_scheduler(bool for_ever = false) {
     Fiber& fiber = *current;
@@ -123,7 +127,7 @@ void shuffle_order(std::vector<int>& order) {
     __tsan_switch_to_fiber(scheduler_tsan, 1);  // 1: the switch orders nothing
 #endif
     (void)for_ever;
-    if (!__builtin_setjmp(fiber.jump)) __builtin_longjmp(scheduler_jump, 1);
+    if (!__builtin_setjmp(fiber.jump)) jump(scheduler_jump);
 #if defined(CUDA_HOST_ASAN)
     __sanitizer_finish_switch_fiber(fiber.fake_stack, nullptr, nullptr);
 #endif
@@ -149,9 +153,9 @@ void body() {
     __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber.stack, STACK);
 #endif
     if (!__builtin_setjmp(scheduler_jump)) {
-        if (fiber.started) __builtin_longjmp(fiber.jump, 1);
+        if (fiber.started) jump(fiber.jump);
         fiber.started = true;
-        setcontext(&fiber.context);
+        begin(&fiber.context);
     }
 #if defined(CUDA_HOST_ASAN)
     __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
@@ -259,7 +263,7 @@ int poison_shared(dl_phdr_info* info, std::size_t, void*) {
     return 1;  // the program comes first
 }
 
-void begin(std::size_t i, char* stacks) {
+void prepare(std::size_t i, char* stacks) {
     Fiber& f = fibers[i];
     f = {};
     const unsigned n = unsigned(i);
@@ -294,7 +298,7 @@ void run_block(char* stacks) {
 #if defined(CUDA_HOST_TSAN)
     scheduler_tsan = __tsan_get_current_fiber();
 #endif
-    for (std::size_t i = 0; i < fibers.size(); ++i) begin(i, stacks);
+    for (std::size_t i = 0; i < fibers.size(); ++i) prepare(i, stacks);
     for (;;) {
         shuffle_order(order);
         for (int i : order)
