@@ -5,7 +5,8 @@ else), "compiled" (NumPy again, with products that llvmlite compiles), "strict" 
 its second device: it finds NumPy-isms, implicit transfers and upcasts without a GPU) and "cupy".
 Unset, all are tested, and one that this machine lacks skips with the reason (an installed llvmlite
 that cannot be used fails).
-``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead.
+``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead, and
+``GPULR_REQUIRE_CUDA_COMPILE=1`` a missing compiler of CUDA code (g++ for the CPU; nvcc or NVRTC).
 """
 
 from __future__ import annotations
@@ -227,6 +228,14 @@ def real_mnist():
     if not mnist.available:
         pytest.skip(f"MNIST is not on this machine: {mnist.note}")
     return gpulr.datasets.load_mnist()
+
+
+@pytest.fixture(scope="session")
+def host_compiler():
+    """A machine whose g++ runs CUDA kernels, by cuda_host; skips without."""
+    import cuda_host
+
+    cuda_host.require(cuda_host.why_not())
 
 
 @pytest.fixture

@@ -1,0 +1,450 @@
+// Runs the blocks of one launch: one after the other, each in a thread of the operating system, with
+// a fiber for each CUDA thread. Compiled without ThreadSanitizer, which is told of fibers and barriers
+// by name; what else happens here is not the kernel's doing.
+//
+// `program kernel gx gy gz bx by bz shared seed < arguments > results`; the arguments are, one after
+// another, eight bytes of length and as many bytes (length -1: a null pointer); the results are the
+// bytes of every pointer that is not to const. Without a kernel it prints the kernels' parameters.
+#include "shim.h"
+
+#include <link.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#if defined(CUDA_HOST_TSAN)
+extern "C" {
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+void* __tsan_get_current_fiber();
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+void __tsan_ignore_thread_begin();
+void __tsan_ignore_thread_end();
+}
+#endif
+#if defined(CUDA_HOST_ASAN)
+extern "C" {
+void __sanitizer_start_switch_fiber(void** save, const void* bottom, std::size_t size);
+void __sanitizer_finish_switch_fiber(void* saved, const void** bottom, std::size_t* size);
+}
+#endif
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+namespace cuda_host {
+
+void* dynamic_shared;
+
+namespace {
+
+constexpr std::size_t STACK = 256 * 1024, PAGE = 4096;
+constexpr int FAULT = 3;  // exit status
+constexpr int POISON = 0xff;  // NaN, -1
+
+enum class State { ready, at_barrier, in_warp, left };
+
+struct Fiber {
+    uint3 index;
+    State state;
+    const char* operation;
+    int line;
+    unsigned mask, parity, acquire;
+    std::uint64_t bits;
+    Lanes lanes;
+    ucontext_t context;
+    void* jump[5];
+    bool started;
+    char* stack;
+    void *tsan, *fake_stack;
+};
+
+const Kernel* kernel;
+std::vector<void*> arguments;
+std::size_t shared_bytes;
+std::uint64_t random_state;
+
+// Of the block that runs.
+std::vector<Fiber> fibers;
+std::vector<int> order;
+Fiber* current;
+void* scheduler_jump[5];
+void *scheduler_tsan, *scheduler_fake_stack;
+const void* scheduler_stack;
+std::size_t scheduler_stack_size;
+unsigned barriers;                    // passed so far
+std::vector<unsigned> meetings;       // of each warp, passed so far
+// Clocks for ThreadSanitizer. They alternate, since one thread may reach the next barrier before
+// another has left this one.
+std::vector<char> clocks;
+char fence_clock, end_clock;
+
+char* barrier_clock(unsigned parity) { return &clocks[parity]; }
+char* warp_clock(std::size_t warp, unsigned parity) { return &clocks[2 + 2 * warp + parity]; }
+
+#if defined(CUDA_HOST_TSAN)
+void acquire(void* clock) { __tsan_acquire(clock); }
+void release(void* clock) { __tsan_release(clock); }
+#else
+void acquire(void*) {}
+void release(void*) {}
+#endif
+
+std::uint64_t random(std::uint64_t below) {  // splitmix64
+    std::uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (z ^ (z >> 31)) % below;
+}
+
+void shuffle_order(std::vector<int>& order) {
+    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random(i)]);
+}
+
+// ---- switching -----------------------------------------------------------------------------------
+// By the compiler's own setjmp: no system calls, unlike swapcontext, and no sanitizer meddles. noipa:
+// neither what is left alone here nor where these calls return to is for a caller to know.
+
+[[gnu::noipa]] void jump(void** to) { __builtin_longjmp(to, 1); }
+
+[[gnu::noipa]] void begin(ucontext_t* context) { setcontext(context); }
+
+[[gnu::noipa]] void to_scheduler(bool for_ever = false) {
+    Fiber& fiber = *current;
+#if defined(CUDA_HOST_ASAN)
+    __sanitizer_start_switch_fiber(for_ever ? nullptr : &fiber.fake_stack, scheduler_stack,
+                                   scheduler_stack_size);
+#endif
+#if defined(CUDA_HOST_TSAN)
+    __tsan_switch_to_fiber(scheduler_tsan, 1);  // 1: the switch orders nothing
+#endif
+    (void)for_ever;
+    if (!__builtin_setjmp(fiber.jump)) jump(scheduler_jump);
+#if defined(CUDA_HOST_ASAN)
+    __sanitizer_finish_switch_fiber(fiber.fake_stack, nullptr, nullptr);
+#endif
+}
+
+void body() {
+#if defined(CUDA_HOST_ASAN)
+    __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
+#endif
+    kernel->call(arguments.data());
+    release(&end_clock);
+    current->state = State::left;
+    to_scheduler(true);
+}
+
+[[gnu::noipa]] void resume(Fiber& fiber) {
+    current = &fiber;
+    threadIdx = fiber.index;
+#if defined(CUDA_HOST_TSAN)
+    __tsan_switch_to_fiber(fiber.tsan, 1);
+#endif
+#if defined(CUDA_HOST_ASAN)
+    __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber.stack, STACK);
+#endif
+    if (!__builtin_setjmp(scheduler_jump)) {
+        if (fiber.started) jump(fiber.jump);
+        fiber.started = true;
+        begin(&fiber.context);
+    }
+#if defined(CUDA_HOST_ASAN)
+    __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
+#endif
+}
+
+// ---- meeting -------------------------------------------------------------------------------------
+
+[[noreturn]] void fault(const char* format, auto... values) {
+    std::fprintf(stderr, "kernel %s, block (%u, %u, %u): ", kernel->name, blockIdx.x, blockIdx.y,
+                 blockIdx.z);
+    std::fprintf(stderr, format, values...);
+    std::fputc('\n', stderr);
+    std::fflush(stderr);
+    _exit(FAULT);
+}
+
+// Nobody can go on: say where everybody is.
+[[noreturn]] void diverged() {
+    struct Place {
+        State state;
+        const char* operation;
+        int line;
+        unsigned mask;
+        int count;
+        uint3 first;
+    };
+    std::vector<Place> places;
+    for (const Fiber& f : fibers) {
+        auto same = [&](const Place& p) {
+            return p.state == f.state && (f.state == State::left || (p.line == f.line && p.mask == f.mask));
+        };
+        auto found = std::find_if(places.begin(), places.end(), same);
+        if (found != places.end()) ++found->count;
+        else places.push_back({f.state, f.operation, f.line, f.mask, 1, f.index});
+    }
+    std::string text = "divergent barrier:";
+    for (const Place& p : places) {
+        char line[200];
+        std::snprintf(line, sizeof line, " %d threads, (%u, %u, %u) the first, ", p.count, p.first.x,
+                      p.first.y, p.first.z);
+        text += line;
+        if (p.state == State::left) text += "have left the kernel;";
+        else if (p.state == State::at_barrier)
+            text += "wait at __syncthreads on line " + std::to_string(p.line) + ";";
+        else {
+            std::snprintf(line, sizeof line, "wait in %s(0x%08x) on line %d;", p.operation, p.mask, p.line);
+            text += line;
+        }
+    }
+    text.pop_back();
+    fault("%s", text.c_str());
+}
+
+// All lanes that a mask names, and that have not left, in the same operation: they go on.
+bool release_warp(std::size_t warp) {
+    const std::size_t first = 32 * warp, count = std::min<std::size_t>(32, fibers.size() - first);
+    bool released = false;
+    for (std::size_t i = 0; i < count; ++i) {
+        const Fiber& leader = fibers[first + i];
+        if (leader.state != State::in_warp) continue;
+        Lanes lanes;
+        lanes.present = 0;
+        std::memset(lanes.bits, POISON, sizeof lanes.bits);
+        unsigned parities = 0;
+        bool complete = true;
+        for (std::size_t j = 0; j < count; ++j) {
+            const Fiber& f = fibers[first + j];
+            if (!(leader.mask >> j & 1) || f.state == State::left) continue;
+            complete &= f.state == State::in_warp && f.mask == leader.mask && f.line == leader.line &&
+                        !std::strcmp(f.operation, leader.operation);
+            lanes.present |= 1u << j;
+            lanes.bits[j] = f.bits;
+            parities |= 1u << f.parity;
+        }
+        if (!complete) continue;
+        for (std::size_t j = 0; j < count; ++j) {
+            if (!(lanes.present >> j & 1)) continue;
+            Fiber& f = fibers[first + j];
+            f.state = State::ready;
+            f.lanes = lanes;
+            f.acquire = parities;
+        }
+        ++meetings[warp];
+        released = true;
+    }
+    return released;
+}
+
+bool release_block() {
+    for (const Fiber& f : fibers)
+        if (f.state != State::at_barrier || f.line != fibers[0].line) return false;
+    for (Fiber& f : fibers) f.state = State::ready;
+    ++barriers;
+    return true;
+}
+
+// ---- blocks --------------------------------------------------------------------------------------
+
+// `__shared__` variables are this program's thread-local ones, and it has no other.
+int poison_shared(dl_phdr_info* info, std::size_t, void*) {
+    for (int i = 0; i < info->dlpi_phnum; ++i)
+        if (info->dlpi_phdr[i].p_type == PT_TLS && info->dlpi_tls_data)
+            std::memset(info->dlpi_tls_data, POISON, info->dlpi_phdr[i].p_memsz);
+    return 1;  // the program comes first
+}
+
+void prepare(std::size_t i, char* stacks) {
+    Fiber& f = fibers[i];
+    f = {};
+    const unsigned n = unsigned(i);
+    f.index = {n % blockDim.x, n / blockDim.x % blockDim.y, n / (blockDim.x * blockDim.y)};
+    f.state = State::ready;
+    f.stack = stacks + i * (STACK + PAGE) + PAGE;
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = f.stack;
+    f.context.uc_stack.ss_size = STACK;
+    makecontext(&f.context, body, 0);
+#if defined(CUDA_HOST_TSAN)
+    f.tsan = __tsan_create_fiber(0);
+#endif
+}
+
+char* map_stacks(std::size_t n) {
+    char* stacks = static_cast<char*>(mmap(nullptr, n * (STACK + PAGE), PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    if (stacks == MAP_FAILED) std::perror("mmap"), _exit(1);
+    for (std::size_t i = 0; i < n; ++i) mprotect(stacks + i * (STACK + PAGE), PAGE, PROT_NONE);
+    return stacks;
+}
+
+void run_block(char* stacks) {
+    dl_iterate_phdr(poison_shared, nullptr);
+    posix_memalign(&dynamic_shared, 1024, shared_bytes);
+    std::memset(dynamic_shared, POISON, shared_bytes);
+    const std::size_t n_warps = (fibers.size() + 31) / 32;
+    meetings.assign(n_warps, 0);
+    barriers = 0;
+    clocks.assign(2 + 2 * n_warps, 0);
+#if defined(CUDA_HOST_TSAN)
+    scheduler_tsan = __tsan_get_current_fiber();
+#endif
+    for (std::size_t i = 0; i < fibers.size(); ++i) prepare(i, stacks);
+    for (;;) {
+        shuffle_order(order);
+        for (int i : order)
+            if (fibers[i].state == State::ready) resume(fibers[i]);
+        if (std::all_of(fibers.begin(), fibers.end(),
+                        [](const Fiber& f) { return f.state == State::left; }))
+            break;
+        bool released = false;
+        for (std::size_t warp = 0; warp < n_warps; ++warp) released |= release_warp(warp);
+        if (!released && !release_block()) diverged();
+    }
+    acquire(&end_clock);
+#if defined(CUDA_HOST_TSAN)
+    for (Fiber& f : fibers) __tsan_destroy_fiber(f.tsan);
+#endif
+    std::free(dynamic_shared);
+}
+
+void run_grid() {
+    std::vector<int> blocks(std::size_t(gridDim.x) * gridDim.y * gridDim.z);
+    std::iota(blocks.begin(), blocks.end(), 0);
+    shuffle_order(blocks);
+    fibers.resize(std::size_t(blockDim.x) * blockDim.y * blockDim.z);
+    order.resize(fibers.size());
+    std::iota(order.begin(), order.end(), 0);
+    auto set_block = [](unsigned b) {
+        blockIdx = {b % gridDim.x, b / gridDim.x % gridDim.y, b / (gridDim.x * gridDim.y)};
+    };
+#if defined(CUDA_HOST_TSAN)
+    // A thread for each block, and none is joined before all are through: they run one after the
+    // other, but ThreadSanitizer is not to know, since nothing orders blocks on the device.
+    std::vector<std::thread> threads;
+    std::atomic<unsigned> done = 0;
+    for (unsigned b : blocks) {
+        set_block(b);
+        const unsigned before = done;
+        threads.emplace_back([&] {
+            char* stacks = map_stacks(fibers.size());
+            __tsan_ignore_thread_begin();  // this thread, not its fibers: its memset is seen otherwise
+            run_block(stacks);
+            __tsan_ignore_thread_end();
+            munmap(stacks, fibers.size() * (STACK + PAGE));
+            ++done;
+            done.notify_one();
+        });
+        done.wait(before);
+    }
+    for (std::thread& thread : threads) thread.join();
+#else
+    char* stacks = map_stacks(fibers.size());
+    for (unsigned b : blocks) {
+        set_block(b);
+        run_block(stacks);
+    }
+#endif
+}
+
+// ---- arguments -----------------------------------------------------------------------------------
+
+void read_all(void* to, std::size_t size) {
+    if (size && std::fread(to, 1, size, stdin) != size) std::fputs("arguments end early\n", stderr), _exit(1);
+}
+
+}  // namespace
+
+void sync_block(int line) {
+    Fiber& f = *current;
+    f.state = State::at_barrier;
+    f.operation = "__syncthreads";
+    f.line = line;
+    f.mask = 0;
+    const unsigned parity = barriers & 1;
+    release(barrier_clock(parity));
+    to_scheduler();
+    acquire(barrier_clock(parity));
+}
+
+unsigned lane() { return unsigned(current - fibers.data()) & 31; }
+
+const Lanes& meet(unsigned mask, std::uint64_t bits, const char* operation, int line) {
+    Fiber& f = *current;
+    const std::size_t warp = std::size_t(current - fibers.data()) / 32;
+    if (!(mask >> lane() & 1)) fault("%s(0x%08x) on line %d by lane %u, which the mask lacks", operation, mask, line, lane());
+    f.state = State::in_warp;
+    f.operation = operation;
+    f.line = line;
+    f.mask = mask;
+    f.bits = bits;
+    f.parity = meetings[warp] & 1;
+    release(warp_clock(warp, f.parity));
+    to_scheduler();
+    for (unsigned parity = 0; parity < 2; ++parity)
+        if (f.acquire >> parity & 1) acquire(warp_clock(warp, parity));
+    return f.lanes;
+}
+
+void fence() {
+    acquire(&fence_clock);
+    release(&fence_clock);
+}
+
+void trap(const char* why, int line) { fault("%s on line %d", why, line); }
+
+}  // namespace cuda_host
+
+int main(int argc, char** argv) {
+    using namespace cuda_host;
+    if (argc == 1) {
+        for (int i = 0; i < n_kernels; ++i) {
+            std::printf("%s", kernels[i].name);
+            kernels[i].describe();
+            std::printf("\n");
+        }
+        return 0;
+    }
+    if (argc != 10) return 2;
+    for (int i = 0; i < n_kernels; ++i)
+        if (!std::strcmp(kernels[i].name, argv[1])) kernel = &kernels[i];
+    if (!kernel) return 2;
+    auto number = [&](int i) { return std::strtoull(argv[i], nullptr, 10); };
+    gridDim = {unsigned(number(2)), unsigned(number(3)), unsigned(number(4))};
+    blockDim = {unsigned(number(5)), unsigned(number(6)), unsigned(number(7))};
+    shared_bytes = number(8);
+    random_state = number(9);
+
+    struct Argument {
+        std::int64_t size;
+        void* data;  // a buffer of exactly that many bytes, so that one more is found by a sanitizer
+    };
+    std::vector<Argument> given(kernel->n_parameters);
+    std::vector<char> writable(kernel->n_parameters);
+    for (int i = 0; i < kernel->n_parameters; ++i) {
+        char kind;  // v: a value; r: a pointer to read; w: one to write
+        read_all(&kind, 1);
+        read_all(&given[i].size, sizeof given[i].size);
+        given[i].data = nullptr;
+        if (given[i].size >= 0) {
+            posix_memalign(&given[i].data, 256, given[i].size);  // aligned as by cudaMalloc
+            read_all(given[i].data, given[i].size);
+        }
+        writable[i] = kind == 'w';
+        arguments.push_back(kind == 'v' ? given[i].data : &given[i].data);
+    }
+    run_grid();
+    for (int i = 0; i < kernel->n_parameters; ++i)
+        if (writable[i] && given[i].size > 0) std::fwrite(given[i].data, 1, given[i].size, stdout);
+    std::fflush(stdout);
+    _exit(0);
+}

@@ -1,0 +1,381 @@
+"""CUDA kernels on the CPU: that right ones pass every check, and that each check finds its mistakes.
+
+What a kernel's test proves that runs it by `cuda_host.HostModule` (see there how), and what not:
+
+- **A comparison with float64 NumPy** over many shapes, at several ``seed``s: indices, edges, formulas
+  and types are right, and no result depends on the order of threads between two barriers, nor of
+  blocks. Rounding is the device's only for +, −, ×, / and fma that are written out: nvcc makes a × b
+  + c an fma, g++ here does not, and expf, logf and what -use_fast_math allows are other functions.
+- **ThreadSanitizer**: no two threads of a block touch the same shared or global memory, one of them
+  writing, without a barrier or an atomic in between; nor do two blocks. Barriers order as they do on
+  the device; fences are taken to order whatever passes them, so a missing fence is found where a
+  race follows, and a fence in the wrong place may not be. It knows the shapes that were run.
+- **Addresses**: no global access outside of the array, no access beyond dynamic shared memory.
+- **Undefined behaviour**: no index outside of an array of known size, no shift too far, no overflow,
+  no vector access that is not aligned.
+
+None of them proves anything about speed, registers, occupancy, bank conflicts or coalescing; about the
+device's memory model beyond "races or not"; about warps in lockstep (there are none here, as there
+are none since Volta); or about what the shim lacks: tensor cores, asynchronous copies, clusters, PTX.
+What nvcc makes of the source is in test_cuda_compile.py, and only a GPU runs that.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import cuda_host
+import numpy as np
+import pytest
+from cuda_host import CompilationError, HostModule, KernelFault
+
+TOYS = Path(__file__).parent / "cuda" / "toys.cu"
+PLAIN = [None, "thread", "address,undefined"]
+
+pytestmark = pytest.mark.usefixtures("host_compiler")
+
+
+@pytest.fixture(scope="module", params=PLAIN, ids=str)
+def sanitize(request):
+    cuda_host.require(cuda_host.why_not(request.param))
+    return request.param
+
+
+@functools.cache
+def module(old="", new="", sanitize=None, **defines):
+    """Return the toys, with one thing in them replaced by a mistake."""
+    text = TOYS.read_text(encoding="utf-8")
+    assert text.count(old) == 1 or not old
+    cuda_host.require(cuda_host.why_not(sanitize))
+    return HostModule(text.replace(old, new) if old else TOYS, defines=defines, sanitize=sanitize)
+
+
+def column_sums(module, n_rows=300, n_columns=3, *, blocks=2, threads=128, seed=0):
+    x = np.random.default_rng(seed).normal(size=(n_rows, n_columns)).astype(np.float32)
+    sums = np.zeros(n_columns, np.float32)
+    module.seed = seed
+    module.launch("column_sums", (blocks, n_columns), threads, [x, sums, n_rows, n_columns])
+    np.testing.assert_allclose(sums, x.sum(axis=0, dtype=np.float64), atol=1e-6 * n_rows)
+
+
+def backwards(module, n=50, threads=64, shared=None, seed=0):
+    x, out = np.arange(n, dtype=np.int32), np.zeros(n, np.int32)
+    module.seed = seed
+    module.launch("backwards", 1, threads, [x, out, n], shared=4 * n if shared is None else shared)
+    np.testing.assert_array_equal(out, x[::-1])
+
+
+def halves(module, n=99, *, start=0, shift=8):
+    x, out = np.arange(n + start).astype(np.uint8)[start:], np.zeros(n, np.float16)
+    module.launch("halves", 1 + n // 512, 128, [x, out, n, shift])
+    np.testing.assert_array_equal(out, (x / 2.0**shift).astype(np.float16))
+
+
+# ---- right kernels pass --------------------------------------------------------------------------
+
+
+def test_right_kernels_pass_every_check(sanitize):
+    for seed, shape in enumerate([(1, 1), (31, 2), (128, 1), (129, 5), (1000, 3)]):
+        column_sums(module(sanitize=sanitize), *shape, seed=seed)
+    column_sums(module(sanitize=sanitize, THREADS=64), threads=64, blocks=3)
+    for n, threads in [(1, 1), (33, 32), (50, 7), (1000, 256)]:
+        backwards(module(sanitize=sanitize), n, threads)
+    for n in (1, 3, 4, 5, 513):
+        halves(module(sanitize=sanitize), n)
+
+
+def test_thousands_of_launches_take_seconds():
+    from time import perf_counter
+
+    toys = module()
+    backwards(toys)
+    start = perf_counter()
+    for seed in range(50):
+        backwards(toys, n=1 + seed, seed=seed)
+    assert perf_counter() - start < 50 * 0.2  # measured: 0.004 s each
+
+
+def test_blocks_in_three_dimensions():
+    source = """
+    extern "C" __global__ void where(int* out) {
+        int thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+        int block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+        out[block * blockDim.x * blockDim.y * blockDim.z + thread] = 1000 * block + thread;
+    }"""
+    out = np.zeros((2 * 3 * 4, 5 * 6 * 7), np.int32)
+    HostModule(source).launch("where", (2, 3, 4), (5, 6, 7), [out])
+    np.testing.assert_array_equal(out, 1000 * np.arange(24)[:, np.newaxis] + np.arange(210))
+
+
+WARPS = """
+extern "C" __global__ void warps(const float* x, float* out, unsigned* ballots) {
+    const int t = threadIdx.x, lane = t & 31;
+    const float v = x[t];
+    out[t] = __shfl_sync(0xffffffffu, v, 3);
+    out[t + blockDim.x] = __shfl_down_sync(0xffffffffu, v, 4);
+    out[t + 2 * blockDim.x] = __shfl_up_sync(0xffffffffu, v, 4);
+    out[t + 3 * blockDim.x] = __shfl_xor_sync(0xffffffffu, v, 1, 8);
+    out[t + 4 * blockDim.x] = __shfl_down_sync(0xffffffffu, v, 4, 8);
+    ballots[t] = __ballot_sync(0xffffffffu, v > 0.0f);
+    // Half a warp each, on its own line.
+    if (lane < 16) out[t + 5 * blockDim.x] = __shfl_xor_sync(0x0000ffffu, v, 1);
+    else out[t + 5 * blockDim.x] = __shfl_xor_sync(0xffff0000u, v, 2);
+}"""
+
+
+def test_warps(sanitize):
+    x = np.random.default_rng(0).normal(size=64).astype(np.float32)
+    out, ballots = np.zeros((6, 64), np.float32), np.zeros(64, np.uint32)
+    HostModule(WARPS, sanitize=sanitize).launch("warps", 1, 64, [x, out, ballots])
+    lane, first = np.arange(64) % 32, np.arange(64) // 32 * 32
+    down = np.where(lane < 28, lane + 4, lane)
+    up = np.where(lane >= 4, lane - 4, lane)
+    narrow = np.where(lane % 8 < 4, lane + 4, lane)
+    halved = np.where(lane < 16, lane ^ 1, lane ^ 2)
+    for row, source in zip(out, (3 + 0 * lane, down, up, lane ^ 1, narrow, halved), strict=True):
+        np.testing.assert_array_equal(row, x[first + source])
+    bits = (x > 0).reshape(2, 32) @ (1 << np.arange(32, dtype=np.uint64))
+    np.testing.assert_array_equal(ballots, np.repeat(bits, 32))
+
+
+# ---- barriers that are missing -------------------------------------------------------------------
+
+IN_LOOP = "        __syncthreads();\n        if (t < half)"
+BEFORE_READING = "    __syncthreads();\n    for (int i"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "run"),
+    [
+        pytest.param(IN_LOOP, "        if (t < half)", column_sums, id="in a loop"),
+        pytest.param(BEFORE_READING, "    for (int i", backwards, id="before reading"),
+    ],
+)
+def test_a_missing_barrier_is_found_by_order_and_by_threads(old, new, run):
+    wrong = 0
+    for seed in range(4):
+        try:
+            run(module(old, new), seed=seed)
+        except AssertionError:
+            wrong += 1
+    assert wrong == 4
+    with pytest.raises(KernelFault, match=r"(?s)data race.*toys|data race.*<source>"):
+        run(module(old, new, sanitize="thread"))
+
+
+def test_a_missing_barrier_within_a_warp_is_found_by_threads():
+    with pytest.raises(KernelFault, match="data race"):
+        column_sums(module("        __syncwarp();\n", "", sanitize="thread"))
+
+
+def test_a_missing_barrier_before_shared_memory_is_used_again_is_found():
+    source = """
+    extern "C" __global__ void twice(int* out) {
+        __shared__ int kept[64];
+        for (int pass = 0; pass < 2; ++pass) {
+            kept[threadIdx.x] = 100 * pass + threadIdx.x;
+            __syncthreads();
+            out[64 * pass + threadIdx.x] = kept[63 - threadIdx.x];
+            __syncthreads();  // last
+        }
+    }"""
+    expected = 100 * np.arange(2)[:, np.newaxis] + np.arange(64)[::-1]
+    last = "            __syncthreads();  // last\n"
+    out = np.zeros((2, 64), np.int32)
+    for sanitize in (None, "thread"):
+        HostModule(source, sanitize=sanitize).launch("twice", 3 if not sanitize else 1, 64, [out])
+        np.testing.assert_array_equal(out, expected)
+    HostModule(source.replace(last, "")).launch("twice", 1, 64, [out])
+    assert np.any(out != expected)
+    with pytest.raises(KernelFault, match="data race"):
+        HostModule(source.replace(last, ""), sanitize="thread").launch("twice", 1, 64, [out])
+
+
+def test_blocks_that_add_without_atomics_are_found_by_threads_alone():
+    old, new = "atomicAdd(&sums[column], sum)", "sums[column] += sum"
+    column_sums(module(old, new))  # one block after the other is right
+    with pytest.raises(KernelFault, match="data race"):
+        column_sums(module(old, new, sanitize="thread"))
+
+
+# Each block adds up a part; the one that is last to be counted adds up the parts.
+LAST = """
+extern "C" __global__ void last(const int* x, int* parts, int* count, int* out) {
+    __shared__ int is_last;
+    if (threadIdx.x == 0) {
+        parts[blockIdx.x] = x[blockIdx.x];
+        __threadfence();
+        is_last = atomicAdd(count, 1) == int(gridDim.x) - 1;
+        __threadfence();
+        if (is_last)
+            for (int i = 0; i < int(gridDim.x); ++i) *out += parts[i];
+    }
+}"""
+
+
+def test_fences_order_blocks():
+    def run(source):
+        x, parts, count, out = (np.arange(5, dtype=np.int32) * i for i in (1, 0, 0, 0))
+        HostModule(source, sanitize="thread").launch("last", 5, 2, [x, parts, count, out])
+        assert out[0] == 10
+
+    cuda_host.require(cuda_host.why_not("thread"))
+    run(LAST)
+    with pytest.raises(KernelFault, match="data race"):
+        run(LAST.replace("__threadfence();", ""))
+
+
+# ---- barriers that some threads miss -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sanitize", PLAIN, ids=str)
+def test_threads_that_leave_before_a_barrier_are_reported(sanitize):
+    old = "    const int t = threadIdx.x, column = blockIdx.y;"
+    early = module(old, old + " if (t >= 100) return;", sanitize=sanitize)
+    with pytest.raises(
+        KernelFault, match=r"divergent barrier: 100 threads, \(0, 0, 0\) the first, "
+    ) as e:
+        column_sums(early, blocks=1, n_columns=1)
+    assert "wait at __syncthreads on line 21" in str(e.value)
+    assert "28 threads, (100, 0, 0) the first, have left the kernel" in str(e.value)
+
+
+def test_threads_at_different_barriers_are_reported():
+    source = """
+    extern "C" __global__ void split(int* out) {
+        if (threadIdx.x % 2) __syncthreads();
+        else
+            __syncthreads();
+        out[threadIdx.x] = 1;
+    }"""
+    with pytest.raises(KernelFault, match=r"on line 3;.*on line 5"):
+        HostModule(source).launch("split", 1, 8, [np.zeros(8, np.int32)])
+
+
+def test_warps_that_wait_for_lanes_elsewhere_are_reported():
+    source = """
+    extern "C" __global__ void half_a_warp(int* out) {
+        if (threadIdx.x < 16) out[threadIdx.x] = __shfl_xor_sync(MASK, 1, 1);
+        __syncthreads();
+    }"""
+    out = np.zeros(32, np.int32)
+    HostModule(source, defines={"MASK": "0xffffu"}).launch("half_a_warp", 1, 32, [out])
+    with pytest.raises(
+        KernelFault, match=r"16 threads.* in __shfl_xor_sync\(0xffffffff\) on line 3"
+    ):
+        HostModule(source, defines={"MASK": "~0u"}).launch("half_a_warp", 1, 32, [out])
+    with pytest.raises(KernelFault, match="by lane 8, which the mask lacks|by lane 9"):
+        HostModule(source, defines={"MASK": "0xffu"}).launch("half_a_warp", 1, 10, [out])
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+def test_accesses_outside_of_an_array_are_found():
+    beyond = module("row < n_rows", "row <= n_rows", sanitize="address,undefined")
+    with pytest.raises(KernelFault, match="heap-buffer-overflow"):
+        column_sums(beyond)
+    with pytest.raises(KernelFault, match="heap-buffer-overflow"):
+        backwards(module(sanitize="address,undefined"), n=50, shared=4 * 49)
+    with pytest.raises(KernelFault, match=r"index 128 out of bounds for type 'float \[128\]'"):
+        column_sums(
+            module("partial[t] = sum", "partial[t + 1] = sum", sanitize="address,undefined")
+        )
+
+
+def test_vectors_that_are_not_aligned_are_found():
+    toys = module("bytes + i)", "bytes + i + 1)", sanitize="address,undefined")
+    with pytest.raises(KernelFault, match="misaligned address"):
+        halves(toys)
+
+
+def test_a_shift_too_far_is_found():
+    halves(module(sanitize="address,undefined"), shift=20)
+    with pytest.raises(KernelFault, match="shift exponent 32 is too large"):
+        halves(module(sanitize="address,undefined"), shift=32)
+
+
+def test_what_nobody_wrote_is_no_number():
+    source = """
+    extern "C" __global__ void unwritten(float* out) {
+        __shared__ float kept[4];
+        extern __shared__ float more[];
+        float own[4];
+        if (threadIdx.x > 8) kept[0] = more[0] = own[0] = 1.0f;
+        out[0] = kept[threadIdx.x];
+        out[1] = more[threadIdx.x];
+        out[2] = own[threadIdx.x];
+    }"""
+    out = np.zeros(3, np.float32)
+    HostModule(source).launch("unwritten", 2, 1, [out], shared=16)
+    assert np.isnan(out[:2]).all()
+
+
+def test_a_null_pointer_ends_in_an_exception():
+    with pytest.raises(KernelFault, match="exit status -11"):
+        module().launch("halves", 1, 32, [None, np.zeros(4, np.float16), 4, 0])
+
+
+def test_a_kernel_without_end_is_stopped(monkeypatch):
+    monkeypatch.setattr(cuda_host, "TIMEOUT", 0.5)
+    source = 'extern "C" __global__ void ever(volatile int* x) { while (*x == 0) {} }'
+    with pytest.raises(KernelFault, match=r"did not end in 0\.5 s"):
+        HostModule(source).launch("ever", 1, 1, [np.zeros(1, np.int32)])
+
+
+# ---- what is asked for ---------------------------------------------------------------------------
+
+
+def test_arguments_are_of_the_types_that_the_kernel_has():
+    x, out = np.zeros(4, np.uint8), np.zeros(4, np.float16)
+    kinds = [("in", "uint8"), ("out", "float16"), ("value", "int32"), ("value", "int32")]
+    assert module().kernels["halves"] == kinds
+    read_only, strided = out.copy(), np.zeros(8, np.float16)[::2]
+    read_only.flags.writeable = False
+    for args, error, words in [
+        ([x, out, 4], TypeError, "takes 4 arguments, not 3"),
+        ([x.astype(np.int8), out, 4, 0], TypeError, r"argument 0 \(in uint8\): the array is int8"),
+        ([x, out.astype(np.float32), 4, 0], TypeError, "the array is float32"),
+        ([x.tolist(), out, 4, 0], TypeError, "an array or None, not list"),
+        ([x, read_only, 4, 0], TypeError, "read-only"),
+        ([x, strided, 4, 0], TypeError, "not contiguous"),
+        ([x, out, 4.0, 0], TypeError, r"argument 2 \(value int32\)"),
+        ([x, out, True, 0], TypeError, "not True"),
+        ([x, out, 2**31, 0], OverflowError, "int32"),
+        ([out.view(np.uint8)[:4], out, 4, 0], ValueError, "shares memory"),
+    ]:
+        with pytest.raises(error, match=words):
+            module().launch("halves", 1, 32, args)
+
+
+@pytest.mark.parametrize(
+    ("name", "grid", "block", "shared", "words"),
+    [
+        ("nothing", 1, 1, 0, "no kernel 'nothing'; it has .'backwards', 'column_sums', 'halves'."),
+        ("halves", 1, 1025, 0, "1 to 1024 threads"),
+        ("halves", 1, (1, 1, 65), 0, "z up to 64"),
+        ("halves", 0, 1, 0, "from 1 to 65535 blocks"),
+        ("halves", (1, 65536), 1, 0, "from 1 to 65535 blocks"),
+        ("halves", (1, 1, 1, 1), 1, 0, "one to three sizes"),
+        ("halves", 1, 1, 300_000, "from 0 to 232448 bytes"),
+    ],
+)
+def test_launches_that_a_gpu_refuses_are_refused(name, grid, block, shared, words):
+    with pytest.raises(ValueError, match=words):
+        module().launch(name, grid, block, [None] * 4, shared=shared)
+
+
+def test_a_source_that_does_not_compile_says_where():
+    with pytest.raises(CompilationError, match=r"<source>:2:.*error"):
+        HostModule('extern "C" __global__ void f() {\nnonsense; }')
+    with pytest.raises(CompilationError, match="has no kernel"):
+        HostModule("// __global__ void f() {}\n")
+    with pytest.raises(ValueError, match="'memory'.* unknown"):
+        HostModule(TOYS, sanitize="memory")
+
+
+def test_a_module_is_compiled_once(monkeypatch):
+    HostModule(TOYS)
+    monkeypatch.setattr(cuda_host, "_gxx", lambda *arguments: pytest.fail("compiled again"))
+    HostModule(TOYS, seed=3)
