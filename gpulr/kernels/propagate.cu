@@ -185,7 +185,7 @@ struct Answers {
 // Z is written by the forward half alone, and read by the backward half alone.
 template <bool FORWARD, bool BACKWARD>
 __device__ __forceinline__ void pass(
-    const char* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
+    const void* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
     const float* b, int models, float* Z, const Answers& answers, float* dW, double* sums) {
     extern __shared__ Four shared[];
     using At = Shared<FORWARD, BACKWARD>;
@@ -242,7 +242,7 @@ __device__ __forceinline__ void pass(
                              : ROW_BYTES % 2 == 0 ? 2
                                                   : 1;
         constexpr int CHUNKS = ROW_BYTES / SIZE;  // a row's
-        const char* const from = X + start * ROW_BYTES;
+        const char* const from = (const char*)X + start * ROW_BYTES;
         for (int i = t; i < n * CHUNKS; i += THREADS) {
             copy<SIZE>(tile + i / CHUNKS * STRIDE + i % CHUNKS * SIZE, from + (long long)i * SIZE);
         }
@@ -414,7 +414,7 @@ __device__ __forceinline__ void pass(
 // shared memory tile_rows at a time, a multiple of ROWS. X (rows, FEATURES) aligned to 16 bytes; W (FEATURES, models), b (models,); dW (segments, FEATURES, models) and sums
 // (segments, 2, models), of losses and of residuals, are written.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate(
-    const char* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
+    const void* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
     const float* b, int models, const int* codes, const float* table, const unsigned char* indicator,
     const int* label, int labels, const float* base, const unsigned char* sets, const int* set_of,
     int n_sets, float* dW, double* sums) {
@@ -424,14 +424,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate(
 
 // Margins alone: Z (rows, models) is written.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_forward(
-    const char* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
+    const void* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
     const float* b, int models, float* Z) {
     pass<true, false>(X, center, rows, segment_rows, tile_rows, W, b, models, Z, Answers{}, nullptr, nullptr);
 }
 
 // What propagate does, from margins Z at hand.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_back(
-    const char* X, const float* center, int rows, int segment_rows, int tile_rows, float* Z,
+    const void* X, const float* center, int rows, int segment_rows, int tile_rows, float* Z,
     int models,
     const int* codes, const float* table, const unsigned char* indicator, const int* label,
     int labels, const float* base, const unsigned char* sets, const int* set_of, int n_sets,
