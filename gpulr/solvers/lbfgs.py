@@ -13,6 +13,7 @@ from gpulr.backend import to_host
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
+from gpulr.solvers.driver import take_steps
 
 Array = Any
 
@@ -194,6 +195,10 @@ class LBFGS:
             gradient = xp.where(enough, gradient, state.gradient)
             Z = xp.where(enough, Z, state.Z)
         return self._learn(state, t * d, theta, cost, gradient, Z, noise, kappa, lam)
+
+    def advance(self, problem: Problem, state: LBFGSState, n: int) -> tuple[LBFGSState, Array]:
+        """Take ``n`` steps."""
+        return take_steps(self, problem, state, n)
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes, at most.
