@@ -35,6 +35,9 @@ class Backend:
 
     # Converted rows, margins and residuals of one block stay below this many bytes.
     block_bytes: ClassVar[int] = 256 * 2**20
+    # Iterations between two looks at cost and gradient. Each look waits until the device has done
+    # all that was asked of it, and leaves it idle until it is asked again.
+    check_every: ClassVar[int] = 8
 
     def __init__(
         self, name: str, xp: Any, device: Any = None, fallback_reason: str | None = None
@@ -81,6 +84,13 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has done everything that was asked of it."""
+
+    def surely(self, flags: Array) -> bool:
+        """Whether all ``flags`` are True, where that can be known without waiting for a device.
+
+        False leaves it open: what follows has to hold for either answer.
+        """
+        return False
 
     def row_blocks(self, n_samples: int, n_features: int, n_models: int) -> list[slice]:
         """Cut the rows into blocks of nearly equal length; the same cut for the same sizes."""

@@ -1,4 +1,9 @@
-"""The one loop around every solver: stopping, history, callbacks, interruption."""
+"""The one loop around every solver: stopping, history, callbacks, interruption.
+
+A solver advances by a burst of iterations, of which the host sees nothing: the device is asked once
+for the figures of all of them, and goes on while Python prepares what comes next. NumPy has bursts
+of one iteration.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +24,24 @@ from gpulr.rows import Rows
 
 Array = Any
 
-__all__ = ["Callback", "Progress", "Shared", "Solution", "Solver", "State", "minimize"]
+__all__ = [
+    "Callback",
+    "Progress",
+    "Shared",
+    "Solution",
+    "Solver",
+    "State",
+    "measure",
+    "minimize",
+    "take_steps",
+]
 
 
 class State(Protocol):
     """What a solver carries from one iteration to the next, a frozen dataclass.
 
-    Every array has the models on its last axis, so that converged models can leave.
+    Every array has the models on its last axis, so that converged models can leave. One that has an
+    array ``stalled`` (n_models,) bool tells of which models no better parameters will be found.
     """
 
     @property
@@ -64,7 +80,14 @@ class Solver(Protocol):
         """Return the state to begin with, at ``theta`` if that is given, else from zero."""
 
     def step(self, problem: Problem, state: Any) -> Any:
-        """Return the state one iteration later."""
+        """Return the state one iteration later; nothing is transferred to the host."""
+
+    def advance(self, problem: Problem, state: Any, n: int) -> tuple[Any, Array]:
+        """Return the state ``n`` ≥ 1 iterations later, and what was measured after each of them.
+
+        (n, 2, n_models) float64 on the device, as :func:`measure` returns it; nothing is
+        transferred to the host. :func:`take_steps` does this with ``step``.
+        """
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes training takes for each column, at most."""
@@ -72,7 +95,9 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What callbacks are told after each iteration (and once before the first, as iteration 0).
+    """What callbacks are told of each iteration (and once before the first, as iteration 0).
+
+    In order, and on a device some iterations later: those of a burst are told when it is done.
 
     Attributes
     ----------
@@ -86,8 +111,9 @@ class Progress:
     gradient_norm : (n,) float64
         Largest absolute entry of each model's gradient.
     converged : (n,) bool
+        Whether ``gradient_norm`` ≤ ``tol``. In the midst of a burst that may be lost again.
     seconds : float
-        Since training of these models began.
+        Since training of these models began; spread evenly over the iterations of a burst.
     """
 
     iteration: int
@@ -110,12 +136,13 @@ class Solution:
     ----------
     theta : (n_features + 1, n_models) float64, NumPy
     n_iter : (n_models,) int64
-        Iterations until each model converged or the run ended.
+        Iterations until each model had converged (for good), stalled, or the run ended.
     converged : (n_models,) bool
-    cost, gradient_norm : (max(n_iter) + 1, n_models) float64
-        At each iteration, from the start; a model that has converged keeps its last values.
-    seconds : (max(n_iter) + 1,) float64
-        When each iteration was done.
+    cost, gradient_norm : (n_iterations + 1, n_models) float64
+        At each iteration, from the start. A model's last values are those at ``theta``; once it has
+        left, it keeps them.
+    seconds : (n_iterations + 1,) float64
+        When each iteration was done; spread evenly over the iterations of a burst.
     stalled : (n_models,) bool
         The solver found no better parameters in this precision, though ``tol`` was not reached.
     result : "converged", "stalled", "max_iter", "stopped" or "interrupted"
@@ -151,11 +178,17 @@ def minimize(
     keeps its parameters and leaves the matrix, so its result does not depend on how long its
     neighbours take. With ``tol=0`` exactly ``max_iter`` iterations are run.
 
+    The driver looks at the figures after bursts of ``backend.check_every`` iterations: one transfer
+    to the host for each burst. A model that meets ``tol`` in the midst of one goes on to its end
+    and keeps the parameters it has there; ``n_iter`` counts where it met ``tol``. Should its
+    gradient be larger again at the end, it goes on, and the next looks follow each iteration.
+
     Parameters
     ----------
     callbacks : sequence of callables
-        Each is called with a :class:`Progress` after every iteration; raising ``StopIteration``
-        ends training.
+        Each is called with a :class:`Progress` of every iteration; raising ``StopIteration`` ends
+        training with the burst that the iteration belongs to, whose other iterations are part of
+        the history though nobody is told of them.
     models : (n_models,) int64, optional
         How the columns are called in :class:`Progress`.
     start : (n_features + 1, n_models) float64, on the device, optional
@@ -167,22 +200,22 @@ def minimize(
     leaving : callable, optional
         Called with models, as columns of ``problem``, and their last state when they are done.
     interrupted : callable
-        Asked after every iteration whether to end the run there.
+        Asked after every burst whether to end the run there.
 
     Raises
     ------
     DivergenceError
-        A cost is no longer finite.
+        A cost is no longer finite; it names the first iteration at which that was so.
     """
     backend, k = problem.backend, problem.n_models
     models = np.arange(k) if models is None else models
     started = time.perf_counter()
-    theta = np.zeros((problem.rows.n_features + 1, k))
     cost, norm = np.zeros(k), np.zeros(k)
     n_iter, converged = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=np.bool_)
     stalled = np.zeros(k, dtype=np.bool_)
     history: list[tuple[npt.NDArray[Any], npt.NDArray[Any], float]] = []
-    active = np.arange(k)  # the columns of the problem that are still being trained
+    ended: list[tuple[npt.NDArray[np.int64], Array]] = []  # columns of the problem, and their theta
+    active = np.arange(k)  # the columns that are still being trained
 
     with _quiet():
         if begin is not None:
@@ -192,55 +225,80 @@ def minimize(
         else:  # nothing is trained, not even on a sample
             theta_0 = problem.start() if start is None else start
             state = Start(theta_0, *problem.evaluate(theta_0))
-    iteration, result = 0, ""
+        measured = backend.xp.expand_dims(measure(state), axis=0)
+    iteration, n, singly, result, before = 0, 1, 0, "", 0.0
     while True:
-        cost[active], norm[active] = _measure(backend.xp, state)
-        if not np.all(np.isfinite(cost)) or not np.all(np.isfinite(norm)):
-            raise DivergenceError(
-                f"The cost of model(s) {models[~np.isfinite(cost + norm)].tolist()} was no longer "
-                f"finite after {iteration} iterations. Use a smaller learning_rate (None chooses a "
-                "safe one), and scale the features to about 0…1."
-            )
-        n_iter[active] = iteration
-        converged[active] = (norm[active] <= tol) & (tol > 0)
-        history.append((cost.copy(), norm.copy(), time.perf_counter() - started))
-        progress = Progress(
-            iteration, max_iter, models, cost.copy(), norm.copy(), converged.copy(), history[-1][2]
-        )
-        try:
-            for callback in callbacks:
-                callback(progress)
-        except StopIteration:
-            result = "stopped"
-        except KeyboardInterrupt:
-            result = "interrupted"
+        figures, stuck = _look(backend.xp, measured, state)
+        times = np.linspace(before, time.perf_counter() - started, n + 1)[1:]
+        met = np.zeros(len(active), dtype=np.bool_)  # tol, at any iteration of the burst
+        for now, (figure, seconds) in enumerate(
+            zip(figures, times.tolist(), strict=True), iteration + 1 - n
+        ):
+            cost[active], norm[active] = figure
+            if not np.all(np.isfinite(cost)) or not np.all(np.isfinite(norm)):
+                raise DivergenceError(
+                    f"The cost of model(s) {models[~np.isfinite(cost + norm)].tolist()} was no "
+                    f"longer finite after {now} iterations. Use a smaller learning_rate (None "
+                    "chooses a safe one), and scale the features to about 0…1."
+                )
+            meets = (norm[active] <= tol) & (tol > 0)
+            n_iter[active] = np.where(meets & converged[active], n_iter[active], now)
+            converged[active] = meets
+            met |= meets
+            history.append((cost.copy(), norm.copy(), seconds))
+            if not result:
+                progress = Progress(
+                    now, max_iter, models, cost.copy(), norm.copy(), converged.copy(), seconds
+                )
+                result = _tell(callbacks, progress)
+        before = history[-1][2]
         if interrupted():
             result = "interrupted"
 
-        if tol > 0 and hasattr(state, "stalled"):
-            stalled[active] = to_host(state.stalled) & ~converged[active]
+        stalled[active] = stuck & ~converged[active] & (tol > 0)
         done = converged[active] | stalled[active]
         if not result and done.all():
             result = "stalled" if stalled.any() else "converged"
         elif not result and iteration >= max_iter:
             result = "max_iter"
-        if result:
-            theta[:, active] = to_host(state.theta)
+        gone = np.full(len(active), bool(result)) | done
+        if gone.any():
+            left = state if gone.all() else _take(state, backend.asarray(np.flatnonzero(gone)))
+            ended.append((active[gone], left.theta))
             if leaving is not None:
-                leaving(active, state)
+                leaving(active[gone], left)
+        if result:
             break
         if done.any():
-            theta[:, active[done]] = to_host(state.theta)[:, done]
-            if leaving is not None:
-                leaving(active[done], _take(state, backend.asarray(np.flatnonzero(done))))
             keep = backend.asarray(np.flatnonzero(~done))
             active, state, problem = active[~done], _take(state, keep), problem.select(keep)
-        with _quiet():
-            state = solver.step(problem, state)
-        iteration += 1
 
-    costs, norms, seconds = (np.asarray(column) for column in zip(*history, strict=True))
-    return Solution(theta, n_iter, converged, costs, norms, seconds, stalled, result)
+        singly = backend.check_every if np.any(met & ~done) else max(0, singly - 1)
+        n = min(1 if singly else backend.check_every, max_iter - iteration)
+        with _quiet():
+            state, measured = solver.advance(problem, state, n)
+        iteration += n
+
+    theta = np.zeros((problem.rows.n_features + 1, k))
+    for columns, part in ended:
+        theta[:, columns] = to_host(part)
+    costs, norms, each = (np.asarray(column) for column in zip(*history, strict=True))
+    return Solution(theta, n_iter, converged, costs, norms, each, stalled, result)
+
+
+def take_steps(solver: Solver, problem: Problem, state: Any, n: int) -> tuple[Any, Array]:
+    """Do what :meth:`Solver.advance` is to do, one step after the other."""
+    measured = []
+    for _ in range(n):
+        state = solver.step(problem, state)
+        measured.append(measure(state))
+    return state, problem.backend.xp.stack(measured)
+
+
+def measure(state: State) -> Array:
+    """Return cost and largest absolute entry of the gradient, (2, n_models) on the device."""
+    xp = array_namespace(state.cost)
+    return xp.stack([state.cost, xp.max(xp.abs(state.gradient), axis=0)])
 
 
 def _quiet() -> np.errstate:
@@ -248,9 +306,29 @@ def _quiet() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def _measure(xp: Any, state: State) -> npt.NDArray[Any]:
-    """Return cost and gradient norm per model, (2, n_models), in one transfer to the host."""
-    return to_host(xp.stack([state.cost, xp.max(xp.abs(state.gradient), axis=0)]))
+def _look(
+    xp: Any, measured: Array, state: Any
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return what was measured, and which models have stalled, in one transfer to the host."""
+    n, _, k = measured.shape
+    flags = xp.zeros_like(state.cost)
+    if hasattr(state, "stalled"):
+        flags = xp.astype(state.stalled, measured.dtype)
+    both = [xp.reshape(measured, (2 * n, k)), xp.expand_dims(flags, axis=0)]
+    values = to_host(xp.concat(both, axis=0))
+    return values[:-1].reshape(n, 2, k), values[-1] > 0.0
+
+
+def _tell(callbacks: Sequence[Callback], progress: Progress) -> str:
+    """Call the callbacks; returns how they end the run, or nothing."""
+    try:
+        for callback in callbacks:
+            callback(progress)
+    except StopIteration:
+        return "stopped"
+    except KeyboardInterrupt:
+        return "interrupted"
+    return ""
 
 
 def _take(value: Any, keep: Array) -> Any:

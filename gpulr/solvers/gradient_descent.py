@@ -8,6 +8,7 @@ from typing import Any
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue, lipschitz
+from gpulr.solvers.driver import take_steps
 
 Array = Any
 
@@ -61,6 +62,12 @@ class GradientDescent:
         """Go one step down the gradient."""
         theta = state.theta - state.rate * state.gradient
         return GradientDescentState(theta, *problem.evaluate(theta), state.rate)
+
+    def advance(
+        self, problem: Problem, state: GradientDescentState, n: int
+    ) -> tuple[GradientDescentState, Array]:
+        """Take ``n`` steps."""
+        return take_steps(self, problem, state, n)
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes: some 8 arrays as θ."""

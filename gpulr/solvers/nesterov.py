@@ -8,6 +8,7 @@ from typing import Any
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue
+from gpulr.solvers.driver import take_steps
 from gpulr.solvers.gradient_descent import step_sizes
 
 Array = Any
@@ -62,6 +63,12 @@ class Nesterov:
         t_next = (1.0 + xp.sqrt(1.0 + 4.0 * t * t)) / 2.0
         y = x + (t - 1.0) / t_next * (x - state.x)
         return NesterovState(y, *problem.evaluate(y), x, t_next, state.rate)
+
+    def advance(
+        self, problem: Problem, state: NesterovState, n: int
+    ) -> tuple[NesterovState, Array]:
+        """Take ``n`` steps."""
+        return take_steps(self, problem, state, n)
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes: some 12 arrays as θ."""
