@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gpulr.backend.arrays import is_sparse, library_of, to_host
 from gpulr.errors import DataError
+
+if TYPE_CHECKING:
+    from gpulr.kernels.choice import Choice
+    from gpulr.problem import Problem
 
 Array = Any
 T = TypeVar("T")
@@ -91,6 +95,12 @@ class Backend:
         False leaves it open: what follows has to hold for either answer.
         """
         return False
+
+    def fused(self, problem: Problem) -> Choice:
+        """Return the kernels that compute a problem's passes here: none, unless there are some."""
+        from gpulr.kernels.choice import PORTABLE  # which needs this package
+
+        return PORTABLE
 
     def row_blocks(self, n_samples: int, n_features: int, n_models: int) -> list[slice]:
         """Cut the rows into blocks of nearly equal length; the same cut for the same sizes."""

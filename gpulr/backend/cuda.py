@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpulr.backend.base import Backend
+from gpulr.backend.kernels import kernels_of
+
+if TYPE_CHECKING:
+    from gpulr.kernels.choice import Choice
+    from gpulr.problem import Problem
 
 __all__ = ["CuPyBackend"]
 
@@ -25,6 +30,14 @@ class CuPyBackend(Backend):
         import cupy
 
         return cupy.cuda.Device() if self.device is None else self.device  # type: ignore[no-any-return]
+
+    def fused(self, problem: Problem) -> Choice:
+        import cupy
+
+        from gpulr.kernels.choice import choose  # which needs arrays, and so this package
+
+        index = cupy.cuda.Device().id if self.device is None else self.device.id
+        return choose(problem, kernels_of(index))
 
     def synchronize(self) -> None:
         import cupy

@@ -121,14 +121,14 @@ class FusedPass:
     def evaluate(self, theta: Array) -> tuple[Array, Array]:
         """Return cost (n_models,) and gradient (n_features + 1, n_models), both float64."""
         theta = self.kernels.contiguous(theta)
-        self._pass(self._fold, theta, None, None)
+        self._pass(theta)
         return self._finished(theta)
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) float32."""
         k = self.problem.n_models
         W, b = self._parameters
-        self._fold(self.kernels.contiguous(theta), None, None)
+        self._fold(self.kernels.contiguous(theta))
         Z = self._new((self.problem.rows.n_samples, k), "float32")
         for chunk in self._chunks:
             arguments = [chunk.X, self._center, *chunk.sizes, W, b, k, Z[chunk.rows, :]]
@@ -145,28 +145,51 @@ class FusedPass:
             self._add_segments(chunk.grid, begins=i == 0)
         return self._finished(theta)
 
-    def descent(
-        self, theta: Array, cost: Array, gradient: Array, rate: Array, measured: Array
-    ) -> Callable[[], None]:
-        """Return what runs iterations of gradient descent, as many as ``measured`` has.
+    def descend(
+        self, theta: Array, gradient: Array, rate: Array, n: int
+    ) -> tuple[Array, Array, Array, Array]:
+        """Take ``n`` steps of gradient descent, of size ``rate`` (n_models,).
 
-        They go on, in place, from theta and gradient, (n_features + 1, n_models); rate and cost are
-        (n_models,), and measured, (n, 2, n_models), is given each iteration's cost and largest
-        |gradient|. All float64 and C-contiguous. Each iteration is four kernels, recorded once.
+        Returns theta, cost and gradient there, and (n, 2, n_models): each iteration's cost and
+        largest |gradient|. An iteration is four kernels, recorded in a graph the first time.
         """
+        xp, iteration = self.problem.backend.xp, self._iteration
+        there, cost, down, size, measured = self._descent
+        there[...], down[...], size[...] = theta, gradient, rate
+        every = self._new((n, *measured.shape), "float64")
+        for i in range(n):
+            iteration()
+            every[i, ...] = measured
+        there, cost, down = (xp.asarray(x, copy=True) for x in (there, cost, down))
+        return there, cost, down, every
+
+    @cached_property
+    def _descent(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Where the recorded iteration has theta, cost, gradient, rate, and what it measures."""
+        n, k = self.problem.rows.n_features, self.problem.n_models
+        shapes = (n + 1, k), (k,), (n + 1, k), (k,), (2, k)
+        xp, device = self.problem.backend.xp, self.problem.backend.device
+        theta, cost, gradient, rate, measured = (
+            xp.zeros(shape, dtype=xp.float64, device=device) for shape in shapes
+        )
+        return theta, cost, gradient, rate, measured
+
+    @cached_property
+    def _iteration(self) -> Callable[[], None]:
+        theta, cost, gradient, rate, measured = self._descent
 
         def iterate() -> None:
-            for i in range(int(measured.shape[0])):
-                self._pass(self._fold, theta, gradient, rate)
-                self._finish(theta, cost, gradient, measured[i, :, :])
+            self._pass(theta, gradient, rate)
+            self._finish(theta, cost, gradient, measured)
 
+        iterate()  # what is compiled, and allocated, at first use cannot be recorded
         return self.kernels.capture(iterate)
 
     # ---- kernels -----------------------------------------------------------------------------
 
-    def _pass(self, fold: Callable[..., None], *of: Array | None) -> None:
-        """Fold the parameters, and add up what the rows give."""
-        fold(*of)
+    def _pass(self, theta: Array, gradient: Array | None = None, rate: Array | None = None) -> None:
+        """Fold the parameters, after a step if there is a rate, and add up what the rows give."""
+        self._fold(theta, gradient, rate)
         W, b = self._parameters
         for i, chunk in enumerate(self._chunks):
             arguments = [chunk.X, self._center, *chunk.sizes, W, b, self.problem.n_models]
@@ -174,7 +197,7 @@ class FusedPass:
             self._both(chunk.grid[:2], self.plan.threads, arguments)
             self._add_segments(chunk.grid, begins=i == 0)
 
-    def _fold(self, theta: Array, gradient: Array | None, rate: Array | None) -> None:
+    def _fold(self, theta: Array, gradient: Array | None = None, rate: Array | None = None) -> None:
         """Write W and b, after a step down the gradient, in place, if there is a rate."""
         n, k = self.problem.rows.n_features, self.problem.n_models
         arguments = [theta, gradient, rate, n, k, *self._scaling, *self._parameters]

@@ -125,7 +125,10 @@ class Plan:
         tiles = -(-segment_rows // self.tile)
         per_group = -(-segment_rows // (tiles * self.rows))
         return Grid(
-            groups, -(-n_samples // segment_rows), segment_rows, min(self.tile, per_group * self.rows)
+            groups,
+            -(-n_samples // segment_rows),
+            segment_rows,
+            min(self.tile, per_group * self.rows),
         )
 
 
@@ -151,9 +154,7 @@ def plan(
     return None if best is None else best[1]
 
 
-def _layout(
-    card: Card, storage: int, n_features: int, columns: int, centered: bool
-) -> Plan | None:
+def _layout(card: Card, storage: int, n_features: int, columns: int, centered: bool) -> Plan | None:
     all_quads = -(-n_features // 4)
     quads = 1 if all_quads <= 512 else 2
     if quads * columns > 10:
