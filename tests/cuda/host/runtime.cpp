@@ -82,15 +82,19 @@ const void* scheduler_stack;
 std::size_t scheduler_stack_size;
 unsigned barriers;                    // passed so far
 std::vector<unsigned> meetings;       // of each warp, passed so far
-// Clocks for ThreadSanitizer. They alternate, since one thread may reach the next barrier before
-// another has left this one.
-std::vector<char> clocks;
-char fence_clock, end_clock;
+// Addresses that are clocks to ThreadSanitizer. Those of barriers alternate, since one thread may
+// reach the next barrier before another has left this one; and each block has its own.
+char* clocks;
+char fence_clock;
 
-char* barrier_clock(unsigned parity) { return &clocks[parity]; }
-char* warp_clock(std::size_t warp, unsigned parity) { return &clocks[2 + 2 * warp + parity]; }
+char* end_clock() { return clocks; }
+char* barrier_clock(unsigned parity) { return clocks + 1 + parity; }
+char* warp_clock(std::size_t warp, unsigned parity) { return clocks + 3 + 2 * warp + parity; }
 
 #if defined(CUDA_HOST_TSAN)
+constexpr std::size_t KEPT = 2048;  // of the 8,128 threads that ThreadSanitizer can have
+std::size_t kept;
+
 void acquire(void* clock) { __tsan_acquire(clock); }
 void release(void* clock) { __tsan_release(clock); }
 #else
@@ -138,7 +142,7 @@ void body() {
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
 #endif
     kernel->call(arguments.data());
-    release(&end_clock);
+    release(end_clock());
     current->state = State::left;
     to_scheduler(true);
 }
@@ -294,9 +298,9 @@ void run_block(char* stacks) {
     const std::size_t n_warps = (fibers.size() + 31) / 32;
     meetings.assign(n_warps, 0);
     barriers = 0;
-    clocks.assign(2 + 2 * n_warps, 0);
 #if defined(CUDA_HOST_TSAN)
     scheduler_tsan = __tsan_get_current_fiber();
+    clocks = static_cast<char*>(std::malloc(3 + 2 * n_warps));  // for ever: no two blocks share them
 #endif
     for (std::size_t i = 0; i < fibers.size(); ++i) prepare(i, stacks);
     for (;;) {
@@ -310,9 +314,11 @@ void run_block(char* stacks) {
         for (std::size_t warp = 0; warp < n_warps; ++warp) released |= release_warp(warp);
         if (!released && !release_block()) diverged();
     }
-    acquire(&end_clock);
+    acquire(end_clock());
 #if defined(CUDA_HOST_TSAN)
-    for (Fiber& f : fibers) __tsan_destroy_fiber(f.tsan);
+    // Whose number another fiber gets, that is taken for the same thread: the first blocks' keep theirs.
+    if ((kept += fibers.size()) > KEPT)
+        for (Fiber& f : fibers) __tsan_destroy_fiber(f.tsan);
 #endif
     std::free(dynamic_shared);
 }
