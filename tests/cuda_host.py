@@ -1,23 +1,23 @@
-"""CUDA kernels run without a GPU: compiled by g++ against a small shim, one fiber per CUDA thread.
+"""CUDA kernels run without a GPU: compiled by g++ against a small shim, one fiber a CUDA thread.
 
     module = HostModule(Path("kernel.cu"), defines={"TILE": 16}, sanitize="thread")
     module.launch("add", grid=4, block=128, args=[x, y, out, x.size], shared=0)
 
-Arguments are NumPy arrays for pointers (None: a null pointer), whose dtype has to be the C type, and
-Python numbers for values; arrays that a kernel takes without ``const`` are written in place. A launch
-is a process of its own, with buffers of exactly the arrays' sizes, so that no kernel harms the tests.
+Arguments are NumPy arrays for pointers (None: a null pointer), whose dtype has to be the C type,
+and Python numbers for values; arrays that a kernel takes without ``const`` are written in place. A
+launch is a process of its own (4 ms), with buffers of exactly the arrays' sizes, so that no kernel
+harms the tests.
 
 Between barriers the threads of a block run one after the other, in an order that ``seed`` permutes
-anew after every barrier; blocks run in a permuted order too. Shared memory begins as NaN (bytes of
-0xff) in every block, and so do local variables, near enough (g++ 12: -1.7e38). A barrier that some
-threads miss ends the launch with a `KernelFault` that says where everybody was. ``sanitize`` adds, for
-g++'s ``-fsanitize=``:
+anew after every barrier; blocks run in a permuted order too. Shared memory begins as bytes of 0xff
+(NaN, −1) in every block, variables that nobody initialises as 0xfe. A barrier that some threads
+miss ends the launch with a `KernelFault` that says where everybody was. ``sanitize`` adds g++'s:
 
 - "thread": ThreadSanitizer is told that fibers are threads, which barriers order and nothing else:
   not even the blocks of a grid. What it finds does not depend on the order in which they ran.
 - "address": accesses beyond a pointer's array, or beyond the dynamic shared memory; not beyond a
   static ``__shared__`` array, which is for
-- "undefined": indices beyond an array of known size, shifts, overflow, misaligned vectors, casts.
+- "undefined": indices beyond an array of known size, shifts, overflow, misaligned vectors.
   "address,undefined" has both.
 """
 
@@ -50,7 +50,7 @@ TIMEOUT = 120  # seconds a launch
 FLAGS = ["-std=c++20", "-O1", "-g1", "-ffp-contract=off", "-fno-strict-aliasing", "-pthread"]
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",  # for the symbols of a report
-    "TSAN_OPTIONS": "halt_on_error=1:exitcode=66",
+    "TSAN_OPTIONS": "halt_on_error=1:exitcode=66:atexit_sleep_ms=0",
     "ASAN_OPTIONS": "detect_leaks=0:exitcode=66",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
@@ -70,7 +70,7 @@ class CompilationError(Exception):
     """g++ refuses a source."""
 
 
-class KernelFault(Exception):
+class KernelFault(Exception):  # noqa: N818 - not an error of these tests
     """A launch did not end as it should: the report of the sanitizer, or of the barriers."""
 
 

@@ -30,7 +30,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) column_sums(
 }
 
 // out = x backwards, by one block; x is in dynamic shared memory in between.
-extern "C" __global__ void backwards(const int* __restrict__ x, int* __restrict__ out, int n) {
+extern "C" __global__ void __launch_bounds__(256) backwards(
+    const int* __restrict__ x, int* __restrict__ out, int n) {
     extern __shared__ __align__(16) int kept[];
     for (int i = threadIdx.x; i < n; i += blockDim.x) kept[i] = x[i];
     __syncthreads();

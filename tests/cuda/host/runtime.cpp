@@ -8,14 +8,14 @@
 #include "shim.h"
 
 #include <link.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <numeric>
-#include <thread>
+#include <string>
 #include <vector>
 
 #if defined(CUDA_HOST_TSAN)
@@ -82,15 +82,19 @@ const void* scheduler_stack;
 std::size_t scheduler_stack_size;
 unsigned barriers;                    // passed so far
 std::vector<unsigned> meetings;       // of each warp, passed so far
-// Clocks for ThreadSanitizer. They alternate, since one thread may reach the next barrier before
-// another has left this one.
-std::vector<char> clocks;
-char fence_clock, end_clock;
+// Addresses that are clocks to ThreadSanitizer. Those of barriers alternate, since one thread may
+// reach the next barrier before another has left this one; and each block has its own.
+char* clocks;
+char fence_clock;
 
-char* barrier_clock(unsigned parity) { return &clocks[parity]; }
-char* warp_clock(std::size_t warp, unsigned parity) { return &clocks[2 + 2 * warp + parity]; }
+char* end_clock() { return clocks; }
+char* barrier_clock(unsigned parity) { return clocks + 1 + parity; }
+char* warp_clock(std::size_t warp, unsigned parity) { return clocks + 3 + 2 * warp + parity; }
 
 #if defined(CUDA_HOST_TSAN)
+constexpr std::size_t KEPT = 2048;  // of the 8,128 threads that ThreadSanitizer can have
+std::size_t kept;
+
 void acquire(void* clock) { __tsan_acquire(clock); }
 void release(void* clock) { __tsan_release(clock); }
 #else
@@ -103,6 +107,10 @@ std::uint64_t random(std::uint64_t below) {  // splitmix64
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return (z ^ (z >> 31)) % below;
+}
+
+void count_up(std::vector<int>& numbers) {
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = int(i);
 }
 
 void shuffle_order(std::vector<int>& order) {
@@ -138,7 +146,7 @@ void body() {
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
 #endif
     kernel->call(arguments.data());
-    release(&end_clock);
+    release(end_clock());
     current->state = State::left;
     to_scheduler(true);
 }
@@ -294,9 +302,9 @@ void run_block(char* stacks) {
     const std::size_t n_warps = (fibers.size() + 31) / 32;
     meetings.assign(n_warps, 0);
     barriers = 0;
-    clocks.assign(2 + 2 * n_warps, 0);
 #if defined(CUDA_HOST_TSAN)
     scheduler_tsan = __tsan_get_current_fiber();
+    clocks = static_cast<char*>(std::malloc(3 + 2 * n_warps));  // for ever: no two blocks share them
 #endif
     for (std::size_t i = 0; i < fibers.size(); ++i) prepare(i, stacks);
     for (;;) {
@@ -310,43 +318,52 @@ void run_block(char* stacks) {
         for (std::size_t warp = 0; warp < n_warps; ++warp) released |= release_warp(warp);
         if (!released && !release_block()) diverged();
     }
-    acquire(&end_clock);
+    acquire(end_clock());
 #if defined(CUDA_HOST_TSAN)
-    for (Fiber& f : fibers) __tsan_destroy_fiber(f.tsan);
+    // Whose number another fiber gets, that is taken for the same thread: the first blocks' keep theirs.
+    if ((kept += fibers.size()) > KEPT)
+        for (Fiber& f : fibers) __tsan_destroy_fiber(f.tsan);
 #endif
     std::free(dynamic_shared);
 }
 
+#if defined(CUDA_HOST_TSAN)
+int running;
+
+void* block_thread(void*) {
+    char* stacks = map_stacks(fibers.size());
+    __tsan_ignore_thread_begin();  // this thread, not its fibers: its memset is seen otherwise
+    run_block(stacks);
+    __tsan_ignore_thread_end();
+    munmap(stacks, fibers.size() * (STACK + PAGE));
+    __atomic_store_n(&running, 0, __ATOMIC_SEQ_CST);
+    return nullptr;
+}
+#endif
+
 void run_grid() {
     std::vector<int> blocks(std::size_t(gridDim.x) * gridDim.y * gridDim.z);
-    std::iota(blocks.begin(), blocks.end(), 0);
+    count_up(blocks);
     shuffle_order(blocks);
     fibers.resize(std::size_t(blockDim.x) * blockDim.y * blockDim.z);
     order.resize(fibers.size());
-    std::iota(order.begin(), order.end(), 0);
+    count_up(order);
     auto set_block = [](unsigned b) {
         blockIdx = {b % gridDim.x, b / gridDim.x % gridDim.y, b / (gridDim.x * gridDim.y)};
     };
 #if defined(CUDA_HOST_TSAN)
     // A thread for each block, and none is joined before all are through: they run one after the
     // other, but ThreadSanitizer is not to know, since nothing orders blocks on the device.
-    std::vector<std::thread> threads;
-    std::atomic<unsigned> done = 0;
-    for (unsigned b : blocks) {
-        set_block(b);
-        const unsigned before = done;
-        threads.emplace_back([&] {
-            char* stacks = map_stacks(fibers.size());
-            __tsan_ignore_thread_begin();  // this thread, not its fibers: its memset is seen otherwise
-            run_block(stacks);
-            __tsan_ignore_thread_end();
-            munmap(stacks, fibers.size() * (STACK + PAGE));
-            ++done;
-            done.notify_one();
-        });
-        done.wait(before);
+    std::vector<pthread_t> threads;
+    for (int b : blocks) {
+        set_block(unsigned(b));
+        __atomic_store_n(&running, 1, __ATOMIC_SEQ_CST);
+        threads.emplace_back();
+        if (pthread_create(&threads.back(), nullptr, block_thread, nullptr))
+            std::perror("pthread_create"), _exit(1);
+        while (__atomic_load_n(&running, __ATOMIC_SEQ_CST)) usleep(20);
     }
-    for (std::thread& thread : threads) thread.join();
+    for (pthread_t thread : threads) pthread_join(thread, nullptr);
 #else
     char* stacks = map_stacks(fibers.size());
     for (unsigned b : blocks) {

@@ -5,7 +5,6 @@
 // that needs it does not compile here: mma, wmma, cp.async, clusters, textures, inline PTX.
 #pragma once
 
-#include <atomic>
 #include <bit>
 #include <cassert>
 #include <cfloat>
@@ -215,40 +214,49 @@ inline int __all_sync(unsigned mask, int predicate, int line = __builtin_LINE())
 
 // ---- atomics, relaxed as on the device -----------------------------------------------------------
 
-template <class T, class U>
-T atomicAdd(T* address, U value) {
-    return std::atomic_ref<T>(*address).fetch_add(static_cast<T>(value), std::memory_order_relaxed);
+namespace cuda_host {
+
+// By the compiler's own atomics: <atomic> takes as long to compile as all the rest.
+template <class T, class Change>
+T update(T* address, Change change) {
+    using Bits = std::conditional_t<
+        sizeof(T) == 2, std::uint16_t, std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>;
+    static_assert(sizeof(T) == sizeof(Bits));
+    Bits* bits = reinterpret_cast<Bits*>(address);
+    Bits old = __atomic_load_n(bits, __ATOMIC_RELAXED);
+    for (;;) {
+        const T before = std::bit_cast<T>(old);
+        const Bits after = std::bit_cast<Bits>(static_cast<T>(change(before)));
+        if (__atomic_compare_exchange_n(bits, &old, after, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            return before;
+    }
 }
-template <class T, class U>
-T atomicSub(T* address, U value) {
-    return std::atomic_ref<T>(*address).fetch_sub(static_cast<T>(value), std::memory_order_relaxed);
+
+}  // namespace cuda_host
+
+template <class T>
+T atomicAdd(T* address, std::type_identity_t<T> value) {
+    return cuda_host::update(address, [=](T old) { return old + value; });
 }
-template <class T, class U>
-T atomicExch(T* address, U value) {
-    return std::atomic_ref<T>(*address).exchange(static_cast<T>(value), std::memory_order_relaxed);
+template <class T>
+T atomicSub(T* address, std::type_identity_t<T> value) {
+    return cuda_host::update(address, [=](T old) { return old - value; });
 }
-template <class T, class U, class V>
-T atomicCAS(T* address, U expected, V value) {
-    T old = static_cast<T>(expected);
-    std::atomic_ref<T>(*address).compare_exchange_strong(old, static_cast<T>(value),
-                                                         std::memory_order_relaxed);
-    return old;
+template <class T>
+T atomicExch(T* address, std::type_identity_t<T> value) {
+    return cuda_host::update(address, [=](T) { return value; });
 }
-template <class T, class U>
-T atomicMax(T* address, U value) {
-    T old = std::atomic_ref<T>(*address).load(std::memory_order_relaxed);
-    while (old < static_cast<T>(value) &&
-           !std::atomic_ref<T>(*address).compare_exchange_weak(old, static_cast<T>(value),
-                                                               std::memory_order_relaxed)) {}
-    return old;
+template <class T>
+T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
+    return cuda_host::update(address, [=](T old) { return old == expected ? value : old; });
 }
-template <class T, class U>
-T atomicMin(T* address, U value) {
-    T old = std::atomic_ref<T>(*address).load(std::memory_order_relaxed);
-    while (static_cast<T>(value) < old &&
-           !std::atomic_ref<T>(*address).compare_exchange_weak(old, static_cast<T>(value),
-                                                               std::memory_order_relaxed)) {}
-    return old;
+template <class T>
+T atomicMax(T* address, std::type_identity_t<T> value) {
+    return cuda_host::update(address, [=](T old) { return old < value ? value : old; });
+}
+template <class T>
+T atomicMin(T* address, std::type_identity_t<T> value) {
+    return cuda_host::update(address, [=](T old) { return value < old ? value : old; });
 }
 
 // ---- loads, bits, arithmetic ---------------------------------------------------------------------
