@@ -26,7 +26,7 @@ from gpulr.backend import probes
 from gpulr.kernels import operand
 
 LIBRARIES = ("numpy", "compiled", "strict", "cupy")
-SETTINGS = ("GPULR_BACKEND", "GPULR_COMPILE", "GPULR_FALLBACK")
+SETTINGS = ("GPULR_BACKEND", "GPULR_COMPILE", "GPULR_FALLBACK", "GPULR_FUSED")
 
 
 def _stated() -> set[str] | None:

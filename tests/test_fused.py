@@ -1,4 +1,4 @@
-"""The fused pass against float64: kernels/*.cu compiled by g++, launched as a backend launches them.
+"""The fused pass against float64: its sources compiled by g++, launched as on a device.
 
 What this proves: the sources, at the sizes and with the arguments that `FusedPass` gives them,
 compute what `gpulr/logistic.py` does, for storages, layouts and sizes that leave remainders
@@ -18,124 +18,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cuda_host import KernelFault
-from fused_kernels import CARDS, H100, T4, fused
-from helpers import reference
+from fused_kernels import CARDS, CASES, H100, T4, assert_right, fused, make
 
-from gpulr.backend import backend_of
-from gpulr.columns import ClassTargets, LabelTargets
 from gpulr.kernels.fused import PROPAGATE, obstacle, plan_for
 from gpulr.kernels.plan import MOST_FEATURES
 from gpulr.problem import Problem
-from gpulr.rows import Rows
-
-NUMPY = backend_of(None)
-
-
-def make(
-    n,
-    features,
-    models,
-    *,
-    dtype="float32",
-    standardize=False,
-    labels=False,
-    base=False,
-    sets=0,
-    size=1.0,
-    intercept=True,
-    compute=np.float32,
-    seed=0,
-):
-    """Return a problem, and its float64 X (as the models see it), Y and weights."""
-    rng = np.random.default_rng(seed)
-    if dtype == "uint8":
-        X, scale = rng.integers(0, 256, (n, features), dtype=np.uint8), 1 / 255
-    elif dtype == "bool":
-        X, scale = rng.random((n, features)) < 0.3, 1.0
-    else:
-        X, scale = rng.normal(size=(n, features)).astype(dtype), 1.0
-    seen = X.astype(np.float64)
-    center = None
-    if standardize:
-        center = seen.mean(axis=0)[:, np.newaxis] + 0.25
-        scale = rng.uniform(0.5, 2.0, (features, 1)) * (0.01 if dtype == "uint8" else 1.0)
-        seen = (seen - center[:, 0]) * scale[:, 0]
-    else:
-        seen = seen * scale
-    rows = Rows(X, scale, center, NUMPY, compute)
-    if labels:
-        indicator = rng.integers(0, 2, (n, 3 + models // 2), dtype=np.uint8)
-        label = rng.integers(0, indicator.shape[1], models).astype(np.int32)
-        targets = LabelTargets(indicator, label, NUMPY, compute)
-        Y = indicator[:, label].astype(np.float64)
-    else:
-        codes = rng.integers(0, 5, n).astype(np.int32)
-        table = rng.integers(0, 2, (5, models)).astype(compute)
-        targets, Y = ClassTargets(codes, table, NUMPY), table[codes].astype(np.float64)
-    s = np.ones((n, models))
-    sample_weight = set_weights = set_of = None
-    if base:
-        sample_weight = rng.uniform(0.2, 2.0, (n, 1)).astype(compute)
-        s = s * sample_weight
-    if sets:
-        set_weights = rng.integers(0, 3, (n, sets), dtype=np.uint8)
-        set_weights[rng.integers(0, n)] = 1  # no set is without rows
-        set_of = rng.integers(0, sets, models).astype(np.int32)
-        s = s * set_weights[:, set_of]
-    C = np.where(rng.random(models) < 0.2, np.inf, rng.uniform(0.1, 10.0, models))
-    problem = Problem.of(
-        *(rows, targets, C),
-        sample_weight=sample_weight,
-        sets=set_weights,
-        set_of=set_of,
-        intercept=intercept,
-    )
-    theta = size * rng.normal(size=(features + 1, models)) / np.sqrt(features)
-    return problem, theta, seen, Y, s
-
-
-def assert_right(problem, got, theta, X, Y, s):
-    """Compare cost and gradient with float64, to what float32 can tell in sums of such numbers."""
-    cost, gradient = got
-    assert cost.dtype == gradient.dtype == np.float64
-    expected_cost, expected = reference(X, Y, theta, problem.C, s)
-    if not problem.intercept:
-        expected[-1] = 0.0
-    X1 = np.hstack([np.abs(X), np.ones((len(X), 1))])
-    if problem.rows.center is not None and problem.rows.center_in_block is None:
-        # Bytes are centred after the sum, whose terms are larger before.
-        X1[:, :-1] += np.abs(problem.rows.center[:, 0] * problem.rows.scale[:, 0])
-    eps, m = np.finfo(np.float32).eps, s.sum(axis=0)
-    margin = X1 @ np.abs(theta)  # what rounding of a margin is relative to
-    rounding = 4 * eps * (margin + 1.0)
-    np.testing.assert_array_less(
-        np.abs(cost - expected_cost), 1e-12 + (s * rounding).sum(axis=0) / m + eps * expected_cost
-    )
-    allowed = X1.T @ (s * (rounding + 4 * eps)) / m + 1e-9
-    np.testing.assert_array_less(np.abs(gradient - expected), allowed)
-
-
-# Each leaves remainders of another kind: rows of a tile and of a segment, quads of features, models
-# of a group, bytes of a copy (16, 8, 4, 2 and 1 at a time), shares of narrow rows.
-CASES = {
-    "MNIST's width": (67, 784, 10, {}),
-    "one row": (1, 5, 3, {}),
-    "one feature": (40, 1, 2, {}),
-    "one of each": (1, 1, 1, {}),
-    "one column": (123, 150, 1, {"base": True}),
-    "33 columns": (90, 30, 33, {"sets": 4, "base": True}),
-    "bytes": (133, 784, 10, {"dtype": "uint8"}),
-    "bytes, odd": (70, 785, 7, {"dtype": "uint8", "sets": 3}),
-    "bytes, standardized": (70, 150, 6, {"dtype": "uint8", "standardize": True}),
-    "bits": (300, 64, 10, {"dtype": "bool", "labels": True}),
-    "halves": (61, 151, 5, {"dtype": "float16", "labels": True, "base": True}),
-    "halves, standardized": (50, 36, 4, {"dtype": "float16", "standardize": True}),
-    "standardized": (45, 37, 10, {"standardize": True, "sets": 2}),
-    "no intercept": (45, 37, 10, {"intercept": False}),
-    "two quads a thread": (11, 2051, 5, {}),
-    "as wide as can be": (7, MOST_FEATURES, 3, {"dtype": "uint8"}),
-    "large margins": (64, 30, 7, {"size": 1e4}),
-}
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())

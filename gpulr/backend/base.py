@@ -96,6 +96,10 @@ class Backend:
         """
         return False
 
+    def trials(self) -> list[tuple[str, str]]:
+        """Try out what passes may use here beyond the array library, and say what came of it."""
+        return []
+
     def fused(self, problem: Problem) -> Choice:
         """Return the kernels that compute a problem's passes here: none, unless there are some."""
         from gpulr.kernels.choice import PORTABLE  # which needs this package

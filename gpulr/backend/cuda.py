@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from gpulr.backend.base import Backend
-from gpulr.backend.kernels import kernels_of
+from gpulr.backend.kernels import CuPyKernels, kernels_of
 
 if TYPE_CHECKING:
     from gpulr.kernels.choice import Choice
@@ -31,13 +31,21 @@ class CuPyBackend(Backend):
 
         return cupy.cuda.Device() if self.device is None else self.device  # type: ignore[no-any-return]
 
-    def fused(self, problem: Problem) -> Choice:
+    @property
+    def _kernels(self) -> CuPyKernels:
         import cupy
 
+        return kernels_of(cupy.cuda.Device().id if self.device is None else self.device.id)
+
+    def fused(self, problem: Problem) -> Choice:
         from gpulr.kernels.choice import choose  # which needs arrays, and so this package
 
-        index = cupy.cuda.Device().id if self.device is None else self.device.id
-        return choose(problem, kernels_of(index))
+        return choose(problem, self._kernels)
+
+    def trials(self) -> list[tuple[str, str]]:
+        from gpulr.kernels.choice import trial
+
+        return [("fused pass", trial(self, self._kernels))]
 
     def synchronize(self) -> None:
         import cupy

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpulr.backend.arrays import to_host
+from gpulr.columns import ClassTargets
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
 from gpulr.kernels.fused import FusedPass, Kernels, obstacle, plan_for
 
 if TYPE_CHECKING:
+    from gpulr.backend.base import Backend
     from gpulr.problem import Problem
 
 Array = Any
 
-__all__ = ["PORTABLE", "Choice", "choose", "wish"]
+__all__ = ["PORTABLE", "Choice", "choose", "trial", "wish"]
 
 # Numbers in X below which kernels are not compiled: that takes a second or two, the first time on a
 # machine, in which the portable pass is done a thousand times. An estimate.
 LEAST = 2**22
-# How far apart the two passes may be, of the largest: both are float32, and add up in other orders.
-AGREEMENT = 1e-3
+# How far apart the two passes may be, of the largest number: both are float32 in other orders, and
+# cuBLAS may have been told to use TF32 (CUPY_TF32).
+AGREEMENT = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,30 @@ def choose(problem: Problem, kernels: Kernels) -> Choice:
     if wanted == "require":
         whole = halves = True
     return Choice(one if whole else None, one if halves else None, reason)
+
+
+def trial(backend: Backend, kernels: Kernels) -> str:
+    """Say what comes of the kernels on a few made-up rows, whatever their speed."""
+    try:
+        if wish() == "never":
+            return "not used: GPULR_FUSED=never"
+        from gpulr.problem import Problem
+        from gpulr.rows import Rows
+
+        X = backend.asarray(np.arange(64 * 20, dtype=np.uint8).reshape(64, 20))
+        codes = backend.asarray(np.arange(64, dtype=np.int32) % 3)
+        table = backend.asarray(np.eye(3, dtype=np.float32))
+        C = backend.asarray(np.ones(3))
+        rows = Rows(X, 1.0 / 255.0, None, backend, backend.xp.float32)
+        problem = Problem.of(rows, ClassTargets(codes, table, backend), C)
+        layout = plan_for(problem, kernels.card)
+        assert layout is not None  # 20 features fit
+        wrong = _disagreement(problem, FusedPass(problem, layout, kernels), _parameters(problem))
+    except Exception as error:  # which a report is there to tell
+        wrong = f"{type(error).__name__}: {error}"
+    card = kernels.card
+    memory = f"{card.shared_block // 1024} KiB of shared memory for a block"
+    return wrong or f"works (sm_{card.capability}, {card.processors} processors, {memory})"
 
 
 def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool, str]:

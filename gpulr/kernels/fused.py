@@ -27,6 +27,7 @@ __all__ = ["FusedPass", "Kernels", "Launch", "obstacle", "plan_for"]
 PROPAGATE, PARAMETERS = (Path(__file__).with_name(f"{n}.cu") for n in ("propagate", "parameters"))
 STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "float32": 32}  # bits, by X's dtype
 THREADS, LANES = 256, 8  # those of parameters.cu
+CHUNK_ROWS = 2**27  # of a launch: at most 65,535 segments
 SCRATCH_BYTES = 256 * 2**20  # for what segments give, at most
 MOST_ROWS = 2**31 - 1
 
@@ -260,7 +261,8 @@ class FusedPass:
         """The rows, in as many launches as scratch memory asks for: one, as a rule."""
         problem, card = self.problem, self.kernels.card
         n, k = problem.rows.n_samples, problem.n_models
-        each, size = 4 * problem.rows.n_features * k, n  # bytes that a segment writes
+        each = 4 * problem.rows.n_features * k  # bytes that a segment writes
+        size = min(n, CHUNK_ROWS)
         while size > 64 and each * self.plan.grid(card, size, k).segments > SCRATCH_BYTES:
             size = math.ceil(size / 32) * 16  # rows that are a multiple of 16 bytes from the first
         chunks = []
@@ -268,11 +270,11 @@ class FusedPass:
             rows = slice(start, min(n, start + size))
             grid = self.plan.grid(card, rows.stop - start, k)
             sizes = rows.stop - start, grid.segment_rows, grid.tile_rows
-            chunks.append(Chunk(rows, self._X[rows, :], grid, sizes, self._answers_of(rows)))
+            chunks.append(Chunk(rows, self._stored[rows, :], grid, sizes, self._answers_of(rows)))
         return chunks
 
     @cached_property
-    def _X(self) -> Array:
+    def _stored(self) -> Array:
         return self.kernels.contiguous(self.problem.rows.X, 16)
 
     @cached_property
@@ -302,7 +304,7 @@ class FusedPass:
 
     @cached_property
     def _partial(self) -> tuple[Array, Array]:
-        """dW and sums of all segments, which each launch writes anew."""
+        """DW and sums of all segments, which each launch writes anew."""
         n, k = self.problem.rows.n_features, self.problem.n_models
         segments = max(chunk.grid.segments for chunk in self._chunks)
         return self._new((segments, n, k), "float32"), self._new((segments, 2, k), "float64")

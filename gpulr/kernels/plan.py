@@ -119,8 +119,7 @@ class Plan:
         groups = -(-n_models // self.columns)
         slots = max(1, card.processors * self.blocks // groups)
         segments = min(slots, -(-n_samples // LEAST_ROWS))
-        if n_samples > segments * MOST_ROWS:
-            segments = -(-n_samples // MOST_ROWS)
+        segments *= -(-n_samples // (segments * MOST_ROWS))  # whole waves of blocks
         segment_rows = -(-n_samples // segments)
         tiles = -(-segment_rows // self.tile)
         per_group = -(-segment_rows // (tiles * self.rows))
@@ -145,8 +144,8 @@ def plan(
     best = None
     for columns in WIDTHS:
         groups = -(-n_models // columns)
-        # Reading X, and unpacking it, costs about as much as three columns (gpulr/kernels/operand.py
-        # has the same rule, from measurements on a CPU; on a card it is an estimate).
+        # Reading X, and unpacking it, costs about as much as three columns: an estimate here, and
+        # what gpulr/kernels/operand.py has from measurements on a CPU.
         work = groups * (columns + 3)
         found = _layout(card, storage, n_features, columns, centered)
         if found is not None and (best is None or work < best[0]):
