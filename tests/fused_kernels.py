@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from cuda_host import HostModule, why_not
 from helpers import reference

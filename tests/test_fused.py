@@ -250,7 +250,7 @@ def test_a_measured_gradient_that_is_not_a_number_shows():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"compute": np.float64, "dtype": "float64"}, "float32"),
+        ({"compute": "float64", "dtype": "float64"}, "float32"),
         ({"dtype": "int16"}, "int16"),
         ({"features": MOST_FEATURES + 1, "n": 2}, f"{MOST_FEATURES + 1:,} features"),
     ],
