@@ -8,8 +8,11 @@
 //   bytes    X once: 176 MB as float32, 88 as fp16, 44 as bytes; 59, 29 and 15 us at 3 TB/s.
 //   flops    2 x 56,000 x 784 x 10 multiply-adds: 26 us at 67 Tflop/s, half of that rate being an
 //            FMA's two operations.
-//   issue    An SM issues four warp instructions per clock, and an FMA is one. What is not an FMA
-//            costs as much: so each number that is loaded is used as often as registers allow.
+//   issue    An SM issues four warp instructions per clock, of which an FMA is one; what is not an
+//            FMA costs as much. Compiled for sm_90, a row takes each of seven warps 80 FMAs and 15
+//            other instructions (27 as bytes, to unpack them twice): 71,000 clocks (79,000) of 132
+//            SMs, 40 us (45) at 1.755 GHz. So float32 is bound by memory, and bytes by issue.
+//            Computed, not measured.
 //
 // Reasons for its shape:
 // - Backward: a thread owns QUADS x 4 features, and holds their X'R for all COLUMNS in registers
@@ -20,7 +23,7 @@
 //   memory, and a thread takes ROWS rows and some of their quads: a load of W serves ROWS rows, and
 //   few threads share a row, whose sums are added through shared memory.
 // - QUADS x COLUMNS <= 10: 40 sums of X'R and ROWS x COLUMNS <= 40 of margins fit, with what
-//   else there is, into the 144 registers that two blocks of 224 threads leave. More models than
+//   else there is, into 128 registers, which two blocks of 256 threads leave each. More models than
 //   COLUMNS are further groups, blockIdx.x; those of the same rows run at the same time, so that all
 //   but the first find X in the L2 cache.
 // - Two blocks on an SM: while one copies rows, the other computes. Copies are asynchronous where
@@ -160,6 +163,15 @@ __device__ __forceinline__ void arrived() {
     __syncthreads();
 }
 
+// Bring a line of global memory into the cache.
+__device__ __forceinline__ void fetch(const void* place) {
+#ifdef __CUDA_ARCH__
+    asm volatile("prefetch.global.L1 [%0];" ::"l"(place));
+#else
+    (void)place;
+#endif
+}
+
 // What the models are to answer, and what rows weigh; see gpulr/columns.py.
 struct Answers {
     const int* codes;                // (rows,), or null
@@ -172,6 +184,12 @@ struct Answers {
     const int* set_of;          // (models,)
     int n_sets;
 
+    // Ask for what a row will need: it is there by the time that its margins are.
+    __device__ __forceinline__ void ahead(long long row) const {
+        if (codes) fetch(codes + row);
+        if (base) fetch(base + row);
+        if (sets) fetch(sets + row * n_sets);
+    }
     __device__ __forceinline__ float target(long long row, int model, int models) const {
         if (codes) return table[(long long)codes[row] * models + model];
         return indicator[row * labels + label[model]];
@@ -245,6 +263,9 @@ __device__ __forceinline__ void pass(
         const char* const from = (const char*)X + start * ROW_BYTES;
         for (int i = t; i < n * CHUNKS; i += THREADS) {
             copy<SIZE>(tile + i / CHUNKS * STRIDE + i % CHUNKS * SIZE, from + (long long)i * SIZE);
+        }
+        if constexpr (BACKWARD) {
+            if (t < n) answers.ahead(start + t);
         }
         arrived();
 
