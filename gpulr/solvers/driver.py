@@ -21,6 +21,7 @@ from gpulr.backend import to_host
 from gpulr.errors import DivergenceError
 from gpulr.problem import Problem
 from gpulr.rows import Rows
+from gpulr.solvers.bursts import look, until_next_look
 
 Array = Any
 
@@ -178,10 +179,10 @@ def minimize(
     keeps its parameters and leaves the matrix, so its result does not depend on how long its
     neighbours take. With ``tol=0`` exactly ``max_iter`` iterations are run.
 
-    The driver looks at the figures after bursts of ``backend.check_every`` iterations: one transfer
-    to the host for each burst. A model that meets ``tol`` in the midst of one goes on to its end
-    and keeps the parameters it has there; ``n_iter`` counts where it met ``tol``. Should its
-    gradient be larger again at the end, it goes on, and the next looks follow each iteration.
+    The driver looks at the figures after bursts of at most ``backend.check_every`` iterations: one
+    transfer to the host for each burst. A model that meets ``tol`` in the midst of one goes on to
+    its end and keeps the parameters it has there; ``n_iter`` counts where it met ``tol``. Should
+    its gradient be larger again at the end, it goes on, and the next looks follow each iteration.
 
     Parameters
     ----------
@@ -228,8 +229,9 @@ def minimize(
         measured = backend.xp.expand_dims(measure(state), axis=0)
     iteration, n, singly, result, before = 0, 1, 0, "", 0.0
     while True:
-        figures, stuck = _look(backend.xp, measured, state)
+        figures, stuck = look(backend.xp, measured, state)
         times = np.linspace(before, time.perf_counter() - started, n + 1)[1:]
+        began = norm.copy()
         met = np.zeros(len(active), dtype=np.bool_)  # tol, at any iteration of the burst
         for now, (figure, seconds) in enumerate(
             zip(figures, times.tolist(), strict=True), iteration + 1 - n
@@ -274,7 +276,8 @@ def minimize(
             active, state, problem = active[~done], _take(state, keep), problem.select(keep)
 
         singly = backend.check_every if np.any(met & ~done) else max(0, singly - 1)
-        n = min(1 if singly else backend.check_every, max_iter - iteration)
+        most = 1 if singly else min(backend.check_every, max_iter - iteration)
+        n = until_next_look(began[active], norm[active], n, tol, most)
         with _quiet():
             state, measured = solver.advance(problem, state, n)
         iteration += n
@@ -304,19 +307,6 @@ def measure(state: State) -> Array:
 def _quiet() -> np.errstate:
     """Keep NumPy's warnings of overflow back: the loop itself looks for costs that are infinite."""
     return np.errstate(over="ignore", invalid="ignore")
-
-
-def _look(
-    xp: Any, measured: Array, state: Any
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return what was measured, and which models have stalled, in one transfer to the host."""
-    n, _, k = measured.shape
-    flags = xp.zeros_like(state.cost)
-    if hasattr(state, "stalled"):
-        flags = xp.astype(state.stalled, measured.dtype)
-    both = [xp.reshape(measured, (2 * n, k)), xp.expand_dims(flags, axis=0)]
-    values = to_host(xp.concat(both, axis=0))
-    return values[:-1].reshape(n, 2, k), values[-1] > 0.0
 
 
 def _tell(callbacks: Sequence[Callback], progress: Progress) -> str:
