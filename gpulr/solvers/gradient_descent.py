@@ -65,10 +65,10 @@ class GradientDescent:
 
     def advance(
         self, problem: Problem, state: GradientDescentState, n: int
-    ) -> tuple[GradientDescentState, Array]:
+    ) -> tuple[GradientDescentState, Array, list[Array]]:
         """Take ``n`` steps."""
         return take_steps(self, problem, state, n)
 
     def column_bytes(self, rows: Rows) -> int:
-        """Return about how many bytes a column takes: some 8 arrays as θ."""
-        return 8 * 8 * (rows.n_features + 1)
+        """Return about how many bytes a column takes: arrays as θ, some 7 and those of a burst."""
+        return (7 + rows.backend.check_every) * 8 * (rows.n_features + 1)
