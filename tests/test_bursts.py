@@ -140,6 +140,13 @@ def test_what_models_share_takes_a_fixed_number_of_transfers(put, digits, looked
     assert 2 < len(looked) <= 9
 
 
+@pytest.mark.parametrize("every", [1, 8])
+def test_rows_of_zeros_have_no_curvature(put, monkeypatch, every):
+    problem = make_problem(put, np.zeros((6, 2)), np.arange(6) % 3)
+    monkeypatch.setattr(type(problem.backend), "check_every", every)
+    assert curvature.largest_eigenvalue(replace(problem, intercept=False)) == 0.0
+
+
 # ---- the same as one at a time -----------------------------------------------------------------
 
 

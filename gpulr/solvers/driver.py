@@ -94,8 +94,8 @@ class Solver(Protocol):
         state
         measured : (n, 2 or 3, n_models) float64
             What :func:`measure` returns after each iteration.
-        thetas : (n_features + 1, n_models) float64 each
-            The parameters after each iteration, which later ones do not overwrite.
+        thetas : n of (n_features + 1, n_models) float64; or (n, n_features + 1, n_models)
+            The parameters after each iteration, which later bursts do not overwrite.
         """
 
     def column_bytes(self, rows: Rows) -> int:
@@ -242,12 +242,8 @@ def minimize(
         for figure, theta, seconds in zip(figures, thetas, times, strict=True):
             training = active[~done]
             cost[training], norm[training] = figure[:2, ~done]
-            if not np.all(np.isfinite(cost)) or not np.all(np.isfinite(norm)):
-                raise DivergenceError(
-                    f"The cost of model(s) {models[~np.isfinite(cost + norm)].tolist()} was no "
-                    f"longer finite after {iteration} iterations. Use a smaller learning_rate "
-                    "(None chooses a safe one), and scale the features to about 0…1."
-                )
+            if not np.all(np.isfinite(cost + norm)):
+                raise _divergence(models[~np.isfinite(cost + norm)], iteration)
             n_iter[training] = iteration
             converged[training] = (norm[training] <= tol) & (tol > 0)
             history.append((cost.copy(), norm.copy(), seconds))
@@ -316,6 +312,14 @@ def measure(state: Any) -> Array:
     if hasattr(state, "stalled"):
         figures.append(xp.astype(state.stalled, state.cost.dtype))
     return xp.stack(figures)
+
+
+def _divergence(models: npt.NDArray[np.int64], iteration: int) -> DivergenceError:
+    return DivergenceError(
+        f"The cost of model(s) {models.tolist()} was no longer finite after {iteration} "
+        "iterations. Use a smaller learning_rate (None chooses a safe one), and scale the features "
+        "to about 0…1."
+    )
 
 
 def _quiet() -> np.errstate:
