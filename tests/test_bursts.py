@@ -316,7 +316,7 @@ def test_models_leave_once_each_and_are_carried_on(blobs):
         ([1.0], [np.nextafter(1e-2, 1)], 2, 1e-2, 8, 1),
         ([1.0], [2.0], 8, 1e-4, 8, 8),  # rises
         ([0.0], [1.0], 1, 1e-4, 8, 2),  # the start
-        ([1.0] * 5, [1e-1, 1e-1, 2e-2, 0.9, 2.0], 4, 1e-2, 8, 4),  # the second of five
+        ([1.0] * 20, [2.0, 0.9, 2e-2, 2e-2] + [1e-1] * 16, 4, 1e-2, 8, 4),  # the third of twenty
         ([1.0], [1e-1], 4, 1e-4, 3, 3),
     ],
 )
