@@ -32,7 +32,7 @@ CLOSER = 4.0
 
 @dataclass(frozen=True, slots=True)
 class SearchProgress:
-    """What callbacks of a search are told after each iteration.
+    """What callbacks of a search are told after each iteration (on a device, a few at a time).
 
     Attributes
     ----------

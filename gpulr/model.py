@@ -28,15 +28,13 @@ class History:
 
     Attributes
     ----------
-    cost, gradient_norm : (n_iterations + 1, n_models) float64
-        From the start (iteration 0); a model that is done keeps its last values, which are those at
-        its weights. The norm is the largest absolute entry of the gradient with respect to the
-        weights of the scaled X and the intercept.
-    seconds : (n_iterations + 1,) float64
+    cost, gradient_norm : (n_iter + 1, n_models) float64
+        From the start (iteration 0); a model that has converged keeps its last values. The norm is
+        the largest absolute entry of the gradient with respect to the weights of the scaled X and
+        the intercept.
+    seconds : (n_iter + 1,) float64
         When each iteration was done (in the per-model loop, or in groups: the sum of their times).
     n_iter : (n_models,) int64
-        Iterations until each model met the tolerance, or ended short of it. On a device, where the
-        test comes every few iterations, some more may follow.
     converged : (n_models,) bool
     stalled : (n_models,) bool
         Ended short of the tolerance, since the dtype allowed no better.

@@ -103,7 +103,9 @@ def train(
     callbacks : sequence of callables
         Called with a :class:`gpulr.callbacks.Progress` after each iteration; one that raises
         ``StopIteration`` ends training (of all models). One with a ``close`` method is closed at
-        the end.
+        the end. On a GPU, which is asked every few iterations how far it is, they are called with
+        each of these then; the model of one that ends training is that of its iteration all the
+        same.
     image_shape : tuple of int, optional
         What a row looks like as an image; taken from X or the data set where they tell.
 

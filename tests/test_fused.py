@@ -218,29 +218,30 @@ def test_gradient_descent_is_a_graph_of_four_kernels():
     one = fused(problem)
     rate = np.linspace(0.1, 0.5, 7)
     start, gradient = theta.copy(), problem.evaluate(theta).gradient
-    there, cost, down, measured = one.descend(theta, gradient, rate, 5)
+    thetas, measured, cost, down = one.descend(theta, gradient, rate, 5)
     np.testing.assert_array_equal(theta, start)  # what was passed in stays
     iteration = ["fold_parameters", "propagate", "add_segments", "finish_pass"]
     assert one.kernels.launched == 6 * iteration  # once to warm up
     for i in range(5):
         theta = theta - rate * gradient
         expected, gradient = problem.evaluate(theta)
+        np.testing.assert_allclose(thetas[i], theta, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(measured[i, 0], expected, rtol=1e-6)
         np.testing.assert_allclose(measured[i, 1], np.abs(gradient).max(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(there, theta, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(cost, expected, rtol=1e-6)
     np.testing.assert_allclose(down, gradient, rtol=1e-4, atol=1e-6)
-    again = one.descend(there, down, rate, 2)
+    again = one.descend(thetas[-1], down, rate, 2)
     assert one.kernels.launched == 8 * iteration
     np.testing.assert_array_equal(measured[-1, 0], cost)
-    assert (again[1] < cost).all()
+    assert (again[2] < cost).all()
+    np.testing.assert_allclose(thetas[-1], theta, rtol=1e-5, atol=1e-6)  # not overwritten
 
 
 def test_a_measured_gradient_that_is_not_a_number_shows():
     problem, theta, *_ = make(50, 30, 7)
     gradient = np.zeros_like(theta)
     gradient[0, 4] = np.nan
-    *_, measured = fused(problem).descend(theta, gradient, np.ones(7), 1)
+    _, measured, *_ = fused(problem).descend(theta, gradient, np.ones(7), 1)
     assert np.isnan(measured).any(axis=(0, 1)).tolist() == [i == 4 for i in range(7)]
 
 

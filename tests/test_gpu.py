@@ -69,12 +69,12 @@ def test_a_graph_is_what_its_kernels_are(backend):
     problem, theta, *_ = make(5000, 200, 10, sets=3, backend=backend)
     one, rate = fused(problem), 0.0 * problem.m + 0.3
     gradient = one.evaluate(theta)[1]
-    there, cost, down, measured = one.descend(theta, gradient, rate, 9)
+    thetas, measured, cost, down = one.descend(theta, gradient, rate, 9)
     for i in range(9):
         theta = theta - rate * gradient
         expected, gradient = one.evaluate(theta)
         np.testing.assert_allclose(to_host(measured[i, 0, :]), to_host(expected), rtol=1e-6)
-    np.testing.assert_allclose(to_host(there), to_host(theta), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(to_host(thetas[-1, ...]), to_host(theta), rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(to_host(cost), to_host(expected), rtol=1e-7)
     np.testing.assert_allclose(to_host(down), to_host(gradient), rtol=1e-4, atol=1e-7)
 

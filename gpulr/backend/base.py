@@ -39,8 +39,8 @@ class Backend:
 
     # Converted rows, margins and residuals of one block stay below this many bytes.
     block_bytes: ClassVar[int] = 256 * 2**20
-    # Iterations between two looks at cost and gradient. Each look waits until the device has done
-    # all that was asked of it, and leaves it idle until it is asked again.
+    # Most iterations between two looks at cost and gradient. Each look waits until the device has
+    # done all that was asked of it, and leaves it idle until it is asked again.
     check_every: ClassVar[int] = 8
 
     def __init__(

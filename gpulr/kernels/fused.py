@@ -151,18 +151,26 @@ class FusedPass:
     ) -> tuple[Array, Array, Array, Array]:
         """Take ``n`` steps of gradient descent, of size ``rate`` (n_models,).
 
-        Returns theta, cost and gradient there, and (n, 2, n_models): each iteration's cost and
-        largest |gradient|. An iteration is four kernels, recorded in a graph the first time.
+        An iteration is four kernels, recorded in a graph the first time.
+
+        Returns
+        -------
+        thetas : (n, n_features + 1, n_models)
+            The parameters after each step.
+        measured : (n, 2, n_models)
+            Cost and largest |gradient| there.
+        cost : (n_models,), gradient : (n_features + 1, n_models)
+            After the last step.
         """
         xp, iteration = self.problem.backend.xp, self._iteration
         there, cost, down, size, measured = self._descent
         there[...], down[...], size[...] = theta, gradient, rate
-        every = self._new((n, *measured.shape), "float64")
+        every_theta = self._new((n, *there.shape), "float64")
+        every_measure = self._new((n, *measured.shape), "float64")
         for i in range(n):
             iteration()
-            every[i, ...] = measured
-        there, cost, down = (xp.asarray(x, copy=True) for x in (there, cost, down))
-        return there, cost, down, every
+            every_theta[i, ...], every_measure[i, ...] = there, measured
+        return every_theta, every_measure, xp.asarray(cost, copy=True), xp.asarray(down, copy=True)
 
     @cached_property
     def _descent(self) -> tuple[Array, Array, Array, Array, Array]:

@@ -1,13 +1,15 @@
 """The one loop around every solver: stopping, history, callbacks, interruption.
 
-A solver advances by a burst of iterations, of which the host sees nothing: the device is asked once
-for the figures of all of them, and goes on while Python prepares what comes next. NumPy has bursts
-of one iteration.
+A solver advances by a burst of iterations, of which the host sees nothing until it asks the device
+once for the figures of all of them; so the device is kept busy. The burst is then gone through
+iteration by iteration, and what follows is the same for bursts of any length. NumPy has bursts of
+one iteration.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace
 
-from gpulr.backend import to_host
+from gpulr.backend import Backend, to_host
 from gpulr.errors import DivergenceError
 from gpulr.problem import Problem
 from gpulr.rows import Rows
@@ -82,11 +84,18 @@ class Solver(Protocol):
     def step(self, problem: Problem, state: Any) -> Any:
         """Return the state one iteration later; nothing is transferred to the host."""
 
-    def advance(self, problem: Problem, state: Any, n: int) -> tuple[Any, Array]:
-        """Return the state ``n`` ≥ 1 iterations later, and what was measured after each of them.
+    def advance(self, problem: Problem, state: Any, n: int) -> tuple[Any, Array, Sequence[Array]]:
+        """Return the state ``n`` ≥ 1 iterations later, and what there was after each of them.
 
-        (n, 2, n_models) float64 on the device, as :func:`measure` returns it; nothing is
-        transferred to the host. :func:`take_steps` does this with ``step``.
+        Nothing is transferred to the host. :func:`take_steps` does this with ``step``.
+
+        Returns
+        -------
+        state
+        measured : (n, 2 or 3, n_models) float64
+            What :func:`measure` returns after each iteration.
+        thetas : n of (n_features + 1, n_models) float64; or (n, n_features + 1, n_models)
+            The parameters after each iteration, which later bursts do not overwrite.
         """
 
     def column_bytes(self, rows: Rows) -> int:
@@ -95,9 +104,9 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What callbacks are told of each iteration (and once before the first, as iteration 0).
+    """What callbacks are told after each iteration (and once before the first, as iteration 0).
 
-    In order, and on a device some iterations later: those of a burst are told when it is done.
+    On a device they are told of a few iterations at a time, in order, when these are done.
 
     Attributes
     ----------
@@ -111,9 +120,9 @@ class Progress:
     gradient_norm : (n,) float64
         Largest absolute entry of each model's gradient.
     converged : (n,) bool
-        Whether ``gradient_norm`` ≤ ``tol``. In the midst of a burst that may be lost again.
     seconds : float
-        Since training of these models began; spread evenly over the iterations of a burst.
+        Since training of these models began; on a device, where iterations are timed a few at a
+        time, spread evenly over these.
     """
 
     iteration: int
@@ -136,13 +145,12 @@ class Solution:
     ----------
     theta : (n_features + 1, n_models) float64, NumPy
     n_iter : (n_models,) int64
-        Iterations until each model had converged (for good), stalled, or the run ended.
+        Iterations until each model converged or the run ended.
     converged : (n_models,) bool
-    cost, gradient_norm : (n_iterations + 1, n_models) float64
-        At each iteration, from the start. A model's last values are those at ``theta``; once it has
-        left, it keeps them.
-    seconds : (n_iterations + 1,) float64
-        When each iteration was done; spread evenly over the iterations of a burst.
+    cost, gradient_norm : (max(n_iter) + 1, n_models) float64
+        At each iteration, from the start; a model that has converged keeps its last values.
+    seconds : (max(n_iter) + 1,) float64
+        When each iteration was done; see :class:`Progress`.
     stalled : (n_models,) bool
         The solver found no better parameters in this precision, though ``tol`` was not reached.
     result : "converged", "stalled", "max_iter", "stopped" or "interrupted"
@@ -178,17 +186,15 @@ def minimize(
     keeps its parameters and leaves the matrix, so its result does not depend on how long its
     neighbours take. With ``tol=0`` exactly ``max_iter`` iterations are run.
 
-    The driver looks at the figures after bursts of ``backend.check_every`` iterations: one transfer
-    to the host for each burst. A model that meets ``tol`` in the midst of one goes on to its end
-    and keeps the parameters it has there; ``n_iter`` counts where it met ``tol``. Should its
-    gradient be larger again at the end, it goes on, and the next looks follow each iteration.
+    Figures come to the host after bursts of at most ``backend.check_every`` iterations, one
+    transfer for each. A model that meets ``tol`` in the midst of one, or is ended there by a
+    callback, keeps the parameters it had then.
 
     Parameters
     ----------
     callbacks : sequence of callables
-        Each is called with a :class:`Progress` of every iteration; raising ``StopIteration`` ends
-        training with the burst that the iteration belongs to, whose other iterations are part of
-        the history though nobody is told of them.
+        Each is called with a :class:`Progress` after every iteration, or when the burst is done
+        that it belongs to; raising ``StopIteration`` ends training at that iteration.
     models : (n_models,) int64, optional
         How the columns are called in :class:`Progress`.
     start : (n_features + 1, n_models) float64, on the device, optional
@@ -198,14 +204,15 @@ def minimize(
     begin : callable, optional
         Returns the state to begin with, instead of ``solver.init``.
     leaving : callable, optional
-        Called with models, as columns of ``problem``, and their last state when they are done.
+        Called with models, as columns of ``problem``, when they are done, and their state at the
+        end of the burst: up to ``check_every`` − 1 iterations further than their result.
     interrupted : callable
-        Asked after every burst whether to end the run there.
+        Asked after every iteration whether to end the run there.
 
     Raises
     ------
     DivergenceError
-        A cost is no longer finite; it names the first iteration at which that was so.
+        A cost is no longer finite.
     """
     backend, k = problem.backend, problem.n_models
     models = np.arange(k) if models is None else models
@@ -226,79 +233,93 @@ def minimize(
             theta_0 = problem.start() if start is None else start
             state = Start(theta_0, *problem.evaluate(theta_0))
         measured = backend.xp.expand_dims(measure(state), axis=0)
-    iteration, n, singly, result, before = 0, 1, 0, "", 0.0
+    thetas: Sequence[Array] = [state.theta]
+    iteration, result, clock = 0, "", 0.0
     while True:
-        figures, stuck = _look(backend.xp, measured, state)
-        times = np.linspace(before, time.perf_counter() - started, n + 1)[1:]
-        met = np.zeros(len(active), dtype=np.bool_)  # tol, at any iteration of the burst
-        for now, (figure, seconds) in enumerate(
-            zip(figures, times.tolist(), strict=True), iteration + 1 - n
-        ):
-            cost[active], norm[active] = figure
-            if not np.all(np.isfinite(cost)) or not np.all(np.isfinite(norm)):
-                raise DivergenceError(
-                    f"The cost of model(s) {models[~np.isfinite(cost + norm)].tolist()} was no "
-                    f"longer finite after {now} iterations. Use a smaller learning_rate (None "
-                    "chooses a safe one), and scale the features to about 0…1."
-                )
-            meets = (norm[active] <= tol) & (tol > 0)
-            n_iter[active] = np.where(meets & converged[active], n_iter[active], now)
-            converged[active] = meets
-            met |= meets
+        figures, n = to_host(measured), len(thetas)
+        times = np.linspace(clock, clock := time.perf_counter() - started, n + 1)[1:].tolist()
+        before, done = norm[active], np.zeros(len(active), dtype=np.bool_)
+        for figure, theta, seconds in zip(figures, thetas, times, strict=True):
+            training = active[~done]
+            cost[training], norm[training] = figure[:2, ~done]
+            if not np.all(np.isfinite(cost + norm)):
+                raise _divergence(models[~np.isfinite(cost + norm)], iteration)
+            n_iter[training] = iteration
+            converged[training] = (norm[training] <= tol) & (tol > 0)
             history.append((cost.copy(), norm.copy(), seconds))
-            if not result:
-                progress = Progress(
-                    now, max_iter, models, cost.copy(), norm.copy(), converged.copy(), seconds
-                )
-                result = _tell(callbacks, progress)
-        before = history[-1][2]
-        if interrupted():
-            result = "interrupted"
+            progress = Progress(
+                iteration, max_iter, models, cost.copy(), norm.copy(), converged.copy(), seconds
+            )
+            result = _tell(callbacks, progress)
+            if interrupted():
+                result = "interrupted"
 
-        stalled[active] = stuck & ~converged[active] & (tol > 0)
-        done = converged[active] | stalled[active]
-        if not result and done.all():
-            result = "stalled" if stalled.any() else "converged"
-        elif not result and iteration >= max_iter:
-            result = "max_iter"
-        gone = np.full(len(active), bool(result)) | done
-        if gone.any():
-            left = state if gone.all() else _take(state, backend.asarray(np.flatnonzero(gone)))
-            ended.append((active[gone], left.theta))
-            if leaving is not None:
-                leaving(active[gone], left)
+            if tol > 0 and len(figure) > 2:
+                stalled[training] = (figure[2, ~done] > 0.0) & ~converged[training]
+            ends = ~done & (converged[active] | stalled[active])
+            if not result and np.all(done | ends):
+                result = "stalled" if stalled.any() else "converged"
+            elif not result and iteration >= max_iter:
+                result = "max_iter"
+            if result:
+                ends = ~done
+            if ends.any():
+                ended.append((active[ends], _part(theta, ends, backend)))
+            done |= ends
+            if result:
+                break
+            iteration += 1
+        del thetas, theta
+        if leaving is not None and done.any():
+            leaving(active[done], _part(state, done, backend))
         if result:
             break
         if done.any():
-            keep = backend.asarray(np.flatnonzero(~done))
-            active, state, problem = active[~done], _take(state, keep), problem.select(keep)
-
-        singly = backend.check_every if np.any(met & ~done) else max(0, singly - 1)
-        n = min(1 if singly else backend.check_every, max_iter - iteration)
+            before, active = before[~done], active[~done]
+            state = _part(state, ~done, backend)
+            problem = problem.select(backend.asarray(np.flatnonzero(~done)))
+        most = min(backend.check_every, max_iter - iteration + 1)
+        n = _until_next_look(before, norm[active], n, tol, most)
         with _quiet():
-            state, measured = solver.advance(problem, state, n)
-        iteration += n
+            state, measured, thetas = solver.advance(problem, state, n)
 
-    theta = np.zeros((problem.rows.n_features + 1, k))
-    for columns, part in ended:
-        theta[:, columns] = to_host(part)
+    parameters = np.zeros((problem.rows.n_features + 1, k))
+    columns = np.concatenate([columns for columns, _ in ended])
+    parameters[:, columns] = to_host(backend.xp.concat([part for _, part in ended], axis=1))
     costs, norms, each = (np.asarray(column) for column in zip(*history, strict=True))
-    return Solution(theta, n_iter, converged, costs, norms, each, stalled, result)
+    return Solution(parameters, n_iter, converged, costs, norms, each, stalled, result)
 
 
-def take_steps(solver: Solver, problem: Problem, state: Any, n: int) -> tuple[Any, Array]:
+def take_steps(
+    solver: Solver, problem: Problem, state: Any, n: int
+) -> tuple[Any, Array, list[Array]]:
     """Do what :meth:`Solver.advance` is to do, one step after the other."""
-    measured = []
+    measured, thetas = [], []
     for _ in range(n):
         state = solver.step(problem, state)
         measured.append(measure(state))
-    return state, problem.backend.xp.stack(measured)
+        thetas.append(state.theta)
+    return state, problem.backend.xp.stack(measured), thetas
 
 
-def measure(state: State) -> Array:
-    """Return cost and largest absolute entry of the gradient, (2, n_models) on the device."""
+def measure(state: Any) -> Array:
+    """Return cost, largest absolute entry of the gradient, and whether stalled, on the device.
+
+    (3, n_models) float64, or (2, n_models) where the solver does not tell what has stalled.
+    """
     xp = array_namespace(state.cost)
-    return xp.stack([state.cost, xp.max(xp.abs(state.gradient), axis=0)])
+    figures = [state.cost, xp.max(xp.abs(state.gradient), axis=0)]
+    if hasattr(state, "stalled"):
+        figures.append(xp.astype(state.stalled, state.cost.dtype))
+    return xp.stack(figures)
+
+
+def _divergence(models: npt.NDArray[np.int64], iteration: int) -> DivergenceError:
+    return DivergenceError(
+        f"The cost of model(s) {models.tolist()} was no longer finite after {iteration} "
+        "iterations. Use a smaller learning_rate (None chooses a safe one), and scale the features "
+        "to about 0…1."
+    )
 
 
 def _quiet() -> np.errstate:
@@ -306,17 +327,23 @@ def _quiet() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def _look(
-    xp: Any, measured: Array, state: Any
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Return what was measured, and which models have stalled, in one transfer to the host."""
-    n, _, k = measured.shape
-    flags = xp.zeros_like(state.cost)
-    if hasattr(state, "stalled"):
-        flags = xp.astype(state.stalled, measured.dtype)
-    both = [xp.reshape(measured, (2 * n, k)), xp.expand_dims(flags, axis=0)]
-    values = to_host(xp.concat(both, axis=0))
-    return values[:-1].reshape(n, 2, k), values[-1] > 0.0
+def _until_next_look(
+    before: npt.NDArray[np.float64], now: npt.NDArray[np.float64], n: int, tol: float, most: int
+) -> int:
+    """Return how many iterations to take, at most ``most``, until a tenth of the models is done.
+
+    That is, if gradients go on to fall as from ``before`` to ``now`` in the last ``n`` iterations;
+    and at most twice as many as these. A model that goes on beyond ``tol`` costs its part of each
+    iteration: bursts of 8 took the 500 models of a search (10,000 rows of MNIST) through 1.8 times
+    as many iterations as they needed, with 44 looks, and these through 1.04 times, with 121.
+    """
+    if tol == 0.0:
+        return most
+    falls = now < before
+    rate = np.log(np.where(falls, before, 1.0) / np.where(falls, now, 1.0)) / n
+    left = np.where(falls, np.log(now / tol), np.inf) / np.where(falls, rate, 1.0)
+    expected = float(np.sort(left)[len(left) // 10])
+    return max(1, min(most, 2 * n, math.ceil(min(most, expected))))
 
 
 def _tell(callbacks: Sequence[Callback], progress: Progress) -> str:
@@ -329,6 +356,11 @@ def _tell(callbacks: Sequence[Callback], progress: Progress) -> str:
     except KeyboardInterrupt:
         return "interrupted"
     return ""
+
+
+def _part(value: Any, flags: npt.NDArray[np.bool_], backend: Backend) -> Any:
+    """Return the part of a state or an array that belongs to the models that are flagged."""
+    return value if flags.all() else _take(value, backend.asarray(np.flatnonzero(flags)))
 
 
 def _take(value: Any, keep: Array) -> Any:

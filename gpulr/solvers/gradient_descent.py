@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,16 +66,14 @@ class GradientDescent:
 
     def advance(
         self, problem: Problem, state: GradientDescentState, n: int
-    ) -> tuple[GradientDescentState, Array]:
-        """Take ``n`` steps; where there are kernels, a replayed graph of one."""
+    ) -> tuple[GradientDescentState, Array, Sequence[Array]]:
+        """Take ``n`` steps; where there are kernels, by a recorded graph of one."""
         if problem.fused.whole is None:
             return take_steps(self, problem, state, n)
-        kernels = problem.fused.whole
-        theta, cost, gradient, measured = kernels.descend(
-            state.theta, state.gradient, state.rate, n
-        )
-        return GradientDescentState(theta, cost, gradient, state.rate), measured
+        kernels, rate = problem.fused.whole, state.rate
+        thetas, measured, cost, gradient = kernels.descend(state.theta, state.gradient, rate, n)
+        return GradientDescentState(thetas[-1, ...], cost, gradient, rate), measured, thetas
 
     def column_bytes(self, rows: Rows) -> int:
-        """Return about how many bytes a column takes: some 8 arrays as θ."""
-        return 8 * 8 * (rows.n_features + 1)
+        """Return about how many bytes a column takes: arrays as θ, some 7 and those of a burst."""
+        return (7 + rows.backend.check_every) * 8 * (rows.n_features + 1)

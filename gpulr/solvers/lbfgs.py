@@ -225,19 +225,22 @@ class LBFGS:
             curvature=state.curvature,
         )
 
-    def advance(self, problem: Problem, state: LBFGSState, n: int) -> tuple[LBFGSState, Array]:
+    def advance(
+        self, problem: Problem, state: LBFGSState, n: int
+    ) -> tuple[LBFGSState, Array, list[Array]]:
         """Take ``n`` steps."""
         return take_steps(self, problem, state, n)
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes, at most.
 
-        Margins are Z, dZ, those of a trial and a term of them; as θ are the pairs, and some twelve
-        arrays. When converged models leave, the others are copied.
+        Margins are Z, dZ, those of a trial and a term of them; as θ are the pairs, the parameters
+        of a burst, and some eleven arrays. When converged models leave, the others are copied.
         """
         itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
         margins = 4 * itemsize * rows.n_samples
-        return margins + (4 * self.memory + 12) * 8 * (rows.n_features + 1)
+        arrays = 4 * self.memory + 11 + rows.backend.check_every
+        return margins + arrays * 8 * (rows.n_features + 1)
 
 
 def _learn(state: LBFGSState, s: Array, y: Array, kappa: Array, lam: Array) -> tuple[Pair, Array]:

@@ -66,10 +66,10 @@ class Nesterov:
 
     def advance(
         self, problem: Problem, state: NesterovState, n: int
-    ) -> tuple[NesterovState, Array]:
+    ) -> tuple[NesterovState, Array, list[Array]]:
         """Take ``n`` steps."""
         return take_steps(self, problem, state, n)
 
     def column_bytes(self, rows: Rows) -> int:
-        """Return about how many bytes a column takes: some 12 arrays as θ."""
-        return 12 * 8 * (rows.n_features + 1)
+        """Return about how many bytes a column takes: arrays as θ, some 11 and those of a burst."""
+        return (11 + rows.backend.check_every) * 8 * (rows.n_features + 1)
