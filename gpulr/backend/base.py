@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from gpulr.backend.arrays import is_sparse, library_of, to_host
-from gpulr.errors import DataError
+from gpulr.backend.copies import Copies
+from gpulr.backend.host_rows import HostRows
+from gpulr.backend.memory import Memory
+from gpulr.backend.storage_type import storage_type
+from gpulr.errors import DataError, DeviceMemoryError
 
 Array = Any
 T = TypeVar("T")
+Short = tuple[str, int | None]  # what the library said, and the bytes that could not be had
 
 __all__ = ["Backend"]
 
@@ -34,7 +43,11 @@ class Backend:
     """
 
     # Converted rows, margins and residuals of one block stay below this many bytes.
-    block_bytes: ClassVar[int] = 256 * 2**20
+    block_bytes: int = 256 * 2**20
+    # And a block has at most so many rows: fewer, once more have not fitted into memory.
+    block_rows: float = math.inf
+    # What the library raises where memory does not suffice.
+    out_of_memory: tuple[type[BaseException], ...] = ()
 
     def __init__(
         self, name: str, xp: Any, device: Any = None, fallback_reason: str | None = None
@@ -63,8 +76,44 @@ class Backend:
         return {self.name: self.version}
 
     def activate(self) -> AbstractContextManager[Any]:
-        """Return a context in which new arrays and kernels go to this backend's device."""
-        return nullcontext()
+        """Return a context in which new arrays and kernels go to this backend's device.
+
+        Where memory does not suffice, :class:`DeviceMemoryError` is raised in it.
+        """
+        return self._typed()
+
+    @contextmanager
+    def _typed(self) -> Iterator[None]:
+        short = None
+        try:
+            yield
+        except self.out_of_memory as error:
+            short = self._short_of_memory(error)
+        if short is not None:
+            self.free()
+            raise DeviceMemoryError(self.device_name, short, self.memory())
+
+    def memory(self) -> Memory | None:
+        """Return the device's memory, or None where it is the host's or not known."""
+        return None
+
+    def free(self) -> None:
+        """Give back what is kept for later, and nobody uses."""
+        gc.collect()  # what failed may be part of a cycle
+
+    def bytes_wanted(self, error: BaseException) -> int | None:
+        """Return what could not be had, of an exception of ``out_of_memory``; None: not known."""
+        return None
+
+    def room(self, at_most: int) -> int:
+        """Return what columns may take beside the blocks of a pass: ``at_most``, if there is."""
+        memory = self.memory()
+        return at_most if memory is None else max(0, min(at_most, memory.free - self._passes))
+
+    @property
+    def _passes(self) -> int:
+        """About what a pass takes: a block, what is computed from it, and two to stream through."""
+        return int(3 * self.block_bytes)
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as an array here; copies only if it is elsewhere or of another dtype."""
@@ -79,25 +128,128 @@ class Backend:
             return self.xp.asarray(x, dtype=dtype, device=self.device)
         return self.xp.asarray(to_host(x), dtype=dtype, device=self.device)
 
+    def copies(self) -> Copies:
+        """Return how arrays are copied from the host to this device."""
+        return Copies(self)
+
+    def place(
+        self, X: Any, *, rounds_to: Any = None, column_bytes: int = 0, n_columns: int = 1
+    ) -> Array:
+        """Return X as rows that passes map over: here, or on the host where they do not fit.
+
+        What comes from the host is uploaded once, in the smallest type that holds it exactly.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features), or a sparse matrix
+            As it was passed in.
+        rounds_to : dtype of this library, optional
+            What blocks are rounded to first; see :func:`storage_type`.
+        column_bytes, n_columns : int
+            What training takes for each column, and how many there are: all are to fit beside X,
+            or as many as fit into a quarter of what is free.
+        """
+        if is_sparse(X) or library_of(X) == self.name:
+            return self.asarray(X)
+        X = to_host(X)
+        if rounds_to is not None:
+            rounds_to = np.dtype(f"float{self.xp.finfo(rounds_to).bits}")
+        memory = self.memory()
+        columns = 0
+        if memory is not None:
+            self.block_bytes = min(self.block_bytes, max(1, memory.free // 16))
+            columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
+        return self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
+
+    def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
+        """Return rows of the host on the device, if they fit there beside so many bytes."""
+        if self.room(rows.nbytes + beside) == rows.nbytes + beside:
+            try:
+                return rows.uploaded()
+            except self.out_of_memory:
+                pass
+            self.free()
+        return rows
+
     def synchronize(self) -> None:
         """Wait until the device has done everything that was asked of it."""
 
     def row_blocks(self, n_samples: int, n_features: int, n_models: int) -> list[slice]:
         """Cut the rows into blocks of nearly equal length; the same cut for the same sizes."""
         row_bytes = 4 * (n_features + 6 * n_models)
-        n_blocks = max(1, math.ceil(n_samples * row_bytes / self.block_bytes))
+        n_blocks = math.ceil(n_samples * row_bytes / self.block_bytes)
+        n_blocks = max(1, n_blocks, math.ceil(n_samples / self.block_rows))
         if n_blocks > 1:
             n_blocks = 4 * math.ceil(n_blocks / 4)  # shared evenly by two or four threads
         edges = [n_samples * i // n_blocks for i in range(n_blocks + 1)]
         return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
-    def map_blocks(self, function: Callable[[slice], T], blocks: list[slice]) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of rows, in their order."""
-        return map(function, blocks)
+    def map_blocks(
+        self, function: Callable[[slice], T], blocks: list[slice], X: Array | None = None
+    ) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of rows, in their order.
 
-    def collect_blocks(self, function: Callable[[slice], Array], blocks: list[slice]) -> Array:
+        A block that memory does not suffice for is cut in two, as are those after it, in this pass
+        and in later ones: more results than blocks may come.
+
+        Parameters
+        ----------
+        function : callable
+            What it returns does not share memory with the rows.
+        blocks : list of slice
+        X : array, optional
+            The rows that ``function`` takes blocks of, if any. If they are streamed, one block is
+            copied while another is computed.
+
+        Raises
+        ------
+        DeviceMemoryError
+            Memory does not suffice for one row.
+        """
+        stream = X if isinstance(X, HostRows) else None
+        left = deque(blocks)
+        try:
+            while left:
+                rows = left.popleft()
+                part, short = self._attempt(function, rows)
+                if short is not None:
+                    if stream is not None:
+                        stream.drop()
+                    self.free()
+                    if rows.stop - rows.start < 2:
+                        raise DeviceMemoryError(self.device_name, short, self.memory())
+                    self.block_rows = (rows.stop - rows.start + 1) // 2
+                    left = deque(half for block in (rows, *left) for half in _halves(block))
+                    continue
+                if stream is not None:
+                    stream.ahead(left[0] if left else None)
+                yield part  # type: ignore[misc]
+                del part  # not beside the next one
+        finally:
+            if stream is not None:
+                stream.settle()
+
+    def _attempt(
+        self, function: Callable[[slice], T], rows: slice
+    ) -> tuple[T, None] | tuple[None, Short]:
+        """Return ``function(rows)``, or how memory did not suffice for it.
+
+        The exception ends here: as long as it lives, so does all that the failed call had made.
+        """
+        try:
+            return function(rows), None
+        except self.out_of_memory as error:
+            return None, self._short_of_memory(error)
+
+    def _short_of_memory(self, error: BaseException) -> Short:
+        error.__traceback__ = None
+        return str(error), self.bytes_wanted(error)
+
+    def collect_blocks(
+        self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
+    ) -> Array:
         """Return what ``function`` makes of each block of rows, one below the other."""
-        parts = list(self.map_blocks(function, blocks))
+        parts = list(self.map_blocks(function, blocks, X))
         return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
 
     def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
@@ -129,5 +281,13 @@ class Backend:
         return self.row_width(X)
 
     def take_rows(self, X: Array, index: Array) -> Array:
-        """Return a copy of some rows of X."""
+        """Return some rows of X, copied."""
+        if isinstance(X, HostRows):
+            return self._fitted(X.take(to_host(index)))
         return self.xp.take(X, index, axis=0)
+
+
+def _halves(rows: slice) -> list[slice]:
+    middle = (rows.start + rows.stop + 1) // 2
+    halves = slice(rows.start, middle), slice(middle, rows.stop)
+    return [half for half in halves if half.start < half.stop]
