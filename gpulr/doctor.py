@@ -17,6 +17,7 @@ _LIBRARIES = (*("numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoo
 _VARIABLES = (
     "GPULR_COMPILE",
     "GPULR_BACKEND",
+    "GPULR_DEVICE_MEMORY",
     "GPULR_FALLBACK",
     "GPULR_DATA_HOME",
     "CUDA_VISIBLE_DEVICES",

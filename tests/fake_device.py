@@ -86,6 +86,8 @@ class LateCopies(Copies):
         assert (into.shape, into.dtype) == (source.shape, source.dtype)
         self.seen = max(self.seen, after or 0)
         assert self.seen >= self.pool.busy_until[id(owner(into))], "copied over what is in use"
+        # What was queued last on the rows goes on beside this copy.
+        self.backend.overlaps += self.seen < self.backend.computing
         self.queue.append((source, source.copy(), target))
         self.backend.uploaded += source.nbytes
         self.started += 1
@@ -114,7 +116,7 @@ class FakeDevice(Backend):
     def __init__(self, budget, monkeypatch):
         super().__init__("array_api_strict", array_api_strict, self.where)
         self.pool = Pool(budget, monkeypatch)
-        self.queues, self.uploaded, self.overlaps = [], 0, 0
+        self.queues, self.uploaded, self.computing, self.overlaps = [], 0, 0, 0
         self.believed = None  # what memory() says there is, where it is wrong
 
     def copies(self):
@@ -129,8 +131,7 @@ class FakeDevice(Backend):
         memory = owner(X_block._array)
         pending = [target for copies in self.queues for _, _, target in copies.queue]
         assert all(owner(t._array) is not memory for t in pending), "computed before it was copied"
-        self.overlaps += bool(pending)
-        self.pool.busy_until[id(memory)] = self.pool.tick()
+        self.pool.busy_until[id(memory)] = self.computing = self.pool.tick()
         return super().as_compute(X_block, dtype, center)
 
     @property

@@ -157,7 +157,7 @@ class Backend:
         memory = self.memory()
         columns = 0
         if memory is not None:
-            self.block_bytes = min(self.block_bytes, max(1, memory.free // 16))
+            self.block_bytes = min(self.block_bytes, max(1, memory.free // 8))
             columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
         return self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
 
