@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -232,17 +233,18 @@ class Backend:
     def _attempt(
         self, function: Callable[[slice], T], rows: slice
     ) -> tuple[T, None] | tuple[None, Short]:
-        """Return ``function(rows)``, or how memory did not suffice for it.
-
-        The exception ends here: as long as it lives, so does all that the failed call had made.
-        """
+        """Return ``function(rows)``, or how memory did not suffice for it."""
         try:
             return function(rows), None
         except self.out_of_memory as error:
             return None, self._short_of_memory(error)
 
     def _short_of_memory(self, error: BaseException) -> Short:
-        error.__traceback__ = None
+        """Return what an exception of ``out_of_memory`` said, and drop what the failed call made.
+
+        The traceback would keep that, as long as the exception, or one that came of it, lives.
+        """
+        traceback.clear_frames(error.__traceback__)
         return str(error), self.bytes_wanted(error)
 
     def collect_blocks(
