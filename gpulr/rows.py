@@ -113,6 +113,15 @@ class Rows:
         """Return some of the rows, copied to the device where they fit."""
         return replace(self, X=self.backend.take_rows(self.X, index))
 
+    def mean_of_first(self) -> Array:
+        """Return the mean of the first block, (n_features,) float64: not scaled, near that of all."""
+        xp, first = self.backend.xp, self.converted_blocks()[0]
+
+        def total(rows: slice) -> tuple[Array, ...]:
+            return (xp.sum(xp.astype(self.block(rows), xp.float64), axis=0),)
+
+        return self.sum(total, [first])[0] / first.stop
+
     def sum(
         self, function: Callable[[slice], tuple[Array, ...]], blocks: list[slice]
     ) -> tuple[Array, ...]:
