@@ -114,7 +114,7 @@ class Rows:
         return replace(self, X=self.backend.take_rows(self.X, index))
 
     def mean_of_first(self) -> Array:
-        """Return the mean of the first block, (n_features,) float64: not scaled, near that of all."""
+        """Return the mean of the first block, not scaled, (n_features,) float64."""
         xp, first = self.backend.xp, self.converted_blocks()[0]
 
         def total(rows: slice) -> tuple[Array, ...]:
