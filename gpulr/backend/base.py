@@ -5,10 +5,8 @@ from __future__ import annotations
 import gc
 import math
 import sys
-import traceback
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -18,12 +16,12 @@ from gpulr.backend.arrays import is_sparse, library_of, to_host
 from gpulr.backend.copies import Copies
 from gpulr.backend.host_rows import HostRows
 from gpulr.backend.memory import Memory
+from gpulr.backend.shortage import in_blocks_that_fit, typed
 from gpulr.backend.storage_type import storage_type
-from gpulr.errors import DataError, DeviceMemoryError
+from gpulr.errors import DataError
 
 Array = Any
 T = TypeVar("T")
-Short = tuple[str, int | None]  # what the library said, and the bytes that could not be had
 
 __all__ = ["Backend"]
 
@@ -81,18 +79,7 @@ class Backend:
 
         Where memory does not suffice, :class:`DeviceMemoryError` is raised in it.
         """
-        return self._typed()
-
-    @contextmanager
-    def _typed(self) -> Iterator[None]:
-        short = None
-        try:
-            yield
-        except self.out_of_memory as error:
-            short = self._short_of_memory(error)
-        if short is not None:
-            self.free()
-            raise DeviceMemoryError(self.device_name, short, self.memory())
+        return typed(self)
 
     def memory(self) -> Memory | None:
         """Return the device's memory, or None where it is the host's or not known."""
@@ -207,45 +194,7 @@ class Backend:
         DeviceMemoryError
             Memory does not suffice for one row.
         """
-        stream = X if isinstance(X, HostRows) else None
-        left = deque(blocks)
-        try:
-            while left:
-                rows = left.popleft()
-                part, short = self._attempt(function, rows)
-                if short is not None:
-                    if stream is not None:
-                        stream.drop()
-                    self.free()
-                    if rows.stop - rows.start < 2:
-                        raise DeviceMemoryError(self.device_name, short, self.memory())
-                    self.block_rows = (rows.stop - rows.start + 1) // 2
-                    left = deque(half for block in (rows, *left) for half in _halves(block))
-                    continue
-                if stream is not None:
-                    stream.ahead(left[0] if left else None)
-                yield part  # type: ignore[misc]
-                del part  # not beside the next one
-        finally:
-            if stream is not None:
-                stream.settle()
-
-    def _attempt(
-        self, function: Callable[[slice], T], rows: slice
-    ) -> tuple[T, None] | tuple[None, Short]:
-        """Return ``function(rows)``, or how memory did not suffice for it."""
-        try:
-            return function(rows), None
-        except self.out_of_memory as error:
-            return None, self._short_of_memory(error)
-
-    def _short_of_memory(self, error: BaseException) -> Short:
-        """Return what an exception of ``out_of_memory`` said, and drop what the failed call made.
-
-        The traceback would keep that, as long as the exception, or one that came of it, lives.
-        """
-        traceback.clear_frames(error.__traceback__)
-        return str(error), self.bytes_wanted(error)
+        return in_blocks_that_fit(self, function, blocks, X)
 
     def collect_blocks(
         self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
@@ -287,9 +236,3 @@ class Backend:
         if isinstance(X, HostRows):
             return self._fitted(X.take(to_host(index)))
         return self.xp.take(X, index, axis=0)
-
-
-def _halves(rows: slice) -> list[slice]:
-    middle = (rows.start + rows.stop + 1) // 2
-    halves = slice(rows.start, middle), slice(middle, rows.stop)
-    return [half for half in halves if half.start < half.stop]

@@ -11,6 +11,7 @@ from gpulr.backend.base import Backend
 from gpulr.backend.copies import Copies
 from gpulr.backend.cuda_copies import CudaCopies
 from gpulr.backend.memory import Memory, capped
+from gpulr.backend.shortage import typed
 
 Array = Any
 
@@ -38,7 +39,7 @@ class CuPyBackend(Backend):
 
     @contextmanager
     def _activated(self) -> Iterator[None]:
-        with self._device(), self._typed():
+        with self._device(), typed(self):
             yield
 
     @property

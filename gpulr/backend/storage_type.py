@@ -13,11 +13,10 @@ from gpulr import threads
 
 __all__ = ["storage_type"]
 
-# From the smallest on, with the whole numbers that each is sure to hold. A float16 that holds no
-# fractions holds no more than an int16 would; but blocks of bytes are what kernels are made for.
+# From the smallest on, with the whole numbers that each is sure to hold: the types that kernels and
+# tensor cores take. An int16 would hold more than a float16, but has to be converted first.
 _CANDIDATES = {
     "uint8": (0, 2**8 - 1),
-    "int8": (-(2**7), 2**7 - 1),
     "float16": (-(2**11), 2**11),
     "float32": (-(2**24), 2**24),
 }
@@ -38,21 +37,22 @@ def storage_type(
     X : (n_samples, n_features)
         Real numbers, on the host, of any layout and byte order.
     rounds_to : dtype or None
-        What each block is converted to before anything else is done to it. A wider X is stored as
-        that: it is rounded once in either case, to the same bits. None: blocks are centred first,
-        and nothing may be rounded before.
+        What each block is converted to before anything else is done to it: an X that takes as much
+        or more is stored as that, since it is rounded once in either case, to the same bits. None:
+        blocks are centred first, and nothing may be rounded before.
     available : namespace
         Types that it lacks (array-api-strict has no float16) are left out.
     """
     if X.dtype.kind == "b":
         return np.dtype(np.uint8)
     last = X.dtype.newbyteorder("=")
-    if rounds_to is not None and rounds_to.itemsize < last.itemsize:
+    if rounds_to is not None and rounds_to.itemsize <= last.itemsize:
         last = rounds_to
     candidates = [
         dtype
         for dtype in map(np.dtype, _CANDIDATES)
-        if dtype.itemsize < last.itemsize and hasattr(available, dtype.name)
+        if dtype.itemsize < last.itemsize + (last.name not in _CANDIDATES)
+        and hasattr(available, dtype.name)
     ]
     for chunks in _batches(X):
         if not candidates:
