@@ -119,12 +119,14 @@ def test_blocks_are_halved_until_they_fit(make_device, images):
     np.testing.assert_allclose(model.history.cost[-1], expected.history.cost[-1], rtol=1e-6)
 
 
-def test_halving_keeps_order_and_sums(make_device):
+def test_halving_keeps_order_and_sums(make_device, monkeypatch):
     device = make_device(10**6)
-    seen, fail_above = [], 5
+    seen, fail_above, failed, freed = [], 5, [], []
+    monkeypatch.setattr(device, "free", lambda: freed.append(len(failed)))
 
     def function(rows):
         if rows.stop - rows.start > fail_above:
+            failed.append(rows)
             raise OutOfMemoryError("Out of memory allocating 1,234 bytes")
         seen.append((rows.start, rows.stop))
         return device.xp.arange(rows.start, rows.stop, device=device.device)
@@ -132,6 +134,7 @@ def test_halving_keeps_order_and_sums(make_device):
     blocks = [slice(0, 3), slice(3, 23), slice(23, 42)]
     whole = device.collect_blocks(function, blocks)
     np.testing.assert_array_equal(to_host(whole), np.arange(42))
+    assert freed == [1, 2]  # after each failure, of 20 and of 10 rows
     assert seen[0] == (0, 3)  # not again
     assert [b for _, b in seen[:-1]] == [a for a, _ in seen[1:]]
     assert device.block_rows == 5
