@@ -92,46 +92,24 @@ class BackendUnavailableError(GpulrError, RuntimeError):
 class DeviceMemoryError(GpulrError, MemoryError):
     """The device's memory does not suffice, in passes not even for the smallest block of rows.
 
-    Parameters
-    ----------
-    device : str
-        In words.
-    short : (str, int or None)
-        What the library said, and the bytes that could not be had, if it told.
-    memory : (int, int), optional
-        Free and total, in bytes.
-
     Attributes
     ----------
     needed, free, total : int or None
-        Bytes; None where they are not known.
+        Bytes: what could not be had, and what there was; None where that is not known.
     """
 
     def __init__(
         self,
-        device: str,
-        short: tuple[str, int | None],
-        memory: tuple[int, int] | None = None,
+        message: str,
+        needed: int | None = None,
+        free: int | None = None,
+        total: int | None = None,
     ) -> None:
-        words, self.needed = short
-        self.free: int | None = None
-        self.total: int | None = None
-        needed, there = "more is needed", ""
-        if self.needed is not None:
-            needed = f"{self.needed:,} bytes more are needed"
-        if memory is not None:
-            self.free, self.total = memory
-            there = f", {self.free:,} of {self.total:,} are free"
-        super().__init__(
-            f"The memory of {device} does not suffice: {needed}{there} ({words.rstrip('.')}). "
-            'Train fewer models at once (batched=False; memory= of a search), use dtype="float32", '
-            "end what else uses the device, set GPULR_DEVICE_MEMORY to what may be used, so that X "
-            'is streamed from the host, or use backend="numpy".'
-        )
-        self._arguments = (device, short, memory)
+        super().__init__(message)
+        self.needed, self.free, self.total = needed, free, total
 
     def __reduce__(self) -> tuple[type[DeviceMemoryError], tuple[Any, ...]]:
-        return type(self), self._arguments
+        return type(self), (str(self), self.needed, self.free, self.total)
 
 
 class DivergenceError(GpulrError, ArithmeticError):

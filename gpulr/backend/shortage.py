@@ -30,7 +30,7 @@ def typed(backend: Backend) -> Iterator[None]:
         short = _told(backend, error)
     if short is not None:
         backend.free()
-        raise DeviceMemoryError(backend.device_name, short, backend.memory())
+        raise _error(backend, short)
 
 
 def in_blocks_that_fit(
@@ -48,7 +48,7 @@ def in_blocks_that_fit(
                     stream.drop()
                 backend.free()
                 if rows.stop - rows.start < 2:
-                    raise DeviceMemoryError(backend.device_name, short, backend.memory())
+                    raise _error(backend, short)
                 backend.block_rows = (rows.stop - rows.start + 1) // 2
                 left = deque(half for block in (rows, *left) for half in _halves(block))
                 continue
@@ -78,6 +78,21 @@ def _told(backend: Backend, error: BaseException) -> Short:
     """
     traceback.clear_frames(error.__traceback__)
     return str(error), backend.bytes_wanted(error)
+
+
+def _error(backend: Backend, short: Short) -> DeviceMemoryError:
+    (words, needed), memory = short, backend.memory()
+    missing = "more is needed" if needed is None else f"{needed:,} bytes more are needed"
+    if memory is not None:
+        missing += f", {memory.free:,} of {memory.total:,} are free"
+    return DeviceMemoryError(
+        f"The memory of {backend.device_name} does not suffice: {missing} ({words.rstrip('.')}). "
+        'Train fewer models at once (batched=False; memory= of a search), use dtype="float32", end '
+        "what else uses the device, set GPULR_DEVICE_MEMORY to what may be used, so that X is "
+        'streamed from the host, or use backend="numpy".',
+        needed,
+        *(memory or ()),
+    )
 
 
 def _halves(rows: slice) -> list[slice]:
