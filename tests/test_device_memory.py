@@ -155,6 +155,20 @@ def test_what_a_failed_block_had_made_is_gone_before_the_next_attempt(make_devic
     assert attempts[:3] == [(8000, 0), (4000, 0), (2000, 0)]
 
 
+def test_a_result_is_not_kept_beside_the_next_one(make_device):
+    device = make_device(100_000)
+    live = []
+
+    def function(rows):
+        live.append(device.pool.live)
+        return device.xp.zeros(1000, device=device.device)
+
+    parts = device.map_blocks(function, [slice(0, 1), slice(1, 2), slice(2, 3)])
+    while next(parts, None) is not None:
+        pass
+    assert live == [0, 0, 0]
+
+
 def test_rows_that_did_not_fit_after_all_are_streamed(make_device, images, monkeypatch):
     X, y = images
     X = X / 255

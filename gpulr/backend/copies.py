@@ -129,7 +129,8 @@ def _fill(stage: npt.NDArray[Any], read: Callable[[slice], npt.NDArray[Any]], st
 
     def piece(rows: slice) -> None:
         source = read(slice(start + rows.start, start + rows.stop))
-        with np.errstate(over="ignore"):  # what is too large for the dtype is told by an error
+        # What the dtype cannot hold is told by an error.
+        with np.errstate(over="ignore", invalid="ignore"):
             np.copyto(stage[rows], source, casting="unsafe")
 
     pieces = [slice(a, min(a + length, n)) for a in range(0, n, length)]
