@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gpulr.backend import Backend
+from gpulr.backend import Backend, HostRows
 
 Array = Any
 
@@ -25,8 +25,8 @@ class Rows:
 
     Attributes
     ----------
-    X : (n_samples, n_features), any real dtype; or a SciPy CSR array, on NumPy
-        As it was passed in.
+    X : (n_samples, n_features), any real dtype; or a SciPy CSR array, on NumPy; or HostRows
+        What :meth:`Backend.place` makes of what was passed in.
     scale : float, or (n_features, 1) float64
     center : (n_features, 1) float64, or None
     backend : Backend
@@ -49,6 +49,11 @@ class Rows:
     def n_features(self) -> int:
         """Number of features, without the intercept."""
         return int(self.X.shape[1])
+
+    @property
+    def streamed(self) -> bool:
+        """Whether blocks come from the host in every pass, for want of room on the device."""
+        return isinstance(self.X, HostRows)
 
     @cached_property
     def center_in_block(self) -> Array | None:
@@ -95,7 +100,7 @@ class Rows:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
         W, b = self.fold(theta)
         return self.backend.collect_blocks(
-            lambda rows: self.operand(rows) @ W + b, self.blocks(int(theta.shape[1]))
+            lambda rows: self.operand(rows) @ W + b, self.blocks(int(theta.shape[1])), self.X
         )
 
     def unfold(self, dW: Array, db: Array) -> tuple[Array, Array]:
@@ -105,8 +110,17 @@ class Rows:
         return self.scale * dW, db
 
     def sample(self, index: Array) -> Rows:
-        """Return some of the rows, copied."""
+        """Return some of the rows, copied to the device where they fit."""
         return replace(self, X=self.backend.take_rows(self.X, index))
+
+    def mean_of_first(self) -> Array:
+        """Return the mean of the first block, not scaled, (n_features,) float64."""
+        xp, first = self.backend.xp, self.converted_blocks()[0]
+
+        def total(rows: slice) -> tuple[Array, ...]:
+            return (xp.sum(xp.astype(self.block(rows), xp.float64), axis=0),)
+
+        return self.sum(total, [first])[0] / first.stop
 
     def sum(
         self, function: Callable[[slice], tuple[Array, ...]], blocks: list[slice]
@@ -114,7 +128,7 @@ class Rows:
         """Add up, in float64 and in their order, what ``function`` returns for each block."""
         xp = self.backend.xp
         totals: tuple[Array, ...] | None = None
-        for parts in self.backend.map_blocks(function, blocks):
+        for parts in self.backend.map_blocks(function, blocks, self.X):
             if totals is None:
                 totals = tuple(xp.astype(part, xp.float64) for part in parts)
             else:

@@ -11,9 +11,11 @@ that cannot be used fails).
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
+import types
 from contextlib import nullcontext
 from importlib.util import find_spec
 
@@ -22,11 +24,17 @@ import pytest
 
 import gpulr
 from gpulr import backend
-from gpulr.backend import probes
+from gpulr.backend import backend_of, probes
 from gpulr.kernels import operand
 
 LIBRARIES = ("numpy", "compiled", "strict", "cupy")
-SETTINGS = ("GPULR_BACKEND", "GPULR_COMPILE", "GPULR_FALLBACK", "GPULR_FUSED")
+SETTINGS = (
+    "GPULR_BACKEND",
+    "GPULR_COMPILE",
+    "GPULR_DEVICE_MEMORY",
+    "GPULR_FALLBACK",
+    "GPULR_FUSED",
+)
 
 
 def _stated() -> set[str] | None:
@@ -74,6 +82,41 @@ def unprobed():
     backend.probe.cache_clear()
     yield
     backend.probe.cache_clear()
+
+
+@pytest.fixture
+def install(monkeypatch, unprobed):
+    """Install a stand-in for CuPy that breaks at a step; None works."""
+    from fake_cupy import FakeArray, fake_cupy, fake_cupyx
+
+    imports = []
+
+    def put(broken=None, *, wheels=("cupy-cuda12x",), driver="supports CUDA 12.8"):
+        cupy = fake_cupy(broken)
+        if broken == "import cupy":
+            monkeypatch.setitem(sys.modules, "cupy", None)  # as if its import raised ImportError
+        else:
+            monkeypatch.setitem(sys.modules, "cupy", cupy)
+            monkeypatch.setitem(sys.modules, "cupyx", fake_cupyx(broken))
+        namespace = types.ModuleType("array_api_compat.cupy")
+        namespace.__dict__.update(vars(backend_of(None).xp))
+        namespace.empty = lambda shape, **how: np.empty(shape, how["dtype"]).view(FakeArray)
+        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
+
+        def installed(name):
+            imports.append(name)
+            return True
+
+        def distributions():
+            return [types.SimpleNamespace(name=name, version="14.2.0") for name in wheels]
+
+        monkeypatch.setattr(probes, "installed", installed)
+        monkeypatch.setattr(probes, "nvidia_driver", lambda: driver)
+        monkeypatch.setattr(importlib.metadata, "distributions", distributions)
+        backend.probe.cache_clear()
+        return imports
+
+    return put
 
 
 @pytest.fixture

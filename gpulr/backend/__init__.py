@@ -16,6 +16,7 @@ from gpulr.backend.arrays import is_device_array, is_sparse, to_host
 from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.host_rows import HostRows
 from gpulr.backend.probes import BackendStatus
 from gpulr.backend.selection import BACKENDS, backend_of, backends, probe, select
 
@@ -24,6 +25,7 @@ __all__ = [
     "Backend",
     "BackendStatus",
     "CuPyBackend",
+    "HostRows",
     "NumPyBackend",
     "backend_of",
     "backends",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import numpy as np
+
 from gpulr.backend.arrays import is_sparse, library_of, to_host
+from gpulr.backend.copies import Copies
+from gpulr.backend.host_rows import HostRows
+from gpulr.backend.memory import Memory
+from gpulr.backend.shortage import in_blocks_that_fit, typed
+from gpulr.backend.storage_type import storage_type
 from gpulr.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,10 +46,14 @@ class Backend:
     """
 
     # Converted rows, margins and residuals of one block stay below this many bytes.
-    block_bytes: ClassVar[int] = 256 * 2**20
+    block_bytes: int = 256 * 2**20
+    # And a block has at most so many rows: fewer, once more have not fitted into memory.
+    block_rows: float = math.inf
     # Most iterations between two looks at cost and gradient. Each look waits until the device has
     # done all that was asked of it, and leaves it idle until it is asked again.
     check_every: ClassVar[int] = 8
+    # What the library raises where memory does not suffice.
+    out_of_memory: tuple[type[BaseException], ...] = ()
 
     def __init__(
         self, name: str, xp: Any, device: Any = None, fallback_reason: str | None = None
@@ -70,8 +82,33 @@ class Backend:
         return {self.name: self.version}
 
     def activate(self) -> AbstractContextManager[Any]:
-        """Return a context in which new arrays and kernels go to this backend's device."""
-        return nullcontext()
+        """Return a context in which new arrays and kernels go to this backend's device.
+
+        Where memory does not suffice, :class:`DeviceMemoryError` is raised in it.
+        """
+        return typed(self)
+
+    def memory(self) -> Memory | None:
+        """Return the device's memory, or None where it is the host's or not known."""
+        return None
+
+    def free(self) -> None:
+        """Give back what is kept for later, and nobody uses."""
+        gc.collect()  # what failed may be part of a cycle
+
+    def bytes_wanted(self, error: BaseException) -> int | None:
+        """Return what could not be had, of an exception of ``out_of_memory``; None: not known."""
+        return None
+
+    def room(self, at_most: int) -> int:
+        """Return what columns may take beside the blocks of a pass: ``at_most``, if there is."""
+        memory = self.memory()
+        return at_most if memory is None else max(0, min(at_most, memory.free - self._passes))
+
+    @property
+    def _passes(self) -> int:
+        """About what a pass takes: a block, what is computed from it, and two to stream through."""
+        return int(3 * self.block_bytes)
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as an array here; copies only if it is elsewhere or of another dtype."""
@@ -85,6 +122,49 @@ class Backend:
         if library_of(x) == self.name:
             return self.xp.asarray(x, dtype=dtype, device=self.device)
         return self.xp.asarray(to_host(x), dtype=dtype, device=self.device)
+
+    def copies(self) -> Copies:
+        """Return how arrays are copied from the host to this device."""
+        return Copies(self)
+
+    def place(
+        self, X: Any, *, rounds_to: Any = None, column_bytes: int = 0, n_columns: int = 1
+    ) -> Array:
+        """Return X as rows that passes map over: here, or on the host where they do not fit.
+
+        What comes from the host is uploaded once, in the smallest type that holds it exactly.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features), or a sparse matrix
+            As it was passed in.
+        rounds_to : dtype of this library, optional
+            What blocks are rounded to first; see :func:`storage_type`.
+        column_bytes, n_columns : int
+            What training takes for each column, and how many there are: all are to fit beside X,
+            or as many as fit into a quarter of what is free.
+        """
+        if is_sparse(X) or library_of(X) == self.name:
+            return self.asarray(X)
+        X = to_host(X)
+        if rounds_to is not None:
+            rounds_to = np.dtype(f"float{self.xp.finfo(rounds_to).bits}")
+        memory = self.memory()
+        columns = 0
+        if memory is not None:
+            self.block_bytes = min(self.block_bytes, max(1, memory.free // 8))
+            columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
+        return self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
+
+    def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
+        """Return rows of the host on the device, if they fit there beside so many bytes."""
+        if self.room(rows.nbytes + beside) == rows.nbytes + beside:
+            try:
+                return rows.uploaded()
+            except self.out_of_memory:
+                pass
+            self.free()
+        return rows
 
     def synchronize(self) -> None:
         """Wait until the device has done everything that was asked of it."""
@@ -109,19 +189,42 @@ class Backend:
     def row_blocks(self, n_samples: int, n_features: int, n_models: int) -> list[slice]:
         """Cut the rows into blocks of nearly equal length; the same cut for the same sizes."""
         row_bytes = 4 * (n_features + 6 * n_models)
-        n_blocks = max(1, math.ceil(n_samples * row_bytes / self.block_bytes))
+        n_blocks = math.ceil(n_samples * row_bytes / self.block_bytes)
+        n_blocks = max(1, n_blocks, math.ceil(n_samples / self.block_rows))
         if n_blocks > 1:
             n_blocks = 4 * math.ceil(n_blocks / 4)  # shared evenly by two or four threads
         edges = [n_samples * i // n_blocks for i in range(n_blocks + 1)]
         return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
-    def map_blocks(self, function: Callable[[slice], T], blocks: list[slice]) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of rows, in their order."""
-        return map(function, blocks)
+    def map_blocks(
+        self, function: Callable[[slice], T], blocks: list[slice], X: Array | None = None
+    ) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of rows, in their order.
 
-    def collect_blocks(self, function: Callable[[slice], Array], blocks: list[slice]) -> Array:
+        A block that memory does not suffice for is cut in two, as are those after it, in this pass
+        and in later ones: more results than blocks may come.
+
+        Parameters
+        ----------
+        function : callable
+            What it returns does not share memory with the rows.
+        blocks : list of slice
+        X : array, optional
+            The rows that ``function`` takes blocks of, if any. If they are streamed, one block is
+            copied while another is computed.
+
+        Raises
+        ------
+        DeviceMemoryError
+            Memory does not suffice for one row.
+        """
+        return in_blocks_that_fit(self, function, blocks, X)
+
+    def collect_blocks(
+        self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
+    ) -> Array:
         """Return what ``function`` makes of each block of rows, one below the other."""
-        parts = list(self.map_blocks(function, blocks))
+        parts = list(self.map_blocks(function, blocks, X))
         return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
 
     def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
@@ -153,5 +256,7 @@ class Backend:
         return self.row_width(X)
 
     def take_rows(self, X: Array, index: Array) -> Array:
-        """Return a copy of some rows of X."""
+        """Return some rows of X, copied."""
+        if isinstance(X, HostRows):
+            return self._fitted(X.take(to_host(index)))
         return self.xp.take(X, index, axis=0)

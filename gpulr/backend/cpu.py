@@ -47,10 +47,17 @@ class NumPyBackend(Backend):
     def surely(self, flags: Array) -> bool:
         return bool(np.all(flags))
 
-    def map_blocks(self, function: Callable[[slice], T], blocks: list[slice]) -> Iterator[T]:
+    def place(self, X: Any, **needs: Any) -> Array:
+        return self.asarray(X)  # blocks are converted where they are
+
+    def map_blocks(
+        self, function: Callable[[slice], T], blocks: list[slice], X: Array | None = None
+    ) -> Iterator[T]:
         return threads.map_blocks(function, blocks)
 
-    def collect_blocks(self, function: Callable[[slice], Array], blocks: list[slice]) -> Array:
+    def collect_blocks(
+        self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
+    ) -> Array:
         if len(blocks) == 1:
             return function(blocks[0])
         # Written by the threads: all parts beside the whole would be twice the memory.

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpulr import threads
 from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.memory import VARIABLE, in_words
 from gpulr.errors import BackendUnavailableError, ParameterError
 from gpulr.kernels.operand import compiler
 
@@ -130,8 +131,11 @@ def probe_cupy() -> BackendStatus:
                 + (" (this machine has no NVIDIA driver)" if driver is None else ""),
                 "install an NVIDIA driver, or check nvidia-smi and CUDA_VISIBLE_DEVICES",
             )
-        device = CuPyBackend("cupy", None).device_name
+        backend = CuPyBackend("cupy", None)
+        device = backend.device_name
         checks.append((step, device))
+        step = "device memory"
+        checks.append((step, _memory_words(backend)))
         step = "allocation"
         a = cupy.zeros((64, 64), dtype=cupy.float32)
         checks.append((step, "ok"))
@@ -155,6 +159,15 @@ def probe_cupy() -> BackendStatus:
             "check that the wheel fits the driver; " + _CUPY_INSTALL,
         )
     return BackendStatus("cupy", True, tuple(checks), device=device)
+
+
+def _memory_words(backend: CuPyBackend) -> str:
+    try:
+        memory = backend.memory()
+    except ParameterError as error:  # training says so as well
+        return str(error)
+    capped = f" of what {VARIABLE} allows" if os.environ.get(VARIABLE, "").strip() else ""
+    return f"{in_words(memory.total)}, {in_words(memory.free)} free{capped}"
 
 
 def _is_cupy_wheel(name: str | None) -> bool:

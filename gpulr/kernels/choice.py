@@ -87,12 +87,12 @@ def choose(problem: Problem, kernels: Kernels) -> Choice:
     if wanted == "never":
         return Choice(None, None, "GPULR_FUSED=never")
     reason = obstacle(problem)
-    layout = None if reason else plan_for(problem, kernels.card)
-    if reason is None and layout is None:
-        reason = f"too little shared memory on {kernels.card.name} for so many features"
     size = problem.rows.n_samples * problem.rows.n_features
     if reason is None and wanted == "auto" and size < LEAST:
         reason = f"X has {size:,} numbers; kernels are compiled from {LEAST:,} on"
+    layout = None if reason else plan_for(problem, kernels.card)
+    if reason is None and layout is None:
+        reason = f"too little shared memory on {kernels.card.name} for so many features"
     if reason is not None or layout is None:
         if wanted == "require":
             raise BackendUnavailableError(f"GPULR_FUSED=require, but {reason}.")

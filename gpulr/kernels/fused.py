@@ -64,6 +64,8 @@ def storage_of(X: Array) -> int | None:
 def obstacle(problem: Problem) -> str | None:
     """Say why kernels cannot take a problem, or None where they can."""
     xp, rows, sets = problem.backend.xp, problem.rows, problem.weights.sets
+    if rows.streamed:
+        return "X is larger than the device's memory"
     if rows.dtype != xp.float32:
         return "kernels compute in float32"
     if storage_of(rows.X) is None:

@@ -122,8 +122,7 @@ class SharedCurvature(Shared):
         shift = None
         if backend.centers_in_block(rows.X):
             # Products of raw rows would lose the covariance beside a large mean.
-            first = xp.astype(rows.block(rows.converted_blocks()[0]), xp.float64)
-            shift = xp.astype(xp.mean(first, axis=0), rows.dtype)
+            shift = xp.astype(rows.mean_of_first(), rows.dtype)
             in_block = scale if isinstance(scale, float) else xp.astype(scale, rows.dtype)
 
         def products(block: slice) -> tuple[Array, ...]:
