@@ -211,6 +211,29 @@ def test_a_missing_barrier_before_shared_memory_is_used_again_is_found():
         HostModule(source.replace(last, ""), sanitize="thread").launch("twice", 1, 64, [out])
 
 
+def test_results_that_depend_on_the_order_of_threads_or_blocks_differ_between_seeds():
+    source = """
+    extern "C" __global__ void ordered(int* first, int* last, int* left, int* sum) {
+        if (atomicAdd(sum, 1) == 0) *first = threadIdx.x;
+        *last = blockIdx.x;
+        __shared__ int kept[32];
+        kept[threadIdx.x] = threadIdx.x;
+        left[threadIdx.x] = threadIdx.x ? kept[threadIdx.x - 1] : 0;  // right from 0 upwards
+    }"""
+    ordered, found = HostModule(source), []
+    for ordered.seed in range(8):
+        first, last, left, total = (np.zeros(n, np.int32) for n in (1, 1, 32, 1))
+        ordered.launch("ordered", 8, 32, [first, last, left, total])
+        assert total[0] == 8 * 32
+        assert np.any(left == -1)
+        found.append((int(first[0]), int(last[0]), left.tobytes()))
+    assert all(len(set(values)) >= 4 for values in zip(*found, strict=True))
+    again = HostModule(source, seed=7)
+    arrays = [np.zeros(n, np.int32) for n in (1, 1, 32, 1)]
+    again.launch("ordered", 8, 32, arrays)
+    assert (int(arrays[0][0]), int(arrays[1][0]), arrays[2].tobytes()) == found[7]
+
+
 def test_blocks_that_add_without_atomics_are_found_by_threads_alone():
     old, new = "atomicAdd(&sums[column], sum)", "sums[column] += sum"
     column_sums(module(old, new))  # one block after the other is right
