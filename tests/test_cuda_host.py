@@ -188,27 +188,29 @@ def test_a_missing_barrier_within_a_warp_is_found_by_threads():
         run(bare, defines={"DISTANCE": 1}).launch("neighbours", 1, 64, [out])
 
 
-def test_a_missing_barrier_before_shared_memory_is_used_again_is_found():
+@pytest.mark.parametrize(("barrier", "n"), [("__syncthreads()", 64), ("__syncwarp()", 32)])
+def test_a_missing_barrier_before_shared_memory_is_used_again_is_found(barrier, n):
     source = """
     extern "C" __global__ void twice(int* out) {
-        __shared__ int kept[64];
+        __shared__ int kept[N];
         for (int pass = 0; pass < 2; ++pass) {
             kept[threadIdx.x] = 100 * pass + threadIdx.x;
-            __syncthreads();
-            out[64 * pass + threadIdx.x] = kept[63 - threadIdx.x];
-            __syncthreads();  // last
+            BARRIER;
+            out[N * pass + threadIdx.x] = kept[N - 1 - threadIdx.x];
+            BARRIER;  // last
         }
     }"""
-    expected = 100 * np.arange(2)[:, np.newaxis] + np.arange(64)[::-1]
-    last = "            __syncthreads();  // last\n"
-    out = np.zeros((2, 64), np.int32)
+    bare = source.replace("            BARRIER;  // last\n", "")
+    defines = {"N": n, "BARRIER": barrier}
+    expected = 100 * np.arange(2)[:, np.newaxis] + np.arange(n)[::-1]
+    out = np.zeros((2, n), np.int32)
     for sanitize in (None, "thread"):
-        HostModule(source, sanitize=sanitize).launch("twice", 3 if not sanitize else 1, 64, [out])
+        HostModule(source, defines=defines, sanitize=sanitize).launch("twice", 1, n, [out])
         np.testing.assert_array_equal(out, expected)
-    HostModule(source.replace(last, "")).launch("twice", 1, 64, [out])
+    HostModule(bare, defines=defines).launch("twice", 1, n, [out])
     assert np.any(out != expected)
     with pytest.raises(KernelFault, match="data race"):
-        HostModule(source.replace(last, ""), sanitize="thread").launch("twice", 1, 64, [out])
+        HostModule(bare, defines=defines, sanitize="thread").launch("twice", 1, n, [out])
 
 
 def test_results_that_depend_on_the_order_of_threads_or_blocks_differ_between_seeds():
