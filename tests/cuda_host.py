@@ -176,6 +176,8 @@ def _packed(name, parameters, args):
     pieces, outputs, arrays = [], [], []
     for i, ((kind, dtype), value) in enumerate(zip(parameters, args, strict=True)):
         what = f"{name}, argument {i} ({kind} {dtype})"
+        if dtype == "unknown" and (kind == "value" or value is not None):
+            raise TypeError(f"{what}: a struct, which cannot be passed from here")
         if kind == "value":
             data = _scalar(what, dtype, value).tobytes()
             pieces += [b"v", struct.pack("=q", len(data)), data]

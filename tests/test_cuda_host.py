@@ -18,8 +18,8 @@ What a test proves that runs a kernel by `cuda_host.HostModule` (see there how),
 All of this holds for the shapes that were run. Nothing is proven about speed, registers, occupancy,
 bank conflicts, coalescing; about the device's memory model beyond races; about how warps are
 scheduled (here each thread is on its own, as CUDA has it since Volta); or about what the shim
-lacks: tensor cores, asynchronous copies, clusters, PTX. What nvcc makes of a source is looked at in
-test_cuda_compile.py, and only a GPU runs that.
+lacks: tensor cores, asynchronous copies, clusters, PTX, all that stands under ``__CUDA_ARCH__``.
+What nvcc makes of a source is looked at in test_cuda_compile.py, and only a GPU runs that.
 """
 
 from __future__ import annotations
@@ -462,6 +462,31 @@ def test_kernels_are_found_however_they_are_written():
     assert one[0] == 42
     assert four.tolist() == [1, 2, 3, 4]
     assert "wide" in HostModule(source, defines={"WIDTH": 8}).kernels
+
+
+def test_arrays_are_their_memory():
+    source = """
+    extern "C" __global__ void count(int* x, int n) {
+        for (int i = 0; x && i < n; ++i) x[i] = i;
+    }"""
+    count = HostModule(source)
+    x, empty = np.zeros((2, 3), np.int32, order="F"), np.zeros((0, 3), np.int32)
+    count.launch("count", 1, 1, [x, 6])
+    np.testing.assert_array_equal(x, [[0, 2, 4], [1, 3, 5]])
+    count.launch("count", 1, 1, [empty, 0])
+    count.launch("count", 1, 1, [None, 6])
+
+
+def test_parameters_that_no_array_can_be_are_refused():
+    source = """
+    struct Pair { int a, b; };
+    extern "C" __global__ void pairs(Pair* x, Pair one, const void* any) {}"""
+    found = HostModule(source)
+    assert [dtype for _, dtype in found.kernels["pairs"]] == ["unknown", "unknown", "void"]
+    with pytest.raises(TypeError, match=r"argument 0 \(out unknown\)"):
+        found.launch("pairs", 1, 1, [np.zeros(2, np.int32), 1, np.zeros(3)])
+    with pytest.raises(TypeError, match=r"argument 1 \(value unknown\)"):
+        found.launch("pairs", 1, 1, [None, 1, np.zeros(3)])
 
 
 def test_what_a_kernel_prints_is_shown():
