@@ -1,7 +1,8 @@
 """Sessions: tests(numpy), tests(compiled), tests(strict), tests(cupy), bench(…), lint, types.
 
 ``nox`` alone runs those that need no GPU. Tests that need MNIST find it through GPULR_DATA_HOME or
-the cache folder, and skip with a reason where it is absent.
+the cache folder, and skip with a reason where it is absent; so do tests that need g++ (CUDA kernels
+run on the CPU, on Linux).
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the tests of one backend: numpy has everything that needs no other."""
     extras = ["test"]
     environment = {"GPULR_TEST_BACKENDS": backend}
-    if backend == "compiled":
+    if backend == "numpy":
+        extras += ["cuda-compile"]
+    elif backend == "compiled":
         extras += ["fast"]
     elif backend == "cupy":
         extra = has_gpu_wheel(session)

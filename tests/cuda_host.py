@@ -23,51 +23,30 @@ miss ends the launch with a `KernelFault` that says where everybody was. ``sanit
 
 from __future__ import annotations
 
-import atexit
 import os
-import re
 import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 from functools import cache
-from hashlib import sha256
-from pathlib import Path
 
 import numpy as np
 import pytest
+from cuda_gxx import CompilationError, build, build_plain
 
 __all__ = ["CompilationError", "HostModule", "KernelFault", "require", "why_not"]
 
-HOST = Path(__file__).parent / "cuda" / "host"
 SANITIZERS = ("thread", "address", "undefined")
 MAX_THREADS = 1024  # of a block
 MAX_SHARED = 227 * 1024  # bytes of a block, on sm_90
 TIMEOUT = 120  # seconds a launch
 
-# -ffp-contract: what is not written as fma is none, on any host.
-FLAGS = ["-std=c++20", "-O1", "-g1", "-ffp-contract=off", "-fno-strict-aliasing", "-pthread"]
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",  # for the symbols of a report
     "TSAN_OPTIONS": "halt_on_error=1:exitcode=66:atexit_sleep_ms=0",
     "ASAN_OPTIONS": "detect_leaks=0:exitcode=66",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
-
-COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|("(?:\\.|[^"\\\n])*")', re.DOTALL)
-PARENTHESES = r"\((?:[^()]|\([^()]*\))*\)"
-KERNEL = re.compile(
-    rf"__global__(?:\s|__launch_bounds__\s*{PARENTHESES}|\w+(?!\w)(?!\s*\())*\b(\w+)\s*\("
-)
-DYNAMIC = re.compile(
-    rf"extern\s+__shared__\s+(?:(?:__align__|alignas)\s*{PARENTHESES}\s*)?"
-    rf"((?:\w|::|\s)+?)\s*(?:__align__\s*{PARENTHESES}\s*)?\b(\w+)\s*\[\s*\]\s*;"
-)
-
-
-class CompilationError(Exception):
-    """g++ refuses a source."""
 
 
 class KernelFault(Exception):  # noqa: N818 - not an error of these tests
@@ -85,11 +64,11 @@ def why_not(sanitize=None) -> str | None:
 
 @cache
 def _tried(sanitize) -> str | None:
+    """Build and run a program without any CUDA in it, so that a fault of the shim does not skip."""
     try:
-        source = 'extern "C" __global__ void tried(int* x) { atomicAdd(x, 1); __syncthreads(); }'
-        HostModule(source, sanitize=sanitize).launch("tried", 1, 2, [np.zeros(1, np.int32)])
+        _run([str(build_plain("#include <bit>\nint main() {}\n", _names(sanitize)))], b"")
     except (CompilationError, KernelFault) as error:
-        return f"g++ cannot run the simplest kernel, -fsanitize={sanitize}: {error}"
+        return f"g++ cannot do C++20 with -fsanitize={sanitize}: {error}"
     return None
 
 
@@ -121,15 +100,11 @@ class HostModule:
     """
 
     def __init__(self, source, *, defines=None, sanitize=None, seed=0):
-        names = sanitize.split(",") if sanitize else []
-        if unknown := set(names) - set(SANITIZERS):
-            raise ValueError(f"sanitize={sanitize!r}: {unknown} unknown; known: {SANITIZERS}")
+        names = _names(sanitize)
         self.seed = seed
-        self._label = source.name if isinstance(source, Path) else "<source>"
-        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
-        folder = source.parent.resolve() if isinstance(source, Path) else None
         macros = tuple(f"-D{name}={value}" for name, value in (defines or {}).items())
-        self._program, self.kernels = _build(text, self._label, folder, macros, tuple(names))
+        self._program, _ = build(source, macros, names)
+        self.kernels = _described(self._program)
 
     def launch(self, name, grid, block, args, shared=0):
         """Run every block of one kernel, and write what it wrote into the arrays.
@@ -151,7 +126,7 @@ class HostModule:
             Arguments or sizes that a launch cannot have.
         """
         if name not in self.kernels:
-            raise ValueError(f"{self._label} has no kernel {name!r}; it has {sorted(self.kernels)}")
+            raise ValueError(f"there is no kernel {name!r}, but {sorted(self.kernels)}")
         grid, block = _three(grid), _three(block)
         if not 0 < np.prod(block) <= MAX_THREADS or block[2] > 64:
             raise ValueError(f"block={block}: a block has 1 to {MAX_THREADS} threads, z up to 64")
@@ -170,6 +145,23 @@ class HostModule:
             output = output[array.nbytes :]
 
 
+@cache
+def _described(program):
+    """Return each kernel's parameters: pairs of kind (in, out or value) and dtype."""
+    kernels = {}
+    for line in _run([str(program)], b"").decode().splitlines():
+        name, *words = line.split()
+        kernels[name] = [tuple(word.split(":")) for word in words]
+    return kernels
+
+
+def _names(sanitize):
+    names = tuple(sanitize.split(",")) if sanitize else ()
+    if unknown := set(names) - set(SANITIZERS):
+        raise ValueError(f"sanitize={sanitize!r}: {unknown} unknown; known: {SANITIZERS}")
+    return names
+
+
 def _three(sizes):
     sizes = (sizes,) if np.ndim(sizes) == 0 else tuple(sizes)
     if not 1 <= len(sizes) <= 3:
@@ -184,6 +176,8 @@ def _packed(name, parameters, args):
     pieces, outputs, arrays = [], [], []
     for i, ((kind, dtype), value) in enumerate(zip(parameters, args, strict=True)):
         what = f"{name}, argument {i} ({kind} {dtype})"
+        if dtype == "unknown" and (kind == "value" or value is not None):
+            raise TypeError(f"{what}: a struct, which cannot be passed from here")
         if kind == "value":
             data = _scalar(what, dtype, value).tobytes()
             pieces += [b"v", struct.pack("=q", len(data)), data]
@@ -238,87 +232,3 @@ def _run(command, payload):
         end = f"exit status {process.returncode}"
         raise KernelFault(f"{command[1]}: {report.strip() or end}")
     return process.stdout
-
-
-# ---- compiling -----------------------------------------------------------------------------------
-
-
-@cache
-def _folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="cuda-host-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-@cache
-def _flags() -> tuple[str, ...]:
-    """Flags for every source; from version 12 on g++ fills variables that nobody initialises."""
-    version = subprocess.run(["g++", "-dumpversion"], capture_output=True, text=True, check=True)
-    filled = ["-ftrivial-auto-var-init=pattern"] if int(version.stdout.split(".")[0]) >= 12 else []
-    return (*FLAGS, *filled)
-
-
-def _gxx(*arguments):
-    process = subprocess.run(
-        ["g++", *map(str, arguments)], capture_output=True, text=True, errors="replace"
-    )
-    if process.returncode:
-        raise CompilationError(process.stderr)
-
-
-@cache
-def _runtime(sanitizers: tuple[str, ...]) -> Path:
-    """Compile what runs blocks, once for each way to sanitize; itself it is not instrumented."""
-    made = _folder() / f"runtime-{'-'.join(sanitizers)}.o"
-    known = {"thread": "-DCUDA_HOST_TSAN", "address": "-DCUDA_HOST_ASAN"}
-    macros = [known[name] for name in sanitizers if name in known]
-    _gxx(
-        "-std=c++20",
-        "-O2",
-        "-g1",
-        "-U_FORTIFY_SOURCE",
-        *macros,
-        "-c",
-        HOST / "runtime.cpp",
-        "-o",
-        made,
-    )
-    return made
-
-
-@cache
-def _build(text, label, folder, macros, sanitizers):
-    """Return the program, and each kernel's parameters: pairs of kind and dtype."""
-    bare = COMMENT.sub(lambda found: found.group(1) or " ", text)
-    names = [
-        found.group(1)
-        for found in KERNEL.finditer(bare)
-        if not bare[: found.start()]
-        .rstrip()
-        .endswith(">")  # a template; its instances have no name
-    ]
-    kernels = ", ".join(f'Trampoline<&::{name}>::kernel("{name}")' for name in dict.fromkeys(names))
-    if not names:
-        raise CompilationError(f"{label} has no kernel: nothing is __global__")
-    shared = r"static \1*& \2 = reinterpret_cast<\1*&>(::cuda_host::dynamic_shared);"
-    made = (
-        f'#line 1 "{folder / label if folder else label}"\n{DYNAMIC.sub(shared, text)}\n'
-        f'#line 1 "<kernels>"\nnamespace cuda_host {{\nconst Kernel kernels[] = {{{kernels}}};\n'
-        f"const int n_kernels = {len(set(names))};\n}}\n"
-    )
-    stem = sha256(repr((made, macros, sanitizers)).encode()).hexdigest()[:16]
-    source, program = _folder() / f"{stem}.cu", _folder() / stem
-    source.write_text(made, encoding="utf-8")
-    sanitize = [f"-fsanitize={name}" for name in sanitizers]
-    if "undefined" in sanitizers:
-        sanitize.append("-fno-sanitize-recover=all")
-    local = ["-iquote", folder] if folder else []
-    _gxx(
-        *(*_flags(), *sanitize, *macros, "-I", HOST, *local, "-include", HOST / "shim.h"),
-        *("-x", "c++", source, "-x", "none", _runtime(sanitizers), "-o", program),
-    )
-    parameters = {}
-    for line in _run([str(program)], b"").decode().splitlines():
-        name, *words = line.split()
-        parameters[name] = [tuple(word.split(":")) for word in words]
-    return program, parameters

@@ -18,8 +18,8 @@ What a test proves that runs a kernel by `cuda_host.HostModule` (see there how),
 All of this holds for the shapes that were run. Nothing is proven about speed, registers, occupancy,
 bank conflicts, coalescing; about the device's memory model beyond races; about how warps are
 scheduled (here each thread is on its own, as CUDA has it since Volta); or about what the shim
-lacks: tensor cores, asynchronous copies, clusters, PTX. What nvcc makes of a source is looked at in
-test_cuda_compile.py, and only a GPU runs that.
+lacks: tensor cores, asynchronous copies, clusters, PTX, all that stands under ``__CUDA_ARCH__``.
+What nvcc makes of a source is looked at in test_cuda_compile.py, and only a GPU runs that.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+import cuda_gxx
 import cuda_host
 import numpy as np
 import pytest
-from cuda_host import CompilationError, HostModule, KernelFault
+from cuda_gxx import CompilationError
+from cuda_host import HostModule, KernelFault
 
 TOYS = Path(__file__).parent / "cuda" / "toys.cu"
 PLAIN = [None, "thread", "address,undefined"]
@@ -186,27 +188,52 @@ def test_a_missing_barrier_within_a_warp_is_found_by_threads():
         run(bare, defines={"DISTANCE": 1}).launch("neighbours", 1, 64, [out])
 
 
-def test_a_missing_barrier_before_shared_memory_is_used_again_is_found():
+@pytest.mark.parametrize(("barrier", "n"), [("__syncthreads()", 64), ("__syncwarp()", 32)])
+def test_a_missing_barrier_before_shared_memory_is_used_again_is_found(barrier, n):
     source = """
     extern "C" __global__ void twice(int* out) {
-        __shared__ int kept[64];
+        __shared__ int kept[N];
         for (int pass = 0; pass < 2; ++pass) {
             kept[threadIdx.x] = 100 * pass + threadIdx.x;
-            __syncthreads();
-            out[64 * pass + threadIdx.x] = kept[63 - threadIdx.x];
-            __syncthreads();  // last
+            BARRIER;
+            out[N * pass + threadIdx.x] = kept[N - 1 - threadIdx.x];
+            BARRIER;  // last
         }
     }"""
-    expected = 100 * np.arange(2)[:, np.newaxis] + np.arange(64)[::-1]
-    last = "            __syncthreads();  // last\n"
-    out = np.zeros((2, 64), np.int32)
+    bare = source.replace("            BARRIER;  // last\n", "")
+    defines = {"N": n, "BARRIER": barrier}
+    expected = 100 * np.arange(2)[:, np.newaxis] + np.arange(n)[::-1]
+    out = np.zeros((2, n), np.int32)
     for sanitize in (None, "thread"):
-        HostModule(source, sanitize=sanitize).launch("twice", 3 if not sanitize else 1, 64, [out])
+        HostModule(source, defines=defines, sanitize=sanitize).launch("twice", 1, n, [out])
         np.testing.assert_array_equal(out, expected)
-    HostModule(source.replace(last, "")).launch("twice", 1, 64, [out])
+    HostModule(bare, defines=defines).launch("twice", 1, n, [out])
     assert np.any(out != expected)
     with pytest.raises(KernelFault, match="data race"):
-        HostModule(source.replace(last, ""), sanitize="thread").launch("twice", 1, 64, [out])
+        HostModule(bare, defines=defines, sanitize="thread").launch("twice", 1, n, [out])
+
+
+def test_results_that_depend_on_the_order_of_threads_or_blocks_differ_between_seeds():
+    source = """
+    extern "C" __global__ void ordered(int* first, int* last, int* left, int* sum) {
+        if (atomicAdd(sum, 1) == 0) *first = threadIdx.x;
+        *last = blockIdx.x;
+        __shared__ int kept[32];
+        kept[threadIdx.x] = threadIdx.x;
+        left[threadIdx.x] = threadIdx.x ? kept[threadIdx.x - 1] : 0;  // right from 0 upwards
+    }"""
+    ordered, found = HostModule(source), []
+    for ordered.seed in range(8):
+        first, last, left, total = (np.zeros(n, np.int32) for n in (1, 1, 32, 1))
+        ordered.launch("ordered", 8, 32, [first, last, left, total])
+        assert total[0] == 8 * 32
+        assert np.any(left == -1)
+        found.append((int(first[0]), int(last[0]), left.tobytes()))
+    assert all(len(set(values)) >= 4 for values in zip(*found, strict=True))
+    again = HostModule(source, seed=7)
+    arrays = [np.zeros(n, np.int32) for n in (1, 1, 32, 1)]
+    again.launch("ordered", 8, 32, arrays)
+    assert (int(arrays[0][0]), int(arrays[1][0]), arrays[2].tobytes()) == found[7]
 
 
 def test_blocks_that_add_without_atomics_are_found_by_threads_alone():
@@ -377,7 +404,7 @@ def test_arguments_are_of_the_types_that_the_kernel_has():
             1,
             1,
             0,
-            r"no kernel 'nothing'; it has \['backwards', 'column_sums', 'halves'\]",
+            r"no kernel 'nothing', but \['backwards', 'column_sums', 'halves'\]",
         ),
         ("halves", 1, 1025, 0, "1 to 1024 threads"),
         ("halves", 1, (1, 1, 65), 0, "z up to 64"),
@@ -401,7 +428,110 @@ def test_a_source_that_does_not_compile_says_where():
         HostModule(TOYS, sanitize="memory")
 
 
+def test_kernels_are_found_however_they_are_written():
+    source = """
+    #define NAME(what) what##_##WIDTH
+    #define PASTE(a, b) a##b
+    #define NAMED(a, b) PASTE(a, b)
+    template <int N> __global__ void instance(int* out) { *out = N; }
+    extern "C" {
+    __launch_bounds__(32, (1)) __global__ void before(int* out, unsigned char* bytes) {
+        extern __shared__ __align__(16) unsigned char raw[];
+        *reinterpret_cast<int*>(raw) = WIDTH;
+        *out = *reinterpret_cast<int*>(raw) + *bytes;
+    }
+    __global__ __launch_bounds__(32) void between(float4* out) { *out = make_float4(1, 2, 3, 4); }
+    }
+    static __global__ void __launch_bounds__(4 * (2 + 2), 2) NAMED(by_macro, WIDTH)(
+        const bool* __restrict__ flags, volatile long long* out, double scale) {
+        *out = flags[0] ? scale : 0;
+    }
+    // extern "C" __global__ void in_a_comment() {}
+    #if WIDTH > 4
+    extern "C" __global__ void wide() {}
+    #endif"""
+    found = HostModule(source, defines={"WIDTH": 4})
+    assert found.kernels == {
+        "before": [("out", "int32"), ("out", "uint8")],
+        "between": [("out", "float32")],
+        "by_macro4": [("in", "bool"), ("out", "int64"), ("value", "float64")],
+    }
+    one, four = np.zeros(1, np.int32), np.zeros(4, np.float32)
+    found.launch("before", 1, 1, [one, np.full(1, 38, np.uint8)], shared=16)
+    found.launch("between", 1, 1, [four])
+    assert one[0] == 42
+    assert four.tolist() == [1, 2, 3, 4]
+    assert "wide" in HostModule(source, defines={"WIDTH": 8}).kernels
+
+
+def test_arrays_are_their_memory():
+    source = """
+    extern "C" __global__ void count(int* x, int n) {
+        for (int i = 0; x && i < n; ++i) x[i] = i;
+    }"""
+    count = HostModule(source)
+    x, empty = np.zeros((2, 3), np.int32, order="F"), np.zeros((0, 3), np.int32)
+    count.launch("count", 1, 1, [x, 6])
+    np.testing.assert_array_equal(x, [[0, 2, 4], [1, 3, 5]])
+    count.launch("count", 1, 1, [empty, 0])
+    count.launch("count", 1, 1, [None, 6])
+
+
+def test_parameters_that_no_array_can_be_are_refused():
+    source = """
+    struct Pair { int a, b; };
+    extern "C" __global__ void pairs(Pair* x, Pair one, const void* any) {}"""
+    found = HostModule(source)
+    assert [dtype for _, dtype in found.kernels["pairs"]] == ["unknown", "unknown", "void"]
+    with pytest.raises(TypeError, match=r"argument 0 \(out unknown\)"):
+        found.launch("pairs", 1, 1, [np.zeros(2, np.int32), 1, np.zeros(3)])
+    with pytest.raises(TypeError, match=r"argument 1 \(value unknown\)"):
+        found.launch("pairs", 1, 1, [None, 1, np.zeros(3)])
+
+
+def test_what_a_kernel_prints_is_shown():
+    source = 'extern "C" __global__ void says(int* x) { printf("x is %d", *x); }'
+    with pytest.raises(KernelFault, match="says: x is 7"):
+        HostModule(source).launch("says", 1, 1, [np.full(1, 7, np.int32)])
+
+
+INTRINSICS = """
+extern "C" __global__ void intrinsics(float* f, unsigned* u, int* i, double* d, __half* h) {
+    const int t = threadIdx.x;
+    atomicAdd(&f[0], 0.5f);
+    atomicAdd(&d[0], 2);
+    atomicMax(&i[0], t);
+    atomicMin(&i[1], -t);
+    atomicSub(&i[2], 1);
+    atomicCAS(&u[0], unsigned(0), unsigned(9));
+    if (t) return;
+    atomicExch(&u[1], 7u);
+    u[2] = __byte_perm(0x44332211u, 0x88776655u, 0x7040);
+    u[3] = __float_as_uint(-0.0f);
+    u[4] = __popc(0xf0f0u) + 100 * __clz(1) + 10000 * __ffs(8);
+    f[1] = max(1.0f, f[4]) + min(2, 3);
+    f[2] = __fmaf_rn(1.0f + 0x1p-12f, 1.0f - 0x1p-12f, -1.0f);
+    f[3] = __expf(1.0f) + __saturatef(3.0f) + __uint_as_float(0x3f800000u);
+    h[0] = __float2half(1.0f + 0x1p-11f);
+    const __half2 pair = __floats2half2_rn(65520.0f, 1e-8f);
+    h[1] = pair.x;
+    h[2] = __float2half(__high2float(pair) + __half2float(__ushort_as_half(0x3c01)));
+}"""
+
+
+def test_intrinsics(sanitize):
+    f, u, i = np.zeros(5, np.float32), np.zeros(5, np.uint32), np.zeros(3, np.int32)
+    d, h = np.zeros(1), np.zeros(3, np.float16)
+    f[4] = np.nan
+    HostModule(INTRINSICS, sanitize=sanitize).launch("intrinsics", 1, 40, [f, u, i, d, h])
+    assert f.tolist()[:3] == [20, 3, -(2.0**-24)]
+    np.testing.assert_allclose(f[3], np.e + 2, rtol=1e-6)
+    assert u.tolist() == [9, 7, 0x88115511, 0x80000000, 8 + 3100 + 40000]
+    assert (i.tolist(), d.tolist()) == ([39, -39, -40], [80])
+    assert h.tolist() == [1, np.inf, 1 + 2.0**-10]
+
+
 def test_a_module_is_compiled_once(monkeypatch):
     HostModule(TOYS)
-    monkeypatch.setattr(cuda_host, "_gxx", lambda *arguments: pytest.fail("compiled again"))
+    monkeypatch.setattr(cuda_gxx, "_gxx", lambda *arguments: pytest.fail("compiled again"))
     HostModule(TOYS, seed=3)

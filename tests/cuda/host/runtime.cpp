@@ -5,6 +5,7 @@
 // `program kernel gx gy gz bx by bz shared seed < arguments > results`; the arguments are, one after
 // another, eight bytes of length and as many bytes (length -1: a null pointer); the results are the
 // bytes of every pointer that is not to const. Without a kernel it prints the kernels' parameters.
+#include "sanitizers.h"
 #include "shim.h"
 
 #include <link.h>
@@ -18,25 +19,6 @@
 #include <string>
 #include <vector>
 
-#if defined(CUDA_HOST_TSAN)
-extern "C" {
-void* __tsan_create_fiber(unsigned flags);
-void __tsan_destroy_fiber(void* fiber);
-void __tsan_switch_to_fiber(void* fiber, unsigned flags);
-void* __tsan_get_current_fiber();
-void __tsan_acquire(void* address);
-void __tsan_release(void* address);
-void __tsan_ignore_thread_begin();
-void __tsan_ignore_thread_end();
-}
-#endif
-#if defined(CUDA_HOST_ASAN)
-extern "C" {
-void __sanitizer_start_switch_fiber(void** save, const void* bottom, std::size_t size);
-void __sanitizer_finish_switch_fiber(void* saved, const void** bottom, std::size_t* size);
-}
-#endif
-
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
@@ -46,7 +28,8 @@ void* dynamic_shared;
 
 namespace {
 
-constexpr std::size_t STACK = 256 * 1024, PAGE = 4096;
+constexpr std::size_t STACK = 256 * 1024, GUARD = 64 * 1024;  // whole pages, everywhere
+constexpr std::size_t KEPT = 2048;  // fibers, of the 8,128 threads that ThreadSanitizer can have
 constexpr int FAULT = 3;  // exit status
 constexpr int POISON = 0xff;  // NaN, -1
 
@@ -63,25 +46,23 @@ struct Fiber {
     ucontext_t context;
     void* jump[5];
     bool started;
-    char* stack;
-    void *tsan, *fake_stack;
+    sanitizer::Side side;
 };
 
 const Kernel* kernel;
 std::vector<void*> arguments;
 std::size_t shared_bytes;
 std::uint64_t random_state;
+std::size_t kept;
 
 // Of the block that runs.
 std::vector<Fiber> fibers;
 std::vector<int> order;
 Fiber* current;
 void* scheduler_jump[5];
-void *scheduler_tsan, *scheduler_fake_stack;
-const void* scheduler_stack;
-std::size_t scheduler_stack_size;
-unsigned barriers;                    // passed so far
-std::vector<unsigned> meetings;       // of each warp, passed so far
+sanitizer::Side scheduler;
+unsigned barriers;               // passed so far
+std::vector<unsigned> meetings;  // of each warp, passed so far
 // Addresses that are clocks to ThreadSanitizer. Those of barriers alternate, since one thread may
 // reach the next barrier before another has left this one; and each block has its own.
 char* clocks;
@@ -91,16 +72,8 @@ char* end_clock() { return clocks; }
 char* barrier_clock(unsigned parity) { return clocks + 1 + parity; }
 char* warp_clock(std::size_t warp, unsigned parity) { return clocks + 3 + 2 * warp + parity; }
 
-#if defined(CUDA_HOST_TSAN)
-constexpr std::size_t KEPT = 2048;  // of the 8,128 threads that ThreadSanitizer can have
-std::size_t kept;
-
-void acquire(void* clock) { __tsan_acquire(clock); }
-void release(void* clock) { __tsan_release(clock); }
-#else
-void acquire(void*) {}
-void release(void*) {}
-#endif
+using sanitizer::acquire;
+using sanitizer::release;
 
 std::uint64_t random(std::uint64_t below) {  // splitmix64
     std::uint64_t z = (random_state += 0x9e3779b97f4a7c15u);
@@ -126,25 +99,13 @@ void shuffle_order(std::vector<int>& order) {
 [[gnu::noipa]] void begin(ucontext_t* context) { setcontext(context); }
 
 [[gnu::noipa]] void to_scheduler(bool for_ever = false) {
-    Fiber& fiber = *current;
-#if defined(CUDA_HOST_ASAN)
-    __sanitizer_start_switch_fiber(for_ever ? nullptr : &fiber.fake_stack, scheduler_stack,
-                                   scheduler_stack_size);
-#endif
-#if defined(CUDA_HOST_TSAN)
-    __tsan_switch_to_fiber(scheduler_tsan, 1);  // 1: the switch orders nothing
-#endif
-    (void)for_ever;
-    if (!__builtin_setjmp(fiber.jump)) jump(scheduler_jump);
-#if defined(CUDA_HOST_ASAN)
-    __sanitizer_finish_switch_fiber(fiber.fake_stack, nullptr, nullptr);
-#endif
+    sanitizer::leave(current->side, scheduler, for_ever);
+    if (!__builtin_setjmp(current->jump)) jump(scheduler_jump);
+    sanitizer::arrive(current->side, scheduler);
 }
 
 void body() {
-#if defined(CUDA_HOST_ASAN)
-    __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
-#endif
+    sanitizer::arrive(current->side, scheduler);
     kernel->call(arguments.data());
     release(end_clock());
     current->state = State::left;
@@ -154,20 +115,13 @@ void body() {
 [[gnu::noipa]] void resume(Fiber& fiber) {
     current = &fiber;
     threadIdx = fiber.index;
-#if defined(CUDA_HOST_TSAN)
-    __tsan_switch_to_fiber(fiber.tsan, 1);
-#endif
-#if defined(CUDA_HOST_ASAN)
-    __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber.stack, STACK);
-#endif
+    sanitizer::leave(scheduler, fiber.side);
     if (!__builtin_setjmp(scheduler_jump)) {
         if (fiber.started) jump(fiber.jump);
         fiber.started = true;
         begin(&fiber.context);
     }
-#if defined(CUDA_HOST_ASAN)
-    __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
-#endif
+    sanitizer::arrive(scheduler, current->side);
 }
 
 // ---- meeting -------------------------------------------------------------------------------------
@@ -277,21 +231,21 @@ void prepare(std::size_t i, char* stacks) {
     const unsigned n = unsigned(i);
     f.index = {n % blockDim.x, n / blockDim.x % blockDim.y, n / (blockDim.x * blockDim.y)};
     f.state = State::ready;
-    f.stack = stacks + i * (STACK + PAGE) + PAGE;
+    char* stack = stacks + i * (STACK + GUARD) + GUARD;
     getcontext(&f.context);
-    f.context.uc_stack.ss_sp = f.stack;
+    f.context.uc_stack.ss_sp = stack;
     f.context.uc_stack.ss_size = STACK;
     makecontext(&f.context, body, 0);
-#if defined(CUDA_HOST_TSAN)
-    f.tsan = __tsan_create_fiber(0);
-#endif
+    f.side.stack = stack;
+    f.side.size = STACK;
+    IF_TSAN(f.side.thread = __tsan_create_fiber(0);)
 }
 
 char* map_stacks(std::size_t n) {
-    char* stacks = static_cast<char*>(mmap(nullptr, n * (STACK + PAGE), PROT_READ | PROT_WRITE,
+    char* stacks = static_cast<char*>(mmap(nullptr, n * (STACK + GUARD), PROT_READ | PROT_WRITE,
                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (stacks == MAP_FAILED) std::perror("mmap"), _exit(1);
-    for (std::size_t i = 0; i < n; ++i) mprotect(stacks + i * (STACK + PAGE), PAGE, PROT_NONE);
+    for (std::size_t i = 0; i < n; ++i) mprotect(stacks + i * (STACK + GUARD), GUARD, PROT_NONE);
     return stacks;
 }
 
@@ -302,10 +256,8 @@ void run_block(char* stacks) {
     const std::size_t n_warps = (fibers.size() + 31) / 32;
     meetings.assign(n_warps, 0);
     barriers = 0;
-#if defined(CUDA_HOST_TSAN)
-    scheduler_tsan = __tsan_get_current_fiber();
     clocks = static_cast<char*>(std::malloc(3 + 2 * n_warps));  // for ever: no two blocks share them
-#endif
+    IF_TSAN(scheduler.thread = __tsan_get_current_fiber();)
     for (std::size_t i = 0; i < fibers.size(); ++i) prepare(i, stacks);
     for (;;) {
         shuffle_order(order);
@@ -319,11 +271,9 @@ void run_block(char* stacks) {
         if (!released && !release_block()) diverged();
     }
     acquire(end_clock());
-#if defined(CUDA_HOST_TSAN)
-    // Whose number another fiber gets, that is taken for the same thread: the first blocks' keep theirs.
+    // A fiber that gets the number of another is taken for the same thread: so the first ones keep it.
     if ((kept += fibers.size()) > KEPT)
-        for (Fiber& f : fibers) __tsan_destroy_fiber(f.tsan);
-#endif
+        for ([[maybe_unused]] Fiber& f : fibers) IF_TSAN(__tsan_destroy_fiber(f.side.thread));
     std::free(dynamic_shared);
 }
 
@@ -335,7 +285,7 @@ void* block_thread(void*) {
     __tsan_ignore_thread_begin();  // this thread, not its fibers: its memset is seen otherwise
     run_block(stacks);
     __tsan_ignore_thread_end();
-    munmap(stacks, fibers.size() * (STACK + PAGE));
+    munmap(stacks, fibers.size() * (STACK + GUARD));
     __atomic_store_n(&running, 0, __ATOMIC_SEQ_CST);
     return nullptr;
 }
@@ -377,6 +327,15 @@ void run_grid() {
 
 void read_all(void* to, std::size_t size) {
     if (size && std::fread(to, 1, size, stdin) != size) std::fputs("arguments end early\n", stderr), _exit(1);
+}
+
+void write_all(int file, const void* from, std::int64_t size) {
+    while (size > 0) {
+        const ssize_t written = write(file, from, std::size_t(size));
+        if (written <= 0) std::perror("write"), _exit(1);
+        from = static_cast<const char*>(from) + written;
+        size -= written;
+    }
 }
 
 }  // namespace
@@ -432,6 +391,8 @@ int main(int argc, char** argv) {
         return 0;
     }
     if (argc != 10) return 2;
+    const int results = dup(1);
+    dup2(2, 1);  // what a kernel prints is no result
     for (int i = 0; i < n_kernels; ++i)
         if (!std::strcmp(kernels[i].name, argv[1])) kernel = &kernels[i];
     if (!kernel) return 2;
@@ -461,7 +422,7 @@ int main(int argc, char** argv) {
     }
     run_grid();
     for (int i = 0; i < kernel->n_parameters; ++i)
-        if (writable[i] && given[i].size > 0) std::fwrite(given[i].data, 1, given[i].size, stdout);
+        if (writable[i]) write_all(results, given[i].data, given[i].size);
     std::fflush(stdout);
     _exit(0);
 }

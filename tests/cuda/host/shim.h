@@ -1,4 +1,4 @@
-// CUDA C++ as far as g++ can run it: force-included before a kernel's own source by tests/cuda_host.py.
+// CUDA C++ as far as g++ can run it: force-included before a kernel's own source by cuda_gxx.py.
 //
 // A CUDA thread is a fiber (see runtime.cpp), `__shared__` is static memory of the operating system's
 // thread that runs the block. What a host cannot do honestly is missing on purpose, so that a kernel
@@ -86,7 +86,7 @@ T shuffle(unsigned mask, T value, int source, bool inside, const char* operation
     return inside ? from_bits<T>(lanes.bits[source & 31]) : value;
 }
 
-// ---- the kernels of this source, for the runtime: see tests/cuda_host.py -------------------------
+// ---- the kernels of this source, for the runtime: see cuda_gxx.py -------------------------------
 
 struct Kernel {
     const char* name;
@@ -145,11 +145,11 @@ struct Trampoline<F> {
 
 // ---- keywords ------------------------------------------------------------------------------------
 
-#define __global__
+#define __global__ __attribute__((noinline, used))  // by this cuda_gxx.py finds kernels
 #define __device__
 #define __host__
 #define __constant__ const
-#define __shared__ thread_local  // `extern __shared__` is rewritten before this is seen
+#define __shared__ thread_local  // and cuda_gxx.py makes a pointer of what is `extern` besides
 #define __launch_bounds__(...)
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
@@ -281,12 +281,7 @@ inline int __mul24(int a, int b) { return a * b; }
 inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
     const std::uint64_t bytes = std::uint64_t(b) << 32 | a;
     unsigned result = 0;
-    for (int i = 0; i < 4; ++i) {
-        const unsigned choice = selector >> 4 * i & 15;
-        unsigned byte = unsigned(bytes >> 8 * (choice & 7)) & 0xff;
-        if (choice & 8) byte = byte & 0x80 ? 0xff : 0;  // its sign, eight times
-        result |= byte << 8 * i;
-    }
+    for (int i = 0; i < 4; ++i) result |= unsigned(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
     return result;
 }
 
