@@ -14,6 +14,7 @@ from fake_device import FakeDevice
 
 import gpulr
 from gpulr.backend import HostRows, backend_of, copies, to_host
+from gpulr.backend import storage_type as types
 from gpulr.backend.storage_type import FIRST_ROWS, storage_type
 from gpulr.columns import ClassTargets
 from gpulr.problem import Problem
@@ -98,8 +99,10 @@ F4, F8 = np.dtype("float32"), np.dtype("float64")
         ([0.1, 300], ">f8", None, "float64"),
     ],
 )
-def test_the_smallest_type_that_holds_all_values(values, dtype, rounds_to, stored):
-    for rows in (2, FIRST_ROWS + 3):  # the second value is beyond the first chunk
+def test_the_smallest_type_that_holds_all_values(monkeypatch, values, dtype, rounds_to, stored):
+    monkeypatch.setattr(types, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(types, "PIECE_BYTES", 70)
+    for rows in (2, FIRST_ROWS + 3, FIRST_ROWS + 400):  # the second value is in the last piece
         X = np.full((rows, 3), values[0], dtype)
         X[-1, -1] = values[1]
         found = storage_type(X, rounds_to, np)
