@@ -14,6 +14,7 @@ from fake_device import FakeDevice
 
 import gpulr
 from gpulr.backend import HostRows, backend_of, copies, to_host
+from gpulr.backend import storage_type as types
 from gpulr.backend.storage_type import FIRST_ROWS, storage_type
 from gpulr.columns import ClassTargets
 from gpulr.problem import Problem
@@ -98,8 +99,10 @@ F4, F8 = np.dtype("float32"), np.dtype("float64")
         ([0.1, 300], ">f8", None, "float64"),
     ],
 )
-def test_the_smallest_type_that_holds_all_values(values, dtype, rounds_to, stored):
-    for rows in (2, FIRST_ROWS + 3):  # the second value is beyond the first chunk
+def test_the_smallest_type_that_holds_all_values(monkeypatch, values, dtype, rounds_to, stored):
+    monkeypatch.setattr(types, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(types, "PIECE_BYTES", 70)
+    for rows in (2, FIRST_ROWS + 3, FIRST_ROWS + 400):  # the second value is in the last piece
         X = np.full((rows, 3), values[0], dtype)
         X[-1, -1] = values[1]
         found = storage_type(X, rounds_to, np)
@@ -344,6 +347,65 @@ def test_blocks_come_in_order_and_whole(make_device, monkeypatch, rng, n, index)
         np.testing.assert_array_equal(np.concatenate(parts), X)
         assert device.in_flight == 0
     assert device.uploaded == (1 if len(blocks) < 3 else 2) * X.size  # two blocks stay
+
+
+@pytest.mark.parametrize("kept", [0, 1, 500, 750, 1200, 1201])
+def test_the_first_rows_are_kept_where_there_is_room(make_device, images, kept):
+    X, _ = images
+    device = make_device(PLENTY)
+    rows = HostRows(X, X.dtype, device)
+    rows.keep((kept + 5) * 32 - 1 if kept == 1201 else kept * 32 + 31)
+    assert device.uploaded == kept * 32
+    blocks = [slice(a, min(a + 100, 1201)) for a in range(0, 1201, 100)]
+
+    def use(block):
+        assert rows[block, :]._array.flags.c_contiguous
+        return device.as_compute(rows[block, :], device.xp.float32)
+
+    streamed = sum(block.stop - block.start for block in blocks if block.stop > kept)
+    for number in (1, 2):
+        parts = [to_host(part).copy() for part in device.map_blocks(use, blocks, rows)]
+        np.testing.assert_array_equal(np.concatenate(parts), X)
+        # Of one or two blocks, nothing is copied again.
+        passes = number if streamed > 200 else 1
+        assert device.uploaded == (kept + passes * streamed) * 32
+    rows.drop()
+    assert device.pool.live == 0
+    np.testing.assert_array_equal(to_host(rows[slice(0, 100), slice(None)]), X[:100])
+
+
+def test_what_is_kept_is_given_up_before_memory_runs_out(make_device, images):
+    X, _ = images
+    device = make_device(40_000)
+    rows = HostRows(X, X.dtype, device)
+    rows.keep(50_000)
+    assert device.pool.failed == 0
+    assert device.pool.live == X.nbytes
+    blocks = [slice(0, 100), slice(100, 200)]
+    sums = device.map_blocks(
+        lambda block: device.xp.sum(device.as_compute(rows[block, :], device.xp.float32)),
+        blocks,
+        rows,
+    )
+    assert float(sum(sums)) == X[:200].sum()
+    assert device.pool.failed == 1
+    device.pool.budget = 1000
+    rows.keep(20_000)  # which cannot be had
+    assert device.pool.failed == 2
+
+
+def test_training_streams_what_does_not_fit(make_device, images, monkeypatch):
+    X, y = images
+    steps = {"solver": "gd", "learning_rate": 0.2, "max_iter": 9, "tol": 0}
+    expected = gpulr.train(X, y, backend="numpy", **steps)
+    copied = []
+    for budget in (38_000, 60_000, 80_000):
+        device = make_device(budget)
+        model = gpulr.train(X, y, **steps)
+        np.testing.assert_allclose(model.weights, expected.weights, atol=1e-6)
+        copied.append(device.uploaded / X.nbytes)
+        monkeypatch.undo()
+    assert copied[0] > copied[1] > copied[2] == 1.0
 
 
 def test_a_pass_that_ends_early_leaves_nothing_in_flight(make_device, images):

@@ -132,7 +132,8 @@ class Backend:
     ) -> Array:
         """Return X as rows that passes map over: here, or on the host where they do not fit.
 
-        What comes from the host is uploaded once, in the smallest type that holds it exactly.
+        What comes from the host is uploaded once, in the smallest type that holds it exactly; of
+        what does not fit the first rows.
 
         Parameters
         ----------
@@ -154,7 +155,10 @@ class Backend:
         if memory is not None:
             self.block_bytes = min(self.block_bytes, max(1, memory.free // 8))
             columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
-        return self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
+        rows = self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
+        if isinstance(rows, HostRows):
+            rows.keep(self.room(rows.nbytes + columns) - columns)
+        return rows
 
     def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
         """Return rows of the host on the device, if they fit there beside so many bytes."""

@@ -49,7 +49,8 @@ class HostRows:
     """Rows on the host, or in a memory map, of which blocks come to the device.
 
     ``rows[block, :]`` is a block on the device: C-contiguous, in the storage dtype, and valid until
-    the block after the next is asked for. There are two buffers. While a block is computed,
+    the block after the next is asked for. As many of the first rows as there is room for are kept
+    there (:meth:`keep`). For the others there are two buffers. While a block is computed,
     :meth:`ahead` copies the following one into the other: it waits until all is computed that was
     queued on what was there, and computing waits until the copy is done.
 
@@ -87,12 +88,17 @@ class HostRows:
         self._uploader = Uploader(backend.copies()) if uploader is None else uploader
         self._buffers = (_Buffer(), _Buffer())
         self._latest = self._buffers[0]
+        self._kept: Array | None = None
+        self._asked = False  # for a block, since the last time that one was computed
         self.shape = (len(X) if index is None else len(index), int(X.shape[1]))
         self.nbytes = self.shape[0] * self.shape[1] * dtype.itemsize
         self.dtype = self._new(0).dtype
 
     def __getitem__(self, key: tuple[slice, slice]) -> Array:
         rows = slice(*key[0].indices(self.shape[0])[:2])
+        self._asked = True
+        if self._keeps(rows):
+            return self._kept[rows, :]  # type: ignore[index]
         buffer = next((b for b in self._buffers if b.rows == rows), None)
         if buffer is None:
             buffer = self._copy(rows)
@@ -107,9 +113,11 @@ class HostRows:
         Nothing is copied where no block was asked for since the last time: a pass over margins
         needs none. Nor where there is no memory for it: asking for the block will tell.
         """
-        used = [buffer for buffer in self._buffers if buffer.read]
-        self._release(used)
-        if used and rows is not None and all(b.rows != rows for b in self._buffers):
+        self._release([buffer for buffer in self._buffers if buffer.read])
+        asked, self._asked = self._asked, False
+        if rows is None or not asked or self._keeps(rows):
+            return
+        if all(buffer.rows != rows for buffer in self._buffers):
             with suppress(*self._backend.out_of_memory):
                 self._copy(rows)
 
@@ -121,8 +129,9 @@ class HostRows:
         self._uploader.finish()
 
     def drop(self) -> None:
-        """Give the buffers' memory back."""
+        """Give all memory on the device back."""
         self.settle()
+        self._kept = None
         self._buffers = (_Buffer(), _Buffer())
         self._latest = self._buffers[0]
 
@@ -133,13 +142,28 @@ class HostRows:
 
     def uploaded(self) -> Array:
         """Return all rows, on the device."""
-        whole, copies = self._new(self.shape[0]), self._uploader.copies
-        every = slice(0, self.shape[0])
+        return self._first(self.shape[0])
+
+    def keep(self, n_bytes: int) -> None:
+        """Keep as many of the first rows on the device as take up to so many bytes."""
+        n_rows = min(n_bytes * self.shape[0] // self.nbytes, self.shape[0])
+        if n_rows > 0:
+            with suppress(*self._backend.out_of_memory):
+                self._kept = self._first(n_rows)
+
+    def _keeps(self, rows: slice) -> bool:
+        return self._kept is not None and rows.stop <= self._kept.shape[0]
+
+    def _first(self, n_rows: int) -> Array:
+        """Return the first rows, on the device."""
+        rows = self._new(n_rows)
         # The memory may have been another array's, of which something is still being computed.
-        end = self._uploader.copy(self._read, every, whole, self._dtype, copies.computed())
-        copies.compute_waits(end)
-        self._uploader.finish()
-        return whole
+        free = self._uploader.copies.computed()
+        try:
+            self._uploader.copy(self._read, slice(0, n_rows), rows, self._dtype, free)
+        finally:  # until then nobody else may have the memory
+            self._uploader.finish()
+        return rows
 
     def _read(self, rows: slice) -> npt.NDArray[Any]:
         return self._X[rows] if self._index is None else self._X[self._index[rows]]

@@ -14,14 +14,16 @@ from gpulr import threads
 __all__ = ["storage_type"]
 
 # From the smallest on, with the whole numbers that each is sure to hold: the types that kernels and
-# tensor cores take. An int16 would hold more than a float16, but has to be converted first.
+# tensor cores take (an int16 would hold more than a float16, but has to be converted first). Each
+# holds all that those before it do.
 _CANDIDATES = {
     "uint8": (0, 2**8 - 1),
     "float16": (-(2**11), 2**11),
     "float32": (-(2**24), 2**24),
 }
 FIRST_ROWS = 64  # most fractions are found out to be such in the first few rows
-CHUNK_BYTES = 8 * 2**20
+CHUNK_BYTES = 8 * 2**20  # what a thread looks at,
+PIECE_BYTES = 2**20  # so much at a time, in cache
 
 
 def storage_type(
@@ -54,13 +56,12 @@ def storage_type(
         if dtype.itemsize < last.itemsize + (last.name not in _CANDIDATES)
         and hasattr(available, dtype.name)
     ]
+    smallest = 0
     for chunks in _batches(X):
-        if not candidates:
-            break
-        among = partial(_holding, candidates, X)
-        for held in threads.map_blocks(among, chunks):
-            candidates = [dtype for dtype in candidates if dtype in held]
-    return candidates[0] if candidates else last
+        if smallest == len(candidates):
+            return last
+        smallest = max(threads.map_blocks(partial(_smallest, candidates, smallest, X), chunks))
+    return candidates[smallest] if smallest < len(candidates) else last
 
 
 def _batches(X: npt.NDArray[Any]) -> Iterator[list[slice]]:
@@ -74,16 +75,21 @@ def _batches(X: npt.NDArray[Any]) -> Iterator[list[slice]]:
         yield chunks[i : i + count]
 
 
-def _holding(
-    candidates: list[np.dtype[Any]], X: npt.NDArray[Any], rows: slice
-) -> list[np.dtype[Any]]:
-    chunk = X[rows]
-    return [dtype for dtype in candidates if _holds(dtype, chunk)]
+def _smallest(
+    candidates: list[np.dtype[Any]], smallest: int, X: npt.NDArray[Any], rows: slice
+) -> int:
+    """Return the index, from ``smallest`` on, of the first candidate that holds some rows."""
+    length = max(1, PIECE_BYTES // (X.shape[1] * X.itemsize))
+    for start in range(rows.start, rows.stop, length):
+        piece = X[start : min(start + length, rows.stop)]
+        while smallest < len(candidates) and not _holds(candidates[smallest], piece):
+            smallest += 1
+    return smallest
 
 
-def _holds(dtype: np.dtype[Any], chunk: npt.NDArray[Any]) -> bool:
-    if chunk.dtype.kind in "iu":  # 64 bits would be rounded by the comparison itself
+def _holds(dtype: np.dtype[Any], piece: npt.NDArray[Any]) -> bool:
+    if piece.dtype.kind in "iu":  # 64 bits would be rounded by the comparison itself
         least, most = _CANDIDATES[dtype.name]
-        return least <= int(chunk.min()) and int(chunk.max()) <= most
-    with np.errstate(all="ignore"):  # NaN, infinity and what is too large come out as other numbers
-        return bool(np.all(chunk.astype(dtype) == chunk))
+        return least <= int(piece.min()) and int(piece.max()) <= most
+    with np.errstate(all="ignore"):  # NaN, infinity and what is too large come back as others
+        return np.array_equal(piece.astype(dtype).astype(piece.dtype), piece)
