@@ -81,19 +81,21 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("iteration" + ("   (● converged)" if history.converged.any() else ""))
     ax.set_ylabel("cost (mean log-loss + penalty)")
     ax.set_title("Cost of each model" if len(lines) > 1 else "Cost", loc="left")
+    _tidy(ax)
+    if len(lines) == 1:
+        return ax
     heading = f"the {len(named)} costliest\nof {len(lines)} models" if many else "costliest first"
     legend(
         ax,
         [lines[j] for j in named],
         [names[j] for j in named],
-        title=heading if len(lines) > 1 else None,
+        title=heading,
         title_fontsize="small",
         fontsize="small",
         frameon=False,
         loc="center left",
         bbox_to_anchor=(1.0, 0.5),
     )
-    _tidy(ax)
     return ax
 
 

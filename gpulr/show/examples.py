@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ __all__ = ["mistakes", "samples"]
 
 Array = Any
 COLUMNS = 4
-CELL, SIDE, NAMES, BARS = 2.1, 1.05, 0.33, 0.55  # inches: a row's panel, its image, names, bars
+SIDE, BARS = 1.05, 0.6  # inches, of an image and its bars
 MOST_BARS = 10
 NAME = 7  # characters of a class beside its bar
 
@@ -143,7 +144,8 @@ def mistakes(
         bare(ax)
         ax.set_title(f"No mistakes among {n_samples:,} rows", loc="left")
         return ax
-    title = f"The {len(worst)} most confident of {len(wrong):,} mistakes among {n_samples:,} rows"
+    how_many = f"{len(worst)} most" if len(worst) > 1 else "most"
+    title = f"The {how_many} confident of {len(wrong):,} mistakes among {n_samples:,} rows"
     answers = Answers.of(model, Z[worst], truth[worst])
     return _draw(ax, model, to_host(take_rows(X, worst)), shape, answers, title)
 
@@ -235,24 +237,20 @@ def _draw(
 ) -> Axes:
     rows_down, columns = grid_of(len(rows), COLUMNS)
     words = [_words(answers, i) for i in range(len(rows))]
-    above = 0.08 + 0.16 * max(text.count("\n") + 1 for text in words)  # inches, of the title
-    across, down = CELL, above + SIDE + 0.12
-    ax = axes(ax, max(across * columns, 2 * CELL), 0.6 + down * rows_down)
+    above = 0.08 + 0.16 * max(text.count("\n") + 1 for text in words)  # of the image, its title
+    names = 0.12 + 0.075 * max(len(label_of(name, NAME)) for name in answers.names)
+    across, down = SIDE + names + BARS + 0.25, above + SIDE + 0.12
+    width, height = max(across * columns, 4.2), down * rows_down
+    ax = axes(ax, width, 0.85 + height)
     bare(ax)
-    ax.set_title(title, loc="left")
-    ax.set_xlabel(
-        "bars: each model's own probability, from 0 to 1 (they do not sum to 1); dotted: 1/2"
-        if model.n_models > 1
-        else "bars: probability of each class, from 0 to 1; dotted: 1/2",
-        fontsize="small",
-        loc="left",
-    )
+    ax.set_title(textwrap.fill(title, int(11 * width)), loc="left", fontsize="medium")
+    legend = textwrap.fill(_legend(model, answers), int(15 * width))
+    ax.set_xlabel(legend, loc="left", fontsize="small")
     low, high = grey_range(model, rows)
     for i, image in enumerate(to_grey(as_images(rows, shape), low, high)):
-        row, column = divmod(i, columns)
-        left, width = column / columns, 1 / columns / across
-        bottom, height = 1 - (row * down + above + SIDE) / (rows_down * down), SIDE / down
-        panel = ax.inset_axes((left, bottom, SIDE * width, height / rows_down))
+        left, bottom = i % columns * across, height - i // columns * down - above - SIDE
+        place = (left / width, bottom / height, SIDE / width, SIDE / height)
+        panel = ax.inset_axes(place)
         panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         panel.set(xticks=[], yticks=[], anchor="N")
         panel.spines[:].set_visible(False)
@@ -261,9 +259,21 @@ def _draw(
             colour = GREEN if answers.right[i] else VERMILION
         look: dict[str, Any] = {"fontsize": "small", "color": colour, "fontfamily": fonts()}
         panel.set_title(words[i], loc="left", pad=3, **look, **PLAIN)
-        place = (left + (SIDE + NAMES) * width, bottom, BARS * width, height / rows_down)
+        place = ((left + SIDE + names) / width, bottom / height, BARS / width, SIDE / height)
         _draw_bars(ax.inset_axes(place), answers, i)
     return ax
+
+
+def _legend(model: OneVsAll, answers: Answers) -> str:
+    """Return what bars and colours mean."""
+    bars = "Bars: the probability of each class, from 0 to 1 (dotted: 1/2)."
+    if model.n_models > 1:
+        bars = "Bars: each model's own probability, 0 to 1 (dotted: 1/2), not summing to 1."
+    if len(answers.names) > MOST_BARS:
+        bars += f" The {MOST_BARS} largest are shown."
+    if not answers.known:
+        return f"{bars} Black: predicted."
+    return f"{bars} Green: true. Red: predicted, but wrong."
 
 
 def _draw_bars(ax: Axes, answers: Answers, i: int) -> None:
@@ -305,4 +315,4 @@ def _words(answers: Answers, i: int) -> str:
 
 def _names(answers: Answers, which: npt.NDArray[np.bool_]) -> str:
     names = [answers.names[j] for j in np.flatnonzero(which)]
-    return label_of(", ".join(label_of(name, 12) for name in names), 16) or "none"
+    return label_of(" + ".join(label_of(name, 16) for name in names), 16) or "none"

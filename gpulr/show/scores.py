@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.transforms import ScaledTranslation
 
 from gpulr.errors import ParameterError
 from gpulr.metrics import Evaluation, MultilabelEvaluation
@@ -17,6 +18,7 @@ __all__ = ["accuracy", "confusion"]
 
 MOST_COUNTED = 30  # classes of a confusion matrix whose counts can be read
 MOST_NAMED = 60  # classes whose names can be read
+MOST_BARRED = 40  # classes that have bars; of more, the worst
 
 
 def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
@@ -53,6 +55,7 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
     n = len(names)
     side = float(np.clip(0.42 * n, 3.6, 9.0))
     ax = axes(ax, side + 2.0, side + 0.9)
+    cell = 72 * side / n  # points
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     right = np.eye(n, dtype=np.bool_)
     mistakes = np.ma.array(100 * shares, mask=right)
@@ -60,14 +63,16 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
     ax.imshow(np.ma.array(shares, mask=~right), cmap=ListedColormap(["#e4e4e4"]))
     drawn = ax.imshow(mistakes, cmap="Oranges", vmin=0, vmax=largest)
     if n <= MOST_COUNTED:
-        size = float(np.clip(100 / n, 5, 9))
+        size = float(np.clip(cell / (0.6 * len(str(counts.max()))), 5, 9))
         for i, j in zip(*np.nonzero(counts), strict=True):
             dark = not right[i, j] and mistakes[i, j] > 0.6 * largest
             look: dict[str, Any] = {"color": "white" if dark else "black", "fontsize": size}
             ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", **look)
     if n <= MOST_NAMED:
-        look = {**PLAIN, "fontsize": "small" if n <= 30 else 5}
-        ax.set_xticks(range(n), names, **look, rotation=90 if max(map(len, names)) > 3 else 0)
+        look = {**PLAIN, "fontsize": float(np.clip(0.8 * cell, 5, 9))}
+        ax.set_xticks(
+            range(n), names, **look, rotation=90 if 6 * max(map(len, names)) > cell else 0
+        )
         ax.set_yticks(range(n), names, **look)
     ax.tick_params(length=0)
     ax.set(xlabel="predicted class", ylabel="true class")
@@ -110,7 +115,10 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     base = None
     if isinstance(result, MultilabelEvaluation):
         names = labels_of(result.labels)
-        bars = {"label right": result.label_accuracy, "F1": result.label_f1}
+        bars = {
+            "accuracy: the label is rightly there, or rightly not": result.label_accuracy,
+            "F1": result.label_f1,
+        }
         title = (
             f"all labels of a row right {result.subset_accuracy:.3f}  ·  "
             f"mean label accuracy {result.mean_label_accuracy:.3f}  ·  "
@@ -121,14 +129,23 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
         with np.errstate(invalid="ignore"):  # a class without rows has no recall
             recall = np.diag(counts) / counts.sum(axis=1)
         bars = {"recall: its rows that are recognised": recall}
-        title = f"multiclass accuracy {result.accuracy:.3f}"
-        if len(result.binary_accuracy) == len(names):
+        title = f"accuracy {result.accuracy:.3f}"
+        if len(result.binary_accuracy) > 1:
             bars["binary accuracy: its own model, “this class or not”"] = result.binary_accuracy
             base = 1 - counts.sum(axis=1) / counts.sum()
-            title += f"  ·  mean of the binary accuracies {result.mean_binary_accuracy:.3f}"
+            mean = f"mean of the binary accuracies {result.mean_binary_accuracy:.3f}"
+            title = f"multiclass {title}  ·  {mean}"
     else:
         raise _no_evaluation(result)
-    ax = axes(ax, 7.2, 1.5 + 0.22 * len(names) * len(bars))
+    n = len(names)
+    if n > MOST_BARRED:
+        title = f"{title}\nthe {MOST_BARRED} of {n:,} with the lowest {next(iter(bars))}"
+        worst = np.argsort(next(iter(bars.values())), kind="stable")[:MOST_BARRED]  # NaN is last
+        names = [names[j] for j in worst]
+        bars = {name: values[worst] for name, values in bars.items()}
+        base = None if base is None else base[worst]
+    each = 0.22 if len(names) <= 10 else 0.16  # inches
+    ax = axes(ax, 7.2, 0.8 + 0.2 * (len(bars) + 1) + each * len(names) * len(bars))
     _draw_bars(ax, names, bars, base)
     ax.set_title(title, loc="left", fontsize="medium")
     return ax
@@ -145,8 +162,10 @@ def _draw_bars(
     for i, (values, colour) in enumerate(zip(bars.values(), (BLUE, SKY), strict=False)):
         places = where + (i - (len(bars) - 1) / 2) * height
         drawn = ax.barh(places, np.nan_to_num(values), height=0.92 * height, color=colour)
-        words = ["no rows" if np.isnan(value) else f"{value:.3f}" for value in values]
-        ax.bar_label(drawn, words, padding=3, fontsize="x-small")
+        ends = np.nan_to_num(values) if base is None or i == 0 else np.maximum(values, base)
+        for value, x, y in zip(values, ends, places, strict=True):
+            words = "no rows" if np.isnan(value) else f"{value:.3f}"
+            ax.text(x + 0.008, y, words, va="center", fontsize="x-small")
         handles.append(drawn)
     legends = list(bars)
     if base is not None:
@@ -167,7 +186,8 @@ def _draw_bars(
         handles,
         legends,
         loc="upper left",
-        bbox_to_anchor=(-0.01, -0.35 / (0.22 * len(names) * len(bars))),
+        bbox_to_anchor=(0.0, 0.0),
+        bbox_transform=ax.transAxes + ScaledTranslation(0, -0.3, ax.figure.dpi_scale_trans),
         fontsize="small",
         frameon=False,
         borderpad=0.0,

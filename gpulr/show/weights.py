@@ -64,7 +64,7 @@ def weights(
     limit = float(np.percentile(np.abs(W), CLIPPED)) or float(np.abs(W).max()) or 1.0
     norm = Normalize(-limit, limit)
     factor = "" if model.scale == 1.0 else f" × {1 / model.scale:.4g}"
-    title = "Weights of each model"
+    title = "Weights of each model" if model.n_models > 1 else "Weights"
     if len(chosen) < model.n_models:
         title = f"Weights of {len(chosen)} of {model.n_models} models"
     if shape is None:
