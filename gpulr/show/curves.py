@@ -13,6 +13,7 @@ from gpulr.show.canvas import (
     BLUE,
     GREY,
     LINES,
+    PLAIN,
     VERMILION,
     axes,
     legend,
@@ -137,8 +138,8 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     ax.set(
         xscale="log",
         xlabel="C (inverse regularisation strength)",
-        ylabel=f"held-out {found.scoring}",
     )
+    ax.set_ylabel(f"held-out {found.scoring}", **PLAIN)
     ax.set_title(f"{len(found.scores)} folds", loc="left")
     ax.legend(framealpha=1.0)
     _tidy(ax)
