@@ -104,6 +104,8 @@ def fonts() -> list[str]:
 def label_of(label: Any, longest: int = LONGEST) -> str:
     """Return a label as text of one line, shortened with an ellipsis where it is long."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(label)).split())
+    if not text:
+        return "(empty)"
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
@@ -113,7 +115,7 @@ def labels_of(labels: Iterable[Any], longest: int = LONGEST) -> list[str]:
 
 
 def legend(ax: Axes, handles: Sequence[Any], labels: Sequence[str], **settings: Any) -> Legend:
-    """Draw a legend of labels as they are: matplotlib leaves out those that begin with "_"."""
+    """Draw a legend of labels as they are: some versions leave out those that begin with "_"."""
     drawn = ax.legend(handles, [str(i) for i in range(len(labels))], **settings)
     for text, label in zip(drawn.get_texts(), labels, strict=True):
         text.set(text=label, **PLAIN)

@@ -186,9 +186,10 @@ def _draw(
     across, down = SIDE + names + BARS + 0.25, above + SIDE + 0.12
     width, height = max(across * columns, 4.2), down * rows_down
     ax = axes(ax, width, 0.85 + height)
+    room = ax.get_window_extent().width / ax.figure.dpi  # inches, before the layout is known
     bare(ax)
-    ax.set_title(textwrap.fill(title, int(11 * width)), loc="left", fontsize="medium")
-    legend = textwrap.fill(_legend(model, answers), int(15 * width))
+    ax.set_title(textwrap.fill(title, int(11 * room) + 1), loc="left", fontsize="medium")
+    legend = textwrap.fill(_legend(model, answers), int(15 * room) + 1)
     ax.set_xlabel(legend, loc="left", fontsize="small")
     low, high = grey_range(model, rows)
     for i, image in enumerate(to_grey(as_images(rows, shape), low, high)):
@@ -259,4 +260,4 @@ def _words(answers: Answers, i: int) -> str:
 
 def _names(answers: Answers, which: npt.NDArray[np.bool_]) -> str:
     names = [answers.names[j] for j in np.flatnonzero(which)]
-    return label_of(" + ".join(label_of(name, 16) for name in names), 16) or "none"
+    return label_of(" + ".join(label_of(name, 16) for name in names) or "none", 16)
