@@ -21,6 +21,7 @@ from gpulr.show.canvas import (
     GREY,
     PLAIN,
     VERMILION,
+    Picture,
     axes,
     bare,
     fonts,
@@ -185,8 +186,9 @@ def _draw(
     names = 0.12 + 0.075 * max(len(label_of(name, NAME)) for name in answers.names)
     across, down = SIDE + names + BARS + 0.25, above + SIDE + 0.12
     width, height = max(across * columns, 4.2), down * rows_down
-    ax = axes(ax, width, 0.85 + height)
-    room = ax.get_window_extent().width / ax.figure.dpi  # inches, before the layout is known
+    room, ax = width, axes(ax, width, 0.85 + height)
+    if not isinstance(ax, Picture):  # the caller's, whose layout may not be done yet
+        room = ax.get_window_extent().width / ax.figure.dpi
     bare(ax)
     ax.set_title(textwrap.fill(title, int(11 * room) + 1), loc="left", fontsize="medium")
     legend = textwrap.fill(_legend(model, answers), int(15 * room) + 1)

@@ -13,9 +13,9 @@ def multiples(y):
 
 
 def drawn(ax):
-    """Draw the whole picture, which is when matplotlib fails; its texts, in no order."""
+    """Draw the whole picture, which is when matplotlib fails; its texts, each as one line."""
     ax.figure.canvas.draw()
-    return [text.get_text() for text in ax.figure.findobj(Text)]
+    return [" ".join(text.get_text().split()) for text in ax.figure.findobj(Text)]
 
 
 def widths(bars):

@@ -28,7 +28,7 @@ def test_cost_is_a_line_for_each_model_up_to_its_last_iteration(ten):
     assert legend == np.argsort(-ten.history.cost[-1]).tolist()
     handles = [handle.get_color() for handle in ax.get_legend().legend_handles]
     assert handles == [ax.lines[j].get_color() for j in legend]
-    assert "iteration   (● converged)" in drawn(ax)
+    assert "iteration (● converged)" in drawn(ax)
 
 
 def test_models_that_have_not_converged_end_without_a_dot(digits):
