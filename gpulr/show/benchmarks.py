@@ -12,7 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from gpulr.errors import DataFileError, ParameterError
-from gpulr.show.canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PLAIN, PURPLE, SKY, VERMILION, axes
+from gpulr.show.canvas import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PLAIN,
+    PURPLE,
+    SKY,
+    VERMILION,
+    axes,
+    legend,
+)
 
 __all__ = ["STYLES", "WAYS", "benchmark", "gaps", "times"]
 
@@ -187,7 +199,14 @@ def gaps(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    legend(
+        ax,
+        *ax.get_legend_handles_labels(),
+        fontsize=8,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+    )
 
 
 def _curve(ax: Axes, result: Mapping[str, Any]) -> None:

@@ -33,12 +33,14 @@ def test_a_benchmark_of_times():
 
 def test_a_benchmark_of_gaps():
     points = [{"seconds": 2.0, "gap": 1e-3}, {"seconds": 1.0, "gap": 0.1}, {"seconds": 3, "gap": 0}]
-    results = [{"name": "gpulr-lbfgs", "label": "ours", "points": points}]
+    results = [{"name": "gpulr-lbfgs", "label": "$ours$", "points": points}]
     data = {"data": "MNIST"}
     ax = show.benchmark({"kind": "gpulr-peers", "data": data, "results": results})
     (line,) = ax.lines
     assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([1, 2], [0.1, 1e-3])
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    (text,) = ax.get_legend().get_texts()
+    assert (text.get_text(), text.get_parse_math()) == ("$ours$", False)
 
 
 def test_a_benchmark_of_searches(tmp_path):
