@@ -11,8 +11,8 @@ each picture can be a part of a larger figure. New figures are not pyplot's: the
 close, and no display is needed. A notebook shows the Axes that a cell ends in.
 
 Labels are shown as they are, never taken for mathematics, and shortened where they are long.
-Colours are Okabe & Ito's, which can be told apart with any colour vision; what is right or wrong
-has a mark too.
+Lines and bars are in Okabe & Ito's colours, told apart with any colour vision; what is right or
+wrong has a mark too.
 """
 
 from __future__ import annotations
