@@ -97,7 +97,7 @@ def channels_last(images: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArr
 def to_pixels(
     X: npt.NDArray[Any], shape: tuple[int, ...], feature_range: Any = None
 ) -> npt.NDArray[np.uint8]:
-    """Return rows as pictures (n, height, width, 3), black at the least value and white at the most.
+    """Return rows as pictures (n, height, width, 3), black at the least value, white at most.
 
     ``feature_range`` is the least and the most; without, those of these rows.
     """

@@ -84,7 +84,7 @@ class Sheet:
     def box(
         self, x: float, y: float, width: float, height: float, color: str, *, outline: bool = False
     ) -> None:
-        """Fill a rectangle, or draw a thin line around it; one narrower than a pixel is not seen."""
+        """Fill a rectangle, or outline it thinly; one narrower than a pixel is not seen."""
         (left, top), (right, bottom) = self._at(x, y), self._at(x + width, y + height)
         if right <= left or bottom <= top:
             return
