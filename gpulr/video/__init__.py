@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from gpulr.video.film import Film
 from gpulr.video.predictions import predictions
+from gpulr.video.training import training
 
-__all__ = ["Film", "predictions"]
+__all__ = ["Film", "predictions", "training"]

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 WIDTH, HEIGHT = 1280, 720
+_FINER = 4
 
 # Bluish green, vermilion and blue of Okabe and Ito (2008), which the colour-blind tell apart, and
 # greys.
@@ -94,19 +95,25 @@ class Sheet:
         else:
             self._draw.rectangle(corners, fill=color)
 
-    def line(self, points: npt.NDArray[np.float64], color: str, *, width: float) -> None:
-        """Draw a line through points (n, 2)."""
-        offset = np.array([self._left, self._top])
-        flat = (points * self._scale + offset).ravel().tolist()
-        self._draw.line(flat, fill=color, width=max(1, round(width * self._scale)), joint="curve")
-
-    def disc(self, x: float, y: float, radius: float, color: str) -> None:
-        """Fill a circle."""
-        (left, top), (right, bottom) = (
-            self._at(x - radius, y - radius),
-            self._at(x + radius, y + radius),
-        )
-        self._draw.ellipse((left, top, right, bottom), fill=color)
+    def curve(
+        self, points: npt.NDArray[np.float64], color: str, *, width: float, dot: float
+    ) -> None:
+        """Draw a smooth line through points (n, 2), with a dot of radius ``dot`` at the last."""
+        pixels = points * self._scale + (self._left, self._top)
+        margin = math.ceil((dot + width) * self._scale) + 1
+        corner = np.floor(pixels.min(axis=0)) - margin
+        size = np.ceil(pixels.max(axis=0) - corner).astype(int) + margin
+        at = (pixels - corner) * _FINER  # Pillow draws lines with steps: draw larger, then average
+        mask = Image.new("L", (int(size[0]) * _FINER, int(size[1]) * _FINER))
+        draw, thick = ImageDraw.Draw(mask), width * self._scale * _FINER
+        if len(at) > 1:
+            draw.line(at.ravel().tolist(), fill=255, width=max(1, round(thick)), joint="curve")
+        radius = dot * self._scale * _FINER
+        x, y = at[-1].tolist()
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+        mask = mask.reduce(_FINER)
+        left, top = corner.astype(int).tolist()
+        self.image.paste(color, (left, top, left + mask.width, top + mask.height), mask)
 
     def picture(
         self, x: float, y: float, side: float, pixels: npt.NDArray[np.uint8]
