@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpulr.video.film import Film
-from gpulr.video.predictions import predictions
-from gpulr.video.training import training
+from gpulr.video.predicting import predictions
+from gpulr.video.retraining import training
 
 __all__ = ["Film", "predictions", "training"]

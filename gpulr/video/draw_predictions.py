@@ -12,12 +12,12 @@ from PIL import Image
 from gpulr.video.sheet import BAR, INK, MUTED, PAPER, QUIET, RIGHT, TRACK, WRONG, Sheet
 
 if TYPE_CHECKING:
-    from gpulr.video.predictions import Shots
+    from gpulr.video.predicting import Shots
 
 __all__ = ["pictures_of"]
 
 _TWO_COLUMNS = 13  # from so many bars on
-_EASE = 8  # frames in which the bars move from one sample to the next
+_EASE = 6  # frames in which the bars move from one sample to the next
 
 
 def pictures_of(
