@@ -86,8 +86,10 @@ def _bars(sheet: Sheet, shots: Shots, i: int, lengths: npt.NDArray[np.float64], 
     width = (552 - 28 * (columns - 1)) / columns
     text = min(24.0, 0.56 * pitch) if columns == 1 else 17.0
     room = (0.36 if columns == 1 else 0.3) * width
-    widest = max(sheet.width_of(name, size=text, bold=True) for name in _shown(shots))
+    shown = [shots.names[j] for j in np.unique(shots.bars)]  # in any picture: bars stay in place
+    widest = max(sheet.width_of(name, size=text, bold=True) for name in shown)
     left = min(widest, room) + 14
+    name_size = max(14.0, text * min(1.0, room / widest))
     number = sheet.width_of("100.0%", size=text, bold=True) + 10
     full = width - left - number
     for place, j in enumerate(bars):
@@ -95,16 +97,15 @@ def _bars(sheet: Sheet, shots: Shots, i: int, lengths: npt.NDArray[np.float64], 
         y = 154 + (place % per_column + 0.5) * pitch
         predicted, true = shots.predicted[i, j], shots.true[i, j]
         ink = color if predicted else INK
-        name = shots.names[j]
-        style: dict[str, Any] = {"size": text, "bold": bool(predicted), "color": ink}
-        sheet.text(x + left - 14, y, name, anchor="rm", width=left - 14, **style)
+        style: dict[str, Any] = {"bold": bool(predicted), "color": ink, "anchor": "rm"}
+        sheet.text(x + left - 14, y, shots.names[j], size=name_size, width=left - 14, **style)
         sheet.box(x + left, y - 0.31 * pitch, full, 0.62 * pitch, TRACK)
         filled = full * float(lengths[j])
         sheet.box(x + left, y - 0.31 * pitch, filled, 0.62 * pitch, color if predicted else BAR)
         if true:
             _tag(sheet, x + left, y, full, filled, 0.62 * pitch)
         percent = f"{100 * shots.P[i, j]:.1f}%"
-        sheet.text(x + width, y, percent, anchor="rm", **style)
+        sheet.text(x + width, y, percent, size=text, **style)
 
 
 def _tag(sheet: Sheet, x: float, y: float, full: float, filled: float, height: float) -> None:
@@ -114,8 +115,3 @@ def _tag(sheet: Sheet, x: float, y: float, full: float, filled: float, height: f
         sheet.text(x + filled - 8, y, "true", size=size, color=PAPER, anchor="rm")
     else:
         sheet.text(x + filled + 8, y, "true", size=size, color=INK, anchor="lm")
-
-
-def _shown(shots: Shots) -> list[str]:
-    """Return the names that have a bar in any picture."""
-    return [shots.names[j] for j in np.unique(shots.bars)]

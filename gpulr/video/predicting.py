@@ -23,7 +23,8 @@ from gpulr.video.sheet import plain
 
 __all__ = ["predictions"]
 
-MOST_CLASSES, _TOP = 30, 10  # beyond so many classes, the ten most probable have bars
+_MOST, _TOP = 30, 10  # beyond so many classes, the ten most probable have bars
+_MOST_LONG = 12  # of names longer than 8 letters, which two columns have no room for
 
 
 def predictions(
@@ -43,7 +44,8 @@ def predictions(
 
     The image stands on the left, under "True: 7, Predicted: 7" in green with a ✓ or vermilion with
     a ✗; on the right a bar for each class has the probability that its own model gives, which do
-    not sum to 1. With more than 30 classes they are the ten most probable, and the true one. Needs
+    not sum to 1. With more than 30 classes (12, if
+    their names are long) there are bars of the ten most probable, the true one among them. Needs
     the extra ``video``.
 
     Parameters
@@ -169,7 +171,8 @@ class Shots:
             predicted = Z.argmax(axis=1)[:, np.newaxis] == np.arange(k)
             caption = "Each class by its own model: they need not sum to 100%"
         bars = np.broadcast_to(np.arange(k), Z.shape)
-        if k > MOST_CLASSES:
+        names = [plain(label) for label in model.classes.tolist()]
+        if k > (_MOST if max(map(len, names)) <= 8 else _MOST_LONG):
             caption = f"The {_TOP} most probable of {k:,} classes, each by its own model"
             bars = np.argsort(-Z, axis=1, kind="stable")[:, :_TOP]
             # The true class takes the last place, if it is not among them.
@@ -177,7 +180,7 @@ class Shots:
             bars[missed, -1] = true[missed].argmax(axis=1)
         source = plain(model.data.get("name", "data"))
         return cls(
-            names=[plain(label) for label in model.classes.tolist()],
+            names=names,
             P=sigmoid(Z),
             predicted=predicted,
             true=true,
