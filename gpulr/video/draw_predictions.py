@@ -89,7 +89,7 @@ def _bars(sheet: Sheet, shots: Shots, i: int, lengths: npt.NDArray[np.float64], 
     shown = [shots.names[j] for j in np.unique(shots.bars)]  # in any picture: bars stay in place
     widest = max(sheet.width_of(name, size=text, bold=True) for name in shown)
     left = min(widest, room) + 14
-    name_size = max(14.0, text * min(1.0, room / widest))
+    name_size = max(min(15.0, text), text * min(1.0, 0.96 * room / widest))
     number = sheet.width_of("100.0%", size=text, bold=True) + 10
     full = width - left - number
     for place, j in enumerate(bars):
