@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 
@@ -80,7 +78,7 @@ def test_file_is_what_browsers_play(av, model, data, tmp_path):
     np.testing.assert_allclose(np.array(times, dtype=float), np.arange(45) / 30)
     content = path.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")  # it plays before all has come
-    assert os.listdir(tmp_path) == ["digits.mp4"]
+    assert [file.name for file in tmp_path.iterdir()] == ["digits.mp4"]
 
 
 def test_right_is_green_and_wrong_is_vermilion_after_decoding(av, model, data, tmp_path):
