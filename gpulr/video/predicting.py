@@ -44,9 +44,8 @@ def predictions(
 
     The image stands on the left, under "True: 7, Predicted: 7" in green with a ✓ or vermilion with
     a ✗; on the right a bar for each class has the probability that its own model gives, which do
-    not sum to 1. With more than 30 classes (12, if
-    their names are long) there are bars of the ten most probable, the true one among them. Needs
-    the extra ``video``.
+    not sum to 1. With more than 30 classes, or more than 12 whose names are long, there are bars of
+    the ten most probable ones, and of the true one. Needs the extra ``video``.
 
     Parameters
     ----------
