@@ -31,4 +31,6 @@ are skipped where CuPy cannot be used, and fail there under ``GPULR_REQUIRE_GPU=
     python -m bench.plot                     # draw the charts, print the tables
     python -m bench.plot --write README.md   # and put them between the README's markers
     python -m bench.plot --check README.md   # fail if the README has others
+
+The README's pictures of models: :mod:`bench.pictures`.
 """

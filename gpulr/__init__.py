@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gpulr._version import __version__
 
 if TYPE_CHECKING:
-    from gpulr import callbacks, datasets, errors, logistic
+    from gpulr import callbacks, datasets, errors, logistic, show, video
     from gpulr.backend import backends
     from gpulr.errors import (
         BackendFallbackWarning,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from gpulr.storage import load
     from gpulr.training import train
 
-_SUBMODULES = ("callbacks", "datasets", "errors", "logistic")
+_SUBMODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
 _HOMES = {
     "backends": "backend",
     "Bootstrap": "intervals",
@@ -116,7 +116,9 @@ __all__ = [
     "load",
     "logistic",
     "search",
+    "show",
     "train",
+    "video",
 ]
 
 

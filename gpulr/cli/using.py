@@ -21,7 +21,7 @@ from gpulr.model import OneVsAll
 def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) -> None:
     """Evaluate a saved model on a data set's test part, or on all of it where it has none."""
     model = gpulr.load(path)
-    dataset = _its_data(model, label) if data is None else datasets.load(data, label=label)
+    dataset = its_data(model, label) if data is None else datasets.load(data, label=label)
     part, X, y = "all", dataset.X, dataset.y
     if dataset.X_test is not None and dataset.y_test is not None:
         part, X, y = "test", dataset.X_test, dataset.y_test
@@ -43,7 +43,7 @@ def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) 
         console.print(figures.confusion(result))
 
 
-def _its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
+def its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
     """Load the data that the model's file says it was trained on, with the same rows held out."""
     name, source = model.data.get("name", ""), model.data.get("source", "")
     if name in datasets.NAMES:

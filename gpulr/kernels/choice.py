@@ -124,14 +124,14 @@ def trial(backend: Backend, kernels: Kernels) -> str:
         C = backend.asarray(np.ones(3))
         rows = Rows(X, 1.0 / 255.0, None, backend, backend.xp.float32)
         problem = Problem.of(rows, ClassTargets(codes, table, backend), C)
-        layout = plan_for(problem, kernels.card)
+        card = kernels.card
+        layout = plan_for(problem, card)
         assert layout is not None  # 20 features fit
         wrong = _disagreement(problem, FusedPass(problem, layout, kernels), _parameters(problem))
+        memory = f"{card.shared_block // 1024} KiB of shared memory for a block"
+        return wrong or f"works (sm_{card.capability}, {card.processors} processors, {memory})"
     except Exception as error:  # which a report is there to tell
-        wrong = f"{type(error).__name__}: {error}"
-    card = kernels.card
-    memory = f"{card.shared_block // 1024} KiB of shared memory for a block"
-    return wrong or f"works (sm_{card.capability}, {card.processors} processors, {memory})"
+        return f"failed: {type(error).__name__}: {error}"
 
 
 def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool, str]:
