@@ -1,8 +1,8 @@
 """Benchmarks: one pass and a whole training, batched against the per-digit loop.
 
 Run from the root of a checkout; MNIST is found as gpulr finds it (``GPULR_DATA_HOME``, the cache
-folder, a download), and where it cannot be had the bundled digits are tiled to as many rows, which
-the results then say. What is timed is in :mod:`bench.contestants`.
+folder, a download), and where it cannot be had made-up rows of the same size are timed, which the
+results then say. What is timed is in :mod:`bench.contestants`.
 
 Beside one pass of gpulr run jax's and torch's (:mod:`bench.pass_peers`), on the same rows in the
 same process, where they are installed; the results say which were not.

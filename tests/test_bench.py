@@ -367,7 +367,8 @@ def test_the_compiler_is_left_out_of_one_contestant_alone(contestants, monkeypat
     if before:
         monkeypatch.setenv("GPULR_COMPILE", before)
     usable = contestants.compiler().usable
-    assert contestants.without_compiler(lambda: contestants.compiler().usable)() is False
+    with contestants.setting("uncompiled"):
+        assert contestants.compiler().usable is False
     assert os.environ.get("GPULR_COMPILE") == before
     assert contestants.compiler().usable == usable
 
