@@ -86,7 +86,7 @@ class Contestant:
             "portable": "ten columns, without the fused kernel",
             "fused": "ten columns, with the fused kernel",
         }
-        label = f"gpulr on {LIBRARIES[self.backend]}, {words[self.way]}"
+        label = f"gpulr on {LIBRARIES.get(self.backend, self.backend)}, {words[self.way]}"
         return label if self.rows == "uint8" else f"{label}, {self.rows} rows"
 
 

@@ -116,7 +116,7 @@ def load_workload() -> Workload:
 
 
 def small_workload() -> Workload:
-    """Some of the made-up rows: enough to see that everything runs."""
+    """Return some of the made-up rows: enough to see that everything runs."""
     X, y = made_up(400, 64)
     return Workload(f"{MADE_UP}, few of them", X, y, 1.0 / 255.0)
 

@@ -1,0 +1,43 @@
+"""``python -m bench.gpu PART``: measure one part and write its JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from bench.gpu.card import card
+from bench.gpu.record import Record
+from bench.machine import ROOT
+from bench.workload import load_workload, rehearsal
+
+PARTS = {
+    "tests": "suite",
+    "pass": "passes",
+    "transfer": "transfer",
+    "training": "training",
+    "search": "searching",
+    "peers": "peers",
+    "start": "start",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
+    parser.add_argument("part", choices=tuple(PARTS))
+    parser.add_argument("--output", type=Path, help="the JSON file to write (default: stdout)")
+    options = parser.parse_args(arguments)
+    results = ROOT / "bench" / "results"
+    if rehearsal() and options.output and results in options.output.resolve().parents:
+        parser.error(f"a rehearsal's figures mean nothing; they do not belong in {results}")
+    here, work = card(), load_workload()
+    record = Record(options.part, options.output, card=here.about(), data=work.sizes)
+    with record.attempt(options.part):
+        import_module(f"bench.gpu.{PARTS[options.part]}").measure(here, work, record)
+    return record.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
