@@ -34,14 +34,8 @@ CODE = {
     "tail_seconds": (4e-6, "start and last wave of the kernel"),
     "small_kernel_seconds": (2e-6, "each, on the device, its launch hidden"),
     "launch_seconds": (6e-6, "each CuPy call on the host"),
-    "small_kernels": (
-        21,
-        "counted in Problem.evaluate, beside the blocks: fold 3, sums 3, rest 15",
-    ),
-    "portable_elementwise": (
-        22,
-        "counted in logistic.py: kernels over (n_samples, n_models) of a pass",
-    ),
+    "small_kernels": (21, "counted in Problem.evaluate: fold 3, sums 3, penalty and cost 15"),
+    "portable_elementwise": (22, "counted in logistic.py, over (n_samples, n_models)"),
     "peer_elementwise": (2, "kernels over (n_samples, n_models) left by torch.compile or XLA"),
     "thin_product_share": (0.75, "of a copy's bandwidth: cuBLAS with ten columns reads X"),
     "wide_product_share": (0.65, "of the float32 peak: cuBLAS with fifty columns and more"),
@@ -77,25 +71,25 @@ class Size:
         return self.n_samples * self.n_models
 
 
+def least(size: Size) -> float:
+    """Return the seconds of reading X and the labels once, as fast as a copy moves bytes."""
+    n_bytes = size.entries * size.itemsize + 4 * size.n_samples
+    return n_bytes / constant("copy_bytes_per_second")
+
+
 def bounds(size: Size) -> dict[str, float]:
     """Return the seconds that each resource of a fused kernel needs at least."""
     per_clock = constant("multiprocessors") * constant("clock_hz")
     products = 2 * size.entries * size.n_models  # multiply-adds, margins and gradient
-    labels = 4 * size.n_samples
-    found = {
-        "memory": (size.entries * size.itemsize + labels)
-        / (constant("copy_bytes_per_second") * constant("bandwidth_share")),
-        "multiply_adds": 2
-        * products
-        / (constant("float32_per_second") * constant("float32_share")),
-        "shared_memory": 4
-        * products
-        / (constant("rows_per_weight") * per_clock * constant("shared_bytes_per_clock")),
-        "conversion": 0.0,
+    rate = constant("float32_per_second") * constant("float32_share") / 2
+    shared = constant("rows_per_weight") * per_clock * constant("shared_bytes_per_clock")
+    converted = size.entries if size.itemsize == 1 else 0
+    return {
+        "memory": least(size) / constant("bandwidth_share"),
+        "multiply_adds": products / rate,
+        "shared_memory": 4 * products / shared,
+        "conversion": converted / (per_clock * constant("conversions_per_clock")),
     }
-    if size.itemsize == 1:
-        found["conversion"] = size.entries / (per_clock * constant("conversions_per_clock"))
-    return found
 
 
 def fused_kernel(size: Size) -> float:

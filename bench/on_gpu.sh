@@ -54,7 +54,7 @@ mkdir -p "$out/parts"
 rm -f "$out"/parts/*.json "$out/parts.txt" "$out/on-gpu.json" "$out/cupy-pytest.json"
 
 export PYTHONPATH="$root:$out/site${PYTHONPATH:+:$PYTHONPATH}"
-export GPULR_FALLBACK=error GPULR_REQUIRE_GPU=1 GPULR_BENCH_DATA=local
+export GPULR_FALLBACK=error GPULR_REQUIRE_GPU=1 GPULR_BENCH_DATA=local GPULR_BENCH_PATIENCE=0
 export GPULR_BENCH_REHEARSE=$rehearse PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 unset GPULR_BACKEND GPULR_COMPILE GPULR_FUSED GPULR_TEST_BACKENDS
 
