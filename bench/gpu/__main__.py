@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from bench.gpu.card import card
 from bench.gpu.record import Record
 from bench.machine import ROOT
 from bench.workload import load_workload, rehearsal
+from gpulr.errors import BackendUnavailableError
 
 PARTS = {
     "tests": "suite",
@@ -24,18 +26,28 @@ PARTS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(command: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.gpu", description=__doc__)
     parser.add_argument("part", choices=tuple(PARTS))
     parser.add_argument("--output", type=Path, help="the JSON file to write (default: stdout)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(command)
     results = ROOT / "bench" / "results"
     if rehearsal() and options.output and results in options.output.resolve().parents:
         parser.error(f"a rehearsal's figures mean nothing; they do not belong in {results}")
-    here, work = card(), load_workload()
-    record = Record(options.part, options.output, card=here.about(), data=work.sizes)
+    measure = import_module(f"bench.gpu.{PARTS[options.part]}").measure
+    if options.part == "tests":  # which find out for themselves what the card cannot do
+        record = Record(options.part, options.output)
+        arguments: tuple[Any, ...] = (record,)
+    else:
+        try:
+            here = card()
+        except BackendUnavailableError as error:
+            parser.exit(1, f"{error}\n")
+        work = load_workload()
+        record = Record(options.part, options.output, card=here.about(), data=work.sizes)
+        arguments = (here, work, record)
     with record.attempt(options.part):
-        import_module(f"bench.gpu.{PARTS[options.part]}").measure(here, work, record)
+        measure(*arguments)
     return record.close()
 
 

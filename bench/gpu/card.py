@@ -12,6 +12,7 @@ import numpy as np
 from bench.interleaved import quartiles
 from bench.workload import rehearsal
 from gpulr.backend import Backend, backend_of, select
+from gpulr.errors import BackendUnavailableError
 
 Run = Callable[[], Any]
 
@@ -37,12 +38,12 @@ class Card:
     copy_bytes = COPY_BYTES
 
     def __init__(self) -> None:
+        self.backend: Backend = select("cupy")
+        if self.backend.name != "cupy":
+            raise BackendUnavailableError(f"CuPy cannot be used: {self.backend.fallback_reason}")
         import cupy
 
         self.cupy = cupy
-        self.backend: Backend = select("cupy")
-        if self.backend.name != "cupy":
-            raise SystemExit(f"CuPy cannot be used: {self.backend.fallback_reason}")
         self.properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         flushed = FLUSH_FACTOR * max(int(self.properties["l2CacheSize"]), 2**20)
         self._flush = cupy.zeros(flushed, dtype=cupy.uint8)

@@ -58,15 +58,16 @@ def lines_of(module: str, argument: str, limit: float) -> Iterator[str]:
         process.kill()
 
     alarm = threading.Timer(4.0 * limit if rehearsal() else limit, kill)
+    output: IO[str] = process.stdout  # type: ignore[assignment]
     alarm.start()
     try:
-        output: IO[str] = process.stdout  # type: ignore[assignment]
         yield from output
         code = process.wait()
     finally:
         alarm.cancel()
         process.kill()
         process.wait()
+        output.close()
     if killed.is_set():
         raise RuntimeError(f"{argument} did not end in {limit:.0f} s")
     if code:

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from bench.gpu.card import Card, StandIn
 from bench.gpu.record import Record
 from bench.machine import ROOT
-from bench.workload import Workload, rehearsal
+from bench.workload import rehearsal
 
 SECONDS = 105.0  # after which no new test begins
 REHEARSED = ("tests/test_logistic.py", "tests/test_problem.py")
@@ -66,7 +65,7 @@ class Outcomes:
         self.record.save()
 
 
-def measure(card: Card | StandIn, work: Workload, record: Record) -> None:
+def measure(record: Record) -> None:
     """Run the tests of CuPy; in a rehearsal a few of the stand-in's."""
     library = rehearsal()
     os.environ["GPULR_TEST_BACKENDS"] = library or "cupy"
