@@ -22,6 +22,10 @@ Absolute figures, by pytest-benchmark::
 Time and distance to the optimum, beside scikit-learn's and other solvers: :mod:`bench.peers`.
 Choosing C by cross-validation, beside scikit-learn's: :mod:`bench.search`.
 
+One GPU, all of it, in under eight minutes: ``bash bench/on_gpu.sh OUTDIR`` (:mod:`bench.gpu`); what
+an H100 should measure, by arithmetic, and a result beside it: :mod:`bench.predict`. What is
+computed without a card is no result: tests keep it out of bench/results.
+
 How often bootstrap intervals hold the truth: :mod:`bench.coverage`.
 
 Without ``--benchmark-enable`` every benchmark runs once and is only checked. Without ``-k`` CuPy's

@@ -93,7 +93,8 @@ run_part() { # NAME LIMIT
     echo "== $name, at most $limit s"
     local command
     command_of "$name"
-    timeout --kill-after=2 "$limit" "${command[@]}"
+    # In the foreground, that Ctrl-C reaches it.
+    timeout --foreground --kill-after=2 "$limit" "${command[@]}"
     code=$?
     echo "== $name: exit code $code after $((SECONDS - began)) s"
     echo "$name $code $((SECONDS - began))" >>"$out/parts.txt"
@@ -102,6 +103,7 @@ run_part() { # NAME LIMIT
 
 main() {
     local failed=0 name limit code=0
+    trap 'echo "== interrupted"; exit 130' INT
     cd "$root" || return 3
     [ -z "$rehearse" ] || echo "A rehearsal on $rehearse: its figures mean nothing."
     install_wheels
@@ -119,5 +121,5 @@ main() {
     return "$failed"
 }
 
-main 2>&1 | tee "$out/log.txt"
+main 2>&1 | tee -i "$out/log.txt"
 exit "${PIPESTATUS[0]}"

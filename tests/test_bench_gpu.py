@@ -81,7 +81,7 @@ def test_everything_is_rehearsed(environment, tmp_path):
         *("fused-float32-on-float32", "fused-float32-on-uint8")
     ]
     timed = next(r for r in parts["pass"]["results"] if r["name"] == "batched-float32-on-uint8")
-    assert set(timed["seconds"]) == {"device", "device_cold", "host", "queued"}
+    assert set(timed["seconds"]) == {"device", "device_cold", "host", "queued", "first"}
     assert timed["bytes"] == 400 * (64 + 4)
     gaps = [r["gap"] for r in parts["training"]["results"] if "gap" in r]
     assert len(gaps) == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -34,6 +35,8 @@ def main(command: Sequence[str] | None = None) -> int:
     results = ROOT / "bench" / "results"
     if rehearsal() and options.output and results in options.output.resolve().parents:
         parser.error(f"a rehearsal's figures mean nothing; they do not belong in {results}")
+    # `timeout` sends it: workers are ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     measure = import_module(f"bench.gpu.{PARTS[options.part]}").measure
     if options.part == "tests":  # which find out for themselves what the card cannot do
         record = Record(options.part, options.output)

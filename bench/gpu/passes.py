@@ -58,7 +58,7 @@ def measure(card: Card | StandIn, work: Workload, record: Record) -> None:
     """Check every way, then let all that passed take turns."""
     copied = copy_bandwidth(card, record)
     runs: dict[Contestant, Any] = {}
-    errors, holds = {}, {}
+    errors, holds, firsts = {}, {}, {}
     for contestant in entrants(card.backend.name):
         reason = obstacle(contestant)
         if contestant.way == "fused" and rehearsal():
@@ -72,7 +72,11 @@ def measure(card: Card | StandIn, work: Workload, record: Record) -> None:
             card.backend.activate(),
         ):
             issue = passes(contestant, work, card.backend)
-            errors[contestant] = check("pass", contestant, issue(), work)
+            started = time.perf_counter()
+            results = issue()
+            card.synchronize()
+            firsts[contestant] = time.perf_counter() - started  # kernels are compiled in it
+            errors[contestant] = check("pass", contestant, results, work)
             holds[contestant] = queueing_seconds(card, issue)
             runs[contestant] = issue
     turns: dict[Contestant, list[dict[str, float]]] = {contestant: [] for contestant in runs}
@@ -100,10 +104,11 @@ def measure(card: Card | StandIn, work: Workload, record: Record) -> None:
                 name_of(contestant),
                 **about("pass", contestant),
                 **work.sizes,
-                seconds=found,
+                seconds=found | {"first": quartiles([firsts[contestant]])},
                 rounds=len(turns[contestant]),
                 error=rounded(errors[contestant]),
                 bytes=n_bytes,
                 bytes_per_second=rounded(rate),
                 fraction_of_copy=rounded(rate / copied),
+                fraction_of_copy_warm=rounded(n_bytes / found["device"]["median"] / copied),
             )
