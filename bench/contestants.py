@@ -232,14 +232,19 @@ def passes(contestant: Contestant, work: Workload, backend: Backend) -> Run:
 
     It is to be called under the way's :func:`setting`, with the backend activated.
     """
+    found = parts(contestant, work, backend)
+    return lambda: [problem.evaluate(at) for problem, at in found]
+
+
+def parts(contestant: Contestant, work: Workload, backend: Backend) -> list[tuple[Problem, Any]]:
+    """Return the problems that gpulr's pass evaluates, and each one's parameters."""
     with setting(contestant.way), backend.activate():
         whole = problem_of(work, backend, contestant.dtype, contestant.rows)
         theta = backend.asarray(work.theta)
-        parts = [(whole, theta)]
-        if contestant.way == "loop":
-            index = [backend.asarray(np.array([j], dtype=np.int32)) for j in range(N_MODELS)]
-            parts = [(whole.select(j), backend.xp.take(theta, j, axis=1)) for j in index]
-    return lambda: [problem.evaluate(at) for problem, at in parts]
+        if contestant.way != "loop":
+            return [(whole, theta)]
+        index = [backend.asarray(np.array([j], dtype=np.int32)) for j in range(N_MODELS)]
+        return [(whole.select(j), backend.xp.take(theta, j, axis=1)) for j in index]
 
 
 def _training(contestant: Contestant, work: Workload) -> Run:

@@ -18,6 +18,8 @@ Times of a pass are of four kinds. ``device``: from CUDA events, while a kernel 
 holds the stream until everything has been queued, so that no launch is in it. ``device_cold``: the
 same after a buffer that is larger than the L2 cache has been written. ``host``: from the call until
 the device is idle, launches and all. ``queued``: many calls and one wait, divided by their number.
+``first`` is the first call in its process, in which kernels are compiled or loaded. A pass that
+waits for the device by itself shows that in every kind.
 
 ``GPULR_BENCH_REHEARSE=numpy`` (or ``strict``, for array-api-strict) runs the same parts on few rows
 and without a GPU, to see that they work. Such a result says ``"rehearsal": true``; its figures mean

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
-from bench.contestants import Contestant, about, check, obstacle, passes
+from bench.contestants import Contestant, about, check, obstacle, parts
 from bench.gpu.card import Card, StandIn, queueing_seconds, summarized, take_turn
 from bench.gpu.record import Record
 from bench.interleaved import quartiles
 from bench.settings import setting
 from bench.workload import Workload, rehearsal
+from gpulr.problem import Problem
 
 ROUNDS = 30
 SECONDS = 25.0  # after which no new round begins
@@ -54,11 +56,16 @@ def least_bytes(contestant: Contestant, work: Workload) -> int:
     return int(work.X.size * item + 4 * len(work.y))
 
 
+def evaluate(problems: list[tuple[Problem, Any]]) -> list[Any]:
+    """Ask for a pass of every problem; a device may be at work still when this returns."""
+    return [problem.evaluate(at) for problem, at in problems]
+
+
 def measure(card: Card | StandIn, work: Workload, record: Record) -> None:
     """Check every way, then let all that passed take turns."""
     copied = copy_bandwidth(card, record)
     runs: dict[Contestant, Any] = {}
-    errors, holds, firsts = {}, {}, {}
+    errors, holds, firsts, chosen = {}, {}, {}, {}
     for contestant in entrants(card.backend.name):
         reason = obstacle(contestant)
         if contestant.way == "fused" and rehearsal():
@@ -71,12 +78,15 @@ def measure(card: Card | StandIn, work: Workload, record: Record) -> None:
             setting(contestant.way),
             card.backend.activate(),
         ):
-            issue = passes(contestant, work, card.backend)
+            problems = parts(contestant, work, card.backend)
+            issue = partial(evaluate, problems)
             started = time.perf_counter()
             results = issue()
             card.synchronize()
             firsts[contestant] = time.perf_counter() - started  # kernels are compiled in it
             errors[contestant] = check("pass", contestant, results, work)
+            # What gpulr chose, where it has a choice, and why.
+            chosen[contestant] = getattr(getattr(problems[0][0], "fused", None), "reason", None)
             holds[contestant] = queueing_seconds(card, issue)
             runs[contestant] = issue
     turns: dict[Contestant, list[dict[str, float]]] = {contestant: [] for contestant in runs}
@@ -107,6 +117,7 @@ def measure(card: Card | StandIn, work: Workload, record: Record) -> None:
                 seconds=found | {"first": quartiles([firsts[contestant]])},
                 rounds=len(turns[contestant]),
                 error=rounded(errors[contestant]),
+                chosen=chosen[contestant],
                 bytes=n_bytes,
                 bytes_per_second=rounded(rate),
                 fraction_of_copy=rounded(rate / copied),

@@ -174,9 +174,14 @@ def main() -> int:
             try:
                 tell(measured(way, work))
             except Exception as error:  # the others are still to be measured
-                tell({"name": way[0], "failure": f"{type(error).__name__}: {error}"[:500]})
-    except LookupError as error:
-        tell({"name": library, "reason": str(error)})
+                # A peer that cannot run here is left out; one that computes something else is not.
+                fault = library == "gpulr" or isinstance(error, ArithmeticError)
+                words = f"{type(error).__name__}: {error}"[:500]
+                tell({"name": way[0], "failure" if fault else "reason": words})
+    except (LookupError, RuntimeError) as error:  # no GPU for it, or none that it can start
+        if library == "gpulr":
+            raise
+        tell({"name": library, "reason": f"{error}"[:500]})
     return 0
 
 

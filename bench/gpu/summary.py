@@ -61,6 +61,8 @@ def obstacle(content: dict[str, Any]) -> str | None:
     if about.get("rehearsal"):
         return "it is a rehearsal, whose figures mean nothing"
     kind = content.get("kind")
+    if kind == "gpulr-prediction":
+        return "it is computed, not measured"
     backends = {str(found.get("backend")) for found in content.get("results", [])}
     backends |= {str(b["extra_info"].get("backend")) for b in content.get("benchmarks", [])}
     if kind == KIND or "cupy" in backends:
