@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info
 from bench.pass_peers import NAMES, version
 from bench.workload import rehearsal
 from gpulr import __version__
-from gpulr.backend import backends, nvidia_driver, select
+from gpulr.backend import backends, select
 from gpulr.kernels.operand import compiler
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,9 +44,10 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": platform.system(),
     }
-    if backends()["cupy"].usable:
-        found["gpu"] = backends()["cupy"].device
-        found["driver"] = nvidia_driver()
+    cupy = backends()["cupy"]
+    if cupy.usable:
+        found["gpu"] = cupy.device
+        found["driver"] = dict(cupy.checks)["NVIDIA driver"]
     return found
 
 
