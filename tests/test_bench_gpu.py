@@ -230,6 +230,16 @@ def test_missing_packages_are_told_with_the_cure(monkeypatch, capsys):
     monkeypatch.delenv("GPULR_BENCH_REHEARSE")
     assert needs.main() == 3
     assert "CuPy is missing" in capsys.readouterr().out
+    monkeypatch.setattr(needs, "find_spec", lambda name: "found")
+    from gpulr import backend
+
+    status = backend.BackendStatus("cupy", False, (), None, "there is no GPU", "buy one")
+    monkeypatch.setattr(backend, "probe", lambda name: status)
+    assert needs.main() == 3
+    assert "there is no GPU. To use it: buy one." in capsys.readouterr().out
+    status = backend.BackendStatus("cupy", True, (), "A GPU")
+    assert needs.main() == 1
+    assert "CuPy works, on A GPU." in capsys.readouterr().out
 
 
 def test_wheels_of_what_is_installed_are_left_alone(tmp_path):
@@ -394,7 +404,9 @@ def test_tests_stop_in_time_and_what_failed_is_named(tmp_path):
     found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     counts = {"collected": 4, "passed": 2, "failed": 1, "skipped": 0, "not_run": 1}
     assert found["tests"] == {**counts, "running": None}
-    assert [f["name"].rpartition("::")[2] for f in found["failed"]] == ["test_bad"]
+    (failed,) = found["failed"]
+    assert failed["name"].endswith("::test_bad")
+    assert failed["error"].startswith("AssertionError: why")
 
 
 def test_made_up_rows_are_like_images():

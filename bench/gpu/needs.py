@@ -1,8 +1,9 @@
 """Which packages are missing here, and how to bring them to a machine without a network.
 
-Needs none of them itself. ``--to-install`` prints those of the wheels in the folder ``wheels`` that
-this Python does not have: what it has stays in use, CuPy, torch and jax above all, with the NumPy
-that they were built for. Exit codes: 0 all is here, 1 something is left out, 3 nothing can run.
+Needs none of them itself, and tries CuPy out if all is here. ``--to-install`` prints those of the
+wheels in the folder ``wheels`` that this Python does not have: what it has stays in use, CuPy, torch
+and jax above all, with the NumPy that they were built for. Exit codes: 0 all is here, 1 something is
+left out, 3 nothing can run.
 """
 
 from __future__ import annotations
@@ -77,6 +78,15 @@ def main() -> int:
         print("\n".join(to_install()))
         return 0
     lines, code = report()
+    if code < 3 and not os.environ.get("GPULR_BENCH_REHEARSE"):
+        from gpulr.backend import probe  # what it needs is here
+
+        status = probe("cupy")
+        if status.usable:
+            lines.append(f"CuPy works, on {status.device}.")
+        else:
+            lines.append(f"CuPy cannot be used: {status.reason}. To use it: {status.remedy}.")
+            code = 3
     print("\n".join(lines or ["All packages are here."]))
     return code
 

@@ -58,10 +58,13 @@ class Record:
             yield
         except Exception as error:
             traceback.print_exc()
-            words = f"{type(error).__name__}: {error}".replace(f"{ROOT}/", "")
-            self.content["failed"].append({"name": name, "error": words[:500]})
+            self.fail(name, f"{type(error).__name__}: {error}")
             print(f"  {name:42} FAILED", file=sys.stderr, flush=True)
-            self.save()
+
+    def fail(self, name: str, words: str) -> None:
+        """Say what failed, and how; no path of this machine is kept."""
+        self.content["failed"].append({"name": name, "error": words.replace(f"{ROOT}/", "")[:500]})
+        self.save()
 
     def close(self) -> int:
         """Write the whole, and return the exit code: 1 if something failed."""
