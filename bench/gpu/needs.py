@@ -1,9 +1,9 @@
 """Which packages are missing here, and how to bring them to a machine without a network.
 
 Needs none of them itself, and tries CuPy out if all is here. ``--to-install`` prints those of the
-wheels in the folder ``wheels`` that this Python does not have: what it has stays in use, CuPy, torch
-and jax above all, with the NumPy that they were built for. Exit codes: 0 all is here, 1 something is
-left out, 3 nothing can run.
+wheels in the folder ``wheels`` that this Python does not have: what it has stays in use, CuPy,
+torch and jax above all, with the NumPy that they were built for. Exit codes: 0 all is here, 1
+something is left out, 3 nothing can run.
 """
 
 from __future__ import annotations
