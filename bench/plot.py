@@ -55,11 +55,12 @@ def panels(report: Report) -> dict[str, list[Entry]]:
     """Return what is drawn below each other, by the keys of TITLES."""
     passes = report.of("pass")
     others = [entry for entry in passes if is_beside(entry)]
-    own = on_the_same_rows(report, passes[0].X_dtype, "float32") if others else None
+    backends = sorted({"cupy" if entry.backend == "cupy" else "numpy" for entry in others})
+    own = [on_the_same_rows(report, passes[0].X_dtype, "float32", name) for name in backends]
     found = {
         "pass": [entry for entry in passes if not is_beside(entry)],
         "beside": sorted(
-            [*others, own] if own else others, key=lambda entry: (entry.rows, entry.median)
+            [*others, *filter(None, own)], key=lambda entry: (entry.rows, entry.median)
         ),
         "training": report.of("training"),
     }

@@ -35,6 +35,7 @@ WAYS = {
     "loop": SKY,
     "batched": BLUE,
     "uncompiled": SKY,
+    "portable": SKY,
     "peer": GREEN,
     "peer-blocks": GREEN,
 }
