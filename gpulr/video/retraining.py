@@ -147,6 +147,12 @@ class _Watched:
         self.seen(state.theta)
         return state
 
+    def advance(self, problem: Problem, state: Any, n: int) -> tuple[Any, Any, Sequence[Any]]:
+        state, measured, thetas = self.solver.advance(problem, state, n)
+        for i in range(n):
+            self.seen(thetas[i])
+        return state, measured, thetas
+
     def column_bytes(self, rows: Rows) -> int:
         return self.solver.column_bytes(rows)
 
