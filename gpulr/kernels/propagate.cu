@@ -10,8 +10,8 @@
 //            FMA's two operations.
 //   issue    An SM issues four warp instructions per clock, of which an FMA is one; what is not an
 //            FMA costs as much. Compiled for sm_90, a row takes each of seven warps 80 FMAs and 15
-//            other instructions (27 as bytes, to unpack them twice): 71,000 clocks (79,000) of 132
-//            SMs, 40 us (45) at 1.755 GHz. So float32 is bound by memory, and bytes by issue.
+//            other instructions (20 as bytes, to take them apart twice): 71,000 clocks (74,000) of
+//            132 SMs, 40 us (42) at 1.755 GHz. So float32 is bound by memory, and bytes by issue.
 //            Computed, not measured.
 //
 // Reasons for its shape:
@@ -91,9 +91,27 @@ struct Shared {  // offsets in bytes; gpulr/kernels/plan.py adds up the same
 };
 static_assert(TILE * STRIDE >= 16 * THREADS, "sums are added where rows were");
 
+// A byte is not converted: as the bits of a float it is its value times 2^-149, a subnormal number,
+// which FMAs take at full speed and exactly. Weights and residuals are scaled up by 2^48, and sums of
+// products by 2^101 in the end: they are rounded to multiples of 2^-48 at worst.
+#if STORAGE == 8
+#define UP 281474976710656.0f                         // 2^48
+#define REST (2251799813685248.0f * 1125899906842624.0f)  // 2^51 * 2^50
+#else
+#define UP 1.0f
+#define REST 1.0f
+#endif
+
 __device__ __forceinline__ float number(unsigned bits, int i) {
 #if STORAGE == 8
-    return (float)((bits >> (8 * i)) & 255u);
+#ifdef __CUDA_ARCH__
+    return __uint_as_float(__byte_perm(bits, 0u, 0x4440u + i));
+#else
+    const unsigned byte = (bits >> (8 * i)) & 255u;
+    float value;
+    __builtin_memcpy(&value, &byte, 4);
+    return value;
+#endif
 #else
     unsigned short half = (unsigned short)(bits >> (16 * i));
     float value;
@@ -223,7 +241,7 @@ __device__ __forceinline__ void pass(
         for (int i = t; i < ALL_QUADS * 4 * COLUMNS; i += THREADS) {
             const int f = i / COLUMNS, c = i % COLUMNS, place = f % 4 * COLUMNS + c;
             weights[place / 4 * ALL_QUADS + f / 4].v[place % 4] =
-                f < FEATURES && c < columns ? W[(long long)f * models + first + c] : 0.0f;
+                f < FEATURES && c < columns ? UP * W[(long long)f * models + first + c] : 0.0f;
         }
     }
     if constexpr (CENTERED) {
@@ -308,11 +326,12 @@ __device__ __forceinline__ void pass(
             float losses = 0.0f, rest = 0.0f;  // of at most a tile's rows
             for (int r = lane; r < n; r += LANES) {
                 const long long place = (start + r) * models + first + column;
-                float z = intercept;
+                float z = 0.0f;
                 if constexpr (FORWARD) {
 #pragma unroll 4
                     for (int p = 0; p < parts; p++)
                         z += partial[(p * tile_rows + r) * COLUMNS + column];
+                    z = z * REST + intercept;
                 } else {
                     if (column < columns) z = Z[place];
                 }
@@ -330,7 +349,7 @@ __device__ __forceinline__ void pass(
                         R = s * (p - y);
                         rest += R;
                     }
-                    residuals[r * PITCH + column] = R;
+                    residuals[r * PITCH + column] = UP * R;
                 }
             }
             loss += losses;
@@ -415,7 +434,7 @@ __device__ __forceinline__ void pass(
                     if (f < FEATURES) {
 #pragma unroll
                         for (int c = 0; c < COLUMNS; c++)
-                            if (c < columns) to[(long long)f * models + c] = gradient[j][i][c];
+                            if (c < columns) to[(long long)f * models + c] = REST * gradient[j][i][c];
                     }
                 }
         }
