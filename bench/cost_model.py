@@ -25,7 +25,7 @@ DEVICE = {
     "pinned_bytes_per_second": (50e9, "assumed of PCIe 5 × 16; its peak is 63e9"),
     "staging_bytes_per_second": (
         10e9,
-        "assumed: one core copies into pinned memory; the bus waits",
+        "assumed: one core copies into pinned memory",
     ),
 }
 
