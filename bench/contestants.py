@@ -6,7 +6,6 @@ returns: devices are synchronised inside.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 import gpulr
 from bench import notebook, pass_peers
+from bench.settings import knows, setting
 from bench.workload import ITERATIONS, LEARNING_RATE, N_MODELS, Workload
 from gpulr.backend import Backend, select, to_host
 from gpulr.columns import ClassTargets
@@ -38,9 +38,10 @@ class Contestant:
 
     Attributes
     ----------
-    way : "notebook", "plain", "loop", "batched", "uncompiled", "peer" or "peer-blocks"
+    way : "notebook", "plain", "loop", "batched", one of SETTINGS, "peer" or "peer-blocks"
         The baselines of :mod:`bench.notebook`; gpulr, one column at a time; gpulr, all columns;
-        the same under GPULR_COMPILE=never; another library (:mod:`bench.pass_peers`).
+        the same under a setting (:mod:`bench.settings`); another library
+        (:mod:`bench.pass_peers`).
     backend : str
         The array library that computes.
     dtype : str
@@ -82,8 +83,10 @@ class Contestant:
             "loop": "one digit at a time",
             "batched": "ten columns",
             "uncompiled": "ten columns, without the compiler",
+            "portable": "ten columns, without the fused kernel",
+            "fused": "ten columns, with the fused kernel",
         }
-        label = f"gpulr on {LIBRARIES[self.backend]}, {words[self.way]}"
+        label = f"gpulr on {LIBRARIES.get(self.backend, self.backend)}, {words[self.way]}"
         return label if self.rows == "uint8" else f"{label}, {self.rows} rows"
 
 
@@ -110,7 +113,14 @@ def contestants(task: str, backend: str) -> list[Contestant]:
         for dtype in ("float64", "float32")
         for way in ("loop", "batched")
     ]
-    return [*baselines, *own, *more] if backend == "numpy" else own
+    if backend == "numpy":
+        return [*baselines, *own, *more]
+    if task == "pass":
+        own += [
+            Contestant("batched", backend, "float32", "float32"),
+            *(Contestant("portable", backend, "float32", rows) for rows in ("float32", "uint8")),
+        ]
+    return own
 
 
 def obstacle(contestant: Contestant) -> str | None:
@@ -119,6 +129,8 @@ def obstacle(contestant: Contestant) -> str | None:
         return pass_peers.obstacle(contestant.backend)
     if contestant.way == "uncompiled" and not compiler().usable:
         return "nothing is compiled"
+    if contestant.way == "fused" and not knows("GPULR_FUSED"):
+        return "this gpulr has no fused kernel"
     return None
 
 
@@ -204,38 +216,35 @@ def _pass(contestant: Contestant, work: Workload) -> Run:
 
     backend = select(contestant.backend)
     assert backend.name == contestant.backend, backend.fallback_reason
-    with backend.activate():
-        whole = problem_of(work, backend, contestant.dtype, contestant.rows)
-        theta = backend.asarray(work.theta)
-        parts = [(whole, theta)]
-        if contestant.way == "loop":
-            index = [backend.asarray(np.array([j], dtype=np.int32)) for j in range(N_MODELS)]
-            parts = [(whole.select(j), backend.xp.take(theta, j, axis=1)) for j in index]
+    issue = passes(contestant, work, backend)
 
     def run() -> Any:
-        with backend.activate():
-            results = [problem.evaluate(at) for problem, at in parts]
+        with setting(contestant.way), backend.activate():
+            results = issue()
             backend.synchronize()
         return results
 
-    return without_compiler(run) if contestant.way == "uncompiled" else run
+    return run
 
 
-def without_compiler(run: Run) -> Run:
-    """Return the same under ``GPULR_COMPILE=never``, which gpulr reads whenever it multiplies."""
+def passes(contestant: Contestant, work: Workload, backend: Backend) -> Run:
+    """Return gpulr's pass, which may leave a device at work when it returns.
 
-    def never() -> Any:
-        before = os.environ.get("GPULR_COMPILE")
-        os.environ["GPULR_COMPILE"] = "never"
-        try:
-            return run()
-        finally:
-            if before is None:
-                del os.environ["GPULR_COMPILE"]
-            else:
-                os.environ["GPULR_COMPILE"] = before
+    It is to be called under the way's :func:`setting`, with the backend activated.
+    """
+    found = parts(contestant, work, backend)
+    return lambda: [problem.evaluate(at) for problem, at in found]
 
-    return never
+
+def parts(contestant: Contestant, work: Workload, backend: Backend) -> list[tuple[Problem, Any]]:
+    """Return the problems that gpulr's pass evaluates, and each one's parameters."""
+    with setting(contestant.way), backend.activate():
+        whole = problem_of(work, backend, contestant.dtype, contestant.rows)
+        theta = backend.asarray(work.theta)
+        if contestant.way != "loop":
+            return [(whole, theta)]
+        index = [backend.asarray(np.array([j], dtype=np.int32)) for j in range(N_MODELS)]
+        return [(whole.select(j), backend.xp.take(theta, j, axis=1)) for j in index]
 
 
 def _training(contestant: Contestant, work: Workload) -> Run:

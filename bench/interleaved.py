@@ -38,6 +38,7 @@ from bench.machine import circumstances
 from bench.pass_peers import PASSES
 from bench.quiet import Patience, Watch, wait
 from bench.report import KIND, rival, write
+from bench.settings import SETTINGS
 from bench.workload import Workload, load_workload
 from gpulr.backend import BACKENDS, backends
 
@@ -95,14 +96,14 @@ def speedups(
 ) -> dict[str, dict[str, float]]:
     """Return how many times faster the contestant is than its baselines that took part.
 
-    gpulr's loop, gpulr without the compiler, and other libraries are compared with all columns at
+    gpulr's loop, gpulr under a setting, and other libraries are compared with all columns at
     once in the same dtype and from rows that are stored alike.
     """
     baselines = {"notebook": NOTEBOOK}
-    if contestant.way in ("loop", "batched", "uncompiled"):
+    if contestant.way in ("loop", "batched", *SETTINGS):
         baselines["plain"] = PLAIN
     if contestant.way == "batched":
-        for way in ("loop", "uncompiled"):
+        for way in ("loop", *SETTINGS):
             baselines[way] = replace(contestant, way=way)
         for backend, way in PASSES:
             peer = replace(contestant, way=way, backend=backend)

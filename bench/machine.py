@@ -14,15 +14,17 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from bench.pass_peers import NAMES, version
+from bench.workload import rehearsal
 from gpulr import __version__
-from gpulr.backend import backends, nvidia_driver, select
+from gpulr.backend import backends, select
 from gpulr.kernels.operand import compiler
 
 ROOT = Path(__file__).resolve().parent.parent
-# What can change a figure: whether products are compiled, BLAS's threads, the kernels and block
-# sizes OpenBLAS picks, TF32.
+# What can change a figure: whether products are compiled or fused, BLAS's threads, the kernels and
+# block sizes OpenBLAS picks, TF32.
 VARIABLES = (
     "GPULR_COMPILE",
+    "GPULR_FUSED",
     "CUPY_TF32",
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -42,9 +44,10 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": platform.system(),
     }
-    if backends()["cupy"].usable:
-        found["gpu"] = backends()["cupy"].device
-        found["driver"] = nvidia_driver()
+    cupy = backends()["cupy"]
+    if cupy.usable:
+        found["gpu"] = cupy.device
+        found["driver"] = dict(cupy.checks)["NVIDIA driver"]
     return found
 
 
@@ -112,7 +115,9 @@ def commit() -> dict[str, Any]:
 def circumstances() -> dict[str, Any]:
     """Return everything about a run but its results."""
     now = datetime.datetime.now(datetime.UTC)
+    found = {"rehearsal": True} if rehearsal() else {}
     return {
+        **found,
         "date": now.isoformat(timespec="seconds"),
         "commit": commit(),
         "machine": machine(),

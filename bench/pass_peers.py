@@ -55,24 +55,31 @@ def block_length(name: str, n_samples: int) -> int:
     return max(n for n in range(1, BLOCKS[name] + 1) if n_samples % n == 0)
 
 
-def jax_whole(work: Workload, rows: str) -> Run:
-    """Return jax's pass over all rows at once."""
+def jax_formulas(scale: float, m: int, *, columns_first: bool = True) -> Callable[..., Any]:
+    """Return jax's pass over all rows: of X, Y (k, m) or (m, k), W (k, n) and b (k,)."""
     import jax
     import jax.numpy as jnp
 
-    X, scale, put = _on_cpu(work, rows)
-    m = len(X)
-    Y, W, b = put(work.targets.T), put(work.theta[:-1].T), put(work.theta[-1])
-
-    @jax.jit
     def cost_and_gradient(X: Any, Y: Any, W: Any, b: Any) -> Any:
         X = X.astype(jnp.float32)
-        Z = (scale * W) @ X.T + b[:, None]
-        cost = jnp.mean(jax.nn.softplus(Z) - Y * Z, axis=1)
+        scaled = scale * W
+        Z = scaled @ X.T + b[:, None] if columns_first else X @ scaled.T + b
+        axis = 1 if columns_first else 0
+        cost = jnp.mean(jax.nn.softplus(Z) - Y * Z, axis=axis)
         R = (jax.nn.sigmoid(Z) - Y) / m
-        return cost, (scale * (R @ X)).T, R.sum(axis=1)
+        return cost, (scale * ((R if columns_first else R.T) @ X)).T, R.sum(axis=axis)
 
-    return lambda: [jax.block_until_ready(cost_and_gradient(X, Y, W, b))]
+    return cost_and_gradient
+
+
+def jax_whole(work: Workload, rows: str) -> Run:
+    """Return jax's pass over all rows at once."""
+    import jax
+
+    X, scale, put = _on_cpu(work, rows)
+    Y, W, b = put(work.targets.T), put(work.theta[:-1].T), put(work.theta[-1])
+    run = jax.jit(jax_formulas(scale, len(X)))
+    return lambda: [jax.block_until_ready(run(X, Y, W, b))]
 
 
 def jax_blocks(work: Workload, rows: str) -> Run:
@@ -119,24 +126,38 @@ def _on_cpu(work: Workload, rows: str) -> tuple[Any, float, Callable[[Any], Any]
     return jax.device_put(X, cpu), scale, put
 
 
+def torch_formulas(scale: float, m: int, *, columns_first: bool = False) -> Callable[..., Any]:
+    """Return torch's pass over all rows: of X, Y (m, k) or (k, m), W (k, n) and b (k,)."""
+    import torch
+
+    functional = torch.nn.functional
+
+    def cost_and_gradient(X: Any, Y: Any, W: Any, b: Any) -> Any:
+        x = X.to(torch.float32)
+        scaled = scale * W
+        Z = scaled @ x.T + b[:, None] if columns_first else functional.linear(x, scaled, b)
+        loss = functional.binary_cross_entropy_with_logits(Z, Y, reduction="none")
+        R = (torch.sigmoid(Z) - Y) / m
+        axis = 1 if columns_first else 0
+        dW = scale * ((R if columns_first else R.T) @ x).T
+        return loss.mean(dim=axis), dW, R.sum(dim=axis)
+
+    return cost_and_gradient
+
+
 def torch_whole(work: Workload, rows: str) -> Run:
     """Return torch's pass over all rows at once."""
     import torch
 
-    functional = torch.nn.functional
     X, scale = stored(work, rows)
-    X, m = torch.tensor(X), len(X)
+    X, run = torch.tensor(X), torch_formulas(scale, len(X))
     Y, W, b = _tensors(work.targets, work.theta[:-1].T, work.theta[-1])
 
-    def run() -> Any:
+    def without_graph() -> Any:
         with torch.inference_mode():
-            x = X.to(torch.float32)
-            Z = functional.linear(x, scale * W, b)
-            loss = functional.binary_cross_entropy_with_logits(Z, Y, reduction="none")
-            R = (torch.sigmoid(Z) - Y) / m
-            return [(loss.mean(dim=0), scale * (R.T @ x).T, R.sum(dim=0))]
+            return [run(X, Y, W, b)]
 
-    return run
+    return without_graph
 
 
 def torch_blocks(work: Workload, rows: str) -> Run:

@@ -15,7 +15,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from matplotlib.axes import Axes
 
 from bench import peer_report, search_report
 from bench.peer_plot import draw_peers
@@ -37,18 +38,10 @@ from bench.report import (
     workload,
 )
 from bench.words import seconds, times
+from gpulr.show.benchmarks import WAYS as COLOURS
+from gpulr.show.benchmarks import times as draw_times
 
 RESULTS = Path(__file__).resolve().parent / "results"
-# Okabe & Ito's palette: told apart with any colour vision, and in grey by lightness.
-COLOURS = {
-    "notebook": "#999999",
-    "plain": "#E69F00",
-    "loop": "#56B4E9",
-    "batched": "#0072B2",
-    "uncompiled": "#56B4E9",
-    "peer": "#009E73",
-    "peer-blocks": "#009E73",
-}
 TITLES = {
     "pass": "One pass: cost and gradient",
     "beside": "One pass in float32, beside other libraries on the same rows",
@@ -62,11 +55,12 @@ def panels(report: Report) -> dict[str, list[Entry]]:
     """Return what is drawn below each other, by the keys of TITLES."""
     passes = report.of("pass")
     others = [entry for entry in passes if is_beside(entry)]
-    own = on_the_same_rows(report, passes[0].X_dtype, "float32") if others else None
+    backends = sorted({"cupy" if entry.backend == "cupy" else "numpy" for entry in others})
+    own = [on_the_same_rows(report, passes[0].X_dtype, "float32", name) for name in backends]
     found = {
         "pass": [entry for entry in passes if not is_beside(entry)],
         "beside": sorted(
-            [*others, own] if own else others, key=lambda entry: (entry.rows, entry.median)
+            [*others, *filter(None, own)], key=lambda entry: (entry.rows, entry.median)
         ),
         "training": report.of("training"),
     }
@@ -112,28 +106,17 @@ def _words(name: str, entry: Entry, report: Report) -> tuple[str, str]:
     return with_rows(entry), after
 
 
-def _bars(panel: Any, name: str, entries: list[Entry], report: Report) -> None:
-    values = [entry.median for entry in entries]
-    spread = [
-        [max(entry.median - entry.q1, 0.0) for entry in entries],
-        [max(entry.q3 - entry.median, 0.0) for entry in entries],
-    ]
-    ends = [max(entry.median, entry.q3) for entry in entries]
-    colours = [COLOURS[entry.way] for entry in entries]
-    where = range(len(entries))
+def _bars(panel: Axes, name: str, entries: list[Entry], report: Report) -> None:
     labels, remarks = zip(*(_words(name, entry, report) for entry in entries), strict=True)
-    panel.barh(where, values, color=colours, xerr=spread, ecolor="#333333", capsize=2)
-    for y, end, entry, words in zip(where, ends, entries, remarks, strict=True):
-        weight = "bold" if entry.way == "batched" else "normal"
-        panel.text(end + 0.01 * max(ends), y, words, va="center", fontsize=9, fontweight=weight)
-    panel.set_yticks(where, [textwrap.fill(label, 36) for label in labels], fontsize=9)
-    panel.invert_yaxis()
-    panel.set_xlim(0, 1.7 * max(ends))
-    in_ms = max(ends) < 1.0
-    panel.xaxis.set_major_formatter(lambda value, _: f"{value * 1e3:g}" if in_ms else f"{value:g}")
-    panel.set_xlabel("milliseconds" if in_ms else "seconds", fontsize=8, loc="left")
-    panel.tick_params(axis="x", labelsize=8)
-    panel.spines[["top", "right"]].set_visible(False)
+    draw_times(
+        panel,
+        labels,
+        [entry.median for entry in entries],
+        quartiles=[(entry.q1, entry.q3) for entry in entries],
+        remarks=remarks,
+        colours=[COLOURS[entry.way] for entry in entries],
+        bold=[entry.way == "batched" for entry in entries],
+    )
     title = TITLES[name]
     if name == "training":
         title += f", {entries[0].iterations} iterations"

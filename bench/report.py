@@ -12,7 +12,7 @@ from bench.words import DASH, machine_words, seconds, software_words, times
 
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 KIND = "gpulr-interleaved"
-RIVALS = ("peer", "peer-blocks", "uncompiled")  # ways of the second table
+RIVALS = ("peer", "peer-blocks", "uncompiled", "portable")  # ways of the second table
 PEERS = "gpulr-peers"  # of bench.peers; bench.peer_report reads those
 
 
@@ -212,7 +212,7 @@ def rival(way: str, backend: str) -> str:
 
 def speedup_over(report: Report, entry: Entry) -> float | None:
     """Return how many times faster gpulr is on the same rows."""
-    own = on_the_same_rows(report, entry.rows, entry.dtype)
+    own = on_the_same_rows(report, entry.rows, entry.dtype, entry.backend)
     return None if own is None else own.speedup.get(rival(entry.way, entry.backend))
 
 
@@ -222,10 +222,11 @@ def with_rows(entry: Entry) -> str:
     return str(entry.label).removesuffix(rows) + rows
 
 
-def on_the_same_rows(report: Report, rows: str, dtype: str) -> Entry | None:
-    """Return gpulr's own pass, on NumPy, from rows that are stored so."""
+def on_the_same_rows(report: Report, rows: str, dtype: str, backend: str) -> Entry | None:
+    """Return gpulr's own pass from rows that are stored so: on CuPy beside CuPy, else on NumPy."""
+    own = "cupy" if backend == "cupy" else "numpy"
     for entry in report.of("pass"):
-        if (entry.way, entry.backend, entry.rows, entry.dtype) == ("batched", "numpy", rows, dtype):
+        if (entry.way, entry.backend, entry.rows, entry.dtype) == ("batched", own, rows, dtype):
             return entry
     return None
 
@@ -235,11 +236,11 @@ def beside_lines(report: Report) -> list[str]:
     rows = []
     for entry in report.of("pass"):
         if entry.way in RIVALS:
-            own = on_the_same_rows(report, entry.rows, entry.dtype)
+            own = on_the_same_rows(report, entry.rows, entry.dtype, entry.backend)
             ratio = times(speedup_over(report, entry))
             rows.append((with_rows(entry), seconds(entry.median), own, ratio))
     for left_out in report.about.get("absent", []):
-        own = on_the_same_rows(report, left_out["rows"], left_out["dtype"])
+        own = on_the_same_rows(report, left_out["rows"], left_out["dtype"], "numpy")
         rows.append((left_out["label"], left_out["reason"], own, DASH))
     if not rows:
         return []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gpulr._version import __version__
 
 if TYPE_CHECKING:
-    from gpulr import callbacks, datasets, errors, logistic
+    from gpulr import callbacks, datasets, errors, logistic, show, video
     from gpulr.backend import backends
     from gpulr.errors import (
         BackendFallbackWarning,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         DataFallbackWarning,
         DataFileError,
         DataUnavailableError,
+        DeviceMemoryError,
         DivergenceError,
         GpulrError,
         GpulrWarning,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from gpulr.storage import load
     from gpulr.training import train
 
-_SUBMODULES = ("callbacks", "datasets", "errors", "logistic")
+_SUBMODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
 _HOMES = {
     "backends": "backend",
     "Bootstrap": "intervals",
@@ -68,6 +69,7 @@ _HOMES = {
             "DataFallbackWarning",
             "DataFileError",
             "DataUnavailableError",
+            "DeviceMemoryError",
             "DivergenceError",
             "GpulrError",
             "GpulrWarning",
@@ -92,6 +94,7 @@ __all__ = [
     "DataFallbackWarning",
     "DataFileError",
     "DataUnavailableError",
+    "DeviceMemoryError",
     "DivergenceError",
     "GpulrError",
     "GpulrWarning",
@@ -116,7 +119,9 @@ __all__ = [
     "logistic",
     "report",
     "search",
+    "show",
     "train",
+    "video",
 ]
 
 

@@ -32,7 +32,7 @@ CLOSER = 4.0
 
 @dataclass(frozen=True, slots=True)
 class SearchProgress:
-    """What callbacks of a search are told after each iteration.
+    """What callbacks of a search are told after each iteration (on a device, a few at a time).
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class CrossValidation:
         self.done = np.zeros(len(Cs), dtype=np.bool_)
         self.prepared: Prepared | None = None
         columns = labels.n_models * len(folds)
-        n_groups = -(-columns * self.solver.column_bytes(rows) // memory)
+        n_groups = -(-columns * self.solver.column_bytes(rows) // max(1, rows.backend.room(memory)))
         n_groups = min(max(1, n_groups), labels.n_models)
         self.groups = np.array_split(np.arange(labels.n_models), n_groups)
 

@@ -8,7 +8,7 @@ import platform
 from typing import Any
 
 from gpulr._version import __version__
-from gpulr.backend import backends, select
+from gpulr.backend import BackendStatus, backends, select
 from gpulr.errors import GpulrError
 
 __all__ = ["report"]
@@ -17,6 +17,8 @@ _LIBRARIES = (*("numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoo
 _VARIABLES = (
     "GPULR_COMPILE",
     "GPULR_BACKEND",
+    "GPULR_FUSED",
+    "GPULR_DEVICE_MEMORY",
     "GPULR_FALLBACK",
     "GPULR_DATA_HOME",
     "CUDA_VISIBLE_DEVICES",
@@ -59,7 +61,7 @@ def report() -> dict[str, Any]:
             name: {
                 "usable": status.usable,
                 "device": status.device,
-                "checks": [list(check) for check in status.checks],
+                "checks": [list(check) for check in (*status.checks, *_trials(name, status))],
                 "reason": status.reason,
                 "remedy": status.remedy,
             }
@@ -76,6 +78,14 @@ def report() -> dict[str, Any]:
             for entry in datasets.describe()
         ],
     }
+
+
+def _trials(name: str, status: BackendStatus) -> list[tuple[str, str]]:
+    if not status.usable:
+        return []
+    backend = select(name)
+    with backend.activate():
+        return backend.trials()
 
 
 def _version(distribution: str) -> str | None:

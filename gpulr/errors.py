@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpulr.model import OneVsAll
@@ -24,6 +24,7 @@ __all__ = [
     "DataFallbackWarning",
     "DataFileError",
     "DataUnavailableError",
+    "DeviceMemoryError",
     "DivergenceError",
     "GpulrError",
     "GpulrWarning",
@@ -86,6 +87,29 @@ class MissingExtraError(GpulrError, ImportError):
 
 class BackendUnavailableError(GpulrError, RuntimeError):
     """The requested backend cannot be used on this machine, and no fallback is allowed."""
+
+
+class DeviceMemoryError(GpulrError, MemoryError):
+    """The device's memory does not suffice, in passes not even for the smallest block of rows.
+
+    Attributes
+    ----------
+    needed, free, total : int or None
+        Bytes: what could not be had, and what there was; None where that is not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        needed: int | None = None,
+        free: int | None = None,
+        total: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.needed, self.free, self.total = needed, free, total
+
+    def __reduce__(self) -> tuple[type[DeviceMemoryError], tuple[Any, ...]]:
+        return type(self), (str(self), self.needed, self.free, self.total)
 
 
 class DivergenceError(GpulrError, ArithmeticError):

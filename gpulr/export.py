@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from gpulr.model import OneVsAll
 
-__all__ = ["save_joblib", "save_onnx", "to_sklearn"]
+__all__ = ["class_weight_of", "save_joblib", "save_onnx", "to_sklearn"]
 
 OPSET, IR_VERSION = 17, 8
 INPUT_DTYPES = (
@@ -218,7 +218,7 @@ def to_sklearn(model: OneVsAll) -> Any:
     if model.n_models == 1:
         if multilabel:
             return fitted(0, no_or_yes)
-        return fitted(0, model.classes.copy(), class_weight=_class_weight(model))
+        return fitted(0, model.classes.copy(), class_weight=class_weight_of(model))
     common = {"C": penalties[0]} if len(set(penalties)) == 1 else {}
     whole = OneVsRestClassifier(LogisticRegression(**settings, **common))
     whole.estimators_ = [fitted(j, no_or_yes) for j in range(model.n_models)]
@@ -230,7 +230,7 @@ def to_sklearn(model: OneVsAll) -> Any:
     return whole
 
 
-def _class_weight(model: OneVsAll) -> Any:
+def class_weight_of(model: OneVsAll) -> Any:
     """Return the class weights of two classes by label; the record has them by its name."""
     record = model.settings.get("class_weight")
     if not isinstance(record, dict):

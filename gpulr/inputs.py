@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpulr.arguments import image_shape_of, shape_of_images
-from gpulr.backend import Backend, is_sparse, to_host
+from gpulr.backend import Backend, HostRows, is_sparse, to_host
 from gpulr.errors import DataError, ScaleWarning, warn
 from gpulr.labels import LabelMatrix, Labels, read_labels
 from gpulr.rows import Rows, standardized
@@ -42,9 +42,18 @@ class Inputs:
     image_shape: tuple[int, ...] | None
 
     def rows(
-        self, backend: Backend, dtype: Any, *, scale: float | str | None, standardize: bool
+        self,
+        backend: Backend,
+        dtype: Any,
+        *,
+        scale: float | str | None,
+        standardize: bool,
+        column_bytes: int = 0,
     ) -> Rows:
         """Return the rows on the backend's device, scaled; completes the record.
+
+        Where they do not fit there beside what training takes for each column, ``column_bytes``,
+        they stay on the host, and blocks of them are streamed.
 
         Raises
         ------
@@ -56,16 +65,21 @@ class Inputs:
         ScaleWarning
             Bytes that are not pixels are divided by 255.
         """
-        X = backend.asarray(self.X)
-        finite_rows(X, backend, dtype)
-        self.record["feature_range"] = _feature_range(backend.xp, X)
+        X = backend.place(
+            self.X,
+            rounds_to=None if standardize else dtype,
+            column_bytes=column_bytes,
+            n_columns=self.labels.n_models,
+        )
+        finite_rows(X, backend, dtype, self.X)
+        self.record["feature_range"] = _feature_range(backend, X)
         if self.image_shape is not None and len(self.image_shape) == 2 and not is_sparse(X):
-            self.record.update(_look(X, self.image_shape))
+            self.record.update(_look(self.X, self.image_shape))
         if standardize:
             return standardized(X, backend, dtype)
         if isinstance(scale, str):
-            _warn_of_small_bytes(X, self.record["feature_range"][1])
-        return Rows(X, scale_of(scale, X), None, backend, dtype)
+            _warn_of_small_bytes(self.X, self.record["feature_range"][1])
+        return Rows(X, scale_of(scale, self.X), None, backend, dtype)
 
 
 def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
@@ -115,7 +129,17 @@ def scale_of(scale: float | str | None, X: Any) -> float:
     return 1.0 if scale is None else positive_number("scale", scale)
 
 
-def _feature_range(xp: Any, X: Any) -> list[float]:
+def _feature_range(backend: Backend, X: Any) -> list[float]:
+    xp = backend.xp
+    if isinstance(X, HostRows):
+        blocks = backend.row_blocks(*X.shape, 1)
+
+        def extremes(rows: slice) -> tuple[Array, Array]:
+            block = X[rows, :]
+            return xp.min(block), xp.max(block)
+
+        least, most = zip(*backend.map_blocks(extremes, blocks, X), strict=True)
+        return [min(map(float, least)), max(map(float, most))]
     if is_sparse(X):
         return [float(X.data.min(initial=0)), float(X.data.max(initial=0))]
     if xp.isdtype(X.dtype, "bool"):  # which has no minimum in the array API standard

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.errors import DataError
 
-__all__ = ["check_labels", "same_kind"]
+__all__ = ["check_labels", "codes_of", "same_kind"]
 
 
 def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
@@ -109,3 +109,23 @@ def same_kind(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
     """Whether labels can equal each other: numbers and numbers, text and text, and so on."""
     kinds = {"n" if labels.dtype.kind in "biuf" else labels.dtype.kind for labels in (a, b)}
     return len(kinds) == 1
+
+
+def codes_of(y: Any, n_samples: int, classes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return the class of each row as an index into a model's ``classes``, (n_samples,).
+
+    Raises
+    ------
+    DataError
+        As :func:`check_labels`, and where y holds labels that are not among the classes.
+    """
+    y = check_labels(y, n_samples)
+    known = np.isin(y, classes) if same_kind(y, classes) else np.zeros(len(y), dtype=np.bool_)
+    if not known.all():
+        raise DataError(
+            "y holds labels that this model was not trained on: "
+            f"{np.unique(y[~known])[:10].tolist()}; it knows {classes[:20].tolist()}. "
+            "Check that model and data belong together."
+        )
+    codes: npt.NDArray[np.intp] = np.searchsorted(classes, y)
+    return codes

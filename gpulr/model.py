@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from gpulr import logistic, metrics
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
-from gpulr.errors import DataError, ParameterError
-from gpulr.label_types import check_labels, same_kind
+from gpulr.errors import ParameterError
+from gpulr.label_types import codes_of
 from gpulr.labels import check_indicator
 from gpulr.validation import check_rows, finite_rows
 
@@ -226,16 +226,7 @@ class OneVsAll:
             _, Y = check_indicator(y, X.shape[0], self.classes)
             Y = Y.toarray() if is_sparse(Y) else to_host(Y)
             return metrics.evaluate_labels(to_host(self.decision_function(X)), Y, self.classes)
-        y = check_labels(y, X.shape[0])
-        comparable = same_kind(y, self.classes)
-        known = np.isin(y, self.classes) if comparable else np.zeros(len(y), dtype=np.bool_)
-        if not known.all():
-            raise DataError(
-                "y holds labels that this model was not trained on: "
-                f"{np.unique(y[~known])[:10].tolist()}; it knows {self.classes[:20].tolist()}. "
-                "Check that model and data belong together."
-            )
-        codes = np.searchsorted(self.classes, y)
+        codes = codes_of(y, X.shape[0], self.classes)
         return metrics.evaluate_margins(to_host(self.decision_function(X)), codes, self.classes)
 
     def score(self, X: Any, y: Any) -> float:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpulr import logistic
 from gpulr.backend import Backend
 from gpulr.columns import RowWeights, Targets
 from gpulr.rows import Rows
+
+if TYPE_CHECKING:
+    from gpulr.kernels.choice import Choice
 
 Array = Any
 
@@ -144,8 +148,19 @@ class Problem:
         shape = (self.rows.n_features + 1, self.n_models)
         return xp.zeros(shape, dtype=xp.float64, device=self.backend.device)
 
+    @cached_property
+    def fused(self) -> Choice:
+        """The kernels that compute this problem's passes, where there are some that pay."""
+        return self.backend.fused(self)
+
     def evaluate(self, theta: Array) -> Pass:
         """Return cost and gradient of every model at ``theta``: one pass over all rows."""
+        if self.fused.whole is not None:
+            return Pass(*self.fused.whole.evaluate(theta))
+        return self.evaluate_in_blocks(theta)
+
+    def evaluate_in_blocks(self, theta: Array) -> Pass:
+        """Do what :meth:`evaluate` does, by the functions of :mod:`gpulr.logistic`."""
         W, b = self.rows.fold(theta)
 
         def propagate(rows: slice) -> tuple[Array, ...]:
@@ -157,10 +172,18 @@ class Problem:
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
+        if self.fused.halves is not None:
+            return self.fused.halves.margins(theta)
         return self.rows.margins(theta)
 
     def evaluate_margins(self, Z: Array, theta: Array) -> Pass:
         """Return what :meth:`evaluate` does, from the margins Z of ``theta``: half a pass."""
+        if self.fused.halves is not None:
+            return Pass(*self.fused.halves.evaluate_margins(Z, theta))
+        return self.evaluate_margins_in_blocks(Z, theta)
+
+    def evaluate_margins_in_blocks(self, Z: Array, theta: Array) -> Pass:
+        """Do what :meth:`evaluate_margins` does, by the functions of :mod:`gpulr.logistic`."""
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)

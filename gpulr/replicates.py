@@ -78,7 +78,8 @@ class Replicates:
         rows, n = self.rows, len(self.seeds)
         item = 8 if rows.dtype == rows.backend.xp.float64 else 4
         column = MARGINS * item * rows.n_samples + VECTORS * 8 * (rows.n_features + 1)
-        most = max(1, GROUP_BYTES // (self.targets.n_models * column + rows.n_samples))
+        budget = rows.backend.room(GROUP_BYTES)
+        most = max(1, budget // (self.targets.n_models * column + rows.n_samples))
         count = math.ceil(n / most)
         return [range(n * i // count, n * (i + 1) // count) for i in range(count)]
 

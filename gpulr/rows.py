@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gpulr.backend import Backend
+from gpulr.backend import Backend, HostRows
 
 Array = Any
 
@@ -25,8 +25,8 @@ class Rows:
 
     Attributes
     ----------
-    X : (n_samples, n_features), any real dtype; or a SciPy CSR array, on NumPy
-        As it was passed in.
+    X : (n_samples, n_features), any real dtype; or a SciPy CSR array, on NumPy; or HostRows
+        What :meth:`Backend.place` makes of what was passed in.
     scale : float, or (n_features, 1) float64
     center : (n_features, 1) float64, or None
     backend : Backend
@@ -50,8 +50,13 @@ class Rows:
         """Number of features, without the intercept."""
         return int(self.X.shape[1])
 
+    @property
+    def streamed(self) -> bool:
+        """Whether blocks come from the host in every pass, for want of room on the device."""
+        return isinstance(self.X, HostRows)
+
     @cached_property
-    def _centre_in_block(self) -> Array | None:
+    def center_in_block(self) -> Array | None:
         """What to subtract from a block, (n_features,) in the compute dtype, or None."""
         xp = self.backend.xp
         if self.center is None or not self.backend.centers_in_block(self.X):
@@ -60,7 +65,7 @@ class Rows:
 
     def blocks(self, n_models: int) -> list[slice]:
         """Return the blocks of rows that a pass of so many columns maps over, as operands."""
-        width = self.backend.operand_width(self.X, self.dtype, self._centre_in_block)
+        width = self.backend.operand_width(self.X, self.dtype, self.center_in_block)
         return self.backend.row_blocks(self.n_samples, width, n_models)
 
     def converted_blocks(self, n_models: int = 1) -> list[slice]:
@@ -74,11 +79,11 @@ class Rows:
 
     def block(self, rows: slice) -> Array:
         """Return a block in the compute dtype, not scaled, and centred only if X is floating."""
-        return self.backend.as_compute(self.X[rows, :], self.dtype, self._centre_in_block)
+        return self.backend.as_compute(self.X[rows, :], self.dtype, self.center_in_block)
 
     def operand(self, rows: slice) -> Array:
         """Return the block as a factor of products with folded weights."""
-        return self.backend.operand(self.X[rows, :], self.dtype, self._centre_in_block)
+        return self.backend.operand(self.X[rows, :], self.dtype, self.center_in_block)
 
     def fold(self, theta: Array) -> tuple[Array, Array]:
         """Return W (n_features, n_models) and b (n_models,) so that margins are block @ W + b.
@@ -87,7 +92,7 @@ class Rows:
         """
         xp = self.backend.xp
         W, b = self.scale * theta[:-1, :], theta[-1, :]
-        if self.center is not None and self._centre_in_block is None:
+        if self.center is not None and self.center_in_block is None:
             b = b - xp.sum(self.center * W, axis=0)
         return xp.astype(W, self.dtype), xp.astype(b, self.dtype)
 
@@ -95,18 +100,27 @@ class Rows:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
         W, b = self.fold(theta)
         return self.backend.collect_blocks(
-            lambda rows: self.operand(rows) @ W + b, self.blocks(int(theta.shape[1]))
+            lambda rows: self.operand(rows) @ W + b, self.blocks(int(theta.shape[1])), self.X
         )
 
     def unfold(self, dW: Array, db: Array) -> tuple[Array, Array]:
         """Return (rowsᵀ R, 1ᵀ R) from what blocks give, (blockᵀ R, 1ᵀ R), all float64."""
-        if self.center is not None and self._centre_in_block is None:
+        if self.center is not None and self.center_in_block is None:
             dW = dW - self.center * db
         return self.scale * dW, db
 
     def sample(self, index: Array) -> Rows:
-        """Return some of the rows, copied."""
+        """Return some of the rows, copied to the device where they fit."""
         return replace(self, X=self.backend.take_rows(self.X, index))
+
+    def mean_of_first(self) -> Array:
+        """Return the mean of the first block, not scaled, (n_features,) float64."""
+        xp, first = self.backend.xp, self.converted_blocks()[0]
+
+        def total(rows: slice) -> tuple[Array, ...]:
+            return (xp.sum(xp.astype(self.block(rows), xp.float64), axis=0),)
+
+        return self.sum(total, [first])[0] / first.stop
 
     def sum(
         self, function: Callable[[slice], tuple[Array, ...]], blocks: list[slice]
@@ -114,7 +128,7 @@ class Rows:
         """Add up, in float64 and in their order, what ``function`` returns for each block."""
         xp = self.backend.xp
         totals: tuple[Array, ...] | None = None
-        for parts in self.backend.map_blocks(function, blocks):
+        for parts in self.backend.map_blocks(function, blocks, self.X):
             if totals is None:
                 totals = tuple(xp.astype(part, xp.float64) for part in parts)
             else:

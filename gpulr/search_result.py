@@ -101,7 +101,7 @@ class Search:
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw mean score and standard error along C, and mark both choices.
+        """Draw mean score and standard error along C; :func:`gpulr.show.c_path`.
 
         Parameters
         ----------
@@ -113,32 +113,9 @@ class Search:
         Axes
             ``found.plot().figure.savefig("path.png")`` saves the picture.
         """
-        if ax is None:
-            from matplotlib.figure import Figure
+        from gpulr.show import c_path
 
-            ax = Figure(figsize=(6.4, 4), layout="constrained").subplots()
-        order = np.argsort(self.Cs)
-        finite = order[np.isfinite(self.Cs[order])]  # ∞ has no place on the axis
-        C, mean, error = self.Cs[finite], self.mean_scores[finite], self.standard_errors[finite]
-        ax.fill_between(C, mean - error, mean + error, alpha=0.2, color="C0", linewidth=0)
-        ax.plot(C, mean, "o-", color="C0", label="mean ± standard error")
-        marks = {self.best_C: ("best", "-"), self.best_C_1se: ("one standard error", "--")}
-        if len(marks) == 1:
-            marks = {self.best_C: ("best, and within one standard error", "-")}
-        for value, (name, style) in marks.items():
-            label = f"C = {value:.3g} ({name})"
-            if np.isfinite(value):
-                ax.axvline(value, color="C1", linestyle=style, label=label, zorder=1)
-            else:
-                ax.plot([], [], color="C1", linestyle=style, label=label)
-        ax.set(
-            xscale="log",
-            xlabel="C (inverse regularisation strength)",
-            ylabel=f"held-out {self.scoring}",
-        )
-        ax.set_title(f"{len(self.scores)} folds", loc="left")
-        ax.legend(framealpha=1.0)
-        return ax
+        return c_path(self, ax=ax)
 
 
 def search_record(found: Search) -> dict[str, Any]:

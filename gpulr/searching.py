@@ -95,7 +95,7 @@ def search(
         ``StopIteration`` interrupts the search. One with a ``close`` method is closed at the end.
     memory : int, optional
         Bytes that columns trained together may take; more are trained in groups of classes. None:
-        1 GiB.
+        1 GiB. On a device it is no more than is free there.
 
     Returns
     -------

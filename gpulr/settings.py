@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gpulr.arguments import compute_dtype, switch
 from gpulr.backend import Backend, is_sparse, select
 from gpulr.errors import ParameterError
-from gpulr.inputs import Inputs, scale_of
+from gpulr.inputs import Inputs
 from gpulr.rows import Rows
 from gpulr.solvers import SOLVERS, Solver
 from gpulr.validation import positive_number, whole_number
@@ -94,13 +94,20 @@ class Settings:
     def rows(self, inputs: Inputs, backend: Backend) -> Rows:
         """Return the rows that models see, on the backend's device."""
         dtype = getattr(backend.xp, self.dtype.name)
-        return inputs.rows(backend, dtype, scale=self.scale, standardize=self.standardize)
+        column = self.method().column_bytes(Rows(inputs.X, 1.0, None, backend, dtype))
+        return inputs.rows(
+            backend,
+            dtype,
+            scale=self.scale,
+            standardize=self.standardize,
+            column_bytes=column,
+        )
 
     def record(self, rows: Rows) -> dict[str, Any]:
         """Return what a model remembers of the settings."""
         return {
             "solver": self.solver,
-            "scale": 1.0 if self.standardize else scale_of(self.scale, rows.X),
+            "scale": rows.scale if isinstance(rows.scale, float) else 1.0,
             "standardize": self.standardize,
             "learning_rate": self.learning_rate,
             "max_iter": self.max_iter,

@@ -54,8 +54,10 @@ def train(
     ----------
     X : (n_samples, n_features) array, images (n_samples, height, width, …), or a Dataset; optional
         Any real dtype, in any array library; on a device it is used where it is. Not modified, and
-        never copied whole to another dtype: blocks of rows are converted as they are used. None:
-        the default data, MNIST or, where that cannot be had, the bundled digits.
+        never copied whole to a wider dtype: blocks of rows are converted as they are used. To a GPU
+        it is copied once if it fits there, or else, as a memory map larger than the host's memory
+        may be, block by block in every pass. None: the default data, MNIST or, where that cannot be
+        had, the bundled digits.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix
@@ -103,7 +105,9 @@ def train(
     callbacks : sequence of callables
         Called with a :class:`gpulr.callbacks.Progress` after each iteration; one that raises
         ``StopIteration`` ends training (of all models). One with a ``close`` method is closed at
-        the end.
+        the end. On a GPU, which is asked every few iterations how far it is, they are called with
+        each of these then; the model of one that ends training is that of its iteration all the
+        same.
     image_shape : tuple of int, optional
         What a row looks like as an image; taken from X or the data set where they tell.
 
@@ -119,6 +123,8 @@ def train(
         A setting cannot be used.
     BackendUnavailableError
         The backend cannot be used and ``GPULR_FALLBACK=error``.
+    DeviceMemoryError
+        The device's memory does not suffice, even with the smallest blocks of rows.
     DivergenceError
         The cost became infinite: ``learning_rate`` is too large.
     TrainingInterrupted

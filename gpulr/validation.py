@@ -116,24 +116,28 @@ def _is_complex(X: Array) -> bool:
     return bool(array_namespace(X).isdtype(X.dtype, "complex floating"))
 
 
-def finite_rows(X: Array, backend: Backend, dtype: Any) -> None:
-    """Raise DataError if X (on the backend's device) holds NaN or more than ``dtype`` can."""
+def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = None) -> None:
+    """Raise DataError if X (on the backend's device) holds NaN or more than ``dtype`` can.
+
+    ``passed`` is what X was before it was rounded, to tell which of the two it is.
+    """
     xp, starts = backend.xp, None
     if is_sparse(X):
         starts, X = X.indptr, np.asarray(X.data).reshape(-1, 1)  # what is stored; zeros are fine
+        passed = X
     if not xp.isdtype(X.dtype, "real floating"):
         return
     largest = min(float(xp.finfo(X.dtype).max), float(xp.finfo(dtype).max))
 
-    def usable(rows: slice) -> Array:
-        return xp.all(xp.abs(X[rows, :]) <= largest, axis=1)  # false for NaN too
+    def usable(rows: slice) -> tuple[int, Array]:
+        return rows.start, xp.all(xp.abs(X[rows, :]) <= largest, axis=1)  # false for NaN too
 
     blocks = backend.row_blocks(X.shape[0], X.shape[1], 1)
-    for rows, good in zip(blocks, backend.map_blocks(usable, blocks), strict=True):
+    for start, good in backend.map_blocks(usable, blocks, X):
         bad = np.flatnonzero(~to_host(good))
         if bad.size:
-            row = rows.start + int(bad[0])
-            finite = bool(np.all(np.isfinite(to_host(X[row, :]))))
+            row = start + int(bad[0])
+            finite = bool(np.all(np.isfinite(to_host((X if passed is None else passed)[row, :]))))
             if starts is not None:
                 row = int(np.searchsorted(starts, row, side="right")) - 1
             if finite:

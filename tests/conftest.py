@@ -5,14 +5,17 @@ else), "compiled" (NumPy again, with products that llvmlite compiles), "strict" 
 its second device: it finds NumPy-isms, implicit transfers and upcasts without a GPU) and "cupy".
 Unset, all are tested, and one that this machine lacks skips with the reason (an installed llvmlite
 that cannot be used fails).
-``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead.
+``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead, and
+``GPULR_REQUIRE_CUDA_COMPILE=1`` a missing compiler of CUDA code (g++ for the CPU; nvcc or NVRTC).
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
+import types
 from contextlib import nullcontext
 from importlib.util import find_spec
 
@@ -21,10 +24,17 @@ import pytest
 
 import gpulr
 from gpulr import backend
+from gpulr.backend import backend_of, probes
 from gpulr.kernels import operand
 
 LIBRARIES = ("numpy", "compiled", "strict", "cupy")
-SETTINGS = ("GPULR_BACKEND", "GPULR_COMPILE", "GPULR_FALLBACK")
+SETTINGS = (
+    "GPULR_BACKEND",
+    "GPULR_COMPILE",
+    "GPULR_DEVICE_MEMORY",
+    "GPULR_FALLBACK",
+    "GPULR_FUSED",
+)
 
 
 def _stated() -> set[str] | None:
@@ -75,6 +85,41 @@ def unprobed():
 
 
 @pytest.fixture
+def install(monkeypatch, unprobed):
+    """Install a stand-in for CuPy that breaks at a step; None works."""
+    from fake_cupy import FakeArray, fake_cupy, fake_cupyx
+
+    imports = []
+
+    def put(broken=None, *, wheels=("cupy-cuda12x",), driver="supports CUDA 12.8"):
+        cupy = fake_cupy(broken)
+        if broken == "import cupy":
+            monkeypatch.setitem(sys.modules, "cupy", None)  # as if its import raised ImportError
+        else:
+            monkeypatch.setitem(sys.modules, "cupy", cupy)
+            monkeypatch.setitem(sys.modules, "cupyx", fake_cupyx(broken))
+        namespace = types.ModuleType("array_api_compat.cupy")
+        namespace.__dict__.update(vars(backend_of(None).xp))
+        namespace.empty = lambda shape, **how: np.empty(shape, how["dtype"]).view(FakeArray)
+        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
+
+        def installed(name):
+            imports.append(name)
+            return True
+
+        def distributions():
+            return [types.SimpleNamespace(name=name, version="14.2.0") for name in wheels]
+
+        monkeypatch.setattr(probes, "installed", installed)
+        monkeypatch.setattr(probes, "nvidia_driver", lambda: driver)
+        monkeypatch.setattr(importlib.metadata, "distributions", distributions)
+        backend.probe.cache_clear()
+        return imports
+
+    return put
+
+
+@pytest.fixture
 def uncompiled(monkeypatch):
     """Nothing is compiled in this test yet, and the compiler is tried out anew; and after it."""
     monkeypatch.setattr(operand, "_compiled", {})
@@ -86,8 +131,8 @@ def uncompiled(monkeypatch):
 @pytest.fixture
 def no_cupy(monkeypatch, unprobed):
     """A machine without CuPy and without a driver, whatever this one has."""
-    monkeypatch.setattr(backend, "find_spec", lambda name: None)
-    monkeypatch.setattr(backend, "nvidia_driver", lambda: None)
+    monkeypatch.setattr(probes, "installed", lambda name: False)
+    monkeypatch.setattr(probes, "nvidia_driver", lambda: None)
 
 
 def _strict():
@@ -226,6 +271,14 @@ def real_mnist():
     if not mnist.available:
         pytest.skip(f"MNIST is not on this machine: {mnist.note}")
     return gpulr.datasets.load_mnist()
+
+
+@pytest.fixture(scope="session")
+def host_compiler():
+    """A machine whose g++ runs CUDA kernels, by cuda_host; skips without."""
+    import cuda_host
+
+    cuda_host.require(cuda_host.why_not())
 
 
 @pytest.fixture

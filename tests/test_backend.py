@@ -5,12 +5,8 @@ No test needs a GPU: a stand-in for CuPy, a thin layer over NumPy, works or brea
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import sys
-import types
 import warnings
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -18,98 +14,8 @@ from helpers import assert_close
 
 import gpulr
 from gpulr import backend
-from gpulr.backend import AUTO_MIN_FLOPS, Backend, backend_of, select, to_host
-
-
-class CudaError(RuntimeError):
-    """What CuPy raises has no base class in common."""
-
-
-class FakeArray(np.ndarray):
-    """An array on the "device", whose product can be made to fail or to be wrong."""
-
-    broken = None
-
-    def __matmul__(self, other):
-        if self.broken == "matrix product":
-            raise CudaError("CUBLAS_STATUS_NOT_INITIALIZED")
-        product = np.asarray(self) @ np.asarray(other)
-        return product + 1 if self.broken == "result" else product
-
-
-def fake_cupy(broken=None):
-    """A module that looks like CuPy to the probe; ``broken`` names the step that fails."""
-
-    def fail_at(step):
-        if broken == step:
-            raise CudaError(f"cudaErrorFake: {step}")
-
-    def zeros(shape, dtype):
-        fail_at("allocation")
-        array = np.zeros(shape, dtype).view(type("Array", (FakeArray,), {"broken": broken}))
-        return array
-
-    def exp(array):
-        fail_at("elementwise kernel")
-        return np.exp(array)
-
-    class Device(nullcontext):
-        def __init__(self, index=0):
-            super().__init__()
-            self.id = index
-
-    class Stream:
-        def synchronize(self):
-            fail_at("synchronise")
-
-    def properties(index):
-        fail_at("device")
-        return {"name": b"Fake GPU"}
-
-    cupy = types.ModuleType("cupy")
-    cupy.ndarray = type("ndarray", (), {})  # array-api-compat asks every array whether it is one
-    cupy.__version__ = "14.2.0"
-    cupy.float32 = np.float32
-    cupy.is_available = lambda: broken != "no device"
-    cupy.zeros, cupy.exp = zeros, exp
-    cupy.cuda = types.SimpleNamespace(
-        Device=Device,
-        get_current_stream=Stream,
-        runtime=types.SimpleNamespace(getDeviceProperties=properties),
-    )
-    return cupy
-
-
-@pytest.fixture
-def install(monkeypatch, unprobed):
-    """Install a stand-in for CuPy that breaks at a step; None works."""
-    imports = []
-
-    def put(broken=None, *, wheels=("cupy-cuda12x",), driver="supports CUDA 12.8"):
-        cupy = fake_cupy(broken)
-        if broken == "import cupy":
-            monkeypatch.setitem(sys.modules, "cupy", None)  # as if its import raised ImportError
-        else:
-            monkeypatch.setitem(sys.modules, "cupy", cupy)
-        namespace = types.ModuleType("array_api_compat.cupy")
-        namespace.__dict__.update(vars(backend_of(None).xp))
-        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
-
-        def find_spec(name):
-            imports.append(name)
-            return object()
-
-        def distributions():
-            return [types.SimpleNamespace(name=name, version="14.2.0") for name in wheels]
-
-        monkeypatch.setattr(backend, "find_spec", find_spec)
-        monkeypatch.setattr(backend, "nvidia_driver", lambda: driver)
-        monkeypatch.setattr(importlib.metadata, "distributions", distributions)
-        backend.probe.cache_clear()
-        return imports
-
-    return put
-
+from gpulr.backend import Backend, backend_of, probes, select, to_host
+from gpulr.backend.selection import AUTO_MIN_FLOPS
 
 # ---- arrays -----------------------------------------------------------------------------------
 
@@ -283,7 +189,7 @@ def test_two_wheels_are_refused_by_name(install):
 
 
 def test_cupy_is_missing_but_the_driver_is_there(no_cupy, monkeypatch):
-    monkeypatch.setattr(backend, "nvidia_driver", lambda: "supports CUDA 13.0")
+    monkeypatch.setattr(probes, "nvidia_driver", lambda: "supports CUDA 13.0")
     status = gpulr.backends()["cupy"]
     assert status.reason == "CuPy is not installed"
     assert ".[cuda13]" in status.remedy

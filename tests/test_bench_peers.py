@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gpulr
+from gpulr.show.benchmarks import STYLES
 
 ROOT = Path(__file__).resolve().parent.parent
 if not (ROOT / "bench" / "peers.py").exists():
@@ -20,7 +21,6 @@ plot = pytest.importorskip("bench.plot")
 objectives = pytest.importorskip("bench.objectives")
 peer_data = pytest.importorskip("bench.peer_data")
 peer_list = pytest.importorskip("bench.peer_list")
-peer_plot = pytest.importorskip("bench.peer_plot")
 peer_report = pytest.importorskip("bench.peer_report")
 peers = pytest.importorskip("bench.peers")
 
@@ -192,7 +192,7 @@ def test_the_readme_gets_both_tables_and_the_chart_is_drawn(tmp_path, capsys):
         assert 700 < image.width < 1000
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(int)
     for result in comparison()["results"][:3]:
-        hexadecimal = peer_plot.STYLES[result["name"]][0]
+        hexadecimal = STYLES[result["name"]][0]
         colour = [int(hexadecimal[i : i + 2], 16) for i in (1, 3, 5)]
         assert (abs(pixels - colour).max(axis=1) <= 3).sum() > 10, result["name"]
 

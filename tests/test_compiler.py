@@ -18,6 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import gpulr
 import gpulr.kernels
 from gpulr import backend
+from gpulr.backend import probes
 from gpulr.kernels import operand
 from gpulr.slices import Slices
 
@@ -247,5 +248,5 @@ def test_narrow_rows_are_left_to_blas():
 
 def test_a_wrong_setting_is_reported_rather_than_raised(monkeypatch):
     monkeypatch.setenv("GPULR_COMPILE", "maybe")
-    checks = dict(backend._probe_numpy().checks)
+    checks = dict(probes.probe_numpy().checks)
     assert "GPULR_COMPILE='maybe'" in checks["compiled products"]

@@ -16,6 +16,7 @@ EXCEPTIONS = {
     "DataError": ValueError,
     "DataFileError": ValueError,
     "DataUnavailableError": OSError,
+    "DeviceMemoryError": MemoryError,
     "DivergenceError": ArithmeticError,
     "MissingExtraError": ImportError,
     "ModelFileError": errors.DataFileError,

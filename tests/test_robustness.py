@@ -129,7 +129,8 @@ def test_float32_that_cannot_come_closer_says_so_once(rng, batched):
     y = np.arange(500) % 3
     X = (rng.normal(size=(500, 9)) + np.eye(3, 9)[y]) * np.logspace(-8, 8, 9)
     with pytest.warns(gpulr.ConvergenceWarning) as caught:
-        model = gpulr.train(X, np.array(["ant", "bee", "cat"])[y], batched=batched)
+        # (With 1e-4 some model in fifty is let through by a gradient that is small by rounding.)
+        model = gpulr.train(X, np.array(["ant", "bee", "cat"])[y], batched=batched, tol=1e-5)
     assert len(caught) == 1
     message = str(caught[0].message)
     assert caught[0].filename == __file__
@@ -138,7 +139,7 @@ def test_float32_that_cannot_come_closer_says_so_once(rng, batched):
     assert not history.converged.any()
     assert model.n_iter < 300
     assert np.all(np.isfinite(model.weights))
-    assert "3 of 3 models did not reach tol=0.0001 (float32 allows no closer approach)" in message
+    assert "3 of 3 models did not reach tol=1e-05 (float32 allows no closer approach)" in message
     for name, norm in zip(("ant", "bee", "cat"), history.gradient_norm[-1], strict=True):
         assert f"{name} ({norm:.1e})" in message
     assert re.search(r'raise tol, or train with dtype="float64"', message)

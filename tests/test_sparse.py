@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import gpulr
 from gpulr import backend
+from gpulr.backend import probes, selection
 from gpulr.solvers import SOLVERS
 
 EXACT = {"tol": 1e-9, "dtype": "float64"}
@@ -175,9 +176,9 @@ def test_the_gpu_is_not_chosen_for_it(counts, monkeypatch):
     X, y = counts
     usable = backend.BackendStatus("cupy", True, ())
     monkeypatch.setitem(backend.BACKENDS, "cupy", (backend.CuPyBackend, lambda: usable))
-    monkeypatch.setattr(backend, "AUTO_MIN_FLOPS", 0)
-    monkeypatch.setattr(backend, "find_spec", lambda name: object())
-    monkeypatch.setattr(backend, "_new", new_without_a_gpu)
+    monkeypatch.setattr(selection, "AUTO_MIN_FLOPS", 0)
+    monkeypatch.setattr(probes, "installed", lambda name: True)
+    monkeypatch.setattr(selection, "_new", new_without_a_gpu)
     assert gpulr.train(sparse.csr_array(X), y).backend == "numpy"
     with pytest.raises(gpulr.DataError, match=r"sparse, which cupy cannot take"):
         gpulr.train(sparse.csr_array(X), y, backend="cupy")

@@ -324,6 +324,55 @@ def export(
 
 @app.command()
 @guarded
+def video(
+    context: typer.Context,
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The video, e.g. digits.mp4.")],
+    data: Annotated[
+        str | None, typer.Option(help=DATA_HELP + " Default: what the model was trained on.")
+    ] = None,
+    label: LabelOption = None,
+    samples: Annotated[int, typer.Option(help="How many rows to show, drawn at random.")] = 60,
+    seconds_per_sample: Annotated[float, typer.Option(help="How long each is shown.")] = 1.5,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    training: Annotated[
+        bool, typer.Option("--training", help="Show the weights while they are trained again.")
+    ] = False,
+    solver: Annotated[
+        str, typer.Option(help="With --training, how: gd (textbook), nesterov, lbfgs.")
+    ] = "gd",
+    max_iter: Annotated[int, typer.Option(help="With --training, how many iterations.")] = 300,
+    seconds: Annotated[float, typer.Option(help="With --training, length of the video.")] = 12.0,
+    size: Annotated[str, typer.Option(help="Width and height in pixels.")] = "1280x720",
+    fps: Annotated[int, typer.Option(help="Frames per second.")] = 30,
+    json: JsonOption = False,
+) -> None:
+    """Film a model at work, sample by sample, or its weights in training (extra: video)."""
+    from gpulr.cli import filming
+
+    filming.film(
+        model,
+        output=output,
+        data=data,
+        label=label,
+        training=training,
+        size=size,
+        fps=fps,
+        options={
+            "samples": samples,
+            "seconds_per_sample": seconds_per_sample,
+            "seed": seed,
+            "solver": solver,
+            "max_iter": max_iter,
+            "seconds": seconds,
+        },
+        given=_given(context),
+        as_json=json,
+    )
+
+
+@app.command()
+@guarded
 def data(
     name: Annotated[
         str | None, typer.Argument(help=DATA_HELP + " Without: what is on this machine.")

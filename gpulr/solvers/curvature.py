@@ -28,19 +28,26 @@ def largest_eigenvalue(problem: Problem, *, rtol: float = 1e-3, max_iter: int = 
 
     Power iteration on a block of four vectors from a fixed start; the error of its Rayleigh
     quotient is of second order in the vector's. It stops when the quotient changes by less than
-    ``rtol`` and adds a margin of 2 %. Each iteration is one pass over the rows.
+    ``rtol`` and adds a margin of 2 %. Each iteration is one pass over the rows; the quotients come
+    to the host ``check_every`` at a time.
     """
-    xp = problem.backend.xp
+    backend = problem.backend
+    xp, every = backend.xp, backend.check_every
     start = np.random.default_rng(0).standard_normal((problem.rows.n_features + 1, 4))
-    V = problem.backend.asarray(start)
+    V = backend.asarray(start)
     largest = 0.0
-    for _ in range(max_iter):
-        V = V / xp.sqrt(xp.sum(V * V, axis=0))
-        AV = problem.gram_product(V)
-        previous, largest = largest, float(to_host(xp.max(xp.sum(V * AV, axis=0))))
-        if largest - previous <= rtol * largest:
-            break
-        V = AV
+    for done in range(0, max_iter, every):
+        quotients = []
+        for _ in range(min(every, max_iter - done)):
+            norm = xp.sqrt(xp.sum(V * V, axis=0))
+            V = V / xp.where(norm > 0.0, norm, 1.0)
+            AV = problem.gram_product(V)
+            quotients.append(xp.max(xp.sum(V * AV, axis=0)))
+            V = AV
+        for quotient in to_host(xp.stack(quotients)):
+            previous, largest = largest, float(quotient)
+            if largest - previous <= rtol * largest:
+                return MARGIN * largest
     return MARGIN * largest
 
 
@@ -115,8 +122,7 @@ class SharedCurvature(Shared):
         shift = None
         if backend.centers_in_block(rows.X):
             # Products of raw rows would lose the covariance beside a large mean.
-            first = xp.astype(rows.block(rows.converted_blocks()[0]), xp.float64)
-            shift = xp.astype(xp.mean(first, axis=0), rows.dtype)
+            shift = xp.astype(rows.mean_of_first(), rows.dtype)
             in_block = scale if isinstance(scale, float) else xp.astype(scale, rows.dtype)
 
         def products(block: slice) -> tuple[Array, ...]:
@@ -169,10 +175,11 @@ class SharedCurvature(Shared):
     def _from(cls, problem: Problem, mean: Array, basis: Array, values: Array) -> SharedCurvature:
         xp = problem.backend.xp
         values = xp.maximum(values, 0.0)
-        least, most = float(to_host(values[0])), float(to_host(values[-1]))
+        figures = xp.stack([values[0], values[-1], xp.max(mean * mean)])
+        least, most, offset = to_host(figures).tolist()
         # What gradients are rounded by: a direction of less curvature holds nothing but noise.
         noise = max(float(xp.finfo(problem.rows.dtype).eps), 1e-10)
-        floor = noise * (most + float(to_host(xp.max(mean * mean)))) + 1e-300
+        floor = noise * (most + offset) + 1e-300
         return cls(mean, basis, xp.expand_dims(values, axis=1), least / 2.0, floor)
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue, lipschitz
+from gpulr.solvers.driver import take_steps
 
 Array = Any
 
@@ -62,6 +64,16 @@ class GradientDescent:
         theta = state.theta - state.rate * state.gradient
         return GradientDescentState(theta, *problem.evaluate(theta), state.rate)
 
+    def advance(
+        self, problem: Problem, state: GradientDescentState, n: int
+    ) -> tuple[GradientDescentState, Array, Sequence[Array]]:
+        """Take ``n`` steps; where there are kernels, by a recorded graph of one."""
+        if problem.fused.whole is None:
+            return take_steps(self, problem, state, n)
+        kernels, rate = problem.fused.whole, state.rate
+        thetas, measured, cost, gradient = kernels.descend(state.theta, state.gradient, rate, n)
+        return GradientDescentState(thetas[-1, ...], cost, gradient, rate), measured, thetas
+
     def column_bytes(self, rows: Rows) -> int:
-        """Return about how many bytes a column takes: some 8 arrays as θ."""
-        return 8 * 8 * (rows.n_features + 1)
+        """Return about how many bytes a column takes: arrays as θ, some 7 and those of a burst."""
+        return (7 + rows.backend.check_every) * 8 * (rows.n_features + 1)

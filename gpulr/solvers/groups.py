@@ -30,11 +30,12 @@ def groups_of(solver: Solver, problem: Problem) -> list[Group]:
     """Cut the columns into the fewest groups, nearly equal, that train in bounded memory.
 
     The bound is ``WORKING_BYTES``, or a byte for each number in X where that is more: columns are
-    as long as X, and groups of a few of them would read all of a large X for little.
+    as long as X, and groups of a few of them would read all of a large X for little. On a device it
+    is no more than is free there.
     """
     rows, k = problem.rows, problem.n_models
     budget = max(WORKING_BYTES, rows.n_samples * rows.backend.row_width(rows.X))
-    fit = max(1, budget // solver.column_bytes(rows))
+    fit = max(1, rows.backend.room(budget) // solver.column_bytes(rows))
     return list(np.array_split(np.arange(k), math.ceil(k / fit)))
 
 

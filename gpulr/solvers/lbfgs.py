@@ -13,6 +13,7 @@ from gpulr.backend import to_host
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
+from gpulr.solvers.driver import take_steps
 
 Array = Any
 
@@ -21,6 +22,8 @@ __all__ = ["LBFGS"]
 
 KAPPA = (1e-6, 0.25)  # bounds of the mean of σ'
 SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at most
+# A model has stalled after ten iterations that improved nothing, or thirty steps that failed.
+MOVED, FAILED, STALLED = 3.0, 1.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class LBFGSState:
     kappa: Array  # (n_models,) mean of σ' over the rows, where last looked at
     best: Array  # (n_models,) the smallest gradient norm so far
     least: Array  # (n_models,) the smallest cost so far
-    idle: Array  # (n_models,) iterations since either last improved
+    idle: Array  # (n_models,) since either last improved, MOVED or FAILED for each iteration
+    factor: Array  # (n_models,) of the next step: 1, and a quarter of it for each that failed
     stalled: Array  # (n_models,) bool: no better is to be had in this precision
     age: int  # iterations since Z was computed from theta
     curvature: SharedCurvature
@@ -75,6 +79,10 @@ class LBFGS:
     Margins are linear in the parameters. With those of θ kept, an iteration computes the margins of
     the direction (half a pass), finds the step by Newton's method on them (no pass), and the
     gradient there (half a pass): good steps without trial passes.
+
+    A step that does not lower the cost enough (Armijo's condition) fails: the model stays, learns
+    the curvature along it, and takes a quarter of the next one, while the others go on. So nothing
+    in an iteration hangs on a question that the host would have to ask the device.
 
     The factorisation, and the first iterations, use a sample of the rows. Its pairs are kept: they
     tell the curvature nearly as well as those of all rows would.
@@ -138,6 +146,7 @@ class LBFGS:
             best=xp.max(xp.abs(gradient), axis=0),
             least=cost,
             idle=zero,
+            factor=xp.ones_like(cost),
             stalled=zero > 0.0,
             age=0,
             curvature=curvature,
@@ -151,7 +160,7 @@ class LBFGS:
         if bool(to_host(xp.any(worse))):
             state = self._start(problem, xp.where(worse, 0.0, theta), curvature)
         _, _, kappa = problem.derivatives_along(state.Z, state.Z)
-        return replace(state, kappa=xp.clip(kappa, *KAPPA))
+        return replace(state, kappa=_clip(kappa, *KAPPA))
 
     def _carry_over(self, problem: Problem, state: LBFGSState) -> LBFGSState:
         """Return the sample's state as one of all rows; a model that got worse starts from zero."""
@@ -178,72 +187,71 @@ class LBFGS:
             state = replace(state, Z=problem.margins(state.theta), age=0)
         dZ = problem.margins(D)
         t, kappa = _newton_step(problem, state, D, dZ, lam)
-        for _ in range(30):
-            theta = state.theta + t * D
-            Z = problem.margins_along(state.Z, dZ, t)
-            cost, gradient = problem.evaluate_margins(Z, theta)
-            noise = 8.0 * float(xp.finfo(dZ.dtype).eps) * xp.abs(state.cost)
-            enough = cost <= state.cost + 1e-4 * t * slope + noise
-            if bool(to_host(xp.all(enough))):
-                break
-            t = xp.where(enough, t, t / 4.0)
-        else:  # some models do not move
-            t = xp.where(enough, t, 0.0)
-            theta = xp.where(enough, theta, state.theta)
-            cost = xp.where(enough, cost, state.cost)
-            gradient = xp.where(enough, gradient, state.gradient)
-            Z = xp.where(enough, Z, state.Z)
-        return self._learn(state, t * d, theta, cost, gradient, Z, noise, kappa, lam)
-
-    def column_bytes(self, rows: Rows) -> int:
-        """Return about how many bytes a column takes, at most.
-
-        Margins are Z, dZ, those of a trial and a term of them; as θ are the pairs, and some twelve
-        arrays. When converged models leave, the others are copied.
-        """
-        itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
-        margins = 4 * itemsize * rows.n_samples
-        return margins + (4 * self.memory + 12) * 8 * (rows.n_features + 1)
-
-    def _learn(
-        self,
-        state: LBFGSState,
-        s: Array,
-        theta: Array,
-        cost: Array,
-        gradient: Array,
-        Z: Array,
-        noise: Array,
-        kappa: Array,
-        lam: Array,
-    ) -> LBFGSState:
-        xp = array_namespace(theta)
+        t = state.factor * t
+        theta = state.theta + t * D
+        Z = problem.margins_along(state.Z, dZ, t)
+        cost, gradient = problem.evaluate_margins(Z, theta)
         reduced = state.curvature.reduce(gradient)
-        y = reduced - state.reduced
-        sy = xp.sum(s * y, axis=0)
-        yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
-        good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0))
-        rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
-        gamma = xp.where(good, sy / xp.where(good, yHy, 1.0), state.gamma)
+        pair, gamma = _learn(state, t * d, reduced - state.reduced, kappa, lam)
+        noise = 8.0 * float(xp.finfo(dZ.dtype).eps) * xp.abs(state.cost)
+        enough = cost <= state.cost + 1e-4 * t * slope + noise
+        if not problem.backend.surely(enough):
+            before = (state.theta, state.cost, state.gradient, state.reduced, state.Z)
+            theta, cost, gradient, reduced, Z = (
+                xp.where(enough, new, old)
+                for new, old in zip((theta, cost, gradient, reduced, Z), before, strict=True)
+            )
+            # Where the cost is infinite, so is y, and 0 · ∞ is no number.
+            pair = replace(pair, y=xp.where(pair.rho > 0.0, pair.y, 0.0))
         norm = xp.max(xp.abs(gradient), axis=0)
         better = xp.logical_or(norm < 0.9 * state.best, cost < state.least - noise / 8.0)
-        idle = xp.where(better, 0.0, state.idle + 1.0)
+        tries = xp.where(enough, state.idle + MOVED, state.idle + FAILED)
+        idle = xp.where(better, 0.0, tries)
         return LBFGSState(
             theta=theta,
             cost=cost,
             gradient=gradient,
             reduced=reduced,
             Z=Z,
-            pairs=(*state.pairs, Pair(s, y, rho))[-self.memory :],
+            pairs=(*state.pairs, pair)[-self.memory :],
             gamma=gamma,
             kappa=kappa,
             best=xp.minimum(norm, state.best),
             least=xp.minimum(cost, state.least),
             idle=idle,
-            stalled=idle >= 10.0,
+            factor=xp.where(enough, 1.0, state.factor / 4.0),
+            stalled=idle >= STALLED,
             age=state.age + 1,
             curvature=state.curvature,
         )
+
+    def advance(
+        self, problem: Problem, state: LBFGSState, n: int
+    ) -> tuple[LBFGSState, Array, list[Array]]:
+        """Take ``n`` steps."""
+        return take_steps(self, problem, state, n)
+
+    def column_bytes(self, rows: Rows) -> int:
+        """Return about how many bytes a column takes, at most.
+
+        Margins are Z, dZ, those of a trial and a term of them; as θ are the pairs, the parameters
+        of a burst, and some eleven arrays. When converged models leave, the others are copied.
+        """
+        itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
+        margins = 4 * itemsize * rows.n_samples
+        arrays = 4 * self.memory + 11 + rows.backend.check_every
+        return margins + arrays * 8 * (rows.n_features + 1)
+
+
+def _learn(state: LBFGSState, s: Array, y: Array, kappa: Array, lam: Array) -> tuple[Pair, Array]:
+    """Return the pair of a step, which is not to be used where sᵀy ≤ 0, and γ."""
+    xp = array_namespace(s)
+    sy = xp.sum(s * y, axis=0)
+    yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
+    good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0))
+    rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
+    gamma = xp.where(good, sy / xp.where(good, yHy, 1.0), state.gamma)
+    return Pair(s, y, rho), gamma
 
 
 def _two_loops(state: LBFGSState, lam: Array) -> Array:
@@ -273,7 +281,13 @@ def _newton_step(
     first = first + lam * xp.sum(W * V, axis=0) + bend
     second = second + bend
     t = 1.0 - first / xp.where(second > 0.0, second, 1.0)
-    return xp.clip(t, 0.05, 10.0), xp.clip(kappa, *KAPPA)
+    return _clip(t, 0.05, 10.0), _clip(kappa, *KAPPA)
+
+
+def _clip(x: Array, least: float, most: float) -> Array:
+    """Return x within bounds."""
+    xp = array_namespace(x)  # array_api_compat's clip indexes by masks, which waits for a GPU
+    return xp.minimum(xp.maximum(x, least), most)
 
 
 def _fewest_of_a_kind(problem: Problem) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue
+from gpulr.solvers.driver import take_steps
 from gpulr.solvers.gradient_descent import step_sizes
 
 Array = Any
@@ -63,6 +64,12 @@ class Nesterov:
         y = x + (t - 1.0) / t_next * (x - state.x)
         return NesterovState(y, *problem.evaluate(y), x, t_next, state.rate)
 
+    def advance(
+        self, problem: Problem, state: NesterovState, n: int
+    ) -> tuple[NesterovState, Array, list[Array]]:
+        """Take ``n`` steps."""
+        return take_steps(self, problem, state, n)
+
     def column_bytes(self, rows: Rows) -> int:
-        """Return about how many bytes a column takes: some 12 arrays as θ."""
-        return 12 * 8 * (rows.n_features + 1)
+        """Return about how many bytes a column takes: arrays as θ, some 11 and those of a burst."""
+        return (11 + rows.backend.check_every) * 8 * (rows.n_features + 1)

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Measure one CUDA GPU in less than eight minutes, without a network and without installing anything:
+#
+#     bash bench/on_gpu.sh OUTDIR
+#     bash bench/on_gpu.sh --rehearse numpy OUTDIR     # or strict: few rows, no GPU, no meaning
+#
+# OUTDIR gets on-gpu.json (all figures), cupy-pytest.json (pytest-benchmark's) and log.txt. Packages
+# that are missing are taken from wheels/ in the checkout, into OUTDIR/site; what is missing there
+# too is told first, and how to bring it. PYTHON names the interpreter (python3). MNIST is found
+# through GPULR_DATA_HOME; without it made-up rows of the same size are timed, which the JSON says.
+#
+# A part that fails or runs out of time does not stop the next one. Exit codes: 0 all parts passed,
+# 1 some did not, 2 usage, 3 nothing can run.
+set -uo pipefail
+
+usage() {
+    echo "usage: bash bench/on_gpu.sh [--rehearse numpy|strict] OUTDIR" >&2
+    exit 2
+}
+
+rehearse=${GPULR_BENCH_REHEARSE:-}
+if [ "${1:-}" = --rehearse ]; then
+    [ $# -ge 2 ] || usage
+    rehearse=$2
+    shift 2
+fi
+[ $# -eq 1 ] || usage
+case $1 in -*) usage ;; esac
+case $rehearse in '' | numpy | strict) ;; *) usage ;; esac
+
+# Parts, the most important first: name and most seconds. Their sum, and two seconds each to end what
+# is killed, stay below eight minutes.
+PARTS='tests 125
+pass 50
+transfer 20
+training 50
+search 40
+peers 85
+benchmark 35
+start 40'
+DEADLINE=465 # seconds after the start, whatever a part's own limit
+
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 3
+mkdir -p "$1" || exit 3
+out=$(cd "$1" && pwd) || exit 3
+case $out/ in
+"$root"/bench/results/*)
+    echo "OUTDIR is bench/results: measure elsewhere, look, then copy what is to stay." >&2
+    exit 2
+    ;;
+esac
+python=${PYTHON:-python3}
+mkdir -p "$out/parts"
+rm -f "$out"/parts/*.json "$out/parts.txt" "$out/on-gpu.json" "$out/cupy-pytest.json"
+
+export PYTHONPATH="$root:$out/site${PYTHONPATH:+:$PYTHONPATH}"
+export GPULR_FALLBACK=error GPULR_REQUIRE_GPU=1 GPULR_BENCH_DATA=local GPULR_BENCH_PATIENCE=0
+export GPULR_BENCH_REHEARSE=$rehearse PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+unset GPULR_BACKEND GPULR_COMPILE GPULR_FUSED GPULR_TEST_BACKENDS
+
+install_wheels() {
+    local names
+    names=$("$python" -m bench.gpu.needs --to-install) || return
+    [ -n "$names" ] || return 0
+    echo "== from wheels/ into $out/site: ${names//$'\n'/ }"
+    # shellcheck disable=SC2086 # one argument for each name
+    timeout --kill-after=2 25 "$python" -m pip install --quiet --no-index --no-deps \
+        --find-links "$root/wheels" --target "$out/site" --upgrade $names ||
+        echo "pip failed: is every wheel in wheels/ for this Python?"
+}
+
+command_of() { # NAME: sets the array `command`
+    case $1 in
+    benchmark)
+        # From bench/, where the benchmarks are; a rehearsal is of NumPy's.
+        local keep=cupy
+        [ -z "$rehearse" ] || keep='numpy and float32 and not peer'
+        command=("$python" -m pytest "$root/bench" -q -p no:cacheprovider -k "$keep"
+            --benchmark-enable "--benchmark-json=$out/cupy-pytest.json")
+        ;;
+    *) command=("$python" -m bench.gpu "$1" --output "$out/parts/$1.json") ;;
+    esac
+}
+
+run_part() { # NAME LIMIT
+    local name=$1 limit=$2 left=$((DEADLINE - SECONDS)) began=$SECONDS code
+    ((limit <= left)) || limit=$left
+    if ((limit < 3)); then
+        echo "== $name: no time is left"
+        echo "$name 124 0" >>"$out/parts.txt"
+        return 1
+    fi
+    echo "== $name, at most $limit s"
+    local command
+    command_of "$name"
+    # In the foreground, that Ctrl-C reaches it.
+    timeout --foreground --kill-after=2 "$limit" "${command[@]}"
+    code=$?
+    echo "== $name: exit code $code after $((SECONDS - began)) s"
+    echo "$name $code $((SECONDS - began))" >>"$out/parts.txt"
+    return "$code"
+}
+
+main() {
+    local failed=0 name limit code=0
+    trap 'echo "== interrupted"; exit 130' INT
+    cd "$root" || return 3
+    [ -z "$rehearse" ] || echo "A rehearsal on $rehearse: its figures mean nothing."
+    install_wheels
+    "$python" -m bench.gpu.needs || code=$?
+    if ((code == 3)); then
+        return 3
+    fi
+    command -v nvidia-smi >/dev/null && timeout 10 nvidia-smi
+    while read -r name limit <&3; do
+        run_part "$name" "$limit" || failed=1
+    done 3<<<"$PARTS"
+    echo "== $SECONDS s in all"
+    timeout 5 "$python" -m bench.gpu.summary "$out" || failed=1
+    timeout 5 "$python" -m bench.predict --compare "$out/on-gpu.json" || failed=1
+    return "$failed"
+}
+
+main 2>&1 | tee -i "$out/log.txt"
+exit "${PIPESTATUS[0]}"

@@ -1,0 +1,266 @@
+"""What every backend does, in array-API functions only."""
+
+from __future__ import annotations
+
+import gc
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+
+from gpulr.backend.arrays import is_sparse, library_of, to_host
+from gpulr.backend.copies import Copies
+from gpulr.backend.host_rows import HostRows
+from gpulr.backend.memory import Memory
+from gpulr.backend.shortage import in_blocks_that_fit, typed
+from gpulr.backend.storage_type import storage_type
+from gpulr.errors import DataError
+
+if TYPE_CHECKING:
+    from gpulr.kernels.choice import Choice
+    from gpulr.problem import Problem
+
+Array = Any
+T = TypeVar("T")
+
+__all__ = ["Backend"]
+
+
+class Backend:
+    """Where arrays live, and how a pass over row blocks runs there.
+
+    Attributes
+    ----------
+    name : str
+        The library: "numpy", "cupy", or another array-API library whose arrays were passed in.
+    xp : module
+        Its array-API namespace.
+    device : object
+        The library's own device object (None: its default).
+    fallback_reason : str or None
+        Why this backend serves instead of the one that was asked for.
+    """
+
+    # Converted rows, margins and residuals of one block stay below this many bytes.
+    block_bytes: int = 256 * 2**20
+    # And a block has at most so many rows: fewer, once more have not fitted into memory.
+    block_rows: float = math.inf
+    # Most iterations between two looks at cost and gradient. Each look waits until the device has
+    # done all that was asked of it, and leaves it idle until it is asked again.
+    check_every: ClassVar[int] = 8
+    # What the library raises where memory does not suffice.
+    out_of_memory: tuple[type[BaseException], ...] = ()
+
+    def __init__(
+        self, name: str, xp: Any, device: Any = None, fallback_reason: str | None = None
+    ) -> None:
+        self.name = name
+        self.xp = xp
+        self.device = device
+        self.fallback_reason = fallback_reason
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.name} on {self.device_name}>"
+
+    @property
+    def device_name(self) -> str:
+        """The device in words."""
+        return str(self.device)
+
+    @property
+    def version(self) -> str:
+        """The array library's version."""
+        return str(getattr(sys.modules.get(self.name), "__version__", "unknown"))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What computes here, and its versions."""
+        return {self.name: self.version}
+
+    def activate(self) -> AbstractContextManager[Any]:
+        """Return a context in which new arrays and kernels go to this backend's device.
+
+        Where memory does not suffice, :class:`DeviceMemoryError` is raised in it.
+        """
+        return typed(self)
+
+    def memory(self) -> Memory | None:
+        """Return the device's memory, or None where it is the host's or not known."""
+        return None
+
+    def free(self) -> None:
+        """Give back what is kept for later, and nobody uses."""
+        gc.collect()  # what failed may be part of a cycle
+
+    def bytes_wanted(self, error: BaseException) -> int | None:
+        """Return what could not be had, of an exception of ``out_of_memory``; None: not known."""
+        return None
+
+    def room(self, at_most: int) -> int:
+        """Return what columns may take beside the blocks of a pass: ``at_most``, if there is."""
+        memory = self.memory()
+        return at_most if memory is None else max(0, min(at_most, memory.free - self._passes))
+
+    @property
+    def _passes(self) -> int:
+        """About what a pass takes: a block, what is computed from it, and two to stream through."""
+        return int(3 * self.block_bytes)
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        """Return ``x`` as an array here; copies only if it is elsewhere or of another dtype."""
+        if is_sparse(x):
+            if self.name != "numpy":
+                raise DataError(
+                    f'X is sparse, which {self.name} cannot take here. Use backend="numpy", or '
+                    "pass X.toarray()."
+                )
+            return x
+        if library_of(x) == self.name:
+            return self.xp.asarray(x, dtype=dtype, device=self.device)
+        return self.xp.asarray(to_host(x), dtype=dtype, device=self.device)
+
+    def copies(self) -> Copies:
+        """Return how arrays are copied from the host to this device."""
+        return Copies(self)
+
+    def place(
+        self, X: Any, *, rounds_to: Any = None, column_bytes: int = 0, n_columns: int = 1
+    ) -> Array:
+        """Return X as rows that passes map over: here, or on the host where they do not fit.
+
+        What comes from the host is uploaded once, in the smallest type that holds it exactly; of
+        what does not fit the first rows.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features), or a sparse matrix
+            As it was passed in.
+        rounds_to : dtype of this library, optional
+            What blocks are rounded to first; see :func:`storage_type`.
+        column_bytes, n_columns : int
+            What training takes for each column, and how many there are: all are to fit beside X,
+            or as many as fit into a quarter of what is free.
+        """
+        if is_sparse(X) or library_of(X) == self.name:
+            return self.asarray(X)
+        X = to_host(X)
+        if rounds_to is not None:
+            rounds_to = np.dtype(f"float{self.xp.finfo(rounds_to).bits}")
+        memory = self.memory()
+        columns = 0
+        if memory is not None:
+            self.block_bytes = min(self.block_bytes, max(1, memory.free // 8))
+            columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
+        rows = self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
+        if isinstance(rows, HostRows):
+            rows.keep(self.room(rows.nbytes + columns) - columns)
+        return rows
+
+    def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
+        """Return rows of the host on the device, if they fit there beside so many bytes."""
+        if self.room(rows.nbytes + beside) == rows.nbytes + beside:
+            try:
+                return rows.uploaded()
+            except self.out_of_memory:
+                pass
+            self.free()
+        return rows
+
+    def synchronize(self) -> None:
+        """Wait until the device has done everything that was asked of it."""
+
+    def surely(self, flags: Array) -> bool:
+        """Whether all ``flags`` are True, where that can be known without waiting for a device.
+
+        False leaves it open: what follows has to hold for either answer.
+        """
+        return False
+
+    def trials(self) -> list[tuple[str, str]]:
+        """Try out what passes may use here beyond the array library, and say what came of it."""
+        return []
+
+    def fused(self, problem: Problem) -> Choice:
+        """Return the kernels that compute a problem's passes here: none, unless there are some."""
+        from gpulr.kernels.choice import PORTABLE  # which needs this package
+
+        return PORTABLE
+
+    def row_blocks(self, n_samples: int, n_features: int, n_models: int) -> list[slice]:
+        """Cut the rows into blocks of nearly equal length; the same cut for the same sizes."""
+        row_bytes = 4 * (n_features + 6 * n_models)
+        n_blocks = math.ceil(n_samples * row_bytes / self.block_bytes)
+        n_blocks = max(1, n_blocks, math.ceil(n_samples / self.block_rows))
+        if n_blocks > 1:
+            n_blocks = 4 * math.ceil(n_blocks / 4)  # shared evenly by two or four threads
+        edges = [n_samples * i // n_blocks for i in range(n_blocks + 1)]
+        return [slice(a, b) for a, b in pairwise(edges) if b > a]
+
+    def map_blocks(
+        self, function: Callable[[slice], T], blocks: list[slice], X: Array | None = None
+    ) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of rows, in their order.
+
+        A block that memory does not suffice for is cut in two, as are those after it, in this pass
+        and in later ones: more results than blocks may come.
+
+        Parameters
+        ----------
+        function : callable
+            What it returns does not share memory with the rows.
+        blocks : list of slice
+        X : array, optional
+            The rows that ``function`` takes blocks of, if any. If they are streamed, one block is
+            copied while another is computed.
+
+        Raises
+        ------
+        DeviceMemoryError
+            Memory does not suffice for one row.
+        """
+        return in_blocks_that_fit(self, function, blocks, X)
+
+    def collect_blocks(
+        self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
+    ) -> Array:
+        """Return what ``function`` makes of each block of rows, one below the other."""
+        parts = list(self.map_blocks(function, blocks, X))
+        return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
+
+    def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
+        """Return a block of rows in the compute dtype, less ``center`` (n_features,) if given.
+
+        Valid until the next call in this thread.
+        """
+        xp = self.xp
+        if center is None:
+            return xp.astype(X_block, dtype, copy=False)
+        # Subtracted before rounding: float64 and wide integers may not fit into the compute dtype.
+        wide = X_block if X_block.dtype == dtype else xp.astype(X_block, xp.float64)
+        return xp.astype(wide - xp.astype(center, wide.dtype, copy=False), dtype, copy=False)
+
+    def operand(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
+        """Return :meth:`as_compute` as what multiplies fastest; only ``@`` is used on it."""
+        return self.as_compute(X_block, dtype, center)
+
+    def centers_in_block(self, X: Array) -> bool:
+        """Whether rows of X are centred in the block: not bytes and bits, nor a sparse X."""
+        return not (self.xp.isdtype(X.dtype, "bool") or X.dtype in (self.xp.int8, self.xp.uint8))
+
+    def row_width(self, X: Array) -> int:
+        """Return how many numbers a row of X holds, on average."""
+        return int(X.shape[1])
+
+    def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
+        """Return as how many numbers a row counts in :meth:`row_blocks` for :meth:`operand`."""
+        return self.row_width(X)
+
+    def take_rows(self, X: Array, index: Array) -> Array:
+        """Return some rows of X, copied."""
+        if isinstance(X, HostRows):
+            return self._fitted(X.take(to_host(index)))
+        return self.xp.take(X, index, axis=0)

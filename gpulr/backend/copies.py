@@ -1,0 +1,138 @@
+"""Copies from the host to a device, and what waits for what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr import threads
+
+if TYPE_CHECKING:
+    from gpulr.backend.base import Backend
+
+Array = Any
+Event = Any
+
+__all__ = ["Copies", "Uploader"]
+
+STAGING_BYTES = 32 * 2**20  # of each of the two buffers
+PIECE_BYTES = 4 * 2**20  # what one thread fills of a buffer at a time
+
+
+class Copies:
+    """How copies to a device are asked for; here, where each is done before the next line runs.
+
+    Where a device works beside the host there are two queues: that of computing, in which
+    everything else of a backend is, and that of copying. A queue does what is in it in order; what
+    waits between the two is said by events, marks in one that the other, or the host, waits for.
+    None is an event that has passed.
+
+    Parameters
+    ----------
+    backend : Backend
+        Whose device is copied to.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def staging(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+        """Return memory of the host's that a device copies from fastest."""
+        return np.empty(n_bytes, dtype=np.uint8)
+
+    def upload(self, source: npt.NDArray[Any], target: Array, after: Event) -> Event:
+        """Queue a copy of ``source`` to ``target``, once ``after`` has passed; returns its end.
+
+        Both are C-contiguous, of one shape and dtype. ``source`` must not change before that.
+        """
+        target[...] = self.backend.xp.asarray(source, device=self.backend.device)
+
+    def computed(self) -> Event:
+        """Return an event that passes when all is computed that has been queued so far."""
+
+    def compute_waits(self, event: Event) -> None:
+        """Let what is queued for computing from now on wait for ``event``."""
+
+    def host_waits(self, event: Event) -> None:
+        """Return when ``event`` has passed."""
+
+
+class Uploader:
+    """Copies rows through two staging buffers: one is filled while the other is in flight.
+
+    Filling converts to the dtype of the target and makes any layout contiguous; rows of a memory
+    map are read from the disk then.
+    """
+
+    def __init__(self, copies: Copies) -> None:
+        self.copies = copies
+        self._buffers: list[npt.NDArray[np.uint8]] = []
+        self._copied: list[Event] = [None, None]  # when each buffer may be filled again
+        self._turn = 0
+
+    def copy(
+        self,
+        read: Callable[[slice], npt.NDArray[Any]],
+        rows: slice,
+        target: Array,
+        dtype: np.dtype[Any],
+        after: Event,
+    ) -> Event:
+        """Queue copies of some rows to ``target``; returns the event of the last one's end.
+
+        Parameters
+        ----------
+        read : callable
+            Returns rows of a range, on the host.
+        target : (n_rows, n_features) of ``dtype``, C-contiguous, on the device
+        after : event
+            When ``target`` may be written to.
+        """
+        width = int(target.shape[1])
+        length = max(1, STAGING_BYTES // (width * dtype.itemsize))
+        n, end = rows.stop - rows.start, None
+        for first in range(0, n, length):
+            last = min(first + length, n)
+            self._turn = 1 - self._turn
+            self.copies.host_waits(self._copied[self._turn])
+            n_bytes = (last - first) * width * dtype.itemsize
+            stage = self._buffer(n_bytes).view(dtype).reshape(last - first, width)
+            _fill(stage, read, rows.start + first)
+            end = self.copies.upload(stage, target[first:last, :], after)
+            self._copied[self._turn] = end
+            after = None
+        return end
+
+    def finish(self) -> None:
+        """Return when all copies are done: only then may the staging buffers be given away."""
+        for event in self._copied:
+            self.copies.host_waits(event)
+        self._copied = [None, None]
+
+    def _buffer(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+        if len(self._buffers) <= self._turn or self._buffers[self._turn].size < n_bytes:
+            # Rounded up: blocks differ in length by a row.
+            size = -(-n_bytes // 2**20) * 2**20
+            fresh = [self.copies.staging(size) for _ in range(2)]
+            self.finish()
+            self._buffers = fresh
+        return self._buffers[self._turn][:n_bytes]
+
+
+def _fill(stage: npt.NDArray[Any], read: Callable[[slice], npt.NDArray[Any]], start: int) -> None:
+    """Read the rows from ``start`` on into ``stage``, a piece for each thread at a time."""
+    n = len(stage)
+    length = max(1, PIECE_BYTES // max(1, stage.nbytes // n))
+
+    def piece(rows: slice) -> None:
+        source = read(slice(start + rows.start, start + rows.stop))
+        # What the dtype cannot hold is told by an error.
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.copyto(stage[rows], source, casting="unsafe")
+
+    pieces = [slice(a, min(a + length, n)) for a in range(0, n, length)]
+    for _ in threads.map_blocks(piece, pieces):
+        pass

@@ -1,0 +1,118 @@
+"""CUDA kernels from source, by CuPy: what :class:`gpulr.kernels.fused.Kernels` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpulr.kernels.plan import Card
+
+Array = Any
+
+__all__ = ["CuPyKernels", "kernels_of"]
+
+NULL = np.uintp(0)  # CuPy takes None for an argument that is not there at all
+ROUNDS = 3  # of a measurement, the shortest of which counts
+
+
+@cache
+def kernels_of(device: int) -> CuPyKernels:
+    """Return the kernels of a device, by its number; the same ones every time."""
+    return CuPyKernels(device)
+
+
+class CuPyKernels:
+    """Kernels that CuPy compiles with NVRTC; the device has to be the current one when used.
+
+    CuPy keeps what is compiled in a folder of the user's, for later processes.
+    """
+
+    def __init__(self, device: int) -> None:
+        self.device = device
+        self._modules: dict[Any, Any] = {}
+
+    @cached_property
+    def card(self) -> Card:
+        """What plans ask of the device."""
+        import cupy
+
+        runtime = cupy.cuda.runtime
+
+        def attribute(name: str) -> int:
+            return int(runtime.deviceGetAttribute(getattr(runtime, name), self.device))
+
+        return Card(
+            name=runtime.getDeviceProperties(self.device)["name"].decode(),
+            capability=int(cupy.cuda.Device(self.device).compute_capability),
+            processors=attribute("cudaDevAttrMultiProcessorCount"),
+            shared_block=attribute("cudaDevAttrMaxSharedMemoryPerBlockOptin"),
+            shared_processor=attribute("cudaDevAttrMaxSharedMemoryPerMultiprocessor"),
+        )
+
+    def kernel(
+        self, source: Path, macros: Mapping[str, int], name: str, shared: int
+    ) -> Callable[[tuple[int, int], int, Sequence[Any]], None]:
+        """Compile ``source``, once, and return what launches one of its kernels."""
+        import cupy
+
+        key = source, tuple(sorted(macros.items()))
+        if key not in self._modules:
+            options = ("--std=c++17", *(f"-D{macro}={value}" for macro, value in key[1]))
+            code = source.read_text(encoding="utf-8")
+            self._modules[key] = cupy.RawModule(code=code, options=options)
+        function = self._modules[key].get_function(name)
+        if shared > 48 * 1024:  # more has to be asked for
+            function.max_dynamic_shared_size_bytes = shared
+
+        def launch(grid: tuple[int, int], block: int, arguments: Sequence[Any]) -> None:
+            function(grid, (block,), tuple(map(_argument, arguments)), shared_mem=shared)
+
+        return launch
+
+    def contiguous(self, x: Array, alignment: int = 1) -> Array:
+        """Return ``x`` itself if it is C-contiguous from a multiple of ``alignment``, or a copy."""
+        if x.flags.c_contiguous and x.data.ptr % alignment == 0:
+            return x
+        return x.copy(order="C")
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Record what ``function`` launches in a CUDA graph, and return what runs it."""
+        import cupy
+
+        stream = cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture()
+            try:
+                function()
+            finally:
+                graph = stream.end_capture()
+        return graph.launch  # type: ignore[no-any-return]
+
+    def seconds(self, function: Callable[[], object]) -> float:
+        """Return how long the device takes for ``function``: the shortest of some, warmed up."""
+        import cupy
+
+        function()
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        times = []
+        for _ in range(ROUNDS):
+            start.record()
+            function()
+            end.record()
+            end.synchronize()
+            times.append(cupy.cuda.get_elapsed_time(start, end) / 1e3)
+        return float(min(times))
+
+
+def _argument(value: Any) -> Any:
+    if value is None:
+        return NULL
+    if isinstance(value, int):
+        return np.int32(value)
+    if isinstance(value, float):
+        return np.float64(value)
+    return value

@@ -1,0 +1,131 @@
+"""Which backend serves some work: the one asked for, the one where X is, or the one that repays."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from gpulr.backend import probes
+from gpulr.backend.arrays import is_device_array, library_of
+from gpulr.backend.base import Backend
+from gpulr.backend.cpu import NumPyBackend
+from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.probes import BackendStatus
+from gpulr.errors import (
+    BackendFallbackWarning,
+    BackendUnavailableError,
+    ParameterError,
+    warn,
+)
+
+__all__ = ["BACKENDS", "backend_of", "backends", "probe", "select"]
+
+# Below this many floating-point operations a CPU is done in about a second: starting CUDA and
+# uploading would not repay. An estimate (50–100 GFLOP/s on two cores), not a measurement.
+AUTO_MIN_FLOPS = 1e11
+
+BACKENDS: dict[str, tuple[type[Backend], Callable[[], BackendStatus]]] = {
+    "numpy": (NumPyBackend, probes.probe_numpy),
+    "cupy": (CuPyBackend, probes.probe_cupy),
+}
+
+
+@cache
+def probe(name: str) -> BackendStatus:
+    """Try a backend out, once per process."""
+    return BACKENDS[name][1]()
+
+
+def backends() -> dict[str, BackendStatus]:
+    """Try every backend out (once per process) and return what was found, by name."""
+    return {name: probe(name) for name in BACKENDS}
+
+
+def backend_of(x: Any) -> Backend:
+    """Return the backend of an array, on the device where it is (NumPy for anything else)."""
+    name = library_of(x)
+    if name in (None, "numpy"):
+        return NumPyBackend("numpy", array_api_compat.array_namespace(np.empty(0)))
+    cls = BACKENDS[name][0] if name in BACKENDS else Backend
+    return cls(str(name), array_api_compat.array_namespace(x), array_api_compat.device(x))
+
+
+def _new(name: str) -> Backend:
+    xp = import_module(f"array_api_compat.{name}")
+    return BACKENDS[name][0](name, xp)
+
+
+def _environment(variable: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = os.environ.get(variable, "").strip().lower() or default
+    if value not in allowed:
+        raise ParameterError(f"{variable}={value!r} in the environment; use one of {allowed}.")
+    return value
+
+
+def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -> Backend:
+    """Choose the backend for some work.
+
+    Parameters
+    ----------
+    requested : "auto", "numpy" or "cupy"
+        "auto" defers to ``GPULR_BACKEND``, then to where X is, then to a working GPU if the work
+        repays it.
+    X : array, optional
+        The data; an array that is already on a device is used where it is.
+    flops : float
+        Estimate of the work, in floating-point operations.
+
+    Raises
+    ------
+    ParameterError
+        Unknown name, in the argument or in the environment.
+    BackendUnavailableError
+        The backend cannot be used and ``GPULR_FALLBACK=error``.
+
+    Warns
+    -----
+    BackendFallbackWarning
+        The backend cannot be used; NumPy serves instead (``GPULR_FALLBACK=warn``, the default).
+    """
+    allowed = ("auto", *BACKENDS)
+    if not isinstance(requested, str) or requested not in allowed:
+        raise ParameterError(f"backend={requested!r}; use one of {allowed}.")
+    fallback = _environment("GPULR_FALLBACK", "warn", ("warn", "error"))
+    if requested == "auto":
+        requested = _environment("GPULR_BACKEND", "auto", allowed)
+    if requested == library_of(X) or (requested == "auto" and is_device_array(X)):
+        return backend_of(X)
+    if requested == "auto":
+        reason = None
+        for name in BACKENDS:
+            if name == "numpy" or flops < AUTO_MIN_FLOPS or not probes.installed(name):
+                continue
+            status = probe(name)
+            if status.usable:
+                return _new(name)
+            reason = reason or status.reason
+        backend = _new("numpy")
+        backend.fallback_reason = reason
+        return backend
+    status = probe(requested)
+    if status.usable:
+        return _new(requested)
+    message = f"backend={requested!r} cannot be used: {status.reason}. To use it: {status.remedy}."
+    if fallback == "error":
+        raise BackendUnavailableError(
+            f"{message} (GPULR_FALLBACK=error forbids training on NumPy instead.)"
+        )
+    warn(
+        f"{message} Training on NumPy instead; `gpulr doctor` shows every check.",
+        BackendFallbackWarning,
+    )
+    backend = _new("numpy")
+    backend.fallback_reason = status.reason
+    return backend

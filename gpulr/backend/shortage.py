@@ -1,0 +1,101 @@
+"""What happens when memory does not suffice: smaller blocks, and then an error that says so."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gpulr.backend.host_rows import HostRows
+from gpulr.errors import DeviceMemoryError
+
+if TYPE_CHECKING:
+    from gpulr.backend.base import Backend
+
+T = TypeVar("T")
+Short = tuple[str, int | None]  # what the library said, and the bytes that could not be had
+
+__all__ = ["in_blocks_that_fit", "typed"]
+
+
+@contextmanager
+def typed(backend: Backend) -> Iterator[None]:
+    """Raise :class:`DeviceMemoryError` where the backend's library runs out of memory."""
+    short = None
+    try:
+        yield
+    except backend.out_of_memory as error:
+        short = _told(backend, error)
+    if short is not None:
+        backend.free()
+        raise _error(backend, short)
+
+
+def in_blocks_that_fit(
+    backend: Backend, function: Callable[[slice], T], blocks: list[slice], X: Any
+) -> Iterator[T]:
+    """Do what :meth:`Backend.map_blocks` says."""
+    stream = X if isinstance(X, HostRows) else None
+    left = deque(blocks)
+    try:
+        while left:
+            rows = left.popleft()
+            part, short = _attempt(backend, function, rows)
+            if short is not None:
+                if stream is not None:
+                    stream.drop()
+                backend.free()
+                if rows.stop - rows.start < 2:
+                    raise _error(backend, short)
+                backend.block_rows = (rows.stop - rows.start + 1) // 2
+                left = deque(half for block in (rows, *left) for half in _halves(block))
+                continue
+            if stream is not None:
+                stream.ahead(left[0] if left else None)
+            yield part  # type: ignore[misc]
+            del part  # not beside the next one
+    finally:
+        if stream is not None:
+            stream.settle()
+
+
+def _attempt(
+    backend: Backend, function: Callable[[slice], T], rows: slice
+) -> tuple[T, None] | tuple[None, Short]:
+    """Return ``function(rows)``, or how memory did not suffice for it."""
+    try:
+        return function(rows), None
+    except backend.out_of_memory as error:
+        return None, _told(backend, error)
+
+
+def _told(backend: Backend, error: BaseException) -> Short:
+    """Return what the library said, and drop what the failed call had made.
+
+    The traceback would keep that, as long as the exception, or one that came of it, lives.
+    """
+    traceback.clear_frames(error.__traceback__)
+    return str(error), backend.bytes_wanted(error)
+
+
+def _error(backend: Backend, short: Short) -> DeviceMemoryError:
+    (words, needed), memory = short, backend.memory()
+    missing = "more is needed" if needed is None else f"{needed:,} bytes more are needed"
+    if memory is not None:
+        missing += f", {memory.free:,} of {memory.total:,} are free"
+    return DeviceMemoryError(
+        f"The memory of {backend.device_name} does not suffice: {missing} ({words.rstrip('.')}). "
+        'Train fewer models at once (batched=False; memory= of a search), use dtype="float32", end '
+        "what else uses the device, set GPULR_DEVICE_MEMORY to what may be used, so that X is "
+        'streamed from the host, or use backend="numpy".',
+        needed,
+        *(memory or ()),
+    )
+
+
+def _halves(rows: slice) -> list[slice]:
+    middle = (rows.start + rows.stop + 1) // 2
+    halves = slice(rows.start, middle), slice(middle, rows.stop)
+    return [half for half in halves if half.start < half.stop]

@@ -1,0 +1,183 @@
+"""How a fused pass is laid out on a card: what ``propagate.cu`` is compiled with, and its grid.
+
+The numbers follow from what an SM has (registers, shared memory), so that they can be worked out,
+and checked, without one; ``propagate.cu`` says why the kernel has this shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+__all__ = ["MOST_FEATURES", "Card", "Grid", "Plan", "plan"]
+
+# Weights of four features for each thread of the largest block, and the rows of a tile, fit in the
+# shared memory of no card beyond this.
+MOST_FEATURES = 4096
+# Models in a group: wider groups read X less often, and 40 sums a thread are what registers hold.
+# Few widths, so that few kernels are compiled while models converge and leave.
+WIDTHS = (10, 5, 2, 1)
+MOST_ROWS = 4096  # that are added up in float32, before sums go on in float64
+LEAST_ROWS = 16  # for which a segment, with weights to load and sums to write, is worth its while
+MOST_PARTS = 32  # of a row, whose sums a thread adds one after the other
+RESERVED = 1024  # bytes of shared memory that CUDA keeps for itself in each block
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a plan asks of a CUDA device.
+
+    Attributes
+    ----------
+    name : str
+    capability : int
+        Compute capability: 90 for 9.0.
+    processors : int
+        SMs.
+    shared_block, shared_processor : int
+        Bytes of shared memory that a block may use (opted in to), and that an SM has.
+    """
+
+    name: str
+    capability: int
+    processors: int
+    shared_block: int
+    shared_processor: int
+
+
+class Grid(NamedTuple):
+    """How a pass is launched.
+
+    Attributes
+    ----------
+    groups, segments : int
+        Blocks: of models, and of rows.
+    segment_rows, tile_rows : int
+        Rows of a segment, and how many of them are in shared memory at a time.
+    """
+
+    groups: int
+    segments: int
+    segment_rows: int
+    tile_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What ``propagate.cu`` is compiled with; the fields are its macros.
+
+    Attributes
+    ----------
+    storage : 8, 16 or 32
+        Bits of a stored number.
+    features, columns : int
+        Features, and models in a group.
+    centered : bool
+        A centre is subtracted from every row.
+    tile : int
+        Rows that shared memory has room for.
+    rows : int
+        Rows that a thread's loads of weights serve; divides ``tile``.
+    quads : int
+        Of features, that a thread owns.
+    threads, blocks : int
+        Threads of a block, and blocks on an SM.
+    """
+
+    storage: int
+    features: int
+    columns: int
+    centered: bool
+    tile: int
+    rows: int
+    quads: int
+    threads: int
+    blocks: int
+
+    @property
+    def macros(self) -> dict[str, int]:
+        """The -D options."""
+        return {name.upper(): int(getattr(self, name)) for name in self.__slots__}
+
+    def shared_bytes(self, *, forward: bool = True, backward: bool = True) -> int:
+        """Return the dynamic shared memory of a block, in bytes."""
+        tile_bytes, fixed, each = self._shared(forward, backward)
+        return fixed + self.tile * (tile_bytes + each)
+
+    def _shared(self, forward: bool, backward: bool) -> tuple[int, int, int]:
+        """Return bytes of a row, of what does not depend on rows, and of a row's residuals."""
+        all_quads = -(-self.features // 4)
+        row = (-(-all_quads * self.storage // 2 // 16) | 1) * 16
+        shares = self.threads // -(-all_quads // self.quads)
+        fixed = 16 * all_quads * self.columns if forward or shares > 1 else 0
+        fixed += 16 * all_quads if self.centered else 0
+        fixed += 4 * self.threads * self.rows * self.columns if forward else 0
+        return row, fixed, 4 * (-(-self.columns // 4) * 4) if backward else 0
+
+    def grid(self, card: Card, n_samples: int, n_models: int) -> Grid:
+        """Return the grid of a pass: as many blocks as the card holds, with equal shares."""
+        groups = -(-n_models // self.columns)
+        slots = max(1, card.processors * self.blocks // groups)
+        segments = min(slots, -(-n_samples // LEAST_ROWS))
+        segments *= -(-n_samples // (segments * MOST_ROWS))  # whole waves of blocks
+        segment_rows = -(-n_samples // segments)
+        tiles = -(-segment_rows // self.tile)
+        per_group = -(-segment_rows // (tiles * self.rows))
+        return Grid(
+            groups,
+            -(-n_samples // segment_rows),
+            segment_rows,
+            min(self.tile, per_group * self.rows),
+        )
+
+
+def plan(
+    card: Card, storage: int, n_features: int, n_models: int, *, centered: bool = False
+) -> Plan | None:
+    """Lay a pass out, or return None where it is not to be had: too many features for the card.
+
+    Of the widths of a group, the one that wastes fewest columns and reads X least often; then the
+    most rows in shared memory that leave room for two blocks on an SM, else for one.
+    """
+    if n_features > MOST_FEATURES:
+        return None
+    best = None
+    for columns in WIDTHS:
+        groups = -(-n_models // columns)
+        # Reading X, and unpacking it, costs about as much as three columns: an estimate here, and
+        # what gpulr/kernels/operand.py has from measurements on a CPU.
+        work = groups * (columns + 3)
+        found = _layout(card, storage, n_features, columns, centered)
+        if found is not None and (best is None or work < best[0]):
+            best = work, found
+    return None if best is None else best[1]
+
+
+def _layout(card: Card, storage: int, n_features: int, columns: int, centered: bool) -> Plan | None:
+    all_quads = -(-n_features // 4)
+    quads = 1 if all_quads <= 512 else 2
+    if quads * columns > 10:
+        return None
+    owners = -(-all_quads // quads)
+    if owners > 112:
+        threads = -(-owners // 32) * 32
+    else:  # as many shares of the rows as leave fewest threads without one
+        threads = max(range(128, 225, 32), key=lambda n: (n // owners * owners / n, n))
+    for blocks in (2, 1):
+        if threads * blocks > 512:
+            continue
+        found = None
+        # Loads of weights serve more rows where registers allow; float32 waits for memory anyway.
+        for rows in (4, 2) if storage < 32 and card.capability >= 80 else (2,):
+            one = Plan(storage, n_features, columns, centered, rows, rows, quads, threads, blocks)
+            row, fixed, each = one._shared(forward=True, backward=True)
+            room = min(card.shared_block, card.shared_processor // blocks - RESERVED) - fixed
+            tile = min(room // (row + each), threads * rows, 256) // rows * rows
+            least = max(2 * rows, -(-16 * threads // row))  # sums are added where rows were
+            if tile >= least:
+                found = replace(one, tile=tile)
+                if threads * rows <= MOST_PARTS * tile:
+                    break
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,231 @@
+"""Charts of benchmarks, from the result files of the checkout's ``bench``."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from gpulr.errors import DataFileError, ParameterError
+from gpulr.show.canvas import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PLAIN,
+    PURPLE,
+    SKY,
+    VERMILION,
+    axes,
+    legend,
+)
+
+__all__ = ["STYLES", "WAYS", "benchmark", "gaps", "times"]
+
+# Colours of what is timed: ways to do one pass, and solvers on the way to the optimum.
+WAYS = {
+    "notebook": GREY,
+    "plain": ORANGE,
+    "loop": SKY,
+    "batched": BLUE,
+    "uncompiled": SKY,
+    "portable": SKY,
+    "peer": GREEN,
+    "peer-blocks": GREEN,
+}
+OURS = "gpulr-lbfgs"
+STYLES = {
+    OURS: (BLUE, "o", "-"),
+    "gpulr-nesterov": (SKY, "o", "--"),
+    "gpulr-gd": (SKY, "s", ":"),
+    "jax-gd": (BLACK, "x", ":"),
+    "intelex-lbfgs": (VERMILION, "^", "-"),
+    "sklearn-lbfgs": (ORANGE, "v", "-"),
+    "sklearn-newton-cg": (PURPLE, "D", "-"),
+    "sklearn-newton-cholesky": (GREEN, "P", "-"),
+    "sklearn-liblinear": (GREY, "X", "-"),
+}
+KINDS = {  # what a result file says it is
+    "gpulr-interleaved": "times of passes and trainings",
+    "gpulr-peers": "gap to the optimum against time",
+    "gpulr-search": "times of searches",
+}
+
+
+def benchmark(
+    result: str | Path | Mapping[str, Any], *, task: str = "training", ax: Axes | None = None
+) -> Axes:
+    """Draw one benchmark's result file.
+
+    Times are bars, the median of the rounds with its quartiles (of a search's few runs, with the
+    shortest and the longest); those scaled up from a part of the classes say so. What comes near to
+    an optimum is drawn by its gap to it against time, both logarithmic.
+
+    Parameters
+    ----------
+    result : path, or its content as a dict
+        A JSON file of ``bench/results``.
+    task : {"training", "pass"}
+        What to draw of a file that has both.
+    ax : matplotlib Axes, optional
+        Where to draw; without, in a figure of its own.
+
+    Returns
+    -------
+    Axes
+        With a bar for each contestant, or a line.
+
+    Raises
+    ------
+    DataFileError
+        The file cannot be read.
+    ParameterError
+        No such result, or no such task in it.
+    """
+    content = result if isinstance(result, Mapping) else _read(Path(result))
+    kind = content.get("kind")
+    if kind not in KINDS:
+        known = "; ".join(f"{name} ({words})" for name, words in KINDS.items())
+        raise ParameterError(f"A result of kind {kind!r}; expected one of: {known}.")
+    results = content["results"]
+    if kind == "gpulr-peers":
+        ax = axes(ax, 8.4, 5.2)
+        gaps(ax, results)
+        ax.set_title(f"{content['data']['data']}: down and left is better", loc="left")
+        return ax
+    title = "Search for C"
+    if kind == "gpulr-interleaved":
+        tasks = sorted({entry["task"] for entry in results})
+        results = [entry for entry in results if entry["task"] == task]
+        if not results:
+            raise ParameterError(f"task={task!r}; this result has {', '.join(tasks)}.")
+        title = "One pass: cost and gradient" if task == "pass" else "Training"
+    ax = axes(ax, 8.4, 1.2 + 0.47 * len(results))
+    entries = [_entry(result) for result in results]
+    colours = [WAYS[result["way"]] if "way" in result else _colour(result) for result in results]
+    times(
+        ax,
+        [entry[0] for entry in entries],
+        [entry[1] for entry in entries],
+        quartiles=[entry[2] for entry in entries],
+        colours=colours,
+        bold=[colour == BLUE for colour in colours],
+    )
+    ax.set_title(f"{title}: shorter is better", loc="left")
+    return ax
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    remedy = "Pass a JSON file of bench/results."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataFileError(path, f"cannot be read as JSON ({error})", remedy) from error
+    if not isinstance(content, dict):
+        raise DataFileError(path, "holds no result", remedy)
+    return content
+
+
+def _colour(result: Mapping[str, Any]) -> str:
+    return BLUE if result["name"].startswith("gpulr") else GREY
+
+
+def _entry(result: Mapping[str, Any]) -> tuple[str, float, tuple[float, float]]:
+    """Return label, median and quartiles of one contestant."""
+    if isinstance(result["seconds"], Mapping):
+        label = f"{result['label']}, {result['dtype']}"
+        if result["rows"] not in (result["dtype"], result["X_dtype"]):
+            label += f", {result['rows']} rows"
+        seconds = result["seconds"]
+        return label, seconds["median"], (seconds["q1"], seconds["q3"])
+    label, seconds, runs = result["label"], result["seconds"], result["runs"]
+    if sampled := result["extrapolated_from_classes"]:
+        return f"{label} (scaled up from {sampled} classes)", seconds, (seconds, seconds)
+    return label, seconds, (min(runs), max(runs))
+
+
+def times(
+    ax: Axes,
+    labels: Sequence[str],
+    seconds: Sequence[float],
+    *,
+    quartiles: Sequence[tuple[float, float]],
+    remarks: Sequence[str] | None = None,
+    colours: Sequence[str],
+    bold: Sequence[bool],
+) -> None:
+    """Draw times as horizontal bars, the first on top, with a whisker between the quartiles.
+
+    ``remarks`` are written after the bars, the time in words without; ``bold`` says whose are bold.
+    """
+    room = 1.15 if remarks is None else 1.7
+    if remarks is None:
+        words = EngFormatter("s")
+        remarks = [words(float(f"{value:.3g}")) for value in seconds]
+    ends = [max(value, high) for value, (_, high) in zip(seconds, quartiles, strict=True)]
+    spread = [
+        [max(value - low, 0.0) for value, (low, _) in zip(seconds, quartiles, strict=True)],
+        [end - value for value, end in zip(seconds, ends, strict=True)],
+    ]
+    where = range(len(labels))
+    ax.barh(where, seconds, color=colours, xerr=spread, ecolor="#333333", capsize=2)
+    for y, end, remark, heavy in zip(where, ends, remarks, bold, strict=True):
+        weight = "bold" if heavy else "normal"
+        x = end + 0.01 * max(ends)
+        ax.text(x, y, remark, va="center", fontsize=9, fontweight=weight, **PLAIN)
+    ax.set_yticks(where, [textwrap.fill(label, 36) for label in labels], fontsize=9, **PLAIN)
+    ax.invert_yaxis()
+    ax.set_xlim(0, room * max(ends))
+    in_ms = max(ends) < 1.0
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value * 1e3:g}" if in_ms else f"{value:g}")
+    ax.set_xlabel("milliseconds" if in_ms else "seconds", fontsize=8, loc="left")
+    ax.tick_params(axis="x", labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def gaps(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the gap to the optimum against time, a line for each solver."""
+    for result in results:
+        _curve(ax, result)
+    ax.set(xscale="log", yscale="log")
+    ax.set_xlabel("seconds, from the call to the trained models", loc="left", fontsize=9)
+    ax.set_ylabel("gap to the optimum, summed over the models", loc="top", fontsize=9)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#dddddd", linewidth=0.6)
+    ax.set_axisbelow(True)
+    legend(
+        ax,
+        *ax.get_legend_handles_labels(),
+        fontsize=8,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+    )
+
+
+def _curve(ax: Axes, result: Mapping[str, Any]) -> None:
+    """Draw a solver's points; those at or below the optimum's rounding have no logarithm."""
+    points = sorted((p["seconds"], p["gap"]) for p in result["points"] if p["gap"] > 0)
+    if not points:
+        return
+    colour, marker, line = STYLES.get(result["name"], (BLACK, ".", "-"))
+    own = result["name"] == OURS
+    seconds, values = zip(*points, strict=True)
+    ax.plot(
+        seconds,
+        values,
+        color=colour,
+        marker=marker,
+        linestyle=line,
+        linewidth=2.2 if own else 1.2,
+        markersize=6,
+        zorder=3 if own else 2,
+        label=textwrap.fill(result["label"], 24),
+    )

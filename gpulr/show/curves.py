@@ -1,0 +1,164 @@
+"""Curves: the cost of every model as training went, and the scores of a search along C."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from gpulr.errors import ParameterError
+from gpulr.show.canvas import (
+    BLUE,
+    GREY,
+    LINES,
+    PLAIN,
+    VERMILION,
+    axes,
+    legend,
+    model_of,
+    names_of_models,
+)
+
+if TYPE_CHECKING:
+    from gpulr.search_result import Search
+
+__all__ = ["c_path", "cost"]
+
+NAMED = 5  # of models that are too many to name them all
+
+
+def cost(model: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw the cost of every model at each iteration.
+
+    A line ends at its model's last iteration, in a dot where the model converged. Of more than ten
+    models those that end with the largest costs are named, and the others grey.
+
+    Parameters
+    ----------
+    model : OneVsAll, fitted estimator or Search
+    ax : matplotlib Axes, optional
+        Where to draw; without, in a figure of its own.
+
+    Returns
+    -------
+    Axes
+        With a line for each model, in the order of the models; the cost is logarithmic.
+
+    Raises
+    ------
+    ParameterError
+        Not a trained model, or not Axes.
+    """
+    model = model_of(model)
+    ax = axes(ax, 6.4, 4.0)
+    history, names = model.history, names_of_models(model)
+    order = np.argsort(-history.cost[-1], kind="stable")
+    many = len(order) > len(LINES)
+    named = order[: NAMED if many else None].tolist()
+    looks = {j: LINES[i if many else j] for i, j in enumerate(named)}
+    lines = []
+    for j, n_iter in enumerate(history.n_iter.tolist()):
+        colour, style = looks.get(j, (GREY, "-"))
+        (line,) = ax.plot(
+            np.arange(n_iter + 1),
+            history.cost[: n_iter + 1, j],
+            color=colour,
+            linestyle=style,
+            linewidth=1.6 if j in looks else 0.6,
+            marker="o" if history.converged[j] else "None",
+            markevery=[n_iter],
+            markersize=5 if j in looks else 2.5,
+            zorder=3 if j in looks else 2,
+        )
+        lines.append(line)
+    if (history.cost > 0).all():
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=10))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("iteration" + ("   (● converged)" if history.converged.any() else ""))
+    ax.set_ylabel("cost (mean log-loss + penalty)")
+    ax.set_title("Cost of each model" if len(lines) > 1 else "Cost", loc="left")
+    _tidy(ax)
+    if len(lines) == 1:
+        return ax
+    heading = f"the {len(named)} costliest\nof {len(lines)} models" if many else "costliest first"
+    legend(
+        ax,
+        [lines[j] for j in named],
+        [names[j] for j in named],
+        title=heading,
+        title_fontsize="small",
+        fontsize="small",
+        frameon=False,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+    )
+    return ax
+
+
+def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw mean score and standard error along C, and mark both choices.
+
+    Parameters
+    ----------
+    search : Search, or a fitted OneVsAllLogisticRegressionCV
+    ax : matplotlib Axes, optional
+        Where to draw; without, in a figure of its own.
+
+    Returns
+    -------
+    Axes
+        C is logarithmic; C = ∞ has no place on the axis, and is named only if it was chosen.
+
+    Raises
+    ------
+    ParameterError
+        Not a search, or not Axes.
+    """
+    found = _search_of(search)
+    ax = axes(ax, 6.4, 4.0)
+    order = np.argsort(found.Cs)
+    finite = order[np.isfinite(found.Cs[order])]
+    C, mean, error = found.Cs[finite], found.mean_scores[finite], found.standard_errors[finite]
+    ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=BLUE, linewidth=0)
+    ax.plot(C, mean, "o-", color=BLUE, label="mean ± standard error")
+    marks = {found.best_C: ("best", "-"), found.best_C_1se: ("one standard error", "--")}
+    if len(marks) == 1:
+        marks = {found.best_C: ("best, and within one standard error", "-")}
+    for value, (name, style) in marks.items():
+        label = f"C = {value:.3g} ({name})"
+        if np.isfinite(value):
+            ax.axvline(value, color=VERMILION, linestyle=style, label=label, zorder=1)
+        else:
+            ax.plot([], [], color=VERMILION, linestyle=style, label=label)
+    ax.set(
+        xscale="log",
+        xlabel="C (inverse regularisation strength)",
+    )
+    ax.set_ylabel(f"held-out {found.scoring}", **PLAIN)
+    ax.set_title(f"{len(found.scores)} folds", loc="left")
+    ax.legend(framealpha=1.0)
+    _tidy(ax)
+    return ax
+
+
+def _search_of(search: Any) -> Search:
+    from gpulr.search_result import Search
+
+    for candidate in (search, getattr(search, "search_", None)):
+        if isinstance(candidate, Search):
+            return candidate
+    raise ParameterError(
+        f"search is of type {type(search).__name__}; expected what gpulr.search returns, or a "
+        "fitted OneVsAllLogisticRegressionCV."
+    )
+
+
+def _tidy(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color="#dddddd", linewidth=0.6)
+    ax.set_axisbelow(True)

@@ -1,0 +1,200 @@
+"""How good predictions are: the confusion matrix, and the accuracies of every class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.transforms import ScaledTranslation
+
+from gpulr.errors import ParameterError
+from gpulr.metrics import Evaluation, MultilabelEvaluation
+from gpulr.show.canvas import BLACK, BLUE, PLAIN, SKY, axes, labels_of, legend
+
+__all__ = ["accuracy", "confusion"]
+
+MOST_COUNTED = 30  # classes of a confusion matrix whose counts can be read
+MOST_NAMED = 60  # classes whose names can be read
+MOST_BARRED = 40  # classes that have bars; of more, the worst
+
+
+def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw the confusion matrix: how often each class is taken for each other.
+
+    The colour of a mistake is its share of the true class's rows, on a scale that ends at the most
+    frequent mistake. The diagonal, what is right, is grey and has no part in the scale.
+
+    Parameters
+    ----------
+    result : metrics.Evaluation
+        As ``model.evaluate(X, y)`` returns it.
+    ax : matplotlib Axes, optional
+        Where to draw; without, in a figure of its own.
+
+    Returns
+    -------
+    Axes
+        The counts are ``ax.texts`` where they are few enough to be read.
+
+    Raises
+    ------
+    ParameterError
+        Not the evaluation of a model whose rows have one class each, or not Axes.
+    """
+    if isinstance(result, MultilabelEvaluation):
+        raise ParameterError(
+            "Rows that have any number of labels have no confusion matrix. Draw their accuracies "
+            "with gpulr.show.accuracy(result)."
+        )
+    if not isinstance(result, Evaluation):
+        raise _no_evaluation(result)
+    counts, names = result.confusion, labels_of(result.classes)
+    n = len(names)
+    side = float(np.clip(0.42 * n, 3.6, 9.0))
+    ax = axes(ax, side + 2.0, side + 0.9)
+    cell = 72 * side / n  # points
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = np.eye(n, dtype=np.bool_)
+    mistakes = np.ma.array(100 * shares, mask=right)
+    largest = float(mistakes.max()) if counts.sum() > np.trace(counts) else 1.0
+    ax.imshow(np.ma.array(shares, mask=~right), cmap=ListedColormap(["#e4e4e4"]))
+    drawn = ax.imshow(mistakes, cmap="Oranges", vmin=0, vmax=largest)
+    if n <= MOST_COUNTED:
+        size = float(np.clip(cell / (0.6 * len(str(counts.max()))), 5, 9))
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            dark = not right[i, j] and mistakes[i, j] > 0.6 * largest
+            look: dict[str, Any] = {"color": "white" if dark else "black", "fontsize": size}
+            ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", **look)
+    if n <= MOST_NAMED:
+        look = {**PLAIN, "fontsize": float(np.clip(0.8 * cell, 5, 9))}
+        ax.set_xticks(
+            range(n), names, **look, rotation=90 if 6 * max(map(len, names)) > cell else 0
+        )
+        ax.set_yticks(range(n), names, **look)
+    ax.tick_params(length=0)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    right_words = f"{np.trace(counts):,} of {counts.sum():,} rows right ({result.accuracy:.1%})"
+    ax.set_title(right_words, loc="left")
+    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    bar.set_label("mistakes, % of the true class's rows", fontsize="small")
+    bar.ax.tick_params(labelsize="small")
+    return ax
+
+
+def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw the accuracies of every class, each under its right name.
+
+    They answer different questions. How many of the rows of a class are recognised among all
+    classes (its recall)? And how often is its own model right, that says "this class" or "not"
+    (its binary accuracy)? A model that always says "not" is right about all rows of other classes;
+    a black line marks that share. The title has the accuracy of all classes together, which is not
+    the mean of the binary accuracies.
+
+    Of a model of several labels: how often each label is right, and its F1.
+
+    Parameters
+    ----------
+    result : metrics.Evaluation or metrics.MultilabelEvaluation
+        As ``model.evaluate(X, y)`` returns it.
+    ax : matplotlib Axes, optional
+        Where to draw; without, in a figure of its own.
+
+    Returns
+    -------
+    Axes
+        ``ax.containers`` are the bars; two classes, which have one model, have recalls only.
+
+    Raises
+    ------
+    ParameterError
+        Not an evaluation, or not Axes.
+    """
+    base = None
+    if isinstance(result, MultilabelEvaluation):
+        names = labels_of(result.labels)
+        bars = {
+            "accuracy: the label is rightly there, or rightly not": result.label_accuracy,
+            "F1": result.label_f1,
+        }
+        title = (
+            f"all labels of a row right {result.subset_accuracy:.3f}  ·  "
+            f"mean label accuracy {result.mean_label_accuracy:.3f}  ·  "
+            f"micro F1 {result.micro_f1:.3f}"
+        )
+    elif isinstance(result, Evaluation):
+        names, counts = labels_of(result.classes), result.confusion
+        with np.errstate(invalid="ignore"):  # a class without rows has no recall
+            recall = np.diag(counts) / counts.sum(axis=1)
+        bars = {"recall: its rows that are recognised": recall}
+        title = f"accuracy {result.accuracy:.3f}"
+        if len(result.binary_accuracy) > 1:
+            bars["binary accuracy: its own model, “this class or not”"] = result.binary_accuracy
+            base = 1 - counts.sum(axis=1) / counts.sum()
+            mean = f"mean of the binary accuracies {result.mean_binary_accuracy:.3f}"
+            title = f"multiclass {title}  ·  {mean}"
+    else:
+        raise _no_evaluation(result)
+    n = len(names)
+    if n > MOST_BARRED:
+        title = f"{title}\nthe {MOST_BARRED} of {n:,} with the lowest {next(iter(bars))}"
+        worst = np.argsort(next(iter(bars.values())), kind="stable")[:MOST_BARRED]  # NaN is last
+        names = [names[j] for j in worst]
+        bars = {name: values[worst] for name, values in bars.items()}
+        base = None if base is None else base[worst]
+    each = 0.22 if len(names) <= 10 else 0.16  # inches
+    ax = axes(ax, 7.2, 0.8 + 0.2 * (len(bars) + 1) + each * len(names) * len(bars))
+    _draw_bars(ax, names, bars, base)
+    ax.set_title(title, loc="left", fontsize="medium")
+    return ax
+
+
+def _draw_bars(
+    ax: Axes,
+    names: list[str],
+    bars: dict[str, npt.NDArray[np.float64]],
+    base: npt.NDArray[np.float64] | None,
+) -> None:
+    where, height = np.arange(len(names)), 0.8 / len(bars)
+    handles: list[Any] = []
+    for i, (values, colour) in enumerate(zip(bars.values(), (BLUE, SKY), strict=False)):
+        places = where + (i - (len(bars) - 1) / 2) * height
+        drawn = ax.barh(places, np.nan_to_num(values), height=0.92 * height, color=colour)
+        ends = np.nan_to_num(values) if base is None or i == 0 else np.maximum(values, base)
+        for value, x, y in zip(values, ends, places, strict=True):
+            words = "no rows" if np.isnan(value) else f"{value:.3f}"
+            ax.text(x + 0.008, y, words, va="center", fontsize="x-small")
+        handles.append(drawn)
+    legends = list(bars)
+    if base is not None:
+        places = where + height / 2
+        handles.append(
+            ax.vlines(base, places - 0.46 * height, places + 0.46 * height, color=BLACK, lw=1.5)
+        )
+        legends.append("always answering “not this class”")
+    ax.set_yticks(where, names, **PLAIN)
+    ax.invert_yaxis()
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlim(0, 1.08)
+    ax.set_xticks(np.linspace(0, 1, 6))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    legend(
+        ax,
+        handles,
+        legends,
+        loc="upper left",
+        bbox_to_anchor=(0.0, 0.0),
+        bbox_transform=ax.transAxes + ScaledTranslation(0, -0.3, ax.figure.dpi_scale_trans),
+        fontsize="small",
+        frameon=False,
+        borderpad=0.0,
+    )
+
+
+def _no_evaluation(result: Any) -> ParameterError:
+    return ParameterError(
+        f"result is of type {type(result).__name__}; expected what model.evaluate(X, y) returns."
+    )

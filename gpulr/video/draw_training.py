@@ -1,0 +1,155 @@
+"""The pictures of a video of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from gpulr.video.sheet import BLUE, MUTED, QUIET, RIGHT, TRACK, Sheet
+
+__all__ = ["MOST_IMAGES", "About", "Run", "pictures_of"]
+
+MOST_IMAGES = 30
+_HOLD = 1.5  # seconds, or a quarter of the video, in which the end stays to be looked at
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A training, iteration by iteration.
+
+    Attributes
+    ----------
+    weights : (n_iter + 1, n_images, height, width) float32
+    cost, accuracy : (n_iter + 1,) float64
+        The mean of the models' costs; of the rows that are looked at.
+    """
+
+    weights: npt.NDArray[np.float32]
+    cost: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The words in a video of training."""
+
+    names: list[str]
+    subject: str
+    accuracy: str
+
+
+def pictures_of(
+    run: Run, about: About, size: tuple[int, int], frames: int, fps: int
+) -> Iterator[tuple[Image.Image, int]]:
+    """Yield the pictures; between iterations, weights are on the straight line."""
+    hold = min(round(_HOLD * fps), frames // 4)
+    moving = frames - hold
+    limit = float(np.quantile(np.abs(run.weights[-1]), 0.995)) or 1.0
+    # Iterations as the square of the time.
+    for t in (len(run.cost) - 1) * np.linspace(0, 1, moving) ** 2:
+        yield _picture(run, about, float(t), limit, size), 1
+    if hold:
+        yield _picture(run, about, len(run.cost) - 1.0, limit, size), hold
+
+
+def _picture(run: Run, about: About, t: float, limit: float, size: tuple[int, int]) -> Image.Image:
+    sheet, before = Sheet(size), int(t)
+    after = min(before + 1, len(run.cost) - 1)
+    W = run.weights[before] + np.float32(t - before) * (run.weights[after] - run.weights[before])
+    sheet.text(64, 84, f"Iteration {before}", size=44, bold=True)
+    sheet.text(1216, 84, about.subject, size=24, color=MUTED, anchor="rs", width=700)
+    _weights(sheet, W, about, limit)
+    _legend(sheet, len(W), len(about.names))
+    top = float(run.cost.max())
+    _curve(sheet, 132, "mean cost", f"{run.cost[before]:.4f}", run.cost, t, top, BLUE, f"{top:.2g}")
+    accuracy = f"{100 * run.accuracy[before]:.1f}%"
+    _curve(sheet, 410, about.accuracy, accuracy, run.accuracy, t, 1.0, RIGHT, "100%")
+    return sheet.image
+
+
+def _weights(sheet: Sheet, W: npt.NDArray[np.float32], about: About, limit: float) -> None:
+    """Show the weights of each model as an image under its name, as large as fits."""
+    width, height, name, gap = 736.0, 528.0, 26.0, 10.0
+    n = len(W)
+    columns = max(
+        range(1, n + 1),
+        key=lambda c: (min(width / c - gap, height / -(-n // c) - name - gap), c),
+    )
+    cell_w, cell_h = width / columns, height / -(-n // columns)
+    side = min(cell_w - gap, cell_h - name - gap)
+    pixels = _diverging(np.clip(W / limit, -1, 1))
+    for j in range(n):
+        x, y = 64 + (j % columns) * cell_w, 122 + (j // columns) * cell_h
+        left, top, w, h = sheet.picture(x, y + name, side, pixels[j])
+        sheet.box(left - 1, top - 1, w + 2, h + 2, QUIET, outline=True)
+        sheet.text(left, top - 6, about.names[j], size=18, bold=True, width=cell_w - gap)
+
+
+def _diverging(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return −1…1 as blue over white to red, (…, 3), which the colour-blind tell apart.
+
+    The ends of the map are left out: they are too dark to tell apart.
+    """
+    from matplotlib import colormaps
+
+    colors: npt.NDArray[np.uint8] = colormaps["RdBu_r"](0.5 + 0.45 * values, bytes=True)[..., :3]
+    return colors
+
+
+def _legend(sheet: Sheet, shown: int, of: int) -> None:
+    """Draw what the colours mean, and say how many of the models are shown."""
+    ramp = _diverging(np.linspace(-1, 1, 200, dtype=np.float32)[np.newaxis])
+    y = 684.0
+    x = 64 + sheet.text(64, y, "against the class", size=17, color=MUTED, anchor="lm") + 12
+    for i, color in enumerate(ramp[0].tolist()):
+        sheet.box(x + i, y - 8, 1, 16, "#{:02x}{:02x}{:02x}".format(*color))
+    x += 212 + sheet.text(x + 212, y, "for the class", size=17, color=MUTED, anchor="lm")
+    which = "all" if shown == of else f"the first {shown} of {of:,} classes"
+    sheet.text(x + 40, y, f"one scale for {which}", size=17, color=MUTED, anchor="lm")
+
+
+def _curve(
+    sheet: Sheet,
+    y: float,
+    title: str,
+    now: str,
+    values: npt.NDArray[np.float64],
+    t: float,
+    top: float,
+    color: str,
+    top_label: str,
+) -> None:
+    """Draw a curve as far as iteration t, in a panel of its own."""
+    x, width, height = 876.0, 340.0, 180.0
+    sheet.text(x, y + 16, title, size=18, color=MUTED)
+    sheet.text(x + width, y + 16, now, size=26, bold=True, color=color, anchor="rs")
+    base = y + 36 + height
+    for share in (0.0, 0.5, 1.0):
+        sheet.box(x, base - share * height, width, 1.5, TRACK)
+    last = len(values) - 1
+    whole = np.arange(int(t) + 1)
+    at = np.append(whole, t) if t > whole[-1] else whole
+    heights = np.interp(at, np.arange(len(values)), values) / top
+    # As time goes, so that early iterations have room.
+    points = np.stack([x + width * np.sqrt(at / last), base - height * heights], axis=1)
+    sheet.curve(points, color, width=3, dot=5)
+    sheet.text(x - 8, base - height, top_label, size=14, color=MUTED, anchor="rm")
+    sheet.text(x - 8, base, "0", size=14, color=MUTED, anchor="rm")
+    for i in _ticks(last):
+        place = x + width * float(np.sqrt(i / last))
+        sheet.box(place - 0.5, base, 1.5, 5, MUTED)
+        sheet.text(place, base + 20, str(i), size=14, color=MUTED, anchor="ms")
+
+
+def _ticks(last: int) -> list[int]:
+    """Return the iterations to name on an axis of their square roots, some four."""
+    ticks: list[int] = []
+    for share in (0.0, 0.3, 0.6):
+        i = share**2 * last
+        unit = 10 ** max(0, int(np.log10(max(i, 1))))
+        ticks.append(int(i / unit + 0.5) * unit)
+    return [*dict.fromkeys(ticks), last]

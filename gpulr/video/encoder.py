@@ -1,0 +1,174 @@
+"""Pictures to an MP4 file: H.264 that browsers play, the same bytes for the same pictures.
+
+The only file that imports PyAV, which is optional (the extra ``video``).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from gpulr.errors import DataFileError, MissingExtraError, ParameterError
+from gpulr.validation import whole_number
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+
+__all__ = ["check_output", "check_size", "encode", "require_pyav"]
+
+SMALLEST, LARGEST = (320, 180), (3840, 2160)  # legible; what H.264 levels and players take
+_BT709 = 1  # in H.264's tables of primaries, transfer characteristics and matrices alike
+_LIMITED = 1  # luma from 16 to 235, as players expect
+# Nearly all frames repeat the one before: B-frames, more references and a long look ahead make the
+# file no smaller (measured), and take a third of the time. The number of threads shapes the stream,
+# so it is fixed: the bytes do not depend on how many cores there are.
+_OPTIONS = {
+    "preset": "veryfast",
+    "tune": "stillimage",
+    "crf": "16",
+    "x264-params": "bframes=0:ref=1:rc-lookahead=10:weightp=0",
+}
+_THREADS = 4
+
+
+def require_pyav() -> Any:
+    """Return PyAV, with an H.264 encoder in it.
+
+    Raises
+    ------
+    MissingExtraError
+    """
+    try:
+        import av
+        import av.codec
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Writing videos needs PyAV, which cannot be imported ({error}). Install it, from a "
+            'checkout of gpulr: python -m pip install ".[video]"'
+        ) from error
+    if "libx264" not in av.codec.codecs_available:
+        raise MissingExtraError(
+            "This PyAV was built without libx264, which writes H.264. Install the wheel, which has "
+            "it: python -m pip install --force-reinstall --only-binary av av"
+        )
+    return av
+
+
+def check_size(size: Any, fps: Any) -> tuple[tuple[int, int], int]:
+    """Return width, height and frames per second, or raise ParameterError."""
+    least, most = ("×".join(map(str, bound)) for bound in (SMALLEST, LARGEST))
+    try:
+        width, height = (whole_number("size", side, least=1) for side in size)
+    except (TypeError, ValueError):
+        width, height = 0, 0
+    fits = all(a <= b <= c for a, b, c in zip(SMALLEST, (width, height), LARGEST, strict=True))
+    if not fits or width % 2 or height % 2:
+        raise ParameterError(
+            f"size={size!r}; expected even numbers of pixels (width, height), from {least} to "
+            f"{most}, such as (1280, 720)."
+        )
+    fps = whole_number("fps", fps, least=1)
+    if fps > 120:
+        raise ParameterError(f"fps={fps}; expected 1 to 120 frames per second.")
+    return (width, height), fps
+
+
+def check_output(path: str | Path) -> Path:
+    """Return the path of a video that can be written there, or raise ParameterError."""
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise ParameterError(f"The video would be {path}; expected a name that ends in .mp4.")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ParameterError(
+            f"The video would be {path}; expected a file name in a folder that exists. Create "
+            f"{path.absolute().parent} first, or choose another path."
+        )
+    return path
+
+
+def encode(
+    path: str | Path,
+    pictures: Iterable[tuple[Image.Image, int]],
+    *,
+    size: tuple[int, int],
+    fps: int,
+) -> int:
+    """Write pictures as a video, replacing what is at ``path`` when it is complete.
+
+    Parameters
+    ----------
+    path : path-like
+    pictures : iterable of (RGB image of ``size``, int)
+        Each picture, and the number of frames that it is shown for, ≥ 1.
+    size : (int, int)
+        Width and height in pixels, even.
+    fps : int
+        Frames per second.
+
+    Returns
+    -------
+    int
+        How many frames were written.
+
+    Raises
+    ------
+    DataFileError
+        It could not be written; what was there before is untouched.
+    """
+    av = require_pyav()
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError("it exists and is not a regular file")
+        try:
+            # The index goes to the front, so that a browser can play before it has all.
+            faststart = {"movflags": "faststart"}
+            with av.open(str(temporary), "w", format="mp4", options=faststart) as container:
+                frames = _encode(av, container, pictures, size, fps)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except (OSError, av.error.FFmpegError) as error:
+        raise DataFileError(
+            path,
+            f"the video could not be written: {error.strerror or error}",
+            "What was there before is untouched; make room, or choose another path.",
+        ) from error
+    return frames
+
+
+def _encode(
+    av: Any,
+    container: OutputContainer,
+    pictures: Iterable[tuple[Image.Image, int]],
+    size: tuple[int, int],
+    fps: int,
+) -> int:
+    stream: Any = container.add_stream("libx264", rate=fps, options=_OPTIONS)
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    codec = stream.codec_context
+    codec.thread_count = _THREADS
+    codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
+    codec.color_range = _LIMITED
+    done = 0
+    for picture, repeats in pictures:
+        frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace="ITU709"
+        )
+        for _ in range(repeats):
+            frame.pts = done
+            container.mux(stream.encode(frame))
+            done += 1
+    container.mux(stream.encode())
+    return done

@@ -1,0 +1,166 @@
+"""A sheet to draw on, in units of 1280 × 720, whatever the size of the video in pixels."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = [
+    "BAR",
+    "BLUE",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "QUIET",
+    "RIGHT",
+    "TRACK",
+    "WRONG",
+    "Sheet",
+    "plain",
+]
+
+WIDTH, HEIGHT = 1280, 720
+_FINER = 4
+
+# Bluish green, vermilion and blue of Okabe and Ito (2008), which the colour-blind tell apart, and
+# greys.
+RIGHT, WRONG, BLUE = "#009E73", "#D55E00", "#0072B2"
+BAR = "#8296AB"
+PAPER, INK, MUTED, QUIET, TRACK = "#FFFFFF", "#1B1F24", "#59636E", "#9AA7B5", "#EBEEF1"
+
+
+def plain(label: Any) -> str:
+    """Return a label as text on one line, with a mark for what cannot be printed."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(label))
+    return text if text.strip() else f"“{text}”"
+
+
+class Sheet:
+    """An RGB picture, drawn on in units of 1280 × 720 that are centred in it.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Width and height in pixels.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.image = Image.new("RGB", size, PAPER)
+        self._draw = ImageDraw.Draw(self.image)
+        self._scale = min(size[0] / WIDTH, size[1] / HEIGHT)
+        self._left = (size[0] - WIDTH * self._scale) / 2
+        self._top = (size[1] - HEIGHT * self._scale) / 2
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float,
+        color: str = INK,
+        bold: bool = False,
+        anchor: str = "ls",
+        width: float = math.inf,
+    ) -> float:
+        """Write one line at (x, y), cut off with … beyond ``width``; returns its width.
+
+        ``anchor`` is Pillow's: l, m or r, then s for the baseline or m for the middle.
+        """
+        font = _font(round(size * self._scale), bold)
+        text = _cut(text, font, width * self._scale)
+        self._draw.text(self._at(x, y), text, fill=color, font=font, anchor=anchor)
+        return font.getlength(text) / self._scale
+
+    def width_of(self, text: str, *, size: float, bold: bool = False) -> float:
+        """Return how wide a line of text would be."""
+        return _font(round(size * self._scale), bold).getlength(text) / self._scale
+
+    def box(
+        self, x: float, y: float, width: float, height: float, color: str, *, outline: bool = False
+    ) -> None:
+        """Fill a rectangle, or outline it thinly; one narrower than a pixel is not seen."""
+        (left, top), (right, bottom) = self._at(x, y), self._at(x + width, y + height)
+        if right <= left or bottom <= top:
+            return
+        corners = (left, top, right - 1, bottom - 1)
+        if outline:
+            self._draw.rectangle(corners, outline=color, width=max(1, round(self._scale)))
+        else:
+            self._draw.rectangle(corners, fill=color)
+
+    def curve(
+        self, points: npt.NDArray[np.float64], color: str, *, width: float, dot: float
+    ) -> None:
+        """Draw a smooth line through points (n, 2), with a dot of radius ``dot`` at the last."""
+        pixels = points * self._scale + (self._left, self._top)
+        margin = math.ceil((dot + width) * self._scale) + 1
+        corner = np.floor(pixels.min(axis=0)) - margin
+        size = np.ceil(pixels.max(axis=0) - corner).astype(int) + margin
+        at = (pixels - corner) * _FINER  # Pillow draws lines with steps: draw larger, then average
+        mask = Image.new("L", (int(size[0]) * _FINER, int(size[1]) * _FINER))
+        draw, thick = ImageDraw.Draw(mask), width * self._scale * _FINER
+        if len(at) > 1:
+            draw.line(at.ravel().tolist(), fill=255, width=max(1, round(thick)), joint="curve")
+        radius = dot * self._scale * _FINER
+        x, y = at[-1].tolist()
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+        mask = mask.reduce(_FINER)
+        left, top = corner.astype(int).tolist()
+        self.image.paste(color, (left, top, left + mask.width, top + mask.height), mask)
+
+    def picture(
+        self, x: float, y: float, side: float, pixels: npt.NDArray[np.uint8]
+    ) -> tuple[float, float, float, float]:
+        """Show pixels (height, width, 3) as large as fits in a square, and centred in it.
+
+        Each becomes a square of a whole number of the video's pixels, so that edges are sharp; what
+        has more pixels than there is room for is averaged instead. Returns where it is: x, y, width
+        and height.
+        """
+        height, width = pixels.shape[:2]
+        room = side * self._scale
+        factor = room / max(height, width)
+        if factor >= 1:
+            factor = math.floor(factor)
+        w, h = max(1, round(width * factor)), max(1, round(height * factor))
+        resample = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
+        left, top = self._at(x + (side - w / self._scale) / 2, y + (side - h / self._scale) / 2)
+        self.image.paste(Image.fromarray(pixels).resize((w, h), resample), (left, top))
+        s = self._scale
+        return (left - self._left) / s, (top - self._top) / s, w / s, h / s
+
+    def _at(self, x: float, y: float) -> tuple[int, int]:
+        return round(self._left + x * self._scale), round(self._top + y * self._scale)
+
+
+@lru_cache(maxsize=64)
+def _font(pixels: int, bold: bool) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which comes with Matplotlib and so is on every machine."""
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+    # Without libraqm, which not every Pillow has: the same picture everywhere.
+    return ImageFont.truetype(path, max(6, pixels), layout_engine=ImageFont.Layout.BASIC)
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Return the text, or as much of it as fits with … behind it."""
+    text = text[:1000]  # more never fits, and would take long to measure
+    if font.getlength(text) <= width:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if font.getlength(text[:middle] + "…") <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low] + "…"

@@ -1,0 +1,1 @@
+// Halves are in shim.h.

@@ -1,0 +1,35 @@
+"""What a picture shows: its texts, its bars, its panels."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+
+
+def multiples(y):
+    """Which of 2, 3 and 5 divide y."""
+    return (y[:, np.newaxis] % [2, 3, 5] == 0).astype(np.uint8)
+
+
+def drawn(ax):
+    """Draw the whole picture, which is when matplotlib fails; its texts, each as one line."""
+    ax.figure.canvas.draw()
+    return [" ".join(text.get_text().split()) for text in ax.figure.findobj(Text)]
+
+
+def widths(bars):
+    return [bar.get_width() for bar in bars]
+
+
+def names_of(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+def panels(ax):
+    """The pairs of image and bars."""
+    return list(zip(ax.child_axes[::2], ax.child_axes[1::2], strict=True))
+
+
+def colours(bars):
+    return [to_hex(bar.get_facecolor()) for bar in bars.patches]
