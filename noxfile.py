@@ -1,23 +1,27 @@
-"""Sessions: tests(numpy), tests(compiled), tests(strict), tests(cupy), bench(…), lint, types.
+"""Sessions: tests(numpy, compiled, strict or cupy), browser, bench(…), lint, types.
 
-``nox`` alone runs those that need no GPU. Tests that need MNIST find it through GPULR_DATA_HOME or
-the cache folder, and skip with a reason where it is absent; so do tests that need g++ (CUDA kernels
-run on the CPU, on Linux).
+``nox`` alone runs those that need no GPU; browser skips where there is no Chromium. Tests that need
+MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a reason where it is
+absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux).
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2024.3.2"
-nox.options.sessions = ["tests(numpy)", "tests(compiled)", "tests(strict)", "lint", "types"]
+nox.options.sessions = [
+    *("tests(numpy)", "tests(compiled)", "tests(strict)", "browser", "lint", "types"),
+]
 nox.options.default_venv_backend = "virtualenv"
 
 ROOT = Path(__file__).parent
 BACKENDS = [nox.param(name, id=name) for name in ("numpy", "compiled", "strict", "cupy")]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 
 
@@ -55,7 +59,26 @@ def tests(session: nox.Session, backend: str) -> None:
         extras += [extra] if extra else []
         environment |= {"GPULR_FALLBACK": "error"}
     install(session, *extras)
-    session.run("pytest", *session.posargs, env=environment)  # not -m: that would import ./gpulr
+    # The browser has a session of its own. Not python -m pytest: that would import ./gpulr.
+    session.run("pytest", "-m", "not browser", *session.posargs, env=environment)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Draw on a report in Chromium; screenshots are left in build/screenshots."""
+    if not any(map(shutil.which, BROWSERS)):
+        if os.environ.get("GPULR_REQUIRE_BROWSER") == "1":
+            session.error("GPULR_REQUIRE_BROWSER=1, and this machine has no Chromium")
+        session.skip(
+            "this machine has no Chromium: apt-get install chromium (GPULR_REQUIRE_BROWSER=1 "
+            "makes that an error)"
+        )
+    install(session, "browser")
+    environment = {
+        "GPULR_REQUIRE_BROWSER": "1",
+        "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots"),
+    }
+    session.run("pytest", "tests/test_browser.py", *session.posargs, env=environment)
 
 
 @nox.session

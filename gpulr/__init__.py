@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gpulr.estimator import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
     from gpulr.intervals import Bootstrap
     from gpulr.model import OneVsAll
+    from gpulr.reporting import report
     from gpulr.resampling import bootstrap
     from gpulr.search_result import Search
     from gpulr.searching import search
@@ -55,6 +56,7 @@ _HOMES = {
     "OneVsAllLogisticRegressionCV": "estimator",
     "bootstrap": "resampling",
     "load": "storage",
+    "report": "reporting",
     "Search": "search_result",
     "search": "searching",
     "train": "training",
@@ -115,6 +117,7 @@ __all__ = [
     "errors",
     "load",
     "logistic",
+    "report",
     "search",
     "show",
     "train",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.errors import DataError, DataFileError
+from gpulr.errors import DataFileError
+from gpulr.framing import Frame
 from gpulr.model import OneVsAll
 
 __all__ = ["IMAGE_SUFFIXES", "load_images"]
@@ -24,8 +25,9 @@ def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float3
 
     An image that has the model's shape is taken as it is. Of any other, what is drawn is cut out,
     scaled to span as much of the frame as in the training images (20/28 for MNIST), and centred by
-    its centre of mass, as MNIST's digits were. Colours become grey; what is drawn is made bright on
-    dark or dark on bright as the training images were, and stretched to the range that they had.
+    its centre of mass, as MNIST's digits were (:class:`gpulr.framing.Frame`). Colours become grey;
+    what is drawn is made bright on dark or dark on bright as the training images were, and
+    stretched to the range that they had.
 
     Parameters
     ----------
@@ -44,19 +46,10 @@ def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float3
     DataFileError
         A file is missing or not an image.
     """
-    shape = model.image_shape
-    if shape is None or len(shape) != 2:
-        raise DataError(
-            f"This model was trained on {model.data.get('name', 'data')} with "
-            f"{'no image shape' if shape is None else f'image shape {shape}'}; expected (height, "
-            "width) to apply it to image files. Train with image_shape=, or pass a data file."
-        )
-    low, high = model.data.get("feature_range", (0.0, 255.0))
-    extent = float(model.data.get("extent", 20 / 28))
-    rows = np.stack([_framed(_ink(path, shape), shape, extent).ravel() for path in paths])
-    if model.data.get("background", "dark") == "bright":
-        rows = 1 - rows
-    return np.float32(low) + rows * np.float32(high - low)
+    frame = Frame.of(model)
+    inks = (_ink(path, frame.shape) for path in paths)
+    rows = [frame.row(ink if ink.shape == frame.shape else frame.framed(ink)) for ink in inks]
+    return np.stack(rows).astype(np.float32)
 
 
 def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -95,29 +88,3 @@ def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         )
     stretched: npt.NDArray[np.float32] = ink / ink.max()
     return stretched
-
-
-def _framed(
-    ink: npt.NDArray[np.float32], shape: tuple[int, ...], extent: float
-) -> npt.NDArray[np.float32]:
-    """Return what is drawn in the middle of an image of ``shape``, spanning ``extent`` of it."""
-    if ink.shape == tuple(shape):
-        return ink
-    from PIL import Image
-
-    drawn = ink > 0.25
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    factor = extent * min(side / size for side, size in zip(shape, cut.shape, strict=True))
-    height, width = (max(1, round(factor * size)) for size in cut.shape)
-    small = np.asarray(Image.fromarray(cut).resize((width, height), Image.Resampling.BOX))
-    framed = np.zeros(shape, dtype=np.float32)
-    top, left = (_start(small.sum(axis=1 - axis), shape[axis]) for axis in (0, 1))
-    framed[top : top + height, left : left + width] = small
-    return framed
-
-
-def _start(mass: npt.NDArray[np.float32], side: int) -> int:
-    """Return where a profile of ink has to begin for its centre of mass to be in the middle."""
-    centre = float(np.average(np.arange(len(mass)), weights=mass))
-    return int(np.clip(round((side - 1) / 2 - centre), 0, side - len(mass)))

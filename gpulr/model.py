@@ -75,9 +75,10 @@ class OneVsAll:
         X was multiplied by this; ``settings``' C, tol and learning_rate refer to the scaled X.
     image_shape : tuple of int, or None
     data : dict
-        name, source, n_samples, and the smallest and largest feature value.
+        name, source, n_samples, and the smallest and largest feature value; of images how they
+        look; from the command line the split, and the search that chose C.
     versions : dict
-        Of gpulr, Python and the libraries used.
+        Of gpulr, Python and the libraries used; and the system that they ran on.
     center : (n_features,) or None, intercept_at_center : (n_models,) or None
         After standardised training: margins of X wider than a byte are computed as (X − center)
         weights + intercept_at_center, which equals X weights + intercept but does not cancel where

@@ -14,7 +14,7 @@ from gpulr.model import OneVsAll
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Search"]
+__all__ = ["Search", "search_record", "standard_errors"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,6 +116,19 @@ class Search:
         from gpulr.show import c_path
 
         return c_path(self, ax=ax)
+
+
+def search_record(found: Search) -> dict[str, Any]:
+    """Return what a model's file keeps of the search that chose its C, as JSON holds it."""
+    return {
+        "Cs": found.Cs.tolist(),
+        "scores": found.scores.tolist(),
+        "scoring": found.scoring,
+        "folds": len(found.scores),
+        "converged": int(found.converged.sum()),
+        "models": int(found.converged.size),
+        "seconds": found.seconds,
+    }
 
 
 def standard_errors(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -211,8 +211,10 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
     return digest.hexdigest()
 
 
-def replace_file(path: str | Path, content: bytes) -> None:
+def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
     """Write a file beside ``path`` and move it there; links are followed.
+
+    ``what`` it is, errors say.
 
     Raises
     ------
@@ -236,6 +238,8 @@ def replace_file(path: str | Path, content: bytes) -> None:
     except OSError as error:
         raise ModelFileError(
             path,
-            f"the model could not be written: {error.strerror or error}",
-            "What was there before is untouched; the model is still in memory: save it elsewhere.",
+            f"the {what} could not be written: {error.strerror or error}",
+            f"What was there before is untouched; the {what} is still in memory: save it elsewhere."
+            if what == "model"
+            else "What was there before is untouched; choose another path.",
         ) from error

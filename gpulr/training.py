@@ -276,7 +276,7 @@ def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str,
     if is_device_array(inputs.X):
         here = {name: backend_of(inputs.X).asarray(array) for name, array in here.items()}
     versions = {"gpulr": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    versions |= backend.versions
+    versions |= {**backend.versions, "system": f"{platform.system()} {platform.machine()}"}
     return OneVsAll(
         **here,
         classes=inputs.labels.classes,

@@ -18,6 +18,7 @@ HEAVY = (
     "scipy",
     "rich",
     "typer",
+    "jinja2",
     "safetensors",
     "PIL",
     "pooch",

@@ -280,6 +280,28 @@ def predict(
 
 @app.command()
 @guarded
+def report(
+    model: ModelArgument,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help=DATA_HELP + " Default: what the model was trained on, where that can be had."
+        ),
+    ] = None,
+    label: LabelOption = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The page, one .html file; replaced if there.")
+    ] = Path("report.html"),
+    json: JsonOption = False,
+) -> None:
+    """Write a page on a model: figures, mistakes, weights, and a canvas to draw on."""
+    from gpulr.cli import reporting
+
+    reporting.report(model, data=data, label=label, output=output, as_json=json)
+
+
+@app.command()
+@guarded
 def export(
     model: ModelArgument,
     output: Annotated[

@@ -16,7 +16,7 @@ from gpulr.cli import figures, terminal
 from gpulr.cli.training import read_data, record_source, save, say_where
 from gpulr.errors import ParameterError, SearchInterrupted
 from gpulr.metrics import MultilabelEvaluation
-from gpulr.search_result import Search
+from gpulr.search_result import Search, search_record
 from gpulr.searching import search as search_models
 
 
@@ -83,6 +83,7 @@ def search(
     tested = None
     if found.model is not None:
         record_source(found.model, split, label)
+        found.model.data["search"] = search_record(found) | {"refit": settings["refit"]}
         say_where(found.model)
         if dataset.X_test is not None:
             tested = found.model.evaluate(dataset.X_test, dataset.y_test)

@@ -1,0 +1,14 @@
+"""The report: one HTML file about a trained model, with a canvas to try it on.
+
+facts.py      what the page says, as plain data
+tested.py     of it, accuracies and mistakes
+charts.py     curves as points of an SVG
+pictures.py   weights and rows as small PNGs
+command.py    what trains the model again
+drawing.py    what the canvas needs to know
+page.py       template, styles and script, put together under one policy
+"""
+
+from gpulr.reporting.page import report
+
+__all__ = ["report"]

@@ -1,0 +1,294 @@
+"""Curves as what the template draws: points and ticks in the units of an SVG's view box.
+
+Own few lines rather than a plotting library's SVG: colours come from the page's style, light or
+dark, text stays text, and a chart takes a few kB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.model import History
+from gpulr.search_result import standard_errors
+
+__all__ = ["Chart", "cost_chart", "gradient_chart", "search_chart"]
+
+WIDTH, HEIGHT = 440, 280
+LEFT, RIGHT, TOP, BOTTOM = 52, 58, 12, 40  # margins, for the text
+MOST_CURVES = 12  # more are drawn as a band
+MOST_POINTS = 160
+LABEL_STEP = 13  # least distance of two names at the end of curves
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Where values are on a side of the chart; ``begin`` and ``end`` in units of the view box."""
+
+    low: float
+    high: float
+    begin: float
+    end: float
+    logarithmic: bool = False
+    whole: bool = False
+
+    def at(self, values: npt.ArrayLike) -> Floats:
+        """Return where values are."""
+        x = np.asarray(values, dtype=np.float64)
+        low, high = self.low, self.high
+        if self.logarithmic:
+            x, low, high = np.log10(np.clip(x, low, high)), math.log10(low), math.log10(high)
+        share = (x - low) / (high - low)
+        where: Floats = self.begin + share * (self.end - self.begin)
+        return where
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return round values and where they are."""
+        if self.logarithmic:
+            values = _decades(self.low, self.high)
+        else:
+            values = _round(self.low, self.high, least=1.0 if self.whole else 0.0)
+        return [
+            (round(float(where), 1), _tick(value))
+            for value, where in zip(values, self.at(values), strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line, its name, and the number of its colour; ``label_y`` is where the name goes."""
+
+    points: str
+    name: str
+    colour: int
+    end: tuple[float, float]
+    label_y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What the template draws."""
+
+    title: str
+    description: str
+    x_label: str
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    curves: list[Curve] = field(default_factory=list)
+    bands: list[str] = field(default_factory=list)
+    rule: tuple[float, str] | None = None
+    bars: list[tuple[float, float, float]] = field(default_factory=list)
+    dots: list[tuple[float, float]] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    named: bool = False
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def cost_chart(history: History, names: Sequence[str]) -> Chart | None:
+    """Draw each model's cost along the iterations; None where there were none."""
+    values = history.cost
+    spread = values.max() / max(values.min(), 1e-300)
+    return _along_iterations(
+        "Cost",
+        "Mean log-loss plus penalty of each model",
+        values,
+        history.n_iter,
+        names,
+        logarithmic=bool(values.min() > 0 and spread > 4),
+        named=True,
+    )
+
+
+def gradient_chart(history: History, names: Sequence[str], tol: float) -> Chart | None:
+    """Draw each model's largest gradient entry, and the tolerance."""
+    values = history.gradient_norm
+    positive = values[values > 0]
+    if not positive.size:
+        return None
+    values = np.maximum(values, positive.min())
+    return _along_iterations(
+        "Largest gradient entry",
+        "How far each model is from its optimum; colours as before"
+        if 1 < len(names) <= MOST_CURVES
+        else "How far from the optimum",
+        values,
+        history.n_iter,
+        names,
+        logarithmic=True,
+        tol=tol if tol > 0 else None,
+    )
+
+
+def _along_iterations(
+    title: str,
+    description: str,
+    values: Floats,
+    n_iter: npt.NDArray[np.int64],
+    names: Sequence[str],
+    *,
+    logarithmic: bool,
+    tol: float | None = None,
+    named: bool = False,
+) -> Chart | None:
+    last = len(values) - 1
+    if last < 1 or not np.isfinite(values).all():
+        return None
+    low, high = float(values.min()), float(values.max())
+    if tol is not None:
+        low, high = min(low, tol), max(high, tol)
+    y = _y_axis(low, high, logarithmic=logarithmic)
+    right = WIDTH - (RIGHT if named else RIGHT // 3)
+    x = Axis(0, last, LEFT, right, whole=True)
+    shown = np.unique(np.linspace(0, last, MOST_POINTS).round().astype(int))
+    curves, bands = [], []
+    if len(names) <= MOST_CURVES:
+        ends = np.minimum(n_iter, last)
+        labels = _apart(y.at(values[ends, np.arange(len(names))]))
+        for j, name in enumerate(names):
+            steps = np.append(shown[shown < ends[j]], ends[j])
+            points = np.column_stack([x.at(steps), y.at(values[steps, j])])
+            end = (round(float(points[-1, 0]), 1), round(float(points[-1, 1]), 1))
+            curves.append(Curve(_points(points), name, j, end, round(float(labels[j]), 1)))
+    else:
+        across = np.quantile(values[shown], [0, 0.25, 0.5, 0.75, 1], axis=1)
+        where = x.at(shown)
+        for a, b in ((0, 4), (1, 3)):
+            there = np.column_stack([where, y.at(across[a])])
+            back = np.column_stack([where, y.at(across[b])])[::-1]
+            bands.append(_points(np.vstack([there, back])))
+        points = np.column_stack([where, y.at(across[2])])
+        end = (round(float(points[-1, 0]), 1), round(float(points[-1, 1]), 1))
+        curves.append(Curve(_points(points), "median", 0, end, end[1]))
+        description += f": median, middle half and range of {len(names)}"
+    rule = None if tol is None else (round(float(y.at(tol)), 1), "tol")
+    return Chart(
+        title,
+        description + (", on a logarithmic scale" if logarithmic else ""),
+        "iteration",
+        x.ticks(),
+        y.ticks(),
+        curves,
+        bands,
+        rule,
+        named=named,
+        right=right,
+    )
+
+
+def search_chart(
+    Cs: Floats, scores: Floats, scoring: str, best: float, one_se: float
+) -> Chart | None:
+    """Draw mean score (n_folds, n_Cs) and standard error along C, and the two choices."""
+    finite = np.argsort(Cs)
+    finite = finite[np.isfinite(Cs[finite])]  # ∞ has no place on the axis
+    C, mean, error = (
+        values[finite] for values in (Cs, scores.mean(axis=0), standard_errors(scores))
+    )
+    if len(C) < 2 or not np.isfinite(mean).all():
+        return None
+    y = _y_axis(float((mean - error).min()), float((mean + error).max()), logarithmic=False)
+    room = (C[-1] / C[0]) ** 0.04
+    x = Axis(C[0] / room, C[-1] * room, LEFT, WIDTH - RIGHT / 3, logarithmic=True)
+    at, low, high = x.at(C), y.at(mean - error), y.at(mean + error)
+    points = np.column_stack([at, y.at(mean)])
+    marks = {one_se: "one standard error", best: "best"}
+    if best == one_se:
+        marks = {best: "best, and within one standard error"}
+    return Chart(
+        "Choice of C",
+        f"Mean held-out {scoring} and its standard error over {len(scores)} folds",
+        "C (inverse regularisation strength)",
+        x.ticks(),
+        y.ticks(),
+        [Curve(_points(points), "", 0, (0.0, 0.0), 0.0)],
+        bars=[
+            (round(float(a), 1), round(float(b), 1), round(float(c), 1))
+            for a, b, c in zip(at, low, high, strict=True)
+        ],
+        dots=[(round(float(a), 1), round(float(b), 1)) for a, b in points],
+        marks=[
+            (round(float(x.at(value)), 1), name)
+            for value, name in marks.items()
+            if math.isfinite(value)
+        ],
+        right=round(WIDTH - RIGHT / 3),
+    )
+
+
+def _y_axis(low: float, high: float, *, logarithmic: bool) -> Axis:
+    """Return the axis of values from ``low`` to ``high``, with some air."""
+    if logarithmic:
+        return Axis(_down(low), 1 / _down(1 / high), HEIGHT - BOTTOM, TOP, logarithmic=True)
+    air = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    return Axis(low - air, high + air, HEIGHT - BOTTOM, TOP)
+
+
+def _round(low: float, high: float, least: float) -> list[float]:
+    """Return some five round values between, at ``least`` so far from each other."""
+    step: float = 10.0 ** math.floor(math.log10((high - low) / 5))
+    step = max(step * next(k for k in (1, 2, 5, 10) if (high - low) / (k * step) <= 6), least)
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _down(x: float) -> float:
+    """Return the greatest of 1, 2, 5, 10, … that is at most x."""
+    ten = 10.0 ** math.floor(math.log10(x))
+    return ten * max(k for k in (1, 2, 5) if k == 1 or k * ten <= x)
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Return powers of ten between, every second or third where they are many, or 1, 2, 5."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    tens = [10.0**k for k in range(first, last + 1)]
+    low, high = low * (1 - 1e-9), high * (1 + 1e-9)
+    within = [t for t in tens if low <= t <= high]
+    if len(within) > 3:
+        return within[:: math.ceil(len(within) / 7)]
+    return [k * t for t in tens for k in (1, 2, 5) if low <= k * t <= high]
+
+
+def _tick(value: float) -> str:
+    if value and not 1e-3 <= abs(value) < 1e5:
+        exponent = math.floor(math.log10(abs(value)) + 1e-9)
+        digits = f"{value / 10.0**exponent:.3g}"
+        power = "10" + str(exponent).translate(_SUPERSCRIPT)
+        return power if digits == "1" else f"{digits}×{power}".replace("-", "−")
+    return f"{value:g}".replace("-", "−")
+
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _apart(y: Floats) -> Floats:
+    """Return places for names, near to ``y``, in its order and ``LABEL_STEP`` from each other."""
+    order = np.argsort(y, kind="stable")
+    placed = y[order].copy()
+    for _ in range(200):
+        gaps = LABEL_STEP - np.diff(placed)
+        if not (gaps > 1e-3).any():
+            break
+        push = np.maximum(gaps, 0) / 2
+        placed[:-1] -= push
+        placed[1:] += push
+        placed += np.clip(TOP + 4 - placed[0], 0, None)
+        placed -= np.clip(placed[-1] - (HEIGHT - BOTTOM), 0, None)
+    result = np.empty_like(placed)
+    result[order] = placed
+    return result
+
+
+def _points(points: Any) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -1,0 +1,162 @@
+"""The page itself: template, styles, script and data, in one file under one policy."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpulr.errors import DataError, ParameterError
+from gpulr.model import OneVsAll
+from gpulr.search_result import Search, search_record
+from gpulr.storage import is_model, replace_file
+
+if TYPE_CHECKING:
+    from gpulr.datasets import Dataset
+
+__all__ = ["check_output", "report", "rows_of", "write"]
+
+
+def report(
+    model: OneVsAll | Search,
+    path: str | Path,
+    X: Any = None,
+    y: Any = None,
+) -> None:
+    """Write a report on a model: one HTML file that needs nothing else, not even a network.
+
+    It has the accuracies on the rows passed here, the worst mistakes, the course of training, the
+    weights, settings, versions and a command that trains the model again. For models of grey images
+    it has a canvas, on which digits (or whatever the classes are) are drawn and told as one draws.
+
+    Parameters
+    ----------
+    model : OneVsAll, or Search
+        Of a search, the model that was refitted, and the scores that chose its C.
+    path : path-like
+        Ends in .html; a file that is there is replaced.
+    X, y : labelled rows as for :meth:`OneVsAll.evaluate`, or a Dataset as X; optional
+        Of a Dataset, its test part, where it has one. Without, the page has no accuracies.
+
+    Raises
+    ------
+    DataError
+        X, y do not fit the model.
+    ModelFileError
+        The file could not be written; what was there before is untouched.
+    ParameterError
+        The path cannot be written a page to, or the search has no model.
+    """
+    from gpulr.datasets import Dataset
+
+    search: Mapping[str, Any] | None = None
+    if isinstance(model, Search):
+        if model.model is None:
+            raise ParameterError("This search has no model to report on; search with refit=True.")
+        search, model = search_record(model), model.model
+    path = check_output(path)
+    part = "the rows passed to report()"
+    if isinstance(X, Dataset):
+        if y is not None:
+            raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
+        X, y, part = rows_of(X)
+    elif (X is None) != (y is None):
+        raise DataError("Pass both X and y to be evaluated on, or neither.")
+    absent = "No labelled rows were passed to report()." if X is None else ""
+    write(model, path, X, y, part=part, search=search, absent=absent)
+
+
+def rows_of(dataset: Dataset) -> tuple[Any, Any, str]:
+    """Return the rows to evaluate on, the test part where there is one, and what they are."""
+    if dataset.X_test is None:
+        return dataset.X, dataset.y, f"all rows of {dataset.name}"
+    return dataset.X_test, dataset.y_test, f"the test rows of {dataset.name}"
+
+
+def check_output(path: str | Path, name: str = "path") -> Path:
+    """Return the path, unless a page must not be written there.
+
+    Raises
+    ------
+    ParameterError
+        It does not end in .html, is a model's file or a folder, or is in no folder.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ParameterError(f"{name} {path}; expected a file name that ends in .html.")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ParameterError(
+            f"{name} {path}: expected a file name in a folder that exists. "
+            f"Create {path.absolute().parent} first, or choose another path."
+        )
+    if path.is_file() and path.stat().st_size and is_model(path):
+        raise ParameterError(f"{name} {path} is a model, which would be lost. Choose another path.")
+    return path
+
+
+def write(
+    model: OneVsAll,
+    path: Path,
+    X: Any,
+    y: Any,
+    *,
+    part: str = "",
+    search: Mapping[str, Any] | None = None,
+    absent: str = "",
+) -> None:
+    """Write the page; the arguments are those of :func:`facts_of`, and checked."""
+    from gpulr.reporting.facts import facts_of
+
+    facts = facts_of(model, X, y, part=part, search=search, absent=absent)
+    # A path that is not Unicode has surrogates, which UTF-8 cannot hold.
+    replace_file(path, render(facts).encode("utf-8", "backslashreplace"), what="report")
+
+
+def render(facts: dict[str, Any]) -> str:
+    """Return the page. Everything that is inserted is escaped; the policy allows no other code."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    here = files("gpulr.reporting")
+    css, js = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    environment = Environment(
+        loader=PackageLoader("gpulr.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    policy = "; ".join(
+        [
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src {_source(css)}",
+            f"script-src {_source(js)}",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+    return environment.get_template("page.html.j2").render(
+        **facts,
+        policy=Markup(policy),
+        css=Markup(css),
+        js=Markup(js),
+        data=Markup(_json(facts["canvas"])),
+    )
+
+
+def _source(text: str) -> str:
+    """Return how a policy names a block of this text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(value: Any) -> str:
+    """Return JSON that holds nothing that ends or begins an element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
