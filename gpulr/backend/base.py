@@ -100,8 +100,11 @@ class Backend:
 
     @property
     def _passes(self) -> int:
-        """About what a pass takes: a block, what is computed from it, and two to stream through."""
-        return int(3 * self.block_bytes)
+        """About what a pass takes: a block, what is computed from it, and two to stream through.
+
+        Standardising float64 takes that much; passes over bytes take half.
+        """
+        return int(4 * self.block_bytes)
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as an array here; copies only if it is elsewhere or of another dtype."""
