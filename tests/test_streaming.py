@@ -52,8 +52,8 @@ def rows_of(monkeypatch):
 
     kept, make = [], Settings.rows
 
-    def rows(self, inputs, backend):
-        kept.append(make(self, inputs, backend))
+    def rows(self, inputs, backend, **columns):
+        kept.append(make(self, inputs, backend, **columns))
         return kept[-1]
 
     monkeypatch.setattr(Settings, "rows", rows)
@@ -401,7 +401,7 @@ def test_training_streams_what_does_not_fit(make_device, images, monkeypatch):
     steps = {"solver": "gd", "learning_rate": 0.2, "max_iter": 9, "tol": 0}
     expected = gpulr.train(X, y, backend="numpy", **steps)
     copied = []
-    for budget in (38_000, 60_000, 80_000):
+    for budget in (38_000, 60_000, 120_000):
         device = make_device(budget)
         model = gpulr.train(X, y, **steps)
         np.testing.assert_allclose(model.weights, expected.weights, atol=1e-6)

@@ -153,7 +153,8 @@ class Backend:
             columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
         rows = self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
         if isinstance(rows, HostRows):
-            rows.keep(self.room(rows.nbytes + columns) - columns)
+            # Not all: what columns take is an estimate, and pools leave gaps.
+            rows.keep((self.room(rows.nbytes + columns) - columns) * 9 // 10)
         return rows
 
     def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
