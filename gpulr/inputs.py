@@ -49,11 +49,12 @@ class Inputs:
         scale: float | str | None,
         standardize: bool,
         column_bytes: int = 0,
+        n_columns: int = 1,
     ) -> Rows:
         """Return the rows on the backend's device, scaled; completes the record.
 
-        Where they do not fit there beside what training takes for each column, ``column_bytes``,
-        they stay on the host, and blocks of them are streamed.
+        Where they do not fit there beside what training takes for its columns, some stay on the
+        host, and blocks of them are streamed; see :meth:`Backend.place`.
 
         Raises
         ------
@@ -69,7 +70,7 @@ class Inputs:
             self.X,
             rounds_to=None if standardize else dtype,
             column_bytes=column_bytes,
-            n_columns=self.labels.n_models,
+            n_columns=n_columns,
         )
         finite_rows(X, backend, dtype, self.X)
         self.record["feature_range"] = _feature_range(backend, X)

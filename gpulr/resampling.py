@@ -127,7 +127,7 @@ def bootstrap(
     passes = min(settings.max_iter, 20) * (n + 1)
     xb = settings.backend(backend, inputs.X, passes * labels.n_models)
     with xb.activate():
-        rows = settings.rows(inputs, xb)
+        rows = settings.rows(inputs, xb, together=labels.n_models, times=n)
         targets = labels.targets(xb, rows.dtype)
         every = weighted_problem(rows, targets, C, weight)
         replicates = Replicates(rows, targets, labels.names, C, weight, weights, seeds)

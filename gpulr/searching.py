@@ -183,7 +183,7 @@ def search_on(
     xb = settings.backend(backend, inputs.X, 8.0 * labels.n_models * len(folds) * len(values))
     model = None
     with xb.activate(), ctrl_c() as interrupted:
-        rows = settings.rows(inputs, xb)
+        rows = settings.rows(inputs, xb, together=len(folds))  # classes are trained apart
         models = CrossValidation(rows, labels, folds, weight, settings, values, budget)
         with closing(callbacks):
             whole = models.train(callbacks, interrupted)

@@ -91,8 +91,14 @@ class Settings:
             requested = "numpy"
         return select(requested, X=X, flops=4.0 * X.shape[0] * X.shape[1] * column_passes)
 
-    def rows(self, inputs: Inputs, backend: Backend) -> Rows:
-        """Return the rows that models see, on the backend's device."""
+    def rows(
+        self, inputs: Inputs, backend: Backend, *, together: int = 1, times: int | None = None
+    ) -> Rows:
+        """Return the rows that models see, on the backend's device.
+
+        So many columns cannot be trained apart from each other, so many times over (None: once for
+        each model): memory is left for them.
+        """
         dtype = getattr(backend.xp, self.dtype.name)
         column = self.method().column_bytes(Rows(inputs.X, 1.0, None, backend, dtype))
         return inputs.rows(
@@ -100,7 +106,8 @@ class Settings:
             dtype,
             scale=self.scale,
             standardize=self.standardize,
-            column_bytes=column,
+            column_bytes=together * column,
+            n_columns=inputs.labels.n_models if times is None else times,
         )
 
     def record(self, rows: Rows) -> dict[str, Any]:

@@ -55,9 +55,9 @@ def train(
     X : (n_samples, n_features) array, images (n_samples, height, width, …), or a Dataset; optional
         Any real dtype, in any array library; on a device it is used where it is. Not modified, and
         never copied whole to a wider dtype: blocks of rows are converted as they are used. To a GPU
-        it is copied once if it fits there, or else, as a memory map larger than the host's memory
-        may be, block by block in every pass. None: the default data, MNIST or, where that cannot be
-        had, the bundled digits.
+        it is copied once, and what of it does not fit there, block by block in every pass: it may
+        be a memory map. None: the default data, MNIST or, where that cannot be had, the bundled
+        digits.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix

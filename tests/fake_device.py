@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import weakref
 
-import array_api_strict
 import numpy as np
-from array_api_strict._array_object import Array
+import pytest
 
 from gpulr.backend import Backend, CuPyBackend
 from gpulr.backend.copies import Copies
 from gpulr.backend.memory import capped
+
+array_api_strict = pytest.importorskip("array_api_strict")
+Array = array_api_strict._array_object.Array
 
 
 class OutOfMemoryError(MemoryError):

@@ -273,7 +273,9 @@ def test_groups_of_columns_fit_into_what_is_free(make_device, images):
     column = LBFGS().column_bytes(problem.rows)
     groups = groups_of(LBFGS(), problem)
     most = max(map(len, groups))
-    assert (most - 1) * column < device.memory().free <= 2 * most * column
+    assert most * column <= device.room(10**9) < 2 * most * column
+    assert 0 < device.room(10**9) < device.memory().free
+    assert device.room(5) == 5
     device.believed = 10**9
     assert len(groups_of(LBFGS(), problem)) == 1
     device.believed = 10

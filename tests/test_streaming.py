@@ -52,8 +52,8 @@ def rows_of(monkeypatch):
 
     kept, make = [], Settings.rows
 
-    def rows(self, inputs, backend):
-        kept.append(make(self, inputs, backend))
+    def rows(self, inputs, backend, **columns):
+        kept.append(make(self, inputs, backend, **columns))
         return kept[-1]
 
     monkeypatch.setattr(Settings, "rows", rows)
@@ -251,7 +251,7 @@ def test_rows_with_several_labels(make_device, images, rng):
 def test_a_search_on_streamed_rows(make_device, images, monkeypatch, standardize):
     X, y = images
     X = X / 255
-    arguments = {"Cs": [0.01, 1], "cv": 2, "standardize": standardize}
+    arguments = {"Cs": [0.01, 1], "cv": 2, "tol": 1e-3, "standardize": standardize}
     expected = gpulr.search(X, y, backend="numpy", **arguments)
     kept = rows_of(monkeypatch)
     device = make_device(300_000 if standardize else 170_000)
@@ -369,12 +369,13 @@ def test_the_first_rows_are_kept_where_there_is_room(make_device, images, kept):
         # Of one or two blocks, nothing is copied again.
         passes = number if streamed > 200 else 1
         assert device.uploaded == (kept + passes * streamed) * 32
-    rows.drop()
-    assert device.pool.live == 0
+    for half in (kept // 2, kept // 4):
+        rows.drop()
+        assert device.pool.live == half * 32
     np.testing.assert_array_equal(to_host(rows[slice(0, 100), slice(None)]), X[:100])
 
 
-def test_what_is_kept_is_given_up_before_memory_runs_out(make_device, images):
+def test_what_is_kept_makes_room_where_memory_runs_out(make_device, images):
     X, _ = images
     device = make_device(40_000)
     rows = HostRows(X, X.dtype, device)
@@ -389,6 +390,7 @@ def test_what_is_kept_is_given_up_before_memory_runs_out(make_device, images):
     )
     assert float(sum(sums)) == X[:200].sum()
     assert device.pool.failed == 1
+    assert device.pool.live == 600 * 32
     device.pool.budget = 1000
     rows.keep(20_000)  # which cannot be had
     assert device.pool.failed == 2
@@ -399,7 +401,7 @@ def test_training_streams_what_does_not_fit(make_device, images, monkeypatch):
     steps = {"solver": "gd", "learning_rate": 0.2, "max_iter": 9, "tol": 0}
     expected = gpulr.train(X, y, backend="numpy", **steps)
     copied = []
-    for budget in (38_000, 60_000, 80_000):
+    for budget in (38_000, 60_000, 120_000):
         device = make_device(budget)
         model = gpulr.train(X, y, **steps)
         np.testing.assert_allclose(model.weights, expected.weights, atol=1e-6)

@@ -107,8 +107,11 @@ class Backend:
 
     @property
     def _passes(self) -> int:
-        """About what a pass takes: a block, what is computed from it, and two to stream through."""
-        return int(3 * self.block_bytes)
+        """About what a pass takes: a block, what is computed from it, and two to stream through.
+
+        Standardising float64 takes that much; passes over bytes take half.
+        """
+        return int(4 * self.block_bytes)
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as an array here; copies only if it is elsewhere or of another dtype."""
@@ -157,7 +160,8 @@ class Backend:
             columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
         rows = self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
         if isinstance(rows, HostRows):
-            rows.keep(self.room(rows.nbytes + columns) - columns)
+            # Not all: what columns take is an estimate, and pools leave gaps.
+            rows.keep((self.room(rows.nbytes + columns) - columns) * 9 // 10)
         return rows
 
     def _fitted(self, rows: HostRows, beside: int = 0) -> Array:

@@ -129,11 +129,13 @@ class HostRows:
         self._uploader.finish()
 
     def drop(self) -> None:
-        """Give all memory on the device back."""
+        """Give memory on the device back: that of the buffers, and of half of what is kept."""
         self.settle()
+        n_bytes = 0 if self._kept is None else self._kept.shape[0] * self.nbytes // self.shape[0]
         self._kept = None
         self._buffers = (_Buffer(), _Buffer())
         self._latest = self._buffers[0]
+        self.keep(n_bytes // 2)
 
     def take(self, index: npt.NDArray[Any]) -> HostRows:
         """Return some of the rows, which are gathered when they are used."""

@@ -76,6 +76,7 @@
 
 static_assert(TILE % ROWS == 0 && TILE / ROWS <= THREADS, "ROWS divide TILE, for enough threads");
 static_assert(OWNERS <= THREADS && COLUMNS <= THREADS, "there are enough threads");
+static_assert(!(CENTERED && STORAGE == 8), "the centre of bytes is folded into the weights");
 
 struct alignas(16) Four {
     float v[4];
@@ -86,8 +87,7 @@ struct Shared {  // offsets in bytes; gpulr/kernels/plan.py adds up the same
     static constexpr int weights = TILE * STRIDE;
     static constexpr int center = weights + (FORWARD || SHARES > 1 ? ALL_QUADS * 16 * COLUMNS : 0);
     static constexpr int partial = center + (CENTERED ? ALL_QUADS * 16 : 0);
-    static constexpr int residuals =
-        partial + (FORWARD ? THREADS * ROWS * COLUMNS * 4 : 0);
+    static constexpr int residuals = partial + (FORWARD ? THREADS * ROWS * COLUMNS * 4 : 0);
 };
 static_assert(TILE * STRIDE >= 16 * THREADS, "sums are added where rows were");
 
@@ -95,8 +95,8 @@ static_assert(TILE * STRIDE >= 16 * THREADS, "sums are added where rows were");
 // which FMAs take at full speed and exactly. Weights and residuals are scaled up by 2^48, and sums of
 // products by 2^101 in the end: they are rounded to multiples of 2^-48 at worst.
 #if STORAGE == 8
-#define UP 281474976710656.0f                         // 2^48
-#define REST (2251799813685248.0f * 1125899906842624.0f)  // 2^51 * 2^50
+#define UP 0x1p48f
+#define REST 0x1p101f
 #else
 #define UP 1.0f
 #define REST 1.0f
