@@ -59,8 +59,10 @@ def tests(session: nox.Session, backend: str) -> None:
         extras += [extra] if extra else []
         environment |= {"GPULR_FALLBACK": "error"}
     install(session, *extras)
-    # The browser has a session of its own. Not python -m pytest: that would import ./gpulr.
-    session.run("pytest", "-m", "not browser", *session.posargs, env=environment)
+    # The browser has a session of its own. Two processes: more would not be faster, as some tests
+    # start processes or use all cores. Not python -m pytest: that would import ./gpulr.
+    options = ("-m", "not browser", "-n", "2", "--dist", "loadfile")
+    session.run("pytest", *options, *session.posargs, env=environment)
 
 
 @nox.session
