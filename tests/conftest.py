@@ -71,8 +71,8 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch):
-    """No setting of the user's reaches a test."""
-    for variable in SETTINGS:
+    """No setting of the user's reaches a test, and no pytest that it starts is told of this one."""
+    for variable in (*SETTINGS, "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(variable, raising=False)
 
 

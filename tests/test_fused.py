@@ -129,7 +129,7 @@ def test_the_same_bits_in_every_order(dtype):
 
 SANITIZED = {
     "bytes": (40, 30, 7, {"dtype": "uint8", "sets": 2, "base": True, "standardize": True}),
-    "two quads a thread": (9, 2051, 5, {"labels": True}),
+    "two quads a thread": (40, 61, 5, {"labels": True}),
     "halves": (40, 30, 7, {"dtype": "float16", "standardize": True}),
 }
 
@@ -140,6 +140,8 @@ def test_sanitizers_find_nothing(what, sanitize):
     n, features, models, options = SANITIZED[what]
     problem, theta, *expected = make(n, features, models, **options)
     one = fused(problem, sanitize=sanitize)
+    if what == "two quads a thread":  # which otherwise only more features than a test likes have
+        one = replace(one, plan=replace(one.plan, quads=2))
     Z = one.margins(theta)
     assert_right(problem, one.evaluate(theta), theta, *expected)
     assert_right(problem, one.evaluate_margins(Z, theta), theta, *expected)

@@ -72,7 +72,7 @@ LAYOUTS = {
     "bytes": (8, 784, 10, False),
     "floats": (32, 784, 10, False),
     "halves, few": (16, 100, 10, True),
-    "two quads a thread": (8, 2051, 5, True),
+    "two quads a thread": (32, 2051, 5, True),
 }
 
 
