@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Array = Any
 
-__all__ = ["Recursion"]
+__all__ = ["Recursion", "disagreement"]
 
 SOURCE = Path(__file__).with_name("recursion.cu")
 THREADS, PAIRS = 256, 10  # those of recursion.cu
@@ -36,6 +36,7 @@ class Recursion:
 
     backend: Backend
     kernels: Kernels
+    n_features: int
 
     def takes(self, state: LBFGSState) -> bool:
         """Whether kernels can serve: the initial Hessian is diagonal, and pairs are not too many.
@@ -56,8 +57,7 @@ class Recursion:
             *(*(put(pair.y) for pair in pairs), *missing),
             *(*(put(pair.rho) for pair in pairs), *missing),
         ]
-        launch = self.kernels.kernel(SOURCE, {}, "find_direction", 8 * int(d.shape[0]))  # of q
-        launch((int(d.shape[1]), 1), THREADS, [*arguments, d, slope])
+        self._finding((int(d.shape[1]), 1), THREADS, [*arguments, d, slope])
         return d, slope
 
     def pair(
@@ -76,53 +76,55 @@ class Recursion:
         return s, y, rho, gamma
 
     @cached_property
+    def _finding(self) -> Launch:
+        shared = 8 * (self.n_features + 1)  # bytes of what the loops change
+        return self.kernels.kernel(SOURCE, {}, "find_direction", shared)
+
+    @cached_property
     def _learning(self) -> Launch:
         return self.kernels.kernel(SOURCE, {}, "learn_pair", 0)
 
     def _of(self, curvature: SharedCurvature, u: Array) -> tuple[Array, float, int, int]:
         values = self.kernels.contiguous(curvature.values)
-        return values, curvature.floor, int(u.shape[0]) - 1, int(u.shape[1])
+        return values, curvature.floor, self.n_features, int(u.shape[1])
 
     def _like(self, x: Array) -> Array:
         xp = self.backend.xp
         return xp.empty(x.shape, dtype=xp.float64, device=self.backend.device)
 
-    def disagreement(self) -> str | None:
-        """Say where the kernels differ from BFGS by matrices, on made-up steps; or None."""
-        n, k, put = 6, 2, self.backend.asarray
-        rng = np.random.default_rng(0)
-        values, A = (
-            np.linspace(0.1, 1.0, n - 1)[:, np.newaxis],
-            np.diag(np.arange(1.0, n + 1)) + 0.1,
+
+def disagreement(backend: Backend, kernels: Kernels) -> str | None:
+    """Say where the kernels differ from BFGS by matrices, on a few made-up steps; or None."""
+    n, k, put = 5, 2, backend.asarray
+    recursion, rng = Recursion(backend, kernels, n), np.random.default_rng(0)
+    hessian = np.diag(np.arange(1.0, n + 2)) + 0.1
+    values = np.linspace(0.1, 1.0, n)[:, np.newaxis]
+    curvature = SimpleNamespace(values=put(values), floor=1e-10)
+    gamma, kappa, lam, t = rng.uniform(0.5, 1.0, (4, k))
+    inverse = 1.0 / np.vstack([kappa * values + lam, kappa[np.newaxis, :]])
+    g = rng.standard_normal((n + 1, k))
+    steps: list[Any] = []
+    pairs: list[Any] = []
+    for _ in range(3):
+        state: Any = SimpleNamespace(
+            reduced=put(g), gamma=put(gamma), kappa=put(kappa), pairs=pairs, curvature=curvature
         )
-        gamma, kappa, lam, t = rng.uniform(0.5, 1.0, (4, k))
-        g = rng.standard_normal((n, k))
-        curvature = SimpleNamespace(values=put(values), floor=1e-10, complete=True)
-        inverse = 1.0 / np.vstack([kappa * values + lam, kappa[np.newaxis, :]])
-        pairs: list[Any] = []
-        steps: list[Any] = []
-        for _ in range(3):
-            state: Any = SimpleNamespace(
-                **{"reduced": put(g), "gamma": put(gamma), "kappa": put(kappa)},
-                **{"pairs": pairs, "curvature": curvature},
-            )
-            d, slope = self.direction(state, put(lam))
-            expected = -_by_matrices(g, gamma * inverse, steps)
-            s = t * expected
-            y = A @ s
-            pair = self.pair(state, d, put(t), put(g + y), put(kappa), put(lam))
-            sy = np.sum(s * y, axis=0)
-            known = expected, np.sum(expected * g, axis=0), s, y, 1.0 / sy
-            gamma = sy / np.sum(y * inverse * y, axis=0)
-            names = ("direction", "slope", "step", "change of the gradient", "rho", "gamma")
-            for name, ours, theirs in zip(names, (d, slope, *pair), (*known, gamma), strict=True):
-                apart = np.abs(to_host(ours) - theirs).max()
-                if not apart <= 1e-8 * np.abs(theirs).max():
-                    return f"L-BFGS's {name} is off by {apart:.1e}"
-            pairs.append(SimpleNamespace(s=pair[0], y=pair[1], rho=pair[2]))
-            steps.append((s, y, 1.0 / sy))
-            g = g + y
-        return None
+        d = -_by_matrices(g, gamma * inverse, steps)
+        s = t * d
+        y = hessian @ s
+        rho, slope = 1.0 / np.sum(s * y, axis=0), np.sum(d * g, axis=0)
+        gamma = 1.0 / (rho * np.sum(y * inverse * y, axis=0))
+        expected = {"direction": d, "slope": slope, "step": s, "change": y, "ρ": rho, "γ": gamma}
+        found = recursion.direction(state, put(lam))
+        pair = recursion.pair(state, found[0], put(t), put(g + y), put(kappa), put(lam))
+        for (name, theirs), ours in zip(expected.items(), (*found, *pair), strict=True):
+            apart, largest = np.abs(to_host(ours) - theirs).max(), np.abs(theirs).max()
+            if not apart <= 1e-9 * largest:
+                return f"L-BFGS's {name} is off by {apart:.1e}, of {largest:.1e}"
+        steps.append((s, y, rho))
+        pairs.append(SimpleNamespace(s=put(s), y=put(y), rho=put(rho)))
+        g = g + y
+    return None
 
 
 def _by_matrices(g: Any, diagonal: Any, steps: list[Any]) -> Any:
