@@ -1,8 +1,8 @@
 // What L-BFGS does between passes: a direction from the pairs, and the next pair, a launch for each.
 //
 // As array functions, two loops over ten pairs, the check that the direction goes down and the slope
-// along it are 134 kernels, the next pair 30. Arrays are so small (7,850 numbers for ten models on
-// MNIST) that what counts is the host's time of each launch, some 6 us, of which here there are two.
+// along it are 134 kernels, and the next pair 29. Arrays are so small (7,850 numbers for ten models
+// on MNIST) that what counts is the host's time of a launch, some 6 us. Here there are two launches.
 //
 // The floor, for 784 features, ten models and ten pairs: 1.3 MB are read, from the L2 cache as a
 // rule. But each of 21 sums needs the one before it: a read, five shuffles, a barrier, some 500
@@ -25,7 +25,7 @@
 static_assert(THREADS % 32 == 0 && THREADS <= 1024, "whole warps, of one block");
 
 // The sum of a value per thread, in all threads. Two rows of parts take turns, so that one barrier
-// is enough: who writes a row again has passed the other one's, and so have all who read it before.
+// does: who writes a row again has passed the other row's barrier, before which all have read it.
 __device__ __forceinline__ double together(double value, double (*parts)[WARPS], int& turn) {
 #pragma unroll
     for (int bits = 16; bits > 0; bits /= 2) value += __shfl_xor_sync(0xffffffffu, value, bits);
