@@ -155,11 +155,17 @@ def derivatives_along(
     R, slope = P - Y, P * (1.0 - P)
     if s is not None:
         R, slope = s * R, s * slope
-    return _sum(R * D), _sum(slope * D * D), _sum(slope)
+    first, second, spread = _sums(R * D, slope * D * D, slope)
+    return first, second, spread
 
 
 def _sum(A: Array) -> Array:
     """Sum over the rows in float64, as a product: reducing a thin array is four times slower."""
-    xp = array_namespace(A)
+    return _sums(A)[0]
+
+
+def _sums(*arrays: Array) -> list[Array]:
+    """Return the sum over the rows of each, of equal length."""
+    xp, A = array_namespace(*arrays), arrays[0]
     ones = xp.ones(A.shape[0], dtype=xp.float64, device=device(A))
-    return ones @ xp.astype(A, xp.float64)
+    return [ones @ xp.astype(A, xp.float64) for A in arrays]

@@ -149,6 +149,11 @@ class Problem:
         return xp.zeros(shape, dtype=xp.float64, device=self.backend.device)
 
     @cached_property
+    def penalty(self) -> Array:
+        """What each model's squared weights are multiplied by in its cost, twice: 1 / (C m)."""
+        return 1.0 / (self.C * self.m)
+
+    @cached_property
     def fused(self) -> Choice:
         """The kernels that compute this problem's passes, where there are some that pay."""
         return self.backend.fused(self)

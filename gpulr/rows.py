@@ -130,7 +130,7 @@ class Rows:
         totals: tuple[Array, ...] | None = None
         for parts in self.backend.map_blocks(function, blocks, self.X):
             if totals is None:
-                totals = tuple(xp.astype(part, xp.float64) for part in parts)
+                totals = tuple(xp.astype(part, xp.float64, copy=False) for part in parts)
             else:
                 totals = tuple(map(xp.add, totals, parts))
         assert totals is not None  # there are rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from gpulr.backend import NumPyBackend, backend_of
 from gpulr.kernels import choice
 from gpulr.kernels.choice import choose, trial
 from gpulr.kernels.fused import FusedPass
+from gpulr.solvers.curvature import SharedCurvature
 
 
 class Timed(HostKernels):
@@ -60,6 +62,7 @@ def test_what_is_faster_serves(problem, seconds, whole, halves):
     kernels = Timed(*seconds)
     chosen = choose(problem, kernels)
     assert (chosen.whole is not None, chosen.halves is not None) == (whole, halves)
+    assert (chosen.recursion is not None) == halves
     assert f"{seconds[0]:.2e}" in chosen.reason
     assert kernels.asked == 4
     choose(problem, kernels)  # measured once
@@ -73,7 +76,7 @@ def test_small_data_is_not_worth_compiling_for(problem, monkeypatch):
     monkeypatch.setattr(choice, "LEAST", 60 * 9 + 1)
     kernels = Timed(*FAST)
     chosen = choose(problem, kernels)
-    assert chosen.whole is chosen.halves is None
+    assert chosen.whole is chosen.halves is chosen.recursion is None
     assert "540 numbers" in chosen.reason
     assert not kernels.launched
     monkeypatch.setattr(choice, "LEAST", 60 * 9)
@@ -84,7 +87,7 @@ def test_never(problem, monkeypatch):
     monkeypatch.setenv("GPULR_FUSED", "never")
     kernels = Timed(*FAST)
     chosen = choose(problem, kernels)
-    assert chosen.whole is chosen.halves is None
+    assert chosen.whole is chosen.halves is chosen.recursion is None
     assert "GPULR_FUSED=never" in chosen.reason
     assert not kernels.launched
 
@@ -145,15 +148,17 @@ class Wrong(Timed):
         lambda: Wrong("propagate", *FAST),
         lambda: Wrong("propagate_forward", *FAST),
         lambda: Wrong("propagate_back", *FAST),
+        lambda: Wrong("find_direction", *FAST),
+        lambda: Wrong("learn_pair", *FAST),
     ],
-    ids=["uncompiled", "propagate", "forward", "back"],
+    ids=["uncompiled", "propagate", "forward", "back", "direction", "pair"],
 )
 def test_kernels_that_fail_are_told_of_once_and_not_used(problem, kernels):
     kernels = kernels()
     with pytest.warns(gpulr.BackendFallbackWarning, match="fused pass failed on H100") as told:
         chosen = choose(problem, kernels)
     assert len(told) == 1
-    assert chosen.whole is chosen.halves is None
+    assert chosen.whole is chosen.halves is chosen.recursion is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert choose(problem, kernels).whole is None
@@ -198,6 +203,35 @@ def test_training(solver, blobs, through, monkeypatch):
     if solver != "lbfgs":
         assert model.history.cost.shape == portable.history.cost.shape == (12, 3)
         np.testing.assert_allclose(model.history.cost, portable.history.cost, rtol=1e-4)
+
+
+def test_lbfgs_is_two_launches_beside_its_passes(blobs, through, monkeypatch):
+    X, y = blobs
+    options = {"tol": 0, "max_iter": 14}  # in which pairs have come and gone
+    model = gpulr.train(X, y, **options)
+    trial, training = 3, 14
+    for name in ("find_direction", "learn_pair"):
+        assert through.launched.count(name) == trial + training
+    # The same passes, and array functions between them: what differs is rounding.
+    passes = NumPyBackend.fused
+    monkeypatch.setattr(
+        NumPyBackend, "fused", lambda self, p: replace(passes(self, p), recursion=None)
+    )
+    through.launched.clear()
+    portable = gpulr.train(X, y, **options)
+    assert set(through.launched).isdisjoint(("find_direction", "learn_pair"))
+    assert "propagate_back" in through.launched
+    np.testing.assert_allclose(model.history.cost, portable.history.cost, rtol=1e-7)
+    np.testing.assert_allclose(model.weights, portable.weights, rtol=1e-4, atol=1e-5)
+
+
+def test_features_of_which_leading_eigenvectors_are_known(blobs, through, monkeypatch):
+    X, y = blobs
+    monkeypatch.setattr(SharedCurvature, "full_up_to", 3)
+    monkeypatch.setattr(SharedCurvature, "sketch_bytes", 0)
+    assert gpulr.train(np.hstack([X, X**2]), y, tol=1e-5).converged
+    assert through.launched.count("find_direction") == 3  # the trial's
+    assert "propagate_back" in through.launched
 
 
 def test_models_that_leave(blobs, through):

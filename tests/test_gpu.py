@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from fused_kernels import CASES, assert_right, make
 import gpulr
 from gpulr.backend import probe, select, to_host
 from gpulr.kernels.fused import FusedPass, obstacle, plan_for
+from gpulr.kernels.recursion import disagreement
+from gpulr.solvers import LBFGS, lbfgs
 
 pytestmark = pytest.mark.gpu
 
@@ -79,16 +82,38 @@ def test_a_graph_is_what_its_kernels_are(backend):
     np.testing.assert_allclose(to_host(down), to_host(gradient), rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(("features", "models"), [(784, 10), (37, 33), (1024, 237)])
+def test_what_lbfgs_does_between_passes(backend, features, models):
+    assert disagreement(backend, backend._kernels) is None
+    problem, theta, *_ = make(3000, features, models, backend=backend)
+    assert problem.fused.recursion is not None
+    portable = replace(problem)
+    portable.__dict__["fused"] = replace(problem.fused, recursion=None)  # where it is kept
+    solver = LBFGS()
+    state = solver.init(problem, 0.0 * theta)
+    for _ in range(12):
+        state = solver.step(problem, state)
+        found, again, expected = (
+            [*map(to_host, lbfgs._direction(p, state))] for p in (problem, problem, portable)
+        )
+        assert found[0].tobytes() == again[0].tobytes()
+        for ours, theirs in zip(found, expected, strict=True):
+            apart, largest = (np.atleast_2d(np.abs(x)).max(axis=0) for x in (ours - theirs, theirs))
+            np.testing.assert_array_less(apart, 1e-9 * largest + 1e-300)
+    assert len(state.pairs) == solver.memory
+
+
 def test_kernels_hold_what_they_need_in_registers(backend):
     problem, theta, *_ = make(300, 784, 10, dtype="uint8", backend=backend)
     one = fused(problem)
     one.evaluate(theta)
     kernels = one.kernels
+    assert disagreement(backend, kernels) is None
     for module in kernels._modules.values():
-        for name in ("propagate", "fold_parameters"):
+        for name in ("propagate", "fold_parameters", "find_direction", "learn_pair"):
             try:
                 function = module.get_function(name)
-            except Exception:  # the other source's
+            except Exception:  # another source's
                 continue
             assert function.local_size_bytes == 0
             assert function.max_threads_per_block >= 128

@@ -17,6 +17,7 @@ from gpulr.backend.arrays import to_host
 from gpulr.columns import ClassTargets
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
 from gpulr.kernels.fused import FusedPass, Kernels, obstacle, plan_for
+from gpulr.kernels.recursion import Recursion, disagreement
 
 if TYPE_CHECKING:
     from gpulr.backend.base import Backend
@@ -44,11 +45,14 @@ class Choice:
         For whole passes, and for margins and passes from margins; None: the portable pass.
     reason : str
         Why, in words.
+    recursion : Recursion or None
+        For what L-BFGS computes between its halves, where kernels serve for these.
     """
 
     whole: FusedPass | None
     halves: FusedPass | None
     reason: str
+    recursion: Recursion | None = None
 
 
 PORTABLE = Choice(None, None, "the backend has no kernels")
@@ -107,7 +111,8 @@ def choose(problem: Problem, kernels: Kernels) -> Choice:
     whole, halves, reason = _found[key]
     if wanted == "require":
         whole = halves = True
-    return Choice(one if whole else None, one if halves else None, reason)
+    recursion = Recursion(problem.backend, kernels, problem.rows.n_features) if halves else None
+    return Choice(one if whole else None, one if halves else None, reason, recursion)
 
 
 def trial(backend: Backend, kernels: Kernels) -> str:
@@ -187,4 +192,4 @@ def _disagreement(problem: Problem, one: FusedPass, theta: Array) -> str | None:
             apart, largest = np.abs(a - b).max(initial=0.0), np.abs(b).max(initial=0.0)
             if not apart <= AGREEMENT * largest:
                 return f"{name}'s {what} is off by {apart:.1e}, of {largest:.1e}"
-    return None
+    return disagreement(problem.backend, one.kernels)

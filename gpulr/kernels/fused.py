@@ -304,7 +304,7 @@ class FusedPass:
     @cached_property
     def _means(self) -> tuple[Array, Array]:
         """1 / m and 1 / (C m)."""
-        return 1.0 / self.problem.m, 1.0 / (self.problem.C * self.problem.m)
+        return 1.0 / self.problem.m, self.problem.penalty
 
     @cached_property
     def _parameters(self) -> tuple[Array, Array]:

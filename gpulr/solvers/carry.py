@@ -34,7 +34,7 @@ class Carry:
 
     def __init__(self, solver: LBFGS, problem: Problem) -> None:
         self.solver = solver
-        self.penalty = 1.0 / (problem.C * problem.m)
+        self.penalty = problem.penalty
         self.parts: list[tuple[npt.NDArray[np.int64], LBFGSState]] = []
 
     def leaving(self, models: npt.NDArray[np.int64], state: Any) -> None:
@@ -56,7 +56,7 @@ class Carry:
 
         states = [state for _, state in self.parts]
         state = self.solver.carry_on(problem, together([s.theta for s in states]), curvature)
-        change = 1.0 / (problem.C * problem.m) - self.penalty
+        change = problem.penalty - self.penalty
         pairs = []
         for age in range(max(len(s.pairs) for s in states), 0, -1):
             each = [s.pairs[-age] if age <= len(s.pairs) else _no_pair(s) for s in states]

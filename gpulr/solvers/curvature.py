@@ -61,7 +61,7 @@ def lipschitz(problem: Problem, largest: float | None = None) -> Array:
     """
     largest = largest_eigenvalue(problem) if largest is None else largest
     # Rows of a model's own weights: each second moment is at most the whole's, by its share.
-    return largest * (problem.mass / problem.m) / 4.0 + 1.0 / (problem.C * problem.m)
+    return largest * (problem.mass / problem.m) / 4.0 + problem.penalty
 
 
 @dataclass(frozen=True, eq=False)

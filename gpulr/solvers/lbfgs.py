@@ -10,6 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gpulr.backend import to_host
+from gpulr.kernels.recursion import Recursion
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
@@ -176,23 +177,19 @@ class LBFGS:
     def step(self, problem: Problem, state: LBFGSState) -> LBFGSState:
         """Find a direction, step along it, and learn from the change of the gradient."""
         xp = problem.backend.xp
-        lam = 1.0 / (problem.C * problem.m)
-        d = -_two_loops(state, lam)
-        uphill = xp.logical_not(xp.sum(d * state.reduced, axis=0) < 0.0)
-        d = xp.where(uphill, -state.curvature.solve(state.reduced, state.kappa, lam), d)
-        slope = xp.sum(d * state.reduced, axis=0)
+        d, slope = _direction(problem, state)
         D = state.curvature.expand(d)
 
         if state.age >= 16:
             state = replace(state, Z=problem.margins(state.theta), age=0)
         dZ = problem.margins(D)
-        t, kappa = _newton_step(problem, state, D, dZ, lam)
+        t, kappa = _newton_step(problem, state, D, dZ)
         t = state.factor * t
         theta = state.theta + t * D
         Z = problem.margins_along(state.Z, dZ, t)
         cost, gradient = problem.evaluate_margins(Z, theta)
         reduced = state.curvature.reduce(gradient)
-        pair, gamma = _learn(state, t * d, reduced - state.reduced, kappa, lam)
+        pair, gamma = _learn(problem, state, d, t, reduced, kappa)
         noise = 8.0 * float(xp.finfo(dZ.dtype).eps) * xp.abs(state.cost)
         enough = cost <= state.cost + 1e-4 * t * slope + noise
         if not problem.backend.surely(enough):
@@ -201,8 +198,6 @@ class LBFGS:
                 xp.where(enough, new, old)
                 for new, old in zip((theta, cost, gradient, reduced, Z), before, strict=True)
             )
-            # Where the cost is infinite, so is y, and 0 · ∞ is no number.
-            pair = replace(pair, y=xp.where(pair.rho > 0.0, pair.y, 0.0))
         norm = xp.max(xp.abs(gradient), axis=0)
         better = xp.logical_or(norm < 0.9 * state.best, cost < state.least - noise / 8.0)
         tries = xp.where(enough, state.idle + MOVED, state.idle + FAILED)
@@ -243,15 +238,44 @@ class LBFGS:
         return margins + arrays * 8 * (rows.n_features + 1)
 
 
-def _learn(state: LBFGSState, s: Array, y: Array, kappa: Array, lam: Array) -> tuple[Pair, Array]:
-    """Return the pair of a step, which is not to be used where sᵀy ≤ 0, and γ."""
-    xp = array_namespace(s)
+def _learn(
+    problem: Problem, state: LBFGSState, d: Array, t: Array, reduced: Array, kappa: Array
+) -> tuple[Pair, Array]:
+    """Return the pair of the step t d, which changed the gradient to ``reduced``, and γ.
+
+    Where sᵀy ≤ 0 the pair is not to be used, and γ is what it was.
+    """
+    lam = problem.penalty
+    if (kernels := _kernels(problem, state)) is not None:
+        *pair, gamma = kernels.pair(state, d, t, reduced, kappa, lam)
+        return Pair(*pair), gamma
+    xp = problem.backend.xp
+    s, y = t * d, reduced - state.reduced
     sy = xp.sum(s * y, axis=0)
     yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
     good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0))
     rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
     gamma = xp.where(good, sy / xp.where(good, yHy, 1.0), state.gamma)
+    if not problem.backend.surely(good):
+        y = xp.where(good, y, 0.0)  # where the cost is infinite, so is y, and 0 · ∞ is no number
     return Pair(s, y, rho), gamma
+
+
+def _direction(problem: Problem, state: LBFGSState) -> tuple[Array, Array]:
+    """Return a direction, reduced, that goes down, and the slope along it."""
+    xp, lam = problem.backend.xp, problem.penalty
+    if (kernels := _kernels(problem, state)) is not None:
+        return kernels.direction(state, lam)
+    d = -_two_loops(state, lam)
+    uphill = xp.logical_not(xp.sum(d * state.reduced, axis=0) < 0.0)
+    d = xp.where(uphill, -state.curvature.solve(state.reduced, state.kappa, lam), d)
+    return d, xp.sum(d * state.reduced, axis=0)
+
+
+def _kernels(problem: Problem, state: LBFGSState) -> Recursion | None:
+    """Return the kernels that do in a launch what follows in array functions, if they can."""
+    recursion = problem.fused.recursion
+    return recursion if recursion is not None and recursion.takes(state) else None
 
 
 def _two_loops(state: LBFGSState, lam: Array) -> Array:
@@ -270,11 +294,9 @@ def _two_loops(state: LBFGSState, lam: Array) -> Array:
     return r
 
 
-def _newton_step(
-    problem: Problem, state: LBFGSState, D: Array, dZ: Array, lam: Array
-) -> tuple[Array, Array]:
+def _newton_step(problem: Problem, state: LBFGSState, D: Array, dZ: Array) -> tuple[Array, Array]:
     """Return the step that Newton's method takes from 1 along D, and the mean of σ' at 1."""
-    xp = problem.backend.xp
+    xp, lam = problem.backend.xp, problem.penalty
     W, V = state.theta[:-1, :], D[:-1, :]
     bend = lam * xp.sum(V * V, axis=0)
     first, second, kappa = problem.derivatives_along(state.Z, dZ, 1.0)

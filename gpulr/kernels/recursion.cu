@@ -1,0 +1,175 @@
+// What L-BFGS does between passes: a direction from the pairs, and the next pair, a launch for each.
+//
+// As array functions, two loops over ten pairs, the check that the direction goes down and the slope
+// along it are 134 kernels, and the next pair 29. Arrays are so small (7,850 numbers for ten models
+// on MNIST) that what counts is the host's time of a launch, some 6 us. Here there are two launches.
+//
+// The floor, for 784 features, ten models and ten pairs: 1.3 MB are read, from the L2 cache as a
+// rule. But each of 21 sums needs the one before it: a read, five shuffles, a barrier, some 500
+// clocks. That is 6 us at 1.7 GHz; computed, not measured.
+//
+// A block takes a model. What the loops change, q and later r, is in shared memory, where each
+// thread has features of its own: nobody waits for anybody but in sums. These are float64, in an
+// order that depends on sizes alone: no atomics, the same bits in every run.
+//
+// Everything is in the coordinates of the shared curvature (gpulr/solvers/curvature.py), of which
+// all eigenvectors are known: reduced, d, s, y are (features + 1, models) float64, the intercept
+// last; values (features,) the eigenvalues; gamma, kappa, lam, t, rho, slope (models,).
+
+#ifndef THREADS
+#define THREADS 256
+#endif
+#define WARPS (THREADS / 32)
+#define PAIRS 10  // at most; pointers of those that there are not are null
+
+static_assert(THREADS % 32 == 0 && THREADS <= 1024, "whole warps, of one block");
+
+// The sum of a value per thread, in all threads. Two rows of parts take turns, so that one barrier
+// does: who writes a row again has passed the other row's barrier, before which all have read it.
+__device__ __forceinline__ double together(double value, double (*parts)[WARPS], int& turn) {
+#pragma unroll
+    for (int bits = 16; bits > 0; bits /= 2) value += __shfl_xor_sync(0xffffffffu, value, bits);
+    turn ^= 1;
+    if (threadIdx.x % 32 == 0) parts[turn][threadIdx.x / 32] = value;
+    __syncthreads();
+    double sum = parts[turn][0];
+#pragma unroll
+    for (int w = 1; w < WARPS; w++) sum += parts[turn][w];
+    return sum;
+}
+
+// The inverse of the shared curvature, of one model: what SharedCurvature.solve does.
+struct Inverse {
+    const double* values;
+    int features;
+    double kappa, lam, least;
+
+    __device__ __forceinline__ double operator()(double x, int f) const {
+        if (f == features) return x / kappa;
+        const double damped = kappa * values[f] + lam;
+        return x / (damped < least ? least : damped);  // a NaN stays one
+    }
+};
+
+// The direction d, downhill, and the slope along it. Pairs are given from the oldest on; one whose
+// rho is 0 is not used. Where their direction goes up, d is that of the shared curvature alone. A
+// block a model; shared memory of features + 1 doubles.
+extern "C" __global__ void __launch_bounds__(THREADS) find_direction(
+    const double* reduced, const double* gamma, const double* kappa, const double* lam,
+    const double* values, double floor, int features, int models,
+    const double* s0, const double* s1, const double* s2, const double* s3, const double* s4,
+    const double* s5, const double* s6, const double* s7, const double* s8, const double* s9,
+    const double* y0, const double* y1, const double* y2, const double* y3, const double* y4,
+    const double* y5, const double* y6, const double* y7, const double* y8, const double* y9,
+    const double* rho0, const double* rho1, const double* rho2, const double* rho3,
+    const double* rho4, const double* rho5, const double* rho6, const double* rho7,
+    const double* rho8, const double* rho9, double* d, double* slope) {
+    extern __shared__ double q[];
+    __shared__ double parts[2][WARPS], alpha[PAIRS];
+    const double* const s[PAIRS] = {s0, s1, s2, s3, s4, s5, s6, s7, s8, s9};
+    const double* const y[PAIRS] = {y0, y1, y2, y3, y4, y5, y6, y7, y8, y9};
+    const double* const rhos[PAIRS] = {rho0, rho1, rho2, rho3, rho4,
+                                       rho5, rho6, rho7, rho8, rho9};
+    const int model = blockIdx.x, thread = threadIdx.x;
+    const Inverse inverse{values, features, kappa[model], lam[model], kappa[model] * floor};
+    const double scale = gamma[model];
+    int turn = 0;
+
+    for (int f = thread; f <= features; f += THREADS) q[f] = reduced[(long long)f * models + model];
+
+    // A sweep first adds what the sum before it asks for, factor * along, and then sums up its own.
+    double factor = 0.0;
+    const double* along = nullptr;
+#pragma unroll
+    for (int i = PAIRS - 1; i >= 0; i--) {
+        const double rho = s[i] ? rhos[i][model] : 0.0;
+        if (rho != 0.0) {
+            double sum = 0.0;
+            for (int f = thread; f <= features; f += THREADS) {
+                const long long at = (long long)f * models + model;
+                if (along) q[f] += factor * along[at];
+                sum += s[i][at] * q[f];
+            }
+            factor = -rho * together(sum, parts, turn);
+            if (thread == 0) alpha[i] = -factor;  // read after the next sum's barrier
+            along = y[i];
+        }
+    }
+    for (int f = thread; f <= features; f += THREADS) {
+        if (along) q[f] += factor * along[(long long)f * models + model];
+        q[f] = scale * inverse(q[f], f);
+    }
+    along = nullptr;
+#pragma unroll
+    for (int i = 0; i < PAIRS; i++) {
+        const double rho = s[i] ? rhos[i][model] : 0.0;
+        if (rho != 0.0) {
+            double sum = 0.0;
+            for (int f = thread; f <= features; f += THREADS) {
+                const long long at = (long long)f * models + model;
+                if (along) q[f] += factor * along[at];
+                sum += y[i][at] * q[f];
+            }
+            const double beta = rho * together(sum, parts, turn);
+            factor = alpha[i] - beta;
+            along = s[i];
+        }
+    }
+    double down = 0.0;
+    for (int f = thread; f <= features; f += THREADS) {
+        const long long at = (long long)f * models + model;
+        if (along) q[f] += factor * along[at];
+        d[at] = -q[f];
+        down -= q[f] * reduced[at];
+    }
+    down = together(down, parts, turn);
+    if (!(down < 0.0)) {  // nor where it is no number
+        down = 0.0;
+        for (int f = thread; f <= features; f += THREADS) {
+            const long long at = (long long)f * models + model;
+            const double step = -inverse(reduced[at], f);
+            d[at] = step;
+            down += step * reduced[at];
+        }
+        down = together(down, parts, turn);
+    }
+    if (thread == 0) slope[model] = down;
+}
+
+// The pair of a step t d that changed the reduced gradient from `before`, and the scale gamma that
+// goes with it. Where s'y <= 0, to rounding, it is not to be used: rho and y are 0 (y may have been
+// infinite), and gamma stays. A block a model.
+extern "C" __global__ void __launch_bounds__(THREADS) learn_pair(
+    const double* d, const double* t, const double* reduced, const double* before,
+    const double* gamma, const double* kappa, const double* lam, const double* values,
+    double floor, int features, int models, double* s, double* y, double* rho,
+    double* new_gamma) {
+    __shared__ double parts[2][WARPS];
+    const int model = blockIdx.x, thread = threadIdx.x;
+    const Inverse inverse{values, features, kappa[model], lam[model], kappa[model] * floor};
+    const double size = t[model];
+    int turn = 0;
+    double sy = 0.0, ss = 0.0, yy = 0.0, yHy = 0.0;
+    for (int f = thread; f <= features; f += THREADS) {
+        const long long at = (long long)f * models + model;
+        const double step = size * d[at], change = reduced[at] - before[at];
+        s[at] = step;
+        y[at] = change;
+        sy += step * change;
+        ss += step * step;
+        yy += change * change;
+        yHy += change * inverse(change, f);
+    }
+    sy = together(sy, parts, turn);
+    ss = together(ss, parts, turn);
+    yy = together(yy, parts, turn);
+    yHy = together(yHy, parts, turn);
+    const bool good = sy > 1e-12 * sqrt(ss * yy);
+    if (!good) {
+        for (int f = thread; f <= features; f += THREADS) y[(long long)f * models + model] = 0.0;
+    }
+    if (thread == 0) {
+        rho[model] = good ? 1.0 / sy : 0.0;
+        new_gamma[model] = good ? sy / yHy : gamma[model];
+    }
+}
