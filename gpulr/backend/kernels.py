@@ -75,7 +75,7 @@ class CuPyKernels:
 
     def contiguous(self, x: Array, alignment: int = 1) -> Array:
         """Return ``x`` itself if it is C-contiguous from a multiple of ``alignment``, or a copy."""
-        if x.flags.c_contiguous and x.data.ptr % alignment == 0:
+        if x.flags.c_contiguous and (alignment == 1 or x.data.ptr % alignment == 0):
             return x
         return x.copy(order="C")
 
