@@ -145,7 +145,6 @@ def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool,
     try:
         wrong = _disagreement(problem, one, theta)
         if wrong is None:
-            Z = one.margins(theta)
             ours = one.kernels.seconds(lambda: one.evaluate(theta))
             ours_halved = one.kernels.seconds(
                 lambda: one.evaluate_margins(one.margins(theta), theta)
@@ -154,7 +153,6 @@ def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool,
             theirs_halved = one.kernels.seconds(
                 lambda: problem.evaluate_margins_in_blocks(problem.rows.margins(theta), theta)
             )
-            del Z
     except Exception as error:  # compilers and drivers fail in many ways; the portable pass serves
         wrong = f"{type(error).__name__}: {error}"
     if wrong is not None:
