@@ -48,9 +48,9 @@ class Evaluation:
 class MultilabelEvaluation:
     """How good predictions are on rows that have any number of labels.
 
-    Most labels are absent from most rows, so predicting none of them makes ``mean_label_accuracy``
-    large; F1 counts only rows that have a label or are predicted to, and ``subset_accuracy`` only
-    rows that are right throughout. A label is predicted where P > 1/2.
+    Where most labels are absent from most rows, predicting none of them makes
+    ``mean_label_accuracy`` large; F1 counts only rows that have a label or are predicted to, and
+    ``subset_accuracy`` only rows that are right throughout. A label is predicted where P > 1/2.
 
     Attributes
     ----------

@@ -277,10 +277,12 @@ class OneVsAll:
         whose ``predict_proba`` is :meth:`predict_proba` with ``normalize=True``. After standardised
         training it computes in float64, as it has no centre.
 
-        ``tol`` and ``max_iter`` are the model's, and ``C`` is the one that for X as it was passed
-        has the optimum that the model's has for the scaled X, so that a clone can be fitted anew
-        (it will not standardise, and then C is the model's own). Where the models' C differ, each
-        of ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two
+        ``tol`` and ``max_iter`` are the model's. ``C`` is in units of X as it was passed, which
+        scikit-learn does not scale: the model's C times ``scale``², so that a clone fitted anew has
+        the same optimum. A model trained with C=1 on pixels times 1/255 shows
+        ``LogisticRegression(C=1.5e-05)``, 1 / 255². (A clone will not standardise, and after
+        standardised training C is the model's own.) Where the models' C differ, each of
+        ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two
         classes; beyond, scikit-learn has no equivalent.
         """
         from gpulr.export import to_sklearn

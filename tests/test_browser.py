@@ -342,6 +342,7 @@ VIEWS = {
     "desktop-dark": {"color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
     "narrow": {"viewport": {"width": 320, "height": 640}},
+    "tablet": {"viewport": {"width": 1000, "height": 800}},
 }
 
 
@@ -356,6 +357,11 @@ def test_fits_the_screen(opened, model, data, view, tmp_path):
         "[...document.querySelectorAll('button')].map(e => e.getBoundingClientRect().height)"
     )
     assert min(sizes) >= 40
+    table = page.get_by_role("region", name="Accuracy by class")
+    assert table.evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert table.locator("th.never").is_visible() == (view != "narrow")
+    tops = page.locator(".weights li").evaluate_all("all => all.map(e => e.offsetTop)")
+    assert sorted(map(tops.count, set(tops))) in ([10], [5, 5])  # none is alone in a row
     folder = Path(os.environ.get("GPULR_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=folder / f"report-{view}.png", full_page=True)

@@ -463,7 +463,7 @@ def test_several_labels(run, tmp_path, tagged):
     assert described["classes"] == [0, 1, 2]
     assert described["counts"] == Y.sum(axis=0).tolist()
     shown = run("train", "--data", "tagged.npz", "--output", "m.safetensors").stdout
-    for words in ("F1 (test)", "micro F1 (test)", "all labels of a row right (train)", "3 models"):
+    for words in ("┃ F1", "micro F1 (test)", "all labels of a row right (train)", "3 models"):
         assert words in shown
     trained = strict_json(run("train", "--data", "tagged.npz", "--json").stdout)
     evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
@@ -477,6 +477,20 @@ def test_several_labels(run, tmp_path, tagged):
     assert second["predicted"] == []
     assert third["true"] == np.flatnonzero(Y[0]).tolist()
     assert "0, 2" in run("predict", "m.safetensors", "row.npy").stdout
+
+
+def test_tables_are_whole_in_80_columns(run, tmp_path, rng):
+    names = [f"a-name-of-{'many-' * 8}characters-{j}" for j in range(3)]
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
+    lines = [",".join([*map(str, row), names[j]]) for row, j in zip(X, y, strict=True)]
+    (tmp_path / "named.csv").write_text("\n".join(["a,b,c,d,name", *lines]))
+    np.savez(tmp_path / "tagged.npz", X=X, y=(X[:, :3] > 0).astype(np.uint8))
+    for data in (["tagged.npz"], ["named.csv", "--label", "name"]):
+        shown = run("train", "--data", *data, COLUMNS="80").stdout
+        assert max(map(len, shown.splitlines())) <= 80
+        assert "iterations" in shown
+        assert "converged" in shown
+        assert "…" not in shown
 
 
 def test_one_label_where_the_model_tells_several(run, tagged):

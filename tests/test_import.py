@@ -68,6 +68,12 @@ def test_names_resolve_in_a_fresh_interpreter():
     ]
 
 
+@pytest.mark.parametrize("name", ["show", "video", "reporting"])
+def test_packages_list_their_public_names_alone(name):
+    package = pytest.importorskip(f"gpulr.{name}", reason=f"gpulr.{name} has an extra of its own")
+    assert dir(package) == sorted(package.__all__)
+
+
 def test_unknown_names():
     with pytest.raises(AttributeError, match="module 'gpulr' has no attribute 'trian'"):
         gpulr.trian  # noqa: B018

@@ -157,12 +157,14 @@ def test_digits(paged, model, data):
         "On the test rows of digits: 355",
         "would already score 90.00 %",
         "Converged 10 of 10",
+        "Solver time",
         "scikit-learn's bundled digits",
         "--data digits",
         f"numpy {np.__version__}",
         f"All {n_wrong} wrong rows",
     ):
         assert words in page.shown, words
+    assert re.search(r"\d taken for \d true: 0\.\d{3} said: 0\.\d{3}", page.shown)
     assert len(page.of("svg")) == 2
     assert len(page.of("polyline")) == 20
     assert len(page.of("img")) == 10 + n_wrong
@@ -301,11 +303,27 @@ def test_several_labels(paged, data):
     result = model.evaluate(data.X_test, multiples(data.y_test))
     assert f"All labels of a row right {100 * result.subset_accuracy:.2f} %" in page.shown
     assert f"Micro F1 {result.micro_f1:.4f}" in page.shown
+    Y = multiples(data.y_test)
+    assert f"always answering “absent” would score {100 * np.mean(Y == 0):.2f} %. F1" in page.shown
+    assert re.search(r"\d is (present|absent) its model says\s0\.\d{3}", page.shown)
     n_wrong = int((model.predict(data.X_test) != multiples(data.y_test)).sum())
     assert f"of {n_wrong} wrong labels" in page.shown
     assert page.model["multilabel"]
     assert page.model["examples"] == {}  # labels 0, 1, 2 are no digits
     assert len(page.of("img")) == 3 + 24
+
+
+def test_labels_that_most_rows_have(paged, data):
+    def labels(y):
+        return np.column_stack([y > 1, y == 3]).astype(np.uint8)  # 8 of 10 rows, 1 of 10
+
+    model = gpulr.train(data.X, labels(data.y), image_shape=(8, 8), max_iter=3, tol=0)
+    page = paged(model, data.X_test, labels(data.y_test))
+    share = labels(data.y_test).mean(axis=0)
+    none, commoner = np.mean(1 - share), np.mean(np.maximum(share, 1 - share))
+    assert commoner > 0.8 > none
+    assert f"always answering “absent” would score {100 * none:.2f} %" in page.shown
+    assert f"each label’s commoner answer {100 * commoner:.2f} %" in page.shown
 
 
 def test_many_classes_in_tables_that_end(paged, rng):

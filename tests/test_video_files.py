@@ -16,6 +16,7 @@ from gpulr.cli import filming
 from gpulr.errors import DataError, DataFileError, MissingExtraError, ParameterError
 from gpulr.video import encoder, retraining
 from gpulr.video.draw_training import About, Run, pictures_of
+from gpulr.video.sheet import Sheet
 
 SMALL = {"size": (320, 180), "seconds": 0.2}
 
@@ -96,6 +97,36 @@ def test_training_of_several_labels_and_of_one_model(av, data, tmp_path, recorde
         made = video.training(model, data.X, y, tmp_path / "t.mp4", max_iter=3, **SMALL)
         assert recorded[-1].weights.shape == (4, images, 8, 8)
         assert made.frames == 6
+
+
+def test_numbers_and_curves_are_of_the_same_iteration(monkeypatch):
+    words, ends = [], []
+    draw_text, draw_curve = Sheet.text, Sheet.curve
+
+    def text(sheet, x, y, text, **more):
+        words.append(text)
+        return draw_text(sheet, x, y, text, **more)
+
+    def curve(sheet, points, *arguments, **more):
+        ends.append(points[-1])
+        draw_curve(sheet, points, *arguments, **more)
+
+    monkeypatch.setattr(Sheet, "text", text)
+    monkeypatch.setattr(Sheet, "curve", curve)
+    W = np.zeros((5, 1, 8, 8), dtype=np.float32)
+    run = Run(W, np.array([1, 0.5, 0.3, 0.2, 0.1]), np.array([0.1, 0.4, 0.6, 0.7, 0.8]))
+    seen = set()
+    for _ in pictures_of(run, About(["a"], "gradient descent", "accuracy"), (320, 180), 36, 10):
+        iteration = int(next(word for word in words if "Iteration" in word).split()[1])
+        assert {f"{run.cost[iteration]:.4f}", f"{100 * run.accuracy[iteration]:.1f}%"} <= set(words)
+        (x, cost), (_, accuracy) = ends
+        assert x == pytest.approx(876 + 340 * np.sqrt(iteration / 4))
+        assert cost == pytest.approx(348 - 180 * run.cost[iteration])
+        assert accuracy == pytest.approx(626 - 180 * run.accuracy[iteration])
+        seen.add(iteration)
+        words.clear()
+        ends.clear()
+    assert seen == set(range(5))
 
 
 def test_early_iterations_are_shown_for_longer_and_weights_in_one_scale():

@@ -29,8 +29,8 @@ def record(figures: Figures) -> dict[str, Any]:
 
 
 def model_columns(figures: Figures, part: str = "") -> list[str]:
-    """Return the headings of :func:`model_rows`."""
-    where = f" ({part})" if part else ""
+    """Return the headings of :func:`model_rows`; the part is on a line of its own."""
+    where = f"\n({part})" if part else ""
     if isinstance(figures, MultilabelEvaluation):
         return ["label", f"rows{where}", f"accuracy{where}", f"F1{where}"]
     return ["class", f"binary accuracy{where}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from gpulr import datasets
 from gpulr.callbacks import ProgressBar
@@ -166,7 +166,10 @@ def _print(
     seconds: dict[str, float],
 ) -> None:
     part, shown = ("train", on_train) if on_test is None else ("test", on_test)
-    table = Table(*figures.model_columns(shown, part), "cost", "iterations", "converged")
+    name, *numbers = figures.model_columns(shown, part)
+    table = Table(Column(name, overflow="fold"))
+    for heading in (*numbers, "cost", "iterations", "converged"):
+        table.add_column(heading, no_wrap=True)  # names give way
     for j, row in enumerate(figures.model_rows(shown)):
         table.add_row(
             *row,

@@ -12,3 +12,7 @@ page.py       template, styles and script, put together under one policy
 from gpulr.reporting.page import report
 
 __all__ = ["report"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

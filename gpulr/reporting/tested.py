@@ -35,7 +35,7 @@ def tested(model: OneVsAll, X: Any, y: Any, classes: list[str], part: str) -> di
     n = int(X.shape[0])
     facts: dict[str, Any] = {"part": part, "n": f"{n:,}", "confusion": None, "confused": []}
     if isinstance(result, MultilabelEvaluation):
-        return facts | _labels_tested(result, classes) | _wrong_labels(model, X, y, classes)
+        return facts | _labels_tested(result, classes, n) | _wrong_labels(model, X, y, classes)
     return facts | _classes_tested(result, classes) | _mistakes(model, X, y, classes)
 
 
@@ -164,7 +164,8 @@ def _with_pictures(
     return {"mistakes": items, "pictured": pictured}
 
 
-def _labels_tested(result: MultilabelEvaluation, labels: list[str]) -> dict[str, Any]:
+def _labels_tested(result: MultilabelEvaluation, labels: list[str], n: int) -> dict[str, Any]:
+    share = result.positives / n
     rows = [
         {
             "name": name,
@@ -178,6 +179,8 @@ def _labels_tested(result: MultilabelEvaluation, labels: list[str]) -> dict[str,
     return {
         "subset": percent(result.subset_accuracy),
         "mean_label": percent(result.mean_label_accuracy),
+        "never": percent(float(np.mean(1 - share))),
+        "commoner": percent(float(np.mean(np.maximum(share, 1 - share)))),
         "micro_f1": f"{result.micro_f1:.4f}",
         "macro_f1": f"{result.macro_f1:.4f}",
         "rows": rows[:MOST_ROWS],

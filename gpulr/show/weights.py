@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
 
 from gpulr.errors import ParameterError
 from gpulr.show.canvas import PLAIN, axes, bare, grid_of, model_of, names_of_models
@@ -120,4 +121,5 @@ def _table(ax: Axes, W: npt.NDArray[np.float64], names: list[str], norm: Normali
     drawn = ax.imshow(W.T, cmap=COLOURS, norm=norm, aspect="auto", interpolation="nearest")
     ax.set_yticks(range(len(names)), names, fontsize="small", **PLAIN)
     ax.set_xlabel("feature")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return drawn

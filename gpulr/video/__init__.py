@@ -7,3 +7,7 @@ from gpulr.video.predicting import predictions
 from gpulr.video.retraining import training
 
 __all__ = ["Film", "predictions", "training"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

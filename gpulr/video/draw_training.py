@@ -45,7 +45,11 @@ class About:
 def pictures_of(
     run: Run, about: About, size: tuple[int, int], frames: int, fps: int
 ) -> Iterator[tuple[Image.Image, int]]:
-    """Yield the pictures; between iterations, weights are on the straight line."""
+    """Yield the pictures; between iterations, weights are on the straight line.
+
+    Numbers and curves wait for the next iteration: a cost and an accuracy are only shown of models
+    that there were.
+    """
     hold = min(round(_HOLD * fps), frames // 4)
     moving = frames - hold
     limit = float(np.quantile(np.abs(run.weights[-1]), 0.995)) or 1.0
@@ -65,9 +69,19 @@ def _picture(run: Run, about: About, t: float, limit: float, size: tuple[int, in
     _weights(sheet, W, about, limit)
     _legend(sheet, len(W), len(about.names))
     top = float(run.cost.max())
-    _curve(sheet, 132, "mean cost", f"{run.cost[before]:.4f}", run.cost, t, top, BLUE, f"{top:.2g}")
+    _curve(
+        sheet,
+        132,
+        "mean cost",
+        f"{run.cost[before]:.4f}",
+        run.cost,
+        before,
+        top,
+        BLUE,
+        f"{top:.2g}",
+    )
     accuracy = f"{100 * run.accuracy[before]:.1f}%"
-    _curve(sheet, 410, about.accuracy, accuracy, run.accuracy, t, 1.0, RIGHT, "100%")
+    _curve(sheet, 410, about.accuracy, accuracy, run.accuracy, before, 1.0, RIGHT, "100%")
     return sheet.image
 
 
@@ -118,12 +132,12 @@ def _curve(
     title: str,
     now: str,
     values: npt.NDArray[np.float64],
-    t: float,
+    iteration: int,
     top: float,
     color: str,
     top_label: str,
 ) -> None:
-    """Draw a curve as far as iteration t, in a panel of its own."""
+    """Draw a curve as far as one iteration, in a panel of its own."""
     x, width, height = 876.0, 340.0, 180.0
     sheet.text(x, y + 16, title, size=18, color=MUTED)
     sheet.text(x + width, y + 16, now, size=26, bold=True, color=color, anchor="rs")
@@ -131,9 +145,8 @@ def _curve(
     for share in (0.0, 0.5, 1.0):
         sheet.box(x, base - share * height, width, 1.5, TRACK)
     last = len(values) - 1
-    whole = np.arange(int(t) + 1)
-    at = np.append(whole, t) if t > whole[-1] else whole
-    heights = np.interp(at, np.arange(len(values)), values) / top
+    at = np.arange(iteration + 1)
+    heights = values[: iteration + 1] / top
     # As time goes, so that early iterations have room.
     points = np.stack([x + width * np.sqrt(at / last), base - height * heights], axis=1)
     sheet.curve(points, color, width=3, dot=5)

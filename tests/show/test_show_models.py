@@ -104,6 +104,7 @@ def test_without_images_weights_are_a_table(blobs):
     ax = show.weights(model)
     np.testing.assert_allclose(ax.images[0].get_array(), np.asarray(model.weights).T)
     assert names_of(ax) == ["0", "1", "2"]
+    assert [tick for tick in ax.get_xticks() if -0.5 <= tick <= 3.5] == [0, 1, 2, 3]
     low, high = ax.images[0].get_clim()
     assert low == -high < 0
     square = show.weights(model, image_shape=(2, 2))
