@@ -492,3 +492,29 @@ def test_a_model_of_days(run, tmp_path, blobs):
     np.save(tmp_path / "row.npy", blobs[0][:1])
     predicted = strict_json(run("predict", "m.safetensors", "row.npy", "--json").stdout)
     assert predicted["predictions"][0]["predicted"] == str(model.predict(blobs[0][:1])[0])
+
+
+LABELS = ("[/x] odd", "[red]a & b[/red]", ":smile:")
+
+
+def test_labels_and_names_of_files_are_shown_as_they_are(run, tmp_path):
+    rows = ["kind,a,b,c"]
+    rows += [f"{LABELS[i % 3]},{i % 3 == 0:d},{i % 3 == 1:d},{i % 7}" for i in range(60)]
+    (tmp_path / "br[b]x.csv").write_text("\n".join(rows))
+    options = ("--label", "kind", "--output", "m.safetensors")
+    trained = run("train", "--data", "br[b]x.csv", *options, COLUMNS="160")
+    assert "br[b]x" in trained.stderr
+    evaluated = run("evaluate", "m.safetensors", COLUMNS="160")
+    assert "br[b]x, test rows: 12" in evaluated.stdout
+    predicted = run("predict", "m.safetensors", "br[b]x.csv", "--label", "kind", COLUMNS="160")
+    described = run("data", "br[b]x.csv", "--label", "kind", COLUMNS="160")
+    searched = run("search", "--data", "br[b]x.csv", "--label", "kind", "--Cs", "1,2")
+    assert "br[b]x" in searched.stderr
+    for label in LABELS:
+        assert label in trained.stdout
+        assert label in described.stdout
+        assert predicted.stdout.count(label) >= 14  # predicted and true
+        head = next(line for line in evaluated.stdout.splitlines() if "true \\ predicted" in line)
+        assert label in head
+        assert evaluated.stdout.count(label) == 3  # its accuracy, its row, its column
+    assert "[/x].csv: " in run("data", "[/x].csv", code=3).stderr

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from gpulr import errors
 
@@ -32,17 +32,22 @@ _EXIT_CODES: Mapping[type[Exception], int] = {
 
 def out() -> Console:
     """Return the console for results."""
-    return Console(highlight=False)
+    return _console()
 
 
 def err() -> Console:
     """Return the console for everything else."""
-    return Console(stderr=True, highlight=False)
+    return _console(stderr=True)
+
+
+def _console(stderr: bool = False) -> Console:
+    # Labels and names of files may hold [brackets] and :colons:; they are neither markup nor emoji.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def say(message: str) -> None:
     """Tell the person at the terminal something that is not a result."""
-    err().print(message, style="dim", markup=False, soft_wrap=True)
+    err().print(message, style="dim", soft_wrap=True)
 
 
 def print_json(record: Mapping[str, Any]) -> None:
@@ -86,9 +91,9 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _fail(message: str, code: int) -> None:
-    err().print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    err().print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True)
     raise typer.Exit(code)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    err().print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
+    err().print(Text.assemble(("warning:", "bold yellow"), " ", str(message)), soft_wrap=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 import gpulr
 from gpulr import datasets
@@ -87,10 +87,10 @@ def predict(
     )
     for record in shown:
         table.add_row(
-            escape(record["input"]),
-            escape(_words(record["predicted"])),
-            *([escape(_words(record.get("true", "")))] if has_true else []),
-            *map(escape, _certainty(model, record["probabilities"])),
+            record["input"],
+            _words(record["predicted"]),
+            *([_words(record.get("true", ""))] if has_true else []),
+            *_certainty(model, record["probabilities"]),
         )
     terminal.out().print(table)
     if len(records) > len(shown):
@@ -173,7 +173,7 @@ def data(name: str | None, *, label: str | None, as_json: bool) -> None:
         return
     table = Table(show_header=False)
     for key, value in record.items():
-        table.add_row(key.replace("_", " "), escape(_words(value)))
+        table.add_row(key.replace("_", " "), _words(value))
     terminal.out().print(table)
 
 
@@ -202,7 +202,7 @@ def _list_data(as_json: bool) -> None:
     table = Table("name", "here", Column("what and where", overflow="fold"))
     for entry in entries:
         where = "\n".join(part for part in (entry.description, entry.location, entry.note) if part)
-        table.add_row(entry.name, "yes" if entry.available else "no", escape(where))
+        table.add_row(entry.name, "yes" if entry.available else "no", where)
     terminal.out().print(table)
 
 
@@ -218,25 +218,23 @@ def doctor(*, as_json: bool) -> None:
     console.print(f"gpulr {found['gpulr']}, Python {found['python']}, {found['system']}")
     console.print(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
     for name, value in found["environment"].items():
-        console.print(f"{name}={value}", markup=False)
+        console.print(f"{name}={value}")
     for blas in found["blas"]:
         console.print(
             f"BLAS: {blas['library']} {blas['version']}, {blas['threads']} threads, "
             f"kernels for {blas['kernels']}",
-            markup=False,
         )
     for name, status in found["backends"].items():
         usable = status["usable"]
-        console.print(
-            f"\n[bold]{name}[/]: {'[green]usable[/]' if usable else '[red]not usable[/]'}"
-        )
+        verdict = ("usable", "green") if usable else ("not usable", "red")
+        console.print(Text.assemble("\n", (name, "bold"), ": ", verdict))
         for check, outcome in status["checks"]:
-            console.print(f"  {check}: {outcome}", markup=False)
+            console.print(f"  {check}: {outcome}")
         if not usable:
-            console.print(f"  why: {status['reason']}", markup=False)
-            console.print(f"  what to do: {status['remedy']}", markup=False)
+            console.print(f"  why: {status['reason']}")
+            console.print(f"  what to do: {status['remedy']}")
     console.print(f"\nbackend=auto uses {found['auto']} for large work")
     for entry in found["data"]:
         here = "here" if entry["available"] else "not here"
         words = "; ".join(part for part in (here, entry["location"], entry["note"]) if part)
-        console.print(f"data {entry['name']}: {words}", markup=False)
+        console.print(f"data {entry['name']}: {words}")
