@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.errors import ModelFileError
+from gpulr.errors import ModelFileError, ParameterError
 from gpulr.model import History, OneVsAll
 
-__all__ = ["is_model", "load", "replace_file", "save"]
+__all__ = ["check_folder", "is_model", "load", "replace_file", "save"]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
@@ -209,6 +209,33 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
         digest.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
         digest.update(tensor.tobytes())
     return digest.hexdigest()
+
+
+def check_folder(path: Path, subject: str, example: str) -> None:
+    """Refuse a path at which no file can be written.
+
+    Parameters
+    ----------
+    path : Path
+    subject : str
+        What names it, such as "--output m.safetensors", for the error.
+    example : str
+        What a file there could be called.
+
+    Raises
+    ------
+    ParameterError
+        It is a folder, or in none that exists.
+    """
+    if path.is_dir():
+        raise ParameterError(
+            f"{subject}: that is a folder; expected a file name, such as {path / example}."
+        )
+    if not path.absolute().parent.is_dir():
+        raise ParameterError(
+            f"{subject}: expected a file name in a folder that exists. Create "
+            f"{path.absolute().parent} first, or choose another path."
+        )
 
 
 def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:

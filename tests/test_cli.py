@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from helpers import strict_json
 from PIL import Image
+from typer.testing import CliRunner
 
 import gpulr
+from gpulr.cli.app import app
 from gpulr.images import load_images
 
 TRAIN_FIELDS = {
@@ -129,6 +131,7 @@ def test_named_data_is_strict(run):
         (["export", "missing.safetensors", "-o", "m.onnx"], 3, "no such file"),
         (["export", "m.safetensors", "-o", "m.pmml"], 2, "use .onnx (for ONNX Runtime"),
         (["export", "m.safetensors", "-o", "m.joblib", "--input-dtype", "uint8"], 2, "for .onnx"),
+        (["export", "m.safetensors", "-o", "no/such/m.onnx"], 2, "folder that exists"),
         (["data", "missing.csv"], 3, "does not exist"),
     ],
 )
@@ -137,6 +140,27 @@ def test_failures_have_exit_codes_and_say_why(run, tmp_path, arguments, code, me
     (tmp_path / "text.csv").write_text("a,kind\n" + "1,yes\n2,no\n" * 10)
     result = run(*arguments, code=code)
     assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "example"),
+    [
+        (["train", "--data", "digits", "-o"], "model.safetensors"),
+        (["search", "--data", "digits", "-o"], "model.safetensors"),
+        (["search", "--data", "digits", "--plot"], "path.png"),
+        (["report", "m.safetensors", "-o"], "report.html"),
+        (["export", "m.safetensors", "-o"], "model.onnx"),
+        (["video", "m.safetensors", "-o"], "video.mp4"),
+    ],
+)
+def test_a_folder_is_no_file_to_write(tmp_path, arguments, example):
+    if arguments[0] == "video":
+        pytest.importorskip("av", reason="PyAV is not installed")
+    result = CliRunner().invoke(app, [*arguments, str(tmp_path)])
+    assert result.exit_code == 2
+    assert f"{tmp_path}: that is a folder" in result.stderr
+    assert str(tmp_path / example) in result.stderr
     assert result.stdout == ""
 
 

@@ -18,6 +18,7 @@ from gpulr.errors import ParameterError, SearchInterrupted
 from gpulr.metrics import MultilabelEvaluation
 from gpulr.search_result import Search, search_record
 from gpulr.searching import search as search_models
+from gpulr.storage import check_folder
 
 
 def parse_values(text: str) -> int | list[float]:
@@ -40,17 +41,13 @@ def check_plot(plot: Path | None) -> None:
     """Refuse a chart that could not be written, before anything is trained."""
     if plot is None:
         return
+    check_folder(plot, f"--plot {plot}", "path.png")
     from matplotlib.figure import Figure
 
     known = Figure().canvas.get_supported_filetypes()
     if plot.suffix.lstrip(".").lower() not in known:
         raise ParameterError(
             f"--plot {plot}; expected a file name that ends in .png, .svg or .pdf."
-        )
-    if plot.is_dir() or not plot.absolute().parent.is_dir():
-        raise ParameterError(
-            f"--plot {plot}: expected a file name in a folder that exists. "
-            f"Create {plot.absolute().parent} first, or choose another path."
         )
 
 

@@ -17,7 +17,7 @@ from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.metrics import MultilabelEvaluation
 from gpulr.model import OneVsAll
 from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
-from gpulr.storage import is_model
+from gpulr.storage import check_folder, is_model
 from gpulr.training import train as train_model
 
 
@@ -259,11 +259,7 @@ def check_options(
         )
     if output is None:
         return
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise ParameterError(
-            f"--output {output}: expected a file name in a folder that exists. "
-            f"Create {output.absolute().parent} first, or choose another path."
-        )
+    check_folder(output, f"--output {output}", "model.safetensors")
     if output.is_file() and not is_model(output):
         raise ParameterError(
             f"--output {output}: that file exists and is no gpulr model; it would be lost. Choose "
