@@ -235,7 +235,10 @@ class OneVsAll:
         return float(result.subset_accuracy if self.multilabel else result.accuracy)
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one file, which :func:`gpulr.load` reads; see :mod:`gpulr.storage`."""
+        """Write the model to one file, which :func:`gpulr.load` reads; see :mod:`gpulr.storage`.
+
+        Its name ends in .safetensors.
+        """
         from gpulr.storage import save
 
         save(self, path)

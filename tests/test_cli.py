@@ -125,6 +125,8 @@ def test_named_data_is_strict(run):
         (["train", "--recipe", "notebook", "--solver", "gd"], 2, "leave out --solver"),
         (["train", "--data", "digits", "--test-size", "2"], 2, "test_size"),
         (["train", "--data", "digits", "--output", "table.csv"], 2, "would be lost"),
+        (["train", "--data", "digits", "-o", "m.pkl"], 2, "use m.safetensors"),
+        (["search", "--data", "digits", "-o", "m"], 2, "use m.safetensors"),
         (["train", "--data", "text.csv"], 3, "--label"),
         (["evaluate", "missing.safetensors"], 3, "no such file"),
         (["predict", "missing.safetensors", "x.png"], 3, "no such file"),

@@ -17,7 +17,7 @@ from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.metrics import MultilabelEvaluation
 from gpulr.model import OneVsAll
 from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
-from gpulr.storage import check_folder, is_model
+from gpulr.storage import check_folder, check_suffix, is_model
 from gpulr.training import train as train_model
 
 
@@ -265,6 +265,7 @@ def check_options(
             f"--output {output}: that file exists and is no gpulr model; it would be lost. Choose "
             "another path."
         )
+    check_suffix(output, f"--output {output}")
 
 
 def save(model: OneVsAll, output: Path | None) -> None:
