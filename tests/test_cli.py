@@ -318,6 +318,30 @@ def test_a_blank_page_is_refused(run, model_file, tmp_path):
     assert "nothing is drawn" in run("predict", model_file, "blank.png", code=3).stderr
 
 
+def test_inputs_that_cannot_be_used_do_not_keep_others_from_being_predicted(
+    run, model_file, tmp_path
+):
+    picture(4, 0).save(tmp_path / "four.png")
+    picture(6, 0).save(tmp_path / "six.png")
+    Image.new("L", (50, 50), 255).save(tmp_path / "white.png")
+    np.save(tmp_path / "narrow.npy", np.zeros((3, 5)))
+    inputs = ("four.png", "white.png", "narrow.npy", "none.npz", "six.png")
+    shown = run("predict", model_file, *inputs, code=3)
+    assert "four.png" in shown.stdout
+    assert "six.png" in shown.stdout
+    assert "white.png" not in shown.stdout
+    assert "error: white.png: nothing is drawn" in shown.stderr
+    assert "error: narrow.npy: X has 5 features" in shown.stderr
+    assert shown.stderr.count("error:") == 3
+    record = strict_json(run("predict", model_file, *inputs, "--json", code=3).stdout)
+    found = [(each["input"], each["predicted"]) for each in record["predictions"]]
+    assert found == [("four.png", 4), ("six.png", 6)]
+    assert [each["input"] for each in record["errors"]] == ["white.png", "narrow.npy", "none.npz"]
+    assert "nothing is drawn" in record["errors"][0]["error"]
+    good = strict_json(run("predict", model_file, "four.png", "--json").stdout)
+    assert set(good) == {"model", "classes", "predictions"}
+
+
 def test_transparent_images(tmp_path, model_file):
     model = gpulr.load(model_file)
     for ink, name in ((0, "black"), (255, "white")):

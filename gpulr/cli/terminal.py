@@ -76,12 +76,14 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (errors.GpulrError, MemoryError) as error:
-            _fail(str(error) or "out of memory", _exit_code(error))
+            show_error(str(error) or "out of memory")
+            raise typer.Exit(_exit_code(error)) from None
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             sys.stderr.close()
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
-            _fail("interrupted", INTERRUPTED)
+            show_error("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
 
     return run
 
@@ -90,9 +92,9 @@ def _exit_code(error: BaseException) -> int:
     return next((code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)), FAILED)
 
 
-def _fail(message: str, code: int) -> None:
+def show_error(message: str) -> None:
+    """Tell what failed."""
     err().print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True)
-    raise typer.Exit(code)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
