@@ -492,6 +492,23 @@ def test_help_names_every_option(run):
         assert option in text
 
 
+@pytest.mark.parametrize(
+    "command", ["train", "search", "evaluate", "predict", "report", "export", "video", "data"]
+)
+def test_help_shows_no_value_for_flags(command):
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
+    lines = [line for line in shown.splitlines() if "--help" not in line]  # which is Typer's
+    assert any("--json" in line for line in lines)
+    assert not [line for line in lines if "bool" in line.lower()]
+
+
+@pytest.mark.parametrize("command", ["train", "search", "evaluate", "report", "video", "data"])
+def test_help_names_what_data_can_be(command):
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400"}).stdout
+    for words in ("mnist-original", ".csv", ".tsv", ".gz", ".npz", ".mat", "IDX", "folder"):
+        assert words in shown
+
+
 def test_console_script_is_declared():
     pyproject = Path(__file__).parents[1] / "pyproject.toml"
     assert 'gpulr = "gpulr.cli:main"' in pyproject.read_text()
