@@ -372,7 +372,8 @@ def test_predict_refuses_damaged_files(run, model_file, tmp_path, name):
 
 def test_wrong_number_of_features_is_bad_data(run, model_file, tmp_path):
     np.save(tmp_path / "rows.npy", np.zeros((3, 5)))
-    assert "64" in run("predict", model_file, "rows.npy", code=3).stderr
+    error = run("predict", model_file, "rows.npy", code=3).stderr
+    assert "5 features; this model was trained on 64 (digits, images of 8×8). Pass rows" in error
 
 
 def test_csv_with_a_named_label_column(run, tmp_path):
