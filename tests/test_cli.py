@@ -458,6 +458,56 @@ def test_ctrl_c_saves_the_model_and_exits_130(environment, tmp_path):
     assert model.score(digits.X_test, digits.y_test) > 0.9
 
 
+INTERRUPTED = """
+import signal, sys, gpulr.callbacks, gpulr.cli
+class Bar(gpulr.callbacks.ProgressBar):
+    def __call__(self, progress):
+        if progress.iteration == 4:
+            signal.raise_signal(signal.SIGINT)
+gpulr.callbacks.ProgressBar = Bar
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["gpulr", "train", "--json", *sys.argv[1:]]
+gpulr.cli.main()
+"""
+
+
+def interrupted_record(environment, folder, *arguments):
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 130, process.stderr
+    assert "Traceback" not in process.stderr
+    return strict_json(process.stdout)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("output", [(), ("--output", "m.safetensors")])
+def test_ctrl_c_prints_the_json_of_the_model_so_far(environment, tmp_path, output):
+    record = interrupted_record(environment, tmp_path, "--data", "digits", *output)
+    for name, kind in TRAIN_FIELDS.items():
+        assert isinstance(record[name], kind), name
+    assert record["interrupted"] is True
+    model = gpulr.load(tmp_path / record["output"])
+    assert record["n_iter"] == model.n_iter >= 4
+    assert not record["converged"]
+    digits = gpulr.datasets.load_digits()
+    assert record["test_accuracy"] == model.score(digits.X_test, digits.y_test)
+
+
+@pytest.mark.mnist
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_in_the_notebook_prints_json_too(environment, tmp_path, mnist_home):
+    environment = environment | {"GPULR_DATA_HOME": mnist_home}
+    record = interrupted_record(environment, tmp_path, "--recipe", "notebook")
+    assert (record["data"], record["interrupted"]) == ("mnist-original", True)
+    assert gpulr.load(tmp_path / record["output"]).n_iter == record["n_iter"]
+
+
 @pytest.mark.mnist
 def test_recipe_notebook(run, mnist_home):
     record = strict_json(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -58,13 +58,17 @@ def train(
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
     terminal.say(str(dataset))
+    interrupted = False
     try:
         model = train_model(dataset, callbacks=[ProgressBar()], **settings)
     except TrainingInterrupted as interruption:
-        record_source(interruption.model, split, label)
-        _save_interrupted(interruption, output)
+        interrupted, model = True, interruption.model
     trained = time.perf_counter()
     record_source(model, split, label)
+    if interrupted:
+        output = _save_interrupted(model, output)
+        if not as_json:
+            raise typer.Exit(terminal.INTERRUPTED)
     say_where(model)
     on_train = model.evaluate(dataset.X, dataset.y)
     on_test = None if dataset.X_test is None else model.evaluate(dataset.X_test, dataset.y_test)
@@ -73,6 +77,10 @@ def train(
         "train": trained - loaded,
         "evaluate": time.perf_counter() - trained,
     }
+    if interrupted:
+        found = _record(dataset, model, on_train, on_test, seconds)
+        terminal.print_json({**found, "interrupted": True, "output": output})
+        raise typer.Exit(terminal.INTERRUPTED)
     save(model, output)
     if as_json:
         terminal.print_json(_record(dataset, model, on_train, on_test, seconds))
@@ -100,8 +108,13 @@ def train_notebook(
             callbacks=lambda: [ProgressBar()],
         )
     except TrainingInterrupted as interruption:
-        record_source(interruption.model, split, None)
-        _save_interrupted(interruption, output)
+        model = interruption.model
+        record_source(model, split, None)
+        output = _save_interrupted(model, output)
+        if as_json:  # without accuracies: the data went with the run
+            known = {"data": "mnist-original", **_of_model(model)}
+            terminal.print_json({**known, "interrupted": True, "output": output})
+        raise typer.Exit(terminal.INTERRUPTED) from None
     record_source(run.model, split, None)
     say_where(run.model)
     save(run.model, output)
@@ -130,6 +143,14 @@ def _record(
         "source": dataset.source,
         "n_train": len(dataset.X),
         "n_test": 0 if dataset.X_test is None else len(dataset.X_test),
+        **_of_model(model),
+        **_accuracies(on_train, on_test),
+        "seconds": seconds,
+    }
+
+
+def _of_model(model: OneVsAll) -> dict[str, Any]:
+    return {
         "n_features": model.n_features,
         "classes": model.classes,
         "backend": model.backend,
@@ -139,8 +160,6 @@ def _record(
         "n_iter": model.n_iter,
         "converged": model.converged,
         "cost": model.history.cost[-1],
-        **_accuracies(on_train, on_test),
-        "seconds": seconds,
     }
 
 
@@ -277,12 +296,9 @@ def save(model: OneVsAll, output: Path | None) -> None:
         terminal.say(f"Saved {output}")
 
 
-def _save_interrupted(interruption: TrainingInterrupted, output: Path | None) -> NoReturn:
-    """Save the model so far, to a new name if none was given, and exit."""
+def _save_interrupted(model: OneVsAll, output: Path | None) -> Path:
+    """Save the model so far, to a new name if none was given, and return where."""
     output = output or Path(f"interrupted-{secrets.token_hex(3)}.safetensors")
-    interruption.model.save(output)
-    terminal.say(
-        f"Interrupted after {interruption.model.n_iter} iterations; saved the model so far "
-        f"as {output}"
-    )
-    raise typer.Exit(terminal.INTERRUPTED)
+    model.save(output)
+    terminal.say(f"Interrupted after {model.n_iter} iterations; saved the model so far as {output}")
+    return output
