@@ -114,10 +114,23 @@ def test_named_data_is_strict(run):
     ("arguments", "code", "message"),
     [
         (["train", "--data", "no-such-file.npz"], 3, "does not exist"),
-        (["train", "--data", "digits", "--C", "-1"], 2, "C=-1.0"),
-        (["train", "--data", "digits", "--C", "nan"], 2, "C=nan"),
+        (["train", "--data", "digits", "--C", "-1"], 2, "--C -1.0; expected"),
+        (["train", "--data", "digits", "--C", "nan"], 2, "--C nan; expected"),
         (["train", "--data", "digits", "--scale", "x"], 2, "--scale x"),
         (["train", "--data", "digits", "--backend", "abacus"], 2, "abacus"),
+        (["train", "--data", "missing.npz", "--tol", "-1"], 2, "--tol -1.0; expected"),
+        (["train", "--data", "missing.npz", "--C", "0"], 2, "--C 0.0; expected"),
+        (["train", "--data", "missing.npz", "--solver", "newton"], 2, "--solver newton; use"),
+        (["train", "--data", "missing.npz", "--max-iter", "-3"], 2, "--max-iter -3; expected"),
+        (["train", "--recipe", "notebook", "--max-iter", "-3"], 2, "--max-iter -3; expected"),
+        (
+            ["train", "--data", "missing.npz", "--learning-rate", "1"],
+            *(2, "--learning-rate 1.0 has no use in --solver lbfgs"),
+        ),
+        (
+            ["train", "--data", "missing.npz", "--standardize", "--scale", "1/2"],
+            *(2, "--standardize chooses the scale; leave out --scale 0.5."),
+        ),
         (["train", "--no-such-option"], 2, "--no-such-option"),
         (["train", "--data", "digits", "--output", "no/such/folder/m"], 2, "folder that exists"),
         (["train", "--recipe", "notebook", "--data", "digits"], 2, "mnist-original"),
@@ -558,6 +571,25 @@ def test_help_names_what_data_can_be(command):
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400"}).stdout
     for words in ("mnist-original", ".csv", ".tsv", ".gz", ".npz", ".mat", "IDX", "folder"):
         assert words in shown
+
+
+def test_warnings_name_options(run):
+    result = run("train", "--data", "digits", "--max-iter", 3)
+    assert "did not reach --tol 0.0001" in result.stderr
+    assert "raise --max-iter" in result.stderr
+    assert "(--standardize)" in result.stderr
+
+
+def test_image_shape_is_pythons(run, tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.arange(60.0).reshape(20, 3), y=np.arange(20) % 2)
+    run("train", "--data", "t.npz", "-o", "m.safetensors")
+    Image.new("L", (9, 9)).save(tmp_path / "x.png")
+    error = run("predict", "m.safetensors", "x.png", code=3).stderr
+    assert "image_shape=(height, width) in Python, or on an .npz file" in error
+
+
+def test_paths_are_not_taken_for_settings(run):
+    assert "C=1.csv" in run("train", "--data", "C=1.csv", code=3).stderr
 
 
 def test_console_script_is_declared():

@@ -11,13 +11,18 @@ import typer
 from rich.table import Table
 
 from gpulr import datasets
+from gpulr.arguments import inverse_penalties
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import figures, terminal
 from gpulr.cli.training import read_data, record_source, save, say_where
 from gpulr.errors import ParameterError, SearchInterrupted
+from gpulr.folds import check_number
 from gpulr.metrics import MultilabelEvaluation
+from gpulr.scoring import LABEL_SCORERS, SCORERS
 from gpulr.search_result import Search, search_record
+from gpulr.searching import check_search
 from gpulr.searching import search as search_models
+from gpulr.settings import Settings
 from gpulr.storage import check_folder
 
 
@@ -65,6 +70,7 @@ def search(
     """Load, split if need be, search, evaluate, print, draw, save."""
     if output is not None and not settings["refit"]:
         raise ParameterError("--output saves the refitted model; leave out --no-refit.")
+    _check_settings(settings)
     started = time.perf_counter()
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
@@ -91,6 +97,16 @@ def search(
         "evaluate": time.perf_counter() - searched,
     }
     _report(found, dataset, tested, seconds, plot, as_json)
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Raise ParameterError for a setting with which no data could be searched."""
+    inverse_penalties(settings["Cs"])
+    own = ("scale", "standardize", "max_iter", "tol", "dtype")
+    check_search(Settings.checked(**{name: settings[name] for name in own}))
+    check_number(settings["cv"])
+    if settings["scoring"] not in (known := {**SCORERS, **LABEL_SCORERS}):
+        raise ParameterError(f"--scoring {settings['scoring']}; use one of {', '.join(known)}.")
 
 
 def _report(

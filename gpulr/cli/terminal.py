@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gpulr import errors
+from gpulr.cli.wording import in_options
 
 P = ParamSpec("P")
 
@@ -76,7 +77,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (errors.GpulrError, MemoryError) as error:
-            show_error(str(error) or "out of memory")
+            show_error(words_of(error) or "out of memory")
             raise typer.Exit(_exit_code(error)) from None
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             sys.stderr.close()
@@ -86,6 +87,12 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(INTERRUPTED) from None
 
     return run
+
+
+def words_of(error: BaseException) -> str:
+    """Return the message; those on files hold paths, in which nothing is a setting."""
+    settings = isinstance(error, errors.ParameterError | errors.DataError)
+    return in_options(str(error)) if settings else str(error)
 
 
 def _exit_code(error: BaseException) -> int:
@@ -98,4 +105,7 @@ def show_error(message: str) -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    err().print(Text.assemble(("warning:", "bold yellow"), " ", str(message)), soft_wrap=True)
+    words = str(message)
+    if issubclass(category, errors.ConvergenceWarning | errors.ScaleWarning):
+        words = in_options(words)
+    err().print(Text.assemble(("warning:", "bold yellow"), " ", words), soft_wrap=True)

@@ -17,8 +17,10 @@ from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.metrics import MultilabelEvaluation
 from gpulr.model import OneVsAll
 from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
+from gpulr.settings import Settings
 from gpulr.storage import check_folder, check_suffix, is_model
 from gpulr.training import train as train_model
+from gpulr.validation import positive_number, whole_number
 
 
 def parse_scale(text: str) -> float | str:
@@ -54,6 +56,7 @@ def train(
     settings: dict[str, Any],
 ) -> None:
     """Load, split if need be, train, evaluate, print, save."""
+    _check_settings(settings)
     started = time.perf_counter()
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
@@ -88,6 +91,14 @@ def train(
         _print(model, on_train, on_test, seconds)
 
 
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Raise ParameterError for a setting that no data could be trained with."""
+    positive_number("C", settings["C"], infinite=True)
+    own = ("solver", "scale", "standardize", "learning_rate", "tol", "dtype")
+    max_iter = settings.get("max_iter", 0)  # left out: the library's own, which can be used
+    Settings.checked(max_iter=max_iter, **{name: settings[name] for name in own})
+
+
 def train_notebook(
     *,
     backend: str,
@@ -97,7 +108,7 @@ def train_notebook(
     as_json: bool,
 ) -> None:
     """Reproduce the notebook and compare its figures."""
-    iterations = ITERATIONS if max_iter is None else max_iter
+    iterations = ITERATIONS if max_iter is None else whole_number("max_iter", max_iter, least=0)
     terminal.say(f"The notebook: first digit 0 alone, then all ten, {iterations} iterations each")
     split = {"test_size": 0.2, "seed": seed}
     try:

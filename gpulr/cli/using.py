@@ -74,7 +74,7 @@ def predict(
         try:
             records += _predicted(model, name, label)
         except (DataError, DataFileError, DataUnavailableError) as error:
-            errors.append({"input": name, "error": str(error)})
+            errors.append({"input": name, "error": terminal.words_of(error)})
     shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
     if as_json:
         found = {"model": path, "classes": model.classes, "predictions": shown}
