@@ -13,7 +13,7 @@ from gpulr.backend import to_host
 from gpulr.errors import DataError, ParameterError
 from gpulr.labels import LabelMatrix, Labels
 
-__all__ = ["Folds", "check_folds", "split"]
+__all__ = ["Folds", "check_folds", "check_number", "split"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,8 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
     from sklearn.model_selection import check_cv
 
     n_samples = len(y)
-    if isinstance(cv, bool) or (isinstance(cv, int | np.integer) and cv < 2):
-        raise ParameterError(f"cv={cv!r}; expected at least 2 folds.")
+    if isinstance(cv, int | np.integer):
+        check_number(cv, largest=int(np.unique(y, return_counts=True)[1].max()))
     try:
         if isinstance(cv, Iterable) and not hasattr(cv, "split"):
             pairs = list(cv)
@@ -92,6 +92,20 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
         raise DataError("cv makes no folds; expected at least one (train, test) pair.")
     counts = np.stack(trains, axis=1)
     return Folds(counts.astype(np.min_scalar_type(counts.max())), tuple(tests))
+
+
+def check_number(n_folds: Any, *, largest: int | None = None) -> None:
+    """Raise ParameterError unless that many stratified folds can be made.
+
+    ``largest`` is the number of rows of the most frequent label, where it is known.
+    """
+    if isinstance(n_folds, bool) or n_folds < 2:
+        raise ParameterError(f"cv={n_folds!r}; expected at least 2 folds.")
+    if largest is not None and n_folds > largest:
+        raise ParameterError(
+            f"cv={n_folds!r} is too many folds: the most frequent label has {largest} rows. Use "
+            "no more folds than that, better no more than the rarest has rows."
+        )
 
 
 def check_folds(

@@ -66,8 +66,8 @@ class Frame:
             raise DataError(
                 f"This model was trained on {model.data.get('name', 'data')} with "
                 f"{'no image shape' if shape is None else f'image shape {shape}'}; expected "
-                "(height, width) to apply it to drawings. Train with image_shape=, or pass a data "
-                "file."
+                "(height, width) to apply it to drawings. Train with image_shape=(height, width), "
+                "or on an .npz file whose X is (n, height, width); or pass rows in a data file."
             )
         row, column = model.data.get("middle", [(side - 1) / 2 for side in shape])
         low, high = model.data.get("feature_range", (0.0, 255.0))

@@ -89,7 +89,7 @@ class Bootstrap:
             As :meth:`OneVsAll.decision_function`.
         """
         level = self._level(level)
-        X = check_rows(X, n_features=self.model.n_features)
+        X = check_rows(X, n_features=self.model.n_features, trained_on=self.model.trained_on)
         finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
         columns, n, k = self._columns(), self.n_replicates, self.model.n_models
         step = max(1, BLOCK_BYTES // (32 * n * k))

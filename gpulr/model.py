@@ -123,6 +123,14 @@ class OneVsAll:
         """Iterations of the model that took the most; ``history.n_iter`` has them per model."""
         return int(self.history.n_iter.max())
 
+    @property
+    def trained_on(self) -> str:
+        """What a row is, as far as it is known, such as "mnist, images of 28×28"; else empty."""
+        name = str(self.data.get("name", "arrays"))
+        sides = "×".join(map(str, self.image_shape or ()))
+        named = [] if name == "arrays" else [name]
+        return ", ".join([*named, *([f"images of {sides}"] if sides else [])])
+
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
         what = "labels" if self.multilabel else "classes"
@@ -145,7 +153,7 @@ class OneVsAll:
         DataError
             Wrong number of features, NaN or infinity, not real numbers.
         """
-        X = check_rows(X, n_features=self.n_features)
+        X = check_rows(X, n_features=self.n_features, trained_on=self.trained_on)
         backend = backend_of(X)
         with backend.activate():
             W, b = backend.asarray(self.weights), backend.asarray(self.intercept)
@@ -221,7 +229,7 @@ class OneVsAll:
             As :meth:`decision_function`; labels of the wrong length, or that the model does not
             know.
         """
-        X = check_rows(X, n_features=self.n_features)
+        X = check_rows(X, n_features=self.n_features, trained_on=self.trained_on)
         if self.multilabel:
             _, Y = check_indicator(y, X.shape[0], self.classes)
             Y = Y.toarray() if is_sparse(Y) else to_host(Y)
@@ -235,7 +243,10 @@ class OneVsAll:
         return float(result.subset_accuracy if self.multilabel else result.accuracy)
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one file, which :func:`gpulr.load` reads; see :mod:`gpulr.storage`."""
+        """Write the model to one file, which :func:`gpulr.load` reads; see :mod:`gpulr.storage`.
+
+        Its name ends in .safetensors.
+        """
         from gpulr.storage import save
 
         save(self, path)

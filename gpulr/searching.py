@@ -148,6 +148,14 @@ def search(
     return found
 
 
+def check_search(settings: Settings) -> None:
+    """Raise ParameterError for settings that train models, but end no search."""
+    if settings.tol == 0.0:
+        raise ParameterError("tol=0 never ends a search; expected a number > 0.")
+    if settings.max_iter == 0:
+        raise ParameterError("max_iter=0 trains nothing to compare; expected a whole number ≥ 1.")
+
+
 def search_on(
     inputs: Inputs,
     settings: Settings,
@@ -165,10 +173,7 @@ def search_on(
 ) -> tuple[Search, str | None]:
     """Search on checked data, as :func:`search`; what to say where models did not converge."""
     started = time.perf_counter()
-    if settings.tol == 0.0:
-        raise ParameterError("tol=0 never ends a search; expected a number > 0.")
-    if settings.max_iter == 0:
-        raise ParameterError("max_iter=0 trains nothing to compare; expected a whole number ≥ 1.")
+    check_search(settings)
     if not (isinstance(refit, bool | np.bool_) or (isinstance(refit, str) and refit == "1se")):
         raise ParameterError(f'refit={refit!r}; use True, "1se" or False.')
     values = inverse_penalties(Cs)

@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.errors import ModelFileError
+from gpulr.errors import ModelFileError, ParameterError
 from gpulr.model import History, OneVsAll
 
-__all__ = ["is_model", "load", "replace_file", "save"]
+__all__ = ["check_folder", "check_suffix", "is_model", "load", "replace_file", "save"]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
+SUFFIX = ".safetensors"
 _HISTORY = ("cost", "gradient_norm", "seconds", "n_iter", "converged", "stalled")
 _CENTERED = ("center", "intercept_at_center")  # of a standardised model only
 
@@ -35,12 +36,15 @@ def save(model: OneVsAll, path: str | Path) -> None:
 
     Raises
     ------
+    ParameterError
+        The name does not end in .safetensors.
     ModelFileError
         It could not be written (no such folder, disk full, …), or its classes are objects that a
         file cannot hold; what was there before is untouched.
     """
     from safetensors.numpy import save as to_bytes
 
+    check_suffix(Path(path), str(path))
     tensors = {
         "weights": np.ascontiguousarray(to_host(model.weights)),
         "intercept": np.ascontiguousarray(to_host(model.intercept)),
@@ -209,6 +213,45 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
         digest.update(f"\0{name} {tensor.dtype.str} {tensor.shape}\0".encode())
         digest.update(tensor.tobytes())
     return digest.hexdigest()
+
+
+def check_folder(path: Path, subject: str, example: str) -> None:
+    """Refuse a path at which no file can be written.
+
+    Parameters
+    ----------
+    path : Path
+    subject : str
+        What names it, such as "--output m.safetensors", for the error.
+    example : str
+        What a file there could be called.
+
+    Raises
+    ------
+    ParameterError
+        It is a folder, or in none that exists.
+    """
+    if path.is_dir():
+        raise ParameterError(
+            f"{subject}: that is a folder; expected a file name, such as {path / example}."
+        )
+    if not path.absolute().parent.is_dir():
+        raise ParameterError(
+            f"{subject}: expected a file name in a folder that exists. Create "
+            f"{path.absolute().parent} first, or choose another path."
+        )
+
+
+def check_suffix(path: Path, subject: str) -> None:
+    """Raise ParameterError for a name that tells other software of a format it does not have.
+
+    ``subject`` names it in the error.
+    """
+    if path.suffix.lower() != SUFFIX:
+        raise ParameterError(
+            f"{subject}: a model's file is in the safetensors format, and its name ends so: use "
+            f"{path.with_suffix(SUFFIX)}. `gpulr export` writes .onnx and .joblib."
+        )
 
 
 def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:

@@ -25,10 +25,11 @@ __all__ = [
 ]
 
 
-def check_rows(X: Any, *, n_features: int | None = None) -> Array:
+def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -> Array:
     """Return X as a two-dimensional real array of the library it came in, without copying.
 
     Images (n_samples, height, width, …) are flattened. Values are checked by :func:`finite_rows`.
+    ``trained_on`` says what the ``n_features`` of a model are, for the error.
 
     Raises
     ------
@@ -36,7 +37,7 @@ def check_rows(X: Any, *, n_features: int | None = None) -> Array:
         Not an array of real numbers, empty, sparse, or of another number of features.
     """
     if is_sparse(X):
-        return _check_sparse(X, n_features)
+        return _check_sparse(X, n_features, trained_on)
     if np.ma.is_masked(X):
         raise DataError("X is a masked array with masked values. Pass X.filled(value).")
     if not is_device_array(X):
@@ -67,13 +68,17 @@ def check_rows(X: Any, *, n_features: int | None = None) -> Array:
         raise DataError(
             f"X is empty: its shape is {tuple(X.shape)}. Pass at least one row and one feature."
         )
-    _check_width(X, n_features)
+    _check_width(X, n_features, trained_on)
     return X
 
 
-def _check_width(X: Array, n_features: int | None) -> None:
+def _check_width(X: Array, n_features: int | None, trained_on: str) -> None:
     if n_features is not None and X.shape[1] != n_features:
-        raise DataError(f"X has {X.shape[1]} features; this model was trained on {n_features}.")
+        known = f" ({trained_on})" if trained_on else ""
+        raise DataError(
+            f"X has {X.shape[1]} features; this model was trained on {n_features}{known}. Pass "
+            "rows of the same features, in the same order."
+        )
 
 
 def _from_frame(X: Any) -> npt.NDArray[Any]:
@@ -96,13 +101,13 @@ def _is_number(dtype: Any) -> bool:
     return getattr(dtype, "kind", "O") in "buif"
 
 
-def _check_sparse(X: Any, n_features: int | None) -> Any:
+def _check_sparse(X: Any, n_features: int | None, trained_on: str) -> Any:
     """Return a sparse X of SciPy's as a CSR array, whose rows are cheap to cut."""
     if X.dtype.kind not in "buif":
         raise DataError(f"X is sparse with dtype {X.dtype}; expected real numbers.")
     if X.ndim != 2 or 0 in X.shape:
         raise DataError(f"X is sparse of shape {X.shape}; expected rows and features.")
-    _check_width(X, n_features)
+    _check_width(X, n_features, trained_on)
     from scipy.sparse import csr_array
 
     X = csr_array(X)

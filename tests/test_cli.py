@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from helpers import strict_json
 from PIL import Image
+from typer.testing import CliRunner
 
 import gpulr
+from gpulr.cli.app import app
 from gpulr.images import load_images
 
 TRAIN_FIELDS = {
@@ -112,10 +114,23 @@ def test_named_data_is_strict(run):
     ("arguments", "code", "message"),
     [
         (["train", "--data", "no-such-file.npz"], 3, "does not exist"),
-        (["train", "--data", "digits", "--C", "-1"], 2, "C=-1.0"),
-        (["train", "--data", "digits", "--C", "nan"], 2, "C=nan"),
+        (["train", "--data", "digits", "--C", "-1"], 2, "--C -1.0; expected"),
+        (["train", "--data", "digits", "--C", "nan"], 2, "--C nan; expected"),
         (["train", "--data", "digits", "--scale", "x"], 2, "--scale x"),
         (["train", "--data", "digits", "--backend", "abacus"], 2, "abacus"),
+        (["train", "--data", "missing.npz", "--tol", "-1"], 2, "--tol -1.0; expected"),
+        (["train", "--data", "missing.npz", "--C", "0"], 2, "--C 0.0; expected"),
+        (["train", "--data", "missing.npz", "--solver", "newton"], 2, "--solver newton; use"),
+        (["train", "--data", "missing.npz", "--max-iter", "-3"], 2, "--max-iter -3; expected"),
+        (["train", "--recipe", "notebook", "--max-iter", "-3"], 2, "--max-iter -3; expected"),
+        (
+            ["train", "--data", "missing.npz", "--learning-rate", "1"],
+            *(2, "--learning-rate 1.0 has no use in --solver lbfgs"),
+        ),
+        (
+            ["train", "--data", "missing.npz", "--standardize", "--scale", "1/2"],
+            *(2, "--standardize chooses the scale; leave out --scale 0.5."),
+        ),
         (["train", "--no-such-option"], 2, "--no-such-option"),
         (["train", "--data", "digits", "--output", "no/such/folder/m"], 2, "folder that exists"),
         (["train", "--recipe", "notebook", "--data", "digits"], 2, "mnist-original"),
@@ -123,12 +138,15 @@ def test_named_data_is_strict(run):
         (["train", "--recipe", "notebook", "--solver", "gd"], 2, "leave out --solver"),
         (["train", "--data", "digits", "--test-size", "2"], 2, "test_size"),
         (["train", "--data", "digits", "--output", "table.csv"], 2, "would be lost"),
+        (["train", "--data", "digits", "-o", "m.pkl"], 2, "use m.safetensors"),
+        (["search", "--data", "digits", "-o", "m"], 2, "use m.safetensors"),
         (["train", "--data", "text.csv"], 3, "--label"),
         (["evaluate", "missing.safetensors"], 3, "no such file"),
         (["predict", "missing.safetensors", "x.png"], 3, "no such file"),
         (["export", "missing.safetensors", "-o", "m.onnx"], 3, "no such file"),
         (["export", "m.safetensors", "-o", "m.pmml"], 2, "use .onnx (for ONNX Runtime"),
         (["export", "m.safetensors", "-o", "m.joblib", "--input-dtype", "uint8"], 2, "for .onnx"),
+        (["export", "m.safetensors", "-o", "no/such/m.onnx"], 2, "folder that exists"),
         (["data", "missing.csv"], 3, "does not exist"),
     ],
 )
@@ -137,6 +155,27 @@ def test_failures_have_exit_codes_and_say_why(run, tmp_path, arguments, code, me
     (tmp_path / "text.csv").write_text("a,kind\n" + "1,yes\n2,no\n" * 10)
     result = run(*arguments, code=code)
     assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "example"),
+    [
+        (["train", "--data", "digits", "-o"], "model.safetensors"),
+        (["search", "--data", "digits", "-o"], "model.safetensors"),
+        (["search", "--data", "digits", "--plot"], "path.png"),
+        (["report", "m.safetensors", "-o"], "report.html"),
+        (["export", "m.safetensors", "-o"], "model.onnx"),
+        (["video", "m.safetensors", "-o"], "video.mp4"),
+    ],
+)
+def test_a_folder_is_no_file_to_write(tmp_path, arguments, example):
+    if arguments[0] == "video":
+        pytest.importorskip("av", reason="PyAV is not installed")
+    result = CliRunner().invoke(app, [*arguments, str(tmp_path)])
+    assert result.exit_code == 2
+    assert f"{tmp_path}: that is a folder" in result.stderr
+    assert str(tmp_path / example) in result.stderr
     assert result.stdout == ""
 
 
@@ -292,6 +331,30 @@ def test_a_blank_page_is_refused(run, model_file, tmp_path):
     assert "nothing is drawn" in run("predict", model_file, "blank.png", code=3).stderr
 
 
+def test_inputs_that_cannot_be_used_do_not_keep_others_from_being_predicted(
+    run, model_file, tmp_path
+):
+    picture(4, 0).save(tmp_path / "four.png")
+    picture(6, 0).save(tmp_path / "six.png")
+    Image.new("L", (50, 50), 255).save(tmp_path / "white.png")
+    np.save(tmp_path / "narrow.npy", np.zeros((3, 5)))
+    inputs = ("four.png", "white.png", "narrow.npy", "none.npz", "six.png")
+    shown = run("predict", model_file, *inputs, code=3)
+    assert "four.png" in shown.stdout
+    assert "six.png" in shown.stdout
+    assert "white.png" not in shown.stdout
+    assert "error: white.png: nothing is drawn" in shown.stderr
+    assert "error: narrow.npy: X has 5 features" in shown.stderr
+    assert shown.stderr.count("error:") == 3
+    record = strict_json(run("predict", model_file, *inputs, "--json", code=3).stdout)
+    found = [(each["input"], each["predicted"]) for each in record["predictions"]]
+    assert found == [("four.png", 4), ("six.png", 6)]
+    assert [each["input"] for each in record["errors"]] == ["white.png", "narrow.npy", "none.npz"]
+    assert "nothing is drawn" in record["errors"][0]["error"]
+    good = strict_json(run("predict", model_file, "four.png", "--json").stdout)
+    assert set(good) == {"model", "classes", "predictions"}
+
+
 def test_transparent_images(tmp_path, model_file):
     model = gpulr.load(model_file)
     for ink, name in ((0, "black"), (255, "white")):
@@ -322,7 +385,8 @@ def test_predict_refuses_damaged_files(run, model_file, tmp_path, name):
 
 def test_wrong_number_of_features_is_bad_data(run, model_file, tmp_path):
     np.save(tmp_path / "rows.npy", np.zeros((3, 5)))
-    assert "64" in run("predict", model_file, "rows.npy", code=3).stderr
+    error = run("predict", model_file, "rows.npy", code=3).stderr
+    assert "5 features; this model was trained on 64 (digits, images of 8×8). Pass rows" in error
 
 
 def test_csv_with_a_named_label_column(run, tmp_path):
@@ -407,6 +471,56 @@ def test_ctrl_c_saves_the_model_and_exits_130(environment, tmp_path):
     assert model.score(digits.X_test, digits.y_test) > 0.9
 
 
+INTERRUPTED = """
+import signal, sys, gpulr.callbacks, gpulr.cli
+class Bar(gpulr.callbacks.ProgressBar):
+    def __call__(self, progress):
+        if progress.iteration == 4:
+            signal.raise_signal(signal.SIGINT)
+gpulr.callbacks.ProgressBar = Bar
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["gpulr", "train", "--json", *sys.argv[1:]]
+gpulr.cli.main()
+"""
+
+
+def interrupted_record(environment, folder, *arguments):
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 130, process.stderr
+    assert "Traceback" not in process.stderr
+    return strict_json(process.stdout)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("output", [(), ("--output", "m.safetensors")])
+def test_ctrl_c_prints_the_json_of_the_model_so_far(environment, tmp_path, output):
+    record = interrupted_record(environment, tmp_path, "--data", "digits", *output)
+    for name, kind in TRAIN_FIELDS.items():
+        assert isinstance(record[name], kind), name
+    assert record["interrupted"] is True
+    model = gpulr.load(tmp_path / record["output"])
+    assert record["n_iter"] == model.n_iter >= 4
+    assert not record["converged"]
+    digits = gpulr.datasets.load_digits()
+    assert record["test_accuracy"] == model.score(digits.X_test, digits.y_test)
+
+
+@pytest.mark.mnist
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_in_the_notebook_prints_json_too(environment, tmp_path, mnist_home):
+    environment = environment | {"GPULR_DATA_HOME": mnist_home}
+    record = interrupted_record(environment, tmp_path, "--recipe", "notebook")
+    assert (record["data"], record["interrupted"]) == ("mnist-original", True)
+    assert gpulr.load(tmp_path / record["output"]).n_iter == record["n_iter"]
+
+
 @pytest.mark.mnist
 def test_recipe_notebook(run, mnist_home):
     record = strict_json(
@@ -440,6 +554,42 @@ def test_help_names_every_option(run):
         "--json",
     ):
         assert option in text
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "search", "evaluate", "predict", "report", "export", "video", "data"]
+)
+def test_help_shows_no_value_for_flags(command):
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
+    lines = [line for line in shown.splitlines() if "--help" not in line]  # which is Typer's
+    assert any("--json" in line for line in lines)
+    assert not [line for line in lines if "bool" in line.lower()]
+
+
+@pytest.mark.parametrize("command", ["train", "search", "evaluate", "report", "video", "data"])
+def test_help_names_what_data_can_be(command):
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "400"}).stdout
+    for words in ("mnist-original", ".csv", ".tsv", ".gz", ".npz", ".mat", "IDX", "folder"):
+        assert words in shown
+
+
+def test_warnings_name_options(run):
+    result = run("train", "--data", "digits", "--max-iter", 3)
+    assert "did not reach --tol 0.0001" in result.stderr
+    assert "raise --max-iter" in result.stderr
+    assert "(--standardize)" in result.stderr
+
+
+def test_image_shape_is_pythons(run, tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.arange(60.0).reshape(20, 3), y=np.arange(20) % 2)
+    run("train", "--data", "t.npz", "-o", "m.safetensors")
+    Image.new("L", (9, 9)).save(tmp_path / "x.png")
+    error = run("predict", "m.safetensors", "x.png", code=3).stderr
+    assert "image_shape=(height, width) in Python, or on an .npz file" in error
+
+
+def test_paths_are_not_taken_for_settings(run):
+    assert "C=1.csv" in run("train", "--data", "C=1.csv", code=3).stderr
 
 
 def test_console_script_is_declared():
@@ -506,3 +656,29 @@ def test_a_model_of_days(run, tmp_path, blobs):
     np.save(tmp_path / "row.npy", blobs[0][:1])
     predicted = strict_json(run("predict", "m.safetensors", "row.npy", "--json").stdout)
     assert predicted["predictions"][0]["predicted"] == str(model.predict(blobs[0][:1])[0])
+
+
+LABELS = ("[/x] odd", "[red]a & b[/red]", ":smile:")
+
+
+def test_labels_and_names_of_files_are_shown_as_they_are(run, tmp_path):
+    rows = ["kind,a,b,c"]
+    rows += [f"{LABELS[i % 3]},{i % 3 == 0:d},{i % 3 == 1:d},{i % 7}" for i in range(60)]
+    (tmp_path / "br[b]x.csv").write_text("\n".join(rows))
+    options = ("--label", "kind", "--output", "m.safetensors")
+    trained = run("train", "--data", "br[b]x.csv", *options, COLUMNS="160")
+    assert "br[b]x" in trained.stderr
+    evaluated = run("evaluate", "m.safetensors", COLUMNS="160")
+    assert "br[b]x, test rows: 12" in evaluated.stdout
+    predicted = run("predict", "m.safetensors", "br[b]x.csv", "--label", "kind", COLUMNS="160")
+    described = run("data", "br[b]x.csv", "--label", "kind", COLUMNS="160")
+    searched = run("search", "--data", "br[b]x.csv", "--label", "kind", "--Cs", "1,2")
+    assert "br[b]x" in searched.stderr
+    for label in LABELS:
+        assert label in trained.stdout
+        assert label in described.stdout
+        assert predicted.stdout.count(label) >= 14  # predicted and true
+        head = next(line for line in evaluated.stdout.splitlines() if "true \\ predicted" in line)
+        assert label in head
+        assert evaluated.stdout.count(label) == 3  # its accuracy, its row, its column
+    assert "[/x].csv: " in run("data", "[/x].csv", code=3).stderr

@@ -417,7 +417,8 @@ def test_what_cannot_be_written(model, data, tmp_path):
         gpulr.report(model, tmp_path / "report.html", data.X)
     with pytest.raises(DataError, match="features"):
         gpulr.report(model, tmp_path / "report.html", data.X[:, :5], data.y)
-    model.save(tmp_path / "model.html")
+    model.save(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").rename(tmp_path / "model.html")
     with pytest.raises(ParameterError, match="would be lost"):
         gpulr.report(model, tmp_path / "model.html")
     assert not (tmp_path / "report.html").exists()

@@ -242,12 +242,24 @@ def not_saved(model, path, message):
 
 
 def test_places_that_cannot_be_written(model, tmp_path):
-    not_saved(model, tmp_path / "no folder" / "model", "No such file or directory")
-    (tmp_path / "folder").mkdir()
-    not_saved(model, tmp_path / "folder", "not a regular file")
+    not_saved(model, tmp_path / "no folder" / "m.safetensors", "No such file or directory")
+    (tmp_path / "folder.safetensors").mkdir()
+    not_saved(model, tmp_path / "folder.safetensors", "not a regular file")
     (tmp_path / "file").write_text("")
-    not_saved(model, tmp_path / "file" / "model", "Not a directory")
-    assert files(tmp_path) == ["file", "folder"]
+    not_saved(model, tmp_path / "file" / "m.safetensors", "Not a directory")
+    assert files(tmp_path) == ["file", "folder.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["m.pkl", "m", "m.txt", "m.safetensors.gz", ".safetensors"])
+def test_names_of_other_formats(model, tmp_path, name):
+    with pytest.raises(gpulr.ParameterError, match=r"use .*\.safetensors\. `gpulr export` writes"):
+        model.save(tmp_path / name)
+    assert files(tmp_path) == []
+
+
+def test_a_model_under_another_name_is_read(model, path, tmp_path):
+    model.save(tmp_path / "m.SafeTensors")
+    assert_same(model, gpulr.load((tmp_path / "m.SafeTensors").rename(tmp_path / "m.bin")))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no POSIX permissions here")
@@ -256,7 +268,7 @@ def test_a_folder_that_is_read_only(model, tmp_path):
         pytest.skip("root may write everywhere")
     tmp_path.chmod(0o500)
     try:
-        not_saved(model, tmp_path / "model", "Permission denied")
+        not_saved(model, tmp_path / "m.safetensors", "Permission denied")
     finally:
         tmp_path.chmod(0o700)
 
@@ -323,13 +335,14 @@ dataclasses.replace(gpulr.load(os.environ["MODEL"]), scale=2.0).save(os.environ[
 
 
 def test_a_link_keeps_pointing_to_the_file(model, tmp_path):
-    target, link = tmp_path / "target", tmp_path / "link"
-    model.save(target)
+    target, link = tmp_path / "target", tmp_path / "link.safetensors"
+    model.save(link)
+    link.rename(target)
     link.symlink_to(target)
     dataclasses.replace(model, scale=3.0).save(link)
     assert link.is_symlink()
     assert gpulr.load(target).scale == gpulr.load(link).scale == 3.0
-    assert files(tmp_path) == ["link", "target"]
+    assert files(tmp_path) == ["link.safetensors", "target"]
 
 
 def test_the_file_is_readable_by_other_tools(model, path):

@@ -32,11 +32,17 @@ class Recipe(StrEnum):
     notebook = "notebook"
 
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-LabelOption = Annotated[
-    str | None, typer.Option(help="Label column of a .csv: its name, or its index from 0.")
+_NO_VALUE = ""  # Typer would show a value, <bool>, which flags do not take
+JsonOption = Annotated[
+    bool, typer.Option("--json", metavar=_NO_VALUE, help="Print one JSON object.")
 ]
-DATA_HELP = "mnist, mnist-original, digits, or the path of a .mat, IDX, .npz or .csv file."
+LabelOption = Annotated[
+    str | None, typer.Option(help="Label column of a .csv or .tsv: its name, or its index from 0.")
+]
+DATA_HELP = (
+    "mnist, mnist-original, digits, or a path: .csv or .tsv (also .gz), .npz, .mat, IDX images, or "
+    "a folder of the four IDX files."
+)
 
 
 def _version(value: bool) -> None:
@@ -48,7 +54,14 @@ def _version(value: bool) -> None:
 @app.callback()
 def _gpulr(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version",
+            metavar=_NO_VALUE,
+            callback=_version,
+            is_eager=True,
+            help="Print the version.",
+        ),
     ] = False,
 ) -> None:
     pass
@@ -76,10 +89,16 @@ def train(
         str, typer.Option(help="Multiply the features by this; auto: 1/255 for uint8, else 1.")
     ] = "auto",
     standardize: Annotated[
-        bool, typer.Option("--standardize", help="Mean 0 and standard deviation 1 per feature.")
+        bool,
+        typer.Option(
+            "--standardize", metavar=_NO_VALUE, help="Mean 0 and standard deviation 1 per feature."
+        ),
     ] = False,
     balanced: Annotated[
-        bool, typer.Option("--balanced", help="Give every class the same total weight.")
+        bool,
+        typer.Option(
+            "--balanced", metavar=_NO_VALUE, help="Give every class the same total weight."
+        ),
     ] = False,
     learning_rate: Annotated[
         float | None,
@@ -93,7 +112,12 @@ def train(
     ] = 1e-4,
     dtype: Annotated[str, typer.Option(help="Precision: float32 or float64.")] = "float32",
     batched: Annotated[
-        bool, typer.Option("--batched/--loop", help="All models at once, or one after the other.")
+        bool,
+        typer.Option(
+            "--batched/--loop",
+            metavar=_NO_VALUE,
+            help="All models at once, or one after the other.",
+        ),
     ] = True,
     test_size: Annotated[
         float, typer.Option(help="Share of rows to hold out where the data has no test part.")
@@ -167,12 +191,18 @@ def search(
         str, typer.Option(help="accuracy, balanced_accuracy or neg_log_loss, on held-out rows.")
     ] = "accuracy",
     refit: Annotated[
-        bool, typer.Option("--refit/--no-refit", help="Train a model on all rows with the best C.")
+        bool,
+        typer.Option(
+            "--refit/--no-refit",
+            metavar=_NO_VALUE,
+            help="Train a model on all rows with the best C.",
+        ),
     ] = True,
     one_standard_error: Annotated[
         bool,
         typer.Option(
             "--one-standard-error",
+            metavar=_NO_VALUE,
             help="Refit with the smallest C within one standard error of the best instead.",
         ),
     ] = False,
@@ -185,11 +215,16 @@ def search(
     standardize: Annotated[
         bool,
         typer.Option(
-            "--standardize", help="Mean 0 and standard deviation 1 per feature, of all rows."
+            "--standardize",
+            metavar=_NO_VALUE,
+            help="Mean 0 and standard deviation 1 per feature, of all rows.",
         ),
     ] = False,
     balanced: Annotated[
-        bool, typer.Option("--balanced", help="Give every class the same total weight.")
+        bool,
+        typer.Option(
+            "--balanced", metavar=_NO_VALUE, help="Give every class the same total weight."
+        ),
     ] = False,
     max_iter: Annotated[int, typer.Option(help="Most iterations for each C.")] = 2000,
     tol: Annotated[float, typer.Option(help="Stop at gradients this small.")] = 1e-4,
@@ -336,7 +371,10 @@ def video(
     seconds_per_sample: Annotated[float, typer.Option(help="How long each is shown.")] = 1.5,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     training: Annotated[
-        bool, typer.Option("--training", help="Show the weights while they are trained again.")
+        bool,
+        typer.Option(
+            "--training", metavar=_NO_VALUE, help="Show the weights while they are trained again."
+        ),
     ] = False,
     solver: Annotated[
         str, typer.Option(help="With --training, how: gd (textbook), nesterov, lbfgs.")

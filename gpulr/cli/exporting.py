@@ -8,6 +8,7 @@ import gpulr
 from gpulr.cli import terminal
 from gpulr.errors import ParameterError
 from gpulr.export import save_joblib
+from gpulr.storage import check_folder
 
 FORMATS = {
     ".onnx": "for ONNX Runtime and the like",
@@ -17,6 +18,7 @@ FORMATS = {
 
 def export(path: Path, *, output: Path, input_dtype: str | None, as_json: bool) -> None:
     """Write a saved model in the format that the suffix of ``output`` names."""
+    check_folder(output, f"--output {output}", "model.onnx")
     suffix = output.suffix.lower()
     if suffix not in FORMATS:
         known = ", ".join(f"{name} ({what})" for name, what in FORMATS.items())

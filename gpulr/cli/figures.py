@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from gpulr.metrics import Evaluation, MultilabelEvaluation
@@ -47,11 +46,11 @@ def model_rows(figures: Figures) -> Iterable[list[str]]:
             strict=True,
         )
         for name, rows, accuracy, f1 in each:
-            yield [escape(str(name)), f"{rows:,}", f"{accuracy:.4f}", f"{f1:.4f}"]
+            yield [str(name), f"{rows:,}", f"{accuracy:.4f}", f"{f1:.4f}"]
         return
     names = figures.classes if len(figures.classes) > 2 else figures.classes[1:]
     for name, accuracy in zip(names, figures.binary_accuracy, strict=True):
-        yield [escape(str(name)), f"{accuracy:.4f}"]
+        yield [str(name), f"{accuracy:.4f}"]
 
 
 def summary(figures: Figures, part: str = "") -> list[str]:
@@ -78,5 +77,5 @@ def confusion(figures: Evaluation) -> Table:
     classes = [str(name) for name in figures.classes]
     table = Table("true \\ predicted", *classes, title="Confusion matrix")
     for name, row in zip(classes, figures.confusion, strict=True):
-        table.add_row(escape(name), *(str(count) if count else "·" for count in row))
+        table.add_row(name, *(str(count) if count else "·" for count in row))
     return table

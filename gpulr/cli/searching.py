@@ -11,13 +11,19 @@ import typer
 from rich.table import Table
 
 from gpulr import datasets
+from gpulr.arguments import inverse_penalties
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import figures, terminal
 from gpulr.cli.training import read_data, record_source, save, say_where
 from gpulr.errors import ParameterError, SearchInterrupted
+from gpulr.folds import check_number
 from gpulr.metrics import MultilabelEvaluation
+from gpulr.scoring import LABEL_SCORERS, SCORERS
 from gpulr.search_result import Search, search_record
+from gpulr.searching import check_search
 from gpulr.searching import search as search_models
+from gpulr.settings import Settings
+from gpulr.storage import check_folder
 
 
 def parse_values(text: str) -> int | list[float]:
@@ -40,17 +46,13 @@ def check_plot(plot: Path | None) -> None:
     """Refuse a chart that could not be written, before anything is trained."""
     if plot is None:
         return
+    check_folder(plot, f"--plot {plot}", "path.png")
     from matplotlib.figure import Figure
 
     known = Figure().canvas.get_supported_filetypes()
     if plot.suffix.lstrip(".").lower() not in known:
         raise ParameterError(
             f"--plot {plot}; expected a file name that ends in .png, .svg or .pdf."
-        )
-    if plot.is_dir() or not plot.absolute().parent.is_dir():
-        raise ParameterError(
-            f"--plot {plot}: expected a file name in a folder that exists. "
-            f"Create {plot.absolute().parent} first, or choose another path."
         )
 
 
@@ -68,6 +70,7 @@ def search(
     """Load, split if need be, search, evaluate, print, draw, save."""
     if output is not None and not settings["refit"]:
         raise ParameterError("--output saves the refitted model; leave out --no-refit.")
+    _check_settings(settings)
     started = time.perf_counter()
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
@@ -94,6 +97,16 @@ def search(
         "evaluate": time.perf_counter() - searched,
     }
     _report(found, dataset, tested, seconds, plot, as_json)
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Raise ParameterError for a setting with which no data could be searched."""
+    inverse_penalties(settings["Cs"])
+    own = ("scale", "standardize", "max_iter", "tol", "dtype")
+    check_search(Settings.checked(**{name: settings[name] for name in own}))
+    check_number(settings["cv"])
+    if settings["scoring"] not in (known := {**SCORERS, **LABEL_SCORERS}):
+        raise ParameterError(f"--scoring {settings['scoring']}; use one of {', '.join(known)}.")
 
 
 def _report(

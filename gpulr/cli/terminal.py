@@ -13,9 +13,10 @@ from typing import Any, ParamSpec
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from gpulr import errors
+from gpulr.cli.wording import in_options
 
 P = ParamSpec("P")
 
@@ -32,17 +33,22 @@ _EXIT_CODES: Mapping[type[Exception], int] = {
 
 def out() -> Console:
     """Return the console for results."""
-    return Console(highlight=False)
+    return _console()
 
 
 def err() -> Console:
     """Return the console for everything else."""
-    return Console(stderr=True, highlight=False)
+    return _console(stderr=True)
+
+
+def _console(stderr: bool = False) -> Console:
+    # Labels and names of files may hold [brackets] and :colons:; they are neither markup nor emoji.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def say(message: str) -> None:
     """Tell the person at the terminal something that is not a result."""
-    err().print(message, style="dim", markup=False, soft_wrap=True)
+    err().print(message, style="dim", soft_wrap=True)
 
 
 def print_json(record: Mapping[str, Any]) -> None:
@@ -71,24 +77,35 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (errors.GpulrError, MemoryError) as error:
-            _fail(str(error) or "out of memory", _exit_code(error))
+            show_error(words_of(error) or "out of memory")
+            raise typer.Exit(_exit_code(error)) from None
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             sys.stderr.close()
             raise typer.Exit(0) from None
         except KeyboardInterrupt:
-            _fail("interrupted", INTERRUPTED)
+            show_error("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
 
     return run
+
+
+def words_of(error: BaseException) -> str:
+    """Return the message; those on files hold paths, in which nothing is a setting."""
+    settings = isinstance(error, errors.ParameterError | errors.DataError)
+    return in_options(str(error)) if settings else str(error)
 
 
 def _exit_code(error: BaseException) -> int:
     return next((code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)), FAILED)
 
 
-def _fail(message: str, code: int) -> None:
-    err().print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
-    raise typer.Exit(code)
+def show_error(message: str) -> None:
+    """Tell what failed."""
+    err().print(Text.assemble(("error:", "bold red"), " ", message), soft_wrap=True)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    err().print(f"[bold yellow]warning:[/] {escape(str(message))}", soft_wrap=True)
+    words = str(message)
+    if issubclass(category, errors.ConvergenceWarning | errors.ScaleWarning):
+        words = in_options(words)
+    err().print(Text.assemble(("warning:", "bold yellow"), " ", words), soft_wrap=True)

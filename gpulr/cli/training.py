@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from rich.table import Column, Table
@@ -17,8 +17,10 @@ from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.metrics import MultilabelEvaluation
 from gpulr.model import OneVsAll
 from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
-from gpulr.storage import is_model
+from gpulr.settings import Settings
+from gpulr.storage import check_folder, check_suffix, is_model
 from gpulr.training import train as train_model
+from gpulr.validation import positive_number, whole_number
 
 
 def parse_scale(text: str) -> float | str:
@@ -54,17 +56,22 @@ def train(
     settings: dict[str, Any],
 ) -> None:
     """Load, split if need be, train, evaluate, print, save."""
+    _check_settings(settings)
     started = time.perf_counter()
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
     terminal.say(str(dataset))
+    interrupted = False
     try:
         model = train_model(dataset, callbacks=[ProgressBar()], **settings)
     except TrainingInterrupted as interruption:
-        record_source(interruption.model, split, label)
-        _save_interrupted(interruption, output)
+        interrupted, model = True, interruption.model
     trained = time.perf_counter()
     record_source(model, split, label)
+    if interrupted:
+        output = _save_interrupted(model, output)
+        if not as_json:
+            raise typer.Exit(terminal.INTERRUPTED)
     say_where(model)
     on_train = model.evaluate(dataset.X, dataset.y)
     on_test = None if dataset.X_test is None else model.evaluate(dataset.X_test, dataset.y_test)
@@ -73,11 +80,23 @@ def train(
         "train": trained - loaded,
         "evaluate": time.perf_counter() - trained,
     }
+    if interrupted:
+        found = _record(dataset, model, on_train, on_test, seconds)
+        terminal.print_json({**found, "interrupted": True, "output": output})
+        raise typer.Exit(terminal.INTERRUPTED)
     save(model, output)
     if as_json:
         terminal.print_json(_record(dataset, model, on_train, on_test, seconds))
     else:
         _print(model, on_train, on_test, seconds)
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Raise ParameterError for a setting that no data could be trained with."""
+    positive_number("C", settings["C"], infinite=True)
+    own = ("solver", "scale", "standardize", "learning_rate", "tol", "dtype")
+    max_iter = settings.get("max_iter", 0)  # left out: the library's own, which can be used
+    Settings.checked(max_iter=max_iter, **{name: settings[name] for name in own})
 
 
 def train_notebook(
@@ -89,7 +108,7 @@ def train_notebook(
     as_json: bool,
 ) -> None:
     """Reproduce the notebook and compare its figures."""
-    iterations = ITERATIONS if max_iter is None else max_iter
+    iterations = ITERATIONS if max_iter is None else whole_number("max_iter", max_iter, least=0)
     terminal.say(f"The notebook: first digit 0 alone, then all ten, {iterations} iterations each")
     split = {"test_size": 0.2, "seed": seed}
     try:
@@ -100,8 +119,13 @@ def train_notebook(
             callbacks=lambda: [ProgressBar()],
         )
     except TrainingInterrupted as interruption:
-        record_source(interruption.model, split, None)
-        _save_interrupted(interruption, output)
+        model = interruption.model
+        record_source(model, split, None)
+        output = _save_interrupted(model, output)
+        if as_json:  # without accuracies: the data went with the run
+            known = {"data": "mnist-original", **_of_model(model)}
+            terminal.print_json({**known, "interrupted": True, "output": output})
+        raise typer.Exit(terminal.INTERRUPTED) from None
     record_source(run.model, split, None)
     say_where(run.model)
     save(run.model, output)
@@ -130,6 +154,14 @@ def _record(
         "source": dataset.source,
         "n_train": len(dataset.X),
         "n_test": 0 if dataset.X_test is None else len(dataset.X_test),
+        **_of_model(model),
+        **_accuracies(on_train, on_test),
+        "seconds": seconds,
+    }
+
+
+def _of_model(model: OneVsAll) -> dict[str, Any]:
+    return {
         "n_features": model.n_features,
         "classes": model.classes,
         "backend": model.backend,
@@ -139,8 +171,6 @@ def _record(
         "n_iter": model.n_iter,
         "converged": model.converged,
         "cost": model.history.cost[-1],
-        **_accuracies(on_train, on_test),
-        "seconds": seconds,
     }
 
 
@@ -262,16 +292,13 @@ def check_options(
         )
     if output is None:
         return
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise ParameterError(
-            f"--output {output}: expected a file name in a folder that exists. "
-            f"Create {output.absolute().parent} first, or choose another path."
-        )
+    check_folder(output, f"--output {output}", "model.safetensors")
     if output.is_file() and not is_model(output):
         raise ParameterError(
             f"--output {output}: that file exists and is no gpulr model; it would be lost. Choose "
             "another path."
         )
+    check_suffix(output, f"--output {output}")
 
 
 def save(model: OneVsAll, output: Path | None) -> None:
@@ -283,12 +310,9 @@ def save(model: OneVsAll, output: Path | None) -> None:
         terminal.say(f"Saved {output}")
 
 
-def _save_interrupted(interruption: TrainingInterrupted, output: Path | None) -> NoReturn:
-    """Save the model so far, to a new name if none was given, and exit."""
+def _save_interrupted(model: OneVsAll, output: Path | None) -> Path:
+    """Save the model so far, to a new name if none was given, and return where."""
     output = output or Path(f"interrupted-{secrets.token_hex(3)}.safetensors")
-    interruption.model.save(output)
-    terminal.say(
-        f"Interrupted after {interruption.model.n_iter} iterations; saved the model so far "
-        f"as {output}"
-    )
-    raise typer.Exit(terminal.INTERRUPTED)
+    model.save(output)
+    terminal.say(f"Interrupted after {model.n_iter} iterations; saved the model so far as {output}")
+    return output

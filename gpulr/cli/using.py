@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.markup import escape
+import typer
 from rich.table import Column, Table
+from rich.text import Text
 
 import gpulr
 from gpulr import datasets
 from gpulr.cli import figures, terminal
-from gpulr.errors import DataError, DataFileError
+from gpulr.errors import DataError, DataFileError, DataUnavailableError
 from gpulr.images import IMAGE_SUFFIXES, load_images
 from gpulr.model import OneVsAll
 
@@ -62,20 +63,46 @@ def its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
 def predict(
     path: Path, inputs: list[str], *, label: str | None, rows: int | None, as_json: bool
 ) -> None:
-    """Predict image files, rows of .npy files, or rows of data sets."""
+    """Predict image files, rows of .npy files, or rows of data sets.
+
+    An input that cannot be used does not keep the others from being predicted.
+    """
     model = gpulr.load(path)
     records: list[dict[str, Any]] = []
-    for batch, names, y in _batches(model, inputs, label):
-        true = None if y is None else _named(model, y)
-        P = model.predict_proba(batch)
-        for i, predicted in enumerate(_named(model, model.predict(batch))):
-            record = {"input": names[i], "predicted": predicted, "probabilities": P[i]}
-            records.append(record if true is None else {**record, "true": true[i]})
+    errors: list[dict[str, str]] = []
+    for name in inputs:
+        try:
+            records += _predicted(model, name, label)
+        except (DataError, DataFileError, DataUnavailableError) as error:
+            errors.append({"input": name, "error": terminal.words_of(error)})
     shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
     if as_json:
-        terminal.print_json({"model": path, "classes": model.classes, "predictions": shown})
-        return
-    has_true = any("true" in record for record in records)
+        found = {"model": path, "classes": model.classes, "predictions": shown}
+        terminal.print_json({**found, "errors": errors} if errors else found)
+    elif records:
+        _print_predictions(model, shown)
+        if len(records) > len(shown):
+            terminal.say(f"{len(records) - len(shown)} more rows; --rows 0 prints all, --json too")
+    for entry in errors:
+        name, words = entry["input"], entry["error"]
+        terminal.show_error(words if name in words else f"{name}: {words}")
+    if errors:
+        raise typer.Exit(terminal.BAD_DATA)
+
+
+def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, Any]]:
+    """Return what is predicted for each row of an input."""
+    X, names, y = _rows(model, name, label)
+    P, true = model.predict_proba(X), None if y is None else _named(model, y)
+    records = []
+    for i, predicted in enumerate(_named(model, model.predict(X))):
+        record = {"input": names[i], "predicted": predicted, "probabilities": P[i]}
+        records.append(record if true is None else {**record, "true": true[i]})
+    return records
+
+
+def _print_predictions(model: OneVsAll, shown: list[dict[str, Any]]) -> None:
+    has_true = any("true" in record for record in shown)
     several = model.n_models > 1 and not model.multilabel
     table = Table(
         Column("input", overflow="fold"),
@@ -87,14 +114,12 @@ def predict(
     )
     for record in shown:
         table.add_row(
-            escape(record["input"]),
-            escape(_words(record["predicted"])),
-            *([escape(_words(record.get("true", "")))] if has_true else []),
-            *map(escape, _certainty(model, record["probabilities"])),
+            record["input"],
+            _words(record["predicted"]),
+            *([_words(record.get("true", ""))] if has_true else []),
+            *_certainty(model, record["probabilities"]),
         )
     terminal.out().print(table)
-    if len(records) > len(shown):
-        terminal.say(f"{len(records) - len(shown)} more rows; --rows 0 prints all, --json too")
 
 
 def _named(model: OneVsAll, y: npt.NDArray[Any]) -> Any:
@@ -114,27 +139,22 @@ def _certainty(model: OneVsAll, P: npt.NDArray[Any]) -> list[str]:
     return [f"{P[first]:.3f}", f"{model.classes[second]} ({P[second]:.3f})"]
 
 
-def _batches(
-    model: OneVsAll, inputs: list[str], label: str | None
-) -> list[tuple[npt.NDArray[Any], list[str], npt.NDArray[Any] | None]]:
-    images = [Path(name) for name in inputs if name.lower().endswith(IMAGE_SUFFIXES)]
-    batches: list[tuple[npt.NDArray[Any], list[str], npt.NDArray[Any] | None]] = []
-    if images:
-        batches.append((load_images(images, model), [str(image) for image in images], None))
-    for name in inputs:
-        if name.lower().endswith(IMAGE_SUFFIXES):
-            continue
-        X: npt.NDArray[Any]
-        y: npt.NDArray[Any] | None = None
-        if name.lower().endswith(".npy"):
-            X = _npy(Path(name))
-        else:
-            dataset = datasets.load(name, label=label)
-            X, y = dataset.X, dataset.y
-            if dataset.X_test is not None:
-                X, y = dataset.X_test, dataset.y_test
-        batches.append((X, [f"{name}[{i}]" for i in range(len(X))], y))
-    return batches
+def _rows(
+    model: OneVsAll, name: str, label: str | None
+) -> tuple[npt.NDArray[Any], list[str], npt.NDArray[Any] | None]:
+    """Return the rows of an input, their names, and their labels where it has them."""
+    if name.lower().endswith(IMAGE_SUFFIXES):
+        return load_images([Path(name)], model), [name], None
+    X: npt.NDArray[Any]
+    y: npt.NDArray[Any] | None = None
+    if name.lower().endswith(".npy"):
+        X = _npy(Path(name))
+    else:
+        dataset = datasets.load(name, label=label)
+        X, y = dataset.X, dataset.y
+        if dataset.X_test is not None:
+            X, y = dataset.X_test, dataset.y_test
+    return X, [f"{name}[{i}]" for i in range(len(X))], y
 
 
 def _npy(path: Path) -> npt.NDArray[Any]:
@@ -173,7 +193,7 @@ def data(name: str | None, *, label: str | None, as_json: bool) -> None:
         return
     table = Table(show_header=False)
     for key, value in record.items():
-        table.add_row(key.replace("_", " "), escape(_words(value)))
+        table.add_row(key.replace("_", " "), _words(value))
     terminal.out().print(table)
 
 
@@ -202,7 +222,7 @@ def _list_data(as_json: bool) -> None:
     table = Table("name", "here", Column("what and where", overflow="fold"))
     for entry in entries:
         where = "\n".join(part for part in (entry.description, entry.location, entry.note) if part)
-        table.add_row(entry.name, "yes" if entry.available else "no", escape(where))
+        table.add_row(entry.name, "yes" if entry.available else "no", where)
     terminal.out().print(table)
 
 
@@ -218,25 +238,23 @@ def doctor(*, as_json: bool) -> None:
     console.print(f"gpulr {found['gpulr']}, Python {found['python']}, {found['system']}")
     console.print(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
     for name, value in found["environment"].items():
-        console.print(f"{name}={value}", markup=False)
+        console.print(f"{name}={value}")
     for blas in found["blas"]:
         console.print(
             f"BLAS: {blas['library']} {blas['version']}, {blas['threads']} threads, "
             f"kernels for {blas['kernels']}",
-            markup=False,
         )
     for name, status in found["backends"].items():
         usable = status["usable"]
-        console.print(
-            f"\n[bold]{name}[/]: {'[green]usable[/]' if usable else '[red]not usable[/]'}"
-        )
+        verdict = ("usable", "green") if usable else ("not usable", "red")
+        console.print(Text.assemble("\n", (name, "bold"), ": ", verdict))
         for check, outcome in status["checks"]:
-            console.print(f"  {check}: {outcome}", markup=False)
+            console.print(f"  {check}: {outcome}")
         if not usable:
-            console.print(f"  why: {status['reason']}", markup=False)
-            console.print(f"  what to do: {status['remedy']}", markup=False)
+            console.print(f"  why: {status['reason']}")
+            console.print(f"  what to do: {status['remedy']}")
     console.print(f"\nbackend=auto uses {found['auto']} for large work")
     for entry in found["data"]:
         here = "here" if entry["available"] else "not here"
         words = "; ".join(part for part in (here, entry["location"], entry["note"]) if part)
-        console.print(f"data {entry['name']}: {words}", markup=False)
+        console.print(f"data {entry['name']}: {words}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import OneVsAll
 from gpulr.search_result import Search, search_record
-from gpulr.storage import is_model, replace_file
+from gpulr.storage import check_folder, is_model, replace_file
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
@@ -86,13 +86,9 @@ def check_output(path: str | Path, name: str = "path") -> Path:
         It does not end in .html, is a model's file or a folder, or is in no folder.
     """
     path = Path(path)
+    check_folder(path, f"{name} {path}", "report.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"{name} {path}; expected a file name that ends in .html.")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ParameterError(
-            f"{name} {path}: expected a file name in a folder that exists. "
-            f"Create {path.absolute().parent} first, or choose another path."
-        )
     if path.is_file() and path.stat().st_size and is_model(path):
         raise ParameterError(f"{name} {path} is a model, which would be lost. Choose another path.")
     return path

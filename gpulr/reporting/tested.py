@@ -30,7 +30,7 @@ def tested(model: OneVsAll, X: Any, y: Any, classes: list[str], part: str) -> di
     DataError
         As :meth:`OneVsAll.evaluate`.
     """
-    X = check_rows(X, n_features=model.n_features)
+    X = check_rows(X, n_features=model.n_features, trained_on=model.trained_on)
     result = model.evaluate(X, y)
     n = int(X.shape[0])
     facts: dict[str, Any] = {"part": part, "n": f"{n:,}", "confusion": None, "confused": []}

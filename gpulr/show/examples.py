@@ -161,7 +161,7 @@ def _checked(
             "nothing to draw. Pass image_shape=(height, width), or images (n, height, width) as X; "
             "of other data, draw gpulr.show.confusion or gpulr.show.accuracy."
         )
-    return model, check_rows(X, n_features=model.n_features), shape
+    return model, check_rows(X, n_features=model.n_features, trained_on=model.trained_on), shape
 
 
 def _truth(model: OneVsAll, y: Any, n_samples: int) -> npt.NDArray[Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from gpulr.errors import DataFileError, MissingExtraError, ParameterError
+from gpulr.storage import check_folder
 from gpulr.validation import whole_number
 
 if TYPE_CHECKING:
@@ -82,13 +83,9 @@ def check_size(size: Any, fps: Any) -> tuple[tuple[int, int], int]:
 def check_output(path: str | Path) -> Path:
     """Return the path of a video that can be written there, or raise ParameterError."""
     path = Path(path)
+    check_folder(path, f"The video would be {path}", "video.mp4")
     if path.suffix.lower() != ".mp4":
         raise ParameterError(f"The video would be {path}; expected a name that ends in .mp4.")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ParameterError(
-            f"The video would be {path}; expected a file name in a folder that exists. Create "
-            f"{path.absolute().parent} first, or choose another path."
-        )
     return path
 
 

@@ -104,7 +104,7 @@ def _draw(
     model: OneVsAll, X: Any, y: Any, samples: int, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Return the rows drawn, X there, and which labels are theirs, (n, n_classes)."""
-    X = check_rows(X, n_features=model.n_features)
+    X = check_rows(X, n_features=model.n_features, trained_on=model.trained_on)
     n = X.shape[0]
     rows = np.random.default_rng(seed).choice(n, min(samples, n), replace=False)
     if is_sparse(X):

@@ -189,7 +189,9 @@ def _train(
             "sample_weight= to gpulr.video.training."
         )
     callbacks = callables(callbacks)
-    inputs = read_inputs(check_rows(X, n_features=model.n_features), y, shape)
+    inputs = read_inputs(
+        check_rows(X, n_features=model.n_features, trained_on=model.trained_on), y, shape
+    )
     labels = inputs.labels
     same = labels.multilabel == model.multilabel and labels.n_models == model.n_models
     # The columns of a matrix may have names in the model, and none here.
