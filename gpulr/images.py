@@ -54,7 +54,7 @@ def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float3
 
 def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return the image as (height, width) float32, 0 for the background to 1 for what is drawn."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as opened:
@@ -63,6 +63,7 @@ def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
                 raise DataFileError(
                     path, f"an image of {image.width}×{image.height} pixels", "Scale it down first."
                 )
+            image = ImageOps.exif_transpose(image)  # phones store how they were held
             if "A" in image.getbands() or "transparency" in image.info:
                 rgba = image.convert("RGBA")
                 alpha = np.asarray(rgba, dtype=np.float32)[..., 3] / 255
@@ -70,7 +71,7 @@ def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
                 white_ink = drawn.size and alpha.min() < 0.5 and drawn.mean() > 127
                 paper = Image.new("RGBA", image.size, "black" if white_ink else "white")
                 image = Image.alpha_composite(paper, rgba)
-            grey = np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+            grey = _grey(image)
     except FileNotFoundError as error:
         raise DataFileError(path, "there is no such file", "Check the path.") from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
@@ -88,3 +89,22 @@ def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         )
     stretched: npt.NDArray[np.float32] = ink / ink.max()
     return stretched
+
+
+def _grey(image: Any) -> npt.NDArray[np.float32]:
+    """Return the brightness of each pixel, (height, width) float32, 0 to 1.
+
+    Pillow clips more than eight bits to eight. Sixteen bits are scaled here; so are numbers that
+    come without a range (modes I and F), by the smallest of 1, 255 and 65535 that holds them, else
+    from the smallest to the largest.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+    values = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("not all of its pixels are finite numbers")
+    low, high = float(values.min()), float(values.max())
+    ranges = (65535,) if image.mode.startswith("I;16") else (1, 255, 65535)
+    top = next((top for top in ranges if 0 <= low and high <= top), None)
+    scaled = (values - low) / max(high - low, 1e-12) if top is None else values / top
+    return scaled.astype(np.float32)
