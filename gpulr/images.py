@@ -12,12 +12,12 @@ import numpy.typing as npt
 from gpulr.errors import DataFileError
 from gpulr.framing import Frame
 from gpulr.model import OneVsAll
+from gpulr.photos import drawing
 
 __all__ = ["IMAGE_SUFFIXES", "load_images"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 _LARGEST = 100_000_000  # pixels; a small file can claim far more
-_FAINTEST = 0.1  # how far, of black to white, a drawing has to stand out
 
 
 def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float32]:
@@ -78,17 +78,15 @@ def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
         raise DataFileError(
             path, f"not a readable image ({error})", "Pass a PNG or JPEG file."
         ) from error
-    background = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
-    ink: npt.NDArray[Any] = grey if background <= 0.5 else 1 - grey
     if grey.shape == tuple(shape):
-        return ink
-    ink = np.maximum(ink - np.float32(min(background, 1 - background)), 0)
-    if ink.max() < _FAINTEST:
+        background = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+        return grey if background <= 0.5 else 1 - grey
+    ink = drawing(grey)
+    if ink is None:
         raise DataFileError(
             path, "nothing is drawn on it, or too faintly", "Draw darker, or crop the image."
         )
-    stretched: npt.NDArray[np.float32] = ink / ink.max()
-    return stretched
+    return ink
 
 
 def _grey(image: Any) -> npt.NDArray[np.float32]:
@@ -105,6 +103,6 @@ def _grey(image: Any) -> npt.NDArray[np.float32]:
         raise ValueError("not all of its pixels are finite numbers")
     low, high = float(values.min()), float(values.max())
     ranges = (65535,) if image.mode.startswith("I;16") else (1, 255, 65535)
-    top = next((top for top in ranges if 0 <= low and high <= top), None)
+    top = next((top for top in ranges if low >= 0 and high <= top), None)
     scaled = (values - low) / max(high - low, 1e-12) if top is None else values / top
     return scaled.astype(np.float32)

@@ -72,3 +72,113 @@ def test_a_picture_of_no_numbers_is_refused(model, tmp_path):
     page[3, 3] = np.nan
     with pytest.raises(gpulr.errors.DataFileError, match="finite"):
         row_of(Image.fromarray(page), model, tmp_path / "nan.tif")
+
+
+Y, X = np.mgrid[:280, :280] / 280
+BLANK = np.ones((280, 280))
+
+
+def shaded(page, rng, *, by=0.3, noise=0.01):
+    """Light falls from one corner, and a little from above."""
+    light = 1 - by * (X + Y) / 2 - 0.1 * ((X - 0.5) ** 2 + (Y - 0.5) ** 2)
+    return (0.9 * light * (0.15 + 0.85 * page) + rng.normal(0, noise, page.shape)).clip(0, 1)
+
+
+def around(page, width=12):
+    """A dark edge all around."""
+    return np.pad(page[width:-width, width:-width], width, constant_values=0.02)
+
+
+def beside(page, width=30):
+    """The table's top on two sides."""
+    page = page.copy()
+    page[:, :width] = page[-width:] = 0.2
+    return page
+
+
+def dusty(page):
+    page = page.copy()
+    page[20:23, 20:23] = page[260:264, 30:34] = page[40, 250] = 0
+    return page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda page, rng: shaded(page, rng, by=0.2),
+        lambda page, rng: shaded(page, rng, by=0.4),
+        lambda page, rng: 1 - shaded(page, rng),
+        lambda page, rng: 0.45 * shaded(page, rng),
+        lambda page, rng: around(page),
+        lambda page, rng: around(shaded(page, rng)),
+        lambda page, rng: beside(shaded(page, rng)),
+        lambda page, rng: dusty(page),
+        lambda page, rng: dusty(shaded(page, rng)),
+        lambda page, rng: np.kron(shaded(page, rng), np.ones((5, 5))),
+    ],
+    ids=[
+        "shaded",
+        "strongly shaded",
+        "chalk",
+        "dim",
+        "dark edge",
+        "dark edge, shaded",
+        "on a table",
+        "dust",
+        "dust, shaded",
+        "large",
+    ],
+)
+def test_a_photo_is_the_drawing_on_it(model, tmp_path, rng, change):
+    page = page_of(SEVEN)
+    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "even.png")
+    photo = Image.fromarray(to_bytes(change(page, rng)))
+    row = row_of(photo, model, tmp_path / "photo.png")
+    np.testing.assert_allclose(row, expected, atol=0.12)
+    assert np.abs(row - expected).mean() < 0.02
+    assert model.predict(row[np.newaxis])[0] == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rng: BLANK,
+        lambda rng: shaded(BLANK, rng),
+        lambda rng: shaded(BLANK, rng, by=0.4, noise=0.03),
+        lambda rng: dusty(shaded(BLANK, rng)),
+        lambda rng: around(BLANK),
+        lambda rng: around(shaded(BLANK, rng)),
+    ],
+    ids=["white", "shaded", "noisy", "dust", "dark edge", "dark edge, shaded"],
+)
+def test_an_empty_sheet_is_refused(model, tmp_path, rng, change):
+    with pytest.raises(gpulr.errors.DataFileError, match="nothing is drawn"):
+        row_of(Image.fromarray(to_bytes(change(rng))), model, tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize("cut", [np.s_[48:242, 58:222], np.s_[48:, :], np.s_[:, 60:]])
+def test_a_drawing_that_is_cut_tightly_is_kept(model, tmp_path, cut):
+    page = page_of(SEVEN)
+    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "page.png")
+    row = row_of(Image.fromarray(to_bytes(page[cut])), model, tmp_path / "cut.png")
+    np.testing.assert_allclose(row, expected, atol=0.1)
+
+
+def test_strokes_of_a_thin_pen_are_thickened(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpulr.strokes.PEN", 9.0)
+    thick = row_of(Image.fromarray(to_bytes(page_of(SEVEN))), model, tmp_path / "thick.png")
+    monkeypatch.setattr("gpulr.strokes.PEN", 2.0)
+    row = row_of(Image.fromarray(to_bytes(page_of(SEVEN))), model, tmp_path / "thin.png")
+    np.testing.assert_allclose(row, thick, atol=0.15)
+    assert row.sum() == pytest.approx(thick.sum(), rel=0.05)
+
+
+@pytest.mark.mnist
+def test_test_images_of_mnist_are_what_they_were(real_mnist, tmp_path):
+    model = gpulr.train(real_mnist.X[:2000], real_mnist.y[:2000], image_shape=(28, 28), tol=1e-2)
+    paths = [tmp_path / f"{i}.png" for i in range(100)]
+    for path, row in zip(paths, real_mnist.X_test, strict=False):
+        Image.fromarray(row.reshape(28, 28)).save(path)
+    np.testing.assert_array_equal(
+        load_images(paths, model).round(3), real_mnist.X_test[:100].astype(np.float32)
+    )
