@@ -25,7 +25,7 @@ _TOLERANCE = 0.04  # paper may differ by this from the fitted surface
 _SPECK = 0.02  # of the largest part's area; smaller parts are dust
 _SPAN = 0.05  # of the picture's longer side: what spans less is no drawing
 _AROUND = 0.8  # of the edge: what covers more of it lies around an empty page
-_NO_PAPER = 0.1  # of its brightness: more noise than paper has, so the surface fits something else
+_NO_PAPER = 0.25  # of its brightness: more noise than paper has, so the surface fits something else
 _PEN = 0.09  # of the drawing's longer side: how thick a stroke is at least
 
 
@@ -62,8 +62,8 @@ def drawing(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
     drawn = _drawn(ink, faintest)
     if not drawn.any():
         return None
-    # Not the maximum, which one noisy pixel decides.
-    ink = np.minimum(ink / np.percentile(ink[drawn], 99), 1)
+    # Not the maximum, which one noisy pixel decides; the darkest of many are noise as well.
+    ink = np.minimum(ink / (np.percentile(ink[drawn], 99) - 2 * noise), 1)
     parts, _ = _parts(ink > DRAWN)
     others = (parts > 0) & ~np.isin(parts, np.unique(parts[drawn]))
     ink[ndimage.binary_dilation(others, iterations=3) & ~drawn] = 0  # with their blurred edges

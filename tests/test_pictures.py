@@ -96,6 +96,10 @@ def beside(page, width=30):
     return page
 
 
+def grainy(page, rng):
+    return (page + rng.normal(0, 0.15, page.shape)).clip(0, 1)
+
+
 def dusty(page):
     page = page.copy()
     page[20:23, 20:23] = page[260:264, 30:34] = page[40, 250] = 0
@@ -114,7 +118,7 @@ def dusty(page):
         lambda page, rng: beside(shaded(page, rng)),
         lambda page, rng: dusty(page),
         lambda page, rng: dusty(shaded(page, rng)),
-        lambda page, rng: np.kron(shaded(page, rng), np.ones((5, 5))),
+        lambda page, rng: grainy(np.kron(shaded(page, rng), np.ones((5, 5))), rng),
     ],
     ids=[
         "shaded",
@@ -126,7 +130,7 @@ def dusty(page):
         "on a table",
         "dust",
         "dust, shaded",
-        "large",
+        "large, grainy",
     ],
 )
 def test_a_photo_is_the_drawing_on_it(model, tmp_path, rng, change):
@@ -145,11 +149,12 @@ def test_a_photo_is_the_drawing_on_it(model, tmp_path, rng, change):
         lambda rng: BLANK,
         lambda rng: shaded(BLANK, rng),
         lambda rng: shaded(BLANK, rng, by=0.4, noise=0.03),
+        lambda rng: 0.7 * grainy(shaded(BLANK, rng, by=0), rng),
         lambda rng: dusty(shaded(BLANK, rng)),
         lambda rng: around(BLANK),
         lambda rng: around(shaded(BLANK, rng)),
     ],
-    ids=["white", "shaded", "noisy", "dust", "dark edge", "dark edge, shaded"],
+    ids=["white", "shaded", "noisy", "grain", "dust", "dark edge", "dark edge, shaded"],
 )
 def test_an_empty_sheet_is_refused(model, tmp_path, rng, change):
     with pytest.raises(gpulr.errors.DataFileError, match="nothing is drawn"):
@@ -162,6 +167,16 @@ def test_a_drawing_that_is_cut_tightly_is_kept(model, tmp_path, cut):
     expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "page.png")
     row = row_of(Image.fromarray(to_bytes(page[cut])), model, tmp_path / "cut.png")
     np.testing.assert_allclose(row, expected, atol=0.1)
+
+
+def test_a_tight_cut_is_no_edge_of_a_page(model, tmp_path):
+    """A ring with a bar in it that it does not touch: the bar is not all there is."""
+    angle = np.linspace(0, 2 * np.pi, 60)
+    ring = np.stack([140 + 90 * np.cos(angle), 140 + 90 * np.sin(angle)], axis=1)
+    page = page_of([ring, [(110.0, 140.0), (170.0, 140.0)]])
+    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "page.png")
+    cut = Image.fromarray(to_bytes(page[40:240, 40:240]))
+    np.testing.assert_allclose(row_of(cut, model, tmp_path / "cut.png"), expected, atol=0.1)
 
 
 def test_strokes_of_a_thin_pen_are_thickened(model, tmp_path, monkeypatch):
