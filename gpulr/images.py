@@ -9,24 +9,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.errors import DataFileError
+from gpulr.errors import DataFileError, ParameterError
 from gpulr.framing import Frame
 from gpulr.model import OneVsAll
 from gpulr.photos import drawing
 
-__all__ = ["IMAGE_SUFFIXES", "load_images"]
+__all__ = ["IMAGE_SUFFIXES", "load_images", "save_framed"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
+_ENLARGED = 280  # pixels, about, of the longer side of what is written to be looked at
 _LARGEST = 100_000_000  # pixels; a small file can claim far more
 
 
 def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float32]:
     """Read image files as the rows that ``model`` expects.
 
-    An image that has the model's shape is taken as it is. Of any other, what is drawn is cut out,
-    scaled to span as much of the frame as in the training images (20/28 for MNIST), and centred by
-    its centre of mass, as MNIST's digits were (:class:`gpulr.framing.Frame`). Colours become grey;
-    what is drawn is made bright on dark or dark on bright as the training images were, and
+    An image that has the model's shape is taken as it is. Of any other, what is drawn is taken off
+    the page (:func:`gpulr.photos.drawing`), cut out, scaled to span as much of the frame as in the
+    training images (20/28 for MNIST), and centred by its centre of mass, as MNIST's digits were
+    (:class:`gpulr.framing.Frame`). Photos are turned as their EXIF data say, and colours become
+    grey; what is drawn is made bright on dark or dark on bright as the training images were, and
     stretched to the range that they had.
 
     Parameters
@@ -44,12 +46,63 @@ def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float3
     DataError
         The model was not trained on grey images.
     DataFileError
-        A file is missing or not an image.
+        A file is missing or not an image, or nothing is drawn on it.
     """
     frame = Frame.of(model)
     inks = (_ink(path, frame.shape) for path in paths)
     rows = [frame.row(ink if ink.shape == frame.shape else frame.framed(ink)) for ink in inks]
     return np.stack(rows).astype(np.float32)
+
+
+def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Path]:
+    """Write what the model sees of image files, enlarged; those that cannot be read are left out.
+
+    Parameters
+    ----------
+    paths : sequence of paths
+    model : OneVsAll
+        Trained on images (height, width).
+    folder : path
+        Made if it is missing. Of ``seven.jpg`` it gets ``seven-framed.png``, and of a second
+        ``seven.jpg`` from elsewhere ``seven-framed-2.png``.
+
+    Returns
+    -------
+    list of paths
+        Of what was written.
+
+    Raises
+    ------
+    DataError
+        The model was not trained on grey images.
+    ParameterError
+        The folder cannot be written to.
+    """
+    from PIL import Image
+
+    frame = Frame.of(model)
+    block = np.ones((max(1, _ENLARGED // max(frame.shape)),) * 2)
+    written: list[Path] = []
+    read = {path.resolve() for path in paths}
+    for path in paths:
+        try:
+            row = load_images([path], model)[0]
+        except DataFileError:
+            continue
+        grey = 255 * (row.reshape(frame.shape) - frame.low) / (frame.high - frame.low)
+        target, number = folder / f"{path.stem}-framed.png", 1
+        while target in written or target.resolve() in read:
+            number += 1
+            target = folder / f"{path.stem}-framed-{number}.png"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.kron(grey, block).round().astype(np.uint8)).save(target)
+        except OSError as error:
+            raise ParameterError(
+                f"{target} cannot be written ({error}). Name a folder that can be."
+            ) from error
+        written.append(target)
+    return written
 
 
 def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ import gpulr
 from gpulr import datasets
 from gpulr.cli import figures, terminal
 from gpulr.errors import DataError, DataFileError
-from gpulr.images import IMAGE_SUFFIXES, load_images
+from gpulr.images import IMAGE_SUFFIXES, load_images, save_framed
 from gpulr.model import OneVsAll
 
 
@@ -60,10 +60,19 @@ def its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
 
 
 def predict(
-    path: Path, inputs: list[str], *, label: str | None, rows: int | None, as_json: bool
+    path: Path,
+    inputs: list[str],
+    *,
+    label: str | None,
+    rows: int | None,
+    framed: Path | None,
+    as_json: bool,
 ) -> None:
     """Predict image files, rows of .npy files, or rows of data sets."""
     model = gpulr.load(path)
+    if framed is not None:
+        written = save_framed([Path(name) for name in inputs if _is_image(name)], model, framed)
+        terminal.say(f"what the model sees: {len(written)} images in {framed}")
     records: list[dict[str, Any]] = []
     for batch, names, y in _batches(model, inputs, label):
         true = None if y is None else _named(model, y)
@@ -72,6 +81,8 @@ def predict(
             record = {"input": names[i], "predicted": predicted, "probabilities": P[i]}
             records.append(record if true is None else {**record, "true": true[i]})
     shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
+    if not model.multilabel:
+        shown = [{**record, "certain": _is_certain(record["probabilities"])} for record in shown]
     if as_json:
         terminal.print_json({"model": path, "classes": model.classes, "predictions": shown})
         return
@@ -111,7 +122,17 @@ def _certainty(model: OneVsAll, P: npt.NDArray[Any]) -> list[str]:
     if model.n_models == 1:
         return [f"{max(P[0], 1 - P[0]):.3f}"]
     first, second = np.argsort(P)[::-1][:2]
-    return [f"{P[first]:.3f}", f"{model.classes[second]} ({P[second]:.3f})"]
+    unsure = "" if _is_certain(P) else " (unsure)"
+    return [f"{P[first]:.3f}{unsure}", f"{model.classes[second]} ({P[second]:.3f})"]
+
+
+def _is_certain(P: npt.NDArray[Any]) -> bool:
+    """Return whether some class is more probable than not; of two, one always is."""
+    return len(P) == 1 or bool(P.max() >= 0.5)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _batches(
