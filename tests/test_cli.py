@@ -365,6 +365,42 @@ def test_transparent_images(tmp_path, model_file):
     assert model.predict(rows).tolist() == [4, 4]
 
 
+def test_predict_shows_what_the_model_sees(run, model_file, tmp_path):
+    model = gpulr.load(model_file)
+    for folder, digit in (("a", 4), ("b", 6)):
+        (tmp_path / folder).mkdir()
+        picture(digit, 20).save(tmp_path / folder / "x.png")
+    picture(0, 20).save(tmp_path / "a" / "x-framed.png")
+    names = ["a/x.png", "b/x.png", "a/x-framed.png"]
+    before = [(tmp_path / name).read_bytes() for name in names]
+    said = run("predict", model_file, *names, "--framed", "a").stderr
+    assert "3 images in a" in said
+    assert [(tmp_path / name).read_bytes() for name in names] == before
+    rows = load_images([tmp_path / name for name in names], model)
+    written = ["a/x-framed-2.png", "a/x-framed-3.png", "a/x-framed-framed.png"]
+    for name, row in zip(written, rows, strict=True):
+        seen = np.asarray(Image.open(tmp_path / name), dtype=np.float32) / 255
+        np.testing.assert_allclose(seen, np.kron(row.reshape(8, 8), np.ones((35, 35))), atol=0.01)
+
+
+def test_predict_cannot_show_in_a_file(run, model_file, tmp_path):
+    picture(4, 20).save(tmp_path / "x.png")
+    assert "folder" in run("predict", model_file, "x.png", "--framed", "x.png", code=2).stderr
+
+
+def test_predict_says_when_it_is_unsure(run, model_file, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    rows = np.stack([digits.X_test[0], digits.X.mean(axis=0)])
+    P = gpulr.load(model_file).predict_proba(rows).max(axis=1)
+    assert P[0] > 0.5 > P[1]
+    np.save(tmp_path / "rows.npy", rows)
+    predictions = strict_json(run("predict", model_file, "rows.npy", "--json").stdout)
+    assert [p["certain"] for p in predictions["predictions"]] == [True, False]
+    _, first, second = run("predict", model_file, "rows.npy").stdout.splitlines()
+    assert "unsure" not in first
+    assert "(unsure)" in second
+
+
 def test_predict_reads_npy(run, model_file, tmp_path):
     digits = gpulr.datasets.load_digits()
     np.save(tmp_path / "rows.npy", digits.X_test[:30])

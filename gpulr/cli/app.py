@@ -305,12 +305,16 @@ def predict(
     rows: Annotated[
         int | None, typer.Option(help="Most rows to print. Default: 20, and all with --json.")
     ] = None,
+    framed: Annotated[
+        Path | None,
+        typer.Option(help="Write what the model sees of each image file to this folder."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Predict the class of images, or of the rows of data files."""
     from gpulr.cli import using
 
-    using.predict(model, inputs, label=label, rows=rows, as_json=json)
+    using.predict(model, inputs, label=label, rows=rows, framed=framed, as_json=json)
 
 
 @app.command()

@@ -15,7 +15,7 @@ import gpulr
 from gpulr import datasets
 from gpulr.cli import figures, terminal
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
-from gpulr.images import IMAGE_SUFFIXES, load_images
+from gpulr.images import IMAGE_SUFFIXES, load_images, save_framed
 from gpulr.model import OneVsAll
 
 
@@ -61,13 +61,22 @@ def its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
 
 
 def predict(
-    path: Path, inputs: list[str], *, label: str | None, rows: int | None, as_json: bool
+    path: Path,
+    inputs: list[str],
+    *,
+    label: str | None,
+    rows: int | None,
+    framed: Path | None,
+    as_json: bool,
 ) -> None:
     """Predict image files, rows of .npy files, or rows of data sets.
 
     An input that cannot be used does not keep the others from being predicted.
     """
     model = gpulr.load(path)
+    if framed is not None:
+        written = save_framed([Path(name) for name in inputs if _is_image(name)], model, framed)
+        terminal.say(f"what the model sees: {len(written)} images in {framed}")
     records: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     for name in inputs:
@@ -76,6 +85,8 @@ def predict(
         except (DataError, DataFileError, DataUnavailableError) as error:
             errors.append({"input": name, "error": terminal.words_of(error)})
     shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
+    if not model.multilabel:
+        shown = [{**record, "certain": _is_certain(record["probabilities"])} for record in shown]
     if as_json:
         found = {"model": path, "classes": model.classes, "predictions": shown}
         terminal.print_json({**found, "errors": errors} if errors else found)
@@ -136,14 +147,24 @@ def _certainty(model: OneVsAll, P: npt.NDArray[Any]) -> list[str]:
     if model.n_models == 1:
         return [f"{max(P[0], 1 - P[0]):.3f}"]
     first, second = np.argsort(P)[::-1][:2]
-    return [f"{P[first]:.3f}", f"{model.classes[second]} ({P[second]:.3f})"]
+    unsure = "" if _is_certain(P) else " (unsure)"
+    return [f"{P[first]:.3f}{unsure}", f"{model.classes[second]} ({P[second]:.3f})"]
+
+
+def _is_certain(P: npt.NDArray[Any]) -> bool:
+    """Return whether some class is more probable than not; of two, one always is."""
+    return len(P) == 1 or bool(P.max() >= 0.5)
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _rows(
     model: OneVsAll, name: str, label: str | None
 ) -> tuple[npt.NDArray[Any], list[str], npt.NDArray[Any] | None]:
     """Return the rows of an input, their names, and their labels where it has them."""
-    if name.lower().endswith(IMAGE_SUFFIXES):
+    if _is_image(name):
         return load_images([Path(name)], model), [name], None
     X: npt.NDArray[Any]
     y: npt.NDArray[Any] | None = None

@@ -1,0 +1,199 @@
+"""Image files as they come from phones and scanners: turned, deep, unevenly lit, with an edge."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gpulr
+from gpulr.images import load_images
+from gpulr.strokes import paper_of, rasterize
+
+SEVEN = [[(70.0, 60.0), (210.0, 60.0), (120.0, 230.0)]]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return gpulr.train(gpulr.datasets.load_digits(), max_iter=60, tol=0)
+
+
+def page_of(strokes):
+    """Return strokes as ink on white paper, (height, width), 0 to 1."""
+    return 1 - rasterize(strokes, paper_of((8, 8)))
+
+
+def to_bytes(page):
+    return (255 * page).round().astype(np.uint8)
+
+
+def row_of(image, model, path):
+    image.save(path)
+    return load_images([path], model)[0]
+
+
+def test_a_photo_is_turned_as_it_was_held(model, tmp_path):
+    upright = Image.fromarray(to_bytes(page_of(SEVEN)))
+    expected = row_of(upright, model, tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90°
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "held.png", exif=exif)
+    np.testing.assert_array_equal(load_images([tmp_path / "held.png"], model)[0], expected)
+
+
+def test_what_a_phone_says_may_be_garbled(model, tmp_path):
+    image = Image.fromarray(to_bytes(page_of(SEVEN)))
+    image.save(tmp_path / "garbled.jpg", exif=b"Exif\0\0garbage of some length")
+    image.save(tmp_path / "plain.jpg")
+    garbled, plain = load_images([tmp_path / "garbled.jpg", tmp_path / "plain.jpg"], model)
+    np.testing.assert_array_equal(garbled, plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "top", "dtype"),
+    [
+        ("sixteen.png", 65535, np.uint16),
+        ("integers.tif", 65535, np.int32),
+        ("bytes.tif", 255, np.int32),
+        ("large.tif", 10_000_000, np.int32),
+        ("share.tif", 1.0, np.float32),
+        ("floats.tif", 255.0, np.float32),
+    ],
+)
+def test_pictures_of_more_than_eight_bits(model, tmp_path, name, top, dtype):
+    page = page_of(SEVEN)
+    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "eight.png")
+    deep = Image.fromarray((top * page).astype(dtype))
+    np.testing.assert_allclose(row_of(deep, model, tmp_path / name), expected, atol=5e-3)
+
+
+def test_a_picture_of_no_numbers_is_refused(model, tmp_path):
+    page = page_of(SEVEN).astype(np.float32)
+    page[3, 3] = np.nan
+    with pytest.raises(gpulr.errors.DataFileError, match="finite"):
+        row_of(Image.fromarray(page), model, tmp_path / "nan.tif")
+
+
+Y, X = np.mgrid[:280, :280] / 280
+BLANK = np.ones((280, 280))
+
+
+def shaded(page, rng, *, by=0.3, noise=0.01):
+    """Light falls from one corner, and a little from above."""
+    light = 1 - by * (X + Y) / 2 - 0.1 * ((X - 0.5) ** 2 + (Y - 0.5) ** 2)
+    return (0.9 * light * (0.15 + 0.85 * page) + rng.normal(0, noise, page.shape)).clip(0, 1)
+
+
+def around(page, width=12):
+    """A dark edge all around."""
+    return np.pad(page[width:-width, width:-width], width, constant_values=0.02)
+
+
+def beside(page, width=30):
+    """The table's top on two sides."""
+    page = page.copy()
+    page[:, :width] = page[-width:] = 0.2
+    return page
+
+
+def grainy(page, rng):
+    return (page + rng.normal(0, 0.15, page.shape)).clip(0, 1)
+
+
+def dusty(page):
+    page = page.copy()
+    page[20:23, 20:23] = page[260:264, 30:34] = page[40, 250] = 0
+    return page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda page, rng: shaded(page, rng, by=0.2),
+        lambda page, rng: shaded(page, rng, by=0.4),
+        lambda page, rng: 1 - shaded(page, rng),
+        lambda page, rng: 0.45 * shaded(page, rng),
+        lambda page, rng: around(page),
+        lambda page, rng: around(shaded(page, rng)),
+        lambda page, rng: beside(shaded(page, rng)),
+        lambda page, rng: dusty(page),
+        lambda page, rng: dusty(shaded(page, rng)),
+        lambda page, rng: grainy(np.kron(shaded(page, rng), np.ones((5, 5))), rng),
+    ],
+    ids=[
+        "shaded",
+        "strongly shaded",
+        "chalk",
+        "dim",
+        "dark edge",
+        "dark edge, shaded",
+        "on a table",
+        "dust",
+        "dust, shaded",
+        "large, grainy",
+    ],
+)
+def test_a_photo_is_the_drawing_on_it(model, tmp_path, rng, change):
+    page = page_of(SEVEN)
+    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "even.png")
+    photo = Image.fromarray(to_bytes(change(page, rng)))
+    row = row_of(photo, model, tmp_path / "photo.png")
+    np.testing.assert_allclose(row, expected, atol=0.12)
+    assert np.abs(row - expected).mean() < 0.02
+    assert model.predict(row[np.newaxis])[0] == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rng: BLANK,
+        lambda rng: shaded(BLANK, rng),
+        lambda rng: shaded(BLANK, rng, by=0.4, noise=0.03),
+        lambda rng: 0.7 * grainy(shaded(BLANK, rng, by=0), rng),
+        lambda rng: dusty(shaded(BLANK, rng)),
+        lambda rng: around(BLANK),
+        lambda rng: around(shaded(BLANK, rng)),
+    ],
+    ids=["white", "shaded", "noisy", "grain", "dust", "dark edge", "dark edge, shaded"],
+)
+def test_an_empty_sheet_is_refused(model, tmp_path, rng, change):
+    with pytest.raises(gpulr.errors.DataFileError, match="nothing is drawn"):
+        row_of(Image.fromarray(to_bytes(change(rng))), model, tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize("cut", [np.s_[48:242, 58:222], np.s_[48:, :], np.s_[:, 60:]])
+def test_a_drawing_that_is_cut_tightly_is_kept(model, tmp_path, cut):
+    page = page_of(SEVEN)
+    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "page.png")
+    row = row_of(Image.fromarray(to_bytes(page[cut])), model, tmp_path / "cut.png")
+    np.testing.assert_allclose(row, expected, atol=0.1)
+
+
+def test_a_tight_cut_is_no_edge_of_a_page(model, tmp_path):
+    """A ring with a bar in it that it does not touch: the bar is not all there is."""
+    angle = np.linspace(0, 2 * np.pi, 60)
+    ring = np.stack([140 + 90 * np.cos(angle), 140 + 90 * np.sin(angle)], axis=1)
+    page = page_of([ring, [(110.0, 140.0), (170.0, 140.0)]])
+    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "page.png")
+    cut = Image.fromarray(to_bytes(page[40:240, 40:240]))
+    np.testing.assert_allclose(row_of(cut, model, tmp_path / "cut.png"), expected, atol=0.1)
+
+
+def test_strokes_of_a_thin_pen_are_thickened(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpulr.strokes.PEN", 9.0)
+    thick = row_of(Image.fromarray(to_bytes(page_of(SEVEN))), model, tmp_path / "thick.png")
+    monkeypatch.setattr("gpulr.strokes.PEN", 2.0)
+    row = row_of(Image.fromarray(to_bytes(page_of(SEVEN))), model, tmp_path / "thin.png")
+    np.testing.assert_allclose(row, thick, atol=0.15)
+    assert row.sum() == pytest.approx(thick.sum(), rel=0.05)
+
+
+@pytest.mark.mnist
+def test_test_images_of_mnist_are_what_they_were(real_mnist, tmp_path):
+    model = gpulr.train(real_mnist.X[:2000], real_mnist.y[:2000], image_shape=(28, 28), tol=1e-2)
+    paths = [tmp_path / f"{i}.png" for i in range(100)]
+    for path, row in zip(paths, real_mnist.X_test, strict=False):
+        Image.fromarray(row.reshape(28, 28)).save(path)
+    np.testing.assert_array_equal(
+        load_images(paths, model).round(3), real_mnist.X_test[:100].astype(np.float32)
+    )
