@@ -124,6 +124,7 @@ def test_named_data_is_strict(run):
         (["train", "--data", "digits", "--test-size", "2"], 2, "test_size"),
         (["train", "--data", "digits", "--output", "table.csv"], 2, "would be lost"),
         (["train", "--data", "text.csv"], 3, "--label"),
+        (["train", "--data", "fractions.csv"], 3, "a, b, outcome"),
         (["evaluate", "missing.safetensors"], 3, "no such file"),
         (["predict", "missing.safetensors", "x.png"], 3, "no such file"),
         (["export", "missing.safetensors", "-o", "m.onnx"], 3, "no such file"),
@@ -134,7 +135,8 @@ def test_named_data_is_strict(run):
 )
 def test_failures_have_exit_codes_and_say_why(run, tmp_path, arguments, code, message):
     (tmp_path / "table.csv").write_text("label,a\n" + "0,1\n1,2\n" * 10)
-    (tmp_path / "text.csv").write_text("a,kind\n" + "1,yes\n2,no\n" * 10)
+    (tmp_path / "text.csv").write_text("a,kind,mood\n" + "1,yes,good\n2,no,bad\n" * 10)
+    (tmp_path / "fractions.csv").write_text("a,b,outcome\n" + "0.5,1,0\n2,1,1\n" * 10)
     result = run(*arguments, code=code)
     assert message in result.stderr
     assert result.stdout == ""

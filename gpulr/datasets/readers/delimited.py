@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gpulr.datasets.readers.arrays import Arrays, square_image_shape
 from gpulr.datasets.readers.faults import check_file, reading
 from gpulr.datasets.readers.limits import check_expansion, read_capped
 from gpulr.datasets.readers.table_fault import MISSING, first_fault, text_lines
-from gpulr.datasets.readers.table_header import is_header, label_column
+from gpulr.datasets.readers.table_header import check_guess, is_header, label_column
 from gpulr.errors import DataFileError
 
 __all__ = ["read_delimited"]
@@ -28,6 +29,9 @@ MAX_LABELS = 2**24
 
 MAX_LABEL_LENGTH = 1000
 """characters; NumPy gives each sample's label the room of the longest."""
+
+FIRST_SAMPLES = 20
+"""rows that are looked at for a column of text."""
 
 
 def read_delimited(path: Path, *, label: str | int | None = None) -> Arrays:
@@ -48,7 +52,8 @@ def read_delimited(path: Path, *, label: str | int | None = None) -> Arrays:
     label : str or int, optional
         Name of the label column, or its index from 0 (negative: from the end), also as text.
         Default: the column named label, class, target or y (in any case, in this order), else
-        the first.
+        the only column of text (in the first 20 samples), else the first, after a warning where
+        there is a header.
 
     Returns
     -------
@@ -59,7 +64,8 @@ def read_delimited(path: Path, *, label: str | int | None = None) -> Arrays:
     ------
     DataFileError
         Naming line and column, if values are missing or not numbers, or rows differ in length;
-        also if the label column is unknown or ambiguous, or there are no samples.
+        also if the label column is unknown or ambiguous, or the first column, taken for it,
+        holds fractions; or there are no samples.
     """
     stored = check_file(path, EXPECTED)
     with reading(path, EXPECTED):
@@ -73,10 +79,12 @@ def read_delimited(path: Path, *, label: str | int | None = None) -> Arrays:
                 f"is not UTF-8 text: byte 0x{content[error.start]:02x} in line {line}",
                 "Save it as CSV with the encoding UTF-8.",
             ) from error
-        delimiter, first, second, skipped = _first_rows(content, path)
+        delimiter, rows, skipped = _first_rows(content, path)
+        first, second = rows[0], rows[1] if len(rows) > 1 else []
         header = first if is_header(first, second, label) else None
-        column = label_column(header, len(first), label, path)
-        return _parse(content, path, delimiter, header, column, skipped)
+        samples = rows if header is None else rows[1:]
+        column, guessed = label_column(header, len(first), samples, label, path)
+        return _parse(content, path, delimiter, header, column, skipped, guessed)
 
 
 def _content(path: Path, stored: int) -> bytes:
@@ -90,8 +98,8 @@ def _content(path: Path, stored: int) -> bytes:
             return bytes(read_capped(stream, path, stored))
 
 
-def _first_rows(content: bytes, path: Path) -> tuple[str, list[str], list[str], int]:
-    """Delimiter, first two rows that are not blank, and number of lines to skip as the header."""
+def _first_rows(content: bytes, path: Path) -> tuple[str, list[list[str]], int]:
+    """Delimiter, first rows that are not blank, and number of lines to skip as the header."""
     lines = text_lines(content)
     blank = 0
     for line in lines:
@@ -109,11 +117,11 @@ def _first_rows(content: bytes, path: Path) -> tuple[str, list[str], list[str], 
             f"{line.strip()[:60]!r}",
             "Give a table with a label column and feature columns.",
         )
-    second = next((line for line in lines if line.strip()), "")
-    first_row, *rest = csv.reader([line, second], delimiter=delimiter)
-    first_row = [field.strip() for field in first_row]
-    second_row = [field.strip() for field in rest[0]] if rest else []
-    return delimiter, first_row, second_row, blank + 1
+    others = islice((line for line in lines if line.strip()), FIRST_SAMPLES)
+    rows = [
+        [field.strip() for field in row] for row in csv.reader([line, *others], delimiter=delimiter)
+    ]
+    return delimiter, rows, blank + 1
 
 
 def _parse(
@@ -123,6 +131,7 @@ def _parse(
     header: list[str] | None,
     column: int,
     first_line: int,
+    guessed: bool,
 ) -> Arrays:
     """Parse all rows in one pass of NumPy's C parser; on failure, find the line and say it."""
     skipped = first_line if header is not None else first_line - 1
@@ -170,6 +179,8 @@ def _parse(
             f"{column + 1}",
             "Choose the label column with `label`.",
         )
+    if guessed:
+        check_guess(list(codes), header, table.shape[1], path)
     y = _labels(list(codes))[table[:, column].astype(np.int64)]
     return Arrays(_features(table, column), y)
 
