@@ -13,6 +13,7 @@ import numpy.typing as npt
 from gpulr import logistic, metrics
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
+from gpulr.feature_names import names_of, order_of
 from gpulr.label_types import codes_of
 from gpulr.labels import check_indicator
 from gpulr.validation import check_rows, finite_rows
@@ -75,8 +76,9 @@ class OneVsAll:
         X was multiplied by this; ``settings``' C, tol and learning_rate refer to the scaled X.
     image_shape : tuple of int, or None
     data : dict
-        name, source, n_samples, and the smallest and largest feature value; of images how they
-        look; from the command line the split, and the search that chose C.
+        name, source, n_samples, and the smallest and largest feature value; of a table the names
+        of its label and features; of images how they look; from the command line the split, and the
+        search that chose C.
     versions : dict
         Of gpulr, Python and the libraries used; and the system that they ran on.
     center : (n_features,) or None, intercept_at_center : (n_models,) or None
@@ -138,14 +140,15 @@ class OneVsAll:
         Parameters
         ----------
         X : (n_samples, n_features) or images (n_samples, height, width, …)
-            As training was given it; computed in the dtype of the weights, block by block.
+            As training was given it; computed in the dtype of the weights, block by block. The
+            columns of a DataFrame may be in any order where training knew their names.
 
         Raises
         ------
         DataError
-            Wrong number of features, NaN or infinity, not real numbers.
+            Wrong number of features, or other names of columns; NaN or infinity, not real numbers.
         """
-        X = check_rows(X, n_features=self.n_features)
+        X = check_rows(self._in_order(X), n_features=self.n_features)
         backend = backend_of(X)
         with backend.activate():
             W, b = backend.asarray(self.weights), backend.asarray(self.intercept)
@@ -159,6 +162,14 @@ class OneVsAll:
                     X.shape[0], backend.operand_width(X, W.dtype, center), self.n_models
                 ),
             )
+
+    def _in_order(self, X: Any) -> Any:
+        """Return a DataFrame with its columns in the order of training, where both have names."""
+        expected, names = self.data.get("feature_names"), names_of(X)
+        if expected is None or names is None:
+            return X
+        order = order_of(names, expected, "X")
+        return X if order is None else X[list(expected)]
 
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:
         """Return P = σ(Z), where X is.

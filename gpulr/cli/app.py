@@ -34,7 +34,12 @@ class Recipe(StrEnum):
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 LabelOption = Annotated[
-    str | None, typer.Option(help="Label column of a .csv: its name, or its index from 0.")
+    str | None,
+    typer.Option(
+        help="Label column of a .csv: its name, or its index from 0. Default: the one that the "
+        "model remembers; else label, class, target or y; else the only one of text; else "
+        "the first."
+    ),
 ]
 DATA_HELP = "mnist, mnist-original, digits, or the path of a .mat, IDX, .npz or .csv file."
 
@@ -264,7 +269,10 @@ def predict(
     model: ModelArgument,
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Image files (.png, .jpg, …), a .npy file of rows, or a data set."),
+        typer.Argument(
+            help="Image files (.png, .jpg, …), a .npy file of rows, or a data set. A .csv with as "
+            "many columns as the model has features needs no label column."
+        ),
     ],
     label: LabelOption = None,
     rows: Annotated[

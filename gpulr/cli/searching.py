@@ -13,7 +13,7 @@ from rich.table import Table
 from gpulr import datasets
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import figures, terminal
-from gpulr.cli.training import read_data, record_source, save, say_where
+from gpulr.cli.training import read_data, record_source, save, say_data, say_where
 from gpulr.errors import ParameterError, SearchInterrupted
 from gpulr.metrics import MultilabelEvaluation
 from gpulr.search_result import Search, search_record
@@ -71,7 +71,7 @@ def search(
     started = time.perf_counter()
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
-    terminal.say(str(dataset))
+    say_data(dataset, settings)
     try:
         found = search_models(dataset, callbacks=[SearchProgressBar()], **settings)
     except SearchInterrupted as interruption:

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from gpulr.errors import DataFileError, LabelColumnWarning, warn
 
-__all__ = ["LABEL_NAMES", "check_guess", "columns_in_words", "is_header", "label_column"]
+__all__ = [
+    "LABEL_NAMES",
+    "KnownColumns",
+    "check_guess",
+    "columns_in_words",
+    "has_text",
+    "is_header",
+    "label_column",
+    "model_label_column",
+]
 
 LABEL_NAMES = ("label", "class", "target", "y")
 """Names, in this order of preference, that make a column the label."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownColumns:
+    """What a model knows of its table's columns.
+
+    Parameters
+    ----------
+    n_features : int
+    label : str, optional
+        The label column's name, or its index where it had none.
+    features : tuple of str, optional
+        The names of the features, in the model's order.
+    """
+
+    n_features: int
+    label: str | None = None
+    features: tuple[str, ...] | None = None
 
 
 def _is_number(field: str) -> bool:
@@ -23,6 +51,11 @@ def _is_number(field: str) -> bool:
 def _is_text(field: list[str]) -> bool:
     """Whether there is a field, and neither empty nor a number."""
     return field != [] and field[0] != "" and not _is_number(field[0])
+
+
+def has_text(row: list[str]) -> bool:
+    """Whether any field is neither empty nor a number."""
+    return any(_is_text([field]) for field in row)
 
 
 def is_header(first: list[str], second: list[str], label: str | int | None) -> bool:
@@ -82,6 +115,30 @@ def label_column(
             f"Give an index from 0 to {n_columns - 1}, or a name.",
         )
     return index % n_columns, False
+
+
+def model_label_column(
+    header: list[str] | None, n_columns: int, known: KnownColumns, path: Path, *, required: bool
+) -> tuple[int | None, bool]:
+    """Index of the label column of a table for a model, and whether that much is known.
+
+    It is the column of the label's name; else, unless it is `required`, there is none (index None)
+    in a table that has as many columns as the model has features; else it is the only column that
+    is no feature, by the names.
+    """
+    if header is not None and known.label is not None:
+        column = _named(header, (known.label,), path, exact=True)
+        if column is not None:
+            return column, True
+    if not required and n_columns == known.n_features:
+        return None, True
+    if header is None and known.label is not None and n_columns == known.n_features + 1:
+        return label_column(None, n_columns, [], known.label, path)[0], True
+    if header is not None and known.features is not None and n_columns == known.n_features + 1:
+        others = [i for i, name in enumerate(header) if name not in known.features]
+        if len(others) == 1:
+            return others[0], True
+    return None, False
 
 
 def _named(
