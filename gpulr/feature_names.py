@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpulr.errors import DataError
+from gpulr.validation import check_rows
 
-__all__ = ["names_of", "order_of"]
+if TYPE_CHECKING:
+    from gpulr.model import OneVsAll
+
+__all__ = ["names_of", "order_of", "rows_for"]
 
 SHOWN = 12
 """names that a message lists."""
+
+
+def rows_for(model: OneVsAll, X: Any) -> Any:
+    """Check X as rows that a model is to predict, a DataFrame's columns put in the model's order.
+
+    Raises
+    ------
+    DataError
+        As :func:`gpulr.validation.check_rows`, or the columns have other names than in training.
+    """
+    expected, names = model.data.get("feature_names"), names_of(X)
+    if expected is not None and names is not None and order_of(names, expected, "X") is not None:
+        X = X[list(expected)]
+    return check_rows(X, n_features=model.n_features)
 
 
 def names_of(X: Any) -> tuple[str, ...] | None:

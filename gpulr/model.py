@@ -13,10 +13,10 @@ import numpy.typing as npt
 from gpulr import logistic, metrics
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
-from gpulr.feature_names import names_of, order_of
+from gpulr.feature_names import rows_for
 from gpulr.label_types import codes_of
 from gpulr.labels import check_indicator
-from gpulr.validation import check_rows, finite_rows
+from gpulr.validation import finite_rows
 
 Array = Any
 
@@ -148,7 +148,7 @@ class OneVsAll:
         DataError
             Wrong number of features, or other names of columns; NaN or infinity, not real numbers.
         """
-        X = check_rows(self._in_order(X), n_features=self.n_features)
+        X = rows_for(self, X)
         backend = backend_of(X)
         with backend.activate():
             W, b = backend.asarray(self.weights), backend.asarray(self.intercept)
@@ -162,14 +162,6 @@ class OneVsAll:
                     X.shape[0], backend.operand_width(X, W.dtype, center), self.n_models
                 ),
             )
-
-    def _in_order(self, X: Any) -> Any:
-        """Return a DataFrame with its columns in the order of training, where both have names."""
-        expected, names = self.data.get("feature_names"), names_of(X)
-        if expected is None or names is None:
-            return X
-        order = order_of(names, expected, "X")
-        return X if order is None else X[list(expected)]
 
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:
         """Return P = σ(Z), where X is.
@@ -232,7 +224,7 @@ class OneVsAll:
             As :meth:`decision_function`; labels of the wrong length, or that the model does not
             know.
         """
-        X = check_rows(X, n_features=self.n_features)
+        X = rows_for(self, X)
         if self.multilabel:
             _, Y = check_indicator(y, X.shape[0], self.classes)
             Y = Y.toarray() if is_sparse(Y) else to_host(Y)
