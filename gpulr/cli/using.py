@@ -13,7 +13,7 @@ from rich.table import Column, Table
 import gpulr
 from gpulr import datasets
 from gpulr.cli import figures, terminal
-from gpulr.datasets.readers.table_header import KnownColumns
+from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.errors import DataError, DataFileError
 from gpulr.images import IMAGE_SUFFIXES, load_images
 from gpulr.model import OneVsAll

@@ -87,6 +87,7 @@ def test_without_names_the_label_is_found_as_in_training(path):
     check(read_rows(path("0,1.5,2,3\n1,4,5,6.5\n"), UNNAMED), [0, 1])
     check(read_rows(path("1.5,2,3,x\n4,5,6.5,y\n"), UNNAMED), ["x", "y"])
     check(read_rows(path("1.5,2,3,0\n4,5,6.5,1\n"), KnownColumns(3, "-1")), [0, 1])
+    check(read_rows(path("0,1.5,2,3\n1,4,5,6.5\n"), NAMED), [0, 1])
     with pytest.warns(LabelColumnWarning, match="'n'"):
         check(read_rows(path("n,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n"), UNNAMED), [0, 1])
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import re
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +14,20 @@ import numpy.typing as npt
 from gpulr.datasets.readers.arrays import square_image_shape
 from gpulr.datasets.readers.faults import check_file, reading
 from gpulr.datasets.readers.limits import check_expansion, read_capped
+from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_columns
 from gpulr.datasets.readers.table_fault import MISSING, first_fault, text_lines
-from gpulr.datasets.readers.table_header import (
-    KnownColumns,
-    check_guess,
-    has_text,
-    is_header,
-    label_column,
-    model_label_column,
-)
+from gpulr.datasets.readers.table_header import check_guess
 from gpulr.errors import DataFileError
 
 __all__ = ["Table", "read_delimited"]
 
 EXPECTED = "a CSV table"
-DELIMITERS = ",;\t"
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
 MAX_LABELS = 2**24
 """Labels pass through float32 as codes, which are exact up to here."""
 
 MAX_LABEL_LENGTH = 1000
 """characters; NumPy gives each sample's label the room of the longest."""
-
-FIRST_SAMPLES = 20
-"""rows that are looked at for a column of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +49,6 @@ class Table:
     y: npt.NDArray[Any] | None
     label_name: str | None
     feature_names: tuple[str, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """What the first rows tell: the header, and the label column; None without."""
-
-    delimiter: str
-    header: list[str] | None
-    label: int | None
-    guessed: bool
-    skipped: int
-    """lines before the first sample."""
 
 
 def read_delimited(
@@ -130,40 +106,8 @@ def read_delimited(
                 f"is not UTF-8 text: byte 0x{content[error.start]:02x} in line {line}",
                 "Save it as CSV with the encoding UTF-8.",
             ) from error
-        columns = _columns(content, path, label, known, unlabelled)
+        columns = find_columns(content, path, label, known, unlabelled)
         return _parse(content, path, columns)
-
-
-def _columns(
-    content: bytes,
-    path: Path,
-    label: str | int | None,
-    known: KnownColumns | None,
-    unlabelled: bool,
-) -> _Columns:
-    """Find out what the columns are."""
-    unlabelled = unlabelled and known is not None and label is None
-    single = unlabelled and known is not None and known.n_features == 1
-    delimiter, rows, skipped = _first_rows(content, path, single=single)
-    first, second = rows[0], rows[1] if len(rows) > 1 else []
-    if known is not None and (
-        (unlabelled and len(first) == known.n_features and has_text(first))
-        or (known.features is not None and set(known.features) <= set(first))
-    ):
-        header: list[str] | None = first  # of numbers only, it may be, where the model knows them
-    else:
-        wanted = known.label if known is not None and label is None else label
-        header = first if is_header(first, second, wanted) else None
-    skipped -= header is None
-    if known is not None and label is None:
-        column, certain = model_label_column(
-            header, len(first), known, path, required=not unlabelled
-        )
-        if certain:
-            return _Columns(delimiter, header, column, False, skipped)
-    samples = rows if header is None else rows[1:]
-    column, guessed = label_column(header, len(first), samples, label, path)
-    return _Columns(delimiter, header, column, guessed, skipped)
 
 
 def _content(path: Path, stored: int) -> bytes:
@@ -177,33 +121,7 @@ def _content(path: Path, stored: int) -> bytes:
             return bytes(read_capped(stream, path, stored))
 
 
-def _first_rows(content: bytes, path: Path, *, single: bool) -> tuple[str, list[list[str]], int]:
-    """Delimiter, first rows that are not blank, and number of lines to skip as the header."""
-    lines = text_lines(content)
-    blank = 0
-    for line in lines:
-        if line.strip():
-            break
-        blank += 1
-    else:
-        raise DataFileError(path, "holds no rows", "Give a table with one row for each sample.")
-    unquoted = re.sub(r'"[^"]*"', "", line)
-    delimiter = max(DELIMITERS, key=unquoted.count)
-    if not unquoted.count(delimiter) and not single:
-        raise DataFileError(
-            path,
-            f"has a single column: no comma, semicolon or tab in line {blank + 1}, "
-            f"{line.strip()[:60]!r}",
-            "Give a table with a label column and feature columns.",
-        )
-    others = islice((line for line in lines if line.strip()), FIRST_SAMPLES)
-    rows = [
-        [field.strip() for field in row] for row in csv.reader([line, *others], delimiter=delimiter)
-    ]
-    return delimiter, rows, blank + 1
-
-
-def _parse(content: bytes, path: Path, columns: _Columns) -> Table:
+def _parse(content: bytes, path: Path, columns: Columns) -> Table:
     """Parse all rows in one pass of NumPy's C parser; on failure, find the line and say it."""
     delimiter, header, skipped = columns.delimiter, columns.header, columns.skipped
     column = columns.label

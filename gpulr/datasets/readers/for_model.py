@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gpulr.datasets.readers import arrays_of, expanded, short_name
 from gpulr.datasets.readers.arrays import to_dataset
 from gpulr.datasets.readers.delimited import Table, read_delimited
-from gpulr.datasets.readers.table_header import KnownColumns
+from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.datasets.record import Dataset
 from gpulr.feature_names import order_of
 

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from gpulr.errors import DataFileError, LabelColumnWarning, warn
 
 __all__ = [
     "LABEL_NAMES",
-    "KnownColumns",
     "check_guess",
     "columns_in_words",
     "has_text",
     "is_header",
     "label_column",
-    "model_label_column",
+    "named_column",
 ]
 
 LABEL_NAMES = ("label", "class", "target", "y")
 """Names, in this order of preference, that make a column the label."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownColumns:
-    """What a model knows of its table's columns.
-
-    Parameters
-    ----------
-    n_features : int
-    label : str, optional
-        The label column's name, or its index where it had none.
-    features : tuple of str, optional
-        The names of the features, in the model's order.
-    """
-
-    n_features: int
-    label: str | None = None
-    features: tuple[str, ...] | None = None
 
 
 def _is_number(field: str) -> bool:
@@ -90,14 +70,14 @@ def label_column(
     the first `samples`; else the first, which is the guess: see `check_guess`.
     """
     if label is None:
-        column = _named(header or [], LABEL_NAMES, path)
+        column = named_column(header or [], LABEL_NAMES, path)
         if column is None:
             column = _only_text(samples, n_columns)
         return (0, True) if column is None else (column, False)
     if header is not None and isinstance(label, str):
-        column = _named(header, (label,), path, exact=True)
+        column = named_column(header, (label,), path, exact=True)
         if column is None:
-            column = _named(header, (label.casefold(),), path)
+            column = named_column(header, (label.casefold(),), path)
         if column is not None:
             return column, False
     try:
@@ -117,31 +97,7 @@ def label_column(
     return index % n_columns, False
 
 
-def model_label_column(
-    header: list[str] | None, n_columns: int, known: KnownColumns, path: Path, *, required: bool
-) -> tuple[int | None, bool]:
-    """Index of the label column of a table for a model, and whether that much is known.
-
-    It is the column of the label's name; else, unless it is `required`, there is none (index None)
-    in a table that has as many columns as the model has features; else it is the only column that
-    is no feature, by the names.
-    """
-    if header is not None and known.label is not None:
-        column = _named(header, (known.label,), path, exact=True)
-        if column is not None:
-            return column, True
-    if not required and n_columns == known.n_features:
-        return None, True
-    if header is None and known.label is not None and n_columns == known.n_features + 1:
-        return label_column(None, n_columns, [], known.label, path)[0], True
-    if header is not None and known.features is not None and n_columns == known.n_features + 1:
-        others = [i for i, name in enumerate(header) if name not in known.features]
-        if len(others) == 1:
-            return others[0], True
-    return None, False
-
-
-def _named(
+def named_column(
     header: list[str], wanted: tuple[str, ...], path: Path, *, exact: bool = False
 ) -> int | None:
     """Index of the column with the first of the wanted names that there is; None without."""
