@@ -47,6 +47,12 @@ def test_as_many_columns_as_features_have_no_label(path, text, known):
     check(read_rows(path(text), known))
 
 
+def test_labels_that_are_required_are_missed(path):
+    for known, message in ((NAMED, "none for the label 'kind'.*gpulr predict"), (UNNAMED, "none")):
+        with pytest.raises(DataFileError, match=message):
+            read_labelled(path("a,b,c\n1.5,2,3\n4,5,6.5\n"), known)
+
+
 def test_usual_label_names_may_be_features(path):
     known = KnownColumns(3, "kind", ("x", "y", "label"))
     check(read_rows(path("x,y,label\n1.5,2,3\n4,5,6.5\n"), known))

@@ -89,13 +89,26 @@ def _known_label(
     It is the column of the label's name; else, unless it is `required`, there is none (index None)
     in a table that has as many columns as the model has features; else, with one column more, it is
     the one that is no feature, by the names, or without any the one at the label's index.
+
+    Raises
+    ------
+    DataFileError
+        A label is `required`, and there is no column for it.
     """
     if header is not None and known.label is not None:
         column = named_column(header, (known.label,), path, exact=True)
         if column is not None:
             return column, True
-    if not required and n_columns == known.n_features:
-        return None, True
+    if n_columns == known.n_features:
+        if not required:
+            return None, True
+        label = "" if known.label is None else f" {known.label!r}"
+        raise DataFileError(
+            path,
+            f"has {n_columns} columns, as many as the model has features, so none for the label"
+            f"{label}",
+            "Add the labels, or use `gpulr predict` for rows without.",
+        )
     if n_columns != known.n_features + 1:
         return None, False
     if header is not None and known.features is not None:
