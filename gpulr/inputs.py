@@ -11,6 +11,7 @@ import numpy as np
 from gpulr.arguments import image_shape_of, shape_of_images
 from gpulr.backend import Backend, HostRows, is_sparse, to_host
 from gpulr.errors import DataError, ScaleWarning, warn
+from gpulr.feature_names import names_of
 from gpulr.labels import LabelMatrix, Labels, read_labels
 from gpulr.rows import Rows, standardized
 from gpulr.validation import check_rows, finite_rows, positive_number
@@ -112,13 +113,18 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
         image_shape = dataset.image_shape if image_shape is None else image_shape
     elif image_shape is None:
         image_shape = shape_of_images(X)
+    names = names_of(X) if dataset is None else dataset.feature_names
     X = check_rows(X)
-    record = {
+    record: dict[str, Any] = {
         "name": dataset.name if dataset else "arrays",
         "source": dataset.source if dataset else "passed to train()",
         "n_samples": int(X.shape[0]),
         "dtype": str(X.dtype).rpartition(".")[2],
     }
+    if dataset is not None and dataset.label_name is not None:
+        record["label"] = dataset.label_name
+    if names is not None:
+        record["feature_names"] = list(names)
     shape = None if image_shape is None else image_shape_of(image_shape, X.shape[1])
     return Inputs(X, read_labels(y, X.shape[0]), record, shape)
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from gpulr import logistic
 from gpulr.backend import backend_of
 from gpulr.errors import DataError, ParameterError
+from gpulr.feature_names import rows_for
 from gpulr.model import OneVsAll
-from gpulr.validation import check_rows, finite_rows, positive_number
+from gpulr.validation import finite_rows, positive_number
 
 Array = Any
 
@@ -89,7 +90,7 @@ class Bootstrap:
             As :meth:`OneVsAll.decision_function`.
         """
         level = self._level(level)
-        X = check_rows(X, n_features=self.model.n_features, trained_on=self.model.trained_on)
+        X = rows_for(self.model, X)
         finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
         columns, n, k = self._columns(), self.n_replicates, self.model.n_models
         step = max(1, BLOCK_BYTES // (32 * n * k))

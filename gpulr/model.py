@@ -13,9 +13,10 @@ import numpy.typing as npt
 from gpulr import logistic, metrics
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
+from gpulr.feature_names import rows_for
 from gpulr.label_types import codes_of
 from gpulr.labels import check_indicator
-from gpulr.validation import check_rows, finite_rows
+from gpulr.validation import finite_rows
 
 Array = Any
 
@@ -75,8 +76,9 @@ class OneVsAll:
         X was multiplied by this; ``settings``' C, tol and learning_rate refer to the scaled X.
     image_shape : tuple of int, or None
     data : dict
-        name, source, n_samples, and the smallest and largest feature value; of images how they
-        look; from the command line the split, and the search that chose C.
+        name, source, n_samples, and the smallest and largest feature value; of a table the names
+        of its label and features; of images how they look; from the command line the split, and the
+        search that chose C.
     versions : dict
         Of gpulr, Python and the libraries used; and the system that they ran on.
     center : (n_features,) or None, intercept_at_center : (n_models,) or None
@@ -146,14 +148,15 @@ class OneVsAll:
         Parameters
         ----------
         X : (n_samples, n_features) or images (n_samples, height, width, …)
-            As training was given it; computed in the dtype of the weights, block by block.
+            As training was given it; computed in the dtype of the weights, block by block. The
+            columns of a DataFrame may be in any order where training knew their names.
 
         Raises
         ------
         DataError
-            Wrong number of features, NaN or infinity, not real numbers.
+            Wrong number of features, or other names of columns; NaN or infinity, not real numbers.
         """
-        X = check_rows(X, n_features=self.n_features, trained_on=self.trained_on)
+        X = rows_for(self, X)
         backend = backend_of(X)
         with backend.activate():
             W, b = backend.asarray(self.weights), backend.asarray(self.intercept)
@@ -229,7 +232,7 @@ class OneVsAll:
             As :meth:`decision_function`; labels of the wrong length, or that the model does not
             know.
         """
-        X = check_rows(X, n_features=self.n_features, trained_on=self.trained_on)
+        X = rows_for(self, X)
         if self.multilabel:
             _, Y = check_indicator(y, X.shape[0], self.classes)
             Y = Y.toarray() if is_sparse(Y) else to_host(Y)

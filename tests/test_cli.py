@@ -141,6 +141,7 @@ def test_named_data_is_strict(run):
         (["train", "--data", "digits", "-o", "m.pkl"], 2, "use m.safetensors"),
         (["search", "--data", "digits", "-o", "m"], 2, "use m.safetensors"),
         (["train", "--data", "text.csv"], 3, "--label"),
+        (["train", "--data", "fractions.csv"], 3, "a, b, outcome"),
         (["evaluate", "missing.safetensors"], 3, "no such file"),
         (["predict", "missing.safetensors", "x.png"], 3, "no such file"),
         (["export", "missing.safetensors", "-o", "m.onnx"], 3, "no such file"),
@@ -152,7 +153,8 @@ def test_named_data_is_strict(run):
 )
 def test_failures_have_exit_codes_and_say_why(run, tmp_path, arguments, code, message):
     (tmp_path / "table.csv").write_text("label,a\n" + "0,1\n1,2\n" * 10)
-    (tmp_path / "text.csv").write_text("a,kind\n" + "1,yes\n2,no\n" * 10)
+    (tmp_path / "text.csv").write_text("a,kind,mood\n" + "1,yes,good\n2,no,bad\n" * 10)
+    (tmp_path / "fractions.csv").write_text("a,b,outcome\n" + "0.5,1,0\n2,1,1\n" * 10)
     result = run(*arguments, code=code)
     assert message in result.stderr
     assert result.stdout == ""
@@ -453,6 +455,86 @@ def test_the_first_column_as_label_is_announced(run, tmp_path):
     result = run("train", "--data", "table.csv", "--json")
     assert "'age'" in result.stderr
     assert "--label" in result.stderr
+
+
+@pytest.fixture
+def kinds(run, tmp_path):
+    """A model of a table whose label column is the only one of text, and its features' rows."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 4)).round(3), np.where(np.arange(40) % 2, "yes", "no")
+    X[:, 0] += 4 * (y == "yes")
+    _write_table(tmp_path / "table.csv", "a,b,c,d,kind", np.column_stack([X, y]))
+    result = run("train", "--data", "table.csv", "-o", "m.safetensors", "--json")
+    assert strict_json(result.stdout)["classes"] == ["no", "yes"]
+    assert "label 'kind'" in result.stderr
+    assert "warning" not in result.stderr
+    return X, y
+
+
+def _write_table(path, names, rows):
+    path.write_text("\n".join([names, *(",".join(map(str, row)) for row in rows)]))
+
+
+def test_predict_rows_without_labels(run, kinds, tmp_path):
+    X, _ = kinds
+    _write_table(tmp_path / "new.csv", "a,b,c,d", X[:6])
+    _write_table(tmp_path / "turned.csv", "d,c,b,a", X[:6, ::-1])
+    result = run("predict", "m.safetensors", "new.csv", "turned.csv", "--json")
+    assert result.stderr == ""
+    predictions = strict_json(result.stdout)["predictions"]
+    assert len(predictions) == 12
+    assert all("true" not in row for row in predictions)
+    P = gpulr.load(tmp_path / "m.safetensors").predict_proba(X[:6].astype(np.float32))
+    for half in (predictions[:6], predictions[6:]):
+        np.testing.assert_allclose([row["probabilities"] for row in half], P, rtol=1e-6)
+    _write_table(tmp_path / "other.csv", "a,b,c,e", X[:6])
+    assert "lacks 'd'" in run("predict", "m.safetensors", "other.csv", code=3).stderr
+
+
+def test_the_label_is_remembered_for_other_tables(run, kinds, tmp_path):
+    X, y = kinds
+    # Of two columns of text, only the name tells which is the label.
+    _write_table(tmp_path / "old.csv", "label,kind,a,b,c,d", np.column_stack([X[:, 0], y, X]))
+    _write_table(tmp_path / "new.csv", "d,kind,c,b,a", np.column_stack([X, y])[:, [3, 4, 2, 1, 0]])
+    result = run("evaluate", "m.safetensors", "--data", "old.csv", code=3)
+    assert "has 'label' besides" in result.stderr
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--data", "new.csv", "--json").stdout)
+    assert evaluated["classes"] == ["no", "yes"]
+    assert evaluated["accuracy"] >= 0.9
+    predicted = run("predict", "m.safetensors", "new.csv", "--json")
+    assert [row["true"] for row in strict_json(predicted.stdout)["predictions"]] == y.tolist()
+
+
+def test_a_label_of_a_usual_name_is_remembered(run, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=(20, 2)), np.arange(20) % 2])
+    _write_table(tmp_path / "table.csv", "a,b,target", rows)
+    run("train", "--data", "table.csv", "-o", "m.safetensors")
+    _write_table(tmp_path / "new.csv", "label,b,target", rows)
+    assert "lacks 'a'" in run("evaluate", "m.safetensors", "--data", "new.csv", code=3).stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("train",), ("search", "--Cs", "1,10", "--folds", 2)], ids=["train", "search"]
+)
+def test_pixels_of_a_table_are_told_of(run, tmp_path, command):
+    rows = np.random.default_rng(0).integers(0, 200, (40, 17))
+    rows[:, 0] = np.arange(40) % 2
+    names = "label," + ",".join(f"p{i}" for i in range(16))
+    _write_table(tmp_path / "table.csv", names, rows)
+    said = run(*command, "--data", "table.csv").stderr
+    assert "table.csv: whole numbers from 0 to 255, taken for 4×4 pixels, divided by 255" in said
+    said = run(*command, "--data", "table.csv", "--scale", "1").stderr
+    assert "taken for 4×4 pixels" in said
+    assert "divided" not in said
+
+
+def test_small_numbers_of_a_table_are_no_pixels(run, tmp_path):
+    rows = np.random.default_rng(0).integers(0, 128, (40, 17))
+    rows[:, 0] = np.arange(40) % 2
+    names = "label," + ",".join(f"p{i}" for i in range(16))
+    _write_table(tmp_path / "table.csv", names, rows)
+    assert "pixels" not in run("train", "--data", "table.csv").stderr
 
 
 def test_rows_limits_json_too(run, model_file):

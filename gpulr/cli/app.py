@@ -37,7 +37,12 @@ JsonOption = Annotated[
     bool, typer.Option("--json", metavar=_NO_VALUE, help="Print one JSON object.")
 ]
 LabelOption = Annotated[
-    str | None, typer.Option(help="Label column of a .csv or .tsv: its name, or its index from 0.")
+    str | None,
+    typer.Option(
+        help="Label column of a .csv or .tsv: its name, or its index from 0. Default: the one that "
+        "the model remembers; else label, class, target or y; else the only one of text; else "
+        "the first."
+    ),
 ]
 DATA_HELP = (
     "mnist, mnist-original, digits, or a path: .csv or .tsv (also .gz), .npz, .mat, IDX images, or "
@@ -299,7 +304,10 @@ def predict(
     model: ModelArgument,
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Image files (.png, .jpg, …), a .npy file of rows, or a data set."),
+        typer.Argument(
+            help="Image files (.png, .jpg, …), a .npy file of rows, or a data set. A .csv with as "
+            "many columns as the model has features needs no label column."
+        ),
     ],
     label: LabelOption = None,
     rows: Annotated[

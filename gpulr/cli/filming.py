@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 import gpulr
-from gpulr import datasets, video
+from gpulr import video
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import terminal
-from gpulr.cli.using import its_data
+from gpulr.cli.using import data_for, its_data
 from gpulr.errors import ParameterError
 from gpulr.video.encoder import check_output, check_size, require_pyav
 from gpulr.video.film import Film, Progress, shape_of
@@ -60,7 +60,7 @@ def film(
         raise ParameterError(
             f"--output {output} is the model itself, which would be lost. Choose another path."
         )
-    dataset = its_data(model, label) if data is None else datasets.load(data, label=label)
+    dataset = its_data(model, label) if data is None else data_for(model, data, label)
     terminal.say(str(dataset))
     if training:
         settings = {name: options[name] for name in _OF_TRAINING} | common

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import gpulr
-from gpulr import datasets
 from gpulr.cli import terminal
-from gpulr.cli.using import its_data
+from gpulr.cli.using import data_for, its_data
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
 from gpulr.reporting.page import check_output, rows_of, write
 
@@ -22,7 +21,7 @@ def report(path: Path, *, data: str | None, label: str | None, output: Path, as_
     model = gpulr.load(path)
     dataset, absent = None, ""
     try:
-        dataset = its_data(model, label) if data is None else datasets.load(data, label=label)
+        dataset = its_data(model, label) if data is None else data_for(model, data, label)
     except (DataError, DataFileError, DataUnavailableError) as error:
         if data is not None:
             raise

@@ -14,7 +14,7 @@ from gpulr import datasets
 from gpulr.arguments import inverse_penalties
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import figures, terminal
-from gpulr.cli.training import read_data, record_source, save, say_where
+from gpulr.cli.training import read_data, record_source, save, say_data, say_where
 from gpulr.errors import ParameterError, SearchInterrupted
 from gpulr.folds import check_number
 from gpulr.metrics import MultilabelEvaluation
@@ -74,7 +74,7 @@ def search(
     started = time.perf_counter()
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
-    terminal.say(str(dataset))
+    say_data(dataset, settings)
     try:
         found = search_models(dataset, callbacks=[SearchProgressBar()], **settings)
     except SearchInterrupted as interruption:

@@ -60,7 +60,7 @@ def train(
     started = time.perf_counter()
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
-    terminal.say(str(dataset))
+    say_data(dataset, settings)
     interrupted = False
     try:
         model = train_model(dataset, callbacks=[ProgressBar()], **settings)
@@ -249,6 +249,19 @@ def _compared(ours: float, theirs: float | None) -> tuple[str, str]:
     return ("–", "–") if theirs is None else (f"{theirs:.4f}", f"{ours - theirs:+.4f}")
 
 
+def say_data(dataset: datasets.Dataset, settings: dict[str, Any]) -> None:
+    """Tell what the data are, and what a table of whole numbers is taken for."""
+    terminal.say(str(dataset))
+    if dataset.image_shape is None or not datasets.readers.is_table(dataset.source):
+        return
+    shape = "×".join(map(str, dataset.image_shape))
+    scaled = settings["scale"] == "auto" and not settings["standardize"]
+    terminal.say(
+        f"{dataset.source}: whole numbers from 0 to 255, taken for {shape} pixels"
+        + (", divided by 255; --scale 1 leaves them as they are" if scaled else "")
+    )
+
+
 def say_where(model: OneVsAll) -> None:
     """Tell of a backend that was not to be had."""
     if model.fallback_reason:
@@ -260,7 +273,7 @@ def record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | No
     if split is not None:
         model.data["split"] = split
     if label is not None:
-        model.data["label"] = label
+        model.data.setdefault("label", label)  # an index; the name goes before it
     source = Path(str(model.data.get("source", "")))
     if source.exists():
         model.data["source"] = str(source.absolute())

@@ -14,6 +14,7 @@ from rich.text import Text
 import gpulr
 from gpulr import datasets
 from gpulr.cli import figures, terminal
+from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
 from gpulr.images import IMAGE_SUFFIXES, load_images, save_framed
 from gpulr.model import OneVsAll
@@ -22,7 +23,7 @@ from gpulr.model import OneVsAll
 def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) -> None:
     """Evaluate a saved model on a data set's test part, or on all of it where it has none."""
     model = gpulr.load(path)
-    dataset = its_data(model, label) if data is None else datasets.load(data, label=label)
+    dataset = its_data(model, label) if data is None else data_for(model, data, label)
     part, X, y = "all", dataset.X, dataset.y
     if dataset.X_test is not None and dataset.y_test is not None:
         part, X, y = "test", dataset.X_test, dataset.y_test
@@ -58,6 +59,24 @@ def its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
         )
     split = model.data.get("split")
     return dataset.split(**split) if split and dataset.X_test is None else dataset
+
+
+def data_for(model: OneVsAll, data: str, label: str | None) -> datasets.Dataset:
+    """Load data that are named; a table's columns are found by the names that the model knows."""
+    if datasets.readers.is_table(data):
+        from gpulr.datasets.readers.for_model import read_labelled
+
+        return read_labelled(data, _known_columns(model), label=label)
+    return datasets.load(data, label=label)
+
+
+def _known_columns(model: OneVsAll) -> KnownColumns:
+    label, names = model.data.get("label"), model.data.get("feature_names")
+    return KnownColumns(
+        model.n_features,
+        None if label is None else str(label),
+        None if names is None else tuple(map(str, names)),
+    )
 
 
 def predict(
@@ -170,6 +189,10 @@ def _rows(
     y: npt.NDArray[Any] | None = None
     if name.lower().endswith(".npy"):
         X = _npy(Path(name))
+    elif datasets.readers.is_table(name):
+        from gpulr.datasets.readers.for_model import read_rows
+
+        X, y = read_rows(name, _known_columns(model), label=label)
     else:
         dataset = datasets.load(name, label=label)
         X, y = dataset.X, dataset.y

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,10 @@ class Dataset:
         Short name, for tables and file names.
     source : str
         Path, URL or description of the origin, for people and for records.
+    label_name : str, optional
+        Name of the column of a table that the labels are from.
+    feature_names : tuple of str, optional
+        Names of the features, where the table names all of them differently.
 
     Raises
     ------
@@ -48,6 +52,8 @@ class Dataset:
     image_shape: tuple[int, ...] | None = None
     name: str = "unnamed"
     source: str = "memory"
+    label_name: str | None = field(default=None, kw_only=True)
+    feature_names: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_part(self.X, self.y, "X", "y")
@@ -78,6 +84,11 @@ class Dataset:
                 f"image_shape {self.image_shape} does not hold {self.n_features} features. "
                 "Pass a shape whose product is n_features, or None."
             )
+        if self.feature_names is not None and len(self.feature_names) != self.n_features:
+            raise DataError(
+                f"feature_names has {len(self.feature_names)} names, but X has {self.n_features} "
+                "features. Pass one for each, or None."
+            )
 
     @property
     def n_samples(self) -> int:
@@ -95,6 +106,8 @@ class Dataset:
         if self.X_test is not None and self.y_test is not None:
             parts.append(f"X_test {_shape_and_dtype(self.X_test)}")
             parts.append(f"y_test {_shape_and_dtype(self.y_test)}")
+        if self.label_name is not None:
+            parts.append(f"label {self.label_name!r}")
         if self.image_shape is not None:
             parts.append("images " + "×".join(map(str, self.image_shape)))
         return f"<{', '.join(parts)}; from {self.source}>"

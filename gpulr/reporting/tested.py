@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import is_sparse, to_host
+from gpulr.feature_names import rows_for
 from gpulr.label_types import check_labels
 from gpulr.labels import check_indicator
 from gpulr.metrics import Evaluation, MultilabelEvaluation
 from gpulr.model import OneVsAll
 from gpulr.reporting.names import MOST_ROWS, percent
 from gpulr.reporting.pictures import can_be_shown, row_pictures
-from gpulr.validation import check_rows
 
 __all__ = ["tested"]
 
@@ -30,7 +30,7 @@ def tested(model: OneVsAll, X: Any, y: Any, classes: list[str], part: str) -> di
     DataError
         As :meth:`OneVsAll.evaluate`.
     """
-    X = check_rows(X, n_features=model.n_features, trained_on=model.trained_on)
+    X = rows_for(model, X)
     result = model.evaluate(X, y)
     n = int(X.shape[0])
     facts: dict[str, Any] = {"part": part, "n": f"{n:,}", "confusion": None, "confused": []}

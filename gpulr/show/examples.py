@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from gpulr.backend import is_sparse, to_host
 from gpulr.errors import ParameterError
+from gpulr.feature_names import rows_for
 from gpulr.label_types import codes_of
 from gpulr.labels import check_indicator
 from gpulr.model import OneVsAll
@@ -30,7 +31,7 @@ from gpulr.show.canvas import (
     model_of,
 )
 from gpulr.show.frames import as_images, find_image_shape, grey_range, take_rows, to_grey
-from gpulr.validation import check_rows, whole_number
+from gpulr.validation import whole_number
 
 __all__ = ["mistakes", "samples"]
 
@@ -161,7 +162,7 @@ def _checked(
             "nothing to draw. Pass image_shape=(height, width), or images (n, height, width) as X; "
             "of other data, draw gpulr.show.confusion or gpulr.show.accuracy."
         )
-    return model, check_rows(X, n_features=model.n_features, trained_on=model.trained_on), shape
+    return model, rows_for(model, X), shape
 
 
 def _truth(model: OneVsAll, y: Any, n_samples: int) -> npt.NDArray[Any]:

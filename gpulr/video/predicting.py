@@ -11,11 +11,12 @@ import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from gpulr.backend import backend_of, is_sparse, to_host
+from gpulr.feature_names import rows_for
 from gpulr.label_types import check_labels
 from gpulr.labels import check_indicator
 from gpulr.logistic import sigmoid
 from gpulr.model import OneVsAll
-from gpulr.validation import check_rows, positive_number, whole_number
+from gpulr.validation import positive_number, whole_number
 from gpulr.video.draw_predictions import pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
 from gpulr.video.film import Film, Progress, counted, shape_of, to_pixels
@@ -104,7 +105,7 @@ def _draw(
     model: OneVsAll, X: Any, y: Any, samples: int, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Return the rows drawn, X there, and which labels are theirs, (n, n_classes)."""
-    X = check_rows(X, n_features=model.n_features, trained_on=model.trained_on)
+    X = rows_for(model, X)
     n = X.shape[0]
     rows = np.random.default_rng(seed).choice(n, min(samples, n), replace=False)
     if is_sparse(X):

@@ -14,6 +14,7 @@ from gpulr.arguments import callables
 from gpulr.backend import to_host
 from gpulr.errors import DataError, ParameterError
 from gpulr.export import class_weight_of
+from gpulr.feature_names import rows_for
 from gpulr.inputs import read_inputs
 from gpulr.interrupt import closing
 from gpulr.model import OneVsAll
@@ -23,7 +24,7 @@ from gpulr.settings import Settings
 from gpulr.solvers import Solver, minimize
 from gpulr.solvers.driver import Callback
 from gpulr.training import folded, weighted_problem
-from gpulr.validation import check_rows, positive_number, whole_number
+from gpulr.validation import positive_number, whole_number
 from gpulr.video.draw_training import MOST_IMAGES, About, Run, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
 from gpulr.video.film import Film, Progress, channels_last, counted, shape_of
@@ -189,9 +190,7 @@ def _train(
             "sample_weight= to gpulr.video.training."
         )
     callbacks = callables(callbacks)
-    inputs = read_inputs(
-        check_rows(X, n_features=model.n_features, trained_on=model.trained_on), y, shape
-    )
+    inputs = read_inputs(rows_for(model, X), y, shape)
     labels = inputs.labels
     same = labels.multilabel == model.multilabel and labels.n_models == model.n_models
     # The columns of a matrix may have names in the model, and none here.

@@ -81,6 +81,36 @@ def test_label_argument(table, text, label):
     check(table(text, label=label))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b,kind\n1.5,2,x\n-1,1e3,y\n0,0,x\n",
+        "1.5,2,x\n-1,1e3,y\n0,0,x\n",
+        "1.5,x,2\n-1,y,1e3\n0,x,0\n",
+        "n,a,b\nx,1.5,2\ny,-1,1e3\nx,0,0\n",
+        "\na,b,kind\n\n1.5,2, x\n\n-1,1e3, y\n0,0,x",
+    ],
+    ids=range(5),
+)
+def test_the_only_column_of_text_is_the_label(table, text):
+    check(table(text), ("x", "y", "x"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,outcome\n1.5,2,0\n1,3,1\n", r"'a', holds fractions.*columns: a, b, outcome.*--label"),
+        ("0.5,2,0\n1,3,1\n", r"the first holds fractions.*no header, 3 columns.*--label"),
+        ("a,b,kind\n1.5,2,0\n1,3,x\n", r"line 3, column 3 \('kind'\): the text 'x'.*--label"),
+        ("a,b,kind\n1,u,v\n1,x,y\n", r"line 2, column 2 \('b'\): the text 'u'.*--label"),
+    ],
+    ids=range(4),
+)
+def test_what_is_no_label_is_not_taken_for_one(table, text, message):
+    with pytest.raises(DataFileError, match=message):
+        table(text)
+
+
 def test_text_labels(table):
     check(table("a,b,label\n1.5,2,cat\n-1,1e3,dog\n0,0, cat\n"), ("cat", "dog", "cat"))
     check(table("cat,1.5,2\ndog,-1,1e3\ncat,0,0\n"), ("cat", "dog", "cat"))

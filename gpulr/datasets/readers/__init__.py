@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpulr.datasets.readers.arrays import Arrays, to_dataset
 from gpulr.datasets.record import Dataset
 from gpulr.errors import DataFileError, ParameterError
 
-__all__ = ["SUPPORTED", "read"]
+if TYPE_CHECKING:
+    from gpulr.datasets.readers.delimited import Table
+
+__all__ = ["SUPPORTED", "arrays_of", "expanded", "is_table", "read", "short_name"]
 
 SUPPORTED = (
     ".npz (X, y[, X_test, y_test] or x_train, y_train[, x_test, y_test]), "
@@ -48,27 +52,30 @@ def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dat
     ParameterError
         If `label` is given for another format than a text table.
     """
-    path = _expanded(path)
-    name = path.name.lower()
-    is_table = name.endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz"))
-    if label is not None and not is_table:
+    path = expanded(path)
+    if label is not None and not is_table(path):
         raise ParameterError(
             f"label={label!r} was given for {path}; it chooses the column of a .csv table. "
             "Leave it out for other formats."
         )
-    return to_dataset(_read_arrays(path, label, is_table), path, _short_name(path))
+    return to_dataset(_read_arrays(path, label), path, short_name(path))
 
 
-def _read_arrays(path: Path, label: str | int | None, is_table: bool) -> Arrays:
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is, by its suffix, that of a text table."""
+    return os.fspath(path).lower().endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz"))
+
+
+def _read_arrays(path: Path, label: str | int | None) -> Arrays:
     """Read with the reader of the format; each is imported when it is needed."""
     from gpulr.datasets.readers.idx import looks_like_idx, read_idx, read_idx_folder
 
     if _is_folder(path):
         return read_idx_folder(path)
-    if is_table:
+    if is_table(path):
         from gpulr.datasets.readers.delimited import read_delimited
 
-        return read_delimited(path, label=label)
+        return arrays_of(read_delimited(path, label=label))
     if path.name.lower().endswith(".npz"):
         from gpulr.datasets.readers.npz import read_npz
 
@@ -86,13 +93,20 @@ def _read_arrays(path: Path, label: str | int | None, is_table: bool) -> Arrays:
     )
 
 
-def _expanded(path: str | os.PathLike[str]) -> Path:
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` expanded."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise DataFileError(
             os.fspath(path), f"cannot be expanded: {error}", "Write the path out."
         ) from error
+
+
+def arrays_of(table: Table) -> Arrays:
+    """Return a table that has labels as arrays."""
+    assert table.y is not None
+    return Arrays(table.X, table.y, label_name=table.label_name, feature_names=table.feature_names)
 
 
 def _is_folder(path: Path) -> bool:
@@ -104,8 +118,8 @@ def _is_folder(path: Path) -> bool:
         ) from error
 
 
-def _short_name(path: Path) -> str:
-    """Name of the file without the suffixes of data files; of a folder, its name."""
+def short_name(path: Path) -> str:
+    """Return the name of the file without the suffixes of data files; of a folder, its name."""
     if path.is_dir():
         return path.resolve().name or str(path)
     return SUFFIXES.sub("", path.name) or path.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,18 @@ class Arrays:
         Labels; or (n_samples, n_labels) of 0 and 1, where rows have any number of them.
     X_test, y_test : ndarray, optional
         The same for the test part.
+    label_name : str, optional
+        Name of the column that the labels are from.
+    feature_names : tuple of str, optional
+        Names of the other columns.
     """
 
     X: npt.NDArray[Any]
     y: npt.NDArray[Any]
     X_test: npt.NDArray[Any] | None = None
     y_test: npt.NDArray[Any] | None = None
+    label_name: str | None = field(default=None, kw_only=True)
+    feature_names: tuple[str, ...] | None = field(default=None, kw_only=True)
 
 
 def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:
@@ -59,7 +65,17 @@ def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:
         y, y_test = _labels(arrays.y, "y", len(X)), None
         if arrays.y_test is not None:
             y_test = _labels(arrays.y_test, "y_test", len(X if X_test is None else X_test))
-        return Dataset(X, y, X_test, y_test, image_shape, name, str(path))
+        return Dataset(
+            X,
+            y,
+            X_test,
+            y_test,
+            image_shape,
+            name,
+            str(path),
+            label_name=arrays.label_name,
+            feature_names=arrays.feature_names,
+        )
     except DataError as error:
         raise DataFileError(
             path, f"holds unusable arrays: {str(error).rstrip('.')}", "Correct and save it again."

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.arrays import Arrays, square_image_shape
+from gpulr.datasets.readers.arrays import square_image_shape
 from gpulr.datasets.readers.faults import check_file, reading
 from gpulr.datasets.readers.limits import check_expansion, read_capped
+from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_columns
 from gpulr.datasets.readers.table_fault import MISSING, first_fault, text_lines
-from gpulr.datasets.readers.table_header import is_header, label_column
+from gpulr.datasets.readers.table_header import check_guess
 from gpulr.errors import DataFileError
 
-__all__ = ["read_delimited"]
+__all__ = ["Table", "read_delimited"]
 
 EXPECTED = "a CSV table"
-DELIMITERS = ",;\t"
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
 MAX_LABELS = 2**24
 """Labels pass through float32 as codes, which are exact up to here."""
@@ -30,7 +30,34 @@ MAX_LABEL_LENGTH = 1000
 """characters; NumPy gives each sample's label the room of the longest."""
 
 
-def read_delimited(path: Path, *, label: str | int | None = None) -> Arrays:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as it was read.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32 or uint8
+    y : ndarray of shape (n_samples,), int64 or str; optional
+        None where there is no label column.
+    label_name : str, optional
+        Name of the label column.
+    feature_names : tuple of str, optional
+        Names of the others.
+    """
+
+    X: npt.NDArray[Any]
+    y: npt.NDArray[Any] | None
+    label_name: str | None
+    feature_names: tuple[str, ...] | None
+
+
+def read_delimited(
+    path: Path,
+    *,
+    label: str | int | None = None,
+    known: KnownColumns | None = None,
+    unlabelled: bool = False,
+) -> Table:
     """Read a table of numbers with a label column.
 
     The first row is a header if it holds text other than a sample's text label (see
@@ -48,18 +75,24 @@ def read_delimited(path: Path, *, label: str | int | None = None) -> Arrays:
     label : str or int, optional
         Name of the label column, or its index from 0 (negative: from the end), also as text.
         Default: the column named label, class, target or y (in any case, in this order), else
-        the first.
+        the only column of text (in the first 20 samples), else the first, after a warning where
+        there is a header.
+    known : KnownColumns, optional
+        What the model that the table is for knows: names that go before that default.
+    unlabelled : bool
+        A table of as many columns as the model has features has no label column, then, unless
+        `label` or the model's label names it.
 
     Returns
     -------
-    Arrays
-        X float32 or uint8 of shape (n_samples, n_columns − 1), y int64 or str (n_samples,).
+    Table
 
     Raises
     ------
     DataFileError
         Naming line and column, if values are missing or not numbers, or rows differ in length;
-        also if the label column is unknown or ambiguous, or there are no samples.
+        also if the label column is unknown or ambiguous, or the first column, taken for it,
+        holds fractions; or there are no samples.
     """
     stored = check_file(path, EXPECTED)
     with reading(path, EXPECTED):
@@ -73,10 +106,8 @@ def read_delimited(path: Path, *, label: str | int | None = None) -> Arrays:
                 f"is not UTF-8 text: byte 0x{content[error.start]:02x} in line {line}",
                 "Save it as CSV with the encoding UTF-8.",
             ) from error
-        delimiter, first, second, skipped = _first_rows(content, path)
-        header = first if is_header(first, second, label) else None
-        column = label_column(header, len(first), label, path)
-        return _parse(content, path, delimiter, header, column, skipped)
+        columns = find_columns(content, path, label, known, unlabelled)
+        return _parse(content, path, columns)
 
 
 def _content(path: Path, stored: int) -> bytes:
@@ -90,42 +121,10 @@ def _content(path: Path, stored: int) -> bytes:
             return bytes(read_capped(stream, path, stored))
 
 
-def _first_rows(content: bytes, path: Path) -> tuple[str, list[str], list[str], int]:
-    """Delimiter, first two rows that are not blank, and number of lines to skip as the header."""
-    lines = text_lines(content)
-    blank = 0
-    for line in lines:
-        if line.strip():
-            break
-        blank += 1
-    else:
-        raise DataFileError(path, "holds no rows", "Give a table with one row for each sample.")
-    unquoted = re.sub(r'"[^"]*"', "", line)
-    delimiter = max(DELIMITERS, key=unquoted.count)
-    if not unquoted.count(delimiter):
-        raise DataFileError(
-            path,
-            f"has a single column: no comma, semicolon or tab in line {blank + 1}, "
-            f"{line.strip()[:60]!r}",
-            "Give a table with a label column and feature columns.",
-        )
-    second = next((line for line in lines if line.strip()), "")
-    first_row, *rest = csv.reader([line, second], delimiter=delimiter)
-    first_row = [field.strip() for field in first_row]
-    second_row = [field.strip() for field in rest[0]] if rest else []
-    return delimiter, first_row, second_row, blank + 1
-
-
-def _parse(
-    content: bytes,
-    path: Path,
-    delimiter: str,
-    header: list[str] | None,
-    column: int,
-    first_line: int,
-) -> Arrays:
+def _parse(content: bytes, path: Path, columns: Columns) -> Table:
     """Parse all rows in one pass of NumPy's C parser; on failure, find the line and say it."""
-    skipped = first_line if header is not None else first_line - 1
+    delimiter, header, skipped = columns.delimiter, columns.header, columns.skipped
+    column = columns.label
     codes: dict[str, int] = {}
 
     def code(field: str) -> float:
@@ -144,7 +143,7 @@ def _parse(
             comments=None,
             quotechar='"',
             skiprows=skipped,
-            converters={column: code},
+            converters=None if column is None else {column: code},
             ndmin=2,
         )
         bad = (
@@ -162,6 +161,9 @@ def _parse(
         raise DataFileError(
             path, fault or "holds values that float32 cannot", "Correct the table, then try again."
         ) from cause
+    X = _features(table, column)
+    if column is None:
+        return Table(X, None, None, _unique(header))
     longest = max(map(len, codes))
     if len(codes) > MAX_LABELS or longest > MAX_LABEL_LENGTH:
         raise DataFileError(
@@ -170,8 +172,19 @@ def _parse(
             f"{column + 1}",
             "Choose the label column with `label`.",
         )
+    if columns.guessed:
+        check_guess(list(codes), header, table.shape[1], path)
     y = _labels(list(codes))[table[:, column].astype(np.int64)]
-    return Arrays(_features(table, column), y)
+    names = None if header is None else _unique(header[:column] + header[column + 1 :])
+    name = header[column] if header is not None and header.count(header[column]) == 1 else None
+    return Table(X, y, name or None, names)
+
+
+def _unique(names: list[str] | None) -> tuple[str, ...] | None:
+    """Names, if every column has one of its own."""
+    if names is None or "" in names or len(set(names)) < len(names):
+        return None
+    return tuple(names)
 
 
 def _labels(texts: list[str]) -> npt.NDArray[Any]:
@@ -194,27 +207,36 @@ def _whole_number(text: str) -> int | None:
     return int(value) if value.is_integer() and abs(value) < 2**53 else None
 
 
-def _features(table: npt.NDArray[np.float32], column: int) -> npt.NDArray[Any]:
-    """All columns but one; as uint8 if they are pixels."""
-    n_features = table.shape[1] - 1
+def _features(table: npt.NDArray[np.float32], column: int | None) -> npt.NDArray[Any]:
+    """All columns but the label's; as uint8 if they are pixels."""
+    parts = _without(column)
+    n_features = table.shape[1] - (column is not None)
     X = np.empty((len(table), n_features), dtype=np.uint8)
-    if square_image_shape(X) is not None and _holds_pixels(table, column):
+    if square_image_shape(X) is not None and _holds_pixels(table, parts):
         kept: npt.NDArray[Any] = X
+    elif column is None:
+        return table
     else:
         kept = np.empty((len(table), n_features), dtype=np.float32)
-    kept[:, :column] = table[:, :column]
-    kept[:, column:] = table[:, column + 1 :]
+    start = 0
+    for part in parts:
+        block = table[:, part]
+        kept[:, start : start + block.shape[1]] = block
+        start += block.shape[1]
     return kept
 
 
-def _holds_pixels(table: npt.NDArray[np.float32], column: int) -> bool:
-    """Whether the columns besides the label are whole numbers in 0..255, some above 127."""
+def _without(column: int | None) -> list[slice]:
+    """Slices of all columns but one."""
+    return [slice(None)] if column is None else [slice(column), slice(column + 1, None)]
+
+
+def _holds_pixels(table: npt.NDArray[np.float32], parts: list[slice]) -> bool:
+    """Whether the columns of these parts are whole numbers in 0..255, some above 127."""
     highest = 0.0
     for start in range(0, len(table), 4096):  # blocks that stay in cache, and no table-sized mask
-        for part in (
-            table[start : start + 4096, :column],
-            table[start : start + 4096, column + 1 :],
-        ):
+        for columns in parts:
+            part = table[start : start + 4096, columns]
             if not part.size:
                 continue
             low, high = float(part.min()), float(part.max())

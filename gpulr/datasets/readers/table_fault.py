@@ -22,7 +22,7 @@ def text_lines(content: bytes) -> io.TextIOWrapper:
 
 
 def first_fault(
-    content: bytes, delimiter: str, header: list[str] | None, label_column: int, skipped: int
+    content: bytes, delimiter: str, header: list[str] | None, label_column: int | None, skipped: int
 ) -> str | None:
     """Describe the first row that is ragged, lacks a value, or has text among its features.
 
@@ -34,7 +34,7 @@ def first_fault(
         One character.
     header : list of str, optional
         Names of the columns; without, the first row tells how many there are.
-    label_column : int
+    label_column : int, optional
         The column that may hold text.
     skipped : int
         Lines before the first sample.

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from gpulr.errors import DataFileError, LabelColumnWarning, warn
 
-__all__ = ["LABEL_NAMES", "is_header", "label_column"]
+__all__ = [
+    "LABEL_NAMES",
+    "check_guess",
+    "columns_in_words",
+    "has_text",
+    "is_header",
+    "label_column",
+    "named_column",
+]
 
 LABEL_NAMES = ("label", "class", "target", "y")
 """Names, in this order of preference, that make a column the label."""
@@ -18,6 +26,16 @@ def _is_number(field: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_text(field: list[str]) -> bool:
+    """Whether there is a field, and neither empty nor a number."""
+    return field != [] and field[0] != "" and not _is_number(field[0])
+
+
+def has_text(row: list[str]) -> bool:
+    """Whether any field is neither empty nor a number."""
+    return any(_is_text([field]) for field in row)
 
 
 def is_header(first: list[str], second: list[str], label: str | int | None) -> bool:
@@ -40,46 +58,34 @@ def is_header(first: list[str], second: list[str], label: str | int | None) -> b
 
 
 def label_column(
-    header: list[str] | None, n_columns: int, label: str | int | None, path: Path
-) -> int:
-    """Index of the label column, from 0."""
-    if header is not None:
-        folded = [name.casefold() for name in header]
-        if label is None:
-            wanted = next((name for name in LABEL_NAMES if name in folded), None)
-            matches = [i for i, name in enumerate(folded) if name == wanted]
-        elif isinstance(label, int):
-            matches = []
-        else:
-            matches = [i for i, name in enumerate(header) if name == label]
-            if not matches:
-                matches = [i for i, name in enumerate(folded) if name == label.casefold()]
-        if len(matches) > 1:
-            raise DataFileError(
-                path,
-                f"has {len(matches)} columns named {header[matches[0]]!r}, at indices "
-                f"{', '.join(map(str, matches))}",
-                "Rename them, or give the label column's index as label.",
-            )
-        if matches:
-            return matches[0]
+    header: list[str] | None,
+    n_columns: int,
+    samples: list[list[str]],
+    label: str | int | None,
+    path: Path,
+) -> tuple[int, bool]:
+    """Index of the label column, from 0, and whether it is a mere guess.
+
+    Without `label` it is the column with a usual name; else the only one that holds text in each of
+    the first `samples`; else the first, which is the guess: see `check_guess`.
+    """
     if label is None:
-        if header is not None:
-            warn(
-                f"{path}: no column is named {', '.join(LABEL_NAMES)}; the first, {header[0]!r}, "
-                "is taken for the label. Name another with --label (label= in Python).",
-                LabelColumnWarning,
-            )
-        return 0
+        column = named_column(header or [], LABEL_NAMES, path)
+        if column is None:
+            column = _only_text(samples, n_columns)
+        return (0, True) if column is None else (column, False)
+    if header is not None and isinstance(label, str):
+        column = named_column(header, (label,), path, exact=True)
+        if column is None:
+            column = named_column(header, (label.casefold(),), path)
+        if column is not None:
+            return column, False
     try:
         index = int(label)
     except ValueError as error:
-        columns = (
-            ", ".join(header[:12]) if header is not None else f"no header, {n_columns} columns"
-        )
         raise DataFileError(
             path,
-            f"has no column {label!r} (columns: {columns}{'…' if n_columns > 12 else ''})",
+            f"has no column {label!r} ({columns_in_words(header, n_columns)})",
             "Give the label column's name or its index from 0.",
         ) from error
     if not -n_columns <= index < n_columns:
@@ -88,4 +94,65 @@ def label_column(
             f"has {n_columns} columns, so none with index {index}",
             f"Give an index from 0 to {n_columns - 1}, or a name.",
         )
-    return index % n_columns
+    return index % n_columns, False
+
+
+def named_column(
+    header: list[str], wanted: tuple[str, ...], path: Path, *, exact: bool = False
+) -> int | None:
+    """Index of the column with the first of the wanted names that there is; None without."""
+    names = header if exact else [name.casefold() for name in header]
+    name = next((name for name in wanted if name in names), None)
+    matches = [i for i, other in enumerate(names) if other == name]
+    if len(matches) > 1:
+        raise DataFileError(
+            path,
+            f"has {len(matches)} columns named {header[matches[0]]!r}, at indices "
+            f"{', '.join(map(str, matches))}",
+            "Rename them, or give the label column's index as label.",
+        )
+    return matches[0] if matches else None
+
+
+def _only_text(samples: list[list[str]], n_columns: int) -> int | None:
+    """Index of the one column that holds text in each of the samples; None of none or more.
+
+    One text alone may be a slip in a column of numbers, which is to be told as such.
+    """
+    texts = [
+        column
+        for column in range(n_columns)
+        if samples and all(_is_text(row[column : column + 1]) for row in samples)
+    ]
+    return texts[0] if len(texts) == 1 else None
+
+
+def check_guess(labels: list[str], header: list[str] | None, n_columns: int, path: Path) -> None:
+    """Warn that the first column is taken for the label, or refuse if it holds fractions.
+
+    Raises
+    ------
+    DataFileError
+        All its values are numbers, and some are not whole.
+    """
+    first = "the first" if header is None else f"the first, {header[0]!r},"
+    if all(map(_is_number, labels)) and not all(float(text).is_integer() for text in labels):
+        raise DataFileError(
+            path,
+            f"has no column named {', '.join(LABEL_NAMES)} and no column of text, and {first} "
+            f"holds fractions, which are no labels ({columns_in_words(header, n_columns)})",
+            "Name the label column with --label NAME, or its index from 0 (label= in Python).",
+        )
+    if header is not None:
+        warn(
+            f"{path}: no column is named {', '.join(LABEL_NAMES)}; {first} "
+            "is taken for the label. Name another with --label (label= in Python).",
+            LabelColumnWarning,
+        )
+
+
+def columns_in_words(header: list[str] | None, n_columns: int) -> str:
+    """Return the first columns' names, or how many columns there are."""
+    if header is None:
+        return f"columns: no header, {n_columns} columns"
+    return f"columns: {', '.join(header[:12])}{'…' if n_columns > 12 else ''}"

@@ -1,0 +1,158 @@
+"""Tables that are read for a model: with or without labels, columns by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpulr.datasets.readers.for_model import KnownColumns, read_labelled, read_rows
+from gpulr.errors import DataError, DataFileError, LabelColumnWarning
+
+NAMED = KnownColumns(3, "kind", ("a", "b", "c"))
+UNNAMED = KnownColumns(3)
+X = np.array([[1.5, 2, 3], [4, 5, 6.5]], np.float32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    def write(text):
+        (tmp_path / "new.csv").write_text(text)
+        return tmp_path / "new.csv"
+
+    return write
+
+
+def check(got, y=None):
+    np.testing.assert_array_equal(got[0], X)
+    assert got[0].dtype == np.float32
+    assert (got[1] is None) == (y is None)
+    if y is not None:
+        np.testing.assert_array_equal(got[1], y)
+
+
+@pytest.mark.parametrize("known", [NAMED, UNNAMED])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b,c\n1.5,2,3\n4,5,6.5\n",
+        "1.5,2,3\n4,5,6.5\n",
+        "\n1.5;2;3\n\n4;5;6.5",
+        "a,1,2\n1.5,2,3\n4,5,6.5\n",
+    ],
+    ids=range(4),
+)
+def test_as_many_columns_as_features_have_no_label(path, text, known):
+    if text.startswith("a,1") and known is NAMED:
+        known = KnownColumns(3, "kind", ("a", "1", "2"))
+    check(read_rows(path(text), known))
+
+
+def test_labels_that_are_required_are_missed(path):
+    for known, message in ((NAMED, "none for the label 'kind'.*gpulr predict"), (UNNAMED, "none")):
+        with pytest.raises(DataFileError, match=message):
+            read_labelled(path("a,b,c\n1.5,2,3\n4,5,6.5\n"), known)
+
+
+def test_usual_label_names_may_be_features(path):
+    known = KnownColumns(3, "kind", ("x", "y", "label"))
+    check(read_rows(path("x,y,label\n1.5,2,3\n4,5,6.5\n"), known))
+
+
+def test_a_header_of_numbers_is_known_by_its_names(path):
+    known = KnownColumns(3, None, ("0", "1", "2"))
+    check(read_rows(path("0,1,2\n1.5,2,3\n4,5,6.5\n"), known))
+
+
+def test_a_single_feature(path):
+    for text in ("a\n1.5\n2\n", "1.5\n2\n"):
+        rows, labels = read_rows(path(text), KnownColumns(1))
+        np.testing.assert_array_equal(rows, [[1.5], [2]])
+        assert labels is None
+    with pytest.raises(DataFileError, match="single column"):
+        read_rows(path("1.5\n2\n"), KnownColumns(2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,kind,b,c\n1.5,0,2,3\n4,1,5,6.5\n",
+        "label,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n",
+        "a,b,c,truth\n1.5,2,3,0\n4,5,6.5,1\n",
+        "c,truth,b,a\n3,0,2,1.5\n6.5,1,5,4\n",
+        "KIND,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n",
+    ],
+    ids=range(5),
+)
+@pytest.mark.parametrize("read", [read_rows, read_labelled])
+def test_one_column_more_is_the_label(path, read, text):
+    got = read(path(text), NAMED)
+    check(got if isinstance(got, tuple) else (got.X, got.y), [0, 1])
+
+
+def test_without_names_the_label_is_found_as_in_training(path):
+    check(read_rows(path("0,1.5,2,3\n1,4,5,6.5\n"), UNNAMED), [0, 1])
+    check(read_rows(path("1.5,2,3,x\n4,5,6.5,y\n"), UNNAMED), ["x", "y"])
+    check(read_rows(path("1.5,2,3,0\n4,5,6.5,1\n"), KnownColumns(3, "-1")), [0, 1])
+    check(read_rows(path("0,1.5,2,3\n1,4,5,6.5\n"), NAMED), [0, 1])
+    with pytest.warns(LabelColumnWarning, match="'n'"):
+        check(read_rows(path("n,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n"), UNNAMED), [0, 1])
+
+
+def test_label_goes_before_what_the_model_knows(path):
+    text = "kind,a,b,c,other\n7,1.5,2,3,0\n8,4,5,6.5,1\n"
+    with pytest.raises(DataError, match="has 'kind' besides"):
+        read_rows(path(text), NAMED, label="other")
+    rows, labels = read_rows(path("a,b,c\n1.5,2,3\n4,5,6.5\n"), UNNAMED, label="c")
+    np.testing.assert_array_equal(rows, X[:, :2])
+    np.testing.assert_array_equal(labels, ["3", "6.5"])
+
+
+def test_the_models_label_is_none_of_its_features(path):
+    with pytest.raises(DataError, match=r"new\.csv lacks 'c'.*'a', 'b', 'c'"):
+        read_rows(path("a,b,kind\n1.5,2,0\n4,5,1\n"), NAMED)
+
+
+def test_columns_are_put_in_order(path):
+    check(read_rows(path("c,a,b\n3,1.5,2\n6.5,4,5\n"), NAMED))
+    got = read_labelled(path("c,a,kind,b\n3,1.5,x,2\n6.5,4,y,5\n"), NAMED)
+    check((got.X, got.y), ["x", "y"])
+    assert got.feature_names == ("a", "b", "c")
+    assert got.label_name == "kind"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("a,b,d", "lacks 'c' and has 'd' besides"),
+        ("x,y,z", "lacks 'a', 'b', 'c' and has 'x', 'y', 'z' besides"),
+    ],
+)
+def test_other_names_are_refused(path, names, message):
+    with pytest.raises(DataError, match=message):
+        read_rows(path(f"{names}\n1.5,2,3\n"), NAMED)
+
+
+def test_names_that_are_none_are_not_compared(path):
+    for names in ("a,a,b", "a,,c"):
+        check(read_rows(path(f"{names}\n1.5,2,3\n4,5,6.5\n"), NAMED))
+
+
+def test_pixels_without_labels(path):
+    rows, _ = read_rows(path(",".join(["200"] * 16) + "\n"), KnownColumns(16))
+    assert rows.dtype == np.uint8
+    assert rows.tolist() == [[200] * 16]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,c\n1,,3\n", r"line 2, column 2 \('b'\): a missing value"),
+        ("a,b,c\n1,x,3\n", r"line 2, column 2 \('b'\): the text 'x'.*--label"),
+        ("1,2,3\n4,5\n", "line 2: 2 columns, expected 3"),
+        ("a,b,c\n", "header and no samples"),
+        ("a,b,c\n1,nan,3\n", "line 2, column 2"),
+    ],
+)
+def test_faults_are_located(path, text, message):
+    with pytest.raises(DataFileError, match=message):
+        read_rows(path(text), NAMED)
