@@ -12,9 +12,12 @@ from helpers import make_problem
 
 import gpulr
 from gpulr.backend import NumPyBackend, backend_of
+from gpulr.columns import ClassTargets
 from gpulr.kernels import choice
 from gpulr.kernels.choice import choose, trial
 from gpulr.kernels.fused import FusedPass
+from gpulr.problem import Problem
+from gpulr.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
 
 
@@ -70,6 +73,34 @@ def test_what_is_faster_serves(problem, seconds, whole, halves):
     few = problem.sample(np.arange(7))
     choose(few, kernels)  # another size, which fills a card less
     assert kernels.asked == 8
+
+
+def test_models_that_leave_compile_nothing(rng):
+    def of(models):
+        codes, table = rng.integers(0, models, 60), np.eye(models, dtype=np.float32)
+        targets = ClassTargets(codes.astype(np.int32), table, backend_of(None))
+        rows = Rows(X, 1.0, None, backend_of(None), np.float32)
+        return Problem.of(rows, targets, np.ones(models))
+
+    X, kernels = rng.normal(size=(60, 9)).astype(np.float32), Timed(*FAST)
+    ten = of(10)
+    first = choose(ten, kernels)
+    assert first.whole.plan.columns == 10
+    asked = kernels.asked
+    for left in ([0, 3, 4, 5, 6, 7, 8, 9], [0, 3, 4, 5, 6, 7], [8, 1, 2]):
+        few = choose(ten.select(np.array(left)), kernels)
+        assert few.whole.plan is first.whole.plan
+    assert kernels.asked == asked
+    expected = ten.select(np.array(left)).evaluate(np.zeros((10, 3)))
+    np.testing.assert_allclose(
+        few.whole.evaluate(np.zeros((10, 3)))[1], expected.gradient, atol=1e-6
+    )
+    assert choose(of(23), kernels).whole.plan.columns == 10
+    other = Timed(*FAST)
+    assert choose(of(2), other).whole.plan.columns == 2  # where nothing is at hand
+    assert choose(of(1), other).whole.plan.columns == 2
+    assert choose(ten, other).whole.plan.columns == 10  # in pairs these would take twice as long
+    assert choose(of(3), other).whole.plan.columns == 2  # the better of those at hand
 
 
 def test_small_data_is_not_worth_compiling_for(problem, monkeypatch):

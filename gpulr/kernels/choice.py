@@ -17,6 +17,7 @@ from gpulr.backend.arrays import to_host
 from gpulr.columns import ClassTargets
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
 from gpulr.kernels.fused import FusedPass, Kernels, obstacle, plan_for
+from gpulr.kernels.plan import Plan, work
 from gpulr.kernels.recursion import Recursion, disagreement
 
 if TYPE_CHECKING:
@@ -68,8 +69,13 @@ def wish() -> str:
     return value
 
 
-# What was found out in this process, by kernels and what makes a difference to them.
+# What was found out in this process, by kernels and what makes a difference to them; and the
+# layouts that were tried out, whose kernels are compiled.
 _found: dict[Any, tuple[bool, bool, str]] = {}
+_at_hand: dict[Any, list[Plan]] = {}
+# A compilation takes as long as ten thousand passes, and reading what a former one has left as long
+# as some hundred: more than models that leave could save.
+WASTE = 1.4
 
 
 def choose(problem: Problem, kernels: Kernels) -> Choice:
@@ -94,7 +100,7 @@ def choose(problem: Problem, kernels: Kernels) -> Choice:
     size = problem.rows.n_samples * problem.rows.n_features
     if reason is None and wanted == "auto" and size < LEAST:
         reason = f"X has {size:,} numbers; kernels are compiled from {LEAST:,} on"
-    layout = None if reason else plan_for(problem, kernels.card)
+    layout = None if reason else _layout(problem, kernels)
     if reason is None and layout is None:
         reason = f"too little shared memory on {kernels.card.name} for so many features"
     if reason is not None or layout is None:
@@ -108,11 +114,30 @@ def choose(problem: Problem, kernels: Kernels) -> Choice:
     key = kernels, layout, groups, rows, type(problem.targets), problem.weights.sets is None
     if key not in _found:
         _found[key] = _try_out(problem, one, wanted)
+        _at_hand.setdefault(_kind(kernels, layout), []).append(layout)
     whole, halves, reason = _found[key]
     if wanted == "require":
         whole = halves = True
     recursion = Recursion(problem.backend, kernels, problem.rows.n_features) if halves else None
     return Choice(one if whole else None, one if halves else None, reason, recursion)
+
+
+def _layout(problem: Problem, kernels: Kernels) -> Plan | None:
+    """Lay out a problem's passes: as others before, if that has room, or wastes little."""
+    best, k = plan_for(problem, kernels.card), problem.n_models
+    if best is None:
+        return None
+    most = WASTE * work(best.columns, k)
+    known = [
+        layout
+        for layout in _at_hand.get(_kind(kernels, best), ())
+        if layout.columns >= k or work(layout.columns, k) <= most
+    ]
+    return min(known, key=lambda layout: work(layout.columns, k), default=best)
+
+
+def _kind(kernels: Kernels, layout: Plan) -> Any:
+    return kernels, layout.storage, layout.features, layout.centered
 
 
 def trial(backend: Backend, kernels: Kernels) -> str:

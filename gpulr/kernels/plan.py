@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-__all__ = ["MOST_FEATURES", "Card", "Grid", "Plan", "plan"]
+__all__ = ["MOST_FEATURES", "Card", "Grid", "Plan", "plan", "work"]
 
 # Weights of four features for each thread of the largest block, and the rows of a tile, fit in the
 # shared memory of no card beyond this.
@@ -141,16 +141,19 @@ def plan(
     """
     if n_features > MOST_FEATURES:
         return None
-    best = None
-    for columns in WIDTHS:
-        groups = -(-n_models // columns)
-        # Reading X, and unpacking it, costs about as much as three columns: an estimate here, and
-        # what gpulr/kernels/operand.py has from measurements on a CPU.
-        work = groups * (columns + 3)
-        found = _layout(card, storage, n_features, columns, centered)
-        if found is not None and (best is None or work < best[0]):
-            best = work, found
-    return None if best is None else best[1]
+    layouts = (_layout(card, storage, n_features, columns, centered) for columns in WIDTHS)
+    return min(
+        filter(None, layouts), key=lambda layout: work(layout.columns, n_models), default=None
+    )
+
+
+def work(columns: int, n_models: int) -> int:
+    """Estimate how long groups of so many columns take for so many models.
+
+    Reading X, and unpacking it, costs about as much as three columns: an estimate here, and what
+    gpulr/kernels/operand.py has from measurements on a CPU.
+    """
+    return -(-n_models // columns) * (columns + 3)
 
 
 def _layout(card: Card, storage: int, n_features: int, columns: int, centered: bool) -> Plan | None:
