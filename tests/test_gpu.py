@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,22 +9,17 @@ import pytest
 from fused_kernels import CASES, assert_right, make
 
 import gpulr
-from gpulr.backend import probe, select, to_host
+from gpulr.backend import select, to_host
 from gpulr.kernels.fused import FusedPass, obstacle, plan_for
 from gpulr.kernels.recursion import disagreement
 from gpulr.solvers import LBFGS, lbfgs
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.parametrize("library", ["cupy"], indirect=True)]
 
 
 @pytest.fixture
-def backend(monkeypatch):
+def backend(library, monkeypatch):
     """CuPy on a card, in its context."""
-    status = probe("cupy")
-    if not status.usable:
-        required = os.environ.get("GPULR_REQUIRE_GPU", "").strip() not in ("", "0")
-        (pytest.fail if required else pytest.skip)(f"CuPy cannot be used: {status.reason}")
-    monkeypatch.setenv("GPULR_FALLBACK", "error")
     monkeypatch.setenv("GPULR_FUSED", "require")
     backend = select("cupy")
     with backend.activate():
