@@ -29,6 +29,7 @@ peers = pytest.importorskip("bench.gpu.peers")
 predict = pytest.importorskip("bench.predict")
 record = pytest.importorskip("bench.gpu.record")
 settings = pytest.importorskip("bench.settings")
+suite = pytest.importorskip("bench.gpu.suite")
 summary = pytest.importorskip("bench.gpu.summary")
 workload = pytest.importorskip("bench.workload")
 main = pytest.importorskip("bench.gpu.__main__").main
@@ -428,6 +429,13 @@ def test_nothing_is_downloaded_where_data_are_to_be_local(monkeypatch, tmp_path,
     work = workload.load_workload()
     assert work.sizes["data"] == "made-up rows (MNIST was not available)"
     assert work.X.shape == (500, 784)
+
+
+def test_tests_of_the_card_come_first(tmp_path):
+    names = ["test_bursts.py", "test_gpu.py", "test_margins.py", "test_gpu_memory.py"]
+    items = [types.SimpleNamespace(path=tmp_path / name) for name in names]
+    suite.Outcomes(None, 1.0).pytest_collection_modifyitems(items)
+    assert [item.path.name for item in items] == [names[i] for i in (1, 3, 0, 2)]
 
 
 def test_the_prediction_is_what_the_script_writes(tmp_path, monkeypatch):
