@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -18,6 +17,7 @@ from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.probes import BackendStatus
+from gpulr.environment import setting
 from gpulr.errors import (
     BackendFallbackWarning,
     BackendUnavailableError,
@@ -62,13 +62,6 @@ def _new(name: str) -> Backend:
     return BACKENDS[name][0](name, xp)
 
 
-def _environment(variable: str, default: str, allowed: tuple[str, ...]) -> str:
-    value = os.environ.get(variable, "").strip().lower() or default
-    if value not in allowed:
-        raise ParameterError(f"{variable}={value!r} in the environment; use one of {allowed}.")
-    return value
-
-
 def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -> Backend:
     """Choose the backend for some work.
 
@@ -97,9 +90,9 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
     allowed = ("auto", *BACKENDS)
     if not isinstance(requested, str) or requested not in allowed:
         raise ParameterError(f"backend={requested!r}; use one of {allowed}.")
-    fallback = _environment("GPULR_FALLBACK", "warn", ("warn", "error"))
+    fallback = setting("GPULR_FALLBACK", ("warn", "error"))
     if requested == "auto":
-        requested = _environment("GPULR_BACKEND", "auto", allowed)
+        requested = setting("GPULR_BACKEND", allowed)
     if requested == library_of(X) or (requested == "auto" and is_device_array(X)):
         return backend_of(X)
     if requested == "auto":

@@ -7,7 +7,6 @@ portable pass.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,8 @@ import numpy as np
 
 from gpulr.backend.arrays import to_host
 from gpulr.columns import ClassTargets
-from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
+from gpulr.environment import setting
+from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
 from gpulr.kernels.fused import FusedPass, Kernels, obstacle, plan_for
 from gpulr.kernels.plan import Plan, work
 from gpulr.kernels.recursion import Recursion, disagreement
@@ -61,12 +61,7 @@ PORTABLE = Choice(None, None, "the backend has no kernels")
 
 def wish() -> str:
     """Return ``GPULR_FUSED``, or raise ParameterError if it is none of auto, never and require."""
-    value = os.environ.get("GPULR_FUSED", "").strip().lower() or "auto"
-    if value not in ("auto", "never", "require"):
-        raise ParameterError(
-            f"GPULR_FUSED={value!r} in the environment; use one of ('auto', 'never', 'require')."
-        )
-    return value
+    return setting("GPULR_FUSED", ("auto", "never", "require"))
 
 
 # What was found out in this process, by kernels and what makes a difference to them; and the

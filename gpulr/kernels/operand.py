@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.errors import BackendUnavailableError, ParameterError
+from gpulr.environment import setting
+from gpulr.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
     from gpulr.kernels.thin import Products
@@ -59,11 +60,7 @@ def compiler() -> CompilerStatus:
     BackendUnavailableError
         It cannot be done, and ``GPULR_COMPILE=require``.
     """
-    wish = os.environ.get("GPULR_COMPILE", "").strip().lower() or "auto"
-    if wish not in ("auto", "never", "require"):
-        raise ParameterError(
-            f"GPULR_COMPILE={wish!r} in the environment; use one of ('auto', 'never', 'require')."
-        )
+    wish = setting("GPULR_COMPILE", ("auto", "never", "require"))
     if wish == "never":
         return CompilerStatus(False, "not used: GPULR_COMPILE=never")
     status = _probe()
