@@ -12,6 +12,8 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +256,28 @@ def check_suffix(path: Path, subject: str) -> None:
         )
 
 
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Name a file beside ``path``, which is moved there once it is written; or else removed.
+
+    Raises
+    ------
+    OSError
+        It could not be; what was at ``path`` is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    if path.exists() and not path.is_file():
+        raise OSError("it exists and is not a regular file")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
     """Write a file beside ``path`` and move it there; links are followed.
 
@@ -265,19 +289,9 @@ def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
         As :func:`save`.
     """
     path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        if path.exists() and not path.is_file():
-            raise OSError("it exists and is not a regular file")
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replaced(path) as temporary, temporary.open("xb") as file:
+            file.write(content)
     except OSError as error:
         raise ModelFileError(
             path,

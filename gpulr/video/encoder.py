@@ -6,7 +6,6 @@ The only file that imports PyAV, which is optional (the extra ``video``).
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from gpulr.errors import DataFileError, MissingExtraError, ParameterError
-from gpulr.storage import check_folder
+from gpulr.storage import check_folder, replaced
 from gpulr.validation import whole_number
 
 if TYPE_CHECKING:
@@ -120,21 +119,14 @@ def encode(
     """
     av = require_pyav()
     path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        if path.exists() and not path.is_file():
-            raise OSError("it exists and is not a regular file")
-        try:
-            # The index goes to the front, so that a browser can play before it has all.
-            faststart = {"movflags": "faststart"}
-            with av.open(str(temporary), "w", format="mp4", options=faststart) as container:
-                frames = _encode(av, container, pictures, size, fps)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        # The index goes to the front, so that a browser can play before it has all.
+        faststart = {"movflags": "faststart"}
+        with (
+            replaced(path) as temporary,
+            av.open(str(temporary), "w", format="mp4", options=faststart) as container,
+        ):
+            frames = _encode(av, container, pictures, size, fps)
     except (OSError, av.error.FFmpegError) as error:
         raise DataFileError(
             path,
