@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.arguments import image_shape_of, shape_of_images
-from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
+from gpulr.backend import backend_of, is_sparse, to_host
 from gpulr.errors import ParameterError
 from gpulr.model import OneVsAll
 
@@ -61,11 +60,9 @@ def _channels(shape: tuple[int, ...]) -> int | None:
 
 def take_rows(X: Array, index: npt.NDArray[np.intp]) -> Array:
     """Return some rows of a checked X, where X is; sparse ones as a dense array."""
-    if is_sparse(X):
-        return X[index, :].toarray()
-    if is_device_array(X):
-        return array_api_compat.array_namespace(X).take(X, backend_of(X).asarray(index), axis=0)
-    return X[index]
+    backend = backend_of(X)
+    rows = backend.take_rows(X, backend.asarray(index))
+    return rows.toarray() if is_sparse(rows) else rows
 
 
 def grey_range(model: OneVsAll, rows: npt.NDArray[Any]) -> tuple[float, float]:

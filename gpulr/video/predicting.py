@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace
 
 from gpulr.backend import backend_of, is_sparse, to_host
 from gpulr.feature_names import rows_for
@@ -108,10 +107,9 @@ def _draw(
     X = rows_for(model, X)
     n = X.shape[0]
     rows = np.random.default_rng(seed).choice(n, min(samples, n), replace=False)
-    if is_sparse(X):
-        chosen = X[rows].toarray()
-    else:
-        chosen = to_host(array_namespace(X).take(X, backend_of(X).asarray(rows), axis=0))
+    backend = backend_of(X)
+    chosen = backend.take_rows(X, backend.asarray(rows))
+    chosen = chosen.toarray() if is_sparse(chosen) else to_host(chosen)
     if model.multilabel:
         _, Y = check_indicator(y, n, model.classes)
         return rows, chosen, (Y[rows].toarray() if is_sparse(Y) else to_host(Y)[rows]) == 1
