@@ -51,7 +51,11 @@ def _stated() -> set[str] | None:
 
 
 def _library_of(item) -> str:
-    """Return the backend that a test is of: the fixture ``thin`` makes it one of "compiled"."""
+    """Return the backend that a test is of: the mark ``gpu`` makes it one of "cupy", the fixture
+    ``thin`` one of "compiled".
+    """
+    if item.get_closest_marker("gpu"):
+        return "cupy"
     if "thin" in getattr(item, "fixturenames", ()):
         return "compiled"
     callspec = getattr(item, "callspec", None)
@@ -245,6 +249,15 @@ def blobs(rng):
     y = np.repeat([0, 1, 2], 30)
     X = rng.normal(size=(90, 4)) + 2 * np.eye(3, 4)[y]
     return X.astype(np.float32), y
+
+
+@pytest.fixture
+def images(rng):
+    """Three classes of overlapping images, X (1201, 32) uint8: 38,432 bytes; and y."""
+    y = rng.integers(0, 3, 1201)
+    X = rng.integers(0, 200, (1201, 32))
+    X[np.arange(1201), 3 * y] += 55
+    return X.astype(np.uint8), y
 
 
 @pytest.fixture

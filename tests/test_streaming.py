@@ -37,15 +37,6 @@ def make_device(monkeypatch):
     return make
 
 
-@pytest.fixture
-def images(rng):
-    """Three classes of overlapping images, X (1201, 32) uint8: 38,432 bytes; and y."""
-    y = rng.integers(0, 3, 1201)
-    X = rng.integers(0, 200, (1201, 32))
-    X[np.arange(1201), 3 * y] += 55
-    return X.astype(np.uint8), y
-
-
 def rows_of(monkeypatch):
     """Keep the rows of every training in this test."""
     from gpulr.settings import Settings

@@ -21,21 +21,6 @@ from gpulr.video.sheet import Sheet
 SMALL = {"size": (320, 180), "seconds": 0.2}
 
 
-@pytest.fixture
-def av():
-    return pytest.importorskip("av", reason='PyAV is not installed: pip install ".[video]"')
-
-
-@pytest.fixture(scope="module")
-def data():
-    return gpulr.datasets.load_digits()
-
-
-@pytest.fixture(scope="module")
-def model(data):
-    return gpulr.train(data, max_iter=30, tol=0)
-
-
 def files(folder):
     return sorted(file.name for file in folder.iterdir())
 

@@ -14,21 +14,6 @@ from gpulr.video.sheet import BAR, RIGHT, TRACK, WRONG, Sheet, plain
 SIZE = (1280, 720)
 
 
-@pytest.fixture
-def av():
-    return pytest.importorskip("av", reason='PyAV is not installed: pip install ".[video]"')
-
-
-@pytest.fixture(scope="module")
-def data():
-    return gpulr.datasets.load_digits()
-
-
-@pytest.fixture(scope="module")
-def model(data):
-    return gpulr.train(data, max_iter=30, tol=0)
-
-
 def rgb(color):
     return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
 
