@@ -21,10 +21,6 @@ __all__ = ["Replicates", "seeds_of"]
 
 # What one group of replicates may take; results do not depend on it, but for rounding.
 GROUP_BYTES = 2**30
-# Arrays of n_samples that L-BFGS keeps for each column: margins here, along the step, and there.
-MARGINS = 3
-# Arrays of n_features + 1: ten pairs of steps and gradient changes, and what a step works with.
-VECTORS = 30
 # Draws of a replicate, until every model has rows of both kinds.
 MOST_DRAWS = 100
 # Replicates that tell how much gradients differ, and the share of it that is left to each. On MNIST
@@ -73,13 +69,14 @@ class Replicates:
     kind: str
     seeds: Sequence[np.random.SeedSequence]
 
-    def groups(self) -> list[range]:
-        """Return the replicates in as few, equally large groups as memory allows."""
+    def groups(self, column_bytes: int) -> list[range]:
+        """Return the replicates in as few, equally large groups as memory allows.
+
+        ``column_bytes`` is what training takes for each column.
+        """
         rows, n = self.rows, len(self.seeds)
-        item = 8 if rows.dtype == rows.backend.xp.float64 else 4
-        column = MARGINS * item * rows.n_samples + VECTORS * 8 * (rows.n_features + 1)
         budget = rows.backend.room(GROUP_BYTES)
-        most = max(1, budget // (self.targets.n_models * column + rows.n_samples))
+        most = max(1, budget // (self.targets.n_models * column_bytes + rows.n_samples))
         count = math.ceil(n / most)
         return [range(n * i // count, n * (i + 1) // count) for i in range(count)]
 

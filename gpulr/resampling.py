@@ -193,7 +193,7 @@ def _train(
             if whole.result in ENDED:
                 return settings, whole, []
     parts: list[Solution] = []
-    for group in replicates.groups():
+    for group in replicates.groups(method.column_bytes(replicates.rows)):
         parts.append(
             run(
                 replicates.problem(group),

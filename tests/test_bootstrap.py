@@ -10,7 +10,9 @@ from scipy.sparse import csr_array
 
 import gpulr
 from gpulr import replicates
-from gpulr.backend import to_host
+from gpulr.backend import backend_of, to_host
+from gpulr.rows import Rows
+from gpulr.solvers import LBFGS
 
 EXACT = {"dtype": "float64", "tol": 1e-8}
 
@@ -89,8 +91,10 @@ def test_groups_make_no_difference(put, blobs, monkeypatch):
     X, y = blobs
     together = gpulr.bootstrap(put(X), y, n=7, random_state=1, **EXACT)
     apart = []
-    # A column takes 3 × 8 × 90 + 30 × 8 × 5 bytes here, and a replicate three of them.
-    monkeypatch.setattr(replicates, "GROUP_BYTES", 2 * 3 * 3500)
+    # A replicate takes three columns, and a byte for each row.
+    backend = backend_of(put(X))
+    rows = Rows(put(X), 1.0, None, backend, backend.xp.float64)
+    monkeypatch.setattr(replicates, "GROUP_BYTES", 2 * (3 * LBFGS().column_bytes(rows) + len(X)))
     result = gpulr.bootstrap(put(X), y, n=7, random_state=1, callbacks=[apart.append], **EXACT)
     np.testing.assert_allclose(coefs(result), coefs(together), rtol=1e-4, atol=1e-5)
     groups = [tuple(p.models) for p in apart if p.iteration == 0]
