@@ -37,6 +37,9 @@ class ProgressBar:
         )
         self._tasks: dict[tuple[int, ...], TaskID] = {}
 
+    def __reduce__(self) -> tuple[type[ProgressBar], tuple[()]]:
+        return type(self), ()  # a terminal has no copy; scikit-learn copies parameters
+
     def __call__(self, progress: Progress) -> None:
         """Show an iteration."""
         fields: dict[str, Any] = {
@@ -77,6 +80,9 @@ class SearchProgressBar:
             disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
+
+    def __reduce__(self) -> tuple[type[SearchProgressBar], tuple[()]]:
+        return type(self), ()
 
     def __call__(self, progress: SearchProgress) -> None:
         """Show an iteration."""

@@ -20,7 +20,7 @@ from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.carry import Carry
 from gpulr.solvers.driver import Progress
 from gpulr.solvers.lbfgs import Prepared
-from gpulr.training import weighted_problem
+from gpulr.training import folded, weighted_problem
 
 __all__ = ["CLOSER", "CrossValidation", "SearchProgress"]
 
@@ -197,3 +197,17 @@ class CrossValidation:
         """Return the mean over the folds of the parameters at C, (n_features + 1, n_models)."""
         mean: npt.NDArray[Any] = self.theta[self.Cs == C][0].mean(axis=0, dtype=np.float64)
         return mean
+
+    def coefficients(self) -> npt.NDArray[Any]:
+        """Return the parameters for X as it was passed, (n_folds, n_Cs, n_models, n_features + 1).
+
+        In the compute dtype, the intercept last; without it where none is fitted.
+        """
+        n_Cs, n_folds, _, n_models = self.theta.shape
+        columns = np.moveaxis(self.theta, 2, 0).reshape(self.theta.shape[2], -1)
+        of_X = folded(columns, self.rows)
+        parts = [of_X["weights"]]
+        if self.settings.fit_intercept:
+            parts.append(of_X["intercept"][np.newaxis])
+        coefficients = np.concatenate(parts).astype(self.theta.dtype)
+        return coefficients.T.reshape(n_Cs, n_folds, n_models, -1).swapaxes(0, 1)

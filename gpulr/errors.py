@@ -32,6 +32,7 @@ __all__ = [
     "MissingExtraError",
     "ModelFileError",
     "ParameterError",
+    "ParameterWarning",
     "ScaleWarning",
     "SearchInterrupted",
     "TrainingInterrupted",
@@ -168,6 +169,10 @@ class LabelColumnWarning(GpulrWarning):
 
 class ScaleWarning(GpulrWarning):
     """The automatic scale does not seem to fit the values of X."""
+
+
+class ParameterWarning(GpulrWarning):
+    """A parameter of scikit-learn's is taken, but what is done differs from what it says."""
 
 
 class ConvergenceWarning(GpulrWarning):

@@ -1,142 +1,47 @@
-"""One-vs-all models as a scikit-learn estimator; the only file that imports ``sklearn.base``.
+"""One-vs-all models as scikit-learn estimators.
 
-What is scikit-learn's is here: names, checks and their messages, attributes. Training and
-predicting are :mod:`gpulr.training`'s and the model's.
+What is scikit-learn's is here, in :mod:`gpulr.estimator_base` and :mod:`gpulr.migration`: names,
+checks and their messages, attributes. Training and predicting are :mod:`gpulr.training`'s and the
+model's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import exceptions
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping
 
-from gpulr import errors, logistic
-from gpulr.backend import backend_of, is_device_array, to_host
+from gpulr import errors
+from gpulr.arguments import callables, switch
+from gpulr.backend import backend_of
+from gpulr.crossval import SearchProgress
+from gpulr.estimator_base import ConvergenceWarning, OneVsAllClassifier
 from gpulr.inputs import read_inputs
-from gpulr.model import OneVsAll
+from gpulr.migration import translated
+from gpulr.search_result import Search
 from gpulr.searching import search_on
 from gpulr.settings import Settings
+from gpulr.solvers.driver import Callback
 from gpulr.training import train_on
-from gpulr.validation import check_rows
 
 Array = Any
 
 __all__ = ["ConvergenceWarning", "OneVsAllLogisticRegression", "OneVsAllLogisticRegressionCV"]
 
 
-class ConvergenceWarning(
-    errors.ConvergenceWarning,
-    exceptions.ConvergenceWarning,  # type: ignore[misc]
-):
-    """Some models did not reach the tolerance; scikit-learn's warning of that, and gpulr's."""
-
-
-class _OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """What estimators of one-vs-all models share: the checks of X and y, and prediction.
-
-    Subclasses implement ``fit``: it reads its arrays by :meth:`_read` and ends in :meth:`_adopt`.
-    """
-
-    model_: OneVsAll
-
-    # How X is taken: as it is, whatever its dtype; blocks of rows are converted as they are used.
-    _X_as_is: ClassVar[dict[str, Any]] = {"accept_sparse": "csr", "dtype": "numeric"}
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def _read(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
-        """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host."""
-        y = to_host(y) if is_device_array(y) else y
-        shape = tuple(getattr(y, "shape", ()))
-        if len(shape) == 2 and shape[1] > 1:
-            raise errors.DataError(
-                f"y has shape {shape}; expected one label per row. For rows with several labels "
-                "use gpulr.train or gpulr.search, which take a matrix of zeros and ones."
-            )
-        if is_device_array(X):
-            # scikit-learn would bring X to the host, or refuse it, unless a switch is set.
-            X, y = check_rows(X), column_or_1d(y, warn=True)
-            self.n_features_in_ = int(X.shape[1])
-            self.__dict__.pop("feature_names_in_", None)
-        else:
-            X, y = validate_data(self, X, y, **self._X_as_is)
-        check_classification_targets(y)
-        return X, y
-
-    def _rows(self, X: Any) -> Array:
-        """Check what a fitted estimator is to predict."""
-        check_is_fitted(self, "model_")  # a fit that failed has set n_features_in_
-        if is_device_array(X):
-            return check_rows(X, n_features=self.n_features_in_)
-        return validate_data(self, X, reset=False, **self._X_as_is)
-
-    def _adopt(self, model: OneVsAll) -> None:
-        """Set the fitted attributes."""
-        self.model_ = model
-        self.classes_ = model.classes
-        self.coef_ = model.weights.T
-        self.intercept_ = model.intercept
-        self.n_iter_ = backend_of(model.weights).asarray(model.history.n_iter)
-
-    def decision_function(self, X: Any) -> Array:
-        """Return the margins X W + b, where X is.
-
-        Parameters
-        ----------
-        X : (n_samples, n_features)
-            As ``fit`` was given it.
-
-        Returns
-        -------
-        (n_samples,) with two classes, positive for ``classes_[1]``; otherwise (n_samples,
-        n_classes). In the dtype of ``coef_``.
-        """
-        X = self._rows(X)
-        Z = self.model_.decision_function(X)
-        return Z[:, 0] if Z.shape[1] == 1 else Z
-
-    def predict(self, X: Any) -> Array:
-        """Return each row's class, (n_samples,): the one with the largest margin."""
-        X = self._rows(X)
-        return self.model_.predict(X)
-
-    def predict_proba(self, X: Any) -> Array:
-        """Return the probability of each class, (n_samples, n_classes).
-
-        With more than two classes these are the models' own probabilities, divided by their sum, as
-        in scikit-learn's ``OneVsRestClassifier``; ``model_.predict_proba`` has them undivided.
-        """
-        X = self._rows(X)
-        return self.model_.predict_proba(X, normalize=True)
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
-        X = self._rows(X)
-        return logistic.log_normalized(self.model_.decision_function(X))
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs."""
-        if not is_device_array(X):
-            return float(super().score(X, to_host(y) if is_device_array(y) else y, sample_weight))
-        right = to_host(self.predict(X)) == to_host(y)
-        weights = None if sample_weight is None else to_host(sample_weight)
-        return float(np.average(right, weights=weights))
-
-
-class OneVsAllLogisticRegression(_OneVsAllClassifier):
+class OneVsAllLogisticRegression(OneVsAllClassifier):
     """One-vs-all logistic regression: one model per class, all trained at once.
 
     Has the optimum of ``OneVsRestClassifier(LogisticRegression(C=C))``, of one shared weight
     matrix: see :func:`gpulr.train`, which has more settings.
+
+    All parameters of scikit-learn's ``LogisticRegression`` are taken by their names, so that it, or
+    ``OneVsRestClassifier`` of it, can be replaced by this name, and ``estimator__C`` in a grid by
+    ``C``. Defaults are scikit-learn's, but for ``max_iter``.
 
     Parameters
     ----------
@@ -147,6 +52,7 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
     max_iter : int
         The most iterations; each is one pass over X.
     solver : "lbfgs", "nesterov" or "gd"
+        scikit-learn's other solvers are "lbfgs", after a warning.
     class_weight : dict or "balanced", optional
         Weight of the rows of each class of y, 1 where the dict has none; for every model the same.
         A dict of every class may have more, which a part of the rows lacks.
@@ -156,25 +62,40 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
         X as passed. None is 1; "auto" is 1/255 for uint8.
     dtype : "float32" or "float64", optional
         What is computed in. None: float32 where X is float32, float16, bytes or bits, else float64.
-    backend : "auto", "numpy" or "cupy"
+    standardize, learning_rate, backend, batched, callbacks, image_shape
+        As for :func:`gpulr.train`. (``clone`` copies callbacks, as it does every parameter.)
     warm_start : bool
-        Begin at the last fit's weights; features and classes must be the same.
+        Begin at ``coef_`` and ``intercept_``, of the last fit or as they have been set since;
+        features and classes must be the same.
     verbose : int
         Not 0: show a progress bar, on a terminal.
+    penalty : "l2" or None
+        None is ``C=np.inf``.
+    l1_ratio, dual, multi_class
+        What asks for other models than one-vs-all ones with an L2 penalty is refused.
+    intercept_scaling, n_jobs, random_state
+        Change nothing.
 
     Attributes
     ----------
-    coef_ : (n_models, n_features), intercept_ : (n_models,), n_iter_ : (n_models,) int64
-        Of one model with two classes, else of one for each class. In the array library of X.
+    coef_ : (n_models, n_features), intercept_ : (n_models,)
+        Of one model with two classes, else of one for each class. In the array library of X, and in
+        the dtype that is computed in; after standardised training the intercept is float64.
     classes_ : (n_classes,) NumPy array
+    n_iter_ : (1,) int32
+        The most iterations of any model; ``model_.history.n_iter`` has them per model.
     n_features_in_ : int
     feature_names_in_ : (n_features,)
         Where the columns of X have names.
     model_ : OneVsAll
-        What predicts; it has the history of training, and can be saved.
+        The attributes as a model, which can be saved. It has the history of training, unless they
+        have been set to something else since.
 
     Notes
     -----
+    ``coef_``, ``intercept_``, ``classes_`` and ``n_features_in_`` may be set, or written into, also
+    before any ``fit``: what is predicted, and where a warm start begins, is what they say then.
+
     Arrays of an array-API library (CuPy, …) are used where they are, and predictions for such an X
     come back there; scikit-learn's ``array_api_dispatch`` need not be set. X is not copied, except
     to NumPy or CSR where it is something else.
@@ -190,6 +111,7 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
 
     def __init__(
         self,
+        penalty: str | None = "l2",
         *,
         C: float | npt.ArrayLike = 1.0,
         tol: float = 1e-4,
@@ -198,10 +120,21 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
         class_weight: Mapping[Any, float] | str | None = None,
         fit_intercept: bool = True,
         scale: float | str | None = None,
+        standardize: bool = False,
+        learning_rate: float | None = None,
         dtype: npt.DTypeLike | None = None,
         backend: str = "auto",
+        batched: bool = True,
+        callbacks: Sequence[Callback] = (),
+        image_shape: tuple[int, ...] | None = None,
         warm_start: bool = False,
         verbose: int = 0,
+        l1_ratio: float | None = 0.0,
+        dual: bool = False,
+        intercept_scaling: float = 1.0,
+        multi_class: str = "ovr",
+        n_jobs: int | None = None,
+        random_state: Any = None,
     ) -> None:
         self.C = C
         self.tol = tol
@@ -210,10 +143,21 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
         self.class_weight = class_weight
         self.fit_intercept = fit_intercept
         self.scale = scale
+        self.standardize = standardize
+        self.learning_rate = learning_rate
         self.dtype = dtype
         self.backend = backend
+        self.batched = batched
+        self.callbacks = callbacks
+        self.image_shape = image_shape
         self.warm_start = warm_start
         self.verbose = verbose
+        self.penalty, self.l1_ratio, self.dual = penalty, l1_ratio, dual
+        self.intercept_scaling, self.multi_class = intercept_scaling, multi_class
+        self.n_jobs, self.random_state = n_jobs, random_state
+
+    def _inverse_penalty(self) -> Any:
+        return self.C if self.penalty is not None else np.inf
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train the models.
@@ -243,26 +187,25 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
         ConvergenceWarning
             scikit-learn's, and gpulr's.
         """
+        chosen, note = translated(self.get_params(deep=False))
+        if note:
+            errors.warn(note, errors.ParameterWarning)
         X, y = self._read(X, y)
-        settings = Settings.checked(
-            solver=self.solver,
-            scale=self.scale,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            dtype=_compute_dtype(X) if self.dtype is None else self.dtype,
-            fit_intercept=self.fit_intercept,
-        )
-        inputs = read_inputs(X, y, None)
+        settings = _settings(chosen, X)
+        batched = switch("batched", chosen["batched"])
+        callbacks = callables(chosen["callbacks"])
+        inputs = read_inputs(X, y, chosen["image_shape"])
         try:
             model, advice = train_on(
                 inputs,
                 settings,
-                backend=self.backend,
-                C=self.C,
+                backend=chosen["backend"],
+                C=chosen["C"],
                 sample_weight=sample_weight,
-                class_weight=_of_these(self.class_weight, inputs.labels.classes.tolist()),
-                start=getattr(self, "model_", None) if self.warm_start else None,
-                callbacks=_progress_bar() if self.verbose else (),
+                class_weight=_of_these(chosen["class_weight"], inputs.labels.classes.tolist()),
+                batched=batched,
+                start=self._start(inputs.labels) if chosen["warm_start"] else None,
+                callbacks=(*callbacks, *(_progress_bar() if chosen["verbose"] else ())),
             )
         except errors.TrainingInterrupted as interruption:
             self._adopt(interruption.model)
@@ -273,32 +216,48 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
         return self
 
 
-class OneVsAllLogisticRegressionCV(_OneVsAllClassifier):
+class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     """One-vs-all logistic regression whose C is chosen by cross-validation.
 
     Every class, fold and C is a column of one matrix: see :func:`gpulr.search`. One C serves all
     classes, the one of the best mean score.
+
+    All parameters of scikit-learn's ``LogisticRegressionCV`` are taken by their names.
 
     Parameters
     ----------
     Cs : int or (n_Cs,) array
         Values of C to try; a number stands for so many from 10⁻⁴ to 10⁴.
     cv : int, scikit-learn splitter, or iterable of (train, test)
+        None is 5.
     scoring : "accuracy", "balanced_accuracy", "neg_log_loss", or callable
         A callable gets true labels and probabilities: (n_rows, n_classes), or of two classes those
-        of the second, (n_rows,).
-    refit : True or "1se"
+        of the second, (n_rows,). None is "accuracy".
+    refit : True, "1se" or False
         The C of the model: that of the best mean score, or the smallest within one standard error
-        of it.
+        of it. False: the model is the mean of the folds' models, each with the best C of its fold.
+    standardize, callbacks, image_shape
+        As for :func:`gpulr.search`.
+    solver, learning_rate
+        A search trains with "lbfgs", which has no learning rate.
+    batched : bool
+        False trains the models of one class after the other.
     tol, max_iter, class_weight, fit_intercept, scale, dtype, backend, verbose
         As for :class:`OneVsAllLogisticRegression`.
+    penalty, l1_ratios, dual, multi_class
+        What asks for other models than one-vs-all ones with an L2 penalty is refused.
+    intercept_scaling, n_jobs, random_state, use_legacy_attributes
+        Change nothing.
 
     Attributes
     ----------
     C_ : float
-        The C of the model.
+        The C of the model; with ``refit=False`` the mean of those of the folds.
     Cs_ : (n_Cs,), scores_ : (n_folds, n_Cs)
-        The values that were tried, and each fold's score on its held-out rows.
+        The values that were tried, and each fold's score on its held-out rows. In the array library
+        of X.
+    coefs_paths_ : (n_folds, n_Cs, n_models, n_features + 1)
+        The coefficients of each fold's models, the intercept last (where one is fitted).
     coef_, intercept_, n_iter_, classes_, n_features_in_, feature_names_in_, model_
         Of the model that was trained on all rows, as of :class:`OneVsAllLogisticRegression`.
     search_ : Search
@@ -313,21 +272,41 @@ class OneVsAllLogisticRegressionCV(_OneVsAllClassifier):
     (5, 3)
     """
 
+    _found: Search
+    C_: float
+
+    # groups are the splitter's: they are passed on where it asks for them.
+    __metadata_request__fit: ClassVar[dict[str, str]] = {"groups": UNUSED}
+
     def __init__(
         self,
         *,
         Cs: int | npt.ArrayLike = 10,
         cv: Any = 5,
-        scoring: str | Callable[..., float] = "accuracy",
+        scoring: str | Callable[..., float] | None = "accuracy",
         refit: bool | str = True,
         tol: float = 1e-4,
         max_iter: int = 2000,
+        solver: str = "lbfgs",
         class_weight: Mapping[Any, float] | str | None = None,
         fit_intercept: bool = True,
         scale: float | str | None = None,
+        standardize: bool = False,
+        learning_rate: float | None = None,
         dtype: npt.DTypeLike | None = None,
         backend: str = "auto",
+        batched: bool = True,
+        callbacks: Sequence[Callable[[SearchProgress], object]] = (),
+        image_shape: tuple[int, ...] | None = None,
         verbose: int = 0,
+        penalty: str = "l2",
+        l1_ratios: Any = (0.0,),
+        dual: bool = False,
+        intercept_scaling: float = 1.0,
+        multi_class: str = "ovr",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        use_legacy_attributes: bool | str = False,
     ) -> None:
         self.Cs = Cs
         self.cv = cv
@@ -335,20 +314,52 @@ class OneVsAllLogisticRegressionCV(_OneVsAllClassifier):
         self.refit = refit
         self.tol = tol
         self.max_iter = max_iter
+        self.solver = solver
         self.class_weight = class_weight
         self.fit_intercept = fit_intercept
         self.scale = scale
+        self.standardize = standardize
+        self.learning_rate = learning_rate
         self.dtype = dtype
         self.backend = backend
+        self.batched = batched
+        self.callbacks = callbacks
+        self.image_shape = image_shape
         self.verbose = verbose
+        self.penalty, self.l1_ratios, self.dual = penalty, l1_ratios, dual
+        self.intercept_scaling, self.multi_class = intercept_scaling, multi_class
+        self.n_jobs, self.random_state = n_jobs, random_state
+        self.use_legacy_attributes = use_legacy_attributes
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        found = state.get("search_")  # of a pickle from when it was no property
+        super().__setstate__({k: v for k, v in state.items() if k != "search_"})
+        if found is not None:
+            self._found = replace(found, model=None)
+
+    def _inverse_penalty(self) -> Any:
+        return getattr(self, "C_", 1.0)
+
+    @property
+    def search_(self) -> Search:
+        """Everything that was found, with the model that the attributes are now."""
+        return replace(self._found, model=self.model_)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return what is asked for of the metadata that ``fit`` gets: ``groups`` are for ``cv``."""
+        of_fit = MethodMapping().add(caller="fit", callee="split")
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
+        return router.add(splitter=self.cv, method_mapping=of_fit)
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Choose C, and train the models with it on all rows.
 
         Parameters
         ----------
         X, y, sample_weight
             As for :meth:`OneVsAllLogisticRegression.fit`; the weights count in the scores too.
+        groups : (n_samples,), optional
+            For a ``cv`` that keeps groups of rows together.
 
         Returns
         -------
@@ -366,39 +377,51 @@ class OneVsAllLogisticRegressionCV(_OneVsAllClassifier):
         ConvergenceWarning
             scikit-learn's, and gpulr's.
         """
-        X, y = self._read(X, y)
-        if self.refit is False:
+        chosen, note = translated(self.get_params(deep=False))
+        if chosen["solver"] != "lbfgs":
             raise errors.ParameterError(
-                'refit=False leaves no model; use True or "1se", or gpulr.search for scores alone.'
+                f'solver={chosen["solver"]!r}; a search trains with "lbfgs". Leave it out.'
             )
-        settings = Settings.checked(
-            scale=self.scale,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            dtype=_compute_dtype(X) if self.dtype is None else self.dtype,
-            fit_intercept=self.fit_intercept,
-        )
-        inputs = read_inputs(X, y, None)
-        found, advice = search_on(
+        if note:
+            errors.warn(note, errors.ParameterWarning)
+        X, y = self._read(X, y)
+        settings = _settings(chosen, X)
+        batched = switch("batched", chosen["batched"])
+        callbacks = callables(chosen["callbacks"])
+        inputs = read_inputs(X, y, chosen["image_shape"])
+        found, advice, models = search_on(
             inputs,
             settings,
-            backend=self.backend,
-            Cs=self.Cs,
-            cv=self.cv,
-            scoring=self.scoring,
-            refit=self.refit,
+            backend=chosen["backend"],
+            Cs=chosen["Cs"],
+            cv=chosen["cv"],
+            groups=groups,
+            scoring=chosen["scoring"],
+            refit=chosen["refit"] or "mean",
             sample_weight=sample_weight,
-            class_weight=_of_these(self.class_weight, inputs.labels.classes.tolist()),
-            callbacks=_search_progress_bar() if self.verbose else (),
+            class_weight=_of_these(chosen["class_weight"], inputs.labels.classes.tolist()),
+            callbacks=(*callbacks, *(_search_progress_bar() if chosen["verbose"] else ())),
+            memory=None if batched else 1,
         )
         assert found.model is not None
-        self.search_ = found
-        self.C_ = found.model.settings["C"]
-        self.Cs_, self.scores_ = found.Cs, found.scores
+        self._found = replace(found, model=None)
         self._adopt(found.model)
+        self.C_ = found.model.settings["C"]
+        here = backend_of(self.coef_).asarray
+        self.Cs_, self.scores_ = here(found.Cs), here(found.scores)
+        self.coefs_paths_ = here(models.coefficients())
+        if not chosen["refit"]:
+            self.n_iter_ = here(np.array([found.n_iter.max()], dtype=np.int32))
         if advice:
             errors.warn(advice, ConvergenceWarning)
         return self
+
+
+def _settings(chosen: Mapping[str, Any], X: Array) -> Settings:
+    """Check an estimator's parameters that any training has."""
+    names = ("solver", "scale", "standardize", "learning_rate", "max_iter", "tol", "fit_intercept")
+    dtype = _compute_dtype(X) if chosen["dtype"] is None else chosen["dtype"]
+    return Settings.checked(dtype=dtype, **{name: chosen[name] for name in names})
 
 
 def _compute_dtype(X: Array) -> str:

@@ -239,6 +239,8 @@ def to_sklearn(model: OneVsAll) -> Any:
     whole.label_binarizer_ = LabelBinarizer(sparse_output=True).fit(
         np.eye(model.n_models, dtype=np.int64) if multilabel else model.classes
     )
+    if not multilabel:
+        whole.label_binarizer_.y_type_ = "multiclass"  # of two classes too: each has its own model
     whole.classes_ = whole.label_binarizer_.classes_
     whole.n_features_in_ = model.n_features
     return whole

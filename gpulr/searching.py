@@ -80,9 +80,9 @@ def search(
         n_classes), or of two classes those of the second, (n_rows,); of a matrix of labels zeros
         and ones and probabilities, each (n_rows, n_labels); and ``sample_weight`` if it takes that.
         Greater is better.
-    refit : True, "1se" or False
-        Train a model on all rows with the best C, with the smallest C within one standard error of
-        it, or none.
+    refit : True, "1se", "mean" or False
+        Train a model on all rows with the best C, or with the smallest C within one standard error
+        of it; or take the mean of the folds' models, of each with the best C of its fold; or none.
     sample_weight : (n_samples,), optional
         Weight of each row, ≥ 0, in training and in scoring.
     standardize : bool
@@ -129,7 +129,7 @@ def search(
         dtype=dtype,
         fit_intercept=fit_intercept,
     )
-    found, advice = search_on(
+    found, advice, _ = search_on(
         read_inputs(X, y, image_shape),
         settings,
         backend=backend,
@@ -170,12 +170,22 @@ def search_on(
     class_weight: Mapping[Any, float] | str | None = None,
     callbacks: Sequence[Callable[[SearchProgress], object]] = (),
     memory: int | None = None,
-) -> tuple[Search, str | None]:
-    """Search on checked data, as :func:`search`; what to say where models did not converge."""
+) -> tuple[Search, str | None, CrossValidation]:
+    """Search on checked data, as :func:`search`.
+
+    Returns
+    -------
+    found : Search
+    advice : str or None
+        What to say where models did not converge.
+    models : CrossValidation
+        Those that were trained on the folds.
+    """
     started = time.perf_counter()
     check_search(settings)
-    if not (isinstance(refit, bool | np.bool_) or (isinstance(refit, str) and refit == "1se")):
-        raise ParameterError(f'refit={refit!r}; use True, "1se" or False.')
+    named = isinstance(refit, str) and refit in ("1se", "mean")
+    if not (isinstance(refit, bool | np.bool_) or named):
+        raise ParameterError(f'refit={refit!r}; use True, "1se", "mean" or False.')
     values = inverse_penalties(Cs)
     callbacks = callables(callbacks)
     budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
@@ -194,13 +204,15 @@ def search_on(
             whole = models.train(callbacks, interrupted)
         scores = models.score(scores_with, of_rows)
         if whole and refit:
-            best, one_se = choose(scores, values)
-            C = one_se if refit == "1se" else best
             record = {
                 "sample_weight": sample_weight is not None,
                 "class_weight": class_weight_record(class_weight),
             }
-            model, whole = _refit(models, inputs, C, record, interrupted)
+            if refit == "mean":
+                model = _mean_model(models, inputs, scores, record)
+            else:
+                C = choose(scores, values)[refit == "1se"]
+                model, whole = _refit(models, inputs, C, record, interrupted)
     found = None
     if models.done.any():
         found = _result(models, scores, scores_with.name, model, time.perf_counter() - started)
@@ -211,10 +223,10 @@ def search_on(
             found,
         )
     if not found.converged.all():
-        return found, _how_to_converge(found, models.stalled, settings)
-    if model is not None and not model.converged:
-        return found, how_to_converge(model, settings.tol, settings.max_iter)
-    return found, None
+        return found, _how_to_converge(found, models.stalled, settings), models
+    if model is not None and not model.converged and refit != "mean":
+        return found, how_to_converge(model, settings.tol, settings.max_iter), models
+    return found, None, models
 
 
 def _refit(
@@ -243,6 +255,28 @@ def _refit(
     solution = replace(solution, converged=converged, stalled=stalled)
     record = settings.record(rows) | {"C": C, "batched": True} | record
     return model_of(solution, inputs, rows, record), True
+
+
+def _mean_model(
+    models: CrossValidation,
+    inputs: Inputs,
+    scores: npt.NDArray[np.float64],
+    record: dict[str, Any],
+) -> OneVsAll:
+    """Return the mean of the folds' models, each with the best C of its fold; its C is theirs."""
+    rows, settings = models.rows, models.settings
+    Cs = [choose(fold, models.Cs)[0] for fold in scores[:, np.newaxis]]
+    thetas = [models.theta[models.Cs == C, f][0] for f, C in enumerate(Cs)]
+    targets, C = models.labels.targets(rows.backend, rows.dtype), float(np.mean(Cs))
+    solution = minimize(
+        models.solver,
+        weighted_problem(rows, targets, C, models.weight, intercept=settings.fit_intercept),
+        max_iter=0,
+        tol=settings.tol,
+        start=rows.backend.asarray(np.mean(thetas, axis=0, dtype=np.float64)),
+    )
+    record = settings.record(rows) | {"C": C, "batched": True} | record
+    return model_of(solution, inputs, rows, record)
 
 
 def _result(

@@ -144,6 +144,8 @@ def _model(tensors: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> OneV
     multilabel = bool(record.get("multilabel"))  # of which older files do not know
     weights, intercept = tensors["weights"], tensors["intercept"]
     n_models = 1 if len(classes) == 2 and not multilabel else len(classes)
+    if weights.ndim == 2 and weights.shape[1] == len(classes):
+        n_models = len(classes)  # two of more classes, each with its own model
     if weights.ndim != 2 or weights.shape[1] != n_models or intercept.shape != (n_models,):
         raise ValueError(f"weights {weights.shape} do not fit {len(classes)} classes")
     settings = record["settings"]

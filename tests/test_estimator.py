@@ -271,7 +271,7 @@ def test_rows_with_any_number_of_labels_are_refused(blobs):
     ("settings", "message"),
     [
         ({"C": -1}, "C=-1"),
-        ({"solver": "saga"}, "solver='saga'"),
+        ({"solver": "adam"}, "solver='adam'"),
         ({"tol": "small"}, "tol='small'"),
         ({"max_iter": 1.5}, "max_iter=1.5"),
         ({"class_weight": {7: 1.0}}, "class_weight names"),
@@ -334,7 +334,8 @@ def test_attributes(blobs):
     X, y = blobs
     model = OneVsAllLogisticRegression().fit(X, y)
     assert model.coef_.shape == (3, 4)
-    assert model.intercept_.shape == model.n_iter_.shape == (3,)
+    assert model.intercept_.shape == (3,)
+    assert model.n_iter_.tolist() == [model.model_.history.n_iter.max()]
     assert model.n_features_in_ == 4
     np.testing.assert_array_equal(model.coef_.T, model.model_.weights)
     assert isinstance(model.model_, gpulr.OneVsAll)
@@ -393,7 +394,7 @@ def test_an_interrupted_estimator_is_fitted(blobs, monkeypatch):
     model = OneVsAllLogisticRegression(verbose=1)
     with pytest.raises(gpulr.TrainingInterrupted):
         model.fit(*blobs)
-    assert model.n_iter_.tolist() == [2, 2, 2]
+    assert model.n_iter_.tolist() == [2]
     assert model.score(*blobs) > 0.5
 
 
