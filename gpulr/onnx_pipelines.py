@@ -103,7 +103,7 @@ def _convert(scope: Scope, operator: Operator, container: ModelComponentContaine
         attributes = {a.name: helper.get_attribute_value(a) for a in each.attribute}
         node(each.op_type, list(each.input), each.output[0], **attributes)
     margins = "margins"
-    if len(estimator.classes_) == 2:  # one model, whose margin is the second class's
+    if tensors["weights"].shape[1] == 1:  # its margin is the second class's
         margins = node("Concat", [node("Neg", ["margins"], "first"), "margins"], "both", axis=1)
     node("Gather", ["classes", node("ArgMax", [margins], "index", axis=1, keepdims=0)], "label")
     if not container.get_options(estimator, {"raw_scores": False})["raw_scores"]:
