@@ -8,7 +8,7 @@ model's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -272,7 +272,6 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     (5, 3)
     """
 
-    _found: Search
     C_: float
 
     # groups are the splitter's: they are passed on where it asks for them.
@@ -335,7 +334,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         found = state.get("search_")  # of a pickle from when it was no property
         super().__setstate__({k: v for k, v in state.items() if k != "search_"})
         if found is not None:
-            self._found = replace(found, model=None)
+            self._found = _found(found)
 
     def _inverse_penalty(self) -> Any:
         return getattr(self, "C_", 1.0)
@@ -343,7 +342,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     @property
     def search_(self) -> Search:
         """Everything that was found, with the model that the attributes are now."""
-        return replace(self._found, model=self.model_)
+        return Search(model=self.model_, **self._found)
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return what is asked for of the metadata that ``fit`` gets: ``groups`` are for ``cv``."""
@@ -404,7 +403,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
             memory=None if batched else 1,
         )
         assert found.model is not None
-        self._found = replace(found, model=None)
+        self._found = _found(found)
         self._adopt(found.model)
         self.C_ = found.model.settings["C"]
         here = backend_of(self.coef_).asarray
@@ -415,6 +414,11 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         if advice:
             errors.warn(advice, ConvergenceWarning)
         return self
+
+
+def _found(search: Search) -> dict[str, Any]:
+    """Return what a search found beside its model."""
+    return {f.name: getattr(search, f.name) for f in fields(search) if f.name != "model"}
 
 
 def _settings(chosen: Mapping[str, Any], X: Array) -> Settings:

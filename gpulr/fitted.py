@@ -45,6 +45,17 @@ def record_of(model: OneVsAll) -> dict[str, Any]:
     }
 
 
+def fingerprint(model: OneVsAll) -> str:
+    """Return what tells these weights and intercepts from any others."""
+    digest = hashlib.sha256()
+    for array in (model.weights, model.intercept):
+        # A sparse coef_ has no −0; it is the same number, and so it is here.
+        host: npt.NDArray[Any] = np.ascontiguousarray(to_host(array) + 0.0)
+        digest.update(f"{host.dtype.name}{host.shape}".encode())
+        digest.update(host.data)
+    return digest.hexdigest()
+
+
 def intercept_of(model: OneVsAll) -> Array:
     """Return the intercept (n_models,) that goes with the weights as they are rounded.
 
@@ -94,7 +105,7 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
             "together."
         )
     backend = backend_of(weights)
-    b = backend.asarray(xp.broadcast_to(b, (n_models,)))
+    b = backend.asarray(b if tuple(b.shape) == (n_models,) else xp.broadcast_to(b, (n_models,)))
     center, at_center = record.get("center"), None
     if center is not None and center.shape == (n_features,):
         # The margins are the same around any centre, which only keeps their rounding small.
@@ -209,17 +220,6 @@ def _is_real(xp: Any, array: Array) -> bool:
     if isinstance(array, np.ndarray):
         return array.dtype.kind in "buif"
     return bool(xp.isdtype(array.dtype, ("bool", "integral", "real floating")))
-
-
-def fingerprint(model: OneVsAll) -> str:
-    """Return what tells these weights and intercepts from any others."""
-    digest = hashlib.sha256()
-    for array in (model.weights, model.intercept):
-        # A sparse coef_ has no −0; it is the same number, and so it is here.
-        host: npt.NDArray[Any] = np.ascontiguousarray(to_host(array) + 0.0)
-        digest.update(f"{host.dtype.name}{host.shape}".encode())
-        digest.update(host.data)
-    return digest.hexdigest()
 
 
 def _unknown(n_models: int) -> History:

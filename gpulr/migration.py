@@ -63,9 +63,8 @@ def translated(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     ParameterError
         A value asks for other models than one-vs-all ones with an L2 penalty.
     """
-    for name in _THE_SAME.keys() & parameters:
-        same, otherwise = _THE_SAME[name]
-        given = parameters[name]
+    for name, (same, otherwise) in _THE_SAME.items():
+        given = parameters.get(name, same[0])
         if any(value not in same for value in np.ravel(np.asarray(given, dtype=object)).tolist()):
             raise ParameterError(f"{name}={given!r}; {otherwise}")
     found, notes = dict(parameters), []

@@ -329,7 +329,7 @@ def test_without_a_refit_the_model_is_the_mean_of_the_folds(
     if n_classes == 2 and not standardize:
         theirs = LogisticRegressionCV(refit=False, scoring="accuracy", **settings)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore")
             theirs.fit(X, y)
         np.testing.assert_allclose(model.coef_, theirs.coef_, atol=1e-4)
         np.testing.assert_allclose(model.intercept_, theirs.intercept_, atol=1e-4)
