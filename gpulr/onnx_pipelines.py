@@ -75,7 +75,7 @@ def _convert(scope: Scope, operator: Operator, container: ModelComponentContaine
     estimator, X = operator.raw_operator, operator.inputs[0]
     label, scores = operator.outputs
     dtype = helper.tensor_dtype_to_np_dtype(guess_proto_type(X.type))
-    nodes, tensors = margins_graph(estimator.model_, dtype)
+    nodes, tensors = margins_graph(estimator._predictor(), dtype)  # in the order of classes_
     compute = tensors["weights"].dtype
     tensors |= {"zero": np.zeros((), compute), "one": np.ones((), compute)}
     tensors["classes"] = _labels(get_label_classes(scope, estimator))
@@ -120,10 +120,11 @@ def _labels(classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the classes in a dtype that skl2onnx's labels have: strings or int64."""
     if classes.dtype.kind in "UO":
         return classes.astype(object)
-    whole = classes.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        whole = classes.astype(np.int64)
     if (whole != classes).any():
         raise ParameterError(
-            f"The classes {classes[whole != classes].tolist()} are not whole numbers, as labels of "
-            "skl2onnx's are. Train with strings or whole numbers, or use model_.to_onnx()."
+            f"The classes {classes[whole != classes].tolist()} do not fit into int64, as labels of "
+            "skl2onnx have to. Train with strings or smaller numbers, or use model_.to_onnx()."
         )
     return whole

@@ -114,12 +114,35 @@ def test_zipmap_has_the_classes(convert, blobs):
     assert [set(row) for row in rows] == [{"a", "b", "c"}] * 2
 
 
-def test_labels_that_skl2onnx_has_not_are_refused(convert, blobs):
+@pytest.mark.parametrize("classes", [[0.0, 1.0, 2.0**70], np.array([0, 1, 2**63], np.uint64)])
+def test_labels_that_skl2onnx_has_not_are_refused(convert, blobs, classes):
     X, y = blobs
-    estimator = OneVsAllLogisticRegression().fit(X, np.array([0.0, 0.5, 1.0]).astype(str)[y])
-    estimator.classes_ = np.array([0.0, 0.5, 1.0])
-    with pytest.raises(gpulr.ParameterError, match=r"\[0\.5\] are not whole numbers"):
+    estimator = OneVsAllLogisticRegression().fit(X, y)
+    estimator.classes_ = np.asarray(classes)
+    with pytest.raises(gpulr.ParameterError, match=r"do not fit into int64.*model_\.to_onnx"):
         convert(estimator, X)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_standardised_model_keeps_its_centre(convert, blobs, dtype):
+    X, y = blobs
+    X = (X * np.array([1.0, 1e3, 1e-3, 1.0]) + 1e4).astype(dtype)
+    estimator = OneVsAllLogisticRegression(standardize=True).fit(X, y)
+    label, probabilities = convert(estimator, X)(X)
+    np.testing.assert_array_equal(label, estimator.predict(X))
+    np.testing.assert_allclose(probabilities, estimator.predict_proba(X), rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [[2], [2, 0], [2, 0, 1]])
+def test_attributes_that_were_assigned_are_what_is_converted(convert, blobs, rows):
+    """Classes in any order; two of them may have a row of coef_ each."""
+    X, y = blobs
+    estimator = OneVsAllLogisticRegression().fit(X, y)
+    estimator.coef_, estimator.intercept_ = estimator.coef_[rows], estimator.intercept_[rows]
+    estimator.classes_ = np.array(["two", "none", "one"])[: max(2, len(rows))]
+    label, probabilities = convert(estimator, X)(X)
+    np.testing.assert_array_equal(label, estimator.predict(X))
+    np.testing.assert_allclose(probabilities, estimator.predict_proba(X), rtol=1e-5)
 
 
 def test_without_skl2onnx(monkeypatch):
