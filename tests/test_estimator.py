@@ -63,11 +63,12 @@ def test_array_api_dispatch():
     pytest.importorskip("array_api_strict")
     code = """
 from sklearn.utils.estimator_checks import check_array_api_input_and_values as check
-import array_api_strict, gpulr
+import array_api_strict, gpulr, inspect
 estimator = gpulr.OneVsAllLogisticRegression()
-for name in ("CPU_DEVICE", "device1"):
+named = "device_name" in inspect.signature(check).parameters  # since scikit-learn 1.9
+for name in ("CPU_DEVICE", "device1") if named else (None,):
     for dtype in ("float32", "float64"):
-        check("", estimator, "array_api_strict", device_name=name, dtype_name=dtype)
+        check("", estimator, "array_api_strict", name, dtype)
 """
     python(code, SCIPY_ARRAY_API="1")
 
