@@ -29,7 +29,7 @@ FAILS = tomllib.loads((Path(__file__).parent / "fails.toml").read_text(encoding=
 
 @pytest.fixture
 def global_random_seed():
-    """The seed of scikit-learn's tests, which has this default; any from 0 to 99 is to do."""
+    """The seed of scikit-learn's tests, with its default."""
     return int(os.environ.get("SKLEARN_TESTS_GLOBAL_RANDOM_SEED", "42"))
 
 
