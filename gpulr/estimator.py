@@ -204,7 +204,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
                 sample_weight=sample_weight,
                 class_weight=_of_these(chosen["class_weight"], inputs.labels.classes.tolist()),
                 batched=batched,
-                start=self._start(inputs.labels) if chosen["warm_start"] else None,
+                start=self._start(X, inputs.labels) if chosen["warm_start"] else None,
                 callbacks=(*callbacks, *(_progress_bar() if chosen["verbose"] else ())),
             )
         except errors.TrainingInterrupted as interruption:
@@ -396,7 +396,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
             cv=chosen["cv"],
             groups=groups,
             scoring=chosen["scoring"],
-            refit=chosen["refit"] or "mean",
+            refit=chosen["refit"],
             sample_weight=sample_weight,
             class_weight=_of_these(chosen["class_weight"], inputs.labels.classes.tolist()),
             callbacks=(*callbacks, *(_search_progress_bar() if chosen["verbose"] else ())),
@@ -409,7 +409,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         here = backend_of(self.coef_).asarray
         self.Cs_, self.scores_ = here(found.Cs), here(found.scores)
         self.coefs_paths_ = here(models.coefficients())
-        if not chosen["refit"]:
+        if chosen["refit"] == "mean":
             self.n_iter_ = here(np.array([found.n_iter.max()], dtype=np.int32))
         if advice:
             errors.warn(advice, ConvergenceWarning)
