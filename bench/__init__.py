@@ -26,6 +26,8 @@ One GPU, all of it, in under eight minutes: ``bash bench/on_gpu.sh OUTDIR`` (:mo
 an H100 should measure, by arithmetic, and a result beside it: :mod:`bench.predict`. What is
 computed without a card is no result: tests keep it out of bench/results.
 
+Training in threads other than the main one, and in joblib's: :mod:`bench.threads`.
+
 How often bootstrap intervals hold the truth: :mod:`bench.coverage`.
 
 Without ``--benchmark-enable`` every benchmark runs once and is only checked. Without ``-k`` CuPy's

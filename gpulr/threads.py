@@ -3,8 +3,8 @@
 NumPy releases the interpreter lock in matrix products and in elementwise functions, so threads over
 blocks that fit in cache use all cores for *every* step of a pass, where BLAS's own threads would
 only share the matrix products. The two must not multiply, so while blocks are mapped BLAS is
-limited to one thread; the limit is process-wide in OpenBLAS and MKL, hence counted and restored by
-the last user.
+limited to one thread. In OpenBLAS (on its own threads) and MKL that number is the process's, hence
+counted and restored by the last user; in OpenBLAS on OpenMP it is each thread's.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import cache
 from typing import Any, TypeVar
 
@@ -32,18 +32,44 @@ def _blas_libraries() -> list[Any]:
     return [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
 
 
+def _set_threads(library: Any, count: int) -> None:
+    """Set how many threads a BLAS library uses, whichever thread asks for it.
+
+    Since threadpoolctl 3.8 OpenBLAS obeys the first thread that set its number, and no other until
+    that one is made to give it up; another may take it between our two calls.
+    """
+    give_up = getattr(library, "clear_controlling_thread", lambda force: None)
+    for _ in range(10):
+        give_up(force=True)
+        library.set_num_threads(count)
+        if library.num_threads == count:
+            break
+    give_up(force=True)
+
+
+def _counts_by_thread(library: Any) -> bool:
+    """Whether each thread has a number of BLAS threads of its own."""
+    return bool(getattr(library, "threading_layer", None) == "openmp")
+
+
 class _OneBlasThread:
-    """A counted limit: the first user sets one BLAS thread, the last one restores the number."""
+    """A counted limit: the first user sets one BLAS thread, the last one restores the number.
+
+    What somebody else sets in between is limited when one of the users looks next, and is then the
+    number to restore.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
+        # Reentrant: a signal handler may fork while its thread holds it.
+        self._lock = threading.RLock()
+        self._users: dict[object, int] = {}  # each with its thread
         self._before: list[int] = []
 
     def thread_count(self) -> int:
         """Return how many threads BLAS uses (would use, without this limit)."""
+        libraries = _blas_libraries()
         with self._lock:
-            counts = self._before if self._users else [lib.num_threads for lib in _blas_libraries()]
+            counts = self._before if self._users else [lib.num_threads for lib in libraries]
         if counts:
             return max(counts)
         return (
@@ -54,29 +80,50 @@ class _OneBlasThread:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        libraries = _blas_libraries()
+        libraries, user = _blas_libraries(), object()
         with self._lock:
+            here = [lib.num_threads for lib in libraries]
             if not self._users:
-                self._before = [lib.num_threads for lib in libraries]
-                for lib in libraries:
-                    lib.set_num_threads(1)
-            self._users += 1
+                self._before = list(here)
+            self._users[user] = threading.get_ident()
+            self.renew()
         try:
             yield
         finally:
             with self._lock:
-                self._users -= 1
-                if not self._users:
-                    for lib, count in zip(libraries, self._before, strict=True):
-                        lib.set_num_threads(count)
+                self._users.pop(user, None)  # a forked child has dropped it
+                for lib, own, before in zip(libraries, here, self._before, strict=True):
+                    if _counts_by_thread(lib):
+                        _set_threads(lib, own)
+                    elif not self._users and lib.num_threads == 1:
+                        _set_threads(lib, before)
+
+    def renew(self) -> None:
+        """Limit this thread, and what somebody else has set since; of use to a user's helpers."""
+        with self._lock:
+            for i, lib in enumerate(_blas_libraries() if self._users else ()):
+                count = lib.num_threads
+                if count != 1:
+                    if not _counts_by_thread(lib):
+                        self._before[i] = count
+                    _set_threads(lib, 1)
+
+    def before_fork(self) -> None:
+        """Wait until no other thread sets numbers: a child would find its locks taken for ever."""
+        self._lock.acquire()
 
     def after_fork(self) -> None:
+        """Let other threads set numbers again, in the parent."""
+        self._lock.release()
+
+    def in_child(self) -> None:
         """Lift the limit of passes that run in other threads, which a forked child has not."""
-        self._lock = threading.Lock()
-        if self._users:
-            self._users = 0
+        here, left = threading.get_ident(), bool(self._users)
+        self._lock = threading.RLock()
+        self._users = {user: thread for user, thread in self._users.items() if thread == here}
+        if left and not self._users:
             for lib, count in zip(_blas_libraries(), self._before, strict=True):
-                lib.set_num_threads(count)
+                _set_threads(lib, count)
 
 
 one_blas_thread = _OneBlasThread()
@@ -95,21 +142,49 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 if hasattr(os, "register_at_fork"):
     # A forked child has the pool but none of its threads: it would wait for them for ever.
     os.register_at_fork(after_in_child=_pool.cache_clear)
-    os.register_at_fork(after_in_child=one_blas_thread.after_fork)
+    os.register_at_fork(
+        before=one_blas_thread.before_fork,
+        after_in_parent=one_blas_thread.after_fork,
+        after_in_child=one_blas_thread.in_child,
+    )
 
 
 def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Iterator[T]:
     """Yield ``function(block)`` in the order of the blocks, by as many threads as BLAS has.
 
     The order does not depend on the threads, so sums of the results have the same bits every time.
+    Where one fails, or no more are asked for, blocks that have begun are waited for.
     """
     n_threads = min(thread_count(), len(blocks))
     if n_threads < 2:
         yield from map(function, blocks)
         return
-    # Context variables, NumPy's errstate among them, reach the workers as they would a plain loop.
-    contexts = [copy_context() for _ in blocks]
+    at_work: set[int] = set()
+
+    def work(context: Context, block: Block) -> T:
+        at_work.add(threading.get_ident())
+        try:
+            one_blas_thread.renew()
+            return context.run(function, block)
+        finally:
+            at_work.discard(threading.get_ident())
+
     with one_blas_thread():
-        yield from _pool(n_threads).map(
-            lambda context, block: context.run(function, block), contexts, blocks
-        )
+        pool = _pool(n_threads)
+        try:
+            # Context variables, NumPy's errstate among them, reach the workers as a plain loop.
+            results = [pool.submit(work, copy_context(), block) for block in blocks]
+        except RuntimeError:  # the main thread has ended, and with it all pools: this one goes on
+            yield from map(function, blocks)
+            return
+        results.reverse()
+        try:
+            while results:
+                yield results[-1].result()
+                results.pop()
+        finally:
+            for result in results:
+                result.cancel()
+            # Garbage may be collected, this generator with it, by one of its own workers.
+            if threading.get_ident() not in at_work:
+                wait(results)

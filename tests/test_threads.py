@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from helpers import python
+from threadpoolctl import threadpool_limits
 
 import gpulr
 from gpulr import threads
@@ -96,6 +98,122 @@ def test_the_last_of_several_users_lifts_the_limit(two_threads):
     assert blas_threads() == two_threads
 
 
+def in_a_thread(function):
+    """Return what a function returns in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result(timeout=60)
+
+
+def test_another_thread_than_the_one_that_set_the_number_can_limit_it(two_threads):
+    def limits():
+        return list(threads.map_blocks(lambda block: blas_threads(), range(4)))
+
+    assert {count for counts in in_a_thread(limits) for count in counts} == {1}
+    assert blas_threads() == two_threads
+
+
+def test_all_of_training_in_another_thread_has_one_blas_thread(two_threads, blobs):
+    X, y = blobs
+    seen = set()
+    in_a_thread(lambda: gpulr.train(X, y, callbacks=[lambda progress: seen.update(blas_threads())]))
+    assert seen == {1}
+    assert blas_threads() == two_threads
+
+
+@pytest.mark.parametrize("last", ["the thread that set it", "another thread"])
+def test_whoever_is_the_last_user_restores_the_number(two_threads, last):
+    entered, leave = threading.Event(), threading.Event()
+
+    def use():
+        with threads.one_blas_thread():
+            entered.set()
+            leave.wait(timeout=60)
+
+    other = threading.Thread(target=use)
+    with threads.one_blas_thread():
+        other.start()
+        entered.wait(timeout=60)
+        if last == "the thread that set it":
+            leave.set()
+            other.join()
+            assert set(blas_threads()) == {1}
+    leave.set()
+    other.join()
+    assert blas_threads() == two_threads
+
+
+def test_what_others_set_meanwhile_is_limited_and_then_restored(two_threads):
+    with threads.one_blas_thread():
+        with threadpool_limits(3):
+            inside = list(threads.map_blocks(lambda block: blas_threads(), range(4)))
+            assert {count for counts in inside for count in counts} == {1}
+            assert threads.thread_count() == 3
+        in_a_thread(lambda: [lib.set_num_threads(3) for lib in threads._blas_libraries()])
+        threads.one_blas_thread.renew()
+        assert set(blas_threads()) == {1}
+    assert set(blas_threads()) == {3}
+
+
+def test_limits_of_a_program_still_work_beside_ours(two_threads):
+    in_a_thread(lambda: list(threads.map_blocks(abs, range(4))))
+    with threadpool_limits(1):
+        assert set(blas_threads()) == {1}
+        in_a_thread(lambda: list(threads.map_blocks(abs, range(4))))
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == two_threads
+
+
+class BlasOfEachThread:
+    """OpenBLAS on OpenMP: each thread has its own number, two unless it sets another."""
+
+    threading_layer = "openmp"
+
+    def __init__(self):
+        self.here = threading.local()
+
+    @property
+    def num_threads(self):
+        return getattr(self.here, "count", 2)
+
+    def set_num_threads(self, count):
+        self.here.count = count
+
+
+def test_numbers_that_each_thread_has_for_itself(monkeypatch):
+    library = BlasOfEachThread()
+    monkeypatch.setattr(threads, "_blas_libraries", lambda: [library])
+
+    def limits():
+        inside = list(threads.map_blocks(lambda block: library.num_threads, range(4)))
+        return inside, library.num_threads
+
+    library.set_num_threads(3)
+    with threads.one_blas_thread():
+        assert library.num_threads == 1
+        assert in_a_thread(limits) == ([1] * 4, 2)
+    assert library.num_threads == 3
+    assert limits() == ([1] * 4, 3)
+
+
+def test_blocks_that_have_begun_are_waited_for(two_threads):
+    begun, done = threading.Event(), []
+
+    def work(block):
+        if block == 0:
+            begun.wait(timeout=60)
+            raise ZeroDivisionError
+        begun.set()
+        time.sleep(0.05)
+        done.append(block)
+
+    with pytest.raises(ZeroDivisionError):
+        list(threads.map_blocks(work, range(20)))
+    at_once = len(done)
+    assert at_once
+    time.sleep(0.1)
+    assert len(done) == at_once
+
+
 def test_trainings_in_two_threads_at_once(two_threads, blobs, monkeypatch):
     monkeypatch.setattr(gpulr.backend.NumPyBackend, "block_bytes", 1000)
     X, y = blobs
@@ -153,7 +271,7 @@ import os, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 inside, done = threading.Event(), threading.Event()
 def hold():
-    with threads.one_blas_thread(), threads.one_blas_thread._lock:
+    with threads.one_blas_thread():
         inside.set()
         done.wait()
 threading.Thread(target=hold, daemon=True).start()
@@ -167,6 +285,53 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     )
     assert python(code, timeout=30).strip() == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forks_beside_a_thread_that_trains():
+    code = (
+        TRAIN_IN_BLOCKS
+        + """
+import os, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+backend.NumPyBackend.block_bytes = 8_000_000
+train()  # what is imported late is there: a child would wait for a thread that imports it
+stop, large = threading.Event(), np.random.default_rng(0).normal(size=(20_000, 500))
+def train_on():
+    while not stop.is_set():
+        gpulr.train(large, np.arange(20_000) % 10, max_iter=3, tol=0)
+trainer = threading.Thread(target=train_on)
+trainer.start()
+for i in range(40):
+    time.sleep(0.02)
+    child = os.fork()
+    if not child:
+        os._exit(0 if i % 10 or train().n_iter == 5 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+stop.set()
+trainer.join()
+print({lib.num_threads for lib in threads._blas_libraries()})
+"""
+    )
+    assert python(code, timeout=60).strip() == "{2}"
+
+
+def test_a_thread_that_outlives_the_main_one_trains_on():
+    code = (
+        TRAIN_IN_BLOCKS
+        + """
+import threading, time
+main = threading.main_thread()
+def train_after_it():
+    train()
+    while main.is_alive():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    print(train().n_iter)
+threading.Thread(target=train_after_it).start()
+"""
+    )
+    assert python(code, timeout=30).strip() == "5"
 
 
 def test_omp_num_threads_counts():
