@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gpulr.backend import Backend, HostRows
+import numpy as np
+
+from gpulr.backend import Backend, HostRows, is_sparse
 
 Array = Any
 
-__all__ = ["Rows", "standardized"]
+__all__ = ["Rows", "extremes", "standardized"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,8 @@ class Rows:
     backend : Backend
     dtype : dtype of the backend's library
         What blocks are converted to, and products computed in; sums over blocks are float64.
+    known : (least, most), or None
+        The extremes of the features, where they are known; see :attr:`extremes`.
     """
 
     X: Array
@@ -39,6 +43,7 @@ class Rows:
     center: Array | None
     backend: Backend
     dtype: Any
+    known: tuple[Array, Array] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -62,6 +67,28 @@ class Rows:
         if self.center is None or not self.backend.centers_in_block(self.X):
             return None
         return xp.astype(self.center[:, 0], self.dtype)
+
+    @cached_property
+    def extremes(self) -> tuple[Array, Array]:
+        """The least and the largest number of each feature of X, each (n_features, 1) float64.
+
+        Of a sample they are those of all rows. A sparse X has a zero in each feature.
+        """
+        return extremes(self.X, self.backend) if self.known is None else self.known
+
+    @property
+    def reach(self) -> Array:
+        """The largest magnitude of each feature where products see it, (n_features, 1) float64."""
+        xp, (least, most) = self.backend.xp, self.extremes
+        if self.center_in_block is not None:
+            least, most = least - self.center, most - self.center
+        return self.scale * xp.maximum(-least, most)
+
+    @property
+    def spread(self) -> Array:
+        """Half of what each feature extends over, scaled, (n_features, 1) float64."""
+        least, most = self.extremes
+        return self.scale * (most / 2.0 - least / 2.0)
 
     def blocks(self, n_models: int) -> list[slice]:
         """Return the blocks of rows that a pass of so many columns maps over, as operands."""
@@ -111,7 +138,7 @@ class Rows:
 
     def sample(self, index: Array) -> Rows:
         """Return some of the rows, copied to the device where they fit."""
-        return replace(self, X=self.backend.take_rows(self.X, index))
+        return replace(self, X=self.backend.take_rows(self.X, index), known=self.extremes)
 
     def mean_of_first(self) -> Array:
         """Return the mean of the first block, not scaled, (n_features,) float64."""
@@ -135,6 +162,38 @@ class Rows:
                 totals = tuple(map(xp.add, totals, parts))
         assert totals is not None  # there are rows
         return totals
+
+
+def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
+    """Return the least and the largest number of each feature; see :attr:`Rows.extremes`.
+
+    X is what :meth:`Backend.place` returned. One pass over it, as quick as reading it.
+    """
+    xp = backend.xp
+    if is_sparse(X):
+        least, most = np.zeros((2, X.shape[1]))
+        np.minimum.at(least, X.indices, X.data)
+        np.maximum.at(most, X.indices, X.data)
+        return least[:, np.newaxis], most[:, np.newaxis]
+
+    def halved(function: Callable[[Array, Array], Array], block: Array) -> Array:
+        while block.shape[0] > 1:  # reducing a thin array along its rows is ten times slower
+            half = (block.shape[0] + 1) // 2
+            block = function(block[:half, :], block[-half:, :])
+        return xp.asarray(block, copy=True)
+
+    def of_block(rows: slice) -> tuple[Array, Array]:
+        block = X[rows, :]
+        if xp.isdtype(block.dtype, "bool"):  # of which the array API standard has no minimum
+            block = xp.astype(block, xp.uint8)
+        return halved(xp.minimum, block), halved(xp.maximum, block)
+
+    blocks = backend.row_blocks(X.shape[0], 2 * backend.row_width(X), 1)
+    least = most = None
+    for lower, upper in backend.map_blocks(of_block, blocks, X):
+        least = lower if least is None else xp.minimum(least, lower)
+        most = upper if most is None else xp.maximum(most, upper)
+    return xp.astype(least.T, xp.float64), xp.astype(most.T, xp.float64)
 
 
 def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:

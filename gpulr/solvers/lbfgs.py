@@ -111,7 +111,7 @@ class LBFGS:
             return Prepared(SharedCurvature.of(problem), None)
         chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
         index = problem.backend.asarray(chosen)
-        return Prepared(SharedCurvature.of(problem.sample(index)), index)
+        return Prepared(SharedCurvature.of(problem.sample(index), sampled=True), index)
 
     def init(
         self, problem: Problem, theta: Array | None = None, prepared: Prepared | None = None
