@@ -170,8 +170,8 @@ class Problem:
 
         def propagate(rows: slice) -> tuple[Array, ...]:
             X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
-            _, P, loss = logistic.forward(X, W, b, Y, s)
-            return loss, *logistic.backward(X, P, Y, s)
+            _, R, loss = logistic.forward(X, W, b, Y, s)
+            return loss, *logistic.backward(X, R, s)
 
         return self._finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
@@ -192,8 +192,8 @@ class Problem:
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            P, loss = logistic.activate(Z[rows, :], Y, s)
-            return loss, *logistic.backward(self.rows.operand(rows), P, Y, s)
+            R, loss = logistic.activate(Z[rows, :], Y, s)
+            return loss, *logistic.backward(self.rows.operand(rows), R, s)
 
         return self._finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
 
