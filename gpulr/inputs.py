@@ -82,7 +82,7 @@ class Inputs:
             return replace(standardized(X, backend, dtype), known=known)
         if isinstance(scale, str):
             _warn_of_small_bytes(self.X, self.record["feature_range"][1])
-        return Rows(X, scale_of(scale, self.X), None, backend, dtype, known)
+        return Rows(X, scale_of(scale, self.X), None, backend, dtype, known=known)
 
 
 def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:

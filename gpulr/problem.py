@@ -255,8 +255,10 @@ class Problem:
     def _finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
         W = theta[:-1, :]
         dW, db = self.rows.unfold(dW, db)
-        dW, db = logistic.gradient(dW, db, W, self.C, self.m)
-        return Pass(logistic.cost(loss, W, self.C, self.m), self._stacked(dW, db))
+        # The penalty is one on the weights of the caller's scale.
+        factor = self.rows.factor
+        dW, db = logistic.gradient(dW, db, factor**2 * W, self.C, self.m)
+        return Pass(logistic.cost(loss, factor * W, self.C, self.m), self._stacked(dW, db))
 
     def _stacked(self, dW: Array, db: Array) -> Array:
         """Put the intercept's row below that of the weights; zeros where it is held at 0."""

@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from gpulr.backend import Backend, HostRows, is_sparse
+from gpulr.backend import Backend, HostRows, is_sparse, to_host
 
 Array = Any
 
 __all__ = ["Rows", "extremes", "standardized"]
 
+# Features within 2^±EXTREME differ in variance by up to 2^40, which a factorisation in float64 can
+# tell. Powers up to 2^±LARGEST leave room for weights in float32, whose range is 2^±126.
+EXTREME, LARGEST = 10, 100
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """(X − center) ∘ scale, of which only blocks are ever made.
+    """(X − center) ∘ scale ∘ factor, of which only blocks are ever made.
 
     Weights refer to these rows. The scale is folded into the weights, ``(X ∘ s) W = X (s ∘ W)``, so
     uint8 pixels stay uint8. So is the centre where X is bytes or sparse: ``(X − c) W = X W − cᵀW``.
@@ -34,6 +38,9 @@ class Rows:
     backend : Backend
     dtype : dtype of the backend's library
         What blocks are converted to, and products computed in; sums over blocks are float64.
+    factor : float, or (n_features, 1) float64
+        1, or what :meth:`equilibrated` multiplies features by beyond the caller's scale. The
+        penalty refers to the caller's: a weight w of these rows is one of factor · w there.
     known : (least, most), or None
         The extremes of the features, where they are known; see :attr:`extremes`.
     """
@@ -43,6 +50,7 @@ class Rows:
     center: Array | None
     backend: Backend
     dtype: Any
+    factor: float | Array = 1.0
     known: tuple[Array, Array] | None = None
 
     @property
@@ -68,6 +76,11 @@ class Rows:
             return None
         return xp.astype(self.center[:, 0], self.dtype)
 
+    @property
+    def multiplier(self) -> float | Array:
+        """What X is multiplied by in all, a float or (n_features, 1) float64."""
+        return self.scale * self.factor
+
     @cached_property
     def extremes(self) -> tuple[Array, Array]:
         """The least and the largest number of each feature of X, each (n_features, 1) float64.
@@ -82,13 +95,13 @@ class Rows:
         xp, (least, most) = self.backend.xp, self.extremes
         if self.center_in_block is not None:
             least, most = least - self.center, most - self.center
-        return self.scale * xp.maximum(-least, most)
+        return self.multiplier * xp.maximum(-least, most)
 
     @property
     def spread(self) -> Array:
         """Half of what each feature extends over, scaled, (n_features, 1) float64."""
         least, most = self.extremes
-        return self.scale * (most / 2.0 - least / 2.0)
+        return self.multiplier * (most / 2.0 - least / 2.0)
 
     def blocks(self, n_models: int) -> list[slice]:
         """Return the blocks of rows that a pass of so many columns maps over, as operands."""
@@ -118,7 +131,7 @@ class Rows:
         ``theta`` is (n_features + 1, n_models) float64, the intercept in its last row.
         """
         xp = self.backend.xp
-        W, b = self.scale * theta[:-1, :], theta[-1, :]
+        W, b = self.multiplier * theta[:-1, :], theta[-1, :]
         if self.center is not None and self.center_in_block is None:
             b = b - xp.sum(self.center * W, axis=0)
         return xp.astype(W, self.dtype), xp.astype(b, self.dtype)
@@ -134,7 +147,28 @@ class Rows:
         """Return (rowsᵀ R, 1ᵀ R) from what blocks give, (blockᵀ R, 1ᵀ R), all float64."""
         if self.center is not None and self.center_in_block is None:
             dW = dW - self.center * db
-        return self.scale * dW, db
+        return self.multiplier * dW, db
+
+    def equilibrated(self, *, centered: bool) -> Rows:
+        """Return the rows with features of extreme size brought to about 1.
+
+        Those whose largest |x − centre| lies outside 2^±10 are multiplied by a power of two, which
+        rounds nothing; the others are left alone, and so are constant ones.
+
+        Parameters
+        ----------
+        centered : bool
+            The centre is the middle of each feature, since an intercept makes up for it; else 0.
+        """
+        reach = to_host(self.reach)
+        size = to_host(self.spread) if centered else reach
+        constant = size <= 10.0 * float(self.backend.xp.finfo(self.dtype).eps) * reach
+        extreme = ~constant & ((size < 2.0**-EXTREME) | (size > 2.0**EXTREME))
+        if not extreme.any():
+            return self
+        exponent = np.clip(np.frexp(size)[1], -LARGEST, LARGEST)
+        factor = np.where(extreme, np.ldexp(1.0, -exponent), 1.0)
+        return replace(self, factor=self.backend.asarray(factor))
 
     def sample(self, index: Array) -> Rows:
         """Return some of the rows, copied to the device where they fit."""

@@ -256,7 +256,7 @@ def weighted_problem(
 
 def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
     """Return parameters (n_features + 1, n_columns) as arrays of OneVsAll, which take X as is."""
-    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
+    scale = rows.multiplier if isinstance(rows.multiplier, float) else to_host(rows.multiplier)
     W, b = scale * theta[:-1], theta[-1]
     if rows.center is None:
         return {"weights": W, "intercept": b}

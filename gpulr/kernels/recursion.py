@@ -43,7 +43,8 @@ class Recursion:
 
         What they keep in shared memory, a number for each feature, fits wherever a fused pass does.
         """
-        return state.curvature.complete and len(state.pairs) <= PAIRS
+        diagonal = state.curvature.complete and isinstance(state.curvature.share, float)
+        return diagonal and len(state.pairs) <= PAIRS
 
     def direction(self, state: LBFGSState, lam: Array) -> tuple[Array, Array]:
         """Return d (n_features + 1, n_models), reduced, which goes down, and the slope along it."""
