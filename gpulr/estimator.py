@@ -268,8 +268,8 @@ class OneVsAllLogisticRegression(_OneVsAllClassifier):
             self._adopt(interruption.model)
             raise
         self._adopt(model)
-        if advice:
-            errors.warn(advice, ConvergenceWarning)
+        if advice is not None and advice.attainable:
+            errors.warn(advice.message, ConvergenceWarning)
         return self
 
 
@@ -396,8 +396,8 @@ class OneVsAllLogisticRegressionCV(_OneVsAllClassifier):
         self.C_ = found.model.settings["C"]
         self.Cs_, self.scores_ = found.Cs, found.scores
         self._adopt(found.model)
-        if advice:
-            errors.warn(advice, ConvergenceWarning)
+        if advice is not None and advice.attainable:
+            errors.warn(advice.message, ConvergenceWarning)
         return self
 
 

@@ -173,7 +173,7 @@ class Problem:
             _, R, loss = logistic.forward(X, W, b, Y, s)
             return loss, *logistic.backward(X, R, s)
 
-        return self._finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
+        return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
@@ -195,7 +195,7 @@ class Problem:
             R, loss = logistic.activate(Z[rows, :], Y, s)
             return loss, *logistic.backward(self.rows.operand(rows), R, s)
 
-        return self._finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
+        return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
 
     def margins_along(self, Z: Array, D: Array, t: Array) -> Array:
         """Return Z + t D, (n_samples, n_models), for steps t (n_models,): no pass over the rows."""
@@ -252,7 +252,8 @@ class Problem:
         positive, every = self.rows.sum(count, self.rows.margin_blocks(self.n_models))
         return positive, every - positive
 
-    def _finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
+    def finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
+        """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64."""
         W = theta[:-1, :]
         dW, db = self.rows.unfold(dW, db)
         # The penalty is one on the weights of the caller's scale.

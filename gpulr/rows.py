@@ -103,6 +103,17 @@ class Rows:
         least, most = self.extremes
         return self.multiplier * (most / 2.0 - least / 2.0)
 
+    @property
+    def uneven(self) -> bool:
+        """Whether features, as the caller scaled them, differ by orders of magnitude.
+
+        That is in how far they spread, or reach from where products see 0; constant ones aside.
+        """
+        reach, spread = (to_host(part / self.factor) for part in (self.reach, self.spread))
+        eps = float(self.backend.xp.finfo(self.dtype).eps)
+        varies = spread > 10.0 * eps * reach
+        return bool(reach.max() > 2.0**EXTREME * spread.min(where=varies, initial=np.inf))
+
     def blocks(self, n_models: int) -> list[slice]:
         """Return the blocks of rows that a pass of so many columns maps over, as operands."""
         width = self.backend.operand_width(self.X, self.dtype, self.center_in_block)
