@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpulr.datasets.readers.for_model import KnownColumns, read_labelled, read_rows
-from gpulr.errors import DataError, DataFileError, LabelColumnWarning
+from gpulr.errors import DataError, DataFileError, LabelColumnWarning, RowNumberWarning
 
 NAMED = KnownColumns(3, "kind", ("a", "b", "c"))
 UNNAMED = KnownColumns(3)
@@ -156,3 +156,35 @@ def test_pixels_without_labels(path):
 def test_faults_are_located(path, text, message):
     with pytest.raises(DataFileError, match=message):
         read_rows(path(text), NAMED)
+
+
+@pytest.mark.parametrize("first", ["0 1", "57 3", "0.5 1", "2020-01-01 2020-01-02", "x x"])
+def test_row_numbers_are_no_feature_of_a_model_that_knows_its_features(path, first):
+    one, two = first.split()
+    check(read_rows(path(f",a,b,c\n{one},1.5,2,3\n{two},4,5,6.5\n"), NAMED))
+    labelled = path(f",c,kind,b,a\n{one},3,x,2,1.5\n{two},6.5,y,5,4\n")
+    check(read_rows(labelled, NAMED), ["x", "y"])
+    got = read_labelled(labelled, NAMED)
+    check((got.X, got.y), ["x", "y"])
+
+
+def test_row_numbers_for_a_model_without_names(path):
+    with pytest.warns(RowNumberWarning):
+        check(read_rows(path(",a,b,c\n9,1.5,2,3\n7,4,5,6.5\n"), UNNAMED))
+    with pytest.warns(RowNumberWarning):
+        got = read_labelled(path(",label,a,b,c\n9,1,1.5,2,3\n7,0,4,5,6.5\n"), UNNAMED)
+    check((got.X, got.y), [1, 0])
+
+
+def test_row_numbers_that_a_model_was_trained_on_stay(path):
+    """As models of tables were before row numbers were left out."""
+    known = KnownColumns(3, "label")
+    check(read_rows(path(",a,b\n1.5,2,3\n4,5,6.5\n"), known))
+    numbered = path(",label,a,b\n7,1,2,3\n9,0,5,6.5\n")
+    for rows, labels in (read_rows(numbered, known), _pair(read_labelled(numbered, known))):
+        np.testing.assert_array_equal(rows, np.float32([[7, 2, 3], [9, 5, 6.5]]))
+        np.testing.assert_array_equal(labels, [1, 0])
+
+
+def _pair(dataset):
+    return dataset.X, dataset.y
