@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpulr.datasets import load, read
-from gpulr.datasets.readers import limits
+from gpulr.datasets.readers import delimited
 from gpulr.errors import (
     DataFileError,
     LabelColumnWarning,
@@ -247,7 +247,7 @@ def test_label_for_other_formats(tmp_path, X, y):
 
 
 def test_gz_bomb_and_damage(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "ALWAYS_FINE", 1000)
+    monkeypatch.setattr(delimited, "TEXT_ALWAYS_FINE", 1000)
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"1,2\n" * 1_000_000))
     with pytest.raises(DataFileError, match="decompression bomb"):
@@ -316,3 +316,8 @@ def test_names_of_several_lines(table, name, place):
 
 def test_labels_of_several_lines(table):
     check(table('3,4,"x\n\ny"\n5,6,z\n'), ("x\n\ny", "z"), ((3, 4), (5, 6)))
+
+
+def test_more_columns_than_samples_can_have(table):
+    with pytest.raises(DataFileError, match="1,000,002 columns"):
+        table("0," * 1_000_001 + "1\n", "a.csv.gz")

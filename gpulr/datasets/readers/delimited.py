@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gpulr.datasets.readers.arrays import square_image_shape
 from gpulr.datasets.readers.faults import check_file, reading
-from gpulr.datasets.readers.limits import check_expansion, read_capped
+from gpulr.datasets.readers.limits import TEXT_ALWAYS_FINE, check_expansion, read_capped
 from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_columns
 from gpulr.datasets.readers.table_fault import (
     MISSING,
@@ -135,7 +135,7 @@ def _content(path: Path, stored: int) -> bytes:
             check_expansion(path, stored, stored)
             return raw.read()
         with gzip.GzipFile(fileobj=raw) as stream:
-            return bytes(read_capped(stream, path, stored))
+            return read_capped(stream, path, stored, fine=TEXT_ALWAYS_FINE)
 
 
 def _parse(content: bytes, path: Path, columns: Columns) -> Table:

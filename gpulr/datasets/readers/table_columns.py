@@ -24,6 +24,9 @@ __all__ = ["Columns", "KnownColumns", "find_columns"]
 DELIMITERS = ",;\t"
 INDEX = re.compile(r"[+-]?[0-9]{1,9}")
 
+MOST_COLUMNS = 1_000_000
+"""Beyond, the names alone take longer to look at than a table is worth."""
+
 FIRST_SAMPLES = 20
 """rows that are looked at for a column of text."""
 
@@ -166,12 +169,9 @@ def _first_rows(
     content: bytes, path: Path, *, single: bool
 ) -> tuple[str, list[list[str]], int, int]:
     """Delimiter, first rows that are not blank, and the lines before and up to the first's end."""
-    before = 0
-    for line in text_lines(content):
-        if line.strip():
-            break
-        before += 1
-    else:
+    lines = text_lines(content) if content.strip() else ()  # of millions that are blank, quickly
+    before, line = next(((i, line) for i, line in enumerate(lines) if line.strip()), (0, ""))
+    if not line:
         raise DataFileError(path, "holds no rows", "Give a table with one row for each sample.")
     found: list[tuple[str, list[str], int]] = []
     refusal = None
@@ -195,6 +195,12 @@ def _first_rows(
             f"has a single column: no comma, semicolon or tab in line {before + 1}, "
             f"{line.strip()[:60]!r}",
             "Give a table with a label column and feature columns.",
+        )
+    if len(first) > MOST_COLUMNS:
+        raise DataFileError(
+            path,
+            f"has {len(first):,} columns, which is more than {MOST_COLUMNS:,}",
+            "Give a table with one row for each sample, or save it as .npz.",
         )
     others = islice((line for line in lines_from(content, end) if line.strip()), FIRST_SAMPLES)
     rows = [first, *csv.reader(others, delimiter=delimiter)]

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections import deque
+from itertools import islice
 
 import numpy as np
 
@@ -25,8 +26,7 @@ def text_lines(content: bytes) -> io.TextIOWrapper:
 def lines_from(content: bytes, skipped: int) -> io.TextIOWrapper:
     """Lines after the first ones, which are skipped."""
     lines = text_lines(content)
-    for _ in range(skipped):
-        next(lines)
+    deque(islice(lines, skipped), maxlen=0)
     return lines
 
 
