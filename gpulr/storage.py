@@ -11,9 +11,6 @@ import hashlib
 import json
 import math
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +20,17 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.errors import ModelFileError, ParameterError
 from gpulr.model import History, OneVsAll
+from gpulr.output_files import replaced
 
-__all__ = ["check_folder", "check_suffix", "is_model", "load", "replace_file", "save"]
+__all__ = [
+    "check_folder",
+    "check_suffix",
+    "is_model",
+    "load",
+    "replace_file",
+    "replaced",
+    "save",
+]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
@@ -258,28 +264,6 @@ def check_suffix(path: Path, subject: str) -> None:
         )
 
 
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Name a file beside ``path``, which is moved there once it is written; or else removed.
-
-    Raises
-    ------
-    OSError
-        It could not be; what was at ``path`` is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    if path.exists() and not path.is_file():
-        raise OSError("it exists and is not a regular file")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
     """Write a file beside ``path`` and move it there; links are followed.
 
@@ -292,7 +276,7 @@ def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
     """
     path = Path(os.path.realpath(path))
     try:
-        with replaced(path) as temporary, temporary.open("xb") as file:
+        with replaced(path) as temporary, temporary.open("wb") as file:
             file.write(content)
     except OSError as error:
         raise ModelFileError(
