@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from gpulr.datasets.readers.faults import check_file, reading
 from gpulr.errors import DataFileError
+from gpulr.paths import path_of
 
 __all__ = ["read_grey"]
 
@@ -44,9 +45,12 @@ def read_grey(path: Path) -> npt.NDArray[np.float32]:
     ------
     DataFileError
         The file is missing, no regular file, damaged, no image, or would take too much memory.
+    ParameterError
+        It is no path.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    path = path_of(path)
     check_file(path, EXPECTED)
     with reading(path, EXPECTED):
         try:

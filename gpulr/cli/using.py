@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
     name, source = model.data.get("name", ""), model.data.get("source", "")
     if name in datasets.NAMES:
         dataset = datasets.load(name)
-    elif Path(source).exists():
+    elif os.path.exists(source):  # noqa: PTH110 (False for names that are none)
         dataset = datasets.load(source, label=label or model.data.get("label"))
     else:
         raise DataError(

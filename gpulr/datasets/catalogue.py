@@ -12,7 +12,7 @@ from gpulr.datasets import mnist
 from gpulr.datasets.cache import KnownFile, locate, search_folders
 from gpulr.datasets.digits import load_digits
 from gpulr.datasets.mnist import find_original, load_mnist, load_mnist_original
-from gpulr.datasets.readers import SUPPORTED, read
+from gpulr.datasets.readers import SUPPORTED, expanded, read
 from gpulr.datasets.record import Dataset
 from gpulr.errors import (
     DataFallbackWarning,
@@ -65,8 +65,8 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
             )
         return _LOADERS[name_or_path]()
     try:
-        exists = os.path.lexists(os.path.expanduser(name_or_path))  # noqa: PTH111
-    except (TypeError, ValueError) as error:
+        exists = os.path.lexists(expanded(name_or_path))
+    except ValueError as error:
         raise DataFileError(
             repr(name_or_path), f"is no name or path ({error})", f"Names are {', '.join(NAMES)}."
         ) from error
