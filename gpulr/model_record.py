@@ -30,14 +30,18 @@ from gpulr.json_checks import (
 
 __all__ = ["check_record", "check_tensors", "classes_of"]
 
+SCALE = number(1e-150, 1e150)  # whose square is a number too
+SCORE = number(-1e100, 1e100)
 INVERSE_PENALTY = optional(POSITIVE)  # null is infinity, which JSON does not have
 SIMPLE = either(optional(text), flag, number())
+
+COMPUTED = {np.dtype(np.float32), np.dtype(np.float64)}
 
 SETTINGS = fields(
     {
         "solver": text,
         "C": either(INVERSE_PENALTY, list_of(INVERSE_PENALTY)),
-        "scale": POSITIVE,
+        "scale": SCALE,
         "standardize": flag,
         "learning_rate": optional(POSITIVE),
         "max_iter": whole(0),
@@ -54,7 +58,7 @@ SETTINGS = fields(
 SEARCH = fields(
     {
         "Cs": list_of(INVERSE_PENALTY, least=1),
-        "scores": list_of(list_of(optional(number())), least=1),
+        "scores": list_of(list_of(optional(SCORE)), least=1),
         "scoring": text,
         "folds": whole(1),
         "converged": whole(0),
@@ -94,7 +98,7 @@ RECORD = fields(
         "device": text,
         "fallback_reason": optional(text),
         "settings": SETTINGS,
-        "scale": POSITIVE,
+        "scale": SCALE,
         "image_shape": optional(list_of(whole(1), least=1, most=32)),
         "data": DATA,
         "versions": mapping_of(text),
@@ -217,9 +221,10 @@ def check_tensors(
             found = "missing" if array is None else f"{array.shape} {array.dtype}"
             raise ValueError(f"{name} is {found}; expected {shape}")
     used = ("weights", "intercept", "center", "intercept_at_center")
-    for name in used:
-        if name in tensors and tensors[name].dtype not in (np.float32, np.float64):
-            raise ValueError(f"{name} has dtype {tensors[name].dtype}; expected float32 or float64")
+    dtypes = {name: tensors[name].dtype for name in used if name in tensors}
+    center = dtypes.pop("center", weights.dtype)
+    if {weights.dtype} != set(dtypes.values()) or not {weights.dtype, center} <= COMPUTED:
+        raise ValueError(f"weights and intercepts are {dtypes}; expected float32 or float64")
     for name in (*used, "seconds"):
         if name in tensors and not np.isfinite(tensors[name]).all():
             raise ValueError(f"{name} holds what is no finite number")
