@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import gpulr
 from gpulr.datasets.readers.for_model import KnownColumns, read_labelled, read_rows
 from gpulr.errors import DataError, DataFileError, LabelColumnWarning, RowNumberWarning
 
@@ -188,3 +189,29 @@ def test_row_numbers_that_a_model_was_trained_on_stay(path):
 
 def _pair(dataset):
     return dataset.X, dataset.y
+
+
+@pytest.mark.parametrize("label", ["label", "outcome"])
+def test_a_table_with_and_without_its_index_is_the_same_to_a_model(tmp_path, rng, label):
+    """Trained on one, evaluated and applied to the other; on a part of the rows, too."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(rng.normal(size=(40, 3)), columns=["a", "b", "c"])
+    frame[label] = np.where(frame["a"] + 0.1 * frame["b"] > 0, "yes", "no")
+    indexed, plain, part = (tmp_path / f"{name}.csv" for name in ("indexed", "plain", "part"))
+    frame.to_csv(indexed)
+    frame.to_csv(plain, index=False)
+    frame.drop(columns=label).sample(7, random_state=0).to_csv(part)
+    with pytest.warns(RowNumberWarning):
+        on_indexed = gpulr.train(gpulr.datasets.load(indexed))
+    on_plain = gpulr.train(gpulr.datasets.load(plain))
+    np.testing.assert_array_equal(on_indexed.weights, on_plain.weights)
+    for model in (on_indexed, on_plain):
+        known = KnownColumns(3, model.data["label"], tuple(model.data["feature_names"]))
+        scores = {
+            model.score(dataset.X, dataset.y)
+            for dataset in (read_labelled(path, known) for path in (indexed, plain))
+        }
+        assert scores == {model.score(frame[["a", "b", "c"]], frame[label])}
+        rows, labels = read_rows(part, known)
+        assert labels is None
+        np.testing.assert_allclose(rows, frame.sample(7, random_state=0)[["a", "b", "c"]], 1e-6)
