@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from gpulr.datasets.readers.faults import check_file, reading
 from gpulr.errors import DataFileError
-from gpulr.paths import path_of
+from gpulr.validation import path_of
 
 __all__ = ["read_grey"]
 
@@ -50,7 +50,7 @@ def read_grey(path: Path) -> npt.NDArray[np.float32]:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    path = path_of(path)
+    path = path_of("path", path)
     check_file(path, EXPECTED)
     with reading(path, EXPECTED):
         try:

@@ -209,7 +209,7 @@ def check_tensors(
         "cost": ((max(1, len(cost)), n_models), "f"),
         "gradient_norm": ((len(cost), n_models), "f"),
         "seconds": ((len(cost),), "f"),
-        "n_iter": (each, "iu"),
+        "n_iter": (each, "i"),
         "converged": (each, "b"),
         "stalled": (each, "b"),
     }

@@ -22,7 +22,7 @@ from gpulr.errors import ModelFileError, ParameterError
 from gpulr.model import History, OneVsAll
 from gpulr.model_record import check_record, check_tensors, classes_of
 from gpulr.output_files import replaced
-from gpulr.paths import path_of
+from gpulr.validation import path_of
 
 __all__ = [
     "check_folder",
@@ -54,7 +54,7 @@ def save(model: OneVsAll, path: str | Path) -> None:
     """
     from safetensors.numpy import save as to_bytes
 
-    path = path_of(path)
+    path = path_of("path", path)
     check_suffix(path, str(path))
     tensors = {
         "weights": np.ascontiguousarray(to_host(model.weights)),
@@ -106,7 +106,7 @@ def load(path: str | Path) -> OneVsAll:
     """
     from safetensors import safe_open
 
-    path = path_of(path)
+    path = path_of("path", path)
     found = ""
     try:
         if not path.is_file():
@@ -280,7 +280,7 @@ def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
     ModelFileError
         As :func:`save`.
     """
-    path = Path(os.path.realpath(path_of(path)))
+    path = Path(os.path.realpath(path_of("path", path)))
     try:
         with replaced(path) as temporary, temporary.open("wb") as file:
             file.write(content)

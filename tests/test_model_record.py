@@ -162,6 +162,7 @@ NAN = np.full((6, 3), np.nan)
         ("seconds", np.full(3, np.nan)),
         ("n_iter", np.zeros(3)),
         ("n_iter", np.array([0, 0, 99])),
+        ("n_iter", np.zeros(3, np.uint64)),
         ("n_iter", np.array([0, 0, -1])),
         ("converged", np.zeros(3)),
         ("stalled", np.zeros(2, bool)),

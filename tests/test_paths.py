@@ -8,8 +8,8 @@ import pytest
 import gpulr
 from gpulr.errors import DataFileError, ModelFileError, ParameterError
 from gpulr.images import load_images
-from gpulr.paths import path_of
 from gpulr.storage import replace_file
+from gpulr.validation import path_of
 
 
 class Bytes:
@@ -56,13 +56,13 @@ def test_paths_without_a_file(model, name, value, tmp_path, monkeypatch):
 
 
 def test_paths_are_kept(tmp_path):
-    assert path_of(str(tmp_path)) == path_of(tmp_path) == tmp_path
+    assert path_of("path", str(tmp_path)) == path_of("path", tmp_path) == tmp_path
 
 
 def test_messages_name_what_was_got():
-    with pytest.raises(ParameterError, match="output is 5; expected a path"):
-        path_of(5, "output")
-    with pytest.raises(ParameterError, match="NUL"):
-        path_of("a\0b")
+    with pytest.raises(ParameterError, match="output=5; expected a path"):
+        path_of("output", 5)
+    with pytest.raises(ParameterError, match="expected a path"):
+        path_of("path", "a\0b")
     with pytest.raises(DataFileError, match=r"b'x\.csv': is a bytes, no path"):
         gpulr.datasets.load(b"x.csv")
