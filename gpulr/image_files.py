@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -48,22 +47,36 @@ def read_grey(path: Path) -> npt.NDArray[np.float32]:
     ParameterError
         It is no path.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
     path = path_of("path", path)
     check_file(path, EXPECTED)
-    with reading(path, EXPECTED):
-        try:
-            with warnings.catch_warnings():  # of many pixels, which _fitting bounds
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                opened = Image.open(path)
-        except UnidentifiedImageError as error:
-            raise DataFileError(path, "not a readable image", "Pass a PNG or JPEG file.") from error
-        with opened:
-            _fitting(opened, path)
-            image = _reduced(opened)
-            sixteen_bits = opened.mode.startswith("I;16")
-            return _grey(_opaque(ImageOps.exif_transpose(image)), sixteen_bits=sixteen_bits)
+    with reading(path, EXPECTED), _opened(path) as opened:
+        _fitting(opened, path)
+        image = _reduced(opened)
+        sixteen_bits = opened.mode.startswith("I;16")
+        return _grey(_opaque(ImageOps.exif_transpose(image)), sixteen_bits=sixteen_bits)
+
+
+def _opened(path: Path) -> Any:
+    """Open an image file, of which nothing is decoded yet."""
+    from PIL import Image, UnidentifiedImageError
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    with path.open("rb") as file:
+        is_jpeg = file.read(3) == b"\xff\xd8\xff"
+    if is_jpeg:
+        # Image.open warns of 90 megapixels and refuses 180, which phones have; and of a JPEG file
+        # no more are decoded than are needed.
+        return JpegImageFile(path)
+    try:
+        opened = Image.open(path)
+    except UnidentifiedImageError as error:
+        raise DataFileError(path, "not a readable image", "Pass a PNG or JPEG file.") from error
+    if opened.format == "EPS":  # a program, which Pillow has another program run
+        opened.close()
+        raise DataFileError(path, "is PostScript, no image", "Pass a PNG or JPEG file.")
+    return opened
 
 
 def _fitting(image: Any, path: Path) -> None:
@@ -77,7 +90,7 @@ def _fitting(image: Any, path: Path) -> None:
     size = f"{image.width}×{image.height} pixels"
     longest = max(image.size)
     needed = image.width * image.height * _BYTES.get(image.mode, 4)
-    if image.format in ("JPEG", "MPO"):
+    if image.format == "JPEG":
         n_coefficients = image.width * image.height * len(image.getbands())
         factor = next((f for f in (1, 2, 4) if _pixels(image) <= f * f * _KEPT), 8)
         if factor > 1:

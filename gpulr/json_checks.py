@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 __all__ = [
     "POSITIVE",
+    "anything",
     "either",
     "fields",
     "flag",
@@ -33,6 +34,10 @@ def refuse(value: Any, where: str, expected: str) -> NoReturn:
     """Raise ValueError for a value; it may be of any size."""
     found = f"a {type(value).__name__}" if isinstance(value, dict | list) else f"{value!r:.60}"
     raise ValueError(f"{where} is {found}; expected {expected}")
+
+
+def anything(value: Any, where: str) -> None:
+    """Take any value."""
 
 
 def text(value: Any, where: str) -> None:
@@ -120,9 +125,9 @@ def mapping_of(check: Check) -> Check:
 
 
 def fields(
-    known: Mapping[str, Check], *, required: tuple[str, ...] = (), others: Check | None = None
+    known: Mapping[str, Check], *, required: tuple[str, ...] = (), others: Check = anything
 ) -> Check:
-    """Take objects with these fields, and ``others``, or any without a check for them."""
+    """Take objects with these fields, and others that are what ``others`` takes."""
 
     def check(value: Any, where: str) -> None:
         if not isinstance(value, dict):
@@ -131,7 +136,6 @@ def fields(
             if name not in value:
                 raise ValueError(f"{where} has no {name}")
         for name, item in value.items():
-            if each := known.get(name, others):
-                each(item, f"{where}.{name:.40}")
+            known.get(name, others)(item, f"{where}.{name:.40}")
 
     return check

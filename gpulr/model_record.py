@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gpulr.json_checks import (
     POSITIVE,
+    anything,
     either,
     fields,
     flag,
@@ -91,7 +92,7 @@ DATA = fields(
 RECORD = fields(
     {
         "classes": fields(
-            {"dtype": text, "values": list_of(SIMPLE, least=1)}, required=("dtype", "values")
+            {"dtype": text, "values": list_of(anything, least=1)}, required=("dtype", "values")
         ),
         "multilabel": flag,  # of which older files do not know
         "backend": text,

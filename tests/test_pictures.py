@@ -126,6 +126,22 @@ def test_large_pictures_are_reduced_while_they_are_read(model, tmp_path, monkeyp
     np.testing.assert_allclose(load_images([tmp_path / name], model)[0], expected, atol=0.1)
 
 
+def test_photos_of_more_pixels_than_pillow_opens(model, tmp_path, monkeypatch):
+    page = Image.fromarray(to_bytes(page_of(SEVEN)))
+    expected = row_of(page, model, tmp_path / "page.jpg")
+    page.save(tmp_path / "page.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    np.testing.assert_array_equal(load_images([tmp_path / "page.jpg"], model)[0], expected)
+    with pytest.raises(gpulr.errors.DataFileError, match="bomb"):
+        load_images([tmp_path / "page.png"], model)
+
+
+def test_postscript_is_not_run(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
+    with pytest.raises(gpulr.errors.DataFileError, match="PostScript"):
+        image_files.read_grey(tmp_path / "a.png")
+
+
 def claiming(width, height, bits=8):
     """Return a PNG file of so many pixels by its header, which holds none."""
 

@@ -64,9 +64,10 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
                 "known. Leave it out."
             )
         return _LOADERS[name_or_path]()
+    path = expanded(name_or_path)
     try:
-        exists = os.path.lexists(expanded(name_or_path))
-    except ValueError as error:
+        exists = os.path.lexists(path)
+    except ValueError as error:  # a NUL character
         raise DataFileError(
             repr(name_or_path), f"is no name or path ({error})", f"Names are {', '.join(NAMES)}."
         ) from error

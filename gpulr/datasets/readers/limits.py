@@ -9,14 +9,20 @@ from typing import Protocol
 
 from gpulr.errors import DataFileError
 
-__all__ = ["check_expansion", "physical_memory", "read_capped", "read_exactly"]
+__all__ = [
+    "TEXT_ALWAYS_FINE",
+    "check_expansion",
+    "physical_memory",
+    "read_capped",
+    "read_exactly",
+]
 
 ALWAYS_FINE = 64 * 1024**2
 """bytes; arrays up to this size are read whatever their compression ratio. As int64, labels of one
 byte take eight times as much."""
 
 TEXT_ALWAYS_FINE = 16 * 1024**2
-"""bytes; so is text, which takes about a second to parse, and twice as much memory as numbers."""
+"""bytes; so is text, which takes seconds to parse, and as numbers twice as much memory or more."""
 
 MAX_RATIO = 200
 """uncompressed / stored size from which larger data is refused as a decompression bomb.
