@@ -213,7 +213,9 @@ def _infinity(c: float | None) -> float:
 
 
 def _without_infinity(value: Any) -> Any:
-    """Replace infinite numbers, which JSON does not have, by null."""
+    """Replace infinite numbers, which JSON does not have, by null, and NumPy's by Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: _without_infinity(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

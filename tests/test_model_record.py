@@ -210,7 +210,7 @@ def test_what_could_not_be_loaded_is_not_saved(model, tmp_path):
     for name, value in (
         ("n_samples", "12"),
         ("label", 2.5),
-        ("extent", np.float32(1)),
+        ("extent", np.float32(2)),
         ("x", {1j}),
     ):
         changed = copy.deepcopy(model)
@@ -218,6 +218,15 @@ def test_what_could_not_be_loaded_is_not_saved(model, tmp_path):
         with pytest.raises(gpulr.ModelFileError, match="not written"):
             changed.save(path)
     assert path.read_bytes() == before
+
+
+def test_numbers_of_numpy_are_saved(model, tmp_path):
+    model.data.update(extent=np.float32(0.5), n_samples=np.int64(12))
+    model.settings.update(C=np.array([1, np.inf, 2]), tol=np.float32(0))
+    model.save(tmp_path / "m.safetensors")
+    loaded = gpulr.load(tmp_path / "m.safetensors")
+    assert loaded.data["extent"] == 0.5
+    assert loaded.settings["C"] == [1, np.inf, 2]
 
 
 VALUES = [None, True, -1, 0.5, 10**19, 10**400, "", "\ud800", [], {}, [1], ["a"], [[1]], {"a": 1}]
