@@ -321,3 +321,14 @@ def test_labels_of_several_lines(table):
 def test_more_columns_than_samples_can_have(table):
     with pytest.raises(DataFileError, match="1,000,002 columns"):
         table("0," * 1_000_001 + "1\n", "a.csv.gz")
+
+
+def test_numbers_that_count_the_columns_are_names(table):
+    """As pandas writes the columns of an array."""
+    with pytest.warns(LabelColumnWarning, match="the first, '0',"):
+        got = table("0,1,2\n3,1.5,2\n4,-1,1e3\n3,0,0\n")
+    check(got)
+    assert got.feature_names == ("1", "2")
+    check(table("0,1,2\n3,4,5\n6,7,8\n"), (0, 3, 6), ((1, 2), (4, 5), (7, 8)))  # rows of arange
+    check(table("1,2,3\n3,4,5\n"), (1, 3), ((2, 3), (4, 5)))
+    check(table("0,1\n3,4\n"), (0, 3), ((1,), (4,)))
