@@ -210,6 +210,8 @@ def test_other_numbers_stay_float(table, X, y, change):
         (f"{'x' * 1001},1,2.5\ny,2,3\n", "labels of up to 1,001 characters in column 1"),
         ("<html>,\n", "line 1, column 2: a missing value"),
         (",2,3\n4,5,6\n", "line 1, column 1: a missing value"),
+        (",1,2\n4,5,6\n", "line 1, column 1: a missing value"),
+        (",0\n4,5\n", "line 1, column 1: a missing value"),
         (",cat,2\n1,dog,3\n", "line 1, column 1: a missing value"),
         ("a,b,label\n1,2,x\n3,4,y\0\n", "a NUL byte in line 3"),
         ('label,a,"b\n3,1.5,2\n4,-1,1e3\n', 'line 1, .*"b.* a quote is not closed'),

@@ -51,15 +51,14 @@ def is_header(first: list[str], second: list[str], label: str | int | None) -> b
 
     It does if it holds text, unless that may be the text label of a sample: a single text, that is
     no usual name of a label column, beside numbers that do not count the features (0, 1, 2, …),
-    or above another text. Without a text, it does if its numbers count the columns: after a first
-    field that is empty, or from 0, three or more of them, unless the next row counts on.
+    or above another text. Without a text, it does if its numbers count the columns from 0, perhaps
+    after an empty field, three or more in all, unless the next row counts on.
     """
     texts = [i for i, field in enumerate(first) if field and not _is_number(field)]
     if not texts:
-        if first[0] == "":
-            return len(first) > 1 and _counts(first[1:])
-        n, numbers = len(first), list(map(str, range(2 * len(first))))
-        return n > 2 and first == numbers[:n] and second not in ([], numbers[n:])
+        names = first[1:] if first[0] == "" else first
+        n, numbers = len(names), list(map(str, range(2 * len(names))))
+        return len(first) > 2 and names == numbers[:n] and second not in ([], numbers[n:])
     if len(texts) != 1:
         return True
     name = first[texts[0]]
