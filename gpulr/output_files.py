@@ -115,13 +115,14 @@ def _remove_if_abandoned(path: str) -> None:
 
 def _copy_permissions(before: os.stat_result, path: Path) -> None:
     """Give a file the owner, group and mode of another, where the file system has them."""
-    mode = stat.S_IMODE(before.st_mode)
-    if hasattr(os, "chown"):
+    mode, now = stat.S_IMODE(before.st_mode), path.stat()
+    if now.st_uid != before.st_uid:
         with contextlib.suppress(OSError):
             os.chown(path, before.st_uid, -1)
+    if now.st_gid != before.st_gid:
         try:
             os.chown(path, -1, before.st_gid)
         except OSError:
-            mode &= ~stat.S_IRWXG  # which were meant for another group
+            mode &= ~stat.S_IRWXG  # which was meant for another group
     with contextlib.suppress(OSError):
         path.chmod(mode)
