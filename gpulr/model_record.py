@@ -59,7 +59,7 @@ SETTINGS = fields(
 SEARCH = fields(
     {
         "Cs": list_of(INVERSE_PENALTY, least=1),
-        "scores": list_of(list_of(optional(SCORE)), least=1),
+        "scores": list_of(list_of(SCORE), least=1),
         "scoring": text,
         "folds": whole(1),
         "converged": whole(0),

@@ -74,6 +74,16 @@ def test_what_later_versions_may_add_is_taken(changed):
     assert changed(add).settings["later"] == [1, 2.5]
 
 
+SEARCH = {"Cs": [1.0, None], "scores": [[0, 1], [0, 1]], "scoring": "accuracy", "folds": 2}
+SEARCH |= {"converged": 6, "models": 12, "seconds": 0.1, "refit": "best"}
+
+
+def test_the_search_that_chose_c_comes_back(model, tmp_path):
+    model.data["search"] = SEARCH
+    model.save(tmp_path / "m.safetensors")
+    assert gpulr.load(tmp_path / "m.safetensors").data["search"] == SEARCH
+
+
 WRONG = {
     "classes.dtype": ["O", "<U100000000x", "(1000000,)f8", "i4,f4", "float64", "<c8", "|V3", 8],
     "classes.values": [[0, 1], [0, 1, "2"], [0, 1, 2.5], [0, 1, True], [0, 1, 10**30], [0, 1, 1],
@@ -101,7 +111,8 @@ WRONG = {
     "data.middle": [[1], [1e300, 0], [-1, 0], ["1", "0"]],
     "data.background": ["grey", ["dark"], {}],
     "data.split": [[], {"test_size": 0.2}, {"test_size": "0.2", "seed": 0}, {"seed": 0}, "half"],
-    "data.search": [{}, {"Cs": [1], "scores": [[1, 2]]}, [1]],
+    "data.search": [SEARCH | {"scores": [[None, 1], [0, 1]]}, SEARCH | {"folds": 3}, {}, [1],
+                    {"Cs": [1], "scores": [[1, 2]]}],
 }  # fmt: skip
 
 
