@@ -64,5 +64,5 @@ def test_messages_name_what_was_got():
         path_of("output", 5)
     with pytest.raises(ParameterError, match="expected a path"):
         path_of("path", "a\0b")
-    with pytest.raises(DataFileError, match=r"b'x\.csv': is a bytes, no path"):
+    with pytest.raises(DataFileError, match=r"b'x\.csv': is no name or path \(of type bytes\)"):
         gpulr.datasets.load(b"x.csv")

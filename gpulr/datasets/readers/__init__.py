@@ -99,7 +99,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except TypeError as error:
         raise DataFileError(
-            repr(path)[:60], f"is a {type(path).__name__}, no path", "Pass text or pathlib.Path."
+            repr(path)[:60],
+            f"is no name or path (of type {type(path).__name__})",
+            "Pass a str or a Path.",
         ) from error
     except RuntimeError as error:
         raise DataFileError(
