@@ -37,7 +37,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
     """One-vs-all logistic regression: one model per class, all trained at once.
 
     Has the optimum of ``OneVsRestClassifier(LogisticRegression(C=C))``, of one shared weight
-    matrix: see :func:`gpulr.train`, which has more settings.
+    matrix: see :func:`gpulr.train`.
 
     All parameters of scikit-learn's ``LogisticRegression`` are taken by their names, so that it, or
     ``OneVsRestClassifier`` of it, can be replaced by this name, and ``estimator__C`` in a grid by
@@ -52,7 +52,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
     max_iter : int
         The most iterations; each is one pass over X.
     solver : "lbfgs", "nesterov" or "gd"
-        scikit-learn's other solvers are "lbfgs", after a warning.
+        Another name of scikit-learn's trains with "lbfgs", after a warning.
     class_weight : dict or "balanced", optional
         Weight of the rows of each class of y, 1 where the dict has none; for every model the same.
         A dict of every class may have more, which a part of the rows lacks.
@@ -185,7 +185,9 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         Warns
         -----
         ConvergenceWarning
-            scikit-learn's, and gpulr's.
+            scikit-learn's, and gpulr's; not where nothing is left of the gradients but rounding.
+        ParameterWarning
+            What is done differs from what a parameter of scikit-learn's says.
         """
         chosen, note = translated(self.get_params(deep=False))
         if note:
@@ -376,7 +378,9 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         Warns
         -----
         ConvergenceWarning
-            scikit-learn's, and gpulr's.
+            scikit-learn's, and gpulr's; not where nothing is left of the gradients but rounding.
+        ParameterWarning
+            What is done differs from what a parameter of scikit-learn's says.
         """
         chosen, note = translated(self.get_params(deep=False))
         if chosen["solver"] != "lbfgs":
