@@ -144,10 +144,11 @@ def test_classes_of_objects(fitted, blobs, tmp_path):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist, sparse.csr_array], ids=str)
-def test_attributes_make_an_estimator_fitted(rng, n_classes, make):
+@pytest.mark.parametrize("kind", [OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV])
+def test_attributes_make_an_estimator_fitted(rng, n_classes, make, kind):
     n_models = 1 if n_classes == 2 else n_classes
     coef, intercept = rng.normal(size=(n_models, 4)), rng.normal(size=n_models)
-    model = OneVsAllLogisticRegression()
+    model = kind()
     with pytest.raises(NotFittedError):
         model.predict(np.eye(4))
     with pytest.raises(NotFittedError):
