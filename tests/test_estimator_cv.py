@@ -92,7 +92,7 @@ def test_a_binary_problem_has_scikit_learns_scores(rng, fit_intercept):
         theirs.fit(X, y)
     scores = theirs.scores_[True] if isinstance(theirs.scores_, dict) else theirs.scores_
     np.testing.assert_allclose(ours.scores_, scores.reshape(5, 3), atol=1e-12)
-    assert ours.C_ == np.ravel(theirs.C_)[0]
+    assert np.ravel(theirs.C_)[0] == ours.C_
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
 
 
