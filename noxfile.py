@@ -1,8 +1,9 @@
-"""Sessions: tests(numpy, compiled, strict or cupy), browser, bench(…), lint, types.
+"""Sessions: tests(numpy, compiled, strict, cupy), sklearn(1.9, 1.6), more, browser, lint, types.
 
-``nox`` alone runs those that need no GPU; browser skips where there is no Chromium. Tests that need
-MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a reason where it is
-absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux).
+``nox`` alone runs those that need no GPU, and ``nox -s more`` what takes longer than a change
+should wait for; browser skips where there is no Chromium. Tests that need MNIST find it through
+GPULR_DATA_HOME or the cache folder, and skip with a reason where it is absent; so do tests that
+need g++ (CUDA kernels run on the CPU, on Linux).
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import nox
 
 nox.needs_version = ">=2024.3.2"
 nox.options.sessions = [
-    *("tests(numpy)", "tests(compiled)", "tests(strict)", "browser", "lint", "types"),
+    *("tests(numpy)", "tests(compiled)", "tests(strict)", "sklearn(1.9)"),
+    *("browser", "lint", "types"),
 ]
 nox.options.default_venv_backend = "virtualenv"
 
 ROOT = Path(__file__).parent
 BACKENDS = [nox.param(name, id=name) for name in ("numpy", "compiled", "strict", "cupy")]
+# The newest, which tests/sklearn_suite is for, and the oldest that pyproject.toml allows.
+SKLEARNS = [nox.param(release, id=release) for release in ("1.9", "1.6")]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 
@@ -48,7 +52,7 @@ def has_gpu_wheel(session: nox.Session) -> str | None:
 @nox.parametrize("backend", BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests of one backend: numpy has everything that needs no other."""
-    extras = ["test"]
+    extras = ["test-on-gpu" if backend == "cupy" else "test"]
     environment = {"GPULR_TEST_BACKENDS": backend}
     if backend == "numpy":
         extras += ["cuda-compile"]
@@ -63,6 +67,23 @@ def tests(session: nox.Session, backend: str) -> None:
     # start processes or use all cores. Not python -m pytest: that would import ./gpulr.
     options = ("-m", "not browser", "-n", "2", "--dist", "loadfile")
     session.run("pytest", *options, *session.posargs, env=environment)
+
+
+@nox.session
+@nox.parametrize("release", SKLEARNS)
+def sklearn(session: nox.Session, release: str) -> None:
+    """Run scikit-learn's own tests of its logistic regressions against gpulr's estimators."""
+    install(session, "test")
+    session.install(f"scikit-learn=={release}.*", "--only-binary=scikit-learn")
+    environment = {"SCIPY_ARRAY_API": "1"}
+    options = ("tests/sklearn_suite", "-n", "2")
+    session.run("pytest", *options, *session.posargs, env=environment)
+
+
+@nox.session(venv_backend="none")
+def more(session: nox.Session) -> None:
+    """Run what takes longer than a change should wait for."""
+    session.notify("sklearn(1.6)")
 
 
 @nox.session
@@ -87,7 +108,7 @@ def browser(session: nox.Session) -> None:
 @nox.parametrize("backend", BENCHED)
 def bench(session: nox.Session, backend: str) -> None:
     """Measure one backend, write bench/results, and draw them; see the docstring of bench."""
-    extras = ["test", "fast"]
+    extras = ["test-on-gpu", "fast"]
     environment = {
         **{"GPULR_COMPILE": "require", "GPULR_FALLBACK": "error"},
         **{"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None},

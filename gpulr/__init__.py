@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gpulr.estimator import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
     from gpulr.intervals import Bootstrap
     from gpulr.model import OneVsAll
+    from gpulr.onnx_pipelines import register_skl2onnx
     from gpulr.reporting import report
     from gpulr.resampling import bootstrap
     from gpulr.search_result import Search
@@ -57,6 +58,7 @@ _HOMES = {
     "OneVsAllLogisticRegressionCV": "estimator",
     "bootstrap": "resampling",
     "load": "storage",
+    "register_skl2onnx": "onnx_pipelines",
     "report": "reporting",
     "Search": "search_result",
     "search": "searching",
@@ -120,6 +122,7 @@ __all__ = [
     "errors",
     "load",
     "logistic",
+    "register_skl2onnx",
     "report",
     "search",
     "show",

@@ -100,6 +100,10 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
     come back there; scikit-learn's ``array_api_dispatch`` need not be set. X is not copied, except
     to NumPy or CSR where it is something else.
 
+    As ONNX files: ``model_.to_onnx()``, or skl2onnx for whole pipelines, once
+    :func:`gpulr.register_skl2onnx` has been called. skops stores fitted estimators; who loads them
+    has this class to trust, ``trusted=["gpulr.estimator.OneVsAllLogisticRegression"]``.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris

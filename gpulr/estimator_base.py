@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from gpulr import errors, logistic
-from gpulr.backend import backend_of, is_device_array, to_host
+from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.fitted import (
     fingerprint,
     intercept_of,
@@ -166,6 +167,33 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "max_iter": self.max_iter,
         }
         return with_history(model, getattr(self, "_record", {}), settings)
+
+    def sparsify(self) -> Self:
+        """Make ``coef_`` a CSR matrix of SciPy's, which is smaller where most of it is zero.
+
+        Training leaves no weight at exactly zero; set those that are to be. What is predicted stays
+        the same, and takes longer, since it is computed from all weights. Returns self.
+
+        Raises
+        ------
+        ParameterError
+            ``coef_`` is no array of NumPy's.
+        """
+        self._given()
+        if is_device_array(self.coef_):
+            raise errors.ParameterError(
+                f"coef_ is a {type(self.coef_).__name__}, and sparse matrices are SciPy's, of "
+                "NumPy arrays. Leave it as it is."
+            )
+        self.coef_ = csr_matrix(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Make ``coef_`` an array again, after :meth:`sparsify`; returns self."""
+        self._given()
+        if is_sparse(self.coef_):
+            self.coef_ = self.coef_.toarray()
+        return self
 
     def _rows(self, X: Any, n_features: int) -> Array:
         """Check what a fitted estimator is to predict."""

@@ -1,6 +1,6 @@
 """Models for other software: ONNX files, and scikit-learn's estimators.
 
-The only file that imports onnx, which is optional (the extra ``onnx``).
+onnx is optional (the extra ``onnx``), and imported here and in :mod:`gpulr.onnx_pipelines` alone.
 
 The graph of an ONNX file is the model's forward pass, for rows as training was given them::
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from gpulr.model import OneVsAll
 
-__all__ = ["class_weight_of", "save_joblib", "save_onnx", "to_sklearn"]
+__all__ = ["class_weight_of", "margins_graph", "save_joblib", "save_onnx", "to_sklearn"]
 
 OPSET, IR_VERSION = 17, 8
 INPUT_DTYPES = (
@@ -169,6 +169,20 @@ def _graph(model: OneVsAll, dtype: np.dtype[Any]) -> GraphProto:
         ],
         initializers,
     )
+
+
+def margins_graph(
+    model: OneVsAll, dtype: np.dtype[Any]
+) -> tuple[list[NodeProto], dict[str, npt.NDArray[Any]]]:
+    """Return the forward pass as far as the margins: nodes from "X", and its arrays by name."""
+    from onnx import numpy_helper
+
+    graph = _graph(model, dtype)
+    end = next(i for i, node in enumerate(graph.node) if node.output[0] == "margins")
+    nodes = list(graph.node)[: end + 1]
+    used = {name for node in nodes for name in node.input}
+    arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.name in used}
+    return nodes, arrays
 
 
 def _labels(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -49,7 +49,8 @@ def fingerprint(model: OneVsAll) -> str:
     """Return what tells these weights and intercepts from any others."""
     digest = hashlib.sha256()
     for array in (model.weights, model.intercept):
-        host: npt.NDArray[Any] = np.ascontiguousarray(to_host(array))
+        # A sparse coef_ has no −0; it is the same number, and so it is here.
+        host: npt.NDArray[Any] = np.ascontiguousarray(to_host(array) + 0.0)
         digest.update(f"{host.dtype.name}{host.shape}".encode())
         digest.update(host.data)
     return digest.hexdigest()

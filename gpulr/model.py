@@ -262,7 +262,7 @@ class OneVsAll:
         "margins", (batch, n_models), each model's own; "label" (batch,), as of :meth:`predict`, and
         "index" (batch,) int64, its place in ``classes``. Metadata: gpulr_version, and as JSON
         classes, image_shape and scale (which is part of the weights already). Needs the extra
-        ``onnx``.
+        ``onnx``. For a pipeline of scikit-learn's see :func:`gpulr.register_skl2onnx`.
 
         Parameters
         ----------

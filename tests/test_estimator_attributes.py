@@ -139,6 +139,65 @@ def test_classes_of_objects(fitted, blobs, tmp_path):
     assert gpulr.load(tmp_path / "m.safetensors").classes.tolist() == ["a", "b", "c"]
 
 
+# ---- coef_ as a sparse matrix -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cv", [False, True])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_sparsify_and_densify_change_no_prediction(blobs, n_classes, cv):
+    X, y = blobs
+    X, y = X[y < n_classes], y[y < n_classes]
+    more = {"Cs": [0.1, 1.0], "cv": 3} if cv else {}
+    model = (OneVsAllLogisticRegressionCV if cv else OneVsAllLogisticRegression)(**more).fit(X, y)
+    n_iter = model.model_.n_iter
+    assert n_iter > 0
+    assert copy.deepcopy(model).sparsify().model_.n_iter == n_iter
+    model.coef_[:, 1] = 0.0
+    dense, before = model.coef_, model.decision_function(X)
+    assert model.sparsify() is model
+    assert sparse.issparse(model.coef_)
+    assert model.coef_.format == "csr"
+    assert model.coef_.nnz == 3 * model.coef_.shape[0]
+    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        found = other.decision_function(X)
+        assert found.dtype == before.dtype
+        np.testing.assert_array_equal(found, before)
+    assert model.sparsify().densify() is model
+    np.testing.assert_array_equal(model.coef_, dense)
+    np.testing.assert_array_equal(model.densify().decision_function(X), before)
+
+
+def test_a_zero_of_either_sign_is_the_same_weight(blobs):
+    """A sparse coef_ has no −0, and keeps the history of training."""
+    X, y = blobs
+    model = OneVsAllLogisticRegression(max_iter=1).fit(np.zeros_like(X), y)
+    assert model.model_.n_iter == 1
+    for zero in (0.0, -0.0):
+        model.coef_[:] = zero
+        assert model.model_.n_iter == 1
+        assert copy.deepcopy(model).sparsify().model_.n_iter == 1
+
+
+def test_a_warm_start_begins_at_a_sparse_coef(blobs):
+    X, y = blobs
+    model = OneVsAllLogisticRegression(warm_start=True).fit(X, y).sparsify()
+    assert model.fit(X, y).n_iter_ == 0
+    assert not sparse.issparse(model.coef_)
+
+
+def test_what_sparsify_refuses(blobs, xp, put):
+    with pytest.raises(NotFittedError):
+        OneVsAllLogisticRegression().sparsify()
+    with pytest.raises(NotFittedError):
+        OneVsAllLogisticRegression().densify()
+    if xp.__name__.endswith("numpy"):
+        return
+    model = OneVsAllLogisticRegression().fit(put(blobs[0]), blobs[1])
+    with pytest.raises(gpulr.ParameterError, match="sparse matrices are SciPy's"):
+        model.sparsify()
+    assert model.densify().predict(put(blobs[0])).shape == (90,)
+
+
 # ---- estimators that were never fitted ----------------------------------------------------------
 
 
