@@ -52,6 +52,7 @@ def has_gpu_wheel(session: nox.Session) -> str | None:
 @nox.parametrize("backend", BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests of one backend: numpy has everything that needs no other."""
+    # Never two CuPy wheels: the one of the tests only says how it compiles, the card's serves.
     extras = ["test-on-gpu" if backend == "cupy" else "test"]
     environment = {"GPULR_TEST_BACKENDS": backend}
     if backend == "numpy":

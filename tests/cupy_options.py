@@ -25,7 +25,7 @@ def cupy_options(capabilities: tuple[str, ...]) -> dict[str, list[str]]:
     Raises
     ------
     RuntimeError
-        CuPy is not installed, or does not come as far as to compile something.
+        CuPy or NVRTC is not installed, or CuPy does not come as far as to compile something.
     """
     import gpulr
 
@@ -66,13 +66,7 @@ def _options(capabilities: list[str]) -> dict[str, list[str]]:
             self.compile()
 
     cupy.RawModule = Module
-    compiler.nvrtc = SimpleNamespace(
-        getVersion=lambda: (13, 0),  # of the library, which need not be there
-        createProgram=lambda *what: 0,
-        destroyProgram=lambda program: None,
-        compileProgram=tell,
-        NVRTCError=(),
-    )
+    compiler.nvrtc = SimpleNamespace(**{**vars(compiler.nvrtc), "compileProgram": tell})
     compiler._preprocess = lambda *what: ""  # an empty program, for the name of a cache's file
     for module, name in ((compiler, "_get_arch_for_options_for_nvrtc"), (raw, "_get_raw_module")):
         # Less what remembers their answers for each device.
