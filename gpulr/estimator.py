@@ -19,7 +19,7 @@ from gpulr import errors
 from gpulr.arguments import callables, switch
 from gpulr.backend import backend_of
 from gpulr.crossval import SearchProgress
-from gpulr.estimator_base import ConvergenceWarning, OneVsAllClassifier
+from gpulr.estimator_base import ConvergenceWarning, OneVsAllClassifier, SparseCoefficients
 from gpulr.inputs import read_inputs
 from gpulr.migration import translated
 from gpulr.search_result import Search
@@ -33,7 +33,7 @@ Array = Any
 __all__ = ["ConvergenceWarning", "OneVsAllLogisticRegression", "OneVsAllLogisticRegressionCV"]
 
 
-class OneVsAllLogisticRegression(OneVsAllClassifier):
+class OneVsAllLogisticRegression(SparseCoefficients):
     """One-vs-all logistic regression: one model per class, all trained at once.
 
     Has the optimum of ``OneVsRestClassifier(LogisticRegression(C=C))``, of one shared weight
