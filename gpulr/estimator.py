@@ -19,7 +19,7 @@ from gpulr import errors
 from gpulr.arguments import callables, switch
 from gpulr.backend import backend_of
 from gpulr.crossval import SearchProgress
-from gpulr.estimator_base import ConvergenceWarning, OneVsAllClassifier
+from gpulr.estimator_base import ConvergenceWarning, OneVsAllClassifier, SparseCoefficients
 from gpulr.inputs import read_inputs
 from gpulr.migration import translated
 from gpulr.search_result import Search
@@ -33,11 +33,11 @@ Array = Any
 __all__ = ["ConvergenceWarning", "OneVsAllLogisticRegression", "OneVsAllLogisticRegressionCV"]
 
 
-class OneVsAllLogisticRegression(OneVsAllClassifier):
+class OneVsAllLogisticRegression(SparseCoefficients):
     """One-vs-all logistic regression: one model per class, all trained at once.
 
     Has the optimum of ``OneVsRestClassifier(LogisticRegression(C=C))``, of one shared weight
-    matrix: see :func:`gpulr.train`, which has more settings.
+    matrix: see :func:`gpulr.train`.
 
     All parameters of scikit-learn's ``LogisticRegression`` are taken by their names, so that it, or
     ``OneVsRestClassifier`` of it, can be replaced by this name, and ``estimator__C`` in a grid by
@@ -52,7 +52,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
     max_iter : int
         The most iterations; each is one pass over X.
     solver : "lbfgs", "nesterov" or "gd"
-        scikit-learn's other solvers are "lbfgs", after a warning.
+        Another name of scikit-learn's trains with "lbfgs", after a warning.
     class_weight : dict or "balanced", optional
         Weight of the rows of each class of y, 1 where the dict has none; for every model the same.
         A dict of every class may have more, which a part of the rows lacks.
@@ -189,7 +189,9 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         Warns
         -----
         ConvergenceWarning
-            scikit-learn's, and gpulr's.
+            scikit-learn's, and gpulr's; not where nothing is left of the gradients but rounding.
+        ParameterWarning
+            What is done differs from what a parameter of scikit-learn's says.
         """
         chosen, note = translated(self.get_params(deep=False))
         if note:
@@ -380,7 +382,9 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         Warns
         -----
         ConvergenceWarning
-            scikit-learn's, and gpulr's.
+            scikit-learn's, and gpulr's; not where nothing is left of the gradients but rounding.
+        ParameterWarning
+            What is done differs from what a parameter of scikit-learn's says.
         """
         chosen, note = translated(self.get_params(deep=False))
         if chosen["solver"] != "lbfgs":

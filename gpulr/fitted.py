@@ -189,10 +189,13 @@ def _weights(coef: Any) -> Array:
     elif not is_device_array(coef):
         coef = np.asarray(coef)
     xp = array_namespace(coef)
-    if not hasattr(coef, "dtype") or not _is_real(xp, coef):
-        raise ParameterError(
-            f"coef_ has dtype {coef.dtype}; expected real numbers, (n_models, n_features)."
-        )
+    if coef.dtype not in (xp.float32, xp.float64):
+        if not _is_real(xp, coef):
+            raise ParameterError(
+                f"coef_ has dtype {coef.dtype}; expected real numbers, (n_models, n_features)."
+            )
+        swapped = getattr(coef.dtype, "name", "") == "float32"  # of the other byte order
+        coef = xp.astype(coef, xp.float32 if swapped else xp.float64)
     if coef.ndim == 1:
         coef = xp.reshape(coef, (1, -1))
     if coef.ndim != 2 or 0 in coef.shape:
@@ -200,9 +203,7 @@ def _weights(coef: Any) -> Array:
             f"coef_ has shape {tuple(coef.shape)}; expected (n_models, n_features), one row for "
             "each class, or one row for two classes."
         )
-    name = str(getattr(coef.dtype, "name", coef.dtype)).rpartition(".")[2]  # "torch.float32"
-    dtype = xp.float32 if name == "float32" else xp.float64
-    return (coef if coef.dtype == dtype else xp.astype(coef, dtype)).T
+    return coef.T
 
 
 def _product(center: Array, weights: Array) -> Array:
