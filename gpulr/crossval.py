@@ -66,7 +66,7 @@ class CrossValidation:
     ----------
     theta : (n_Cs, n_folds, n_features + 1, n_models) in the compute dtype, NumPy
         Where models ended; of the scaled rows.
-    n_iter, converged, stalled, cost, gradient_norm : (n_folds, n_Cs, n_models)
+    n_iter, converged, stalled, rounding, cost, gradient_norm : (n_folds, n_Cs, n_models)
     done : (n_Cs,) bool
         The values of C with which all classes have been trained.
     prepared : Prepared or None
@@ -90,7 +90,7 @@ class CrossValidation:
         parameters = (len(Cs), len(folds), rows.n_features + 1, labels.n_models)
         self.theta = np.zeros(parameters, dtype=settings.dtype)
         self.n_iter = np.zeros(shape, dtype=np.int64)
-        self.converged, self.stalled = np.zeros((2, *shape), dtype=np.bool_)
+        self.converged, self.stalled, self.rounding = np.zeros((3, *shape), dtype=np.bool_)
         self.cost, self.gradient_norm = np.zeros((2, *shape))
         self.done = np.zeros(len(Cs), dtype=np.bool_)
         self.prepared: Prepared | None = None
@@ -159,6 +159,7 @@ class CrossValidation:
                     "n_iter": solution.n_iter,
                     "converged": converged,
                     "stalled": solution.stalled & ~converged,
+                    "rounding": solution.rounding & ~converged,
                     "cost": solution.cost[-1],
                     "gradient_norm": solution.gradient_norm[-1],
                 }

@@ -208,15 +208,15 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
                 sample_weight=sample_weight,
                 class_weight=_of_these(chosen["class_weight"], inputs.labels.classes.tolist()),
                 batched=batched,
-                start=self._start(inputs.labels) if chosen["warm_start"] else None,
+                start=self._start(X, inputs.labels) if chosen["warm_start"] else None,
                 callbacks=(*callbacks, *(_progress_bar() if chosen["verbose"] else ())),
             )
         except errors.TrainingInterrupted as interruption:
             self._adopt(interruption.model)
             raise
         self._adopt(model)
-        if advice:
-            errors.warn(advice, ConvergenceWarning)
+        if advice is not None and advice.attainable:
+            errors.warn(advice.message, ConvergenceWarning)
         return self
 
 
@@ -257,6 +257,8 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     ----------
     C_ : float
         The C of the model; with ``refit=False`` the mean of those of the folds.
+    l1_ratio_ : float
+        0, as scikit-learn calls an L2 penalty.
     Cs_ : (n_Cs,), scores_ : (n_folds, n_Cs)
         The values that were tried, and each fold's score on its held-out rows. In the array library
         of X.
@@ -400,7 +402,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
             cv=chosen["cv"],
             groups=groups,
             scoring=chosen["scoring"],
-            refit=chosen["refit"] or "mean",
+            refit=chosen["refit"],
             sample_weight=sample_weight,
             class_weight=_of_these(chosen["class_weight"], inputs.labels.classes.tolist()),
             callbacks=(*callbacks, *(_search_progress_bar() if chosen["verbose"] else ())),
@@ -410,13 +412,14 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         self._found = _found(found)
         self._adopt(found.model)
         self.C_ = found.model.settings["C"]
+        self.l1_ratio_ = 0.0
         here = backend_of(self.coef_).asarray
         self.Cs_, self.scores_ = here(found.Cs), here(found.scores)
         self.coefs_paths_ = here(models.coefficients())
-        if not chosen["refit"]:
+        if chosen["refit"] == "mean":
             self.n_iter_ = here(np.array([found.n_iter.max()], dtype=np.int32))
-        if advice:
-            errors.warn(advice, ConvergenceWarning)
+        if advice is not None and advice.attainable:
+            errors.warn(advice.message, ConvergenceWarning)
         return self
 
 

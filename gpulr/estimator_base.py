@@ -135,15 +135,20 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return model
 
-    def _start(self, labels: Any) -> OneVsAll | None:
+    def _start(self, X: Array, labels: Any) -> OneVsAll | None:
         """Return the model that the attributes are, for training to begin at; None if unfitted."""
         if not hasattr(self, "coef_"):
             return None
         start = sorted_by_class(self._given(labels.classes))
-        if len(start.classes) == len(labels.classes) and start.n_models != labels.n_models:
+        if start.weights.shape != (X.shape[1], labels.n_models) or not np.array_equal(
+            start.classes, labels.classes
+        ):
             raise errors.ParameterError(
-                f"coef_ has {start.n_models} rows, and y has two classes, for which there is one. "
-                "Assign a coef_ of one row, or use warm_start=False."
+                f"warm_start=True begins at coef_, which has {start.n_models} rows: a model of "
+                f"{start.n_features} features for the classes {start.classes[:20].tolist()}. For X "
+                f"and y it takes {labels.n_models}: {X.shape[1]} features, classes "
+                f"{labels.classes[:20].tolist()}. Train on the same features and classes, or use "
+                "warm_start=False."
             )
         return start
 

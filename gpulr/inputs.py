@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpulr.arguments import image_shape_of, shape_of_images
-from gpulr.backend import Backend, HostRows, is_sparse, to_host
+from gpulr.backend import Backend, is_sparse, to_host
 from gpulr.errors import DataError, ScaleWarning, warn
 from gpulr.feature_names import names_of
 from gpulr.labels import LabelMatrix, Labels, read_labels
-from gpulr.rows import Rows, standardized
+from gpulr.rows import Rows, extremes, standardized
 from gpulr.validation import check_rows, finite_rows, positive_number
 
 if TYPE_CHECKING:
@@ -74,14 +74,15 @@ class Inputs:
             n_columns=n_columns,
         )
         finite_rows(X, backend, dtype, self.X)
-        self.record["feature_range"] = _feature_range(backend, X)
+        xp, known = backend.xp, extremes(X, backend)
+        self.record["feature_range"] = [float(xp.min(known[0])), float(xp.max(known[1]))]
         if self.image_shape is not None and len(self.image_shape) == 2 and not is_sparse(X):
             self.record.update(_look(self.X, self.image_shape))
         if standardize:
-            return standardized(X, backend, dtype)
+            return replace(standardized(X, backend, dtype), known=known)
         if isinstance(scale, str):
             _warn_of_small_bytes(self.X, self.record["feature_range"][1])
-        return Rows(X, scale_of(scale, self.X), None, backend, dtype)
+        return Rows(X, scale_of(scale, self.X), None, backend, dtype, known=known)
 
 
 def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
@@ -134,24 +135,6 @@ def scale_of(scale: float | str | None, X: Any) -> float:
     if isinstance(scale, str) and scale == "auto":
         return 1.0 / 255.0 if str(X.dtype).endswith("uint8") else 1.0
     return 1.0 if scale is None else positive_number("scale", scale)
-
-
-def _feature_range(backend: Backend, X: Any) -> list[float]:
-    xp = backend.xp
-    if isinstance(X, HostRows):
-        blocks = backend.row_blocks(*X.shape, 1)
-
-        def extremes(rows: slice) -> tuple[Array, Array]:
-            block = X[rows, :]
-            return xp.min(block), xp.max(block)
-
-        least, most = zip(*backend.map_blocks(extremes, blocks, X), strict=True)
-        return [min(map(float, least)), max(map(float, most))]
-    if is_sparse(X):
-        return [float(X.data.min(initial=0)), float(X.data.max(initial=0))]
-    if xp.isdtype(X.dtype, "bool"):  # which has no minimum in the array API standard
-        return [float(xp.all(X)), float(xp.any(X))]
-    return [float(xp.min(X)), float(xp.max(X))]
 
 
 def _look(X: Any, image_shape: tuple[int, ...]) -> dict[str, Any]:

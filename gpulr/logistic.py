@@ -9,9 +9,9 @@ and sample weights ``s`` (all ones unless given) that sum to ``m``, per model:
 
     margins        Z = X W + b
     probabilities  P = σ(Z)                      σ(z) = 1 / (1 + exp(−z))
-    residuals      R = P − Y
     log-loss       ℓ(z, y) = −y log σ(z) − (1 − y) log(1 − σ(z))
                            = max(z, 0) − y z + log1p(exp(−|z|))
+    residuals      R = P − Y = (1 − 2Y) σ((1 − 2Y) Z)
 
     cost           J      = (1/m) Σᵢ sᵢ ℓ(zᵢ, yᵢ) + ‖w‖² / (2 C m)
     gradient       ∂J/∂W  = (1/m) Xᵀ (s ∘ R) + W / (C m)
@@ -87,7 +87,7 @@ def log_normalized(Z: Array) -> Array:
 def forward(
     X: Array, W: Array, b: Array, Y: Array, s: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """Forward propagation: rows to margins, probabilities and log-loss.
+    """Forward propagation: rows to margins, residuals and log-loss.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def forward(
     -------
     Z : (n_rows, n_models)
         Margins.
-    P : (n_rows, n_models)
-        Probabilities, which :func:`backward` needs.
+    R : (n_rows, n_models)
+        Residuals, which :func:`backward` needs.
     loss : (n_models,) float64
         Σᵢ sᵢ ℓ(zᵢ, yᵢ): the sum over the rows, accumulated in float64.
     """
@@ -110,12 +110,25 @@ def forward(
 
 
 def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
-    """Return P and the summed log-loss, as :func:`forward` does, from margins at hand."""
-    ell = log_loss(Z, Y)
-    return sigmoid(Z), _sum(ell if s is None else s * ell)
+    """Return R and the summed log-loss, as :func:`forward` does, from margins at hand.
+
+    P − Y would lose what is left of a sure positive, whose 1 − p is 0 in float32 from z ≈ 17 on.
+    The margin towards the wrong answer, u = −z where y is 1 and z where it is 0, has no such end:
+    ℓ = max(u, 0) + log1p(exp(−|u|)), and r is σ(u) with the sign of 1 − 2y.
+    """
+    xp = array_namespace(Z)
+    R, e = _exponents(Z, Y)
+    ell = R - e  # max(u, 0)
+    R = xp.exp(R)
+    e = xp.exp(e)
+    ell += xp.log1p(e)
+    e += 1.0
+    R /= e
+    R *= 1.0 - 2.0 * Y
+    return R, _sum(ell if s is None else s * ell)
 
 
-def backward(X: Array, P: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
+def backward(X: Array, R: Array, s: Array | None = None) -> tuple[Array, Array]:
     """Backward propagation: residuals to the gradient of the summed log-loss.
 
     Returns
@@ -125,7 +138,7 @@ def backward(X: Array, P: Array, Y: Array, s: Array | None = None) -> tuple[Arra
     db : (n_models,) float64
         Σᵢ sᵢ rᵢ.
     """
-    R = P - Y if s is None else s * (P - Y)
+    R = R if s is None else s * R
     # Xᵀ R, written as (Rᵀ X)ᵀ: OpenBLAS then repacks the thin R rather than X (10 % of the
     # product).
     return (R.T @ X).T, _sum(R)
@@ -149,14 +162,41 @@ def derivatives_along(
 
     Margins are linear in the parameters, so a line search along stored margins needs no rows.
     Returns Σᵢ sᵢ rᵢ dᵢ, Σᵢ sᵢ σ'(zᵢ) dᵢ² and Σᵢ sᵢ σ'(zᵢ), each (n_models,) float64, with
-    σ' = p (1 − p).
+    σ' = p (1 − p) = e / (1 + e)², e = exp(−|z|).
     """
-    P = sigmoid(Z)
-    R, slope = P - Y, P * (1.0 - P)
+    xp = array_namespace(Z)
+    R, slope = _exponents(Z, Y)
+    R = xp.exp(R)
+    slope = xp.exp(slope)
+    whole = 1.0 + slope
+    R /= whole
+    R *= 1.0 - 2.0 * Y
+    slope /= whole
+    slope /= whole
+    del whole
+    R *= D
     if s is not None:
         R, slope = s * R, s * slope
-    first, second, spread = _sums(R * D, slope * D * D, slope)
+    bend = slope * D
+    bend *= D
+    first, second, spread = _sums(R, bend, slope)
     return first, second, spread
+
+
+def _exponents(Z: Array, Y: Array) -> tuple[Array, Array]:
+    """Return min(u, 0) and −|u| for the margins u = (1 − 2y) z towards the wrong answer, anew.
+
+    Both are made, and used, in place: every further array that is alive at a time is fresh pages
+    of memory, which take as long as the arithmetic. The halves are exact, and so is their
+    difference; NumPy's minimum with a scalar takes twice as long.
+    """
+    xp = array_namespace(Z)
+    low = 0.5 - Y
+    low *= Z
+    size = xp.abs(low)
+    low -= size
+    size *= -2.0
+    return low, size
 
 
 def _sum(A: Array) -> Array:

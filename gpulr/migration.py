@@ -84,6 +84,8 @@ def translated(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         found["scoring"] = "accuracy"
     if parameters.get("cv", 5) is None:
         found["cv"] = 5
+    if isinstance(parameters.get("refit"), bool | np.bool_) and not parameters["refit"]:
+        found["refit"] = "mean"
     if parameters.get("Cs") is not True and isinstance(parameters.get("Cs"), int | np.integer):
         found["Cs"] = parameters["Cs"] if parameters["Cs"] != 1 else [1e-4]  # as logspace(-4, 4, 1)
     return found, " ".join(notes)

@@ -170,10 +170,10 @@ class Problem:
 
         def propagate(rows: slice) -> tuple[Array, ...]:
             X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
-            _, P, loss = logistic.forward(X, W, b, Y, s)
-            return loss, *logistic.backward(X, P, Y, s)
+            _, R, loss = logistic.forward(X, W, b, Y, s)
+            return loss, *logistic.backward(X, R, s)
 
-        return self._finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
+        return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
@@ -192,10 +192,10 @@ class Problem:
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            P, loss = logistic.activate(Z[rows, :], Y, s)
-            return loss, *logistic.backward(self.rows.operand(rows), P, Y, s)
+            R, loss = logistic.activate(Z[rows, :], Y, s)
+            return loss, *logistic.backward(self.rows.operand(rows), R, s)
 
-        return self._finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
+        return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
 
     def margins_along(self, Z: Array, D: Array, t: Array) -> Array:
         """Return Z + t D, (n_samples, n_models), for steps t (n_models,): no pass over the rows."""
@@ -252,11 +252,14 @@ class Problem:
         positive, every = self.rows.sum(count, self.rows.margin_blocks(self.n_models))
         return positive, every - positive
 
-    def _finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
+    def finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
+        """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64."""
         W = theta[:-1, :]
         dW, db = self.rows.unfold(dW, db)
-        dW, db = logistic.gradient(dW, db, W, self.C, self.m)
-        return Pass(logistic.cost(loss, W, self.C, self.m), self._stacked(dW, db))
+        # The penalty is one on the weights of the caller's scale.
+        factor = self.rows.factor
+        dW, db = logistic.gradient(dW, db, factor**2 * W, self.C, self.m)
+        return Pass(logistic.cost(loss, factor * W, self.C, self.m), self._stacked(dW, db))
 
     def _stacked(self, dW: Array, db: Array) -> Array:
         """Put the intercept's row below that of the weights; zeros where it is held at 0."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.advice import stall
 from gpulr.arguments import callables, inverse_penalty
 from gpulr.backend import backend_of, is_device_array
 from gpulr.errors import ConvergenceWarning, ParameterError, TrainingInterrupted, warn
@@ -156,7 +157,7 @@ def bootstrap(
         )
     parts = [part for part in parts if part.result not in ENDED]
     if settings.tol > 0 and whole.result not in ENDED:
-        _warn_not_converged(whole, parts, settings)
+        _warn_not_converged(whole, parts, rows, settings)
     arrays = _in_scale_of_rows(parts, inputs, rows, settings)
     converged = np.concatenate([np.zeros(0, np.bool_), *(part.converged for part in parts)])
     return Bootstrap(model=model, converged=converged.reshape(-1, labels.n_models), **arrays)
@@ -225,7 +226,9 @@ def _in_scale_of_rows(
     return here
 
 
-def _warn_not_converged(whole: Solution, parts: Sequence[Solution], settings: Settings) -> None:
+def _warn_not_converged(
+    whole: Solution, parts: Sequence[Solution], rows: Rows, settings: Settings
+) -> None:
     """Warn once for all that did not converge, with what to change."""
     every = [whole, *parts]
     left = [int((~part.converged).sum()) for part in every]
@@ -234,7 +237,8 @@ def _warn_not_converged(whole: Solution, parts: Sequence[Solution], settings: Se
     largest = max(float(part.gradient_norm[-1].max()) for part in every)
     advice = "raise max_iter, scale the features (standardize=True), or lower C"
     if any(part.stalled.any() for part in every):
-        advice += f'; where {settings.dtype.name} allows no closer approach, dtype="float64" does'
+        why, instead = stall(rows, settings)
+        advice += f"; where {why}, {instead}"
     warn(
         f"{sum(left[1:])} of {sum(len(part.converged) for part in parts)} models of replicates, "
         f"and {left[0]} of {len(whole.converged)} of all rows, did not reach "

@@ -7,16 +7,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gpulr.backend import Backend, HostRows
+import numpy as np
+
+from gpulr.backend import Backend, HostRows, is_sparse, to_host
 
 Array = Any
 
-__all__ = ["Rows", "standardized"]
+__all__ = ["Rows", "extremes", "standardized"]
+
+# Features within 2^±EXTREME differ in variance by up to 2^40, which a factorisation in float64 can
+# tell. Powers up to 2^±LARGEST leave room for weights in float32, whose range is 2^±126.
+EXTREME, LARGEST = 10, 100
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """(X − center) ∘ scale, of which only blocks are ever made.
+    """(X − center) ∘ scale ∘ factor, of which only blocks are ever made.
 
     Weights refer to these rows. The scale is folded into the weights, ``(X ∘ s) W = X (s ∘ W)``, so
     uint8 pixels stay uint8. So is the centre where X is bytes or sparse: ``(X − c) W = X W − cᵀW``.
@@ -32,6 +38,11 @@ class Rows:
     backend : Backend
     dtype : dtype of the backend's library
         What blocks are converted to, and products computed in; sums over blocks are float64.
+    factor : float, or (n_features, 1) float64
+        1, or what :meth:`equilibrated` multiplies features by beyond the caller's scale. The
+        penalty refers to the caller's: a weight w of these rows is one of factor · w there.
+    known : (least, most), or None
+        The extremes of the features, where they are known; see :attr:`extremes`.
     """
 
     X: Array
@@ -39,6 +50,8 @@ class Rows:
     center: Array | None
     backend: Backend
     dtype: Any
+    factor: float | Array = 1.0
+    known: tuple[Array, Array] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -62,6 +75,44 @@ class Rows:
         if self.center is None or not self.backend.centers_in_block(self.X):
             return None
         return xp.astype(self.center[:, 0], self.dtype)
+
+    @property
+    def multiplier(self) -> float | Array:
+        """What X is multiplied by in all, a float or (n_features, 1) float64."""
+        return self.scale * self.factor
+
+    @cached_property
+    def extremes(self) -> tuple[Array, Array]:
+        """The least and the largest number of each feature of X, each (n_features, 1) float64.
+
+        Of a sample they are those of all rows. A sparse X has a zero in each feature.
+        """
+        return extremes(self.X, self.backend) if self.known is None else self.known
+
+    @property
+    def reach(self) -> Array:
+        """The largest magnitude of each feature where products see it, (n_features, 1) float64."""
+        xp, (least, most) = self.backend.xp, self.extremes
+        if self.center_in_block is not None:
+            least, most = least - self.center, most - self.center
+        return self.multiplier * xp.maximum(-least, most)
+
+    @property
+    def spread(self) -> Array:
+        """Half of what each feature extends over, scaled, (n_features, 1) float64."""
+        least, most = self.extremes
+        return self.multiplier * (most / 2.0 - least / 2.0)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether features, as the caller scaled them, differ by orders of magnitude.
+
+        That is in how far they spread, or reach from where products see 0; constant ones aside.
+        """
+        reach, spread = (to_host(part / self.factor) for part in (self.reach, self.spread))
+        eps = float(self.backend.xp.finfo(self.dtype).eps)
+        varies = spread > 10.0 * eps * reach
+        return bool(reach.max() > 2.0**EXTREME * spread.min(where=varies, initial=np.inf))
 
     def blocks(self, n_models: int) -> list[slice]:
         """Return the blocks of rows that a pass of so many columns maps over, as operands."""
@@ -91,7 +142,7 @@ class Rows:
         ``theta`` is (n_features + 1, n_models) float64, the intercept in its last row.
         """
         xp = self.backend.xp
-        W, b = self.scale * theta[:-1, :], theta[-1, :]
+        W, b = self.multiplier * theta[:-1, :], theta[-1, :]
         if self.center is not None and self.center_in_block is None:
             b = b - xp.sum(self.center * W, axis=0)
         return xp.astype(W, self.dtype), xp.astype(b, self.dtype)
@@ -107,11 +158,32 @@ class Rows:
         """Return (rowsᵀ R, 1ᵀ R) from what blocks give, (blockᵀ R, 1ᵀ R), all float64."""
         if self.center is not None and self.center_in_block is None:
             dW = dW - self.center * db
-        return self.scale * dW, db
+        return self.multiplier * dW, db
+
+    def equilibrated(self, *, centered: bool) -> Rows:
+        """Return the rows with features of extreme size brought to about 1.
+
+        Those whose largest |x − centre| lies outside 2^±10 are multiplied by a power of two, which
+        rounds nothing; the others are left alone, and so are constant ones.
+
+        Parameters
+        ----------
+        centered : bool
+            The centre is the middle of each feature, since an intercept makes up for it; else 0.
+        """
+        reach = to_host(self.reach)
+        size = to_host(self.spread) if centered else reach
+        constant = size <= 10.0 * float(self.backend.xp.finfo(self.dtype).eps) * reach
+        extreme = ~constant & ((size < 2.0**-EXTREME) | (size > 2.0**EXTREME))
+        if not extreme.any():
+            return self
+        exponent = np.clip(np.frexp(size)[1], -LARGEST, LARGEST)
+        factor = np.where(extreme, np.ldexp(1.0, -exponent), 1.0)
+        return replace(self, factor=self.backend.asarray(factor))
 
     def sample(self, index: Array) -> Rows:
         """Return some of the rows, copied to the device where they fit."""
-        return replace(self, X=self.backend.take_rows(self.X, index))
+        return replace(self, X=self.backend.take_rows(self.X, index), known=self.extremes)
 
     def mean_of_first(self) -> Array:
         """Return the mean of the first block, not scaled, (n_features,) float64."""
@@ -135,6 +207,38 @@ class Rows:
                 totals = tuple(map(xp.add, totals, parts))
         assert totals is not None  # there are rows
         return totals
+
+
+def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
+    """Return the least and the largest number of each feature; see :attr:`Rows.extremes`.
+
+    X is what :meth:`Backend.place` returned. One pass over it, as quick as reading it.
+    """
+    xp = backend.xp
+    if is_sparse(X):
+        least, most = np.zeros((2, X.shape[1]))
+        np.minimum.at(least, X.indices, X.data)
+        np.maximum.at(most, X.indices, X.data)
+        return least[:, np.newaxis], most[:, np.newaxis]
+
+    def halved(function: Callable[[Array, Array], Array], block: Array) -> Array:
+        while block.shape[0] > 1:  # reducing a thin array along its rows is ten times slower
+            half = (block.shape[0] + 1) // 2
+            block = function(block[:half, :], block[-half:, :])
+        return xp.asarray(block, copy=True)
+
+    def of_block(rows: slice) -> tuple[Array, Array]:
+        block = X[rows, :]
+        if xp.isdtype(block.dtype, "bool"):  # of which the array API standard has no minimum
+            block = xp.astype(block, xp.uint8)
+        return halved(xp.minimum, block), halved(xp.maximum, block)
+
+    blocks = backend.row_blocks(X.shape[0], 2 * backend.row_width(X), 1)
+    least = most = None
+    for lower, upper in backend.map_blocks(of_block, blocks, X):
+        least = lower if least is None else xp.minimum(least, lower)
+        most = upper if most is None else xp.maximum(most, upper)
+    return xp.astype(least.T, xp.float64), xp.astype(most.T, xp.float64)
 
 
 def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:

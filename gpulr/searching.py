@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.advice import Advice, how_to_converge, stall
 from gpulr.arguments import callables, inverse_penalties
 from gpulr.crossval import CLOSER, CrossValidation, SearchProgress
 from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
@@ -23,7 +24,6 @@ from gpulr.settings import Settings
 from gpulr.solvers import minimize
 from gpulr.training import (
     class_weight_record,
-    how_to_converge,
     model_of,
     weighted_problem,
 )
@@ -144,7 +144,7 @@ def search(
         memory=memory,
     )
     if advice:
-        warn(advice, ConvergenceWarning)
+        warn(advice.message, ConvergenceWarning)
     return found
 
 
@@ -170,13 +170,13 @@ def search_on(
     class_weight: Mapping[Any, float] | str | None = None,
     callbacks: Sequence[Callable[[SearchProgress], object]] = (),
     memory: int | None = None,
-) -> tuple[Search, str | None, CrossValidation]:
+) -> tuple[Search, Advice | None, CrossValidation]:
     """Search on checked data, as :func:`search`.
 
     Returns
     -------
     found : Search
-    advice : str or None
+    advice : Advice or None
         What to say where models did not converge.
     models : CrossValidation
         Those that were trained on the folds.
@@ -196,7 +196,7 @@ def search_on(
     folds = split(cv, labels.strata, groups)
     check_folds(folds, labels, weight, of_rows)
     xb = settings.backend(backend, inputs.X, 8.0 * labels.n_models * len(folds) * len(values))
-    model = None
+    model, rounding = None, np.zeros(labels.n_models, dtype=np.bool_)
     with xb.activate(), ctrl_c() as interrupted:
         rows = settings.rows(inputs, xb, together=len(folds))  # classes are trained apart
         models = CrossValidation(rows, labels, folds, weight, settings, values, budget)
@@ -212,7 +212,7 @@ def search_on(
                 model = _mean_model(models, inputs, scores, record)
             else:
                 C = choose(scores, values)[refit == "1se"]
-                model, whole = _refit(models, inputs, C, record, interrupted)
+                model, rounding, whole = _refit(models, inputs, C, record, interrupted)
     found = None
     if models.done.any():
         found = _result(models, scores, scores_with.name, model, time.perf_counter() - started)
@@ -223,9 +223,9 @@ def search_on(
             found,
         )
     if not found.converged.all():
-        return found, _how_to_converge(found, models.stalled, settings), models
+        return found, _how_to_converge(found, models), models
     if model is not None and not model.converged and refit != "mean":
-        return found, how_to_converge(model, settings.tol, settings.max_iter), models
+        return found, how_to_converge(model, rounding, rows, settings), models
     return found, None, models
 
 
@@ -235,8 +235,11 @@ def _refit(
     C: float,
     record: dict[str, Any],
     interrupted: Callable[[], bool],
-) -> tuple[OneVsAll | None, bool]:
-    """Train on all rows, from the mean of the folds' parameters; and whether that was finished."""
+) -> tuple[OneVsAll | None, npt.NDArray[np.bool_], bool]:
+    """Train on all rows, from the mean of the folds' parameters.
+
+    Returns the model, what of it ended at rounding, and whether it was finished.
+    """
     rows, settings = models.rows, models.settings
     targets = models.labels.targets(rows.backend, rows.dtype)
     solution = minimize(
@@ -249,12 +252,12 @@ def _refit(
         interrupted=interrupted,
     )
     if solution.result == "interrupted":
-        return None, False
+        return None, solution.rounding, False
     converged = solution.gradient_norm[-1] <= settings.tol
     stalled = solution.stalled & ~converged
     solution = replace(solution, converged=converged, stalled=stalled)
     record = settings.record(rows) | {"C": C, "batched": True} | record
-    return model_of(solution, inputs, rows, record), True
+    return model_of(solution, inputs, rows, record), solution.rounding & stalled, True
 
 
 def _mean_model(
@@ -303,19 +306,22 @@ def _result(
     )
 
 
-def _how_to_converge(found: Search, stalled: npt.NDArray[np.bool_], settings: Settings) -> str:
+def _how_to_converge(found: Search, models: CrossValidation) -> Advice:
     """Say which models did not converge, and what to change."""
-    left = ~found.converged
+    left, settings = ~found.converged, models.settings
+    stalled, rounding = (part[:, models.done] for part in (models.stalled, models.rounding))
     values = ", ".join(f"{C:g}" for C in found.Cs[left.any(axis=(0, 2))][:10])
-    how, advice = f"in {settings.max_iter} iterations", "raise max_iter, "
+    how = f"in {settings.max_iter} iterations"
+    advice = "raise max_iter, scale the features (standardize=True)"
     if stalled[left].all():
-        how, advice = f"{settings.dtype} allows no closer approach", "raise tol, "
+        how, advice = stall(models.rows, settings)
     elif stalled[left].any():
         how += f", or as far as {settings.dtype} allows"
     others = "" if found.model is None or found.model.converged else ", nor did the refitted model"
-    return (
+    message = (
         f"{left.sum()} of {left.size} models did not reach tol={settings.tol:g} ({how}), with "
         f"C = {values}; their largest gradient entry is {found.gradient_norm[left].max():.1e}"
-        f"{others}. Their scores count all the same; {advice}scale the features "
-        '(standardize=True), leave out the largest values of C, or use dtype="float64".'
+        f"{others}. Their scores count all the same; for closer optima {advice}, or leave out the "
+        "largest values of C."
     )
+    return Advice(message, attainable=not rounding[left].all())

@@ -101,7 +101,7 @@ class Settings:
         """
         dtype = getattr(backend.xp, self.dtype.name)
         column = self.method().column_bytes(Rows(inputs.X, 1.0, None, backend, dtype))
-        return inputs.rows(
+        rows = inputs.rows(
             backend,
             dtype,
             scale=self.scale,
@@ -109,6 +109,9 @@ class Settings:
             column_bytes=together * column,
             n_columns=inputs.labels.n_models if times is None else times,
         )
+        if self.solver == "lbfgs":  # the others' step refers to X as the caller scaled it
+            rows = rows.equilibrated(centered=self.fit_intercept)
+        return rows
 
     def record(self, rows: Rows) -> dict[str, Any]:
         """Return what a model remembers of the settings."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr._version import __version__
+from gpulr.advice import Advice, how_to_converge
 from gpulr.arguments import callables, inverse_penalty, switch
 from gpulr.backend import backend_of, is_device_array, to_host
 from gpulr.columns import Targets
@@ -91,8 +92,13 @@ def train(
     max_iter : int
         The most iterations; each is one pass over X.
     tol : float
-        A model has converged when the largest absolute entry of its gradient is ≤ ``tol``. With 0,
-        exactly ``max_iter`` iterations are run.
+        A model has converged when the largest absolute entry of its gradient is ≤ ``tol``; where
+        rounding in ``dtype`` may hide that it is not, that is looked at in float64. In "lbfgs" the
+        gradient is that of X with features of extreme size, whose largest (scaled) distance from
+        their middle (from 0 without an intercept) is below 2⁻¹⁰ or above 2¹⁰, brought to about 1 by
+        a power of two: other units of such a feature change neither when training ends nor what
+        converged means. ``C`` refers to them as they are. With 0, exactly ``max_iter`` iterations
+        are run.
     dtype : "float32" or "float64"
         What margins and products are computed in, and the weights' dtype. Sums are float64 always.
     batched : bool
@@ -166,7 +172,7 @@ def train(
         callbacks=callbacks,
     )
     if advice:
-        warn(advice, ConvergenceWarning)
+        warn(advice.message, ConvergenceWarning)
     return model
 
 
@@ -181,14 +187,14 @@ def train_on(
     batched: bool = True,
     start: OneVsAll | None = None,
     callbacks: Sequence[Callback] = (),
-) -> tuple[OneVsAll, str]:
+) -> tuple[OneVsAll, Advice | None]:
     """Do what :func:`train` does, with settings and inputs that are checked already.
 
     Returns
     -------
     model : OneVsAll
-    advice : str
-        Which models did not reach the tolerance, and what to change; empty if all did.
+    advice : Advice or None
+        Which models did not reach the tolerance, and what to change; None if all did.
     """
     labels = inputs.labels
     weight = labels.row_weight(sample_weight, class_weight)
@@ -232,8 +238,8 @@ def train_on(
             model,
         )
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:
-        return model, how_to_converge(model, settings.tol, settings.max_iter)
-    return model, ""
+        return model, how_to_converge(model, solution.rounding, rows, settings)
+    return model, None
 
 
 def weighted_problem(
@@ -256,7 +262,7 @@ def weighted_problem(
 
 def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
     """Return parameters (n_features + 1, n_columns) as arrays of OneVsAll, which take X as is."""
-    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
+    scale = rows.multiplier if isinstance(rows.multiplier, float) else to_host(rows.multiplier)
     W, b = scale * theta[:-1], theta[-1]
     if rows.center is None:
         return {"weights": W, "intercept": b}
@@ -305,28 +311,3 @@ def class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
     if isinstance(class_weight, Mapping):
         return {str(label): float(weight) for label, weight in class_weight.items()}
     return class_weight
-
-
-def how_to_converge(model: OneVsAll, tol: float, max_iter: int) -> str:
-    """Say once for all models which did not converge, and what to change."""
-    history = model.history
-    left = np.flatnonzero(~history.converged)
-    names = model.classes[-model.n_models :][left]
-    norms = history.gradient_norm[-1, left]
-    shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
-    advice = "raise max_iter, scale the features (standardize=True), or lower C"
-    if np.isinf(model.settings["C"]).any():
-        advice += " (C = ∞ never converges on separable data)"
-    if history.stalled.all():
-        how = f"{model.settings['dtype']} allows no closer approach"
-        advice = 'raise tol, or train with dtype="float64"'
-    elif history.stalled.any():
-        how = f"in {max_iter} iterations, or as far as {model.settings['dtype']} allows"
-        advice += '; dtype="float64" allows more'
-    else:
-        how = f"in {max_iter} iterations"
-    return (
-        f"{len(left)} of {model.n_models} models did not reach tol={tol:g} ({how}); class (largest "
-        f"gradient entry): {shown}{', …' if len(left) > 10 else ''}. The model is usable; for a "
-        f"closer optimum {advice}."
-    )

@@ -57,7 +57,7 @@ def parameters(model: OneVsAll, rows: Rows, *, intercept: bool) -> Array:
     last row the intercept, or 0 where there is to be none.
     """
     W = to_host(model.weights).astype(np.float64)
-    scale = rows.scale if isinstance(rows.scale, float) else to_host(rows.scale)
+    scale = rows.multiplier if isinstance(rows.multiplier, float) else to_host(rows.multiplier)
     center = np.zeros((len(W), 1)) if rows.center is None else to_host(rows.center)
     b = to_host(model.intercept).astype(np.float64)
     if model.center is not None:  # from one centre to the other: nothing large cancels

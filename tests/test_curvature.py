@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import partialmethod
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from scipy import sparse
 
 import gpulr
 from gpulr.backend import to_host
+from gpulr.solvers import LBFGS
 from gpulr.solvers.curvature import SharedCurvature
 
 KAPPA = np.array([0.25, 0.03, 1e-3])
@@ -174,3 +177,43 @@ def test_many_features_build_no_square_matrix(rng, kind):
         tracemalloc.stop()
     assert model.converged
     assert peak < 8 * SharedCurvature.sketch_bytes + 20 * (p * 3 * 8 * 2) < 8 * p * p
+
+
+# ---- features of different sizes, and rare ones -----------------------------------------------
+
+
+def table(rng, n):
+    """Rows as of a table: hours, distances, and indicators of which some are rare."""
+    share = 0.8 ** np.arange(30)
+    kind = rng.choice(30, n, p=share / share.sum())
+    columns = [rng.integers(0, 2400, n), rng.gamma(2, 400, n), rng.normal(size=n)]
+    X = np.column_stack([*columns, kind[:, np.newaxis] == np.arange(30)]).astype(np.float32)
+    margins = (X - X.mean(axis=0)) / (X.std(axis=0) + 1e-6) @ rng.normal(size=33) / 4
+    return X, (rng.random(n) < 1 / (1 + np.exp(-margins))).astype(int)
+
+
+@pytest.mark.parametrize("C", [1.0, 100.0])
+def test_small_features_beside_large_ones(put, rng, C):
+    X, y = table(rng, 2000)
+    model = gpulr.train(put(X), y, C=C)
+    exact = gpulr.train(put(X), y, C=C, dtype="float64", tol=1e-9)
+    assert model.converged
+    assert exact.converged
+    assert model.n_iter <= 40
+    np.testing.assert_allclose(model.history.cost[-1], exact.history.cost[-1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("C", [1.0, np.inf])
+def test_features_that_the_sample_does_not_show(rng, monkeypatch, C):
+    X, y = table(rng, 6000)
+    X = np.hstack([X, np.zeros((6000, 2), np.float32)])
+    X[::600, -2] = 1e-2  # ten rows, of which the sample has none; and one that is 0 in all
+    shown = np.flatnonzero(np.arange(6000) % 600)[::6]
+    monkeypatch.setattr(
+        np.random, "default_rng", lambda seed: SimpleNamespace(choice=lambda *_, **__: shown)
+    )
+    monkeypatch.setattr(LBFGS, "__init__", partialmethod(LBFGS.__init__, sample=len(shown)))
+    model = gpulr.train(X, y, C=C)
+    assert model.converged
+    assert model.n_iter <= 50
+    assert np.abs(model.weights[-1]).max() < 1e-12

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import gpulr
-from gpulr import OneVsAllLogisticRegression, estimator
+from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV, estimator
 from gpulr.backend import is_device_array, to_host
 
 EXACT = {"tol": 1e-9, "max_iter": 20_000}
@@ -375,6 +375,28 @@ def test_the_warning_is_scikit_learns_and_gpulrs(blobs):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", category)
             model.fit(*blobs)
+
+
+@pytest.mark.parametrize("cv", [False, True])
+def test_a_stall_at_rounding_is_silent_and_any_other_is_told(cv, rng):
+    """Nothing can be done about the first; that tol was not met is known all the same."""
+    X, y = datasets.load_iris(return_X_y=True)
+    model = OneVsAllLogisticRegression(C=0.01, tol=1e-12)
+    if cv:
+        model = OneVsAllLogisticRegressionCV(Cs=[0.01], cv=3, tol=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X.astype(np.float32), y)
+    assert not model.model_.converged
+    assert model.model_.history.stalled.all()
+    assert model.n_iter_.max() < model.max_iter
+    with pytest.warns(gpulr.ConvergenceWarning, match="float32"):  # who trains is told
+        gpulr.train(X.astype(np.float32), y, C=0.01, tol=1e-12, scale=None)
+    # Margins lose the digits that an offset of the features takes: standardising helps.
+    X, y = rng.normal(size=(300, 5)) + 1e4, rng.integers(0, 3, 300)
+    with pytest.warns(ConvergenceWarning, match="standardize=True"):
+        model.fit(X.astype(np.float32), y)
+    assert not model.model_.converged
 
 
 def test_verbose_shows_a_progress_bar(blobs, monkeypatch):

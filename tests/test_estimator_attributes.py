@@ -287,7 +287,9 @@ def test_a_warm_start_follows_the_classes(fitted, blobs):
     assert model.fit(X, y).n_iter_.tolist() == [0]
     assert model.classes_.tolist() == ["high", "low", "middle"]
     two = unfitted(np.eye(2, 4), np.zeros(2), np.array([0, 1]), warm_start=True)
-    with pytest.raises(gpulr.ParameterError, match=r"coef_ has 2 rows.*one row"):
+    with pytest.raises(
+        gpulr.ParameterError, match=r"coef_, which has 2 rows.*it takes 1.*warm_start=False"
+    ):
         two.fit(X, y == "low")
 
 

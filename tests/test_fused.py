@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from cuda_host import KernelFault
 from fused_kernels import CARDS, CASES, H100, T4, assert_right, fused, make
+from helpers import make_problem
+from scipy.special import expit
 
 from gpulr.kernels.fused import PROPAGATE, obstacle, plan_for
 from gpulr.kernels.plan import MOST_FEATURES
@@ -98,6 +100,35 @@ def test_extreme_margins_are_exact():
     Z[0] = 0.0
     cost, _ = fused(alone).evaluate_margins(Z, 0.0 * theta)
     np.testing.assert_allclose(cost, np.log(2.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_the_opposite_question_has_the_same_bits(dtype):
+    problem, theta, *_ = make(64, 30, 7, dtype=dtype, size=9.0)
+    targets = replace(problem.targets, table=1 - problem.targets.table)
+    one, other = fused(problem), fused(replace(problem, targets=targets))
+    for a, b in (
+        (one.evaluate(theta), other.evaluate(-theta)),
+        (
+            one.evaluate_margins(one.margins(theta), theta),
+            other.evaluate_margins(other.margins(-theta), -theta),
+        ),
+    ):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], -b[1])
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_what_sure_models_have_left_to_learn_is_exact(rng, dtype, answer):
+    X = rng.integers(0, 3, (50, 32)).astype(dtype)
+    theta = np.full((33, 1), 1.0 if answer else -1.0)  # margins of about ±32
+    problem = make_problem(np.asarray, X, np.full(50, answer), C=np.inf, n_classes=2)
+    r = (0.5 - answer) * 2.0 * expit(-np.abs(X.astype(float).sum(axis=1) + 1.0))
+    expected = np.append(r @ X, r.sum())[:, np.newaxis] / 50
+    one = fused(problem)
+    for _, gradient in (one.evaluate(theta), one.evaluate_margins(one.margins(theta), theta)):
+        np.testing.assert_allclose(gradient, expected, rtol=2e-6)
 
 
 def test_what_is_not_finite_shows():

@@ -89,6 +89,42 @@ def test_derivative_of_log_loss_is_the_residual(put, y):
     np.testing.assert_allclose(to_host(logistic.sigmoid(put(Z)) - Y), numerical, atol=1e-8)
 
 
+def each_answer(Z):
+    """Return margins twice, and 0 for each of them, then 1."""
+    Z = np.concatenate([Z, Z])
+    return Z, np.repeat([0.0, 1.0], len(Z) // 2)
+
+
+@pytest.mark.usefixtures("loud")
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 87.0), ("float64", 700.0)])
+def test_residuals_and_slopes_are_exact_however_sure_a_model_is(put, dtype, most):
+    Z, Y = each_answer(np.concatenate([np.linspace(-most, most, 999), MARGINS]))
+    Z, Y = Z[np.abs(Z) <= most].astype(dtype), Y[np.abs(Z) <= most].astype(dtype)
+    wide = Z.astype(np.float64)
+    exact = np.where(Y == 1.0, -expit(-wide), expit(wide))
+    slope = expit(wide) * expit(-wide)
+    here = [put(a[np.newaxis, :]) for a in (Z, Y, np.full_like(Z, -3.0))]
+    R, _ = logistic.activate(here[0], here[1])
+    assert_close(R, exact[np.newaxis, :], like=here[0], dtype=dtype, ulps=4)
+    first, second, spread = logistic.derivatives_along(here[0], here[2], here[1])
+    like = {"like": here[0], "dtype": "float64", "ulps": 4 * np.finfo(dtype).eps * 2.0**52}
+    assert_close(first, -3.0 * exact, **like)
+    assert_close(second, 9.0 * slope, **like)
+    assert_close(spread, slope, **like)
+
+
+@pytest.mark.usefixtures("loud")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_loss_of_a_pass_is_the_log_loss(put, dtype):
+    Z, Y = each_answer(MARGINS)
+    here = [put(a[np.newaxis, :], dtype) for a in (Z, Y)]
+    _, loss = logistic.activate(*here)
+    exact = to_host(logistic.log_loss(*here))[0].astype(np.float64)
+    ulps = 4 * np.finfo(dtype).eps * 2.0**52
+    tiny = float(np.finfo(dtype).tiny)
+    assert_close(loss, exact, like=here[0], dtype="float64", ulps=ulps, atol=tiny)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [None, (40, 1), (40, 4)], ids=["none", "column", "full"])
 def test_forward_and_backward_against_plain_numpy(put, rows, rng, dtype, shape):
@@ -96,21 +132,21 @@ def test_forward_and_backward_against_plain_numpy(put, rows, rng, dtype, shape):
     s = weights_of_rows(shape, rng)
     X_here, Y_here, W, b = (put(a, dtype) for a in (X, Y, theta[:-1], theta[-1]))
     s_here = None if s is None else put(s, dtype)
-    Z, P, loss = logistic.forward(X_here, W, b, Y_here, s_here)
-    dW, db = logistic.backward(X_here, P, Y_here, s_here)
+    Z, R, loss = logistic.forward(X_here, W, b, Y_here, s_here)
+    dW, db = logistic.backward(X_here, R, s_here)
 
     s = np.ones((40, 1)) if s is None else s
     exact_Z = X @ theta[:-1] + theta[-1]
-    R = s * (expit(exact_Z) - Y)
+    exact_R = expit(exact_Z) - Y
     losses = s * -log_expit(np.where(Y == 1, exact_Z, -exact_Z))
     # Sums of 40 terms of size 1 to 10: rounding of the terms, not of the result.
     atol = 200 * np.finfo(dtype).eps
     for actual, exact, kind in (
         (Z, exact_Z, dtype),
-        (P, expit(exact_Z), dtype),
+        (R, exact_R, dtype),
         (loss, losses.sum(axis=0), "float64"),
-        (dW, X.T @ R, dtype),
-        (db, R.sum(axis=0), "float64"),
+        (dW, X.T @ (s * exact_R), dtype),
+        (db, (s * exact_R).sum(axis=0), "float64"),
     ):
         assert_close(actual, exact, like=X_here, dtype=kind, atol=atol)
 
@@ -119,8 +155,8 @@ def test_sums_over_rows_are_float64(put):
     n = 2**18
     Y = put(np.zeros((n, 1)), "float32")
     X, W, b = (put(np.zeros(shape), "float32") for shape in ((n, 1), (1, 1), (1,)))
-    _, P, loss = logistic.forward(X, W, b, Y)
-    _, db = logistic.backward(X, P, Y)
+    _, R, loss = logistic.forward(X, W, b, Y)
+    _, db = logistic.backward(X, R)
     # Every term is the same float32; adding them in float32 would round at each step.
     assert float(loss[0]) == n * float(np.float32(np.log(2)))
     assert float(db[0]) == n / 2
@@ -138,15 +174,15 @@ def test_cost_and_gradient_against_reference_and_finite_differences(put, rows, r
 
     def sums(theta):
         W, b = put(theta[:-1]), put(theta[-1])
-        _, P, loss = logistic.forward(X_here, W, b, Y_here, s_here)
-        return loss, W, P
+        _, R, loss = logistic.forward(X_here, W, b, Y_here, s_here)
+        return loss, W, R
 
     def cost(theta):
         loss, W, _ = sums(theta)
         return to_host(logistic.cost(loss, W, C_here, m))
 
-    loss, W, P = sums(theta)
-    dW, db = logistic.gradient(*logistic.backward(X_here, P, Y_here, s_here), W, C_here, m)
+    loss, W, R = sums(theta)
+    dW, db = logistic.gradient(*logistic.backward(X_here, R, s_here), W, C_here, m)
     expected_cost, expected_gradient = reference(X, Y, theta, C, s)
     here = {"like": X_here, "dtype": "float64", "ulps": 100}
     assert_close(logistic.cost(loss, W, C_here, m), expected_cost, **here)
@@ -159,8 +195,8 @@ def test_cost_and_gradient_against_reference_and_finite_differences(put, rows, r
 def test_the_intercept_is_not_penalised(put):
     W, b = put(np.zeros((2, 1))), put([3.0])
     X, Y, C, m = put(np.zeros((1, 2))), put([[1.0]]), put([1e-6]), put([1.0])
-    _, P, loss = logistic.forward(X, W, b, Y)
-    _, db = logistic.gradient(*logistic.backward(X, P, Y), W, C, m)
+    _, R, loss = logistic.forward(X, W, b, Y)
+    _, db = logistic.gradient(*logistic.backward(X, R), W, C, m)
     assert float(logistic.cost(loss, W, C, m)[0]) == float(loss[0])
     np.testing.assert_allclose(float(db[0]), -expit(-3.0))
 
@@ -171,8 +207,8 @@ def test_sample_weights_equal_repetition_of_rows(put, rows, rng):
 
     def run(X, Y, s):
         X, Y, W, b = put(X), put(Y), put(theta[:-1]), put(theta[-1])
-        _, P, loss = logistic.forward(X, W, b, Y, s)
-        return [to_host(array) for array in (loss, *logistic.backward(X, P, Y, s))]
+        _, R, loss = logistic.forward(X, W, b, Y, s)
+        return [to_host(array) for array in (loss, *logistic.backward(X, R, s))]
 
     weighted = run(X, Y, put(s[:, np.newaxis].astype(float)))
     repeated = run(np.repeat(X, s, axis=0), np.repeat(Y, s, axis=0), None)
@@ -185,8 +221,8 @@ def test_sample_weights_equal_repetition_of_rows(put, rows, rng):
 def test_a_pass_at_extreme_margins_is_finite_in_float32(put, margin, y):
     X, W, b, Y = (put(a, "float32") for a in ([[1.0]], [[margin]], [0.0], [[y]]))
     with np.errstate(all="raise", under="ignore"):
-        _, P, loss = logistic.forward(X, W, b, Y)
-        dW, db = logistic.backward(X, P, Y)
+        _, R, loss = logistic.forward(X, W, b, Y)
+        dW, db = logistic.backward(X, R)
     wrong = (margin > 0) != bool(y)
     assert float(loss[0]) == (1e4 if wrong else 0.0)
     assert abs(float(dW[0, 0])) == abs(float(db[0])) == float(wrong)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import assert_close, make_problem, reference, targets
@@ -59,6 +61,31 @@ def test_a_pass_from_margins_equals_a_whole_one(put, rng, case, dtype):
     for a, b, c in zip(whole, half, expected, strict=True):
         assert_close(b, to_host(a), like=problem.C, dtype="float64", ulps=0, atol=atol)
         assert_close(b, c, like=problem.C, dtype="float64", ulps=0, atol=atol)
+
+
+@EACH_DTYPE
+def test_the_opposite_question_has_the_same_bits(put, rng, case, dtype):
+    """Targets exchanged and parameters negated: no end of σ is less exact than the other."""
+    make, *_ = case
+    problem, theta = make(dtype), 9.0 * rng.normal(size=(6, 3))
+    targets = replace(problem.targets, table=1.0 - problem.targets.table)
+    opposite = replace(problem, targets=targets)
+    D = put(rng.normal(size=(70, 3)), dtype)
+    for one, other in zip(
+        figures(problem, put(theta), D), figures(opposite, put(-theta), D), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def figures(problem, theta, D):
+    """Everything that is computed of margins; what changes its sign with them, negated by it."""
+    sign = np.sign(to_host(theta)[0, 0])
+    Z = problem.margins(theta)
+    for cost, gradient in (problem.evaluate(theta), problem.evaluate_margins(Z, theta)):
+        yield to_host(cost)
+        yield sign * to_host(gradient)
+    first, second, spread = map(to_host, problem.derivatives_along(Z, D))
+    yield from (sign * first, second, spread)
 
 
 def test_derivatives_along_a_direction_by_finite_differences(put, rng, case):
@@ -131,12 +158,12 @@ def test_activate_and_derivatives_of_large_margins(put, dtype, weighted):
     s = np.array([[1.0], [0.0], [2.0], [0.5]]) if weighted else None
     here = [put(a, dtype) for a in (z, y, d)]
     S = None if s is None else put(s, dtype)
-    P, loss = logistic.activate(here[0], here[1], S)
+    R, loss = logistic.activate(here[0], here[1], S)
     w = 1.0 if s is None else s
     p = 0.5 * (1 + np.tanh(z / 2))
     losses = y * np.logaddexp(0, -z) + (1 - y) * np.logaddexp(0, z)
     tiny = {"float32": 1e-8, "float64": 1e-15}[dtype]
-    assert_close(P, p, like=here[0], dtype=dtype, ulps=16, atol=tiny)
+    assert_close(R, p - y, like=here[0], dtype=dtype, ulps=16, atol=tiny)
     assert_close(loss, (w * losses).sum(axis=0), like=here[0], dtype="float64", ulps=2**31)
     first, second, spread = logistic.derivatives_along(*[here[i] for i in (0, 2, 1)], S)
     like = {"like": here[0], "dtype": "float64", "atol": 8 * np.finfo(dtype).eps}

@@ -161,6 +161,7 @@ def test_what_is_done_otherwise_is_told_once(few, parameters, message):
         ({"Cs": [1.0], "learning_rate": 0.1}, "learning_rate=0.1 has no use"),
         ({"Cs": 0}, "Cs=0"),
         ({"Cs": True}, "Cs=True"),
+        ({"Cs": [1.0], "refit": None}, "refit=None"),
         ({"learning_rate": 0.1}, "learning_rate=0.1 has no use"),
         ({"standardize": "yes"}, "standardize='yes'"),
         ({"batched": None}, "batched=None"),

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import assert_close, finite_differences, make_problem, reference, targets
+from scipy.special import expit
 
 from gpulr import threads
 from gpulr.backend import NumPyBackend, backend_of, to_host
@@ -66,6 +67,20 @@ def test_any_shape_in_any_blocks(put, rng, monkeypatch, shape, n_classes, block_
     check_against_reference(
         put, X, y, C=1.0, scale=scale, dtype="float32", rng=rng, n_classes=n_classes
     )
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_what_sure_models_have_left_to_learn_is_exact(put, rng, dtype, answer):
+    X = rng.integers(0, 3, (50, 40)).astype(dtype)
+    theta = np.full((41, 1), 1.0 if answer else -1.0)  # margins of about ±40, exact in float32
+    problem = make_problem(put, X, np.full(50, answer), C=np.inf, n_classes=2)
+    r = (0.5 - answer) * 2.0 * expit(-np.abs(X.astype(float).sum(axis=1) + 1.0))
+    expected = np.append(r @ X, r.sum())[:, np.newaxis] / 50
+    like = {"like": problem.C, "dtype": "float64", "ulps": 16 * 2**29}  # of float32
+    assert_close(problem.evaluate(put(theta)).gradient, expected, **like)
+    half = problem.evaluate_margins(problem.margins(put(theta)), put(theta))
+    assert_close(half.gradient, expected, **like)
 
 
 @pytest.mark.parametrize("C", [0.1, 1.0, np.inf])

@@ -33,7 +33,6 @@ def make(features, models, n_pairs, *, skipped=()):
         basis=np.eye(features),
         values=values,
         rest=1e-12,
-        floor=1e-7,
     )
     pairs = []
     for i in range(n_pairs):

@@ -70,6 +70,8 @@ def obstacle(problem: Problem) -> str | None:
         return "kernels compute in float32"
     if storage_of(rows.X) is None:
         return f"kernels take X as uint8, bool, float16 or float32, and it is {rows.X.dtype}"
+    if not isinstance(rows.factor, float):
+        return "features of extreme sizes have penalties of their own, and kernels take one for all"
     if rows.n_features > MOST_FEATURES:
         return f"{rows.n_features:,} features; kernels take up to {MOST_FEATURES:,}"
     if rows.n_samples > MOST_ROWS:

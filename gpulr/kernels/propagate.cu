@@ -92,11 +92,12 @@ struct Shared {  // offsets in bytes; gpulr/kernels/plan.py adds up the same
 static_assert(TILE * STRIDE >= 16 * THREADS, "sums are added where rows were");
 
 // A byte is not converted: as the bits of a float it is its value times 2^-149, a subnormal number,
-// which FMAs take at full speed and exactly. Weights and residuals are scaled up by 2^48, and sums of
-// products by 2^101 in the end: they are rounded to multiples of 2^-48 at worst.
+// which FMAs take at full speed and exactly. Weights and residuals are scaled up by 2^80, and sums of
+// products by 2^69 in the end: they are rounded to multiples of 2^-80 at worst, as small as the
+// residual of a margin of 55. Weights, of features and of rows, may be as large as 2^47.
 #if STORAGE == 8
-#define UP 0x1p48f
-#define REST 0x1p101f
+#define UP 0x1p80f
+#define REST 0x1p69f
 #else
 #define UP 1.0f
 #define REST 1.0f
@@ -208,9 +209,9 @@ struct Answers {
         if (base) fetch(base + row);
         if (sets) fetch(sets + row * n_sets);
     }
-    __device__ __forceinline__ float target(long long row, int model, int models) const {
-        if (codes) return table[(long long)codes[row] * models + model];
-        return indicator[row * labels + label[model]];
+    __device__ __forceinline__ bool positive(long long row, int model, int models) const {
+        if (codes) return table[(long long)codes[row] * models + model] != 0.0f;
+        return indicator[row * labels + label[model]] != 0;
     }
     __device__ __forceinline__ float weight(long long row, int model) const {
         float s = base ? base[row] : 1.0f;
@@ -340,13 +341,13 @@ __device__ __forceinline__ void pass(
                 } else {
                     float R = 0.0f;
                     if (column < columns) {
-                        const float y = answers.target(start + r, first + column, models);
+                        const bool y = answers.positive(start + r, first + column, models);
                         const float s = answers.weight(start + r, first + column);
-                        // As in gpulr/logistic.py: exp never sees a positive number.
-                        const float e = expf(-fabsf(z));
-                        const float p = (z >= 0.0f ? 1.0f : e) / (1.0f + e);
-                        losses += s * (fmaxf(z, 0.0f) - y * z + log1pf(e));
-                        R = s * (p - y);
+                        // As in gpulr/logistic.py: from the margin towards the wrong answer.
+                        const float u = y ? -z : z, e = expf(-fabsf(u));
+                        const float p = (u >= 0.0f ? 1.0f : e) / (1.0f + e);
+                        losses += s * (fmaxf(u, 0.0f) + log1pf(e));
+                        R = s * (y ? -p : p);
                         rest += R;
                     }
                     residuals[r * PITCH + column] = UP * R;

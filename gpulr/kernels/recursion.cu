@@ -42,12 +42,10 @@ __device__ __forceinline__ double together(double value, double (*parts)[WARPS],
 struct Inverse {
     const double* values;
     int features;
-    double kappa, lam, least;
+    double kappa, lam;
 
     __device__ __forceinline__ double operator()(double x, int f) const {
-        if (f == features) return x / kappa;
-        const double damped = kappa * values[f] + lam;
-        return x / (damped < least ? least : damped);  // a NaN stays one
+        return f == features ? x / kappa : x / (kappa * values[f] + lam);
     }
 };
 
@@ -56,7 +54,7 @@ struct Inverse {
 // block a model; shared memory of features + 1 doubles.
 extern "C" __global__ void __launch_bounds__(THREADS) find_direction(
     const double* reduced, const double* gamma, const double* kappa, const double* lam,
-    const double* values, double floor, int features, int models,
+    const double* values, int features, int models,
     const double* s0, const double* s1, const double* s2, const double* s3, const double* s4,
     const double* s5, const double* s6, const double* s7, const double* s8, const double* s9,
     const double* y0, const double* y1, const double* y2, const double* y3, const double* y4,
@@ -71,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) find_direction(
     const double* const rhos[PAIRS] = {rho0, rho1, rho2, rho3, rho4,
                                        rho5, rho6, rho7, rho8, rho9};
     const int model = blockIdx.x, thread = threadIdx.x;
-    const Inverse inverse{values, features, kappa[model], lam[model], kappa[model] * floor};
+    const Inverse inverse{values, features, kappa[model], lam[model]};
     const double scale = gamma[model];
     int turn = 0;
 
@@ -142,11 +140,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) find_direction(
 extern "C" __global__ void __launch_bounds__(THREADS) learn_pair(
     const double* d, const double* t, const double* reduced, const double* before,
     const double* gamma, const double* kappa, const double* lam, const double* values,
-    double floor, int features, int models, double* s, double* y, double* rho,
-    double* new_gamma) {
+    int features, int models, double* s, double* y, double* rho, double* new_gamma) {
     __shared__ double parts[2][WARPS];
     const int model = blockIdx.x, thread = threadIdx.x;
-    const Inverse inverse{values, features, kappa[model], lam[model], kappa[model] * floor};
+    const Inverse inverse{values, features, kappa[model], lam[model]};
     const double size = t[model];
     int turn = 0;
     double sy = 0.0, ss = 0.0, yy = 0.0, yHy = 0.0;

@@ -43,7 +43,8 @@ class Recursion:
 
         What they keep in shared memory, a number for each feature, fits wherever a fused pass does.
         """
-        return state.curvature.complete and len(state.pairs) <= PAIRS
+        diagonal = state.curvature.complete and isinstance(state.curvature.share, float)
+        return diagonal and len(state.pairs) <= PAIRS
 
     def direction(self, state: LBFGSState, lam: Array) -> tuple[Array, Array]:
         """Return d (n_features + 1, n_models), reduced, which goes down, and the slope along it."""
@@ -84,9 +85,8 @@ class Recursion:
     def _learning(self) -> Launch:
         return self.kernels.kernel(SOURCE, {}, "learn_pair", 0)
 
-    def _of(self, curvature: SharedCurvature, u: Array) -> tuple[Array, float, int, int]:
-        values = self.kernels.contiguous(curvature.values)
-        return values, curvature.floor, self.n_features, int(u.shape[1])
+    def _of(self, curvature: SharedCurvature, u: Array) -> tuple[Array, int, int]:
+        return self.kernels.contiguous(curvature.values), self.n_features, int(u.shape[1])
 
     def _like(self, x: Array) -> Array:
         xp = self.backend.xp
@@ -99,7 +99,7 @@ def disagreement(backend: Backend, kernels: Kernels) -> str | None:
     recursion, rng = Recursion(backend, kernels, n), np.random.default_rng(0)
     hessian = np.diag(np.arange(1.0, n + 2)) + 0.1
     values = np.linspace(0.1, 1.0, n)[:, np.newaxis]
-    curvature = SimpleNamespace(values=put(values), floor=1e-10)
+    curvature = SimpleNamespace(values=put(values))
     gamma, kappa, lam, t = rng.uniform(0.5, 1.0, (4, k))
     inverse = 1.0 / np.vstack([kappa * values + lam, kappa[np.newaxis, :]])
     g = rng.standard_normal((n + 1, k))

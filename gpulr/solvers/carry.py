@@ -21,9 +21,10 @@ __all__ = ["Carry"]
 class Carry:
     """Collects where columns end, and begins the next run there.
 
-    A change of C changes the Hessian by a multiple of the identity (of the weights), so the change
-    y of the gradient along a step s becomes y + (λ' − λ) s, exactly: no pair is lost, and the next
-    run knows the curvature from its first step.
+    A change of C changes the Hessian by a multiple of the penalty's, which is the identity on
+    weights of the caller's scale, so the change y of the gradient along a step s becomes
+    y + (λ' − λ) s there, exactly: no pair is lost, and the next run knows the curvature from its
+    first step.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ class Carry:
         for age in range(max(len(s.pairs) for s in states), 0, -1):
             each = [s.pairs[-age] if age <= len(s.pairs) else _no_pair(s) for s in states]
             s, y = together([p.s for p in each]), together([p.y for p in each])
-            y = xp.concat([y[:-1, :] + change * s[:-1, :], y[-1:, :]], axis=0)
+            y = y + change * curvature.penalized(s)
             sy = xp.sum(s * y, axis=0)
             good = xp.logical_and(together([p.rho for p in each]) > 0.0, sy > 0.0)
             pairs.append(Pair(s, y, xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)))

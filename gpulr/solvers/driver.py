@@ -23,6 +23,7 @@ from gpulr.backend import Backend, to_host
 from gpulr.errors import DivergenceError
 from gpulr.problem import Problem
 from gpulr.rows import Rows
+from gpulr.solvers.rounding import last_look
 
 Array = Any
 
@@ -153,6 +154,8 @@ class Solution:
         When each iteration was done; see :class:`Progress`.
     stalled : (n_models,) bool
         The solver found no better parameters in this precision, though ``tol`` was not reached.
+    rounding : (n_models,) bool
+        It stalled, and what is left of its gradient cannot be told from rounding.
     result : "converged", "stalled", "max_iter", "stopped" or "interrupted"
     """
 
@@ -163,6 +166,7 @@ class Solution:
     gradient_norm: npt.NDArray[np.float64]
     seconds: npt.NDArray[np.float64]
     stalled: npt.NDArray[np.bool_]
+    rounding: npt.NDArray[np.bool_]
     result: str
 
 
@@ -184,7 +188,8 @@ def minimize(
 
     A model has converged when the largest absolute entry of its gradient is ≤ ``tol``; it then
     keeps its parameters and leaves the matrix, so its result does not depend on how long its
-    neighbours take. With ``tol=0`` exactly ``max_iter`` iterations are run.
+    neighbours take. Where rounding may hide that it is not, it is computed anew, and a model that
+    fails goes on. With ``tol=0`` exactly ``max_iter`` iterations are run.
 
     Figures come to the host after bursts of at most ``backend.check_every`` iterations, one
     transfer for each. A model that meets ``tol`` in the midst of one, or is ended there by a
@@ -219,7 +224,8 @@ def minimize(
     started = time.perf_counter()
     cost, norm = np.zeros(k), np.zeros(k)
     n_iter, converged = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=np.bool_)
-    stalled = np.zeros(k, dtype=np.bool_)
+    stalled, rounding = np.zeros((2, k), dtype=np.bool_)
+    goal = np.full(k, tol)  # of the norm that the solver finds
     history: list[tuple[npt.NDArray[Any], npt.NDArray[Any], float]] = []
     ended: list[tuple[npt.NDArray[np.int64], Array]] = []  # columns of the problem, and their theta
     active = np.arange(k)  # the columns that are still being trained
@@ -245,7 +251,26 @@ def minimize(
             if not np.all(np.isfinite(cost + norm)):
                 raise _divergence(models[~np.isfinite(cost + norm)], iteration)
             n_iter[training] = iteration
-            converged[training] = (norm[training] <= tol) & (tol > 0)
+            ends = np.zeros(len(active), dtype=np.bool_)
+            if tol > 0:
+                stuck = ~done & (figure[2] > 0.0 if len(figure) > 2 else False)
+                ends = stuck | (~done & (norm[active] <= goal[active]))
+                look = ends | (~done & (iteration >= max_iter))
+                if look.any():
+                    which, seen = active[look], norm[active[look]]
+                    norm[which], rounding[which] = last_look(
+                        problem.select(backend.asarray(np.flatnonzero(look))),
+                        _part(theta, look, backend),
+                        cost[which],
+                        seen,
+                        stuck[look],
+                        tol,
+                    )
+                    goal[which] = seen / 4.0
+                    converged[which] = norm[which] <= tol
+                    rounding[which] &= ~converged[which]
+                    stalled[which] = stuck[look] & ~converged[which]
+                    ends = ~done & (converged[active] | stalled[active])
             history.append((cost.copy(), norm.copy(), seconds))
             progress = Progress(
                 iteration, max_iter, models, cost.copy(), norm.copy(), converged.copy(), seconds
@@ -254,9 +279,6 @@ def minimize(
             if interrupted():
                 result = "interrupted"
 
-            if tol > 0 and len(figure) > 2:
-                stalled[training] = (figure[2, ~done] > 0.0) & ~converged[training]
-            ends = ~done & (converged[active] | stalled[active])
             if not result and np.all(done | ends):
                 result = "stalled" if stalled.any() else "converged"
             elif not result and iteration >= max_iter:
@@ -287,7 +309,7 @@ def minimize(
     columns = np.concatenate([columns for columns, _ in ended])
     parameters[:, columns] = to_host(backend.xp.concat([part for _, part in ended], axis=1))
     costs, norms, each = (np.asarray(column) for column in zip(*history, strict=True))
-    return Solution(parameters, n_iter, converged, costs, norms, each, stalled, result)
+    return Solution(parameters, n_iter, converged, costs, norms, each, stalled, rounding, result)
 
 
 def take_steps(

@@ -91,12 +91,13 @@ def _side_by_side(
     k, length = theta.shape[1], max(len(part.seconds) for part in parts)
     theta = theta.copy()
     n_iter = np.zeros(k, dtype=np.int64)
-    converged, stalled = np.zeros((2, k), dtype=np.bool_)
+    converged, stalled, rounding = np.zeros((3, k), dtype=np.bool_)
     cost, gradient_norm = np.full((2, length, k), np.nan)
     seconds = np.zeros(length)
     for part, group in zip(parts, groups, strict=False):
         theta[:, group] = part.theta
-        n_iter[group], converged[group], stalled[group] = part.n_iter, part.converged, part.stalled
+        n_iter[group], converged[group] = part.n_iter, part.converged
+        stalled[group], rounding[group] = part.stalled, part.rounding
         after = length - len(part.seconds)
         cost[:, group] = np.pad(part.cost, ((0, after), (0, 0)), mode="edge")
         gradient_norm[:, group] = np.pad(part.gradient_norm, ((0, after), (0, 0)), mode="edge")
@@ -105,4 +106,6 @@ def _side_by_side(
     if result not in ("interrupted", "stopped"):
         ends = {part.result for part in parts}
         result = next(end for end in ("max_iter", "stalled", "converged") if end in ends)
-    return Solution(theta, n_iter, converged, cost, gradient_norm, seconds, stalled, result)
+    return Solution(
+        theta, n_iter, converged, cost, gradient_norm, seconds, stalled, rounding, result
+    )

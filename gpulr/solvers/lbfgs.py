@@ -111,7 +111,7 @@ class LBFGS:
             return Prepared(SharedCurvature.of(problem), None)
         chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
         index = problem.backend.asarray(chosen)
-        return Prepared(SharedCurvature.of(problem.sample(index)), index)
+        return Prepared(SharedCurvature.of(problem.sample(index), sampled=True), index)
 
     def init(
         self, problem: Problem, theta: Array | None = None, prepared: Prepared | None = None
@@ -297,7 +297,7 @@ def _two_loops(state: LBFGSState, lam: Array) -> Array:
 def _newton_step(problem: Problem, state: LBFGSState, D: Array, dZ: Array) -> tuple[Array, Array]:
     """Return the step that Newton's method takes from 1 along D, and the mean of σ' at 1."""
     xp, lam = problem.backend.xp, problem.penalty
-    W, V = state.theta[:-1, :], D[:-1, :]
+    W, V = (problem.rows.factor * part[:-1, :] for part in (state.theta, D))
     bend = lam * xp.sum(V * V, axis=0)
     first, second, kappa = problem.derivatives_along(state.Z, dZ, 1.0)
     first = first + lam * xp.sum(W * V, axis=0) + bend

@@ -1,0 +1,113 @@
+"""Whether a gradient is what rounding makes of it: the last look at models that are to end.
+
+What a solver sees is computed in the problem's dtype, partly from margins that it has carried along
+for some iterations. Where features have an offset, or weights are large, it may be off by more than
+the tolerance. Then models are evaluated once more, in float64 and as they will be returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr import logistic
+from gpulr.backend import to_host
+from gpulr.problem import Problem
+
+Array = Any
+
+__all__ = ["LastLook", "last_look"]
+
+# A sum of many terms is off by about so many roundings of the sum of their magnitudes, at most.
+ROUNDINGS = 8.0
+
+
+class LastLook(NamedTuple):
+    """What a model that is to end is found to be.
+
+    Attributes
+    ----------
+    norm : (n_models,) float64
+        The largest absolute entry of the gradient.
+    rounding : (n_models,) bool
+        No entry exceeds 8 ε (1/m) Σ s |x r|, with ε of the problem's dtype: nothing of the gradient
+        is left that could be told from rounding. Only said of models that are ``stalled``.
+    """
+
+    norm: npt.NDArray[np.float64]
+    rounding: npt.NDArray[np.bool_]
+
+
+def last_look(
+    problem: Problem,
+    theta: Array,
+    cost: npt.NDArray[np.float64],
+    norm: npt.NDArray[np.float64],
+    stalled: npt.NDArray[np.bool_],
+    tol: float,
+) -> LastLook:
+    """Look at models of ``problem``, at ``theta``, where a solver has found ``cost`` and ``norm``.
+
+    A pass over the rows is made only where rounding can matter for ``tol``, or a model stalled.
+    """
+    rounding = np.zeros(len(norm), dtype=np.bool_)
+    look = stalled | (_doubt(problem, theta, cost) > tol)
+    if not look.any():
+        return LastLook(norm, rounding)
+    if not look.all():
+        index = problem.backend.asarray(np.flatnonzero(look))
+        problem = problem.select(index)
+        theta = problem.backend.xp.take(theta, index, axis=1)
+    gradient, noise = (np.abs(to_host(part)) for part in _in_float64(problem, theta))
+    norm = norm.copy()
+    norm[look] = gradient.max(axis=0)
+    rounding[look] = np.all(gradient <= noise, axis=0)
+    return LastLook(norm, rounding & stalled)
+
+
+def _doubt(
+    problem: Problem, theta: Array, cost: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return about how far entries of the gradient may be off, at most, (n_models,).
+
+    Margins are off by roundings of Σ |x w| + |b|, and residuals by these times σ' and by their own.
+    The means of both σ' and |r| are at most that of the log-loss.
+    """
+    xp, rows = problem.backend.xp, problem.rows
+    eps, reach = float(xp.finfo(rows.dtype).eps), rows.reach
+    margins = xp.sum(reach * xp.abs(theta[:-1, :]), axis=0) + xp.abs(theta[-1, :])
+    largest = max(1.0, float(to_host(xp.max(reach))))
+    off = ROUNDINGS * np.minimum(cost, 1.0) + 2.0 * np.minimum(cost, 0.25) * to_host(margins)
+    doubt: npt.NDArray[np.float64] = eps * largest * off
+    return doubt
+
+
+def _in_float64(problem: Problem, theta: Array) -> tuple[Array, Array]:
+    """Return the gradient of models as they will be returned, and what of it may be rounding.
+
+    Both are (n_features + 1, n_models) float64.
+    """
+    xp, rows = problem.backend.xp, problem.rows
+    exact = replace(rows, dtype=xp.float64)
+    W, b = (xp.astype(part, xp.float64) for part in rows.fold(theta))
+
+    def propagate(block: slice) -> tuple[Array, ...]:
+        X, s = exact.block(block), problem.weights.block(block)
+        Y = xp.astype(problem.targets.block(block), xp.float64)
+        s = None if s is None else xp.astype(s, xp.float64)
+        _, R, loss = logistic.forward(X, W, b, Y, s)
+        sums = logistic.backward(X, R, s)
+        return loss, *sums, *logistic.backward(abs(X), xp.abs(R), s)
+
+    # As for so many models: float64, and both X and |X|, take more.
+    blocks = exact.converted_blocks(problem.n_models + rows.backend.row_width(rows.X) // 2)
+    loss, dW, db, noise, db_noise = exact.sum(propagate, blocks)
+    gradient = problem.finish(theta, loss, dW, db).gradient
+    if rows.center is not None and rows.center_in_block is None:
+        noise = noise + xp.abs(rows.center) * db_noise
+    noise = xp.concat([rows.multiplier * noise, xp.expand_dims(db_noise, axis=0)], axis=0)
+    eps = float(xp.finfo(rows.dtype).eps)
+    return gradient, ROUNDINGS * eps * noise / problem.m
