@@ -52,7 +52,8 @@ def has_gpu_wheel(session: nox.Session) -> str | None:
 @nox.parametrize("backend", BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests of one backend: numpy has everything that needs no other."""
-    extras = ["test"]
+    # Never two CuPy wheels: the one of the tests only says how it compiles, the card's serves.
+    extras = ["test-on-gpu" if backend == "cupy" else "test"]
     environment = {"GPULR_TEST_BACKENDS": backend}
     if backend == "numpy":
         extras += ["cuda-compile"]
@@ -108,7 +109,7 @@ def browser(session: nox.Session) -> None:
 @nox.parametrize("backend", BENCHED)
 def bench(session: nox.Session, backend: str) -> None:
     """Measure one backend, write bench/results, and draw them; see the docstring of bench."""
-    extras = ["test", "fast"]
+    extras = ["test-on-gpu", "fast"]
     environment = {
         **{"GPULR_COMPILE": "require", "GPULR_FALLBACK": "error"},
         **{"OPENBLAS_CORETYPE": None, "OPENBLAS_L2_SIZE": None},

@@ -49,7 +49,7 @@ CODE = {
     "peer_elementwise": (2, "kernels over (n_samples, n_models) left by torch.compile or XLA"),
     "thin_product_share": (0.75, "of a copy's bandwidth: cuBLAS with ten columns reads X"),
     "wide_product_share": (0.65, "of the float32 peak: cuBLAS with fifty columns and more"),
-    "solver_calls": (94, "counted: kernels launched by an L-BFGS iteration with ten pairs"),
+    "solver_calls": (98, "counted: kernels launched by an L-BFGS iteration with ten pairs"),
     "solver_waits": (0.25, "times an iteration waits for the device: once in a burst of up to 8"),
     "solver_elementwise": (64, "kernels over (n_samples, n_models) of the line search"),
     "wait_seconds": (15e-6, "each"),

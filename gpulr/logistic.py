@@ -117,7 +117,7 @@ def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
     ℓ = max(u, 0) + log1p(exp(−|u|)), and r is σ(u) with the sign of 1 − 2y.
     """
     xp = array_namespace(Z)
-    R, e = _exponents(Z, Y)
+    R, e = _exponents(Z, Y)  # min(u, 0) and −|u| as yet
     ell = R - e  # max(u, 0)
     R = xp.exp(R)
     e = xp.exp(e)
@@ -165,7 +165,7 @@ def derivatives_along(
     σ' = p (1 − p) = e / (1 + e)², e = exp(−|z|).
     """
     xp = array_namespace(Z)
-    R, slope = _exponents(Z, Y)
+    R, slope = _exponents(Z, Y)  # min(u, 0) and −|u| as yet
     R = xp.exp(R)
     slope = xp.exp(slope)
     whole = 1.0 + slope
@@ -184,15 +184,14 @@ def derivatives_along(
 
 
 def _exponents(Z: Array, Y: Array) -> tuple[Array, Array]:
-    """Return min(u, 0) and −|u| for the margins u = (1 − 2y) z towards the wrong answer, anew.
+    """Return min(u, 0) and −|u| for the margins u = (1 − 2y) z towards the wrong answer.
 
-    Both are made, and used, in place: every further array that is alive at a time is fresh pages
-    of memory, which take as long as the arithmetic. The halves are exact, and so is their
-    difference; NumPy's minimum with a scalar takes twice as long.
+    Both are new, and made and used in place: every further array that is alive at a time is fresh
+    pages of memory, which take as long as the arithmetic. u/2 and u/2 − |u|/2 = min(u, 0) are
+    exact; NumPy's minimum with a scalar takes twice as long.
     """
     xp = array_namespace(Z)
-    low = 0.5 - Y
-    low *= Z
+    low = (0.5 - Y) * Z
     size = xp.abs(low)
     low -= size
     size *= -2.0

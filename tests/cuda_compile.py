@@ -1,8 +1,9 @@
 """CUDA kernels compiled for GPUs that need not be here: by nvcc, and by NVRTC as CuPy does.
 
-Both tell what ptxas says of each kernel: registers, what of them spilled into memory, shared
-memory. nvcc is that of the machine; NVRTC comes as a wheel, with cuda-bindings to call it (extra
-``cuda-compile``). Neither needs a GPU or a driver.
+Both are given the options that the installed CuPy would give NVRTC (see cupy_options.py), of which
+some change the arithmetic, and tell what ptxas says of each kernel: registers, what of them spilled
+into memory, shared memory. nvcc is that of the machine; NVRTC comes as a wheel, with cuda-bindings
+to call it (extra ``cuda-compile``). Neither needs a GPU or a driver.
 """
 
 from __future__ import annotations
@@ -12,18 +13,35 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ARCHITECTURES", "CompilationError", "Usage", "complaints", "nvcc", "nvrtc", "why_not"]
+from cupy_options import cupy_options
+
+__all__ = [
+    *(
+        "ARCHITECTURES",
+        "CompilationError",
+        "Usage",
+        "complaints",
+        "nvcc",
+        "nvrtc",
+        "ptx",
+        "why_not",
+    ),
+]
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
 STATIC_SHARED = 48 * 1024  # bytes; a launch cannot ask for more than that without saying so
 REGISTERS = 64 * 1024  # of one multiprocessor
 SHARED = {"sm_75": 64 * 1024, "sm_80": 164 * 1024, "sm_90": 228 * 1024}  # of one multiprocessor
 RESERVED = {"sm_75": 0, "sm_80": 1024, "sm_90": 1024}  # of that, by CUDA in each block
+
+# What NVRTC alone has, and where things are that no kernel of gpulr includes.
+NOT_NVCCS = ("-arch=", "-I", "--device-as-default-execution-space", "--pch")
 
 ENTRY = re.compile(r"Compiling entry function '(?P<kernel>\w+)' for '(?P<arch>\w+)'")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -91,7 +109,12 @@ def complaints(usage: Usage) -> list[str]:
 
 
 def why_not(compiler: str) -> str | None:
-    """Say why "nvcc" or "nvrtc" cannot be used here, or None where it can."""
+    """Say why "nvcc" or "nvrtc" cannot be used here, or None where it can.
+
+    That CuPy's options cannot be read is none of the reasons on Linux, where tests bring a CuPy.
+    """
+    if sys.platform != "linux" and not importlib.util.find_spec("cupy"):
+        return "CuPy is not installed, whose options kernels are compiled with"
     if compiler == "nvcc":
         if _nvcc():
             return None
@@ -109,13 +132,10 @@ def _tried() -> str | None:
         return f"cuda-bindings, for NVRTC, cannot be imported ({error}): {install}"
     if not _headers():
         return f"there is no wheel with cuda_fp16.h: {install}"
-    with tempfile.TemporaryDirectory(prefix="cuda-compile-") as folder:
-        source = Path(folder) / "tried.cu"
-        source.write_text('extern "C" __global__ void tried(int* x) { *x = 1; }', encoding="utf-8")
-        try:
-            nvrtc(source)
-        except (CompilationError, RuntimeError) as error:
-            return f"NVRTC cannot compile the simplest kernel ({error}): {install}"
+    try:
+        _compiled('extern "C" __global__ void tried(int* x) { *x = 1; }', ["-arch=sm_90"])
+    except (CompilationError, RuntimeError) as error:
+        return f"NVRTC cannot compile the simplest kernel ({error}): {install}"
     return None
 
 
@@ -137,16 +157,17 @@ def _headers() -> str | None:
 
 
 def nvcc(source: Path, defines=None, architectures=ARCHITECTURES) -> list[Usage]:
-    """Compile as a user would, by ``nvcc -arch``, for all architectures in one call.
+    """Compile by nvcc, for all architectures in one call, with CuPy's options but for its paths.
 
-    Warnings are errors. There is no -I, and no -D but for ``defines``.
+    Warnings are errors. There is no -D but for ``defines``.
     """
+    options = [o for o in _cupys(architectures)[0] if not o.startswith(NOT_NVCCS)]
     with tempfile.TemporaryDirectory(prefix="cuda-compile-") as folder:
         targets = [f"-gencode=arch=compute_{a[3:]},code={a}" for a in architectures]
         macros = [f"-D{name}={value}" for name, value in (defines or {}).items()]
         process = subprocess.run(
             [
-                *(_nvcc(), "-fatbin", "-std=c++17", *targets, *macros, "-Xptxas=-v,-warn-spills"),
+                *(_nvcc(), "-fatbin", *options, *targets, *macros, "-Xptxas=-v,-warn-spills"),
                 *("-Werror=all-warnings", "--keep", "--keep-dir", folder),
                 *(str(source), "-o", str(Path(folder) / "made.fatbin")),
             ],
@@ -161,15 +182,31 @@ def nvcc(source: Path, defines=None, architectures=ARCHITECTURES) -> list[Usage]
 
 
 def nvrtc(source: Path, defines=None, architectures=ARCHITECTURES) -> list[Usage]:
-    """Compile as CuPy's RawModule does: one text, C++17, macros as options, NVIDIA's headers.
+    """Compile as CuPy's RawModule does: one text, its options, macros, NVIDIA's headers.
 
     Warnings are errors.
     """
+    made = _by_nvrtc(source, defines, architectures)
+    return [usage for log, assembly in made for usage in _usages(log, assembly)]
+
+
+def ptx(source: Path, defines=None, architecture="sm_90") -> str:
+    """Return the assembly that :func:`nvrtc` makes."""
+    return _by_nvrtc(source, defines, [architecture])[0][1]
+
+
+def _by_nvrtc(source, defines, architectures):
     macros = [f"-D{name}={value}" for name, value in (defines or {}).items()]
-    options = ["--std=c++17", *macros, f"-I{_headers()}", "--ptxas-options=-v"]
+    more = [*macros, f"-I{_headers()}", "--ptxas-options=-v"]
     text = source.read_text(encoding="utf-8")
-    made = (_compiled(text, [*options, f"--gpu-architecture={arch}"]) for arch in architectures)
-    return [usage for log, ptx in made for usage in _usages(log, ptx)]
+    return [_compiled(text, [*options, *more]) for options in _cupys(architectures)]
+
+
+def _cupys(architectures) -> list[list[str]]:
+    """Return CuPy's options for each architecture."""
+    capabilities = tuple(a.removeprefix("sm_") for a in architectures)
+    found = cupy_options(capabilities)
+    return [found[capability] for capability in capabilities]
 
 
 def _compiled(text: str, options: list[str]) -> tuple[str, str]:

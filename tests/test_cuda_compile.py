@@ -2,13 +2,16 @@
 
 Proven: every kernel compiles for each of them, by itself and with its declared macros, without a
 warning; nothing spills into memory nor lies there, registers and static shared memory suffice for
-the threads and blocks of ``__launch_bounds__``. By NVRTC: so it does the way CuPy compiles it at
-run time, with the headers that CuPy has. Not proven: that a kernel is right (test_cuda_host.py),
-that dynamic shared memory suffices, that it is fast, or that another nvcc says the same.
+the threads and blocks of ``__launch_bounds__``. All that with the options which the installed CuPy
+passes to NVRTC, as its own code says; where they cannot be read, these tests fail. By NVRTC: so it
+does the way CuPy compiles it at run time, with the headers that CuPy has. Not proven: that a kernel
+is right (test_cuda_host.py), that dynamic shared memory suffices, that it is fast, or that another
+nvcc says the same.
 """
 
 from __future__ import annotations
 
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import cuda_compile
 import pytest
 from cuda_compile import ARCHITECTURES, CompilationError, complaints
 from cuda_host import require
+from cupy_options import cupy_options
 
 import gpulr.kernels
 
@@ -55,6 +59,15 @@ def source(tmp_path):
     return write
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the tests bring CuPy on Linux alone")
+def test_cupys_own_options_are_those_that_the_shim_models():
+    """Fails where they cannot be read: then nothing here says what a card would run."""
+    for capability, options in cupy_options(("75", "90")).items():
+        assert f"-arch=sm_{capability}" in options
+        assert "--std=c++17" in options  # gpulr's own
+        assert "-ftz=true" in options  # so tests/cuda/host/runtime.cpp flushes subnormals
+
+
 @pytest.mark.parametrize(("path", "defines"), [*cases()])
 def test_kernels_fit(compiled, path, defines):
     usages = compiled(path, defines)
@@ -62,6 +75,22 @@ def test_kernels_fit(compiled, path, defines):
     assert names
     assert {(u.kernel, u.arch) for u in usages} == {*product(names, ARCHITECTURES)}
     assert [words for usage in usages for words in complaints(usage)] == []
+
+
+@pytest.mark.parametrize("storage", [8, 16, 32])
+def test_products_of_rows_are_ieee_multiply_adds_under_cupys_options(storage):
+    """Bytes are subnormal numbers, which others take for zero."""
+    if reason := cuda_compile.why_not("nvrtc"):
+        pytest.skip(reason)
+    columns, rows = 10, 2
+    text = cuda_compile.ptx(
+        KERNELS / "propagate.cu", {"STORAGE": storage, "COLUMNS": columns, "ROWS": rows}
+    )
+    _, _, whole = text.partition(".entry propagate(")
+    whole = whole.partition(".entry")[0]
+    assert whole.count("fma.rn.f32") >= 4 * columns * (rows + 1)
+    # What is left are exp, log and quotients.
+    assert whole.count("fma.rn.ftz.f32") < 4 * columns
 
 
 # ---- each complaint can be made ------------------------------------------------------------------

@@ -6,7 +6,8 @@ What a test proves that runs a kernel by `cuda_host.HostModule` (see there how),
   formulas and types are right, and no result depends on the order of threads between two barriers,
   nor of blocks. Rounding is the device's only for +, −, ×, / and fma that are written out: nvcc
   makes a × b + c an fma, g++ here does not, and expf, logf and what -use_fast_math allows are other
-  functions there.
+  functions there. Subnormal numbers are zero, as with the options that CuPy adds, but for what is
+  written as ``__fmaf_ieee_rn``.
 - **ThreadSanitizer**: no two threads of a block touch the same shared or global memory, one of them
   writing, without a barrier or atomics in between; nor do two blocks. Any fence is taken to order
   what passed an earlier one: a race that lacks one is found, a fence in the wrong place may not be.
@@ -529,6 +530,30 @@ def test_intrinsics(sanitize):
     assert u.tolist() == [9, 7, 0x88115511, 0x80000000, 8 + 3100 + 40000]
     assert (i.tolist(), d.tolist()) == ([39, -39, -40], [80])
     assert h.tolist() == [1, np.inf, 1 + 2.0**-10]
+
+
+SUBNORMALS = """
+extern "C" __global__ void subnormals(const float* x, float* out) {
+    const float tiny = x[0], least = x[1], half = x[2];
+    float* mine = out + 6 * threadIdx.x;
+    for (int i = 0; i < 2; i++) {
+        mine[0] = tiny * x[3];
+        mine[1] = least * half;
+        mine[2] = tiny + tiny;
+        mine[3] = __fmaf_rn(tiny, x[3], 0.0f);
+        mine[4] = __fmaf_ieee_rn(tiny, x[3], tiny);
+        mine[5] = __fmaf_ieee_rn(tiny, 0x1p126f, 0.0f);
+        __syncthreads();
+    }
+}"""
+
+
+def test_subnormals_are_flushed_as_by_cupys_option_and_kept_by_ieee_fmas(sanitize):
+    tiny, least = np.float32(7 * 2.0**-149), np.finfo(np.float32).tiny
+    x, out = np.array([tiny, least, 0.5, 3.0], np.float32), np.ones((40, 6), np.float32)
+    HostModule(SUBNORMALS, sanitize=sanitize).launch("subnormals", 1, 40, [x, out])
+    expected = np.float32([0, 0, 0, 0, 4 * tiny, 7 * 2.0**-23])
+    np.testing.assert_array_equal(out, np.broadcast_to(expected, (40, 6)))
 
 
 def test_a_module_is_compiled_once(monkeypatch):

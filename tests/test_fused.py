@@ -131,6 +131,18 @@ def test_what_sure_models_have_left_to_learn_is_exact(rng, dtype, answer):
         np.testing.assert_allclose(gradient, expected, rtol=2e-6)
 
 
+def test_sums_of_bytes_that_are_subnormal_themselves_are_kept(rng):
+    X = rng.integers(0, 3, (50, 32), dtype=np.uint8)
+    problem = make_problem(np.asarray, X, np.zeros(50), C=np.inf, n_classes=2)
+    one, theta = fused(problem), rng.normal(size=(33, 1))
+    theta[-1] = 0.0
+    Z = 1e20 * one.margins(1e-20 * theta).astype(np.float64)
+    np.testing.assert_allclose(Z, X @ theta[:-1], rtol=0, atol=2e-2)
+    _, gradient = one.evaluate_margins(np.full((50, 1), -48.0, np.float32), 0.0 * theta)
+    expected = X.sum(axis=0)[:, np.newaxis] * expit(-48.0) / 50
+    np.testing.assert_allclose(gradient[:-1], expected, rtol=1e-3)
+
+
 def test_what_is_not_finite_shows():
     problem, theta, *_ = make(50, 30, 7)
     theta[3, 2] = np.nan

@@ -32,7 +32,7 @@ def normal(name: str) -> str:
 def needed() -> list[str]:
     """Return what gpulr and its tests require, as pyproject.toml says."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["test-on-gpu"]]
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines]
     return list(dict.fromkeys(map(normal, names)))
 

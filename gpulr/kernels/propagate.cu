@@ -92,9 +92,11 @@ struct Shared {  // offsets in bytes; gpulr/kernels/plan.py adds up the same
 static_assert(TILE * STRIDE >= 16 * THREADS, "sums are added where rows were");
 
 // A byte is not converted: as the bits of a float it is its value times 2^-149, a subnormal number,
-// which FMAs take at full speed and exactly. Weights and residuals are scaled up by 2^80, and sums of
-// products by 2^69 in the end: they are rounded to multiples of 2^-80 at worst, as small as the
-// residual of a margin of 55. Weights, of features and of rows, may be as large as 2^47.
+// which FMAs take at full speed and exactly. CuPy compiles with -ftz=true, under which a * b + c
+// takes it for zero; so what bytes or sums of their products go into is __fmaf_ieee_rn, which is an
+// FMA under any option. Weights and residuals are scaled up by 2^80, and sums of products by 2^69 in
+// the end: they are rounded to multiples of 2^-80 at worst, as small as the residual of a margin of
+// 55. Weights, of features and of rows, may be as large as 2^47.
 #if STORAGE == 8
 #define UP 0x1p80f
 #define REST 0x1p69f
@@ -310,7 +312,8 @@ __device__ __forceinline__ void pass(
                         for (int i = 0; i < 4; i++) {
                             const int f = (4 * j + i) / COLUMNS, c = (4 * j + i) % COLUMNS;
 #pragma unroll
-                            for (int r = 0; r < ROWS; r++) sum[r][c] += x[r].v[f] * w.v[i];
+                            for (int r = 0; r < ROWS; r++)
+                                sum[r][c] = __fmaf_ieee_rn(x[r].v[f], w.v[i], sum[r][c]);
                         }
                     }
                 }
@@ -331,8 +334,8 @@ __device__ __forceinline__ void pass(
                 if constexpr (FORWARD) {
 #pragma unroll 4
                     for (int p = 0; p < parts; p++)
-                        z += partial[(p * tile_rows + r) * COLUMNS + column];
-                    z = z * REST + intercept;
+                        z = __fmaf_ieee_rn(partial[(p * tile_rows + r) * COLUMNS + column], REST, z);
+                    z += intercept;
                 } else {
                     if (column < columns) z = Z[place];
                 }
@@ -388,7 +391,8 @@ __device__ __forceinline__ void pass(
 #pragma unroll
                         for (int i = 0; i < 4; i++)
 #pragma unroll
-                            for (int c = 0; c < COLUMNS; c++) gradient[j][i][c] += x.v[i] * R[c];
+                            for (int c = 0; c < COLUMNS; c++)
+                                gradient[j][i][c] = __fmaf_ieee_rn(x.v[i], R[c], gradient[j][i][c]);
                     }
                 }
             }
@@ -420,7 +424,9 @@ __device__ __forceinline__ void pass(
 #pragma unroll
                         for (int c = 0; c < COLUMNS; c++) {
                             const int q = owner + j * OWNERS;
-                            if (q < ALL_QUADS) gradient[j][i][c] += other[(i * COLUMNS + c) * ALL_QUADS + q];
+                            if (q < ALL_QUADS)
+                                gradient[j][i][c] = __fmaf_ieee_rn(
+                                    other[(i * COLUMNS + c) * ALL_QUADS + q], 1.0f, gradient[j][i][c]);
                         }
             }
             __syncthreads();
@@ -435,7 +441,9 @@ __device__ __forceinline__ void pass(
                     if (f < FEATURES) {
 #pragma unroll
                         for (int c = 0; c < COLUMNS; c++)
-                            if (c < columns) to[(long long)f * models + c] = REST * gradient[j][i][c];
+                            if (c < columns)
+                                to[(long long)f * models + c] =
+                                    __fmaf_ieee_rn(REST, gradient[j][i][c], 0.0f);
                     }
                 }
         }

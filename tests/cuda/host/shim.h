@@ -64,6 +64,9 @@ void fence();
 unsigned lane();
 [[noreturn]] void trap(const char* why, int line);
 
+// fmaf(a, b, c) that reads and returns subnormal numbers, which all other arithmetic takes for zero.
+float keep_subnormals(float a, float b, float c);
+
 template <class T>
 std::uint64_t to_bits(T value) {
     static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
@@ -303,6 +306,7 @@ using std::isinf;
 using std::isnan;
 
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+inline float __fmaf_ieee_rn(float a, float b, float c) { return cuda_host::keep_subnormals(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fsub_rn(float a, float b) { return a - b; }
