@@ -33,6 +33,7 @@ __all__ = [
     "ModelFileError",
     "ParameterError",
     "ParameterWarning",
+    "RowNumberWarning",
     "ScaleWarning",
     "SearchInterrupted",
     "TrainingInterrupted",
@@ -165,6 +166,10 @@ class DataFallbackWarning(GpulrWarning):
 
 class LabelColumnWarning(GpulrWarning):
     """No column of a table is named as the label; the first one is taken for it."""
+
+
+class RowNumberWarning(GpulrWarning):
+    """The first column of a table has no name and numbers the rows; it is left out."""
 
 
 class ScaleWarning(GpulrWarning):

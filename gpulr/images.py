@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataFileError, ParameterError
 from gpulr.framing import Frame
+from gpulr.image_files import read_grey
 from gpulr.model import OneVsAll
 from gpulr.photos import drawing
 
@@ -18,7 +18,6 @@ __all__ = ["IMAGE_SUFFIXES", "load_images", "save_framed"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 _ENLARGED = 280  # pixels, about, of the longer side of what is written to be looked at
-_LARGEST = 100_000_000  # pixels; a small file can claim far more
 
 
 def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float32]:
@@ -107,30 +106,7 @@ def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Pa
 
 def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return the image as (height, width) float32, 0 for the background to 1 for what is drawn."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            image: Image.Image = opened
-            if image.width * image.height > _LARGEST:
-                raise DataFileError(
-                    path, f"an image of {image.width}×{image.height} pixels", "Scale it down first."
-                )
-            image = ImageOps.exif_transpose(image)  # phones store how they were held
-            if "A" in image.getbands() or "transparency" in image.info:
-                rgba = image.convert("RGBA")
-                alpha = np.asarray(rgba, dtype=np.float32)[..., 3] / 255
-                drawn = np.asarray(rgba.convert("L"), dtype=np.float32)[alpha > 0.5]
-                white_ink = drawn.size and alpha.min() < 0.5 and drawn.mean() > 127
-                paper = Image.new("RGBA", image.size, "black" if white_ink else "white")
-                image = Image.alpha_composite(paper, rgba)
-            grey = _grey(image)
-    except FileNotFoundError as error:
-        raise DataFileError(path, "there is no such file", "Check the path.") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise DataFileError(
-            path, f"not a readable image ({error})", "Pass a PNG or JPEG file."
-        ) from error
+    grey = read_grey(path)
     if grey.shape == tuple(shape):
         background = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
         return grey if background <= 0.5 else 1 - grey
@@ -140,22 +116,3 @@ def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
             path, "nothing is drawn on it, or too faintly", "Draw darker, or crop the image."
         )
     return ink
-
-
-def _grey(image: Any) -> npt.NDArray[np.float32]:
-    """Return the brightness of each pixel, (height, width) float32, 0 to 1.
-
-    Pillow clips more than eight bits to eight. Sixteen bits are scaled here; so are numbers that
-    come without a range (modes I and F), by the smallest of 1, 255 and 65535 that holds them, else
-    from the smallest to the largest.
-    """
-    if not image.mode.startswith(("I", "F")):
-        return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("not all of its pixels are finite numbers")
-    low, high = float(values.min()), float(values.max())
-    ranges = (65535,) if image.mode.startswith("I;16") else (1, 255, 65535)
-    top = next((top for top in ranges if low >= 0 and high <= top), None)
-    scaled = (values - low) / max(high - low, 1e-12) if top is None else values / top
-    return scaled.astype(np.float32)

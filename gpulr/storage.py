@@ -11,9 +11,6 @@ import hashlib
 import json
 import math
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +20,19 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.errors import ModelFileError, ParameterError
 from gpulr.model import History, OneVsAll
+from gpulr.model_record import check_record, check_tensors, classes_of
+from gpulr.output_files import replaced
+from gpulr.validation import path_of
 
-__all__ = ["check_folder", "check_suffix", "is_model", "load", "replace_file", "save"]
+__all__ = [
+    "check_folder",
+    "check_suffix",
+    "is_model",
+    "load",
+    "replace_file",
+    "replaced",
+    "save",
+]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
@@ -39,14 +47,15 @@ def save(model: OneVsAll, path: str | Path) -> None:
     Raises
     ------
     ParameterError
-        The name does not end in .safetensors.
+        It is no path, or the name does not end in .safetensors.
     ModelFileError
         It could not be written (no such folder, disk full, …), or its classes are objects that a
         file cannot hold; what was there before is untouched.
     """
     from safetensors.numpy import save as to_bytes
 
-    check_suffix(Path(path), str(path))
+    path = path_of("path", path)
+    check_suffix(path, str(path))
     tensors = {
         "weights": np.ascontiguousarray(to_host(model.weights)),
         "intercept": np.ascontiguousarray(to_host(model.intercept)),
@@ -66,8 +75,16 @@ def save(model: OneVsAll, path: str | Path) -> None:
         "data": model.data,
         "versions": model.versions,
     }
-    # ASCII only: a path that is not Unicode has surrogates, which UTF-8 cannot hold.
-    text = json.dumps(_without_infinity(record), allow_nan=False)
+    try:
+        # ASCII only: a path that is not Unicode has surrogates, which UTF-8 cannot hold.
+        text = json.dumps(_without_infinity(record), allow_nan=False)
+        _model(tensors, text)  # what could not be loaded is not written
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(
+            path,
+            f"the model was not written, since what it says could not be read again: {error}",
+            "What was there before is untouched; correct the model, then save it.",
+        ) from error
     metadata = {
         "format": FORMAT,
         "format_version": str(VERSION),
@@ -84,10 +101,12 @@ def load(path: str | Path) -> OneVsAll:
     ------
     ModelFileError
         No such file, not a model of gpulr's, written by a newer gpulr, or damaged.
+    ParameterError
+        It is no path.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    path = Path(path)
+    path = path_of("path", path)
     found = ""
     try:
         if not path.is_file():
@@ -106,7 +125,9 @@ def load(path: str | Path) -> OneVsAll:
                     "Pass a file that `gpulr train --output` or OneVsAll.save wrote.",
                 )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError, UnicodeDecodeError) as error:
+    except ModelFileError:
+        raise
+    except Exception as error:  # not only SafetensorError: OSError, TypeError, UnicodeDecodeError…
         raise ModelFileError(
             path,
             f"not a readable model file ({error}; {path.stat().st_size} bytes)",
@@ -126,8 +147,8 @@ def load(path: str | Path) -> OneVsAll:
             "Train again, or restore it from a copy.",
         )
     try:
-        return _model(tensors, json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
+        return _model(tensors, text)
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ModelFileError(
             path, f"incomplete model ({type(error).__name__}: {error})", "Train again."
         ) from error
@@ -139,22 +160,22 @@ def is_model(path: Path) -> bool:
         return FORMAT.encode() in file.read(4096) or path.stat().st_size == 0
 
 
-def _model(tensors: dict[str, npt.NDArray[Any]], record: dict[str, Any]) -> OneVsAll:
-    classes = _classes(**record["classes"])
-    multilabel = bool(record.get("multilabel"))  # of which older files do not know
-    weights, intercept = tensors["weights"], tensors["intercept"]
-    n_models = 1 if len(classes) == 2 and not multilabel else len(classes)
-    if weights.ndim == 2 and weights.shape[1] == len(classes):
-        n_models = len(classes)  # two of more classes, each with its own model
-    if weights.ndim != 2 or weights.shape[1] != n_models or intercept.shape != (n_models,):
-        raise ValueError(f"weights {weights.shape} do not fit {len(classes)} classes")
+def _model(tensors: dict[str, npt.NDArray[Any]], text: str) -> OneVsAll:
+    """Return the model of a file's arrays and text, or raise ValueError where they are none."""
+    record: dict[str, Any] = json.loads(text)
+    weights = tensors.get("weights", np.zeros(0))
+    check_record(record, len(weights), math.prod(weights.shape[1:]))
+    classes = classes_of(record["classes"], limit=2**20 + 64 * len(text))
+    multilabel = record.get("multilabel", False)
+    check_tensors(tensors, len(classes), multilabel)
     settings = record["settings"]
-    C = settings["C"]
-    settings["C"] = [_infinity(c) for c in C] if isinstance(C, list) else _infinity(C)
+    if "C" in settings:
+        C = settings["C"]
+        settings["C"] = [_infinity(c) for c in C] if isinstance(C, list) else _infinity(C)
     shape = record["image_shape"]
     return OneVsAll(
         weights=weights,
-        intercept=intercept,
+        intercept=tensors["intercept"],
         classes=classes,
         **{name: tensors.get(name) for name in _CENTERED},
         history=History(**{name: tensors[name] for name in _HISTORY}),
@@ -187,22 +208,14 @@ def _values(classes: npt.NDArray[Any], path: str | Path) -> list[Any]:
     return values
 
 
-def _classes(dtype: str, values: list[Any]) -> npt.NDArray[Any]:
-    """Return the labels that :func:`_values` made a list of."""
-    kind = np.dtype(dtype).kind
-    if kind == "S":
-        values = [label.encode("latin-1") for label in values]
-    if kind in "mM":
-        return np.asarray(values, dtype=np.int64).view(dtype)
-    return np.asarray(values, dtype=np.dtype(dtype))
-
-
 def _infinity(c: float | None) -> float:
     return math.inf if c is None else c
 
 
 def _without_infinity(value: Any) -> Any:
-    """Replace infinite numbers, which JSON does not have, by null."""
+    """Replace infinite numbers, which JSON does not have, by null, and NumPy's by Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: _without_infinity(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -252,32 +265,11 @@ def check_suffix(path: Path, subject: str) -> None:
     ``subject`` names it in the error.
     """
     if path.suffix.lower() != SUFFIX:
+        named = path.with_suffix(SUFFIX) if path.name else path / f"model{SUFFIX}"
         raise ParameterError(
             f"{subject}: a model's file is in the safetensors format, and its name ends so: use "
-            f"{path.with_suffix(SUFFIX)}. `gpulr export` writes .onnx and .joblib."
+            f"{named}. `gpulr export` writes .onnx and .joblib."
         )
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Name a file beside ``path``, which is moved there once it is written; or else removed.
-
-    Raises
-    ------
-    OSError
-        It could not be; what was at ``path`` is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    if path.exists() and not path.is_file():
-        raise OSError("it exists and is not a regular file")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
@@ -290,9 +282,9 @@ def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
     ModelFileError
         As :func:`save`.
     """
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(path_of("path", path)))
     try:
-        with replaced(path) as temporary, temporary.open("xb") as file:
+        with replaced(path) as temporary, temporary.open("wb") as file:
             file.write(content)
     except OSError as error:
         raise ModelFileError(

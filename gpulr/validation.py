@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ __all__ = [
     "check_rows",
     "check_sample_weight",
     "finite_rows",
+    "path_of",
     "positive_number",
     "whole_number",
 ]
@@ -251,3 +255,11 @@ def whole_number(name: str, value: Any, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ParameterError(f"{name}={value!r}; expected a whole number ≥ {least}.")
     return int(value)
+
+
+def path_of(name: str, value: Any) -> Path:
+    """Return ``value`` as a path, or raise ParameterError."""
+    if isinstance(value, str | os.PathLike) and "\0" not in str(value):
+        with suppress(TypeError):  # one of bytes
+            return Path(value)
+    raise ParameterError(f"{name}={value!r:.60}; expected a path: a str or a pathlib.Path.")

@@ -421,6 +421,28 @@ def test_predict_refuses_damaged_files(run, model_file, tmp_path, name):
     assert name in result.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_predict_goes_on_past_whatever_is_no_file_of_rows(run, model_file, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    np.save(tmp_path / "good.npy", digits.X_test[:2])
+    bad = ["fifo.npy", "fifo.png", "fifo.csv", "token.npy", "deep.npy", "single.npy", "chunk.png"]
+    for name in bad[:3]:
+        os.mkfifo(tmp_path / name)
+    for name, header in ((bad[3], "{'descr': '<f4', \"\"\"}"), (bad[4], "[" * 5000)):
+        text = header.encode()
+        (tmp_path / name).write_bytes(
+            b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + bytes(64)
+        )
+    np.save(tmp_path / "single.npy", 3.0)
+    chunk = tmp_path / "chunk.png"
+    Image.new("L", (30, 30)).save(chunk)
+    chunk.write_bytes(chunk.read_bytes().replace(b"IDAT", b"ID\0T"))
+    result = run("predict", model_file, *bad[:4], "good.npy", *bad[4:], "--json", code=3)
+    record = strict_json(result.stdout)
+    assert [each["input"] for each in record["predictions"]] == ["good.npy[0]", "good.npy[1]"]
+    assert [each["input"] for each in record["errors"]] == bad
+
+
 def test_wrong_number_of_features_is_bad_data(run, model_file, tmp_path):
     np.save(tmp_path / "rows.npy", np.zeros((3, 5)))
     error = run("predict", model_file, "rows.npy", code=3).stderr

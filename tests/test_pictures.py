@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import gpulr
+from gpulr import image_files
 from gpulr.images import load_images
 from gpulr.strokes import paper_of, rasterize
 
@@ -72,6 +76,106 @@ def test_a_picture_of_no_numbers_is_refused(model, tmp_path):
     page[3, 3] = np.nan
     with pytest.raises(gpulr.errors.DataFileError, match="finite"):
         row_of(Image.fromarray(page), model, tmp_path / "nan.tif")
+
+
+def held(image):
+    """Return a picture as a phone stores it that is held upside down, and its EXIF data."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    return image.transpose(Image.Transpose.ROTATE_180), {"exif": exif}
+
+
+def transparent(image):
+    ink = 255 - np.asarray(image)
+    rgba = np.dstack([np.zeros((*ink.shape, 3), np.uint8), ink])
+    return Image.fromarray(rgba), {}
+
+
+LARGE = {
+    "photo.jpg": held,
+    "progressive.jpg": lambda image: (image, {"progressive": True}),
+    "colour.png": lambda image: (image.convert("RGB"), {}),
+    "turned.png": held,
+    "transparent.png": transparent,
+    "palette.png": lambda image: (image.convert("P"), {}),
+    "odd.png": lambda image: (image.resize((1203, 1197)), {}),
+    "grey.gif": lambda image: (image, {}),
+    "sixteen.png": lambda image: (Image.fromarray(257 * np.asarray(image, np.uint16)), {}),
+    "floats.tif": lambda image: (Image.fromarray(np.asarray(image, np.float32) / 255), {}),
+    "colour.webp": lambda image: (image.convert("RGB"), {"lossless": True}),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_pictures_are_reduced_while_they_are_read(model, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(image_files, "_STRIP", 10_000)
+    small = Image.fromarray(to_bytes(page_of(SEVEN)))
+    expected = row_of(small, model, tmp_path / "small.png")
+    image, options = LARGE[name](small.resize((1200, 1200)))
+    image.save(tmp_path / name, **options)
+    whole = image_files.read_grey(tmp_path / name)
+    monkeypatch.setattr(image_files, "_KEPT", 130_000)
+    grey = image_files.read_grey(tmp_path / name)
+    height, width = (size // 4 for size in whole.shape)
+    assert grey.shape == tuple(-(-size // 4) for size in whole.shape)
+    np.testing.assert_allclose(
+        grey[:height, :width],
+        whole[: 4 * height, : 4 * width].reshape(height, 4, width, 4).mean(axis=(1, 3)),
+        atol=0.1 if name.endswith("jpg") else 2.5 / 255,
+    )
+    np.testing.assert_allclose(load_images([tmp_path / name], model)[0], expected, atol=0.1)
+
+
+def test_photos_of_more_pixels_than_pillow_opens(model, tmp_path, monkeypatch):
+    page = Image.fromarray(to_bytes(page_of(SEVEN)))
+    expected = row_of(page, model, tmp_path / "page.jpg")
+    page.save(tmp_path / "page.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    np.testing.assert_array_equal(load_images([tmp_path / "page.jpg"], model)[0], expected)
+    with pytest.raises(gpulr.errors.DataFileError, match="bomb"):
+        load_images([tmp_path / "page.png"], model)
+
+
+def test_postscript_is_not_run(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
+    with pytest.raises(gpulr.errors.DataFileError, match="PostScript"):
+        image_files.read_grey(tmp_path / "a.png")
+
+
+def claiming(width, height, bits=8):
+    """Return a PNG file of so many pixels by its header, which holds none."""
+
+    def chunk(kind, data):
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(13_000, 13_500), (100_000, 100_000), (1, 2_000_000)])
+def test_files_that_claim_too_much_are_refused(tmp_path, size):
+    path = tmp_path / "claims.png"
+    path.write_bytes(claiming(*size))
+    with pytest.raises(gpulr.errors.DataFileError, match=r"pixels|bomb"):
+        image_files.read_grey(path)
+
+
+def test_whatever_pillow_raises_is_one_error(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("L", (30, 30)).save(path)
+    kinds = (SyntaxError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
+    for kind in (*kinds, KeyError, RecursionError, OverflowError, AssertionError):
+
+        def fail(image, kind=kind):
+            raise kind("damaged")
+
+        monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+        with pytest.raises(gpulr.errors.DataFileError, match=f"cause was {kind.__name__}"):
+            image_files.read_grey(path)
 
 
 Y, X = np.mgrid[:280, :280] / 280

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
     name, source = model.data.get("name", ""), model.data.get("source", "")
     if name in datasets.NAMES:
         dataset = datasets.load(name)
-    elif Path(source).exists():
+    elif os.path.exists(source):  # noqa: PTH110 (False for names that are none)
         dataset = datasets.load(source, label=label or model.data.get("label"))
     else:
         raise DataError(
@@ -122,11 +123,12 @@ def predict(
 
 def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, Any]]:
     """Return what is predicted for each row of an input."""
-    X, names, y = _rows(model, name, label)
+    X, y = _rows(model, name, label)
     P, true = model.predict_proba(X), None if y is None else _named(model, y)
     records = []
     for i, predicted in enumerate(_named(model, model.predict(X))):
-        record = {"input": names[i], "predicted": predicted, "probabilities": P[i]}
+        row = name if _is_image(name) else f"{name}[{i}]"
+        record = {"input": row, "predicted": predicted, "probabilities": P[i]}
         records.append(record if true is None else {**record, "true": true[i]})
     return records
 
@@ -181,34 +183,22 @@ def _is_image(name: str) -> bool:
 
 def _rows(
     model: OneVsAll, name: str, label: str | None
-) -> tuple[npt.NDArray[Any], list[str], npt.NDArray[Any] | None]:
-    """Return the rows of an input, their names, and their labels where it has them."""
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Return the rows of an input, and their labels where it has them."""
     if _is_image(name):
-        return load_images([Path(name)], model), [name], None
-    X: npt.NDArray[Any]
-    y: npt.NDArray[Any] | None = None
+        return load_images([Path(name)], model), None
     if name.lower().endswith(".npy"):
-        X = _npy(Path(name))
-    elif datasets.readers.is_table(name):
+        from gpulr.datasets.readers.npy import read_npy
+
+        return read_npy(Path(name)), None
+    if datasets.readers.is_table(name):
         from gpulr.datasets.readers.for_model import read_rows
 
-        X, y = read_rows(name, _known_columns(model), label=label)
-    else:
-        dataset = datasets.load(name, label=label)
-        X, y = dataset.X, dataset.y
-        if dataset.X_test is not None:
-            X, y = dataset.X_test, dataset.y_test
-    return X, [f"{name}[{i}]" for i in range(len(X))], y
-
-
-def _npy(path: Path) -> npt.NDArray[Any]:
-    """Map a .npy file of rows; a header that claims more than the file holds is refused."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError, EOFError) as error:
-        raise DataFileError(
-            path, f"not a readable .npy file ({error})", "Save rows of numbers with numpy.save."
-        ) from error
+        return read_rows(name, _known_columns(model), label=label)
+    dataset = datasets.load(name, label=label)
+    if dataset.X_test is not None:
+        return dataset.X_test, dataset.y_test
+    return dataset.X, dataset.y
 
 
 def data(name: str | None, *, label: str | None, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from gpulr.datasets import mnist
 from gpulr.datasets.cache import KnownFile, locate, search_folders
 from gpulr.datasets.digits import load_digits
 from gpulr.datasets.mnist import find_original, load_mnist, load_mnist_original
-from gpulr.datasets.readers import SUPPORTED, read
+from gpulr.datasets.readers import SUPPORTED, expanded, read
 from gpulr.datasets.record import Dataset
 from gpulr.errors import (
     DataFallbackWarning,
@@ -64,9 +64,10 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
                 "known. Leave it out."
             )
         return _LOADERS[name_or_path]()
+    path = expanded(name_or_path)
     try:
-        exists = os.path.lexists(os.path.expanduser(name_or_path))  # noqa: PTH111
-    except (TypeError, ValueError) as error:
+        exists = os.path.lexists(path)
+    except ValueError as error:  # a NUL character
         raise DataFileError(
             repr(name_or_path), f"is no name or path ({error})", f"Names are {', '.join(NAMES)}."
         ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import hashlib
 import queue
 import sys
 import tempfile
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpulr.errors import DataFileError, DataUnavailableError
+from gpulr.output_files import replaced
 
 if TYPE_CHECKING:
     from gpulr.datasets.cache import KnownFile
@@ -134,25 +135,27 @@ def _download_from(mirror: str, files: Sequence[KnownFile], target: Path) -> str
         except DataFileError:
             if (target / file.name).is_dir():  # a move would put the file inside it
                 return f"not downloaded: {target / file.name} is a folder; remove it"
-        with _progress(file) as progress, _quiet(pooch.get_logger()):
+        with _progress(file) as progress:
             downloader = pooch.HTTPDownloader(
                 progressbar=progress,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 headers=_headers(),
             )
             try:
-                pooch.retrieve(
-                    mirror + file.name,
-                    known_hash=f"sha256:{file.sha256}",
-                    fname=file.name,
-                    path=target,
-                    downloader=downloader,
-                )
-                with contextlib.suppress(OSError):  # not every file system has modes
-                    (target / file.name).chmod(0o644)  # temporary files are the owner's alone
+                with replaced(target / file.name) as temporary:
+                    downloader(mirror + file.name, str(temporary), None)
+                    _check_hash(temporary, file)
             except Exception as error:  # network, wrong hash, full disk: the next mirror, or say it
                 return f"{file.name}: {_reason(error)}"
     return None
+
+
+def _check_hash(path: Path, file: KnownFile) -> None:
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    if sha256 != file.sha256:
+        size = path.stat().st_size
+        raise ValueError(f"wrong hash: {size:,} bytes, sha256 {sha256} instead of {file.sha256}")
 
 
 def _writable(folders: Sequence[Path]) -> Path:
@@ -180,17 +183,6 @@ def _locked(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError, NotImplementedError):
             stack.enter_context(lock.acquire(timeout=LOCK_TIMEOUT))
         yield
-
-
-@contextlib.contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Silence pooch's announcements; the progress bar says as much."""
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 class _Bar:

@@ -14,6 +14,7 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.model import OneVsAll
 from gpulr.search_result import Search, search_record
 from gpulr.storage import check_folder, is_model, replace_file
+from gpulr.validation import path_of
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
@@ -85,7 +86,7 @@ def check_output(path: str | Path, name: str = "path") -> Path:
     ParameterError
         It does not end in .html, is a model's file or a folder, or is in no folder.
     """
-    path = Path(path)
+    path = path_of(name, path)
     check_folder(path, f"{name} {path}", "report.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"{name} {path}; expected a file name that ends in .html.")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from gpulr.errors import DataFileError, MissingExtraError, ParameterError
 from gpulr.storage import check_folder, replaced
-from gpulr.validation import whole_number
+from gpulr.validation import path_of, whole_number
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -81,7 +81,7 @@ def check_size(size: Any, fps: Any) -> tuple[tuple[int, int], int]:
 
 def check_output(path: str | Path) -> Path:
     """Return the path of a video that can be written there, or raise ParameterError."""
-    path = Path(path)
+    path = path_of("path", path)
     check_folder(path, f"The video would be {path}", "video.mp4")
     if path.suffix.lower() != ".mp4":
         raise ParameterError(f"The video would be {path}; expected a name that ends in .mp4.")
@@ -118,7 +118,7 @@ def encode(
         It could not be written; what was there before is untouched.
     """
     av = require_pyav()
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(path_of("path", path)))
     try:
         # The index goes to the front, so that a browser can play before it has all.
         faststart = {"movflags": "faststart"}

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 from gpulr.datasets import load, read
-from gpulr.datasets.readers import limits
-from gpulr.errors import DataFileError, LabelColumnWarning, ParameterError
+from gpulr.datasets.readers import delimited
+from gpulr.errors import (
+    DataFileError,
+    LabelColumnWarning,
+    ParameterError,
+    RowNumberWarning,
+)
 
 
 @pytest.fixture
@@ -204,6 +209,15 @@ def test_other_numbers_stay_float(table, X, y, change):
         (b'1,2\n"3,4\n5,6\n', "."),
         (f"{'x' * 1001},1,2.5\ny,2,3\n", "labels of up to 1,001 characters in column 1"),
         ("<html>,\n", "line 1, column 2: a missing value"),
+        (",2,3\n4,5,6\n", "line 1, column 1: a missing value"),
+        (",1,2\n4,5,6\n", "line 1, column 1: a missing value"),
+        (",0\n4,5\n", "line 1, column 1: a missing value"),
+        (",cat,2\n1,dog,3\n", "line 1, column 1: a missing value"),
+        ("a,b,label\n1,2,x\n3,4,y\0\n", "a NUL byte in line 3"),
+        ('label,a,"b\n3,1.5,2\n4,-1,1e3\n', 'line 1, .*"b.* a quote is not closed'),
+        ('"label,a,b\n3,1.5,2\n4,-1,1e3\n', "a quote is not closed"),
+        ('a,b,label\n1,2,x\n3,4,"y\n5,6,x\n', "ends within a quote"),
+        ('1,2,"x\n3,4,y\n', "not closed|ends within a quote"),
     ],
 )
 def test_faults_are_located(table, text, message):
@@ -235,7 +249,7 @@ def test_label_for_other_formats(tmp_path, X, y):
 
 
 def test_gz_bomb_and_damage(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "ALWAYS_FINE", 1000)
+    monkeypatch.setattr(delimited, "TEXT_ALWAYS_FINE", 1000)
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"1,2\n" * 1_000_000))
     with pytest.raises(DataFileError, match="decompression bomb"):
@@ -243,3 +257,80 @@ def test_gz_bomb_and_damage(tmp_path, monkeypatch):
     path.write_bytes(gzip.compress(PLAIN.encode())[:-5])
     with pytest.raises(DataFileError, match="sha256"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",label,a,b\n0,3,1.5,2\n1,4,-1,1e3\n2,3,0,0\n",
+        ",label,a,b\n7,3,1.5,2\n2,4,-1,1e3\n5,3,0,0\n",
+        "Unnamed: 0,label,a,b\n0,3,1.5,2\n1,4,-1,1e3\n2,3,0,0\n",
+        ",Unnamed: 0,label,a,b\n0,7,3,1.5,2\n1,2,4,-1,1e3\n2,5,3,0,0\n",
+        ",a,b,label\n0,1.5,2,3\n1,-1,1e3,4\n2,0,0,3\n",
+    ],
+    ids=range(5),
+)
+def test_row_numbers_are_left_out(table, text):
+    with pytest.warns(RowNumberWarning, match="no name.*left out. If it is a feature, name it"):
+        got = table(text)
+    check(got)
+    assert got.feature_names == ("a", "b")
+    assert got.label_name == "label"
+
+
+def test_row_numbers_as_r_writes_them(table):
+    with pytest.warns(RowNumberWarning):
+        got = table('"","a","b","kind"\n"1",1.5,2,"x"\n"2",-1,1e3,"y"\n"3",0,0,"x"\n')
+    check(got, ("x", "y", "x"))
+
+
+def test_row_numbers_above_columns_without_names(table):
+    with pytest.warns(RowNumberWarning), pytest.warns(LabelColumnWarning, match="'0'"):
+        check(table(",0,1,2\n0,3,1.5,2\n1,4,-1,1e3\n2,3,0,0\n"))
+
+
+def test_a_first_column_that_may_be_a_feature_is_kept(table):
+    for first in ("0.5,1,2", "1,1,2", "-1,0,1"):
+        values = first.split(",")
+        text = ",a,label\n" + "".join(f"{v},2,{i}\n" for i, v in enumerate(values))
+        check(table(text), (0, 1, 2), [(float(v), 2) for v in values])
+
+
+def test_row_numbers_that_are_the_label(table):
+    text = ",a,b\n7,1.5,2\n2,-1,1e3\n5,0,0\n"
+    check(table(text, label=0), (7, 2, 5))
+    with pytest.warns(LabelColumnWarning, match="the first, '',"):
+        check(table(text.replace("7", "2")), (2, 2, 5))
+    with pytest.warns(LabelColumnWarning, match="the first, '',"):
+        check(table(",a,b\nx,1.5,2\ny,-1,1e3\nx,0,0\n"), ("x", "y", "x"))
+
+
+@pytest.mark.parametrize("name", ['"a\nb"', '"a\n\nb"', '"a\r\nb"', '"a, ""b"" and\nc"'])
+@pytest.mark.parametrize("place", range(3))
+def test_names_of_several_lines(table, name, place):
+    names = ["label", "a", "b"]
+    names[place] = name
+    options = {} if place else {"label": 0}
+    check(table(",".join(names) + "\n3,1.5,2\n4,-1,1e3\n3,0,0\n", **options))
+    with pytest.raises(DataFileError, match=rf"line {3 + name.count(chr(10))}, column 3"):
+        table(",".join(names) + "\n3,1.5,2\n4,-1,x\n3,0,0\n", **options)
+
+
+def test_labels_of_several_lines(table):
+    check(table('3,4,"x\n\ny"\n5,6,z\n'), ("x\n\ny", "z"), ((3, 4), (5, 6)))
+
+
+def test_more_columns_than_samples_can_have(table):
+    with pytest.raises(DataFileError, match="1,000,002 columns"):
+        table("0," * 1_000_001 + "1\n", "a.csv.gz")
+
+
+def test_numbers_that_count_the_columns_are_names(table):
+    """As pandas writes the columns of an array."""
+    with pytest.warns(LabelColumnWarning, match="the first, '0',"):
+        got = table("0,1,2\n3,1.5,2\n4,-1,1e3\n3,0,0\n")
+    check(got)
+    assert got.feature_names == ("1", "2")
+    check(table("0,1,2\n3,4,5\n6,7,8\n"), (0, 3, 6), ((1, 2), (4, 5), (7, 8)))  # rows of arange
+    check(table("1,2,3\n3,4,5\n"), (1, 3), ((2, 3), (4, 5)))
+    check(table("0,1\n3,4\n"), (0, 3), ((1,), (4,)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import gpulr
 from gpulr.datasets.readers.for_model import KnownColumns, read_labelled, read_rows
-from gpulr.errors import DataError, DataFileError, LabelColumnWarning
+from gpulr.errors import DataError, DataFileError, LabelColumnWarning, RowNumberWarning
 
 NAMED = KnownColumns(3, "kind", ("a", "b", "c"))
 UNNAMED = KnownColumns(3)
@@ -156,3 +157,61 @@ def test_pixels_without_labels(path):
 def test_faults_are_located(path, text, message):
     with pytest.raises(DataFileError, match=message):
         read_rows(path(text), NAMED)
+
+
+@pytest.mark.parametrize("first", ["0 1", "57 3", "0.5 1", "2020-01-01 2020-01-02", "x x"])
+def test_row_numbers_are_no_feature_of_a_model_that_knows_its_features(path, first):
+    one, two = first.split()
+    check(read_rows(path(f",a,b,c\n{one},1.5,2,3\n{two},4,5,6.5\n"), NAMED))
+    labelled = path(f",c,kind,b,a\n{one},3,x,2,1.5\n{two},6.5,y,5,4\n")
+    check(read_rows(labelled, NAMED), ["x", "y"])
+    got = read_labelled(labelled, NAMED)
+    check((got.X, got.y), ["x", "y"])
+
+
+def test_row_numbers_for_a_model_without_names(path):
+    with pytest.warns(RowNumberWarning):
+        check(read_rows(path(",a,b,c\n9,1.5,2,3\n7,4,5,6.5\n"), UNNAMED))
+    with pytest.warns(RowNumberWarning):
+        got = read_labelled(path(",label,a,b,c\n9,1,1.5,2,3\n7,0,4,5,6.5\n"), UNNAMED)
+    check((got.X, got.y), [1, 0])
+
+
+def test_row_numbers_that_a_model_was_trained_on_stay(path):
+    """As models of tables were before row numbers were left out."""
+    known = KnownColumns(3, "label")
+    check(read_rows(path(",a,b\n1.5,2,3\n4,5,6.5\n"), known))
+    numbered = path(",label,a,b\n7,1,2,3\n9,0,5,6.5\n")
+    for rows, labels in (read_rows(numbered, known), _pair(read_labelled(numbered, known))):
+        np.testing.assert_array_equal(rows, np.float32([[7, 2, 3], [9, 5, 6.5]]))
+        np.testing.assert_array_equal(labels, [1, 0])
+
+
+def _pair(dataset):
+    return dataset.X, dataset.y
+
+
+@pytest.mark.parametrize("label", ["label", "outcome"])
+def test_a_table_with_and_without_its_index_is_the_same_to_a_model(tmp_path, rng, label):
+    """Trained on one, evaluated and applied to the other; on a part of the rows, too."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(rng.normal(size=(40, 3)), columns=["a", "b", "c"])
+    frame[label] = np.where(frame["a"] + 0.1 * frame["b"] > 0, "yes", "no")
+    indexed, plain, part = (tmp_path / f"{name}.csv" for name in ("indexed", "plain", "part"))
+    frame.to_csv(indexed)
+    frame.to_csv(plain, index=False)
+    frame.drop(columns=label).sample(7, random_state=0).to_csv(part)
+    with pytest.warns(RowNumberWarning):
+        on_indexed = gpulr.train(gpulr.datasets.load(indexed))
+    on_plain = gpulr.train(gpulr.datasets.load(plain))
+    np.testing.assert_array_equal(on_indexed.weights, on_plain.weights)
+    for model in (on_indexed, on_plain):
+        known = KnownColumns(3, model.data["label"], tuple(model.data["feature_names"]))
+        scores = {
+            model.score(dataset.X, dataset.y)
+            for dataset in (read_labelled(path, known) for path in (indexed, plain))
+        }
+        assert scores == {model.score(frame[["a", "b", "c"]], frame[label])}
+        rows, labels = read_rows(part, known)
+        assert labels is None
+        np.testing.assert_allclose(rows, frame.sample(7, random_state=0)[["a", "b", "c"]], 1e-6)

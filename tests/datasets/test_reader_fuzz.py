@@ -16,7 +16,9 @@ from gpulr.datasets import read
 from gpulr.errors import DataFileError
 
 # A damaged header may no longer name the label: the table is read all the same, with a warning.
-pytestmark = pytest.mark.filterwarnings("ignore::gpulr.errors.LabelColumnWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::gpulr.errors.LabelColumnWarning", "ignore::gpulr.errors.RowNumberWarning"
+)
 
 X = np.random.default_rng(5).integers(0, 256, (6, 16)).astype(np.uint8)
 y = np.arange(6) % 2

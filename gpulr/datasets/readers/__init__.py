@@ -94,9 +94,15 @@ def _read_arrays(path: Path, label: str | int | None) -> Arrays:
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Return a path with ``~`` expanded."""
+    """Return a path with ``~`` expanded, or raise DataFileError for what is none."""
     try:
         return Path(path).expanduser()
+    except TypeError as error:
+        raise DataFileError(
+            repr(path)[:60],
+            f"is no name or path (of type {type(path).__name__})",
+            "Pass a str or a Path.",
+        ) from error
     except RuntimeError as error:
         raise DataFileError(
             os.fspath(path), f"cannot be expanded: {error}", "Write the path out."

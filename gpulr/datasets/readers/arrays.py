@@ -125,6 +125,8 @@ def _labels(y: npt.NDArray[Any], name: str, n_samples: int) -> npt.NDArray[Any]:
         raise DataError(f"{name} has shape {y.shape}; expected one label per sample{hint}")
     if y.dtype.kind == "S":
         try:
+            if y.tobytes().isascii():  # several times faster
+                return y.astype(np.str_)
             return np.char.decode(y, "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{name} holds bytes that are not UTF-8 text") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,22 @@ import numpy.typing as npt
 
 from gpulr.datasets.readers.arrays import square_image_shape
 from gpulr.datasets.readers.faults import check_file, reading
-from gpulr.datasets.readers.limits import check_expansion, read_capped
+from gpulr.datasets.readers.limits import TEXT_ALWAYS_FINE, check_expansion, read_capped
 from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_columns
-from gpulr.datasets.readers.table_fault import MISSING, first_fault, text_lines
+from gpulr.datasets.readers.table_fault import (
+    MISSING,
+    first_fault,
+    lines_from,
+    text_lines,
+    unclosed_quote,
+)
 from gpulr.datasets.readers.table_header import check_guess
 from gpulr.errors import DataFileError
 
 __all__ = ["Table", "read_delimited"]
 
 EXPECTED = "a CSV table"
+NEWLINE = b"\n"
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
 MAX_LABELS = 2**24
 """Labels pass through float32 as codes, which are exact up to here."""
@@ -68,6 +76,9 @@ def read_delimited(
     their count is a square of 16 or more, they are pixels and become uint8, so that an MNIST
     table is as small, and scaled the same way, as the IDX files.
 
+    Of the columns under a header, a first one without a name that numbers the rows (an index, as
+    pandas writes it) is left out, with a warning: see `table_header.row_numbers`.
+
     Parameters
     ----------
     path : Path
@@ -100,12 +111,18 @@ def read_delimited(
         try:
             content.decode("utf-8-sig")  # now, where the line is easily told
         except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
+            line = content.count(NEWLINE, 0, error.start) + 1
             raise DataFileError(
                 path,
                 f"is not UTF-8 text: byte 0x{content[error.start]:02x} in line {line}",
                 "Save it as CSV with the encoding UTF-8.",
             ) from error
+        if (nul := content.find(b"\0")) >= 0:  # NumPy drops those at a label's end
+            raise DataFileError(
+                path,
+                f"is not text: a NUL byte in line {content.count(NEWLINE, 0, nul) + 1}",
+                "Save it as CSV with the encoding UTF-8.",
+            )
         columns = find_columns(content, path, label, known, unlabelled)
         return _parse(content, path, columns)
 
@@ -118,22 +135,24 @@ def _content(path: Path, stored: int) -> bytes:
             check_expansion(path, stored, stored)
             return raw.read()
         with gzip.GzipFile(fileobj=raw) as stream:
-            return bytes(read_capped(stream, path, stored))
+            return read_capped(stream, path, stored, fine=TEXT_ALWAYS_FINE)
 
 
 def _parse(content: bytes, path: Path, columns: Columns) -> Table:
     """Parse all rows in one pass of NumPy's C parser; on failure, find the line and say it."""
     delimiter, header, skipped = columns.delimiter, columns.header, columns.skipped
-    column = columns.label
+    column, left_out = columns.label, columns.row_numbers
     codes: dict[str, int] = {}
 
     def code(field: str) -> float:
-        return codes.setdefault(field.strip(), len(codes))
+        return codes.setdefault(field, len(codes))
 
-    lines = text_lines(content)
-    for _ in range(skipped):
-        next(lines)
-    if not any(line.strip() for line in lines):
+    converters: dict[int | str, Callable[[str], float]] = {
+        i: lambda _: 0.0 for i in range(left_out)
+    }
+    if column is not None:
+        converters[column] = code
+    if not any(line.strip() for line in lines_from(content, skipped)):
         raise DataFileError(path, "holds a header and no samples", "Add rows to the table.")
     try:
         table = np.loadtxt(
@@ -143,11 +162,12 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Table:
             comments=None,
             quotechar='"',
             skiprows=skipped,
-            converters=None if column is None else {column: code},
+            converters=converters or None,
             ndmin=2,
         )
+        texts = [field.strip() for field in codes]
         bad = (
-            not MISSING.isdisjoint(map(str.casefold, codes))
+            not MISSING.isdisjoint(map(str.casefold, texts))
             or not np.isfinite(table).all()
             or (header is not None and table.shape[1] != len(header))
         )
@@ -155,26 +175,33 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Table:
     except ValueError as error:
         bad, cause = True, error
     if bad:
-        fault = first_fault(content, delimiter, header, column, skipped)
+        fault = first_fault(content, delimiter, header, column, skipped, left_out)
         if fault is None and cause is not None:
             raise cause
         raise DataFileError(
             path, fault or "holds values that float32 cannot", "Correct the table, then try again."
         ) from cause
+    if any("\n" in field for field in codes) and unclosed_quote(content, delimiter, skipped):
+        raise DataFileError(
+            path, "ends within a quote, so a label holds the lines after it", "Close the quote."
+        )
+    if left_out and header is not None:
+        table, header = table[:, left_out:], header[left_out:]
+        column = None if column is None else column - left_out
     X = _features(table, column)
     if column is None:
         return Table(X, None, None, _unique(header))
-    longest = max(map(len, codes))
+    longest = max(map(len, texts))
     if len(codes) > MAX_LABELS or longest > MAX_LABEL_LENGTH:
         raise DataFileError(
             path,
             f"has {len(codes):,} different labels of up to {longest:,} characters in column "
-            f"{column + 1}",
+            f"{left_out + column + 1}",
             "Choose the label column with `label`.",
         )
     if columns.guessed:
-        check_guess(list(codes), header, table.shape[1], path)
-    y = _labels(list(codes))[table[:, column].astype(np.int64)]
+        check_guess(texts, header, table.shape[1], path)
+    y = _labels(texts)[table[:, column].astype(np.int64)]
     names = None if header is None else _unique(header[:column] + header[column + 1 :])
     name = header[column] if header is not None and header.count(header[column]) == 1 else None
     return Table(X, y, name or None, names)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Protocol
 
 from gpulr.errors import DataFileError
 
-__all__ = ["check_expansion", "physical_memory", "read_capped", "read_exactly"]
+__all__ = [
+    "TEXT_ALWAYS_FINE",
+    "check_expansion",
+    "physical_memory",
+    "read_capped",
+    "read_exactly",
+]
 
-ALWAYS_FINE = 256 * 1024**2
-"""bytes; data up to this size is read whatever its compression ratio."""
+ALWAYS_FINE = 64 * 1024**2
+"""bytes; arrays up to this size are read whatever their compression ratio. As int64, labels of one
+byte take eight times as much."""
+
+TEXT_ALWAYS_FINE = 16 * 1024**2
+"""bytes; so is text, which takes seconds to parse, and as numbers twice as much memory or more."""
 
 MAX_RATIO = 200
 """uncompressed / stored size from which larger data is refused as a decompression bomb.
@@ -43,7 +54,9 @@ def physical_memory() -> int:
         return UNKNOWN_MEMORY
 
 
-def check_expansion(path: Path, stored: int, claimed: int, what: str = "its data") -> None:
+def check_expansion(
+    path: Path, stored: int, claimed: int, what: str = "its data", fine: int | None = None
+) -> None:
     """Refuse data too large to be true or to be held.
 
     Parameters
@@ -56,13 +69,15 @@ def check_expansion(path: Path, stored: int, claimed: int, what: str = "its data
         Bytes that it takes, or says it takes, in memory.
     what : str
         The part of the file, for the message.
+    fine : int, optional
+        bytes that are read whatever their compression ratio; default `ALWAYS_FINE`.
 
     Raises
     ------
     DataFileError
-        Above 256 MiB, if `claimed` is 200 times `stored` or more, or over half of the memory.
+        Above `fine`, if `claimed` is 200 times `stored` or more, or over half of the memory.
     """
-    if claimed <= ALWAYS_FINE:
+    if claimed <= (ALWAYS_FINE if fine is None else fine):
         return
     if claimed >= MAX_RATIO * stored:
         raise DataFileError(
@@ -91,10 +106,10 @@ def read_exactly(stream: Readable, size: int) -> bytearray:
     return content
 
 
-def read_capped(stream: Readable, path: Path, stored: int) -> bytearray:
+def read_capped(stream: Readable, path: Path, stored: int, fine: int | None = None) -> bytes:
     """Read a stream of unknown length to its end, under the caps of `check_expansion`."""
-    content = bytearray()
+    content = io.BytesIO()  # whose value is no copy
     while chunk := stream.read(CHUNK):
-        content += chunk
-        check_expansion(path, stored, len(content))
-    return content
+        content.write(chunk)
+        check_expansion(path, stored, content.tell(), fine=fine)
+    return content.getvalue()

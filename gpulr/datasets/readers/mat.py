@@ -82,7 +82,7 @@ def _unzip(path: Path, stored: int) -> bytes:
             )
         check_expansion(path, min(members[0].compress_size, stored), members[0].file_size)
         with archive.open(members[0]) as stream:
-            return bytes(read_capped(stream, path, stored))
+            return read_capped(stream, path, stored)
 
 
 def _load(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:

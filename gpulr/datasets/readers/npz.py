@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from gpulr.datasets.readers.arrays import Arrays
 from gpulr.datasets.readers.faults import check_file, reading
 from gpulr.datasets.readers.limits import check_expansion
+from gpulr.datasets.readers.npy import check_header
 from gpulr.errors import DataFileError
 
 __all__ = ["read_npz"]
@@ -67,26 +67,7 @@ def _read_member(
 ) -> npt.NDArray[Any]:
     """Read one .npy member after comparing its header with its size."""
     with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        if dtype.hasobject or dtype.kind not in "biufUS":
-            raise DataFileError(
-                path,
-                f"array {name} has dtype {dtype}; pickled, structured and complex arrays are "
-                "not read",
-                "Save it as numbers, or labels as text: np.asarray(values).astype(str).",
-            )
-        size = math.prod(shape) * dtype.itemsize
-        if any(n < 0 for n in shape) or size != member.file_size - stream.tell():
-            raise DataFileError(
-                path,
-                f"array {name} claims shape {shape} and dtype {dtype} ({size:,} bytes), but "
-                f"{member.file_size - stream.tell():,} bytes follow",
-                "The file is damaged; get it again.",
-            )
+        check_header(stream, path, f"array {name}", member.file_size, whole=True)
     with archive.open(member) as stream:
         array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         if stream.read(1):  # also makes zipfile compare the CRC

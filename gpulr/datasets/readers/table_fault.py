@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import deque
+from itertools import islice
 
 import numpy as np
 
-__all__ = ["MISSING", "first_fault", "text_lines"]
+__all__ = ["MISSING", "first_fault", "lines_from", "text_lines", "unclosed_quote"]
 
 MISSING = frozenset(["", "nan"])
 """Fields, in small letters, that stand for a missing value, among the labels too."""
@@ -21,8 +23,20 @@ def text_lines(content: bytes) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig")
 
 
+def lines_from(content: bytes, skipped: int) -> io.TextIOWrapper:
+    """Lines after the first ones, which are skipped."""
+    lines = text_lines(content)
+    deque(islice(lines, skipped), maxlen=0)
+    return lines
+
+
 def first_fault(
-    content: bytes, delimiter: str, header: list[str] | None, label_column: int | None, skipped: int
+    content: bytes,
+    delimiter: str,
+    header: list[str] | None,
+    label_column: int | None,
+    skipped: int,
+    left_out: int = 0,
 ) -> str | None:
     """Describe the first row that is ragged, lacks a value, or has text among its features.
 
@@ -38,6 +52,8 @@ def first_fault(
         The column that may hold text.
     skipped : int
         Lines before the first sample.
+    left_out : int, default 0
+        First columns that may hold anything.
 
     Returns
     -------
@@ -45,10 +61,7 @@ def first_fault(
         "line 3, column 2 ('width'): …", lines counted from 1 and columns from 1; None if the
         csv module finds nothing wrong.
     """
-    lines = text_lines(content)
-    for _ in range(skipped):
-        next(lines)
-    rows = csv.reader(lines, delimiter=delimiter)
+    rows = csv.reader(lines_from(content, skipped), delimiter=delimiter)
     n_columns = len(header) if header is not None else None
     while True:
         try:
@@ -65,10 +78,21 @@ def first_fault(
         if len(row) != n_columns:
             return f"{line}: {len(row)} columns, expected {n_columns}"
         for column, field in enumerate(row):
+            if column < left_out:
+                continue
             fault = _field_fault(field.strip(), column == label_column)
             if fault is not None:
                 name = f" ({header[column]!r})" if header is not None else ""
                 return f"{line}, column {column + 1}{name}: {fault}"
+
+
+def unclosed_quote(content: bytes, delimiter: str, skipped: int) -> bool:
+    """Whether the rows after so many lines end within a quote, which NumPy's parser accepts."""
+    try:
+        deque(csv.reader(lines_from(content, skipped), delimiter=delimiter, strict=True), maxlen=0)
+    except csv.Error:
+        return True
+    return False
 
 
 def _field_fault(field: str, is_label: bool) -> str | None:

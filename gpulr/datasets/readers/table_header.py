@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
-from gpulr.errors import DataFileError, LabelColumnWarning, warn
+from gpulr.errors import DataFileError, LabelColumnWarning, RowNumberWarning, warn
 
 __all__ = [
     "LABEL_NAMES",
@@ -14,10 +17,15 @@ __all__ = [
     "is_header",
     "label_column",
     "named_column",
+    "row_numbers",
+    "warn_of_row_numbers",
 ]
 
 LABEL_NAMES = ("label", "class", "target", "y")
 """Names, in this order of preference, that make a column the label."""
+
+NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
+"""No name; pandas reads an index that it has written under one of the others."""
 
 
 def _is_number(field: str) -> bool:
@@ -43,18 +51,57 @@ def is_header(first: list[str], second: list[str], label: str | int | None) -> b
 
     It does if it holds text, unless that may be the text label of a sample: a single text, that is
     no usual name of a label column, beside numbers that do not count the features (0, 1, 2, …),
-    or above another text.
+    or above another text. Without a text, it does if its numbers count the columns from 0, perhaps
+    after an empty field, three or more in all, unless the next row counts on.
     """
     texts = [i for i, field in enumerate(first) if field and not _is_number(field)]
+    if not texts:
+        names = first[1:] if first[0] == "" else first
+        n, numbers = len(names), list(map(str, range(2 * len(names))))
+        return len(first) > 2 and names == numbers[:n] and second not in ([], numbers[n:])
     if len(texts) != 1:
-        return bool(texts)
+        return True
     name = first[texts[0]]
     if name.casefold() in LABEL_NAMES or name == label:
         return True
     if texts[0] < len(second) and second[texts[0]] and not _is_number(second[texts[0]]):
         return False
     others = first[: texts[0]] + first[texts[0] + 1 :]
-    return others in ([str(i + start) for i in range(len(others))] for start in (0, 1))
+    return _counts(others[1:] if first[0] == "" and others[1:] else others)
+
+
+def _counts(fields: list[str]) -> bool:
+    """Whether they are 0, 1, 2, … or 1, 2, 3, …."""
+    return fields in ([str(i + start) for i in range(len(fields))] for start in (0, 1))
+
+
+def row_numbers(header: list[str], samples: list[list[str]], features: Sequence[str] | None) -> int:
+    """Count the first columns that have no name and number the rows, as an index of pandas does.
+
+    Where the model's `features` are known they are those that are none of these, whatever they
+    hold; else those of whole numbers, in the first `samples`, none of them twice.
+    """
+    nameless = list(takewhile(NAMELESS.fullmatch, header))
+    if features is not None:
+        return len(list(takewhile(lambda name: name not in features, nameless)))
+    columns = ([row[i] for row in samples if i < len(row)] for i in range(len(nameless)))
+    return len(list(takewhile(_are_row_numbers, columns)))
+
+
+def _are_row_numbers(fields: list[str]) -> bool:
+    whole = all(field.isascii() and field.isdecimal() for field in fields)
+    return bool(fields) and whole and len(set(fields)) == len(fields)
+
+
+def warn_of_row_numbers(n_columns: int, path: Path) -> None:
+    """Warn that the first columns are left out."""
+    which = "the first column has" if n_columns == 1 else f"the first {n_columns} columns have"
+    warn(
+        f"{path}: {which} no name and whole numbers, none twice, as row numbers are; left out. If "
+        "it is a feature, name it in the first line; if it is the label, pass --label 0 (label= in "
+        "Python).",
+        RowNumberWarning,
+    )
 
 
 def label_column(
@@ -63,17 +110,22 @@ def label_column(
     samples: list[list[str]],
     label: str | int | None,
     path: Path,
+    *,
+    first: int = 0,
 ) -> tuple[int, bool]:
     """Index of the label column, from 0, and whether it is a mere guess.
 
     Without `label` it is the column with a usual name; else the only one that holds text in each of
-    the first `samples`; else the first, which is the guess: see `check_guess`.
+    the first `samples`; else the `first`, which is the guess: see `check_guess`. So is the `first`
+    where it holds the text and has no name.
     """
     if label is None:
         column = named_column(header or [], LABEL_NAMES, path)
         if column is None:
             column = _only_text(samples, n_columns)
-        return (0, True) if column is None else (column, False)
+        if column is None:
+            return first, True
+        return column, column == first and header is not None and header[column] == ""
     if header is not None and isinstance(label, str):
         column = named_column(header, (label,), path, exact=True)
         if column is None:

@@ -1,0 +1,128 @@
+"""Files that are whole or not there: written beside their target, then moved over it.
+
+What is being written lies in the target's folder as ``.gpulr-<random>.tmp``, and its writer holds a
+lock on it, which the system releases however the process ends. So whoever writes in that folder
+next can tell what a dead process left behind, and removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can remove a file that is open
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["replaced"]
+
+TEMPORARY = re.compile(r"\.gpulr-[0-9a-f]{16}\.tmp")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Name an empty file beside ``path``, which is moved there once it is written; or else removed.
+
+    It gets the mode, and as far as this user may give them away, the owner and group of the file
+    that it replaces; a new file those that any new file has. Links are not followed.
+
+    Raises
+    ------
+    OSError
+        It could not be; what was at ``path`` is untouched.
+    """
+    before = _replaceable(path)
+    _remove_abandoned(path.parent)
+    temporary, lock = _created(path.parent, 0o666 if before is None else before.st_mode & 0o777)
+    with contextlib.ExitStack() as opened:
+        opened.callback(os.close, lock)
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            if before is not None:
+                _copy_permissions(before, temporary)
+            if fcntl is None:
+                opened.close()  # what is open cannot be moved there
+            temporary.replace(path)
+        except BaseException:
+            opened.close()
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _replaceable(path: Path) -> os.stat_result | None:
+    """Return what the system says of the file at ``path``, or None without one."""
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(before.st_mode):
+        raise OSError("it exists and is not a regular file")
+    return before
+
+
+def _created(folder: Path, mode: int) -> tuple[Path, int]:
+    """Create a temporary file, at first readable by no others than ``mode`` says, and lock it."""
+    mode |= stat.S_IRUSR | stat.S_IWUSR
+    while True:
+        temporary = folder / f".gpulr-{secrets.token_hex(8)}.tmp"
+        lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        if fcntl is None:
+            return temporary, lock
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # another process takes it for abandoned
+            pass
+        except OSError:  # a file system without locks, where nothing is taken for abandoned
+            return temporary, lock
+        else:
+            if temporary.exists():
+                return temporary, lock
+        os.close(lock)
+        temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that ended while they wrote have left in a folder."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):  # in use, another user's, gone meanwhile
+                    _remove_if_abandoned(entry.path)
+
+
+def _remove_if_abandoned(path: str) -> None:
+    if fcntl is None:
+        Path(path).unlink()
+        return
+    # O_NONBLOCK: it may have become a FIFO. For writing, since NFS locks nothing else.
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            Path(path).unlink()
+    finally:
+        os.close(file)
+
+
+def _copy_permissions(before: os.stat_result, path: Path) -> None:
+    """Give a file the owner, group and mode of another, where the file system has them."""
+    mode, now = stat.S_IMODE(before.st_mode), path.stat()
+    if now.st_uid != before.st_uid:
+        with contextlib.suppress(OSError):
+            os.chown(path, before.st_uid, -1)
+    if now.st_gid != before.st_gid:
+        try:
+            os.chown(path, -1, before.st_gid)
+        except OSError:
+            mode &= ~stat.S_IRWXG  # which was meant for another group
+    with contextlib.suppress(OSError):
+        path.chmod(mode)
