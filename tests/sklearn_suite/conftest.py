@@ -21,6 +21,8 @@ import pytest
 import sklearn
 from adapter import OURS
 
+import gpulr
+
 if os.environ.get("SCIPY_ARRAY_API") != "1":
     raise pytest.UsageError("SCIPY_ARRAY_API=1 has to be set: tests of array libraries need it.")
 
@@ -40,6 +42,11 @@ def uses_ours(item):
     return named or any(value in OURS for value in values if inspect.isclass(value))
 
 
+def uses_cupy(item):
+    """Whether a test is of CuPy's arrays."""
+    return hasattr(item, "callspec") and item.callspec.params.get("array_namespace") == "cupy"
+
+
 def matches(item, entry):
     """Whether an entry is of a test: of all parameters of a function, or of some."""
     file, _, name = entry.rpartition("::")
@@ -53,6 +60,11 @@ def pytest_collection_modifyitems(config, items):
     kept = [item for item in items if uses_ours(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+    cupy, required = gpulr.backends()["cupy"], os.environ.get("GPULR_REQUIRE_GPU") == "1"
+    for item in items:
+        # scikit-learn skips where CuPy is not installed, and fails where it has no driver.
+        if uses_cupy(item) and not cupy.usable and not required:
+            item.add_marker(pytest.mark.skip(reason=f"CuPy cannot be used: {cupy.reason}"))
     all_are_here = not any("::" in argument for argument in config.args)
     made_for_this = sklearn.__version__.startswith(f"{FAILS['release']}.")
     for fails in FAILS["fails"]:
