@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import make_problem, reference, stacked, targets
@@ -10,6 +12,7 @@ from scipy import sparse
 import gpulr
 from gpulr import estimator
 from gpulr.backend import backend_of, to_host
+from gpulr.kernels.fused import obstacle
 from gpulr.rows import Rows
 from gpulr.solvers import LBFGS
 from gpulr.solvers.carry import Carry
@@ -218,6 +221,14 @@ def test_pairs_of_the_next_penalty(put, monkeypatch, table, sketch):
     for pair, before, after in zip(pairs, reduced[:-1], reduced[1:], strict=True):
         y = to_host(after - before)
         np.testing.assert_allclose(to_host(pair.y), y, rtol=1e-6, atol=1e-9 * np.abs(y).max())
+
+
+def test_kernels_of_one_penalty_do_not_serve(table):
+    Z, y = table
+    problem = make_problem(lambda x: x, (Z * 1e-5).astype(np.float32), y, n_classes=2)
+    assert obstacle(problem) is None
+    rows = problem.rows.equilibrated(centered=True)
+    assert "penalties of their own" in obstacle(replace(problem, rows=rows))
 
 
 def test_a_stall_of_uneven_features_advises_to_scale_them(rng):
