@@ -31,8 +31,8 @@ class History:
     ----------
     cost, gradient_norm : (n_iter + 1, n_models) float64
         From the start (iteration 0); a model that has converged keeps its last values. The norm is
-        the largest absolute entry of the gradient with respect to the weights of the scaled X and
-        the intercept.
+        the largest absolute entry of the gradient with respect to the weights of the scaled X, as
+        ``tol`` of :func:`gpulr.train` looks at it, and the intercept.
     seconds : (n_iter + 1,) float64
         When each iteration was done (in the per-model loop, or in groups: the sum of their times).
     n_iter : (n_models,) int64

@@ -16,8 +16,10 @@ Array = Any
 __all__ = ["Rows", "extremes", "standardized"]
 
 # Features within 2^±EXTREME differ in variance by up to 2^40, which a factorisation in float64 can
-# tell. Powers up to 2^±LARGEST leave room for weights in float32, whose range is 2^±126.
-EXTREME, LARGEST = 10, 100
+# tell. Tiny ones grow by up to 2^TINIEST: beyond that, float64 cannot balance their penalty with
+# others' gradients. Huge ones shrink by up to 2^HUGEST, which leaves room for their weights in
+# float32, whose range is 2^±126.
+EXTREME, TINIEST, HUGEST = 10, 24, 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,8 @@ class Rows:
         """Return the rows with features of extreme size brought to about 1.
 
         Those whose largest |x − centre| lies outside 2^±10 are multiplied by a power of two, which
-        rounds nothing; the others are left alone, and so are constant ones.
+        rounds nothing (of up to 2^24, where they are tiny); the others are left alone, and so are
+        constant ones.
 
         Parameters
         ----------
@@ -177,7 +180,7 @@ class Rows:
         extreme = ~constant & ((size < 2.0**-EXTREME) | (size > 2.0**EXTREME))
         if not extreme.any():
             return self
-        exponent = np.clip(np.frexp(size)[1], -LARGEST, LARGEST)
+        exponent = np.clip(np.frexp(size)[1], -TINIEST, HUGEST)
         factor = np.where(extreme, np.ldexp(1.0, -exponent), 1.0)
         return replace(self, factor=self.backend.asarray(factor))
 

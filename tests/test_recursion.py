@@ -169,13 +169,18 @@ def test_arrays_are_taken_as_they_are_meant():
     close(d, expected)
 
 
-@pytest.mark.parametrize("what", ["more pairs than they take", "some eigenvectors only"])
+@pytest.mark.parametrize(
+    "what", ["more pairs than they take", "some eigenvectors only", "penalties of their own"]
+)
 def test_array_functions_serve_where_kernels_do_not(what):
     state, lam = make(9, 2, PAIRS + 1 if what == "more pairs than they take" else 2)
     if what == "some eigenvectors only":
         curvature = state.curvature
         leading = replace(curvature, basis=np.eye(9)[:, :4], values=curvature.values[:4])
         state = replace(state, curvature=leading)
+    if what == "penalties of their own":
+        shares = replace(state.curvature, share=np.linspace(1.0, 2.0, 9)[:, np.newaxis])
+        state = replace(state, curvature=shares)
     kernels = HostKernels()
     d, _ = _direction(problem(state, lam, kernels), state)
     _learn(problem(state, lam, kernels), state, *step(state), state.kappa)

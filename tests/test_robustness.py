@@ -127,10 +127,9 @@ def test_features_of_very_different_sizes(put, rng, exponent):
 @pytest.mark.parametrize("batched", [True, False])
 def test_float32_that_cannot_come_closer_says_so_once(rng, batched):
     y = np.arange(500) % 3
-    X = (rng.normal(size=(500, 9)) + np.eye(3, 9)[y]) * np.logspace(-8, 8, 9)
+    X = rng.normal(size=(500, 9)) + np.eye(3, 9)[y] + 1e4 * (np.arange(9) % 2)
     with pytest.warns(gpulr.ConvergenceWarning) as caught:
-        # (With 1e-4 some model in fifty is let through by a gradient that is small by rounding.)
-        model = gpulr.train(X, np.array(["ant", "bee", "cat"])[y], batched=batched, tol=1e-5)
+        model = gpulr.train(X, np.array(["ant", "bee", "cat"])[y], batched=batched)
     assert len(caught) == 1
     message = str(caught[0].message)
     assert caught[0].filename == __file__
@@ -139,10 +138,11 @@ def test_float32_that_cannot_come_closer_says_so_once(rng, batched):
     assert not history.converged.any()
     assert model.n_iter < 300
     assert np.all(np.isfinite(model.weights))
-    assert "3 of 3 models did not reach tol=1e-05 (float32 allows no closer approach)" in message
+    assert "3 of 3 models did not reach tol=0.0001 (features of such different sizes and" in message
     for name, norm in zip(("ant", "bee", "cat"), history.gradient_norm[-1], strict=True):
         assert f"{name} ({norm:.1e})" in message
-    assert re.search(r'raise tol, or train with dtype="float64"', message)
+    assert re.search(r'standardize=True\), train with dtype="float64", or raise tol', message)
+    assert gpulr.train(X, y, batched=batched, standardize=True).converged
 
 
 @pytest.mark.parametrize("tol", [1e-10, 1e-15])
@@ -175,12 +175,13 @@ def test_too_few_iterations_are_not_called_stalled(blobs):
 
 
 @pytest.mark.parametrize("sketch", [False, True])
-def test_products_beyond_the_compute_dtype_are_a_typed_error(put, rng, monkeypatch, sketch):
+def test_products_beyond_the_compute_dtype_are_computed_at_another_size(
+    put, rng, monkeypatch, sketch
+):
     monkeypatch.setattr(SharedCurvature, "full_up_to", 10 if sketch else 100)
     monkeypatch.setattr(SharedCurvature, "sketch_rank", 8)
     X = rng.normal(size=(40, 30)) * 1e25
-    with pytest.raises(gpulr.DataError, match=r"too large.*standardize=True.*float64"):
-        gpulr.train(put(X), np.arange(40) % 2)
+    assert gpulr.train(put(X), np.arange(40) % 2).converged
     assert gpulr.train(put(X), np.arange(40) % 2, standardize=True).converged
     assert gpulr.train(put(X), np.arange(40) % 2, scale=1e-25).converged
 

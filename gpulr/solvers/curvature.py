@@ -289,8 +289,7 @@ def _tilt(rows: Rows) -> float | Array:
     xp = rows.backend.xp
     if isinstance(rows.factor, float):
         return 1.0
-    # A covariance of more orders of magnitude cannot be factored.
-    return 1.0 / xp.sqrt(xp.minimum(xp.maximum(rows.factor, 1.0), 2.0**40))
+    return 1.0 / xp.sqrt(xp.maximum(rows.factor, 1.0))
 
 
 def _finite(products: Array, problem: Problem) -> Array:
