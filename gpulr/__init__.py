@@ -10,11 +10,13 @@ Names are resolved when first used, so importing gpulr loads no array library bu
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from gpulr._version import __version__
 
+TYPE_CHECKING = False  # as typing has it, which would take longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from gpulr import callbacks, datasets, errors, logistic, show, video
     from gpulr.backend import backends
     from gpulr.errors import (
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         DataUnavailableError,
         DeviceMemoryError,
         DivergenceError,
+        FileNotWrittenError,
         GpulrError,
         GpulrWarning,
         LabelColumnWarning,
@@ -74,6 +77,7 @@ _HOMES = {
             "DataUnavailableError",
             "DeviceMemoryError",
             "DivergenceError",
+            "FileNotWrittenError",
             "GpulrError",
             "GpulrWarning",
             "LabelColumnWarning",
@@ -100,6 +104,7 @@ __all__ = [
     "DataUnavailableError",
     "DeviceMemoryError",
     "DivergenceError",
+    "FileNotWrittenError",
     "GpulrError",
     "GpulrWarning",
     "LabelColumnWarning",
