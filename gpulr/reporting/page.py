@@ -14,6 +14,7 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.model import OneVsAll
 from gpulr.search_result import Search, search_record
 from gpulr.storage import check_folder, is_model, replace_file
+from gpulr.validation import path_of
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
@@ -58,6 +59,11 @@ def report(
         if model.model is None:
             raise ParameterError("This search has no model to report on; search with refit=True.")
         search, model = search_record(model), model.model
+    if not isinstance(model, OneVsAll):
+        raise ParameterError(
+            f"model is of type {type(model).__name__}; expected a trained model, as gpulr.train "
+            "and gpulr.load return it, or a search with a refitted one."
+        )
     path = check_output(path)
     part = "the rows passed to report()"
     if isinstance(X, Dataset):
@@ -85,7 +91,7 @@ def check_output(path: str | Path, name: str = "path") -> Path:
     ParameterError
         It does not end in .html, is a model's file or a folder, or is in no folder.
     """
-    path = Path(path)
+    path = path_of(name, path)
     check_folder(path, f"{name} {path}", "report.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ParameterError(f"{name} {path}; expected a file name that ends in .html.")

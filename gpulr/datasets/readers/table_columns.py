@@ -11,6 +11,7 @@ from pathlib import Path
 from gpulr.datasets.readers.table_fault import text_lines
 from gpulr.datasets.readers.table_header import has_text, is_header, label_column, named_column
 from gpulr.errors import DataFileError
+from gpulr.words import counted
 
 __all__ = ["Columns", "KnownColumns", "find_columns"]
 
@@ -105,7 +106,8 @@ def _known_label(
         label = "" if known.label is None else f" {known.label!r}"
         raise DataFileError(
             path,
-            f"has {n_columns} columns, as many as the model has features, so none for the label"
+            f"has {counted(n_columns, 'column')}, as many as the model has features, so none for "
+            "the label"
             f"{label}",
             "Add the labels, or use `gpulr predict` for rows without.",
         )

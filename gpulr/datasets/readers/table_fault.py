@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from gpulr.words import counted
+
 __all__ = ["MISSING", "first_fault", "text_lines"]
 
 MISSING = frozenset(["", "nan"])
@@ -63,7 +65,7 @@ def first_fault(
         if n_columns is None:
             n_columns = len(row)
         if len(row) != n_columns:
-            return f"{line}: {len(row)} columns, expected {n_columns}"
+            return f"{line}: {counted(len(row), 'column')}, expected {n_columns}"
         for column, field in enumerate(row):
             fault = _field_fault(field.strip(), column == label_column)
             if fault is not None:
