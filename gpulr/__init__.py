@@ -9,8 +9,6 @@ Names are resolved when first used, so importing gpulr loads no array library bu
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from gpulr._version import __version__
 
 TYPE_CHECKING = False  # as typing has it, which would take longer to import than all of this
@@ -137,6 +135,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name in _SUBMODULES:
         return import_module(f"gpulr.{name}")
     if name in _HOMES:
