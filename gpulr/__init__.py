@@ -9,12 +9,12 @@ Names are resolved when first used, so importing gpulr loads no array library bu
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from gpulr._version import __version__
 
+TYPE_CHECKING = False  # as typing has it, which would take longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from gpulr import callbacks, datasets, errors, logistic, show, video
     from gpulr.backend import backends
     from gpulr.errors import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         DataUnavailableError,
         DeviceMemoryError,
         DivergenceError,
+        FileNotWrittenError,
         GpulrError,
         GpulrWarning,
         LabelColumnWarning,
@@ -75,6 +76,7 @@ _HOMES = {
             "DataUnavailableError",
             "DeviceMemoryError",
             "DivergenceError",
+            "FileNotWrittenError",
             "GpulrError",
             "GpulrWarning",
             "LabelColumnWarning",
@@ -102,6 +104,7 @@ __all__ = [
     "DataUnavailableError",
     "DeviceMemoryError",
     "DivergenceError",
+    "FileNotWrittenError",
     "GpulrError",
     "GpulrWarning",
     "LabelColumnWarning",
@@ -135,6 +138,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name in _SUBMODULES:
         return import_module(f"gpulr.{name}")
     if name in _HOMES:

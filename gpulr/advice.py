@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gpulr.model import OneVsAll
 from gpulr.rows import Rows
 from gpulr.settings import Settings
+from gpulr.words import counted
 
 __all__ = ["Advice", "how_to_converge", "stall"]
 
@@ -52,7 +53,7 @@ def how_to_converge(
     names = model.classes[-model.n_models :][left]
     norms = history.gradient_norm[-1, left]
     shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
-    how = f"in {max_iter} iterations"
+    how = f"in {counted(max_iter, 'iteration')}"
     advice = "raise max_iter, scale the features (standardize=True), or lower C"
     if np.isinf(model.settings["C"]).any():
         advice += " (C = ∞ never converges on separable data)"

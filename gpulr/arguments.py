@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.validation import positive_number, whole_number
+from gpulr.words import counted, shown
 
 __all__ = [
     "callables",
@@ -39,14 +40,18 @@ def callables(callbacks: Any) -> tuple[Any, ...]:
     except TypeError:
         checked = (None,)
     if not all(callable(callback) for callback in checked):
-        raise ParameterError(f"callbacks={callbacks!r}; expected a list of callables.")
+        raise ParameterError(f"callbacks={shown(callbacks)}; expected a list of callables.")
+    if classes := [callback.__name__ for callback in checked if isinstance(callback, type)]:
+        raise ParameterError(
+            f"callbacks has the class {classes[0]}; expected an object of it: {classes[0]}()."
+        )
     return checked
 
 
 def switch(name: str, value: Any) -> bool:
     """Return ``value`` as a bool, or raise ParameterError: "no" would count as true."""
     if not isinstance(value, bool | np.bool_):
-        raise ParameterError(f"{name}={value!r}; expected True or False.")
+        raise ParameterError(f"{name}={shown(value)}; expected True or False.")
     return bool(value)
 
 
@@ -57,7 +62,9 @@ def image_shape_of(image_shape: Any, n_features: int) -> tuple[int, ...]:
     except TypeError:  # a single number
         shape = ()
     if math.prod(shape) != n_features or not shape:
-        raise ParameterError(f"image_shape={image_shape} does not fit {n_features} features.")
+        raise ParameterError(
+            f"image_shape={shown(image_shape)} does not fit {counted(n_features, 'feature')}."
+        )
     return shape
 
 
@@ -82,15 +89,20 @@ def inverse_penalties(Cs: Any) -> npt.NDArray[np.float64]:
     single = "; for a single value pass [C]"
     if isinstance(Cs, int | np.integer) and not isinstance(Cs, bool):
         if Cs < 2:
-            raise ParameterError(f"Cs={Cs!r}; {expected}{single}.")
-        return np.logspace(-4, 4, int(Cs))
+            raise ParameterError(f"Cs={shown(Cs)}; {expected}{single}.")
+        try:
+            return np.logspace(-4, 4, int(Cs))
+        except (ValueError, MemoryError) as error:
+            raise ParameterError(
+                f"Cs={shown(Cs)} are more than memory holds; {expected}."
+            ) from error
     try:
         values = to_host(Cs)
     except ValueError as error:
         raise ParameterError(f"Cs cannot be made into an array: {error}; {expected}.") from error
     if values.ndim != 1 or not len(values):
         raise ParameterError(
-            f"Cs={Cs!r} has shape {values.shape}; {expected}{'' if values.ndim else single}."
+            f"Cs={shown(Cs)} has shape {values.shape}; {expected}{'' if values.ndim else single}."
         )
     each = np.array([positive_number("Cs", C, infinite=True) for C in values.tolist()])
     unique, counts = np.unique(each, return_counts=True)
@@ -108,5 +120,5 @@ def compute_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     except TypeError:
         result = np.dtype(np.void)
     if result not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ParameterError(f'dtype={dtype!r}; use "float32" or "float64".')
+        raise ParameterError(f'dtype={shown(dtype)}; use "float32" or "float64".')
     return result

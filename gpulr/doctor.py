@@ -9,9 +9,13 @@ from typing import Any
 
 from gpulr._version import __version__
 from gpulr.backend import BackendStatus, backends, select
+from gpulr.control_groups import memory_limit, processor_quota
 from gpulr.errors import GpulrError
+from gpulr.threads import thread_count
 
 __all__ = ["report"]
+
+_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
 _LIBRARIES = (*("numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoolctl", "llvmlite"),)
 _VARIABLES = (
@@ -30,7 +34,7 @@ _VARIABLES = (
 
 
 def report() -> dict[str, Any]:
-    """Return everything as plain data: versions, blas, environment, backends, auto, data."""
+    """Return everything as plain data, by name."""
     from threadpoolctl import threadpool_info
 
     from gpulr import datasets
@@ -45,10 +49,18 @@ def report() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "cores": os.cpu_count(),
+        "processors": {
+            "machine": os.cpu_count(),
+            "allowed": len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count(),
+            "quota": processor_quota(),
+            "threads": thread_count(),
+        },
+        "memory": {"machine": _memory(), "limit": memory_limit()},
         "versions": {name: _version(name) for name in _LIBRARIES},
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "blas": [
             {
+                "of": _owner(library["filepath"]),
                 "library": library["internal_api"],
                 "version": library["version"],
                 "threads": library["num_threads"],
@@ -86,6 +98,21 @@ def _trials(name: str, status: BackendStatus) -> list[tuple[str, str]]:
     backend = select(name)
     with backend.activate():
         return backend.trials()
+
+
+def _owner(path: str) -> str:
+    """Return the package that brings a library in its wheel; else the library's path."""
+    _, installed, inside = path.replace("\\", "/").rpartition("/site-packages/")
+    package = inside.partition("/")[0].partition(".")[0]
+    return {"numpy": "NumPy", "scipy": "SciPy"}.get(package, package) if installed else path
+
+
+def _memory() -> int | None:
+    """Return the bytes of memory that this machine has, where that can be asked."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _version(distribution: str) -> str | None:

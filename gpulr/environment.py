@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from gpulr.errors import ParameterError
+from gpulr.words import did_you_mean
 
 __all__ = ["setting"]
 
@@ -19,5 +20,8 @@ def setting(variable: str, allowed: tuple[str, ...]) -> str:
     """
     value = os.environ.get(variable, "").strip().lower() or allowed[0]
     if value not in allowed:
-        raise ParameterError(f"{variable}={value!r} in the environment; use one of {allowed}.")
+        near = did_you_mean(value, allowed)
+        raise ParameterError(
+            f"{variable}={value!r} in the environment{near}; use one of {allowed}."
+        )
     return value

@@ -26,6 +26,7 @@ __all__ = [
     "DataUnavailableError",
     "DeviceMemoryError",
     "DivergenceError",
+    "FileNotWrittenError",
     "GpulrError",
     "GpulrWarning",
     "LabelColumnWarning",
@@ -77,6 +78,13 @@ class DataFileError(GpulrError, ValueError):
 
 class ModelFileError(DataFileError):
     """A model file that is damaged, or that gpulr did not write."""
+
+
+class FileNotWrittenError(ModelFileError):
+    """A file (of a model, a report, a picture, …) that could not be written.
+
+    What was there before is untouched.
+    """
 
 
 class DataUnavailableError(GpulrError, OSError):

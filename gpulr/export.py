@@ -25,6 +25,8 @@ from gpulr._version import __version__
 from gpulr.backend import to_host
 from gpulr.errors import MissingExtraError, ParameterError
 from gpulr.storage import replace_file
+from gpulr.validation import path_of
+from gpulr.words import did_you_mean, shown
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -45,6 +47,7 @@ def save_onnx(
     model: OneVsAll, path: str | Path, *, input_dtype: npt.DTypeLike | None = None
 ) -> None:
     """Write a model as an ONNX file; see :meth:`gpulr.OneVsAll.to_onnx`."""
+    path = path_of("path", path)
     try:
         import onnx
     except ImportError as error:
@@ -73,7 +76,10 @@ def _input_dtype(model: OneVsAll, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
     except TypeError:
         found = np.dtype(np.void)
     if found.name not in INPUT_DTYPES:
-        raise ParameterError(f"input_dtype={dtype!r}; use one of {', '.join(INPUT_DTYPES)}.")
+        near = did_you_mean(dtype, INPUT_DTYPES)
+        raise ParameterError(
+            f"input_dtype={shown(dtype)}{near}; use one of {', '.join(INPUT_DTYPES)}."
+        )
     return found
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.errors import DataError, ParameterError
 from gpulr.labels import LabelMatrix, Labels
+from gpulr.words import counted, shown
 
 __all__ = ["Folds", "check_folds", "check_number", "split"]
 
@@ -68,9 +69,9 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
             pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
     except (TypeError, ValueError) as error:
         raise ParameterError(
-            f"cv={cv!r} cannot split these rows: {str(error).rstrip('.')}. Use a number of folds, "
-            "a splitter of scikit-learn's (with groups= if it needs groups), or a list of (train, "
-            "test) index arrays."
+            f"cv={shown(cv)} cannot split these rows: {str(error).rstrip('.')}. Use a number of "
+            "folds, a splitter of scikit-learn's (with groups= if it needs groups), or a list of "
+            "(train, test) index arrays."
         ) from error
     trains, tests = [], []
     for number, pair in enumerate(pairs):
@@ -100,11 +101,12 @@ def check_number(n_folds: Any, *, largest: int | None = None) -> None:
     ``largest`` is the number of rows of the most frequent label, where it is known.
     """
     if isinstance(n_folds, bool) or n_folds < 2:
-        raise ParameterError(f"cv={n_folds!r}; expected at least 2 folds.")
+        raise ParameterError(f"cv={shown(n_folds)}; expected at least 2 folds.")
     if largest is not None and n_folds > largest:
         raise ParameterError(
-            f"cv={n_folds!r} is too many folds: the most frequent label has {largest} rows. Use "
-            "no more folds than that, better no more than the rarest has rows."
+            f"cv={shown(n_folds)} is too many folds: the most frequent label has "
+            f"{counted(largest, 'row')}. Use no more folds than that, better no more than the "
+            "rarest has rows."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from gpulr.framing import Frame
 from gpulr.image_files import read_grey
 from gpulr.model import OneVsAll
 from gpulr.photos import drawing
+from gpulr.storage import replace_file
 
-__all__ = ["IMAGE_SUFFIXES", "load_images", "save_framed"]
+__all__ = ["IMAGE_SUFFIXES", "load_images", "make_folder", "save_framed"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 _ENLARGED = 280  # pixels, about, of the longer side of what is written to be looked at
@@ -74,12 +76,15 @@ def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Pa
     ------
     DataError
         The model was not trained on grey images.
+    FileNotWrittenError
+        The disk is full, say; a picture that was there before is untouched.
     ParameterError
-        The folder cannot be written to.
+        The folder cannot be made, or takes no files.
     """
     from PIL import Image
 
     frame = Frame.of(model)
+    make_folder(folder)
     block = np.ones((max(1, _ENLARGED // max(frame.shape)),) * 2)
     written: list[Path] = []
     read = {path.resolve() for path in paths}
@@ -93,15 +98,22 @@ def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Pa
         while target in written or target.resolve() in read:
             number += 1
             target = folder / f"{path.stem}-framed-{number}.png"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.kron(grey, block).round().astype(np.uint8)).save(target)
-        except OSError as error:
-            raise ParameterError(
-                f"{target} cannot be written ({error}). Name a folder that can be."
-            ) from error
+        content = io.BytesIO()
+        picture = Image.fromarray(np.kron(grey, block).round().astype(np.uint8))
+        picture.save(content, format="PNG")
+        replace_file(target, content.getvalue(), what="picture")
         written.append(target)
     return written
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is missing, or raise ParameterError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(
+            f"{folder} cannot be made a folder ({error.strerror}). Name one that can be."
+        ) from error
 
 
 def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ from gpulr.errors import DataError, ScaleWarning, warn
 from gpulr.feature_names import names_of
 from gpulr.labels import LabelMatrix, Labels, read_labels
 from gpulr.rows import Rows, extremes, standardized
-from gpulr.validation import check_rows, finite_rows, positive_number
+from gpulr.validation import check_rows, finite_rows, positive_number, refuse_files
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
@@ -102,11 +102,8 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
         if y is not None:
             raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
         dataset = X
-    elif isinstance(X, str | os.PathLike):
-        raise DataError(
-            f"X is {str(X)!r}; expected an array or a Dataset. Pass "
-            f"gpulr.datasets.load({str(X)!r})."
-        )
+    elif isinstance(X, str | bytes | os.PathLike):
+        refuse_files(X)
     elif X is None or y is None:
         raise DataError("Pass both X and y, or neither to train on the default data.")
     if dataset is not None:
@@ -134,7 +131,7 @@ def scale_of(scale: float | str | None, X: Any) -> float:
     """Return what X is multiplied by."""
     if isinstance(scale, str) and scale == "auto":
         return 1.0 / 255.0 if str(X.dtype).endswith("uint8") else 1.0
-    return 1.0 if scale is None else positive_number("scale", scale)
+    return 1.0 if scale is None else positive_number("scale", scale, other=', "auto" or None')
 
 
 def _look(X: Any, image_shape: tuple[int, ...]) -> dict[str, Any]:

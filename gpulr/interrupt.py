@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["closing", "ctrl_c"]
+__all__ = ["ENDING", "closing", "ctrl_c"]
+
+ENDING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""Ctrl-C; what batch systems send; what a terminal sends that is closed (but not on Windows)."""
 
 
 @contextmanager
@@ -25,23 +30,27 @@ def closing(callbacks: Sequence[Any]) -> Iterator[None]:
 def ctrl_c() -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C finish the iteration: yields a function that tells whether it was pressed.
 
-    A second Ctrl-C interrupts at once. Other threads get no signals, and a handler that the program
-    installed itself is left alone.
+    A second Ctrl-C interrupts at once. So do other signals that end processes, where the program
+    has let them raise KeyboardInterrupt (``signal.signal(SIGTERM, signal.default_int_handler)``).
+    Other threads get no signals, and a handler that the program installed itself is left alone.
     """
     pressed = threading.Event()
-    own = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
+    own: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        default = signal.default_int_handler
+        own = [number for number in ENDING if signal.getsignal(number) is default]
 
     def press(signum: int, frame: Any) -> None:
         pressed.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        restore()
 
-    if own:
-        signal.signal(signal.SIGINT, press)
+    def restore() -> None:
+        for number in own:
+            signal.signal(number, signal.default_int_handler)
+
+    for number in own:
+        signal.signal(number, press)
     try:
         yield pressed.is_set
     finally:
-        if own:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        restore()

@@ -15,6 +15,7 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.feature_names import rows_for
 from gpulr.model import OneVsAll
 from gpulr.validation import finite_rows, positive_number
+from gpulr.words import counted
 
 Array = Any
 
@@ -59,8 +60,9 @@ class Bootstrap:
 
     def __repr__(self) -> str:
         return (
-            f"<Bootstrap: {self.n_replicates} replicates of {self.model.n_models} model(s), "
-            f"{self.converged.all(axis=1).sum()} converged>"
+            f"<Bootstrap: {counted(self.n_replicates, 'replicate')} of "
+            f"{counted(self.model.n_models, 'model')}, {self.converged.all(axis=1).sum()} "
+            "converged>"
         )
 
     def coef_interval(self, level: float = 0.95) -> tuple[Array, Array]:

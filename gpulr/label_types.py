@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.errors import DataError
+from gpulr.words import counted
 
 __all__ = ["check_labels", "codes_of", "same_kind"]
 
@@ -42,7 +43,8 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
         )
     if len(y) != n_samples:
         raise DataError(
-            f"X has {n_samples} rows and y has {len(y)} labels; expected as many of each."
+            f"X has {counted(n_samples, 'row')} and y has {counted(len(y), 'label')}; expected as "
+            "many of each."
         )
     if y.dtype.kind in "OT":  # T: NumPy's strings of variable width
         y = _of_one_type(y.astype(object))

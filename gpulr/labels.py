@@ -15,6 +15,7 @@ from gpulr.columns import ClassTargets, LabelTargets, Targets
 from gpulr.errors import DataError, ParameterError
 from gpulr.label_types import check_labels
 from gpulr.validation import check_row_weight, check_sample_weight
+from gpulr.words import shown
 
 Array = Any
 
@@ -114,9 +115,9 @@ class LabelMatrix:
         """Return the weight of each row, (n_samples,), or None where all are 1."""
         if class_weight is not None:
             raise ParameterError(
-                f"class_weight={class_weight!r} gives each row the weight of its one class; rows "
-                "of an indicator matrix have any number of labels. Leave it out, or weigh the rows "
-                "with sample_weight."
+                f"class_weight={shown(class_weight)} gives each row the weight of its one class; "
+                "rows of an indicator matrix have any number of labels. Leave it out, or weigh the "
+                "rows with sample_weight."
             )
         if sample_weight is None:
             return None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.words import brief
+
 __all__ = [
     "Evaluation",
     "MultilabelEvaluation",
@@ -42,6 +44,8 @@ class Evaluation:
     mean_binary_accuracy: float
     confusion: npt.NDArray[np.int64]
     classes: npt.NDArray[np.generic]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +84,8 @@ class MultilabelEvaluation:
     positives: npt.NDArray[np.int64]
     predicted_positives: npt.NDArray[np.int64]
     labels: npt.NDArray[np.generic]
+
+    __repr__ = brief
 
 
 def confusion_matrix(

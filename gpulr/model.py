@@ -17,6 +17,7 @@ from gpulr.feature_names import rows_for
 from gpulr.label_types import codes_of
 from gpulr.labels import check_indicator
 from gpulr.validation import finite_rows
+from gpulr.words import brief, counted
 
 Array = Any
 
@@ -47,6 +48,8 @@ class History:
     n_iter: npt.NDArray[np.int64]
     converged: npt.NDArray[np.bool_]
     stalled: npt.NDArray[np.bool_]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,11 +138,11 @@ class OneVsAll:
 
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
-        what = "labels" if self.multilabel else "classes"
+        what = ("label", "labels") if self.multilabel else ("class", "classes")
         return (
-            f"<OneVsAll: {self.n_models} model(s) of {self.n_features} features for "
-            f"{len(self.classes)} {what}, {state} after {self.n_iter} iterations "
-            f"on {self.backend} ({self.device})>"
+            f"<OneVsAll: {counted(self.n_models, 'model')} of "
+            f"{counted(self.n_features, 'feature')} for {counted(len(self.classes), *what)}, "
+            f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})>"
         )
 
     def decision_function(self, X: Any) -> Array:

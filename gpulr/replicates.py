@@ -16,6 +16,7 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.training import weighted_problem
+from gpulr.words import shown
 
 __all__ = ["Replicates", "seeds_of"]
 
@@ -36,8 +37,8 @@ def seeds_of(random_state: Any, n: int) -> list[np.random.SeedSequence]:
         return np.random.default_rng(random_state).bit_generator.seed_seq.spawn(n)  # type: ignore
     except (TypeError, ValueError, AttributeError) as error:
         raise ParameterError(
-            f"random_state={random_state!r}; expected a whole number ≥ 0, a NumPy Generator that "
-            "was made from a seed, or None."
+            f"random_state={shown(random_state)}; expected a whole number ≥ 0, a NumPy Generator "
+            "that was made from a seed, or None."
         ) from error
 
 

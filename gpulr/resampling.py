@@ -25,6 +25,7 @@ from gpulr.solvers import Solution, minimize
 from gpulr.solvers.driver import Callback
 from gpulr.training import class_weight_record, folded, model_of, weighted_problem
 from gpulr.validation import whole_number
+from gpulr.words import counted, shown
 
 __all__ = ["bootstrap"]
 
@@ -118,7 +119,7 @@ def bootstrap(
     )
     n = whole_number("n", n, least=2)
     if not isinstance(weights, str) or weights not in ("poisson", "multinomial"):
-        raise ParameterError(f'weights={weights!r}; use "poisson" or "multinomial".')
+        raise ParameterError(f'weights={shown(weights)}; use "poisson" or "multinomial".')
     seeds = seeds_of(random_state, n)
     callbacks = callables(callbacks)
     inputs = read_inputs(X, y, None)
@@ -242,7 +243,8 @@ def _warn_not_converged(
     warn(
         f"{sum(left[1:])} of {sum(len(part.converged) for part in parts)} models of replicates, "
         f"and {left[0]} of {len(whole.converged)} of all rows, did not reach "
-        f"tol={settings.tol:.2g} in {settings.max_iter} iterations (largest gradient entry "
+        f"tol={settings.tol:.2g} in {counted(settings.max_iter, 'iteration')} (largest gradient "
+        "entry "
         f"{largest:.1e}). They are part of the intervals; for closer optima {advice}.",
         ConvergenceWarning,
     )

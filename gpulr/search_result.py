@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gpulr.errors import MissingExtraError
 from gpulr.model import OneVsAll
+from gpulr.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +97,8 @@ class Search:
         n_folds, n_Cs = self.scores.shape
         best = self.mean_scores[np.argmax(self.Cs == self.best_C)]
         return (
-            f"<Search: {n_Cs} values of C on {n_folds} folds, best C = {self.best_C:g} with "
+            f"<Search: {counted(n_Cs, 'value')} of C on {counted(n_folds, 'fold')}, best C = "
+            f"{self.best_C:g} with "
             f"{self.scoring} {best:.4f}, within one standard error C = {self.best_C_1se:g}>"
         )
 

@@ -28,6 +28,7 @@ from gpulr.training import (
     weighted_problem,
 )
 from gpulr.validation import whole_number
+from gpulr.words import counted, shown
 
 __all__ = ["SearchProgress", "search", "search_on"]
 
@@ -185,7 +186,7 @@ def search_on(
     check_search(settings)
     named = isinstance(refit, str) and refit in ("1se", "mean")
     if not (isinstance(refit, bool | np.bool_) or named):
-        raise ParameterError(f'refit={refit!r}; use True, "1se", "mean" or False.')
+        raise ParameterError(f'refit={shown(refit)}; use True, "1se", "mean" or False.')
     values = inverse_penalties(Cs)
     callbacks = callables(callbacks)
     budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
@@ -218,7 +219,8 @@ def search_on(
         found = _result(models, scores, scores_with.name, model, time.perf_counter() - started)
     if not whole or found is None:
         raise SearchInterrupted(
-            f"The search was interrupted after {models.done.sum()} of {len(values)} values of C"
+            f"The search was interrupted after {models.done.sum()} of "
+            f"{counted(len(values), 'value')} of C"
             + ("; what is known of them is in `.search` of this exception." if found else "."),
             found,
         )
@@ -311,7 +313,7 @@ def _how_to_converge(found: Search, models: CrossValidation) -> Advice:
     left, settings = ~found.converged, models.settings
     stalled, rounding = (part[:, models.done] for part in (models.stalled, models.rounding))
     values = ", ".join(f"{C:g}" for C in found.Cs[left.any(axis=(0, 2))][:10])
-    how = f"in {settings.max_iter} iterations"
+    how = f"in {counted(settings.max_iter, 'iteration')}"
     advice = "raise max_iter, scale the features (standardize=True)"
     if stalled[left].all():
         how, advice = stall(models.rows, settings)

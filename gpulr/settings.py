@@ -15,6 +15,7 @@ from gpulr.inputs import Inputs
 from gpulr.rows import Rows
 from gpulr.solvers import SOLVERS, Solver
 from gpulr.validation import positive_number, whole_number
+from gpulr.words import did_you_mean, shown
 
 __all__ = ["Settings"]
 
@@ -60,14 +61,17 @@ class Settings:
     ) -> Settings:
         """Return the settings, or raise ParameterError for one that cannot be used."""
         if not isinstance(solver, str) or solver not in SOLVERS:
-            raise ParameterError(f"solver={solver!r}; use one of {tuple(SOLVERS)}.")
+            raise ParameterError(
+                f"solver={shown(solver)}{did_you_mean(solver, SOLVERS)}; use one of "
+                f"{tuple(SOLVERS)}."
+            )
         dtype = compute_dtype(dtype)
         max_iter = whole_number("max_iter", max_iter, least=0)
         tol = positive_number("tol", tol, zero=True)
         standardize = switch("standardize", standardize)
         fit_intercept = switch("fit_intercept", fit_intercept)
         if learning_rate is not None:
-            learning_rate = positive_number("learning_rate", learning_rate)
+            learning_rate = positive_number("learning_rate", learning_rate, other=" or None")
             if solver == "lbfgs":
                 raise ParameterError(
                     f'learning_rate={learning_rate} has no use in solver="lbfgs", which searches '
@@ -78,7 +82,7 @@ class Settings:
                 raise ParameterError(
                     f"standardize=True chooses the scale; leave out scale={scale!r}."
                 )
-            scale = positive_number("scale", scale)
+            scale = positive_number("scale", scale, other=', "auto" or None')
         return cls(solver, scale, standardize, learning_rate, max_iter, tol, dtype, fit_intercept)
 
     def method(self) -> Solver:

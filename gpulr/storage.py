@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.errors import ModelFileError, ParameterError
+from gpulr.errors import FileNotWrittenError, ModelFileError, ParameterError
 from gpulr.model import History, OneVsAll
 from gpulr.model_record import check_record, check_tensors, classes_of
 from gpulr.output_files import replaced
 from gpulr.validation import path_of
+from gpulr.words import is_there_another
 
 __all__ = [
     "check_folder",
@@ -110,7 +111,11 @@ def load(path: str | Path) -> OneVsAll:
     found = ""
     try:
         if not path.is_file():
-            found = "is not a file" if path.exists() else "there is no such file"
+            found = (
+                "is not a file"
+                if path.exists()
+                else f"there is no such file{is_there_another(path)}"
+            )
     except OSError as error:  # a name too long, or a folder that must not be searched
         found = f"cannot be looked for ({error.strerror})"
     if found:
@@ -233,7 +238,7 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
 
 
 def check_folder(path: Path, subject: str, example: str) -> None:
-    """Refuse a path at which no file can be written.
+    """Refuse a path at which no file can be written, which is tried; nothing stays behind.
 
     Parameters
     ----------
@@ -246,17 +251,33 @@ def check_folder(path: Path, subject: str, example: str) -> None:
     Raises
     ------
     ParameterError
-        It is a folder, or in none that exists.
+        It is a folder, in none that exists, in one that takes no files, or no name of a file.
     """
-    if path.is_dir():
+    try:
+        if path.is_dir():
+            raise ParameterError(
+                f"{subject}: that is a folder; expected a file name, such as {path / example}."
+            )
+        if not path.absolute().parent.is_dir():
+            raise ParameterError(
+                f"{subject}: expected a file name in a folder that exists. Create "
+                f"{path.absolute().parent} first, or choose another path."
+            )
+        path.exists()  # raises where the name is too long
+        with replaced(Path(os.path.realpath(path))) as temporary:
+            temporary.write_bytes(bytes(4096))
+            raise _Tried
+    except _Tried:
+        return
+    except OSError as error:
         raise ParameterError(
-            f"{subject}: that is a folder; expected a file name, such as {path / example}."
-        )
-    if not path.absolute().parent.is_dir():
-        raise ParameterError(
-            f"{subject}: expected a file name in a folder that exists. Create "
-            f"{path.absolute().parent} first, or choose another path."
-        )
+            f"{subject}: no file can be written there ({error.strerror or error}). Choose another "
+            "path."
+        ) from error
+
+
+class _Tried(Exception):  # noqa: N818
+    """Leaves :func:`replaced` before anything is replaced."""
 
 
 def check_suffix(path: Path, subject: str) -> None:
@@ -287,7 +308,7 @@ def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
         with replaced(path) as temporary, temporary.open("wb") as file:
             file.write(content)
     except OSError as error:
-        raise ModelFileError(
+        raise FileNotWrittenError(
             path,
             f"the {what} could not be written: {error.strerror or error}",
             f"What was there before is untouched; the {what} is still in memory: save it elsewhere."

@@ -24,6 +24,7 @@ from gpulr.settings import Settings
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.driver import Callback
 from gpulr.warm_start import check_start, parameters
+from gpulr.words import counted
 
 __all__ = ["train"]
 
@@ -233,8 +234,8 @@ def train_on(
     model = model_of(solution, inputs, rows, settings.record(rows) | record)
     if solution.result == "interrupted":
         raise TrainingInterrupted(
-            f"Training was interrupted after {model.n_iter} iterations; the model so far is in "
-            "`.model` of this exception.",
+            f"Training was interrupted after {counted(model.n_iter, 'iteration')}; the model so "
+            "far is in `.model` of this exception.",
             model,
         )
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.errors import DataError, ParameterError
+from gpulr.words import counted, shown
 
 Array = Any
 
@@ -25,6 +27,7 @@ __all__ = [
     "finite_rows",
     "path_of",
     "positive_number",
+    "refuse_files",
     "whole_number",
 ]
 
@@ -40,6 +43,7 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
     DataError
         Not an array of real numbers, empty, sparse, or of another number of features.
     """
+    refuse_files(X)
     if is_sparse(X):
         return _check_sparse(X, n_features, trained_on)
     if np.ma.is_masked(X):
@@ -80,7 +84,8 @@ def _check_width(X: Array, n_features: int | None, trained_on: str) -> None:
     if n_features is not None and X.shape[1] != n_features:
         known = f" ({trained_on})" if trained_on else ""
         raise DataError(
-            f"X has {X.shape[1]} features; this model was trained on {n_features}{known}. Pass "
+            f"X has {counted(X.shape[1], 'feature')}; this model was trained on "
+            f"{n_features}{known}. Pass "
             "rows of the same features, in the same order."
         )
 
@@ -219,12 +224,12 @@ def _class_weights(
     """Return the weight of each class, (n_classes,), from the weight of its rows."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
-            raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
+            raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
         some = rows > 0  # a class without weight is as one that y does not have
         balanced: npt.NDArray[np.float64] = rows.sum() / np.where(some, rows, 1.0)
         return balanced / max(1, int(np.count_nonzero(some)))
     if not isinstance(class_weight, Mapping):
-        raise ParameterError(f'class_weight={class_weight!r}; use "balanced" or a dict.')
+        raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
     labels = list(classes) if classes.dtype.kind in "mM" else classes.tolist()
     if unknown := [label for label in class_weight if label not in labels]:
         raise ParameterError(f"class_weight names {unknown[:10]}, which y does not have.")
@@ -236,24 +241,35 @@ def _class_weights(
     )
 
 
-def positive_number(name: str, value: Any, *, zero: bool = False, infinite: bool = False) -> float:
-    """Return ``value`` as a float > 0 (or ≥ 0, or ∞), or raise ParameterError."""
-    expected = f"a number {'≥' if zero else '>'} 0{' (∞ is allowed)' if infinite else ''}"
+def positive_number(
+    name: str, value: Any, *, zero: bool = False, infinite: bool = False, other: str = ""
+) -> float:
+    """Return ``value`` as a float > 0 (or ≥ 0, or ∞), or raise ParameterError.
+
+    ``other`` tells what else is allowed, for the error.
+    """
+    expected = f"a number {'≥' if zero else '>'} 0{' (∞ is allowed)' if infinite else ''}{other}"
     try:
         if isinstance(value, str | bytes | bool):
             raise TypeError
         number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        raise ParameterError(
+            f"{name}={shown(value)} is beyond all floats; expected {expected}."
+        ) from None
     except (TypeError, ValueError):
-        raise ParameterError(f"{name}={value!r}; expected {expected}.") from None
+        raise ParameterError(f"{name}={shown(value)}; expected {expected}.") from None
     if not (number > 0 or (zero and number == 0)) or (math.isinf(number) and not infinite):
-        raise ParameterError(f"{name}={value!r}; expected {expected}.")
+        raise ParameterError(f"{name}={shown(value)}; expected {expected}.")
     return number
 
 
-def whole_number(name: str, value: Any, *, least: int) -> int:
-    """Return ``value`` as an int ≥ ``least``, or raise ParameterError."""
+def whole_number(name: str, value: Any, *, least: int, most: int | None = sys.maxsize) -> int:
+    """Return ``value`` as an int from ``least`` to ``most``, or raise ParameterError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ParameterError(f"{name}={value!r}; expected a whole number ≥ {least}.")
+        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≥ {least}.")
+    if most is not None and value > most:  # which lengths of arrays are, at the most
+        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≤ {most}.")
     return int(value)
 
 
@@ -262,4 +278,26 @@ def path_of(name: str, value: Any) -> Path:
     if isinstance(value, str | os.PathLike) and "\0" not in str(value):
         with suppress(TypeError):  # one of bytes
             return Path(value)
-    raise ParameterError(f"{name}={value!r:.60}; expected a path: a str or a pathlib.Path.")
+    raise ParameterError(f"{name}={shown(value)}; expected a path: a str or a pathlib.Path.")
+
+
+def refuse_files(X: Any) -> None:
+    """Raise DataError where X names rows or holds them, but is no array of them.
+
+    That is a path, the name of a data set, or a Dataset where an array is expected.
+    """
+    if hasattr(type(X), "X_test"):  # of the class: a table may have such a column
+        raise DataError("X is a Dataset; expected an array. Pass its X, or its X_test.")
+    if not isinstance(X, str | bytes | os.PathLike):
+        return
+    from gpulr.datasets import NAMES
+    from gpulr.datasets.readers import SUFFIXES
+
+    path = os.fsdecode(X)
+    if path.lower().endswith(".npy"):
+        remedy = f"Pass numpy.load({path!r}) (and labels, to train)."
+    elif path in NAMES or SUFFIXES.search(path) or Path(path).is_dir():
+        remedy = f"gpulr.datasets.load({path!r}) returns a Dataset: pass that to train, or its X."
+    else:
+        remedy = "Read it first, e.g. with numpy or pandas, and pass the array."
+    raise DataError(f"X is {shown(X)}; expected an array, not the name of one. {remedy}")

@@ -11,6 +11,7 @@ from gpulr.errors import ParameterError
 from gpulr.labels import LabelMatrix, Labels
 from gpulr.model import OneVsAll
 from gpulr.rows import Rows
+from gpulr.words import counted
 
 Array = Any
 
@@ -31,7 +32,8 @@ def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> On
         )
     if start.n_features != n_features:
         raise ParameterError(
-            f"start is a model of {start.n_features} features, and X has {n_features}. Train on "
+            f"start is a model of {counted(start.n_features, 'feature')}, and X has {n_features}. "
+            "Train on "
             "the same features, or leave start out."
         )
     if start.multilabel != labels.multilabel:

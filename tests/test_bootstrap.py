@@ -84,7 +84,7 @@ def test_arrays_are_where_the_data_are(put, blobs):
         assert array_api_compat.device(array) == array_api_compat.device(there)
         assert array.dtype == there.dtype
     assert isinstance(result.converged, np.ndarray)
-    assert repr(result) == "<Bootstrap: 5 replicates of 3 model(s), 5 converged>"
+    assert repr(result) == "<Bootstrap: 5 replicates of 3 models, 5 converged>"
 
 
 def test_groups_make_no_difference(put, blobs, monkeypatch):

@@ -202,12 +202,12 @@ def test_ctrl_c_prints_what_is_known_and_exits_130(environment, tmp_path, C):
     assert process.returncode == 130, process.stderr
     assert f"interrupted after {int(C > 1)} of 2 values of C" in process.stderr
     assert "Traceback" not in process.stderr
-    if C > 1:
-        record = strict_json(process.stdout)
-        assert record["Cs"] == [0.1]
-        assert record["refit_C"] is record["test_accuracy"] is None
-    else:
-        assert process.stdout == ""
+    record = strict_json(process.stdout)
+    assert record["interrupted"] is True
+    assert record["data"] == "digits"
+    assert record["Cs"] == [0.1][: int(C > 1)]
+    assert record["best_C"] == (0.1 if C > 1 else None)
+    assert record["refit_C"] is record["test_accuracy"] is None
 
 
 def test_help_names_every_option(run):

@@ -199,6 +199,6 @@ def test_facts_about_the_model():
     model = make_model(fallback_reason="because")
     assert (model.n_features, model.n_models, model.n_iter) == (2, 3, 0)
     assert not model.converged
-    assert "3 model(s) of 2 features for 3 classes, not converged" in repr(model)
+    assert "3 models of 2 features for 3 classes, not converged" in repr(model)
     with pytest.raises(AttributeError):
         model.weights = 0

@@ -235,7 +235,7 @@ def test_probabilities_are_each_labels_own(put, tagged):
     np.testing.assert_array_equal(to_host(model.predict(put(X))), Z > 0)
     with pytest.raises(gpulr.ParameterError, match="do not exclude each other"):
         model.predict_proba(put(X), normalize=True)
-    assert "4 model(s) of 6 features for 4 labels, converged" in repr(model)
+    assert "4 models of 6 features for 4 labels, converged" in repr(model)
 
 
 def test_figures_are_scikit_learns(put, tagged):

@@ -24,6 +24,7 @@ from gpulr.errors import (
     ParameterError,
     warn,
 )
+from gpulr.words import did_you_mean
 
 __all__ = ["BACKENDS", "backend_of", "backends", "probe", "select"]
 
@@ -89,7 +90,8 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
     """
     allowed = ("auto", *BACKENDS)
     if not isinstance(requested, str) or requested not in allowed:
-        raise ParameterError(f"backend={requested!r}; use one of {allowed}.")
+        near = did_you_mean(requested, allowed)
+        raise ParameterError(f"backend={requested!r}{near}; use one of {allowed}.")
     fallback = setting("GPULR_FALLBACK", ("warn", "error"))
     if requested == "auto":
         requested = setting("GPULR_BACKEND", allowed)

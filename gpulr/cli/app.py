@@ -10,12 +10,16 @@ import typer
 
 from gpulr._version import __version__
 from gpulr.backend import BACKENDS
+from gpulr.cli import terminal
 from gpulr.cli.terminal import guarded
 from gpulr.errors import ParameterError
 
 app = typer.Typer(
     name="gpulr",
     help="Train whole families of one-vs-all logistic models at once, as one weight matrix.",
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 bad data, 4 backend unavailable, 130 "
+    "interrupted. A model that cannot be written where it should be goes to the folder "
+    "GPULR_RESCUE, or another; the last line on standard error names it.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -73,7 +77,7 @@ def _gpulr(
 
 
 @app.command()
-@guarded
+@guarded("training")
 def train(
     context: typer.Context,
     data: Annotated[
@@ -127,7 +131,7 @@ def train(
     test_size: Annotated[
         float, typer.Option(help="Share of rows to hold out where the data has no test part.")
     ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of that shuffle.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of that shuffle.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Save the model, e.g. model.safetensors.")
     ] = None,
@@ -181,7 +185,7 @@ def _given(context: typer.Context) -> set[str]:
 
 
 @app.command()
-@guarded
+@guarded("searching")
 def search(
     data: Annotated[
         str | None,
@@ -237,7 +241,7 @@ def search(
     test_size: Annotated[
         float, typer.Option(help="Share of rows to hold out where the data has no test part.")
     ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of that shuffle.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of that shuffle.")] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Save the refitted model.")
     ] = None,
@@ -283,7 +287,7 @@ ModelArgument = Annotated[
 
 
 @app.command()
-@guarded
+@guarded("using")
 def evaluate(
     model: ModelArgument,
     data: Annotated[
@@ -299,19 +303,20 @@ def evaluate(
 
 
 @app.command()
-@guarded
+@guarded("using")
 def predict(
     model: ModelArgument,
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Image files (.png, .jpg, …), a .npy file of rows, or a data set. A .csv with as "
-            "many columns as the model has features needs no label column."
+            help="Image files (.png, .jpg, …) or a folder of them, a .npy file of rows, or a data "
+            "set. A .csv with as many columns as the model has features needs no label column."
         ),
     ],
     label: LabelOption = None,
     rows: Annotated[
-        int | None, typer.Option(help="Most rows to print. Default: 20, and all with --json.")
+        int | None,
+        typer.Option(min=0, help="Most rows to print, 0: all. Default: 20, and all with --json."),
     ] = None,
     framed: Annotated[
         Path | None,
@@ -326,7 +331,7 @@ def predict(
 
 
 @app.command()
-@guarded
+@guarded("reporting")
 def report(
     model: ModelArgument,
     data: Annotated[
@@ -348,7 +353,7 @@ def report(
 
 
 @app.command()
-@guarded
+@guarded("exporting")
 def export(
     model: ModelArgument,
     output: Annotated[
@@ -370,7 +375,7 @@ def export(
 
 
 @app.command()
-@guarded
+@guarded("filming")
 def video(
     context: typer.Context,
     model: ModelArgument,
@@ -381,7 +386,7 @@ def video(
     label: LabelOption = None,
     samples: Annotated[int, typer.Option(help="How many rows to show, drawn at random.")] = 60,
     seconds_per_sample: Annotated[float, typer.Option(help="How long each is shown.")] = 1.5,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
     training: Annotated[
         bool,
         typer.Option(
@@ -422,7 +427,7 @@ def video(
 
 
 @app.command()
-@guarded
+@guarded("using")
 def data(
     name: Annotated[
         str | None, typer.Argument(help=DATA_HELP + " Without: what is on this machine.")
@@ -437,14 +442,14 @@ def data(
 
 
 @app.command()
-@guarded
+@guarded("diagnosing")
 def doctor(json: JsonOption = False) -> None:
     """Report what was found on this machine, and why a backend cannot be used."""
-    from gpulr.cli import using
+    from gpulr.cli import diagnosing
 
-    using.doctor(as_json=json)
+    diagnosing.doctor(as_json=json)
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
+def run() -> int:
+    """Run the command line, and return its exit code."""
+    return terminal.run(app)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from gpulr.cli.wording import on_one_line
 from gpulr.metrics import Evaluation, MultilabelEvaluation
 
 Figures = Evaluation | MultilabelEvaluation
@@ -46,11 +47,11 @@ def model_rows(figures: Figures) -> Iterable[list[str]]:
             strict=True,
         )
         for name, rows, accuracy, f1 in each:
-            yield [str(name), f"{rows:,}", f"{accuracy:.4f}", f"{f1:.4f}"]
+            yield [on_one_line(name), f"{rows:,}", f"{accuracy:.4f}", f"{f1:.4f}"]
         return
     names = figures.classes if len(figures.classes) > 2 else figures.classes[1:]
     for name, accuracy in zip(names, figures.binary_accuracy, strict=True):
-        yield [str(name), f"{accuracy:.4f}"]
+        yield [on_one_line(name), f"{accuracy:.4f}"]
 
 
 def summary(figures: Figures, part: str = "") -> list[str]:
@@ -74,7 +75,7 @@ def summary(figures: Figures, part: str = "") -> list[str]:
 
 def confusion(figures: Evaluation) -> Table:
     """Return the confusion matrix as a table."""
-    classes = [str(name) for name in figures.classes]
+    classes = [on_one_line(name) for name in figures.classes]
     table = Table("true \\ predicted", *classes, title="Confusion matrix")
     for name, row in zip(classes, figures.confusion, strict=True):
         table.add_row(name, *(str(count) if count else "·" for count in row))

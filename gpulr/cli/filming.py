@@ -14,10 +14,12 @@ import gpulr
 from gpulr import video
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import terminal
+from gpulr.cli.training import in_words
 from gpulr.cli.using import data_for, its_data
 from gpulr.errors import ParameterError
 from gpulr.video.encoder import check_output, check_size, require_pyav
 from gpulr.video.film import Film, Progress, shape_of
+from gpulr.words import counted
 
 _OF_SAMPLES = ("samples", "seconds_per_sample", "seed")
 _OF_TRAINING = ("solver", "max_iter", "seconds")
@@ -61,7 +63,7 @@ def film(
             f"--output {output} is the model itself, which would be lost. Choose another path."
         )
     dataset = its_data(model, label) if data is None else data_for(model, data, label)
-    terminal.say(str(dataset))
+    terminal.say(in_words(dataset))
     if training:
         settings = {name: options[name] for name in _OF_TRAINING} | common
         with _progress() as progress:
@@ -81,7 +83,7 @@ def film(
         if dataset.X_test is not None and dataset.y_test is not None:
             X, y = dataset.X_test, dataset.y_test
         if options["samples"] > len(X):
-            terminal.say(f"{len(X)} rows, of which all are shown")
+            terminal.say(f"{counted(len(X), 'row')}, of which all are shown")
         with _progress() as progress:
             made = video.predictions(
                 model,
@@ -99,7 +101,9 @@ def film(
 
 def _report(model: Path, made: Film, data: str, as_json: bool) -> None:
     size = made.path.stat().st_size
-    terminal.say(f"Wrote {made.path}: {made.seconds:g} s, {made.frames:,} frames, {size:,} bytes")
+    terminal.say(
+        f"Wrote {made.path}: {made.seconds:g} s, {counted(made.frames, 'frame')}, {size:,} bytes"
+    )
     if as_json:
         terminal.print_json(
             {

@@ -26,7 +26,7 @@ def report(path: Path, *, data: str | None, label: str | None, output: Path, as_
         if data is not None:
             raise
         absent = str(error)
-        terminal.say(f"Not evaluated: {absent}")
+        terminal.say(f"Not evaluated: {' '.join(absent.splitlines())}")
     X, y, part = (None, None, "") if dataset is None else rows_of(dataset)
     write(model, output, X, y, part=part, search=model.data.get("search"), absent=absent)
     size = output.stat().st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gpulr import datasets
 from gpulr.arguments import inverse_penalties
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import figures, terminal
+from gpulr.cli.saving import Saved
 from gpulr.cli.training import read_data, record_source, save, say_data, say_where
 from gpulr.errors import ParameterError, SearchInterrupted
 from gpulr.folds import check_number
@@ -23,7 +25,8 @@ from gpulr.search_result import Search, search_record
 from gpulr.searching import check_search
 from gpulr.searching import search as search_models
 from gpulr.settings import Settings
-from gpulr.storage import check_folder
+from gpulr.storage import check_folder, replace_file
+from gpulr.words import counted, did_you_mean
 
 
 def parse_values(text: str) -> int | list[float]:
@@ -75,28 +78,42 @@ def search(
     dataset, split = read_data(data, label, test_size, seed)
     loaded = time.perf_counter()
     say_data(dataset, settings)
+    interrupted, found = False, None
     try:
         found = search_models(dataset, callbacks=[SearchProgressBar()], **settings)
     except SearchInterrupted as interruption:
         terminal.say(str(interruption).partition(";")[0].rstrip("."))
-        if interruption.search is not None:
-            _report(interruption.search, dataset, None, {}, plot, as_json)
-        raise typer.Exit(terminal.INTERRUPTED) from None
+        interrupted, found = True, interruption.search
     searched = time.perf_counter()
-    tested = None
-    if found.model is not None:
+    tested, saved = None, Saved(None, as_asked=True)
+    if found is not None and found.model is not None:
         record_source(found.model, split, label)
         found.model.data["search"] = search_record(found) | {"refit": settings["refit"]}
+        saved = save(found.model, output)  # before anything else that could fail
+        interrupted = saved.interrupted
         say_where(found.model)
         if dataset.X_test is not None:
             tested = found.model.evaluate(dataset.X_test, dataset.y_test)
-        save(found.model, output)
     seconds = {
         "load": loaded - started,
         "search": searched - loaded,
         "evaluate": time.perf_counter() - searched,
     }
-    _report(found, dataset, tested, seconds, plot, as_json)
+    if as_json:
+        record = {
+            **_of_data(dataset),
+            **(_NOTHING if found is None else _record(found)),
+            **_accuracy(tested),
+            "output": saved.path,
+            "seconds": seconds,
+        }
+        terminal.print_json(record | {"interrupted": True} if interrupted else record)
+    elif found is not None:
+        _print(found, dataset, tested)
+    if plot is not None and found is not None:
+        _draw(found, plot)
+    if interrupted or not saved.as_asked:
+        raise typer.Exit(terminal.INTERRUPTED if interrupted else terminal.FAILED)
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
@@ -106,42 +123,41 @@ def _check_settings(settings: dict[str, Any]) -> None:
     check_search(Settings.checked(**{name: settings[name] for name in own}))
     check_number(settings["cv"])
     if settings["scoring"] not in (known := {**SCORERS, **LABEL_SCORERS}):
-        raise ParameterError(f"--scoring {settings['scoring']}; use one of {', '.join(known)}.")
+        scoring = settings["scoring"]
+        raise ParameterError(
+            f"--scoring {scoring}{did_you_mean(scoring, known)}; use one of {', '.join(known)}."
+        )
 
 
-def _report(
-    found: Search,
-    dataset: datasets.Dataset,
-    tested: figures.Figures | None,
-    seconds: dict[str, float],
-    plot: Path | None,
-    as_json: bool,
-) -> None:
-    if plot is not None:
-        from matplotlib.figure import Figure
+def _draw(found: Search, plot: Path) -> None:
+    """Draw the scores; what is at ``plot`` is replaced when the chart is complete."""
+    from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(6.4, 4), layout="constrained")
-        found.plot(figure.subplots())
-        figure.savefig(plot, dpi=150)
-        terminal.say(f"Drew {plot}")
-    if as_json:
-        terminal.print_json(_record(found, dataset, tested, seconds))
-    else:
-        _print(found, dataset, tested)
+    figure, content = Figure(figsize=(6.4, 4), layout="constrained"), io.BytesIO()
+    found.plot(figure.subplots())
+    figure.savefig(content, dpi=150, format=plot.suffix.lstrip(".").lower())
+    replace_file(plot, content.getvalue(), what="chart")
+    terminal.say(f"Drew {plot}")
 
 
-def _record(
-    found: Search,
-    dataset: datasets.Dataset,
-    tested: figures.Figures | None,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    model = found.model
+def _of_data(dataset: datasets.Dataset) -> dict[str, Any]:
     return {
         "data": dataset.name,
         "source": dataset.source,
         "n_train": len(dataset.X),
         "n_test": 0 if dataset.X_test is None else len(dataset.X_test),
+    }
+
+
+_NOTHING: dict[str, Any] = {  # of a search that was interrupted before the first C was done
+    **dict.fromkeys(("Cs", "mean_scores", "standard_errors", "scores"), ()),
+    **dict.fromkeys(("best_C", "best_C_1se", "refit_C")),
+}
+
+
+def _record(found: Search) -> dict[str, Any]:
+    model = found.model
+    return {
         "n_folds": len(found.scores),
         "n_trained": found.converged.size,
         "scoring": found.scoring,
@@ -157,8 +173,6 @@ def _record(
         "fallback_reason": None if model is None else model.fallback_reason,
         "n_iter": found.n_iter.max(axis=(0, 2)),
         "converged": bool(found.converged.all()),
-        **_accuracy(tested),
-        "seconds": seconds,
     }
 
 
@@ -181,9 +195,10 @@ def _print(found: Search, dataset: datasets.Dataset, tested: figures.Figures | N
     console.print(table)
     n_folds, n_Cs, n_models = found.converged.shape
     one, many = ("label", "labels") if np.ndim(dataset.y) > 1 else ("class", "classes")
-    classes = f"{n_models} {many if n_models > 1 else one}"
+    classes = counted(n_models, one, many)
+    values, folds = counted(n_Cs, "value"), counted(n_folds, "fold")
     console.print(
-        f"{found.converged.size} models ({classes} × {n_Cs} values of C × {n_folds} folds) in "
+        f"{counted(found.converged.size, 'model')} ({classes} × {values} of C × {folds}) in "
         f"{found.seconds:.2f} s, "
         f"{found.converged.sum()} converged"
     )

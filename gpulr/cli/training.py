@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,22 @@ from rich.table import Column, Table
 
 from gpulr import datasets
 from gpulr.callbacks import ProgressBar
-from gpulr.cli import figures, terminal
+from gpulr.cli import figures, saving, terminal
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.metrics import MultilabelEvaluation
 from gpulr.model import OneVsAll
 from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
 from gpulr.settings import Settings
-from gpulr.storage import check_folder, check_suffix, is_model
+from gpulr.storage import SUFFIX, check_folder, check_suffix, is_model
 from gpulr.training import train as train_model
 from gpulr.validation import positive_number, whole_number
+from gpulr.words import counted, did_you_mean
 
 
-def parse_scale(text: str) -> float | str:
-    """Return "auto" or a number; accepts fractions such as 1/16."""
-    if text == "auto":
-        return text
+def parse_scale(text: str) -> float | str | None:
+    """Return "auto", None or a number; accepts fractions such as 1/16."""
+    if text.lower() in ("auto", "none"):
+        return text.lower() if text.lower() == "auto" else None
     try:
         numerator, _, denominator = text.partition("/")
         return float(numerator) / float(denominator or 1)
@@ -68,10 +70,11 @@ def train(
         interrupted, model = True, interruption.model
     trained = time.perf_counter()
     record_source(model, split, label)
-    if interrupted:
-        output = _save_interrupted(model, output)
-        if not as_json:
-            raise typer.Exit(terminal.INTERRUPTED)
+    # Before anything else that could fail: training may have taken hours.
+    saved = _save_interrupted(model, output) if interrupted else save(model, output)
+    interrupted = interrupted or saved.interrupted
+    if interrupted and not as_json:
+        raise typer.Exit(terminal.INTERRUPTED)
     say_where(model)
     on_train = model.evaluate(dataset.X, dataset.y)
     on_test = None if dataset.X_test is None else model.evaluate(dataset.X_test, dataset.y_test)
@@ -80,15 +83,13 @@ def train(
         "train": trained - loaded,
         "evaluate": time.perf_counter() - trained,
     }
-    if interrupted:
-        found = _record(dataset, model, on_train, on_test, seconds)
-        terminal.print_json({**found, "interrupted": True, "output": output})
-        raise typer.Exit(terminal.INTERRUPTED)
-    save(model, output)
     if as_json:
-        terminal.print_json(_record(dataset, model, on_train, on_test, seconds))
+        found = _record(dataset, model, on_train, on_test, seconds) | {"output": saved.path}
+        terminal.print_json(found | {"interrupted": True} if interrupted else found)
     else:
         _print(model, on_train, on_test, seconds)
+    if interrupted or not saved.as_asked:
+        raise typer.Exit(terminal.INTERRUPTED if interrupted else terminal.FAILED)
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
@@ -109,7 +110,8 @@ def train_notebook(
 ) -> None:
     """Reproduce the notebook and compare its figures."""
     iterations = ITERATIONS if max_iter is None else whole_number("max_iter", max_iter, least=0)
-    terminal.say(f"The notebook: first digit 0 alone, then all ten, {iterations} iterations each")
+    each = counted(iterations, "iteration")
+    terminal.say(f"The notebook: first digit 0 alone, then all ten, {each} each")
     split = {"test_size": 0.2, "seed": seed}
     try:
         run = run_notebook(
@@ -121,14 +123,14 @@ def train_notebook(
     except TrainingInterrupted as interruption:
         model = interruption.model
         record_source(model, split, None)
-        output = _save_interrupted(model, output)
+        saved = _save_interrupted(model, output)
         if as_json:  # without accuracies: the data went with the run
             known = {"data": "mnist-original", **_of_model(model)}
-            terminal.print_json({**known, "interrupted": True, "output": output})
+            terminal.print_json({**known, "interrupted": True, "output": saved.path})
         raise typer.Exit(terminal.INTERRUPTED) from None
     record_source(run.model, split, None)
     say_where(run.model)
-    save(run.model, output)
+    saved = save(run.model, output)
     if as_json:
         record = _record(run.data, run.model, run.train, run.test, run.seconds)
         record["digit_0_alone"] = {"train": run.digit_0_train, "test": run.digit_0_test}
@@ -137,9 +139,11 @@ def train_notebook(
             "binary_accuracy": list(NOTEBOOK.test_digits),
             "mean_binary_accuracy": NOTEBOOK.mean_binary,
         }
-        terminal.print_json(record)
+        terminal.print_json(record | {"output": saved.path})
     else:
         _print_notebook(run)
+    if not saved.as_asked:
+        raise typer.Exit(terminal.FAILED)
 
 
 def _record(
@@ -214,8 +218,8 @@ def _print(
     if on_test is not None:
         console.print(figures.summary(on_test, "test")[-1])
     console.print(
-        f"{model.n_models} model{'s' if model.n_models > 1 else ''} in {seconds['train']:.2f} s: "
-        f"{model.n_iter} iterations of {model.settings['solver']} on {model.backend} "
+        f"{counted(model.n_models, 'model')} in {seconds['train']:.2f} s: "
+        f"{counted(model.n_iter, 'iteration')} of {model.settings['solver']} on {model.backend} "
         f"({model.device})"
     )
 
@@ -249,9 +253,22 @@ def _compared(ours: float, theirs: float | None) -> tuple[str, str]:
     return ("–", "–") if theirs is None else (f"{theirs:.4f}", f"{ours - theirs:+.4f}")
 
 
+def in_words(dataset: datasets.Dataset) -> str:
+    """Return what a data set is, for the first line that a command prints."""
+    rows, features = counted(dataset.n_samples, "row"), counted(dataset.n_features, "feature")
+    if dataset.X_test is not None:
+        rows += f" to train on, {len(dataset.X_test):,} to test on"
+    parts = [rows, f"{features} ({dataset.X.dtype})"]
+    if dataset.image_shape is not None:
+        parts.append(f"images of {'×'.join(map(str, dataset.image_shape))}")
+    if dataset.label_name is not None:
+        parts.append(f"label {dataset.label_name!r}")
+    return f"{dataset.name}: {', '.join(parts)}; from {dataset.source}"
+
+
 def say_data(dataset: datasets.Dataset, settings: dict[str, Any]) -> None:
     """Tell what the data are, and what a table of whole numbers is taken for."""
-    terminal.say(str(dataset))
+    terminal.say(in_words(dataset))
     if dataset.image_shape is None or not datasets.readers.is_table(dataset.source):
         return
     shape = "×".join(map(str, dataset.image_shape))
@@ -265,7 +282,7 @@ def say_data(dataset: datasets.Dataset, settings: dict[str, Any]) -> None:
 def say_where(model: OneVsAll) -> None:
     """Tell of a backend that was not to be had."""
     if model.fallback_reason:
-        terminal.say(f"Trained on {model.backend}: {model.fallback_reason}")
+        terminal.say(f"Trained on {model.backend}: {' '.join(model.fallback_reason.split())}")
 
 
 def record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | None) -> None:
@@ -275,8 +292,9 @@ def record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | No
     if label is not None:
         model.data.setdefault("label", label)  # an index; the name goes before it
     source = Path(str(model.data.get("source", "")))
-    if source.exists():
-        model.data["source"] = str(source.absolute())
+    with suppress(OSError):  # the working folder is gone
+        if source.exists():
+            model.data["source"] = str(source.absolute())
 
 
 def check_options(
@@ -298,7 +316,10 @@ def check_options(
                 f"out {names}."
             )
     if backend not in backends:
-        raise ParameterError(f"--backend {backend}; use one of {', '.join(backends)}.")
+        raise ParameterError(
+            f"--backend {backend}{did_you_mean(backend, backends)}; use one of "
+            f"{', '.join(backends)}."
+        )
     if not 0 <= test_size < 1:
         raise ParameterError(
             f"--test-size {test_size}: test_size is a share of the rows, from 0 to below 1."
@@ -314,18 +335,16 @@ def check_options(
     check_suffix(output, f"--output {output}")
 
 
-def save(model: OneVsAll, output: Path | None) -> None:
+def save(model: OneVsAll, output: Path | None) -> saving.Saved:
     """Save the model, or say how it would have been."""
     if output is None:
         terminal.say("The model was not saved; --output model.safetensors keeps it")
-    else:
-        model.save(output)
-        terminal.say(f"Saved {output}")
+        return saving.Saved(None, as_asked=True)
+    return saving.save(model, output)
 
 
-def _save_interrupted(model: OneVsAll, output: Path | None) -> Path:
-    """Save the model so far, to a new name if none was given, and return where."""
-    output = output or Path(f"interrupted-{secrets.token_hex(3)}.safetensors")
-    model.save(output)
-    terminal.say(f"Interrupted after {model.n_iter} iterations; saved the model so far as {output}")
-    return output
+def _save_interrupted(model: OneVsAll, output: Path | None) -> saving.Saved:
+    """Save the model so far, to a new name if none was given."""
+    path = output or Path(f"interrupted-{secrets.token_hex(3)}{SUFFIX}")
+    done = counted(model.n_iter, "iteration")
+    return saving.save(model, path, f"Interrupted after {done}; saved the model so far as")

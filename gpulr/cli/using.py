@@ -1,4 +1,4 @@
-"""`gpulr evaluate`, `predict`, `data` and `doctor`."""
+"""`gpulr evaluate`, `predict` and `data`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import typer
 from rich.table import Column, Table
-from rich.text import Text
 
 import gpulr
 from gpulr import datasets
 from gpulr.cli import figures, terminal
+from gpulr.cli.training import in_words
+from gpulr.cli.wording import on_one_line
 from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
-from gpulr.images import IMAGE_SUFFIXES, load_images, save_framed
+from gpulr.framing import Frame
+from gpulr.images import IMAGE_SUFFIXES, load_images, make_folder, save_framed
 from gpulr.model import OneVsAll
+from gpulr.storage import check_folder
+from gpulr.words import counted
 
 
 def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) -> None:
@@ -28,7 +32,7 @@ def evaluate(path: Path, *, data: str | None, label: str | None, as_json: bool) 
     part, X, y = "all", dataset.X, dataset.y
     if dataset.X_test is not None and dataset.y_test is not None:
         part, X, y = "test", dataset.X_test, dataset.y_test
-    terminal.say(f"{dataset}, {part} part: {len(X)} rows" if part == "test" else f"{dataset}")
+    terminal.say(in_words(dataset))
     result = model.evaluate(X, y)
     if as_json:
         about = {"model": path, "data": dataset.name, "part": part, "n": len(X)}
@@ -94,9 +98,11 @@ def predict(
     An input that cannot be used does not keep the others from being predicted.
     """
     model = gpulr.load(path)
+    inputs = [each for name in inputs for each in _pictures_in(name) or [name]]
     if framed is not None:
-        written = save_framed([Path(name) for name in inputs if _is_image(name)], model, framed)
-        terminal.say(f"what the model sees: {len(written)} images in {framed}")
+        Frame.of(model)  # which only a model of images has
+        make_folder(framed)
+        check_folder(framed / "0-framed.png", f"--framed {framed}", "")
     records: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     for name in inputs:
@@ -113,12 +119,36 @@ def predict(
     elif records:
         _print_predictions(model, shown)
         if len(records) > len(shown):
-            terminal.say(f"{len(records) - len(shown)} more rows; --rows 0 prints all, --json too")
+            more = counted(len(records) - len(shown), "more row")
+            terminal.say(f"{more}; --rows 0 prints all, --json too")
     for entry in errors:
-        name, words = entry["input"], entry["error"]
+        name, words = on_one_line(entry["input"]), entry["error"]
         terminal.show_error(words if name in words else f"{name}: {words}")
+    if framed is not None:
+        written = save_framed([Path(name) for name in inputs if _is_image(name)], model, framed)
+        terminal.say(f"what the model sees: {counted(len(written), 'image')} in {framed}")
     if errors:
         raise typer.Exit(terminal.BAD_DATA)
+
+
+def _pictures_in(name: str) -> list[str]:
+    """Return the pictures in a folder, by name; none if it is no folder, or has other files."""
+    folder = Path(name)
+    try:
+        names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    except OSError:  # which reading it tells of
+        return []
+    pictures = [
+        each
+        for each in names
+        if _is_image(each) and not each.startswith(".") and (folder / each).is_file()
+    ]
+    if pictures:
+        skipped = len(names) - len(pictures)
+        others = f"; {counted(skipped, 'other file or folder', 'other files or folders')} skipped"
+        what = counted(len(pictures), "picture")
+        terminal.say(f"{name}: {what}{others if skipped else ''}")
+    return [str(folder / each) for each in pictures]
 
 
 def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, Any]]:
@@ -146,7 +176,7 @@ def _print_predictions(model: OneVsAll, shown: list[dict[str, Any]]) -> None:
     )
     for record in shown:
         table.add_row(
-            record["input"],
+            on_one_line(record["input"]),
             _words(record["predicted"]),
             *([_words(record.get("true", ""))] if has_true else []),
             *_certainty(model, record["probabilities"]),
@@ -169,7 +199,7 @@ def _certainty(model: OneVsAll, P: npt.NDArray[Any]) -> list[str]:
         return [f"{max(P[0], 1 - P[0]):.3f}"]
     first, second = np.argsort(P)[::-1][:2]
     unsure = "" if _is_certain(P) else " (unsure)"
-    return [f"{P[first]:.3f}{unsure}", f"{model.classes[second]} ({P[second]:.3f})"]
+    return [f"{P[first]:.3f}{unsure}", f"{on_one_line(model.classes[second])} ({P[second]:.3f})"]
 
 
 def _is_certain(P: npt.NDArray[Any]) -> bool:
@@ -195,6 +225,12 @@ def _rows(
         from gpulr.datasets.readers.for_model import read_rows
 
         return read_rows(name, _known_columns(model), label=label)
+    if Path(name).is_dir() and not any("idx" in each.name for each in Path(name).iterdir()):
+        raise DataFileError(
+            name,
+            f"is a folder without pictures ({', '.join(IMAGE_SUFFIXES)}) or IDX files",
+            "Name files, or a folder of pictures.",
+        )
     dataset = datasets.load(name, label=label)
     if dataset.X_test is not None:
         return dataset.X_test, dataset.y_test
@@ -233,8 +269,8 @@ def data(name: str | None, *, label: str | None, as_json: bool) -> None:
 
 def _words(value: Any) -> str:
     if not isinstance(value, np.ndarray):
-        return str(value)
-    return ", ".join(map(str, value[:20])) + (", …" if len(value) > 20 else "")
+        return on_one_line(value)
+    return ", ".join(map(on_one_line, value[:20])) + (", …" if len(value) > 20 else "")
 
 
 def _list_data(as_json: bool) -> None:
@@ -258,37 +294,3 @@ def _list_data(as_json: bool) -> None:
         where = "\n".join(part for part in (entry.description, entry.location, entry.note) if part)
         table.add_row(entry.name, "yes" if entry.available else "no", where)
     terminal.out().print(table)
-
-
-def doctor(*, as_json: bool) -> None:
-    """Report on this machine."""
-    from gpulr.doctor import report
-
-    found = report()
-    if as_json:
-        terminal.print_json(found)
-        return
-    console = terminal.out()
-    console.print(f"gpulr {found['gpulr']}, Python {found['python']}, {found['system']}")
-    console.print(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
-    for name, value in found["environment"].items():
-        console.print(f"{name}={value}")
-    for blas in found["blas"]:
-        console.print(
-            f"BLAS: {blas['library']} {blas['version']}, {blas['threads']} threads, "
-            f"kernels for {blas['kernels']}",
-        )
-    for name, status in found["backends"].items():
-        usable = status["usable"]
-        verdict = ("usable", "green") if usable else ("not usable", "red")
-        console.print(Text.assemble("\n", (name, "bold"), ": ", verdict))
-        for check, outcome in status["checks"]:
-            console.print(f"  {check}: {outcome}")
-        if not usable:
-            console.print(f"  why: {status['reason']}")
-            console.print(f"  what to do: {status['remedy']}")
-    console.print(f"\nbackend=auto uses {found['auto']} for large work")
-    for entry in found["data"]:
-        here = "here" if entry["available"] else "not here"
-        words = "; ".join(part for part in (here, entry["location"], entry["note"]) if part)
-        console.print(f"data {entry['name']}: {words}")

@@ -21,6 +21,7 @@ from gpulr.errors import (
     ParameterError,
     warn,
 )
+from gpulr.words import did_you_mean, is_there_another
 
 __all__ = ["NAMES", "Availability", "describe", "load", "load_default"]
 
@@ -72,9 +73,10 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
             repr(name_or_path), f"is no name or path ({error})", f"Names are {', '.join(NAMES)}."
         ) from error
     if not exists:
+        near = did_you_mean(name_or_path, NAMES) or is_there_another(name_or_path)
         raise DataFileError(
             os.fspath(name_or_path),
-            f"is no data set's name ({', '.join(NAMES)}), and as a path it does not exist",
+            f"is no data set's name ({', '.join(NAMES)}), and as a path it does not exist{near}",
             f"Give one of the names, or an existing path. Formats: {SUPPORTED}.",
         )
     return read(name_or_path, label=label)

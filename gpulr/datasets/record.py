@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
+from gpulr.words import counted
 
 __all__ = ["Dataset", "is_indicator"]
 
@@ -64,7 +65,8 @@ class Dataset:
             _check_part(self.X_test, self.y_test, "X_test", "y_test")
             if self.X_test.shape[1] != self.n_features:
                 raise DataError(
-                    f"X_test has {self.X_test.shape[1]} features, but X has {self.n_features}. "
+                    f"X_test has {counted(self.X_test.shape[1], 'feature')}, but X has "
+                    f"{self.n_features}. "
                     "Pass both with the same features in the same order."
                 )
             if (self.y.dtype.kind == "U") != (self.y_test.dtype.kind == "U"):
@@ -81,13 +83,14 @@ class Dataset:
             min(self.image_shape, default=0) < 1 or math.prod(self.image_shape) != self.n_features
         ):
             raise DataError(
-                f"image_shape {self.image_shape} does not hold {self.n_features} features. "
+                f"image_shape {self.image_shape} does not hold "
+                f"{counted(self.n_features, 'feature')}. "
                 "Pass a shape whose product is n_features, or None."
             )
         if self.feature_names is not None and len(self.feature_names) != self.n_features:
             raise DataError(
-                f"feature_names has {len(self.feature_names)} names, but X has {self.n_features} "
-                "features. Pass one for each, or None."
+                f"feature_names has {counted(len(self.feature_names), 'name')}, but X has "
+                f"{counted(self.n_features, 'feature')}. Pass one for each, or None."
             )
 
     @property
@@ -211,7 +214,8 @@ def _check_part(X: object, y: object, X_name: str, y_name: str) -> None:
         )
     if len(X) != len(y):
         raise DataError(
-            f"{X_name} has {len(X)} samples, but {y_name} has {len(y)} labels. "
+            f"{X_name} has {counted(len(X), 'sample')}, but {y_name} has "
+            f"{counted(len(y), 'label')}. "
             "Pass one label for each sample."
         )
     if X.size == 0:

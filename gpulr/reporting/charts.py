@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gpulr.model import History
 from gpulr.search_result import standard_errors
+from gpulr.words import counted
 
 __all__ = ["Chart", "cost_chart", "gradient_chart", "search_chart"]
 
@@ -208,7 +209,7 @@ def search_chart(
         marks = {best: "best, and within one standard error"}
     return Chart(
         "Choice of C",
-        f"Mean held-out {scoring} and its standard error over {len(scores)} folds",
+        f"Mean held-out {scoring} and its standard error over {counted(len(scores), 'fold')}",
         "C (inverse regularisation strength)",
         x.ticks(),
         y.ticks(),

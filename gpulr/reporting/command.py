@@ -10,6 +10,7 @@ from typing import Any
 
 from gpulr import datasets
 from gpulr.model import OneVsAll
+from gpulr.words import counted
 
 __all__ = ["reproduction"]
 
@@ -29,8 +30,8 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
         if source is None:
             notes.append(
                 "The model was trained in Python, on data that was passed as arrays; its file does "
-                f"not hold them. X has {data.get('n_samples', 0):,} rows and {model.n_features} "
-                f"features ({data.get('dtype', 'dtype unknown')})."
+                f"not hold them. X has {counted(data.get('n_samples', 0), 'row')} and "
+                f"{counted(model.n_features, 'feature')} ({data.get('dtype', 'dtype unknown')})."
             )
         else:
             notes.append(f"The command line has no option for {' and '.join(beyond)}.")

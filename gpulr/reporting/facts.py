@@ -18,6 +18,7 @@ from gpulr.reporting.names import MOST_ROWS, names_of, number, short
 from gpulr.reporting.pictures import can_be_shown, weight_pictures
 from gpulr.reporting.tested import tested
 from gpulr.search_result import choose, standard_errors
+from gpulr.words import counted
 
 __all__ = ["facts_of"]
 
@@ -184,7 +185,7 @@ def _search(search: Mapping[str, Any]) -> dict[str, Any]:
         "scoring": search["scoring"],
         "folds": len(scores),
         "chart": search_chart(Cs, scores, search["scoring"], best, one_se),
-        "words": f"{search['models']:,} models in {_seconds(search['seconds'])}, "
+        "words": f"{counted(search['models'], 'model')} in {_seconds(search['seconds'])}, "
         f"{search['converged']:,} converged",
     }
 

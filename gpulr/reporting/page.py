@@ -59,6 +59,11 @@ def report(
         if model.model is None:
             raise ParameterError("This search has no model to report on; search with refit=True.")
         search, model = search_record(model), model.model
+    if not isinstance(model, OneVsAll):
+        raise ParameterError(
+            f"model is of type {type(model).__name__}; expected a trained model, as gpulr.train "
+            "and gpulr.load return it, or a search with a refitted one."
+        )
     path = check_output(path)
     part = "the rows passed to report()"
     if isinstance(X, Dataset):

@@ -20,6 +20,7 @@ from gpulr.show.canvas import (
     model_of,
     names_of_models,
 )
+from gpulr.words import counted
 
 if TYPE_CHECKING:
     from gpulr.search_result import Search
@@ -140,7 +141,7 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
         xlabel="C (inverse regularisation strength)",
     )
     ax.set_ylabel(f"held-out {found.scoring}", **PLAIN)
-    ax.set_title(f"{len(found.scores)} folds", loc="left")
+    ax.set_title(f"{counted(len(found.scores), 'fold')}", loc="left")
     ax.legend(framealpha=1.0)
     _tidy(ax)
     return ax

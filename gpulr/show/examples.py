@@ -32,6 +32,7 @@ from gpulr.show.canvas import (
 )
 from gpulr.show.frames import as_images, find_image_shape, grey_range, take_rows, to_grey
 from gpulr.validation import whole_number
+from gpulr.words import counted
 
 __all__ = ["mistakes", "samples"]
 
@@ -87,13 +88,13 @@ def samples(
         The rows are no images, and the like.
     """
     model, X, shape = _checked(model, X, image_shape)
-    n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0)
+    n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0, most=None)
     n_samples = int(X.shape[0])
     chosen = np.random.default_rng(seed).permutation(n_samples)[:n]
     truth = None if y is None else _truth(model, y, n_samples)[chosen]
     rows = take_rows(X, chosen)
     answers = Answers.of(model, to_host(model.decision_function(rows)), truth)
-    title = f"{len(chosen)} of {n_samples:,} rows"
+    title = f"{len(chosen)} of {counted(n_samples, 'row')}"
     if truth is not None:
         title += f": {int(answers.right.sum())} right"
     return _draw(ax, model, to_host(rows), shape, answers, title)
@@ -143,10 +144,10 @@ def mistakes(
     if not len(worst):
         ax = axes(ax, 6.4, 1.2)
         bare(ax)
-        ax.set_title(f"No mistakes among {n_samples:,} rows", loc="left")
+        ax.set_title(f"No mistakes among {counted(n_samples, 'row')}", loc="left")
         return ax
     how_many = f"{len(worst)} most" if len(worst) > 1 else "most"
-    title = f"The {how_many} confident of {len(wrong):,} mistakes among {n_samples:,} rows"
+    title = f"The {how_many} confident of {len(wrong):,} mistakes among {counted(n_samples, 'row')}"
     answers = Answers.of(model, Z[worst], truth[worst])
     return _draw(ax, model, to_host(take_rows(X, worst)), shape, answers, title)
 

@@ -24,6 +24,7 @@ from gpulr.errors import DivergenceError
 from gpulr.problem import Problem
 from gpulr.rows import Rows
 from gpulr.solvers.rounding import last_look
+from gpulr.words import brief, counted
 
 Array = Any
 
@@ -133,6 +134,8 @@ class Progress:
     gradient_norm: npt.NDArray[np.float64]
     converged: npt.NDArray[np.bool_]
     seconds: float
+
+    __repr__ = brief
 
 
 Callback = Callable[[Progress], object]
@@ -337,10 +340,10 @@ def measure(state: Any) -> Array:
 
 
 def _divergence(models: npt.NDArray[np.int64], iteration: int) -> DivergenceError:
+    who = f"{counted(len(models), 'model')} ({', '.join(map(str, models))})"
     return DivergenceError(
-        f"The cost of model(s) {models.tolist()} was no longer finite after {iteration} "
-        "iterations. Use a smaller learning_rate (None chooses a safe one), and scale the features "
-        "to about 0…1."
+        f"The cost of {who} was no longer finite after {counted(iteration, 'iteration')}. Use a "
+        "smaller learning_rate (None chooses a safe one), and scale the features to about 0…1."
     )
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from gpulr.errors import DataFileError, MissingExtraError, ParameterError
+from gpulr.errors import FileNotWrittenError, MissingExtraError, ParameterError
 from gpulr.storage import check_folder, replaced
 from gpulr.validation import path_of, whole_number
+from gpulr.words import shown
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -70,12 +71,12 @@ def check_size(size: Any, fps: Any) -> tuple[tuple[int, int], int]:
     fits = all(a <= b <= c for a, b, c in zip(SMALLEST, (width, height), LARGEST, strict=True))
     if not fits or width % 2 or height % 2:
         raise ParameterError(
-            f"size={size!r}; expected even numbers of pixels (width, height), from {least} to "
+            f"size={shown(size)}; expected even numbers of pixels (width, height), from {least} to "
             f"{most}, such as (1280, 720)."
         )
     fps = whole_number("fps", fps, least=1)
     if fps > 120:
-        raise ParameterError(f"fps={fps}; expected 1 to 120 frames per second.")
+        raise ParameterError(f"fps={shown(fps)}; expected 1 to 120 frames per second.")
     return (width, height), fps
 
 
@@ -114,7 +115,7 @@ def encode(
 
     Raises
     ------
-    DataFileError
+    FileNotWrittenError
         It could not be written; what was there before is untouched.
     """
     av = require_pyav()
@@ -128,7 +129,7 @@ def encode(
         ):
             frames = _encode(av, container, pictures, size, fps)
     except (OSError, av.error.FFmpegError) as error:
-        raise DataFileError(
+        raise FileNotWrittenError(
             path,
             f"the video could not be written: {error.strerror or error}",
             "What was there before is untouched; make room, or choose another path.",

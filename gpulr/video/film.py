@@ -13,6 +13,7 @@ from PIL import Image
 
 from gpulr.errors import DataError
 from gpulr.model import OneVsAll
+from gpulr.words import brief
 
 __all__ = ["Film", "Progress", "channels_last", "counted", "shape_of", "to_pixels"]
 
@@ -43,6 +44,8 @@ class Film:
     size: tuple[int, int]
     accuracy: float
     rows: npt.NDArray[np.int64] | None = None
+
+    __repr__ = brief
 
     @property
     def seconds(self) -> float:

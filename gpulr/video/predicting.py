@@ -89,7 +89,7 @@ def predictions(
     path = check_output(path)
     size, fps = check_size(size, fps)
     samples = whole_number("samples", samples, least=1)
-    seed = whole_number("seed", seed, least=0)
+    seed = whole_number("seed", seed, least=0, most=None)
     hold = max(1, round(positive_number("seconds", seconds) * fps))
     shape = shape_of(model)
     rows, chosen, Y = _draw(model, X, y, samples, seed)

@@ -202,7 +202,7 @@ except gpulr.DataFileError as error:
     assert "What was there before is untouched" in output
     assert files(tmp_path) == []
     os.mkfifo(tmp_path / "d.mp4")
-    with pytest.raises(DataFileError, match="not a regular file"):
+    with pytest.raises(ParameterError, match="not a regular file"):
         video.predictions(model, data.X, data.y, tmp_path / "d.mp4", samples=1)
 
 

@@ -18,6 +18,7 @@ from gpulr.datasets.readers.table_header import (
     warn_of_row_numbers,
 )
 from gpulr.errors import DataFileError
+from gpulr.words import counted
 
 __all__ = ["Columns", "KnownColumns", "find_columns"]
 
@@ -150,7 +151,8 @@ def _known_label(
         label = "" if known.label is None else f" {known.label!r}"
         raise DataFileError(
             path,
-            f"has {n_others} columns, as many as the model has features, so none for the label"
+            f"has {counted(n_others, 'column')}, as many as the model has features, so none for "
+            "the label"
             f"{label}",
             "Add the labels, or use `gpulr predict` for rows without.",
         )

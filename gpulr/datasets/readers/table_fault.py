@@ -10,6 +10,8 @@ from itertools import islice
 
 import numpy as np
 
+from gpulr.words import counted
+
 __all__ = ["MISSING", "first_fault", "lines_from", "text_lines", "unclosed_quote"]
 
 MISSING = frozenset(["", "nan"])
@@ -76,7 +78,7 @@ def first_fault(
         if n_columns is None:
             n_columns = len(row)
         if len(row) != n_columns:
-            return f"{line}: {len(row)} columns, expected {n_columns}"
+            return f"{line}: {counted(len(row), 'column')}, expected {n_columns}"
         for column, field in enumerate(row):
             if column < left_out:
                 continue

@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from gpulr.errors import DataFileError, LabelColumnWarning, RowNumberWarning, warn
+from gpulr.words import counted
 
 __all__ = [
     "LABEL_NAMES",
@@ -143,7 +144,7 @@ def label_column(
     if not -n_columns <= index < n_columns:
         raise DataFileError(
             path,
-            f"has {n_columns} columns, so none with index {index}",
+            f"has {counted(n_columns, 'column')}, so none with index {index}",
             f"Give an index from 0 to {n_columns - 1}, or a name.",
         )
     return index % n_columns, False
@@ -206,5 +207,5 @@ def check_guess(labels: list[str], header: list[str] | None, n_columns: int, pat
 def columns_in_words(header: list[str] | None, n_columns: int) -> str:
     """Return the first columns' names, or how many columns there are."""
     if header is None:
-        return f"columns: no header, {n_columns} columns"
+        return f"columns: no header, {counted(n_columns, 'column')}"
     return f"columns: {', '.join(header[:12])}{'…' if n_columns > 12 else ''}"
