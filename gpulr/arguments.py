@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import to_host
-from gpulr.errors import ParameterError
+from gpulr.conversion import as_numpy
+from gpulr.errors import DataError, ParameterError
 from gpulr.validation import positive_number, whole_number
 from gpulr.words import counted, shown
 
@@ -28,7 +28,7 @@ def shape_of_images(X: Any) -> tuple[int, ...] | None:
     """Return the shape of one image where X holds images, else None."""
     try:
         shape = X.shape if hasattr(X, "shape") else np.shape(X)
-    except ValueError:  # lists of different lengths, which the check of X reports
+    except Exception:  # what has no shape, which the check of X reports
         return None
     return tuple(shape[1:]) if len(shape) > 2 else None
 
@@ -71,10 +71,7 @@ def image_shape_of(image_shape: Any, n_features: int) -> tuple[int, ...]:
 def inverse_penalty(C: Any, n_models: int) -> float | list[float]:
     """Return C as a number, or one for each model."""
     expected = f"expected a number or ({n_models},)"
-    try:
-        each = to_host(C)
-    except ValueError as error:
-        raise ParameterError(f"C cannot be made into an array: {error}; {expected}.") from error
+    each = _as_numpy(C, "C", expected)
     if each.ndim == 0:
         return positive_number("C", C, infinite=True)
     values = [positive_number("C", c, infinite=True) for c in each.ravel()]
@@ -96,10 +93,7 @@ def inverse_penalties(Cs: Any) -> npt.NDArray[np.float64]:
             raise ParameterError(
                 f"Cs={shown(Cs)} are more than memory holds; {expected}."
             ) from error
-    try:
-        values = to_host(Cs)
-    except ValueError as error:
-        raise ParameterError(f"Cs cannot be made into an array: {error}; {expected}.") from error
+    values = _as_numpy(Cs, "Cs", expected)
     if values.ndim != 1 or not len(values):
         raise ParameterError(
             f"Cs={shown(Cs)} has shape {values.shape}; {expected}{'' if values.ndim else single}."
@@ -111,6 +105,15 @@ def inverse_penalties(Cs: Any) -> npt.NDArray[np.float64]:
             f"Cs holds {unique[counts > 1][:10].tolist()} more than once; expected each value once."
         )
     return each
+
+
+def _as_numpy(values: Any, name: str, expected: str) -> npt.NDArray[Any]:
+    if not (hasattr(values, "__len__") or hasattr(values, "__array__")):
+        return np.asarray(values)  # a single one, which is checked as such
+    try:
+        return as_numpy(values, name, advice="")
+    except DataError as error:
+        raise ParameterError(f"{str(error).rstrip('. ')}; {expected}.") from error
 
 
 def compute_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -100,7 +100,9 @@ class BackendUnavailableError(GpulrError, RuntimeError):
 
 
 class DeviceMemoryError(GpulrError, MemoryError):
-    """The device's memory does not suffice, in passes not even for the smallest block of rows.
+    """Memory of the device, or of the host where that computes, does not suffice.
+
+    On a device, passes are tried with smaller blocks of rows first.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping
 
 from gpulr import errors
 from gpulr.arguments import callables, switch
-from gpulr.backend import backend_of
+from gpulr.backend import backend_of, fits_float32, offers_float64
 from gpulr.crossval import SearchProgress
 from gpulr.estimator_base import ConvergenceWarning, OneVsAllClassifier, SparseCoefficients
 from gpulr.inputs import read_inputs
@@ -441,8 +441,10 @@ def _settings(chosen: Mapping[str, Any], X: Array) -> Settings:
 
 def _compute_dtype(X: Array) -> str:
     """Return what to compute in for an X: float32 where that holds all of its numbers."""
-    name = str(X.dtype).rpartition(".")[2]  # "torch.float32"
-    return "float32" if name in ("bool", "int8", "uint8", "float16", "float32") else "float64"
+    if fits_float32(X):
+        return "float32"
+    xb = backend_of(X)
+    return "float64" if offers_float64(xb.xp, xb.device) else "float32"
 
 
 def _of_these(class_weight: Any, classes: list[Any]) -> Any:

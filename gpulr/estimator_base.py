@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from gpulr import errors, logistic
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
+from gpulr.estimator_inputs import read_rows, read_rows_and_labels, read_truth
 from gpulr.fitted import (
     fingerprint,
     intercept_of,
@@ -28,7 +28,6 @@ from gpulr.fitted import (
     with_history,
 )
 from gpulr.model import OneVsAll
-from gpulr.validation import check_rows
 
 Array = Any
 
@@ -58,9 +57,6 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     tol: float
     max_iter: int
 
-    # How X is taken: as it is, whatever its dtype; blocks of rows are converted as they are used.
-    _X_as_is: ClassVar[dict[str, Any]] = {"accept_sparse": "csr", "dtype": "numeric"}
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -80,22 +76,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _read(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
         """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host."""
-        y = to_host(y) if is_device_array(y) else y
-        shape = tuple(getattr(y, "shape", ()))
-        if len(shape) == 2 and shape[1] > 1:
-            raise errors.DataError(
-                f"y has shape {shape}; expected one label per row. For rows with several labels "
-                "use gpulr.train or gpulr.search, which take a matrix of zeros and ones."
-            )
-        if is_device_array(X):
-            # scikit-learn would bring X to the host, or refuse it, unless a switch is set.
-            X, y = check_rows(X), column_or_1d(y, warn=True)
-            self.n_features_in_ = int(X.shape[1])
-            self.__dict__.pop("feature_names_in_", None)
-        else:
-            X, y = validate_data(self, X, y, **self._X_as_is)
-        check_classification_targets(y)
-        return X, y
+        return read_rows_and_labels(self, X, y)
 
     def _adopt(self, model: OneVsAll) -> None:
         """Set the fitted attributes."""
@@ -170,9 +151,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _rows(self, X: Any, n_features: int) -> Array:
         """Check what a fitted estimator is to predict."""
-        if is_device_array(X):
-            return check_rows(X, n_features=n_features)
-        return validate_data(self, X, reset=False, **self._X_as_is)
+        return read_rows(self, X, n_features)
 
     def decision_function(self, X: Any) -> Array:
         """Return the margins X W + b, where X is.
@@ -212,11 +191,10 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs."""
+        y, sample_weight = read_truth(y, sample_weight)
         if not is_device_array(X):
-            return float(super().score(X, to_host(y) if is_device_array(y) else y, sample_weight))
-        right = to_host(self.predict(X)) == to_host(y)
-        weights = None if sample_weight is None else to_host(sample_weight)
-        return float(np.average(right, weights=weights))
+            return float(super().score(X, y, sample_weight))
+        return float(np.average(to_host(self.predict(X)) == y, weights=sample_weight))
 
 
 class SparseCoefficients(OneVsAllClassifier):

@@ -193,9 +193,11 @@ def margins_graph(
 
 def _labels(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the classes in a dtype that ONNX has: object for strings, float64 at most."""
-    if classes.dtype.kind != "U":
+    if classes.dtype.kind in "biuf":
         wide = classes.dtype.itemsize > 8
         return classes.astype(np.float64 if wide else classes.dtype.newbyteorder("="))
+    if classes.dtype.kind != "U":
+        raise _no_such_labels(classes, "an ONNX file")
     for label in classes.tolist():
         try:
             label.encode()
@@ -207,8 +209,24 @@ def _labels(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return classes.astype(object)
 
 
+def _no_such_labels(classes: npt.NDArray[Any], where: str) -> ParameterError:
+    """Return the error of classes that other software has no type for."""
+    kind = classes.dtype if classes.dtype.kind != "O" else f"{type(classes[0]).__name__} objects"
+    return ParameterError(
+        f"The classes are {kind}, which {where} cannot hold: it takes numbers and text. Give the "
+        "model such names, in the same order: dataclasses.replace(model, "
+        "classes=model.classes.astype(str))."
+    )
+
+
 def to_sklearn(model: OneVsAll) -> Any:
-    """Return a model as a scikit-learn estimator; see :meth:`gpulr.OneVsAll.to_sklearn`."""
+    """Return a model as a scikit-learn estimator; see :meth:`gpulr.OneVsAll.to_sklearn`.
+
+    Raises
+    ------
+    ParameterError
+        scikit-learn refuses its classes.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.preprocessing import LabelBinarizer
@@ -242,9 +260,12 @@ def to_sklearn(model: OneVsAll) -> Any:
     common = {"C": penalties[0]} if len(set(penalties)) == 1 else {}
     whole = OneVsRestClassifier(LogisticRegression(**settings, **common))
     whole.estimators_ = [fitted(j, no_or_yes) for j in range(model.n_models)]
-    whole.label_binarizer_ = LabelBinarizer(sparse_output=True).fit(
-        np.eye(model.n_models, dtype=np.int64) if multilabel else model.classes
-    )
+    try:
+        whole.label_binarizer_ = LabelBinarizer(sparse_output=True).fit(
+            np.eye(model.n_models, dtype=np.int64) if multilabel else model.classes
+        )
+    except (TypeError, ValueError) as error:
+        raise _no_such_labels(model.classes, "scikit-learn's OneVsRestClassifier") from error
     if not multilabel:
         whole.label_binarizer_.y_type_ = "multiclass"  # of two classes too: each has its own model
     whole.classes_ = whole.label_binarizer_.classes_

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpulr.errors import DataError
+from gpulr.tables import column_names, is_table
 from gpulr.validation import check_rows
 
 if TYPE_CHECKING:
@@ -17,24 +18,25 @@ SHOWN = 12  # names that a message lists
 
 
 def rows_for(model: OneVsAll, X: Any) -> Any:
-    """Check X as rows that a model is to predict, a DataFrame's columns put in the model's order.
+    """Check X as rows that a model is to predict, a table's columns put in the model's order.
 
     Raises
     ------
     DataError
         As :func:`gpulr.validation.check_rows`, or the columns have other names than in training.
     """
-    expected, names = model.data.get("feature_names"), names_of(X)
-    if expected is not None and names is not None and order_of(names, expected, "X") is not None:
-        X = X[list(expected)]
-    return check_rows(X, n_features=model.n_features, trained_on=model.trained_on)
+    expected, names, order = model.data.get("feature_names"), names_of(X), None
+    if expected is not None and names is not None:
+        order = order_of(names, expected, "X")
+    rows = check_rows(X, n_features=model.n_features, trained_on=model.trained_on)
+    return rows if order is None else rows[:, order]
 
 
 def names_of(X: Any) -> tuple[str, ...] | None:
-    """Return the names of a DataFrame's columns, if all are text and no two the same."""
-    if not hasattr(X, "columns"):
+    """Return the names of a table's columns, if all are text and no two the same."""
+    if not is_table(X):
         return None
-    names = tuple(X.columns)
+    names = tuple(column_names(X))
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         return None
     return names

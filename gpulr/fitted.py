@@ -110,7 +110,7 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
     if center is not None and center.shape == (n_features,):
         # The margins are the same around any centre, which only keeps their rounding small.
         center = backend.asarray(center)
-        b = backend.asarray(b, backend.xp.float64)
+        b = backend.asarray(b, backend.widest)
         at_center = backend.asarray(b + _product(center, weights), weights.dtype)
     else:
         center = None
@@ -209,11 +209,11 @@ def _weights(coef: Any) -> Array:
 def _product(center: Array, weights: Array) -> Array:
     """Return center @ weights in float64, (n_models,), without a wide copy of the weights."""
     xp, (n_features, n_models) = array_namespace(weights), weights.shape
-    rows = max(1, 2**18 // n_models)
-    total = xp.zeros(n_models, dtype=xp.float64, device=device(weights))
+    rows, wide = max(1, 2**18 // n_models), backend_of(weights).widest
+    total = xp.zeros(n_models, dtype=wide, device=device(weights))
     for start in range(0, n_features, rows):
         part = slice(start, min(start + rows, n_features))
-        total += xp.astype(center[part], xp.float64) @ xp.astype(weights[part, :], xp.float64)
+        total += xp.astype(center[part], wide) @ xp.astype(weights[part, :], wide)
     return total
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpulr.arguments import image_shape_of, shape_of_images
-from gpulr.backend import Backend, is_sparse, to_host
+from gpulr.backend import Backend, host_memory, is_sparse, to_host
 from gpulr.errors import DataError, ScaleWarning, warn
 from gpulr.feature_names import names_of
 from gpulr.labels import LabelMatrix, Labels, read_labels
@@ -85,6 +85,7 @@ class Inputs:
         return Rows(X, scale_of(scale, self.X), None, backend, dtype, known=known)
 
 
+@host_memory
 def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
     """Check X and y, an array each, or a Dataset as X, or neither for the default data.
 
@@ -117,7 +118,7 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
         "name": dataset.name if dataset else "arrays",
         "source": dataset.source if dataset else "passed to train()",
         "n_samples": int(X.shape[0]),
-        "dtype": str(X.dtype).rpartition(".")[2],
+        "dtype": getattr(X.dtype, "name", str(X.dtype)).rpartition(".")[2],
     }
     if dataset is not None and dataset.label_name is not None:
         record["label"] = dataset.label_name

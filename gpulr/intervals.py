@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic
-from gpulr.backend import backend_of
+from gpulr.backend import backend_of, host_memory
 from gpulr.errors import DataError, ParameterError
 from gpulr.feature_names import rows_for
 from gpulr.model import OneVsAll
@@ -73,6 +73,7 @@ class Bootstrap:
         """Return the ends of an interval for each intercept, (n_models,) each."""
         return self._interval(self.intercept, level)
 
+    @host_memory
     def proba_interval(self, X: Any, level: float = 0.95) -> tuple[Array, Array]:
         """Return the ends of an interval for each probability, (n_samples, n_models) each.
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import to_host
+from gpulr.backend import is_sparse
+from gpulr.conversion import as_csr, as_numpy
 from gpulr.errors import DataError
+from gpulr.tables import column_names, columns_of, is_table
 from gpulr.words import counted
 
-__all__ = ["check_labels", "codes_of", "same_kind"]
+__all__ = ["check_labels", "codes_of", "label_array", "of_one_type", "same_kind"]
 
 
 def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
@@ -25,15 +27,7 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
     DataError
         Wrong length or shape, NaN, values that are not labels.
     """
-    if np.ma.is_masked(labels):
-        raise DataError("y is a masked array with masked values. Remove the rows without a label.")
-    try:
-        y: npt.NDArray[Any] = to_host(labels)
-    except ValueError as error:  # elements of different lengths
-        raise DataError(
-            f"y cannot be made into an array: {str(error).rstrip('.')}. Pass one label per row, or "
-            "the matrix that sklearn.preprocessing.MultiLabelBinarizer makes of several."
-        ) from error
+    y = label_array(labels)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -47,7 +41,7 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
             "many of each."
         )
     if y.dtype.kind in "OT":  # T: NumPy's strings of variable width
-        y = _of_one_type(y.astype(object))
+        y = of_one_type(y.astype(object))
     if y.dtype.kind == "f":
         if not np.all(np.isfinite(y)):
             raise DataError("y holds NaN or infinity. Remove the rows without a label.")
@@ -67,26 +61,75 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
     return y
 
 
-def _of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
-    """Return objects in the dtype that NumPy has for them, if any; raise DataError for a mix."""
+def label_array(labels: Any) -> npt.NDArray[Any]:
+    """Return labels as a NumPy array of any shape, each label what it was.
+
+    NumPy would make text of numbers in a list that has text as well, and numbers of dates in one
+    that has numbers as well: such a list comes back as objects, as a Series of these would.
+
+    Raises
+    ------
+    DataError
+        They cannot be made into an array.
+    """
+    if is_sparse(labels) or hasattr(labels, "to_scipy_sparse"):
+        return np.asarray(as_csr(labels, "y").toarray())
+    if is_table(labels) and len(column_names(labels)) == 1:
+        ((_, labels),) = columns_of(labels)
+    y = as_numpy(
+        labels,
+        "y",
+        advice="Pass one label per row, or the matrix that "
+        "sklearn.preprocessing.MultiLabelBinarizer makes of several.",
+    )
+    if y.dtype.isbuiltin == 2 and np.can_cast(y.dtype, np.float32):  # bfloat16, of ml_dtypes
+        return y.astype(np.float32)
+    if y.dtype.kind in "USmM" and isinstance(labels, list | tuple):
+        objects = np.asarray(labels, dtype=object)
+        if len({type(label) for label in objects.flat}) > 1:
+            return objects
+    return y
+
+
+def _as_float64(y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    narrow = y.astype(np.float64)
+    if not np.all((narrow == y) | np.isnan(narrow)):
+        raise DataError(
+            f"y holds numbers that float64 does not hold exactly, such as {y[narrow != y][0]}. "
+            "Pass them as strings."
+        )
+    return narrow
+
+
+def of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
+    """Return objects (n_samples,) in the dtype that NumPy has for them, if any.
+
+    Raises
+    ------
+    DataError
+        They are of several types, cannot be sorted, or are missing.
+    """
     types = {type(label) for label in y}
     if all(issubclass(t, str) for t in types):
         return y.astype(np.str_)
     if types <= {bool, np.bool_}:
         return y.astype(np.bool_)
-    if all(issubclass(t, int | np.integer | np.bool_) for t in types):
+    if types in ({np.datetime64}, {np.timedelta64}):
+        return np.array(list(y))
+    if all(map(_is_whole, types)):
         try:
             return y.astype(np.int64)
         except OverflowError as error:
             raise DataError(
                 f"y holds numbers that are too large ({error}). Pass them as strings."
             ) from error
-    if all(issubclass(t, float | np.floating | int | np.integer) for t in types):
-        return y.astype(np.float64)
+    if all(_is_whole(t) or issubclass(t, float | np.floating) for t in types):
+        return _as_float64(y)
     if len(types) > 1:
         kinds = sorted(t.__name__ for t in types)
         raise DataError(
-            f"y holds {', '.join(kinds)}; expected labels all of one kind, such as int or str."
+            f"y holds {', '.join(kinds)}; expected labels all of one kind, such as int or str. "
+            "Convert them, and remove rows without a label."
         )
     (kind,) = types
     if issubclass(kind, set | frozenset | list | dict):
@@ -105,6 +148,11 @@ def _of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
     if not whole:
         raise DataError("y holds values that equal nothing (NaN). Remove the rows without a label.")
     return y
+
+
+def _is_whole(kind: type) -> bool:
+    # A np.timedelta64 is an integer to NumPy.
+    return issubclass(kind, int | np.integer | np.bool_) and not issubclass(kind, np.timedelta64)
 
 
 def same_kind(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:

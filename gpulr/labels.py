@@ -12,8 +12,10 @@ from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.columns import ClassTargets, LabelTargets, Targets
+from gpulr.conversion import as_csr, as_numpy, on_device, real_numbers
 from gpulr.errors import DataError, ParameterError
 from gpulr.label_types import check_labels
+from gpulr.tables import column_names, from_table, is_table
 from gpulr.validation import check_row_weight, check_sample_weight
 from gpulr.words import shown
 
@@ -137,7 +139,7 @@ def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
     """
     if _columns(y) > 1:
         return LabelMatrix(*check_indicator(y, n_samples))
-    return Labels(*check_y(y.toarray() if is_sparse(y) else y, n_samples))
+    return Labels(*check_y(y, n_samples))
 
 
 def check_y(y: Any, n_samples: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
@@ -171,10 +173,7 @@ def check_indicator(
         Not a matrix of zeros and ones, of another number of rows or labels, or columns that are
         not the known labels.
     """
-    if np.ma.is_masked(y):
-        raise DataError("y is a masked array with masked values. Pass y.filled(0).")
-    names = _names(y)
-    Y = _real_matrix(y)
+    names, Y = _names(y), _real_matrix(y)
     if Y.ndim != 2 or Y.shape[0] != n_samples or (known is not None and len(known) != Y.shape[1]):
         expected = "n_labels" if known is None else len(known)
         raise DataError(
@@ -194,18 +193,20 @@ def check_indicator(
 
 def _columns(y: Any) -> int:
     """Return how many columns y has: 1 for anything that is not a matrix."""
+    if is_table(y) and not isinstance(y, np.ndarray):
+        return len(column_names(y))
     try:
         shape = y.shape if hasattr(y, "shape") else np.shape(y)
-    except ValueError:  # lists of different lengths, which check_labels reports
+    except Exception:  # what has no shape, which check_labels reports
         return 1
     return int(shape[1]) if len(shape) == 2 else 1
 
 
 def _names(y: Any) -> npt.NDArray[Any] | None:
-    """Return the names of a DataFrame's columns, whole numbers or text; None for arrays."""
-    if not hasattr(y, "columns"):
+    """Return the names of a table's columns, whole numbers or text; None for arrays."""
+    if not is_table(y):
         return None
-    names = list(y.columns)
+    names = column_names(y)
     whole = all(isinstance(name, int | np.integer) for name in names)
     array = np.asarray(names if whole else [str(name) for name in names])
     if len(np.unique(array)) < len(array):
@@ -215,23 +216,19 @@ def _names(y: Any) -> npt.NDArray[Any] | None:
 
 def _real_matrix(y: Any) -> Array:
     """Return y as an array of real numbers or booleans, in its own library, or as a CSR array."""
-    if is_sparse(y):
-        from scipy.sparse import csr_array
-
-        Y = csr_array(y)
-        if not Y.has_canonical_format:
-            Y = Y.copy()  # SciPy sums duplicates in place
-            Y.sum_duplicates()
-    elif is_device_array(y):
-        Y, xp = y, array_namespace(y)
-        if xp.isdtype(Y.dtype, "complex floating"):
-            raise DataError(f"y is a matrix of dtype {Y.dtype}; expected zeros and ones.")
-        return Y
+    if is_device_array(y) and not hasattr(y, "to_scipy_sparse"):
+        return on_device(y, "y")
+    if is_table(y):
+        return from_table(y, "y")
+    if is_sparse(y) or hasattr(y, "to_scipy_sparse"):
+        Y = as_csr(y, "y")
     else:
-        Y, names = np.asarray(y), hasattr(y, "columns")
-        if Y.dtype.kind == "O":  # columns of several types, or of types that have missing values
-            with suppress(TypeError, ValueError):
-                Y = y.to_numpy(np.float64, na_value=np.nan) if names else Y.astype(np.float64)
+        Y = as_numpy(y, "y")
+        if Y.dtype.kind == "O":
+            with suppress(DataError):
+                Y = real_numbers(Y, "y")
+        elif Y.dtype.isbuiltin == 2 and np.can_cast(Y.dtype, np.float32):  # bfloat16, of ml_dtypes
+            Y = Y.astype(np.float32)
     if Y.dtype.kind not in "buif":
         raise DataError(
             f"y is a matrix of dtype {Y.dtype}; expected zeros and ones, a column for each label. "

@@ -22,18 +22,23 @@ penalised. This is scikit-learn's objective divided by ``C m``, so an equal ``C`
 optimum.
 
 The functions take arrays of any library that follows the array API standard (NumPy, CuPy, …) and
-compute where those arrays are. Their arguments have been validated by the callers. ``forward`` and
-``backward`` return *sums over rows*, so a pass over many rows adds up what they return for each
-block of rows, and ``cost`` and ``gradient`` turn the sums into means and add the penalty.
+compute where those arrays are; lists, and numbers alone, are taken as NumPy's. Their arguments have
+been validated by the callers. ``forward`` and ``backward`` return *sums over rows*, so a pass over
+many rows adds up what they return for each block of rows, and ``cost`` and ``gradient`` turn the
+sums into means and add the penalty.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 Array = Any  # an array of whichever library the caller uses
+T = TypeVar("T")
 
 __all__ = [
     "activate",
@@ -48,6 +53,22 @@ __all__ = [
 ]
 
 
+def _of_lists(function: Callable[..., T]) -> Callable[..., T]:
+    """Let a function take lists and, where none of its arguments is an array, numbers."""
+
+    @wraps(function)
+    def call(*arrays: Any, **named: Any) -> T:
+        if all(hasattr(array, "dtype") for array in arrays):  # as in every pass
+            return function(*arrays, **named)
+        alone = not any(hasattr(array, "dtype") for array in arrays)
+        kinds = (list, tuple, float, int) if alone else (list, tuple)
+        made = (np.asarray(x, dtype=float) if isinstance(x, kinds) else x for x in arrays)
+        return function(*made, **named)
+
+    return call
+
+
+@_of_lists
 def sigmoid(Z: Array) -> Array:
     """Probabilities σ(Z), element by element.
 
@@ -59,6 +80,7 @@ def sigmoid(Z: Array) -> Array:
     return xp.exp(xp.minimum(Z, 0.0)) / (1.0 + e)
 
 
+@_of_lists
 def log_loss(Z: Array, Y: Array) -> Array:
     """Log-loss ℓ(Z, Y), element by element, from the margins.
 
@@ -69,6 +91,7 @@ def log_loss(Z: Array, Y: Array) -> Array:
     return xp.maximum(Z, 0.0) - Y * Z + xp.log1p(xp.exp(-xp.abs(Z)))
 
 
+@_of_lists
 def log_normalized(Z: Array) -> Array:
     """Logarithms of probabilities that sum to 1 in each row, (n_rows, n_classes), from margins.
 
@@ -84,6 +107,7 @@ def log_normalized(Z: Array) -> Array:
     return log_P - xp.log(xp.sum(xp.exp(log_P), axis=1, keepdims=True))
 
 
+@_of_lists
 def forward(
     X: Array, W: Array, b: Array, Y: Array, s: Array | None = None
 ) -> tuple[Array, Array, Array]:
@@ -109,6 +133,7 @@ def forward(
     return Z, *activate(Z, Y, s)
 
 
+@_of_lists
 def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
     """Return R and the summed log-loss, as :func:`forward` does, from margins at hand.
 
@@ -128,6 +153,7 @@ def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
     return R, _sum(ell if s is None else s * ell)
 
 
+@_of_lists
 def backward(X: Array, R: Array, s: Array | None = None) -> tuple[Array, Array]:
     """Backward propagation: residuals to the gradient of the summed log-loss.
 
@@ -144,17 +170,20 @@ def backward(X: Array, R: Array, s: Array | None = None) -> tuple[Array, Array]:
     return (R.T @ X).T, _sum(R)
 
 
+@_of_lists
 def cost(loss: Array, W: Array, C: Array, m: Array) -> Array:
     """Cost J per model, (n_models,), from the summed log-loss of all rows."""
     xp = array_namespace(W)
     return loss / m + xp.sum(W * W, axis=0) / (2.0 * C * m)
 
 
+@_of_lists
 def gradient(dW: Array, db: Array, W: Array, C: Array, m: Array) -> tuple[Array, Array]:
     """Gradients ∂J/∂W (n_features, n_models) and ∂J/∂b (n_models,) from the sums of all rows."""
     return dW / m + W / (C * m), db / m
 
 
+@_of_lists
 def derivatives_along(
     Z: Array, D: Array, Y: Array, s: Array | None = None
 ) -> tuple[Array, Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic, metrics
-from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
+from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
 from gpulr.feature_names import rows_for
 from gpulr.label_types import codes_of
@@ -145,6 +146,7 @@ class OneVsAll:
             f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})>"
         )
 
+    @host_memory
     def decision_function(self, X: Any) -> Array:
         """Return the margins Z = X W + b, (n_samples, n_models), where X is.
 
@@ -174,6 +176,7 @@ class OneVsAll:
                 ),
             )
 
+    @host_memory
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:
         """Return P = σ(Z), where X is.
 
@@ -203,22 +206,30 @@ class OneVsAll:
             return logistic.sigmoid(Z)
         return array_api_compat.array_namespace(Z).exp(logistic.log_normalized(Z))
 
+    @host_memory
     def predict(self, X: Any) -> Array:
         """Return each row's class, (n_samples,): the one with the largest margin.
 
-        Numbers come back where X is; other labels as a NumPy array. A multi-label model returns
-        (n_samples, n_labels) uint8 where X is: 1 for each label that the row has, P > 1/2.
+        Numbers come back where X is, if its library has them; other labels as a NumPy array. A
+        multi-label model returns (n_samples, n_labels) uint8 where X is: 1 for each label that the
+        row has, P > 1/2.
         """
         Z = self.decision_function(X)
         xp = array_api_compat.array_namespace(Z)
         if self.multilabel:
             return xp.astype(Z > 0, xp.uint8)
-        index = xp.astype(Z[:, 0] > 0, xp.int64) if self.n_models == 1 else xp.argmax(Z, axis=1)
+        index = xp.astype(Z[:, 0] > 0, xp.int32) if self.n_models == 1 else xp.argmax(Z, axis=1)
         if is_device_array(Z) and self.classes.dtype.kind in "biuf":
-            return xp.take(backend_of(Z).asarray(self.classes), index)
+            # A library may lack their dtype, or store it only.
+            with suppress(RuntimeError, TypeError, OverflowError):
+                classes = backend_of(Z).asarray(self.classes)
+                same = str(classes.dtype).endswith(self.classes.dtype.name)
+                if same or np.array_equal(to_host(classes), self.classes):
+                    return xp.take(classes, index)
         return self.classes[to_host(index)]
 
     # Any: which of the two it is, no type tells, and the second would hide the first's attributes.
+    @host_memory
     def evaluate(self, X: Any, y: Any) -> Any:
         """Return how good the predictions on labelled rows are.
 
@@ -301,6 +312,11 @@ class OneVsAll:
         standardised training C is the model's own.) Where the models' C differ, each of
         ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two
         classes; beyond, scikit-learn has no equivalent.
+
+        Raises
+        ------
+        ParameterError
+            More than two classes that scikit-learn does not take: bytes, or dates.
         """
         from gpulr.export import to_sklearn
 

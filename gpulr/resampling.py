@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gpulr.advice import stall
 from gpulr.arguments import callables, inverse_penalty
-from gpulr.backend import backend_of, is_device_array
+from gpulr.backend import backend_of, host_memory, is_device_array
 from gpulr.errors import ConvergenceWarning, ParameterError, TrainingInterrupted, warn
 from gpulr.inputs import Inputs, read_inputs
 from gpulr.interrupt import closing, ctrl_c
@@ -33,6 +33,7 @@ START_TOL = 1e-4  # of the fit that replicates start from, where their own is ye
 ENDED = ("stopped", "interrupted")
 
 
+@host_memory
 def bootstrap(
     X: Any,
     y: Any = None,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gpulr.advice import Advice, how_to_converge, stall
 from gpulr.arguments import callables, inverse_penalties
+from gpulr.backend import host_memory
 from gpulr.crossval import CLOSER, CrossValidation, SearchProgress
 from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
 from gpulr.folds import check_folds, split
@@ -157,6 +158,7 @@ def check_search(settings: Settings) -> None:
         raise ParameterError("max_iter=0 trains nothing to compare; expected a whole number ≥ 1.")
 
 
+@host_memory
 def search_on(
     inputs: Inputs,
     settings: Settings,

@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.arguments import compute_dtype, switch
-from gpulr.backend import Backend, is_sparse, select
+from gpulr.backend import (
+    Backend,
+    backend_of,
+    is_device_array,
+    is_sparse,
+    offers_float64,
+    select,
+)
 from gpulr.errors import ParameterError
 from gpulr.inputs import Inputs
 from gpulr.rows import Rows
@@ -93,6 +100,14 @@ class Settings:
         """Choose the backend for so many passes over X, times the columns of each."""
         if is_sparse(X) and requested == "auto":
             requested = "numpy"
+        if is_device_array(X) and self.dtype == np.float64:
+            here = backend_of(X)
+            if not offers_float64(here.xp, here.device):
+                raise ParameterError(
+                    f'dtype="float64", and {here.name} has no float64 on {here.device_name}, where '
+                    'X is and the weights would be. Use dtype="float32", pass X as a NumPy array, '
+                    "or switch it on (jax_enable_x64)."
+                )
         return select(requested, X=X, flops=4.0 * X.shape[0] * X.shape[1] * column_passes)
 
     def rows(

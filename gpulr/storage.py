@@ -64,8 +64,18 @@ def save(model: OneVsAll, path: str | Path) -> None:
     }
     if model.center is not None:
         tensors |= {name: np.ascontiguousarray(to_host(getattr(model, name))) for name in _CENTERED}
+    classes = model.classes
+    if classes.dtype.kind == "f" and classes.dtype.itemsize > 8:
+        classes = classes.astype(np.float64)  # JSON has no wider numbers
+        if not np.array_equal(classes, model.classes):
+            raise ModelFileError(
+                Path(path),
+                f"the model was not written: its classes are {model.classes.dtype} numbers that "
+                "float64 does not hold",
+                "Give it names: dataclasses.replace(model, classes=model.classes.astype(str)).",
+            )
     record = {
-        "classes": {"dtype": model.classes.dtype.str, "values": _values(model.classes, path)},
+        "classes": {"dtype": classes.dtype.str, "values": _values(classes, path)},
         "multilabel": model.multilabel,
         "backend": model.backend,
         "device": model.device,

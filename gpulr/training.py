@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gpulr._version import __version__
 from gpulr.advice import Advice, how_to_converge
 from gpulr.arguments import callables, inverse_penalty, switch
-from gpulr.backend import backend_of, is_device_array, to_host
+from gpulr.backend import backend_of, host_memory, is_device_array, to_host
 from gpulr.columns import Targets
 from gpulr.errors import ConvergenceWarning, TrainingInterrupted, warn
 from gpulr.inputs import Inputs, read_inputs
@@ -55,11 +55,12 @@ def train(
     Parameters
     ----------
     X : (n_samples, n_features) array, images (n_samples, height, width, …), or a Dataset; optional
-        Any real dtype, in any array library; on a device it is used where it is. Not modified, and
-        never copied whole to a wider dtype: blocks of rows are converted as they are used. To a GPU
-        it is copied once, and what of it does not fit there, block by block in every pass: it may
-        be a memory map. None: the default data, MNIST or, where that cannot be had, the bundled
-        digits.
+        Any real dtype, in any array library, or a table of numbers (pandas, Polars, Arrow, …). On
+        a device it is used where it is, unless its library lacks something there, such as float64,
+        which JAX has on request only: then on the host. Not modified, and never copied whole to a
+        wider dtype: blocks of rows are converted as they are used. To a GPU it is copied once, and
+        what of it does not fit there, block by block in every pass: it may be a memory map. None:
+        the default data, MNIST or, where that cannot be had, the bundled digits.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix
@@ -177,6 +178,7 @@ def train(
     return model
 
 
+@host_memory
 def train_on(
     inputs: Inputs,
     settings: Settings,

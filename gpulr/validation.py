@@ -15,12 +15,15 @@ import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
+from gpulr.conversion import as_csr, as_numpy, on_device, real_numbers
 from gpulr.errors import DataError, ParameterError
+from gpulr.tables import from_table, is_table
 from gpulr.words import counted, shown
 
 Array = Any
 
 __all__ = [
+    "as_rows",
     "check_row_weight",
     "check_rows",
     "check_sample_weight",
@@ -41,30 +44,11 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
     Raises
     ------
     DataError
-        Not an array of real numbers, empty, sparse, or of another number of features.
+        Not an array of real numbers, empty, or of another number of features.
     """
-    refuse_files(X)
+    X = as_rows(X)
     if is_sparse(X):
         return _check_sparse(X, n_features, trained_on)
-    if np.ma.is_masked(X):
-        raise DataError("X is a masked array with masked values. Pass X.filled(value).")
-    if not is_device_array(X):
-        try:
-            X = _from_frame(X) if hasattr(X, "columns") else np.asarray(X)
-        except ValueError as error:  # rows of different lengths
-            raise DataError(
-                f"X cannot be made into an array: {str(error).rstrip('.')}. Pass rows of equal "
-                "length."
-            ) from error
-        if X.dtype.kind not in "buif":
-            raise DataError(
-                f"X has dtype {X.dtype}; expected real numbers. Convert it, e.g. with "
-                "np.asarray(X, dtype=float)."
-            )
-        if X.dtype.kind == "f" and X.dtype.itemsize > 8:
-            X = X.astype(np.float64)
-    elif _is_complex(X):
-        raise DataError(f"X has dtype {X.dtype}; expected real numbers.")
     if X.ndim < 2:
         raise DataError(
             f"X has shape {tuple(X.shape)}; expected (n_samples, n_features). "
@@ -90,44 +74,29 @@ def _check_width(X: Array, n_features: int | None, trained_on: str) -> None:
         )
 
 
-def _from_frame(X: Any) -> npt.NDArray[Any]:
-    """Return a DataFrame as an array; columns of different number types become float64."""
-    array = np.asarray(X)
-    if array.dtype.kind != "O":
-        return array
-    try:
-        return np.asarray(X.to_numpy(dtype=np.float64, na_value=np.nan))
-    except (TypeError, ValueError) as error:
-        dtypes = zip(X.columns, X.dtypes, strict=True)
-        others = [f"{name!r} ({dtype})" for name, dtype in dtypes if not _is_number(dtype)]
-        raise DataError(
-            f"X has columns that are not numbers: {', '.join(others[:10]) or error}. Drop them, or "
-            "encode them, e.g. with pandas.get_dummies."
-        ) from error
+def as_rows(X: Any) -> Array:
+    """Return X as an array of its library, a CSR array or else a NumPy array, of any shape.
 
-
-def _is_number(dtype: Any) -> bool:
-    return getattr(dtype, "kind", "O") in "buif"
+    Raises
+    ------
+    DataError
+        It cannot be made into one, or holds anything but real numbers.
+    """
+    refuse_files(X)
+    if is_sparse(X) or hasattr(X, "to_scipy_sparse"):
+        return as_csr(X, "X")
+    if is_device_array(X):
+        return on_device(X, "X")
+    return from_table(X, "X") if is_table(X) else real_numbers(as_numpy(X, "X"), "X")
 
 
 def _check_sparse(X: Any, n_features: int | None, trained_on: str) -> Any:
-    """Return a sparse X of SciPy's as a CSR array, whose rows are cheap to cut."""
     if X.dtype.kind not in "buif":
         raise DataError(f"X is sparse with dtype {X.dtype}; expected real numbers.")
     if X.ndim != 2 or 0 in X.shape:
         raise DataError(f"X is sparse of shape {X.shape}; expected rows and features.")
     _check_width(X, n_features, trained_on)
-    from scipy.sparse import csr_array
-
-    X = csr_array(X)
-    if not X.has_canonical_format:
-        X = X.copy()  # SciPy sums duplicates and sorts indices in place, here in the caller's X
-        X.sum_duplicates()
     return X
-
-
-def _is_complex(X: Array) -> bool:
-    return bool(array_namespace(X).isdtype(X.dtype, "complex floating"))
 
 
 def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = None) -> None:
@@ -139,12 +108,15 @@ def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = N
     if is_sparse(X):
         starts, X = X.indptr, np.asarray(X.data).reshape(-1, 1)  # what is stored; zeros are fine
         passed = X
-    if not xp.isdtype(X.dtype, "real floating"):
+    registered = backend.name == "numpy" and X.dtype.isbuiltin == 2  # bfloat16, of ml_dtypes
+    if not registered and not xp.isdtype(X.dtype, "real floating"):
         return
-    largest = min(float(xp.finfo(X.dtype).max), float(xp.finfo(dtype).max))
+    own = xp.float32 if registered else X.dtype
+    largest = min(float(xp.finfo(own).max), float(xp.finfo(dtype).max))
 
     def usable(rows: slice) -> tuple[int, Array]:
-        return rows.start, xp.all(xp.abs(X[rows, :]) <= largest, axis=1)  # false for NaN too
+        block = X[rows, :].astype(np.float32) if registered else X[rows, :]
+        return rows.start, xp.all(xp.abs(block) <= largest, axis=1)  # false for NaN too
 
     blocks = backend.row_blocks(X.shape[0], X.shape[1], 1)
     for start, good in backend.map_blocks(usable, blocks, X):
@@ -203,12 +175,10 @@ def check_row_weight(sample_weight: Any, n_samples: int) -> npt.NDArray[np.float
     Raises
     ------
     DataError
-        Weights of the wrong length, negative or not finite.
+        Weights that are not real numbers, of the wrong length, negative or not finite.
     """
-    try:
-        weight = np.array(to_host(sample_weight), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"sample_weight is not an array of numbers: {error}.") from error
+    weight = real_numbers(as_numpy(sample_weight, "sample_weight"), "sample_weight")
+    weight = weight.astype(np.float64)
     if weight.shape != (n_samples,):
         raise DataError(
             f"sample_weight has shape {weight.shape}; expected one for each row, ({n_samples},)."
@@ -250,7 +220,10 @@ def positive_number(
     """
     expected = f"a number {'≥' if zero else '>'} 0{' (∞ is allowed)' if infinite else ''}{other}"
     try:
-        if isinstance(value, str | bytes | bool):
+        # What float() would take for a number, with a warning or without.
+        if isinstance(value, str | bytes | bool | np.bool_ | np.timedelta64 | np.complexfloating):
+            raise TypeError
+        if np.ndim(value) or np.ma.is_masked(value):
             raise TypeError
         number = float(value)
     except OverflowError:  # a whole number beyond all floats

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import pickle
 import sys
+from datetime import date, datetime
+from decimal import Decimal
 
 import joblib
 import numpy as np
@@ -364,3 +366,52 @@ def test_multilabel_in_sklearn(blobs, n_models):
         assert estimator.multilabel_
         P = 1 / (1 + np.exp(-Z))
         np.testing.assert_allclose(estimator.predict_proba(X), P, rtol=1e-4)
+
+
+UNUSUAL = {
+    "bytes": np.array([b"a", b"b", b"c"]),
+    "times": np.array(["2020", "2021", "2022"], dtype="M8[D]"),
+    "durations": np.array([1, 2, 3], dtype="m8[s]"),
+    "dates": [date(2020 + i, 1, 1) for i in range(3)],
+    "datetimes": [datetime(2020 + i, 1, 1) for i in range(3)],
+    "decimals": [Decimal(i) for i in range(3)],
+}
+
+
+@onnx_test
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_labels_that_other_software_has_not_are_refused_with_a_cure(blobs, tmp_path, kind):
+    X, y = blobs
+    model = gpulr.train(X, [UNUSUAL[kind][i] for i in y])
+    named = dataclasses.replace(model, classes=model.classes.astype(str))
+    path = tmp_path / "m.onnx"
+    with pytest.raises(gpulr.ParameterError, match=r"ONNX file cannot hold.*astype\(str\)"):
+        model.to_onnx(path)
+    assert not path.exists()
+    assert (
+        outputs(session(named, path), X)["label"].tolist() == model.predict(X).astype(str).tolist()
+    )
+    if kind in ("times", "durations"):
+        estimator = model.to_sklearn()
+    else:
+        with pytest.raises(gpulr.ParameterError, match=r"OneVsRestClassifier cannot hold.*str"):
+            model.to_sklearn()
+        estimator, model = named.to_sklearn(), named
+    np.testing.assert_array_equal(estimator.predict(X), model.predict(X))
+
+
+def test_wide_floats_as_labels_are_saved_as_what_a_file_holds(blobs, tmp_path):
+    X, y = blobs
+    model = gpulr.train(X, y.astype(np.longdouble))
+    assert model.classes.dtype == np.longdouble
+    model.save(tmp_path / "m.safetensors")
+    loaded = gpulr.load(tmp_path / "m.safetensors")
+    assert loaded.classes.dtype == np.float64
+    assert loaded.evaluate(X, y.astype(np.longdouble)).accuracy == model.score(X, y)
+
+
+def test_estimators_refuse_labels_that_scikit_learn_refuses(blobs):
+    X, y = blobs
+    for kind in ("bytes", "dates", "decimals"):
+        with pytest.raises(gpulr.DataError, match=r"scikit-learn does not take.*gpulr\.train"):
+            gpulr.OneVsAllLogisticRegression().fit(X, [UNUSUAL[kind][i] for i in y])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -51,6 +54,10 @@ def test_only_names_on_both_sides_are_compared(model, frame):
         np.testing.assert_array_equal(
             model.predict_proba(frame.set_axis(list(names), axis=1)), expected
         )
+    several = frame.set_axis(["a", "a", "b"], axis=1)
+    estimator = gpulr.OneVsAllLogisticRegression().fit(several, np.arange(60) % 3)
+    assert not hasattr(estimator, "feature_names_in_")
+    estimator.predict(several)
     unnamed = gpulr.train(frame.to_numpy(), np.arange(60) % 3, max_iter=20, tol=0)
     assert "feature_names" not in unnamed.data
     other = frame.set_axis(["x", "y", "z"], axis=1)
@@ -67,3 +74,209 @@ def test_a_data_set_brings_its_names(frame):
         assert record["label"] == "kind"
     with pytest.raises(DataError, match="feature_names has 2 names, but X has 3"):
         gpulr.datasets.Dataset(data.X, data.y, feature_names=("a", "b"))
+
+
+# ---- tables of other libraries -------------------------------------------------------------------
+
+
+def other_tables(frame):
+    """Return the frame as tables of each library that is installed, by name."""
+    records = np.zeros(len(frame), [(name, "f8") for name in frame])
+    for name in frame:
+        records[name] = frame[name]
+    tables = {"records": records}
+    with contextlib.suppress(ImportError):
+        import pyarrow
+
+        tables["arrow"] = pyarrow.table({name: frame[name].to_numpy() for name in frame})
+        tables["arrow batch"] = tables["arrow"].to_batches()[0]
+    with contextlib.suppress(ImportError):
+        import polars
+
+        tables["polars"] = polars.DataFrame({name: frame[name].to_numpy() for name in frame})
+    with contextlib.suppress(ImportError):
+        import dask.dataframe
+
+        tables["dask"] = dask.dataframe.from_pandas(frame, npartitions=2)
+    return tables
+
+
+KINDS = {"records": "numpy", "arrow": "pyarrow", "arrow batch": "pyarrow", "polars": "polars"}
+
+
+@pytest.fixture(params=[*KINDS, "dask"])
+def table(request):
+    """A function that makes a table of one library of a DataFrame."""
+    pytest.importorskip(KINDS.get(request.param, "dask.dataframe"), reason="it is not installed")
+    return lambda frame: other_tables(frame)[request.param]
+
+
+def test_tables_are_predicted_by_name(model, frame, table):
+    expected = model.predict_proba(frame)
+    y = np.arange(60) % 3
+    for names in ("abc", "cab", "bca"):
+        np.testing.assert_array_equal(model.predict_proba(table(frame[list(names)])), expected)
+        trained = gpulr.train(table(frame[list(names)]), y, max_iter=20, tol=0)
+        assert trained.data["feature_names"] == list(names)
+        np.testing.assert_allclose(trained.predict_proba(frame), expected, rtol=1e-4)
+        assert model.evaluate(table(frame[list(names)]), y).accuracy == model.score(frame, y)
+    with pytest.raises(DataError, match=r"X lacks 'c' and has 'd' besides"):
+        model.predict(table(frame.rename(columns={"c": "d"})))
+
+
+def test_estimators_take_no_table_in_another_order_for_their_own(frame, table):
+    y = np.arange(60) % 3
+    estimator = gpulr.OneVsAllLogisticRegression().fit(table(frame), y)
+    expected = (
+        gpulr.OneVsAllLogisticRegression().fit(frame.to_numpy(), y).predict_proba(frame.to_numpy())
+    )
+    np.testing.assert_allclose(estimator.predict_proba(table(frame)), expected, rtol=1e-6)
+    assert list(getattr(estimator, "feature_names_in_", "abc")) == list("abc")
+    try:
+        found = estimator.predict_proba(table(frame[list("cab")]))
+    except ValueError as error:  # scikit-learn's, of the tables that it knows
+        found = str(error)
+    if isinstance(found, str):
+        assert "order" in found
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_labels_in_tables(frame, table):
+    labels = pandas.DataFrame(np.arange(120).reshape(60, 2) % 3 == 0, columns=["x", "y"]) * 1.0
+    if not isinstance(made := table(labels), np.ndarray):
+        model = gpulr.train(frame, made, max_iter=5, tol=0)
+        assert model.classes.tolist() == ["x", "y"]
+        assert model.evaluate(frame, made).labels.tolist() == ["x", "y"]
+    classes = gpulr.train(frame, table(labels[["x"]]), max_iter=5, tol=0).classes
+    assert classes.tolist() == [0, 1]
+
+
+# ---- columns that are not numbers ----------------------------------------------------------------
+
+
+def days():
+    return pandas.Series(pandas.date_range("2020", periods=60))
+
+
+NOT_NUMBERS = {
+    "text": lambda: days().astype(str),
+    "text of digits": lambda: pandas.Series(["1", "2"] * 30),
+    "datetime": days,
+    "datetime with a zone": lambda: days().dt.tz_localize("UTC"),
+    "timedelta": lambda: days() - days()[0],
+    "period": lambda: days().dt.to_period("D"),
+    "category of numbers": lambda: pandas.Series(pandas.Categorical([1, 2] * 30)),
+    "category of text": lambda: pandas.Series(pandas.Categorical(["1", "2"] * 30)),
+    "objects: date": lambda: days().dt.date,
+    "objects: Timestamp": lambda: days().astype(object),
+    "objects: Timedelta": lambda: (days() - days()[0]).astype(object),
+    "objects: str": lambda: pandas.Series(["1", "2"] * 30, dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_NUMBERS)
+def test_only_columns_that_are_not_numbers_are_named(frame, kind):
+    broken = frame.assign(b=NOT_NUMBERS[kind]())
+    model = gpulr.train(frame, np.arange(60) % 3, max_iter=1, tol=0)
+    message = r"^X has columns that are not numbers: 'b' \([^']*\)\. Drop them, or encode them"
+    if kind.startswith("objects"):
+        message = message.replace("[^']*", kind.split()[1])
+    for call in (
+        lambda: gpulr.train(broken, np.arange(60) % 3),
+        lambda: model.predict(broken),
+        lambda: gpulr.OneVsAllLogisticRegression().fit(broken, np.arange(60) % 3),
+        lambda: gpulr.train(broken[["b"]], np.arange(60) % 3),
+    ):
+        with pytest.raises(DataError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("kind", ["text", "datetime", "timedelta", "objects: date"])
+@pytest.mark.parametrize("library", ["polars", "arrow"])
+def test_columns_of_other_tables_that_are_not_numbers(frame, kind, library):
+    tables = other_tables(frame)
+    if library not in tables:
+        pytest.skip(f"{library} is not installed")
+    values = NOT_NUMBERS[kind]()
+    values = values.tolist() if values.dtype == object or kind == "text" else values.to_numpy()
+    if library == "polars":
+        import polars
+
+        broken = tables["polars"].with_columns(b=polars.Series(values))
+    else:
+        import pyarrow
+
+        broken = tables["arrow"].set_column(1, "b", pyarrow.array(values))
+    for call in (gpulr.train, gpulr.OneVsAllLogisticRegression().fit):
+        with pytest.raises(DataError, match=r"not numbers: 'b' \((?!.*'[ac]').*\)\. Drop them"):
+            call(broken, np.arange(60) % 3)
+
+
+def test_many_columns_are_listed_in_short():
+    broken = pandas.DataFrame(np.full((4, 30), "1"))
+    with pytest.raises(DataError, match=r"8 \(str\), 9 \(str\), … \(30 of them\)\. Drop"):
+        gpulr.train(broken, [0, 1] * 2)
+
+
+def test_columns_of_numbers_of_any_kind(frame):
+    mixed = frame.assign(b=np.arange(60), c=frame["c"] > 0)
+    expected = gpulr.train(mixed.to_numpy(dtype=float), np.arange(60) % 3, tol=1e-6)
+    for made in (
+        mixed,
+        mixed.astype(object),
+        mixed.convert_dtypes(),
+        mixed.assign(b=[Decimal(i) for i in range(60)]),
+        mixed.astype(pandas.SparseDtype("float", 0.0)),
+    ):
+        model = gpulr.train(made, np.arange(60) % 3, tol=1e-6)
+        np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-4, atol=1e-6)
+    for name, made in other_tables(mixed.astype(float)).items():
+        model = gpulr.train(made, np.arange(60) % 3, tol=1e-6)
+        np.testing.assert_allclose(
+            model.weights, expected.weights, rtol=1e-4, atol=1e-6, err_msg=name
+        )
+    missing = mixed.convert_dtypes().mask(mixed["b"] == 7)
+    with pytest.raises(DataError, match=r"NaN or infinity \(first in row 7\)"):
+        gpulr.train(missing, np.arange(60) % 3)
+
+
+def test_a_column_of_arrays_is_taken_alone(frame):
+    rows = frame.to_numpy()
+    whole = pandas.DataFrame({"e": list(rows)})
+    with pytest.raises(
+        DataError, match=r"'e' \(ndarray\)\. For the arrays .*pass it alone: X\['e'\]"
+    ):
+        gpulr.train(whole, np.arange(60) % 3)
+    expected = gpulr.train(rows, np.arange(60) % 3)
+    columns = [whole["e"], pandas.Series(rows.tolist())]
+    with contextlib.suppress(ImportError):
+        import polars
+
+        columns += [polars.Series(rows.tolist()), polars.Series(rows, dtype=polars.Array(float, 3))]
+    with contextlib.suppress(ImportError):
+        import pyarrow
+
+        flat = pyarrow.array(rows.ravel())
+        table = pyarrow.table({"e": pyarrow.FixedSizeListArray.from_arrays(flat, 3)})
+        columns += [table["e"], table["e"].combine_chunks(), pyarrow.array(rows.tolist())]
+        with pytest.raises(DataError, match=r"pass it alone: X\['e'\]"):
+            gpulr.train(table, np.arange(60) % 3)
+    for column in columns:
+        np.testing.assert_array_equal(
+            gpulr.train(column, np.arange(60) % 3).weights, expected.weights
+        )
+        estimator = gpulr.OneVsAllLogisticRegression().fit(column, np.arange(60) % 3)
+        assert estimator.predict(column).shape == (60,)
+
+
+def test_lazy_tables_are_told_to_be_collected(frame, model):
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    lazy = polars.LazyFrame({name: frame[name].to_numpy() for name in frame})
+    for call in (
+        lambda: gpulr.train(lazy, np.arange(60) % 3),
+        lambda: model.predict(lazy),
+        lambda: gpulr.OneVsAllLogisticRegression().fit(lazy, np.arange(60) % 3),
+    ):
+        with pytest.raises(DataError, match=r"polars's LazyFrame; expected.*X\.collect\(\)"):
+            call()

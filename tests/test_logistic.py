@@ -226,3 +226,24 @@ def test_a_pass_at_extreme_margins_is_finite_in_float32(put, margin, y):
     wrong = (margin > 0) != bool(y)
     assert float(loss[0]) == (1e4 if wrong else 0.0)
     assert abs(float(dW[0, 0])) == abs(float(db[0])) == float(wrong)
+
+
+def test_numbers_and_lists_are_taken_as_numpys_arrays():
+    assert logistic.sigmoid(0.0) == 0.5
+    assert isinstance(logistic.sigmoid(0), np.floating | np.ndarray)
+    np.testing.assert_allclose(logistic.sigmoid([-1, 0, 2]), expit([-1.0, 0.0, 2.0]))
+    np.testing.assert_allclose(logistic.log_loss([1, 2], [0, 1]), -log_expit(np.array([-1.0, 2.0])))
+    assert logistic.log_loss(0.0, 1) == np.log(2.0)
+    np.testing.assert_allclose(logistic.log_normalized([[3]]), log_expit(np.array([[-3.0, 3.0]])))
+    X, W, b, Y, s = [[1, 2], [3, 4]], [[0.1], [-0.2]], [0.5], [[1], [0]], [[1], [2]]
+    arrays = [np.asarray(part, dtype=float) for part in (X, W, b, Y)]
+    for found, expected in zip(
+        logistic.forward(X, W, b, Y), logistic.forward(*arrays), strict=True
+    ):
+        np.testing.assert_allclose(found, expected)
+    Z, R, loss = logistic.forward(*arrays)
+    np.testing.assert_allclose(logistic.activate(Z, Y)[0], R)  # arrays and lists
+    np.testing.assert_allclose(logistic.backward(X, R, s)[0], arrays[0].T @ (np.asarray(s) * R))
+    np.testing.assert_allclose(logistic.cost(loss, W, 2.0, 2), loss / 2 + 0.05 / 8)
+    np.testing.assert_allclose(logistic.gradient(W, b, W, 1, 2)[0], arrays[1])
+    assert logistic.derivatives_along([[1]], [[1]], [[0]])[0].shape == (1,)

@@ -186,3 +186,98 @@ def test_the_gpu_is_not_chosen_for_it(counts, monkeypatch):
 
 def new_without_a_gpu(name):
     return backend.backend_of(None) if name == "numpy" else backend.Backend(name, np)
+
+
+# ---- parts that do not fit together --------------------------------------------------------------
+
+
+def damaged(form):
+    """Yield sparse matrices of one format whose parts were changed after they were made."""
+    dense = np.arange(60.0).reshape(12, 5) * (np.arange(60).reshape(12, 5) % 3 > 0)
+
+    def made():
+        return getattr(sparse, f"{form}_array")(dense)
+
+    if form in ("csr", "csc", "bsr"):
+        for name, values in (("indices", (5, 10**6, -1, 2**31 - 1)), ("indptr", (10**6, -(2**31)))):
+            for value in values:
+                for at in (0, 3, -1):
+                    X = made()
+                    getattr(X, name)[at] = value if value != 5 else 12  # beyond rows and columns
+                    yield X
+        for name in ("data", "indices", "indptr"):
+            X = made()
+            setattr(X, name, getattr(X, name)[:-1])
+            yield X
+        X = made()
+        X.indices = X.indices * 1.0
+        yield X
+        X = sparse.csr_array((12, 5))  # nothing stored, and rows that say otherwise
+        X.indptr[4] = 10**6
+        yield X
+    elif form == "coo":
+        for axis, value in ((0, 12), (1, 5), (0, -1), (1, 10**6)):
+            X = made()
+            X.coords[axis][3] = value
+            yield X
+        X = made()
+        X.data = X.data[:-1]
+        yield X
+    elif form == "dia":
+        X = made()
+        X.offsets = X.offsets[:-1]
+        yield X
+    elif form == "lil":
+        for rows, data in (
+            ([4, 5], [1.0, 2.0]),
+            ([1], [1.0] * 1000),
+            ([1] * 1000, [1.0]),
+            (None, []),
+        ):
+            X = made()
+            X.rows[3], X.data[3] = rows, data
+            yield X
+        X = made()
+        X.rows = X.rows[:2]
+        yield X
+    else:
+        for key in ((12, 0), (0, -1), (0, 10**6)):
+            X = made()
+            X._dict[key] = 1.0
+            yield X
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia", "lil", "dok"])
+def test_damaged_matrices_are_refused_before_compiled_code_follows_them(form):
+    y = np.arange(12) % 3
+    rows = np.random.default_rng(0).normal(size=(12, 5))
+    model = gpulr.train(rows, y, max_iter=1, tol=0)
+    labels = gpulr.train(rows, np.eye(12, 5), max_iter=1, tol=0)
+    fitted = gpulr.OneVsAllLogisticRegression(tol=1.0).fit(rows, y)
+    for X in damaged(form):
+        for call in (
+            lambda X=X: gpulr.train(X, y),
+            lambda X=X: model.predict(X),
+            lambda X=X: gpulr.OneVsAllLogisticRegression().fit(X, y),
+            lambda X=X: fitted.predict(X),
+            lambda X=X: gpulr.train(rows, X),
+            lambda X=X: labels.evaluate(rows, X),
+        ):
+            with pytest.raises(gpulr.DataError, match=r"sparse matrix that cannot be read.*anew"):
+                call()
+
+
+def test_what_a_matrix_has_noted_of_its_indices_is_not_trusted(counts):
+    X, y = counts
+    made = sparse.csr_array(X.astype(float))
+    assert made.has_canonical_format
+    made.indices[: made.indptr[1]] = made.indices[: made.indptr[1]][::-1].copy()
+    made.indices[made.indptr[1] : made.indptr[2]] = 0  # all in one column
+    dense = np.zeros(X.shape)
+    coo = sparse.coo_array(
+        (made.data, (np.repeat(np.arange(200), np.diff(made.indptr)), made.indices))
+    )
+    np.add.at(dense, coo.coords, coo.data)
+    model = gpulr.train(made, y, standardize=True, **EXACT)
+    expected = gpulr.train(dense, y, standardize=True, **EXACT)
+    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-5, atol=1e-6)

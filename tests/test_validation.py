@@ -35,7 +35,7 @@ BAD_ROWS = {
     "one dimension": (X[:, 0], r"shape \(12,\).*reshape\(1, -1\).*reshape\(-1, 1\)"),
     "a number": (3.0, r"shape \(\).*reshape"),
     "complex": (X + 1j, r"complex128.*real numbers"),
-    "object": (X.astype(object), r"object.*np\.asarray\(X, dtype=float\)"),
+    "objects": (X.astype(str).astype(object), r"objects of type str.*np\.asarray\(X, dtype=float"),
     "str": (X.astype(str), r"<U\d+.*real numbers"),
     "dates": (np.zeros((12, 3), "datetime64[D]"), r"datetime64.*real numbers"),
     "records": (np.zeros((12, 3), "f4,f4"), r"real numbers"),
@@ -101,6 +101,14 @@ BAD_SETTINGS = {
         ([1, 0, 1], "C="),
         ([1, np.nan, 1], "C="),
         ([[1], [1, 2], 3], r"C cannot be made into an array.*or \(3,\)"),
+        (np.complex128(1 + 1j), "C="),
+        (np.array([1, 1, 1 + 1j]), "C="),
+        (np.ma.array([1.0, 1.0, 2.0], mask=[0, 0, 1]), "C is a masked array"),
+        (np.ma.masked, "C is a masked array"),
+        (np.timedelta64(1, "s"), "C="),
+        (10**400, "C=1000"),
+        (np.True_, "C="),
+        ({1: 2.0}, "C is an object of type dict"),
     ],
     "scale": [(0, "scale=0; expected a number > 0"), (-1, "scale=-1"), ("automatic", "scale=")],
     "learning_rate": [(0, "learning_rate=0"), (np.inf, "learning_rate=inf"), ("fast", "fast")],
@@ -154,14 +162,70 @@ def test_labels_that_cannot_be_trained_on(case):
         gpulr.train(X, labels)
 
 
+MIXED = {
+    "number and text": [1, "a", "b"],
+    "text and NaN": ["a", float("nan"), "b"],
+    "text and None": ["a", None, "b"],
+    "bytes and text": [b"a", "b", "c"],
+    "number and bytes": [1, b"a", b"b"],
+    "date and text": [np.datetime64("2020"), "2021", "2022"],
+    "duration and number": [np.timedelta64(1, "s"), 2, 3],
+    "date and datetime": [date(2020, 1, 1), datetime(2020, 1, 1), date(2021, 1, 1)],
+}
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_labels_of_several_types_are_refused_in_whatever_holds_them(case):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    labels = np.empty(3, dtype=object)
+    labels[:] = MIXED[case]
+    forms = [labels[y].tolist(), tuple(labels[y].tolist()), labels[y], labels[y][:, np.newaxis]]
+    forms = [*forms, pandas.Series(labels[y]), pandas.DataFrame({"y": labels[y]})]
+    names = {type(label).__name__ for label in labels}
+    model = gpulr.train(X, y, max_iter=1, tol=0)
+    for form in forms:
+        for call in (
+            lambda form=form: gpulr.train(X, form),
+            lambda form=form: gpulr.search(X, form),
+            lambda form=form: gpulr.bootstrap(X, form, n=2),
+            lambda form=form: gpulr.OneVsAllLogisticRegression().fit(X, form),
+            lambda form=form: model.evaluate(X, form),
+        ):
+            with pytest.raises(gpulr.DataError, match="expected labels all of one kind") as caught:
+                call()
+            if not hasattr(form, "iloc"):  # a Series has its own idea of what is missing
+                assert all(name in str(caught.value) for name in names)
+
+
+def test_labels_of_one_type_keep_it():
+    for labels, dtype in (
+        ([True, False, True], "bool"),
+        ([np.str_("a"), "b", "c"], "<U1"),
+        ([1, True, 3], "int64"),
+        ([1, 2.0, 3], "float64"),
+        ([np.timedelta64(i, "s") for i in range(3)], "<m8[s]"),
+    ):
+        for form in ([labels[i] for i in y], np.array([*labels, None], dtype=object)[:-1][y]):
+            assert gpulr.train(X, form, max_iter=1, tol=0).classes.dtype == dtype
+    with pytest.raises(gpulr.DataError, match=r"float64 does not hold exactly.*as strings"):
+        gpulr.train(X, np.array([0.0, 2**53 + 1, 2], dtype=object)[y])
+
+
 BAD_WEIGHTS = {
+    "complex": (np.ones(12) + 1j, "sample_weight has dtype complex128; expected real numbers"),
+    "complex objects": (np.array([1j] * 12, dtype=object), "objects of type complex"),
+    "masked": (np.ma.array(np.ones(12), mask=y == 1), "sample_weight is a masked array"),
+    "dates": (np.full(12, np.datetime64("2020")), r"datetime64\[Y\]; expected real numbers"),
+    "text of digits": (["1"] * 12, "<U1; expected real numbers"),
+    "a dict": ({"a": 1.0}, "sample_weight is an object of type dict"),
+    "sparse": (sparse.csr_array(np.ones((12, 1))), "sample_weight is an object of type"),
     "too few": (np.ones(11), r"shape \(11,\); expected one for each row, \(12,\)"),
     "two-dimensional": (np.ones((12, 1)), r"shape \(12, 1\)"),
     "a number": (1.0, r"shape \(\)"),
     "negative": (np.where(y == 1, -1.0, 1.0), "NaN, infinity or negative"),
     "nan": (np.where(y == 1, np.nan, 1.0), "NaN, infinity or negative"),
     "inf": (np.where(y == 1, np.inf, 1.0), "NaN, infinity or negative"),
-    "names": (["a"] * 12, "not an array of numbers"),
+    "names": (["a"] * 12, "sample_weight has dtype <U1; expected real numbers"),
     "none": (np.zeros(12), r"weights of all rows of \[0, 1, 2\] are zero"),
     "one class left": (y == 1, r"all rows of \[0, 2\] are zero.*at least two"),
 }

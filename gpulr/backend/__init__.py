@@ -12,13 +12,23 @@ when it is asked for or when the work is large enough to repay it.
 
 from __future__ import annotations
 
-from gpulr.backend.arrays import is_device_array, is_sparse, to_host
+from gpulr.backend.arrays import (
+    check_computes,
+    detached,
+    fits_float32,
+    is_device_array,
+    is_sparse,
+    library_of,
+    offers_float64,
+    to_host,
+)
 from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.host_rows import HostRows
 from gpulr.backend.probes import BackendStatus
 from gpulr.backend.selection import BACKENDS, backend_of, backends, probe, select
+from gpulr.backend.shortage import host_memory
 
 __all__ = [
     "BACKENDS",
@@ -29,8 +39,14 @@ __all__ = [
     "NumPyBackend",
     "backend_of",
     "backends",
+    "check_computes",
+    "detached",
+    "fits_float32",
+    "host_memory",
     "is_device_array",
     "is_sparse",
+    "library_of",
+    "offers_float64",
     "probe",
     "select",
     "to_host",

@@ -7,12 +7,13 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from gpulr.backend.arrays import is_sparse, library_of, to_host
+from gpulr.backend.arrays import is_sparse, library_of, offers_float64, to_host
 from gpulr.backend.copies import Copies
 from gpulr.backend.host_rows import HostRows
 from gpulr.backend.memory import Memory
@@ -81,6 +82,11 @@ class Backend:
         """What computes here, and its versions."""
         return {self.name: self.version}
 
+    @cached_property
+    def widest(self) -> Any:
+        """The widest floating dtype that the library has on this device."""
+        return self.xp.float64 if offers_float64(self.xp, self.device) else self.xp.float32
+
     def activate(self) -> AbstractContextManager[Any]:
         """Return a context in which new arrays and kernels go to this backend's device.
 
@@ -124,7 +130,10 @@ class Backend:
             return x
         if library_of(x) == self.name:
             return self.xp.asarray(x, dtype=dtype, device=self.device)
-        return self.xp.asarray(to_host(x), dtype=dtype, device=self.device)
+        host = to_host(x)
+        if self.name != "numpy" and not host.flags.writeable:
+            host = host.copy()  # which libraries that may share memory with it ask for
+        return self.xp.asarray(host, dtype=dtype, device=self.device)
 
     def copies(self) -> Copies:
         """Return how arrays are copied from the host to this device."""
@@ -244,7 +253,7 @@ class Backend:
         if center is None:
             return xp.astype(X_block, dtype, copy=False)
         # Subtracted before rounding: float64 and wide integers may not fit into the compute dtype.
-        wide = X_block if X_block.dtype == dtype else xp.astype(X_block, xp.float64)
+        wide = X_block if X_block.dtype == dtype else xp.astype(X_block, self.widest)
         return xp.astype(wide - xp.astype(center, wide.dtype, copy=False), dtype, copy=False)
 
     def operand(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:

@@ -12,7 +12,7 @@ import array_api_compat
 import numpy as np
 
 from gpulr.backend import probes
-from gpulr.backend.arrays import is_device_array, library_of
+from gpulr.backend.arrays import is_device_array, library_of, offers_float64
 from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
@@ -58,6 +58,19 @@ def backend_of(x: Any) -> Backend:
     return cls(str(name), array_api_compat.array_namespace(x), array_api_compat.device(x))
 
 
+def _lacks(backend: Backend) -> str:
+    """Say what a library lacks that training needs; empty if nothing."""
+    if backend.name in BACKENDS:
+        return ""  # which has been tried out
+    if not offers_float64(backend.xp, backend.device):
+        return f"{backend.name} has no float64 on {backend.device_name}, in which sums are taken"
+    try:
+        backend.xp.linalg.eigh  # noqa: B018
+    except AttributeError as error:
+        return f"{backend.name} cannot factor matrices ({error})"
+    return ""
+
+
 def _new(name: str) -> Backend:
     xp = import_module(f"array_api_compat.{name}")
     return BACKENDS[name][0](name, xp)
@@ -72,7 +85,8 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
         "auto" defers to ``GPULR_BACKEND``, then to where X is, then to a working GPU if the work
         repays it.
     X : array, optional
-        The data; an array that is already on a device is used where it is.
+        The data; an array that is already on a device is used where it is, unless its library lacks
+        something there that training needs, such as float64 in JAX as it comes: then on the host.
     flops : float
         Estimate of the work, in floating-point operations.
 
@@ -96,7 +110,13 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
     if requested == "auto":
         requested = setting("GPULR_BACKEND", allowed)
     if requested == library_of(X) or (requested == "auto" and is_device_array(X)):
-        return backend_of(X)
+        backend = backend_of(X)
+        lack = _lacks(backend)
+        if not lack:
+            return backend
+        backend = _new("numpy")
+        backend.fallback_reason = lack
+        return backend
     if requested == "auto":
         reason = None
         for name in BACKENDS:

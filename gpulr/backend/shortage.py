@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from gpulr.backend.host_rows import HostRows
 from gpulr.errors import DeviceMemoryError
@@ -14,10 +16,11 @@ from gpulr.errors import DeviceMemoryError
 if TYPE_CHECKING:
     from gpulr.backend.base import Backend
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Short = tuple[str, int | None]  # what the library said, and the bytes that could not be had
 
-__all__ = ["in_blocks_that_fit", "typed"]
+__all__ = ["host_memory", "in_blocks_that_fit", "typed"]
 
 
 @contextmanager
@@ -31,6 +34,32 @@ def typed(backend: Backend) -> Iterator[None]:
     if short is not None:
         backend.free()
         raise _error(backend, short)
+
+
+def host_memory(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function raise :class:`DeviceMemoryError` where the host runs out of memory in it."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except DeviceMemoryError:
+            raise
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # what the failed call had made
+            said = str(error).rstrip(".") or "no more can be had"
+            needed = None
+            if hasattr(error, "shape") and hasattr(error, "dtype"):  # NumPy's
+                needed = math.prod(error.shape) * error.dtype.itemsize
+        raise DeviceMemoryError(
+            f"The memory of the host does not suffice: {said}. Train fewer models at once "
+            '(batched=False; memory= of a search), use dtype="float32" and a narrow dtype of X, '
+            "predict fewer rows at a time, search with more folds, which hold out fewer rows each, "
+            "or end what else takes memory.",
+            needed,
+        )
+
+    return call
 
 
 def in_blocks_that_fit(

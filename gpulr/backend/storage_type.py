@@ -47,6 +47,8 @@ def storage_type(
     """
     if X.dtype.kind == "b":
         return np.dtype(np.uint8)
+    if X.dtype.isbuiltin == 2:  # bfloat16, and others of ml_dtypes, which devices are not sent
+        return np.dtype(np.float32)
     last = X.dtype.newbyteorder("=")
     if rounds_to is not None and rounds_to.itemsize <= last.itemsize:
         last = rounds_to

@@ -1,0 +1,291 @@
+"""What users pass in, of any library and any kind of numbers, as arrays to compute with."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from array_api_compat import array_namespace
+
+from gpulr.backend import (
+    check_computes,
+    detached,
+    fits_float32,
+    is_device_array,
+    library_of,
+    to_host,
+)
+from gpulr.errors import DataError
+
+Array = Any
+
+__all__ = ["as_csr", "as_numpy", "on_device", "real_numbers"]
+
+API_VERSION = "2024.12"  # of the array API standard: what gpulr's functions are written in
+# What brings an object's content into an array, or nearer to one, in libraries of many kinds.
+_WAYS = ("compute", "collect", "to_numpy", "todense", "to_df", "to_pandas", "toPandas", "get")
+
+
+def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -> npt.NDArray[Any]:
+    """Return an object of any library as a NumPy array of whatever it holds.
+
+    Parameters
+    ----------
+    x : array-like
+    name : str
+        What it is called, for errors.
+    advice : str
+        What to do about elements of different lengths.
+
+    Raises
+    ------
+    DataError
+        It is no array and cannot be made into one, or has masked values.
+    """
+    kind, rows = type(x), x if isinstance(x, list | tuple) else ()
+    if kind is np.ndarray:
+        return x  # type: ignore[no-any-return]
+    if isinstance(x, Mapping) or (hasattr(kind, "keys") and not hasattr(kind, "__array__")):
+        raise DataError(_is_mapping(x, name))
+    if any(np.ma.is_masked(part) for part in (x, *_masked(rows))):
+        raise _masked_error(name)
+    try:
+        if len(rows) and is_device_array(rows[0]):
+            x = [to_host(row) for row in rows]
+        array = to_host(x)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the library that x is of raises
+        said = (str(error).strip() or kind.__name__).splitlines()[0].rstrip(".")
+        cure = advice if isinstance(error, ValueError) and len(rows) else way_out(x, name)
+        raise DataError(f"{name} cannot be made into an array: {said}. {cure}") from error
+    if array.dtype.kind == "O" and not (array.ndim and (len(rows) or hasattr(kind, "__array__"))):
+        raise DataError(
+            f"{name} is an object of type {_type_name(x)}; expected an array. {way_out(x, name)}"
+        )
+    return array
+
+
+def real_numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Return an array of real numbers, which are left as they are where they have a dtype.
+
+    Wider ones than float64, and objects that are numbers or missing (None, ``pandas.NA``), become
+    float64; an array of rows, each an array itself, becomes two-dimensional.
+
+    Raises
+    ------
+    DataError
+        It holds anything else.
+    """
+    dtype = array.dtype
+    if dtype.kind == "O":
+        return _of_objects(array, name)
+    if dtype.isbuiltin == 2 and np.can_cast(dtype, np.float32):  # bfloat16 and others of ml_dtypes
+        return array
+    if dtype.kind not in "buif" or dtype.isbuiltin == 2:
+        advice = f"Convert it, e.g. with np.asarray({name}, dtype=float)."
+        if dtype.kind in "mM":
+            advice = "Pass what matters of it as numbers, such as days since a date."
+        raise DataError(f"{name} has dtype {dtype}; expected real numbers. {advice}")
+    return array.astype(np.float64) if dtype.itemsize > 8 else array
+
+
+def _of_objects(array: npt.NDArray[np.object_], name: str) -> npt.NDArray[Any]:
+    types = {type(value) for value in array.flat}
+    if array.ndim == 1 and types and all(map(_is_row, types)):
+        try:
+            whole = np.stack([to_host(row) for row in array])
+        except ValueError as error:
+            raise DataError(
+                f"{name} cannot be made into an array: {error}. Pass rows of equal length."
+            ) from error
+        return real_numbers(whole, name)
+    if others := sorted(t.__name__ for t in types if not (_is_number(t) or _is_missing(t))):
+        raise DataError(
+            f"{name} holds objects of type {', '.join(others[:10])}; expected real numbers. "
+            f"Convert it, e.g. with np.asarray({name}, dtype=float)."
+        )
+    if any(map(_is_missing, types)):
+        values = [np.nan if _is_missing(type(value)) else value for value in array.flat]
+        array = np.array(values, dtype=object).reshape(array.shape)
+    try:
+        return array.astype(np.float64)
+    except OverflowError as error:
+        raise DataError(f"{name} holds numbers beyond float64 ({error}). Scale it.") from error
+
+
+def _is_row(kind: type) -> bool:
+    return hasattr(kind, "__len__") and not issubclass(
+        kind, str | bytes | Mapping | set | frozenset
+    )
+
+
+def _is_number(kind: type) -> bool:
+    # A np.timedelta64 is an integer to NumPy.
+    real = numbers.Real | Decimal | np.bool_
+    return issubclass(kind, real) and not issubclass(kind, np.timedelta64)
+
+
+def _is_missing(kind: type) -> bool:
+    return kind is type(None) or kind.__name__ == "NAType"
+
+
+def _masked(rows: list[Any] | tuple[Any, ...]) -> list[Any]:
+    return [row for row in rows if isinstance(row, np.ma.MaskedArray)]
+
+
+def _type_name(x: Any) -> str:
+    kind = type(x)
+    module = kind.__module__.split(".")[0]
+    return kind.__qualname__ if module == "builtins" else f"{module}'s {kind.__qualname__}"
+
+
+def _is_mapping(x: Any, name: str) -> str:
+    """Say that arrays were passed under their names, and how to pass one."""
+    try:
+        keys = [repr(key) for key in x]
+    except Exception:  # a closed file, say
+        keys = []
+    cure = f"{name}[{keys[0] if keys else 'key'}]"
+    if hasattr(x, "to_pandas"):
+        cure += f", or {name}.to_pandas() if these are columns"
+    elif isinstance(x, dict):
+        cure += f", or pandas.DataFrame({name}) if these are columns"
+    return (
+        f"{name} is an object of type {_type_name(x)} with the keys {', '.join(keys[:5])}"
+        f"{', …' if len(keys) > 5 else ''}; expected an array. Pass what it holds: {cure}."
+    )
+
+
+def _masked_error(name: str) -> DataError:
+    return DataError(
+        f"{name} is a masked array with masked values. Pass {name}.filled(value), or leave these "
+        "rows out."
+    )
+
+
+def way_out(x: Any, name: str) -> str:
+    """Say what to pass instead of an object that is no array."""
+    way = next((way for way in _WAYS if hasattr(type(x), way)), None)
+    return f"Pass a NumPy array, e.g. {name}.{way}()." if way else "Pass a NumPy array."
+
+
+def on_device(x: Array, name: str) -> Array:
+    """Return an array of a library other than NumPy as one that can be computed with.
+
+    What belongs to automatic differentiation is left behind. An array of a dtype that its library
+    stores but does not compute with (float8, unsigned integers in PyTorch) is converted.
+
+    Raises
+    ------
+    DataError
+        Complex, lazy, sparse, without values, or of a library that lacks what is needed.
+    """
+    library = library_of(x)
+    if hasattr(x, "compute"):
+        raise DataError(
+            f"{name} is a lazy array of {library}, whose values are yet to be computed. Pass "
+            f"{name}.compute(), which brings all of it into memory."
+        )
+    if hasattr(x, "get_mask"):  # of torch.masked
+        raise _masked_error(name)
+    try:
+        x = detached(x)
+        xp = array_namespace(x)
+        if xp.isdtype(x.dtype, "complex floating"):
+            raise DataError(f"{name} has dtype {x.dtype}; expected real numbers.")
+        if math.prod(x.shape) == 0:
+            return x
+        try:
+            check_computes(x)
+        except MemoryError:
+            raise
+        except Exception:
+            x = xp.astype(x, xp.float32 if fits_float32(x) else xp.float64)
+            check_computes(x)
+        return x
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # whatever the library raises
+        said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
+        raise DataError(
+            f"{name} is an array of {library} that cannot be computed with: {said}. "
+            f"{_cure(x, name)}"
+        ) from error
+
+
+def _cure(x: Array, name: str) -> str:
+    if "sparse" in str(getattr(x, "layout", "")) or getattr(x, "is_nested", False):
+        return f"Pass {name}.to_dense()."
+    if getattr(x, "is_quantized", False):
+        return f"Pass {name}.dequantize()."
+    version = getattr(array_namespace(x), "__array_api_version__", API_VERSION)
+    if version < API_VERSION:
+        return (
+            f"Pass a NumPy array, or update the library: it has version {version} of the array API "
+            f"standard; expected {API_VERSION}."
+        )
+    return way_out(x, name)
+
+
+def as_csr(x: Any, name: str) -> Any:
+    """Return a sparse matrix of any format as a CSR array, whose rows are cheap to cut.
+
+    Its parts are checked first: SciPy's compiled code reads and writes wherever indices lead. What
+    the matrix has noted about them, as that they are sorted, may not hold any more either.
+
+    Raises
+    ------
+    DataError
+        Its parts do not fit together, or it is of another library than SciPy and stands for
+        something else than zeros.
+    """
+    from scipy import sparse
+
+    try:
+        if not sparse.issparse(x):  # of pydata's sparse, or of CuPy's
+            x = x.to_scipy_sparse() if hasattr(x, "to_scipy_sparse") else x.get()
+        if x.ndim != 2:
+            return x
+        csr = _checked(sparse.csr_array(_checked(x)))
+        if not csr.has_canonical_format:
+            csr = csr.copy()  # SciPy sums duplicates and sorts indices in place
+            csr.sum_duplicates()
+        return csr
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever parts that do not fit lead to
+        said = str(error).strip().rstrip(".")
+        raise DataError(
+            f"{name} is a sparse matrix that cannot be read: {said}. If its data or indices were "
+            "changed after it was made, build it anew."
+        ) from error
+
+
+def _checked(x: Any) -> Any:
+    """Return a sparse matrix of the same parts, which fit together; raise ValueError if not."""
+    from scipy import sparse
+
+    make = getattr(sparse, f"{x.format}_array")
+    if x.format in ("csr", "csc", "bsr"):
+        if x.indices.dtype.kind not in "iu" or x.indptr.dtype.kind not in "iu":
+            raise ValueError("its indices are not whole numbers")
+        whole = make((x.data, x.indices, x.indptr), shape=x.shape)
+        # Which SciPy checks by differences, that may overflow, and not where nothing is stored.
+        if np.any(whole.indptr[1:] < whole.indptr[:-1]):
+            raise ValueError("indptr must be a non-decreasing sequence")
+        whole.check_format(full_check=True)
+        return whole
+    if x.format in ("coo", "dia"):
+        return make((x.data, x.coords if x.format == "coo" else x.offsets), shape=x.shape)
+    if x.format == "lil" and (
+        [len(x.rows), len(x.data)] != [x.shape[0]] * 2
+        or any(len(columns) != len(values) for columns, values in zip(x.rows, x.data, strict=True))
+    ):
+        raise ValueError("its rows and data do not belong together")
+    return x  # what is made of it is checked
