@@ -27,6 +27,9 @@ from gpulr import backend
 from gpulr.backend import backend_of, probes
 from gpulr.kernels import operand
 
+# scikit-learn's own tests, in a session with settings of its own: nox -s sklearn.
+collect_ignore = ["sklearn_suite"]
+
 LIBRARIES = ("numpy", "compiled", "strict", "cupy")
 SETTINGS = (
     "GPULR_BACKEND",

@@ -25,6 +25,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 METHODS = ("decision_function", "predict", "predict_proba", "predict_log_proba")
 
 
+def name_of(value):
+    """The name of a module or function, without its address: workers have to agree on it."""
+    return getattr(value, "__name__", str(value))
+
+
 def unfitted(coef, intercept, classes, **parameters):
     model = OneVsAllLogisticRegression(**parameters)
     model.coef_, model.intercept_, model.classes_ = coef, intercept, classes
@@ -87,7 +92,7 @@ def test_fewer_classes(fitted, blobs):
     np.testing.assert_array_equal(theirs.predict(X), fitted.predict(X))
 
 
-@pytest.mark.parametrize("route", [pickle, copy.deepcopy, copy.copy, None], ids=str)
+@pytest.mark.parametrize("route", [pickle, copy.deepcopy, copy.copy, None], ids=name_of)
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_writing_into_the_arrays(blobs, route, standardize, dtype):
@@ -200,7 +205,7 @@ def test_what_sparsify_refuses(blobs, xp, put):
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist, sparse.csr_array], ids=str)
+@pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist, sparse.csr_array], ids=name_of)
 @pytest.mark.parametrize("kind", [OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV])
 def test_attributes_make_an_estimator_fitted(rng, n_classes, make, kind):
     n_models = 1 if n_classes == 2 else n_classes

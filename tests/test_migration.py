@@ -95,7 +95,7 @@ def test_every_parameter_has_its_name_and_its_default_trains(ours, theirs, known
         {"dual": np.False_},
         {"intercept_scaling": 10.0},
         {"n_jobs": -1},
-        {"random_state": np.random.RandomState(0)},
+        pytest.param({"random_state": np.random.RandomState(0)}, id="random_state"),
         *({"multi_class": value} for value in ("ovr", "auto", "deprecated")),
         {"Cs": [0.1, 1.0], "l1_ratios": [0, 0.0]},
         {"Cs": [0.1, 1.0], "l1_ratios": np.zeros(1)},
