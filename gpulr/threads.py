@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context, copy_context
 from functools import cache
 from typing import Any, TypeVar
@@ -129,6 +129,20 @@ class _OneBlasThread:
 one_blas_thread = _OneBlasThread()
 
 
+_turn = threading.RLock()
+
+
+def turns() -> AbstractContextManager[object]:
+    """Return a context that one thread is in at a time; a thread may enter it again."""
+    return _turn
+
+
+def _free_turn() -> None:
+    """Let a forked child take its turn, whichever thread of its parent had it."""
+    global _turn
+    _turn = threading.RLock()
+
+
 def thread_count() -> int:
     """Return how many threads a pass uses: as many as BLAS, so that OMP_NUM_THREADS counts."""
     return one_blas_thread.thread_count()
@@ -142,6 +156,7 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 if hasattr(os, "register_at_fork"):
     # A forked child has the pool but none of its threads: it would wait for them for ever.
     os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_free_turn)
     os.register_at_fork(
         before=one_blas_thread.before_fork,
         after_in_parent=one_blas_thread.after_fork,

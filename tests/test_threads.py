@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 import gpulr
 from gpulr import threads
+from gpulr.solvers.lbfgs import LBFGS
 
 
 def blas_threads():
@@ -193,6 +194,28 @@ def test_numbers_that_each_thread_has_for_itself(monkeypatch):
         assert in_a_thread(limits) == ([1] * 4, 2)
     assert library.num_threads == 3
     assert limits() == ([1] * 4, 3)
+
+
+def test_small_trainings_take_turns_and_their_callbacks_do_not(blobs, monkeypatch):
+    """Small steps in several threads would only get in each other's way."""
+    X, y = blobs
+    step, at_work, most = LBFGS.step, [], []
+    together = threading.Barrier(4, timeout=30)  # passes only if all callbacks run at once
+
+    def watched(solver, problem, state):
+        at_work.append(problem)
+        time.sleep(0.002)  # another thread's step would come in here
+        most.append(len(at_work))
+        at_work.pop()
+        return step(solver, problem, state)
+
+    def train(_):
+        gpulr.train(X, y, max_iter=3, tol=0, callbacks=[lambda progress: together.wait()])
+
+    monkeypatch.setattr(LBFGS, "step", watched)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(train, range(4)))
+    assert set(most) == {1}
 
 
 def test_blocks_that_have_begun_are_waited_for(two_threads):

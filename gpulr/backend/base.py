@@ -6,7 +6,7 @@ import gc
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -185,6 +185,12 @@ class Backend:
 
     def synchronize(self) -> None:
         """Wait until the device has done everything that was asked of it."""
+
+    def turn(
+        self, n_samples: int, n_features: int, n_models: int
+    ) -> AbstractContextManager[object]:
+        """Return a context for iterations on a problem; threads take turns where that is faster."""
+        return nullcontext()
 
     def surely(self, flags: Array) -> bool:
         """Whether all ``flags`` are True, where that can be known without waiting for a device.

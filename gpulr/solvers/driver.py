@@ -233,7 +233,8 @@ def minimize(
     ended: list[tuple[npt.NDArray[np.int64], Array]] = []  # columns of the problem, and their theta
     active = np.arange(k)  # the columns that are still being trained
 
-    with _quiet():
+    turn = backend.turn(problem.rows.n_samples, problem.rows.n_features, k)
+    with turn, _quiet():
         if begin is not None:
             state = begin(problem)
         elif max_iter:
@@ -305,7 +306,7 @@ def minimize(
             problem = problem.select(backend.asarray(np.flatnonzero(~done)))
         most = min(backend.check_every, max_iter - iteration + 1)
         n = _until_next_look(before, norm[active], n, tol, most)
-        with _quiet():
+        with turn, _quiet():
             state, measured, thetas = solver.advance(problem, state, n)
 
     parameters = np.zeros((problem.rows.n_features + 1, k))
