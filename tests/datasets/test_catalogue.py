@@ -46,6 +46,19 @@ def test_digits_are_scikit_learns():
     )
 
 
+def test_digits_are_read_without_importing_scikit_learn():
+    code = "import sys, gpulr.datasets as d; d.load('digits'); print('sklearn' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("False\n", "")
+
+
+def test_digits_where_scikit_learn_keeps_its_file_elsewhere(monkeypatch):
+    known = load_digits()
+    monkeypatch.setattr("gpulr.datasets.digits.find_spec", lambda name: None)
+    np.testing.assert_array_equal(load_digits().X, known.X)
+    np.testing.assert_array_equal(load_digits().y, known.y)
+
+
 @pytest.mark.parametrize("name", ["MNIST", "mnits", "", "no/such/file.npz", "file.csv"])
 def test_neither_name_nor_path(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
