@@ -279,7 +279,10 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
             return (_column_sums(block * block, backend),)
 
         variance = plain.sum(second, blocks)[0] / n - mean[:, 0] ** 2
-    floor = (10.0 * float(xp.finfo(dtype).eps) * xp.abs(mean[:, 0])) ** 2
+    # As X itself is rounded: it is shifted before it is rounded to the compute dtype.
+    own = X.dtype if xp.isdtype(X.dtype, "real floating") else xp.float64
+    eps = min(float(xp.finfo(dtype).eps), float(xp.finfo(own).eps))
+    floor = (10.0 * eps * xp.abs(mean[:, 0])) ** 2
     constant = variance <= floor
     scale = xp.where(constant, 0.0, 1.0 / xp.sqrt(xp.where(constant, 1.0, variance)))
     return Rows(X, xp.expand_dims(scale, axis=1), mean, backend, dtype)

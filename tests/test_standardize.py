@@ -178,3 +178,17 @@ def test_rows_are_neither_modified_nor_copied(rng, monkeypatch):
         model = gpulr.train(X, y, standardize=True, max_iter=5, tol=0)
         model.predict(X)
         np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize(
+    ("least", "width"),
+    [(1.7e9, 600.0), (101325.0, 0.1), (1e8, 40.0), (51.5, 2e-5), (738_000.0, 2.0)],
+    ids=["seconds", "pressure", "frequency", "latitude", "days"],
+)
+def test_a_feature_that_varies_little_beside_its_size_is_not_constant(put, rng, least, width):
+    """It is shifted in its own precision, which float32 need not have to begin with."""
+    X = rng.uniform(least, least + width, (400, 1))
+    y = X[:, 0] > least + width / 2
+    model = gpulr.train(put(X), y, standardize=True)
+    assert model.converged
+    assert np.mean(model.predict(X) == y) > 0.98

@@ -99,6 +99,23 @@ def test_without_names_the_label_is_found_as_in_training(path):
         check(read_rows(path("n,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n"), UNNAMED), [0, 1])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",a,b,kind\n0,1.5,2,0\n1,4,5,1\n2,7,8,0\n",
+        ",a,b\n0,1.5,2\n1,4,5\n2,7,8\n",
+        ",kind,b,a\n0,1,1.5,2\n1,0,4,5\n2,0,7,8\n",
+    ],
+    ids=range(3),
+)
+def test_row_numbers_do_not_stand_in_for_a_feature_that_is_missing(path, text):
+    with pytest.raises((DataError, DataFileError), match="'c'"):
+        read_rows(path(text), NAMED)
+    if "kind" in text:
+        with pytest.raises(DataError, match="'c'"):
+            read_labelled(path(text), NAMED)
+
+
 def test_label_goes_before_what_the_model_knows(path):
     text = "kind,a,b,c,other\n7,1.5,2,3,0\n8,4,5,6.5,1\n"
     with pytest.raises(DataError, match="has 'kind' besides"):

@@ -103,7 +103,8 @@ def find_columns(
     if known is not None:
         named = header is not None and known.label in header
         needed = known.n_features + (named or not unlabelled)
-    numbers = max(0, min(numbers, len(first) - needed))
+    if features is None:  # where they are known, their names decide, whatever is missing
+        numbers = max(0, min(numbers, len(first) - needed))
     column, certain = None, False
     if known is not None and label is None:
         column, certain = _known_label(
@@ -145,6 +146,10 @@ def _known_label(
         if column is not None:
             return column, True
     n_others = n_columns - row_numbers
+    columns = [] if header is None else range(row_numbers, n_columns)
+    others = [i for i in columns if header and header[i] not in (known.features or ())]
+    if header is not None and not others and not required:
+        return None, True  # also where features are missing, which their names will tell
     if n_others == known.n_features:
         if not required:
             return None, True
@@ -159,7 +164,6 @@ def _known_label(
     if n_others != known.n_features + 1:
         return None, False
     if header is not None and known.features is not None:
-        others = [i for i in range(row_numbers, n_columns) if header[i] not in known.features]
         if len(others) == 1:
             return others[0], True
     elif header is None and known.label is not None and INDEX.fullmatch(known.label):
