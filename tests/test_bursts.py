@@ -92,7 +92,10 @@ def test_one_transfer_for_each_burst(put, digits, bursts, solver, dtype):
     assert len(set(model.history.n_iter.tolist())) > 2  # models left on the way
     assert len(bursts) < model.n_iter
     assert max(n for n, _ in bursts) == 8 or solver == "lbfgs"
-    assert set(np.diff([before for _, before in bursts])) == {1}
+    between = np.diff([before for _, before in bursts])
+    # One more for each iteration in which models end: whether rounding may hide that they have not.
+    assert between.min() == 1
+    assert np.sum(between - 1) <= len(set(model.history.n_iter.tolist()))
 
 
 @ON_A_DEVICE
@@ -121,8 +124,11 @@ def test_a_search_looks_once_for_each_burst(put, digits, bursts):
     assert found.converged.all()
     between = np.diff([before for _, before in bursts]).tolist()
     # From one C to the next: the last look, the parameters, are any far off, and the first look.
-    assert sorted(set(between)) == [1, 4]
-    assert between.count(4) == len(Cs) - 1
+    assert min(between) == 1
+    assert sum(n >= 4 for n in between) == len(Cs) - 1
+    # And one for each iteration in which models end, as above.
+    ends = sum(len(np.unique(each)) for each in found.n_iter)
+    assert sum(n - 1 for n in between) <= 3 * (len(Cs) - 1) + ends
     assert len(bursts) < found.n_iter.max(axis=(0, 2)).sum()
 
 
