@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,14 @@ def minimize_in_groups(
         groups that have not begun keep their start, and have a cost of NaN.
     """
     every = {"max_iter": max_iter, "tol": tol, "callbacks": callbacks, "interrupted": interrupted}
-    if len(groups) == 1:
-        return minimize(solver, problem, start=start, **every)  # type: ignore[arg-type]
     xp, backend = problem.backend.xp, problem.backend
+    if len(groups) == 1:
+        # Where all of it is short, and no callback may wait for another thread, it is one turn.
+        whole = not callbacks and max_iter <= 2000
+        rows = problem.rows
+        sizes = rows.n_samples, rows.n_features, problem.n_models
+        with backend.turn(*sizes) if whole else nullcontext():
+            return minimize(solver, problem, start=start, **every)  # type: ignore[arg-type]
     prepared = solver.prepare(problem) if max_iter else None
     parts: list[Solution] = []
     for group in groups:
