@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import Backend, HostRows, is_sparse, to_host
+from gpulr.backend.arrays import floating_dtype
 
 Array = Any
 
@@ -280,8 +281,8 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
 
         variance = plain.sum(second, blocks)[0] / n - mean[:, 0] ** 2
     # As X itself is rounded: it is shifted before it is rounded to the compute dtype.
-    own = X.dtype if xp.isdtype(X.dtype, "real floating") else xp.float64
-    eps = min(float(xp.finfo(dtype).eps), float(xp.finfo(own).eps))
+    own = xp.finfo(floating_dtype(X, xp) or xp.float64)
+    eps = min(float(xp.finfo(dtype).eps), float(own.eps))
     floor = (10.0 * eps * xp.abs(mean[:, 0])) ** 2
     constant = variance <= floor
     scale = xp.where(constant, 0.0, 1.0 / xp.sqrt(xp.where(constant, 1.0, variance)))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
+from gpulr.backend.arrays import floating_dtype
 from gpulr.conversion import as_csr, as_numpy, on_device, real_numbers
 from gpulr.errors import DataError, ParameterError
 from gpulr.tables import from_table, is_table
@@ -108,14 +109,13 @@ def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = N
     if is_sparse(X):
         starts, X = X.indptr, np.asarray(X.data).reshape(-1, 1)  # what is stored; zeros are fine
         passed = X
-    registered = backend.name == "numpy" and X.dtype.isbuiltin == 2  # bfloat16, of ml_dtypes
-    if not registered and not xp.isdtype(X.dtype, "real floating"):
+    own = floating_dtype(X, xp)
+    if own is None:
         return
-    own = xp.float32 if registered else X.dtype
     largest = min(float(xp.finfo(own).max), float(xp.finfo(dtype).max))
 
     def usable(rows: slice) -> tuple[int, Array]:
-        block = X[rows, :].astype(np.float32) if registered else X[rows, :]
+        block = X[rows, :] if own == X.dtype else X[rows, :].astype(own)
         return rows.start, xp.all(xp.abs(block) <= largest, axis=1)  # false for NaN too
 
     blocks = backend.row_blocks(X.shape[0], X.shape[1], 1)

@@ -74,6 +74,13 @@ def detached(x: Array) -> Array:
     return x
 
 
+def floating_dtype(x: Array, xp: Any) -> Any:
+    """Return the dtype of ``x`` if it is real floating, else None; float32 for ml_dtypes's own."""
+    if isinstance(x.dtype, np.dtype) and x.dtype.isbuiltin == 2:  # registered: bfloat16, int4, …
+        return np.dtype(np.float32)
+    return x.dtype if xp.isdtype(x.dtype, "real floating") else None
+
+
 def fits_float32(x: Array) -> bool:
     """Whether float32 holds all numbers of the dtype of ``x``: bfloat16, int16, >f4, … ."""
     if isinstance(x.dtype, np.dtype):
