@@ -18,10 +18,10 @@ from bench import notebook, pass_peers
 from bench.settings import knows, setting
 from bench.workload import ITERATIONS, LEARNING_RATE, N_MODELS, Workload
 from gpulr.backend import Backend, select, to_host
-from gpulr.columns import ClassTargets
-from gpulr.kernels.operand import compiler
-from gpulr.problem import Problem
-from gpulr.rows import Rows
+from gpulr.backend.compiled_rows import compiler
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets
 
 Floats = npt.NDArray[Any]
 Run = Callable[[], Any]

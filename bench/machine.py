@@ -17,7 +17,7 @@ from bench.pass_peers import NAMES, version
 from bench.workload import rehearsal
 from gpulr import __version__
 from gpulr.backend import backends, select
-from gpulr.kernels.operand import compiler
+from gpulr.backend.compiled_rows import compiler
 
 ROOT = Path(__file__).resolve().parent.parent
 # What can change a figure: whether products are compiled or fused, BLAS's threads, the kernels and

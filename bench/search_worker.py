@@ -28,7 +28,7 @@ Pairs = list[tuple[Any, Any]]
 def gpulr_fit(X: Any, y: Any, pairs: Pairs, job: dict[str, Any]) -> Fit:
     """gpulr.search as a whole: checks, conversion, factorisation, training, scores, the model."""
     import gpulr
-    from gpulr import searching
+    from gpulr.families import search as searching
 
     kept: list[Any] = []
 

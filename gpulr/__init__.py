@@ -40,31 +40,34 @@ if TYPE_CHECKING:
         SearchInterrupted,
         TrainingInterrupted,
     )
-    from gpulr.estimator import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
-    from gpulr.intervals import Bootstrap
-    from gpulr.model import OneVsAll
-    from gpulr.onnx_pipelines import register_skl2onnx
+    from gpulr.estimators.logistic_regression import (
+        OneVsAllLogisticRegression,
+        OneVsAllLogisticRegressionCV,
+    )
+    from gpulr.estimators.onnx_pipelines import register_skl2onnx
+    from gpulr.families.bootstrap import bootstrap
+    from gpulr.families.intervals import Bootstrap
+    from gpulr.families.search import search
+    from gpulr.families.search_result import Search
+    from gpulr.families.training import train
+    from gpulr.model.one_vs_all import OneVsAll
+    from gpulr.model.storage import load
     from gpulr.reporting import report
-    from gpulr.resampling import bootstrap
-    from gpulr.search_result import Search
-    from gpulr.searching import search
-    from gpulr.storage import load
-    from gpulr.training import train
 
 _SUBMODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
 _HOMES = {
     "backends": "backend",
-    "Bootstrap": "intervals",
-    "OneVsAll": "model",
-    "OneVsAllLogisticRegression": "estimator",
-    "OneVsAllLogisticRegressionCV": "estimator",
-    "bootstrap": "resampling",
-    "load": "storage",
-    "register_skl2onnx": "onnx_pipelines",
+    "Bootstrap": "families.intervals",
+    "OneVsAll": "model.one_vs_all",
+    "OneVsAllLogisticRegression": "estimators.logistic_regression",
+    "OneVsAllLogisticRegressionCV": "estimators.logistic_regression",
+    "bootstrap": "families.bootstrap",
+    "load": "model.storage",
+    "register_skl2onnx": "estimators.onnx_pipelines",
     "report": "reporting",
-    "Search": "search_result",
-    "search": "searching",
-    "train": "training",
+    "Search": "families.search_result",
+    "search": "families.search",
+    "train": "families.training",
     **dict.fromkeys(
         (
             "BackendFallbackWarning",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gpulr.crossval import SearchProgress
+from gpulr.families.cross_validation import SearchProgress
 from gpulr.solvers.driver import Callback, Progress
 
 if TYPE_CHECKING:

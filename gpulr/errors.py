@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpulr.model import OneVsAll
-    from gpulr.search_result import Search
+    from gpulr.families.search_result import Search
+    from gpulr.model.one_vs_all import OneVsAll
 
 __all__ = [
     "BackendFallbackWarning",

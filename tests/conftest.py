@@ -24,8 +24,7 @@ import pytest
 
 import gpulr
 from gpulr import backend
-from gpulr.backend import backend_of, probes
-from gpulr.kernels import operand
+from gpulr.backend import backend_of, compiled_rows, probes
 
 # scikit-learn's own tests, in a session with settings of its own: nox -s sklearn.
 collect_ignore = ["sklearn_suite"]
@@ -55,11 +54,11 @@ def _stated() -> set[str] | None:
 
 def _library_of(item) -> str:
     """Return the backend that a test is of: the mark ``gpu`` makes it one of "cupy", the fixture
-    ``thin`` one of "compiled".
+    ``compiled_products`` one of "compiled".
     """
     if item.get_closest_marker("gpu"):
         return "cupy"
-    if "thin" in getattr(item, "fixturenames", ()):
+    if "compiled_products" in getattr(item, "fixturenames", ()):
         return "compiled"
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("library", "numpy") if callspec else "numpy"
@@ -129,10 +128,10 @@ def install(monkeypatch, unprobed):
 @pytest.fixture
 def uncompiled(monkeypatch):
     """Nothing is compiled in this test yet, and the compiler is tried out anew; and after it."""
-    monkeypatch.setattr(operand, "_compiled", {})
-    operand._probe.cache_clear()
+    monkeypatch.setattr(compiled_rows, "_compiled", {})
+    compiled_rows._probe.cache_clear()
     yield
-    operand._probe.cache_clear()
+    compiled_rows._probe.cache_clear()
 
 
 @pytest.fixture
@@ -152,15 +151,15 @@ def _strict():
 
 
 def _require_compiler():
-    if not (status := operand.compiler()).usable:
+    if not (status := compiled_rows.compiler()).usable:
         required = "compiled" in (_stated() or ()) or find_spec("llvmlite")
         (pytest.fail if required else pytest.skip)(f"products cannot be compiled: {status.words}")
 
 
 def _compile_all_that_can_be(monkeypatch):
     """Narrow rows too, for which BLAS is faster."""
-    monkeypatch.setattr(operand, "LEAST_FEATURES", 0)
-    monkeypatch.setattr(operand, "LEAST_BYTES", 0)
+    monkeypatch.setattr(compiled_rows, "LEAST_FEATURES", 0)
+    monkeypatch.setattr(compiled_rows, "LEAST_BYTES", 0)
 
 
 def _require_cupy():
@@ -190,13 +189,13 @@ def library(request, monkeypatch):
 
 
 @pytest.fixture
-def thin(monkeypatch):
+def compiled_products(monkeypatch):
     """The module that compiles products, which works; for tests that need the compiler."""
     _require_compiler()
     _compile_all_that_can_be(monkeypatch)
-    from gpulr.kernels import thin
+    from gpulr.backend import compiled_products
 
-    return thin
+    return compiled_products
 
 
 @pytest.fixture
@@ -266,8 +265,8 @@ def images(rng):
 @pytest.fixture
 def made(monkeypatch):
     """What searches in this test have trained: their CrossValidation objects."""
-    from gpulr import searching
-    from gpulr.crossval import CrossValidation
+    from gpulr.families import search as searching
+    from gpulr.families.cross_validation import CrossValidation
 
     kept = []
 

@@ -55,7 +55,7 @@ def _options(capabilities: list[str]) -> dict[str, list[str]]:
     from cupy._core import raw
     from cupy.cuda import compiler
 
-    from gpulr.backend.kernels import CuPyKernels
+    from gpulr.backend.cuda_kernels import CuPyKernels
     from gpulr.kernels.recursion import SOURCE
 
     def tell(program, options):

@@ -10,11 +10,11 @@ from cuda_host import HostModule, why_not
 from helpers import reference
 
 from gpulr.backend import backend_of, to_host
-from gpulr.columns import ClassTargets, LabelTargets
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets, LabelTargets
 from gpulr.kernels.fused import FusedPass, obstacle, plan_for
 from gpulr.kernels.plan import MOST_FEATURES, Card
-from gpulr.problem import Problem
-from gpulr.rows import Rows
 
 H100 = Card("H100", 90, 132, 232_448, 233_472)
 A100 = Card("A100", 80, 108, 166_912, 167_936)

@@ -16,9 +16,9 @@ from sklearn.linear_model import LogisticRegression
 
 import gpulr
 from gpulr.backend import backend_of, to_host
-from gpulr.columns import ClassTargets
-from gpulr.problem import Problem
-from gpulr.rows import Rows
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets
 
 
 def assert_close(actual, expected, *, like, dtype, ulps=8, atol=0.0):

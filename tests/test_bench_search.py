@@ -11,7 +11,7 @@ import pytest
 from helpers import reference, scikit_learns, targets
 
 import gpulr
-from gpulr import searching
+from gpulr.families import search as searching
 
 ROOT = Path(__file__).resolve().parent.parent
 if not (ROOT / "bench" / "search.py").exists():

@@ -9,9 +9,9 @@ from helpers import python
 from scipy.sparse import csr_array
 
 import gpulr
-from gpulr import replicates
 from gpulr.backend import backend_of, to_host
-from gpulr.rows import Rows
+from gpulr.core.rows import Rows
+from gpulr.families import replicates
 from gpulr.solvers import LBFGS
 
 EXACT = {"dtype": "float64", "tol": 1e-8}
@@ -291,7 +291,7 @@ def test_the_function_is_no_module():
     code = """
 import gpulr
 first = gpulr.bootstrap
-import gpulr.resampling, gpulr.intervals, gpulr.replicates
+import gpulr.families.bootstrap, gpulr.families.intervals, gpulr.families.replicates
 print(first is gpulr.bootstrap and callable(first))
 """
     assert python(code).strip() == "True"

@@ -11,9 +11,9 @@ from helpers import assert_optimal, make_problem, stacked, targets
 
 import gpulr
 from gpulr.backend import Backend, NumPyBackend, backend_of, to_host
-from gpulr.problem import Problem
+from gpulr.core.problem import Problem
 from gpulr.solvers import LBFGS, SOLVERS, GradientDescent, curvature, lbfgs, minimize
-from gpulr.solvers.carry import Carry
+from gpulr.solvers.continuation import Carry
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.driver import _until_next_look
 

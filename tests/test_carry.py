@@ -10,7 +10,7 @@ from helpers import make_problem
 
 from gpulr.backend import to_host
 from gpulr.solvers import LBFGS, minimize
-from gpulr.solvers.carry import Carry
+from gpulr.solvers.continuation import Carry
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.driver import _take
 

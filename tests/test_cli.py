@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import gpulr
 from gpulr.cli.app import app
-from gpulr.images import load_images
+from gpulr.images.loading import load_images
 
 TRAIN_FIELDS = {
     "data": str,

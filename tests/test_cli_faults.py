@@ -14,11 +14,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gpulr
-from gpulr import storage
 from gpulr.cli import searching, training
 from gpulr.cli.app import app
 from gpulr.errors import DataError
-from gpulr.model import OneVsAll
+from gpulr.model import storage
+from gpulr.model.one_vs_all import OneVsAll
 
 
 @pytest.fixture(scope="module")

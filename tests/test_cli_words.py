@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gpulr
-from gpulr import doctor
+from gpulr.cli import doctor
 from gpulr.cli.app import app
 from gpulr.cli.diagnosing import _memory, _processors
 from gpulr.cli.wording import escaped, on_one_line

@@ -9,9 +9,9 @@ from helpers import assert_close, make_problem, reference
 from scipy import sparse
 
 from gpulr.backend import backend_of, to_host
-from gpulr.columns import ClassTargets, LabelTargets
-from gpulr.problem import Problem
-from gpulr.rows import Rows
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets, LabelTargets
 from gpulr.solvers import LBFGS, minimize
 
 K = 6  # three classes, each in two folds

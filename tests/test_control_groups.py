@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpulr.control_groups import memory_limit, processor_quota
+from gpulr.backend.control_groups import memory_limit, processor_quota
 
 
 @pytest.fixture

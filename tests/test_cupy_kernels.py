@@ -19,12 +19,12 @@ from fused_kernels import H100
 import gpulr
 from gpulr.backend import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
-from gpulr.backend.kernels import CuPyKernels, kernels_of
-from gpulr.columns import ClassTargets
-from gpulr.kernels.choice import choose, trial
+from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets
+from gpulr.kernels.dispatch import choose, trial
 from gpulr.kernels.fused import FusedPass, plan_for
-from gpulr.problem import Problem
-from gpulr.rows import Rows
 
 ATTRIBUTES = {
     "cudaDevAttrMultiProcessorCount": H100.processors,

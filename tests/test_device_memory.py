@@ -13,8 +13,8 @@ import gpulr
 from gpulr.backend import CuPyBackend, memory, to_host
 from gpulr.backend.cuda_copies import CudaCopies
 from gpulr.backend.memory import Memory
-from gpulr.doctor import report
-from gpulr.rows import Rows
+from gpulr.cli.doctor import report
+from gpulr.core.rows import Rows
 from gpulr.solvers import LBFGS, groups_of
 
 GIB = 2**30
@@ -30,7 +30,7 @@ def make_device(monkeypatch):
     def make(budget, *, believed=None):
         device = FakeDevice(budget, monkeypatch)
         device.believed = believed
-        monkeypatch.setattr("gpulr.settings.select", lambda *args, **kwargs: device)
+        monkeypatch.setattr("gpulr.families.settings.select", lambda *args, **kwargs: device)
         return device
 
     return make

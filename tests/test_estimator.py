@@ -23,8 +23,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import gpulr
-from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV, estimator
+from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
 from gpulr.backend import is_device_array, to_host
+from gpulr.estimators import logistic_regression as estimator
 
 EXACT = {"tol": 1e-9, "max_iter": 20_000}
 

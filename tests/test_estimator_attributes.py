@@ -379,7 +379,7 @@ def test_the_history_is_that_of_the_weights(fitted, blobs):
     assert trained.settings["solver"] == "lbfgs"
     for route in (lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy):
         again = route(fitted).model_
-        for field in fields(gpulr.model.History):
+        for field in fields(gpulr.model.one_vs_all.History):
             np.testing.assert_array_equal(
                 getattr(again.history, field.name), getattr(trained.history, field.name)
             )

@@ -242,7 +242,7 @@ def test_what_does_not_fit_or_cannot_be_written(tmp_path, blobs, monkeypatch):
     surrogate = gpulr.train(X, np.array(["a", "b", "\udcff"])[y])
     with pytest.raises(gpulr.ParameterError, match="not Unicode"):
         surrogate.to_onnx(tmp_path / "model.onnx")
-    monkeypatch.setattr("gpulr.export._LARGEST", 40)
+    monkeypatch.setattr("gpulr.model.export._LARGEST", 40)
     with pytest.raises(gpulr.ParameterError, match="holds less than 2"):
         model.to_onnx(tmp_path / "model.onnx")
 

@@ -13,8 +13,8 @@ from sklearn.model_selection import (
 )
 
 from gpulr import DataError, ParameterError
-from gpulr.folds import check_folds, split
-from gpulr.labels import Labels
+from gpulr.families.folds import check_folds, split
+from gpulr.validation.labels import Labels
 
 Y = np.arange(60) % 3
 GROUPS = np.arange(60) // 6

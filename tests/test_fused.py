@@ -22,9 +22,9 @@ from fused_kernels import CARDS, CASES, H100, T4, assert_right, fused, make
 from helpers import make_problem
 from scipy.special import expit
 
+from gpulr.core.problem import Problem
 from gpulr.kernels.fused import PROPAGATE, obstacle, plan_for
 from gpulr.kernels.plan import MOST_FEATURES
-from gpulr.problem import Problem
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())

@@ -12,12 +12,12 @@ from helpers import make_problem
 
 import gpulr
 from gpulr.backend import NumPyBackend, backend_of
-from gpulr.columns import ClassTargets
-from gpulr.kernels import choice
-from gpulr.kernels.choice import choose, trial
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets
+from gpulr.kernels import dispatch
+from gpulr.kernels.dispatch import choose, trial
 from gpulr.kernels.fused import FusedPass
-from gpulr.problem import Problem
-from gpulr.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
 
 
@@ -37,7 +37,7 @@ class Timed(HostKernels):
 
 @pytest.fixture(autouse=True)
 def _small_enough(monkeypatch):
-    monkeypatch.setattr(choice, "LEAST", 0)
+    monkeypatch.setattr(dispatch, "LEAST", 0)
 
 
 @pytest.fixture
@@ -104,13 +104,13 @@ def test_models_that_leave_compile_nothing(rng):
 
 
 def test_small_data_is_not_worth_compiling_for(problem, monkeypatch):
-    monkeypatch.setattr(choice, "LEAST", 60 * 9 + 1)
+    monkeypatch.setattr(dispatch, "LEAST", 60 * 9 + 1)
     kernels = Timed(*FAST)
     chosen = choose(problem, kernels)
     assert chosen.whole is chosen.halves is chosen.recursion is None
     assert "540 numbers" in chosen.reason
     assert not kernels.launched
-    monkeypatch.setattr(choice, "LEAST", 60 * 9)
+    monkeypatch.setattr(dispatch, "LEAST", 60 * 9)
     assert choose(problem, kernels).whole is not None
 
 
@@ -125,7 +125,7 @@ def test_never(problem, monkeypatch):
 
 def test_require_takes_them_however_slow_or_small(problem, monkeypatch):
     monkeypatch.setenv("GPULR_FUSED", " Require ")
-    monkeypatch.setattr(choice, "LEAST", 10**9)
+    monkeypatch.setattr(dispatch, "LEAST", 10**9)
     chosen = choose(problem, Timed(2.0, 2.0, 1.0, 1.0))
     assert isinstance(chosen.whole, FusedPass)
     assert isinstance(chosen.halves, FusedPass)

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 import gpulr
 from gpulr.backend import to_host
-from gpulr.problem import Problem
+from gpulr.core.problem import Problem
 from gpulr.solvers import LBFGS, SOLVERS
 from gpulr.solvers.curvature import SharedCurvature, largest_eigenvalue
 

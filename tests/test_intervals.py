@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gpulr
-from gpulr import intervals
 from gpulr.backend import to_host
+from gpulr.families import intervals
 
 
 @pytest.fixture

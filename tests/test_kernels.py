@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import python
 
-from gpulr.kernels import operand
+from gpulr.backend import compiled_rows
 
 STORAGE = {"bool": (0, 2), "uint8": (0, 256), "int8": (-128, 128), "float32": None, "float64": None}
 VECTORS = [(64, 32), (32, 16), (16, 32), (16, 16)]  # bytes and registers: AVX-512, AVX, NEON, SSE
@@ -47,20 +47,20 @@ def assert_products(rows, X, W, A, columns=(10,)):
 
 
 def compiled(X, compute="float32"):
-    assert operand.fits(X, compute)
-    return operand.CompiledRows(X, np.dtype(compute))
+    assert compiled_rows.fits(X, compute)
+    return compiled_rows.CompiledRows(X, np.dtype(compute))
 
 
-def test_what_rows_may_be_stored_as(thin):
-    assert set(STORAGE) == set(thin.STORAGE)
+def test_what_rows_may_be_stored_as(compiled_products):
+    assert set(STORAGE) == set(compiled_products.STORAGE)
 
 
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", STORAGE)
-def test_products_of_every_shape(thin, rng, storage, compute):
+def test_products_of_every_shape(compiled_products, rng, storage, compute):
     itemsize = np.dtype(storage).itemsize
     for n_features in (64 // np.dtype(compute).itemsize, 17, 31, 33, 100, 785):
-        sub_block = max(8, thin.SUB_BLOCK_BYTES // itemsize // n_features // 8 * 8)
+        sub_block = max(8, compiled_products.SUB_BLOCK_BYTES // itemsize // n_features // 8 * 8)
         for n_rows in (8, 9, 100, 513, 2 * sub_block + 9):
             X = sample(rng, storage, n_rows, n_features)
             assert_products(compiled(X, compute), X, *factors(rng, X, compute), COLUMNS)
@@ -68,30 +68,32 @@ def test_products_of_every_shape(thin, rng, storage, compute):
 
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("vectors", VECTORS, ids=str)
-def test_tiles_of_other_cpus(thin, uncompiled, rng, monkeypatch, vectors, compute):
+def test_tiles_of_other_cpus(compiled_products, uncompiled, rng, monkeypatch, vectors, compute):
     # LLVM makes vectors that this CPU lacks of those that it has.
-    monkeypatch.setattr(thin, "_vectors", lambda: vectors)
+    monkeypatch.setattr(compiled_products, "_vectors", lambda: vectors)
     for storage in ("uint8", "float32"):
         for n_features in (16, 31, 785):
             X = sample(rng, storage, 300, n_features)
             assert_products(compiled(X, compute), X, *factors(rng, X, compute), (2, 10, 23))
-    tile = operand._products(10, "uint8", compute).tile
+    tile = compiled_rows._products(10, "uint8", compute).tile
     assert tile.lanes * np.dtype(compute).itemsize == vectors[0]
 
 
 @pytest.mark.parametrize(("width", "registers"), VECTORS)
 @pytest.mark.parametrize("itemsize", [4, 8])
-def test_tiles_fit_the_registers(thin, monkeypatch, width, registers, itemsize):
-    monkeypatch.setattr(thin, "_vectors", lambda: (width, registers))
+def test_tiles_fit_the_registers(compiled_products, monkeypatch, width, registers, itemsize):
+    monkeypatch.setattr(compiled_products, "_vectors", lambda: (width, registers))
     for n_columns in range(1, 200):
-        tile = thin.Tile.of(n_columns, itemsize)
+        tile = compiled_products.Tile.of(n_columns, itemsize)
         assert tile.lanes * itemsize == width
         for depth in (tile.rows, tile.chunks):
-            assert 1 <= depth <= operand.LEAST_ROWS
+            assert 1 <= depth <= compiled_rows.LEAST_ROWS
             assert depth * tile.columns + depth + 1 <= registers
         groups = -(-n_columns // tile.columns)
         assert 0 <= groups * tile.columns - n_columns < groups  # as even as can be
-        assert thin.Tile.of(tile.columns, itemsize) == tile  # what it is compiled and kept for
+        assert (
+            compiled_products.Tile.of(tile.columns, itemsize) == tile
+        )  # what it is compiled and kept for
 
 
 def unaligned(X):
@@ -109,14 +111,14 @@ VIEWS = {
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("storage", ["uint8", "float32", "float64"])
-def test_rows_that_are_a_view(thin, rng, storage, view):
+def test_rows_that_are_a_view(compiled_products, rng, storage, view):
     X = VIEWS[view](sample(rng, storage, 101, 83))
     assert_products(compiled(X), X, *factors(rng, X, "float32"), (3, 10))
 
 
 @pytest.mark.parametrize("n_columns", [3, 4, 5, 8])
-def test_only_the_result_is_written(thin, rng, n_columns):
-    products = thin.compile_products(3, "uint8", "float32")
+def test_only_the_result_is_written(compiled_products, rng, n_columns):
+    products = compiled_products.compile_products(3, "uint8", "float32")
     for n_rows, n_features in product((8, 13, 700), (16, 17, 130, 400)):
         X = sample(rng, "uint8", n_rows, n_features)
         W, A = factors(rng, X, "float32", n_columns)
@@ -144,7 +146,7 @@ BETWEEN_PROTECTED_PAGES = """
 import ctypes, mmap
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from gpulr.kernels import operand
+from gpulr.backend import compiled_rows
 
 mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
@@ -169,7 +171,7 @@ def run(storage, n_rows, n_features, n_columns, gap, at_end):
     WT = guarded((n_columns, n_features), "float32", n_features + gap, at_end)
     Z = guarded((n_rows, n_columns), "float32", n_columns, at_end)
     X[...], WT[...], Z[...] = 1, 1, 0
-    products = operand._products(3, storage, "float32")
+    products = compiled_rows._products(3, storage, "float32")
     sizes = X.ctypes.data, n_rows, n_features + gap, n_features, n_columns
     products.margins(*sizes, WT.ctypes.data, n_features + gap, Z.ctypes.data)
     assert np.all(Z == n_features)
@@ -179,7 +181,7 @@ def run(storage, n_rows, n_features, n_columns, gap, at_end):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="protects pages as on Linux")
-def test_nothing_beyond_the_operands_is_touched(thin):
+def test_nothing_beyond_the_operands_is_touched(compiled_products):
     code = (
         BETWEEN_PROTECTED_PAGES
         + """
@@ -199,10 +201,12 @@ print("done")
 
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", ["uint8", "float32", "float64"])
-def test_the_bits_of_a_column_are_its_own(thin, uncompiled, rng, monkeypatch, storage, compute):
+def test_the_bits_of_a_column_are_its_own(
+    compiled_products, uncompiled, rng, monkeypatch, storage, compute
+):
     X = sample(rng, storage, 500, 785)
     rows, (W, A) = compiled(X, compute), factors(rng, X, compute)
-    monkeypatch.setattr(operand, "WASTE", np.inf)  # whatever is at hand is used
+    monkeypatch.setattr(compiled_rows, "WASTE", np.inf)  # whatever is at hand is used
 
     def assert_same_bits(columns):
         np.testing.assert_array_equal(rows @ W[:, columns], Z[:, columns])
@@ -211,8 +215,8 @@ def test_the_bits_of_a_column_are_its_own(thin, uncompiled, rng, monkeypatch, st
     alone = [(rows @ W[:, [j]], A[[j]] @ rows) for j in range(23)]
     Z, G = np.hstack([z for z, _ in alone]), np.vstack([g for _, g in alone])
     for width in (2, 3, 7, 10, 1):
-        at_hand = {width: thin.compile_products(width, storage, compute)}
-        monkeypatch.setattr(operand, "_compiled", {(storage, compute): at_hand})
+        at_hand = {width: compiled_products.compile_products(width, storage, compute)}
+        monkeypatch.setattr(compiled_rows, "_compiled", {(storage, compute): at_hand})
         choices = [slice(0, 1), slice(4, 6), slice(3, 13), slice(22, None, -2), slice(0, 23)]
         for columns in choices:
             assert_same_bits(columns)
@@ -222,7 +226,7 @@ def test_the_bits_of_a_column_are_its_own(thin, uncompiled, rng, monkeypatch, st
 
 
 @pytest.mark.parametrize("storage", ["uint8", "float32"])
-def test_the_bits_of_a_margin_are_its_rows_own(thin, rng, storage):
+def test_the_bits_of_a_margin_are_its_rows_own(compiled_products, rng, storage):
     X = sample(rng, storage, 700, 400)
     W, _ = factors(rng, X, "float32")
     Z = compiled(X) @ W

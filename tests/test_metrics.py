@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from gpulr.metrics import confusion_matrix, evaluate_margins
+from gpulr.model.metrics import confusion_matrix, evaluate_margins
 
 
 def test_evaluation_by_hand():

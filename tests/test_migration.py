@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 import gpulr
 from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
 from gpulr.callbacks import ProgressBar, SearchProgressBar
-from gpulr.migration import translated
+from gpulr.estimators.migration import translated
 
 # The parameters of scikit-learn 1.6 and 1.7, and of 1.8 and 1.9, with their defaults.
 BEFORE = {

@@ -9,7 +9,7 @@ from scipy.special import expit, log_expit, softmax
 
 import gpulr
 from gpulr.backend import to_host
-from gpulr.model import History
+from gpulr.model.one_vs_all import History
 
 WEIGHTS = np.array([[1.0, -2.0, 0.5], [0.0, 1.5, -1.0]])
 INTERCEPT = np.array([0.5, -0.25, 0.0])

@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import save as to_bytes
 
 import gpulr
-from gpulr import storage
-from gpulr.model_record import classes_of
+from gpulr.model import storage
+from gpulr.model.record import classes_of
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from sklearn.multiclass import OneVsRestClassifier
 
 import gpulr
 from gpulr.backend import to_host
-from gpulr.columns import LabelTargets
-from gpulr.labels import check_indicator
+from gpulr.core.targets import LabelTargets
 from gpulr.solvers import SOLVERS
+from gpulr.validation.labels import check_indicator
 
 EXACT = {"tol": 1e-9, "dtype": "float64"}
 FEW = {"max_iter": 5, "tol": 0}

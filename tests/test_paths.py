@@ -7,9 +7,9 @@ import pytest
 
 import gpulr
 from gpulr.errors import DataFileError, ModelFileError, ParameterError
-from gpulr.images import load_images
-from gpulr.storage import replace_file
-from gpulr.validation import path_of
+from gpulr.images.loading import load_images
+from gpulr.model.storage import replace_file
+from gpulr.validation.arrays import path_of
 
 
 class Bytes:

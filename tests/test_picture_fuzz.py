@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpulr import image_files
 from gpulr.datasets.readers.npy import read_npy
 from gpulr.errors import DataFileError
+from gpulr.images import decoding as image_files
 
 GREY = Image.fromarray(np.pad(np.zeros((30, 10), np.uint8), 15, constant_values=230))
 FORMATS = {

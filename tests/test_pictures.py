@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 
 import gpulr
-from gpulr import image_files
-from gpulr.images import load_images
-from gpulr.strokes import paper_of, rasterize
+from gpulr.images import decoding as image_files
+from gpulr.images.loading import load_images
+from gpulr.images.strokes import paper_of, rasterize
 
 SEVEN = [[(70.0, 60.0), (210.0, 60.0), (120.0, 230.0)]]
 
@@ -284,9 +284,9 @@ def test_a_tight_cut_is_no_edge_of_a_page(model, tmp_path):
 
 
 def test_strokes_of_a_thin_pen_are_thickened(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("gpulr.strokes.PEN", 9.0)
+    monkeypatch.setattr("gpulr.images.strokes.PEN", 9.0)
     thick = row_of(Image.fromarray(to_bytes(page_of(SEVEN))), model, tmp_path / "thick.png")
-    monkeypatch.setattr("gpulr.strokes.PEN", 2.0)
+    monkeypatch.setattr("gpulr.images.strokes.PEN", 2.0)
     row = row_of(Image.fromarray(to_bytes(page_of(SEVEN))), model, tmp_path / "thin.png")
     np.testing.assert_allclose(row, thick, atol=0.15)
     assert row.sum() == pytest.approx(thick.sum(), rel=0.05)

@@ -9,8 +9,7 @@ import pytest
 from helpers import assert_close, finite_differences, make_problem, reference, targets
 from scipy.special import expit
 
-from gpulr import threads
-from gpulr.backend import NumPyBackend, backend_of, to_host
+from gpulr.backend import NumPyBackend, backend_of, threads, to_host
 
 KINDS = {
     "uint8": (0, 256, 1 / 255),

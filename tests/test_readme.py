@@ -34,7 +34,7 @@ def test_there_are_examples():
     assert examples()
 
 
-@pytest.mark.parametrize("name", ["training", "searching"])
+@pytest.mark.parametrize("name", ["families.training", "families.search"])
 def test_docstring_examples(name):
     result = doctest.testmod(import_module(f"gpulr.{name}"))
     assert result.attempted

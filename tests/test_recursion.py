@@ -15,7 +15,7 @@ from fused_kernels import HostKernels
 
 from gpulr.backend import backend_of
 from gpulr.kernels import recursion
-from gpulr.kernels.choice import PORTABLE, Choice
+from gpulr.kernels.dispatch import PORTABLE, Choice
 from gpulr.kernels.recursion import PAIRS, Recursion, disagreement
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.lbfgs import LBFGSState, Pair, _direction, _learn, _two_loops

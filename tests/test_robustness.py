@@ -9,8 +9,7 @@ import pytest
 from helpers import assert_optimal, reference, stacked, targets
 
 import gpulr
-from gpulr import threads
-from gpulr.backend import NumPyBackend, to_host
+from gpulr.backend import NumPyBackend, threads, to_host
 from gpulr.solvers import LBFGS, SOLVERS
 from gpulr.solvers.curvature import SharedCurvature
 

@@ -8,11 +8,11 @@ from helpers import make_problem, reference, stacked, targets
 
 import gpulr
 from gpulr.backend import to_host
-from gpulr.inputs import read_inputs
-from gpulr.settings import Settings
+from gpulr.families.inputs import read_inputs
+from gpulr.families.settings import Settings
+from gpulr.families.training import train_on
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.rounding import last_look
-from gpulr.training import train_on
 
 
 def of_extremes(X, *, centered):

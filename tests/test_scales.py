@@ -10,12 +10,12 @@ from helpers import make_problem, reference, stacked, targets
 from scipy import sparse
 
 import gpulr
-from gpulr import estimator
 from gpulr.backend import backend_of, to_host
+from gpulr.core.rows import Rows
+from gpulr.estimators import logistic_regression as estimator
 from gpulr.kernels.fused import obstacle
-from gpulr.rows import Rows
 from gpulr.solvers import LBFGS
-from gpulr.solvers.carry import Carry
+from gpulr.solvers.continuation import Carry
 from gpulr.solvers.curvature import SharedCurvature
 
 SIZES = {

@@ -9,8 +9,8 @@ from scipy.special import log_softmax
 from sklearn import metrics
 
 from gpulr import ParameterError, logistic
-from gpulr.labels import LabelMatrix, Labels
-from gpulr.scoring import SCORERS, scorer
+from gpulr.model.scores import SCORERS, scorer
+from gpulr.validation.labels import LabelMatrix, Labels
 
 
 def labels(classes):

@@ -12,7 +12,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 import gpulr
-from gpulr import crossval, searching
+from gpulr.families import cross_validation as crossval
+from gpulr.families import search as searching
 from gpulr.solvers import LBFGS
 
 CS = [10.0, 0.01, 1.0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpulr.errors import MissingExtraError
-from gpulr.search_result import Search, choose, standard_errors
+from gpulr.families.search_result import Search, choose, standard_errors
 
 
 def result(scores, Cs):

@@ -7,8 +7,8 @@ import pytest
 from helpers import assert_optimal, stacked, targets
 
 import gpulr
-from gpulr import searching
 from gpulr.backend import to_host
+from gpulr.families import search as searching
 
 CS = [10.0, 0.01, 1.0]
 TIGHT = {"tol": 1e-6, "dtype": "float64", "refit": False}

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 import gpulr
 from gpulr.backend import NumPyBackend, backend_of, to_host
-from gpulr.rows import standardized
+from gpulr.core.rows import standardized
 from gpulr.solvers import SOLVERS
 
 EXACT = {"standardize": True, "tol": 1e-9, "dtype": "float64"}

@@ -16,7 +16,7 @@ from helpers import start_python
 from safetensors.numpy import save as to_bytes
 
 import gpulr
-from gpulr import storage
+from gpulr.model import storage
 
 
 @pytest.fixture

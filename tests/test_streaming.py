@@ -16,9 +16,9 @@ import gpulr
 from gpulr.backend import HostRows, backend_of, copies, to_host
 from gpulr.backend import storage_type as types
 from gpulr.backend.storage_type import FIRST_ROWS, storage_type
-from gpulr.columns import ClassTargets
-from gpulr.problem import Problem
-from gpulr.rows import Rows
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets
 from gpulr.solvers import LBFGS
 
 PLENTY, LITTLE = 10**8, 70_000  # bytes; in little, columns are trained one by one
@@ -31,7 +31,7 @@ def make_device(monkeypatch):
     def make(budget, *, block_bytes=8_000):
         device = FakeDevice(budget, monkeypatch)
         device.block_bytes = block_bytes
-        monkeypatch.setattr("gpulr.settings.select", lambda *args, **kwargs: device)
+        monkeypatch.setattr("gpulr.families.settings.select", lambda *args, **kwargs: device)
         return device
 
     return make
@@ -39,7 +39,7 @@ def make_device(monkeypatch):
 
 def rows_of(monkeypatch):
     """Keep the rows of every training in this test."""
-    from gpulr.settings import Settings
+    from gpulr.families.settings import Settings
 
     kept, make = [], Settings.rows
 
@@ -267,7 +267,9 @@ def test_a_bootstrap_on_streamed_rows(make_device, images):
 
 def test_the_sample_of_the_rows_is_taken_on_the_host(make_device, images, monkeypatch):
     X, y = images
-    monkeypatch.setattr("gpulr.settings.SOLVERS", {"lbfgs": lambda rate: LBFGS(sample=300)})
+    monkeypatch.setattr(
+        "gpulr.families.settings.SOLVERS", {"lbfgs": lambda rate: LBFGS(sample=300)}
+    )
     expected = gpulr.train(X, y, backend="numpy")
     device = make_device(LITTLE)
     taken, take = [], HostRows.take

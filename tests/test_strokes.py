@@ -11,9 +11,9 @@ from PIL import Image
 
 import gpulr
 from gpulr.errors import DataError
-from gpulr.framing import Frame
-from gpulr.images import load_images
-from gpulr.strokes import PEN, draw, paper_of, rasterize
+from gpulr.images.framing import Frame
+from gpulr.images.loading import load_images
+from gpulr.images.strokes import PEN, draw, paper_of, rasterize
 
 STROKES = Path(__file__).parent / "strokes"
 MNIST = Frame((28, 28), 20 / 28, (14.0, 14.0), 0.0, 255.0, bright=False)

@@ -13,7 +13,7 @@ from helpers import python
 from threadpoolctl import threadpool_limits
 
 import gpulr
-from gpulr import threads
+from gpulr.backend import threads
 from gpulr.solvers.lbfgs import LBFGS
 
 
@@ -259,7 +259,8 @@ def test_trainings_in_two_threads_at_once(two_threads, blobs, monkeypatch):
 
 TRAIN_IN_BLOCKS = """
 import numpy as np, gpulr
-from gpulr import backend, threads
+from gpulr import backend
+from gpulr.backend import threads
 backend.NumPyBackend.block_bytes = 1000
 for library in threads._blas_libraries():
     library.set_num_threads(2)

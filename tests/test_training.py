@@ -11,8 +11,7 @@ import pytest
 from helpers import assert_close
 
 import gpulr
-from gpulr import threads
-from gpulr.backend import NumPyBackend, to_host
+from gpulr.backend import NumPyBackend, threads, to_host
 from gpulr.solvers import SOLVERS
 
 FEW = {"max_iter": 20, "tol": 0}

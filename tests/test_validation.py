@@ -11,9 +11,9 @@ from scipy import sparse
 
 import gpulr
 from gpulr.backend import NumPyBackend
-from gpulr.label_types import check_labels
-from gpulr.labels import check_y
-from gpulr.validation import check_rows
+from gpulr.validation.arrays import check_rows
+from gpulr.validation.label_values import check_labels
+from gpulr.validation.labels import check_y
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 y = np.arange(12) % 3

@@ -12,7 +12,7 @@ from bench.gpu.record import Record
 from bench.interleaved import quartiles
 from bench.settings import setting
 from bench.workload import Workload, rehearsal
-from gpulr.problem import Problem
+from gpulr.core.problem import Problem
 
 ROUNDS = 30
 SECONDS = 25.0  # after which no new round begins

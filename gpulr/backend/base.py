@@ -17,13 +17,13 @@ from gpulr.backend.arrays import is_sparse, library_of, offers_float64, to_host
 from gpulr.backend.copies import Copies
 from gpulr.backend.host_rows import HostRows
 from gpulr.backend.memory import Memory
-from gpulr.backend.shortage import in_blocks_that_fit, typed
+from gpulr.backend.out_of_memory import in_blocks_that_fit, typed
 from gpulr.backend.storage_type import storage_type
 from gpulr.errors import DataError
 
 if TYPE_CHECKING:
-    from gpulr.kernels.choice import Choice
-    from gpulr.problem import Problem
+    from gpulr.core.problem import Problem
+    from gpulr.kernels.dispatch import Choice
 
 Array = Any
 T = TypeVar("T")
@@ -205,7 +205,7 @@ class Backend:
 
     def fused(self, problem: Problem) -> Choice:
         """Return the kernels that compute a problem's passes here: none, unless there are some."""
-        from gpulr.kernels.choice import PORTABLE  # which needs this package
+        from gpulr.kernels.dispatch import PORTABLE  # which needs this package
 
         return PORTABLE
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr import threads
+from gpulr.backend import threads
 
 if TYPE_CHECKING:
     from gpulr.backend.base import Backend

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gpulr import threads
+from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse
 from gpulr.backend.base import Backend
-from gpulr.kernels.operand import CompiledRows, compiler, fits
-from gpulr.slices import Slices
+from gpulr.backend.compiled_rows import CompiledRows, compiler, fits
+from gpulr.backend.sliced_rows import Slices
 
 Array = Any
 T = TypeVar("T")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from gpulr.backend.base import Backend
 from gpulr.backend.copies import Copies
 from gpulr.backend.cuda_copies import CudaCopies
-from gpulr.backend.kernels import CuPyKernels, kernels_of
+from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
 from gpulr.backend.memory import Memory, capped
-from gpulr.backend.shortage import typed
+from gpulr.backend.out_of_memory import typed
 
 if TYPE_CHECKING:
-    from gpulr.kernels.choice import Choice
-    from gpulr.problem import Problem
+    from gpulr.core.problem import Problem
+    from gpulr.kernels.dispatch import Choice
 
 Array = Any
 
@@ -97,12 +97,12 @@ class CuPyBackend(Backend):
         return kernels_of(self._device().id)
 
     def fused(self, problem: Problem) -> Choice:
-        from gpulr.kernels.choice import choose  # which needs arrays, and so this package
+        from gpulr.kernels.dispatch import choose  # which needs arrays, and so this package
 
         return choose(problem, self._kernels)
 
     def trials(self) -> list[tuple[str, str]]:
-        from gpulr.kernels.choice import trial
+        from gpulr.kernels.dispatch import trial
 
         return [("fused pass", trial(self, self._kernels))]
 

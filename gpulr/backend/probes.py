@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gpulr import threads
+from gpulr.backend import threads
+from gpulr.backend.compiled_rows import compiler
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.memory import VARIABLE, in_words
 from gpulr.errors import BackendUnavailableError, ParameterError
-from gpulr.kernels.operand import compiler
 
 __all__ = ["BackendStatus", "installed", "nvidia_driver", "probe_cupy", "probe_numpy"]
 

@@ -16,8 +16,8 @@ from gpulr.backend.arrays import is_device_array, library_of, offers_float64
 from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.environment import setting
 from gpulr.backend.probes import BackendStatus
-from gpulr.environment import setting
 from gpulr.errors import (
     BackendFallbackWarning,
     BackendUnavailableError,

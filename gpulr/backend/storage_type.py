@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr import threads
+from gpulr.backend import threads
 
 __all__ = ["storage_type"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpulr.backend.memory import in_words
 from gpulr.cli import terminal
-from gpulr.doctor import report
+from gpulr.cli.doctor import report
 from gpulr.words import counted
 
 __all__ = ["doctor"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import gpulr
 from gpulr.cli import terminal
 from gpulr.errors import ParameterError
-from gpulr.export import save_joblib
-from gpulr.storage import check_folder
+from gpulr.model.export import save_joblib
+from gpulr.model.storage import check_folder
 
 FORMATS = {
     ".onnx": "for ONNX Runtime and the like",

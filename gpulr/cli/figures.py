@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from gpulr.cli.wording import on_one_line
-from gpulr.metrics import Evaluation, MultilabelEvaluation
+from gpulr.model.metrics import Evaluation, MultilabelEvaluation
 
 Figures = Evaluation | MultilabelEvaluation
 

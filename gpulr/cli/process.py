@@ -107,7 +107,7 @@ def ready() -> None:
 
     Signals that are ignored (those of ``nohup``, and Ctrl-C in the background) stay ignored.
     """
-    from gpulr.interrupt import ENDING
+    from gpulr.families.interrupt import ENDING
 
     if isinstance(sys.stdout, Stream):  # in a process of its own
         for number in ENDING:

@@ -14,9 +14,9 @@ import platformdirs
 from gpulr.cli import terminal
 from gpulr.cli.wording import on_one_line
 from gpulr.errors import ModelFileError
-from gpulr.interrupt import ctrl_c
-from gpulr.model import OneVsAll
-from gpulr.storage import SUFFIX
+from gpulr.families.interrupt import ctrl_c
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.storage import SUFFIX
 
 __all__ = ["RESCUE", "Saved", "save"]
 

@@ -12,20 +12,20 @@ import typer
 from rich.table import Table
 
 from gpulr import datasets
-from gpulr.arguments import inverse_penalties
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import figures, terminal
 from gpulr.cli.saving import Saved
 from gpulr.cli.training import read_data, record_source, save, say_data, say_where
 from gpulr.errors import ParameterError, SearchInterrupted
-from gpulr.folds import check_number
-from gpulr.metrics import MultilabelEvaluation
-from gpulr.scoring import LABEL_SCORERS, SCORERS
-from gpulr.search_result import Search, search_record
-from gpulr.searching import check_search
-from gpulr.searching import search as search_models
-from gpulr.settings import Settings
-from gpulr.storage import check_folder, replace_file
+from gpulr.families.folds import check_number
+from gpulr.families.search import check_search
+from gpulr.families.search import search as search_models
+from gpulr.families.search_result import Search, search_record
+from gpulr.families.settings import Settings
+from gpulr.model.metrics import MultilabelEvaluation
+from gpulr.model.scores import LABEL_SCORERS, SCORERS
+from gpulr.model.storage import check_folder, replace_file
+from gpulr.validation.parameters import inverse_penalties
 from gpulr.words import counted, did_you_mean
 
 

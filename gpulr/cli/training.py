@@ -14,14 +14,14 @@ from rich.table import Column, Table
 from gpulr import datasets
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import figures, saving, terminal
+from gpulr.cli.notebook import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
 from gpulr.errors import ParameterError, TrainingInterrupted
-from gpulr.metrics import MultilabelEvaluation
-from gpulr.model import OneVsAll
-from gpulr.recipes import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
-from gpulr.settings import Settings
-from gpulr.storage import SUFFIX, check_folder, check_suffix, is_model
-from gpulr.training import train as train_model
-from gpulr.validation import positive_number, whole_number
+from gpulr.families.settings import Settings
+from gpulr.families.training import train as train_model
+from gpulr.model.metrics import MultilabelEvaluation
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.storage import SUFFIX, check_folder, check_suffix, is_model
+from gpulr.validation.arrays import positive_number, whole_number
 from gpulr.words import counted, did_you_mean
 
 

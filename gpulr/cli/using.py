@@ -18,10 +18,10 @@ from gpulr.cli.training import in_words
 from gpulr.cli.wording import on_one_line
 from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
-from gpulr.framing import Frame
-from gpulr.images import IMAGE_SUFFIXES, load_images, make_folder, save_framed
-from gpulr.model import OneVsAll
-from gpulr.storage import check_folder
+from gpulr.images.framing import Frame
+from gpulr.images.loading import IMAGE_SUFFIXES, load_images, make_folder, save_framed
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.storage import check_folder
 from gpulr.words import counted
 
 

@@ -1,4 +1,4 @@
-"""The fused pass: what :class:`gpulr.problem.Problem` computes, by kernels that read X once.
+"""The fused pass: what :class:`gpulr.core.problem.Problem` computes, by kernels that read X once.
 
 Kernels are launched through :class:`Kernels`, which a backend has (and tests have another, which
 runs the same sources on a CPU), so that nothing here names a library.
@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gpulr.columns import ClassTargets
+from gpulr.core.targets import ClassTargets
 from gpulr.kernels.plan import MOST_FEATURES, Card, Grid, Plan, plan
 
 if TYPE_CHECKING:
-    from gpulr.problem import Problem
+    from gpulr.core.problem import Problem
 
 Array = Any
 Launch = Callable[[tuple[int, int], int, Sequence[Any]], None]  # grid, block, arguments

@@ -9,7 +9,7 @@
 //
 // theta, gradient (features + 1, models) float64, the intercept last; scale: one for all features, or
 // `scales` (features,) where that is not null; center (features,), null where rows are centred before
-// they are multiplied, or not at all. See gpulr/rows.py and gpulr/problem.py.
+// they are multiplied, or not at all. See gpulr/core/rows.py and gpulr/core/problem.py.
 
 #ifndef THREADS
 #define THREADS 256  // a power of two

@@ -151,7 +151,7 @@ def work(columns: int, n_models: int) -> int:
     """Estimate how long groups of so many columns take for so many models.
 
     Reading X, and unpacking it, costs about as much as three columns: an estimate here, and what
-    gpulr/kernels/operand.py has from measurements on a CPU.
+    gpulr/backend/compiled_rows.py has from measurements on a CPU.
     """
     return -(-n_models // columns) * (columns + 3)
 

@@ -193,7 +193,7 @@ __device__ __forceinline__ void fetch(const void* place) {
 #endif
 }
 
-// What the models are to answer, and what rows weigh; see gpulr/columns.py.
+// What the models are to answer, and what rows weigh; see gpulr/core/targets.py.
 struct Answers {
     const int* codes;                // (rows,), or null
     const float* table;              // (classes, models)

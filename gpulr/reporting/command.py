@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulr import datasets
-from gpulr.model import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.words import counted
 
 __all__ = ["reproduction"]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import to_host
-from gpulr.framing import DRAWN, Frame
-from gpulr.model import OneVsAll
-from gpulr.strokes import PEN, paper_of
+from gpulr.images.framing import DRAWN, Frame
+from gpulr.images.strokes import PEN, paper_of
+from gpulr.model.one_vs_all import OneVsAll
 
 __all__ = ["LARGEST", "canvas_of"]
 

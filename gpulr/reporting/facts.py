@@ -10,14 +10,14 @@ import numpy as np
 
 from gpulr._version import __version__
 from gpulr.backend import to_host
-from gpulr.model import OneVsAll
+from gpulr.families.search_result import choose, standard_errors
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.reporting.charts import cost_chart, gradient_chart, search_chart
 from gpulr.reporting.command import reproduction
 from gpulr.reporting.drawing import canvas_of
 from gpulr.reporting.names import MOST_ROWS, names_of, number, short
 from gpulr.reporting.pictures import can_be_shown, weight_pictures
 from gpulr.reporting.tested import tested
-from gpulr.search_result import choose, standard_errors
 from gpulr.words import counted
 
 __all__ = ["facts_of"]
@@ -38,7 +38,7 @@ def facts_of(
     part : str
         What rows they are, in words.
     search : mapping, optional
-        As of :func:`gpulr.search_result.search_record`.
+        As of :func:`gpulr.families.search_result.search_record`.
     absent : str
         Why there are no rows.
     """

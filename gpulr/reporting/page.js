@@ -1,6 +1,6 @@
 "use strict";
 // Draw, and see the probabilities. The steps from strokes to probabilities are those of
-// gpulr/strokes.py and gpulr/framing.py, in float64 and in the same order; nothing is read back
+// gpulr/images/strokes.py and gpulr/images/framing.py, in float64 and in the same order; nothing is read back
 // from a canvas, which every browser fills in its own way.
 (() => {
   const NUDGE = 1e-6;

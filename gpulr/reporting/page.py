@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpulr.errors import DataError, ParameterError
-from gpulr.model import OneVsAll
-from gpulr.search_result import Search, search_record
-from gpulr.storage import check_folder, is_model, replace_file
-from gpulr.validation import path_of
+from gpulr.families.search_result import Search, search_record
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.storage import check_folder, is_model, replace_file
+from gpulr.validation.arrays import path_of
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset

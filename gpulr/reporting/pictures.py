@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.model import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
 
 if TYPE_CHECKING:
     from PIL import Image

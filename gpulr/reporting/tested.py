@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import is_sparse, to_host
-from gpulr.feature_names import rows_for
-from gpulr.label_types import check_labels
-from gpulr.labels import check_indicator
-from gpulr.metrics import Evaluation, MultilabelEvaluation
-from gpulr.model import OneVsAll
+from gpulr.model.metrics import Evaluation, MultilabelEvaluation
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.reporting.names import MOST_ROWS, percent
 from gpulr.reporting.pictures import can_be_shown, row_pictures
+from gpulr.validation.feature_names import rows_for
+from gpulr.validation.label_values import check_labels
+from gpulr.validation.labels import check_indicator
 
 __all__ = ["tested"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.model import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.canvas import labels_of
 
 __all__ = ["Answers"]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from gpulr.errors import ParameterError
-from gpulr.model import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
 
 __all__ = [
     "BLACK",

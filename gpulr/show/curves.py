@@ -23,7 +23,7 @@ from gpulr.show.canvas import (
 from gpulr.words import counted
 
 if TYPE_CHECKING:
-    from gpulr.search_result import Search
+    from gpulr.families.search_result import Search
 
 __all__ = ["c_path", "cost"]
 
@@ -148,7 +148,7 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
 
 
 def _search_of(search: Any) -> Search:
-    from gpulr.search_result import Search
+    from gpulr.families.search_result import Search
 
     for candidate in (search, getattr(search, "search_", None)):
         if isinstance(candidate, Search):

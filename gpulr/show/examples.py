@@ -11,10 +11,7 @@ from matplotlib.axes import Axes
 
 from gpulr.backend import is_sparse, to_host
 from gpulr.errors import ParameterError
-from gpulr.feature_names import rows_for
-from gpulr.label_types import codes_of
-from gpulr.labels import check_indicator
-from gpulr.model import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.answers import Answers
 from gpulr.show.canvas import (
     BLACK,
@@ -31,7 +28,10 @@ from gpulr.show.canvas import (
     model_of,
 )
 from gpulr.show.frames import as_images, find_image_shape, grey_range, take_rows, to_grey
-from gpulr.validation import whole_number
+from gpulr.validation.arrays import whole_number
+from gpulr.validation.feature_names import rows_for
+from gpulr.validation.label_values import codes_of
+from gpulr.validation.labels import check_indicator
 from gpulr.words import counted
 
 __all__ = ["mistakes", "samples"]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.arguments import image_shape_of, shape_of_images
 from gpulr.backend import backend_of, is_sparse, to_host
 from gpulr.errors import ParameterError
-from gpulr.model import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.validation.parameters import image_shape_of, shape_of_images
 
 Array = Any
 

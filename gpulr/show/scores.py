@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.transforms import ScaledTranslation
 
 from gpulr.errors import ParameterError
-from gpulr.metrics import Evaluation, MultilabelEvaluation
+from gpulr.model.metrics import Evaluation, MultilabelEvaluation
 from gpulr.show.canvas import BLACK, BLUE, PLAIN, SKY, axes, labels_of, legend
 
 __all__ = ["accuracy", "confusion"]

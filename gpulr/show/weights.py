@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from gpulr.errors import ParameterError
 from gpulr.show.canvas import PLAIN, axes, bare, grid_of, model_of, names_of_models
 from gpulr.show.frames import as_images, find_image_shape, weights_on_host
-from gpulr.validation import whole_number
+from gpulr.validation.arrays import whole_number
 
 __all__ = ["weights"]
 

@@ -14,9 +14,9 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gpulr.backend import is_sparse, to_host
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
 from gpulr.errors import DataError
-from gpulr.problem import Problem
-from gpulr.rows import Rows
 from gpulr.solvers.driver import Shared
 
 Array = Any

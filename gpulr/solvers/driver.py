@@ -20,9 +20,9 @@ import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, to_host
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
 from gpulr.errors import DivergenceError
-from gpulr.problem import Problem
-from gpulr.rows import Rows
 from gpulr.solvers.rounding import last_look
 from gpulr.words import brief, counted
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpulr.problem import Problem
-from gpulr.rows import Rows
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue, lipschitz
 from gpulr.solvers.driver import take_steps
 

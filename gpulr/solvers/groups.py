@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.problem import Problem
+from gpulr.core.problem import Problem
 from gpulr.solvers.driver import Callback, Solution, Solver, minimize
 
 Array = Any

@@ -10,9 +10,9 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gpulr.backend import to_host
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
 from gpulr.kernels.recursion import Recursion
-from gpulr.problem import Problem
-from gpulr.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.driver import take_steps
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gpulr.problem import Problem
-from gpulr.rows import Rows
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue
 from gpulr.solvers.driver import take_steps
 from gpulr.solvers.gradient_descent import step_sizes

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gpulr import logistic
 from gpulr.backend import to_host
-from gpulr.problem import Problem
+from gpulr.core.problem import Problem
 
 Array = Any
 

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from gpulr.errors import FileNotWrittenError, MissingExtraError, ParameterError
-from gpulr.storage import check_folder, replaced
-from gpulr.validation import path_of, whole_number
+from gpulr.model.storage import check_folder, replaced
+from gpulr.validation.arrays import path_of, whole_number
 from gpulr.words import shown
 
 if TYPE_CHECKING:

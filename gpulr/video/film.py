@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gpulr.errors import DataError
-from gpulr.model import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.words import brief
 
 __all__ = ["Film", "Progress", "channels_last", "counted", "shape_of", "to_pixels"]

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import backend_of, is_sparse, to_host
-from gpulr.feature_names import rows_for
-from gpulr.label_types import check_labels
-from gpulr.labels import check_indicator
 from gpulr.logistic import sigmoid
-from gpulr.model import OneVsAll
-from gpulr.validation import positive_number, whole_number
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.validation.arrays import positive_number, whole_number
+from gpulr.validation.feature_names import rows_for
+from gpulr.validation.label_values import check_labels
+from gpulr.validation.labels import check_indicator
 from gpulr.video.draw_predictions import pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
 from gpulr.video.film import Film, Progress, counted, shape_of, to_pixels

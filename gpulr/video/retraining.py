@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.arguments import callables
 from gpulr.backend import to_host
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
 from gpulr.errors import DataError, ParameterError
-from gpulr.export import class_weight_of
-from gpulr.feature_names import rows_for
-from gpulr.inputs import read_inputs
-from gpulr.interrupt import closing
-from gpulr.model import OneVsAll
-from gpulr.problem import Problem
-from gpulr.rows import Rows
-from gpulr.settings import Settings
+from gpulr.families.inputs import read_inputs
+from gpulr.families.interrupt import closing
+from gpulr.families.settings import Settings
+from gpulr.families.training import folded, weighted_problem
+from gpulr.model.export import class_weight_of
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.solvers import Solver, minimize
 from gpulr.solvers.driver import Callback
-from gpulr.training import folded, weighted_problem
-from gpulr.validation import positive_number, whole_number
+from gpulr.validation.arrays import positive_number, whole_number
+from gpulr.validation.feature_names import rows_for
+from gpulr.validation.parameters import callables
 from gpulr.video.draw_training import MOST_IMAGES, About, Run, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
 from gpulr.video.film import Film, Progress, channels_last, counted, shape_of

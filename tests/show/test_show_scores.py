@@ -12,7 +12,7 @@ from shown import drawn, multiples, names_of, widths
 import gpulr
 from gpulr import show
 from gpulr.errors import ParameterError
-from gpulr.metrics import Evaluation, evaluate_margins
+from gpulr.model.metrics import Evaluation, evaluate_margins
 from gpulr.show.canvas import BLUE, SKY
 
 

@@ -14,7 +14,7 @@ from gpulr.datasets.readers.arrays import to_dataset
 from gpulr.datasets.readers.delimited import Table, read_delimited
 from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.datasets.record import Dataset
-from gpulr.feature_names import order_of
+from gpulr.validation.feature_names import order_of
 
 __all__ = ["KnownColumns", "read_labelled", "read_rows"]
 

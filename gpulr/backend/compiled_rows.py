@@ -1,0 +1,202 @@
+"""Rows as operands of thin products, by compiled code where LLVM is at hand.
+
+llvmlite is optional (the extra ``fast``). ``GPULR_COMPILE=never`` does without it, ``=require``
+makes its absence an error; with ``auto``, the default, it is used where it is installed and proven.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend.environment import setting
+from gpulr.errors import BackendUnavailableError
+
+if TYPE_CHECKING:
+    from gpulr.backend.compiled_products import Products
+
+__all__ = ["CompiledRows", "CompilerStatus", "compiler", "fits"]
+
+INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
+LEAST_ROWS = 8  # the longest tile
+# At the end of each row the lanes are added up; below so many features BLAS is faster. It has to
+# convert bytes first, so that for them the bound is lower.
+LEAST_FEATURES, LEAST_BYTES = 128, 48
+WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself leaves the cache
+WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
+
+
+@dataclass(frozen=True, slots=True)
+class CompilerStatus:
+    """Whether products are compiled on this machine.
+
+    Attributes
+    ----------
+    usable : bool
+    words : str
+        The compiler and what it compiles for, or why it is not used.
+    version : str or None
+        Of llvmlite, where usable.
+    """
+
+    usable: bool
+    words: str
+    version: str | None = None
+
+
+def compiler() -> CompilerStatus:
+    """Say whether products are compiled here: found out once, by compiling one and checking it.
+
+    Raises
+    ------
+    ParameterError
+        ``GPULR_COMPILE`` is neither auto, never nor require.
+    BackendUnavailableError
+        It cannot be done, and ``GPULR_COMPILE=require``.
+    """
+    wish = setting("GPULR_COMPILE", ("auto", "never", "require"))
+    if wish == "never":
+        return CompilerStatus(False, "not used: GPULR_COMPILE=never")
+    status = _probe()
+    if wish == "require" and not status.usable:
+        raise BackendUnavailableError(
+            f"GPULR_COMPILE=require, but products cannot be compiled: {status.words}. Install the "
+            f"compiler, {INSTALL}."
+        )
+    return status
+
+
+@cache
+def _probe() -> CompilerStatus:
+    """Compile a product and compare it with NumPy's."""
+    try:
+        import llvmlite
+        import llvmlite.binding as llvm
+
+        k = 10  # as many as are wanted most often
+        tile = _products(k, "uint8", "float32").tile
+        X = np.arange(11 * 37, dtype=np.uint8).reshape(11, 37)
+        W = np.linspace(-1.0, 1.0, 37 * k, dtype=np.float32).reshape(37, k)
+        R = np.linspace(-1.0, 1.0, 11 * k, dtype=np.float32).reshape(11, k)
+        rows, plain = CompiledRows(X, np.dtype(np.float32)), X.astype(np.float32)
+        if not (np.allclose(rows @ W, plain @ W, rtol=1e-4, atol=1e-2)) or not (
+            np.allclose(R.T @ rows, R.T @ plain, rtol=1e-4, atol=1e-2)
+        ):
+            return CompilerStatus(False, "llvmlite compiles products that are wrong")
+    except ImportError:
+        return CompilerStatus(False, f"llvmlite is not installed ({INSTALL})")
+    except Exception as error:  # LLVM's failures have no common base; BLAS serves then
+        return CompilerStatus(False, f"llvmlite failed: {type(error).__name__}: {error}")
+    version = str(llvmlite.__version__)
+    words = f"llvmlite {version}, {llvm.get_host_cpu_name()}, {tile.lanes} float32 at a time"
+    return CompilerStatus(True, words, version)
+
+
+_compiled: dict[tuple[str, str], dict[int, Products]] = {}
+_lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits for a compilation. In the child its thread is gone, and would hold this lock and
+    # LLVM's own for ever.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )
+
+
+def _products(n_columns: int, storage: str, compute: str) -> Products:
+    """Return functions for so many columns: those at hand, unless they would waste too much.
+
+    Which ones makes no difference to a single bit of the results.
+    """
+    from gpulr.backend import compiled_products
+
+    with _lock:
+        at_hand = _compiled.setdefault((storage, compute), {})
+        exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
+        best = min(at_hand, key=lambda width: _work(width, n_columns), default=exact)
+        if _work(best, n_columns) > WASTE * _work(exact, n_columns) or best not in at_hand:
+            best = exact
+            at_hand[best] = compiled_products.compile_products(best, storage, compute)
+        return at_hand[best]
+
+
+def _work(width: int, n_columns: int) -> int:
+    """Estimate how long tiles of this width take for so many columns; reading X counts as three."""
+    return (width + 3) * -(-n_columns // width)
+
+
+def fits(X: npt.NDArray[Any], dtype: npt.DTypeLike) -> bool:
+    """Whether compiled products take these rows as they are."""
+    from gpulr.backend import compiled_products
+
+    dtype = np.dtype(dtype)
+    return (
+        dtype.name in ("float32", "float64")
+        and X.dtype.name in compiled_products.STORAGE
+        and X.dtype.isnative
+        and X.shape[0] >= LEAST_ROWS
+        and X.shape[1] >= 64 // dtype.itemsize  # the widest vector
+        and X.shape[1] >= (LEAST_BYTES if X.itemsize == 1 else LEAST_FEATURES)
+        and X.shape[1] <= WEIGHTS_BYTES // (10 * dtype.itemsize)
+        and X.strides[1] == X.itemsize
+        and X.strides[0] >= X.shape[1] * X.itemsize
+        and X.strides[0] % X.itemsize == 0
+    )
+
+
+class CompiledRows:
+    """Rows X (n_rows, n_features), stored as they are, that multiply in ``dtype``.
+
+    Supports what a pass needs: ``X @ W`` and ``A @ X``, W (n_features, n_columns) and A (n_columns,
+    n_rows) of that dtype. See :func:`fits` for the rows it takes.
+    """
+
+    __array_ufunc__ = None  # NumPy leaves A @ X to __rmatmul__
+
+    def __init__(self, X: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
+        self.X = X
+        self.dtype = dtype
+
+    def _prepare(self, n_columns: int) -> tuple[Products, int, npt.NDArray[Any]]:
+        """Return the functions, how many columns they are given, and zeros of that many rows.
+
+        The rows of zeros are an odd number of cache lines apart, so that they do not displace each
+        other in the cache at widths such as 1,024.
+        """
+        products = _products(n_columns, self.X.dtype.name, self.dtype.name)
+        given = max(n_columns, products.tile.columns)
+        line = 64 // self.dtype.itemsize
+        apart = (-(-self.X.shape[1] // line) | 1) * line
+        return products, given, np.zeros((given, apart), dtype=self.dtype)
+
+    def _call(self, function: Any, columns: npt.NDArray[Any], wide: npt.NDArray[Any]) -> None:
+        n_rows, n_features = self.X.shape
+        stride = self.X.strides[0] // self.X.itemsize
+        pointers = self.X.ctypes.data, wide.ctypes.data, columns.ctypes.data
+        X, W, Z = pointers
+        function(X, n_rows, stride, n_features, wide.shape[0], W, wide.shape[1], Z)
+
+    def __matmul__(self, W: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        n_features, n_columns = W.shape
+        products, given, WT = self._prepare(n_columns)
+        WT[:n_columns, :n_features] = W.T
+        Z = np.empty((self.X.shape[0], given), dtype=self.dtype)
+        self._call(products.margins, Z, WT)
+        return Z if given == n_columns else Z[:, :n_columns].copy()
+
+    def __rmatmul__(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        n_columns, n_rows = A.shape
+        products, given, DT = self._prepare(n_columns)
+        R = np.ascontiguousarray(A.T)  # as it is, where A is the transpose of residuals
+        if given > n_columns:
+            R = np.zeros((n_rows, given), dtype=self.dtype)
+            R[:, :n_columns] = A.T
+        n_features = self.X.shape[1]
+        self._call(products.gradient, R, DT)
+        return DT[:n_columns, :n_features]

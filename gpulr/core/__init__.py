@@ -1,0 +1,1 @@
+"""Rows, targets and the problem: cost and gradient of all columns, block by block."""

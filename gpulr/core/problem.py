@@ -1,0 +1,268 @@
+"""A stack of logistic problems that share their rows: cost and gradient in one pass over blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gpulr import logistic
+from gpulr.backend import Backend
+from gpulr.core.rows import Rows
+from gpulr.core.targets import RowWeights, Targets
+
+if TYPE_CHECKING:
+    from gpulr.kernels.dispatch import Choice
+
+Array = Any
+
+__all__ = ["Pass", "Problem"]
+
+
+class Pass(NamedTuple):
+    """What one pass over all rows returns, per model.
+
+    Attributes
+    ----------
+    cost : (n_models,) float64
+    gradient : (n_features + 1, n_models) float64
+        With respect to the weights of the scaled rows; the intercept's is the last row.
+    """
+
+    cost: Array
+    gradient: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Logistic problems that share their rows, one per column.
+
+    All arrays are on the backend's device. Parameters are stacked as ``theta`` (n_features + 1,
+    n_models) float64, the intercept in the last row; weights refer to the scaled rows.
+
+    Attributes
+    ----------
+    rows : Rows
+    targets : Targets
+        What each model is to answer for each row.
+    C : (n_models,) float64
+        Inverse regularisation strength, ∞ for none.
+    weights : RowWeights
+    m : (n_models,) float64
+        Sum of the weights that each model gives the rows; see :meth:`of`.
+    mass : float
+        Sum of the weights that all models share.
+    intercept : bool
+        False holds it at 0: its gradient is 0, and rows are [X, 0] in what [X, 1] is said of.
+    """
+
+    rows: Rows
+    targets: Targets
+    C: Array
+    weights: RowWeights
+    m: Array
+    mass: float
+    intercept: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        targets: Targets,
+        C: Array,
+        *,
+        sample_weight: Array | None = None,
+        sets: Array | None = None,
+        set_of: Array | None = None,
+        intercept: bool = True,
+    ) -> Problem:
+        """Return the problem, with its sums of weights.
+
+        Parameters
+        ----------
+        sample_weight : (n_samples, 1) in the compute dtype, optional
+            Weights that all models share.
+        sets : (n_samples, n_sets), set_of : (n_models,) int, optional
+            Factors of the weights, of which each model uses one column.
+        intercept : bool
+            False holds it at 0.
+        """
+        weights = RowWeights(sample_weight, sets, set_of, rows.backend, rows.dtype)
+        return cls._weighed(rows, targets, C, weights, intercept)
+
+    @classmethod
+    def _weighed(
+        cls, rows: Rows, targets: Targets, C: Array, weights: RowWeights, intercept: bool
+    ) -> Problem:
+        xp, k = rows.backend.xp, targets.n_models
+        mass = float(rows.n_samples)
+        if weights.base is not None:
+            mass = float(xp.sum(weights.base, dtype=xp.float64))
+        m = xp.full((k,), mass, dtype=xp.float64, device=rows.backend.device)
+        if weights.sets is not None:
+            (each,) = rows.sum(
+                lambda part: (xp.sum(weights.block(part), axis=0, dtype=xp.float64),),
+                rows.margin_blocks(k),
+            )
+            m = each
+        return cls(rows, targets, C, weights, m, mass, intercept)
+
+    @property
+    def backend(self) -> Backend:
+        """Where the arrays are."""
+        return self.rows.backend
+
+    @property
+    def n_models(self) -> int:
+        """Number of columns."""
+        return self.targets.n_models
+
+    def select(self, models: Array) -> Problem:
+        """Return the problem of some of the models (int indices on the device) only."""
+        xp = self.backend.xp
+        return replace(
+            self,
+            targets=self.targets.select(models),
+            C=xp.take(self.C, models),
+            weights=self.weights.select(models),
+            m=xp.take(self.m, models),
+        )
+
+    def sample(self, index: Array) -> Problem:
+        """Return the problem on some of the rows, with the penalty of all of them."""
+        sample = self._weighed(
+            self.rows.sample(index),
+            self.targets.sample(index),
+            self.C,
+            self.weights.sample(index),
+            self.intercept,
+        )
+        xp = self.backend.xp
+        # A model may weigh none of the sampled rows: a fold that trains on few.
+        m = xp.where(sample.m > 0.0, sample.m, self.m)
+        return replace(sample, C=self.C * (self.m / m))
+
+    def start(self) -> Array:
+        """Return all-zero parameters, (n_features + 1, n_models) float64."""
+        xp = self.backend.xp
+        shape = (self.rows.n_features + 1, self.n_models)
+        return xp.zeros(shape, dtype=xp.float64, device=self.backend.device)
+
+    @cached_property
+    def penalty(self) -> Array:
+        """What each model's squared weights are multiplied by in its cost, twice: 1 / (C m)."""
+        return 1.0 / (self.C * self.m)
+
+    @cached_property
+    def fused(self) -> Choice:
+        """The kernels that compute this problem's passes, where there are some that pay."""
+        return self.backend.fused(self)
+
+    def evaluate(self, theta: Array) -> Pass:
+        """Return cost and gradient of every model at ``theta``: one pass over all rows."""
+        if self.fused.whole is not None:
+            return Pass(*self.fused.whole.evaluate(theta))
+        return self.evaluate_in_blocks(theta)
+
+    def evaluate_in_blocks(self, theta: Array) -> Pass:
+        """Do what :meth:`evaluate` does, by the functions of :mod:`gpulr.logistic`."""
+        W, b = self.rows.fold(theta)
+
+        def propagate(rows: slice) -> tuple[Array, ...]:
+            X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
+            _, R, loss = logistic.forward(X, W, b, Y, s)
+            return loss, *logistic.backward(X, R, s)
+
+        return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
+
+    def margins(self, theta: Array) -> Array:
+        """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
+        if self.fused.halves is not None:
+            return self.fused.halves.margins(theta)
+        return self.rows.margins(theta)
+
+    def evaluate_margins(self, Z: Array, theta: Array) -> Pass:
+        """Return what :meth:`evaluate` does, from the margins Z of ``theta``: half a pass."""
+        if self.fused.halves is not None:
+            return Pass(*self.fused.halves.evaluate_margins(Z, theta))
+        return self.evaluate_margins_in_blocks(Z, theta)
+
+    def evaluate_margins_in_blocks(self, Z: Array, theta: Array) -> Pass:
+        """Do what :meth:`evaluate_margins` does, by the functions of :mod:`gpulr.logistic`."""
+
+        def propagate_back(rows: slice) -> tuple[Array, ...]:
+            Y, s = self.targets.block(rows), self.weights.block(rows)
+            R, loss = logistic.activate(Z[rows, :], Y, s)
+            return loss, *logistic.backward(self.rows.operand(rows), R, s)
+
+        return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
+
+    def margins_along(self, Z: Array, D: Array, t: Array) -> Array:
+        """Return Z + t D, (n_samples, n_models), for steps t (n_models,): no pass over the rows."""
+        t = self.backend.xp.astype(t, D.dtype)
+        return self.backend.collect_blocks(
+            lambda rows: Z[rows, :] + t * D[rows, :], self.rows.margin_blocks(self.n_models)
+        )
+
+    def derivatives_along(self, Z: Array, D: Array, t: float = 0.0) -> tuple[Array, Array, Array]:
+        """Return first and second derivative of each mean log-loss at Z + t D along D, and σ'.
+
+        Z and D are (n_samples, n_models); no pass over the rows is needed. Returns three arrays
+        (n_models,) float64, the last one the mean of σ' over the rows.
+        """
+
+        def derivatives(rows: slice) -> tuple[Array, ...]:
+            along = D[rows, :]
+            here = Z[rows, :] + t * along if t else Z[rows, :]
+            Y, s = self.targets.block(rows), self.weights.block(rows)
+            return logistic.derivatives_along(here, along, Y, s)
+
+        blocks = self.rows.margin_blocks(self.n_models)
+        first, second, slope = self.rows.sum(derivatives, blocks)
+        return first / self.m, second / self.m, slope / self.m
+
+    def gram_product(self, V: Array) -> Array:
+        """Return [X, 1]ᵀ diag(s) [X, 1] V / mass for the scaled X, with the shared weights s.
+
+        V is (n_features + 1, n_vectors).
+        """
+        W, b = self.rows.fold(V if self.intercept else self._stacked(V[:-1, :], V[-1, :]))
+
+        def product(rows: slice) -> tuple[Array, ...]:
+            X, s = self.rows.operand(rows), self.weights.shared(rows)
+            Z = X @ W + b if s is None else s * (X @ W + b)
+            return (Z.T @ X).T, self.backend.xp.sum(Z, axis=0, dtype=self.backend.xp.float64)
+
+        blocks = self.rows.blocks(int(V.shape[1]))
+        return self._stacked(*self.rows.unfold(*self.rows.sum(product, blocks))) / self.mass
+
+    def rows_of_a_kind(self) -> tuple[Array, Array]:
+        """Count the rows that each model weighs and is to answer with 1, and those with 0."""
+        xp = self.backend.xp
+
+        def count(rows: slice) -> tuple[Array, ...]:
+            Y, s = self.targets.block(rows), self.weights.block(rows)
+            one = xp.ones_like(Y)
+            weighed = one if s is None else xp.where(s > 0.0, one, 0.0)
+            return (
+                xp.sum(weighed * Y, axis=0, dtype=xp.float64),
+                xp.sum(weighed, axis=0, dtype=xp.float64),
+            )
+
+        positive, every = self.rows.sum(count, self.rows.margin_blocks(self.n_models))
+        return positive, every - positive
+
+    def finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
+        """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64."""
+        W = theta[:-1, :]
+        dW, db = self.rows.unfold(dW, db)
+        # The penalty is one on the weights of the caller's scale.
+        factor = self.rows.factor
+        dW, db = logistic.gradient(dW, db, factor**2 * W, self.C, self.m)
+        return Pass(logistic.cost(loss, factor * W, self.C, self.m), self._stacked(dW, db))
+
+    def _stacked(self, dW: Array, db: Array) -> Array:
+        """Put the intercept's row below that of the weights; zeros where it is held at 0."""
+        xp = self.backend.xp
+        db = db if self.intercept else xp.zeros_like(db)
+        return xp.concat([dW, xp.expand_dims(db, axis=0)], axis=0)

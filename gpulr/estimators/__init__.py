@@ -1,0 +1,1 @@
+"""scikit-learn's side: estimators, their inputs, and its spellings of parameters."""

@@ -1,0 +1,232 @@
+"""What the estimators share: scikit-learn's checks, the fitted attributes, and prediction.
+
+The only file that imports ``sklearn.base``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+from sklearn import exceptions
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from gpulr import errors, logistic
+from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
+from gpulr.estimators.fitted import (
+    fingerprint,
+    intercept_of,
+    model_of,
+    record_of,
+    sorted_by_class,
+    with_history,
+)
+from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
+from gpulr.model.one_vs_all import OneVsAll
+
+Array = Any
+
+__all__ = ["ConvergenceWarning", "OneVsAllClassifier", "SparseCoefficients"]
+
+
+class ConvergenceWarning(
+    errors.ConvergenceWarning,
+    exceptions.ConvergenceWarning,  # type: ignore[misc]
+):
+    """Some models did not reach the tolerance; scikit-learn's warning of that, and gpulr's."""
+
+
+class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """What estimators of one-vs-all models share: the checks of X and y, and prediction.
+
+    Subclasses implement ``fit``: it reads its arrays by :meth:`_read` and ends in :meth:`_adopt`.
+    What is predicted is what ``coef_``, ``intercept_`` and ``classes_`` say when it is asked for,
+    whether ``fit`` set them, or someone else did.
+    """
+
+    coef_: Array
+    intercept_: Array
+    classes_: npt.NDArray[Any]
+    n_iter_: Array
+    fit_intercept: bool
+    tol: float
+    max_iter: int
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "coef_")  # a fit that failed has set n_features_in_
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickle, also one from when a model was pickled beside its attributes."""
+        parameters = inspect.signature(type(self)).parameters.values()
+        state = {p.name: p.default for p in parameters} | state  # those that there were not then
+        model = state.pop("model_", None)
+        super().__setstate__(state)
+        if model is not None:
+            self._adopt(model)
+
+    def _read(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
+        """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host."""
+        return read_rows_and_labels(self, X, y)
+
+    def _adopt(self, model: OneVsAll) -> None:
+        """Set the fitted attributes."""
+        n_iter = np.array([model.n_iter], dtype=np.int32)
+        self.coef_ = model.weights.T
+        self.intercept_ = intercept_of(model)
+        self.classes_ = model.classes
+        self.n_iter_ = backend_of(model.weights).asarray(n_iter)
+        self._record = record_of(model)
+        self._record["fingerprint"] = fingerprint(self._given())
+
+    def _given(self, classes: Any = None) -> OneVsAll:
+        """Return the model that the attributes are, in the order of ``classes_``.
+
+        ``classes`` are those that it has where nobody has set any.
+        """
+        if not hasattr(self, "coef_"):
+            check_is_fitted(self)
+        intercept = getattr(self, "intercept_", None if self.fit_intercept else 0.0)
+        classes = getattr(self, "classes_", classes)
+        if intercept is None or classes is None:
+            missing = "intercept_" if intercept is None else "classes_"
+            raise errors.ParameterError(
+                f"coef_ is set and {missing} is not. Assign coef_, intercept_ and classes_, or "
+                "call fit."
+            )
+        return model_of(self.coef_, intercept, classes, getattr(self, "_record", {}))
+
+    def _predictor(self) -> OneVsAll:
+        """Return the model that the attributes are, for rows of ``n_features_in_``."""
+        model = self._given()
+        n_features = getattr(self, "n_features_in_", model.n_features)
+        if n_features != model.n_features:
+            raise errors.ParameterError(
+                f"coef_ has {model.n_features} columns, and n_features_in_ is {n_features}. Assign "
+                f"n_features_in_ = {model.n_features} too, or a coef_ of {n_features} columns."
+            )
+        return model
+
+    def _start(self, X: Array, labels: Any) -> OneVsAll | None:
+        """Return the model that the attributes are, for training to begin at; None if unfitted."""
+        if not hasattr(self, "coef_"):
+            return None
+        start = sorted_by_class(self._given(labels.classes))
+        if start.weights.shape != (X.shape[1], labels.n_models) or not np.array_equal(
+            start.classes, labels.classes
+        ):
+            raise errors.ParameterError(
+                f"warm_start=True begins at coef_, which has {start.n_models} rows: a model of "
+                f"{start.n_features} features for the classes {start.classes[:20].tolist()}. For X "
+                f"and y it takes {labels.n_models}: {X.shape[1]} features, classes "
+                f"{labels.classes[:20].tolist()}. Train on the same features and classes, or use "
+                "warm_start=False."
+            )
+        return start
+
+    @property
+    def model_(self) -> OneVsAll:
+        """What predicts, made of the fitted attributes as they are now."""
+        model = sorted_by_class(self._predictor())
+        names = getattr(self, "feature_names_in_", ())
+        if len(names) == model.n_features:
+            data = model.data | {"feature_names": [str(name) for name in names]}
+            model = replace(model, data=data)
+        C = np.asarray(self._inverse_penalty(), dtype=np.float64)
+        settings = {
+            "C": C.tolist() if C.shape in ((), (model.n_models,)) else 1.0,
+            "tol": self.tol,
+            "max_iter": self.max_iter,
+        }
+        return with_history(model, getattr(self, "_record", {}), settings)
+
+    def _rows(self, X: Any, n_features: int) -> Array:
+        """Check what a fitted estimator is to predict."""
+        return read_rows(self, X, n_features)
+
+    def decision_function(self, X: Any) -> Array:
+        """Return the margins X W + b, where X is.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features)
+            As ``fit`` was given it.
+
+        Returns
+        -------
+        (n_samples,) with two classes, positive for ``classes_[1]``; otherwise (n_samples,
+        n_classes). In the dtype of ``coef_``.
+        """
+        model = self._predictor()
+        Z = model.decision_function(self._rows(X, model.n_features))
+        return Z[:, 0] if Z.shape[1] == 1 else Z
+
+    def predict(self, X: Any) -> Array:
+        """Return each row's class, (n_samples,): the one with the largest margin."""
+        model = self._predictor()
+        return model.predict(self._rows(X, model.n_features))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, (n_samples, n_classes).
+
+        With more than two classes these are the models' own probabilities, divided by their sum, as
+        in scikit-learn's ``OneVsRestClassifier``; ``model_.predict_proba`` has them undivided.
+        """
+        model = self._predictor()
+        return model.predict_proba(self._rows(X, model.n_features), normalize=True)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
+        model = self._predictor()
+        return logistic.log_normalized(model.decision_function(self._rows(X, model.n_features)))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs."""
+        y, sample_weight = read_truth(y, sample_weight)
+        if not is_device_array(X):
+            return float(super().score(X, y, sample_weight))
+        return float(np.average(to_host(self.predict(X)) == y, weights=sample_weight))
+
+
+class SparseCoefficients(OneVsAllClassifier):
+    """Of an estimator whose ``coef_`` can be kept as a sparse matrix.
+
+    That is not the one that chooses C: scikit-learn's check of these methods has three rows of each
+    class, too few for its five folds.
+    """
+
+    def sparsify(self) -> Self:
+        """Make ``coef_`` a CSR matrix of SciPy's, which is smaller where most of it is zero.
+
+        Training leaves no weight at exactly zero; set those that are to be. What is predicted stays
+        the same, and takes longer, since it is computed from all weights. Returns self.
+
+        Raises
+        ------
+        ParameterError
+            ``coef_`` is no array of NumPy's.
+        """
+        self._given()
+        if is_device_array(self.coef_):
+            raise errors.ParameterError(
+                f"coef_ is a {type(self.coef_).__name__}, and sparse matrices are SciPy's, of "
+                "NumPy arrays. Leave it as it is."
+            )
+        self.coef_ = csr_matrix(self.coef_)
+        return self
+
+    def densify(self) -> Self:
+        """Make ``coef_`` an array again, after :meth:`sparsify`; returns self."""
+        self._given()
+        if is_sparse(self.coef_):
+            self.coef_ = self.coef_.toarray()
+        return self

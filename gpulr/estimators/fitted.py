@@ -1,0 +1,230 @@
+"""A model as the attributes of a fitted estimator, and these attributes as a model.
+
+scikit-learn's users assign ``coef_``, ``intercept_`` and ``classes_``, and write into them; what an
+estimator predicts is what they say then. So a model is made of them whenever one is asked for. Of
+the model that it trained an estimator keeps nothing that they say, only the rest, in a plain dict:
+how training went, with what settings, on what data, and where the rows had their centre.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from array_api_compat import array_namespace, device
+
+from gpulr._version import __version__
+from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
+from gpulr.errors import ParameterError
+from gpulr.model.one_vs_all import History, OneVsAll
+from gpulr.validation.label_values import check_labels
+
+Array = Any
+
+__all__ = [
+    "fingerprint",
+    "intercept_of",
+    "model_of",
+    "record_of",
+    "sorted_by_class",
+    "with_history",
+]
+
+_KEPT = ("backend", "device", "fallback_reason", "settings", "scale", "image_shape", "data")
+
+
+def record_of(model: OneVsAll) -> dict[str, Any]:
+    """Return what a model says beside its weights, intercept and classes."""
+    return {
+        **{name: getattr(model, name) for name in (*_KEPT, "versions", "center")},
+        "history": {field.name: getattr(model.history, field.name) for field in fields(History)},
+    }
+
+
+def fingerprint(model: OneVsAll) -> str:
+    """Return what tells these weights and intercepts from any others."""
+    digest = hashlib.sha256()
+    for array in (model.weights, model.intercept):
+        # A sparse coef_ has no −0; it is the same number, and so it is here.
+        host: npt.NDArray[Any] = np.ascontiguousarray(to_host(array) + 0.0)
+        digest.update(f"{host.dtype.name}{host.shape}".encode())
+        digest.update(host.data)
+    return digest.hexdigest()
+
+
+def intercept_of(model: OneVsAll) -> Array:
+    """Return the intercept (n_models,) that goes with the weights as they are rounded.
+
+    In their dtype; in float64 of a standardised model, since X W + b cancels where means are large,
+    and from this one the intercept at the centre comes back exactly.
+    """
+    if model.center is None:
+        return model.intercept
+    W, center = to_host(model.weights), to_host(model.center)
+    b = to_host(model.intercept_at_center).astype(np.float64) - center.astype(np.float64) @ W
+    return backend_of(model.weights).asarray(b)
+
+
+def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any]) -> OneVsAll:
+    """Return the model that attributes are, in the order of the classes; for predicting.
+
+    Parameters
+    ----------
+    coef : (n_models, n_features) or (n_features,), array or sparse
+        Of the dtype that is computed in, float32 or float64; other numbers become float64.
+    intercept : (n_models,), or a number for all
+    classes : (n_classes,)
+        One for each model, or two for one model.
+    record : dict
+        As of :func:`record_of`, whether of these weights or of others; or empty.
+
+    Raises
+    ------
+    ParameterError
+        They are no real numbers, or do not belong together.
+    """
+    weights = _weights(coef)
+    n_features, n_models = weights.shape
+    classes = to_host(classes)
+    if classes.ndim != 1 or len(classes) not in ((2,) if n_models == 1 else (n_models,)):
+        raise ParameterError(
+            f"coef_ has {n_models} rows, and classes_ has shape {classes.shape}; expected one row "
+            "for each class, or one row for two classes. Assign coef_, intercept_ and classes_ "
+            "that belong together."
+        )
+    b = intercept if is_device_array(intercept) else np.asarray(intercept)
+    xp = array_namespace(b)
+    if not _is_real(xp, b) or tuple(b.shape) not in ((), (1,), (n_models,)):
+        raise ParameterError(
+            f"intercept_ has shape {tuple(b.shape)} and dtype {b.dtype}, and coef_ has {n_models} "
+            "rows; expected a number for each row. Assign coef_ and intercept_ that belong "
+            "together."
+        )
+    backend = backend_of(weights)
+    b = backend.asarray(b if tuple(b.shape) == (n_models,) else xp.broadcast_to(b, (n_models,)))
+    center, at_center = record.get("center"), None
+    if center is not None and center.shape == (n_features,):
+        # The margins are the same around any centre, which only keeps their rounding small.
+        center = backend.asarray(center)
+        b = backend.asarray(b, backend.widest)
+        at_center = backend.asarray(b + _product(center, weights), weights.dtype)
+    else:
+        center = None
+    known: dict[str, Any] = {
+        "backend": backend.name,
+        "device": backend.device_name,
+        "data": {"name": "arrays", "source": "attributes of an estimator"},
+        "versions": {"gpulr": __version__},
+        "settings": {},
+    }
+    known |= {name: record[name] for name in (*_KEPT, "versions") if name in record}
+    history = record.get("history")
+    return OneVsAll(
+        weights=weights,
+        intercept=backend.asarray(b, weights.dtype),
+        classes=classes,
+        history=_unknown(n_models) if history is None else History(**history),
+        center=center,
+        intercept_at_center=at_center,
+        **known,
+    )
+
+
+def with_history(model: OneVsAll, record: Mapping[str, Any], settings: dict[str, Any]) -> OneVsAll:
+    """Return the model with its history, or with none where that would be another's.
+
+    The record is of the weights that training ended with. Where they are others by now, its history
+    and settings are not theirs: nothing is known of the one, and ``settings`` takes the place of
+    the other.
+    """
+    if record and record["fingerprint"] == fingerprint(model):
+        return model
+    shape = model.image_shape
+    return replace(
+        model,
+        history=_unknown(model.n_models),
+        settings=settings,
+        image_shape=shape if shape and np.prod(shape) == model.n_features else None,
+    )
+
+
+def sorted_by_class(model: OneVsAll) -> OneVsAll:
+    """Return the same model with its classes sorted and of one type, as a model's are.
+
+    Raises
+    ------
+    ParameterError
+        A class occurs twice.
+    DataError
+        They are no labels.
+    """
+    classes = check_labels(model.classes, len(model.classes))
+    unique, order = np.unique(classes, return_index=True)
+    if len(unique) < len(classes):
+        raise ParameterError(
+            f"classes_ holds {classes[:20].tolist()}, some of them more than once; expected each "
+            "class once."
+        )
+    if np.array_equal(unique, classes):
+        return replace(model, classes=unique)
+
+    def moved(array: Array) -> Array:
+        if array is None or model.n_models == 1:  # of two classes, which change places
+            return None if array is None else -array
+        xp, places = array_namespace(array), backend_of(array).asarray(order)
+        return xp.take(array, places, axis=array.ndim - 1)
+
+    names = ("weights", "intercept", "intercept_at_center")
+    return replace(model, classes=unique, **{n: moved(getattr(model, n)) for n in names})
+
+
+def _weights(coef: Any) -> Array:
+    """Return coef_ as weights, (n_features, n_models) float32 or float64, where it is."""
+    if is_sparse(coef):
+        coef = coef.toarray()
+    elif not is_device_array(coef):
+        coef = np.asarray(coef)
+    xp = array_namespace(coef)
+    if coef.dtype not in (xp.float32, xp.float64):
+        if not _is_real(xp, coef):
+            raise ParameterError(
+                f"coef_ has dtype {coef.dtype}; expected real numbers, (n_models, n_features)."
+            )
+        swapped = getattr(coef.dtype, "name", "") == "float32"  # of the other byte order
+        coef = xp.astype(coef, xp.float32 if swapped else xp.float64)
+    if coef.ndim == 1:
+        coef = xp.reshape(coef, (1, -1))
+    if coef.ndim != 2 or 0 in coef.shape:
+        raise ParameterError(
+            f"coef_ has shape {tuple(coef.shape)}; expected (n_models, n_features), one row for "
+            "each class, or one row for two classes."
+        )
+    return coef.T
+
+
+def _product(center: Array, weights: Array) -> Array:
+    """Return center @ weights in float64, (n_models,), without a wide copy of the weights."""
+    xp, (n_features, n_models) = array_namespace(weights), weights.shape
+    rows, wide = max(1, 2**18 // n_models), backend_of(weights).widest
+    total = xp.zeros(n_models, dtype=wide, device=device(weights))
+    for start in range(0, n_features, rows):
+        part = slice(start, min(start + rows, n_features))
+        total += xp.astype(center[part], wide) @ xp.astype(weights[part, :], wide)
+    return total
+
+
+def _is_real(xp: Any, array: Array) -> bool:
+    if isinstance(array, np.ndarray):
+        return array.dtype.kind in "buif"
+    return bool(xp.isdtype(array.dtype, ("bool", "integral", "real floating")))
+
+
+def _unknown(n_models: int) -> History:
+    """Return the history of weights that nobody saw in training."""
+    nothing = np.full((1, n_models), np.nan)
+    no = np.zeros(n_models, dtype=np.bool_)
+    return History(nothing, nothing, np.zeros(1), np.zeros(n_models, dtype=np.int64), no, no)

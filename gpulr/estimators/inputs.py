@@ -1,0 +1,128 @@
+"""The checks of X and y that estimators make: scikit-learn's, of what gpulr takes besides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _get_feature_names,
+    check_array,
+    check_X_y,
+    column_or_1d,
+    validate_data,
+)
+
+from gpulr.backend import is_device_array
+from gpulr.errors import DataError
+from gpulr.validation.arrays import as_rows, check_rows
+from gpulr.validation.conversion import as_numpy, real_numbers
+from gpulr.validation.feature_names import names_of, order_of
+from gpulr.validation.label_values import label_array, of_one_type
+from gpulr.validation.tables import column_names, is_table
+
+Array = Any
+
+__all__ = ["read_rows", "read_rows_and_labels", "read_truth"]
+
+# How X is taken: as it is, whatever its dtype; blocks of rows are converted as they are used.
+_AS_IS: dict[str, Any] = {"accept_sparse": "csr", "dtype": "numeric"}
+
+
+class ObjectsError(DataError, TypeError):
+    """Rows of objects that are no numbers, which is a TypeError to scikit-learn."""
+
+
+def read_rows_and_labels(estimator: Any, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
+    """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host.
+
+    Sets ``n_features_in_``, and ``feature_names_in_`` where the columns of X have names.
+
+    Raises
+    ------
+    ValueError, TypeError
+        DataError, or scikit-learn's own.
+    """
+    y = None if y is None else _labels(y)
+    if y is not None and y.ndim == 2 and y.shape[1] > 1:
+        raise DataError(
+            f"y has shape {y.shape}; expected one label per row. For rows with several labels "
+            "use gpulr.train or gpulr.search, which take a matrix of zeros and ones."
+        )
+    if is_device_array(X):
+        # scikit-learn would bring X to the host, or refuse it, unless a switch is set.
+        rows, y = check_rows(X), column_or_1d(y, warn=True)
+        estimator.n_features_in_ = int(rows.shape[1])
+        estimator.__dict__.pop("feature_names_in_", None)
+    else:
+        rows, y = check_X_y(_on_host(estimator, X), y, estimator=estimator, **_AS_IS)
+        _check_names(estimator, X, rows, reset=True)
+    check_classification_targets(y)
+    return rows, y
+
+
+def read_rows(estimator: Any, X: Any, n_features: int) -> Array:
+    """Check what a fitted estimator is to predict; columns with names are put in its order."""
+    if is_device_array(X):
+        return check_rows(X, n_features=n_features)
+    rows = check_array(_on_host(estimator, X), estimator=estimator, input_name="X", **_AS_IS)
+    return _check_names(estimator, X, rows, reset=False)
+
+
+def read_truth(y: Any, sample_weight: Any) -> tuple[Any, npt.NDArray[np.float64] | None]:
+    """Return the labels and weights that predictions are scored by, on the host."""
+    if sample_weight is not None:
+        weight = real_numbers(as_numpy(sample_weight, "sample_weight"), "sample_weight")
+        sample_weight = weight.astype(np.float64)
+    return None if y is None else _labels(y), sample_weight
+
+
+def _labels(y: Any) -> npt.NDArray[Any]:
+    """Return labels of a dtype that scikit-learn takes, of any shape."""
+    labels = label_array(y)
+    if labels.dtype.kind in "OT":
+        labels = of_one_type(labels.astype(object).ravel()).reshape(labels.shape)
+    if labels.dtype.kind in "SO" and labels.size:
+        kind = type(labels.flat[0]).__name__
+        raise DataError(
+            f"y holds labels of type {kind}, which scikit-learn does not take. Pass numbers or "
+            "text, such as y.astype(str), or use gpulr.train, which takes them."
+        )
+    return labels
+
+
+def _on_host(estimator: Any, X: Any) -> Any:
+    """Return X as scikit-learn takes it: a NumPy array, or a CSR array whose parts are checked."""
+    try:
+        rows = as_rows(X)
+    except DataError as error:
+        if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "cO":
+            try:  # scikit-learn's checks want its own words
+                check_array(X, estimator=estimator, **_AS_IS)
+            except TypeError as theirs:
+                raise ObjectsError(f"{error} ({theirs})") from theirs
+        raise
+    return rows.astype(np.float32) if rows.dtype.isbuiltin == 2 else rows
+
+
+def _check_names(estimator: Any, X: Any, rows: Array, *, reset: bool) -> Array:
+    """Check or, in ``fit``, set the number and names of features; returns rows in their order.
+
+    scikit-learn refuses other names and another order of them, of the tables that it knows.
+    """
+    columns = column_names(X) if is_table(X) else []
+    # Where several have one name, none is one.
+    if len(set(columns)) == len(columns) and _get_feature_names(X) is not None:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return rows
+    names = names_of(X)
+    known = getattr(estimator, "feature_names_in_", None)
+    if reset or names is None or known is None:
+        validate_data(estimator, rows, reset=reset, skip_check_array=True)
+        if reset and names is not None:
+            estimator.feature_names_in_ = np.asarray(names, dtype=object)
+        return rows
+    order = order_of(names, list(known), "X")
+    return rows if order is None else rows[:, order]

@@ -1,0 +1,1 @@
+"""Families of models that share their rows: training, search and bootstrap, over one pipeline."""

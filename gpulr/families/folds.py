@@ -1,0 +1,169 @@
+"""Which rows each fold of a cross-validation trains on, and which it is scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import to_host
+from gpulr.errors import DataError, ParameterError
+from gpulr.validation.labels import LabelMatrix, Labels
+from gpulr.words import counted, shown
+
+__all__ = ["Folds", "check_folds", "check_number", "split"]
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """Folds of one set of rows.
+
+    Attributes
+    ----------
+    counts : (n_samples, n_folds) unsigned int
+        How often each fold trains on each row: 0 or 1, more where a splitter repeats rows.
+    tests : tuple of (n_rows,) int64
+        The rows that each fold is scored on.
+    """
+
+    counts: npt.NDArray[Any]
+    tests: tuple[npt.NDArray[np.int64], ...]
+
+    def __len__(self) -> int:
+        return len(self.tests)
+
+
+def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
+    """Return the folds that ``cv`` makes of rows with labels ``y``.
+
+    Parameters
+    ----------
+    cv : int, scikit-learn splitter, or iterable of (train, test)
+        A number of stratified folds, without shuffling, as scikit-learn's estimators make them; an
+        object with a ``split`` method; or pairs of index arrays, or of masks, which may leave rows
+        out.
+    groups : (n_samples,), optional
+        For splitters that keep groups of rows together.
+
+    Raises
+    ------
+    ParameterError
+        ``cv`` is none of these.
+    DataError
+        A fold without rows, or with rows that there are not.
+    """
+    from sklearn.model_selection import check_cv
+
+    n_samples = len(y)
+    if isinstance(cv, int | np.integer):
+        check_number(cv, largest=int(np.unique(y, return_counts=True)[1].max()))
+    try:
+        if isinstance(cv, Iterable) and not hasattr(cv, "split"):
+            pairs = list(cv)
+        else:
+            splitter = check_cv(cv, y, classifier=True)
+            groups = None if groups is None else to_host(groups)
+            pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"cv={shown(cv)} cannot split these rows: {str(error).rstrip('.')}. Use a number of "
+            "folds, a splitter of scikit-learn's (with groups= if it needs groups), or a list of "
+            "(train, test) index arrays."
+        ) from error
+    trains, tests = [], []
+    for number, pair in enumerate(pairs):
+        try:
+            train, test = (_rows(part, n_samples) for part in pair)
+        except (TypeError, ValueError, IndexError) as error:
+            raise DataError(
+                f"Fold {number} of cv is not a pair of row indices: {error}; expected "
+                f"(train, test), each of whole numbers below {n_samples}."
+            ) from error
+        if not len(train) or not len(test):
+            raise DataError(
+                f"Fold {number} of cv trains on {len(train)} rows and is scored on {len(test)}; "
+                "expected at least one of each."
+            )
+        trains.append(np.bincount(train, minlength=n_samples))
+        tests.append(test)
+    if not trains:
+        raise DataError("cv makes no folds; expected at least one (train, test) pair.")
+    counts = np.stack(trains, axis=1)
+    return Folds(counts.astype(np.min_scalar_type(counts.max())), tuple(tests))
+
+
+def check_number(n_folds: Any, *, largest: int | None = None) -> None:
+    """Raise ParameterError unless that many stratified folds can be made.
+
+    ``largest`` is the number of rows of the most frequent label, where it is known.
+    """
+    if isinstance(n_folds, bool) or n_folds < 2:
+        raise ParameterError(f"cv={shown(n_folds)}; expected at least 2 folds.")
+    if largest is not None and n_folds > largest:
+        raise ParameterError(
+            f"cv={shown(n_folds)} is too many folds: the most frequent label has "
+            f"{counted(largest, 'row')}. Use no more folds than that, better no more than the "
+            "rarest has rows."
+        )
+
+
+def check_folds(
+    folds: Folds,
+    labels: Labels | LabelMatrix,
+    weight: npt.NDArray[np.float64] | None,
+    scored: npt.NDArray[np.float64] | None,
+) -> None:
+    """Check that each fold can be trained and scored.
+
+    Parameters
+    ----------
+    labels : Labels or LabelMatrix
+    weight, scored : (n_samples,) or None
+        Weights of the rows in training and in scores; None where all are 1.
+
+    Raises
+    ------
+    DataError
+        A fold trains on no row of some class (of some label of a matrix it may), or is scored on
+        rows without weight only.
+    """
+    for number, (counts, test) in enumerate(zip(folds.counts.T, folds.tests, strict=True)):
+        weights = counts if weight is None else counts * weight
+        missing = [] if isinstance(labels, LabelMatrix) else _missing(labels, weights)
+        if missing:
+            raise DataError(
+                f"Fold {number} trains on no row of {missing}"
+                f"{'' if weight is None else ' that has a weight'}. Use fewer folds, stratified "
+                "ones, or leave rare classes out."
+            )
+        if scored is not None and not scored[test].any():
+            raise DataError(
+                f"All {len(test)} rows that fold {number} is scored on have sample_weight 0. Use "
+                "fewer folds, or leave out rows without weight."
+            )
+
+
+def _missing(labels: Labels, weights: npt.NDArray[Any]) -> list[Any]:
+    """Return the first classes without a row that has a weight."""
+    rows = np.bincount(labels.codes, weights=weights, minlength=len(labels.classes))
+    missing: list[Any] = labels.classes[rows <= 0][:10].tolist()
+    return missing
+
+
+def _rows(part: Any, n_samples: int) -> npt.NDArray[np.int64]:
+    """Return indices or a mask as indices ≥ 0."""
+    rows = to_host(part)
+    if rows.dtype == np.bool_:
+        if rows.shape != (n_samples,):
+            raise ValueError(f"a mask of shape {rows.shape}")
+        return np.flatnonzero(rows)
+    if rows.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise ValueError(f"an array of shape {rows.shape} and dtype {rows.dtype}")
+    if rows.min() < -n_samples or rows.max() >= n_samples:
+        raise IndexError(f"rows {rows.min()} to {rows.max()}")
+    return np.asarray(rows % n_samples, dtype=np.int64)

@@ -1,0 +1,146 @@
+"""What a bootstrap found: weights of every replicate, and intervals of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import numpy.typing as npt
+
+from gpulr import logistic
+from gpulr.backend import backend_of, host_memory
+from gpulr.errors import DataError, ParameterError
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.validation.arrays import finite_rows, positive_number
+from gpulr.validation.feature_names import rows_for
+from gpulr.words import counted
+
+Array = Any
+
+__all__ = ["Bootstrap"]
+
+# What probabilities of one block of rows may take, with their sorted copy.
+BLOCK_BYTES = 2**27
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bootstrap:
+    """A model, and the weights that it had on resamples of its rows.
+
+    Attributes
+    ----------
+    model : OneVsAll
+        Of all rows.
+    coef : (n_replicates, n_features, n_models), intercept : (n_replicates, n_models)
+        In the dtype of the model's weights, where they are. They apply to X as it was passed in.
+    converged : (n_replicates, n_models) bool, NumPy
+    intercept_at_center : (n_replicates, n_models) or None
+        After standardised training, as in the model.
+
+    Notes
+    -----
+    Intervals are percentile intervals: of n replicates, from the (n + 1) α/2-th smallest value to
+    the (n + 1) (1 − α/2)-th, with α = 1 − level (Davison & Hinkley 1997, §5.3). They are the
+    spread of the *penalised* weights: a small C biases weights towards 0, and an interval around
+    biased weights need not hold the weights without a penalty.
+    """
+
+    model: OneVsAll
+    coef: Array
+    intercept: Array
+    converged: npt.NDArray[np.bool_]
+    intercept_at_center: Array | None = None
+
+    @property
+    def n_replicates(self) -> int:
+        """Number of resamples."""
+        return int(self.coef.shape[0])
+
+    def __repr__(self) -> str:
+        return (
+            f"<Bootstrap: {counted(self.n_replicates, 'replicate')} of "
+            f"{counted(self.model.n_models, 'model')}, {self.converged.all(axis=1).sum()} "
+            "converged>"
+        )
+
+    def coef_interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Return the ends of an interval for each weight, (n_features, n_models) each."""
+        return self._interval(self.coef, level)
+
+    def intercept_interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Return the ends of an interval for each intercept, (n_models,) each."""
+        return self._interval(self.intercept, level)
+
+    @host_memory
+    def proba_interval(self, X: Any, level: float = 0.95) -> tuple[Array, Array]:
+        """Return the ends of an interval for each probability, (n_samples, n_models) each.
+
+        It is an interval for P(y = class | x), the probability itself, not for a label; see
+        :meth:`OneVsAll.predict_proba`.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) or images (n_samples, height, width, …)
+            As for :meth:`OneVsAll.decision_function`; worked through in blocks of rows.
+        level : float
+            Between 0 and 1.
+
+        Raises
+        ------
+        DataError
+            As :meth:`OneVsAll.decision_function`.
+        """
+        level = self._level(level)
+        X = rows_for(self.model, X)
+        finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
+        columns, n, k = self._columns(), self.n_replicates, self.model.n_models
+        step = max(1, BLOCK_BYTES // (32 * n * k))
+        parts = []
+        for start in range(0, X.shape[0], step):
+            Z = columns.decision_function(X[start : min(start + step, X.shape[0]), :])
+            xp = array_api_compat.array_namespace(Z)
+            P = logistic.sigmoid(xp.reshape(Z, (Z.shape[0], n, k)))
+            parts.append(_ends(xp.permute_dims(P, (1, 0, 2)), level))
+        low, high = (xp.concat(list(ends), axis=0) for ends in zip(*parts, strict=True))
+        return low, high
+
+    def _columns(self) -> OneVsAll:
+        """Return the models of all replicates as the columns of one weight matrix."""
+        xp, at_center = array_api_compat.array_namespace(self.coef), self.intercept_at_center
+        weights = xp.permute_dims(self.coef, (1, 0, 2))
+        return replace(
+            self.model,
+            weights=xp.reshape(weights, (self.model.n_features, -1)),
+            intercept=xp.reshape(self.intercept, (-1,)),
+            intercept_at_center=None if at_center is None else xp.reshape(at_center, (-1,)),
+        )
+
+    def _interval(self, values: Array, level: float) -> tuple[Array, Array]:
+        return _ends(values, self._level(level))
+
+    def _level(self, level: float) -> float:
+        level = positive_number("level", level)
+        if level >= 1.0:
+            raise ParameterError(f"level={level:g}; expected a number between 0 and 1, as 0.95.")
+        if self.n_replicates < 2:
+            raise DataError(
+                f"There are {self.n_replicates} replicates, since training was stopped; an "
+                "interval takes at least 2."
+            )
+        return level
+
+
+def _ends(values: Array, level: float) -> tuple[Array, Array]:
+    """Return the quantiles of ``values`` over their first axis, between which a share lies."""
+    xp, n = array_api_compat.array_namespace(values), values.shape[0]
+    values, tail = xp.sort(values, axis=0), (1.0 - level) / 2.0
+
+    def quantile(q: float) -> Array:
+        place = min(max((n + 1) * q - 1.0, 0.0), n - 1.0)
+        below = int(place)
+        above = min(below + 1, n - 1)
+        return values[below, ...] + (place - below) * (values[above, ...] - values[below, ...])
+
+    return quantile(tail), quantile(1.0 - tail)

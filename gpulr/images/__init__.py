@@ -1,0 +1,1 @@
+"""Pictures as rows: files, photos, drawn strokes, and framing."""

@@ -1,0 +1,175 @@
+"""Image files as brightness, in memory that does not depend on what they claim."""
+
+from __future__ import annotations
+
+import math
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.datasets.readers.faults import check_file, reading
+from gpulr.errors import DataFileError
+from gpulr.validation.arrays import path_of
+
+__all__ = ["read_grey"]
+
+EXPECTED = "an image"
+
+_DECODED = 640 * 1024**2
+"""bytes that an image may take while it is decoded."""
+
+_LONGEST = 1_000_000
+"""pixels of the longer side; Pillow has a pointer for each row, and decodes row by row."""
+
+_KEPT, _KEPT_OF_NARROW = 16_000_000, 4_000_000
+"""pixels that are kept of a larger image. :func:`gpulr.images.photos.drawing` reduces it anyway,
+unless its shorter side has less than ``_NARROW`` pixels."""
+
+_NARROW = 600
+_STRIP = 4_000_000  # pixels converted and reduced at a time
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # others: 4
+_COPIES = {"WEBP": 3, "GIF": 3}  # of the pixels while they are decoded, by format; others: 1
+
+
+def read_grey(path: Path) -> npt.NDArray[np.float32]:
+    """Return the brightness of an image file's pixels, (height, width) float32, 0 to 1.
+
+    It is turned as its EXIF data say; what is transparent lies on white paper, or on black, if what
+    is drawn is bright. Large photos are reduced while they are decoded (JPEG) or afterwards.
+
+    Raises
+    ------
+    DataFileError
+        The file is missing, no regular file, damaged, no image, or would take too much memory.
+    ParameterError
+        It is no path.
+    """
+    from PIL import ImageOps
+
+    path = path_of("path", path)
+    check_file(path, EXPECTED)
+    with reading(path, EXPECTED), _opened(path) as opened:
+        _fitting(opened, path)
+        image = _reduced(opened)
+        sixteen_bits = opened.mode.startswith("I;16")
+        return _grey(_opaque(ImageOps.exif_transpose(image)), sixteen_bits=sixteen_bits)
+
+
+def _opened(path: Path) -> Any:
+    """Open an image file, of which nothing is decoded yet."""
+    from PIL import Image, UnidentifiedImageError
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    with path.open("rb") as file:
+        is_jpeg = file.read(3) == b"\xff\xd8\xff"
+    if is_jpeg:
+        # Image.open warns of 90 megapixels and refuses 180, which phones have; and of a JPEG file
+        # no more are decoded than are needed.
+        return JpegImageFile(path)
+    try:
+        opened = Image.open(path)
+    except UnidentifiedImageError as error:
+        raise DataFileError(path, "not a readable image", "Pass a PNG or JPEG file.") from error
+    if opened.format == "EPS":  # a program, which Pillow has another program run
+        opened.close()
+        raise DataFileError(path, "is PostScript, no image", "Pass a PNG or JPEG file.")
+    return opened
+
+
+def _fitting(image: Any, path: Path) -> None:
+    """Have a JPEG file decoded at half its sides, a quarter or an eighth, and refuse what is large.
+
+    Raises
+    ------
+    DataFileError
+        Decoding would take more than ``_DECODED`` bytes.
+    """
+    size = f"{image.width}×{image.height} pixels"
+    longest = max(image.size)
+    needed = image.width * image.height * _BYTES.get(image.mode, 4)
+    if image.format == "JPEG":
+        n_coefficients = image.width * image.height * len(image.getbands())
+        factor = next((f for f in (1, 2, 4) if _pixels(image) <= f * f * _KEPT), 8)
+        if factor > 1:
+            image.draft("L", (image.width // factor, image.height // factor))
+        needed = _pixels(image) * _BYTES.get(image.mode, 4)
+        if "progression" in image.info:  # all of its coefficients are kept, in two bytes each
+            needed += 2 * n_coefficients
+    needed *= _COPIES.get(image.format, 1)
+    if needed > _DECODED or longest > _LONGEST:
+        raise DataFileError(
+            path,
+            f"an image of {size}, which takes {needed:,} bytes to decode; at most {_DECODED:,} are "
+            f"spent, and {_LONGEST:,} pixels on a side",
+            "Scale it down, or save it as a JPEG file that is not progressive.",
+        )
+
+
+def _pixels(image: Any) -> int:
+    return int(image.width * image.height)
+
+
+def _reduced(image: Any) -> Any:
+    """Return an image, or of a large one means over square blocks, computed strip by strip."""
+    from PIL import Image
+
+    kept = _KEPT_OF_NARROW if min(image.size) < _NARROW else _KEPT
+    if _pixels(image) <= kept:
+        return image
+    block = next(b for b in count(2) if math.prod(_blocks(image, b)) <= kept)
+    if _has_alpha(image):
+        mode = "RGBA"
+    else:
+        mode = image.mode[0] if image.mode.startswith(("I", "F")) else "L"
+    small = Image.new(mode, _blocks(image, block))
+    rows = block * max(1, _STRIP // (image.width * block))
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        small.paste(strip.convert(mode).reduce(block), (0, top // block))
+    small.info = image.info  # which holds the EXIF data
+    return small
+
+
+def _blocks(image: Any, side: int) -> tuple[int, int]:
+    """Return how many square blocks lie in a row and in a column, those cut short included."""
+    return -(-image.width // side), -(-image.height // side)
+
+
+def _has_alpha(image: Any) -> bool:
+    return "A" in image.getbands() or "transparency" in image.info
+
+
+def _opaque(image: Any) -> Any:
+    """Return an image on paper: white, or black under bright ink."""
+    from PIL import Image
+
+    if not _has_alpha(image):
+        return image
+    rgba = image.convert("RGBA")
+    alpha = np.asarray(rgba.getchannel("A"), dtype=np.float32) / 255
+    drawn = np.asarray(rgba.convert("L"), dtype=np.float32)[alpha > 0.5]
+    white_ink = drawn.size and alpha.min() < 0.5 and drawn.mean() > 127
+    paper = Image.new("RGBA", image.size, "black" if white_ink else "white")
+    return Image.alpha_composite(paper, rgba)
+
+
+def _grey(image: Any, *, sixteen_bits: bool) -> npt.NDArray[np.float32]:
+    """Return the brightness of each pixel, (height, width) float32, 0 to 1.
+
+    Pillow clips more than eight bits to eight. Sixteen bits are scaled here; so are numbers that
+    come without a range (modes I and F), by the smallest of 1, 255 and 65535 that holds them, else
+    from the smallest to the largest.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return np.asarray(image.convert("L"), dtype=np.float32) / np.float32(255)
+    values = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("not all of its pixels are finite numbers")
+    low, high = float(values.min()), float(values.max())
+    ranges = (65535,) if sixteen_bits else (1, 255, 65535)
+    top = next((top for top in ranges if low >= 0 and high <= top), None)
+    scaled = (values - low) / max(high - low, 1e-12) if top is None else values / top
+    return scaled.astype(np.float32)

@@ -1,0 +1,103 @@
+"""Strokes of a pen as rows that a model can be applied to: what a report's canvas does, in Python.
+
+A drawing is a list of strokes, a stroke a list of points (x, y) on paper; x goes right, y down. Its
+raster is computed here and, in the same steps, in ``reporting/page.js``, rather than by a canvas,
+which every browser fills in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.errors import DataError
+from gpulr.images.framing import DRAWN, Frame
+from gpulr.model.one_vs_all import OneVsAll
+
+__all__ = ["PAPER", "PEN", "draw", "paper_of", "rasterize"]
+
+PAPER = 280
+"""Of the paper's longer side; the other is as the model's images have it."""
+
+PEN = 12.0
+"""Radius of the pen: strokes as thick as MNIST's, where the digit fills most of the paper."""
+
+
+def paper_of(shape: Sequence[int]) -> tuple[int, int]:
+    """Return (height, width) of the paper to draw images of this shape on."""
+    longest = max(shape)
+    height, width = (max(PAPER // 4, round(PAPER * side / longest)) for side in shape)
+    return height, width
+
+
+def draw(strokes: Iterable[npt.ArrayLike], model: OneVsAll) -> npt.NDArray[np.float64]:
+    """Return a drawing as the row that ``model`` expects, framed as its training images were.
+
+    Parameters
+    ----------
+    strokes : iterable of (n_points, 2)
+        On paper of size :func:`paper_of`.
+    model : OneVsAll
+        Trained on images (height, width).
+
+    Returns
+    -------
+    (n_features,) float64
+
+    Raises
+    ------
+    DataError
+        Nothing is drawn, or the model was not trained on grey images.
+    """
+    frame = Frame.of(model)
+    return frame.row(frame.framed(rasterize(strokes, paper_of(frame.shape))))
+
+
+def rasterize(strokes: Iterable[npt.ArrayLike], paper: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Return how much of each pixel a round pen covers, (height, width) float64, 0 to 1.
+
+    That is ``PEN`` + 1/2 minus the distance of the pixel's centre from the nearest stroke, between
+    0 and 1: an edge one pixel wide.
+
+    Raises
+    ------
+    DataError
+        Nothing is drawn on the paper, or strokes are no lists of points.
+    """
+    ink = np.zeros(paper)
+    for stroke in strokes:
+        points = np.asarray(stroke, dtype=np.float64)
+        if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+            raise DataError(
+                f"A stroke has shape {points.shape}; expected (n_points, 2), finite: x and y."
+            )
+        for start, end in zip(points, points[1:] if len(points) > 1 else points, strict=False):
+            _line(ink, start, end)
+    if not (ink > DRAWN).any():
+        raise DataError("Nothing is drawn. Pass strokes with points on the paper.")
+    return ink
+
+
+def _line(ink: npt.NDArray[np.float64], start: Any, end: Any) -> None:
+    """Add a straight line to ``ink``."""
+    (x0, y0), (x1, y1) = start.tolist(), end.tolist()
+    reach = PEN + 1
+    top, bottom = _span(min(y0, y1) - reach, max(y0, y1) + reach, ink.shape[0])
+    left, right = _span(min(x0, x1) - reach, max(x0, x1) + reach, ink.shape[1])
+    dx, dy = x1 - x0, y1 - y0
+    square = dx * dx + dy * dy
+    px = np.arange(left, right) + 0.5 - x0
+    py = (np.arange(top, bottom) + 0.5 - y0)[:, np.newaxis]
+    along = np.clip((px * dx + py * dy) / square, 0, 1) if square else np.zeros((1, 1))
+    ex, ey = px - along * dx, py - along * dy
+    covered = np.clip(PEN + 0.5 - np.sqrt(ex * ex + ey * ey), 0, 1)
+    part = ink[top:bottom, left:right]
+    np.maximum(part, covered, out=part)
+
+
+def _span(low: float, high: float, side: int) -> tuple[int, int]:
+    """Return the pixels between two places, inside of the paper."""
+    return int(np.clip(np.floor(low), 0, side)), int(np.clip(np.ceil(high), 0, side))

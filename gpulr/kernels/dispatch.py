@@ -1,0 +1,213 @@
+"""Whether a problem's passes go through the fused kernels: by size, proof and measured benefit.
+
+``GPULR_FUSED=never`` does without them, ``=require`` makes it an error where they cannot serve;
+with ``auto``, the default, they are used where they have been found right, and faster than the
+portable pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpulr.backend.arrays import to_host
+from gpulr.backend.environment import setting
+from gpulr.core.targets import ClassTargets
+from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
+from gpulr.kernels.fused import FusedPass, Kernels, obstacle, plan_for
+from gpulr.kernels.plan import Plan, work
+from gpulr.kernels.recursion import Recursion, disagreement
+
+if TYPE_CHECKING:
+    from gpulr.backend.base import Backend
+    from gpulr.core.problem import Problem
+
+Array = Any
+
+__all__ = ["PORTABLE", "Choice", "choose", "trial", "wish"]
+
+# Numbers in X below which kernels are not compiled: that takes a second or two, the first time on a
+# machine, in which the portable pass is done a thousand times. An estimate.
+LEAST = 2**22
+# How far apart the two passes may be, of the largest number: both are float32 in other orders, and
+# cuBLAS may have been told to use TF32 (CUPY_TF32).
+AGREEMENT = 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What computes a problem's passes.
+
+    Attributes
+    ----------
+    whole, halves : FusedPass or None
+        For whole passes, and for margins and passes from margins; None: the portable pass.
+    reason : str
+        Why, in words.
+    recursion : Recursion or None
+        For what L-BFGS computes between its halves, where kernels serve for these.
+    """
+
+    whole: FusedPass | None
+    halves: FusedPass | None
+    reason: str
+    recursion: Recursion | None = None
+
+
+PORTABLE = Choice(None, None, "the backend has no kernels")
+
+
+def wish() -> str:
+    """Return ``GPULR_FUSED``, or raise ParameterError if it is none of auto, never and require."""
+    return setting("GPULR_FUSED", ("auto", "never", "require"))
+
+
+# What was found out in this process, by kernels and what makes a difference to them; and the
+# layouts that were tried out, whose kernels are compiled.
+_found: dict[Any, tuple[bool, bool, str]] = {}
+_at_hand: dict[Any, list[Plan]] = {}
+# A compilation takes as long as ten thousand passes, and reading what a former one has left as long
+# as some hundred: more than models that leave could save.
+WASTE = 1.4
+
+
+def choose(problem: Problem, kernels: Kernels) -> Choice:
+    """Choose for one problem; what has been found out for one like it is not tried again.
+
+    Raises
+    ------
+    ParameterError
+        ``GPULR_FUSED`` is not a value that it can have.
+    BackendUnavailableError
+        The kernels cannot serve, and ``GPULR_FUSED=require``.
+
+    Warns
+    -----
+    BackendFallbackWarning
+        The kernels fail, or are wrong.
+    """
+    wanted = wish()
+    if wanted == "never":
+        return Choice(None, None, "GPULR_FUSED=never")
+    reason = obstacle(problem)
+    size = problem.rows.n_samples * problem.rows.n_features
+    if reason is None and wanted == "auto" and size < LEAST:
+        reason = f"X has {size:,} numbers; kernels are compiled from {LEAST:,} on"
+    layout = None if reason else _layout(problem, kernels)
+    if reason is None and layout is None:
+        reason = f"too little shared memory on {kernels.card.name} for so many features"
+    if reason is not None or layout is None:
+        if wanted == "require":
+            raise BackendUnavailableError(f"GPULR_FUSED=require, but {reason}.")
+        return Choice(None, None, str(reason))
+    one = FusedPass(problem, layout, kernels)
+    # Speed depends on the layout, on how full the card is, and on how full the last group is.
+    groups = -(-problem.n_models // layout.columns)
+    rows = problem.rows.n_samples.bit_length()
+    key = kernels, layout, groups, rows, type(problem.targets), problem.weights.sets is None
+    if key not in _found:
+        _found[key] = _try_out(problem, one, wanted)
+        _at_hand.setdefault(_kind(kernels, layout), []).append(layout)
+    whole, halves, reason = _found[key]
+    if wanted == "require":
+        whole = halves = True
+    recursion = Recursion(problem.backend, kernels, problem.rows.n_features) if halves else None
+    return Choice(one if whole else None, one if halves else None, reason, recursion)
+
+
+def _layout(problem: Problem, kernels: Kernels) -> Plan | None:
+    """Lay out a problem's passes: as others before, if that has room, or wastes little."""
+    best, k = plan_for(problem, kernels.card), problem.n_models
+    if best is None:
+        return None
+    most = WASTE * work(best.columns, k)
+    known = [
+        layout
+        for layout in _at_hand.get(_kind(kernels, best), ())
+        if layout.columns >= k or work(layout.columns, k) <= most
+    ]
+    return min(known, key=lambda layout: work(layout.columns, k), default=best)
+
+
+def _kind(kernels: Kernels, layout: Plan) -> Any:
+    return kernels, layout.storage, layout.features, layout.centered
+
+
+def trial(backend: Backend, kernels: Kernels) -> str:
+    """Say what comes of the kernels on a few made-up rows, whatever their speed."""
+    try:
+        if wish() == "never":
+            return "not used: GPULR_FUSED=never"
+        from gpulr.core.problem import Problem
+        from gpulr.core.rows import Rows
+
+        X = backend.asarray(np.arange(64 * 20, dtype=np.uint8).reshape(64, 20))
+        codes = backend.asarray(np.arange(64, dtype=np.int32) % 3)
+        table = backend.asarray(np.eye(3, dtype=np.float32))
+        C = backend.asarray(np.ones(3))
+        rows = Rows(X, 1.0 / 255.0, None, backend, backend.xp.float32)
+        problem = Problem.of(rows, ClassTargets(codes, table, backend), C)
+        card = kernels.card
+        layout = plan_for(problem, card)
+        assert layout is not None  # 20 features fit
+        wrong = _disagreement(problem, FusedPass(problem, layout, kernels), _parameters(problem))
+        memory = f"{card.shared_block // 1024} KiB of shared memory for a block"
+        return wrong or f"works (sm_{card.capability}, {card.processors} processors, {memory})"
+    except Exception as error:  # which a report is there to tell
+        return f"failed: {type(error).__name__}: {error}"
+
+
+def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool, str]:
+    """Compare the kernels with the portable pass, at parameters drawn once, and time both."""
+    theta = _parameters(problem)
+    try:
+        wrong = _disagreement(problem, one, theta)
+        if wrong is None:
+            ours = one.kernels.seconds(lambda: one.evaluate(theta))
+            ours_halved = one.kernels.seconds(
+                lambda: one.evaluate_margins(one.margins(theta), theta)
+            )
+            theirs = one.kernels.seconds(lambda: problem.evaluate_in_blocks(theta))
+            theirs_halved = one.kernels.seconds(
+                lambda: problem.evaluate_margins_in_blocks(problem.rows.margins(theta), theta)
+            )
+    except Exception as error:  # compilers and drivers fail in many ways; the portable pass serves
+        wrong = f"{type(error).__name__}: {error}"
+    if wrong is not None:
+        message = f"the fused pass failed on {one.kernels.card.name}: {wrong}"
+        if wanted == "require":
+            raise BackendUnavailableError(f"GPULR_FUSED=require, but {message}.")
+        warn(
+            f"{message}. Training goes on by the portable pass, which is slower; GPULR_FUSED=never "
+            "does so without this warning.",
+            BackendFallbackWarning,
+        )
+        return False, False, message
+    words = f"fused {ours:.2e} s, portable {theirs:.2e} s a pass"
+    words += f"; {ours_halved:.2e} and {theirs_halved:.2e} s in halves"
+    return ours < theirs, ours_halved < theirs_halved, words
+
+
+def _parameters(problem: Problem) -> Array:
+    """Return parameters with margins of all sizes, the same ones every time."""
+    n, k = problem.rows.n_features, problem.n_models
+    theta = np.random.default_rng(0).standard_normal((n + 1, k)) / np.sqrt(n)
+    return problem.backend.asarray(theta)
+
+
+def _disagreement(problem: Problem, one: FusedPass, theta: Array) -> str | None:
+    """Say where the kernels differ from the portable pass, or None where they agree."""
+    expected = problem.evaluate_in_blocks(theta)
+    passes = {
+        "the whole pass": one.evaluate(theta),
+        "the pass from margins": one.evaluate_margins(one.margins(theta), theta),
+    }
+    for name, got in passes.items():
+        for what, ours, theirs in zip(("cost", "gradient"), got, expected, strict=True):
+            a, b = to_host(ours), to_host(theirs)
+            apart, largest = np.abs(a - b).max(initial=0.0), np.abs(b).max(initial=0.0)
+            if not apart <= AGREEMENT * largest:
+                return f"{name}'s {what} is off by {apart:.1e}, of {largest:.1e}"
+    return disagreement(problem.backend, one.kernels)

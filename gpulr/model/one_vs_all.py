@@ -1,0 +1,324 @@
+"""The trained model: weights, what they were trained on, and what they predict."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import numpy.typing as npt
+
+from gpulr import logistic
+from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
+from gpulr.errors import ParameterError
+from gpulr.model import metrics
+from gpulr.validation.arrays import finite_rows
+from gpulr.validation.feature_names import rows_for
+from gpulr.validation.label_values import codes_of
+from gpulr.validation.labels import check_indicator
+from gpulr.words import brief, counted
+
+Array = Any
+
+__all__ = ["History", "OneVsAll"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """How training went, per model; NumPy arrays.
+
+    Attributes
+    ----------
+    cost, gradient_norm : (n_iter + 1, n_models) float64
+        From the start (iteration 0); a model that has converged keeps its last values. The norm is
+        the largest absolute entry of the gradient with respect to the weights of the scaled X, as
+        ``tol`` of :func:`gpulr.train` looks at it, and the intercept.
+    seconds : (n_iter + 1,) float64
+        When each iteration was done (in the per-model loop, or in groups: the sum of their times).
+    n_iter : (n_models,) int64
+    converged : (n_models,) bool
+    stalled : (n_models,) bool
+        Ended short of the tolerance, since the dtype allowed no better.
+    """
+
+    cost: npt.NDArray[np.float64]
+    gradient_norm: npt.NDArray[np.float64]
+    seconds: npt.NDArray[np.float64]
+    n_iter: npt.NDArray[np.int64]
+    converged: npt.NDArray[np.bool_]
+    stalled: npt.NDArray[np.bool_]
+
+    __repr__ = brief
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OneVsAll:
+    """One-vs-all logistic models, the columns of one weight matrix.
+
+    With two classes there is one model, whose positive class is ``classes[1]``; otherwise model j
+    tells ``classes[j]`` from all others. A multi-label model has one for each label, and predicts
+    any number of them. Weights apply to X exactly as it was passed to training: scaling is folded
+    in.
+
+    Attributes
+    ----------
+    weights : (n_features, n_models), intercept : (n_models,)
+        In the compute dtype and the array library of the X that training was given.
+    classes : (n_classes,) NumPy array
+        Sorted labels, in the dtype of y; of a multi-label model the labels' names, in the order of
+        y's columns.
+    history : History
+    backend, device : str
+        What trained it.
+    fallback_reason : str or None
+        Why another backend trained it than the one asked for.
+    settings : dict
+        The arguments of training, as used.
+    scale : float
+        X was multiplied by this; ``settings``' C, tol and learning_rate refer to the scaled X.
+    image_shape : tuple of int, or None
+    data : dict
+        name, source, n_samples, and the smallest and largest feature value; of a table the names
+        of its label and features; of images how they look; from the command line the split, and the
+        search that chose C.
+    versions : dict
+        Of gpulr, Python and the libraries used; and the system that they ran on.
+    center : (n_features,) or None, intercept_at_center : (n_models,) or None
+        After standardised training: margins of X wider than a byte are computed as (X − center)
+        weights + intercept_at_center, which equals X weights + intercept but does not cancel where
+        means are large.
+    multilabel : bool
+        Trained on a matrix of labels.
+    """
+
+    weights: Array
+    intercept: Array
+    classes: npt.NDArray[Any]
+    history: History
+    backend: str
+    device: str
+    fallback_reason: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    scale: float = 1.0
+    image_shape: tuple[int, ...] | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    center: Array | None = None
+    intercept_at_center: Array | None = None
+    multilabel: bool = False
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, 784 for MNIST."""
+        return int(self.weights.shape[0])
+
+    @property
+    def n_models(self) -> int:
+        """Number of columns of the weight matrix."""
+        return int(self.weights.shape[1])
+
+    @property
+    def converged(self) -> bool:
+        """Whether every model reached the tolerance; ``history.converged`` has it per model."""
+        return bool(self.history.converged.all())
+
+    @property
+    def n_iter(self) -> int:
+        """Iterations of the model that took the most; ``history.n_iter`` has them per model."""
+        return int(self.history.n_iter.max())
+
+    @property
+    def trained_on(self) -> str:
+        """What a row is, as far as it is known, such as "mnist, images of 28×28"; else empty."""
+        name = str(self.data.get("name", "arrays"))
+        sides = "×".join(map(str, self.image_shape or ()))
+        named = [] if name == "arrays" else [name]
+        return ", ".join([*named, *([f"images of {sides}"] if sides else [])])
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        what = ("label", "labels") if self.multilabel else ("class", "classes")
+        return (
+            f"<OneVsAll: {counted(self.n_models, 'model')} of "
+            f"{counted(self.n_features, 'feature')} for {counted(len(self.classes), *what)}, "
+            f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})>"
+        )
+
+    @host_memory
+    def decision_function(self, X: Any) -> Array:
+        """Return the margins Z = X W + b, (n_samples, n_models), where X is.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features) or images (n_samples, height, width, …)
+            As training was given it; computed in the dtype of the weights, block by block. The
+            columns of a DataFrame may be in any order where training knew their names.
+
+        Raises
+        ------
+        DataError
+            Wrong number of features, or other names of columns; NaN or infinity, not real numbers.
+        """
+        X = rows_for(self, X)
+        backend = backend_of(X)
+        with backend.activate():
+            W, b = backend.asarray(self.weights), backend.asarray(self.intercept)
+            center = None
+            if self.center is not None and backend.centers_in_block(X):
+                center, b = backend.asarray(self.center), backend.asarray(self.intercept_at_center)
+            finite_rows(X, backend, W.dtype)
+            return backend.collect_blocks(
+                lambda rows: backend.operand(X[rows, :], W.dtype, center) @ W + b,
+                backend.row_blocks(
+                    X.shape[0], backend.operand_width(X, W.dtype, center), self.n_models
+                ),
+            )
+
+    @host_memory
+    def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:
+        """Return P = σ(Z), where X is.
+
+        Parameters
+        ----------
+        X : as for :meth:`decision_function`
+        normalize : bool
+            False: (n_samples, n_models), each model's own probability that the row is of its class;
+            rows do not sum to 1. True: (n_samples, n_classes), scaled so that rows do, in log
+            space, so that it works even where all of them underflow. With two classes the columns
+            are 1 − P and P.
+
+        Raises
+        ------
+        DataError
+            As :meth:`decision_function`.
+        ParameterError
+            ``normalize`` of a multi-label model, whose labels do not exclude each other.
+        """
+        if normalize and self.multilabel:
+            raise ParameterError(
+                "normalize=True of a multi-label model: its labels do not exclude each other, so "
+                "their probabilities do not sum to 1. Leave normalize out."
+            )
+        Z = self.decision_function(X)
+        if not normalize:
+            return logistic.sigmoid(Z)
+        return array_api_compat.array_namespace(Z).exp(logistic.log_normalized(Z))
+
+    @host_memory
+    def predict(self, X: Any) -> Array:
+        """Return each row's class, (n_samples,): the one with the largest margin.
+
+        Numbers come back where X is, if its library has them; other labels as a NumPy array. A
+        multi-label model returns (n_samples, n_labels) uint8 where X is: 1 for each label that the
+        row has, P > 1/2.
+        """
+        Z = self.decision_function(X)
+        xp = array_api_compat.array_namespace(Z)
+        if self.multilabel:
+            return xp.astype(Z > 0, xp.uint8)
+        index = xp.astype(Z[:, 0] > 0, xp.int32) if self.n_models == 1 else xp.argmax(Z, axis=1)
+        if is_device_array(Z) and self.classes.dtype.kind in "biuf":
+            # A library may lack their dtype, or store it only.
+            with suppress(RuntimeError, TypeError, OverflowError):
+                classes = backend_of(Z).asarray(self.classes)
+                same = str(classes.dtype).endswith(self.classes.dtype.name)
+                if same or np.array_equal(to_host(classes), self.classes):
+                    return xp.take(classes, index)
+        return self.classes[to_host(index)]
+
+    # Any: which of the two it is, no type tells, and the second would hide the first's attributes.
+    @host_memory
+    def evaluate(self, X: Any, y: Any) -> Any:
+        """Return how good the predictions on labelled rows are.
+
+        Returns
+        -------
+        metrics.Evaluation
+            Binary accuracies, multiclass accuracy and confusion matrix.
+        metrics.MultilabelEvaluation
+            Of a multi-label model, with y (n_samples, n_labels): accuracies and F1 of the labels.
+
+        Raises
+        ------
+        DataError
+            As :meth:`decision_function`; labels of the wrong length, or that the model does not
+            know.
+        """
+        X = rows_for(self, X)
+        if self.multilabel:
+            _, Y = check_indicator(y, X.shape[0], self.classes)
+            Y = Y.toarray() if is_sparse(Y) else to_host(Y)
+            return metrics.evaluate_labels(to_host(self.decision_function(X)), Y, self.classes)
+        codes = codes_of(y, X.shape[0], self.classes)
+        return metrics.evaluate_margins(to_host(self.decision_function(X)), codes, self.classes)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return the multiclass accuracy on labelled rows; subset accuracy of several labels."""
+        result = self.evaluate(X, y)
+        return float(result.subset_accuracy if self.multilabel else result.accuracy)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file, which :func:`gpulr.load` reads.
+
+        Its name ends in .safetensors.
+        """
+        from gpulr.model.storage import save
+
+        save(self, path)
+
+    def to_onnx(self, path: str | Path, *, input_dtype: npt.DTypeLike | None = None) -> None:
+        """Write the model as an ONNX file, for runtimes without Python or gpulr.
+
+        The input "X" (batch, n_features) is rows as training was given them, which are not checked
+        for NaN. Outputs, in the dtype of the weights where they are real: "probabilities" and
+        "margins", (batch, n_models), each model's own; "label" (batch,), as of :meth:`predict`, and
+        "index" (batch,) int64, its place in ``classes``. Metadata: gpulr_version, and as JSON
+        classes, image_shape and scale (which is part of the weights already). Needs the extra
+        ``onnx``. For a pipeline of scikit-learn's see :func:`gpulr.register_skl2onnx`.
+
+        Parameters
+        ----------
+        path : path-like
+        input_dtype : dtype, optional
+            Of "X": uint8, float32, float64, or another that NumPy and ONNX share; converted in the
+            graph. None: what the model was trained on.
+
+        Raises
+        ------
+        MissingExtraError
+            onnx is not installed.
+        ModelFileError
+            It could not be written; what was there before is untouched.
+        ParameterError
+            ``input_dtype`` cannot be used, or the model does not fit into an ONNX file.
+        """
+        from gpulr.model.export import save_onnx
+
+        save_onnx(self, path, input_dtype=input_dtype)
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted scikit-learn estimator that predicts the same.
+
+        Two classes: a ``LogisticRegression``. More: a ``OneVsRestClassifier`` of one for each,
+        whose ``predict_proba`` is :meth:`predict_proba` with ``normalize=True``. After standardised
+        training it computes in float64, as it has no centre.
+
+        ``tol`` and ``max_iter`` are the model's. ``C`` is in units of X as it was passed, which
+        scikit-learn does not scale: the model's C times ``scale``², so that a clone fitted anew has
+        the same optimum. A model trained with C=1 on pixels times 1/255 shows
+        ``LogisticRegression(C=1.5e-05)``, 1 / 255². (A clone will not standardise, and after
+        standardised training C is the model's own.) Where the models' C differ, each of
+        ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two
+        classes; beyond, scikit-learn has no equivalent.
+
+        Raises
+        ------
+        ParameterError
+            More than two classes that scikit-learn does not take: bytes, or dates.
+        """
+        from gpulr.model.export import to_sklearn
+
+        return to_sklearn(self)

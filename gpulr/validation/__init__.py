@@ -1,0 +1,1 @@
+"""What users pass in, checked and brought to arrays: rows, labels, parameters, names."""

@@ -1,0 +1,276 @@
+"""Checking what users pass in. The layers below assume what is checked here."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from array_api_compat import array_namespace
+
+from gpulr.backend import Backend, is_device_array, is_sparse, to_host
+from gpulr.backend.arrays import floating_dtype
+from gpulr.errors import DataError, ParameterError
+from gpulr.validation.conversion import as_csr, as_numpy, on_device, real_numbers
+from gpulr.validation.tables import from_table, is_table
+from gpulr.words import counted, shown
+
+Array = Any
+
+__all__ = [
+    "as_rows",
+    "check_row_weight",
+    "check_rows",
+    "check_sample_weight",
+    "finite_rows",
+    "path_of",
+    "positive_number",
+    "refuse_files",
+    "whole_number",
+]
+
+
+def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -> Array:
+    """Return X as a two-dimensional real array of the library it came in, without copying.
+
+    Images (n_samples, height, width, …) are flattened. Values are checked by :func:`finite_rows`.
+    ``trained_on`` says what the ``n_features`` of a model are, for the error.
+
+    Raises
+    ------
+    DataError
+        Not an array of real numbers, empty, or of another number of features.
+    """
+    X = as_rows(X)
+    if is_sparse(X):
+        return _check_sparse(X, n_features, trained_on)
+    if X.ndim < 2:
+        raise DataError(
+            f"X has shape {tuple(X.shape)}; expected (n_samples, n_features). "
+            "Use X.reshape(1, -1) for a single row, X.reshape(-1, 1) for a single feature."
+        )
+    if X.ndim > 2:
+        X = array_namespace(X).reshape(X, (X.shape[0], math.prod(X.shape[1:])))
+    if 0 in X.shape:
+        raise DataError(
+            f"X is empty: its shape is {tuple(X.shape)}. Pass at least one row and one feature."
+        )
+    _check_width(X, n_features, trained_on)
+    return X
+
+
+def _check_width(X: Array, n_features: int | None, trained_on: str) -> None:
+    if n_features is not None and X.shape[1] != n_features:
+        known = f" ({trained_on})" if trained_on else ""
+        raise DataError(
+            f"X has {counted(X.shape[1], 'feature')}; this model was trained on "
+            f"{n_features}{known}. Pass "
+            "rows of the same features, in the same order."
+        )
+
+
+def as_rows(X: Any) -> Array:
+    """Return X as an array of its library, a CSR array or else a NumPy array, of any shape.
+
+    Raises
+    ------
+    DataError
+        It cannot be made into one, or holds anything but real numbers.
+    """
+    refuse_files(X)
+    if is_sparse(X) or hasattr(X, "to_scipy_sparse"):
+        return as_csr(X, "X")
+    if is_device_array(X):
+        return on_device(X, "X")
+    return from_table(X, "X") if is_table(X) else real_numbers(as_numpy(X, "X"), "X")
+
+
+def _check_sparse(X: Any, n_features: int | None, trained_on: str) -> Any:
+    if X.dtype.kind not in "buif":
+        raise DataError(f"X is sparse with dtype {X.dtype}; expected real numbers.")
+    if X.ndim != 2 or 0 in X.shape:
+        raise DataError(f"X is sparse of shape {X.shape}; expected rows and features.")
+    _check_width(X, n_features, trained_on)
+    return X
+
+
+def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = None) -> None:
+    """Raise DataError if X (on the backend's device) holds NaN or more than ``dtype`` can.
+
+    ``passed`` is what X was before it was rounded, to tell which of the two it is.
+    """
+    xp, starts = backend.xp, None
+    if is_sparse(X):
+        starts, X = X.indptr, np.asarray(X.data).reshape(-1, 1)  # what is stored; zeros are fine
+        passed = X
+    own = floating_dtype(X, xp)
+    if own is None:
+        return
+    largest = min(float(xp.finfo(own).max), float(xp.finfo(dtype).max))
+
+    def usable(rows: slice) -> tuple[int, Array]:
+        block = X[rows, :] if own == X.dtype else X[rows, :].astype(own)
+        return rows.start, xp.all(xp.abs(block) <= largest, axis=1)  # false for NaN too
+
+    blocks = backend.row_blocks(X.shape[0], X.shape[1], 1)
+    for start, good in backend.map_blocks(usable, blocks, X):
+        bad = np.flatnonzero(~to_host(good))
+        if bad.size:
+            row = start + int(bad[0])
+            finite = bool(np.all(np.isfinite(to_host((X if passed is None else passed)[row, :]))))
+            if starts is not None:
+                row = int(np.searchsorted(starts, row, side="right")) - 1
+            if finite:
+                raise DataError(
+                    f"X holds values beyond {largest:.1e}, too large to compute with (first in row "
+                    f'{row}). Scale the features to about 0…1, or train with dtype="float64".'
+                )
+            raise DataError(
+                f"X holds NaN or infinity (first in row {row}). Remove such rows or fill the "
+                "values in, e.g. with sklearn.impute.SimpleImputer."
+            )
+
+
+def check_sample_weight(
+    sample_weight: Any,
+    class_weight: Any,
+    classes: npt.NDArray[Any],
+    codes: npt.NDArray[np.int32],
+) -> npt.NDArray[np.float64] | None:
+    """Return the weight of each row, (n_samples,) float64, or None where all are 1.
+
+    Raises
+    ------
+    DataError
+        Weights of the wrong length, negative, not finite, or zero for all of a class.
+    ParameterError
+        A class weight for a class that y does not have, or that is no number ≥ 0.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weight = np.ones(len(codes))
+    if sample_weight is not None:
+        weight = check_row_weight(sample_weight, len(codes))
+    if class_weight is not None:
+        rows = np.bincount(codes, weight, minlength=len(classes)).astype(np.float64)
+        weight = weight * _class_weights(class_weight, classes, rows)[codes]
+    empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
+    if np.count_nonzero(~empty) < 2:
+        raise DataError(
+            f"The weights of all rows of {classes[empty][:10].tolist()} are zero, which leaves "
+            "fewer than two classes. Give rows of at least two classes a weight."
+        )
+    return weight
+
+
+def check_row_weight(sample_weight: Any, n_samples: int) -> npt.NDArray[np.float64]:
+    """Return the weights of the rows, (n_samples,) float64.
+
+    Raises
+    ------
+    DataError
+        Weights that are not real numbers, of the wrong length, negative or not finite.
+    """
+    weight = real_numbers(as_numpy(sample_weight, "sample_weight"), "sample_weight")
+    weight = weight.astype(np.float64)
+    if weight.shape != (n_samples,):
+        raise DataError(
+            f"sample_weight has shape {weight.shape}; expected one for each row, ({n_samples},)."
+        )
+    if not np.all(np.isfinite(weight)) or weight.min() < 0:
+        raise DataError("sample_weight holds NaN, infinity or negative numbers; expected ≥ 0.")
+    return weight
+
+
+def _class_weights(
+    class_weight: Any, classes: npt.NDArray[Any], rows: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the weight of each class, (n_classes,), from the weight of its rows."""
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
+        some = rows > 0  # a class without weight is as one that y does not have
+        balanced: npt.NDArray[np.float64] = rows.sum() / np.where(some, rows, 1.0)
+        return balanced / max(1, int(np.count_nonzero(some)))
+    if not isinstance(class_weight, Mapping):
+        raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
+    labels = list(classes) if classes.dtype.kind in "mM" else classes.tolist()
+    if unknown := [label for label in class_weight if label not in labels]:
+        raise ParameterError(f"class_weight names {unknown[:10]}, which y does not have.")
+    return np.array(
+        [
+            positive_number(f"class_weight[{label!r}]", class_weight.get(label, 1.0), zero=True)
+            for label in labels
+        ]
+    )
+
+
+def positive_number(
+    name: str, value: Any, *, zero: bool = False, infinite: bool = False, other: str = ""
+) -> float:
+    """Return ``value`` as a float > 0 (or ≥ 0, or ∞), or raise ParameterError.
+
+    ``other`` tells what else is allowed, for the error.
+    """
+    expected = f"a number {'≥' if zero else '>'} 0{' (∞ is allowed)' if infinite else ''}{other}"
+    try:
+        # What float() would take for a number, with a warning or without.
+        if isinstance(value, str | bytes | bool | np.bool_ | np.timedelta64 | np.complexfloating):
+            raise TypeError
+        if np.ndim(value) or np.ma.is_masked(value):
+            raise TypeError
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        raise ParameterError(
+            f"{name}={shown(value)} is beyond all floats; expected {expected}."
+        ) from None
+    except (TypeError, ValueError):
+        raise ParameterError(f"{name}={shown(value)}; expected {expected}.") from None
+    if not (number > 0 or (zero and number == 0)) or (math.isinf(number) and not infinite):
+        raise ParameterError(f"{name}={shown(value)}; expected {expected}.")
+    return number
+
+
+def whole_number(name: str, value: Any, *, least: int, most: int | None = sys.maxsize) -> int:
+    """Return ``value`` as an int from ``least`` to ``most``, or raise ParameterError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≥ {least}.")
+    if most is not None and value > most:  # which lengths of arrays are, at the most
+        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≤ {most}.")
+    return int(value)
+
+
+def path_of(name: str, value: Any) -> Path:
+    """Return ``value`` as a path, or raise ParameterError."""
+    if isinstance(value, str | os.PathLike) and "\0" not in str(value):
+        with suppress(TypeError):  # one of bytes
+            return Path(value)
+    raise ParameterError(f"{name}={shown(value)}; expected a path: a str or a pathlib.Path.")
+
+
+def refuse_files(X: Any) -> None:
+    """Raise DataError where X names rows or holds them, but is no array of them.
+
+    That is a path, the name of a data set, or a Dataset where an array is expected.
+    """
+    if hasattr(type(X), "X_test"):  # of the class: a table may have such a column
+        raise DataError("X is a Dataset; expected an array. Pass its X, or its X_test.")
+    if not isinstance(X, str | bytes | os.PathLike):
+        return
+    from gpulr.datasets import NAMES
+    from gpulr.datasets.readers import SUFFIXES
+
+    path = os.fsdecode(X)
+    if path.lower().endswith(".npy"):
+        remedy = f"Pass numpy.load({path!r}) (and labels, to train)."
+    elif path in NAMES or SUFFIXES.search(path) or Path(path).is_dir():
+        remedy = f"gpulr.datasets.load({path!r}) returns a Dataset: pass that to train, or its X."
+    else:
+        remedy = "Read it first, e.g. with numpy or pandas, and pass the array."
+    raise DataError(f"X is {shown(X)}; expected an array, not the name of one. {remedy}")

@@ -1,0 +1,181 @@
+"""Checking labels of rows that have one class each: which values can be labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import is_sparse
+from gpulr.errors import DataError
+from gpulr.validation.conversion import as_csr, as_numpy
+from gpulr.validation.tables import column_names, columns_of, is_table
+from gpulr.words import counted
+
+__all__ = ["check_labels", "codes_of", "label_array", "of_one_type", "same_kind"]
+
+
+def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
+    """Return labels as a one-dimensional NumPy array of values that can be sorted.
+
+    Numbers, booleans, text, bytes, dates and durations have a dtype of NumPy's. Other objects, such
+    as ``datetime.date`` or ``Decimal``, stay what they are; all must be of one type.
+
+    Raises
+    ------
+    DataError
+        Wrong length or shape, NaN, values that are not labels.
+    """
+    y = label_array(labels)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise DataError(
+            f"y has shape {y.shape}; expected one label per row, ({n_samples},), or for several a "
+            "matrix of zeros and ones, (n_samples, n_labels)."
+        )
+    if len(y) != n_samples:
+        raise DataError(
+            f"X has {counted(n_samples, 'row')} and y has {counted(len(y), 'label')}; expected as "
+            "many of each."
+        )
+    if y.dtype.kind in "OT":  # T: NumPy's strings of variable width
+        y = of_one_type(y.astype(object))
+    if y.dtype.kind == "f":
+        if not np.all(np.isfinite(y)):
+            raise DataError("y holds NaN or infinity. Remove the rows without a label.")
+        if not np.all(y == np.floor(y)):
+            raise DataError(
+                "y holds fractions: it looks like a quantity, not like class labels. "
+                "Bin it into classes first, or use a regression model."
+            )
+    elif y.dtype.kind in "mM":
+        if np.any(np.isnat(y)):
+            raise DataError("y holds NaT (no time). Remove the rows without a label.")
+    elif y.dtype.kind not in "buiUSO":
+        raise DataError(
+            f"y has dtype {y.dtype}; expected numbers, booleans, strings, or other values that can "
+            "be sorted."
+        )
+    return y
+
+
+def label_array(labels: Any) -> npt.NDArray[Any]:
+    """Return labels as a NumPy array of any shape, each label what it was.
+
+    NumPy would make text of numbers in a list that has text as well, and numbers of dates in one
+    that has numbers as well: such a list comes back as objects, as a Series of these would.
+
+    Raises
+    ------
+    DataError
+        They cannot be made into an array.
+    """
+    if is_sparse(labels) or hasattr(labels, "to_scipy_sparse"):
+        return np.asarray(as_csr(labels, "y").toarray())
+    if is_table(labels) and len(column_names(labels)) == 1:
+        ((_, labels),) = columns_of(labels)
+    y = as_numpy(
+        labels,
+        "y",
+        advice="Pass one label per row, or the matrix that "
+        "sklearn.preprocessing.MultiLabelBinarizer makes of several.",
+    )
+    if y.dtype.isbuiltin == 2 and np.can_cast(y.dtype, np.float32):  # bfloat16, of ml_dtypes
+        return y.astype(np.float32)
+    if y.dtype.kind in "USmM" and isinstance(labels, list | tuple):
+        objects = np.asarray(labels, dtype=object)
+        if len({type(label) for label in objects.flat}) > 1:
+            return objects
+    return y
+
+
+def _as_float64(y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    narrow = y.astype(np.float64)
+    if not np.all((narrow == y) | np.isnan(narrow)):
+        raise DataError(
+            f"y holds numbers that float64 does not hold exactly, such as {y[narrow != y][0]}. "
+            "Pass them as strings."
+        )
+    return narrow
+
+
+def of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
+    """Return objects (n_samples,) in the dtype that NumPy has for them, if any.
+
+    Raises
+    ------
+    DataError
+        They are of several types, cannot be sorted, or are missing.
+    """
+    types = {type(label) for label in y}
+    if all(issubclass(t, str) for t in types):
+        return y.astype(np.str_)
+    if types <= {bool, np.bool_}:
+        return y.astype(np.bool_)
+    if types in ({np.datetime64}, {np.timedelta64}):
+        return np.array(list(y))
+    if all(map(_is_whole, types)):
+        try:
+            return y.astype(np.int64)
+        except OverflowError as error:
+            raise DataError(
+                f"y holds numbers that are too large ({error}). Pass them as strings."
+            ) from error
+    if all(_is_whole(t) or issubclass(t, float | np.floating) for t in types):
+        return _as_float64(y)
+    if len(types) > 1:
+        kinds = sorted(t.__name__ for t in types)
+        raise DataError(
+            f"y holds {', '.join(kinds)}; expected labels all of one kind, such as int or str. "
+            "Convert them, and remove rows without a label."
+        )
+    (kind,) = types
+    if issubclass(kind, set | frozenset | list | dict):
+        raise DataError(
+            f"y holds a {kind.__name__} for each row; expected one label. If rows have several, "
+            "pass the matrix that sklearn.preprocessing.MultiLabelBinarizer makes of them."
+        )
+    try:
+        np.sort(y)
+        whole = not any(label != label for label in y)  # as Decimal("NaN") is, or NaT
+    except (TypeError, ArithmeticError) as error:
+        raise DataError(
+            f"y holds labels of type {kind.__name__} that cannot be sorted ({error}). Pass numbers "
+            "or strings that stand for them, and remove rows without a label."
+        ) from error
+    if not whole:
+        raise DataError("y holds values that equal nothing (NaN). Remove the rows without a label.")
+    return y
+
+
+def _is_whole(kind: type) -> bool:
+    # A np.timedelta64 is an integer to NumPy.
+    return issubclass(kind, int | np.integer | np.bool_) and not issubclass(kind, np.timedelta64)
+
+
+def same_kind(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
+    """Whether labels can equal each other: numbers and numbers, text and text, and so on."""
+    kinds = {"n" if labels.dtype.kind in "biuf" else labels.dtype.kind for labels in (a, b)}
+    return len(kinds) == 1
+
+
+def codes_of(y: Any, n_samples: int, classes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return the class of each row as an index into a model's ``classes``, (n_samples,).
+
+    Raises
+    ------
+    DataError
+        As :func:`check_labels`, and where y holds labels that are not among the classes.
+    """
+    y = check_labels(y, n_samples)
+    known = np.isin(y, classes) if same_kind(y, classes) else np.zeros(len(y), dtype=np.bool_)
+    if not known.all():
+        raise DataError(
+            "y holds labels that this model was not trained on: "
+            f"{np.unique(y[~known])[:10].tolist()}; it knows {classes[:20].tolist()}. "
+            "Check that model and data belong together."
+        )
+    codes: npt.NDArray[np.intp] = np.searchsorted(classes, y)
+    return codes

@@ -1,0 +1,252 @@
+"""Labels of every form: one class for each row, or a 0/1 column for each of several labels."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from array_api_compat import array_namespace
+
+from gpulr.backend import Backend, is_device_array, is_sparse, to_host
+from gpulr.core.targets import ClassTargets, LabelTargets, Targets
+from gpulr.errors import DataError, ParameterError
+from gpulr.validation.arrays import check_row_weight, check_sample_weight
+from gpulr.validation.conversion import as_csr, as_numpy, on_device, real_numbers
+from gpulr.validation.label_values import check_labels
+from gpulr.validation.tables import column_names, from_table, is_table
+from gpulr.words import shown
+
+Array = Any
+
+__all__ = ["LabelMatrix", "Labels", "check_indicator", "check_y", "read_labels"]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels of rows that have one class each.
+
+    Attributes
+    ----------
+    classes : (n_classes,)
+        Sorted, in the dtype of y.
+    codes : (n_samples,) int32
+        The class of each row, as an index.
+    """
+
+    classes: npt.NDArray[Any]
+    codes: npt.NDArray[np.int32]
+    multilabel: ClassVar[bool] = False
+
+    @property
+    def n_models(self) -> int:
+        """One for each class; for two classes, one for the second."""
+        return len(self.classes) if len(self.classes) > 2 else 1
+
+    @property
+    def names(self) -> npt.NDArray[Any]:
+        """What each model tells from everything else, (n_models,)."""
+        return self.classes[-self.n_models :]
+
+    def targets(self, backend: Backend, dtype: Any) -> Targets:
+        """Return the targets of every model, on the backend's device."""
+        table = np.eye(len(self.classes))[:, -self.n_models :]
+        return ClassTargets(backend.asarray(self.codes), backend.asarray(table, dtype), backend)
+
+    def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return what is true of some rows, for scores: class indices (n_rows,)."""
+        return self.codes[rows]
+
+    @property
+    def strata(self) -> npt.NDArray[Any]:
+        """What folds are to hold alike shares of: class indices (n_samples,)."""
+        return self.codes
+
+    def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
+        """Return the weight of each row, (n_samples,), or None where all are 1."""
+        return check_sample_weight(sample_weight, class_weight, self.classes, self.codes)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMatrix:
+    """The labels of rows that have any number each: one model for each label.
+
+    Attributes
+    ----------
+    classes : (n_labels,)
+        The labels' names, in the order of the columns.
+    indicator : (n_samples, n_labels) uint8 of 0 and 1, where y was; or a SciPy CSR array of them
+    """
+
+    classes: npt.NDArray[Any]
+    indicator: Array
+    multilabel: ClassVar[bool] = True
+
+    @property
+    def n_models(self) -> int:
+        """One for each label."""
+        return len(self.classes)
+
+    @property
+    def names(self) -> npt.NDArray[Any]:
+        """What each model tells, (n_models,)."""
+        return self.classes
+
+    def targets(self, backend: Backend, dtype: Any) -> Targets:
+        """Return the targets of every model, on the backend's device."""
+        indicator = self.indicator
+        if is_sparse(indicator) and backend.name != "numpy":
+            indicator = indicator.toarray()
+        label = backend.asarray(np.arange(self.n_models, dtype=np.int32))
+        return LabelTargets(backend.asarray(indicator), label, backend, dtype)
+
+    def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return what is true of some rows, for scores: zeros and ones (n_rows, n_labels)."""
+        if is_sparse(self.indicator):
+            return np.asarray(self.indicator[rows].toarray())
+        return to_host(self.indicator)[rows]
+
+    @property
+    def strata(self) -> npt.NDArray[Any]:
+        """All zeros, (n_samples,): there is no class to hold alike shares of."""
+        return np.zeros(int(self.indicator.shape[0]), dtype=np.int64)
+
+    def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
+        """Return the weight of each row, (n_samples,), or None where all are 1."""
+        if class_weight is not None:
+            raise ParameterError(
+                f"class_weight={shown(class_weight)} gives each row the weight of its one class; "
+                "rows of an indicator matrix have any number of labels. Leave it out, or weigh the "
+                "rows with sample_weight."
+            )
+        if sample_weight is None:
+            return None
+        weight = check_row_weight(sample_weight, int(self.indicator.shape[0]))
+        if not weight.any():
+            raise DataError("All rows have weight 0. Give some of them a weight.")
+        return weight
+
+
+def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
+    """Return the labels of the rows, of whichever form y is.
+
+    Raises
+    ------
+    DataError
+        As :func:`check_y` and :func:`check_indicator`.
+    """
+    if _columns(y) > 1:
+        return LabelMatrix(*check_indicator(y, n_samples))
+    return Labels(*check_y(y, n_samples))
+
+
+def check_y(y: Any, n_samples: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """Return the sorted classes and each row's class as an index, (n_samples,) int32.
+
+    Raises
+    ------
+    DataError
+        As :func:`check_labels`, and when there are fewer than two classes.
+    """
+    classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(
+            f"y holds one class only ({classes.tolist()}); expected at least two. "
+            "Check the labels, or how the rows were split."
+        )
+    return classes, codes.astype(np.int32)
+
+
+def check_indicator(
+    y: Any, n_samples: int, known: npt.NDArray[Any] | None = None
+) -> tuple[npt.NDArray[Any], Array]:
+    """Return the labels' names and y as 0 and 1: uint8 in its own library, or a CSR array.
+
+    Names are those of y's columns where it has names, else 0, 1, …; with the names that are
+    ``known``, those that y has must be the same.
+
+    Raises
+    ------
+    DataError
+        Not a matrix of zeros and ones, of another number of rows or labels, or columns that are
+        not the known labels.
+    """
+    names, Y = _names(y), _real_matrix(y)
+    if Y.ndim != 2 or Y.shape[0] != n_samples or (known is not None and len(known) != Y.shape[1]):
+        expected = "n_labels" if known is None else len(known)
+        raise DataError(
+            f"y has shape {tuple(Y.shape)}; expected ({n_samples}, {expected}), a row of zeros "
+            "and ones for each row of X."
+        )
+    if names is None:
+        names = np.arange(Y.shape[1]) if known is None else known
+    elif known is not None and names.tolist() != known.tolist():
+        raise DataError(
+            f"y has the columns {names[:20].tolist()}; this model tells the labels "
+            f"{known[:20].tolist()}, in that order. Pass those columns, or y.to_numpy() if they "
+            "are the same labels by other names."
+        )
+    return names, _zeros_and_ones(Y)
+
+
+def _columns(y: Any) -> int:
+    """Return how many columns y has: 1 for anything that is not a matrix."""
+    if is_table(y) and not isinstance(y, np.ndarray):
+        return len(column_names(y))
+    try:
+        shape = y.shape if hasattr(y, "shape") else np.shape(y)
+    except Exception:  # what has no shape, which check_labels reports
+        return 1
+    return int(shape[1]) if len(shape) == 2 else 1
+
+
+def _names(y: Any) -> npt.NDArray[Any] | None:
+    """Return the names of a table's columns, whole numbers or text; None for arrays."""
+    if not is_table(y):
+        return None
+    names = column_names(y)
+    whole = all(isinstance(name, int | np.integer) for name in names)
+    array = np.asarray(names if whole else [str(name) for name in names])
+    if len(np.unique(array)) < len(array):
+        raise DataError(f"y has several columns of one name: {array[:20].tolist()}. Rename them.")
+    return array
+
+
+def _real_matrix(y: Any) -> Array:
+    """Return y as an array of real numbers or booleans, in its own library, or as a CSR array."""
+    if is_device_array(y) and not hasattr(y, "to_scipy_sparse"):
+        return on_device(y, "y")
+    if is_table(y):
+        return from_table(y, "y")
+    if is_sparse(y) or hasattr(y, "to_scipy_sparse"):
+        Y = as_csr(y, "y")
+    else:
+        Y = as_numpy(y, "y")
+        if Y.dtype.kind == "O":
+            with suppress(DataError):
+                Y = real_numbers(Y, "y")
+        elif Y.dtype.isbuiltin == 2 and np.can_cast(Y.dtype, np.float32):  # bfloat16, of ml_dtypes
+            Y = Y.astype(np.float32)
+    if Y.dtype.kind not in "buif":
+        raise DataError(
+            f"y is a matrix of dtype {Y.dtype}; expected zeros and ones, a column for each label. "
+            "sklearn.preprocessing.MultiLabelBinarizer makes one from lists of labels."
+        )
+    return Y
+
+
+def _zeros_and_ones(Y: Array) -> Array:
+    """Return Y as uint8, or raise DataError where it holds anything but 0 and 1."""
+    if is_sparse(Y):
+        return type(Y)((_zeros_and_ones(Y.data), Y.indices, Y.indptr), shape=Y.shape)
+    xp = array_namespace(Y)
+    if not xp.isdtype(Y.dtype, "bool") and not bool(xp.all((Y == 0) | (Y == 1))):
+        values = np.unique(to_host(Y))
+        other = values[(values != 0) & (values != 1)]
+        raise DataError(
+            f"y is a matrix that holds {other[:10].tolist()}; expected 0 and 1 only, a column for "
+            "each label. Pass one class per row as (n_samples,), a row without labels as zeros."
+        )
+    return xp.astype(Y, xp.uint8)
