@@ -1,4 +1,4 @@
-"""Sessions: tests(numpy, compiled, strict, cupy), sklearn(1.9, 1.6), more, browser, lint, types.
+"""The sessions that check gpulr, and the benchmarks; ``nox --list`` names them.
 
 ``nox`` alone runs those that need no GPU, and ``nox -s more`` what takes longer than a change
 should wait for; browser skips where there is no Chromium. Tests that need MNIST find it through
@@ -66,7 +66,7 @@ def tests(session: nox.Session, backend: str) -> None:
     install(session, *extras)
     # The browser has a session of its own. Two processes: more would not be faster, as some tests
     # start processes or use all cores. Not python -m pytest: that would import ./gpulr.
-    options = ("-m", "not browser", "-n", "2", "--dist", "loadfile")
+    options = ("-m", "not browser and not slow", "-n", "2", "--dist", "loadfile")
     session.run("pytest", *options, *session.posargs, env=environment)
 
 
@@ -81,9 +81,19 @@ def sklearn(session: nox.Session, release: str) -> None:
     session.run("pytest", *options, *session.posargs, env=environment)
 
 
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that take long, of every backend that needs no GPU."""
+    install(session, "test", "cuda-compile", "fast")
+    options = ("-m", "slow and not browser", "-n", "2", "--dist", "load")
+    environment = {"GPULR_TEST_BACKENDS": "numpy,compiled,strict"}
+    session.run("pytest", *options, *session.posargs, env=environment)
+
+
 @nox.session(venv_backend="none")
 def more(session: nox.Session) -> None:
     """Run what takes longer than a change should wait for."""
+    session.notify("slow")
     session.notify("sklearn(1.6)")
 
 
@@ -102,7 +112,7 @@ def browser(session: nox.Session) -> None:
         "GPULR_REQUIRE_BROWSER": "1",
         "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots"),
     }
-    session.run("pytest", "tests/test_browser.py", *session.posargs, env=environment)
+    session.run("pytest", "tests/reporting/test_browser.py", *session.posargs, env=environment)
 
 
 @nox.session

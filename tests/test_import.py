@@ -5,9 +5,9 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from helpers import python
 
 import gpulr
+from helpers import python
 
 HEAVY = (
     "cupy",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import assert_close, finite_differences, reference
 from scipy.special import expit, log_expit
 
 from gpulr import logistic
 from gpulr.backend import to_host
+from helpers import assert_close, finite_differences, reference
 
 DTYPES = ("float32", "float64")
 MARGINS = np.array(

@@ -8,10 +8,10 @@ import stat
 import threading
 
 import pytest
-from helpers import start_python
 
 from gpulr import output_files
 from gpulr.output_files import replaced
+from helpers import start_python
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs locks and modes of POSIX")
 

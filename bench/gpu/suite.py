@@ -18,7 +18,7 @@ from bench.workload import rehearsal
 
 SECONDS = 105.0  # after which no new test begins
 NAMED = 50  # failures; all are counted
-REHEARSED = ("tests/test_logistic.py", "tests/test_problem.py")
+REHEARSED = ("tests/test_logistic.py", "tests/core/test_problem.py")
 
 
 class Outcomes:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import tiny_mnist
 
+from dataset_files import tiny_mnist
 from gpulr.datasets import cache, mnist
 
 

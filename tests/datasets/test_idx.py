@@ -5,8 +5,8 @@ import struct
 
 import numpy as np
 import pytest
-from dataset_files import idx_bytes
 
+from dataset_files import idx_bytes
 from gpulr.datasets import read
 from gpulr.datasets.readers import limits
 from gpulr.errors import DataFileError

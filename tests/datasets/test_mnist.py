@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from dataset_files import idx_bytes
 
+from dataset_files import idx_bytes
 from gpulr.datasets import describe, load, load_mnist, load_mnist_original, mnist
 from gpulr.errors import DataFileError
 

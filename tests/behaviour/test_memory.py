@@ -1,0 +1,92 @@
+"""Peak memory of a whole training, as the operating system counts it, in a process of its own."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+import gpulr
+from helpers import python
+
+CODE = """
+import re
+from pathlib import Path
+import gpulr
+
+def peak():  # in KiB; of this process alone, unlike ru_maxrss
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+data = gpulr.datasets.load_mnist()
+gpulr.train(data.X[:2000], data.y[:2000], max_iter=3, tol=0)  # imports are not counted
+{more}
+before = peak()
+gpulr.{call}
+print((peak() - before) // 1024)
+"""
+
+
+@pytest.mark.mnist
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    ("call", "more", "mebibytes"),
+    [
+        ("train(data.X, data.y)", "", 96),
+        ("train(data.X, data.y, standardize=True)", "", 96),
+        (
+            "search(data.X, data.y, Cs=[0.01, 1])",
+            "gpulr.search(data.X[:2000], data.y[:2000], Cs=[1])",
+            160,
+        ),
+    ],
+    ids=["train", "standardized", "search"],
+)
+def test_bytes_are_never_copied_whole_to_floats(real_mnist, call, more, mebibytes):
+    # The rows as float32 would be 179 MiB.
+    used = int(python(CODE.format(call=call, more=more), timeout=120))
+    assert 0 < used <= mebibytes
+
+
+def test_a_host_without_memory_is_a_typed_error(monkeypatch, blobs):
+    X, y = blobs
+    model = gpulr.train(X, y)
+    replicates = gpulr.bootstrap(X, y, n=2, random_state=0)
+
+    def take(self, X, index):  # as a fold's held-out rows are
+        return np.empty((2**50, 8))
+
+    def operand(self, X_block, dtype, center=None):
+        return np.empty((2**50, 8))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gpulr.backend.NumPyBackend, "take_rows", take)
+        with pytest.raises(gpulr.DeviceMemoryError, match="memory of the host") as caught:
+            gpulr.search(X, y, Cs=[1, 10], cv=2)
+    assert caught.value.needed == 2**56
+    assert "search with more folds" in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).needed == 2**56
+    monkeypatch.setattr(gpulr.backend.NumPyBackend, "operand", operand)
+    for call in (
+        lambda: gpulr.train(X, y),
+        lambda: gpulr.bootstrap(X, y, n=2),
+        lambda: gpulr.OneVsAllLogisticRegression().fit(X, y),
+        lambda: model.decision_function(X),
+        lambda: model.evaluate(X, y),
+        lambda: replicates.proba_interval(X),
+    ):
+        with pytest.raises(MemoryError, match="memory of the host") as caught:
+            call()
+        assert isinstance(caught.value, gpulr.GpulrError)
+
+
+def test_rows_too_many_to_be_made_an_array(blobs):
+    class Many:
+        def __array__(self, *arguments, **settings):
+            return np.empty((2**50, 8))
+
+    with pytest.raises(gpulr.DeviceMemoryError, match="memory of the host"):
+        gpulr.train(Many(), blobs[1])
+    with pytest.raises(gpulr.DeviceMemoryError, match="memory of the host"):
+        gpulr.train(*blobs).predict(Many())

@@ -1,0 +1,189 @@
+"""The default solver reaches scikit-learn's optimum of the same problem, whatever the problem."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpulr
+from gpulr.backend import to_host
+from gpulr.solvers import LBFGS, SOLVERS
+from gpulr.solvers.curvature import SharedCurvature
+from helpers import assert_optimal, reference, stacked, targets
+
+EXACT = {"tol": 1e-9, "dtype": "float64"}
+
+
+@pytest.fixture
+def some(digits):
+    """500 of the digits: X float64 and y."""
+    return digits[0][:500].astype(np.float64), digits[1][:500]
+
+
+@pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0, 1e2, 1e4, "each"])
+def test_any_C(some, C):
+    X, y = some
+    C = np.logspace(-4, 4, 10) if C == "each" else C
+    model = gpulr.train(X, y, C=C, **EXACT)
+    assert model.converged
+    assert model.n_iter < 200
+    assert_optimal(X, targets(y), stacked(model), C, tol=1e-9)
+
+
+@pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0, 1e2, 1e4])
+def test_float32(put, digits, C):
+    X, y = digits[0][:500], digits[1][:500]
+    model = gpulr.train(put(X), y, C=C, tol=1e-5)
+    assert model.converged
+    assert_optimal(X, targets(y), stacked(model), C, tol=1.1e-5, rounding=1e-6)
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_uint8_scaled(put, rng, C, dtype):
+    X, y = rng.integers(0, 256, (300, 12)).astype(np.uint8), rng.integers(0, 3, 300)
+    tol = 1e-9 if dtype == "float64" else 1e-5
+    model = gpulr.train(put(X), y, C=C, tol=tol, dtype=dtype)
+    assert model.converged
+    rounding = 1e-13 if dtype == "float64" else 1e-6
+    assert_optimal(X / 255, targets(y), stacked(model), C, tol=1.1 * tol, rounding=rounding)
+
+
+@pytest.mark.parametrize("positives", [1, 3, 100])
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_two_classes_of_very_different_sizes(rng, positives, C):
+    y = (np.arange(1500) < positives).astype(int)
+    X = rng.normal(size=(1500, 6)) + 0.5 * y[:, np.newaxis]
+    model = gpulr.train(X, y, C=C, **EXACT)
+    assert model.converged
+    assert_optimal(X, targets(y), stacked(model), C, tol=1e-9)
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("sketch", [False, True])  # all eigenvectors, or the leading ones only
+def test_more_features_than_rows(rng, monkeypatch, sketch, C):
+    if sketch:
+        monkeypatch.setattr(SharedCurvature, "full_up_to", 100)
+        monkeypatch.setattr(SharedCurvature, "sketch_rank", 30)
+    X, y = rng.normal(size=(60, 200)), np.arange(60) % 3
+    model = gpulr.train(X, y, C=C, **EXACT)
+    assert model.converged
+    assert_optimal(X, targets(y), stacked(model), C, tol=1e-9)
+
+
+def test_the_optimum_is_the_same_for_every_solver(put, blobs):
+    X, y = blobs
+    settings = {"C": [0.1, 1.0, 10.0], "max_iter": 20_000, "tol": 1e-8, "dtype": "float64"}
+    models = [gpulr.train(put(X), y, solver=solver, **settings) for solver in SOLVERS]
+    for model in models:
+        assert model.converged
+        weights = to_host(model.weights)
+        np.testing.assert_allclose(weights, to_host(models[0].weights), rtol=1e-5, atol=1e-6)
+
+
+def test_few_iterations_suffice(digits):
+    model = gpulr.train(*digits[:2])
+    assert model.converged
+    assert model.n_iter <= 15
+    assert gpulr.train(*digits[:2], tol=1e-6).n_iter <= 25
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_history_ends_with_what_the_weights_give(put, blobs, solver):
+    X, y = blobs
+    model = gpulr.train(put(X), y, solver=solver, max_iter=20, tol=0, dtype="float64")
+    cost, gradient = reference(X, targets(y), stacked(model), 1.0)
+    np.testing.assert_allclose(model.history.cost[-1], cost, rtol=1e-12)
+    norms = np.abs(gradient).max(axis=0)
+    np.testing.assert_allclose(model.history.gradient_norm[-1], norms, rtol=1e-6, atol=1e-14)
+
+
+# ---- first iterations on a sample of the rows ----------------------------------------------------
+
+
+@pytest.fixture
+def sampled(monkeypatch):
+    """Training that samples 500 rows of more than 1,000."""
+    calls = []
+
+    class Small(LBFGS):
+        def _carry_over(self, problem, state):
+            carried = super()._carry_over(problem, state)
+            calls.append((len(state.pairs), carried))
+            return carried
+
+    monkeypatch.setitem(SOLVERS, "lbfgs", lambda rate: Small(sample=500))
+    return calls
+
+
+def overlapping(rng, sizes):
+    y = np.repeat(np.arange(len(sizes)), sizes)
+    return rng.normal(size=(len(y), 5)) + np.eye(len(sizes), 5)[y], y
+
+
+def test_no_iteration_trains_nothing(sampled, rng):
+    X, y = overlapping(rng, (700, 800))
+    model = gpulr.train(X, y, max_iter=0, tol=0)
+    assert not model.weights.any()
+    assert not sampled
+    np.testing.assert_allclose(model.history.cost, np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+@pytest.mark.parametrize("C", [1e-3, 1.0, np.inf])
+def test_the_sample_changes_nothing_but_the_start(put, rng, sampled, shuffled, C):
+    X, y = overlapping(rng, (400, 700, 500))
+    if shuffled:
+        order = rng.permutation(len(y))
+        X, y = X[order], y[order]
+    model = gpulr.train(put(X), y, C=C, **EXACT)
+    ((pairs, start),) = sampled
+    assert pairs > 0
+    assert np.all(model.history.cost[0] < 0.66)  # below log 2
+    np.testing.assert_array_equal(model.history.cost[0], to_host(start.cost))
+    assert model.converged
+    finite = min(C, 1e9)
+    assert_optimal(X, targets(y), stacked(model), finite, tol=1e-9, rounding=1e-9)
+
+
+@pytest.mark.parametrize("few", [1, 5, 60])
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_rare_class_is_not_learnt_from_the_sample(rng, sampled, few, binary):
+    X, y = overlapping(rng, (1500, few) if binary else (800, 800, few))
+    for labels in (y, y.max() - y):  # rare positives, or rare negatives
+        model = gpulr.train(X, labels, C=1.0, **EXACT)
+        assert model.converged
+        assert sampled.pop()[0] == 0
+        assert_optimal(X, targets(labels), stacked(model), 1.0, tol=1e-9)
+
+
+def test_a_start_that_got_worse_is_dropped(rng, sampled, monkeypatch):
+    X, y = overlapping(rng, (700, 700))
+    X[::7] *= -1e3  # a sample without these rows is misleading
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Without(len(y), 7))
+    model = gpulr.train(X, y, C=1.0, **EXACT)
+    assert model.history.cost[0, 0] == pytest.approx(np.log(2))
+    assert model.converged
+    assert_optimal(X, targets(y), stacked(model), 1.0, tol=1e-9)
+
+
+class Without:
+    """Draws no multiples of a number."""
+
+    def __init__(self, n, multiple):
+        self.rows = np.flatnonzero(np.arange(n) % multiple)
+
+    def choice(self, n, size, replace):
+        return self.rows[:: len(self.rows) // size][:size]
+
+
+def test_rows_of_weight_zero_are_not_sampled(rng, sampled):
+    X, y = overlapping(rng, (3000, 3000))
+    weights = (np.arange(6000) % 4 == 0).astype(float)
+    model = gpulr.train(X, y, sample_weight=weights, **EXACT)
+    assert sampled.pop()[0] > 0
+    assert_optimal(X, targets(y), stacked(model), 1.0, tol=1e-9, s=weights)
+    weights[400:-400] = 0.0  # 200 rows are left
+    model = gpulr.train(X, y, sample_weight=weights, **EXACT)
+    assert not sampled
+    assert_optimal(X, targets(y), stacked(model), 1.0, tol=1e-9, s=weights)

@@ -1,0 +1,283 @@
+"""Sparse X: the numbers of the dense X, without making it dense."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+
+import gpulr
+from gpulr import backend
+from gpulr.backend import probes, selection
+from gpulr.solvers import SOLVERS
+from helpers import assert_optimal, stacked, targets
+
+EXACT = {"tol": 1e-9, "dtype": "float64"}
+FORMATS = {
+    f"{name}_{kind}": getattr(sparse, f"{name}_{kind}")
+    for name in ("csr", "csc", "coo", "lil", "bsr", "dok")
+    for kind in ("array", "matrix")
+}
+
+
+@pytest.fixture
+def counts(rng):
+    """Rows of small whole numbers, most of them 0, some rows empty: X (200, 15) and y."""
+    y = rng.permutation(np.arange(200) % 3)
+    X = rng.poisson(0.3 + 0.7 * np.eye(3, 15)[y]) * (rng.random((200, 15)) < 0.6)
+    X[::17] = 0
+    return X, y
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("standardize", [False, True])
+def test_any_format_equals_dense(counts, form, standardize):
+    X, y = counts
+    model = gpulr.train(FORMATS[form](X), y, standardize=standardize, **EXACT)
+    dense = gpulr.train(X, y, standardize=standardize, **EXACT)
+    assert model.converged
+    assert model.backend == "numpy"
+    np.testing.assert_allclose(model.weights, dense.weights, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.intercept, dense.intercept, rtol=1e-5, atol=1e-6)
+    assert model.data["feature_range"] == dense.data["feature_range"]
+    Z = dense.decision_function(X)
+    np.testing.assert_allclose(model.decision_function(FORMATS[form](X)), Z, atol=1e-5)
+    np.testing.assert_allclose(model.decision_function(X), Z, atol=1e-5)
+    np.testing.assert_array_equal(model.predict(FORMATS[form](X)), dense.predict(X))
+    evaluation = model.evaluate(FORMATS[form](X), y)
+    np.testing.assert_array_equal(evaluation.confusion, dense.evaluate(X, y).confusion)
+    probabilities = model.predict_proba(FORMATS[form](X), normalize=True)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64", "int32", "uint8", "int8", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_any_dtype(counts, kind, dtype):
+    X, y = counts
+    X = X.astype(kind)
+    tol = 1e-9 if dtype == "float64" else 1e-5
+    model = gpulr.train(sparse.csr_array(X), y, scale=None, tol=tol, dtype=dtype)
+    rounding = 1e-12 if dtype == "float64" else 1e-6
+    assert_optimal(X, targets(y), stacked(model), 1.0, tol=1.1 * tol, rounding=rounding)
+    assert model.data["dtype"] == kind
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_step_by_step(counts, solver):
+    X, y = counts
+    settings = {"solver": solver, "max_iter": 15, "tol": 0, "dtype": "float64"}
+    model = gpulr.train(sparse.csr_array(X), y, **settings)
+    dense = gpulr.train(X, y, **settings)
+    np.testing.assert_allclose(model.history.cost, dense.history.cost, rtol=1e-8)
+    np.testing.assert_allclose(model.weights, dense.weights, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_standardized_against_standard_scaler(counts, C):
+    X, y = counts
+    scaler = StandardScaler().fit(X)
+    model = gpulr.train(sparse.csr_array(X), y, C=C, standardize=True, **EXACT)
+    theta = np.vstack([model.weights * scaler.scale_[:, np.newaxis], model.intercept_at_center])
+    assert_optimal(scaler.transform(X), targets(y), theta, C, tol=1e-9, rounding=1e-12)
+
+
+def test_weighted(counts, rng):
+    X, y = counts
+    s = rng.exponential(size=200)
+    model = gpulr.train(sparse.csr_array(X), y, sample_weight=s, **EXACT)
+    assert_optimal(X, targets(y), stacked(model), 1.0, tol=1e-9, s=s)
+
+
+def test_uint8_is_scaled(counts):
+    X, y = counts
+    with pytest.warns(gpulr.ScaleWarning, match="goes up to 5 only.*scale=1/5"):
+        model = gpulr.train(sparse.csr_array(X.astype(np.uint8)), y, **EXACT)
+    assert model.scale == 1 / 255
+    assert_optimal(X / 255, targets(y), stacked(model), 1.0, tol=1e-9)
+
+
+def parts(X, index, frozen):
+    """A CSR array of three arrays as given, read-only or not."""
+    made = sparse.csr_array(X)
+    made = sparse.csr_array(
+        (made.data.copy(), made.indices.astype(index), made.indptr.astype(index)), shape=X.shape
+    )
+    for name in ("data", "indices", "indptr"):
+        array = np.array(getattr(made, name), dtype=index if name != "data" else None)
+        array.flags.writeable = not frozen
+        setattr(made, name, array)
+    return made
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_index_dtypes_and_read_only_arrays(counts, index, frozen, standardize):
+    X, y = counts
+    model = gpulr.train(parts(X, index, frozen), y, standardize=standardize, **EXACT)
+    expected = gpulr.train(X, y, standardize=standardize, **EXACT)
+    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-5, atol=1e-6)
+    model.predict(parts(X, index, frozen))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_unsorted_indices_and_duplicates_are_understood_and_left_alone(rng, frozen):
+    # Row 0 holds 1 + 2 in column 3 and 5 in column 1.
+    data, indices = np.array([1.0, 5.0, 2.0, 4.0, 1.0]), np.array([3, 1, 3, 0, 2])
+    indptr = np.array([0, 3, 4, 4, 5])
+    for array in (data, indices, indptr):
+        array.flags.writeable = not frozen
+    X = sparse.csr_array((data, indices, indptr), shape=(4, 4))
+    before = [X.data.copy(), X.indices.copy(), X.indptr.copy()]
+    y = [0, 1, 0, 1]
+    model = gpulr.train(X, y, standardize=True)
+    dense = np.array([[0, 5.0, 0, 3.0], [4.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1.0, 0]])
+    expected = gpulr.train(dense, y, standardize=True)
+    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-3)
+    assert model.data["feature_range"] == [0.0, 5.0]
+    for array, was in zip((X.data, X.indices, X.indptr), before, strict=True):
+        np.testing.assert_array_equal(array, was)
+
+
+def test_nothing_but_zeros():
+    model = gpulr.train(sparse.csr_array((6, 3)), [0, 1] * 3, standardize=True)
+    assert model.converged
+    assert not model.weights.any()
+
+
+def test_memory_stays_far_below_the_dense_rows(rng):
+    X = sparse.random_array((20_000, 3000), density=0.002, rng=rng, format="csr", dtype=np.float32)
+    y = np.asarray(X[:, :100].sum(axis=1) > 0.1).astype(int)
+    gpulr.train(X[:50], np.arange(50) % 2, standardize=True, max_iter=1, tol=0)
+    for standardize in (False, True):
+        tracemalloc.start()
+        try:
+            model = gpulr.train(X, y, standardize=standardize, tol=1e-3)
+            model.predict(X)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert model.converged
+        assert peak < 60e6 < 4 * 20_000 * 3000 / 3
+
+
+def test_a_gpu_that_cannot_take_it_says_so(counts):
+    X, _ = counts
+    elsewhere = backend.Backend("another", np)
+    with pytest.raises(gpulr.DataError, match=r'another cannot take.*backend="numpy".*toarray'):
+        elsewhere.asarray(sparse.csr_array(X))
+
+
+@pytest.mark.usefixtures("unprobed")
+def test_the_gpu_is_not_chosen_for_it(counts, monkeypatch):
+    X, y = counts
+    usable = backend.BackendStatus("cupy", True, ())
+    monkeypatch.setitem(backend.BACKENDS, "cupy", (backend.CuPyBackend, lambda: usable))
+    monkeypatch.setattr(selection, "AUTO_MIN_FLOPS", 0)
+    monkeypatch.setattr(probes, "installed", lambda name: True)
+    monkeypatch.setattr(selection, "_new", new_without_a_gpu)
+    assert gpulr.train(sparse.csr_array(X), y).backend == "numpy"
+    with pytest.raises(gpulr.DataError, match=r"sparse, which cupy cannot take"):
+        gpulr.train(sparse.csr_array(X), y, backend="cupy")
+
+
+def new_without_a_gpu(name):
+    return backend.backend_of(None) if name == "numpy" else backend.Backend(name, np)
+
+
+# ---- parts that do not fit together --------------------------------------------------------------
+
+
+def damaged(form):
+    """Yield sparse matrices of one format whose parts were changed after they were made."""
+    dense = np.arange(60.0).reshape(12, 5) * (np.arange(60).reshape(12, 5) % 3 > 0)
+
+    def made():
+        return getattr(sparse, f"{form}_array")(dense)
+
+    if form in ("csr", "csc", "bsr"):
+        for name, values in (("indices", (5, 10**6, -1, 2**31 - 1)), ("indptr", (10**6, -(2**31)))):
+            for value in values:
+                for at in (0, 3, -1):
+                    X = made()
+                    getattr(X, name)[at] = value if value != 5 else 12  # beyond rows and columns
+                    yield X
+        for name in ("data", "indices", "indptr"):
+            X = made()
+            setattr(X, name, getattr(X, name)[:-1])
+            yield X
+        X = made()
+        X.indices = X.indices * 1.0
+        yield X
+        X = sparse.csr_array((12, 5))  # nothing stored, and rows that say otherwise
+        X.indptr[4] = 10**6
+        yield X
+    elif form == "coo":
+        for axis, value in ((0, 12), (1, 5), (0, -1), (1, 10**6)):
+            X = made()
+            X.coords[axis][3] = value
+            yield X
+        X = made()
+        X.data = X.data[:-1]
+        yield X
+    elif form == "dia":
+        X = made()
+        X.offsets = X.offsets[:-1]
+        yield X
+    elif form == "lil":
+        for rows, data in (
+            ([4, 5], [1.0, 2.0]),
+            ([1], [1.0] * 1000),
+            ([1] * 1000, [1.0]),
+            (None, []),
+        ):
+            X = made()
+            X.rows[3], X.data[3] = rows, data
+            yield X
+        X = made()
+        X.rows = X.rows[:2]
+        yield X
+    else:
+        for key in ((12, 0), (0, -1), (0, 10**6)):
+            X = made()
+            X._dict[key] = 1.0
+            yield X
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia", "lil", "dok"])
+def test_damaged_matrices_are_refused_before_compiled_code_follows_them(form):
+    y = np.arange(12) % 3
+    rows = np.random.default_rng(0).normal(size=(12, 5))
+    model = gpulr.train(rows, y, max_iter=1, tol=0)
+    labels = gpulr.train(rows, np.eye(12, 5), max_iter=1, tol=0)
+    fitted = gpulr.OneVsAllLogisticRegression(tol=1.0).fit(rows, y)
+    for X in damaged(form):
+        for call in (
+            lambda X=X: gpulr.train(X, y),
+            lambda X=X: model.predict(X),
+            lambda X=X: gpulr.OneVsAllLogisticRegression().fit(X, y),
+            lambda X=X: fitted.predict(X),
+            lambda X=X: gpulr.train(rows, X),
+            lambda X=X: labels.evaluate(rows, X),
+        ):
+            with pytest.raises(gpulr.DataError, match=r"sparse matrix that cannot be read.*anew"):
+                call()
+
+
+def test_what_a_matrix_has_noted_of_its_indices_is_not_trusted(counts):
+    X, y = counts
+    made = sparse.csr_array(X.astype(float))
+    assert made.has_canonical_format
+    made.indices[: made.indptr[1]] = made.indices[: made.indptr[1]][::-1].copy()
+    made.indices[made.indptr[1] : made.indptr[2]] = 0  # all in one column
+    dense = np.zeros(X.shape)
+    coo = sparse.coo_array(
+        (made.data, (np.repeat(np.arange(200), np.diff(made.indptr)), made.indices))
+    )
+    np.add.at(dense, coo.coords, coo.data)
+    model = gpulr.train(made, y, standardize=True, **EXACT)
+    expected = gpulr.train(dense, y, standardize=True, **EXACT)
+    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,282 @@
+"""The command line where disks are full, folders read-only, readers gone and keys pressed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import tempfile
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import gpulr
+from gpulr.cli import searching, training
+from gpulr.cli.app import app
+from gpulr.errors import DataError
+from gpulr.model import storage
+from gpulr.model.one_vs_all import OneVsAll
+from helpers import strict_json
+
+
+@pytest.fixture(scope="module")
+def digits_model():
+    return gpulr.train(gpulr.datasets.load_digits(), max_iter=10, tol=0)
+
+
+@pytest.fixture
+def model_file(digits_model, tmp_path):
+    digits_model.save(tmp_path / "digits.safetensors")
+    return tmp_path / "digits.safetensors"
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """The working folder; the user's folders are elsewhere, and so is the temporary one."""
+    for name in ("here", "there", "state", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    state = tmp_path / "state"
+    monkeypatch.setattr("platformdirs.user_state_path", lambda *names, **how: state)
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def break_folders(monkeypatch):
+    """Make folders full: files can be begun in them but not finished; or read-only."""
+
+    def put(*folders, read_only=False):
+        real = storage.replaced
+
+        @contextmanager
+        def replaced(path):
+            broken = path.parent in folders
+            if broken and read_only:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            with real(path) as temporary:
+                yield temporary
+                if broken:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(storage, "replaced", replaced)
+
+    return put
+
+
+def invoke(*arguments, code=0):
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == code, result.output
+    return result
+
+
+TRAIN = ("train", "--data", "digits", "--max-iter", 5, "--tol", 0)
+
+
+@pytest.mark.parametrize(
+    ("full", "expected"),
+    [
+        (["there"], "rescue/deep"),
+        (["there", "rescue/deep"], "here"),
+        (["there", "rescue/deep", "here"], "state"),
+        (["there", "rescue/deep", "here", "state"], "temporary"),
+    ],
+)
+def test_a_model_that_cannot_be_written_goes_elsewhere(
+    here, tmp_path, monkeypatch, break_folders, full, expected
+):
+    monkeypatch.setenv("GPULR_RESCUE", str(tmp_path / "rescue" / "deep"))
+    break_folders(*(tmp_path / name for name in full))
+    result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", code=1)
+    (rescued,) = (tmp_path / expected).iterdir()
+    assert result.stderr.splitlines()[-1] == str(rescued)
+    assert os.strerror(errno.ENOSPC) in result.stderr
+    assert "in memory" not in result.stderr
+    assert "multiclass accuracy (test)" in result.stdout
+    assert gpulr.load(rescued).n_iter == 5
+    assert [*(tmp_path / "there").iterdir()] == []
+
+
+def test_without_a_rescue_folder_it_goes_to_the_working_one(here, tmp_path, break_folders):
+    break_folders(tmp_path / "there")
+    result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", "--json", code=1)
+    (rescued,) = here.iterdir()
+    assert strict_json(result.stdout)["output"] == str(rescued)
+    assert result.stderr.splitlines()[-1] == str(rescued)
+
+
+def test_no_file_is_replaced_by_a_rescued_model(here, tmp_path, monkeypatch, break_folders):
+    monkeypatch.setattr("gpulr.cli.saving.secrets.token_hex", lambda n: "ff")
+    (here / "rescued-ff.safetensors").write_text("precious")
+    break_folders(tmp_path / "there")
+    result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", code=1)
+    assert (here / "rescued-ff.safetensors").read_text() == "precious"
+    assert result.stderr.splitlines()[-1] == str(tmp_path / "state" / "rescued-ff.safetensors")
+
+
+def test_a_model_that_goes_nowhere_is_told_of(here, tmp_path, break_folders):
+    folders = [tmp_path / name for name in ("here", "there", "state", "temporary")]
+    break_folders(*folders)
+    result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", code=1)
+    assert "is lost" in result.stderr.splitlines()[-1]
+    assert not [*here.iterdir(), *(tmp_path / "temporary").iterdir()]
+
+
+def test_a_refitted_model_goes_elsewhere_too(here, tmp_path, break_folders):
+    break_folders(tmp_path / "there")
+    search = ("search", "--data", "digits", "--Cs", "0.1,1", "--folds", 2)
+    result = invoke(*search, "-o", tmp_path / "there" / "m.safetensors", code=1)
+    assert gpulr.load(result.stderr.splitlines()[-1]).data["search"]["Cs"] == [0.1, 1]
+    assert "refitted on all rows" in result.stdout
+
+
+@pytest.fixture
+def press(monkeypatch):
+    """Press Ctrl-C in the fourth iteration of `gpulr train`."""
+
+    def callback(progress):
+        if progress.iteration == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "ProgressBar", lambda: callback)
+
+
+@pytest.mark.usefixtures("press")
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_ctrl_c_in_a_read_only_folder_loses_no_model(here, tmp_path, break_folders, json):
+    break_folders(here, read_only=True)
+    result = invoke(*TRAIN, *json, code=130)
+    (rescued,) = (tmp_path / "state").iterdir()
+    assert result.stderr.splitlines()[-1] == str(rescued)
+    assert gpulr.load(rescued).n_iter == 4
+    if json:
+        record = strict_json(result.stdout)
+        assert (record["interrupted"], record["output"]) == (True, str(rescued))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder in use cannot be removed there")
+@pytest.mark.parametrize("output", [(), ("-o", "m.safetensors")])
+def test_a_working_folder_that_is_gone_loses_no_model(here, tmp_path, monkeypatch, output):
+    def callback(progress):
+        if progress.iteration == 4:
+            here.rmdir()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "ProgressBar", lambda: callback)
+    result = invoke(*TRAIN, *output, code=130)
+    (rescued,) = (tmp_path / "state").iterdir()
+    assert result.stderr.splitlines()[-1] == str(rescued)
+    monkeypatch.chdir(tmp_path)
+    assert gpulr.load(rescued).n_iter == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--data", "missing.npz", "-o", "m.safetensors"),
+        ("search", "--data", "missing.npz", "-o", "m.safetensors"),
+        ("search", "--data", "missing.npz", "--plot", "path.png"),
+        ("report", "missing.safetensors", "-o", "page.html"),
+        ("export", "missing.safetensors", "-o", "m.onnx"),
+        ("video", "missing.safetensors", "-o", "m.mp4"),
+        ("predict", "{model}", "missing.png", "--framed", "{here}"),
+    ],
+)
+def test_targets_are_tried_before_anything_else(here, model_file, break_folders, arguments):
+    if arguments[0] == "video":
+        pytest.importorskip("av", reason="PyAV is not installed")
+    arguments = [each.format(here=here, model=model_file) for each in arguments]
+    invoke(*arguments, code=3)  # it can be written, and what is missing is told
+    assert [*here.iterdir()] == []
+    break_folders(here, read_only=True)
+    result = invoke(*arguments, code=2)
+    assert f"no file can be written there ({os.strerror(errno.EROFS)})" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_target_whose_name_is_too_long_is_refused_first(here):
+    result = invoke("train", "--data", "missing.npz", "-o", "a" * 300 + ".safetensors", code=2)
+    assert os.strerror(errno.ENAMETOOLONG) in result.stderr
+
+
+def test_a_full_disk_keeps_the_old_chart_and_the_scores(here, tmp_path, break_folders):
+    (tmp_path / "there" / "path.png").write_text("old")
+    break_folders(tmp_path / "there")
+    search = ("search", "--data", "digits", "--Cs", "0.1,1", "--folds", 2, "--plot")
+    result = invoke(*search, tmp_path / "there" / "path.png", code=1)
+    assert "within one standard error" in result.stdout
+    assert "the chart could not be written" in result.stderr
+    assert [each.name for each in (tmp_path / "there").iterdir()] == ["path.png"]
+    assert (tmp_path / "there" / "path.png").read_text() == "old"
+
+
+def test_a_full_disk_keeps_the_old_picture_and_the_predictions(
+    here, tmp_path, model_file, break_folders
+):
+    Image.radial_gradient("L").save(here / "x.png")
+    (tmp_path / "there" / "x-framed.png").write_text("old")
+    break_folders(tmp_path / "there")
+    result = invoke("predict", model_file, "x.png", "--framed", tmp_path / "there", code=1)
+    assert "x.png" in result.stdout
+    assert "the picture could not be written" in result.stderr
+    assert [each.name for each in (tmp_path / "there").iterdir()] == ["x-framed.png"]
+    assert (tmp_path / "there" / "x-framed.png").read_text() == "old"
+
+
+def test_a_model_is_saved_before_it_is_evaluated(here, monkeypatch):
+    def fail(self, X, y):
+        raise DataError("The test part has other labels.")
+
+    monkeypatch.setattr(OneVsAll, "evaluate", fail)
+    assert "other labels" in invoke(*TRAIN, "-o", "m.safetensors", code=3).stderr
+    assert gpulr.load("m.safetensors").n_iter == 5
+
+
+@pytest.fixture
+def default_handler():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_handler")
+def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch):
+    real = storage.replaced
+
+    @contextmanager
+    def replaced(path):
+        with real(path) as temporary:
+            yield temporary
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(storage, "replaced", replaced)
+    record = strict_json(invoke(*TRAIN, "-o", "m.safetensors", "--json", code=130).stdout)
+    assert (record["output"], record["interrupted"]) == ("m.safetensors", True)
+    assert gpulr.load("m.safetensors").n_iter == 5
+
+
+def test_ctrl_c_in_the_evaluation_loses_no_model(here, monkeypatch):
+    def interrupt(self, X, y):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OneVsAll, "evaluate", interrupt)
+    record = strict_json(invoke(*TRAIN, "-o", "m.safetensors", "--json", code=130).stdout)
+    assert record == {"output": "m.safetensors", "interrupted": True}
+    assert gpulr.load("m.safetensors").n_iter == 5
+
+
+def test_warnings_that_are_errors_lose_no_model(run, tmp_path):
+    run(*TRAIN[:4], 1, "-o", "m.safetensors", PYTHONWARNINGS="error::UserWarning")
+    assert (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize(("command", "module"), [("train", training), ("search", searching)])
+def test_ctrl_c_before_anything_is_known_is_json_too(monkeypatch, command, module):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "read_data", interrupt)
+    result = invoke(command, "--json", code=130)
+    assert strict_json(result.stdout) == {"interrupted": True}

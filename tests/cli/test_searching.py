@@ -1,0 +1,252 @@
+"""`gpulr search`, run as a user runs it, and its progress bar."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import gpulr
+from gpulr.callbacks import SearchProgress, SearchProgressBar
+from gpulr.cli.searching import parse_values
+from helpers import strict_json
+
+FIELDS = {
+    "data": str,
+    "n_train": int,
+    "n_test": int,
+    "n_folds": int,
+    "n_trained": int,
+    "scoring": str,
+    "Cs": list,
+    "mean_scores": list,
+    "standard_errors": list,
+    "scores": list,
+    "best_C": float,
+    "best_C_1se": float,
+    "refit_C": float,
+    "backend": str,
+    "device": str,
+    "n_iter": list,
+    "converged": bool,
+    "test_accuracy": float,
+    "seconds": dict,
+}
+DIGITS = ("search", "--data", "digits")
+
+
+def test_json_has_the_promised_fields_and_equals_the_library(run):
+    record = strict_json(run(*DIGITS, "--Cs", "10,0.1,1", "--folds", 3, "--json").stdout)
+    for name, kind in FIELDS.items():
+        assert isinstance(record[name], kind), name
+    digits = gpulr.datasets.load_digits()
+    found = gpulr.search(digits, Cs=[10, 0.1, 1], cv=3)
+    assert record["Cs"] == [10, 0.1, 1]
+    assert (record["n_folds"], record["n_trained"], record["n_train"]) == (3, 90, 1442)
+    np.testing.assert_allclose(record["scores"], found.scores, atol=0.003)
+    np.testing.assert_allclose(record["mean_scores"], np.mean(record["scores"], axis=0))
+    assert (record["best_C"], record["best_C_1se"]) == (found.best_C, found.best_C_1se)
+    assert record["refit_C"] == found.best_C
+    expected = found.model.score(digits.X_test, digits.y_test)
+    assert record["test_accuracy"] == pytest.approx(expected, abs=0.006)
+    assert set(record["seconds"]) == {"load", "search", "evaluate"}
+
+
+def test_the_table_marks_the_best_and_the_simplest_within_one_error(run):
+    result = run(*DIGITS, "--Cs", 6)
+    record = strict_json(run(*DIGITS, "--Cs", 6, "--json").stdout)
+    rows = [line for line in result.stdout.splitlines() if re.match(r"│ +[\d.e+-]+ ", line)]
+    assert len(rows) == 6
+    for line, C, mean, error in zip(
+        rows, record["Cs"], record["mean_scores"], record["standard_errors"], strict=True
+    ):
+        assert f"{C:.4g}" in line
+        assert f"{mean:.4f}" in line
+        assert f"{error:.4f}" in line
+        assert ("best" in line) == (record["best_C"] == C)
+        assert ("within one standard error" in line) == (record["best_C_1se"] == C)
+    assert record["best_C"] != record["best_C_1se"]
+    assert "300 models (10 classes × 6 values of C × 5 folds)" in result.stdout
+    assert f"refitted on all rows with C = {record['best_C']:.4g}" in result.stdout
+    words = re.escape(f"{record['test_accuracy']:.4f}")
+    assert re.search(rf"multiclass accuracy \(test\) +{words}\n", result.stdout)
+
+
+def test_the_refitted_model_is_saved_and_evaluates_to_the_same(run):
+    arguments = (*DIGITS, "--Cs", 6, "--one-standard-error", "--output", "m.safetensors")
+    record = strict_json(run(*arguments, "--json").stdout)
+    assert record["refit_C"] == record["best_C_1se"] < record["best_C"]
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    assert evaluated["accuracy"] == record["test_accuracy"]
+
+
+def test_rows_are_held_out_where_there_is_no_test_part(run, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    np.savez(tmp_path / "table.npz", X=digits.X[:500], y=digits.y[:500] > 4)
+    arguments = ("search", "--data", "table.npz", "--Cs", "0.1,1", "--folds", 2)
+    record = strict_json(run(*arguments, "-o", "m.safetensors", "--json").stdout)
+    assert (record["n_train"], record["n_test"], record["n_trained"]) == (400, 100, 4)
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    assert (evaluated["n"], evaluated["accuracy"]) == (100, record["test_accuracy"])
+    record = strict_json(run(*arguments, "--test-size", 0, "--json").stdout)
+    assert (record["n_train"], record["n_test"], record["test_accuracy"]) == (500, 0, None)
+
+
+def test_a_matrix_of_labels(run, tmp_path):
+    digits = gpulr.datasets.load_digits()
+    Y = (digits.y[:500, np.newaxis] % [2, 3] == 0).astype(np.uint8)
+    np.savez(tmp_path / "labels.npz", X=digits.X[:500], y=Y)
+    arguments = ("search", "--data", "labels.npz", "--Cs", "0.1,1", "--folds", 2)
+    record = strict_json(run(*arguments, "-o", "m.safetensors", "--json").stdout)
+    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    assert record["test"]["subset_accuracy"] == evaluated["subset_accuracy"] > 0.6
+    text = " ".join(run(*arguments).stdout.split())
+    assert "8 models (2 labels × 2 values of C × 2 folds)" in text
+    assert f"all labels of a row right (test) {evaluated['subset_accuracy']:.4f}" in text
+
+
+def test_without_refit(run):
+    record = strict_json(
+        run(
+            *(*DIGITS, "--Cs", "1,inf", "--no-refit", "--scoring", "neg_log_loss"),
+            *("--max-iter", 30, "--standardize", "--balanced", "--json"),
+        ).stdout
+    )
+    assert record["Cs"] == [1, None]
+    assert record["scoring"] == "neg_log_loss"
+    assert max(record["mean_scores"]) < 0
+    assert record["refit_C"] is record["test_accuracy"] is record["backend"] is None
+
+
+def test_the_chart_is_drawn(run, tmp_path):
+    result = run(*DIGITS, "--Cs", "0.1,1", "--folds", 2, "--plot", "path.png")
+    assert (tmp_path / "path.png").read_bytes().startswith(b"\x89PNG")
+    assert "path.png" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--Cs", "1"], 2, "a single one: 1,"),
+        (["--Cs", "-3"], 2, "at least 2"),
+        (["--Cs", "a,b"], 2, "--Cs a,b"),
+        (["--Cs", ","], 2, "a single one: 1,"),
+        (["--Cs", "1,-2"], 2, "--Cs -2.0; expected"),
+        (["--Cs", "1,1"], 2, "more than once"),
+        (["--folds", "1", "--data", "missing.npz"], 2, "--folds 1; expected at least 2"),
+        (["--folds", "1000"], 2, "--folds 1000 is too many folds: the most"),
+        (["--scoring", "roc", "--data", "missing.npz"], 2, "neg_log_loss"),
+        (["--tol", "0", "--data", "missing.npz"], 2, "--tol 0 never ends"),
+        (["--backend", "abacus"], 2, "abacus"),
+        (["--plot", "path.xyz"], 2, ".png"),
+        (["--plot", "no/folder/path.png"], 2, "folder that exists"),
+        (["--output", "no/folder/m"], 2, "folder that exists"),
+        (["--output", "m.safetensors", "--no-refit"], 2, "leave out --no-refit"),
+        (["--one-standard-error", "--no-refit"], 2, "leave out --no-refit"),
+        (["--data", "missing.npz"], 3, "does not exist"),
+    ],
+)
+def test_failures_have_exit_codes_and_say_why(run, arguments, code, message):
+    result = run(*DIGITS, *arguments, code=code)
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("10", 10),
+        (" 7 ", 7),
+        ("0.1,1, 10", [0.1, 1, 10]),
+        ("1,", [1.0]),
+        ("0.5", [0.5]),
+        ("inf", [np.inf]),
+        ("1e-3,inf", [1e-3, np.inf]),
+    ],
+)
+def test_values_of_C(text, values):
+    assert parse_values(text) == values
+    assert type(parse_values(text)) is type(values)
+
+
+INTERRUPTED = """
+import signal, sys, gpulr.callbacks, gpulr.cli
+class Bar(gpulr.callbacks.SearchProgressBar):
+    def __call__(self, progress):
+        if progress.C >= {C}:
+            signal.raise_signal(signal.SIGINT)
+gpulr.callbacks.SearchProgressBar = Bar
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["gpulr", "search", "--data", "digits", "--Cs", "0.1,10", "--json"]
+gpulr.cli.main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("C", [0.1, 10])
+def test_ctrl_c_prints_what_is_known_and_exits_130(environment, tmp_path, C):
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(C=C)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 130, process.stderr
+    assert f"interrupted after {int(C > 1)} of 2 values of C" in process.stderr
+    assert "Traceback" not in process.stderr
+    record = strict_json(process.stdout)
+    assert record["interrupted"] is True
+    assert record["data"] == "digits"
+    assert record["Cs"] == [0.1][: int(C > 1)]
+    assert record["best_C"] == (0.1 if C > 1 else None)
+    assert record["refit_C"] is record["test_accuracy"] is None
+
+
+def test_help_names_every_option(run):
+    text = run("search", "--help").stdout
+    for option in ("--data", "--Cs", "--folds", "--scoring", "--one-standard-error", "--plot"):
+        assert option in text
+    assert "search" in run(code=2).stdout
+
+
+# ---- the progress bar --------------------------------------------------------------------------
+
+
+def console(terminal):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120)
+
+
+def test_the_bar_is_silent_where_there_is_no_terminal(blobs):
+    screen = console(False)
+    gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen)])
+    assert screen.file.getvalue() == ""
+
+
+def test_the_bar_counts_models_on_a_terminal(blobs):
+    screen = console(True)
+    gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen)])
+    shown = screen.file.getvalue()
+    assert "Training 12 models" in shown
+    assert "12/12" in shown
+    assert "C = 2" in shown
+    assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_the_bar_leaves_the_terminal_in_order_when_interrupted(blobs):
+    screen = console(True)
+
+    def interrupt(progress: SearchProgress):
+        if progress.C == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(gpulr.SearchInterrupted):
+        gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen), interrupt])
+    assert screen.file.getvalue().rstrip().endswith("\x1b[?25h")

@@ -1,0 +1,405 @@
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataset_files import mirror, serving
+from gpulr.datasets import cache, describe, download, load_default, load_mnist, mnist
+from gpulr.errors import (
+    DataFallbackWarning,
+    DataFileError,
+    DataUnavailableError,
+    ParameterError,
+)
+
+LABELS = "train-labels-idx1-ubyte.gz"
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch):
+    """No proxy between the tests and their mirrors, and no real mirror at all."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(mnist, "MIRRORS", ())
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, cache_folder):
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GPULR_DATA_HOME", str(folder))
+    return folder
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def check(dataset):
+    assert dataset.X.shape == (12, 784)
+    assert dataset.X_test.shape == (4, 784)
+    assert dataset.y_test.shape == (4,)
+    assert (dataset.X.dtype, dataset.y.dtype) == (np.uint8, np.int64)
+    assert (dataset.X_test.dtype, dataset.y_test.dtype) == (np.uint8, np.int64)
+    assert (dataset.image_shape, dataset.name) == ((28, 28), "mnist")
+
+
+# -- on this machine ---------------------------------------------------------------------------
+
+
+def test_home_goes_before_cache(tiny, home, cache_folder, put):
+    put(cache_folder / "mnist", tiny)
+    assert load_mnist().source == str(cache_folder / "mnist")
+    put(home / "mnist", tiny)
+    check(load_mnist())
+    assert load_mnist().source == str(home / "mnist")
+
+
+def test_home_is_read_at_each_call_and_may_be_relative(
+    tiny, tmp_path, cache_folder, put, monkeypatch
+):
+    put(tmp_path / "here" / "mnist", tiny)
+    monkeypatch.chdir(tmp_path)
+    for value in ("here", "./here", "~/here"):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("USERPROFILE", str(tmp_path))
+        monkeypatch.setenv("GPULR_DATA_HOME", value)
+        check(load_mnist())
+    monkeypatch.setenv("GPULR_DATA_HOME", "")
+    with pytest.raises(DataUnavailableError):
+        load_mnist()
+
+
+def test_unknown_user_in_home(tiny, home, monkeypatch):
+    monkeypatch.setenv("GPULR_DATA_HOME", "~nobody-of-this-name/x")
+    with pytest.raises(ParameterError, match="GPULR_DATA_HOME"):
+        load_mnist()
+
+
+def test_decompressed_names_are_taken(tiny, home, put):
+    plain = {name.removesuffix(".gz"): gzip.decompress(tiny[name]) for name in list(tiny)[:3]}
+    put(home / "mnist", plain | {name: tiny[name] for name in list(tiny)[3:]})
+    check(load_mnist())
+    assert describe()[0].available
+
+
+def test_decompressed_is_verified_too(tiny, home, put):
+    put(home / "mnist", tiny)
+    plain = bytearray(gzip.decompress(tiny[LABELS]))
+    plain[-1] ^= 1
+    put(home / "mnist", {LABELS.removesuffix(".gz"): plain})
+    check(load_mnist())  # the gzipped one is right
+    (home / "mnist" / LABELS).unlink()
+    with pytest.raises(DataFileError, match="train-labels-idx1-ubyte: is damaged"):
+        load_mnist()
+
+
+def test_files_may_be_spread_over_both_folders(tiny, home, cache_folder, put):
+    put(home / "mnist", {LABELS: tiny[LABELS]})
+    put(cache_folder / "mnist", {name: tiny[name] for name in tiny if name != LABELS})
+    check(load_mnist())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:-1],
+        lambda content: bytes([*content[:-1], content[-1] ^ 1]),
+        lambda content: b"",
+        lambda content: b"<html>",
+    ],
+)
+def test_damaged_in_home_is_named_and_kept(tiny, home, put, spoil):
+    bad = spoil(tiny[LABELS])
+    put(home / "mnist", tiny | {LABELS: bad})
+    with pytest.raises(DataFileError) as info:
+        load_mnist()
+    message = str(info.value)
+    file = next(file for file in mnist.FILES if file.name == LABELS)
+    assert str(home / "mnist" / LABELS) in message
+    assert f"found {len(bad)} bytes, sha256" in message
+    assert f"expected {file.size} bytes, sha256 {file.sha256}" in message
+    assert "delete it" in message
+    assert isinstance(info.value.__cause__, DataUnavailableError)
+    assert (home / "mnist" / LABELS).read_bytes() == bad
+    with pytest.warns(DataFallbackWarning, match="is damaged"):
+        assert load_default().name == "digits"
+    assert describe()[0].available is False
+    assert "is damaged" in describe()[0].note
+
+
+def test_damaged_in_home_gives_way_to_cache(tiny, home, cache_folder, put):
+    put(home / "mnist", tiny | {LABELS: b"bad"})
+    put(cache_folder / "mnist", {LABELS: tiny[LABELS]})
+    check(load_mnist())
+
+
+def test_folder_or_unreadable_file_in_its_place(tiny, home, put, monkeypatch):
+    put(home / "mnist", tiny)
+    path = home / "mnist" / LABELS
+    path.chmod(0)
+    if os.access(path, os.R_OK):  # root
+        original = Path.open
+
+        def refuse(self, *args, **kwargs):
+            if self.name == LABELS:
+                raise PermissionError(13, "Permission denied", str(self))
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataFileError, match="Permission denied"):
+        load_mnist()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataFileError, match="not a regular file"):
+        load_mnist()
+
+
+# -- download ----------------------------------------------------------------------------------
+
+
+def test_downloads_into_cache_once(tiny, cache_folder, monkeypatch):
+    with mirror(serving(tiny)) as (url, asked):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        assert not describe()[0].available
+        assert asked == []
+        check(load_mnist())
+        count = len(asked)
+        check(load_mnist())
+        assert len(asked) == count
+    names = [name for name in files_in(cache_folder) if not name.endswith(".lock")]
+    assert names == sorted(tiny)
+    assert describe()[0].available
+
+
+def test_downloads_into_home(tiny, home, cache_folder, monkeypatch):
+    with mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        assert load_mnist().source == str(home / "mnist")
+    assert not cache_folder.exists()
+
+
+def test_downloads_into_cache_where_home_is_read_only(tiny, home, cache_folder, put, monkeypatch):
+    put(home / "mnist", {LABELS: tiny[LABELS]})
+    (home / "mnist").chmod(0o555)
+    original = download.tempfile.TemporaryFile
+
+    def refuse(dir):  # noqa: A002
+        if dir == home / "mnist":  # root may write there all the same
+            raise PermissionError(13, "Permission denied")
+        return original(dir=dir)
+
+    monkeypatch.setattr(download.tempfile, "TemporaryFile", refuse)
+    with mirror(serving(tiny)) as (url, asked):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        check(load_mnist())
+    (home / "mnist").chmod(0o755)
+    assert files_in(home) == [LABELS]
+    assert LABELS not in asked
+    assert len([name for name in files_in(cache_folder) if name.endswith(".gz")]) == 3
+
+
+def test_nowhere_to_write(tiny, tmp_path, cache_folder, monkeypatch):
+    cache_folder.write_bytes(b"a file where the folder should be")
+    with mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        with pytest.raises(DataUnavailableError, match="cannot write to"):
+            load_mnist()
+
+
+def test_damaged_in_cache_is_replaced(tiny, cache_folder, put, monkeypatch):
+    put(cache_folder / "mnist", tiny | {LABELS: b"bad"})
+    with pytest.raises(DataUnavailableError, match=r"damaged: .*train-labels"):
+        load_mnist()
+    with mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        check(load_mnist())
+    assert (cache_folder / "mnist" / LABELS).read_bytes() == tiny[LABELS]
+
+
+def test_damaged_in_home_is_not_overwritten_by_download(tiny, home, cache_folder, put, monkeypatch):
+    put(home / "mnist", tiny | {LABELS: b"bad"})
+    with mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        check(load_mnist())
+    assert (home / "mnist" / LABELS).read_bytes() == b"bad"
+    assert (cache_folder / "mnist" / LABELS).read_bytes() == tiny[LABELS]
+
+
+def html(tiny):
+    return serving(dict.fromkeys(tiny, b"<!DOCTYPE html>"))
+
+
+def wrong_bytes(tiny):
+    return serving({name: content[:-1] + b"?" for name, content in tiny.items()})
+
+
+def forbidden(tiny):
+    return serving(dict.fromkeys(tiny, b"no"), status=403)
+
+
+def cut_short(tiny):
+    return serving({name: content[:20] for name, content in tiny.items()}, length=4000)
+
+
+@pytest.mark.parametrize("bad", [html, wrong_bytes, forbidden, cut_short])
+def test_next_mirror_after_a_bad_one(tiny, cache_folder, monkeypatch, bad):
+    with mirror(bad(tiny)) as (bad_url, asked_bad), mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (bad_url, url))
+        check(load_mnist())
+    assert asked_bad
+    names = [name for name in files_in(cache_folder) if not name.endswith(".lock")]
+    assert names == sorted(tiny)
+
+
+@pytest.mark.parametrize(
+    ("bad", "answer"),
+    [
+        (html, "begins with b'<!'"),
+        (wrong_bytes, "hash"),
+        (forbidden, "HTTP 403"),
+        (cut_short, "Error"),
+    ],
+)
+def test_both_mirrors_bad(tiny, cache_folder, monkeypatch, bad, answer):
+    with mirror(bad(tiny)) as (first, _), mirror(forbidden(tiny)) as (second, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (first, second))
+        with pytest.raises(DataUnavailableError) as info:
+            load_mnist()
+    message = str(info.value)
+    assert str(cache_folder / "mnist") in message
+    assert f"tried {first}: " in message
+    assert answer in message
+    assert f"tried {second}: HTTP 403" in message
+    assert "GPULR_DATA_HOME" in message
+    assert [name for name in files_in(cache_folder) if not name.endswith(".lock")] == []
+
+
+def test_refused_connection_is_quick_and_leaves_nothing(tiny, cache_folder, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+    monkeypatch.setattr(mnist, "MIRRORS", (url,))
+    start = time.monotonic()
+    with pytest.raises(DataUnavailableError, match="ConnectionError"):
+        load_mnist()
+    assert time.monotonic() - start < 2
+    assert not cache_folder.exists()
+
+
+def test_silent_host_and_hanging_names_within_the_deadline(tiny, cache_folder, monkeypatch):
+    """The real limits: a host that accepts and says nothing, and a DNS that never answers."""
+    original, over = socket.getaddrinfo, threading.Event()
+
+    def hang(host, *args, **kwargs):
+        if host == "127.0.0.1":
+            return original(host, *args, **kwargs)
+        over.wait(60)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        monkeypatch.setattr(mnist, "MIRRORS", (silent, "http://mirror.invalid/"))
+        start = time.monotonic()
+        with pytest.warns(DataFallbackWarning, match=r"no answer within 5 s") as caught:
+            assert load_default().name == "digits"
+        assert time.monotonic() - start < 8
+        assert f"tried {silent}: ReadTimeout" in str(caught[0].message)
+        assert caught[0].filename == __file__
+    over.set()
+    assert not cache_folder.exists()
+
+
+def test_silence_in_the_middle_of_a_body(tiny, cache_folder, monkeypatch):
+    monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
+    over = threading.Event()
+
+    def stall(handler, name):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(tiny[name])))
+        handler.end_headers()
+        handler.wfile.write(tiny[name][:30])
+        handler.wfile.flush()
+        over.wait(10)
+
+    with mirror(stall) as (slow, _), mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (slow,))
+        with pytest.raises(DataUnavailableError, match="timed out"):
+            load_mnist()
+        assert [name for name in files_in(cache_folder) if not name.endswith(".lock")] == []
+        monkeypatch.setattr(mnist, "MIRRORS", (slow, url))
+        check(load_mnist())
+        over.set()
+
+
+def test_interrupt_leaves_nothing_behind(tiny, cache_folder, monkeypatch):
+    import pooch
+
+    def interrupted(self, url, output_file, *args, **kwargs):
+        with open(output_file, "wb") as stream:  # noqa: PTH123
+            stream.write(b"half")
+        raise KeyboardInterrupt
+
+    with mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        with monkeypatch.context() as patch:
+            patch.setattr(pooch.HTTPDownloader, "__call__", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                load_mnist()
+        assert [name for name in files_in(cache_folder) if not name.endswith(".lock")] == []
+        check(load_mnist())  # and its lock is free
+
+
+def test_full_disk_is_told(tiny, cache_folder, monkeypatch):
+    import pooch
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        monkeypatch.setattr(pooch.HTTPDownloader, "__call__", full)
+        with pytest.raises(DataUnavailableError, match="No space left"):
+            load_mnist()
+
+
+def test_leftover_lock_file_and_file_system_without_locks(tiny, cache_folder, put, monkeypatch):
+    import filelock
+
+    put(cache_folder / "mnist", {".download.lock": b""})
+
+    def refuse(*args, **kwargs):
+        raise NotImplementedError("flock")
+
+    with mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        with monkeypatch.context() as patch:
+            patch.setattr(filelock.FileLock, "acquire", refuse)
+            check(load_mnist())
+        (cache_folder / "mnist" / LABELS).unlink()
+        check(load_mnist())
+
+
+def test_progress_bar_on_a_terminal_only(tiny, cache_folder, monkeypatch, capsys):
+    with mirror(serving(tiny)) as (url, _):
+        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+        check(load_mnist())
+        assert capsys.readouterr() == ("", "")
+        (cache_folder / "mnist" / LABELS).unlink()
+        monkeypatch.setattr(download.sys.stderr, "isatty", lambda: True, raising=False)
+        check(load_mnist())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert LABELS in err
+
+
+def test_cache_folder_is_the_users():
+    import platformdirs
+
+    assert cache.cache_folder() == platformdirs.user_cache_path("gpulr", appauthor=False)

@@ -1,0 +1,428 @@
+"""The scikit-learn estimator: scikit-learn's own checks, and scikit-learn's own optimum."""
+
+from __future__ import annotations
+
+import doctest
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import sklearn
+from array_api_compat import array_namespace, device
+from scipy import sparse
+from sklearn import datasets
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import gpulr
+from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
+from gpulr.backend import is_device_array, to_host
+from gpulr.estimators import logistic_regression as estimator
+from helpers import python
+
+EXACT = {"tol": 1e-9, "max_iter": 20_000}
+
+
+# ---- scikit-learn's checks ----------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(
+    [
+        OneVsAllLogisticRegression(),
+        OneVsAllLogisticRegression(solver="nesterov"),
+        OneVsAllLogisticRegression(warm_start=True, class_weight="balanced", dtype="float64"),
+    ]
+)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_no_check_is_skipped():
+    pytest.importorskip("pandas", reason="one of the checks needs DataFrames")
+    code = """
+import warnings
+warnings.simplefilter("error")
+from sklearn.utils.estimator_checks import check_estimator
+import gpulr
+results = check_estimator(gpulr.OneVsAllLogisticRegression(), on_skip=None)
+assert len(results) > 50
+print({result["status"] for result in results})
+"""
+    # Without the variable, scikit-learn leaves a check of array-API dispatch out.
+    assert python(code, SCIPY_ARRAY_API="1").strip() == "{'passed'}"
+
+
+def test_array_api_dispatch():
+    pytest.importorskip("array_api_strict")
+    pytest.importorskip("sklearn", "1.9", reason="before, the check wants classes_ on the device")
+    code = """
+from sklearn.utils.estimator_checks import check_array_api_input_and_values as check
+import array_api_strict, gpulr
+estimator = gpulr.OneVsAllLogisticRegression()
+for name in ("CPU_DEVICE", "device1"):
+    for dtype in ("float32", "float64"):
+        check("", estimator, "array_api_strict", device_name=name, dtype_name=dtype)
+"""
+    python(code, SCIPY_ARRAY_API="1")
+
+
+# ---- scikit-learn's optimum ---------------------------------------------------------------------
+
+
+def load(name):
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    if name == "digits":
+        return X[::3] / 16, y[::3]
+    return (StandardScaler().fit_transform(X) if name in ("wine", "breast_cancer") else X), y
+
+
+NAMES = ("digits", "iris", "wine", "breast_cancer")
+
+
+def one_vs_rest(X, y, **settings):
+    inner = LogisticRegression(solver="newton-cholesky", tol=1e-12, max_iter=1000, **settings)
+    return OneVsRestClassifier(inner).fit(X, y)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("settings", [{}, {"C": 0.01}, {"fit_intercept": False}], ids=str)
+def test_equal_to_one_vs_rest(name, settings):
+    X, y = load(name)
+    ours = OneVsAllLogisticRegression(**EXACT, **settings).fit(X, y)
+    theirs = one_vs_rest(X, y, **settings)
+    weights = np.vstack([one.coef_ for one in theirs.estimators_])
+    intercept = np.ravel([one.intercept_ for one in theirs.estimators_])
+    np.testing.assert_allclose(ours.coef_, weights, atol=1e-5)
+    # Without an intercept scikit-learn has a single 0 in each model.
+    np.testing.assert_allclose(ours.intercept_, intercept, atol=1e-5)
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    for method in ("predict_proba", "decision_function"):
+        np.testing.assert_allclose(getattr(ours, method)(X), getattr(theirs, method)(X), atol=1e-5)
+    log_P = np.log(theirs.predict_proba(X))
+    np.testing.assert_allclose(ours.predict_log_proba(X), log_P, atol=1e-4)
+    assert ours.score(X, y) == theirs.score(X, y)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_default_tolerance_predicts_as_the_optimum_does(name, dtype):
+    X, y = load(name)
+    ours, theirs = OneVsAllLogisticRegression().fit(X.astype(dtype), y), one_vs_rest(X, y)
+    assert np.mean(ours.predict(X.astype(dtype)) == theirs.predict(X)) >= 0.99
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=0.02)
+
+
+def test_weights_and_a_class_weight():
+    X, y = load("wine")
+    s, each = np.linspace(0, 2, len(y)), {0: 2.0, 1: 0.5}
+    ours = OneVsAllLogisticRegression(class_weight=each, **EXACT).fit(X, y, sample_weight=s)
+    product = s * np.array([2.0, 0.5, 1.0])[y]
+    for j in range(3):
+        one = LogisticRegression(solver="newton-cholesky", tol=1e-12)
+        one.fit(X, y == j, sample_weight=product)
+        np.testing.assert_allclose(ours.coef_[j], one.coef_[0], atol=1e-5)
+
+
+def test_a_class_weight_of_a_class_that_some_rows_lack(blobs):
+    X, y = blobs
+    few = y < 2
+    model = OneVsAllLogisticRegression(class_weight={0: 2.0, 1: 0.5, 2: 7.0}).fit(X[few], y[few])
+    same = OneVsAllLogisticRegression(class_weight={0: 2.0, 1: 0.5}).fit(X[few], y[few])
+    np.testing.assert_array_equal(model.coef_, same.coef_)
+    with pytest.raises(ValueError, match=r"class_weight names \[7\]"):  # or is 7 a slip of 1?
+        model.set_params(class_weight={0: 2.0, 7: 0.5}).fit(X[few], y[few])
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_an_integer_weight_repeats_the_row(class_weight, rng):
+    X, y = load("wine")
+    times = rng.integers(0, 4, len(y))
+    one = OneVsAllLogisticRegression(class_weight=class_weight)
+    weighted = clone(one).fit(X, y, sample_weight=times)
+    repeated = clone(one).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-6, atol=1e-9)
+
+
+def test_probabilities_stay_probabilities_where_margins_are_huge():
+    X = np.array([[-1e4], [0.0], [1e4]])
+    for y in ([0, 1, 2], [0, 0, 1]):
+        model = OneVsAllLogisticRegression(C=1e4, max_iter=50, tol=1e-2).fit(X, y)
+        far = np.array([[-1e8], [1e8]])
+        np.testing.assert_allclose(model.predict_proba(far).sum(axis=1), 1.0)
+        assert np.all(np.isfinite(model.predict_log_proba(far)))
+
+
+# ---- what is passed in ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", ["numbers", "names"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_arrays_stay_where_they_are(put, blobs, labels, n_classes):
+    X, y = blobs
+    X, y = X[y < n_classes], y[y < n_classes]
+    s = np.linspace(0.5, 1.5, len(y))
+    reference = OneVsAllLogisticRegression(**EXACT, dtype="float64").fit(X, y, sample_weight=s)
+    model, rows = clone(reference), put(X)
+    model.fit(rows, put(y) if labels == "numbers" else np.array(list("abc"))[y], put(s))
+    there = [
+        model.coef_,
+        model.intercept_,
+        model.n_iter_,
+        model.decision_function(rows),
+        model.predict_proba(rows),
+        model.predict_log_proba(rows),
+    ]
+    there += [model.predict(rows)] if labels == "numbers" else []
+    for array in there:
+        assert array_namespace(array) is array_namespace(rows)
+        assert device(array) == device(rows)
+    for name in ("decision_function", "predict_proba", "predict_log_proba"):
+        expected = getattr(reference, name)(X)
+        np.testing.assert_allclose(to_host(getattr(model, name)(rows)), expected, atol=1e-5)
+    if labels == "numbers":
+        np.testing.assert_array_equal(to_host(model.predict(rows)), reference.predict(X))
+        score = model.score(rows, put(y), put(s))
+        assert score == pytest.approx(reference.score(X, y, s))
+    else:
+        assert set(model.predict(rows)) <= set("abc")
+    if is_device_array(rows):
+        with pytest.raises(ValueError, match="X has 3 features"):
+            model.predict(rows[:, :3])
+        with pytest.raises(ValueError, match="Unknown label type"):
+            model.fit(rows, put(y + 0.5))
+    # Rows from elsewhere are predicted elsewhere.
+    assert isinstance(model.predict_proba(X), np.ndarray)
+
+
+def test_a_data_frame(blobs):
+    pandas = pytest.importorskip("pandas")
+    X, y = blobs
+    table = pandas.DataFrame(X.astype(float), columns=["a", "b", "c", "d"])
+    table["c"] = (10 * table["c"]).astype("int64")
+    names = pandas.Series(np.array(["low", "middle", "high"])[y])
+    weights = pandas.Series(np.ones(len(y)))
+    model = OneVsAllLogisticRegression().fit(table, names, sample_weight=weights)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+    assert model.classes_.tolist() == ["high", "low", "middle"]
+    assert model.coef_.dtype == np.float64
+    plain = OneVsAllLogisticRegression().fit(table.to_numpy(), names)
+    np.testing.assert_allclose(model.coef_, plain.coef_, rtol=1e-12)
+    assert not hasattr(plain, "feature_names_in_")
+    assert model.score(table, names) == np.mean(model.predict(table) == names)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(table[["b", "a", "c", "d"]])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(table.to_numpy())
+
+
+@pytest.mark.parametrize("make", [sparse.csr_array, sparse.csr_matrix, sparse.coo_array])
+def test_sparse_rows(make):
+    X, y = load("digits")
+    model = OneVsAllLogisticRegression(**EXACT).fit(make(X), y)
+    dense = OneVsAllLogisticRegression(**EXACT).fit(X, y)
+    np.testing.assert_allclose(model.coef_, dense.coef_, atol=1e-5)
+    np.testing.assert_array_equal(model.predict(make(X)), dense.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("float64", "float64"),
+        ("float32", "float32"),
+        ("float16", "float32"),
+        ("uint8", "float32"),
+        ("bool", "float32"),
+        ("int32", "float64"),
+        ("int64", "float64"),
+    ],
+)
+def test_the_dtype_follows_X(blobs, given, expected):
+    X, y = blobs
+    X = np.clip(X + 2, 0, 9).astype(given)
+    model = OneVsAllLogisticRegression(max_iter=2, tol=0).fit(X, y)
+    for array in (model.coef_, model.intercept_, model.predict_proba(X)):
+        assert array.dtype == expected
+    other = OneVsAllLogisticRegression(max_iter=2, tol=0, dtype="float32").fit(X, y)
+    assert other.coef_.dtype == np.float32
+    assert model.model_.scale == 1.0
+
+
+def test_a_scale():
+    X, y = datasets.load_digits(return_X_y=True)
+    scaled = OneVsAllLogisticRegression(scale=1 / 16, **EXACT).fit(X[::3], y[::3])
+    plain = OneVsAllLogisticRegression(**EXACT).fit(*load("digits"))
+    np.testing.assert_allclose(16 * scaled.coef_, plain.coef_, atol=1e-6)
+
+
+def test_rows_with_any_number_of_labels_are_refused(blobs):
+    X, y = blobs
+    with pytest.raises(ValueError, match=r"one label per row.*gpulr\.train"):
+        OneVsAllLogisticRegression().fit(X, np.eye(3)[y])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"C": -1}, "C=-1"),
+        ({"solver": "adam"}, "solver='adam'"),
+        ({"tol": "small"}, "tol='small'"),
+        ({"max_iter": 1.5}, "max_iter=1.5"),
+        ({"class_weight": {7: 1.0}}, "class_weight names"),
+        ({"fit_intercept": None}, "fit_intercept=None"),
+        ({"backend": "abacus"}, "backend='abacus'"),
+        ({"dtype": "int8"}, "dtype='int8'"),
+    ],
+)
+def test_parameters_are_checked_by_fit(blobs, settings, message):
+    model = OneVsAllLogisticRegression(**settings)
+    with pytest.raises(ValueError, match=message):
+        model.fit(*blobs)
+    with pytest.raises(NotFittedError):
+        model.predict(blobs[0])
+
+
+# ---- among scikit-learn's tools ------------------------------------------------------------------
+
+
+def test_search_and_pipeline():
+    X, y = datasets.load_wine(return_X_y=True)
+    pipeline = make_pipeline(StandardScaler(), OneVsAllLogisticRegression())
+    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.95
+    grid = {"onevsalllogisticregression__C": [1e-4, 1.0]}
+    search = GridSearchCV(pipeline, grid, cv=3, n_jobs=1).fit(X, y)
+    assert search.best_params_ == {"onevsalllogisticregression__C": 1.0}
+    assert search.best_estimator_[-1].coef_.shape == (3, 13)
+    area = cross_val_score(pipeline, X, y, cv=3, scoring="roc_auc_ovr")
+    assert area.mean() > 0.99
+
+
+def test_sample_weights_are_routed():
+    X, y = load("wine")
+    model = OneVsAllLogisticRegression()
+    s = np.where(y == 2, 0.0, 1.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        found = cross_validate(model, X, y, params={"sample_weight": s}, return_estimator=True)
+    for one in found["estimator"]:
+        assert not np.any(one.predict(X) == 2)
+    assert found["test_score"].mean() > 0.9
+
+
+def test_pickling(blobs):
+    X, y = blobs
+    model = OneVsAllLogisticRegression(C=[0.1, 1.0, 10.0]).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again.model_.settings == model.model_.settings
+    np.testing.assert_array_equal(clone(model).fit(X, y).coef_, model.coef_)
+
+
+def test_how_it_looks():
+    model = OneVsAllLogisticRegression(C=2.0)
+    assert repr(model) == "OneVsAllLogisticRegression(C=2.0)"
+    assert "OneVsAllLogisticRegression" in model._repr_html_()
+
+
+def test_attributes(blobs):
+    X, y = blobs
+    model = OneVsAllLogisticRegression().fit(X, y)
+    assert model.coef_.shape == (3, 4)
+    assert model.intercept_.shape == (3,)
+    assert model.n_iter_.tolist() == [model.model_.history.n_iter.max()]
+    assert model.n_features_in_ == 4
+    np.testing.assert_array_equal(model.coef_.T, model.model_.weights)
+    assert isinstance(model.model_, gpulr.OneVsAll)
+    binary = OneVsAllLogisticRegression().fit(X, y > 0)
+    assert binary.coef_.shape == (1, 4)
+    assert binary.classes_.tolist() == [False, True]
+    Z = binary.decision_function(X)
+    assert Z.shape == (90,)
+    np.testing.assert_array_equal(binary.predict(X), Z > 0)
+
+
+# ---- training ------------------------------------------------------------------------------------
+
+
+def test_warm_start(blobs):
+    X, y = blobs
+    model = OneVsAllLogisticRegression(warm_start=True, **EXACT).fit(X.astype(float), y)
+    assert model.n_iter_.max() > 3
+    weights = model.coef_.copy()
+    model.fit(X.astype(float), y)
+    assert model.n_iter_.max() == 0
+    np.testing.assert_array_equal(model.coef_, weights)
+    with pytest.raises(ValueError, match="model of 4 features"):
+        model.fit(X[:, :2], y)
+    model.set_params(warm_start=False, tol=1e-4).fit(X[:, :2], y)
+    assert model.coef_.shape == (3, 2)
+
+
+def test_the_warning_is_scikit_learns_and_gpulrs(blobs):
+    model = OneVsAllLogisticRegression(max_iter=2, tol=1e-12)
+    for category in (ConvergenceWarning, gpulr.ConvergenceWarning):
+        with pytest.warns(category, match=r"did not reach tol=1e-12.*raise max_iter") as caught:
+            model.fit(*blobs)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", category)
+            model.fit(*blobs)
+
+
+@pytest.mark.parametrize("cv", [False, True])
+def test_a_stall_at_rounding_is_silent_and_any_other_is_told(cv, rng):
+    """Nothing can be done about the first; that tol was not met is known all the same."""
+    X, y = datasets.load_iris(return_X_y=True)
+    model = OneVsAllLogisticRegression(C=0.01, tol=1e-12)
+    if cv:
+        model = OneVsAllLogisticRegressionCV(Cs=[0.01], cv=3, tol=1e-12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X.astype(np.float32), y)
+    assert not model.model_.converged
+    assert model.model_.history.stalled.all()
+    assert model.n_iter_.max() < model.max_iter
+    with pytest.warns(gpulr.ConvergenceWarning, match="float32"):  # who trains is told
+        gpulr.train(X.astype(np.float32), y, C=0.01, tol=1e-12, scale=None)
+    # Margins lose the digits that an offset of the features takes: standardising helps.
+    X, y = rng.normal(size=(300, 5)) + 1e4, rng.integers(0, 3, 300)
+    with pytest.warns(ConvergenceWarning, match="standardize=True"):
+        model.fit(X.astype(np.float32), y)
+    assert not model.model_.converged
+
+
+def test_verbose_shows_a_progress_bar(blobs, monkeypatch):
+    shown = []
+    monkeypatch.setattr(gpulr.callbacks, "ProgressBar", lambda: shown.append)
+    OneVsAllLogisticRegression().fit(*blobs)
+    assert not shown
+    model = OneVsAllLogisticRegression(verbose=1).fit(*blobs)
+    assert shown[-1].iteration == model.n_iter_.max()
+
+
+def test_an_interrupted_estimator_is_fitted(blobs, monkeypatch):
+    def interrupt(progress):
+        if progress.iteration == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpulr.callbacks, "ProgressBar", lambda: interrupt)
+    model = OneVsAllLogisticRegression(verbose=1)
+    with pytest.raises(gpulr.TrainingInterrupted):
+        model.fit(*blobs)
+    assert model.n_iter_.tolist() == [2]
+    assert model.score(*blobs) > 0.5
+
+
+def test_docstring_examples():
+    result = doctest.testmod(estimator)
+    assert result.attempted
+    assert not result.failed

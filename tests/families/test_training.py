@@ -1,0 +1,307 @@
+"""train(): what it accepts, what it does with scale and C, what it records and warns of."""
+
+from __future__ import annotations
+
+import tracemalloc
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+import gpulr
+from gpulr.backend import NumPyBackend, threads, to_host
+from gpulr.solvers import SOLVERS
+from helpers import assert_close
+
+FEW = {"max_iter": 20, "tol": 0}
+
+
+class Frame:
+    """A table that is an array on request only, as pandas' is."""
+
+    def __init__(self, values):
+        self._values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self._values, dtype=dtype)
+
+
+def memory_map(X, folder):
+    np.save(folder / "X.npy", X)
+    return np.load(folder / "X.npy", mmap_mode="r")
+
+
+def read_only(X, folder):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+FORMS = {
+    "list": lambda X, folder: X.tolist(),
+    "list of arrays": lambda X, folder: list(X),
+    "frame": lambda X, folder: Frame(X),
+    "Fortran order": lambda X, folder: np.asfortranarray(X),
+    "every other": lambda X, folder: np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2],
+    "reversed": lambda X, folder: X[::-1].copy()[::-1],
+    "read-only": read_only,
+    "memory-mapped": memory_map,
+    "big-endian": lambda X, folder: X.astype(">f4"),
+    "float64": lambda X, folder: X.astype(np.float64),
+    "long double": lambda X, folder: X.astype(np.longdouble),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_in_any_form(blobs, tmp_path, form):
+    X, y = blobs
+    expected = gpulr.train(X, y, **FEW)
+    model = gpulr.train(FORMS[form](X, tmp_path), y, **FEW)
+    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        model.decision_function(FORMS[form](X, tmp_path)), expected.decision_function(X), atol=1e-5
+    )
+
+
+def objects(*labels):
+    array = np.empty(len(labels), dtype=object)
+    array[:] = labels
+    return array
+
+
+LABELS = {
+    "str": np.array(["cat", "dog", "Ærø"]),
+    "object": np.array(["a", "bb", "ccc"], dtype=object),
+    "StringDType": np.array(["a", "bb", "ccc"], dtype=np.dtypes.StringDType()),
+    "object int": np.array([1, 5, 7], dtype=object),
+    "uint8": np.array([0, 7, 255], dtype=np.uint8),
+    "negative": np.array([-3, -1, 10]),
+    "float": np.array([-1.0, 0.0, 2.0]),
+    "object float": np.array([-1.0, 0.0, 2.0], dtype=object),
+    "bytes": np.array([b"a", b"bb", b"\xff"]),
+    "days": np.array(["2020-01-03", "2020-01-01", "2020-01-02"], "M8[D]"),
+    "nanoseconds": np.array([3, 1, 2], "M8[ns]"),
+    "durations": np.array([3, 1, 2], "m8[s]"),
+    "dates": objects(date(2020, 1, 3), date(2020, 1, 1), date(2020, 1, 2)),
+    "decimals": objects(Decimal("0.3"), Decimal("0.1"), Decimal("0.2")),
+    "tuples": objects((0, "b"), (0, "a"), (-1, "c")),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_kind(blobs, kind):
+    X, codes = blobs
+    labels = LABELS[kind]
+    model = gpulr.train(X, labels[codes], **FEW)
+    order = np.argsort(labels.astype(model.classes.dtype))
+    assert model.classes.tolist() == labels[order].tolist()
+    if labels.dtype.kind not in "OT":
+        assert model.classes.dtype == labels.dtype
+    expected = gpulr.train(X, codes, **FEW)
+    np.testing.assert_array_equal(model.weights, expected.weights[:, order])
+    assert model.score(X, labels[codes]) == expected.score(X, codes)
+    assert model.predict(X).tolist() == labels[expected.predict(X)].tolist()
+
+
+def test_objects_that_are_booleans_stay_booleans(blobs):
+    X, codes = blobs
+    model = gpulr.train(X, (codes > 0).astype(object), **FEW)
+    assert model.classes.dtype == bool
+
+
+def test_labels_of_another_type_than_the_models(blobs):
+    X, codes = blobs
+    model = gpulr.train(X, LABELS["dates"][codes], **FEW)
+    for others in (LABELS["decimals"], LABELS["days"], LABELS["str"]):
+        with pytest.raises(gpulr.DataError, match="labels that this model was not trained on"):
+            model.evaluate(X, others[codes])
+
+
+def test_class_weights_of_days(blobs):
+    X, codes = blobs
+    days = LABELS["nanoseconds"]
+    weighted = gpulr.train(X, days[codes], class_weight={days[0]: 3.0}, **FEW)
+    expected = gpulr.train(X, days[codes], sample_weight=np.where(codes == 0, 3.0, 1.0), **FEW)
+    np.testing.assert_array_equal(weighted.weights, expected.weights)
+
+
+def test_labels_in_a_column_a_list_or_on_a_device(put, blobs):
+    X, y = blobs
+    expected = gpulr.train(put(X), y, **FEW)
+    for labels in (y[:, np.newaxis], y.tolist(), put(y), Frame(y)):
+        model = gpulr.train(put(X), labels, **FEW)
+        np.testing.assert_array_equal(to_host(model.weights), to_host(expected.weights))
+
+
+@pytest.mark.parametrize(
+    "labels", [[False, True], ["no", "yes"], [8, 9]], ids=["bool", "str", "int"]
+)
+def test_two_classes_give_one_column_for_the_second(put, blobs, labels):
+    X, codes = blobs
+    y = np.array(labels)[(codes > 0).astype(int)]
+    model = gpulr.train(put(X), y, tol=1e-3)
+    assert model.n_models == 1
+    assert tuple(model.weights.shape) == (4, 1)
+    assert tuple(model.intercept.shape) == (1,)
+    assert model.classes.tolist() == labels
+    three = gpulr.train(put(X), codes, tol=1e-3)
+    np.testing.assert_allclose(
+        to_host(model.weights)[:, 0], -to_host(three.weights)[:, 0], atol=0.05
+    )
+    assert model.score(put(X), y) > 0.85
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32", "float64"])
+def test_device_in_device_out(put, rng, dtype):
+    codes = np.arange(80) % 4
+    X = (rng.random((80, 4)) + np.eye(4)[codes] > 1).astype(dtype)
+    here = put(X)
+    model = gpulr.train(here, codes, tol=1e-3)
+    reference = gpulr.train(X, codes, tol=1e-3)
+    assert model.backend == gpulr.backend.backend_of(here).name
+    assert_close(model.weights, reference.weights, like=here, dtype="float32", atol=1e-4)
+    assert_close(model.intercept, reference.intercept, like=here, dtype="float32", atol=1e-4)
+    assert_close(
+        model.predict_proba(here), reference.predict_proba(X), like=here, dtype="float32", atol=1e-4
+    )
+    assert model.data["feature_range"] == [0.0, 1.0]
+    assert model.data["dtype"] == dtype
+    assert isinstance(model.history.cost, np.ndarray)
+    assert model.device == gpulr.backend.backend_of(here).device_name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", np.float32, np.dtype("float64"), float])
+def test_weights_have_the_compute_dtype(put, blobs, dtype):
+    X, y = blobs
+    model = gpulr.train(put(X), y, dtype=dtype, **FEW)
+    name = np.dtype(dtype).name
+    assert str(model.weights.dtype).endswith(name)
+    assert str(model.intercept.dtype).endswith(name)
+    assert model.settings["dtype"] == name
+    assert str(model.decision_function(put(X)).dtype).endswith(name)
+
+
+# ---- images, scale, C --------------------------------------------------------------------------
+
+
+def test_images_are_flattened_and_their_shape_is_kept(put, rng):
+    images, y = rng.random((30, 4, 3)), np.arange(30) % 3
+    model = gpulr.train(put(images), y, **FEW)
+    assert model.image_shape == (4, 3)
+    flat = gpulr.train(put(images.reshape(30, 12)), y, **FEW)
+    assert flat.image_shape is None
+    np.testing.assert_array_equal(to_host(model.weights), to_host(flat.weights))
+    predicted = to_host(model.predict(put(images)))
+    np.testing.assert_array_equal(predicted, to_host(model.predict(put(images.reshape(30, 12)))))
+    assert gpulr.train(images[..., np.newaxis], y, **FEW).image_shape == (4, 3, 1)
+
+
+def test_image_shape_may_be_given(rng, tmp_path):
+    X, y = rng.random((30, 12)), np.arange(30) % 3
+    for shape in ((4, 3), [4, 3], np.array([4, 3])):
+        model = gpulr.train(X, y, image_shape=shape, **FEW)
+        assert model.image_shape == (4, 3)
+        model.save(tmp_path / "model.safetensors")
+        assert gpulr.load(tmp_path / "model.safetensors").image_shape == (4, 3)
+
+
+def test_uint8_is_scaled_by_1_255_unless_told_otherwise(put, rng):
+    X, y = rng.integers(0, 256, (60, 5)).astype(np.uint8), np.arange(60) % 3
+    settings = {"max_iter": 200, "tol": 0}
+    auto = gpulr.train(put(X), y, **settings)
+    assert auto.scale == auto.settings["scale"] == 1 / 255
+    as_float = gpulr.train(put((X / 255).astype(np.float32)), y, **settings)
+    assert as_float.scale == 1.0
+    weights, scaled = to_host(auto.weights), to_host(as_float.weights) / 255
+    np.testing.assert_allclose(weights, scaled, atol=1e-4 * np.abs(scaled).max())
+    # weights apply to X as it was passed
+    Z = X @ weights.astype(np.float64) + to_host(auto.intercept)
+    np.testing.assert_allclose(to_host(auto.decision_function(put(X))), Z, atol=1e-5)
+
+    settings["max_iter"] = 3
+    for scale, factor in ((None, 1.0), (1, 1.0), (0.5, 0.5), (np.float32(0.25), 0.25)):
+        assert gpulr.train(put(X), y, scale=scale, **settings).scale == factor
+
+
+@pytest.mark.parametrize("solver", ["gd", "nesterov"])
+def test_scale_is_folded_into_the_weights(put, rng, solver):
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
+    settings = {"solver": solver, "C": 0.5, "max_iter": 50, "tol": 0, "dtype": "float64"}
+    model = gpulr.train(put(X), y, scale=0.2, learning_rate=0.7, **settings)
+    scaled = gpulr.train(put(X * 0.2), y, scale=None, learning_rate=0.7, **settings)
+    np.testing.assert_allclose(to_host(model.weights), to_host(scaled.weights) * 0.2, rtol=1e-9)
+    np.testing.assert_allclose(to_host(model.intercept), to_host(scaled.intercept), rtol=1e-9)
+    np.testing.assert_allclose(model.history.cost, scaled.history.cost, rtol=1e-12)
+    np.testing.assert_allclose(model.history.gradient_norm, scaled.history.gradient_norm, rtol=1e-9)
+
+
+def test_each_model_may_have_its_own_C(put, blobs):
+    X, y = blobs
+    settings = {"tol": 1e-5, "max_iter": 5000, "dtype": "float64"}
+    C = np.array([0.01, 1.0, 30.0])
+    model = gpulr.train(put(X), y, C=C, **settings)
+    assert model.settings["C"] == C.tolist()
+    for j, c in enumerate(C):
+        one = gpulr.train(put(X), y, C=c, **settings)
+        assert one.settings["C"] == c
+        np.testing.assert_allclose(
+            to_host(model.weights)[:, j], to_host(one.weights)[:, j], rtol=1e-8
+        )
+    on_device = gpulr.train(put(X), y, C=put(C), **settings)
+    np.testing.assert_array_equal(to_host(on_device.weights), to_host(model.weights))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("standardize", [False, True])
+def test_uint8_rows_are_never_copied_whole_to_float(rng, monkeypatch, solver, standardize):
+    monkeypatch.setattr(threads, "thread_count", lambda: 2)  # each has a block of floats
+    X = rng.integers(0, 256, (30_000, 784)).astype(np.uint8)  # 23.5 MB; as float32, 94 MB
+    y = np.arange(len(X)) % 3
+    settings = {"solver": solver, "standardize": standardize}
+    gpulr.train(X[:100], y[:100], **settings, **FEW)  # lazy imports are not counted
+    tracemalloc.start()
+    try:
+        model = gpulr.train(X, y, max_iter=2, tol=0, **settings)
+        model.predict(X)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    extra = 28e6 if solver == "lbfgs" else 0  # a sample of the rows, and their covariance
+    assert peak < 2 * NumPyBackend.block_bytes + 8e6 + extra < X.nbytes * 4
+
+
+# ---- data sets ---------------------------------------------------------------------------------
+
+
+def test_no_data_means_the_default_data(blobs, monkeypatch):
+    X, y = blobs
+    data = gpulr.datasets.Dataset(X, y, image_shape=(2, 2), name="stand-in", source="a test")
+    monkeypatch.setattr(gpulr.datasets, "load_default", lambda: data)
+    model = gpulr.train(**FEW)
+    assert model.image_shape == (2, 2)
+    assert (model.data["name"], model.data["source"]) == ("stand-in", "a test")
+    np.testing.assert_array_equal(model.weights, gpulr.train(X, y, **FEW).weights)
+    np.testing.assert_array_equal(model.weights, gpulr.train(data, **FEW).weights)
+    for shape in ((4, 1), np.array([4, 1])):
+        assert gpulr.train(data, image_shape=shape, **FEW).image_shape == (4, 1)
+
+
+def test_digits_are_learnt(digits):
+    X, y, X_test, y_test = digits
+    model = gpulr.train(X, y)
+    assert model.converged
+    result = model.evaluate(X_test, y_test)
+    assert result.accuracy > 0.94
+    assert result.mean_binary_accuracy > 0.98
+
+
+@pytest.mark.mnist
+def test_the_default_run_on_mnist_reaches_its_accuracy(real_mnist):
+    model = gpulr.train(real_mnist)
+    assert model.converged
+    result = model.evaluate(real_mnist.X_test, real_mnist.y_test)
+    assert result.accuracy >= 0.91
+    assert result.mean_binary_accuracy >= 0.975
+    assert model.image_shape == (28, 28)
+    assert model.scale == 1 / 255

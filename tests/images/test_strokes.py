@@ -1,0 +1,174 @@
+"""Drawings as rows: the raster of strokes, and the frame that pictures and strokes end in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import gpulr
+from gpulr.errors import DataError
+from gpulr.images.framing import Frame
+from gpulr.images.loading import load_images
+from gpulr.images.strokes import PEN, draw, paper_of, rasterize
+
+STROKES = Path(__file__).parents[1] / "strokes"
+MNIST = Frame((28, 28), 20 / 28, (14.0, 14.0), 0.0, 255.0, bright=False)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return gpulr.train(gpulr.datasets.load_digits(), max_iter=60, tol=0)
+
+
+def recorded(digit):
+    return json.loads((STROKES / f"{digit}.json").read_text())["strokes"]
+
+
+def test_raster_is_a_round_pen():
+    ink = rasterize([[(100.0, 80.0)]], (280, 280))
+    y, x = np.mgrid[:280, :280] + 0.5
+    distance = np.hypot(x - 100, y - 80)
+    np.testing.assert_allclose(ink, np.clip(PEN + 0.5 - distance, 0, 1), atol=1e-12)
+    assert ink.sum() == pytest.approx(np.pi * PEN**2, rel=0.01)
+
+
+def test_raster_of_a_line_is_as_long_and_thick_as_the_pen():
+    ink = rasterize([[(60.0, 140.0), (220.0, 140.0)]], (280, 280))
+    assert ink[:, 140].sum() == pytest.approx(2 * PEN)
+    assert ink[140].sum() == pytest.approx(160 + 2 * PEN, abs=0.5)
+
+
+def test_a_line_in_parts_is_the_line(rng):
+    ends = rng.uniform(0, 280, size=(2, 2))
+    parts = ends[0] + np.linspace(0, 1, 9)[:, np.newaxis] * (ends[1] - ends[0])
+    whole, split = rasterize([ends], (280, 280)), rasterize([parts], (280, 280))
+    np.testing.assert_allclose(split, whole, atol=1e-9)
+
+
+def test_strokes_off_the_paper_are_cut():
+    ink = rasterize([[(-500.0, 140.0), (140.0, 140.0)], [(900.0, 900.0)]], (280, 280))
+    assert ink[140, 0] == 1
+    assert ink.shape == (280, 280)
+
+
+@pytest.mark.parametrize(
+    "strokes", [[], [[]], [[(1, 2, 3)]], [[(np.nan, 1)]], [[(-99.0, 5.0)]], [[1, 2]]]
+)
+def test_no_drawing(strokes, model):
+    with pytest.raises(DataError):
+        draw(strokes, model)
+
+
+def test_frame_of_a_rectangle_by_hand():
+    ink = np.zeros((100, 80))
+    ink[30:70, 20:30] = 1  # 40 × 10, so 20 × 5 in the frame, its centre at (14, 14)
+    expected = np.zeros((28, 28))
+    expected[5:25, 12:17] = 1
+    np.testing.assert_allclose(MNIST.framed(ink), expected, atol=1e-12)
+
+
+def test_frame_takes_means_over_areas(rng):
+    ink = rng.uniform(0.3, 1, size=(60, 30))
+    blocks = ink.reshape(20, 3, 10, 3).mean(axis=(1, 3))
+    framed = MNIST.framed(ink)
+    rows, columns = np.flatnonzero(framed.any(axis=1)), np.flatnonzero(framed.any(axis=0))
+    cut = framed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    np.testing.assert_allclose(cut, blocks, atol=1e-12)
+    y, x = np.mgrid[:28, :28]
+    assert abs(np.average(y, weights=framed) - 14) <= 0.5
+    assert abs(np.average(x, weights=framed) - 14) <= 0.5
+
+
+def test_frame_enlarges_and_takes_other_shapes(rng):
+    for shape in ((8, 8), (10, 30), (30, 10)):
+        frame = Frame(shape, 1.0, ((shape[0] - 1) / 2, (shape[1] - 1) / 2), 0, 1, bright=False)
+        framed = frame.framed(rng.uniform(0.5, 1, size=(3, 2)))
+        assert framed.shape == shape
+        assert framed.max() <= 1
+        height, width = framed.any(axis=1).sum(), framed.any(axis=0).sum()
+        assert height == shape[0] or width == shape[1]
+        assert width / height == pytest.approx(2 / 3, abs=0.1)
+
+
+def test_halves_are_rounded_up_whatever_the_order_of_sums():
+    """A symmetric drawing's centre lies between two pixels, but for the last bit."""
+    for thickness in (0.7, 0.1 + 0.2, 1 / 3):
+        ink = np.zeros((200, 200))
+        ink[20:180, 60:104] = thickness
+        ink[20, 60] = ink[20, 103] = 1
+        left = np.flatnonzero(MNIST.framed(ink).any(axis=0))[0]
+        mirrored = np.flatnonzero(MNIST.framed(ink[:, ::-1]).any(axis=0))[0]
+        assert left == mirrored
+
+
+def test_training_images_are_framed_as_they_were(digits):
+    """Enlarged and put elsewhere on a larger page, they come back."""
+    X = digits[0].reshape(-1, 8, 8)[:100]
+    padded = np.zeros((100, 28, 28))
+    padded[:, 10:18, 10:18] = X  # mean centre of mass at (13.5, 13.5)
+    model = gpulr.train(padded, digits[1][:100], max_iter=2, tol=0)
+    frame = Frame.of(model)
+    assert frame.middle == (13.5, 13.5)
+    assert frame.extent == 8 / 28
+    tall = [image for image in padded if (image[[10, 17]] > 0.5).any(axis=1).all()]
+    assert len(tall) > 30
+    for image in tall[:20]:
+        page = np.pad(np.kron(image, np.ones((5, 5))), ((3, 40), (60, 1)))
+        framed = frame.framed(page)
+        error = min(
+            np.abs(np.roll(framed, (dy, dx), (0, 1)) - image).max()
+            for dy in (-1, 0, 1)
+            for dx in (-1, 0, 1)
+        )
+        assert error < 0.26  # of what is fainter than DRAWN, and cut off
+
+
+@pytest.mark.mnist
+def test_mnist_is_framed_as_it_was(real_mnist):
+    images = real_mnist.X_test[:200].reshape(-1, 28, 28) / 255
+    model = gpulr.train(real_mnist.X[:2000], real_mnist.y[:2000], image_shape=(28, 28), tol=1e-2)
+    frame = Frame.of(model)
+    assert (frame.middle, frame.extent) == ((14.0, 14.0), 20 / 28)
+    pages = (np.pad(np.kron(image, np.ones((7, 7))), ((3, 60), (40, 9))) for image in images)
+    error = [
+        np.abs(frame.framed(page) - image).mean() for page, image in zip(pages, images, strict=True)
+    ]
+    assert np.median(error) < 1e-3
+
+
+@pytest.mark.parametrize("digit", [3, 7])
+def test_recorded_digits(model, digit):
+    row = draw(recorded(digit), model)
+    assert row.shape == (64,)
+    assert row.dtype == np.float64
+    assert 0 <= row.min() <= row.max() <= 1
+    assert model.predict(row[np.newaxis])[0] == digit
+
+
+@pytest.mark.parametrize("digit", [3, 7])
+def test_a_picture_of_strokes_is_the_strokes(model, digit, tmp_path):
+    """Rounded to bytes in between; and so of white paper."""
+    strokes = recorded(digit)
+    page = (255 * rasterize(strokes, paper_of((8, 8)))).round().astype(np.uint8)
+    Image.fromarray(page).save(tmp_path / "dark.png")
+    Image.fromarray(255 - page).save(tmp_path / "paper.png")
+    rows = load_images([tmp_path / "dark.png", tmp_path / "paper.png"], model)
+    np.testing.assert_allclose(rows, [draw(strokes, model)] * 2, atol=2e-3)
+
+
+def test_dark_on_bright(digits):
+    X = 2 - digits[0][:300]
+    model = gpulr.train(X, digits[1][:300], image_shape=(8, 8), max_iter=2, tol=0)
+    row = draw(recorded(3), model)
+    bright = gpulr.train(digits[0][:300], digits[1][:300], image_shape=(8, 8), max_iter=2, tol=0)
+    np.testing.assert_allclose(row, 2 - draw(recorded(3), bright), atol=1e-12)
+
+
+def test_paper_has_the_ratio_of_the_images():
+    assert paper_of((28, 28)) == paper_of((8, 8)) == (280, 280)
+    assert paper_of((14, 28)) == (140, 280)
+    assert paper_of((1, 100)) == (70, 280)

@@ -1,0 +1,267 @@
+"""How CuPy is asked for kernels: against a stand-in for it that runs them on this CPU.
+
+What a card and CuPy themselves do with these calls is for test_gpu.py to find out, on a card.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from importlib.util import find_spec
+
+import array_api_compat
+import array_api_compat.numpy
+import numpy as np
+import pytest
+
+import gpulr
+from cuda_host import HostModule, why_not
+from fused_kernels import H100
+from gpulr.backend import NumPyBackend
+from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets
+from gpulr.kernels.dispatch import choose, trial
+from gpulr.kernels.fused import FusedPass, plan_for
+
+ATTRIBUTES = {
+    "cudaDevAttrMultiProcessorCount": H100.processors,
+    "cudaDevAttrMaxSharedMemoryPerBlockOptin": H100.shared_block,
+    "cudaDevAttrMaxSharedMemoryPerMultiprocessor": H100.shared_processor,
+}
+
+
+class Memory:
+    """Where an array is, by its number."""
+
+    def __init__(self, ptr):
+        self.ptr = ptr
+
+
+class Array(np.ndarray):
+    """A NumPy array that says where it is as CuPy's do."""
+
+    @property
+    def data(self):
+        return Memory(self.ctypes.data)
+
+
+class Function:
+    """One kernel of a module, as CuPy's RawKernel takes its arguments."""
+
+    def __init__(self, cupy, compiled, name):
+        self.cupy, self.compiled, self.name = cupy, compiled, name
+        self.max_dynamic_shared_size_bytes = 48 * 1024
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        assert isinstance(grid, tuple)
+        assert isinstance(block, tuple)
+        assert shared_mem <= self.max_dynamic_shared_size_bytes
+        # None would be an argument that is not there; a Python int would be eight bytes.
+        assert {type(a) for a in args} <= {Array, np.uintp, np.int32, np.float64}
+        plain = [_plain(a) for a in args]
+
+        def run():
+            self.compiled.launch(self.name, grid, block, plain, shared_mem)
+            self.cupy.launched.append(self.name)
+
+        stream = self.cupy.current
+        run() if stream.captured is None else stream.captured.append(run)
+
+
+def _plain(argument):
+    if isinstance(argument, np.uintp):
+        assert argument == 0
+        return None
+    if isinstance(argument, np.ndarray):
+        return argument.view(np.ndarray)
+    return argument.item()
+
+
+class Graph:
+    def __init__(self, launches):
+        self.launches = launches
+
+    def launch(self, stream=None):
+        for run in self.launches:
+            run()
+
+
+class Stream:
+    def __init__(self, cupy, non_blocking):
+        assert non_blocking, "the default stream cannot be captured"
+        self.cupy, self.captured = cupy, None
+
+    def __enter__(self):
+        self.before, self.cupy.current = self.cupy.current, self
+        return self
+
+    def __exit__(self, *exception):
+        self.cupy.current = self.before
+
+    def begin_capture(self):
+        self.captured = []
+
+    def end_capture(self):
+        graph, self.captured = Graph(self.captured), None
+        return graph
+
+
+class Event:
+    clock = 0.0
+
+    def record(self):
+        Event.clock += 1.0
+        self.time = Event.clock
+
+    def synchronize(self):
+        pass
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """Install a stand-in for CuPy."""
+    if reason := why_not():
+        pytest.skip(reason)
+    cupy = types.ModuleType("cupy")
+    cupy.ndarray = Array
+    cupy.launched, cupy.modules = [], []
+    cupy.current = types.SimpleNamespace(captured=None)
+
+    def raw_module(*, code, options):
+        assert options[0].startswith("--std=")
+        macros = dict(option.removeprefix("-D").split("=") for option in options[1:])
+        compiled = HostModule(code, defines=macros)
+        cupy.modules.append(macros)
+        return types.SimpleNamespace(get_function=lambda name: Function(cupy, compiled, name))
+
+    cupy.RawModule = raw_module
+    cupy.cuda = types.SimpleNamespace(
+        Device=lambda index=0: types.SimpleNamespace(id=index, compute_capability="90"),
+        Event=Event,
+        Stream=lambda non_blocking=False: Stream(cupy, non_blocking),
+        get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
+        runtime=types.SimpleNamespace(
+            deviceGetAttribute=lambda attribute, device: attribute,
+            getDeviceProperties=lambda device: {"name": b"H100"},
+            **ATTRIBUTES,
+        ),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    kernels_of.cache_clear()
+    yield cupy
+    kernels_of.cache_clear()
+
+
+class Namespace(types.ModuleType):
+    """NumPy, with arrays that say where they are."""
+
+    def __getattr__(self, name):
+        value = getattr(array_api_compat.numpy, name)
+        if not callable(value) or isinstance(value, type):
+            return value
+
+        def function(*arguments, **options):
+            made = value(*arguments, **options)
+            return made.view(Array) if isinstance(made, np.ndarray) else made
+
+        return function
+
+
+def put(x, dtype=None):
+    return np.asarray(x, dtype).view(Array)
+
+
+@pytest.fixture
+def problem(rng):
+    backend = NumPyBackend("numpy", Namespace("namespace"))
+    X = put(rng.normal(size=(700, 30)).astype(np.float32))
+    codes = put(rng.integers(0, 3, 700).astype(np.int32))
+    targets = ClassTargets(codes, put(np.eye(3, dtype=np.float32)), backend)
+    return Problem.of(Rows(X, 1.0, None, backend, np.float32), targets, put(np.ones(3)))
+
+
+def test_the_card(cupy):
+    assert CuPyKernels(0).card == H100
+    assert kernels_of(0) is kernels_of(0)
+    assert kernels_of(0) is not kernels_of(1)
+
+
+def test_passes(cupy, problem, rng):
+    kernels = kernels_of(0)
+    one = FusedPass(problem, plan_for(problem, kernels.card), kernels)
+    theta = put(rng.normal(size=(31, 3)))
+    got, expected = one.evaluate(theta), problem.evaluate(theta)
+    np.testing.assert_allclose(got[0], expected.cost, rtol=1e-5)
+    np.testing.assert_allclose(got[1], expected.gradient, atol=1e-6)
+    assert len(cupy.modules) == 2  # one for each source
+    got = one.evaluate_margins(one.margins(theta), theta)
+    np.testing.assert_allclose(got[1], expected.gradient, atol=1e-6)
+    assert len(cupy.modules) == 2
+    assert one.plan.shared_bytes() > 48 * 1024
+
+
+def test_an_iteration_is_captured(cupy, problem):
+    kernels = kernels_of(0)
+    one = FusedPass(problem, plan_for(problem, kernels.card), kernels)
+    theta = put(np.zeros((31, 3)))
+    gradient = put(problem.evaluate(theta).gradient)
+    thetas, _, cost, _ = one.descend(theta, gradient, put(np.full(3, 0.5)), 3)
+    assert len(cupy.launched) == 4 * (1 + 3)
+    np.testing.assert_allclose(cost, problem.evaluate(thetas[-1]).cost, rtol=1e-5)
+    assert (cost < np.log(2.0)).all()
+
+
+def test_a_capture_that_fails_leaves_the_stream_as_it_was(cupy):
+    def fail():
+        raise RuntimeError("within")
+
+    before = cupy.current
+    with pytest.raises(RuntimeError, match="within"):
+        kernels_of(0).capture(fail)
+    assert cupy.current is before
+
+
+def test_arrays_are_copied_only_where_they_must_be(cupy):
+    kernels = kernels_of(0)
+    X = put(np.zeros((40, 16), np.float32))
+    assert kernels.contiguous(X) is X
+    assert kernels.contiguous(X[:, ::2]) is not X[:, ::2]
+    assert kernels.contiguous(X[:, ::2]).flags.c_contiguous
+    bytes_ = put(np.zeros(100, np.uint8))
+    start = -bytes_.data.ptr % 16
+    assert kernels.contiguous(bytes_[start:], 16).data.ptr == bytes_[start:].data.ptr
+    moved = kernels.contiguous(bytes_[start + 1 :], 16)
+    assert moved.data.ptr != bytes_[start + 1 :].data.ptr
+
+
+def test_time_is_the_shortest_of_some(cupy):
+    calls = []
+    assert kernels_of(0).seconds(lambda: calls.append(1)) == 1.0
+    assert len(calls) == 4  # the first is not timed
+
+
+def test_the_backend_chooses_and_reports(cupy, problem, monkeypatch):
+    backend = CuPyBackend("cupy", problem.backend.xp, cupy.cuda.Device(0))
+    monkeypatch.setenv("GPULR_FUSED", "require")
+    chosen = backend.fused(problem)
+    assert chosen.whole.kernels is kernels_of(0)
+    assert chosen.whole.kernels is choose(problem, kernels_of(0)).whole.kernels
+    assert trial(problem.backend, kernels_of(0)).startswith("works (sm_90")
+    assert [name for name, _ in backend.trials()] == ["fused pass"]
+
+
+@pytest.mark.skipif(find_spec("cupy") is None, reason="CuPy is not installed")
+def test_cupy_has_what_is_asked_of_it():
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    assert all(hasattr(runtime, name) for name in ATTRIBUTES)
+    for name in ("Device", "Event", "Stream", "get_elapsed_time"):
+        assert hasattr(cupy.cuda, name)
+    assert hasattr(cupy.cuda.Stream, "begin_capture")
+    assert hasattr(cupy.cuda.Graph, "launch")
+    assert hasattr(cupy.RawKernel, "max_dynamic_shared_size_bytes")
+    assert gpulr.backends()["cupy"].name == "cupy"

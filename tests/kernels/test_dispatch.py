@@ -1,0 +1,299 @@
+"""When passes go through the fused kernels, and what happens where those fail; without a GPU."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import gpulr
+from fused_kernels import T4, HostKernels
+from gpulr.backend import NumPyBackend, backend_of
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets
+from gpulr.kernels import dispatch
+from gpulr.kernels.dispatch import choose, trial
+from gpulr.kernels.fused import FusedPass
+from gpulr.solvers.curvature import SharedCurvature
+from helpers import make_problem
+
+
+class Timed(HostKernels):
+    """Kernels of which is said how fast they are, beside a portable pass of a second."""
+
+    def __init__(self, *seconds, **options):
+        super().__init__(**options)
+        self.said = list(seconds)  # whole, halves, and the same of the portable pass
+        self.asked = 0
+
+    def seconds(self, function):
+        function()
+        self.asked += 1
+        return self.said[(self.asked - 1) % len(self.said)]
+
+
+@pytest.fixture(autouse=True)
+def _small_enough(monkeypatch):
+    monkeypatch.setattr(dispatch, "LEAST", 0)
+
+
+@pytest.fixture
+def problem(rng):
+    def put(x, dtype=None):
+        return np.asarray(x, dtype)
+
+    X = rng.normal(size=(60, 9)).astype(np.float32)
+    return make_problem(put, X, rng.integers(0, 3, 60))
+
+
+FAST = (0.5, 0.5, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "whole", "halves"),
+    [
+        (FAST, True, True),
+        ((0.5, 2.0, 1.0, 1.0), True, False),
+        ((2.0, 0.5, 1.0, 1.0), False, True),
+        ((1.0, 1.0, 1.0, 1.0), False, False),
+    ],
+)
+def test_what_is_faster_serves(problem, seconds, whole, halves):
+    kernels = Timed(*seconds)
+    chosen = choose(problem, kernels)
+    assert (chosen.whole is not None, chosen.halves is not None) == (whole, halves)
+    assert (chosen.recursion is not None) == halves
+    assert f"{seconds[0]:.2e}" in chosen.reason
+    assert kernels.asked == 4
+    choose(problem, kernels)  # measured once
+    assert kernels.asked == 4
+    few = problem.sample(np.arange(7))
+    choose(few, kernels)  # another size, which fills a card less
+    assert kernels.asked == 8
+
+
+def test_models_that_leave_compile_nothing(rng):
+    def of(models):
+        codes, table = rng.integers(0, models, 60), np.eye(models, dtype=np.float32)
+        targets = ClassTargets(codes.astype(np.int32), table, backend_of(None))
+        rows = Rows(X, 1.0, None, backend_of(None), np.float32)
+        return Problem.of(rows, targets, np.ones(models))
+
+    X, kernels = rng.normal(size=(60, 9)).astype(np.float32), Timed(*FAST)
+    ten = of(10)
+    first = choose(ten, kernels)
+    assert first.whole.plan.columns == 10
+    asked = kernels.asked
+    for left in ([0, 3, 4, 5, 6, 7, 8, 9], [0, 3, 4, 5, 6, 7], [8, 1, 2]):
+        few = choose(ten.select(np.array(left)), kernels)
+        assert few.whole.plan is first.whole.plan
+    assert kernels.asked == asked
+    expected = ten.select(np.array(left)).evaluate(np.zeros((10, 3)))
+    np.testing.assert_allclose(
+        few.whole.evaluate(np.zeros((10, 3)))[1], expected.gradient, atol=1e-6
+    )
+    assert choose(of(23), kernels).whole.plan.columns == 10
+    other = Timed(*FAST)
+    assert choose(of(2), other).whole.plan.columns == 2  # where nothing is at hand
+    assert choose(of(1), other).whole.plan.columns == 2
+    assert choose(ten, other).whole.plan.columns == 10  # in pairs these would take twice as long
+    assert choose(of(3), other).whole.plan.columns == 2  # the better of those at hand
+
+
+def test_small_data_is_not_worth_compiling_for(problem, monkeypatch):
+    monkeypatch.setattr(dispatch, "LEAST", 60 * 9 + 1)
+    kernels = Timed(*FAST)
+    chosen = choose(problem, kernels)
+    assert chosen.whole is chosen.halves is chosen.recursion is None
+    assert "540 numbers" in chosen.reason
+    assert not kernels.launched
+    monkeypatch.setattr(dispatch, "LEAST", 60 * 9)
+    assert choose(problem, kernels).whole is not None
+
+
+def test_never(problem, monkeypatch):
+    monkeypatch.setenv("GPULR_FUSED", "never")
+    kernels = Timed(*FAST)
+    chosen = choose(problem, kernels)
+    assert chosen.whole is chosen.halves is chosen.recursion is None
+    assert "GPULR_FUSED=never" in chosen.reason
+    assert not kernels.launched
+
+
+def test_require_takes_them_however_slow_or_small(problem, monkeypatch):
+    monkeypatch.setenv("GPULR_FUSED", " Require ")
+    monkeypatch.setattr(dispatch, "LEAST", 10**9)
+    chosen = choose(problem, Timed(2.0, 2.0, 1.0, 1.0))
+    assert isinstance(chosen.whole, FusedPass)
+    assert isinstance(chosen.halves, FusedPass)
+
+
+def test_require_says_why_not(problem, monkeypatch, rng):
+    monkeypatch.setenv("GPULR_FUSED", "require")
+    double = make_problem(np.asarray, rng.normal(size=(9, 2)), [0, 1, 2] * 3, dtype="float64")
+    with pytest.raises(gpulr.BackendUnavailableError, match=r"require, but .*float32"):
+        choose(double, Timed(*FAST))
+    wide = make_problem(np.asarray, np.ones((3, 4096), np.float32), [0, 1, 2])
+    with pytest.raises(gpulr.BackendUnavailableError, match=r"shared memory on T4"):
+        choose(wide, Timed(*FAST, card=T4))
+    with pytest.raises(gpulr.BackendUnavailableError, match=r"require, but .*no compiler"):
+        choose(problem, Uncompiled(*FAST))
+
+
+def test_an_unknown_wish(problem, monkeypatch):
+    monkeypatch.setenv("GPULR_FUSED", "always")
+    with pytest.raises(gpulr.ParameterError, match=r"GPULR_FUSED='always'.*never"):
+        choose(problem, Timed(*FAST))
+
+
+class Uncompiled(Timed):
+    def kernel(self, *arguments):
+        raise OSError("no compiler")
+
+
+class Wrong(Timed):
+    """One number that a kernel writes is off."""
+
+    def __init__(self, name, *seconds):
+        super().__init__(*seconds)
+        self.wrong = name
+
+    def kernel(self, source, macros, name, shared):
+        launch = super().kernel(source, macros, name, shared)
+
+        def broken(grid, block, arguments):
+            launch(grid, block, arguments)
+            if name == self.wrong:
+                arguments[-1 if name == "propagate_forward" else -2].reshape(-1)[-1] += 1e3
+
+        return broken
+
+
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        lambda: Uncompiled(*FAST),
+        lambda: Wrong("propagate", *FAST),
+        lambda: Wrong("propagate_forward", *FAST),
+        lambda: Wrong("propagate_back", *FAST),
+        lambda: Wrong("find_direction", *FAST),
+        lambda: Wrong("learn_pair", *FAST),
+    ],
+    ids=["uncompiled", "propagate", "forward", "back", "direction", "pair"],
+)
+def test_kernels_that_fail_are_told_of_once_and_not_used(problem, kernels):
+    kernels = kernels()
+    with pytest.warns(gpulr.BackendFallbackWarning, match="fused pass failed on H100") as told:
+        chosen = choose(problem, kernels)
+    assert len(told) == 1
+    assert chosen.whole is chosen.halves is chosen.recursion is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose(problem, kernels).whole is None
+
+
+def test_a_trial_says_what_came_of_it(monkeypatch):
+    numpy = backend_of(None)
+    assert numpy.trials() == []
+    words = trial(numpy, Timed(*FAST))
+    assert words == "works (sm_90, 132 processors, 227 KiB of shared memory for a block)"
+    assert "no compiler" in trial(numpy, Uncompiled(*FAST))
+    assert "gradient is off" in trial(numpy, Wrong("propagate", *FAST))
+    monkeypatch.setenv("GPULR_FUSED", "never")
+    assert trial(numpy, Uncompiled(*FAST)) == "not used: GPULR_FUSED=never"
+    monkeypatch.setenv("GPULR_FUSED", "sometimes")
+    assert "ParameterError" in trial(numpy, Timed(*FAST))
+
+
+# ---- training through them ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def through(monkeypatch):
+    """Train on NumPy arrays as on a device: by kernels, and in bursts of iterations."""
+    kernels = Timed(*FAST)
+    monkeypatch.setattr(NumPyBackend, "fused", lambda self, problem: choose(problem, kernels))
+    monkeypatch.setattr(NumPyBackend, "check_every", 8)
+    return kernels
+
+
+@pytest.mark.parametrize("solver", ["gd", "nesterov", "lbfgs"])
+def test_training(solver, blobs, through, monkeypatch):
+    X, y = blobs
+    iterations = {"tol": 0, "max_iter": 11} if solver != "lbfgs" else {"tol": 1e-5}
+    model = gpulr.train(X, y, solver=solver, **iterations)
+    used = set(through.launched)
+    monkeypatch.setenv("GPULR_FUSED", "never")
+    portable = gpulr.train(X, y, solver=solver, **iterations)
+    assert {"fold_parameters", "propagate", "finish_pass"} <= used
+    np.testing.assert_allclose(model.weights, portable.weights, rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(model.history.cost[-1], portable.history.cost[-1], rtol=1e-5)
+    if solver != "lbfgs":
+        assert model.history.cost.shape == portable.history.cost.shape == (12, 3)
+        np.testing.assert_allclose(model.history.cost, portable.history.cost, rtol=1e-4)
+
+
+def test_lbfgs_is_two_launches_beside_its_passes(blobs, through, monkeypatch):
+    X, y = blobs
+    options = {"tol": 0, "max_iter": 14}  # in which pairs have come and gone
+    model = gpulr.train(X, y, **options)
+    trial, training = 3, 14
+    for name in ("find_direction", "learn_pair"):
+        assert through.launched.count(name) == trial + training
+    # The same passes, and array functions between them: what differs is rounding.
+    passes = NumPyBackend.fused
+    monkeypatch.setattr(
+        NumPyBackend, "fused", lambda self, p: replace(passes(self, p), recursion=None)
+    )
+    through.launched.clear()
+    portable = gpulr.train(X, y, **options)
+    assert set(through.launched).isdisjoint(("find_direction", "learn_pair"))
+    assert "propagate_back" in through.launched
+    np.testing.assert_allclose(model.history.cost, portable.history.cost, rtol=1e-7)
+    np.testing.assert_allclose(model.weights, portable.weights, rtol=1e-4, atol=1e-5)
+
+
+def test_features_of_which_leading_eigenvectors_are_known(blobs, through, monkeypatch):
+    X, y = blobs
+    monkeypatch.setattr(SharedCurvature, "full_up_to", 3)
+    monkeypatch.setattr(SharedCurvature, "sketch_bytes", 0)
+    assert gpulr.train(np.hstack([X, X**2]), y, tol=1e-5).converged
+    assert through.launched.count("find_direction") == 3  # the trial's
+    assert "propagate_back" in through.launched
+
+
+def test_models_that_leave(blobs, through):
+    X, y = blobs
+    C = [0.01, 1.0, 100.0]  # converge one after the other
+    model = gpulr.train(X, y, C=C, solver="gd", tol=2e-2, max_iter=1000)
+    assert model.converged
+    assert len(set(model.history.n_iter.tolist())) > 1
+    X1 = np.hstack([X, np.ones((len(X), 1))])
+    theta = np.vstack([model.weights, model.intercept])
+    P = 1 / (1 + np.exp(-X1 @ theta))
+    gradient = X1.T @ (P - (y[:, np.newaxis] == np.arange(3))) / len(X)
+    gradient[:-1] += theta[:-1] / np.asarray(C) / len(X)
+    assert np.abs(gradient).max() < 2.1e-2
+
+
+def test_a_search(blobs, through, monkeypatch):
+    X, y = blobs
+    options = {"Cs": [0.1, 1.0], "cv": 3, "tol": 1e-5}
+    search = gpulr.search(X, y, **options)
+    assert {"propagate_forward", "propagate_back"} <= set(through.launched)
+    monkeypatch.setenv("GPULR_FUSED", "never")
+    np.testing.assert_array_equal(search.scores, gpulr.search(X, y, **options).scores)
+
+
+def test_labels_and_weights(rng, through, monkeypatch):
+    X = rng.integers(0, 256, (80, 12), dtype=np.uint8)
+    Y = rng.integers(0, 2, (80, 5))
+    options = {"sample_weight": rng.uniform(0.5, 2.0, 80), "standardize": True, "tol": 1e-6}
+    model = gpulr.train(X, Y, **options)
+    assert "propagate_back" in through.launched
+    monkeypatch.setenv("GPULR_FUSED", "never")
+    portable = gpulr.train(X, Y, **options)
+    np.testing.assert_allclose(model.decision_function(X), portable.decision_function(X), atol=2e-3)

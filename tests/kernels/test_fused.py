@@ -1,0 +1,323 @@
+"""The fused pass against float64: its sources compiled by g++, launched as on a device.
+
+What this proves: the sources, at the sizes and with the arguments that `FusedPass` gives them,
+compute what `gpulr/logistic.py` does, for storages, layouts and sizes that leave remainders
+everywhere; no result depends on the order of threads between barriers, or of blocks; under
+sanitizers, that no two threads touch the same memory without a barrier between them, and that
+nothing is read or written out of bounds.
+
+What it does not: that a card runs them, or how fast; anything of warps, caches, asynchronous copies
+and the memory model of a device; rounding that depends on a card's own exp and log. That they
+compile for cards, within their registers and shared memory, is test_cuda_compile.py's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from cuda_host import KernelFault
+from fused_kernels import CARDS, CASES, H100, T4, assert_right, fused, make
+from gpulr.core.problem import Problem
+from gpulr.kernels.fused import PROPAGATE, obstacle, plan_for
+from gpulr.kernels.plan import MOST_FEATURES
+from helpers import make_problem
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request):
+    n, features, models, options = request.param
+    return make(n, features, models, **options)
+
+
+def test_a_pass(case):
+    problem, theta, *expected = case
+    assert_right(problem, fused(problem).evaluate(theta), theta, *expected)
+
+
+def test_its_halves(case):
+    problem, theta, *expected = case
+    one = fused(problem)
+    Z = one.margins(theta)
+    assert Z.dtype == np.float32
+    X = expected[0]
+    X1 = np.hstack([np.abs(X), np.ones((len(X), 1))])
+    size = X1 @ np.abs(theta)
+    if problem.rows.center is not None:
+        size += np.abs(problem.rows.center * problem.rows.scale).T @ np.abs(theta[:-1])
+    error = np.abs(Z - X @ theta[:-1] - theta[-1])
+    np.testing.assert_array_less(error, 8 * np.finfo(np.float32).eps * size)
+    assert_right(problem, one.evaluate_margins(Z, theta), theta, *expected)
+
+
+def test_it_is_what_the_portable_pass_gives(case):
+    problem, theta, *_ = case
+    cost, gradient = fused(problem).evaluate(theta)
+    portable = problem.evaluate(theta)
+    np.testing.assert_allclose(cost, portable.cost, rtol=2e-6)
+    np.testing.assert_allclose(gradient, portable.gradient, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_each_card_has_its_layout(card, dtype):
+    problem, theta, *expected = make(70, 100, 12, dtype=dtype, sets=2)
+    one = fused(problem, card)
+    assert_right(problem, one.evaluate(theta), theta, *expected)
+
+
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 31, 33, 100, 257, 2 * 16 * 132 + 5])
+def test_any_number_of_rows(n):
+    problem, theta, *expected = make(n, 30, 7)
+    one = fused(problem)
+    assert_right(problem, one.evaluate(theta), theta, *expected)
+    grid = one._chunks[0].grid
+    assert grid.segments == max(1, -(-n // grid.segment_rows))
+
+
+@pytest.mark.parametrize("models", [1, 2, 9, 10, 11, 25])
+def test_any_number_of_models(models):
+    problem, theta, *expected = make(50, 30, models)
+    one = fused(problem)
+    assert_right(problem, one.evaluate(theta), theta, *expected)
+
+
+def test_extreme_margins_are_exact():
+    problem, theta, X, Y, s = make(64, 30, 7, size=1e30)
+    one = fused(problem)
+    cost, gradient = one.evaluate(theta)
+    assert np.isfinite(cost).all()
+    assert np.isfinite(gradient).all()
+    assert_right(problem, (cost, gradient), theta, X, Y, s)
+    # Rows without a weight count for nothing, however far off they are.
+    Z = np.where(Y > 0, np.float32(-3e38), np.float32(3e38)).astype(np.float32)
+    weights = np.zeros((64, 1), np.float32)
+    weights[0] = 1.0
+    alone = Problem.of(problem.rows, problem.targets, problem.C, sample_weight=weights)
+    Z[0] = 0.0
+    cost, _ = fused(alone).evaluate_margins(Z, 0.0 * theta)
+    np.testing.assert_allclose(cost, np.log(2.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_the_opposite_question_has_the_same_bits(dtype):
+    problem, theta, *_ = make(64, 30, 7, dtype=dtype, size=9.0)
+    targets = replace(problem.targets, table=1 - problem.targets.table)
+    one, other = fused(problem), fused(replace(problem, targets=targets))
+    for a, b in (
+        (one.evaluate(theta), other.evaluate(-theta)),
+        (
+            one.evaluate_margins(one.margins(theta), theta),
+            other.evaluate_margins(other.margins(-theta), -theta),
+        ),
+    ):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], -b[1])
+
+
+@pytest.mark.parametrize("answer", [0, 1])
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_what_sure_models_have_left_to_learn_is_exact(rng, dtype, answer):
+    X = rng.integers(0, 3, (50, 32)).astype(dtype)
+    theta = np.full((33, 1), 1.0 if answer else -1.0)  # margins of about ±32
+    problem = make_problem(np.asarray, X, np.full(50, answer), C=np.inf, n_classes=2)
+    r = (0.5 - answer) * 2.0 * expit(-np.abs(X.astype(float).sum(axis=1) + 1.0))
+    expected = np.append(r @ X, r.sum())[:, np.newaxis] / 50
+    one = fused(problem)
+    for _, gradient in (one.evaluate(theta), one.evaluate_margins(one.margins(theta), theta)):
+        np.testing.assert_allclose(gradient, expected, rtol=2e-6)
+
+
+def test_sums_of_bytes_that_are_subnormal_themselves_are_kept(rng):
+    X = rng.integers(0, 3, (50, 32), dtype=np.uint8)
+    problem = make_problem(np.asarray, X, np.zeros(50), C=np.inf, n_classes=2)
+    one, theta = fused(problem), rng.normal(size=(33, 1))
+    theta[-1] = 0.0
+    Z = 1e20 * one.margins(1e-20 * theta).astype(np.float64)
+    np.testing.assert_allclose(Z, X @ theta[:-1], rtol=0, atol=2e-2)
+    _, gradient = one.evaluate_margins(np.full((50, 1), -48.0, np.float32), 0.0 * theta)
+    expected = X.sum(axis=0)[:, np.newaxis] * expit(-48.0) / 50
+    np.testing.assert_allclose(gradient[:-1], expected, rtol=1e-3)
+
+
+def test_what_is_not_finite_shows():
+    problem, theta, *_ = make(50, 30, 7)
+    theta[3, 2] = np.nan
+    cost, gradient = fused(problem).evaluate(theta)
+    assert np.isnan(cost).tolist() == [i == 2 for i in range(7)]
+    assert np.isnan(gradient).any(axis=0).tolist() == [i == 2 for i in range(7)]
+
+
+# ---- how it is done ---------------------------------------------------------------------------
+
+
+def bits(problem, theta, card=H100, **options):
+    """Everything that the kernels give, as bytes."""
+    one = fused(problem, card, **options)
+    Z = one.margins(theta)
+    arrays = *one.evaluate(theta), Z, *one.evaluate_margins(Z, theta)
+    return [array.tobytes() for array in arrays]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_the_same_bits_in_every_order(dtype):
+    problem, theta, *_ = make(133, 30, 12, dtype=dtype, sets=3, base=True)
+    first = bits(problem, theta)
+    for seed in (1, 2, 3):
+        assert bits(problem, theta, seed=seed) == first
+
+
+SANITIZED = {
+    "bytes": (40, 30, 7, {"dtype": "uint8", "sets": 2, "base": True, "standardize": True}),
+    "two quads a thread": (40, 61, 5, {"labels": True}),
+    "halves": (40, 30, 7, {"dtype": "float16", "standardize": True}),
+}
+
+
+@pytest.mark.parametrize("sanitize", ["thread", "address,undefined"])
+@pytest.mark.parametrize("what", SANITIZED)
+def test_sanitizers_find_nothing(what, sanitize):
+    n, features, models, options = SANITIZED[what]
+    problem, theta, *expected = make(n, features, models, **options)
+    one = fused(problem, sanitize=sanitize)
+    if what == "two quads a thread":  # which otherwise only more features than a test likes have
+        one = replace(one, plan=replace(one.plan, quads=2))
+    Z = one.margins(theta)
+    assert_right(problem, one.evaluate(theta), theta, *expected)
+    assert_right(problem, one.evaluate_margins(Z, theta), theta, *expected)
+    one.descend(theta, 0.0 * theta, 0.0 * problem.m, 1)
+
+
+# A barrier that is taken out; each stands between a write and a read by other threads.
+BARRIERS = {
+    "after rows are copied": ("    __syncthreads();\n}", "}"),
+    "after margins": (
+        "            __syncthreads();\n        }\n\n        if (lane",
+        "        }\n\n        if (lane",
+    ),
+    "after residuals": (
+        "        __syncthreads();\n\n        if constexpr (BACKWARD) {\n            if (share",
+        "        if constexpr (BACKWARD) {\n            if (share",
+    ),
+    "before the next rows": (
+        "            __syncthreads();  // before the next rows are copied\n",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("where", BARRIERS)
+def test_the_thread_sanitizer_finds_a_missing_barrier(where, tmp_path, monkeypatch):
+    present, absent = BARRIERS[where]
+    source = PROPAGATE.read_text()
+    assert source.count(present) == 1
+    broken = tmp_path / "propagate.cu"
+    broken.write_text(source.replace(present, absent))
+    monkeypatch.setattr("gpulr.kernels.fused.PROPAGATE", broken)
+    problem, theta, *_ = make(600, 30, 7)
+    one = fused(problem, replace(H100, processors=1), sanitize="thread")
+    assert one._chunks[0].grid.segment_rows > one.plan.tile  # rows come in more than one tile
+    with pytest.raises(KernelFault, match="data race"):
+        one.evaluate(theta)
+
+
+def test_the_address_sanitizer_finds_a_read_beyond_the_rows(tmp_path, monkeypatch):
+    source = PROPAGATE.read_text()
+    present = "const int n = end - start < tile_rows ? (int)(end - start) : tile_rows;"
+    assert source.count(present) == 1
+    broken = tmp_path / "propagate.cu"
+    broken.write_text(source.replace(present, "const int n = tile_rows;"))
+    monkeypatch.setattr("gpulr.kernels.fused.PROPAGATE", broken)
+    problem, theta, *_ = make(61, 30, 7)
+    one = fused(problem, sanitize="address,undefined")
+    with pytest.raises(KernelFault, match="overflow"):
+        one.evaluate(theta)
+
+
+def test_few_bytes_of_scratch_are_more_launches(monkeypatch):
+    problem, theta, *expected = make(700, 30, 7, sets=3, base=True)
+    monkeypatch.setattr("gpulr.kernels.fused.SCRATCH_BYTES", 4 * 30 * 7 * 12)
+    one = fused(problem)
+    assert len(one._chunks) > 3
+    assert_right(problem, one.evaluate(theta), theta, *expected)
+    Z = one.margins(theta)
+    np.testing.assert_array_equal(Z, fused(problem).margins(theta))
+    assert_right(problem, one.evaluate_margins(Z, theta), theta, *expected)
+    assert one.kernels.launched.count("add_segments") == 2 * len(one._chunks)
+
+
+def test_views_are_taken_as_they_are_meant():
+    problem, theta, *expected = make(50, 30, 7, sets=2, base=True)
+    wide = np.zeros((50, 61), np.float32)
+    wide[:, 1::2] = problem.rows.X
+    rows = replace(problem.rows, X=wide[:, 1::2])
+    strided = replace(problem, rows=rows)
+    assert_right(problem, fused(strided).evaluate(np.asfortranarray(theta)), theta, *expected)
+
+
+def test_gradient_descent_is_a_graph_of_four_kernels():
+    problem, theta, *_ = make(50, 30, 7, sets=2, intercept=False)
+    one = fused(problem)
+    rate = np.linspace(0.1, 0.5, 7)
+    start, gradient = theta.copy(), problem.evaluate(theta).gradient
+    thetas, measured, cost, down = one.descend(theta, gradient, rate, 5)
+    np.testing.assert_array_equal(theta, start)  # what was passed in stays
+    iteration = ["fold_parameters", "propagate", "add_segments", "finish_pass"]
+    assert one.kernels.launched == 6 * iteration  # once to warm up
+    for i in range(5):
+        theta = theta - rate * gradient
+        expected, gradient = problem.evaluate(theta)
+        np.testing.assert_allclose(thetas[i], theta, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(measured[i, 0], expected, rtol=1e-6)
+        np.testing.assert_allclose(measured[i, 1], np.abs(gradient).max(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(cost, expected, rtol=1e-6)
+    np.testing.assert_allclose(down, gradient, rtol=1e-4, atol=1e-6)
+    again = one.descend(thetas[-1], down, rate, 2)
+    assert one.kernels.launched == 8 * iteration
+    np.testing.assert_array_equal(measured[-1, 0], cost)
+    assert (again[2] < cost).all()
+    np.testing.assert_allclose(thetas[-1], theta, rtol=1e-5, atol=1e-6)  # not overwritten
+
+
+def test_a_measured_gradient_that_is_not_a_number_shows():
+    problem, theta, *_ = make(50, 30, 7)
+    gradient = np.zeros_like(theta)
+    gradient[0, 4] = np.nan
+    _, measured, *_ = fused(problem).descend(theta, gradient, np.ones(7), 1)
+    assert np.isnan(measured).any(axis=(0, 1)).tolist() == [i == 4 for i in range(7)]
+
+
+# ---- what it takes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"compute": "float64", "dtype": "float64"}, "float32"),
+        ({"dtype": "int16"}, "int16"),
+        ({"features": MOST_FEATURES + 1, "n": 2}, f"{MOST_FEATURES + 1:,} features"),
+    ],
+)
+def test_what_kernels_do_not_take(options, words):
+    problem, *_ = make(**{"n": 5, "features": 3, "models": 2} | options)
+    assert words in obstacle(problem)
+
+
+def test_weights_of_folds_are_bytes():
+    problem, *_ = make(20, 3, 2, sets=2)
+    fractions = replace(problem.weights, sets=problem.weights.sets / 2)
+    assert "float64" in obstacle(replace(problem, weights=fractions))
+    bools = replace(problem.weights, sets=problem.weights.sets > 0)
+    theta = np.zeros((4, 2))
+    got = fused(replace(problem, weights=bools)).evaluate(theta)
+    expected = replace(problem, weights=bools).evaluate(theta)
+    np.testing.assert_allclose(got[1], expected.gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_a_card_with_too_little_shared_memory_has_no_plan():
+    problem, *_ = make(2, MOST_FEATURES, 1)
+    assert plan_for(problem, H100) is not None
+    assert plan_for(problem, T4) is None

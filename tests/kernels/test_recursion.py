@@ -1,0 +1,265 @@
+"""L-BFGS's kernels against its array functions: compiled by g++, launched as on a device.
+
+As in test_fused.py, what is proven is the source: not that a card runs it, or how fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cuda_host import KernelFault
+from fused_kernels import HostKernels
+from gpulr.backend import backend_of
+from gpulr.kernels import recursion
+from gpulr.kernels.dispatch import PORTABLE, Choice
+from gpulr.kernels.recursion import PAIRS, Recursion, disagreement
+from gpulr.solvers.curvature import SharedCurvature
+from gpulr.solvers.lbfgs import LBFGSState, Pair, _direction, _learn, _two_loops
+
+NUMPY = backend_of(None)
+
+
+def make(features, models, n_pairs, *, skipped=()):
+    """Return a state in the midst of training, and λ, which one model in three does not have."""
+    rng = np.random.default_rng(0)
+    shape = features + 1, models
+    values = 10.0 ** -np.linspace(0, 12, features)[:, np.newaxis]
+    curvature = SharedCurvature(
+        mean=np.zeros((features, 1)),
+        basis=np.eye(features),
+        values=values,
+        rest=1e-12,
+    )
+    pairs = []
+    for i in range(n_pairs):
+        s = rng.normal(size=shape)
+        y = s * rng.uniform(0.5, 2.0, shape)  # sᵀy > 0
+        rho = 1.0 / np.sum(s * y, axis=0)
+        pairs.append(Pair(s, y, 0.0 * rho if i in skipped else rho))
+    if n_pairs:
+        pairs[0].rho[::2] = 0.0
+    C = np.where(np.arange(models) % 3 == 1, np.inf, rng.uniform(1e-3, 1.0, models))
+    each = rng.uniform(0.05, 0.25, (2, models))
+    gradient = rng.normal(size=shape)
+    state = LBFGSState(
+        **dict.fromkeys(("theta", "gradient", "Z"), 0.0 * gradient),
+        **dict.fromkeys(("cost", "best", "least", "idle", "factor", "stalled"), each[0]),
+        **{"reduced": gradient, "pairs": tuple(pairs), "gamma": each[0], "kappa": each[1]},
+        **{"age": 0, "curvature": curvature},
+    )
+    return state, 1.0 / (C * 1000.0)
+
+
+def problem(state, lam, kernels=None):
+    """Return what the solver asks a problem for, with or without kernels."""
+    found = PORTABLE
+    if kernels is not None:
+        features = len(state.curvature.values)
+        found = Choice(None, None, "", Recursion(NUMPY, kernels, features))
+    return SimpleNamespace(backend=NUMPY, penalty=lam, fused=found)
+
+
+def close(got, expected):
+    """Compare each model's column, to rounding in its largest number."""
+    got, expected = np.atleast_2d(got), np.atleast_2d(expected)
+    assert got.shape == expected.shape
+    assert np.isfinite(expected).all()
+    np.testing.assert_array_less(
+        np.abs(got - expected).max(axis=0), 1e-12 * np.abs(expected).max(axis=0) + 1e-300
+    )
+
+
+CASES = pytest.mark.parametrize(
+    ("features", "models", "n_pairs"),
+    [(1, 1, 0), (37, 33, 1), (785, 1, 3), (785, 10, 10), (37, 33, 10), (1, 33, 3), (1024, 2, 2)],
+)
+
+
+@CASES
+def test_the_two_loops(features, models, n_pairs):
+    state, lam = make(features, models, n_pairs)
+    kernels = HostKernels()
+    d, slope = _direction(problem(state, lam, kernels), state)
+    assert kernels.launched == ["find_direction"]
+    close(d, -_two_loops(state, lam))
+    close(slope, np.sum(d * state.reduced, axis=0))
+    assert (slope < 0.0).all()
+
+
+def test_pairs_that_are_not_to_be_used():
+    state, lam = make(37, 5, 10, skipped=(0, 4, 9))
+    d, _ = _direction(problem(state, lam, HostKernels()), state)
+    close(d, -_two_loops(state, lam))
+    used = [pair for i, pair in enumerate(state.pairs) if i not in (0, 4, 9)]
+    close(d, -_two_loops(replace(state, pairs=tuple(used)), lam))
+
+
+@pytest.mark.parametrize("what", ["goes up", "is no number"])
+def test_without_a_way_down_it_is_that_of_the_shared_curvature(what):
+    state, lam = make(37, 3, 3)
+    last = state.pairs[-1]
+    s, y, rho = last.s.copy(), last.y.copy(), last.rho.copy()
+    if what == "goes up":  # a pair of negative curvature along the gradient
+        s[:, 0], y[:, 0] = state.reduced[:, 0], -state.reduced[:, 0]
+        rho[0] = 1.0 / (s[:, 0] @ y[:, 0])
+        state = replace(state, pairs=(*state.pairs[:-1], Pair(s, y, rho)))
+        assert np.sum(_two_loops(state, lam) * state.reduced, axis=0)[0] < 0.0
+    else:
+        rho[0] = np.nan
+        state = replace(state, pairs=(*state.pairs[:-1], Pair(s, y, rho)))
+    expected, expected_slope = _direction(problem(state, lam), state)
+    d, slope = _direction(problem(state, lam, HostKernels()), state)
+    close(d, expected)
+    close(slope, expected_slope)
+    close(d[:, 0], -state.curvature.solve(state.reduced, state.kappa, lam)[:, 0])
+    assert (slope < 0.0).all()
+
+
+def step(state):
+    """Return d, t, and the reduced gradient after the step: models 1, 4, … curve downwards."""
+    rng = np.random.default_rng(1)
+    d, t = rng.normal(size=state.reduced.shape), rng.uniform(0.5, 2.0, len(state.gamma))
+    bend = np.where(np.arange(len(t)) % 3 == 1, -1.0, 1.0)
+    return d, t, state.reduced + bend * rng.uniform(0.5, 2.0, d.shape) * d
+
+
+@CASES
+def test_what_is_learnt_from_a_step(features, models, n_pairs):
+    state, lam = make(features, models, n_pairs)
+    kernels, kappa = HostKernels(), 2.0 * state.kappa
+    pair, gamma = _learn(problem(state, lam, kernels), state, *step(state), kappa)
+    assert kernels.launched == ["learn_pair"]
+    expected, expected_gamma = _learn(problem(state, lam), state, *step(state), kappa)
+    assert ((pair.rho > 0.0) == (np.arange(models) % 3 != 1)).all()
+    close(pair.s, expected.s)
+    close(pair.y, expected.y)
+    close(pair.rho, expected.rho)
+    close(gamma, expected_gamma)
+
+
+@pytest.mark.parametrize("kernels", [None, HostKernels])
+def test_a_step_to_an_infinite_cost_teaches_nothing(kernels):
+    state, lam = make(37, 3, 2)
+    d, t, reduced = step(state)
+    reduced[:, 0], reduced[5, 2] = np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        made = problem(state, lam, kernels and kernels())
+        pair, gamma = _learn(made, state, d, t, reduced, state.kappa)
+    assert not pair.rho.any()
+    assert not pair.y.any()
+    np.testing.assert_array_equal(gamma, state.gamma)
+
+
+def test_arrays_are_taken_as_they_are_meant():
+    state, lam = make(37, 6, 3)
+    expected, _ = _direction(problem(state, lam), state)
+    state = replace(
+        state,
+        reduced=np.asfortranarray(state.reduced),
+        pairs=tuple(
+            Pair(np.asfortranarray(p.s), np.asfortranarray(p.y), p.rho) for p in state.pairs
+        ),
+        gamma=np.repeat(state.gamma, 2)[::2],
+    )
+    d, _ = _direction(problem(state, lam, HostKernels()), state)
+    close(d, expected)
+
+
+@pytest.mark.parametrize(
+    "what", ["more pairs than they take", "some eigenvectors only", "penalties of their own"]
+)
+def test_array_functions_serve_where_kernels_do_not(what):
+    state, lam = make(9, 2, PAIRS + 1 if what == "more pairs than they take" else 2)
+    if what == "some eigenvectors only":
+        curvature = state.curvature
+        leading = replace(curvature, basis=np.eye(9)[:, :4], values=curvature.values[:4])
+        state = replace(state, curvature=leading)
+    if what == "penalties of their own":
+        shares = replace(state.curvature, share=np.linspace(1.0, 2.0, 9)[:, np.newaxis])
+        state = replace(state, curvature=shares)
+    kernels = HostKernels()
+    d, _ = _direction(problem(state, lam, kernels), state)
+    _learn(problem(state, lam, kernels), state, *step(state), state.kappa)
+    assert not kernels.launched
+    close(d, -_two_loops(state, lam))
+
+
+# ---- how it is done ---------------------------------------------------------------------------
+
+
+def launched(kernels, features=150, models=3, n_pairs=3):
+    """Launch both kernels; return what they give."""
+    state, lam = make(features, models, n_pairs)
+    made = problem(state, lam, kernels)
+    pair, gamma = _learn(made, state, *step(state), state.kappa)
+    return *_direction(made, state), pair.s, pair.y, pair.rho, gamma
+
+
+def test_the_same_bits_in_every_order():
+    first = [x.tobytes() for x in launched(HostKernels(), 785, 7, 10)]
+    for seed in (1, 2, 3):
+        assert [x.tobytes() for x in launched(HostKernels(seed=seed), 785, 7, 10)] == first
+
+
+@pytest.mark.parametrize("sanitize", ["thread", "address,undefined"])
+def test_sanitizers_find_nothing(sanitize):
+    kernels = HostKernels(sanitize=sanitize)
+    for got, expected in zip(launched(kernels), launched(HostKernels()), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    launched(kernels, 1, 1, 1)
+
+
+def broken(tmp_path, monkeypatch, present, absent):
+    source = recursion.SOURCE.read_text()
+    assert source.count(present) == 1
+    path = tmp_path / "recursion.cu"
+    path.write_text(source.replace(present, absent))
+    monkeypatch.setattr(recursion, "SOURCE", path)
+
+
+@pytest.mark.parametrize(
+    ("present", "absent"),
+    [("    __syncthreads();\n", ""), ("    turn ^= 1;\n", "")],
+    ids=["the barrier of a sum", "turns"],
+)
+def test_the_thread_sanitizer_finds_what_is_missing(present, absent, tmp_path, monkeypatch):
+    broken(tmp_path, monkeypatch, present, absent)
+    with pytest.raises(KernelFault, match="data race"):
+        launched(HostKernels(sanitize="thread"))
+
+
+def test_the_address_sanitizer_finds_a_read_beyond_the_features(tmp_path, monkeypatch):
+    present = "        q[f] = scale * inverse(q[f], f);"
+    broken(tmp_path, monkeypatch, present, present.replace("(q[f]", "(q[f + 1]"))
+    with pytest.raises(KernelFault, match="overflow"):
+        launched(HostKernels(sanitize="address,undefined"))
+
+
+# ---- proof ------------------------------------------------------------------------------------
+
+
+def test_kernels_agree_with_matrices():
+    kernels = HostKernels()
+    assert disagreement(NUMPY, kernels) is None
+    assert kernels.launched == ["find_direction", "learn_pair"] * 3
+
+
+@pytest.mark.parametrize(
+    ("present", "absent", "words"),
+    [
+        ("factor = alpha[i] - beta;", "factor = alpha[i] + beta;", "direction"),
+        ("q[f] = scale * inverse(", "q[f] = inverse(", "direction"),
+        ("slope[model] = down;", "slope[model] = -down;", "slope"),
+        ("s[at] = step;", "s[at] = d[at];", "step"),
+        ("y[at] = change;", "y[at] = step;", "change"),
+        ("good ? 1.0 / sy", "good ? 1.0 / ss", "ρ"),
+        ("good ? sy / yHy", "good ? sy / yy", "γ"),
+    ],
+)
+def test_what_is_wrong_is_told(present, absent, words, tmp_path, monkeypatch):
+    broken(tmp_path, monkeypatch, present, absent)
+    assert f"L-BFGS's {words} is off" in disagreement(NUMPY, HostKernels())

@@ -1,0 +1,196 @@
+"""Scores of held-out margins, beside those of scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn import metrics
+
+from gpulr import ParameterError, logistic
+from gpulr.model.scores import SCORERS, scorer
+from gpulr.validation.labels import LabelMatrix, Labels
+from helpers import assert_close
+
+
+def labels(classes):
+    """Of rows that have one of these classes each."""
+    return Labels(classes, np.empty(0, dtype=np.int32))
+
+
+CLASSES = {2: np.array(["no", "yes"]), 4: np.array([-3, 1, 5, 8])}
+
+
+@pytest.fixture(params=[2, 4])
+def held_out(request, rng):
+    """Classes, margins (200, n_models) float32, codes and weights, some of them 0."""
+    n_classes = request.param
+    codes = rng.integers(0, n_classes, 200)
+    Z = rng.normal(size=(200, n_classes if n_classes > 2 else 1))
+    Z = Z + 1.5 * (np.eye(4)[codes] if n_classes > 2 else 2 * codes[:, np.newaxis] - 1)
+    weight = rng.random(200) * (rng.random(200) < 0.9)
+    return CLASSES[n_classes], Z.astype(np.float32), codes, weight
+
+
+def probabilities(Z):
+    """Normalised by the textbook: P over the sum of the row's, (n_rows, n_classes)."""
+    P = 1 / (1 + np.exp(-Z.astype(np.float64)))
+    P = np.hstack([1 - P, P]) if Z.shape[1] == 1 else P
+    return P / P.sum(axis=1, keepdims=True)
+
+
+def predicted(Z):
+    return Z.argmax(axis=1) if Z.shape[1] > 1 else (Z[:, 0] > 0).astype(int)
+
+
+THEIRS = {
+    "accuracy": lambda y, Z, s: metrics.accuracy_score(y, predicted(Z), sample_weight=s),
+    "balanced_accuracy": lambda y, Z, s: metrics.balanced_accuracy_score(
+        y, predicted(Z), sample_weight=s
+    ),
+    "neg_log_loss": lambda y, Z, s: (
+        -metrics.log_loss(y, probabilities(Z), sample_weight=s, labels=range(max(2, Z.shape[1])))
+    ),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", SCORERS)
+def test_scores_are_those_of_scikit_learn(held_out, name, weighted):
+    classes, Z, codes, weight = held_out
+    weight = weight if weighted else np.ones(200)
+    score = scorer(name, labels(classes))
+    assert score.name == name
+    expected = THEIRS[name](codes, Z, weight)
+    assert score.function(Z, codes, weight) == pytest.approx(expected, rel=1e-12)
+    doubled = score.function(Z, codes, 2 * weight)
+    assert doubled == pytest.approx(expected, rel=1e-12)
+
+
+def test_balanced_accuracy_is_of_the_classes_that_occur(held_out):
+    classes, Z, codes, weight = held_out
+    some = codes != 0
+    ours = scorer("balanced_accuracy", labels(classes)).function(Z[some], codes[some], weight[some])
+    share = [
+        np.average(predicted(Z)[codes == c] == c, weights=weight[codes == c])
+        for c in range(1, len(classes))
+    ]
+    assert ours == pytest.approx(np.mean(share), rel=1e-12)
+
+
+def test_log_loss_is_exact_where_probabilities_underflow():
+    score = scorer("neg_log_loss", labels(np.arange(2))).function
+    one = np.ones(1)
+    assert score(np.array([[-2000.0]], "f4"), np.array([1]), one) == -2000.0
+    assert score(np.array([[-2000.0]], "f4"), np.array([0]), one) == 0.0
+    score = scorer("neg_log_loss", labels(np.arange(3))).function
+    Z = np.array([[-1000.0, -900.0, -2000.0]], "f4")  # every probability is 0
+    assert score(Z, np.array([0]), one) == pytest.approx(-100.0, rel=1e-12)
+    assert score(Z, np.array([1]), one) == pytest.approx(0.0, abs=1e-12)
+    Z = np.array([[900.0, 900.0, -900.0]], "f4")
+    assert score(Z, np.array([1]), one) == pytest.approx(-np.log(2), rel=1e-12)
+    assert score(Z, np.array([2]), one) == pytest.approx(-900 - np.log(2), rel=1e-12)
+
+
+@pytest.mark.parametrize("n_models", [1, 5])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_log_normalized_on_any_library(put, rng, n_models, dtype):
+    Z = rng.normal(scale=4, size=(30, n_models)).astype(dtype)
+    log_P = logistic.log_normalized(put(Z))
+    Z = Z.astype(np.float64)
+    log_sigmoid = -np.logaddexp(0, np.hstack([Z, -Z]) if n_models == 1 else -Z)
+    expected = log_softmax(log_sigmoid, axis=1)
+    atol = 4 * np.finfo(dtype).eps
+    assert_close(log_P, expected, like=put(Z.astype(dtype)), dtype=dtype, ulps=16, atol=atol)
+
+
+def test_a_function_gets_labels_and_probabilities(held_out):
+    classes, Z, codes, weight = held_out
+    seen = []
+
+    def first_of_a_kind(y, P):
+        seen.append((y, P))
+        return 0.25
+
+    score = scorer(first_of_a_kind, labels(classes))
+    assert (score.name, score.function(Z, codes, weight)) == ("first_of_a_kind", 0.25)
+    ((y, P),) = seen
+    np.testing.assert_array_equal(y, classes[codes])
+    expected = probabilities(Z)
+    np.testing.assert_allclose(P, expected[:, 1] if len(classes) == 2 else expected, rtol=1e-10)
+
+
+def test_a_function_gets_weights_if_it_takes_them(held_out):
+    classes, Z, codes, weight = held_out
+
+    def brier(y, P, *, sample_weight):
+        own = P if P.ndim == 1 else P[:, -1]
+        return -np.average((own - (y == classes[-1])) ** 2, weights=sample_weight)
+
+    score = scorer(brier, labels(classes)).function(Z, codes, weight)
+    expected = -np.average((probabilities(Z)[:, -1] - (codes == codes.max())) ** 2, weights=weight)
+    assert score == pytest.approx(expected, rel=1e-10)
+
+
+def test_metrics_of_scikit_learn_can_be_passed(held_out):
+    classes, Z, codes, weight = held_out
+    if len(classes) == 2:
+        ours = scorer(metrics.roc_auc_score, labels(classes)).function(Z, codes, weight)
+        theirs = metrics.roc_auc_score(codes, Z[:, 0], sample_weight=weight)
+    else:
+        ours = -scorer(metrics.log_loss, labels(classes)).function(Z, codes, weight)
+        theirs = THEIRS["neg_log_loss"](codes, Z, weight)
+    assert ours == pytest.approx(theirs, rel=1e-10)
+
+
+def test_one_without_a_signature_is_called_without_weights(held_out):
+    classes, Z, codes, weight = held_out
+
+    class Metric:
+        __signature__ = "none"
+
+        def __call__(self, y, P):
+            return 1
+
+    score = scorer(Metric(), labels(classes))
+    assert (score.name, score.function(Z, codes, weight)) == ("Metric", 1.0)
+
+
+@pytest.mark.parametrize("value", [None, "0.9", [0.9], np.nan, -np.inf, True, 1j, np.ones(3)])
+def test_what_is_no_score_is_told(held_out, value):
+    classes, Z, codes, weight = held_out
+
+    def nonsense(y, P):
+        return value
+
+    with pytest.raises(ParameterError, match=r"scoring=nonsense returned .* expected a finite"):
+        scorer(nonsense, labels(classes)).function(Z, codes, weight)
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", None, 3, ["accuracy"]])
+def test_what_cannot_score_is_told(scoring):
+    with pytest.raises(ParameterError, match="neg_log_loss"):
+        scorer(scoring, labels(np.arange(3)))
+
+
+def test_scorers_of_scikit_learn_are_told_from_metrics():
+    with pytest.raises(ParameterError, match="pass the metric"):
+        scorer(metrics.make_scorer(metrics.accuracy_score), labels(np.arange(3)))
+
+
+def test_scores_of_a_matrix_of_labels(rng):
+    truth = rng.integers(0, 2, (200, 3)).astype(np.uint8)
+    Z = (3 * truth - 1.5 + rng.normal(size=truth.shape) * 2).astype(np.float32)
+    weight = rng.random(200)
+    matrix = LabelMatrix(np.arange(3), truth)
+    found = scorer("accuracy", matrix).function(Z, truth, weight)
+    assert found == pytest.approx(metrics.accuracy_score(truth, Z > 0, sample_weight=weight))
+    assert 0.2 < found < 0.9
+    P = 1 / (1 + np.exp(-Z.astype(np.float64)))
+    each = [metrics.log_loss(truth[:, j], P[:, j], sample_weight=weight) for j in range(3)]
+    found = scorer("neg_log_loss", matrix).function(Z, truth, weight)
+    assert found == pytest.approx(-np.mean(each))
+    found = scorer(metrics.label_ranking_average_precision_score, matrix).function(Z, truth, weight)
+    assert found == metrics.label_ranking_average_precision_score(truth, P, sample_weight=weight)
+    with pytest.raises(ParameterError, match="balanced_accuracy"):
+        scorer("balanced_accuracy", matrix)

@@ -1,0 +1,369 @@
+"""The report in a real browser: drawn on with mouse, finger and keyboard, and compared with Python.
+
+Chromium is the machine's own (Debian's package ``chromium``), driven by Playwright (the extra
+``browser``). Where one of them is absent the tests skip and say so; ``GPULR_REQUIRE_BROWSER=1``
+makes that a failure. Screenshots are kept in the folder that ``GPULR_SCREENSHOTS`` names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpulr
+from gpulr.backend import to_host
+from gpulr.images.strokes import draw
+
+pytestmark = pytest.mark.browser
+
+EXECUTABLES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+STROKES = Path(__file__).parents[1] / "strokes"
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def absent(reason):
+    required = os.environ.get("GPULR_REQUIRE_BROWSER", "").strip() not in ("", "0")
+    (pytest.fail if required else pytest.skip)(f"no browser to test the report in: {reason}")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        absent('Playwright is not installed: python -m pip install ".[browser]"')
+    executable = next(filter(None, map(shutil.which, EXECUTABLES)), None)
+    if executable is None:
+        absent(f"none of {', '.join(EXECUTABLES)} is on the PATH: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Write a report and open it; afterwards, nothing was complained of, asked for or popped up."""
+    contexts, wrong = [], []
+
+    def opened(*arguments, **options):
+        path = tmp_path / "report.html"
+        gpulr.report(arguments[0], path, *arguments[1:])
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url),
+        )
+        page.goto(path.as_uri())
+        page.wrong = wrong
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def data():
+    return gpulr.datasets.load_digits()
+
+
+def enlarged(X):
+    """Return digits as 28×28 bytes, 24×24 of them drawn."""
+    images = np.kron(X.reshape(-1, 8, 8), np.ones((1, 3, 3)))
+    return (255 * np.pad(images, ((0, 0), (2, 2), (2, 2)))).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    """Ten models of 28×28 pixels."""
+    return gpulr.train(enlarged(data.X), data.y, C=0.1)
+
+
+def recorded(digit):
+    return json.loads((STROKES / f"{digit}.json").read_text())["strokes"]
+
+
+def sigmoid(Z):
+    return 0.5 * (1 + np.tanh(Z / 2))
+
+
+def python_probabilities(model, row):
+    """Return what predict_proba does, in float64."""
+    W, b = to_host(model.weights).astype(np.float64), to_host(model.intercept)
+    if model.center is not None:
+        row, b = row - to_host(model.center), to_host(model.intercept_at_center)
+    return sigmoid(row @ W + b)
+
+
+def expect_text(page, selector, text):
+    """Wait for text; Page.wait_for_function would need eval, which the policy forbids."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(selector)).to_have_text(text, timeout=5000)
+
+
+def shown(page):
+    """Return the names and the probabilities that stand beside the bars."""
+    expect_text(page, "#spoken", re.compile("."))
+    names = page.locator("#bars .name").all_text_contents()
+    values = page.locator("#bars .value").all_text_contents()
+    return names, [float(value) for value in values]
+
+
+def agree(page, model):
+    """Check pixels and probabilities of what is on the canvas against Python; return both."""
+    row = draw(page.evaluate("gpulr.images.strokes"), model)
+    span = np.diff(model.data["feature_range"])[0]
+    np.testing.assert_allclose(page.evaluate("gpulr.row"), row, rtol=0, atol=1e-9 * span)
+    P = python_probabilities(model, row)
+    np.testing.assert_allclose(page.evaluate("gpulr.probabilities"), P, rtol=0, atol=1e-9)
+    return row, P
+
+
+def drawn_with_mouse(page, strokes):
+    box = page.locator("#canvas").bounding_box()
+    scale = box["width"] / 280
+    for stroke in strokes:
+        places = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in stroke]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place)
+        page.mouse.up()
+
+
+@pytest.mark.parametrize("digit", [3, 7])
+def test_a_digit_drawn_with_the_mouse(opened, model, digit):
+    page = opened(model)
+    drawn_with_mouse(page, recorded(digit))
+    row, P = agree(page, model)
+    names, values = shown(page)
+    assert names == [str(k) for k in range(10)]
+    np.testing.assert_allclose(values, P, rtol=0, atol=0.5001e-3)
+    assert page.locator("#best").text_content() == str(digit) == str(model.predict(row[None])[0])
+    assert page.locator("#bars .best .name").all_text_contents() == [str(digit)]
+    expect_text(page, "#spoken", re.compile(f"^{digit}, p = {P.max():.3f}; next "))
+    points = np.concatenate([np.array(stroke) for stroke in page.evaluate("gpulr.images.strokes")])
+    assert np.abs(points[0] - recorded(digit)[0][0]).max() < 1.5
+    widths = page.evaluate(
+        "[...document.querySelectorAll('#bars .fill')].map(e => e.style.transform)"
+    )
+    assert len(set(widths)) == 10
+
+
+@pytest.mark.parametrize("digit", [3, 7])
+def test_recorded_strokes_are_what_python_makes_of_them(opened, model, digit):
+    page = opened(model)
+    page.evaluate("strokes => gpulr.draw(strokes)", recorded(digit))
+    row = draw(recorded(digit), model)
+    np.testing.assert_allclose(page.evaluate("gpulr.row"), row, rtol=0, atol=1e-6)
+    P = python_probabilities(model, row)
+    np.testing.assert_allclose(page.evaluate("gpulr.probabilities"), P, rtol=0, atol=1e-6)
+    assert P.argmax() == digit
+
+
+def models(data, rng):
+    X, y = data.X, data.y
+    few = {"max_iter": 15, "tol": 0}
+    letters = np.array([chr(ord("a") + k) for k in range(26)])
+    wide = rng.random((60, 12, 30)).astype(np.float32)
+    return {
+        "8×8": gpulr.train(data, **few),
+        "dark on bright": gpulr.train(255 - enlarged(X)[:500], y[:500], **few),
+        "standardised": gpulr.train(enlarged(X)[:500], y[:500], standardize=True, **few),
+        "float64": gpulr.train(data, dtype="float64", **few),
+        "not square": gpulr.train(wide, np.arange(60) % 4, **few),
+        "26 classes": gpulr.train(enlarged(X)[:520], letters[np.arange(520) % 26], **few),
+        "two classes": gpulr.train(X, np.where(y > 4, "large", "small"), image_shape=(8, 8), **few),
+        "several labels": gpulr.train(X, y[:, None] % [2, 3, 5] == 0, image_shape=(8, 8), **few),
+    }
+
+
+def test_every_kind_of_model_agrees_with_python(opened, data, rng):
+    for name, model in models(data, rng).items():
+        page = opened(model)
+        height, width = page.evaluate("JSON.parse(document.getElementById('model').text).paper")
+        for n_strokes in (1, 3):
+            strokes = [
+                (rng.random((rng.integers(1, 9), 2)) * [width, height]).tolist()
+                for _ in range(n_strokes)
+            ]
+            page.evaluate("strokes => gpulr.draw(strokes)", strokes)
+            row, P = agree(page, model)
+        names, values = shown(page)
+        P = np.array([1 - P[0], P[0]]) if model.n_models == 1 else P
+        assert len(names) == len(P) == len(model.classes), name
+        np.testing.assert_allclose(values, P, rtol=0, atol=0.5001e-3)
+        if not model.multilabel:
+            told = page.locator("#best").text_content()
+            assert told == str(model.predict(row[np.newaxis])[0])
+        page.context.close()
+
+
+def test_a_finger(opened, model):
+    page = opened(model, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    assert page.evaluate("getComputedStyle(document.getElementById('canvas')).touchAction") == (
+        "none"
+    )
+    page.locator("#canvas").scroll_into_view_if_needed()
+    box = page.locator("#canvas").bounding_box()
+    touch = page.context.new_cdp_session(page)
+    before = page.evaluate("scrollY")
+    for stroke in recorded(7):
+        for k, (x, y) in enumerate(stroke):
+            point = {
+                "x": box["x"] + x * box["width"] / 280,
+                "y": box["y"] + y * box["height"] / 280,
+            }
+            kind = "touchMove" if k else "touchStart"
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    agree(page, model)
+    assert page.locator("#best").text_content() == "7"
+    assert page.evaluate("scrollY") == before
+
+
+def test_the_keyboard(opened, model):
+    page = opened(model)
+    page.locator("#canvas").focus()
+    keys = page.keyboard
+    for key in [*["ArrowLeft"] * 6, *["ArrowUp"] * 8, "Space", *["ArrowRight"] * 11]:
+        keys.press(key)
+    for _ in range(16):
+        keys.press("ArrowDown")
+        keys.press("Shift+ArrowLeft")
+    assert page.locator("#pen").text_content() == "pen down"
+    keys.press("Space")
+    keys.press("ArrowRight")
+    _, P = agree(page, model)
+    (stroke,) = page.evaluate("gpulr.images.strokes")
+    assert stroke[0] == [80, 60]
+    assert stroke[11] == [190, 60]
+    assert stroke[-1] == [158, 220]
+    assert page.locator("#best").text_content() == str(P.argmax())
+    keys.press("Space")
+    keys.press("u")
+    assert page.evaluate("gpulr.images.strokes.length") == 1
+    keys.press("Delete")
+    assert page.evaluate("gpulr.images.strokes.length") == 0
+    assert page.locator("#best").text_content() == "–"
+    keys.press("Space")
+    keys.press("Escape")
+    assert page.evaluate("gpulr.images.strokes.length") == 0
+    reached = []
+    for _ in range(14):
+        keys.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim()"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", reached
+    assert reached[:12] == ["Clear", "Undo", *map(str, range(10))]
+
+
+def test_buttons(opened, model):
+    page = opened(model)
+    page.get_by_role("button", name="Example of a 3").click()
+    expect_text(page, "#best", "3")
+    agree(page, model)
+    drawn_with_mouse(page, [[(10.0, 10.0), (20.0, 10.0)]])
+    page.get_by_role("button", name="Undo").click()
+    assert page.locator("#best").text_content() == "3"
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#best").text_content() == "–"
+    assert page.locator("#hint").is_visible()
+    assert page.evaluate("gpulr.probabilities") is None
+
+
+def test_hostile_labels(opened, data):
+    labels = np.array([HOSTILE, *(f"\"'><b>{k}&amp;" for k in range(9))])
+    model = gpulr.train(data.X, labels[data.y], image_shape=(8, 8), max_iter=20, tol=0)
+    page = opened(model, data.X_test, labels[data.y_test])
+    page.evaluate("strokes => gpulr.draw(strokes)", recorded(3))
+    names, _ = shown(page)
+    assert [name[:30] for name in names] == [str(label)[:30] for label in model.classes]
+    assert page.locator("script").count() == 2
+    assert page.locator("b b").count() == 0
+    assert not page.evaluate("[...document.images].some(image => !image.src.startsWith('data:'))")
+
+
+def test_the_policy_forbids_other_code(opened, model):
+    page = opened(model)
+    ran = page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.ran = true";
+            document.head.append(script);
+            const box = document.createElement("div");
+            box.innerHTML = "<p style='color: rgb(1, 2, 3)' onclick='window.ran = true'>x</p>";
+            document.body.append(box);
+            box.firstChild.click();
+            return [Boolean(window.ran), getComputedStyle(box.firstChild).color];
+        }"""
+    )
+    assert ran[0] is False
+    assert ran[1] != "rgb(1, 2, 3)"
+    complaints = [text for text in page.wrong if "Content Security Policy" in text]
+    assert len(complaints) == len(page.wrong) == 3
+    page.wrong.clear()
+
+
+def test_pages_without_a_canvas(opened, rng, blobs):
+    X, y = blobs
+    page = opened(gpulr.train(X, y), X, y)
+    assert page.locator("canvas").count() == 0
+    assert "its rows are not images" in page.locator("header").text_content()
+
+
+def test_without_javascript(opened, model, data):
+    page = opened(model, enlarged(data.X_test), data.y_test, java_script_enabled=False)
+    assert page.get_by_text("Drawing needs JavaScript").is_visible()
+    assert page.locator("#canvas").is_hidden()
+    assert page.locator(".confusion").is_visible()
+
+
+VIEWS = {
+    "desktop-light": {"color_scheme": "light"},
+    "desktop-dark": {"color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2},
+    "narrow": {"viewport": {"width": 320, "height": 640}},
+    "tablet": {"viewport": {"width": 1000, "height": 800}},
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_fits_the_screen(opened, model, data, view, tmp_path):
+    page = opened(model, enlarged(data.X_test), data.y_test, **VIEWS[view])
+    page.evaluate("strokes => gpulr.draw(strokes)", recorded(3))
+    shown(page)
+    page.wait_for_timeout(150)  # for the bars, which move
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('button')].map(e => e.getBoundingClientRect().height)"
+    )
+    assert min(sizes) >= 40
+    table = page.get_by_role("region", name="Accuracy by class")
+    assert table.evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert table.locator("th.never").is_visible() == (view != "narrow")
+    tops = page.locator(".weights li").evaluate_all("all => all.map(e => e.offsetTop)")
+    assert sorted(map(tops.count, set(tops))) in ([10], [5, 5])  # none is alone in a row
+    folder = Path(os.environ.get("GPULR_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"report-{view}.png", full_page=True)
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(16, 17, 20)") == (view == "desktop-dark")

@@ -1,0 +1,564 @@
+"""The report as a file: complete, under its policy, escaped, and true to the model.
+
+What it does in a browser is in test_browser.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import gpulr
+from gpulr.cli.app import app
+from gpulr.errors import DataError, ModelFileError, ParameterError
+from gpulr.reporting.command import reproduction
+from helpers import strict_json
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><img src=x onerror=alert(2)>",
+    "\"' onmouseover=alert(3) x='",
+    "{{ 7 * 7 }}{% for x in y %}",
+    "]]>--><!--</style><style>*{display:none}",
+    "javascript:alert(4)",
+    "a" * 300,
+    "&amp;&lt;",
+    "'); alert(5); ('",
+    "数字 \u202e rtl",
+]
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, its text, and the text of its blocks; tags have to be balanced."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.text, self.elements, self.blocks, self.words, self._open = text, [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag in ("script", "style"):
+            self.blocks.append((tag, dict(attributes), ""))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] in ("script", "style"):
+            tag, attributes, text = self.blocks[-1]
+            self.blocks[-1] = (tag, attributes, text + data)
+        else:
+            self.words.append(data)
+
+    def of(self, tag, **attributes):
+        return [
+            found
+            for name, found in self.elements
+            if name == tag and attributes.items() <= found.items()
+        ]
+
+    @property
+    def shown(self):
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def model(self):
+        blocks = [text for _, found, text in self.blocks if found.get("id") == "model"]
+        return json.loads(blocks[0]) if blocks else None
+
+    @property
+    def policy(self):
+        (meta,) = [m for m in self.of("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+        return dict(part.split(" ", 1) for part in meta["content"].split("; "))
+
+
+def check(text):
+    """Check what every page has to be, and return it."""
+    page = Page(text)
+    assert len(text.encode()) < 1_000_000
+    allowed = {"html", "head", "meta", "title", "style", "script", "body", "header", "main"}
+    allowed |= {"section", "footer", "div", "p", "span", "small", "b", "em", "strong", "sub", "h1"}
+    allowed |= {"h2", "h3", "dl", "dt", "dd", "ul", "li", "figure", "figcaption", "img", "canvas"}
+    allowed |= {"button", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "pre"}
+    allowed |= {"code", "svg", "g", "line", "text", "polyline", "polygon", "circle"}
+    allowed |= {"path"}
+    assert {tag for tag, _ in page.elements} <= allowed
+    policy = page.policy
+    assert policy["default-src"] == "'none'"
+    assert policy["img-src"] == "data:"
+    assert "unsafe" not in str(policy)
+    for tag, attributes in page.elements:
+        assert not any(name.startswith("on") or name == "style" for name in attributes), tag
+        for name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
+            value = attributes.get(name)
+            assert value is None or (tag == "img" and value.startswith("data:image/png;base64,"))
+    for tag, attributes, block in page.blocks:
+        digest = base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()
+        if attributes.get("type") == "application/json":
+            assert "<" not in block
+        else:
+            assert attributes == {}
+            assert policy[f"{tag}-src"] == f"'sha256-{digest}'"
+            assert "url(" not in block
+            assert "import" not in block
+    assert not re.search(r"https?://|//www", text)
+    assert all(attributes.get("alt") for attributes in page.of("img"))
+    assert len(page.of("title")) >= 1
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    return page
+
+
+@pytest.fixture
+def paged(tmp_path):
+    """Write a report, check it, and return it."""
+
+    def paged(*arguments):
+        gpulr.report(*arguments[:1], tmp_path / "report.html", *arguments[1:])
+        return check((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+    return paged
+
+
+@pytest.fixture(scope="module")
+def data():
+    return gpulr.datasets.load_digits()
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return gpulr.train(data)
+
+
+def test_digits(paged, model, data):
+    page = paged(model, data)
+    result = model.evaluate(data.X_test, data.y_test)
+    n_wrong = int(np.sum(model.predict(data.X_test) != data.y_test))
+    for words in (
+        f"Multiclass accuracy {100 * result.accuracy:.2f} %",
+        f"Mean binary accuracy {100 * result.mean_binary_accuracy:.2f} %",
+        "On the test rows of digits: 355",
+        "would already score 90.00 %",
+        "Converged 10 of 10",
+        "Solver time",
+        "scikit-learn's bundled digits",
+        "--data digits",
+        f"numpy {np.__version__}",
+        f"All {n_wrong} wrong rows",
+    ):
+        assert words in page.shown, words
+    assert re.search(r"\d taken for \d true: 0\.\d{3} said: 0\.\d{3}", page.shown)
+    assert len(page.of("svg")) == 2
+    assert len(page.of("polyline")) == 20
+    assert len(page.of("img")) == 10 + n_wrong
+    counts = [int(n) for n in re.findall(r'<td class="(?:right|wrong)\d">(\d+)</td>', page.text)]
+    assert sum(counts) == 355
+    assert max(counts) == result.confusion.max()
+
+
+def test_the_canvas_has_the_model(paged, model, data):
+    embedded = paged(model).model
+    weights = np.frombuffer(base64.b64decode(embedded["weights"]), dtype="<f4").reshape(64, 10)
+    np.testing.assert_array_equal(weights, model.weights)
+    np.testing.assert_array_equal(embedded["intercept"], model.intercept)
+    assert embedded["names"] == [str(d) for d in range(10)]
+    assert set(embedded["examples"]) == set(embedded["names"])
+    assert embedded["shape"] == [8, 8]
+    assert (embedded["extent"], embedded["middle"]) == (model.data["extent"], [3.5, 3.5])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_canvas_has_standardised_models_as_rows_are_passed(paged, data, dtype):
+    X = (data.X + 1000).astype(np.float64)
+    model = gpulr.train(
+        X, data.y, standardize=True, dtype=dtype, image_shape=(8, 8), max_iter=20, tol=0
+    )
+    embedded = paged(model).model
+    raw = base64.b64decode(embedded["weights"])
+    W = np.frombuffer(raw, dtype={32: "<f4", 64: "<f8"}[embedded["bits"]]).reshape(64, 10)
+    assert embedded["bits"] == 8 * model.weights.itemsize
+    Z = X[:50] @ W.astype(np.float64) + embedded["intercept"]
+    np.testing.assert_allclose(Z, model.decision_function(X[:50]), rtol=1e-4, atol=1e-4)
+
+
+def test_hostile_labels_are_text(paged, data):
+    labels = np.array(HOSTILE)
+    model = gpulr.train(data.X, labels[data.y], image_shape=(8, 8), max_iter=20, tol=0)
+    page = paged(model, data.X_test, labels[data.y_test])
+    assert len(page.blocks) == 3
+    for label in HOSTILE[:6] + HOSTILE[7:]:
+        assert " ".join(label.split()) in page.shown
+    assert page.model["names"][0] == min(HOSTILE)
+    assert "a" * 300 not in page.text
+    assert "a" * 39 + "…" in page.shown
+
+
+def test_hostile_records_are_text(paged, model, data, tmp_path):
+    from dataclasses import replace
+
+    evil = "<img src=x onerror=alert(1)>\"'</script>"
+    record = {**model.data, "name": evil, "source": f"/tmp/{evil}; rm -rf .csv", "label": evil}
+    other = replace(model, data=record, device=evil, fallback_reason=evil, versions={evil: evil})
+    page = paged(other)
+    assert page.shown.count("<img src=x") >= 6
+    command, _ = reproduction(other)
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[words.index("--data") + 1] == record["source"]
+    assert words[words.index("--label") + 1] == evil
+
+
+def test_a_source_that_is_not_unicode(paged, model):
+    from dataclasses import replace
+
+    page = paged(replace(model, data={**model.data, "name": "x", "source": "/tmp/\udcff.csv"}))
+    assert "udcff.csv" in page.shown
+
+
+def test_twenty_six_classes(paged, rng):
+    letters = np.array([chr(ord("a") + k) for k in range(26)])
+    y = np.arange(520) % 26
+    X = (255 * (rng.random((26, 784)) < 0.3)[y] * rng.random((520, 784))).astype(np.uint8)
+    model = gpulr.train(X, letters[y], image_shape=(28, 28), max_iter=20, tol=0)
+    page = paged(model, X, letters[y])
+    assert page.model["names"] == letters.tolist()
+    assert page.model["examples"] == {}
+    assert len(page.of("img")) >= 26
+    assert len(page.of("polyline")) == 2  # medians, and bands
+    assert len(page.of("polygon")) == 4
+
+
+def test_other_image_shapes(paged, rng):
+    X = rng.random((40, 10, 24)).astype(np.float32)
+    embedded = paged(gpulr.train(X, np.arange(40) % 3, max_iter=5, tol=0)).model
+    assert (embedded["shape"], embedded["paper"]) == ([10, 24], [117, 280])
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "why"),
+    [
+        ((12, 12, 3), 3, "not grey"),
+        ((2, 60), 3, "hold no drawing"),
+        ((128, 128), 12, "of this page"),
+        (None, 3, "not images"),
+    ],
+)
+def test_without_a_canvas_the_page_says_why(paged, rng, shape, classes, why):
+    X = rng.random((40, int(np.prod(shape)) if shape else 7)).astype(np.float32)
+    model = gpulr.train(X, np.arange(40) % classes, image_shape=shape, max_iter=3, tol=0)
+    page = paged(model, X, np.arange(40) % classes)
+    assert why in page.shown
+    assert page.model is None
+    assert not page.of("canvas")
+    assert [tag for tag, _, _ in page.blocks] == ["style"]
+
+
+def test_rows_that_are_not_images(paged, blobs):
+    X, y = blobs
+    model = gpulr.train(X, y)
+    page = paged(model, X, y)
+    assert not page.of("img")
+    assert "counts for it" in page.shown
+    wrong = np.flatnonzero(model.predict(X) != y)
+    Z = model.decision_function(X)[wrong]
+    worst = wrong[np.argmax(Z.max(axis=1) - Z[np.arange(len(wrong)), y[wrong]])]
+    assert f"p of predicted {worst} " in page.shown
+
+
+def test_two_classes(paged, data):
+    two, test = np.isin(data.y, (3, 8)), np.isin(data.y_test, (3, 8))
+    model = gpulr.train(data.X[two], data.y[two], image_shape=(8, 8), max_iter=3, tol=0)
+    page = paged(model, data.X_test[test], data.y_test[test])
+    assert "8 or 3" in page.shown
+    assert "Multiclass" not in page.shown
+    assert page.model["names"] == ["3", "8"]
+    assert len(page.model["intercept"]) == 1
+    assert set(page.model["examples"]) == {"3", "8"}
+    result = model.evaluate(data.X_test[test], data.y_test[test])
+    assert f"Accuracy {100 * result.accuracy:.2f} %" in page.shown
+
+
+def test_several_labels(paged, data):
+    def multiples(y):
+        return (y[:, np.newaxis] % [2, 3, 5] == 0).astype(np.uint8)
+
+    model = gpulr.train(data.X, multiples(data.y), image_shape=(8, 8))
+    page = paged(model, data.X_test, multiples(data.y_test))
+    result = model.evaluate(data.X_test, multiples(data.y_test))
+    assert f"All labels of a row right {100 * result.subset_accuracy:.2f} %" in page.shown
+    assert f"Micro F1 {result.micro_f1:.4f}" in page.shown
+    Y = multiples(data.y_test)
+    assert f"always answering “absent” would score {100 * np.mean(Y == 0):.2f} %. F1" in page.shown
+    assert re.search(r"\d is (present|absent) its model says\s0\.\d{3}", page.shown)
+    n_wrong = int((model.predict(data.X_test) != multiples(data.y_test)).sum())
+    assert f"of {n_wrong} wrong labels" in page.shown
+    assert page.model["multilabel"]
+    assert page.model["examples"] == {}  # labels 0, 1, 2 are no digits
+    assert len(page.of("img")) == 3 + 24
+
+
+def test_labels_that_most_rows_have(paged, data):
+    def labels(y):
+        return np.column_stack([y > 1, y == 3]).astype(np.uint8)  # 8 of 10 rows, 1 of 10
+
+    model = gpulr.train(data.X, labels(data.y), image_shape=(8, 8), max_iter=3, tol=0)
+    page = paged(model, data.X_test, labels(data.y_test))
+    share = labels(data.y_test).mean(axis=0)
+    none, commoner = np.mean(1 - share), np.mean(np.maximum(share, 1 - share))
+    assert commoner > 0.8 > none
+    assert f"always answering “absent” would score {100 * none:.2f} %" in page.shown
+    assert f"each label’s commoner answer {100 * commoner:.2f} %" in page.shown
+
+
+def test_many_classes_in_tables_that_end(paged, rng):
+    y = np.arange(900) % 300
+    X = rng.normal(size=(900, 6))
+    page = paged(gpulr.train(X, y, max_iter=5, tol=0), X, y)
+    assert "100 more not shown" in page.shown
+    assert "Commonest confusions, of 300 classes" in page.shown
+
+
+def test_a_search(paged, data):
+    found = gpulr.search(data, Cs=[0.01, 1, np.inf], cv=3, max_iter=30, tol=1e-2)
+    page = paged(found, data)
+    assert "C was chosen by cross-validation on 3 folds: 90 models" in page.shown
+    for C, mean in zip(["0.01", "1", "∞"], found.mean_scores, strict=True):
+        assert f"{C} {mean:.4f}" in page.shown
+    assert len(page.of("svg")) == 3
+
+
+def test_a_search_without_model(data, tmp_path):
+    found = gpulr.search(data, Cs=[0.01, 1], cv=2, refit=False, max_iter=30, tol=1e-2)
+    with pytest.raises(ParameterError, match="refit"):
+        gpulr.report(found, tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("n_iter", [0, 1, 400])
+def test_short_and_long_training(paged, data, n_iter):
+    model = gpulr.train(data, solver="gd", C=np.inf, max_iter=n_iter, tol=0)
+    page = paged(model)
+    assert "ran all iterations" in page.shown
+    assert "No labelled rows were passed" in page.shown
+    assert len(page.of("svg")) == (2 if n_iter else 0)
+
+
+def test_status_of_models_that_did_not_converge(paged, data):
+    with pytest.warns(gpulr.ConvergenceWarning):
+        model = gpulr.train(data, max_iter=2, tol=1e-6)
+    assert "reached max_iter" in paged(model).shown
+
+
+def test_sparse_and_frames_and_lists(paged, blobs):
+    import pandas
+    from scipy.sparse import csr_array
+
+    X, y = blobs
+    model = gpulr.train(X, y)
+    pages = [
+        paged(model, rows, labels)
+        for rows, labels in (
+            (X, y),
+            (csr_array(X), list(y)),
+            (pandas.DataFrame(X), pandas.Series(y)),
+        )
+    ]
+    assert len({re.sub(r"Written .*? UTC", "", page.shown) for page in pages}) == 1
+
+
+def test_arrays_of_any_library(tmp_path, put, data):
+    model = gpulr.train(put(data.X), put(data.y), image_shape=(8, 8), max_iter=4, tol=0)
+    gpulr.report(model, tmp_path / "there.html", put(data.X_test), put(data.y_test))
+    page = check((tmp_path / "there.html").read_text(encoding="utf-8"))
+    gpulr.report(model, tmp_path / "here.html", data.X_test, data.y_test)
+    expected = check((tmp_path / "here.html").read_text(encoding="utf-8"))
+    assert page.of("img") == expected.of("img")
+    assert page.model == expected.model
+
+
+def test_labels_of_days(paged, blobs):
+    X, y = blobs
+    days = np.array(["2020-01-01", "2020-02-01", "2020-03-01"], dtype="M8[D]")[y]
+    page = paged(gpulr.train(X, days, max_iter=9, tol=0), X, days)
+    assert "2020-02-01" in page.shown
+
+
+def test_several_labels_of_a_frame(paged, rng):
+    import pandas
+
+    X = rng.normal(size=(50, 3))
+    Y = pandas.DataFrame({"red": X[:, 0] > 0, "<b>": X[:, 1] > 0.5}).astype(int)
+    page = paged(gpulr.train(X, Y, max_iter=3, tol=0), X, Y)
+    assert "red" in page.shown
+    assert "<b>" in page.shown
+
+
+def test_what_cannot_be_written(model, data, tmp_path):
+    with pytest.raises(ParameterError, match=r"\.html"):
+        gpulr.report(model, tmp_path / "report.pdf")
+    with pytest.raises(ParameterError, match="folder"):
+        gpulr.report(model, tmp_path / "nowhere" / "report.html")
+    with pytest.raises(DataError, match="both"):
+        gpulr.report(model, tmp_path / "report.html", data.X)
+    with pytest.raises(DataError, match="features"):
+        gpulr.report(model, tmp_path / "report.html", data.X[:, :5], data.y)
+    model.save(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").rename(tmp_path / "model.html")
+    with pytest.raises(ParameterError, match="would be lost"):
+        gpulr.report(model, tmp_path / "model.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_page_that_fails_leaves_the_old_one(model, tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    gpulr.report(model, path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ModelFileError, match="the report could not be written: No space"):
+        gpulr.report(model, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# ---- what trains it again ----
+
+
+def cli(*arguments):
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["train", "--max-iter", 7, "--tol", 0, "--C", 0.3],
+        ["train", "--solver", "nesterov", "--learning-rate", 0.05, "--max-iter", 5, "--tol", 0],
+        ["train", "--standardize", "--balanced", "--dtype", "float64", "--loop", "--tol", 1e-3],
+        ["train", "--scale", "1/3", "--C", "inf", "--max-iter", 4, "--tol", 0],
+        ["train", "--test-size", 0.3, "--seed", 4, "--tol", 1e-2],
+        ["train", "--test-size", 0, "--tol", 1e-2],
+        ["search", "--Cs", "0.1,1", "--folds", 3, "--one-standard-error", "--tol", 1e-2],
+    ],
+)
+def test_the_command_trains_the_same_model(options, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "a 'table' $HOME.npz"
+    np.savez(tmp_path / name, X=data.X[:400], y=data.y[:400])
+    cli(*options, "--data", name, "--output", "first.safetensors")
+    first = gpulr.load("first.safetensors")
+    command, notes = reproduction(first)
+    assert not notes
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[0] == "gpulr"
+    cli(*words[1:])
+    again = gpulr.load("model.safetensors")
+    np.testing.assert_array_equal(again.weights, first.weights)
+    assert again.settings == first.settings
+    assert {**again.data, "search": 0} == {**first.data, "search": 0}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"C": [0.1] * 9 + [0.2]},
+        {"fit_intercept": False},
+        {"class_weight": {0: 2.0, 3: 0.5}},
+        {"standardize": True, "C": np.inf},
+    ],
+)
+def test_the_call_trains_the_same_model(settings, data):
+    X, y = data.X[:300], data.y[:300]
+    first = gpulr.train(X, y, max_iter=4, tol=0, **settings)
+    call, notes = reproduction(first)
+    assert "passed as arrays" in notes[0]
+    if "C" in settings and isinstance(settings["C"], list):
+        call = call.replace(", ...]", ", 0.1, 0.2]")  # of long lists, the beginning
+    namespace = {"X": X, "y": y}
+    exec(call.rpartition("\n")[0], namespace)
+    np.testing.assert_array_equal(namespace["model"].weights, first.weights)
+
+
+def test_the_call_names_what_the_command_line_lacks(data):
+    model = gpulr.train(data, fit_intercept=False, max_iter=2, tol=0)
+    call, notes = reproduction(model)
+    assert "gpulr.datasets.load('digits')" in call
+    assert "fit_intercept=False" in notes[0]
+    weighted = gpulr.train(data, sample_weight=np.ones(len(data.y)), max_iter=2, tol=0)
+    call, notes = reproduction(weighted)
+    assert "sample_weight=sample_weight" in call
+    assert any("does not hold the weights" in note for note in notes)
+
+
+# ---- gpulr report ----
+
+
+def test_command_line(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model.save("m.safetensors")
+    result = cli("report", "m.safetensors", "--json")
+    record = strict_json(result.stdout)
+    assert (record["data"], record["n"], record["output"]) == ("digits", 355, "report.html")
+    assert record["bytes"] == (tmp_path / "report.html").stat().st_size
+    page = check((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "On the test rows of digits: 355" in page.shown
+    assert "Wrote report.html" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["m.safetensors", "-o", "m.safetensors"], 2, "--output m.safetensors"),
+        (["m.safetensors", "-o", "nowhere/r.html"], 2, "folder"),
+        (["m.safetensors", "--data", "nothing.csv"], 3, "nothing.csv"),
+        (["nothing.safetensors"], 3, "no such file"),
+    ],
+)
+def test_command_line_refuses(model, tmp_path, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    model.save("m.safetensors")
+    before = (tmp_path / "m.safetensors").read_bytes()
+    cli_result = CliRunner().invoke(app, ["report", *arguments])
+    assert cli_result.exit_code == code
+    assert words in cli_result.stderr
+    assert (tmp_path / "m.safetensors").read_bytes() == before
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_command_line_without_data(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gpulr.train(data.X, data.y, image_shape=(8, 8), max_iter=3, tol=0).save("m.safetensors")
+    result = cli("report", "m.safetensors", "--output", "p.html")
+    assert "Not evaluated: This model was trained on arrays" in result.output
+    page = check((tmp_path / "p.html").read_text(encoding="utf-8"))
+    assert "Not evaluated. This model was trained on arrays" in page.shown
+    assert page.model is not None
+
+
+def test_command_line_shows_the_search(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--data", "digits", "--Cs", "0.1,inf", "--folds", 2, "--tol", 1e-2)
+    cli("search", *arguments, "--max-iter", 30, "--output", "m.safetensors")
+    cli("report", "m.safetensors")
+    page = check((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "C was chosen by cross-validation on 2 folds" in page.shown
+    assert "--Cs 0.1,inf" in page.shown

@@ -1,0 +1,127 @@
+"""Confusion matrix and accuracies, each under its right name."""
+
+from __future__ import annotations
+
+import string
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+import gpulr
+from gpulr import show
+from gpulr.errors import ParameterError
+from gpulr.model.metrics import Evaluation, evaluate_margins
+from gpulr.show.canvas import BLUE, SKY
+from shown import drawn, multiples, names_of, widths
+
+
+def result_of(Z, codes, classes=None):
+    Z = np.asarray(Z, dtype=np.float64)
+    classes = np.arange(Z.shape[1]) if classes is None else np.asarray(classes)
+    return evaluate_margins(Z, np.asarray(codes), classes)
+
+
+@pytest.fixture
+def evaluation():
+    """Of three classes: one row of class 0 and two of class 1 are taken for class 2."""
+    predicted, true = np.array([0, 0, 2, 1, 2, 2, 2, 2]), np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    return result_of(2.0 * np.eye(3)[predicted] - 1, true)
+
+
+def test_confusion_counts_and_colours_mistakes(evaluation):
+    ax = show.confusion(evaluation)
+    counts = np.zeros((3, 3), dtype=int)
+    for text in ax.texts:
+        column, row = text.get_position()
+        counts[row, column] = int(text.get_text())
+    assert counts.tolist() == evaluation.confusion.tolist()
+    assert len(ax.texts) == np.count_nonzero(counts)  # zeros are left out
+    mistakes = ax.images[1].get_array()
+    assert np.diag(mistakes.mask).all()
+    assert mistakes[0, 2] == pytest.approx(100 / 3)
+    assert ax.images[1].get_clim() == (0, pytest.approx(200 / 3))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
+    assert ax.get_title(loc="left") == "5 of 8 rows right (62.5%)"
+    drawn(ax)
+
+
+def test_confusion_without_mistakes_and_with_a_class_that_has_no_rows():
+    perfect = result_of(np.eye(3)[[0, 1]] - 0.5, [0, 1])
+    ax = show.confusion(perfect)
+    assert "2 of 2 rows right (100.0%)" in drawn(ax)
+    ax = show.accuracy(perfect)
+    assert widths(ax.containers[0]) == [1, 1, 0]
+    assert "no rows" in drawn(ax)
+
+
+def test_confusion_of_many_classes(letters):
+    model, X, y = letters
+    result = model.evaluate(X, y)
+    ax = show.confusion(result)
+    assert names_of(ax) == list(string.ascii_lowercase)
+    assert sum(int(text.get_text()) for text in ax.texts) == 260
+    n = 100
+    many = Evaluation(1.0, np.ones(n), 1.0, np.eye(n, dtype=np.int64), np.arange(n))
+    ax = show.confusion(many)
+    assert not ax.texts
+
+
+def test_accuracies_are_drawn_under_their_names(evaluation):
+    ax = show.accuracy(evaluation)
+    recall, binary = ax.containers
+    assert widths(recall) == pytest.approx([2 / 3, 1 / 3, 1])
+    assert widths(binary) == pytest.approx(evaluation.binary_accuracy)
+    assert {to_hex(bar.get_facecolor()) for bar in recall} == {BLUE.lower()}
+    assert {to_hex(bar.get_facecolor()) for bar in binary} == {SKY.lower()}
+    base = [segment[0, 0] for segment in ax.collections[0].get_segments()]
+    assert base == pytest.approx([5 / 8, 5 / 8, 6 / 8])  # rows of other classes
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend[0].startswith("recall")
+    assert legend[1].startswith("binary accuracy")
+    mean = evaluation.mean_binary_accuracy
+    assert mean != pytest.approx(evaluation.accuracy)
+    assert ax.get_title(loc="left") == (
+        f"multiclass accuracy 0.625  ·  mean of the binary accuracies {mean:.3f}"
+    )
+    assert names_of(ax) == ["0", "1", "2"]
+    assert "0.667" in drawn(ax)
+
+
+def test_two_classes_have_one_model_and_one_accuracy():
+    result = result_of([[1.0], [-1.0], [1.0]], [1, 0, 0], ["no", "yes"])
+    ax = show.accuracy(result)
+    (recall,) = ax.containers
+    assert (widths(recall), names_of(ax)) == ([0.5, 1.0], ["no", "yes"])
+    assert ax.get_title(loc="left") == "accuracy 0.667"
+
+
+def test_accuracies_of_labels(digits):
+    X, y, X_test, y_test = digits
+    result = gpulr.train(X, multiples(y)).evaluate(X_test, multiples(y_test))
+    ax = show.accuracy(result)
+    assert widths(ax.containers[0]) == pytest.approx(result.label_accuracy)
+    assert widths(ax.containers[1]) == pytest.approx(result.label_f1)
+    title = ax.get_title(loc="left")
+    assert f"all labels of a row right {result.subset_accuracy:.3f}" in title
+    assert f"micro F1 {result.micro_f1:.3f}" in title
+    with pytest.raises(ParameterError, match=r"gpulr\.show\.accuracy"):
+        show.confusion(result)
+
+
+def test_of_very_many_classes_the_worst_are_drawn():
+    right, n = np.arange(50), 50
+    confusion = np.diag(right)
+    confusion[:, 0] += 50 - right
+    result = Evaluation(0.5, np.linspace(0, 1, n), 0.5, confusion, np.arange(n))
+    ax = show.accuracy(result)
+    assert names_of(ax) == [str(j) for j in range(1, 41)]  # class 0, always right, is left out
+    assert widths(ax.containers[0]) == pytest.approx(right[1:41] / 50)
+    assert widths(ax.containers[1]) == pytest.approx(np.linspace(0, 1, n)[1:41])
+    assert "the 40 of 50 with the lowest recall" in ax.get_title(loc="left")
+
+
+def test_what_is_no_evaluation(ten):
+    for what in (show.confusion, show.accuracy):
+        with pytest.raises(ParameterError, match=r"OneVsAll; expected what model\.evaluate"):
+            what(ten)

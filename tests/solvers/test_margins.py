@@ -1,0 +1,185 @@
+"""Margins kept by the solver, and what is computed from them, against a whole pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from gpulr import logistic
+from gpulr.backend import backend_of, to_host
+from helpers import assert_close, make_problem, reference, targets
+
+EACH_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
+ULPS = {"float32": 64, "float64": 256}
+
+
+@pytest.fixture(params=["plain", "weighted", "standardized uint8", "standardized float", "blocks"])
+def case(request, rng, put, monkeypatch):
+    """A function of dtype that makes a problem; the scaled rows and weights it has."""
+    X, s = rng.uniform(0, 200, (70, 5)), None
+    settings = {"scale": 0.01, "center": None}
+    if request.param.startswith("standardized"):
+        X = X.astype("uint8" if "uint8" in request.param else "float32")
+        settings = {"scale": 1 / X.std(axis=0, dtype=float), "center": X.mean(axis=0, dtype=float)}
+    if request.param != "plain":
+        s = (rng.exponential(size=70) * (np.arange(70) % 5 > 0)).astype(np.float32)
+    if request.param == "blocks":
+        monkeypatch.setattr(type(backend_of(put(X))), "block_bytes", 700)
+    settings |= {"weights": s, "C": [0.1, 1.0, np.inf]}
+    center = 0.0 if settings["center"] is None else settings["center"]
+    scaled = (X.astype(np.float64) - center) * settings["scale"]
+    codes = np.arange(70) % 3
+    return lambda dtype: make_problem(put, X, codes, dtype=dtype, **settings), scaled, s
+
+
+@EACH_DTYPE
+def test_margins(put, rng, case, dtype):
+    make, X, _ = case
+    problem, theta = make(dtype), rng.normal(size=(6, 3))
+    Z = problem.margins(put(theta))
+    atol = ULPS[dtype] * np.finfo(dtype).eps * np.abs(X).max() * 5
+    assert_close(Z, X @ theta[:-1] + theta[-1], like=problem.C, dtype=dtype, atol=atol)
+
+
+@EACH_DTYPE
+def test_a_pass_from_margins_equals_a_whole_one(put, rng, case, dtype):
+    make, X, s = case
+    problem, theta = make(dtype), rng.normal(size=(6, 3))
+    whole = problem.evaluate(put(theta))
+    half = problem.evaluate_margins(problem.margins(put(theta)), put(theta))
+    expected = reference(
+        X,
+        targets(np.arange(70) % 3),
+        theta,
+        [0.1, 1, np.inf],
+        1.0 if s is None else s[:, np.newaxis],
+    )
+    atol = ULPS[dtype] * np.finfo(dtype).eps * np.abs(X).max()
+    for a, b, c in zip(whole, half, expected, strict=True):
+        assert_close(b, to_host(a), like=problem.C, dtype="float64", ulps=0, atol=atol)
+        assert_close(b, c, like=problem.C, dtype="float64", ulps=0, atol=atol)
+
+
+@EACH_DTYPE
+def test_the_opposite_question_has_the_same_bits(put, rng, case, dtype):
+    """Targets exchanged and parameters negated: no end of σ is less exact than the other."""
+    make, *_ = case
+    problem, theta = make(dtype), 9.0 * rng.normal(size=(6, 3))
+    targets = replace(problem.targets, table=1.0 - problem.targets.table)
+    opposite = replace(problem, targets=targets)
+    D = put(rng.normal(size=(70, 3)), dtype)
+    for one, other in zip(
+        figures(problem, put(theta), D), figures(opposite, put(-theta), D), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def figures(problem, theta, D):
+    """Everything that is computed of margins; what changes its sign with them, negated by it."""
+    sign = np.sign(to_host(theta)[0, 0])
+    Z = problem.margins(theta)
+    for cost, gradient in (problem.evaluate(theta), problem.evaluate_margins(Z, theta)):
+        yield to_host(cost)
+        yield sign * to_host(gradient)
+    first, second, spread = map(to_host, problem.derivatives_along(Z, D))
+    yield from (sign * first, second, spread)
+
+
+def test_derivatives_along_a_direction_by_finite_differences(put, rng, case):
+    make, X, s = case
+    problem = make("float64")
+    theta, D = rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
+    Z, dZ = problem.margins(put(theta)), problem.margins(put(D))
+    first, second, spread = problem.derivatives_along(Z, dZ)
+    Y = targets(np.arange(70) % 3)
+    weights = 1.0 if s is None else s[:, np.newaxis]
+
+    def cost(t):
+        return reference(X, Y, theta + t * D, np.inf, weights)[0]
+
+    def slope(t):
+        gradient = reference(X, Y, theta + t * D, np.inf, weights)[1]
+        return (gradient * D).sum(axis=0)
+
+    h = 1e-5
+    like = {"like": problem.C, "dtype": "float64", "atol": 1e-8}
+    assert_close(first, (cost(h) - cost(-h)) / (2 * h), **like, ulps=1e10)
+    assert_close(first, slope(0), **like)
+    assert_close(second, (slope(h) - slope(-h)) / (2 * h), **like, ulps=1e10)
+    P = 0.5 * (1 + np.tanh((X @ theta[:-1] + theta[-1]) / 2))
+    weights = np.ones(70) if s is None else s
+    assert_close(spread, np.average(P * (1 - P), axis=0, weights=weights), **like)
+
+
+@EACH_DTYPE
+def test_gram_product_with_weights_and_centre(put, rng, case, dtype):
+    make, X, s = case
+    problem, V = make(dtype), rng.normal(size=(6, 2))
+    X1 = np.hstack([X, np.ones((70, 1))])
+    s = np.ones(70) if s is None else s.astype(np.float64)
+    expected = (X1.T * s) @ (X1 @ V) / s.sum()
+    atol = ULPS[dtype] * np.finfo(dtype).eps * np.abs(X).max() ** 2 * 5
+    assert_close(
+        problem.gram_product(put(V)),
+        expected,
+        like=problem.C,
+        dtype="float64",
+        ulps=0,
+        atol=atol,
+    )
+
+
+@EACH_DTYPE
+def test_a_sample_has_the_penalty_of_all_rows(put, rng, case, dtype):
+    make, X, s = case
+    problem, theta = make(dtype), rng.normal(size=(6, 3))
+    index = np.array([3, 4, 11, 30, 42, 69])
+    cost, gradient = problem.sample(put(index)).evaluate(put(theta))
+    s = np.ones(70) if s is None else s.astype(np.float64)
+    Y, few = targets(np.arange(70) % 3)[index], s[index, np.newaxis]
+    loss, slope = reference(X[index], Y, theta, np.inf, few)
+    lam = 1 / (np.array([0.1, 1, np.inf]) * s.sum())
+    penalty = np.vstack([lam * theta[:-1], np.zeros((1, 3))])
+    atol = ULPS[dtype] * np.finfo(dtype).eps * np.abs(X).max()
+    like = {"like": problem.C, "dtype": "float64", "ulps": 0, "atol": atol}
+    assert_close(cost, loss + lam / 2 * (theta[:-1] ** 2).sum(axis=0), **like)
+    assert_close(gradient, slope + penalty, **like)
+
+
+@EACH_DTYPE
+@pytest.mark.parametrize("weighted", [False, True])
+def test_activate_and_derivatives_of_large_margins(put, dtype, weighted):
+    z = np.array([[-1e4, 1e4], [-90.0, 90.0], [-20.0, 20.0], [0.0, 1e-3]])
+    y = np.array([[0, 1], [1, 0], [0, 0], [1, 1]], dtype=float)
+    d = np.array([[1.0, -2.0], [0.5, 3.0], [1.0, 1.0], [2.0, -1.0]])
+    s = np.array([[1.0], [0.0], [2.0], [0.5]]) if weighted else None
+    here = [put(a, dtype) for a in (z, y, d)]
+    S = None if s is None else put(s, dtype)
+    R, loss = logistic.activate(here[0], here[1], S)
+    w = 1.0 if s is None else s
+    p = 0.5 * (1 + np.tanh(z / 2))
+    losses = y * np.logaddexp(0, -z) + (1 - y) * np.logaddexp(0, z)
+    tiny = {"float32": 1e-8, "float64": 1e-15}[dtype]
+    assert_close(R, p - y, like=here[0], dtype=dtype, ulps=16, atol=tiny)
+    assert_close(loss, (w * losses).sum(axis=0), like=here[0], dtype="float64", ulps=2**31)
+    first, second, spread = logistic.derivatives_along(*[here[i] for i in (0, 2, 1)], S)
+    like = {"like": here[0], "dtype": "float64", "atol": 8 * np.finfo(dtype).eps}
+    assert_close(first, (w * (p - y) * d).sum(axis=0), **like)
+    assert_close(second, (w * p * (1 - p) * d * d).sum(axis=0), **like)
+    assert_close(spread, (w * p * (1 - p)).sum(axis=0), **like)
+
+
+def test_sparse_rows_give_dense_margins_and_gradients(rng):
+    X = sparse.random_array((50, 6), density=0.4, rng=rng, format="csr")
+    codes, theta = np.arange(50) % 3, rng.normal(size=(7, 3))
+    for settings in ({}, {"scale": rng.uniform(1, 2, 6), "center": rng.normal(size=6)}):
+        problem = make_problem(np.asarray, X, codes, dtype="float64", **settings)
+        dense = make_problem(np.asarray, X.toarray(), codes, dtype="float64", **settings)
+        Z = problem.margins(theta)
+        assert isinstance(Z, np.ndarray)
+        np.testing.assert_allclose(Z, dense.margins(theta), atol=1e-12)
+        for a, b in zip(problem.evaluate(theta), dense.evaluate(theta), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-13)
