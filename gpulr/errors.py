@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +95,37 @@ class DataUnavailableError(GpulrError, OSError):
 
 class MissingExtraError(GpulrError, ImportError):
     """What was asked for needs an optional package that is not installed."""
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Turn the failure of an import in this block into an error that names the extra to install.
+
+    Parameters
+    ----------
+    extra : str
+        One of pyproject.toml's.
+    what : str
+        What needs which package: "Writing ONNX files needs onnx".
+
+    Raises
+    ------
+    MissingExtraError
+
+    Examples
+    --------
+    >>> with needs_extra("plot", "Drawing needs matplotlib"):
+    ...     from matplotlib.figure import Figure
+    """
+    try:
+        yield
+    except MissingExtraError:
+        raise
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what}, which cannot be imported ({error}). Install it, from a checkout of gpulr: "
+            f'python -m pip install ".[{extra}]"'
+        ) from error
 
 
 class BackendUnavailableError(GpulrError, RuntimeError):

@@ -32,7 +32,12 @@ def normal(name: str) -> str:
 def needed() -> list[str]:
     """Return what gpulr and its tests require, as pyproject.toml says."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["test-on-gpu"]]
+    lines = [*project["dependencies"], f"{project['name']}[test-on-gpu]"]
+    for line in lines:  # grows: an extra may be made of others
+        if own := re.fullmatch(rf"{project['name']}\[([^]]*)\]", line):
+            for extra in own[1].split(","):
+                lines += project["optional-dependencies"][extra.strip()]
+    lines = [line for line in lines if not line.startswith(f"{project['name']}[")]
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines]
     return list(dict.fromkeys(map(normal, names)))
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from gpulr._version import __version__
 from gpulr.backend import to_host
-from gpulr.errors import MissingExtraError, ParameterError
+from gpulr.errors import ParameterError, needs_extra
 from gpulr.model.storage import replace_file
 from gpulr.validation.arrays import path_of
 from gpulr.words import did_you_mean, shown
@@ -49,13 +49,8 @@ def save_onnx(
 ) -> None:
     """Write a model as an ONNX file; see :meth:`gpulr.OneVsAll.to_onnx`."""
     path = path_of("path", path)
-    try:
+    with needs_extra("onnx", "Writing ONNX files needs onnx"):
         import onnx
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Writing ONNX files needs onnx, which cannot be imported ({error}). Install it, from "
-            'a checkout of gpulr: python -m pip install ".[onnx]"'
-        ) from error
     size = model.n_features * model.n_models * to_host(model.weights[:1, :1]).itemsize
     if size > _LARGEST:
         raise ParameterError(

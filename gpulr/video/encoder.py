@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from gpulr.errors import FileNotWrittenError, MissingExtraError, ParameterError
+from gpulr.errors import FileNotWrittenError, MissingExtraError, ParameterError, needs_extra
 from gpulr.model.storage import check_folder, replaced
 from gpulr.validation.arrays import path_of, whole_number
 from gpulr.words import shown
@@ -45,14 +45,9 @@ def require_pyav() -> Any:
     ------
     MissingExtraError
     """
-    try:
+    with needs_extra("video", "Writing videos needs PyAV"):
         import av
         import av.codec
-    except ImportError as error:
-        raise MissingExtraError(
-            f"Writing videos needs PyAV, which cannot be imported ({error}). Install it, from a "
-            'checkout of gpulr: python -m pip install ".[video]"'
-        ) from error
     if "libx264" not in av.codec.codecs_available:
         raise MissingExtraError(
             "This PyAV was built without libx264, which writes H.264. Install the wheel, which has "
