@@ -17,13 +17,13 @@ from gpulr.backend.arrays import is_sparse, library_of, offers_float64, to_host
 from gpulr.backend.copies import Copies
 from gpulr.backend.host_rows import HostRows
 from gpulr.backend.memory import Memory
-from gpulr.backend.out_of_memory import in_blocks_that_fit, typed
+from gpulr.backend.out_of_memory import in_blocks_that_fit, translate_oom
 from gpulr.backend.storage_type import storage_type
 from gpulr.errors import DataError
 
 if TYPE_CHECKING:
     from gpulr.core.problem import Problem
-    from gpulr.kernels.dispatch import Choice
+    from gpulr.kernels.dispatch import Dispatch
 
 Array = Any
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Backend:
 
         Where memory does not suffice, :class:`DeviceMemoryError` is raised in it.
         """
-        return typed(self)
+        return translate_oom(self)
 
     def memory(self) -> Memory | None:
         """Return the device's memory, or None where it is the host's or not known."""
@@ -106,7 +106,7 @@ class Backend:
         """Return what could not be had, of an exception of ``out_of_memory``; None: not known."""
         return None
 
-    def room(self, at_most: int) -> int:
+    def available_bytes(self, at_most: int) -> int:
         """Return what columns may take beside the blocks of a pass: ``at_most``, if there is."""
         memory = self.memory()
         return at_most if memory is None else max(0, min(at_most, memory.free - self._passes))
@@ -170,12 +170,12 @@ class Backend:
         rows = self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
         if isinstance(rows, HostRows):
             # Not all: what columns take is an estimate, and pools leave gaps.
-            rows.keep((self.room(rows.nbytes + columns) - columns) * 9 // 10)
+            rows.keep((self.available_bytes(rows.nbytes + columns) - columns) * 9 // 10)
         return rows
 
     def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
         """Return rows of the host on the device, if they fit there beside so many bytes."""
-        if self.room(rows.nbytes + beside) == rows.nbytes + beside:
+        if self.available_bytes(rows.nbytes + beside) == rows.nbytes + beside:
             try:
                 return rows.uploaded()
             except self.out_of_memory:
@@ -192,7 +192,7 @@ class Backend:
         """Return a context for iterations on a problem; threads take turns where that is faster."""
         return nullcontext()
 
-    def surely(self, flags: Array) -> bool:
+    def known_true(self, flags: Array) -> bool:
         """Whether all ``flags`` are True, where that can be known without waiting for a device.
 
         False leaves it open: what follows has to hold for either answer.
@@ -203,7 +203,7 @@ class Backend:
         """Try out what passes may use here beyond the array library, and say what came of it."""
         return []
 
-    def fused(self, problem: Problem) -> Choice:
+    def fused(self, problem: Problem) -> Dispatch:
         """Return the kernels that compute a problem's passes here: none, unless there are some."""
         from gpulr.kernels.dispatch import PORTABLE  # which needs this package
 

@@ -53,7 +53,7 @@ class NumPyBackend(Backend):
         small = n_samples * (n_features + 6 * n_models) <= 1_000_000
         return threads.turns() if small else nullcontext()
 
-    def surely(self, flags: Array) -> bool:
+    def known_true(self, flags: Array) -> bool:
         return bool(np.all(flags))
 
     def place(self, X: Any, **needs: Any) -> Array:

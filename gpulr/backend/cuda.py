@@ -12,11 +12,11 @@ from gpulr.backend.copies import Copies
 from gpulr.backend.cuda_copies import CudaCopies
 from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
 from gpulr.backend.memory import Memory, capped
-from gpulr.backend.out_of_memory import typed
+from gpulr.backend.out_of_memory import translate_oom
 
 if TYPE_CHECKING:
     from gpulr.core.problem import Problem
-    from gpulr.kernels.dispatch import Choice
+    from gpulr.kernels.dispatch import Dispatch
 
 Array = Any
 
@@ -44,7 +44,7 @@ class CuPyBackend(Backend):
 
     @contextmanager
     def _activated(self) -> Iterator[None]:
-        with self._device(), typed(self):
+        with self._device(), translate_oom(self):
             yield
 
     @property
@@ -96,7 +96,7 @@ class CuPyBackend(Backend):
     def _kernels(self) -> CuPyKernels:
         return kernels_of(self._device().id)
 
-    def fused(self, problem: Problem) -> Choice:
+    def fused(self, problem: Problem) -> Dispatch:
         from gpulr.kernels.dispatch import choose  # which needs arrays, and so this package
 
         return choose(problem, self._kernels)

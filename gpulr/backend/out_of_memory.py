@@ -20,11 +20,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Short = tuple[str, int | None]  # what the library said, and the bytes that could not be had
 
-__all__ = ["host_memory", "in_blocks_that_fit", "typed"]
+__all__ = ["host_memory", "in_blocks_that_fit", "translate_oom"]
 
 
 @contextmanager
-def typed(backend: Backend) -> Iterator[None]:
+def translate_oom(backend: Backend) -> Iterator[None]:
     """Raise :class:`DeviceMemoryError` where the backend's library runs out of memory."""
     short = None
     try:

@@ -12,7 +12,7 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import RowWeights, Targets
 
 if TYPE_CHECKING:
-    from gpulr.kernels.dispatch import Choice
+    from gpulr.kernels.dispatch import Dispatch
 
 Array = Any
 
@@ -72,8 +72,8 @@ class Problem:
         C: Array,
         *,
         sample_weight: Array | None = None,
-        sets: Array | None = None,
-        set_of: Array | None = None,
+        weight_sets: Array | None = None,
+        set_index: Array | None = None,
         intercept: bool = True,
     ) -> Problem:
         """Return the problem, with its sums of weights.
@@ -82,12 +82,12 @@ class Problem:
         ----------
         sample_weight : (n_samples, 1) in the compute dtype, optional
             Weights that all models share.
-        sets : (n_samples, n_sets), set_of : (n_models,) int, optional
+        weight_sets : (n_samples, n_sets), set_index : (n_models,) int, optional
             Factors of the weights, of which each model uses one column.
         intercept : bool
             False holds it at 0.
         """
-        weights = RowWeights(sample_weight, sets, set_of, rows.backend, rows.dtype)
+        weights = RowWeights(sample_weight, weight_sets, set_index, rows.backend, rows.dtype)
         return cls._weighed(rows, targets, C, weights, intercept)
 
     @classmethod
@@ -99,7 +99,7 @@ class Problem:
         if weights.base is not None:
             mass = float(xp.sum(weights.base, dtype=xp.float64))
         m = xp.full((k,), mass, dtype=xp.float64, device=rows.backend.device)
-        if weights.sets is not None:
+        if weights.weight_sets is not None:
             (each,) = rows.sum(
                 lambda part: (xp.sum(weights.block(part), axis=0, dtype=xp.float64),),
                 rows.margin_blocks(k),
@@ -154,7 +154,7 @@ class Problem:
         return 1.0 / (self.C * self.m)
 
     @cached_property
-    def fused(self) -> Choice:
+    def fused(self) -> Dispatch:
         """The kernels that compute this problem's passes, where there are some that pay."""
         return self.backend.fused(self)
 
@@ -166,7 +166,7 @@ class Problem:
 
     def evaluate_in_blocks(self, theta: Array) -> Pass:
         """Do what :meth:`evaluate` does, by the functions of :mod:`gpulr.logistic`."""
-        W, b = self.rows.fold(theta)
+        W, b = self.rows.absorb_scaling(theta)
 
         def propagate(rows: slice) -> tuple[Array, ...]:
             X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
@@ -226,7 +226,7 @@ class Problem:
 
         V is (n_features + 1, n_vectors).
         """
-        W, b = self.rows.fold(V if self.intercept else self._stacked(V[:-1, :], V[-1, :]))
+        W, b = self.rows.absorb_scaling(V if self.intercept else self._stacked(V[:-1, :], V[-1, :]))
 
         def product(rows: slice) -> tuple[Array, ...]:
             X, s = self.rows.operand(rows), self.weights.shared(rows)
@@ -234,9 +234,9 @@ class Problem:
             return (Z.T @ X).T, self.backend.xp.sum(Z, axis=0, dtype=self.backend.xp.float64)
 
         blocks = self.rows.blocks(int(V.shape[1]))
-        return self._stacked(*self.rows.unfold(*self.rows.sum(product, blocks))) / self.mass
+        return self._stacked(*self.rows.undo_scaling(*self.rows.sum(product, blocks))) / self.mass
 
-    def rows_of_a_kind(self) -> tuple[Array, Array]:
+    def class_counts(self) -> tuple[Array, Array]:
         """Count the rows that each model weighs and is to answer with 1, and those with 0."""
         xp = self.backend.xp
 
@@ -255,7 +255,7 @@ class Problem:
     def finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
         """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64."""
         W = theta[:-1, :]
-        dW, db = self.rows.unfold(dW, db)
+        dW, db = self.rows.undo_scaling(dW, db)
         # The penalty is one on the weights of the caller's scale.
         factor = self.rows.factor
         dW, db = logistic.gradient(dW, db, factor**2 * W, self.C, self.m)

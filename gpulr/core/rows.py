@@ -139,7 +139,7 @@ class Rows:
         """Return the block as a factor of products with folded weights."""
         return self.backend.operand(self.X[rows, :], self.dtype, self.center_in_block)
 
-    def fold(self, theta: Array) -> tuple[Array, Array]:
+    def absorb_scaling(self, theta: Array) -> tuple[Array, Array]:
         """Return W (n_features, n_models) and b (n_models,) so that margins are block @ W + b.
 
         ``theta`` is (n_features + 1, n_models) float64, the intercept in its last row.
@@ -152,12 +152,12 @@ class Rows:
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
-        W, b = self.fold(theta)
+        W, b = self.absorb_scaling(theta)
         return self.backend.collect_blocks(
             lambda rows: self.operand(rows) @ W + b, self.blocks(int(theta.shape[1])), self.X
         )
 
-    def unfold(self, dW: Array, db: Array) -> tuple[Array, Array]:
+    def undo_scaling(self, dW: Array, db: Array) -> tuple[Array, Array]:
         """Return (rowsᵀ R, 1ᵀ R) from what blocks give, (blockᵀ R, 1ᵀ R), all float64."""
         if self.center is not None and self.center_in_block is None:
             dW = dW - self.center * db

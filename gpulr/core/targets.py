@@ -91,23 +91,23 @@ Targets = ClassTargets | LabelTargets
 
 @dataclass(frozen=True, eq=False)
 class RowWeights:
-    """Weights of the rows: base, or base ∘ sets[:, of] where models weigh them differently.
+    """Weights of the rows: base, or base ∘ weight_sets[:, set_index] where they differ by model.
 
     Folds of a cross-validation are sets of zeros and ones, bootstrap replicates sets of counts.
 
     Attributes
     ----------
     base : (n_samples, 1) in the compute dtype, or None
-    sets : (n_samples, n_sets), any real dtype, or None
-    of : (n_models,) int, or None
+    weight_sets : (n_samples, n_sets), any real dtype, or None
+    set_index : (n_models,) int, or None
         The set that each model uses.
     backend : Backend
     dtype : compute dtype
     """
 
     base: Array | None
-    sets: Array | None
-    of: Array | None
+    weight_sets: Array | None
+    set_index: Array | None
     backend: Backend
     dtype: Any
 
@@ -118,20 +118,22 @@ class RowWeights:
     def block(self, rows: slice) -> Array | None:
         """Return the weights of a block, (n_rows, 1) or (n_rows, n_models); None: all ones."""
         base = self.shared(rows)
-        if self.sets is None:
+        if self.weight_sets is None:
             return base
         xp = self.backend.xp
-        sets = xp.astype(self.sets[rows, :], self.dtype)
-        return xp.take(sets if base is None else base * sets, self.of, axis=1)
+        sets = xp.astype(self.weight_sets[rows, :], self.dtype)
+        return xp.take(sets if base is None else base * sets, self.set_index, axis=1)
 
     def select(self, models: Array) -> RowWeights:
         """Return the weights that some of the models use."""
-        return self if self.of is None else replace(self, of=self.backend.xp.take(self.of, models))
+        if self.set_index is None:
+            return self
+        return replace(self, set_index=self.backend.xp.take(self.set_index, models))
 
     def sample(self, index: Array) -> RowWeights:
         """Return the weights of some of the rows."""
         base, sets = (
             None if part is None else self.backend.xp.take(part, index, axis=0)
-            for part in (self.base, self.sets)
+            for part in (self.base, self.weight_sets)
         )
-        return replace(self, base=base, sets=sets)
+        return replace(self, base=base, weight_sets=sets)

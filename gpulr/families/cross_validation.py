@@ -95,7 +95,8 @@ class CrossValidation:
         self.done = np.zeros(len(Cs), dtype=np.bool_)
         self.prepared: Prepared | None = None
         columns = labels.n_models * len(folds)
-        n_groups = -(-columns * self.solver.column_bytes(rows) // max(1, rows.backend.room(memory)))
+        available = max(1, rows.backend.available_bytes(memory))
+        n_groups = -(-columns * self.solver.column_bytes(rows) // available)
         n_groups = min(max(1, n_groups), labels.n_models)
         self.groups = np.array_split(np.arange(labels.n_models), n_groups)
 
@@ -124,8 +125,8 @@ class CrossValidation:
                 1.0,
                 self.weight,
                 intercept=self.settings.fit_intercept,
-                sets=sets,
-                set_of=backend.asarray(fold_of),
+                weight_sets=sets,
+                set_index=backend.asarray(fold_of),
             )
             unit = problem.C
             if self.prepared is None:

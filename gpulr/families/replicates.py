@@ -76,7 +76,7 @@ class Replicates:
         ``column_bytes`` is what training takes for each column.
         """
         rows, n = self.rows, len(self.seeds)
-        budget = rows.backend.room(GROUP_BYTES)
+        budget = rows.backend.available_bytes(GROUP_BYTES)
         most = max(1, budget // (self.targets.n_models * column_bytes + rows.n_samples))
         count = math.ceil(n / most)
         return [range(n * i // count, n * (i + 1) // count) for i in range(count)]
@@ -137,8 +137,8 @@ class Replicates:
             self.targets.select(columns),
             np.tile(np.broadcast_to(self.C, k), n).tolist(),
             self.weight,
-            sets=xb.asarray(np.ascontiguousarray(counts.T)),
-            set_of=xb.asarray(np.repeat(np.arange(n, dtype=np.int32), k)),
+            weight_sets=xb.asarray(np.ascontiguousarray(counts.T)),
+            set_index=xb.asarray(np.repeat(np.arange(n, dtype=np.int32), k)),
         )
 
     def _draw(self, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -154,5 +154,5 @@ class Replicates:
 
     def _of_both_kinds(self, problem: Problem) -> npt.NDArray[np.bool_]:
         """Tell which models have rows to answer with 1 and with 0, (n_replicates, n_models)."""
-        positive, negative = map(to_host, problem.rows_of_a_kind())
+        positive, negative = map(to_host, problem.class_counts())
         return ((positive > 0) & (negative > 0)).reshape(-1, self.targets.n_models)

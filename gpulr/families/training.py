@@ -250,17 +250,17 @@ def weighted_problem(
     targets: Targets,
     C: float | list[float],
     weight: npt.NDArray[np.float64] | None,
-    **sets: Any,
+    **keywords: Any,
 ) -> Problem:
     """Return the problem of rows that weigh ``weight`` (n_samples,), or all the same.
 
-    ``sets`` are the keywords of :meth:`gpulr.core.problem.Problem.of`.
+    ``keywords`` are those of :meth:`gpulr.core.problem.Problem.of`.
     """
     xb, unit = rows.backend, 1.0 if weight is None else float(weight.mean())
     each = np.broadcast_to(unit * np.asarray(C, dtype=np.float64), targets.n_models)
     # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
     s = None if weight is None else xb.asarray(weight[:, np.newaxis] / unit, rows.dtype)
-    return Problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **sets)
+    return Problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **keywords)
 
 
 def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[np.float64]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Array = Any
 
-__all__ = ["PORTABLE", "Choice", "choose", "trial", "wish"]
+__all__ = ["PORTABLE", "Dispatch", "choose", "trial", "wish"]
 
 # Numbers in X below which kernels are not compiled: that takes a second or two, the first time on a
 # machine, in which the portable pass is done a thousand times. An estimate.
@@ -37,7 +37,7 @@ AGREEMENT = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Dispatch:
     """What computes a problem's passes.
 
     Attributes
@@ -56,7 +56,7 @@ class Choice:
     recursion: Recursion | None = None
 
 
-PORTABLE = Choice(None, None, "the backend has no kernels")
+PORTABLE = Dispatch(None, None, "the backend has no kernels")
 
 
 def wish() -> str:
@@ -73,7 +73,7 @@ _at_hand: dict[Any, list[Plan]] = {}
 WASTE = 1.4
 
 
-def choose(problem: Problem, kernels: Kernels) -> Choice:
+def choose(problem: Problem, kernels: Kernels) -> Dispatch:
     """Choose for one problem; what has been found out for one like it is not tried again.
 
     Raises
@@ -90,7 +90,7 @@ def choose(problem: Problem, kernels: Kernels) -> Choice:
     """
     wanted = wish()
     if wanted == "never":
-        return Choice(None, None, "GPULR_FUSED=never")
+        return Dispatch(None, None, "GPULR_FUSED=never")
     reason = obstacle(problem)
     size = problem.rows.n_samples * problem.rows.n_features
     if reason is None and wanted == "auto" and size < LEAST:
@@ -101,12 +101,12 @@ def choose(problem: Problem, kernels: Kernels) -> Choice:
     if reason is not None or layout is None:
         if wanted == "require":
             raise BackendUnavailableError(f"GPULR_FUSED=require, but {reason}.")
-        return Choice(None, None, str(reason))
+        return Dispatch(None, None, str(reason))
     one = FusedPass(problem, layout, kernels)
     # Speed depends on the layout, on how full the card is, and on how full the last group is.
     groups = -(-problem.n_models // layout.columns)
     rows = problem.rows.n_samples.bit_length()
-    key = kernels, layout, groups, rows, type(problem.targets), problem.weights.sets is None
+    key = kernels, layout, groups, rows, type(problem.targets), problem.weights.weight_sets is None
     if key not in _found:
         _found[key] = _try_out(problem, one, wanted)
         _at_hand.setdefault(_kind(kernels, layout), []).append(layout)
@@ -114,7 +114,7 @@ def choose(problem: Problem, kernels: Kernels) -> Choice:
     if wanted == "require":
         whole = halves = True
     recursion = Recursion(problem.backend, kernels, problem.rows.n_features) if halves else None
-    return Choice(one if whole else None, one if halves else None, reason, recursion)
+    return Dispatch(one if whole else None, one if halves else None, reason, recursion)
 
 
 def _layout(problem: Problem, kernels: Kernels) -> Plan | None:

@@ -63,7 +63,7 @@ def storage_of(X: Array) -> int | None:
 
 def obstacle(problem: Problem) -> str | None:
     """Say why kernels cannot take a problem, or None where they can."""
-    xp, rows, sets = problem.backend.xp, problem.rows, problem.weights.sets
+    xp, rows, sets = problem.backend.xp, problem.rows, problem.weights.weight_sets
     if rows.streamed:
         return "X is larger than the device's memory"
     if rows.dtype != xp.float32:
@@ -326,11 +326,11 @@ class FusedPass:
         return self._new((self.problem.rows.n_features + 2, self.problem.n_models), "float64")
 
     def _answers_of(self, rows: slice) -> tuple[Any, ...]:
-        codes, table, indicator, label, labels, base, sets, set_of, n_sets = self._answers
+        codes, table, indicator, label, labels, base, sets, set_index, n_sets = self._answers
         codes, indicator, base, sets = (
             None if part is None else part[rows, ...] for part in (codes, indicator, base, sets)
         )
-        return codes, table, indicator, label, labels, base, sets, set_of, n_sets
+        return codes, table, indicator, label, labels, base, sets, set_index, n_sets
 
     @cached_property
     def _answers(self) -> tuple[Any, ...]:
@@ -342,11 +342,14 @@ class FusedPass:
             indicator = self._as(targets.indicator, "uint8")
             label, labels = self._as(targets.label, "int32"), int(indicator.shape[1])
         base = None if weights.base is None else self._as(weights.base[:, 0], "float32")
-        sets, set_of, n_sets = None, None, 0
-        if weights.sets is not None:
-            sets, set_of = self._as(weights.sets, "uint8"), self._as(weights.of, "int32")
+        sets, set_index, n_sets = None, None, 0
+        if weights.weight_sets is not None:
+            sets, set_index = (
+                self._as(weights.weight_sets, "uint8"),
+                self._as(weights.set_index, "int32"),
+            )
             n_sets = int(sets.shape[1])
-        return codes, table, indicator, label, labels, base, sets, set_of, n_sets
+        return codes, table, indicator, label, labels, base, sets, set_index, n_sets
 
     def _as(self, x: Array, dtype: str) -> Array:
         xp = self.problem.backend.xp

@@ -202,7 +202,7 @@ struct Answers {
     int labels;
     const float* base;          // (rows,), or null: all ones
     const unsigned char* sets;  // (rows, n_sets), or null
-    const int* set_of;          // (models,)
+    const int* set_index;          // (models,)
     int n_sets;
 
     // Ask for what a row will need: it is there by the time that its margins are.
@@ -217,7 +217,7 @@ struct Answers {
     }
     __device__ __forceinline__ float weight(long long row, int model) const {
         float s = base ? base[row] : 1.0f;
-        return sets ? s * sets[row * n_sets + set_of[model]] : s;
+        return sets ? s * sets[row * n_sets + set_index[model]] : s;
     }
 };
 
@@ -465,9 +465,9 @@ __device__ __forceinline__ void pass(
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate(
     const void* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
     const float* b, int models, const int* codes, const float* table, const unsigned char* indicator,
-    const int* label, int labels, const float* base, const unsigned char* sets, const int* set_of,
+    const int* label, int labels, const float* base, const unsigned char* sets, const int* set_index,
     int n_sets, float* dW, double* sums) {
-    const Answers answers{codes, table, indicator, label, labels, base, sets, set_of, n_sets};
+    const Answers answers{codes, table, indicator, label, labels, base, sets, set_index, n_sets};
     pass<true, true>(X, center, rows, segment_rows, tile_rows, W, b, models, nullptr, answers, dW, sums);
 }
 
@@ -483,8 +483,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_back(
     const void* X, const float* center, int rows, int segment_rows, int tile_rows, float* Z,
     int models,
     const int* codes, const float* table, const unsigned char* indicator, const int* label,
-    int labels, const float* base, const unsigned char* sets, const int* set_of, int n_sets,
+    int labels, const float* base, const unsigned char* sets, const int* set_index, int n_sets,
     float* dW, double* sums) {
-    const Answers answers{codes, table, indicator, label, labels, base, sets, set_of, n_sets};
+    const Answers answers{codes, table, indicator, label, labels, base, sets, set_index, n_sets};
     pass<false, true>(X, center, rows, segment_rows, tile_rows, nullptr, nullptr, models, Z, answers, dW, sums);
 }

@@ -167,7 +167,7 @@ class SharedCurvature(Shared):
                 mean, scale = mean / first, scale / first
             covariance = xp.expand_dims(scale + 0.0 * mean, axis=1) * covariance * scale
             one = xp.ones(1, dtype=xp.float64, device=backend.device)
-            mean = rows.unfold(xp.expand_dims(mean, axis=1), one)[0][:, 0]
+            mean = rows.undo_scaling(xp.expand_dims(mean, axis=1), one)[0][:, 0]
         else:
             mean = mean + scale * xp.astype(shift, xp.float64)
         mean = xp.expand_dims(mean, axis=1)

@@ -36,7 +36,7 @@ def groups_of(solver: Solver, problem: Problem) -> list[Group]:
     """
     rows, k = problem.rows, problem.n_models
     budget = max(WORKING_BYTES, rows.n_samples * rows.backend.row_width(rows.X))
-    fit = max(1, rows.backend.room(budget) // solver.column_bytes(rows))
+    fit = max(1, rows.backend.available_bytes(budget) // solver.column_bytes(rows))
     return list(np.array_split(np.arange(k), math.ceil(k / fit)))
 
 

@@ -125,7 +125,7 @@ class LBFGS:
             return self._start(problem, zero, prepared.curvature)
         sample = problem.sample(prepared.index)
         state = self._start(sample, zero, prepared.curvature)
-        if _fewest_of_a_kind(sample) >= 50:
+        if _smallest_class(sample) >= 50:
             for _ in range(self.sample_iterations):
                 state = self.step(sample, state)
         return self._carry_over(problem, state)
@@ -192,7 +192,7 @@ class LBFGS:
         pair, gamma = _learn(problem, state, d, t, reduced, kappa)
         noise = 8.0 * float(xp.finfo(dZ.dtype).eps) * xp.abs(state.cost)
         enough = cost <= state.cost + 1e-4 * t * slope + noise
-        if not problem.backend.surely(enough):
+        if not problem.backend.known_true(enough):
             before = (state.theta, state.cost, state.gradient, state.reduced, state.Z)
             theta, cost, gradient, reduced, Z = (
                 xp.where(enough, new, old)
@@ -256,7 +256,7 @@ def _learn(
     good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0))
     rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
     gamma = xp.where(good, sy / xp.where(good, yHy, 1.0), state.gamma)
-    if not problem.backend.surely(good):
+    if not problem.backend.known_true(good):
         y = xp.where(good, y, 0.0)  # where the cost is infinite, so is y, and 0 · ∞ is no number
     return Pair(s, y, rho), gamma
 
@@ -312,7 +312,7 @@ def _clip(x: Array, least: float, most: float) -> Array:
     return xp.minimum(xp.maximum(x, least), most)
 
 
-def _fewest_of_a_kind(problem: Problem) -> float:
+def _smallest_class(problem: Problem) -> float:
     """Return how many positive, or negative, rows the model has that has the fewest."""
     xp = problem.backend.xp
-    return float(to_host(xp.min(xp.minimum(*problem.rows_of_a_kind()))))
+    return float(to_host(xp.min(xp.minimum(*problem.class_counts()))))

@@ -94,7 +94,7 @@ def _in_float64(problem: Problem, theta: Array) -> tuple[Array, Array]:
     """
     xp, rows = problem.backend.xp, problem.rows
     exact = replace(rows, dtype=xp.float64)
-    W, b = (xp.astype(part, xp.float64) for part in rows.fold(theta))
+    W, b = (xp.astype(part, xp.float64) for part in rows.absorb_scaling(theta))
 
     def propagate(block: slice) -> tuple[Array, ...]:
         X, s = exact.block(block), problem.weights.block(block)

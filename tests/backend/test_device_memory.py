@@ -199,7 +199,9 @@ def test_not_even_one_row_fits(make_device, images, streamed):
 def test_memory_that_fails_outside_of_passes_is_typed_too(make_device, images, monkeypatch):
     X, y = images
     device = make_device(70_000)
-    monkeypatch.setattr(device, "room", lambda at_most: at_most)  # it fits, as far as it knows
+    monkeypatch.setattr(
+        device, "available_bytes", lambda at_most: at_most
+    )  # it fits, as far as it knows
     with pytest.raises(gpulr.DeviceMemoryError, match="streamed from the host") as caught:
         gpulr.train(X, y)
     assert caught.value.needed > 0
@@ -264,9 +266,9 @@ def test_groups_of_columns_fit_into_what_is_free(make_device, images):
     column = LBFGS().column_bytes(problem.rows)
     groups = groups_of(LBFGS(), problem)
     most = max(map(len, groups))
-    assert most * column <= device.room(10**9) < 2 * most * column
-    assert 0 < device.room(10**9) < device.memory().free
-    assert device.room(5) == 5
+    assert most * column <= device.available_bytes(10**9) < 2 * most * column
+    assert 0 < device.available_bytes(10**9) < device.memory().free
+    assert device.available_bytes(5) == 5
     device.believed = 10**9
     assert len(groups_of(LBFGS(), problem)) == 1
     device.believed = 10

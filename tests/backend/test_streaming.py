@@ -441,7 +441,7 @@ def test_a_pass_over_margins_uploads_nothing(make_device, images):
     assert before == X.nbytes
     problem.derivatives_along(Z, Z, 1.0)
     problem.margins_along(Z, Z, theta[0, :])
-    problem.rows_of_a_kind()
+    problem.class_counts()
     assert device.uploaded == before
     one, other = problem.evaluate(theta), problem.evaluate_margins(Z, theta)
     assert device.uploaded == 3 * before
@@ -456,4 +456,4 @@ def test_numpy_streams_nothing(images):
     here = backend_of(X)
     assert here.place(X) is X
     assert here.memory() is None
-    assert here.room(5) == 5
+    assert here.available_bytes(5) == 5

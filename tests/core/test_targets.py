@@ -34,8 +34,8 @@ def folds(request, rng, put):
         ClassTargets(put(codes.astype(np.int32)), put(np.tile(np.eye(3), 2)), backend),
         put(C),
         sample_weight=put(base[:, np.newaxis]) if request.param else None,
-        sets=put(sets),
-        set_of=put(of.astype(np.int32)),
+        weight_sets=put(sets),
+        set_index=put(of.astype(np.int32)),
     )
     return X, Y, base[:, np.newaxis] * sets[:, of], C, problem
 
@@ -52,7 +52,7 @@ def test_cost_and_gradient(put, rng, folds):
 def test_sums_of_weights_and_rows_of_a_kind(folds):
     _, Y, s, _, problem = folds
     np.testing.assert_allclose(to_host(problem.m), s.sum(axis=0), rtol=1e-12)
-    positive, negative = problem.rows_of_a_kind()
+    positive, negative = problem.class_counts()
     np.testing.assert_array_equal(to_host(positive), ((s > 0) * Y).sum(axis=0))
     np.testing.assert_array_equal(to_host(negative), ((s > 0) * (1 - Y)).sum(axis=0))
 

@@ -308,9 +308,9 @@ def test_what_kernels_do_not_take(options, words):
 
 def test_weights_of_folds_are_bytes():
     problem, *_ = make(20, 3, 2, sets=2)
-    fractions = replace(problem.weights, sets=problem.weights.sets / 2)
+    fractions = replace(problem.weights, weight_sets=problem.weights.weight_sets / 2)
     assert "float64" in obstacle(replace(problem, weights=fractions))
-    bools = replace(problem.weights, sets=problem.weights.sets > 0)
+    bools = replace(problem.weights, weight_sets=problem.weights.weight_sets > 0)
     theta = np.zeros((4, 2))
     got = fused(replace(problem, weights=bools)).evaluate(theta)
     expected = replace(problem, weights=bools).evaluate(theta)

@@ -15,7 +15,7 @@ from cuda_host import KernelFault
 from fused_kernels import HostKernels
 from gpulr.backend import backend_of
 from gpulr.kernels import recursion
-from gpulr.kernels.dispatch import PORTABLE, Choice
+from gpulr.kernels.dispatch import PORTABLE, Dispatch
 from gpulr.kernels.recursion import PAIRS, Recursion, disagreement
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.lbfgs import LBFGSState, Pair, _direction, _learn, _two_loops
@@ -59,7 +59,7 @@ def problem(state, lam, kernels=None):
     found = PORTABLE
     if kernels is not None:
         features = len(state.curvature.values)
-        found = Choice(None, None, "", Recursion(NUMPY, kernels, features))
+        found = Dispatch(None, None, "", Recursion(NUMPY, kernels, features))
     return SimpleNamespace(backend=NUMPY, penalty=lam, fused=found)
 
 

@@ -333,8 +333,8 @@ def test_when_to_look_next(before, now, n, tol, most, expected):
 def test_what_is_surely_so(put):
     flags = put(np.array([True, True]))
     backend = backend_of(flags)
-    assert backend.surely(flags) == (backend.name == "numpy")
-    assert not backend.surely(put(np.array([True, False])))
+    assert backend.known_true(flags) == (backend.name == "numpy")
+    assert not backend.known_true(put(np.array([True, False])))
 
 
 # ---- steps of L-BFGS that fail -----------------------------------------------------------------

@@ -133,21 +133,21 @@ def make(
         targets = ClassTargets(put(codes), put(table), backend)
         Y = table[codes].astype(np.float64)
     s = np.ones((n, models))
-    sample_weight = set_weights = set_of = None
+    sample_weight = set_weights = set_index = None
     if base:
         sample_weight = rng.uniform(0.2, 2.0, (n, 1)).astype(compute)
         s = s * sample_weight
     if sets:
         set_weights = rng.integers(0, 3, (n, sets), dtype=np.uint8)
         set_weights[rng.integers(0, n)] = 1  # no set is without rows
-        set_of = rng.integers(0, sets, models).astype(np.int32)
-        s = s * set_weights[:, set_of]
+        set_index = rng.integers(0, sets, models).astype(np.int32)
+        s = s * set_weights[:, set_index]
     C = np.where(rng.random(models) < 0.2, np.inf, rng.uniform(0.1, 10.0, models))
     problem = Problem.of(
         *(rows, targets, put(C)),
         sample_weight=None if sample_weight is None else put(sample_weight),
-        sets=None if set_weights is None else put(set_weights),
-        set_of=None if set_of is None else put(set_of),
+        weight_sets=None if set_weights is None else put(set_weights),
+        set_index=None if set_index is None else put(set_index),
         intercept=intercept,
     )
     theta = size * rng.normal(size=(features + 1, models)) / np.sqrt(features)
