@@ -50,8 +50,7 @@ if TYPE_CHECKING:
     from gpulr.families.search import search
     from gpulr.families.search_result import Search
     from gpulr.families.training import train
-    from gpulr.model.one_vs_all import OneVsAll
-    from gpulr.model.storage import load
+    from gpulr.model.one_vs_all import OneVsAll, load
     from gpulr.reporting import report
 
 _SUBMODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
@@ -62,7 +61,7 @@ _HOMES = {
     "OneVsAllLogisticRegression": "estimators.logistic_regression",
     "OneVsAllLogisticRegressionCV": "estimators.logistic_regression",
     "bootstrap": "families.bootstrap",
-    "load": "model.storage",
+    "load": "model.one_vs_all",
     "register_skl2onnx": "estimators.onnx_pipelines",
     "report": "reporting",
     "Search": "families.search_result",

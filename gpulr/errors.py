@@ -12,11 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gpulr.families.search_result import Search
-    from gpulr.model.one_vs_all import OneVsAll
+from typing import Any
 
 __all__ = [
     "BackendFallbackWarning",
@@ -170,11 +166,11 @@ class TrainingInterrupted(KeyboardInterrupt):
         The model as it stood after the last finished iteration.
     """
 
-    def __init__(self, message: str, model: OneVsAll) -> None:
+    def __init__(self, message: str, model: Any) -> None:
         super().__init__(message)
         self.model = model
 
-    def __reduce__(self) -> tuple[type[TrainingInterrupted], tuple[str, OneVsAll]]:
+    def __reduce__(self) -> tuple[type[TrainingInterrupted], tuple[str, Any]]:
         return type(self), (str(self), self.model)
 
 
@@ -187,11 +183,11 @@ class SearchInterrupted(KeyboardInterrupt):
         What is known of the values of C that were done; without a model.
     """
 
-    def __init__(self, message: str, search: Search | None = None) -> None:
+    def __init__(self, message: str, search: Any = None) -> None:
         super().__init__(message)
         self.search = search
 
-    def __reduce__(self) -> tuple[type[SearchInterrupted], tuple[str, Search | None]]:
+    def __reduce__(self) -> tuple[type[SearchInterrupted], tuple[str, Any]]:
         return type(self), (str(self), self.search)
 
 

@@ -15,15 +15,94 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
 except ImportError:  # Windows, where nobody can remove a file that is open
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["replaced"]
+from gpulr.errors import FileNotWrittenError, ParameterError
+from gpulr.words import shown
+
+__all__ = ["check_folder", "path_of", "replace_file", "replaced"]
 
 TEMPORARY = re.compile(r"\.gpulr-[0-9a-f]{16}\.tmp")
+
+
+def path_of(name: str, value: Any) -> Path:
+    """Return ``value`` as a path, or raise ParameterError."""
+    if isinstance(value, str | os.PathLike) and "\0" not in str(value):
+        with contextlib.suppress(TypeError):  # one of bytes
+            return Path(value)
+    raise ParameterError(f"{name}={shown(value)}; expected a path: a str or a pathlib.Path.")
+
+
+def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
+    """Write a file beside ``path`` and move it there; links are followed.
+
+    ``what`` it is, errors say.
+
+    Raises
+    ------
+    ModelFileError
+        As :func:`save`.
+    """
+    path = Path(os.path.realpath(path_of("path", path)))
+    try:
+        with replaced(path) as temporary, temporary.open("wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise FileNotWrittenError(
+            path,
+            f"the {what} could not be written: {error.strerror or error}",
+            f"What was there before is untouched; the {what} is still in memory: save it elsewhere."
+            if what == "model"
+            else "What was there before is untouched; choose another path.",
+        ) from error
+
+
+def check_folder(path: Path, subject: str, example: str) -> None:
+    """Refuse a path at which no file can be written, which is tried; nothing stays behind.
+
+    Parameters
+    ----------
+    path : Path
+    subject : str
+        What names it, such as "--output m.safetensors", for the error.
+    example : str
+        What a file there could be called.
+
+    Raises
+    ------
+    ParameterError
+        It is a folder, in none that exists, in one that takes no files, or no name of a file.
+    """
+    try:
+        if path.is_dir():
+            raise ParameterError(
+                f"{subject}: that is a folder; expected a file name, such as {path / example}."
+            )
+        if not path.absolute().parent.is_dir():
+            raise ParameterError(
+                f"{subject}: expected a file name in a folder that exists. Create "
+                f"{path.absolute().parent} first, or choose another path."
+            )
+        path.exists()  # raises where the name is too long
+        with replaced(Path(os.path.realpath(path))) as temporary:
+            temporary.write_bytes(bytes(4096))
+            raise _Tried
+    except _Tried:
+        return
+    except OSError as error:
+        raise ParameterError(
+            f"{subject}: no file can be written there ({error.strerror or error}). Choose another "
+            "path."
+        ) from error
+
+
+class _Tried(Exception):  # noqa: N818
+    """Leaves :func:`replaced` before anything is replaced."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import gpulr
 from gpulr.cli import terminal
 from gpulr.errors import ParameterError
 from gpulr.model.export import save_joblib
-from gpulr.model.storage import check_folder
+from gpulr.output_files import check_folder
 
 FORMATS = {
     ".onnx": "for ONNX Runtime and the like",

@@ -24,7 +24,7 @@ from gpulr.families.search_result import Search, search_record
 from gpulr.families.settings import Settings
 from gpulr.model.metrics import MultilabelEvaluation
 from gpulr.model.scores import LABEL_SCORERS, SCORERS
-from gpulr.model.storage import check_folder, replace_file
+from gpulr.output_files import check_folder, replace_file
 from gpulr.validation.parameters import inverse_penalties
 from gpulr.words import counted, did_you_mean
 
@@ -88,7 +88,7 @@ def search(
     tested, saved = None, Saved(None, as_asked=True)
     if found is not None and found.model is not None:
         record_source(found.model, split, label)
-        found.model.data["search"] = search_record(found) | {"refit": settings["refit"]}
+        found.model.data["search"] = {**search_record(found), "refit": settings["refit"]}
         saved = save(found.model, output)  # before anything else that could fail
         interrupted = saved.interrupted
         say_where(found.model)

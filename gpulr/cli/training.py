@@ -20,7 +20,9 @@ from gpulr.families.settings import Settings
 from gpulr.families.training import train as train_model
 from gpulr.model.metrics import MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.storage import SUFFIX, check_folder, check_suffix, is_model
+from gpulr.model.record import SplitRecord
+from gpulr.model.storage import SUFFIX, check_suffix, is_model
+from gpulr.output_files import check_folder
 from gpulr.validation.arrays import positive_number, whole_number
 from gpulr.words import counted, did_you_mean
 
@@ -38,12 +40,12 @@ def parse_scale(text: str) -> float | str | None:
 
 def read_data(
     data: str | None, label: str | None, test_size: float, seed: int
-) -> tuple[datasets.Dataset, dict[str, Any] | None]:
+) -> tuple[datasets.Dataset, SplitRecord | None]:
     """Load a data set, hold rows out where it has no test part, and return how that was done."""
     dataset = datasets.load_default() if data is None else datasets.load(data, label=label)
     if dataset.X_test is not None or not test_size:
         return dataset, None
-    split = {"test_size": test_size, "seed": seed}
+    split: SplitRecord = {"test_size": test_size, "seed": seed}
     return dataset.split(test_size=test_size, seed=seed), split
 
 
@@ -112,7 +114,7 @@ def train_notebook(
     iterations = ITERATIONS if max_iter is None else whole_number("max_iter", max_iter, least=0)
     each = counted(iterations, "iteration")
     terminal.say(f"The notebook: first digit 0 alone, then all ten, {each} each")
-    split = {"test_size": 0.2, "seed": seed}
+    split: SplitRecord = {"test_size": 0.2, "seed": seed}
     try:
         run = run_notebook(
             backend=backend,
@@ -285,7 +287,7 @@ def say_where(model: OneVsAll) -> None:
         terminal.say(f"Trained on {model.backend}: {' '.join(model.fallback_reason.split())}")
 
 
-def record_source(model: OneVsAll, split: dict[str, Any] | None, label: str | None) -> None:
+def record_source(model: OneVsAll, split: SplitRecord | None, label: str | None) -> None:
     """Keep in the model what finds its data, and the rows held out, again for `evaluate`."""
     if split is not None:
         model.data["split"] = split

@@ -21,7 +21,7 @@ from gpulr.errors import DataError, DataFileError, DataUnavailableError
 from gpulr.images.framing import Frame
 from gpulr.images.loading import IMAGE_SUFFIXES, load_images, make_folder, save_framed
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.storage import check_folder
+from gpulr.output_files import check_folder
 from gpulr.words import counted
 
 

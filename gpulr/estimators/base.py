@@ -28,6 +28,7 @@ from gpulr.estimators.fitted import (
 )
 from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.record import TrainingSettings
 
 Array = Any
 
@@ -142,7 +143,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             data = model.data | {"feature_names": [str(name) for name in names]}
             model = replace(model, data=data)
         C = np.asarray(self._inverse_penalty(), dtype=np.float64)
-        settings = {
+        settings: TrainingSettings = {
             "C": C.tolist() if C.shape in ((), (model.n_models,)) else 1.0,
             "tol": self.tol,
             "max_iter": self.max_iter,

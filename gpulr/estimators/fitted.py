@@ -20,7 +20,8 @@ from array_api_compat import array_namespace, device
 from gpulr._version import __version__
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
-from gpulr.model.one_vs_all import History, OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.record import History, TrainingSettings
 from gpulr.validation.label_values import check_labels
 
 Array = Any
@@ -134,7 +135,9 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
     )
 
 
-def with_history(model: OneVsAll, record: Mapping[str, Any], settings: dict[str, Any]) -> OneVsAll:
+def with_history(
+    model: OneVsAll, record: Mapping[str, Any], settings: TrainingSettings
+) -> OneVsAll:
     """Return the model with its history, or with none where that would be another's.
 
     The record is of the weights that training ended with. Where they are others by now, its history

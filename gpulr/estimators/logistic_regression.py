@@ -416,7 +416,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         assert found.model is not None
         self._found = _found(found)
         self._adopt(found.model)
-        self.C_ = found.model.settings["C"]
+        self.C_ = found.model.settings["C"]  # type: ignore[assignment]
         self.l1_ratio_ = 0.0
         here = backend_of(self.coef_).asarray
         self.Cs_, self.scores_ = here(found.Cs), here(found.scores)

@@ -21,6 +21,7 @@ from gpulr.families.intervals import Bootstrap
 from gpulr.families.replicates import Replicates, seeds_of
 from gpulr.families.settings import Settings
 from gpulr.families.training import class_weight_record, folded, model_of, weighted_problem
+from gpulr.model.record import TrainingSettings
 from gpulr.solvers import Solution, minimize
 from gpulr.solvers.driver import Callback
 from gpulr.validation.arrays import whole_number
@@ -144,7 +145,7 @@ def bootstrap(
                 interrupted=interrupted,
             )
 
-    record = {
+    record: TrainingSettings = {
         "C": C,
         "sample_weight": sample_weight is not None,
         "class_weight": class_weight_record(class_weight),

@@ -11,6 +11,7 @@ import numpy as np
 from gpulr.backend import Backend, host_memory, is_sparse, to_host
 from gpulr.core.rows import Rows, extremes, standardized
 from gpulr.errors import DataError, ScaleWarning, warn
+from gpulr.model.record import DataRecord
 from gpulr.validation.arrays import check_rows, finite_rows, positive_number, refuse_files
 from gpulr.validation.feature_names import names_of
 from gpulr.validation.labels import LabelMatrix, Labels, read_labels
@@ -32,14 +33,14 @@ class Inputs:
     ----------
     X : (n_samples, n_features), in the library and dtype it came in
     labels : Labels or LabelMatrix
-    record : dict
+    record : DataRecord
         What models remember of the data.
     image_shape : tuple of int, or None
     """
 
     X: Array
     labels: Labels | LabelMatrix
-    record: dict[str, Any]
+    record: DataRecord
     image_shape: tuple[int, ...] | None
 
     def rows(
@@ -114,7 +115,7 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
         image_shape = shape_of_images(X)
     names = names_of(X) if dataset is None else dataset.feature_names
     X = check_rows(X)
-    record: dict[str, Any] = {
+    record: DataRecord = {
         "name": dataset.name if dataset else "arrays",
         "source": dataset.source if dataset else "passed to train()",
         "n_samples": int(X.shape[0]),
@@ -135,7 +136,7 @@ def scale_of(scale: float | str | None, X: Any) -> float:
     return 1.0 if scale is None else positive_number("scale", scale, other=', "auto" or None')
 
 
-def _look(X: Any, image_shape: tuple[int, ...]) -> dict[str, Any]:
+def _look(X: Any, image_shape: tuple[int, ...]) -> DataRecord:
     """Return how the first thousand images look, for pictures that are to look like them.
 
     "background" is "dark" or "bright"; "extent" the share of the frame that what is drawn spans, in

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from gpulr import logistic
 from gpulr.backend import backend_of, host_memory
 from gpulr.errors import DataError, ParameterError
-from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.validation.arrays import finite_rows, positive_number
-from gpulr.validation.feature_names import rows_for
 from gpulr.words import counted
 
 Array = Any

@@ -25,6 +25,7 @@ from gpulr.families.training import (
     weighted_problem,
 )
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.record import TrainingSettings
 from gpulr.model.scores import scorer
 from gpulr.solvers import minimize
 from gpulr.validation.arrays import whole_number
@@ -207,7 +208,7 @@ def search_on(
             whole = models.train(callbacks, interrupted)
         scores = models.score(scores_with, of_rows)
         if whole and refit:
-            record = {
+            record: TrainingSettings = {
                 "sample_weight": sample_weight is not None,
                 "class_weight": class_weight_record(class_weight),
             }
@@ -237,7 +238,7 @@ def _refit(
     models: CrossValidation,
     inputs: Inputs,
     C: float,
-    record: dict[str, Any],
+    record: TrainingSettings,
     interrupted: Callable[[], bool],
 ) -> tuple[OneVsAll | None, npt.NDArray[np.bool_], bool]:
     """Train on all rows, from the mean of the folds' parameters.
@@ -268,7 +269,7 @@ def _mean_model(
     models: CrossValidation,
     inputs: Inputs,
     scores: npt.NDArray[np.float64],
-    record: dict[str, Any],
+    record: TrainingSettings,
 ) -> OneVsAll:
     """Return the mean of the folds' models, each with the best C of its fold; its C is theirs."""
     rows, settings = models.rows, models.settings

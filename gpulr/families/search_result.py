@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gpulr.errors import MissingExtraError
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.record import SearchRecord
 from gpulr.words import counted
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Search:
         return c_path(self, ax=ax)
 
 
-def search_record(found: Search) -> dict[str, Any]:
+def search_record(found: Search) -> SearchRecord:
     """Return what a model's file keeps of the search that chose its C, as JSON holds it."""
     return {
         "Cs": found.Cs.tolist(),

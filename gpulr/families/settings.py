@@ -19,6 +19,7 @@ from gpulr.backend import (
 from gpulr.core.rows import Rows
 from gpulr.errors import ParameterError
 from gpulr.families.inputs import Inputs
+from gpulr.model.record import TrainingSettings
 from gpulr.solvers import SOLVERS, Solver
 from gpulr.validation.arrays import positive_number, whole_number
 from gpulr.validation.parameters import compute_dtype, switch
@@ -132,7 +133,7 @@ class Settings:
             rows = rows.equilibrated(centered=self.fit_intercept)
         return rows
 
-    def record(self, rows: Rows) -> dict[str, Any]:
+    def record(self, rows: Rows) -> TrainingSettings:
         """Return what a model remembers of the settings."""
         return {
             "solver": self.solver,
@@ -141,6 +142,6 @@ class Settings:
             "learning_rate": self.learning_rate,
             "max_iter": self.max_iter,
             "tol": self.tol,
-            "dtype": self.dtype.name,
+            "dtype": "float64" if self.dtype == np.float64 else "float32",
             "fit_intercept": self.fit_intercept,
         }

@@ -20,7 +20,8 @@ from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.settings import Settings
 from gpulr.families.warm_start import check_start, parameters
-from gpulr.model.one_vs_all import History, OneVsAll
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.record import History, TrainingSettings
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.driver import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, switch
@@ -227,7 +228,7 @@ def train_on(
                 interrupted=interrupted,
             )
 
-    record = {
+    record: TrainingSettings = {
         "C": C,
         "sample_weight": sample_weight is not None,
         "class_weight": class_weight_record(class_weight),
@@ -278,7 +279,9 @@ def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[
     }
 
 
-def model_of(solution: Solution, inputs: Inputs, rows: Rows, settings: dict[str, Any]) -> OneVsAll:
+def model_of(
+    solution: Solution, inputs: Inputs, rows: Rows, settings: TrainingSettings
+) -> OneVsAll:
     """Fold scale and centre into the weights, and bring them to where the caller's X is."""
     backend, arrays = rows.backend, folded(solution.theta, rows)
     here: dict[str, Any] = {name: array.astype(settings["dtype"]) for name, array in arrays.items()}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gpulr.datasets.readers.faults import check_file, reading
 from gpulr.errors import DataFileError
-from gpulr.validation.arrays import path_of
+from gpulr.output_files import path_of
 
 __all__ = ["read_grey"]
 

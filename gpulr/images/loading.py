@@ -14,7 +14,7 @@ from gpulr.images.decoding import read_grey
 from gpulr.images.framing import Frame
 from gpulr.images.photos import drawing
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.storage import replace_file
+from gpulr.output_files import replace_file
 
 __all__ = ["IMAGE_SUFFIXES", "load_images", "make_folder", "save_framed"]
 

@@ -25,14 +25,12 @@ import numpy.typing as npt
 from gpulr._version import __version__
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError, needs_extra
-from gpulr.model.storage import replace_file
-from gpulr.validation.arrays import path_of
+from gpulr.model.record import Trained
+from gpulr.output_files import path_of, replace_file
 from gpulr.words import did_you_mean, shown
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
-
-    from gpulr.model.one_vs_all import OneVsAll
 
 __all__ = ["class_weight_of", "margins_graph", "save_joblib", "save_onnx", "to_sklearn"]
 
@@ -45,7 +43,7 @@ _LARGEST = 2**31 - 2**20  # a protobuf message ends at 2 GiB; what is not weight
 
 
 def save_onnx(
-    model: OneVsAll, path: str | Path, *, input_dtype: npt.DTypeLike | None = None
+    model: Trained, path: str | Path, *, input_dtype: npt.DTypeLike | None = None
 ) -> None:
     """Write a model as an ONNX file; see :meth:`gpulr.OneVsAll.to_onnx`."""
     path = path_of("path", path)
@@ -62,7 +60,7 @@ def save_onnx(
     replace_file(path, proto.SerializeToString())
 
 
-def _input_dtype(model: OneVsAll, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+def _input_dtype(model: Trained, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
     """Return the dtype of X in the file: the one asked for, or that of training's X."""
     if dtype is None:
         trained = model.data.get("dtype")
@@ -79,7 +77,7 @@ def _input_dtype(model: OneVsAll, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
     return found
 
 
-def _model(model: OneVsAll, dtype: np.dtype[Any]) -> ModelProto:
+def _model(model: Trained, dtype: np.dtype[Any]) -> ModelProto:
     from onnx import helper
 
     proto = helper.make_model(
@@ -100,7 +98,7 @@ def _model(model: OneVsAll, dtype: np.dtype[Any]) -> ModelProto:
     return proto
 
 
-def _graph(model: OneVsAll, dtype: np.dtype[Any]) -> GraphProto:
+def _graph(model: Trained, dtype: np.dtype[Any]) -> GraphProto:
     """Return the forward pass; ``dtype`` is that of X."""
     from onnx import helper, numpy_helper
 
@@ -134,7 +132,7 @@ def _graph(model: OneVsAll, dtype: np.dtype[Any]) -> GraphProto:
         "probabilities": (weights.dtype, ["batch", k]),
         "margins": (weights.dtype, ["batch", k]),
     }
-    multilabel = getattr(model, "multilabel", False)
+    multilabel = model.multilabel
     if k == 1 or multilabel:
         tensors["zero"] = np.zeros((), weights.dtype)
         positive = node("Greater", ["margins", "zero"], "positive")
@@ -174,7 +172,7 @@ def _graph(model: OneVsAll, dtype: np.dtype[Any]) -> GraphProto:
 
 
 def margins_graph(
-    model: OneVsAll, dtype: np.dtype[Any]
+    model: Trained, dtype: np.dtype[Any]
 ) -> tuple[list[NodeProto], dict[str, npt.NDArray[Any]]]:
     """Return the forward pass as far as the margins: nodes from "X", and its arrays by name."""
     from onnx import numpy_helper
@@ -215,7 +213,7 @@ def _no_such_labels(classes: npt.NDArray[Any], where: str) -> ParameterError:
     )
 
 
-def to_sklearn(model: OneVsAll) -> Any:
+def to_sklearn(model: Trained) -> Any:
     """Return a model as a scikit-learn estimator; see :meth:`gpulr.OneVsAll.to_sklearn`.
 
     Raises
@@ -232,8 +230,7 @@ def to_sklearn(model: OneVsAll) -> Any:
         # scikit-learn has no centre: X W + b, which in float32 cancels where means are large.
         W = W.astype(np.float64)
         b = to_host(model.intercept_at_center) - to_host(model.center).astype(np.float64) @ W
-    kept = ("tol", "max_iter")
-    settings: dict[str, Any] = {k: model.settings[k] for k in kept if k in model.settings}
+    settings = {k: v for k, v in model.settings.items() if k in ("tol", "max_iter")}
     # ‖w / scale‖² / C, w being of the raw X, is ‖w‖² / (C scale²).
     C = model.scale**2 * np.asarray(model.settings.get("C", 1.0), dtype=np.float64)
     penalties = np.broadcast_to(C, model.n_models).tolist()
@@ -247,7 +244,7 @@ def to_sklearn(model: OneVsAll) -> Any:
         estimator.n_features_in_ = model.n_features
         return estimator
 
-    multilabel = getattr(model, "multilabel", False)
+    multilabel = model.multilabel
     no_or_yes = np.array([0, 1])
     if model.n_models == 1:
         if multilabel:
@@ -269,7 +266,7 @@ def to_sklearn(model: OneVsAll) -> Any:
     return whole
 
 
-def class_weight_of(model: OneVsAll) -> Any:
+def class_weight_of(model: Trained) -> Any:
     """Return the class weights of two classes by label; the record has them by its name."""
     record = model.settings.get("class_weight")
     if not isinstance(record, dict):
@@ -278,7 +275,7 @@ def class_weight_of(model: OneVsAll) -> Any:
     return {labels[name]: weight for name, weight in record.items() if name in labels}
 
 
-def save_joblib(model: OneVsAll, path: str | Path) -> None:
+def save_joblib(model: Trained, path: str | Path) -> None:
     """Write :func:`to_sklearn`'s estimator as a joblib file, replacing what is there when complete.
 
     Such a file is a pickle: it is for the same version of scikit-learn, and for readers who trust

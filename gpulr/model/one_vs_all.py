@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +14,21 @@ import numpy.typing as npt
 from gpulr import logistic
 from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
-from gpulr.model import metrics
-from gpulr.validation.arrays import finite_rows
-from gpulr.validation.feature_names import rows_for
+from gpulr.model import export, metrics, storage
+from gpulr.model.record import Trained
+from gpulr.validation.arrays import check_rows, finite_rows
+from gpulr.validation.feature_names import names_of, order_of
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator
-from gpulr.words import brief, counted
+from gpulr.words import counted
 
 Array = Any
 
-__all__ = ["History", "OneVsAll"]
+__all__ = ["OneVsAll", "load", "rows_for"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class History:
-    """How training went, per model; NumPy arrays.
-
-    Attributes
-    ----------
-    cost, gradient_norm : (n_iter + 1, n_models) float64
-        From the start (iteration 0); a model that has converged keeps its last values. The norm is
-        the largest absolute entry of the gradient with respect to the weights of the scaled X, as
-        ``tol`` of :func:`gpulr.train` looks at it, and the intercept.
-    seconds : (n_iter + 1,) float64
-        When each iteration was done (in the per-model loop, or in groups: the sum of their times).
-    n_iter : (n_models,) int64
-    converged : (n_models,) bool
-    stalled : (n_models,) bool
-        Ended short of the tolerance, since the dtype allowed no better.
-    """
-
-    cost: npt.NDArray[np.float64]
-    gradient_norm: npt.NDArray[np.float64]
-    seconds: npt.NDArray[np.float64]
-    n_iter: npt.NDArray[np.int64]
-    converged: npt.NDArray[np.bool_]
-    stalled: npt.NDArray[np.bool_]
-
-    __repr__ = brief
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OneVsAll:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OneVsAll(Trained):
     """One-vs-all logistic models, the columns of one weight matrix.
 
     With two classes there is one model, whose positive class is ``classes[1]``; otherwise model j
@@ -93,32 +66,6 @@ class OneVsAll:
     multilabel : bool
         Trained on a matrix of labels.
     """
-
-    weights: Array
-    intercept: Array
-    classes: npt.NDArray[Any]
-    history: History
-    backend: str
-    device: str
-    fallback_reason: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    scale: float = 1.0
-    image_shape: tuple[int, ...] | None = None
-    data: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    center: Array | None = None
-    intercept_at_center: Array | None = None
-    multilabel: bool = False
-
-    @property
-    def n_features(self) -> int:
-        """Number of features, 784 for MNIST."""
-        return int(self.weights.shape[0])
-
-    @property
-    def n_models(self) -> int:
-        """Number of columns of the weight matrix."""
-        return int(self.weights.shape[1])
 
     @property
     def converged(self) -> bool:
@@ -265,9 +212,7 @@ class OneVsAll:
 
         Its name ends in .safetensors.
         """
-        from gpulr.model.storage import save
-
-        save(self, path)
+        storage.save(self, path)
 
     def to_onnx(self, path: str | Path, *, input_dtype: npt.DTypeLike | None = None) -> None:
         """Write the model as an ONNX file, for runtimes without Python or gpulr.
@@ -295,9 +240,7 @@ class OneVsAll:
         ParameterError
             ``input_dtype`` cannot be used, or the model does not fit into an ONNX file.
         """
-        from gpulr.model.export import save_onnx
-
-        save_onnx(self, path, input_dtype=input_dtype)
+        export.save_onnx(self, path, input_dtype=input_dtype)
 
     def to_sklearn(self) -> Any:
         """Return a fitted scikit-learn estimator that predicts the same.
@@ -319,6 +262,32 @@ class OneVsAll:
         ParameterError
             More than two classes that scikit-learn does not take: bytes, or dates.
         """
-        from gpulr.model.export import to_sklearn
+        return export.to_sklearn(self)
 
-        return to_sklearn(self)
+
+def load(path: str | Path) -> OneVsAll:
+    """Read a model that :meth:`OneVsAll.save` wrote; its arrays are NumPy's.
+
+    Raises
+    ------
+    ModelFileError
+        No such file, not a model of gpulr's, written by a newer gpulr, or damaged.
+    ParameterError
+        It is no path.
+    """
+    return OneVsAll(**storage.read(path))
+
+
+def rows_for(model: OneVsAll, X: Any) -> Array:
+    """Check X as rows that a model is to predict, a table's columns put in the model's order.
+
+    Raises
+    ------
+    DataError
+        It is no array of as many features, or its columns have other names than in training.
+    """
+    expected, names, order = model.data.get("feature_names"), names_of(X), None
+    if expected is not None and names is not None:
+        order = order_of(names, expected, "X")
+    rows = check_rows(X, n_features=model.n_features, trained_on=model.trained_on)
+    return rows if order is None else rows[:, order]

@@ -1,236 +1,151 @@
-"""What a model's file must be: a schema of its text, and the shapes of its arrays.
+"""What a trained model consists of: its arrays, how training went, and typed records of the rest.
 
-Whatever is used of a model is checked here, so that nothing of a hostile file fails later.
+The records are dictionaries at run time, and a model's file holds them as JSON. What they may hold
+there is what these types say: :mod:`gpulr.model.schema` checks it.
 """
-
-from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.model.json_checks import (
-    POSITIVE,
-    anything,
-    either,
-    fields,
-    flag,
-    list_of,
-    mapping_of,
-    number,
-    one_of,
-    optional,
-    refuse,
-    text,
-    whole,
-)
+from gpulr.words import brief
 
-__all__ = ["check_record", "check_tensors", "classes_of"]
+__all__ = ["DataRecord", "History", "SearchRecord", "Trained", "TrainingSettings", "Within"]
 
-SCALE = number(1e-150, 1e150)  # whose square is a number too
-SCORE = number(-1e100, 1e100)
-INVERSE_PENALTY = optional(POSITIVE)  # null is infinity, which JSON does not have
-SIMPLE = either(optional(text), flag, number())
-
-COMPUTED = {np.dtype(np.float32), np.dtype(np.float64)}
-
-SETTINGS = fields(
-    {
-        "solver": text,
-        "C": either(INVERSE_PENALTY, list_of(INVERSE_PENALTY)),
-        "scale": SCALE,
-        "standardize": flag,
-        "learning_rate": optional(POSITIVE),
-        "max_iter": whole(0),
-        "tol": number(0),
-        "dtype": one_of("float32", "float64"),
-        "fit_intercept": flag,
-        "sample_weight": flag,
-        "class_weight": either(one_of(None, "balanced"), mapping_of(number(0))),
-        "batched": flag,
-    },
-    others=either(SIMPLE, list_of(number()), mapping_of(number())),
-)
-
-SEARCH = fields(
-    {
-        "Cs": list_of(INVERSE_PENALTY, least=1),
-        "scores": list_of(list_of(SCORE), least=1),
-        "scoring": text,
-        "folds": whole(1),
-        "converged": whole(0),
-        "models": whole(0),
-        "seconds": number(0),
-        "refit": SIMPLE,
-    },
-    required=("Cs", "scores", "scoring", "folds", "converged", "models", "seconds"),
-)
-
-DATA = fields(
-    {
-        "name": text,
-        "source": text,
-        "n_samples": whole(0),
-        "dtype": text,
-        "feature_range": list_of(number(), least=2, most=2),
-        "label": optional(either(text, whole())),
-        "feature_names": optional(list_of(text)),
-        "background": one_of("dark", "bright"),
-        "extent": number(sys.float_info.min, 1),
-        "middle": list_of(number(0, 2**31), least=2, most=2),
-        "split": optional(
-            fields({"test_size": number(0, 1), "seed": whole(0)}, required=("test_size", "seed"))
-        ),
-        "search": optional(SEARCH),
-    }
-)
-
-RECORD = fields(
-    {
-        "classes": fields(
-            {"dtype": text, "values": list_of(anything, least=1)}, required=("dtype", "values")
-        ),
-        "multilabel": flag,  # of which older files do not know
-        "backend": text,
-        "device": text,
-        "fallback_reason": optional(text),
-        "settings": SETTINGS,
-        "scale": SCALE,
-        "image_shape": optional(list_of(whole(1), least=1, most=32)),
-        "data": DATA,
-        "versions": mapping_of(text),
-    },
-    required=(
-        "classes",
-        "backend",
-        "device",
-        "fallback_reason",
-        "settings",
-        "scale",
-        "image_shape",
-        "data",
-        "versions",
-    ),
-)
+Array = Any
 
 
-def check_record(record: Any, n_features: int, n_models: int) -> None:
-    """Check what a model's file says in JSON.
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The least and the most that a number, or the length of a list, may be in a model's file."""
 
-    Raises
-    ------
-    ValueError
-        Something in it is of another type, or does not fit the weights.
-    """
-    RECORD(record, "model")
-    C, shape = record["settings"].get("C"), record["image_shape"]
-    if isinstance(C, list) and len(C) != n_models:
-        raise ValueError(f"model.settings.C has {len(C)} values for {n_models} models")
-    if shape is not None and math.prod(shape) != n_features:
-        raise ValueError(f"model.image_shape {shape} does not hold {n_features} features")
-    if search := record["data"].get("search"):
-        n_scores = {len(scores) for scores in search["scores"]}
-        if n_scores != {len(search["Cs"])} or len(search["scores"]) != search["folds"]:
-            raise ValueError("model.data.search has not a score for each fold and C")
+    least: float = -sys.float_info.max
+    most: float = sys.float_info.max
 
 
-def classes_of(record: Any, limit: int) -> npt.NDArray[Any]:
-    """Return the labels, which are distinct, in their dtype.
+Count = Annotated[int, Within(0, 2**63 - 1)]
+Index = Annotated[int, Within(1 - 2**63, 2**63 - 1)]
+Positive = Annotated[float, Within(sys.float_info.min)]
+NotNegative = Annotated[float, Within(0)]
+InversePenalty = Annotated[float, Within(sys.float_info.min, math.inf)]
+Scale = Annotated[float, Within(1e-150, 1e150)]  # its square is a number too
+Pixel = Annotated[float, Within(0, 2**31)]
+Pair = Within(2, 2)
+Simple = str | bool | float | None
 
-    Parameters
+
+class TrainingSettings(TypedDict, total=False):
+    """The arguments of training, as used."""
+
+    solver: str
+    C: InversePenalty | list[InversePenalty]
+    scale: Scale
+    standardize: bool
+    learning_rate: Positive | None
+    max_iter: Count
+    tol: NotNegative
+    dtype: Literal["float32", "float64"]
+    fit_intercept: bool
+    sample_weight: bool
+    class_weight: Literal["balanced"] | dict[str, NotNegative] | None
+    batched: bool
+
+
+class SearchRecord(TypedDict):
+    """The search that chose a model's C."""
+
+    Cs: Annotated[list[InversePenalty], Within(1)]
+    scores: Annotated[list[list[Annotated[float, Within(-1e100, 1e100)]]], Within(1)]
+    scoring: str
+    folds: Annotated[int, Within(1)]
+    converged: Count
+    models: Count
+    seconds: NotNegative
+    refit: NotRequired[Simple]
+
+
+class SplitRecord(TypedDict):
+    """How the command line held out its test rows."""
+
+    test_size: Annotated[float, Within(0, 1)]
+    seed: Count
+
+
+class DataRecord(TypedDict, total=False):
+    """What a model was trained on."""
+
+    name: str
+    source: str
+    n_samples: Count
+    dtype: str
+    feature_range: Annotated[list[float], Pair]
+    label: str | Index | None
+    feature_names: list[str] | None
+    background: Literal["dark", "bright"]
+    extent: Annotated[float, Within(sys.float_info.min, 1)]
+    middle: Annotated[list[Pixel], Pair]
+    split: SplitRecord | None
+    search: SearchRecord | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """How training went, per model; NumPy arrays.
+
+    Attributes
     ----------
-    record : object
-        The field ``classes``: dtype, and values as JSON holds them.
-    limit : int
-        bytes that a dtype may take; where labels of a wider one are, it becomes as wide as they.
-
-    Raises
-    ------
-    ValueError
-        They are no labels of that dtype.
+    cost, gradient_norm : (n_iter + 1, n_models) float64
+        From the start (iteration 0); a model that has converged keeps its last values. The norm is
+        the largest absolute entry of the gradient with respect to the weights of the scaled X, as
+        ``tol`` of :func:`gpulr.train` looks at it, and the intercept.
+    seconds : (n_iter + 1,) float64
+        When each iteration was done (in the per-model loop, or in groups: the sum of their times).
+    n_iter : (n_models,) int64
+    converged : (n_models,) bool
+    stalled : (n_models,) bool
+        Ended short of the tolerance, since the dtype allowed no better.
     """
-    name, values = record["dtype"], record["values"]
-    try:
-        dtype = np.dtype(name)
-    except (TypeError, ValueError, SyntaxError, MemoryError) as error:
-        raise ValueError(f"model.classes.dtype is {name!r:.60}: {error}") from error
-    if dtype.kind not in "biufSUmM" or dtype.str != name:
-        refuse(name, "model.classes.dtype", "that of numbers, booleans, text, bytes or times")
-    check = {"b": flag, "f": number(), "S": text, "U": text}.get(dtype.kind, whole(most=2**64 - 1))
-    list_of(check)(values, "model.classes.values")
-    if dtype.kind in "SU":
-        longest = max(map(len, values))
-        width = dtype.itemsize // (4 if dtype.kind == "U" else 1)
-        if longest > width:
-            raise ValueError(f"model.classes.values has a label longer than {name}")
-        if len(values) * dtype.itemsize > limit:
-            dtype = np.dtype(f"{name[:2]}{max(1, longest)}")
-    if dtype.kind == "S":
-        values = [label.encode("latin-1") for label in values]  # each character was a byte
+
+    cost: npt.NDArray[np.float64]
+    gradient_norm: npt.NDArray[np.float64]
+    seconds: npt.NDArray[np.float64]
+    n_iter: npt.NDArray[np.int64]
+    converged: npt.NDArray[np.bool_]
+    stalled: npt.NDArray[np.bool_]
+
+    __repr__ = brief
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Trained:
+    """The fields of :class:`gpulr.OneVsAll`, which says what they are."""
+
+    weights: Array
+    intercept: Array
     classes: npt.NDArray[Any]
-    try:
-        if dtype.kind in "mM":
-            classes = np.asarray(values, dtype=np.int64).view(dtype)
-        else:
-            classes = np.asarray(values, dtype=dtype)
-    except OverflowError as error:
-        raise ValueError(f"model.classes.values: {error}") from error
-    if len(np.unique(classes)) < len(classes):
-        raise ValueError("model.classes.values has a label twice")
-    return classes
+    history: History
+    backend: str
+    device: str
+    fallback_reason: str | None = None
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    scale: float = 1.0
+    image_shape: tuple[int, ...] | None = None
+    data: DataRecord = field(default_factory=DataRecord)
+    versions: dict[str, str] = field(default_factory=dict)
+    center: Array | None = None
+    intercept_at_center: Array | None = None
+    multilabel: bool = False
 
+    @property
+    def n_features(self) -> int:
+        """Number of features, 784 for MNIST."""
+        return int(self.weights.shape[0])
 
-def check_tensors(
-    tensors: Mapping[str, npt.NDArray[Any]], n_classes: int, multilabel: bool
-) -> None:
-    """Check the arrays of a model's file: their shapes, which fit each other, and values.
-
-    Raises
-    ------
-    ValueError
-        One is missing, or has another shape, dtype or values than it should.
-    """
-    weights, cost = tensors.get("weights"), tensors.get("cost")
-    if weights is None or weights.ndim != 2 or cost is None or cost.ndim != 2:
-        raise ValueError("it lacks weights or costs")
-    n_features, n_models = weights.shape
-    fitting = [n_classes] if n_classes > 1 or multilabel else []
-    if n_classes == 2 and not multilabel:
-        fitting.append(1)
-    if n_features < 1 or n_models not in fitting:
-        raise ValueError(f"weights {weights.shape} do not fit {n_classes} classes")
-    each = (n_models,)
-    expected: dict[str, tuple[tuple[int, ...], str]] = {
-        "weights": (weights.shape, "f"),
-        "intercept": (each, "f"),
-        "cost": ((max(1, len(cost)), n_models), "f"),
-        "gradient_norm": ((len(cost), n_models), "f"),
-        "seconds": ((len(cost),), "f"),
-        "n_iter": (each, "i"),
-        "converged": (each, "b"),
-        "stalled": (each, "b"),
-    }
-    if "center" in tensors or "intercept_at_center" in tensors:
-        expected |= {"center": ((n_features,), "f"), "intercept_at_center": (each, "f")}
-    for name, (shape, kinds) in expected.items():
-        array = tensors.get(name)
-        if array is None or array.shape != shape or array.dtype.kind not in kinds:
-            found = "missing" if array is None else f"{array.shape} {array.dtype}"
-            raise ValueError(f"{name} is {found}; expected {shape}")
-    used = ("weights", "intercept", "center", "intercept_at_center")
-    dtypes = {name: tensors[name].dtype for name in used if name in tensors}
-    center = dtypes.pop("center", weights.dtype)
-    if {weights.dtype} != set(dtypes.values()) or not {weights.dtype, center} <= COMPUTED:
-        raise ValueError(f"weights and intercepts are {dtypes}; expected float32 or float64")
-    for name in (*used, "seconds"):
-        if name in tensors and not np.isfinite(tensors[name]).all():
-            raise ValueError(f"{name} holds what is no finite number")
-    for name in ("cost", "gradient_norm"):  # unknown where weights were assigned: NaN
-        if np.isinf(tensors[name]).any():
-            raise ValueError(f"{name} holds infinity")
-    if tensors["n_iter"].min() < 0 or tensors["n_iter"].max() >= len(cost):
-        raise ValueError("n_iter holds more iterations than there are costs")
+    @property
+    def n_models(self) -> int:
+        """Number of columns of the weight matrix."""
+        return int(self.weights.shape[1])

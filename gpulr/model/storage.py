@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +18,26 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.errors import FileNotWrittenError, ModelFileError, ParameterError
-from gpulr.model.one_vs_all import History, OneVsAll
-from gpulr.model.record import check_record, check_tensors, classes_of
-from gpulr.output_files import replaced
-from gpulr.validation.arrays import path_of
+from gpulr.errors import ModelFileError, ParameterError
+from gpulr.model.record import History, Trained
+from gpulr.model.schema import check_record, check_tensors, classes_of
+from gpulr.output_files import path_of, replace_file
 from gpulr.words import is_there_another
 
-__all__ = [
-    "check_folder",
-    "check_suffix",
-    "is_model",
-    "load",
-    "replace_file",
-    "replaced",
-    "save",
-]
+__all__ = ["check_suffix", "is_model", "read", "save"]
 
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
 SUFFIX = ".safetensors"
-_HISTORY = ("cost", "gradient_norm", "seconds", "n_iter", "converged", "stalled")
+_HISTORY = tuple(field.name for field in fields(History))
 _CENTERED = ("center", "intercept_at_center")  # of a standardised model only
+_RECORD = (
+    *("multilabel", "backend", "device", "fallback_reason", "settings"),
+    *("scale", "image_shape", "data", "versions"),
+)
 
 
-def save(model: OneVsAll, path: str | Path) -> None:
+def save(model: Trained, path: str | Path) -> None:
     """Write a model to ``path``, replacing what is there only when the new file is complete.
 
     Raises
@@ -64,32 +59,12 @@ def save(model: OneVsAll, path: str | Path) -> None:
     }
     if model.center is not None:
         tensors |= {name: np.ascontiguousarray(to_host(getattr(model, name))) for name in _CENTERED}
-    classes = model.classes
-    if classes.dtype.kind == "f" and classes.dtype.itemsize > 8:
-        classes = classes.astype(np.float64)  # JSON has no wider numbers
-        if not np.array_equal(classes, model.classes):
-            raise ModelFileError(
-                Path(path),
-                f"the model was not written: its classes are {model.classes.dtype} numbers that "
-                "float64 does not hold",
-                "Give it names: dataclasses.replace(model, classes=model.classes.astype(str)).",
-            )
-    record = {
-        "classes": {"dtype": classes.dtype.str, "values": _values(classes, path)},
-        "multilabel": model.multilabel,
-        "backend": model.backend,
-        "device": model.device,
-        "fallback_reason": model.fallback_reason,
-        "settings": model.settings,
-        "scale": model.scale,
-        "image_shape": model.image_shape,
-        "data": model.data,
-        "versions": model.versions,
-    }
+    classes = _classes(model.classes, path)
+    record = {"classes": classes, **{name: getattr(model, name) for name in _RECORD}}
     try:
         # ASCII only: a path that is not Unicode has surrogates, which UTF-8 cannot hold.
         text = json.dumps(_without_infinity(record), allow_nan=False)
-        _model(tensors, text)  # what could not be loaded is not written
+        _fields(tensors, text)  # what could not be loaded is not written
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
             path,
@@ -105,8 +80,8 @@ def save(model: OneVsAll, path: str | Path) -> None:
     replace_file(path, to_bytes(tensors, metadata=metadata))
 
 
-def load(path: str | Path) -> OneVsAll:
-    """Read a model that :meth:`OneVsAll.save` wrote; its arrays are NumPy's.
+def read(path: str | Path) -> dict[str, Any]:
+    """Return the fields of the model in a file; its arrays are NumPy's.
 
     Raises
     ------
@@ -162,7 +137,7 @@ def load(path: str | Path) -> OneVsAll:
             "Train again, or restore it from a copy.",
         )
     try:
-        return _model(tensors, text)
+        return _fields(tensors, text)
     except (ValueError, RecursionError, MemoryError) as error:
         raise ModelFileError(
             path, f"incomplete model ({type(error).__name__}: {error})", "Train again."
@@ -175,40 +150,30 @@ def is_model(path: Path) -> bool:
         return FORMAT.encode() in file.read(4096) or path.stat().st_size == 0
 
 
-def _model(tensors: dict[str, npt.NDArray[Any]], text: str) -> OneVsAll:
-    """Return the model of a file's arrays and text, or raise ValueError where they are none."""
-    record: dict[str, Any] = json.loads(text)
+def _fields(tensors: dict[str, npt.NDArray[Any]], text: str) -> dict[str, Any]:
+    """Return the fields of a model from a file's arrays and text, or raise ValueError."""
+    record = json.loads(text)
     weights = tensors.get("weights", np.zeros(0))
     check_record(record, len(weights), math.prod(weights.shape[1:]))
     classes = classes_of(record["classes"], limit=2**20 + 64 * len(text))
-    multilabel = record.get("multilabel", False)
-    check_tensors(tensors, len(classes), multilabel)
-    settings = record["settings"]
+    record = {"multilabel": False} | record
+    check_tensors(tensors, len(classes), record["multilabel"])
+    settings, shape = record["settings"], record["image_shape"]
     if "C" in settings:
         C = settings["C"]
         settings["C"] = [_infinity(c) for c in C] if isinstance(C, list) else _infinity(C)
-    shape = record["image_shape"]
-    return OneVsAll(
-        weights=weights,
-        intercept=tensors["intercept"],
-        classes=classes,
-        **{name: tensors.get(name) for name in _CENTERED},
-        history=History(**{name: tensors[name] for name in _HISTORY}),
-        backend=record["backend"],
-        device=record["device"],
-        fallback_reason=record["fallback_reason"],
-        settings=settings,
-        scale=record["scale"],
-        image_shape=None if shape is None else tuple(shape),
-        data=record["data"],
-        versions=record["versions"],
-        multilabel=multilabel,
-    )
+    return {
+        **{name: record[name] for name in _RECORD},
+        **{name: tensors.get(name) for name in ("weights", "intercept", *_CENTERED)},
+        "classes": classes,
+        "history": History(**{name: tensors[name] for name in _HISTORY}),
+        "image_shape": None if shape is None else tuple(shape),
+    }
 
 
-def _values(classes: npt.NDArray[Any], path: str | Path) -> list[Any]:
-    """Return labels as what JSON holds: numbers, booleans, text; times as whole numbers."""
-    kind = classes.dtype.kind
+def _classes(classes: npt.NDArray[Any], path: Path) -> dict[str, Any]:
+    """Return labels as JSON holds them: numbers, booleans, text; times as whole numbers."""
+    kind, values = classes.dtype.kind, classes
     if kind == "O":
         raise ModelFileError(
             path,
@@ -217,10 +182,21 @@ def _values(classes: npt.NDArray[Any], path: str | Path) -> list[Any]:
             "Give it such names, in the same order: dataclasses.replace(model, "
             "classes=model.classes.astype(str)).save(path).",
         )
-    if kind == "S":
-        return [label.decode("latin-1") for label in classes.tolist()]  # each byte is a character
-    values: list[Any] = (classes.view(np.int64) if kind in "mM" else classes).tolist()
-    return values
+    if kind == "f" and classes.dtype.itemsize > 8:
+        values = classes.astype(np.float64)  # JSON has no wider numbers
+        if not np.array_equal(values, classes):
+            raise ModelFileError(
+                path,
+                f"the model was not written: its classes are {classes.dtype} numbers that float64 "
+                "does not hold",
+                "Give it names: dataclasses.replace(model, classes=model.classes.astype(str)).",
+            )
+    dtype = values.dtype.str
+    if kind in "mM":
+        values = values.view(np.int64)
+    elif kind == "S":
+        values = np.array([label.decode("latin-1") for label in classes.tolist()])  # byte by byte
+    return {"dtype": dtype, "values": values.tolist()}
 
 
 def _infinity(c: float | None) -> float:
@@ -247,49 +223,6 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
     return digest.hexdigest()
 
 
-def check_folder(path: Path, subject: str, example: str) -> None:
-    """Refuse a path at which no file can be written, which is tried; nothing stays behind.
-
-    Parameters
-    ----------
-    path : Path
-    subject : str
-        What names it, such as "--output m.safetensors", for the error.
-    example : str
-        What a file there could be called.
-
-    Raises
-    ------
-    ParameterError
-        It is a folder, in none that exists, in one that takes no files, or no name of a file.
-    """
-    try:
-        if path.is_dir():
-            raise ParameterError(
-                f"{subject}: that is a folder; expected a file name, such as {path / example}."
-            )
-        if not path.absolute().parent.is_dir():
-            raise ParameterError(
-                f"{subject}: expected a file name in a folder that exists. Create "
-                f"{path.absolute().parent} first, or choose another path."
-            )
-        path.exists()  # raises where the name is too long
-        with replaced(Path(os.path.realpath(path))) as temporary:
-            temporary.write_bytes(bytes(4096))
-            raise _Tried
-    except _Tried:
-        return
-    except OSError as error:
-        raise ParameterError(
-            f"{subject}: no file can be written there ({error.strerror or error}). Choose another "
-            "path."
-        ) from error
-
-
-class _Tried(Exception):  # noqa: N818
-    """Leaves :func:`replaced` before anything is replaced."""
-
-
 def check_suffix(path: Path, subject: str) -> None:
     """Raise ParameterError for a name that tells other software of a format it does not have.
 
@@ -301,27 +234,3 @@ def check_suffix(path: Path, subject: str) -> None:
             f"{subject}: a model's file is in the safetensors format, and its name ends so: use "
             f"{named}. `gpulr export` writes .onnx and .joblib."
         )
-
-
-def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
-    """Write a file beside ``path`` and move it there; links are followed.
-
-    ``what`` it is, errors say.
-
-    Raises
-    ------
-    ModelFileError
-        As :func:`save`.
-    """
-    path = Path(os.path.realpath(path_of("path", path)))
-    try:
-        with replaced(path) as temporary, temporary.open("wb") as file:
-            file.write(content)
-    except OSError as error:
-        raise FileNotWrittenError(
-            path,
-            f"the {what} could not be written: {error.strerror or error}",
-            f"What was there before is untouched; the {what} is still in memory: save it elsewhere."
-            if what == "model"
-            else "What was there before is untouched; choose another path.",
-        ) from error

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.families.search_result import standard_errors
-from gpulr.model.one_vs_all import History
+from gpulr.model.record import History
 from gpulr.words import counted
 
 __all__ = ["Chart", "cost_chart", "gradient_chart", "search_chart"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from gpulr import datasets
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.record import DataRecord
 from gpulr.words import counted
 
 __all__ = ["reproduction"]
@@ -44,7 +45,7 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
     return _command(model, source), notes
 
 
-def _source(data: dict[str, Any]) -> str | None:
+def _source(data: DataRecord) -> str | None:
     """Return what --data takes, or None for arrays in memory."""
     name, source = str(data.get("name", "")), str(data.get("source", ""))
     if name in datasets.NAMES:
@@ -157,7 +158,7 @@ def _python(value: Any) -> str:
     return "1 / 255" if value == 1 / 255 else repr(value)
 
 
-def _number(x: float | None) -> str:
+def _number(x: Any) -> str:
     if x is None or math.isinf(x):  # a model's file holds infinity as null
         return "inf"
     short = f"{x:g}"

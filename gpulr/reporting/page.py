@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gpulr.errors import DataError, ParameterError
 from gpulr.families.search_result import Search, search_record
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.storage import check_folder, is_model, replace_file
-from gpulr.validation.arrays import path_of
+from gpulr.model.storage import is_model
+from gpulr.output_files import check_folder, path_of, replace_file
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset

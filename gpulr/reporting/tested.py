@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from gpulr.backend import is_sparse, to_host
 from gpulr.model.metrics import Evaluation, MultilabelEvaluation
-from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.reporting.names import MOST_ROWS, percent
 from gpulr.reporting.pictures import can_be_shown, row_pictures
-from gpulr.validation.feature_names import rows_for
 from gpulr.validation.label_values import check_labels
 from gpulr.validation.labels import check_indicator
 

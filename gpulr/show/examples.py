@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from gpulr.backend import is_sparse, to_host
 from gpulr.errors import ParameterError
-from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.show.answers import Answers
 from gpulr.show.canvas import (
     BLACK,
@@ -29,7 +29,6 @@ from gpulr.show.canvas import (
 )
 from gpulr.show.frames import as_images, find_image_shape, grey_range, take_rows, to_grey
 from gpulr.validation.arrays import whole_number
-from gpulr.validation.feature_names import rows_for
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator
 from gpulr.words import counted

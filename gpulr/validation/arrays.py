@@ -6,8 +6,6 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +27,6 @@ __all__ = [
     "check_rows",
     "check_sample_weight",
     "finite_rows",
-    "path_of",
     "positive_number",
     "refuse_files",
     "whole_number",
@@ -246,14 +243,6 @@ def whole_number(name: str, value: Any, *, least: int, most: int | None = sys.ma
     return int(value)
 
 
-def path_of(name: str, value: Any) -> Path:
-    """Return ``value`` as a path, or raise ParameterError."""
-    if isinstance(value, str | os.PathLike) and "\0" not in str(value):
-        with suppress(TypeError):  # one of bytes
-            return Path(value)
-    raise ParameterError(f"{name}={shown(value)}; expected a path: a str or a pathlib.Path.")
-
-
 def refuse_files(X: Any) -> None:
     """Raise DataError where X names rows or holds them, but is no array of them.
 
@@ -263,14 +252,11 @@ def refuse_files(X: Any) -> None:
         raise DataError("X is a Dataset; expected an array. Pass its X, or its X_test.")
     if not isinstance(X, str | bytes | os.PathLike):
         return
-    from gpulr.datasets import NAMES
-    from gpulr.datasets.readers import SUFFIXES
-
     path = os.fsdecode(X)
-    if path.lower().endswith(".npy"):
-        remedy = f"Pass numpy.load({path!r}) (and labels, to train)."
-    elif path in NAMES or SUFFIXES.search(path) or Path(path).is_dir():
-        remedy = f"gpulr.datasets.load({path!r}) returns a Dataset: pass that to train, or its X."
-    else:
-        remedy = "Read it first, e.g. with numpy or pandas, and pass the array."
+    remedy = f"Pass numpy.load({path!r}) (and labels, to train)."
+    if not path.lower().endswith(".npy"):
+        remedy = (
+            f"If it names a data set or a file of one, gpulr.datasets.load({path!r}) returns a "
+            "Dataset: pass that to train, or its X."
+        )
     raise DataError(f"X is {shown(X)}; expected an array, not the name of one. {remedy}")

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpulr.errors import DataError
-from gpulr.validation.arrays import check_rows
 from gpulr.validation.tables import column_names, is_table
 
-if TYPE_CHECKING:
-    from gpulr.model.one_vs_all import OneVsAll
-
-__all__ = ["names_of", "order_of", "rows_for"]
+__all__ = ["names_of", "order_of"]
 
 SHOWN = 12  # names that a message lists
-
-
-def rows_for(model: OneVsAll, X: Any) -> Any:
-    """Check X as rows that a model is to predict, a table's columns put in the model's order.
-
-    Raises
-    ------
-    DataError
-        As :func:`check_rows`, or the columns have other names than in training.
-    """
-    expected, names, order = model.data.get("feature_names"), names_of(X), None
-    if expected is not None and names is not None:
-        order = order_of(names, expected, "X")
-    rows = check_rows(X, n_features=model.n_features, trained_on=model.trained_on)
-    return rows if order is None else rows[:, order]
 
 
 def names_of(X: Any) -> tuple[str, ...] | None:
@@ -58,9 +39,9 @@ def order_of(names: Sequence[str], expected: Sequence[str], what: str) -> list[i
     others = [name for name in names if name not in known]
     if missing or others:
         found = [f"lacks {_listed(missing)}"] if missing else []
-        found += [f"has {_listed(others)} besides"] if others else []
+        found += [f"has extra columns: {_listed(others)}"] if others else []
         raise DataError(
-            f"{what} {' and '.join(found)}: this model was trained on the columns "
+            f"{what} {' and '.join(found)}. This model was trained on the columns "
             f"{_listed(expected)}. Pass these, in any order."
         )
     return [place[name] for name in expected]

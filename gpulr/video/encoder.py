@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from gpulr.errors import FileNotWrittenError, MissingExtraError, ParameterError, needs_extra
-from gpulr.model.storage import check_folder, replaced
-from gpulr.validation.arrays import path_of, whole_number
+from gpulr.output_files import check_folder, path_of, replaced
+from gpulr.validation.arrays import whole_number
 from gpulr.words import shown
 
 if TYPE_CHECKING:

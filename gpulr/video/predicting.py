@@ -11,9 +11,8 @@ import numpy.typing as npt
 
 from gpulr.backend import backend_of, is_sparse, to_host
 from gpulr.logistic import sigmoid
-from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.validation.arrays import positive_number, whole_number
-from gpulr.validation.feature_names import rows_for
 from gpulr.validation.label_values import check_labels
 from gpulr.validation.labels import check_indicator
 from gpulr.video.draw_predictions import pictures_of

@@ -19,11 +19,10 @@ from gpulr.families.interrupt import closing
 from gpulr.families.settings import Settings
 from gpulr.families.training import folded, weighted_problem
 from gpulr.model.export import class_weight_of
-from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.solvers import Solver, minimize
 from gpulr.solvers.driver import Callback
 from gpulr.validation.arrays import positive_number, whole_number
-from gpulr.validation.feature_names import rows_for
 from gpulr.validation.parameters import callables
 from gpulr.video.draw_training import MOST_IMAGES, About, Run, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav

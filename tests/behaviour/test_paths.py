@@ -8,8 +8,7 @@ import pytest
 import gpulr
 from gpulr.errors import DataFileError, ModelFileError, ParameterError
 from gpulr.images.loading import load_images
-from gpulr.model.storage import replace_file
-from gpulr.validation.arrays import path_of
+from gpulr.output_files import path_of, replace_file
 
 
 class Bytes:

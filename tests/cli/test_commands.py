@@ -519,7 +519,7 @@ def test_the_label_is_remembered_for_other_tables(run, kinds, tmp_path):
     _write_table(tmp_path / "old.csv", "label,kind,a,b,c,d", np.column_stack([X[:, 0], y, X]))
     _write_table(tmp_path / "new.csv", "d,kind,c,b,a", np.column_stack([X, y])[:, [3, 4, 2, 1, 0]])
     result = run("evaluate", "m.safetensors", "--data", "old.csv", code=3)
-    assert "has 'label' besides" in result.stderr
+    assert "has extra columns: 'label'" in result.stderr
     evaluated = strict_json(run("evaluate", "m.safetensors", "--data", "new.csv", "--json").stdout)
     assert evaluated["classes"] == ["no", "yes"]
     assert evaluated["accuracy"] >= 0.9

@@ -13,10 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gpulr
+from gpulr import output_files
 from gpulr.cli import searching, training
 from gpulr.cli.app import app
 from gpulr.errors import DataError
-from gpulr.model import storage
 from gpulr.model.one_vs_all import OneVsAll
 from helpers import strict_json
 
@@ -49,7 +49,7 @@ def break_folders(monkeypatch):
     """Make folders full: files can be begun in them but not finished; or read-only."""
 
     def put(*folders, read_only=False):
-        real = storage.replaced
+        real = output_files.replaced
 
         @contextmanager
         def replaced(path):
@@ -61,7 +61,7 @@ def break_folders(monkeypatch):
                 if broken:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(storage, "replaced", replaced)
+        monkeypatch.setattr(output_files, "replaced", replaced)
 
     return put
 
@@ -243,7 +243,7 @@ def default_handler():
 
 @pytest.mark.usefixtures("default_handler")
 def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch):
-    real = storage.replaced
+    real = output_files.replaced
 
     @contextmanager
     def replaced(path):
@@ -251,7 +251,7 @@ def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch):
             yield temporary
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(storage, "replaced", replaced)
+    monkeypatch.setattr(output_files, "replaced", replaced)
     record = strict_json(invoke(*TRAIN, "-o", "m.safetensors", "--json", code=130).stdout)
     assert (record["output"], record["interrupted"]) == ("m.safetensors", True)
     assert gpulr.load("m.safetensors").n_iter == 5

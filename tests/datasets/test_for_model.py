@@ -118,7 +118,7 @@ def test_row_numbers_do_not_stand_in_for_a_feature_that_is_missing(path, text):
 
 def test_label_goes_before_what_the_model_knows(path):
     text = "kind,a,b,c,other\n7,1.5,2,3,0\n8,4,5,6.5,1\n"
-    with pytest.raises(DataError, match="has 'kind' besides"):
+    with pytest.raises(DataError, match="has extra columns: 'kind'"):
         read_rows(path(text), NAMED, label="other")
     rows, labels = read_rows(path("a,b,c\n1.5,2,3\n4,5,6.5\n"), UNNAMED, label="c")
     np.testing.assert_array_equal(rows, X[:, :2])
@@ -141,8 +141,8 @@ def test_columns_are_put_in_order(path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("a,b,d", "lacks 'c' and has 'd' besides"),
-        ("x,y,z", "lacks 'a', 'b', 'c' and has 'x', 'y', 'z' besides"),
+        ("a,b,d", "lacks 'c' and has extra columns: 'd'"),
+        ("x,y,z", "lacks 'a', 'b', 'c' and has extra columns: 'x', 'y', 'z'"),
     ],
 )
 def test_other_names_are_refused(path, names, message):

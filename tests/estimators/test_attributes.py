@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 import gpulr
 from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
 from gpulr.backend import to_host
+from gpulr.model.record import History
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -379,7 +380,7 @@ def test_the_history_is_that_of_the_weights(fitted, blobs):
     assert trained.settings["solver"] == "lbfgs"
     for route in (lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy):
         again = route(fitted).model_
-        for field in fields(gpulr.model.one_vs_all.History):
+        for field in fields(History):
             np.testing.assert_array_equal(
                 getattr(again.history, field.name), getattr(trained.history, field.name)
             )

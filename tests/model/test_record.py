@@ -12,7 +12,7 @@ from safetensors.numpy import save as to_bytes
 
 import gpulr
 from gpulr.model import storage
-from gpulr.model.record import classes_of
+from gpulr.model.schema import classes_of
 
 
 @pytest.fixture

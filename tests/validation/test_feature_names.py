@@ -40,11 +40,11 @@ def test_columns_are_put_in_order(model, frame):
 
 
 def test_missing_and_other_columns_are_named(model, frame):
-    with pytest.raises(DataError, match=r"X lacks 'c' and has 'd' besides.*'a', 'b', 'c'"):
+    with pytest.raises(DataError, match=r"X lacks 'c' and has extra columns: 'd'.*'a', 'b', 'c'"):
         model.predict(frame.rename(columns={"c": "d"}))
     with pytest.raises(DataError, match="X lacks 'b'"):
         model.predict(frame[["a", "c"]])
-    with pytest.raises(DataError, match="X has 'd' besides"):
+    with pytest.raises(DataError, match="X has extra columns: 'd'"):
         model.predict(frame.assign(d=1.0))
 
 
@@ -120,7 +120,7 @@ def test_tables_are_predicted_by_name(model, frame, table):
         assert trained.data["feature_names"] == list(names)
         np.testing.assert_allclose(trained.predict_proba(frame), expected, rtol=1e-4)
         assert model.evaluate(table(frame[list(names)]), y).accuracy == model.score(frame, y)
-    with pytest.raises(DataError, match=r"X lacks 'c' and has 'd' besides"):
+    with pytest.raises(DataError, match=r"X lacks 'c' and has extra columns: 'd'"):
         model.predict(table(frame.rename(columns={"c": "d"})))
 
 
