@@ -15,6 +15,7 @@ from gpulr import datasets
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import figures, saving, terminal
 from gpulr.cli.notebook import ITERATIONS, NOTEBOOK, NotebookRun, run_notebook
+from gpulr.datasets.reading import is_table
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.settings import Settings
 from gpulr.families.training import train as train_model
@@ -271,7 +272,7 @@ def in_words(dataset: datasets.Dataset) -> str:
 def say_data(dataset: datasets.Dataset, settings: dict[str, Any]) -> None:
     """Tell what the data are, and what a table of whole numbers is taken for."""
     terminal.say(in_words(dataset))
-    if dataset.image_shape is None or not datasets.readers.is_table(dataset.source):
+    if dataset.image_shape is None or not is_table(dataset.source):
         return
     shape = "×".join(map(str, dataset.image_shape))
     scaled = settings["scale"] == "auto" and not settings["standardize"]

@@ -17,6 +17,7 @@ from gpulr.cli import figures, terminal
 from gpulr.cli.training import in_words
 from gpulr.cli.wording import on_one_line
 from gpulr.datasets.readers.table_columns import KnownColumns
+from gpulr.datasets.reading import is_table
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
 from gpulr.images.framing import Frame
 from gpulr.images.loading import IMAGE_SUFFIXES, load_images, make_folder, save_framed
@@ -68,8 +69,8 @@ def its_data(model: OneVsAll, label: str | None) -> datasets.Dataset:
 
 def data_for(model: OneVsAll, data: str, label: str | None) -> datasets.Dataset:
     """Load data that are named; a table's columns are found by the names that the model knows."""
-    if datasets.readers.is_table(data):
-        from gpulr.datasets.readers.for_model import read_labelled
+    if is_table(data):
+        from gpulr.datasets.reading import read_labelled
 
         return read_labelled(data, _known_columns(model), label=label)
     return datasets.load(data, label=label)
@@ -218,11 +219,11 @@ def _rows(
     if _is_image(name):
         return load_images([Path(name)], model), None
     if name.lower().endswith(".npy"):
-        from gpulr.datasets.readers.npy import read_npy
+        from gpulr.datasets.readers.numpy_files import read_npy
 
         return read_npy(Path(name)), None
-    if datasets.readers.is_table(name):
-        from gpulr.datasets.readers.for_model import read_rows
+    if is_table(name):
+        from gpulr.datasets.reading import read_rows
 
         return read_rows(name, _known_columns(model), label=label)
     if Path(name).is_dir() and not any("idx" in each.name for each in Path(name).iterdir()):

@@ -7,10 +7,10 @@ and a damaged file gives one :class:`~gpulr.errors.DataFileError`.
 from __future__ import annotations
 
 from gpulr.datasets.catalogue import NAMES, Availability, describe, load, load_default
+from gpulr.datasets.dataset import Dataset
 from gpulr.datasets.digits import load_digits
 from gpulr.datasets.mnist import load_mnist, load_mnist_original
-from gpulr.datasets.readers import read
-from gpulr.datasets.record import Dataset
+from gpulr.datasets.reading import read
 
 __all__ = [
     "NAMES",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpulr.datasets import mnist
-from gpulr.datasets.cache import KnownFile, locate, search_folders
+from gpulr.datasets.dataset import Dataset
 from gpulr.datasets.digits import load_digits
+from gpulr.datasets.known_files import KnownFile, locate, search_folders
 from gpulr.datasets.mnist import find_original, load_mnist, load_mnist_original
-from gpulr.datasets.readers import SUPPORTED, expanded, read
-from gpulr.datasets.record import Dataset
+from gpulr.datasets.reading import SUPPORTED, expanded, read
 from gpulr.errors import (
     DataFallbackWarning,
     DataFileError,
     DataUnavailableError,
+    MissingExtraError,
     ParameterError,
     warn,
 )
@@ -25,11 +25,7 @@ from gpulr.words import did_you_mean, is_there_another
 
 __all__ = ["NAMES", "Availability", "describe", "load", "load_default"]
 
-_LOADERS: dict[str, Callable[[], Dataset]] = {
-    "mnist": load_mnist,
-    "mnist-original": load_mnist_original,
-    "digits": load_digits,
-}
+_LOADERS = {"mnist": load_mnist, "mnist-original": load_mnist_original, "digits": load_digits}
 NAMES = tuple(_LOADERS)
 
 
@@ -97,7 +93,7 @@ def load_default() -> Dataset:
     """
     try:
         return load_mnist()
-    except (DataUnavailableError, DataFileError, ParameterError) as error:
+    except (DataUnavailableError, DataFileError, MissingExtraError, ParameterError) as error:
         warn(
             f"MNIST cannot be had; scikit-learn's 1,797 digits of 8×8 pixels are used instead.\n"
             f"{error}\nTo use them without this warning, name them: --data digits, or "

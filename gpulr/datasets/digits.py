@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.record import Dataset
+from gpulr.datasets.dataset import Dataset
 
 __all__ = ["load_digits"]
 

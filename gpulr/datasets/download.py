@@ -1,4 +1,8 @@
-"""Download of known files from mirrors: quick to fail offline, safe to interrupt or run twice."""
+"""Known files from this machine or from mirrors: quick to fail offline, safe to interrupt.
+
+pooch transfers them. Not by ``pooch.retrieve``, which leaves files that no other user can read
+(mode 0600), writes to stderr, and waits for name resolution as long as that takes.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
 
-from gpulr.errors import DataFileError, DataUnavailableError
+from gpulr.datasets.known_files import HOME_VARIABLE, KnownFile, Located, locate, search_folders
+from gpulr.errors import DataFileError, DataUnavailableError, MissingExtraError, needs_extra
 from gpulr.output_files import replaced
 
-if TYPE_CHECKING:
-    from gpulr.datasets.cache import KnownFile
-
-__all__ = ["download"]
+__all__ = ["obtain"]
 
 CONNECT_TIMEOUT = 3.0
 """seconds to connect to a mirror."""
@@ -37,50 +40,136 @@ probe take 13 s together; training on the default data goes on without them with
 LOCK_TIMEOUT = 300.0
 """seconds to wait for another process's download; then this one goes on, which is also safe."""
 
+HEADERS = {"Accept-Encoding": "identity"}
+"""Else a server may compress the file once more, or declare it compressed and have it unpacked."""
+
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequence[str]) -> Path:
-    """Download files into the first of the folders that can be written to.
+def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -> list[Located]:
+    """Find known files on this machine, or download those that are missing.
+
+    They are searched in ``$GPULR_DATA_HOME/subfolder``, then in the cache folder's. Missing ones
+    are downloaded into the first of the two that can be written to; a damaged one is replaced if it
+    lies in the cache folder, and never in ``$GPULR_DATA_HOME``.
+
+    Parameters
+    ----------
+    files : sequence of KnownFile
+    subfolder : str
+        Their folder beneath each of the search folders.
+    mirrors : sequence of str
+        URLs of folders, each ending in "/", that hold the files by name.
+
+    Returns
+    -------
+    list of Located
+        One for each of `files`.
+
+    Raises
+    ------
+    DataFileError
+        If a damaged file lies in ``$GPULR_DATA_HOME`` and no good one can be had.
+    DataUnavailableError
+        If a file is neither found nor downloadable.
+    MissingExtraError
+        If a file is not found, and what downloads need is not installed.
+    """
+    folders = [folder / subfolder for folder in search_folders()]
+    found, faults = _search(files, folders)
+    missing = [file for file in files if file.name not in found]
+    if missing:
+        of_user = [fault for fault in faults if not fault.path.is_relative_to(folders[-1])]
+        try:
+            target = _download(missing, folders[-1:] if of_user else folders, mirrors)
+            fetched, late_faults = _search(missing, [target])
+            if len(fetched) < len(missing):  # somebody removed or spoilt it meanwhile
+                cause = late_faults[0] if late_faults else f"  {target}: a download vanished"
+                raise DataUnavailableError(str(cause))
+        except MissingExtraError as error:
+            if faults:
+                raise faults[0] from error
+            raise
+        except DataUnavailableError as error:
+            if of_user:
+                raise of_user[0] from error
+            raise DataUnavailableError(_unavailable(missing, folders, faults, error)) from error
+        found |= fetched
+    return [found[file.name] for file in files]
+
+
+def _search(
+    files: Sequence[KnownFile], folders: Sequence[Path]
+) -> tuple[dict[str, Located], list[DataFileError]]:
+    """Find the first good copy of each file, by name, and what is wrong with others."""
+    found: dict[str, Located] = {}
+    faults: list[DataFileError] = []
+    for file in files:
+        for folder in folders:
+            try:
+                located = locate(file, folder)
+            except DataFileError as error:
+                faults.append(error)
+                continue
+            if located is not None:
+                found[file.name] = located
+                break
+    return found, faults
+
+
+def _unavailable(
+    missing: Sequence[KnownFile],
+    folders: Sequence[Path],
+    faults: Sequence[DataFileError],
+    error: DataUnavailableError,
+) -> str:
+    names = ", ".join(file.name for file in missing)
+    lines = [f"{names}: not on this machine, and not downloadable."]
+    lines += [f"  searched {folder.absolute()}" for folder in folders]
+    lines += [f"  damaged: {fault.path}: {fault.found}" for fault in faults]
+    lines.append(str(error))
+    cure = f"put the files into {folders[0].absolute()}"
+    if len(folders) == 1:
+        cure += f", or set {HOME_VARIABLE} to a folder whose {folders[0].name}/ holds them"
+    lines.append(f"Connect to the network and try again; or {cure}.")
+    return "\n".join(lines)
+
+
+def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequence[str]) -> Path:
+    """Download files into the first of the folders that can be written to, and return it.
 
     All mirrors are probed at once, each in a daemon thread, so that without a network the failure
     comes within `PROBE_DEADLINE`, and nothing is created on disk. A file is downloaded under a
     temporary name, verified, then moved; a lock makes a second process wait and find it there.
 
-    Parameters
-    ----------
-    files : sequence of KnownFile
-        What to download.
-    folders : sequence of Path
-        Where to, in order of preference; created if need be.
-    mirrors : sequence of str
-        URLs of folders, each ending in "/".
-
-    Returns
-    -------
-    Path
-        The folder used.
-
     Raises
     ------
     DataUnavailableError
         Naming each mirror and what it answered.
+    MissingExtraError
     """
-    refusals: dict[str, str] = {}
+    names = ", ".join(file.name for file in files)
+    with needs_extra("data", f"{names}: not on this machine, and a download needs pooch"):
+        import filelock
+        import platformdirs  # noqa: F401
+        import pooch  # noqa: F401
+    refusals: dict[str, str | None] = {}
     target: Path | None = None
     for mirror in _answering(mirrors, files[0].name, refusals):
-        if target is None:
-            target = _writable(folders)
-        with _locked(target / ".download.lock"):
-            refusal = _download_from(mirror, files, target)
-        if refusal is None:
+        target = target or _writable(folders)
+        with contextlib.ExitStack() as locked:
+            # Where the file system has no locks, moves are still atomic. Timeout is an OSError.
+            with contextlib.suppress(OSError, NotImplementedError):
+                lock = filelock.FileLock(target / ".download.lock", timeout=LOCK_TIMEOUT)
+                locked.enter_context(lock)
+            refusals[mirror] = _download_from(mirror, files, target)
+        if refusals[mirror] is None:
             return target
-        refusals[mirror] = refusal
-    tried = [f"  tried {mirror}: {refusals.get(mirror, 'not tried')}" for mirror in mirrors]
+    tried = [f"  tried {mirror}: {refusals[mirror]}" for mirror in mirrors]
     raise DataUnavailableError("\n".join(tried) or "  no mirrors to try")
 
 
-def _answering(mirrors: Sequence[str], name: str, refusals: dict[str, str]) -> Iterator[str]:
+def _answering(mirrors: Sequence[str], name: str, refusals: dict[str, str | None]) -> Iterator[str]:
     """Mirrors that serve the file, quickest first; what the others say goes to `refusals`."""
     answers: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
 
@@ -89,21 +178,17 @@ def _answering(mirrors: Sequence[str], name: str, refusals: dict[str, str]) -> I
 
     for mirror in mirrors:
         threading.Thread(target=probe, args=(mirror,), daemon=True, name="gpulr-probe").start()
-    waiting = set(mirrors)
+        refusals[mirror] = f"no answer within {PROBE_DEADLINE:g} s"
     deadline = time.monotonic() + PROBE_DEADLINE
-    while waiting:
+    for _ in mirrors:
         # A mirror that answered during another's download is taken although the time is over.
         try:
             mirror, refusal = answers.get(timeout=max(deadline - time.monotonic(), 0.001))
         except queue.Empty:
-            break
-        waiting.discard(mirror)
+            return
+        refusals[mirror] = refusal
         if refusal is None:
             yield mirror
-        else:
-            refusals[mirror] = refusal
-    for mirror in waiting:
-        refusals[mirror] = f"no answer within {PROBE_DEADLINE:g} s"
 
 
 def _probe(url: str) -> str | None:
@@ -112,7 +197,7 @@ def _probe(url: str) -> str | None:
 
     try:
         with requests.get(
-            url, stream=True, timeout=(CONNECT_TIMEOUT, PROBE_TIMEOUT), headers=_headers()
+            url, stream=True, timeout=(CONNECT_TIMEOUT, PROBE_TIMEOUT), headers=HEADERS
         ) as response:
             if response.status_code != 200:
                 return f"HTTP {response.status_code} {response.reason}".rstrip()
@@ -126,27 +211,18 @@ def _download_from(mirror: str, files: Sequence[KnownFile], target: Path) -> str
     """Download the files that are still missing; None if all are there, else what went wrong."""
     import pooch
 
-    from gpulr.datasets.cache import locate
-
+    timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
     for file in files:
-        try:
+        with contextlib.suppress(DataFileError):  # a damaged one is replaced
             if locate(file, target) is not None:  # another process was first
                 continue
-        except DataFileError:
-            if (target / file.name).is_dir():  # a move would put the file inside it
-                return f"not downloaded: {target / file.name} is a folder; remove it"
-        with _progress(file) as progress:
-            downloader = pooch.HTTPDownloader(
-                progressbar=progress,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                headers=_headers(),
-            )
-            try:
-                with replaced(target / file.name) as temporary:
-                    downloader(mirror + file.name, str(temporary), None)
-                    _check_hash(temporary, file)
-            except Exception as error:  # network, wrong hash, full disk: the next mirror, or say it
-                return f"{file.name}: {_reason(error)}"
+        try:
+            with replaced(target / file.name) as temporary, _progress(file) as bar:
+                fetch = pooch.HTTPDownloader(progressbar=bar, timeout=timeout, headers=HEADERS)
+                fetch(mirror + file.name, str(temporary), None)
+                _check_hash(temporary, file)
+        except Exception as error:  # network, wrong hash, full disk: the next mirror, or say it
+            return f"{file.name}: {_reason(error)}"
     return None
 
 
@@ -173,40 +249,12 @@ def _writable(folders: Sequence[Path]) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, where the file system has locks; without, moves are still atomic."""
-    import filelock
+def _progress(file: KnownFile) -> Iterator[SimpleNamespace | None]:
+    """Show a progress bar on stderr, if that is a terminal and rich is installed; else give None.
 
-    lock = filelock.FileLock(path)
-    with contextlib.ExitStack() as stack:
-        # Timeout is an OSError, too.
-        with contextlib.suppress(OSError, NotImplementedError):
-            stack.enter_context(lock.acquire(timeout=LOCK_TIMEOUT))
-        yield
-
-
-class _Bar:
-    """What pooch wants of a progress bar, over rich's."""
-
-    def __init__(self, progress: Any, name: str, total: int) -> None:
-        self.total = total
-        self._progress = progress
-        self._task = progress.add_task(name, total=total)
-
-    def update(self, n_bytes: int) -> None:
-        self._progress.update(self._task, total=self.total or None, advance=n_bytes)
-
-    def reset(self) -> None:
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        self._progress.stop()
-
-
-@contextlib.contextmanager
-def _progress(file: KnownFile) -> Iterator[_Bar | None]:
-    """Show a progress bar on stderr where that is a terminal, else give None."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    What is yielded has the attributes that pooch wants of a progress bar.
+    """
+    if sys.stderr is None or not sys.stderr.isatty() or find_spec("rich") is None:
         yield None
         return
     from rich.console import Console
@@ -214,12 +262,13 @@ def _progress(file: KnownFile) -> Iterator[_Bar | None]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        yield _Bar(progress, file.name, file.size)
-
-
-def _headers() -> dict[str, str]:
-    # Else a server may compress the file once more, or declare it compressed and have it unpacked.
-    return {"Accept-Encoding": "identity"}
+        task = progress.add_task(file.name, total=file.size)
+        yield SimpleNamespace(
+            total=file.size,
+            update=lambda n_bytes: progress.advance(task, n_bytes),
+            reset=lambda: progress.reset(task),
+            close=progress.stop,
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.cache import KnownFile, Located, obtain, search_folders
+from gpulr.datasets.dataset import Dataset
+from gpulr.datasets.download import obtain
+from gpulr.datasets.known_files import KnownFile, Located, search_folders
 from gpulr.datasets.readers.idx import parse_idx
-from gpulr.datasets.record import Dataset
 from gpulr.errors import DataFileError
 
 __all__ = ["load_mnist", "load_mnist_original"]
@@ -124,7 +125,7 @@ def load_mnist_original() -> Dataset:
     """
     path = find_original()
     if path is not None:
-        from gpulr.datasets.readers import read
+        from gpulr.datasets.reading import read
 
         found = read(path)
         X, y, source = found.X, found.y, str(path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.faults import check_file, reading
+from gpulr.datasets.readers.checks import as_data_file_error, check_file
 from gpulr.errors import DataFileError
 from gpulr.output_files import path_of
 
@@ -51,7 +51,7 @@ def read_grey(path: Path) -> npt.NDArray[np.float32]:
 
     path = path_of("path", path)
     check_file(path, EXPECTED)
-    with reading(path, EXPECTED), _opened(path) as opened:
+    with as_data_file_error(path, EXPECTED), _opened(path) as opened:
         _fitting(opened, path)
         image = _reduced(opened)
         sixteen_bits = opened.mode.startswith("I;16")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dataset_files import tiny_mnist
-from gpulr.datasets import cache, mnist
+from gpulr.datasets import known_files, mnist
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def y():
 def cache_folder(tmp_path, monkeypatch):
     """An empty cache folder, and no GPULR_DATA_HOME."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(cache, "cache_folder", lambda: folder)
+    monkeypatch.setattr(known_files, "cache_folder", lambda: folder)
     monkeypatch.delenv("GPULR_DATA_HOME", raising=False)
     return folder
 
@@ -52,9 +52,9 @@ def put():
 
 
 def _real_folder():
-    for folder in cache.search_folders():
+    for folder in known_files.search_folders():
         try:
-            found = [cache.locate(file, folder / mnist.FOLDER) for file in mnist.FILES]
+            found = [known_files.locate(file, folder / mnist.FOLDER) for file in mnist.FILES]
         except ValueError:
             continue
         if all(found):

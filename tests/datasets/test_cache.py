@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dataset_files import mirror, serving
-from gpulr.datasets import cache, describe, download, load_default, load_mnist, mnist
+from gpulr.datasets import describe, download, known_files, load_default, load_mnist, mnist
 from gpulr.errors import (
     DataFallbackWarning,
     DataFileError,
@@ -402,4 +402,4 @@ def test_progress_bar_on_a_terminal_only(tiny, cache_folder, monkeypatch, capsys
 def test_cache_folder_is_the_users():
     import platformdirs
 
-    assert cache.cache_folder() == platformdirs.user_cache_path("gpulr", appauthor=False)
+    assert known_files.cache_folder() == platformdirs.user_cache_path("gpulr", appauthor=False)

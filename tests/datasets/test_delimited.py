@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpulr.datasets import load, read
-from gpulr.datasets.readers import delimited
+from gpulr.datasets.readers import table as table_reader
 from gpulr.errors import (
     DataFileError,
     LabelColumnWarning,
@@ -249,7 +249,7 @@ def test_label_for_other_formats(tmp_path, X, y):
 
 
 def test_gz_bomb_and_damage(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "TEXT_ALWAYS_FINE", 1000)
+    monkeypatch.setattr(table_reader, "TEXT_ALWAYS_FINE", 1000)
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"1,2\n" * 1_000_000))
     with pytest.raises(DataFileError, match="decompression bomb"):

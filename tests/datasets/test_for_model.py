@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gpulr
-from gpulr.datasets.readers.for_model import KnownColumns, read_labelled, read_rows
+from gpulr.datasets.readers.table_columns import KnownColumns
+from gpulr.datasets.reading import read_labelled, read_rows
 from gpulr.errors import DataError, DataFileError, LabelColumnWarning, RowNumberWarning
 
 NAMED = KnownColumns(3, "kind", ("a", "b", "c"))

@@ -8,7 +8,7 @@ import pytest
 
 from dataset_files import idx_bytes
 from gpulr.datasets import read
-from gpulr.datasets.readers import limits
+from gpulr.datasets.readers import checks
 from gpulr.errors import DataFileError
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -171,7 +171,7 @@ def test_damaged_gzip(tmp_path, contents, put):
 
 
 def test_bomb_is_refused_before_it_expands(tmp_path, contents, put, monkeypatch):
-    monkeypatch.setattr(limits, "ALWAYS_FINE", 1000)
+    monkeypatch.setattr(checks, "ALWAYS_FINE", 1000)
     bomb = gzip.compress(head(8, 12, 1000, 1000) + b"\0" * 12_000_000)
     put(tmp_path, {IMAGES: bomb, LABELS: contents[LABELS]})
     monkeypatch.setattr("gpulr.datasets.readers.idx.read_exactly", None)

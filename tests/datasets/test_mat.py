@@ -11,7 +11,7 @@ import scipy.io
 import scipy.sparse
 
 from gpulr.datasets import read
-from gpulr.datasets.readers import limits
+from gpulr.datasets.readers import checks
 from gpulr.errors import DataFileError
 
 
@@ -171,7 +171,7 @@ def bomb(n_bytes, claimed=None):
 
 
 def test_bomb_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(limits, "ALWAYS_FINE", 1000)
+    monkeypatch.setattr(checks, "ALWAYS_FINE", 1000)
     (tmp_path / "a.mat").write_bytes(bomb(4_000_000))
     with pytest.raises(DataFileError, match="decompression bomb"):
         read(tmp_path / "a.mat")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpulr.datasets import read
-from gpulr.datasets.readers.npy import read_npy
+from gpulr.datasets.readers.numpy_files import read_npy
 from gpulr.errors import DataFileError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpulr.datasets import read
-from gpulr.datasets.readers import limits
+from gpulr.datasets.readers import checks
 from gpulr.errors import DataFileError
 
 
@@ -194,7 +194,7 @@ def test_damaged_members(tmp_path, y, bad):
 
 
 def test_bomb_is_refused(tmp_path, y, monkeypatch):
-    monkeypatch.setattr(limits, "ALWAYS_FINE", 1000)
+    monkeypatch.setattr(checks, "ALWAYS_FINE", 1000)
     X = np.zeros((12, 100_000), np.uint8)
     path = archive(tmp_path / "a.npz", {"X": npy(X), "y": npy(y)}, zipfile.ZIP_DEFLATED)
     with pytest.raises(DataFileError, match="decompression bomb"):
@@ -202,8 +202,8 @@ def test_bomb_is_refused(tmp_path, y, monkeypatch):
 
 
 def test_larger_than_half_of_memory_is_refused(tmp_path, X, y, monkeypatch):
-    monkeypatch.setattr(limits, "ALWAYS_FINE", 100)
-    monkeypatch.setattr(limits, "physical_memory", lambda: 600)
+    monkeypatch.setattr(checks, "ALWAYS_FINE", 100)
+    monkeypatch.setattr(checks, "physical_memory", lambda: 600)
     np.savez(tmp_path / "a.npz", X=X, y=y)
     with pytest.raises(DataFileError, match="over half of this machine's 600 bytes"):
         read(tmp_path / "a.npz")

@@ -16,8 +16,8 @@ SCRIPT = """
 import sys, pathlib
 sys.path.insert(0, sys.argv[3])
 import dataset_files
-from gpulr.datasets import cache, load_mnist, mnist
-cache.cache_folder = lambda: pathlib.Path(sys.argv[1])
+from gpulr.datasets import known_files, load_mnist, mnist
+known_files.cache_folder = lambda: pathlib.Path(sys.argv[1])
 mnist.MIRRORS = (sys.argv[2],)
 mnist.FILES, _ = dataset_files.tiny_mnist()
 print(load_mnist().X.shape)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpulr.datasets.readers.npy import read_npy
+from gpulr.datasets.readers.numpy_files import read_npy
 from gpulr.errors import DataFileError
 from gpulr.images import decoding as image_files
 

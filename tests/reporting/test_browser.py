@@ -129,7 +129,7 @@ def shown(page):
 
 def agree(page, model):
     """Check pixels and probabilities of what is on the canvas against Python; return both."""
-    row = draw(page.evaluate("gpulr.images.strokes"), model)
+    row = draw(page.evaluate("gpulr.strokes"), model)
     span = np.diff(model.data["feature_range"])[0]
     np.testing.assert_allclose(page.evaluate("gpulr.row"), row, rtol=0, atol=1e-9 * span)
     P = python_probabilities(model, row)
@@ -160,7 +160,7 @@ def test_a_digit_drawn_with_the_mouse(opened, model, digit):
     assert page.locator("#best").text_content() == str(digit) == str(model.predict(row[None])[0])
     assert page.locator("#bars .best .name").all_text_contents() == [str(digit)]
     expect_text(page, "#spoken", re.compile(f"^{digit}, p = {P.max():.3f}; next "))
-    points = np.concatenate([np.array(stroke) for stroke in page.evaluate("gpulr.images.strokes")])
+    points = np.concatenate([np.array(stroke) for stroke in page.evaluate("gpulr.strokes")])
     assert np.abs(points[0] - recorded(digit)[0][0]).max() < 1.5
     widths = page.evaluate(
         "[...document.querySelectorAll('#bars .fill')].map(e => e.style.transform)"
@@ -253,20 +253,20 @@ def test_the_keyboard(opened, model):
     keys.press("Space")
     keys.press("ArrowRight")
     _, P = agree(page, model)
-    (stroke,) = page.evaluate("gpulr.images.strokes")
+    (stroke,) = page.evaluate("gpulr.strokes")
     assert stroke[0] == [80, 60]
     assert stroke[11] == [190, 60]
     assert stroke[-1] == [158, 220]
     assert page.locator("#best").text_content() == str(P.argmax())
     keys.press("Space")
     keys.press("u")
-    assert page.evaluate("gpulr.images.strokes.length") == 1
+    assert page.evaluate("gpulr.strokes.length") == 1
     keys.press("Delete")
-    assert page.evaluate("gpulr.images.strokes.length") == 0
+    assert page.evaluate("gpulr.strokes.length") == 0
     assert page.locator("#best").text_content() == "–"
     keys.press("Space")
     keys.press("Escape")
-    assert page.evaluate("gpulr.images.strokes.length") == 0
+    assert page.evaluate("gpulr.strokes.length") == 0
     reached = []
     for _ in range(14):
         keys.press("Tab")

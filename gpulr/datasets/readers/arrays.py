@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.record import Dataset, is_indicator
+from gpulr.datasets.dataset import Dataset, is_indicator
 from gpulr.errors import DataError, DataFileError
 
 __all__ = ["Arrays", "square_image_shape", "to_dataset"]
@@ -28,7 +28,8 @@ class Arrays:
     X : ndarray of shape (n_samples, ...)
         Samples; more than two axes are images.
     y : ndarray of shape (n_samples,), (n_samples, 1) or (1, n_samples)
-        Labels; or (n_samples, n_labels) of 0 and 1, where rows have any number of them.
+        Labels; or (n_samples, n_labels) of 0 and 1, where rows have any number of them. None in a
+        table of rows alone.
     X_test, y_test : ndarray, optional
         The same for the test part.
     label_name : str, optional
@@ -38,7 +39,7 @@ class Arrays:
     """
 
     X: npt.NDArray[Any]
-    y: npt.NDArray[Any]
+    y: npt.NDArray[Any] | None
     X_test: npt.NDArray[Any] | None = None
     y_test: npt.NDArray[Any] | None = None
     label_name: str | None = field(default=None, kw_only=True)
@@ -53,6 +54,7 @@ def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:
     DataFileError
         If the arrays cannot be samples and labels, or do not fit together.
     """
+    assert arrays.y is not None
     try:
         X, image_shape = _samples(arrays.X, "X")
         X_test = None

@@ -18,8 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.datasets.readers.arrays import Arrays
-from gpulr.datasets.readers.faults import check_file, describe_file, reading
-from gpulr.datasets.readers.limits import Readable, check_expansion, read_exactly
+from gpulr.datasets.readers.checks import (
+    Readable,
+    as_data_file_error,
+    check_expansion,
+    check_file,
+    describe_file,
+    read_exactly,
+)
 from gpulr.errors import DataFileError
 
 __all__ = ["looks_like_idx", "parse_idx", "read_idx", "read_idx_folder"]
@@ -190,7 +196,7 @@ def _pair(images: Path, labels: Path) -> Arrays:
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
     stored = check_file(path, EXPECTED)
-    with reading(path, EXPECTED), path.open("rb") as raw:
+    with as_data_file_error(path, EXPECTED), path.open("rb") as raw:
         gzipped = raw.read(2) == b"\x1f\x8b"  # by content: browsers unpack and keep the name
         raw.seek(0)
         if not gzipped:

@@ -11,8 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.datasets.readers.arrays import Arrays
-from gpulr.datasets.readers.faults import check_file, reading
-from gpulr.datasets.readers.limits import check_expansion, read_capped
+from gpulr.datasets.readers.checks import (
+    as_data_file_error,
+    check_expansion,
+    check_file,
+    read_capped,
+)
 from gpulr.datasets.readers.mat_elements import complex_variables
 from gpulr.errors import DataFileError
 
@@ -44,7 +48,7 @@ def read_mat(path: Path) -> Arrays:
         If it is damaged, of version 7.3, lacks the variables, or they are not plain numbers.
     """
     stored = check_file(path, EXPECTED)
-    with reading(path, EXPECTED):
+    with as_data_file_error(path, EXPECTED):
         content = _unzip(path, stored) if path.suffix.lower() == ".zip" else _read(path, stored)
         if content[:8] == HDF5_MAGIC or content[512:520] == HDF5_MAGIC:
             raise DataFileError(

@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpulr.datasets.readers.limits import CHUNK, check_expansion
+from gpulr.datasets.readers.checks import CHUNK, check_expansion
 
 __all__ = ["complex_variables"]
 

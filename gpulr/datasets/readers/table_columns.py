@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from gpulr.datasets.readers.table_fault import lines_from, text_lines
+from gpulr.datasets.readers.table_faults import lines_from, text_lines
 from gpulr.datasets.readers.table_header import (
     has_text,
     is_header,
@@ -83,7 +83,7 @@ def find_columns(
     known: KnownColumns | None,
     unlabelled: bool,
 ) -> Columns:
-    """Find out what the columns are, from the first rows; see `delimited.read_delimited`."""
+    """Find out what the columns are, from the first rows; see `delimited.read_table`."""
     unlabelled = unlabelled and known is not None and label is None
     single = unlabelled and known is not None and known.n_features == 1
     delimiter, rows, before, skipped = _first_rows(content, path, single=single)

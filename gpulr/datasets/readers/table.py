@@ -5,18 +5,22 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.arrays import square_image_shape
-from gpulr.datasets.readers.faults import check_file, reading
-from gpulr.datasets.readers.limits import TEXT_ALWAYS_FINE, check_expansion, read_capped
+from gpulr.datasets.readers.arrays import Arrays, square_image_shape
+from gpulr.datasets.readers.checks import (
+    TEXT_ALWAYS_FINE,
+    as_data_file_error,
+    check_expansion,
+    check_file,
+    read_capped,
+)
 from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_columns
-from gpulr.datasets.readers.table_fault import (
+from gpulr.datasets.readers.table_faults import (
     MISSING,
     first_fault,
     lines_from,
@@ -26,7 +30,7 @@ from gpulr.datasets.readers.table_fault import (
 from gpulr.datasets.readers.table_header import check_guess
 from gpulr.errors import DataFileError
 
-__all__ = ["Table", "read_delimited"]
+__all__ = ["read_table"]
 
 EXPECTED = "a CSV table"
 NEWLINE = b"\n"
@@ -38,34 +42,13 @@ MAX_LABEL_LENGTH = 1000
 """characters; NumPy gives each sample's label the room of the longest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table as it was read.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features), float32 or uint8
-    y : ndarray of shape (n_samples,), int64 or str; optional
-        None where there is no label column.
-    label_name : str, optional
-        Name of the label column.
-    feature_names : tuple of str, optional
-        Names of the others.
-    """
-
-    X: npt.NDArray[Any]
-    y: npt.NDArray[Any] | None
-    label_name: str | None
-    feature_names: tuple[str, ...] | None
-
-
-def read_delimited(
+def read_table(
     path: Path,
     *,
     label: str | int | None = None,
     known: KnownColumns | None = None,
     unlabelled: bool = False,
-) -> Table:
+) -> Arrays:
     """Read a table of numbers with a label column.
 
     The first row is a header if it holds text other than a sample's text label (see
@@ -96,7 +79,9 @@ def read_delimited(
 
     Returns
     -------
-    Table
+    Arrays
+        X float32 or uint8 (n_samples, n_features), y int64 or str (n_samples,), or None without a
+        label column.
 
     Raises
     ------
@@ -106,7 +91,7 @@ def read_delimited(
         holds fractions; or there are no samples.
     """
     stored = check_file(path, EXPECTED)
-    with reading(path, EXPECTED):
+    with as_data_file_error(path, EXPECTED):
         content = _content(path, stored)
         try:
             content.decode("utf-8-sig")  # now, where the line is easily told
@@ -138,7 +123,7 @@ def _content(path: Path, stored: int) -> bytes:
             return read_capped(stream, path, stored, fine=TEXT_ALWAYS_FINE)
 
 
-def _parse(content: bytes, path: Path, columns: Columns) -> Table:
+def _parse(content: bytes, path: Path, columns: Columns) -> Arrays:
     """Parse all rows in one pass of NumPy's C parser; on failure, find the line and say it."""
     delimiter, header, skipped = columns.delimiter, columns.header, columns.skipped
     column, left_out = columns.label, columns.row_numbers
@@ -190,7 +175,7 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Table:
         column = None if column is None else column - left_out
     X = _features(table, column)
     if column is None:
-        return Table(X, None, None, _unique(header))
+        return Arrays(X, None, feature_names=_unique(header))
     longest = max(map(len, texts))
     if len(codes) > MAX_LABELS or longest > MAX_LABEL_LENGTH:
         raise DataFileError(
@@ -204,7 +189,7 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Table:
     y = _labels(texts)[table[:, column].astype(np.int64)]
     names = None if header is None else _unique(header[:column] + header[column + 1 :])
     name = header[column] if header is not None and header.count(header[column]) == 1 else None
-    return Table(X, y, name or None, names)
+    return Arrays(X, y, label_name=name or None, feature_names=names)
 
 
 def _unique(names: list[str] | None) -> tuple[str, ...] | None:

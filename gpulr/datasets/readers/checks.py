@@ -1,0 +1,196 @@
+"""What is checked of every file: that it is one, that memory fits what it claims, what it sets off.
+
+A damaged file gives one DataFileError, and never takes more memory than its size justifies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from gpulr.errors import DataFileError, GpulrError, GpulrWarning
+
+__all__ = [
+    "TEXT_ALWAYS_FINE",
+    "as_data_file_error",
+    "check_expansion",
+    "check_file",
+    "describe_file",
+    "physical_memory",
+    "read_capped",
+    "read_exactly",
+]
+
+ALWAYS_FINE = 64 * 1024**2
+"""bytes; arrays up to this size are read whatever their compression ratio. As int64, labels of one
+byte take eight times as much."""
+
+TEXT_ALWAYS_FINE = 16 * 1024**2
+"""bytes; so is text, which takes seconds to parse, and as numbers twice as much memory or more."""
+
+MAX_RATIO = 200
+"""uncompressed / stored size from which larger data is refused as a decompression bomb.
+
+MNIST's pixels compress about 5 times (as uint8) to 40 times (as float64)."""
+
+MEMORY_SHARE = 0.5
+"""Share of the physical memory that one array of a file may take."""
+
+UNKNOWN_MEMORY = 8 * 1024**3
+"""bytes; assumed where the system does not tell its memory (Windows)."""
+
+CHUNK = 1024**2
+"""bytes read at a time, so that memory grows with the data and not with a claim."""
+
+HASHED_UP_TO = 2 * 1024**3
+"""bytes; hashing more than this only to write an error message would take too long."""
+
+
+class Readable(Protocol):
+    """What has ``read(size) -> bytes``."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+
+
+def check_file(path: Path, expected: str) -> int:
+    """Return the size in bytes, at least 1, of a regular, readable file.
+
+    Parameters
+    ----------
+    path : Path
+    expected : str
+        What it should be, for the message: "a NumPy .npz archive", …
+
+    Raises
+    ------
+    DataFileError
+        If it is missing, a folder, a device, empty, or not readable.
+    """
+    try:
+        if path.is_dir():
+            raise DataFileError(path, "is a folder", f"Give the path of {expected} in it.")
+        size = path.stat().st_size
+        if not path.is_file():
+            raise DataFileError(path, "is not a regular file", f"Give the path of {expected}.")
+        if size == 0:
+            raise DataFileError(
+                path, f"is empty (0 bytes); expected {expected}", "Get the file again."
+            )
+        with path.open("rb"):
+            return size
+    except DataFileError:
+        raise
+    except FileNotFoundError as error:
+        raise DataFileError(path, "does not exist", "Check the path.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataFileError(
+            path, f"cannot be opened ({reason})", "Check the path and its permissions."
+        ) from error
+
+
+@contextmanager
+def as_data_file_error(path: Path, expected: str) -> Iterator[None]:
+    """Raise DataFileError for any error within, naming size, sha256 and cause.
+
+    Parsers answer damaged bytes with a dozen exception types (zlib.error, EOFError, BadZipFile,
+    struct.error, KeyError, MemoryError, …), and the list changes with their versions; so this
+    catches ``Exception``. gpulr's own errors, and warnings made errors, pass unchanged.
+    """
+    try:
+        yield
+    except (GpulrError, GpulrWarning):
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise DataFileError(
+            path,
+            f"cannot be read as {expected} ({describe_file(path)}); the cause was {cause}",
+            "The file is damaged or of another kind: compare size and sha256 with its source, "
+            "and get it again.",
+        ) from error
+
+
+def describe_file(path: Path) -> str:
+    """Size and sha256 of a file, for an error message; whatever of it can be had."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file() or size > HASHED_UP_TO:
+            return f"{size:,} bytes"
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        return f"not readable: {error.strerror or error}"
+    return f"{size:,} bytes, sha256 {digest}"
+
+
+def check_expansion(
+    path: Path, stored: int, claimed: int, what: str = "its data", fine: int | None = None
+) -> None:
+    """Refuse data too large to be true or to be held.
+
+    Parameters
+    ----------
+    path : Path
+    stored, claimed : int
+        Bytes that the data takes in the file, and that it takes, or says it takes, in memory.
+    what : str
+        The part of the file, for the message.
+    fine : int, optional
+        bytes that are read whatever their compression ratio; default `ALWAYS_FINE`.
+
+    Raises
+    ------
+    DataFileError
+        Above `fine`, if `claimed` is 200 times `stored` or more, or over half of the memory.
+    """
+    if claimed <= (ALWAYS_FINE if fine is None else fine):
+        return
+    if claimed >= MAX_RATIO * stored:
+        raise DataFileError(
+            path,
+            f"{what} would expand from {stored:,} bytes to {claimed:,} or more, "
+            f"over {MAX_RATIO} times; such a file is damaged or a decompression bomb",
+            "Get the file again, or save it uncompressed if it is right.",
+        )
+    if claimed > MEMORY_SHARE * physical_memory():
+        raise DataFileError(
+            path,
+            f"{what} needs {claimed:,} bytes or more, over half of this machine's "
+            f"{physical_memory():,} bytes of memory",
+            "Save it with a smaller dtype (uint8 for pixels, float32), or fewer samples.",
+        )
+
+
+def physical_memory() -> int:
+    """Physical memory of this machine, in bytes."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return UNKNOWN_MEMORY
+
+
+def read_exactly(stream: Readable, size: int) -> bytearray:
+    """Read `size` bytes, or as many as there are, allocating only as they arrive."""
+    content = bytearray()
+    while len(content) < size:
+        chunk = stream.read(min(CHUNK, size - len(content)))
+        if not chunk:
+            break
+        content += chunk
+    return content
+
+
+def read_capped(stream: Readable, path: Path, stored: int, fine: int | None = None) -> bytes:
+    """Read a stream of unknown length to its end, under the caps of `check_expansion`."""
+    content = io.BytesIO()  # whose value is no copy
+    while chunk := stream.read(CHUNK):
+        content.write(chunk)
+        check_expansion(path, stored, content.tell(), fine=fine)
+    return content.getvalue()

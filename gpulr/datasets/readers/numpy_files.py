@@ -1,0 +1,140 @@
+"""NumPy's files: .npz archives with scikit-learn's or Keras's array names, and .npy rows.
+
+NumPy parses them; what it takes on trust is checked before: it allocates what a header claims, maps
+what is not there, and compares no checksum unless the last byte is read.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib import format as npy_format
+
+from gpulr.datasets.readers.arrays import Arrays
+from gpulr.datasets.readers.checks import as_data_file_error, check_expansion, check_file
+from gpulr.errors import DataFileError
+
+__all__ = ["read_npy", "read_npz"]
+
+NAMES = (("X", "y", "X_test", "y_test"), ("x_train", "y_train", "x_test", "y_test"))
+"""Names for X, y, X_test, y_test: np.savez(path, X=X, y=y), and Keras's mnist.npz."""
+
+
+def read_npz(path: Path) -> Arrays:
+    """Read ``X, y[, X_test, y_test]`` or ``x_train, y_train[, x_test, y_test]``.
+
+    Pickled (object) arrays are never loaded. Each array's header is compared with the size of its
+    zip member before memory is allocated; zip's CRC covers the values.
+
+    Raises
+    ------
+    DataFileError
+        If the archive is damaged, lacks arrays, or holds what is no plain array.
+    """
+    expected = "a NumPy .npz archive"
+    stored = check_file(path, expected)
+    with as_data_file_error(path, expected), zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        names = next((names for names in NAMES if {*names[:2]} <= members.keys()), None)
+        if names is None:
+            raise DataFileError(
+                path,
+                f"holds the arrays {', '.join(members) or 'none'}; expected X and y, or x_train "
+                "and y_train",
+                "Save it with np.savez_compressed(path, X=X, y=y).",
+            )
+        absent = [name for name in names[2:] if name not in members]
+        if len(absent) == 1:
+            raise DataFileError(
+                path,
+                f"holds half of a test part: {absent[0]} is missing",
+                "Save both arrays of the test part, or neither.",
+            )
+        wanted = names[:2] if absent else names
+        for name in wanted:
+            packed, size = members[name].compress_size, members[name].file_size
+            check_expansion(path, min(packed, stored), size, f"array {name}")
+        return Arrays(*(_read_member(archive, members[name], name, path) for name in wanted))
+
+
+def _read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, path: Path
+) -> npt.NDArray[Any]:
+    """Read one .npy member after comparing its header with its size."""
+    with archive.open(member) as stream:
+        _check_header(stream, path, f"array {name}", member.file_size, whole=True)
+    with archive.open(member) as stream:
+        array: npt.NDArray[Any] = npy_format.read_array(stream, allow_pickle=False)
+        if stream.read(1):  # also makes zipfile compare the CRC
+            raise ValueError(f"bytes follow array {name}")
+        return array
+
+
+def read_npy(path: Path) -> npt.NDArray[Any]:
+    """Map a .npy file of rows into memory; what it claims is checked before.
+
+    The rows are read when they are used, and the system ends a process (SIGBUS) that uses rows of
+    a file which has been cut meanwhile.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...), integer, boolean or floating
+
+    Raises
+    ------
+    DataFileError
+        The file is missing, no regular file, damaged, or holds no rows of numbers.
+    """
+    expected = "a NumPy .npy file"
+    stored = check_file(path, expected)
+    with as_data_file_error(path, expected):
+        with path.open("rb") as stream:
+            shape, dtype = _check_header(stream, path, "its array", stored)
+        if dtype.kind not in "biuf" or not shape or math.prod(shape) == 0:
+            raise DataFileError(
+                path,
+                f"holds an array of shape {shape} and dtype {dtype}; expected rows of numbers",
+                "Save it with numpy.save(path, X), X of shape (n_samples, n_features).",
+            )
+        rows: npt.NDArray[Any] = npy_format.open_memmap(path, mode="r")
+        return rows
+
+
+def _check_header(
+    stream: IO[bytes], path: Path, what: str, size: int, *, whole: bool = False
+) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and dtype of an array after comparing its header with the bytes there are.
+
+    `size` counts the bytes of header and values that the file holds; with `whole`, no others may
+    follow the array.
+
+    Raises
+    ------
+    DataFileError
+        It claims values of no bytes, more than there are, or values that are no numbers or text.
+    """
+    is_first = npy_format.read_magic(stream) == (1, 0)
+    read = npy_format.read_array_header_1_0 if is_first else npy_format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if dtype.hasobject or dtype.kind not in "biufUS":
+        raise DataFileError(
+            path,
+            f"{what} has dtype {dtype}; pickled, structured and complex arrays are not read",
+            "Save it as numbers, or labels as text: np.asarray(values).astype(str).",
+        )
+    claimed, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    is_wrong = claimed != there if whole else claimed > there
+    # Values of no bytes would be as many as a file likes.
+    if is_wrong or min(shape, default=1) < 0 or dtype.itemsize == 0:
+        raise DataFileError(
+            path,
+            f"{what} claims shape {shape} and dtype {dtype} ({claimed:,} bytes), but {there:,} "
+            "bytes follow",
+            "The file is damaged; get it again.",
+        )
+    return shape, dtype
