@@ -5,23 +5,32 @@
 >>> model = gpulr.train(data)
 >>> gpulr.show.weights(model).figure.savefig("weights.png")     # doctest: +SKIP
 
-Every function draws on the matplotlib Axes that ``ax`` names, else on those of a new figure, and
-returns the Axes. Pictures of several panels put them inside those Axes (``ax.child_axes``), so that
-each picture can be a part of a larger figure. New figures are not pyplot's: there is nothing to
-close, and no display is needed. A notebook shows the Axes that a cell ends in.
+Every function draws on the matplotlib Axes ``ax``, or on those of a new figure, and returns the
+Axes. Pictures of several panels put them inside those Axes (``ax.child_axes``), so that each
+picture can be a part of a larger figure. New figures are not pyplot's: there is nothing to close,
+and no display is needed. A notebook shows the Axes that a cell ends in.
 
-Labels are shown as they are, never taken for mathematics, and shortened where they are long.
-Lines and bars are in Okabe & Ito's colours, told apart with any colour vision; what is right or
+Labels are shown as they are, never taken for mathematics, and long ones are shortened. Lines and
+bars are in Okabe & Ito's colours, which can be told apart with any colour vision; what is right or
 wrong has a mark too.
+
+In this package: pictures of what a function is handed, and predictions.py, the view of predictions
+that reports, videos and the command line share. It may import datasets and what is below.
+Matplotlib is the extra ``plot``, and loaded with the first picture.
 """
 
 from __future__ import annotations
 
-from gpulr.show.benchmarks import benchmark
-from gpulr.show.curves import c_path, cost
-from gpulr.show.examples import mistakes, samples
-from gpulr.show.scores import accuracy, confusion
-from gpulr.show.weights import weights
+from typing import TYPE_CHECKING, Any
+
+from gpulr.errors import needs_extra
+
+if TYPE_CHECKING:
+    from gpulr.show.benchmarks import benchmark
+    from gpulr.show.curves import c_path, cost
+    from gpulr.show.examples import mistakes, samples
+    from gpulr.show.scores import accuracy, confusion
+    from gpulr.show.weight_pictures import weights
 
 __all__ = [
     "accuracy",
@@ -33,6 +42,21 @@ __all__ = [
     "samples",
     "weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'gpulr.show' has no attribute {name!r}")
+    with needs_extra("plot", "Drawing needs matplotlib"):
+        from gpulr.show.benchmarks import benchmark
+        from gpulr.show.curves import c_path, cost
+        from gpulr.show.examples import mistakes, samples
+        from gpulr.show.scores import accuracy, confusion
+        from gpulr.show.weight_pictures import weights
+
+    for function in (accuracy, benchmark, c_path, confusion, cost, mistakes, samples, weights):
+        globals()[function.__name__] = function
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
@@ -24,6 +25,7 @@ from gpulr.show.canvas import (
     VERMILION,
     axes,
     legend,
+    tidy,
 )
 
 __all__ = ["STYLES", "WAYS", "benchmark", "gaps", "times"]
@@ -107,16 +109,9 @@ def benchmark(
             raise ParameterError(f"task={task!r}; this result has {', '.join(tasks)}.")
         title = "One pass: cost and gradient" if task == "pass" else "Training"
     ax = axes(ax, 8.4, 1.2 + 0.47 * len(results))
-    entries = [_entry(result) for result in results]
-    colours = [WAYS[result["way"]] if "way" in result else _colour(result) for result in results]
-    times(
-        ax,
-        [entry[0] for entry in entries],
-        [entry[1] for entry in entries],
-        quartiles=[entry[2] for entry in entries],
-        colours=colours,
-        bold=[colour == BLUE for colour in colours],
-    )
+    labels, seconds, quartiles, colours = zip(*map(_entry, results), strict=True)
+    bold = [colour == BLUE for colour in colours]
+    times(ax, labels, seconds, quartiles=quartiles, colours=colours, bold=bold)
     ax.set_title(f"{title}: shorter is better", loc="left")
     return ax
 
@@ -132,22 +127,19 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _colour(result: Mapping[str, Any]) -> str:
-    return BLUE if result["name"].startswith("gpulr") else GREY
-
-
-def _entry(result: Mapping[str, Any]) -> tuple[str, float, tuple[float, float]]:
-    """Return label, median and quartiles of one contestant."""
-    if isinstance(result["seconds"], Mapping):
-        label = f"{result['label']}, {result['dtype']}"
+def _entry(result: Mapping[str, Any]) -> tuple[str, float, tuple[float, float], str]:
+    """Return label, median, quartiles and colour of one contestant."""
+    label, seconds = result["label"], result["seconds"]
+    if isinstance(seconds, Mapping):
+        label += f", {result['dtype']}"
         if result["rows"] not in (result["dtype"], result["X_dtype"]):
             label += f", {result['rows']} rows"
-        seconds = result["seconds"]
-        return label, seconds["median"], (seconds["q1"], seconds["q3"])
-    label, seconds, runs = result["label"], result["seconds"], result["runs"]
+        return label, seconds["median"], (seconds["q1"], seconds["q3"]), WAYS[result["way"]]
+    colour = BLUE if result["name"].startswith("gpulr") else GREY
     if sampled := result["extrapolated_from_classes"]:
-        return f"{label} (scaled up from {sampled} classes)", seconds, (seconds, seconds)
-    return label, seconds, (min(runs), max(runs))
+        label += f" (scaled up from {sampled} classes)"
+        return label, seconds, (seconds, seconds), colour
+    return label, seconds, (min(result["runs"]), max(result["runs"])), colour
 
 
 def times(
@@ -164,15 +156,13 @@ def times(
 
     ``remarks`` are written after the bars, the time in words without; ``bold`` says whose are bold.
     """
-    room = 1.15 if remarks is None else 1.7
+    available = 1.15 if remarks is None else 1.7  # of the longest bar: space for the remarks
     if remarks is None:
         words = EngFormatter("s")
         remarks = [words(float(f"{value:.3g}")) for value in seconds]
-    ends = [max(value, high) for value, (_, high) in zip(seconds, quartiles, strict=True)]
-    spread = [
-        [max(value - low, 0.0) for value, (low, _) in zip(seconds, quartiles, strict=True)],
-        [end - value for value, end in zip(seconds, ends, strict=True)],
-    ]
+    median, (low, high) = np.array(seconds), np.transpose(quartiles)
+    ends = np.maximum(median, high)
+    spread = [np.maximum(median - low, 0.0), ends - median]
     where = range(len(labels))
     ax.barh(where, seconds, color=colours, xerr=spread, ecolor="#333333", capsize=2)
     for y, end, remark, heavy in zip(where, ends, remarks, bold, strict=True):
@@ -181,51 +171,38 @@ def times(
         ax.text(x, y, remark, va="center", fontsize=9, fontweight=weight, **PLAIN)
     ax.set_yticks(where, [textwrap.fill(label, 36) for label in labels], fontsize=9, **PLAIN)
     ax.invert_yaxis()
-    ax.set_xlim(0, room * max(ends))
+    ax.set_xlim(0, available * max(ends))
     in_ms = max(ends) < 1.0
     ax.xaxis.set_major_formatter(lambda value, _: f"{value * 1e3:g}" if in_ms else f"{value:g}")
     ax.set_xlabel("milliseconds" if in_ms else "seconds", fontsize=8, loc="left")
     ax.tick_params(axis="x", labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax, grid=False)
 
 
 def gaps(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
-    """Draw the gap to the optimum against time, a line for each solver."""
+    """Draw the gap to the optimum against time, a line for each solver.
+
+    Points at or below the optimum's rounding have no logarithm, and are left out.
+    """
     for result in results:
-        _curve(ax, result)
+        points = sorted((p["seconds"], p["gap"]) for p in result["points"] if p["gap"] > 0)
+        if not points:
+            continue
+        colour, marker, line = STYLES.get(result["name"], (BLACK, ".", "-"))
+        ours = result["name"] == OURS
+        ax.plot(
+            *zip(*points, strict=True),
+            color=colour,
+            marker=marker,
+            linestyle=line,
+            linewidth=2.2 if ours else 1.2,
+            markersize=6,
+            zorder=3 if ours else 2,
+            label=textwrap.fill(result["label"], 24),
+        )
     ax.set(xscale="log", yscale="log")
     ax.set_xlabel("seconds, from the call to the trained models", loc="left", fontsize=9)
     ax.set_ylabel("gap to the optimum, summed over the models", loc="top", fontsize=9)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color="#dddddd", linewidth=0.6)
-    ax.set_axisbelow(True)
-    legend(
-        ax,
-        *ax.get_legend_handles_labels(),
-        fontsize=8,
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-        frameon=False,
-    )
-
-
-def _curve(ax: Axes, result: Mapping[str, Any]) -> None:
-    """Draw a solver's points; those at or below the optimum's rounding have no logarithm."""
-    points = sorted((p["seconds"], p["gap"]) for p in result["points"] if p["gap"] > 0)
-    if not points:
-        return
-    colour, marker, line = STYLES.get(result["name"], (BLACK, ".", "-"))
-    own = result["name"] == OURS
-    seconds, values = zip(*points, strict=True)
-    ax.plot(
-        seconds,
-        values,
-        color=colour,
-        marker=marker,
-        linestyle=line,
-        linewidth=2.2 if own else 1.2,
-        markersize=6,
-        zorder=3 if own else 2,
-        label=textwrap.fill(result["label"], 24),
-    )
+    tidy(ax)
+    legend(ax, *ax.get_legend_handles_labels(), fontsize=8)

@@ -1,18 +1,17 @@
-"""What all pictures share: the Axes they are drawn on, colours, and text shown as it is."""
+"""What all pictures share: the Axes they are drawn on, colours, legends, and whose model it is."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.show.predictions import label_texts
 
 __all__ = [
     "BLACK",
@@ -25,17 +24,13 @@ __all__ = [
     "PURPLE",
     "SKY",
     "VERMILION",
-    "Picture",
     "axes",
     "bare",
-    "fonts",
     "grid_of",
-    "label_of",
-    "labels_of",
     "legend",
+    "model_names",
     "model_of",
-    "names_of_models",
-    "new_figure",
+    "tidy",
 ]
 
 # Okabe & Ito (2008), "Color Universal Design", without the yellow, which is too bright for lines.
@@ -47,7 +42,6 @@ LINES = (
 )
 # For every text that holds a label: "$x$" and "_" are no mathematics and no TeX.
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
-LONGEST = 18  # characters of a label
 
 
 class Picture(Axes):
@@ -61,21 +55,17 @@ class Picture(Axes):
         return png.getvalue()
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, in inches, that pyplot knows nothing of and nobody has to close."""
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the Axes to draw on: ``ax``, or those of a new figure of that size in inches.
 
     Raises
     ------
     ParameterError
-        ``ax`` is something else, as the array that ``plt.subplots(2, 2)`` returns.
+        ``ax`` is something else, such as the array that ``plt.subplots(2, 2)`` returns.
     """
     if ax is None:
-        return new_figure(width, height).add_subplot(axes_class=Picture)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure.add_subplot(axes_class=Picture)
     if not isinstance(ax, Axes):
         raise ParameterError(
             f"ax is of type {type(ax).__name__}; expected one matplotlib Axes, e.g. "
@@ -90,36 +80,30 @@ def bare(ax: Axes) -> None:
     ax.set_frame_on(False)
 
 
+def tidy(ax: Axes, *, grid: bool = True) -> None:
+    """Leave out the upper and the right line around the Axes, and draw a pale grid."""
+    ax.spines[["top", "right"]].set_visible(False)
+    if grid:
+        ax.grid(color="#dddddd", linewidth=0.6)
+        ax.set_axisbelow(True)
+
+
 def grid_of(n: int, columns: int) -> tuple[int, int]:
     """Return rows and columns for n cells, at most so many columns and no emptier than needed."""
     rows = -(-n // columns)
     return rows, -(-n // rows)
 
 
-def fonts() -> list[str]:
-    """Return the reader's fonts, and behind them the one of matplotlib's own that has ✓ and ✗."""
-    return [*rcParams["font.family"], "DejaVu Sans"]
+def legend(ax: Axes, handles: Sequence[Any], labels: Sequence[str], **settings: Any) -> None:
+    """Draw a legend, on the right unless told where, of labels as they are.
 
-
-def label_of(label: Any, longest: int = LONGEST) -> str:
-    """Return a label as text of one line, shortened with an ellipsis where it is long."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(label)).split())
-    if not text:
-        return "(empty)"
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
-
-
-def labels_of(labels: Iterable[Any], longest: int = LONGEST) -> list[str]:
-    """Return :func:`label_of` each."""
-    return [label_of(label, longest) for label in labels]
-
-
-def legend(ax: Axes, handles: Sequence[Any], labels: Sequence[str], **settings: Any) -> Legend:
-    """Draw a legend of labels as they are: some versions leave out those that begin with "_"."""
-    drawn = ax.legend(handles, [str(i) for i in range(len(labels))], **settings)
+    Some versions of matplotlib leave out labels that begin with "_".
+    """
+    if "loc" not in settings:
+        settings |= {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    drawn = ax.legend(handles, list(map(str, range(len(labels)))), frameon=False, **settings)
     for text, label in zip(drawn.get_texts(), labels, strict=True):
         text.set(text=label, **PLAIN)
-    return drawn
 
 
 def model_of(model: Any) -> OneVsAll:
@@ -139,6 +123,6 @@ def model_of(model: Any) -> OneVsAll:
     )
 
 
-def names_of_models(model: OneVsAll) -> list[str]:
+def model_names(model: OneVsAll) -> list[str]:
     """Return what each model tells from everything else; of two classes, the second."""
-    return labels_of(model.classes[-model.n_models :])
+    return label_texts(model.classes[-model.n_models :])

@@ -1,10 +1,11 @@
-"""Curves: the cost of every model as training went, and the scores of a search along C."""
+"""Curves: the cost of every model along its training, and the scores of a search along C."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
@@ -17,17 +18,29 @@ from gpulr.show.canvas import (
     VERMILION,
     axes,
     legend,
+    model_names,
     model_of,
-    names_of_models,
+    tidy,
 )
 from gpulr.words import counted
 
-if TYPE_CHECKING:
-    from gpulr.families.search_result import Search
-
 __all__ = ["c_path", "cost"]
 
+Floats = npt.NDArray[np.float64]
 NAMED = 5  # of models that are too many to name them all
+
+
+@runtime_checkable
+class SearchScores(Protocol):
+    """What is drawn of a search: scores (n_folds, n_Cs), their means, and the two choices of C."""
+
+    Cs: Floats
+    scores: Floats
+    scoring: str
+    best_C: float
+    best_C_1se: float
+    mean_scores: Floats
+    standard_errors: Floats
 
 
 def cost(model: Any, *, ax: Axes | None = None) -> Axes:
@@ -54,7 +67,7 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     """
     model = model_of(model)
     ax = axes(ax, 6.4, 4.0)
-    history, names = model.history, names_of_models(model)
+    history, names = model.history, model_names(model)
     order = np.argsort(-history.cost[-1], kind="stable")
     many = len(order) > len(LINES)
     named = order[: NAMED if many else None].tolist()
@@ -62,7 +75,7 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     lines = []
     for j, n_iter in enumerate(history.n_iter.tolist()):
         colour, style = looks.get(j, (GREY, "-"))
-        (line,) = ax.plot(
+        lines += ax.plot(
             np.arange(n_iter + 1),
             history.cost[: n_iter + 1, j],
             color=colour,
@@ -73,7 +86,6 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
             markersize=5 if j in looks else 2.5,
             zorder=3 if j in looks else 2,
         )
-        lines.append(line)
     if (history.cost > 0).all():
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=10))
@@ -83,21 +95,16 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("iteration" + ("   (● converged)" if history.converged.any() else ""))
     ax.set_ylabel("cost (mean log-loss + penalty)")
     ax.set_title("Cost of each model" if len(lines) > 1 else "Cost", loc="left")
-    _tidy(ax)
-    if len(lines) == 1:
-        return ax
-    heading = f"the {len(named)} costliest\nof {len(lines)} models" if many else "costliest first"
-    legend(
-        ax,
-        [lines[j] for j in named],
-        [names[j] for j in named],
-        title=heading,
-        title_fontsize="small",
-        fontsize="small",
-        frameon=False,
-        loc="center left",
-        bbox_to_anchor=(1.0, 0.5),
-    )
+    tidy(ax)
+    if len(lines) > 1:
+        legend(
+            ax,
+            [lines[j] for j in named],
+            [names[j] for j in named],
+            title=f"the {NAMED} costliest\nof {len(lines)} models" if many else "costliest first",
+            title_fontsize="small",
+            fontsize="small",
+        )
     return ax
 
 
@@ -107,8 +114,7 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     search : Search, or a fitted OneVsAllLogisticRegressionCV
-    ax : matplotlib Axes, optional
-        Where to draw; without, in a figure of its own.
+    ax : as for :func:`cost`
 
     Returns
     -------
@@ -120,7 +126,12 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     ParameterError
         Not a search, or not Axes.
     """
-    found = _search_of(search)
+    found = getattr(search, "search_", search)
+    if not isinstance(found, SearchScores):
+        raise ParameterError(
+            f"search is of type {type(search).__name__}; expected what gpulr.search returns, or a "
+            "fitted OneVsAllLogisticRegressionCV."
+        )
     ax = axes(ax, 6.4, 4.0)
     order = np.argsort(found.Cs)
     finite = order[np.isfinite(found.Cs[order])]
@@ -136,30 +147,9 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
             ax.axvline(value, color=VERMILION, linestyle=style, label=label, zorder=1)
         else:
             ax.plot([], [], color=VERMILION, linestyle=style, label=label)
-    ax.set(
-        xscale="log",
-        xlabel="C (inverse regularisation strength)",
-    )
+    ax.set(xscale="log", xlabel="C (inverse regularisation strength)")
     ax.set_ylabel(f"held-out {found.scoring}", **PLAIN)
-    ax.set_title(f"{counted(len(found.scores), 'fold')}", loc="left")
+    ax.set_title(counted(len(found.scores), "fold"), loc="left")
     ax.legend(framealpha=1.0)
-    _tidy(ax)
+    tidy(ax)
     return ax
-
-
-def _search_of(search: Any) -> Search:
-    from gpulr.families.search_result import Search
-
-    for candidate in (search, getattr(search, "search_", None)):
-        if isinstance(candidate, Search):
-            return candidate
-    raise ParameterError(
-        f"search is of type {type(search).__name__}; expected what gpulr.search returns, or a "
-        "fitted OneVsAllLogisticRegressionCV."
-    )
-
-
-def _tidy(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color="#dddddd", linewidth=0.6)
-    ax.set_axisbelow(True)

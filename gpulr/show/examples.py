@@ -7,30 +7,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 
-from gpulr.backend import is_sparse, to_host
+from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll, rows_for
-from gpulr.show.answers import Answers
-from gpulr.show.canvas import (
-    BLACK,
-    GREEN,
-    GREY,
-    PLAIN,
-    VERMILION,
-    Picture,
-    axes,
-    bare,
-    fonts,
-    grid_of,
-    label_of,
-    model_of,
+from gpulr.show.canvas import BLACK, GREEN, GREY, PLAIN, VERMILION, axes, bare, grid_of, model_of
+from gpulr.show.predictions import (
+    Predictions,
+    grey_images,
+    image_shape_to_draw,
+    label_text,
+    label_texts,
+    most_probable,
+    take_rows,
+    true_names,
 )
-from gpulr.show.frames import as_images, find_image_shape, grey_range, take_rows, to_grey
 from gpulr.validation.arrays import whole_number
-from gpulr.validation.label_values import codes_of
-from gpulr.validation.labels import check_indicator
 from gpulr.words import counted
 
 __all__ = ["mistakes", "samples"]
@@ -56,7 +50,7 @@ def samples(
 
     Each bar is the answer of one model to its own question, "is it of my class?": they are
     independent, and do not sum to 1. A line marks 1/2. With more than ten classes the ten largest
-    probabilities are drawn. The title says the true and the predicted class, with ✓ and green, or ✗
+    probabilities are drawn. The title has the true and the predicted class, with ✓ and green, or ✗
     and red; so are the bars of the true class and of the one taken for it.
 
     Parameters
@@ -88,15 +82,15 @@ def samples(
     """
     model, X, shape = _checked(model, X, image_shape)
     n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0, most=None)
-    n_samples = int(X.shape[0])
-    chosen = np.random.default_rng(seed).permutation(n_samples)[:n]
-    truth = None if y is None else _truth(model, y, n_samples)[chosen]
+    n_rows = int(X.shape[0])
+    chosen = np.random.default_rng(seed).permutation(n_rows)[:n]
+    true = None if y is None else true_names(model, y, n_rows)[chosen]
     rows = take_rows(X, chosen)
-    answers = Answers.of(model, to_host(model.decision_function(rows)), truth)
-    title = f"{len(chosen)} of {counted(n_samples, 'row')}"
-    if truth is not None:
-        title += f": {int(answers.right.sum())} right"
-    return _draw(ax, model, to_host(rows), shape, answers, title)
+    predictions = Predictions.of(model, rows, true)
+    title = f"{len(chosen)} of {counted(n_rows, 'row')}"
+    if predictions.known:
+        title += f": {int(predictions.right.sum())} right"
+    return _draw(ax, model, to_host(rows), shape, predictions, title)
 
 
 def mistakes(
@@ -134,28 +128,26 @@ def mistakes(
         The rows are no images, and the like.
     """
     model, X, shape = _checked(model, X, image_shape)
-    n, n_samples = whole_number("n", n, least=1), int(X.shape[0])
-    truth = _truth(model, y, n_samples)
-    Z = to_host(model.decision_function(X))
-    answers = Answers.of(model, Z, truth)
-    wrong = np.flatnonzero(~answers.right)
-    worst = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:n]
+    n, n_rows = whole_number("n", n, least=1), int(X.shape[0])
+    predictions = Predictions.of(model, X, true_names(model, y, n_rows))
+    wrong = np.flatnonzero(~predictions.right)
+    worst = wrong[most_probable(predictions.confidence[wrong], n)]
     if not len(worst):
         ax = axes(ax, 6.4, 1.2)
         bare(ax)
-        ax.set_title(f"No mistakes among {counted(n_samples, 'row')}", loc="left")
+        ax.set_title(f"No mistakes among {counted(n_rows, 'row')}", loc="left")
         return ax
     how_many = f"{len(worst)} most" if len(worst) > 1 else "most"
-    title = f"The {how_many} confident of {len(wrong):,} mistakes among {counted(n_samples, 'row')}"
-    answers = Answers.of(model, Z[worst], truth[worst])
-    return _draw(ax, model, to_host(take_rows(X, worst)), shape, answers, title)
+    title = f"The {how_many} confident of {len(wrong):,} mistakes among {counted(n_rows, 'row')}"
+    rows = to_host(take_rows(X, worst))
+    return _draw(ax, model, rows, shape, predictions.take(worst), title)
 
 
 def _checked(
     model: Any, X: Any, image_shape: tuple[int, ...] | None
 ) -> tuple[OneVsAll, Array, tuple[int, ...]]:
     model = model_of(model)
-    shape = find_image_shape(model, image_shape, X)
+    shape = image_shape_to_draw(model, image_shape, X)
     if shape is None:
         raise ParameterError(
             f"The {model.n_features} features of this model have no shape of an image, so there is "
@@ -165,83 +157,72 @@ def _checked(
     return model, rows_for(model, X), shape
 
 
-def _truth(model: OneVsAll, y: Any, n_samples: int) -> npt.NDArray[Any]:
-    """Return true classes as indices (n_samples,), or an indicator (n_samples, n_labels)."""
-    if not model.multilabel:
-        return codes_of(y, n_samples, model.classes)
-    _, Y = check_indicator(y, n_samples, model.classes)
-    return np.asarray(Y.toarray()) if is_sparse(Y) else to_host(Y)
-
-
 def _draw(
     ax: Axes | None,
     model: OneVsAll,
     rows: npt.NDArray[Any],
     shape: tuple[int, ...],
-    answers: Answers,
+    predictions: Predictions,
     title: str,
 ) -> Axes:
-    rows_down, columns = grid_of(len(rows), COLUMNS)
-    words = [_words(answers, i) for i in range(len(rows))]
-    above = 0.08 + 0.16 * max(text.count("\n") + 1 for text in words)  # of the image, its title
-    names = 0.12 + 0.075 * max(len(label_of(name, NAME)) for name in answers.names)
-    across, down = SIDE + names + BARS + 0.25, above + SIDE + 0.12
-    width, height = max(across * columns, 4.2), down * rows_down
-    room, ax = width, axes(ax, width, 0.85 + height)
-    if not isinstance(ax, Picture):  # the caller's, whose layout may not be done yet
-        room = ax.get_window_extent().width / ax.figure.dpi
+    down, columns = grid_of(len(rows), COLUMNS)
+    titles = [_title(model, predictions, i) for i in range(len(rows))]
+    names = label_texts(model.classes, NAME)
+    above = 0.08 + 0.16 * max(text.count("\n") + 1 for text in titles)  # of the image, its title
+    beside = 0.12 + 0.075 * max(map(len, names))
+    cell_width, cell_height = SIDE + beside + BARS + 0.25, above + SIDE + 0.12
+    width, height = max(cell_width * columns, 4.2), cell_height * down
+    given, ax = ax, axes(ax, width, 0.85 + height)
+    # The caller's figure may not have its layout yet.
+    for_text = width if given is None else ax.get_window_extent().width / ax.figure.dpi
     bare(ax)
-    ax.set_title(textwrap.fill(title, int(11 * room) + 1), loc="left", fontsize="medium")
-    legend = textwrap.fill(_legend(model, answers), int(15 * room) + 1)
+    ax.set_title(textwrap.fill(title, int(11 * for_text) + 1), loc="left", fontsize="medium")
+    legend = textwrap.fill(_legend(model, predictions), int(15 * for_text) + 1)
     ax.set_xlabel(legend, loc="left", fontsize="small")
-    low, high = grey_range(model, rows)
-    for i, image in enumerate(to_grey(as_images(rows, shape), low, high)):
-        left, bottom = i % columns * across, height - i // columns * down - above - SIDE
-        place = (left / width, bottom / height, SIDE / width, SIDE / height)
-        panel = ax.inset_axes(place)
+    # Behind the reader's fonts the one of matplotlib's own that has ✓ and ✗.
+    fonts = [*rcParams["font.family"], "DejaVu Sans"]
+    look: dict[str, Any] = {"fontsize": "small", "fontfamily": fonts}
+    P = predictions.probabilities
+    for i, image in enumerate(grey_images(model, rows, shape)):
+        left = i % columns * cell_width
+        bottom = height - i // columns * cell_height - above - SIDE
+        panel = ax.inset_axes((left / width, bottom / height, SIDE / width, SIDE / height))
         panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         panel.set(xticks=[], yticks=[], anchor="N")
         panel.spines[:].set_visible(False)
-        colour = BLACK
-        if answers.known:
-            colour = GREEN if answers.right[i] else VERMILION
-        look: dict[str, Any] = {"fontsize": "small", "color": colour, "fontfamily": fonts()}
-        panel.set_title(words[i], loc="left", pad=3, **look, **PLAIN)
-        place = ((left + SIDE + names) / width, bottom / height, BARS / width, SIDE / height)
-        _draw_bars(ax.inset_axes(place), answers, i)
+        colour = GREEN if predictions.right[i] else VERMILION if predictions.known else BLACK
+        panel.set_title(titles[i], loc="left", pad=3, color=colour, **look, **PLAIN)
+        left += SIDE + beside
+        bars = ax.inset_axes((left / width, bottom / height, BARS / width, SIDE / height))
+        _draw_bars(bars, names, predictions, i, P[i])
     return ax
 
 
-def _legend(model: OneVsAll, answers: Answers) -> str:
+def _legend(model: OneVsAll, predictions: Predictions) -> str:
     """Return what bars and colours mean."""
     bars = "Bars: the probability of each class, from 0 to 1 (dotted: 1/2)."
     if model.n_models > 1:
         bars = "Bars: each model's own probability, 0 to 1 (dotted: 1/2), not summing to 1."
-    if len(answers.names) > MOST_BARS:
+    if predictions.Z.shape[1] > MOST_BARS:
         bars += f" The {MOST_BARS} largest are shown."
-    if not answers.known:
+    if not predictions.known:
         return f"{bars} Black: predicted."
     return f"{bars} Green: true. Red: predicted, but wrong."
 
 
-def _draw_bars(ax: Axes, answers: Answers, i: int) -> None:
+def _draw_bars(
+    ax: Axes, names: list[str], predictions: Predictions, i: int, P: npt.NDArray[Any]
+) -> None:
     """Draw the probabilities of row i, at most ten: the largest, in the order of the names."""
-    P, predicted, true = answers.P[i], answers.predicted[i], answers.true[i]
-    shown = np.sort(np.argsort(-P, kind="stable")[:MOST_BARS])
-    colours = []
-    for j in shown:
-        if not answers.known:
-            colours.append(BLACK if predicted[j] else GREY)
-        elif true[j]:
-            colours.append(GREEN)
-        else:
-            colours.append(VERMILION if predicted[j] else GREY)
+    predicted = predictions.predicted[i]
+    shown = np.sort(most_probable(predictions.Z[i], MOST_BARS))
+    wrong = VERMILION if predictions.known else BLACK
+    colours = [GREEN if predictions.true[i, j] else wrong if predicted[j] else GREY for j in shown]
     where = np.arange(len(shown))
     ax.barh(where, P[shown], height=0.8, color=colours)
     ax.axvline(0.5, color=BLACK, linewidth=0.6, linestyle=":")
-    names = [label_of(answers.names[j], NAME) for j in shown]
     size = min(8.0, 60 / len(shown) + 1)
-    ax.set_yticks(where, names, fontsize=size, **PLAIN)
+    ax.set_yticks(where, [names[j] for j in shown], fontsize=size, **PLAIN)
     for text, j in zip(ax.get_yticklabels(), shown, strict=True):
         text.set_fontweight("bold" if predicted[j] else "normal")
     ax.set(xlim=(0, 1), ylim=(len(shown) - 0.4, -0.6), xticks=[])
@@ -250,17 +231,16 @@ def _draw_bars(ax: Axes, answers: Answers, i: int) -> None:
     ax.spines["left"].set_color(GREY)
 
 
-def _words(answers: Answers, i: int) -> str:
+def _title(model: OneVsAll, predictions: Predictions, i: int) -> str:
     """Return the title of row i, in two lines if it is too long for one."""
-    predicted = f"predicted {_names(answers, answers.predicted[i])}"
-    if not answers.known:
+    predicted = f"predicted {_joined(model, predictions.predicted[i])}"
+    if not predictions.known:
         return predicted
-    true = f"true {_names(answers, answers.true[i])}"
-    mark = "✓" if answers.right[i] else "✗"
+    true = f"true {_joined(model, predictions.true[i])}"
+    mark = "✓" if predictions.right[i] else "✗"
     between = ", " if len(true + predicted) < 28 else "\n    "
     return f"{mark} {true}{between}{predicted}"
 
 
-def _names(answers: Answers, which: npt.NDArray[np.bool_]) -> str:
-    names = [answers.names[j] for j in np.flatnonzero(which)]
-    return label_of(" + ".join(label_of(name, 16) for name in names) or "none", 16)
+def _joined(model: OneVsAll, which: npt.NDArray[np.bool_]) -> str:
+    return label_text(" + ".join(label_texts(model.classes[which], 16)) or "none", 16)

@@ -12,7 +12,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from gpulr.errors import ParameterError
 from gpulr.model.metrics import Evaluation, MultilabelEvaluation
-from gpulr.show.canvas import BLACK, BLUE, PLAIN, SKY, axes, labels_of, legend
+from gpulr.show.canvas import BLACK, BLUE, PLAIN, SKY, axes, legend, tidy
+from gpulr.show.predictions import label_texts
 
 __all__ = ["accuracy", "confusion"]
 
@@ -51,7 +52,7 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
         )
     if not isinstance(result, Evaluation):
         raise _no_evaluation(result)
-    counts, names = result.confusion, labels_of(result.classes)
+    counts, names = result.confusion, label_texts(result.classes)
     n = len(names)
     side = float(np.clip(0.42 * n, 3.6, 9.0))
     ax = axes(ax, side + 2.0, side + 0.9)
@@ -70,14 +71,13 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
             ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", **look)
     if n <= MOST_NAMED:
         look = {**PLAIN, "fontsize": float(np.clip(0.8 * cell, 5, 9))}
-        ax.set_xticks(
-            range(n), names, **look, rotation=90 if 6 * max(map(len, names)) > cell else 0
-        )
+        turned = 6 * max(map(len, names)) > cell
+        ax.set_xticks(range(n), names, **look, rotation=90 if turned else 0)
         ax.set_yticks(range(n), names, **look)
     ax.tick_params(length=0)
     ax.set(xlabel="predicted class", ylabel="true class")
-    right_words = f"{np.trace(counts):,} of {counts.sum():,} rows right ({result.accuracy:.1%})"
-    ax.set_title(right_words, loc="left")
+    title = f"{np.trace(counts):,} of {counts.sum():,} rows right ({result.accuracy:.1%})"
+    ax.set_title(title, loc="left")
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
     bar.set_label("mistakes, % of the true class's rows", fontsize="small")
     bar.ax.tick_params(labelsize="small")
@@ -99,8 +99,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     ----------
     result : metrics.Evaluation or metrics.MultilabelEvaluation
         As ``model.evaluate(X, y)`` returns it.
-    ax : matplotlib Axes, optional
-        Where to draw; without, in a figure of its own.
+    ax : as for :func:`confusion`
 
     Returns
     -------
@@ -114,7 +113,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     """
     base = None
     if isinstance(result, MultilabelEvaluation):
-        names = labels_of(result.labels)
+        names = label_texts(result.labels)
         bars = {
             "accuracy: the label is rightly there, or rightly not": result.label_accuracy,
             "F1": result.label_f1,
@@ -125,7 +124,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
             f"micro F1 {result.micro_f1:.3f}"
         )
     elif isinstance(result, Evaluation):
-        names, counts = labels_of(result.classes), result.confusion
+        names, counts = label_texts(result.classes), result.confusion
         with np.errstate(invalid="ignore"):  # a class without rows has no recall
             recall = np.diag(counts) / counts.sum(axis=1)
         bars = {"recall: its rows that are recognised": recall}
@@ -157,41 +156,31 @@ def _draw_bars(
     bars: dict[str, npt.NDArray[np.float64]],
     base: npt.NDArray[np.float64] | None,
 ) -> None:
+    """Draw a bar for each name and each of ``bars``, and a line at each of ``base``."""
     where, height = np.arange(len(names)), 0.8 / len(bars)
     handles: list[Any] = []
     for i, (values, colour) in enumerate(zip(bars.values(), (BLUE, SKY), strict=False)):
         places = where + (i - (len(bars) - 1) / 2) * height
-        drawn = ax.barh(places, np.nan_to_num(values), height=0.92 * height, color=colour)
+        handles.append(ax.barh(places, np.nan_to_num(values), height=0.92 * height, color=colour))
         ends = np.nan_to_num(values) if base is None or i == 0 else np.maximum(values, base)
         for value, x, y in zip(values, ends, places, strict=True):
             words = "no rows" if np.isnan(value) else f"{value:.3f}"
             ax.text(x + 0.008, y, words, va="center", fontsize="x-small")
-        handles.append(drawn)
     legends = list(bars)
     if base is not None:
-        places = where + height / 2
-        handles.append(
-            ax.vlines(base, places - 0.46 * height, places + 0.46 * height, color=BLACK, lw=1.5)
-        )
+        low, high = where + 0.04 * height, where + 0.96 * height
+        handles.append(ax.vlines(base, low, high, color=BLACK, lw=1.5))
         legends.append("always answering “not this class”")
     ax.set_yticks(where, names, **PLAIN)
     ax.invert_yaxis()
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlim(0, 1.08)
     ax.set_xticks(np.linspace(0, 1, 6))
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax, grid=False)
     ax.tick_params(axis="y", length=0)
-    legend(
-        ax,
-        handles,
-        legends,
-        loc="upper left",
-        bbox_to_anchor=(0.0, 0.0),
-        bbox_transform=ax.transAxes + ScaledTranslation(0, -0.3, ax.figure.dpi_scale_trans),
-        fontsize="small",
-        frameon=False,
-        borderpad=0.0,
-    )
+    below = ax.transAxes + ScaledTranslation(0, -0.3, ax.figure.dpi_scale_trans)
+    place = {"loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "bbox_transform": below}
+    legend(ax, handles, legends, fontsize="small", borderpad=0.0, **place)
 
 
 def _no_evaluation(result: Any) -> ParameterError:

@@ -12,7 +12,7 @@ from matplotlib.text import Text
 import gpulr
 from gpulr import show
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import label_of
+from gpulr.show.predictions import label_text
 from helpers import python
 from shown import drawn
 
@@ -51,7 +51,7 @@ def test_labels_are_shown_as_they_are_and_shortened(hostile):
         "confusion": show.confusion(result),
         "accuracy": show.accuracy(result),
     }
-    shown = [label_of(label) for label in model.classes]
+    shown = [label_text(label) for label in model.classes]
     assert {"$x^2$", "_", "_y", "a b", "%s", "x" * 17 + "…", "<script>alert(1)<…"} <= set(shown)
     for name, ax in pictures.items():
         texts = drawn(ax)

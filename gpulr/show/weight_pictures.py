@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 
+from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import PLAIN, axes, bare, grid_of, model_of, names_of_models
-from gpulr.show.frames import as_images, find_image_shape, weights_on_host
+from gpulr.show.canvas import PLAIN, axes, bare, grid_of, model_names, model_of
+from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
 from gpulr.validation.arrays import whole_number
 
 __all__ = ["weights"]
@@ -21,7 +21,6 @@ __all__ = ["weights"]
 MOST = 50  # models that one picture shows unless told which
 COLUMNS = 5
 COLOURS = "RdBu_r"  # red for, blue against: apart with any colour vision
-CLIPPED = 99.5  # per cent of the weights are within the scale: a few pixels would dim the others
 
 
 def weights(
@@ -59,30 +58,39 @@ def weights(
         An image shape that does not fit, models that there are not, and the like.
     """
     model = model_of(model)
-    shape = find_image_shape(model, image_shape)
+    shape = image_shape_to_draw(model, image_shape)
     chosen = _chosen(models, model.n_models)
-    W, names = weights_on_host(model)[:, chosen], names_of_models(model)
-    limit = float(np.percentile(np.abs(W), CLIPPED)) or float(np.abs(W).max()) or 1.0
-    norm = Normalize(-limit, limit)
-    factor = "" if model.scale == 1.0 else f" × {1 / model.scale:.4g}"
+    W = to_host(model.weights).astype(np.float64)[:, chosen] / model.scale
+    names = [model_names(model)[j] for j in chosen]
+    drawn = W.T if shape is None else weight_images(W, shape)
+    limit = weight_limit(drawn)
+    look: dict[str, Any] = {"cmap": COLOURS, "vmin": -limit, "vmax": limit}
+    if shape is None:
+        ax = axes(ax, 7.2, 1.4 + 0.26 * len(chosen))
+        coloured = ax.imshow(drawn, aspect="auto", interpolation="nearest", **look)
+        ax.set_yticks(range(len(names)), names, fontsize="small", **PLAIN)
+        ax.set_xlabel("feature")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    else:
+        rows, columns = grid_of(len(chosen), COLUMNS if len(chosen) <= 20 else 2 * COLUMNS)
+        height, width = drawn.shape[1:]
+        side = 7.2 / max(columns, 2)
+        ax = axes(ax, side * columns + 0.9, 0.4 + rows * (0.26 + side * min(height / width, 2)))
+        bare(ax)
+        for i, (image, name) in enumerate(zip(drawn, names, strict=True)):
+            row, column = divmod(i, columns)
+            place = (column / columns, 1 - (row + 1) / rows, 0.96 / columns, 0.85 / rows)
+            panel = ax.inset_axes(place)
+            coloured = panel.imshow(image, **look)
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_color("#cccccc")
+            panel.set_title(name, fontsize="medium", pad=2, **PLAIN)
     title = "Weights of each model" if model.n_models > 1 else "Weights"
     if len(chosen) < model.n_models:
         title = f"Weights of {len(chosen)} of {model.n_models} models"
-    if shape is None:
-        ax = axes(ax, 7.2, 1.4 + 0.26 * len(chosen))
-        drawn = _table(ax, W, [names[j] for j in chosen], norm)
-    else:
-        images = as_images(np.ascontiguousarray(W.T), shape)
-        if images.ndim == 4:
-            images = images.sum(axis=3)
-        rows, columns = grid_of(len(chosen), COLUMNS if len(chosen) <= 20 else 2 * COLUMNS)
-        height, width = images.shape[1:]
-        side = 7.2 / max(columns, 2)
-        ax = axes(ax, side * columns + 0.9, 0.4 + rows * (0.26 + side * min(height / width, 2)))
-        drawn = _images(ax, images, [names[j] for j in chosen], (rows, columns), norm)
     ax.set_title(title, loc="left")
-    beside = ax.inset_axes((1.02, 0.0, 0.02, 1.0))
-    bar = ax.figure.colorbar(drawn, cax=beside, extend="both")
+    bar = ax.figure.colorbar(coloured, cax=ax.inset_axes((1.02, 0.0, 0.02, 1.0)), extend="both")
+    factor = "" if model.scale == 1.0 else f" × {1 / model.scale:.4g}"
     bar.set_label(f"← against    weight{factor}    for →", fontsize="small")
     bar.ax.tick_params(labelsize="small")
     return ax
@@ -95,31 +103,3 @@ def _chosen(models: Sequence[int] | None, n_models: int) -> npt.NDArray[np.intp]
     if not chosen or max(chosen) >= n_models:
         raise ParameterError(f"models={list(models)}; expected columns from 0 to {n_models - 1}.")
     return np.array(chosen, dtype=np.intp)
-
-
-def _images(
-    ax: Axes,
-    images: npt.NDArray[np.float64],
-    names: list[str],
-    grid: tuple[int, int],
-    norm: Normalize,
-) -> Any:
-    bare(ax)
-    rows, columns = grid
-    for i, (image, name) in enumerate(zip(images, names, strict=True)):
-        row, column = divmod(i, columns)
-        place = (column / columns, 1 - (row + 1) / rows, 0.96 / columns, 0.85 / rows)
-        panel = ax.inset_axes(place)
-        drawn = panel.imshow(image, cmap=COLOURS, norm=norm)
-        panel.set(xticks=[], yticks=[])
-        panel.spines[:].set_color("#cccccc")
-        panel.set_title(name, fontsize="medium", pad=2, **PLAIN)
-    return drawn
-
-
-def _table(ax: Axes, W: npt.NDArray[np.float64], names: list[str], norm: Normalize) -> Any:
-    drawn = ax.imshow(W.T, cmap=COLOURS, norm=norm, aspect="auto", interpolation="nearest")
-    ax.set_yticks(range(len(names)), names, fontsize="small", **PLAIN)
-    ax.set_xlabel("feature")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    return drawn

@@ -1,0 +1,230 @@
+"""One view of predictions, labels and images, for pictures, reports, videos and the command line.
+
+Needs no plotting library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import backend_of, is_sparse, to_host
+from gpulr.errors import ParameterError
+from gpulr.logistic import sigmoid
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.validation.label_values import codes_of
+from gpulr.validation.labels import check_indicator
+from gpulr.validation.parameters import image_shape_of, shape_of_images
+
+__all__ = [
+    "Predictions",
+    "as_bytes",
+    "as_images",
+    "grey_images",
+    "image_shape_to_draw",
+    "is_image",
+    "label_text",
+    "label_texts",
+    "most_probable",
+    "shortened",
+    "take_rows",
+    "true_names",
+    "weight_images",
+    "weight_limit",
+]
+
+Array = Any
+LONGEST = 18  # characters of a label in a picture
+WITHIN = 99.5  # per cent of the weights are within the scale: a few pixels would dim the others
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a model predicts of some rows, beside what is true of them.
+
+    Attributes
+    ----------
+    Z : (n_rows, n_names), in the dtype of the model
+        Margins of the model's classes or labels; of two classes with one model, −Z and Z.
+    predicted, true : (n_rows, n_names) bool
+        Which names were predicted, and which are true: one in each row, or any number of labels.
+    known : bool
+        Whether the truth is known; otherwise nothing is true, and no row is right.
+    multilabel : bool
+        Whether a row may have any number of labels.
+    """
+
+    Z: npt.NDArray[Any]
+    predicted: npt.NDArray[np.bool_]
+    true: npt.NDArray[np.bool_]
+    known: bool
+    multilabel: bool
+
+    @classmethod
+    def of(
+        cls, model: OneVsAll, X: Array, true: npt.NDArray[np.bool_] | None = None
+    ) -> Predictions:
+        """Predict the rows of X; ``true`` is as of :func:`true_names`, None if it is not known."""
+        Z = to_host(model.decision_function(X))
+        if model.n_models == 1 and not model.multilabel:
+            Z = np.hstack([-Z, Z])
+        largest = Z.argmax(axis=1)[:, np.newaxis] == np.arange(Z.shape[1])
+        predicted = Z > 0 if model.multilabel else largest
+        known, true = true is not None, np.zeros_like(predicted) if true is None else true
+        return cls(Z, predicted, true, known, model.multilabel)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Predictions:
+        """Return the predictions of some of the rows."""
+        Z, predicted, true = self.Z[rows], self.predicted[rows], self.true[rows]
+        return Predictions(Z, predicted, true, self.known, self.multilabel)
+
+    @property
+    def probabilities(self) -> npt.NDArray[Any]:
+        """Each model's own, (n_rows, n_names); of two classes with one model, 1 − P and P."""
+        P: npt.NDArray[Any] = sigmoid(self.Z)
+        return P
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether all that is predicted of a row is true, and nothing else is; (n_rows,)."""
+        same: npt.NDArray[np.bool_] = (self.predicted == self.true).all(axis=1) & self.known
+        return same
+
+    @property
+    def confidence(self) -> npt.NDArray[Any]:
+        """Margin of the predicted class, or the widest of the wrong labels; (n_rows,)."""
+        Z = self.Z
+        if self.multilabel:
+            Z = np.where(self.predicted != self.true, np.abs(Z), 0.0)
+        widest: npt.NDArray[Any] = Z.max(axis=1)
+        return widest
+
+
+def true_names(model: OneVsAll, y: Any, n_rows: int) -> npt.NDArray[np.bool_]:
+    """Return which of the model's classes or labels each row has, (n_rows, n_names).
+
+    Raises
+    ------
+    DataError
+        As :meth:`OneVsAll.evaluate`.
+    """
+    if model.multilabel:
+        _, Y = check_indicator(y, n_rows, model.classes)
+        return np.asarray(Y.toarray() if is_sparse(Y) else to_host(Y), dtype=np.bool_)
+    codes = codes_of(y, n_rows, model.classes)
+    true: npt.NDArray[np.bool_] = codes[:, np.newaxis] == np.arange(len(model.classes))
+    return true
+
+
+def most_probable(P: npt.NDArray[Any], n: int) -> npt.NDArray[np.intp]:
+    """Return the places of the n largest along the last axis, largest first; margins do as well."""
+    return np.argsort(-P, axis=-1, kind="stable")[..., :n]
+
+
+# ---- labels ----
+
+
+def shortened(text: Any, longest: int) -> str:
+    """Return text of at most so many characters, with an ellipsis where it was cut off."""
+    words = str(text)
+    return words if len(words) <= longest else words[: longest - 1].rstrip() + "…"
+
+
+def label_text(label: Any, longest: int = LONGEST) -> str:
+    """Return a label as text on one line, shortened; � stands for what cannot be printed."""
+    words = " ".join(str(label).split())
+    words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+    return shortened(words, longest) or "(empty)"
+
+
+def label_texts(labels: Iterable[Any], longest: int = LONGEST) -> list[str]:
+    """Return :func:`label_text` of each."""
+    return [label_text(label, longest) for label in labels]
+
+
+# ---- rows and weights as images ----
+
+
+def is_image(shape: tuple[int, ...] | None) -> bool:
+    """Whether this is (height, width), or has 1, 3 or 4 channels as its last or first axis."""
+    return shape is not None and (
+        len(shape) == 2 or (len(shape) == 3 and _channel_axis(shape) is not None)
+    )
+
+
+def _channel_axis(shape: tuple[int, ...]) -> int | None:
+    return next((axis for axis in (2, 0) if shape[axis] in (1, 3, 4)), None)
+
+
+def image_shape_to_draw(
+    model: OneVsAll, image_shape: tuple[int, ...] | None, X: Any = None
+) -> tuple[int, ...] | None:
+    """Return the shape of an image: as stated, or of X, or of the model; None for no images.
+
+    Raises
+    ------
+    ParameterError
+        It does not fit the features, or is no shape of an image.
+    """
+    if image_shape is None:
+        image_shape = (None if X is None else shape_of_images(X)) or model.image_shape
+        if image_shape is None or len(image_shape) < 2:
+            return None
+    shape = image_shape_of(image_shape, model.n_features)
+    if is_image(shape):
+        return shape
+    raise ParameterError(
+        f"image_shape={shape}; expected (height, width), or with 1, 3 or 4 channels "
+        "(height, width, channels) or (channels, height, width), to draw an image."
+    )
+
+
+def as_images(rows: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return rows as images, (n, height, width) or (n, height, width, channels)."""
+    images = rows.reshape(len(rows), *shape)
+    if len(shape) == 3 and _channel_axis(shape) == 0:
+        images = np.moveaxis(images, 1, -1)
+    return images[..., 0] if len(shape) == 3 and images.shape[-1] == 1 else images
+
+
+def grey_images(
+    model: OneVsAll, rows: npt.NDArray[Any], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    """Return rows as images from 0, the smallest value of training, to 1, the largest.
+
+    Where these are not known, they are those of the rows.
+    """
+    low, high = model.data.get("feature_range") or (float(rows.min()), float(rows.max()))
+    shade: npt.NDArray[np.float64] = (rows.astype(np.float64) - low) / ((high - low) or 1.0)
+    return as_images(np.clip(shade, 0.0, 1.0), shape)
+
+
+def as_bytes(images: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+    """Return images from 0 to 1 as images from 0 to 255."""
+    return np.rint(255 * images).astype(np.uint8)
+
+
+def weight_images(weights: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return weights (n_features, n_models) as images (n_models, height, width).
+
+    Channels are added up.
+    """
+    images = as_images(np.ascontiguousarray(weights.T), shape)
+    return images if images.ndim == 3 else images.sum(axis=-1)
+
+
+def weight_limit(weights: npt.NDArray[Any]) -> float:
+    """Return the weight that has full colour, on a scale of all these weights."""
+    sizes = np.abs(weights)
+    return float(np.percentile(sizes, WITHIN)) or float(sizes.max()) or 1.0
+
+
+def take_rows(X: Array, rows: npt.NDArray[np.intp]) -> Array:
+    """Return some rows of a checked X, where X is; sparse ones as a dense array."""
+    backend = backend_of(X)
+    taken = backend.take_rows(X, backend.asarray(rows))
+    return taken.toarray() if is_sparse(taken) else taken
