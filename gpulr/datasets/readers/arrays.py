@@ -57,24 +57,18 @@ def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:
     assert arrays.y is not None
     try:
         X, image_shape = _samples(arrays.X, "X")
-        X_test = None
+        X_test = y_test = None
         if arrays.X_test is not None:
             X_test, test_shape = _samples(arrays.X_test, "X_test")
             if test_shape != image_shape and arrays.X.ndim > 2 and arrays.X_test.ndim > 2:
                 raise DataError(
                     f"X has images of shape {image_shape}, but X_test of shape {test_shape}."
                 )
-        y, y_test = _labels(arrays.y, "y", len(X)), None
+        y = _labels(arrays.y, "y", len(X))
         if arrays.y_test is not None:
             y_test = _labels(arrays.y_test, "y_test", len(X if X_test is None else X_test))
         return Dataset(
-            X,
-            y,
-            X_test,
-            y_test,
-            image_shape,
-            name,
-            str(path),
+            *(X, y, X_test, y_test, image_shape, name, str(path)),
             label_name=arrays.label_name,
             feature_names=arrays.feature_names,
         )
@@ -84,12 +78,11 @@ def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:
         ) from error
 
 
-def square_image_shape(X: npt.NDArray[Any]) -> tuple[int, int] | None:
+def square_image_shape(dtype: npt.DTypeLike, n_features: int) -> tuple[int, int] | None:
     """Shape (side, side) of uint8 samples with 16 features or more, if square; else None."""
-    side = math.isqrt(X.shape[1])
-    if X.dtype == np.uint8 and X.shape[1] >= SMALLEST_SQUARE and side * side == X.shape[1]:
-        return side, side
-    return None
+    side = math.isqrt(n_features)
+    is_square = n_features >= SMALLEST_SQUARE and side * side == n_features
+    return (side, side) if dtype == np.uint8 and is_square else None
 
 
 def _samples(X: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[int, ...] | None]:
@@ -98,17 +91,15 @@ def _samples(X: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[in
         raise DataError(f"{name} has dtype {X.dtype}; expected integers, booleans or real floats")
     if X.ndim < 2:
         raise DataError(f"{name} has shape {X.shape}; expected (n_samples, n_features)")
-    if X.dtype.kind == "b":
-        X = X.astype(np.uint8)
-    elif X.dtype.kind == "f" and X.dtype.itemsize > 8:  # long double: no other library takes it
-        X = X.astype(np.float64)
-    else:
-        X = X.astype(X.dtype.newbyteorder("="), copy=False)
+    dtype = X.dtype.newbyteorder("=")
+    if dtype.kind == "b":
+        dtype = np.dtype(np.uint8)
+    elif dtype.kind == "f" and dtype.itemsize > 8:  # long double: no other library takes it
+        dtype = np.dtype(np.float64)
     if X.ndim > 2 and X.size:
         image_shape = tuple(int(n) for n in X.shape[1:])
-        return np.ascontiguousarray(X.reshape(len(X), -1)), image_shape
-    X = np.ascontiguousarray(X)
-    return X, square_image_shape(X) if X.ndim == 2 else None
+        return np.ascontiguousarray(X.reshape(len(X), -1), dtype), image_shape
+    return np.ascontiguousarray(X, dtype), square_image_shape(dtype, X.shape[1])
 
 
 def _labels(y: npt.NDArray[Any], name: str, n_samples: int) -> npt.NDArray[Any]:
@@ -119,12 +110,10 @@ def _labels(y: npt.NDArray[Any], name: str, n_samples: int) -> npt.NDArray[Any]:
     if is_indicator(y) and (name == "y_test" or not np.all(y.sum(axis=1) == 1)):
         return np.ascontiguousarray(y, dtype=np.uint8)
     if y.ndim != 1:
-        hint = (
-            " (one-hot columns? save their argmax; several labels a row? save 0 and 1 only)"
-            if y.ndim == 2
-            else ""
+        hint = " (one-hot columns? save their argmax; several labels a row? save 0 and 1 only)"
+        raise DataError(
+            f"{name} has shape {y.shape}; expected one label per sample{hint * (y.ndim == 2)}"
         )
-        raise DataError(f"{name} has shape {y.shape}; expected one label per sample{hint}")
     if y.dtype.kind == "S":
         try:
             if y.tobytes().isascii():  # several times faster

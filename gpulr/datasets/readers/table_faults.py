@@ -1,18 +1,17 @@
-"""Finds the line and column at fault in a text table, after the fast parser refused it."""
+"""Finds the line and column at fault in a text table, after NumPy's parser refused it."""
 
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections import deque
-from itertools import islice
 
 import numpy as np
 
+from gpulr.datasets.readers.table_columns import Columns, text_lines
 from gpulr.words import counted
 
-__all__ = ["MISSING", "first_fault", "lines_from", "text_lines", "unclosed_quote"]
+__all__ = ["MISSING", "first_fault", "has_unclosed_quote"]
 
 MISSING = frozenset(["", "nan"])
 """Fields, in small letters, that stand for a missing value, among the labels too."""
@@ -20,42 +19,8 @@ MISSING = frozenset(["", "nan"])
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def text_lines(content: bytes) -> io.TextIOWrapper:
-    """Lines of UTF-8 text with any line ends; unlike StringIO it does not hold 4 bytes a letter."""
-    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig")
-
-
-def lines_from(content: bytes, skipped: int) -> io.TextIOWrapper:
-    """Lines after the first ones, which are skipped."""
-    lines = text_lines(content)
-    deque(islice(lines, skipped), maxlen=0)
-    return lines
-
-
-def first_fault(
-    content: bytes,
-    delimiter: str,
-    header: list[str] | None,
-    label_column: int | None,
-    skipped: int,
-    left_out: int = 0,
-) -> str | None:
+def first_fault(content: bytes, columns: Columns) -> str | None:
     """Describe the first row that is ragged, lacks a value, or has text among its features.
-
-    Parameters
-    ----------
-    content : bytes
-        The table, in UTF-8.
-    delimiter : str
-        One character.
-    header : list of str, optional
-        Names of the columns; without, the first row tells how many there are.
-    label_column : int, optional
-        The column that may hold text.
-    skipped : int
-        Lines before the first sample.
-    left_out : int, default 0
-        First columns that may hold anything.
 
     Returns
     -------
@@ -63,41 +28,39 @@ def first_fault(
         "line 3, column 2 ('width'): …", lines counted from 1 and columns from 1; None if the
         csv module finds nothing wrong.
     """
-    rows = csv.reader(lines_from(content, skipped), delimiter=delimiter)
-    n_columns = len(header) if header is not None else None
+    rows = csv.reader(text_lines(content, columns.skipped), delimiter=columns.delimiter)
+    n_columns = len(columns.header) if columns.header is not None else None
     while True:
         try:
             row = next(rows, None)
         except csv.Error as error:
-            return f"line {skipped + rows.line_num}: {error}"
+            return f"line {columns.skipped + rows.line_num}: {error}"
         if row is None:
             return None
         if not row:
             continue
-        line = f"line {skipped + rows.line_num}"
-        if n_columns is None:
-            n_columns = len(row)
+        line = f"line {columns.skipped + rows.line_num}"
+        n_columns = n_columns or len(row)
         if len(row) != n_columns:
             return f"{line}: {counted(len(row), 'column')}, expected {n_columns}"
-        for column, field in enumerate(row):
-            if column < left_out:
-                continue
-            fault = _field_fault(field.strip(), column == label_column)
+        for i in range(columns.row_numbers, n_columns):
+            fault = _field_fault(row[i].strip(), is_label=i == columns.label)
             if fault is not None:
-                name = f" ({header[column]!r})" if header is not None else ""
-                return f"{line}, column {column + 1}{name}: {fault}"
+                name = "" if columns.header is None else f" ({columns.header[i]!r})"
+                return f"{line}, column {i + 1}{name}: {fault}"
 
 
-def unclosed_quote(content: bytes, delimiter: str, skipped: int) -> bool:
-    """Whether the rows after so many lines end within a quote, which NumPy's parser accepts."""
+def has_unclosed_quote(content: bytes, columns: Columns) -> bool:
+    """Whether the rows end within a quote, which NumPy's parser accepts."""
+    lines = text_lines(content, columns.skipped)
     try:
-        deque(csv.reader(lines_from(content, skipped), delimiter=delimiter, strict=True), maxlen=0)
+        deque(csv.reader(lines, delimiter=columns.delimiter, strict=True), maxlen=0)
     except csv.Error:
         return True
     return False
 
 
-def _field_fault(field: str, is_label: bool) -> str | None:
+def _field_fault(field: str, *, is_label: bool) -> str | None:
     if field.casefold() in MISSING:
         return f"a missing value ({field})" if field else "a missing value"
     if is_label:
