@@ -54,14 +54,11 @@ class DataError(GpulrError, ValueError):
 class DataFileError(GpulrError, ValueError):
     """A file that is missing, damaged, or not what it claims to be.
 
-    Parameters
+    Attributes
     ----------
-    path : path-like
-        The file.
-    found : str
-        What was found there.
-    remedy : str
-        What to do about it.
+    path : Path
+    found, remedy : str
+        What was found there, and what to do about it.
     """
 
     def __init__(self, path: str | Path, found: str, remedy: str) -> None:
@@ -95,21 +92,8 @@ class MissingExtraError(GpulrError, ImportError):
 
 @contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Turn the failure of an import in this block into an error that names the extra to install.
+    """Turn a failed import in this block into a MissingExtraError that names the extra to install.
 
-    Parameters
-    ----------
-    extra : str
-        One of pyproject.toml's.
-    what : str
-        What needs which package: "Writing ONNX files needs onnx".
-
-    Raises
-    ------
-    MissingExtraError
-
-    Examples
-    --------
     >>> with needs_extra("plot", "Drawing needs matplotlib"):
     ...     from matplotlib.figure import Figure
     """
@@ -149,9 +133,6 @@ class DeviceMemoryError(GpulrError, MemoryError):
         super().__init__(message)
         self.needed, self.free, self.total = needed, free, total
 
-    def __reduce__(self) -> tuple[type[DeviceMemoryError], tuple[Any, ...]]:
-        return type(self), (str(self), self.needed, self.free, self.total)
-
 
 class DivergenceError(GpulrError, ArithmeticError):
     """Training left the finite numbers."""
@@ -186,9 +167,6 @@ class SearchInterrupted(KeyboardInterrupt):
     def __init__(self, message: str, search: Any = None) -> None:
         super().__init__(message)
         self.search = search
-
-    def __reduce__(self) -> tuple[type[SearchInterrupted], tuple[str, Any]]:
-        return type(self), (str(self), self.search)
 
 
 class GpulrWarning(UserWarning):

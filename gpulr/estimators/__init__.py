@@ -1,1 +1,5 @@
-"""scikit-learn's side: estimators, their inputs, and its spellings of parameters."""
+"""scikit-learn's side: the estimators, their inputs, and scikit-learn's spellings of parameters.
+
+Imports families, model, validation and what stands beneath, and scikit-learn; ``sklearn.base`` is
+imported by :mod:`gpulr.estimators.base` alone.
+"""

@@ -1,1 +1,5 @@
-"""A trained family of models: what it predicts, how good it is, and the files it is kept in."""
+"""A trained family of models: its records, what it predicts, how good it is, and its files.
+
+Imports validation, backend and what stands beneath; and, where it exports, the library whose format
+it writes (onnx, scikit-learn, joblib).
+"""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.model.scores import accuracy, predicted_codes, subset_accuracy
 from gpulr.words import brief
 
 __all__ = [
@@ -52,9 +53,9 @@ class Evaluation:
 class MultilabelEvaluation:
     """How good predictions are on rows that have any number of labels.
 
-    Where most labels are absent from most rows, predicting none of them makes
-    ``mean_label_accuracy`` large; F1 counts only rows that have a label or are predicted to, and
-    ``subset_accuracy`` only rows that are right throughout. A label is predicted where P > 1/2.
+    Where most rows lack most labels, predicting none makes ``mean_label_accuracy`` large; F1 counts
+    only rows that have a label or are predicted to, and ``subset_accuracy`` only rows that are
+    right throughout. A label is predicted where P > 1/2.
 
     Attributes
     ----------
@@ -103,15 +104,10 @@ def evaluate_margins(
 
     Two classes have one model, whose positive class is the second.
     """
-    n_classes = len(classes)
-    if Z.shape[1] == 1:
-        predicted, positive = (Z[:, 0] > 0).astype(np.int64), np.array([1])
-    else:
-        predicted, positive = Z.argmax(axis=1), np.arange(n_classes)
+    positive = np.arange(len(classes))[-Z.shape[1] :]
     binary = ((Z > 0) == (codes[:, np.newaxis] == positive)).mean(axis=0)
-    confusion = confusion_matrix(codes, predicted, n_classes)
-    accuracy = float(np.trace(confusion) / len(codes))
-    return Evaluation(accuracy, binary, float(binary.mean()), confusion, classes)
+    confusion = confusion_matrix(codes, predicted_codes(Z), len(classes))
+    return Evaluation(accuracy(Z, codes), binary, float(binary.mean()), confusion, classes)
 
 
 def evaluate_labels(
@@ -121,13 +117,12 @@ def evaluate_labels(
     from sklearn.metrics import f1_score
 
     predicted = (Z > 0).astype(np.uint8)
-    right = predicted == Y
-    accuracy = right.mean(axis=0)
+    right = (predicted == Y).mean(axis=0)
     f1 = np.asarray(f1_score(Y, predicted, average=None, zero_division=0.0), dtype=np.float64)
     return MultilabelEvaluation(
-        subset_accuracy=float(right.all(axis=1).mean()),
-        label_accuracy=accuracy,
-        mean_label_accuracy=float(accuracy.mean()),
+        subset_accuracy=subset_accuracy(Z, Y),
+        label_accuracy=right,
+        mean_label_accuracy=float(right.mean()),
         label_f1=f1,
         micro_f1=float(f1_score(Y, predicted, average="micro", zero_division=0.0)),
         macro_f1=float(f1.mean()),

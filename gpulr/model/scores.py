@@ -1,11 +1,10 @@
-"""How good held-out predictions are: a number for each fold and C, the greater the better."""
+"""Scores of margins by name, the greater the better: for evaluation and for cross-validation."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,22 +17,23 @@ from gpulr.words import did_you_mean, shown
 
 Floats = npt.NDArray[Any]
 
-__all__ = ["LABEL_SCORERS", "SCORERS", "Scorer", "scorer"]
+__all__ = ["LABEL_SCORERS", "SCORERS", "Scorer", "predicted_codes", "scorer"]
 
 
-def _predicted(Z: Floats) -> npt.NDArray[np.int64]:
+def predicted_codes(Z: Floats) -> npt.NDArray[np.int64]:
+    """Return the class with the largest margin; of one model, whether its margin is positive."""
     return Z.argmax(axis=1) if Z.shape[1] > 1 else (Z[:, 0] > 0).astype(np.int64)
 
 
-def accuracy(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> float:
+def accuracy(Z: Floats, codes: npt.NDArray[Any], weight: Floats | None = None) -> float:
     """Weighted share of rows whose class, the one with the largest margin, is right."""
-    return float(np.average(_predicted(Z) == codes, weights=weight))
+    return float(np.average(predicted_codes(Z) == codes, weights=weight))
 
 
 def balanced_accuracy(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> float:
     """Mean over the classes that occur of the share of their rows that are right."""
     rows = np.bincount(codes, weights=weight)
-    right = np.bincount(codes, weights=weight * (_predicted(Z) == codes), minlength=len(rows))
+    right = np.bincount(codes, weights=weight * (predicted_codes(Z) == codes), minlength=len(rows))
     return float(np.mean(right[rows > 0] / rows[rows > 0]))
 
 
@@ -43,7 +43,7 @@ def negative_log_loss(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> flo
     return float(np.average(log_P[np.arange(len(codes)), codes], weights=weight))
 
 
-def subset_accuracy(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> float:
+def subset_accuracy(Z: Floats, truth: npt.NDArray[Any], weight: Floats | None = None) -> float:
     """Weighted share of rows of which every label is right; the truth is (n_rows, n_labels)."""
     return float(np.average(((Z > 0) == truth).all(axis=1), weights=weight))
 
@@ -56,16 +56,15 @@ def negative_label_loss(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> f
 
 Score = Callable[[Floats, npt.NDArray[Any], Floats], float]
 
-SCORERS: Mapping[str, Score] = MappingProxyType(
-    {
-        "accuracy": accuracy,
-        "balanced_accuracy": balanced_accuracy,
-        "neg_log_loss": negative_log_loss,
-    }
-)
-LABEL_SCORERS: Mapping[str, Score] = MappingProxyType(
-    {"accuracy": subset_accuracy, "neg_log_loss": negative_label_loss}
-)
+SCORERS: Mapping[str, Score] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "neg_log_loss": negative_log_loss,
+}
+LABEL_SCORERS: Mapping[str, Score] = {
+    "accuracy": subset_accuracy,
+    "neg_log_loss": negative_label_loss,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +121,13 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
         else:
             P, truth = np.exp(log_normalized(Z)), labels.classes[truth]
             P = P[:, 1] if Z.shape[1] == 1 else P
-        extra = {"sample_weight": weight} if weighs else {}
-        value = scoring(truth, P, **extra)
-        if not _is_real(value) or not np.isfinite(value):
+        value = scoring(truth, P, **({"sample_weight": weight} if weighs else {}))
+        real = isinstance(value, float | int | np.floating | np.integer)
+        if isinstance(value, bool) or not real or not np.isfinite(value):
             raise ParameterError(f"scoring={name} returned {value!r}; expected a finite number.")
         return float(value)
 
     return Scorer(name, function)
-
-
-def _is_real(value: Any) -> bool:
-    real = float | int | np.floating | np.integer
-    return isinstance(value, real) and not isinstance(value, bool)
 
 
 def _takes_sample_weight(function: Callable[..., Any]) -> bool:

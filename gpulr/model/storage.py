@@ -93,18 +93,8 @@ def read(path: str | Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     path = path_of("path", path)
-    found = ""
-    try:
-        if not path.is_file():
-            found = (
-                "is not a file"
-                if path.exists()
-                else f"there is no such file{is_there_another(path)}"
-            )
-    except OSError as error:  # a name too long, or a folder that must not be searched
-        found = f"cannot be looked for ({error.strerror})"
-    if found:
-        raise ModelFileError(path, found, "Pass the path that the model was saved to.")
+    if fault := _fault(path):
+        raise ModelFileError(path, fault, "Pass the path that the model was saved to.")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -144,6 +134,16 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
 
 
+def _fault(path: Path) -> str:
+    """Say why there is no file at a path; nothing if there is one."""
+    try:
+        if path.is_file():
+            return ""
+        return "is not a file" if path.exists() else f"there is no such file{is_there_another(path)}"
+    except OSError as error:  # a name too long, or a folder that must not be searched
+        return f"cannot be looked for ({error.strerror})"
+
+
 def is_model(path: Path) -> bool:
     """Whether a file looks like a model of gpulr's, whole or damaged, by its first bytes."""
     with path.open("rb") as file:
@@ -160,8 +160,7 @@ def _fields(tensors: dict[str, npt.NDArray[Any]], text: str) -> dict[str, Any]:
     check_tensors(tensors, len(classes), record["multilabel"])
     settings, shape = record["settings"], record["image_shape"]
     if "C" in settings:
-        C = settings["C"]
-        settings["C"] = [_infinity(c) for c in C] if isinstance(C, list) else _infinity(C)
+        settings["C"] = _with_infinity(settings["C"])
     return {
         **{name: record[name] for name in _RECORD},
         **{name: tensors.get(name) for name in ("weights", "intercept", *_CENTERED)},
@@ -199,8 +198,10 @@ def _classes(classes: npt.NDArray[Any], path: Path) -> dict[str, Any]:
     return {"dtype": dtype, "values": values.tolist()}
 
 
-def _infinity(c: float | None) -> float:
-    return math.inf if c is None else c
+def _with_infinity(C: Any) -> Any:
+    if isinstance(C, list):
+        return [_with_infinity(each) for each in C]
+    return math.inf if C is None else C
 
 
 def _without_infinity(value: Any) -> Any:
