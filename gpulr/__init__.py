@@ -40,10 +40,8 @@ if TYPE_CHECKING:
         SearchInterrupted,
         TrainingInterrupted,
     )
-    from gpulr.estimators.logistic_regression import (
-        OneVsAllLogisticRegression,
-        OneVsAllLogisticRegressionCV,
-    )
+    from gpulr.estimators.cross_validated import OneVsAllLogisticRegressionCV
+    from gpulr.estimators.logistic_regression import OneVsAllLogisticRegression
     from gpulr.estimators.onnx_pipelines import register_skl2onnx
     from gpulr.families.bootstrap import bootstrap
     from gpulr.families.intervals import Bootstrap
@@ -59,7 +57,7 @@ _HOMES = {
     "Bootstrap": "families.intervals",
     "OneVsAll": "model.one_vs_all",
     "OneVsAllLogisticRegression": "estimators.logistic_regression",
-    "OneVsAllLogisticRegressionCV": "estimators.logistic_regression",
+    "OneVsAllLogisticRegressionCV": "estimators.cross_validated",
     "bootstrap": "families.bootstrap",
     "load": "model.one_vs_all",
     "register_skl2onnx": "estimators.onnx_pipelines",

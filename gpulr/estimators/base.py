@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from gpulr import errors, logistic
@@ -26,13 +27,15 @@ from gpulr.estimators.fitted import (
     sorted_by_class,
     with_history,
 )
-from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
+from gpulr.estimators.inputs import read_rows, read_truth
+from gpulr.families.advice import Advice
+from gpulr.families.inputs import Inputs
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import TrainingSettings
 
 Array = Any
 
-__all__ = ["ConvergenceWarning", "OneVsAllClassifier", "SparseCoefficients"]
+__all__ = ["ConvergenceWarning", "OneVsAllClassifier", "SparseCoefficients", "warn_of"]
 
 
 class ConvergenceWarning(
@@ -42,10 +45,17 @@ class ConvergenceWarning(
     """Some models did not reach the tolerance; scikit-learn's warning of that, and gpulr's."""
 
 
+def warn_of(advice: Advice | None) -> None:
+    """Warn where models did not converge and would with other parameters."""
+    if advice is not None and advice.attainable:
+        errors.warn(advice.message, ConvergenceWarning)
+
+
 class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """What estimators of one-vs-all models share: the checks of X and y, and prediction.
 
-    Subclasses implement ``fit``: it reads its arrays by :meth:`_read` and ends in :meth:`_adopt`.
+    Subclasses implement ``fit``: it begins with :func:`gpulr.estimators.fitting.read` and ends with
+    :meth:`_adopt`.
     What is predicted is what ``coef_``, ``intercept_`` and ``classes_`` say when it is asked for,
     whether ``fit`` set them, or someone else did.
     """
@@ -74,10 +84,6 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         super().__setstate__(state)
         if model is not None:
             self._adopt(model)
-
-    def _read(self, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
-        """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host."""
-        return read_rows_and_labels(self, X, y)
 
     def _adopt(self, model: OneVsAll) -> None:
         """Set the fitted attributes."""
@@ -117,18 +123,18 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return model
 
-    def _start(self, X: Array, labels: Any) -> OneVsAll | None:
+    def _start(self, inputs: Inputs) -> OneVsAll | None:
         """Return the model that the attributes are, for training to begin at; None if unfitted."""
         if not hasattr(self, "coef_"):
             return None
+        n_features, labels = inputs.X.shape[1], inputs.labels
         start = sorted_by_class(self._given(labels.classes))
-        if start.weights.shape != (X.shape[1], labels.n_models) or not np.array_equal(
-            start.classes, labels.classes
-        ):
+        same = np.array_equal(start.classes, labels.classes)
+        if not same or start.weights.shape != (n_features, labels.n_models):
             raise errors.ParameterError(
                 f"warm_start=True begins at coef_, which has {start.n_models} rows: a model of "
                 f"{start.n_features} features for the classes {start.classes[:20].tolist()}. For X "
-                f"and y it takes {labels.n_models}: {X.shape[1]} features, classes "
+                f"and y it takes {labels.n_models}: {n_features} features, classes "
                 f"{labels.classes[:20].tolist()}. Train on the same features and classes, or use "
                 "warm_start=False."
             )
@@ -150,9 +156,9 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         return with_history(model, getattr(self, "_record", {}), settings)
 
-    def _rows(self, X: Any, n_features: int) -> Array:
-        """Check what a fitted estimator is to predict."""
-        return read_rows(self, X, n_features)
+    def _model_and_rows(self, X: Any) -> tuple[OneVsAll, Array]:
+        model = self._predictor()
+        return model, read_rows(self, X, model.n_features)
 
     def decision_function(self, X: Any) -> Array:
         """Return the margins X W + b, where X is.
@@ -167,14 +173,14 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         (n_samples,) with two classes, positive for ``classes_[1]``; otherwise (n_samples,
         n_classes). In the dtype of ``coef_``.
         """
-        model = self._predictor()
-        Z = model.decision_function(self._rows(X, model.n_features))
+        model, rows = self._model_and_rows(X)
+        Z = model.decision_function(rows)
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
     def predict(self, X: Any) -> Array:
         """Return each row's class, (n_samples,): the one with the largest margin."""
-        model = self._predictor()
-        return model.predict(self._rows(X, model.n_features))
+        model, rows = self._model_and_rows(X)
+        return model.predict(rows)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, (n_samples, n_classes).
@@ -182,20 +188,18 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         With more than two classes these are the models' own probabilities, divided by their sum, as
         in scikit-learn's ``OneVsRestClassifier``; ``model_.predict_proba`` has them undivided.
         """
-        model = self._predictor()
-        return model.predict_proba(self._rows(X, model.n_features), normalize=True)
+        model, rows = self._model_and_rows(X)
+        return model.predict_proba(rows, normalize=True)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
-        model = self._predictor()
-        return logistic.log_normalized(model.decision_function(self._rows(X, model.n_features)))
+        model, rows = self._model_and_rows(X)
+        return logistic.log_normalized(model.decision_function(rows))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs."""
         y, sample_weight = read_truth(y, sample_weight)
-        if not is_device_array(X):
-            return float(super().score(X, y, sample_weight))
-        return float(np.average(to_host(self.predict(X)) == y, weights=sample_weight))
+        return float(accuracy_score(y, to_host(self.predict(X)), sample_weight=sample_weight))
 
 
 class SparseCoefficients(OneVsAllClassifier):

@@ -80,6 +80,10 @@ def translated(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     if parameters["solver"] in tuple(_SOLVERS):
         notes.append(_LBFGS.format(parameters["solver"], _SOLVERS[parameters["solver"]]))
         found["solver"] = "lbfgs"
+    if "Cs" in parameters and found["solver"] != "lbfgs":
+        raise ParameterError(
+            f'solver={found["solver"]!r}; a search trains with "lbfgs". Leave it out.'
+        )
     if parameters.get("scoring", "accuracy") in (None, "warn"):
         found["scoring"] = "accuracy"
     if parameters.get("cv", 5) is None:

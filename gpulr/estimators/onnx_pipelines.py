@@ -54,10 +54,8 @@ def register_skl2onnx() -> None:
             f"Converting pipelines to ONNX needs skl2onnx, which cannot be imported ({error}). "
             "Install it: python -m pip install skl2onnx"
         ) from error
-    from gpulr.estimators.logistic_regression import (
-        OneVsAllLogisticRegression,
-        OneVsAllLogisticRegressionCV,
-    )
+    from gpulr.estimators.cross_validated import OneVsAllLogisticRegressionCV
+    from gpulr.estimators.logistic_regression import OneVsAllLogisticRegression
 
     for estimator in (OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV):
         update_registered_converter(

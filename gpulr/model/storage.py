@@ -139,7 +139,9 @@ def _fault(path: Path) -> str:
     try:
         if path.is_file():
             return ""
-        return "is not a file" if path.exists() else f"there is no such file{is_there_another(path)}"
+        return (
+            "is not a file" if path.exists() else f"there is no such file{is_there_another(path)}"
+        )
     except OSError as error:  # a name too long, or a folder that must not be searched
         return f"cannot be looked for ({error.strerror})"
 

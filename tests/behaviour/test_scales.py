@@ -9,9 +9,9 @@ import pytest
 from scipy import sparse
 
 import gpulr
+from gpulr import OneVsAllLogisticRegression
 from gpulr.backend import backend_of, to_host
 from gpulr.core.rows import Rows
-from gpulr.estimators import logistic_regression as estimator
 from gpulr.kernels.fused import obstacle
 from gpulr.solvers import LBFGS
 from gpulr.solvers.continuation import Carry
@@ -180,7 +180,7 @@ def test_search_and_estimators(table, name):
     assert found.model.converged
     best = optimum(Z, targets(y), found.best_C, SIZES[name])
     np.testing.assert_allclose(cost_of(found.model, X, targets(y), found.best_C), best, rtol=1e-4)
-    one = estimator.OneVsAllLogisticRegression(dtype="float64").fit(X, y)
+    one = OneVsAllLogisticRegression(dtype="float64").fit(X, y)
     theta = np.append(one.coef_, one.intercept_)[:, np.newaxis]
     cost, _ = reference(X, targets(y), theta, 1.0)
     np.testing.assert_allclose(cost, optimum(Z, targets(y), 1.0, SIZES[name]), rtol=1e-4)

@@ -19,7 +19,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import gpulr
 from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
 from gpulr.backend import is_device_array, to_host
-from gpulr.estimators import logistic_regression as estimator
+from gpulr.estimators import cross_validated
+from gpulr.estimators.base import ConvergenceWarning
 from helpers import python
 
 CS = [0.01, 1.0, 100.0]
@@ -146,7 +147,7 @@ def test_it_goes_where_estimators_go(blobs):
 
 
 def test_the_warning_is_scikit_learns_and_gpulrs(blobs):
-    with pytest.warns(estimator.ConvergenceWarning, match="did not reach tol") as caught:
+    with pytest.warns(ConvergenceWarning, match="did not reach tol") as caught:
         OneVsAllLogisticRegressionCV(Cs=CS, cv=3, tol=1e-12, max_iter=2).fit(*blobs)
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -161,7 +162,7 @@ def test_a_fold_without_a_class_is_told(blobs):
 
 def test_verbose_shows_a_progress_bar(blobs, monkeypatch):
     seen = []
-    monkeypatch.setattr(estimator, "_search_progress_bar", lambda: (seen.append,))
+    monkeypatch.setattr(cross_validated, "SearchProgressBar", lambda: seen.append)
     OneVsAllLogisticRegressionCV(Cs=CS, cv=3, verbose=1).fit(*blobs)
     assert seen[-1].done == seen[-1].total == 27
 

@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import gpulr
 from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
 from gpulr.backend import is_device_array, to_host
-from gpulr.estimators import logistic_regression as estimator
+from gpulr.estimators import cross_validated, logistic_regression
 from helpers import python
 
 EXACT = {"tol": 1e-9, "max_iter": 20_000}
@@ -402,7 +402,7 @@ def test_a_stall_at_rounding_is_silent_and_any_other_is_told(cv, rng):
 
 def test_verbose_shows_a_progress_bar(blobs, monkeypatch):
     shown = []
-    monkeypatch.setattr(gpulr.callbacks, "ProgressBar", lambda: shown.append)
+    monkeypatch.setattr(logistic_regression, "ProgressBar", lambda: shown.append)
     OneVsAllLogisticRegression().fit(*blobs)
     assert not shown
     model = OneVsAllLogisticRegression(verbose=1).fit(*blobs)
@@ -414,7 +414,7 @@ def test_an_interrupted_estimator_is_fitted(blobs, monkeypatch):
         if progress.iteration == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpulr.callbacks, "ProgressBar", lambda: interrupt)
+    monkeypatch.setattr(logistic_regression, "ProgressBar", lambda: interrupt)
     model = OneVsAllLogisticRegression(verbose=1)
     with pytest.raises(gpulr.TrainingInterrupted):
         model.fit(*blobs)
@@ -422,7 +422,8 @@ def test_an_interrupted_estimator_is_fitted(blobs, monkeypatch):
     assert model.score(*blobs) > 0.5
 
 
-def test_docstring_examples():
-    result = doctest.testmod(estimator)
+@pytest.mark.parametrize("module", [logistic_regression, cross_validated])
+def test_docstring_examples(module):
+    result = doctest.testmod(module)
     assert result.attempted
     assert not result.failed

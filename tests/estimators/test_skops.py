@@ -28,7 +28,7 @@ def test_the_estimator_is_all_there_is_to_trust(blobs, estimator, n_classes):
     X, y = X[y < n_classes], np.array(["a", "b", "c"])[y[y < n_classes]]
     pipeline = make_pipeline(StandardScaler(), estimator).fit(X, y)
     content = io.dumps(pipeline)
-    name = f"gpulr.estimators.logistic_regression.{type(estimator).__name__}"
+    name = f"{type(estimator).__module__}.{type(estimator).__name__}"
     assert io.get_untrusted_types(data=content) == [name]
     loaded = io.loads(content, trusted=[name])
     np.testing.assert_array_equal(loaded.predict_proba(X), pipeline.predict_proba(X))

@@ -1,0 +1,202 @@
+"""One-vs-all models whose C is chosen by cross-validation, as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping
+
+from gpulr.backend import backend_of
+from gpulr.callbacks import SearchProgressBar
+from gpulr.estimators import fitting
+from gpulr.estimators.base import OneVsAllClassifier, warn_of
+from gpulr.families.cross_validation import SearchProgress
+from gpulr.families.search import search_on
+from gpulr.families.search_result import Search
+
+__all__ = ["OneVsAllLogisticRegressionCV"]
+
+
+class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
+    """One-vs-all logistic regression whose C is chosen by cross-validation.
+
+    Every class, fold and C is a column of one matrix: see :func:`gpulr.search`. One C serves all
+    classes, the one of the best mean score.
+
+    All parameters of scikit-learn's ``LogisticRegressionCV`` are taken by their names.
+
+    Parameters
+    ----------
+    Cs : int or (n_Cs,) array
+        Values of C to try; a number stands for so many from 10⁻⁴ to 10⁴.
+    cv : int, scikit-learn splitter, or iterable of (train, test)
+        None is 5.
+    scoring : "accuracy", "balanced_accuracy", "neg_log_loss", or callable
+        A callable gets true labels and probabilities: (n_rows, n_classes), or of two classes those
+        of the second, (n_rows,). None is "accuracy".
+    refit : True, "1se" or False
+        The C of the model: that of the best mean score, or the smallest within one standard error
+        of it. False: the model is the mean of the folds' models, each with the best C of its fold.
+    standardize, callbacks, image_shape
+        As for :func:`gpulr.search`.
+    solver, learning_rate
+        A search trains with "lbfgs", which has no learning rate.
+    batched : bool
+        False trains the models of one class after the other.
+    tol, max_iter, class_weight, fit_intercept, scale, dtype, backend, verbose
+        As for :class:`OneVsAllLogisticRegression`.
+    penalty, l1_ratios, dual, multi_class
+        What asks for other models than one-vs-all ones with an L2 penalty is refused.
+    intercept_scaling, n_jobs, random_state, use_legacy_attributes
+        Change nothing.
+
+    Attributes
+    ----------
+    C_ : float
+        The C of the model; with ``refit=False`` the mean of those of the folds.
+    l1_ratio_ : float
+        0, as scikit-learn calls an L2 penalty.
+    Cs_ : (n_Cs,), scores_ : (n_folds, n_Cs)
+        The values that were tried, and each fold's score on its held-out rows. In the array library
+        of X.
+    coefs_paths_ : (n_folds, n_Cs, n_models, n_features + 1)
+        The coefficients of each fold's models, the intercept last (where one is fitted).
+    coef_, intercept_, n_iter_, classes_, n_features_in_, feature_names_in_, model_
+        Of the model that was trained on all rows, as of :class:`OneVsAllLogisticRegression`.
+    search_ : Search
+        Everything that was found; it has a table and a plot.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gpulr import OneVsAllLogisticRegressionCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> OneVsAllLogisticRegressionCV(Cs=[0.1, 1, 10]).fit(X, y).scores_.shape
+    (5, 3)
+    """
+
+    C_: float
+
+    # groups are the splitter's: they are passed on where it asks for them.
+    __metadata_request__fit: ClassVar[dict[str, str]] = {"groups": UNUSED}
+
+    def __init__(
+        self,
+        *,
+        Cs: int | npt.ArrayLike = 10,
+        cv: Any = 5,
+        scoring: str | Callable[..., float] | None = "accuracy",
+        refit: bool | str = True,
+        tol: float = 1e-4,
+        max_iter: int = 2000,
+        solver: str = "lbfgs",
+        class_weight: Mapping[Any, float] | str | None = None,
+        fit_intercept: bool = True,
+        scale: float | str | None = None,
+        standardize: bool = False,
+        learning_rate: float | None = None,
+        dtype: npt.DTypeLike | None = None,
+        backend: str = "auto",
+        batched: bool = True,
+        callbacks: Sequence[Callable[[SearchProgress], object]] = (),
+        image_shape: tuple[int, ...] | None = None,
+        verbose: int = 0,
+        penalty: str = "l2",
+        l1_ratios: Any = (0.0,),
+        dual: bool = False,
+        intercept_scaling: float = 1.0,
+        multi_class: str = "ovr",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        use_legacy_attributes: bool | str = False,
+    ) -> None:
+        self.Cs, self.cv, self.scoring, self.refit = Cs, cv, scoring, refit
+        self.tol, self.max_iter, self.solver = tol, max_iter, solver
+        self.class_weight, self.fit_intercept = class_weight, fit_intercept
+        self.scale, self.standardize, self.learning_rate = scale, standardize, learning_rate
+        self.dtype, self.backend, self.batched = dtype, backend, batched
+        self.callbacks, self.image_shape, self.verbose = callbacks, image_shape, verbose
+        self.penalty, self.l1_ratios, self.dual = penalty, l1_ratios, dual
+        self.intercept_scaling, self.multi_class = intercept_scaling, multi_class
+        self.n_jobs, self.random_state = n_jobs, random_state
+        self.use_legacy_attributes = use_legacy_attributes
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        found = state.get("search_")  # of a pickle from when it was no property
+        super().__setstate__({k: v for k, v in state.items() if k != "search_"})
+        if found is not None:
+            self._found = _found(found)
+
+    def _inverse_penalty(self) -> Any:
+        return getattr(self, "C_", 1.0)
+
+    @property
+    def search_(self) -> Search:
+        """Everything that was found, with the model that the attributes are now."""
+        return Search(model=self.model_, **self._found)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return what is asked for of the metadata that ``fit`` gets: ``groups`` are for ``cv``."""
+        of_fit = MethodMapping().add(caller="fit", callee="split")
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
+        return router.add(splitter=self.cv, method_mapping=of_fit)
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Choose C, and train the models with it on all rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`OneVsAllLogisticRegression.fit`; the weights count in the scores too.
+        groups : (n_samples,), optional
+            For a ``cv`` that keeps groups of rows together.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            X, y or a parameter cannot be used; a fold lacks a class.
+        SearchInterrupted
+            Ctrl-C; its ``search`` has the values of C that were done.
+
+        Warns
+        -----
+        ConvergenceWarning
+            scikit-learn's, and gpulr's; not where nothing is left of the gradients but rounding.
+        ParameterWarning
+            What is done differs from what a parameter of scikit-learn's says.
+        """
+        inputs, settings, chosen = fitting.read(self, X, y, SearchProgressBar)
+        names = ("backend", "Cs", "cv", "scoring", "refit", "class_weight", "callbacks")
+        found, advice, models = search_on(
+            inputs,
+            settings,
+            groups=groups,
+            sample_weight=sample_weight,
+            memory=None if chosen["batched"] else 1,
+            **{name: chosen[name] for name in names},
+        )
+        assert found.model is not None
+        self._found = _found(found)
+        self._adopt(found.model)
+        self.C_ = found.model.settings["C"]  # type: ignore[assignment]
+        self.l1_ratio_ = 0.0
+        here = backend_of(self.coef_).asarray
+        self.Cs_, self.scores_ = here(found.Cs), here(found.scores)
+        self.coefs_paths_ = here(models.coefficients())
+        if chosen["refit"] == "mean":
+            self.n_iter_ = here(np.array([found.n_iter.max()], dtype=np.int32))
+        warn_of(advice)
+        return self
+
+
+def _found(search: Search) -> dict[str, Any]:
+    """Return what a search found beside its model."""
+    return {f.name: getattr(search, f.name) for f in fields(search) if f.name != "model"}
