@@ -48,7 +48,7 @@ class Predictions:
 
     Attributes
     ----------
-    Z : (n_rows, n_names), in the dtype of the model
+    Z : (n_rows, n_names) float64
         Margins of the model's classes or labels; of two classes with one model, −Z and Z.
     predicted, true : (n_rows, n_names) bool
         Which names were predicted, and which are true: one in each row, or any number of labels.
@@ -58,7 +58,7 @@ class Predictions:
         Whether a row may have any number of labels.
     """
 
-    Z: npt.NDArray[Any]
+    Z: npt.NDArray[np.float64]
     predicted: npt.NDArray[np.bool_]
     true: npt.NDArray[np.bool_]
     known: bool
@@ -69,7 +69,7 @@ class Predictions:
         cls, model: OneVsAll, X: Array, true: npt.NDArray[np.bool_] | None = None
     ) -> Predictions:
         """Predict the rows of X; ``true`` is as of :func:`true_names`, None if it is not known."""
-        Z = to_host(model.decision_function(X))
+        Z = to_host(model.decision_function(X)).astype(np.float64)
         if model.n_models == 1 and not model.multilabel:
             Z = np.hstack([-Z, Z])
         largest = Z.argmax(axis=1)[:, np.newaxis] == np.arange(Z.shape[1])
@@ -83,9 +83,9 @@ class Predictions:
         return Predictions(Z, predicted, true, self.known, self.multilabel)
 
     @property
-    def probabilities(self) -> npt.NDArray[Any]:
+    def probabilities(self) -> npt.NDArray[np.float64]:
         """Each model's own, (n_rows, n_names); of two classes with one model, 1 − P and P."""
-        P: npt.NDArray[Any] = sigmoid(self.Z)
+        P: npt.NDArray[np.float64] = sigmoid(self.Z)
         return P
 
     @property
@@ -95,12 +95,12 @@ class Predictions:
         return same
 
     @property
-    def confidence(self) -> npt.NDArray[Any]:
+    def confidence(self) -> npt.NDArray[np.float64]:
         """Margin of the predicted class, or the widest of the wrong labels; (n_rows,)."""
         Z = self.Z
         if self.multilabel:
             Z = np.where(self.predicted != self.true, np.abs(Z), 0.0)
-        widest: npt.NDArray[Any] = Z.max(axis=1)
+        widest: npt.NDArray[np.float64] = Z.max(axis=1)
         return widest
 
 

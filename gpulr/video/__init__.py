@@ -1,10 +1,17 @@
-"""Videos of a model at work, and of its training. They need the extra ``video``."""
+"""Videos of a model at work, and of its training. They need the extra ``video``.
+
+In this package: what becomes an MP4 file. It may import show, families and what is below them;
+only encoder.py imports PyAV.
+"""
 
 from __future__ import annotations
 
-from gpulr.video.film import Film
-from gpulr.video.predicting import predictions
-from gpulr.video.retraining import training
+from gpulr.errors import needs_extra
+
+with needs_extra("video", "Videos need Pillow"):
+    from gpulr.video.film import Film
+    from gpulr.video.predicting import predictions
+    from gpulr.video.retraining import training
 
 __all__ = ["Film", "predictions", "training"]
 

@@ -9,16 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from gpulr.show.predictions import weight_limit
+from gpulr.video.film import Picture
 from gpulr.video.sheet import BLUE, MUTED, QUIET, RIGHT, TRACK, Sheet
 
-__all__ = ["MOST_IMAGES", "About", "Run", "pictures_of"]
+__all__ = ["MOST_IMAGES", "About", "Recording", "pictures_of"]
 
 MOST_IMAGES = 30
 _HOLD = 1.5  # seconds, or a quarter of the video, in which the end stays to be looked at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class Recording:
     """A training, iteration by iteration.
 
     Attributes
@@ -43,8 +45,8 @@ class About:
 
 
 def pictures_of(
-    run: Run, about: About, size: tuple[int, int], frames: int, fps: int
-) -> Iterator[tuple[Image.Image, int]]:
+    run: Recording, about: About, size: tuple[int, int], frames: int, fps: int
+) -> Iterator[Picture]:
     """Yield the pictures; between iterations, weights are on the straight line.
 
     Numbers and curves wait for the next iteration: a cost and an accuracy are only shown of models
@@ -52,7 +54,7 @@ def pictures_of(
     """
     hold = min(round(_HOLD * fps), frames // 4)
     moving = frames - hold
-    limit = float(np.quantile(np.abs(run.weights[-1]), 0.995)) or 1.0
+    limit = weight_limit(run.weights[-1])
     # Iterations as the square of the time.
     for t in (len(run.cost) - 1) * np.linspace(0, 1, moving) ** 2:
         yield _picture(run, about, float(t), limit, size), 1
@@ -60,7 +62,9 @@ def pictures_of(
         yield _picture(run, about, len(run.cost) - 1.0, limit, size), hold
 
 
-def _picture(run: Run, about: About, t: float, limit: float, size: tuple[int, int]) -> Image.Image:
+def _picture(
+    run: Recording, about: About, t: float, limit: float, size: tuple[int, int]
+) -> Image.Image:
     sheet, before = Sheet(size), int(t)
     after = min(before + 1, len(run.cost) - 1)
     W = run.weights[before] + np.float32(t - before) * (run.weights[after] - run.weights[before])

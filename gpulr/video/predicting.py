@@ -1,29 +1,35 @@
-"""One sample after the other: the image, what it is, what it was taken for, and how probably."""
+"""A video of one sample after the other: its image, what it is, and what it is taken for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import backend_of, is_sparse, to_host
-from gpulr.logistic import sigmoid
+from gpulr.backend import to_host
 from gpulr.model.one_vs_all import OneVsAll, rows_for
+from gpulr.show.predictions import (
+    Predictions,
+    as_bytes,
+    grey_images,
+    label_text,
+    label_texts,
+    most_probable,
+    take_rows,
+    true_names,
+)
 from gpulr.validation.arrays import positive_number, whole_number
-from gpulr.validation.label_values import check_labels
-from gpulr.validation.labels import check_indicator
-from gpulr.video.draw_predictions import pictures_of
+from gpulr.video.draw_predictions import Samples, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
-from gpulr.video.film import Film, Progress, counted, shape_of, to_pixels
-from gpulr.video.sheet import plain
+from gpulr.video.film import Film, Progress, shape_of, with_progress
+from gpulr.video.sheet import LONGEST
 
-__all__ = ["predictions"]
+__all__ = ["predictions", "samples_of"]
 
 _MOST, _TOP = 30, 10  # beyond so many classes, the ten most probable have bars
-_MOST_LONG = 12  # of names longer than 8 letters, which two columns have no room for
+_MOST_LONG = 12  # of names longer than 8 letters, which do not fit into two columns
 
 
 def predictions(
@@ -90,109 +96,44 @@ def predictions(
     samples = whole_number("samples", samples, least=1)
     seed = whole_number("seed", seed, least=0, most=None)
     hold = max(1, round(positive_number("seconds", seconds) * fps))
-    shape = shape_of(model)
-    rows, chosen, Y = _draw(model, X, y, samples, seed)
-    shots = Shots.of(model, chosen, Y, rows)
-    images = to_pixels(chosen, shape, model.data.get("feature_range"))
-    pictures = pictures_of(shots, images, size, hold)
-    frames = encode(path, counted(pictures, len(rows) * hold, progress), size=size, fps=fps)
-    return Film(path, frames, fps, size, float(shots.right.mean()), rows)
-
-
-def _draw(
-    model: OneVsAll, X: Any, y: Any, samples: int, seed: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Return the rows drawn, X there, and which labels are theirs, (n, n_classes)."""
+    shape_of(model)
     X = rows_for(model, X)
-    n = X.shape[0]
-    rows = np.random.default_rng(seed).choice(n, min(samples, n), replace=False)
-    backend = backend_of(X)
-    chosen = backend.take_rows(X, backend.asarray(rows))
-    chosen = chosen.toarray() if is_sparse(chosen) else to_host(chosen)
+    n_rows = int(X.shape[0])
+    rows = np.random.default_rng(seed).choice(n_rows, min(samples, n_rows), replace=False)
+    true = true_names(model, y, n_rows)[rows]
+    shown = samples_of(model, to_host(take_rows(X, rows)), true, rows)
+    pictures = with_progress(pictures_of(shown, size, hold), len(rows) * hold, progress)
+    frames = encode(path, pictures, size=size, fps=fps)
+    return Film(path, frames, fps, size, float(shown.predictions.right.mean()), rows)
+
+
+def samples_of(
+    model: OneVsAll,
+    X: npt.NDArray[Any],
+    true: npt.NDArray[np.bool_],
+    rows: npt.NDArray[np.int64],
+) -> Samples:
+    """Predict the rows of X, which are these rows of the data, and say what is shown of each."""
+    predictions, k = Predictions.of(model, X, true), len(model.classes)
+    caption = "Each class by its own model: they need not sum to 100%"
     if model.multilabel:
-        _, Y = check_indicator(y, n, model.classes)
-        return rows, chosen, (Y[rows].toarray() if is_sparse(Y) else to_host(Y)[rows]) == 1
-    labels = check_labels(y, n)[rows]
-    model.evaluate(chosen, labels)  # which refuses labels that the model does not know
-    return rows, chosen, labels[:, np.newaxis] == model.classes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shots:
-    """What is said of each sample.
-
-    Attributes
-    ----------
-    names : list of str
-        Of the classes.
-    P : (n, n_classes) float64
-    predicted, true : (n, n_classes) bool
-    bars : (n, n_bars) int64
-        The classes that have a bar, in their order.
-    caption : str
-        Of the bars.
-    footers : list of str
-        What stands below, on the right.
-    several : bool
-        A row may have any number of labels.
-    """
-
-    names: list[str]
-    P: npt.NDArray[np.float64]
-    predicted: npt.NDArray[np.bool_]
-    true: npt.NDArray[np.bool_]
-    bars: npt.NDArray[np.int64]
-    caption: str
-    footers: list[str]
-    several: bool
-
-    @classmethod
-    def of(
-        cls,
-        model: OneVsAll,
-        X: npt.NDArray[Any],
-        true: npt.NDArray[np.bool_],
-        rows: npt.NDArray[np.int64],
-    ) -> Shots:
-        """Predict the rows of X."""
-        Z = to_host(model.decision_function(X)).astype(np.float64)
-        k = len(model.classes)
-        if model.multilabel:
-            predicted = Z > 0
-            caption = "Each label by its own model; predicted above 50%"
-        elif model.n_models == 1:
-            Z = np.hstack([-Z, Z])
-            predicted = np.hstack([Z[:, 1:] <= 0, Z[:, 1:] > 0])
-            caption = "Probability, by one model of two classes"
-        else:
-            predicted = Z.argmax(axis=1)[:, np.newaxis] == np.arange(k)
-            caption = "Each class by its own model: they need not sum to 100%"
-        bars = np.broadcast_to(np.arange(k), Z.shape)
-        names = [plain(label) for label in model.classes.tolist()]
-        if k > (_MOST if max(map(len, names)) <= 8 else _MOST_LONG):
-            caption = f"The {_TOP} most probable of {k:,} classes, each by its own model"
-            bars = np.argsort(-Z, axis=1, kind="stable")[:, :_TOP]
-            # The true class takes the last place, if it is not among them.
-            missed = ~np.take_along_axis(true, bars, axis=1).any(axis=1) & true.any(axis=1)
-            bars[missed, -1] = true[missed].argmax(axis=1)
-        source = plain(model.data.get("name", "data"))
-        return cls(
-            names=names,
-            P=sigmoid(Z),
-            predicted=predicted,
-            true=true,
-            bars=bars,
-            caption=caption,
-            footers=[f"{source}, row {row:,}" for row in rows],
-            several=model.multilabel,
-        )
-
-    @property
-    def right(self) -> npt.NDArray[np.bool_]:
-        """Whether each prediction is right, (n,)."""
-        same: npt.NDArray[np.bool_] = (self.predicted == self.true).all(axis=1)
-        return same
-
-    def words(self, mask: npt.NDArray[np.bool_]) -> str:
-        """Return the names of the labels that a row has."""
-        return ", ".join(self.names[j] for j in np.flatnonzero(mask)) or "none"
+        caption = "Each label by its own model; predicted above 50%"
+    elif model.n_models == 1:
+        caption = "Probability, by one model of two classes"
+    bars: npt.NDArray[np.intp] = np.broadcast_to(np.arange(k), true.shape)
+    names = label_texts(model.classes, LONGEST)
+    if k > (_MOST if max(map(len, names)) <= 8 else _MOST_LONG):
+        caption = f"The {_TOP} most probable of {k:,} classes, each by its own model"
+        bars = most_probable(predictions.Z, _TOP)
+        # The true class takes the last place, if it is not among them.
+        missed = ~np.take_along_axis(true, bars, axis=1).any(axis=1) & true.any(axis=1)
+        bars[missed, -1] = true[missed].argmax(axis=1)
+    source = label_text(model.data.get("name", "data"), LONGEST)
+    return Samples(
+        predictions,
+        as_bytes(grey_images(model, X, shape_of(model))),
+        names,
+        bars,
+        caption,
+        [f"{source}, row {row:,}" for row in rows],
+    )

@@ -20,14 +20,15 @@ from gpulr.families.settings import Settings
 from gpulr.families.training import folded, weighted_problem
 from gpulr.model.export import class_weight_of
 from gpulr.model.one_vs_all import OneVsAll, rows_for
+from gpulr.show.predictions import label_text, label_texts, weight_images
 from gpulr.solvers import Solver, minimize
 from gpulr.solvers.driver import Callback
 from gpulr.validation.arrays import positive_number, whole_number
 from gpulr.validation.parameters import callables
-from gpulr.video.draw_training import MOST_IMAGES, About, Run, pictures_of
+from gpulr.video.draw_training import MOST_IMAGES, About, Recording, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
-from gpulr.video.film import Film, Progress, channels_last, counted, shape_of
-from gpulr.video.sheet import plain
+from gpulr.video.film import Film, Progress, shape_of, with_progress
+from gpulr.video.sheet import LONGEST
 
 __all__ = ["training"]
 
@@ -118,11 +119,11 @@ def training(
     )
     part = "training" if X_test is None else "test"
     about = About(
-        names=[plain(label) for label in model.classes[-model.n_models :].tolist()],
-        subject=f"{_METHODS[solver]} on {plain(model.data.get('name', 'data'))}",
+        names=label_texts(model.classes[-model.n_models :], LONGEST),
+        subject=f"{_METHODS[solver]} on {label_text(model.data.get('name', 'data'), LONGEST)}",
         accuracy=f"{part} accuracy" if not model.multilabel else f"all labels right, {part}",
     )
-    pictures = counted(pictures_of(run, about, size, frames, fps), frames, progress)
+    pictures = with_progress(pictures_of(run, about, size, frames, fps), frames, progress)
     frames = encode(path, pictures, size=size, fps=fps)
     return Film(path, frames, fps, size, float(run.accuracy[-1]))
 
@@ -182,7 +183,7 @@ def _train(
     settings: Settings,
     sample_weight: npt.ArrayLike | None,
     callbacks: Sequence[Callback],
-) -> Run:
+) -> Recording:
     if model.settings.get("sample_weight") and sample_weight is None:
         raise ParameterError(
             "This model was trained with sample_weight, which it does not keep. Pass the same "
@@ -215,8 +216,8 @@ def _train(
             }
             now: Any = replace(model, **arrays)  # type: ignore[arg-type]
             accuracy.append(now.score(*evaluated))
-            W = arrays["weights"].T[:MOST_IMAGES].astype(np.float32)
-            images.append(channels_last(W, shape).sum(axis=-1))
+            W = arrays["weights"][:, :MOST_IMAGES].astype(np.float32)
+            images.append(weight_images(W, shape))
 
         solution = minimize(
             _Watched(settings.method(), seen),
@@ -228,4 +229,4 @@ def _train(
     if solution.result == "interrupted":
         raise KeyboardInterrupt
     n = len(solution.cost)
-    return Run(np.stack(images[:n]), solution.cost.mean(axis=1), np.array(accuracy[:n]))
+    return Recording(np.stack(images[:n]), solution.cost.mean(axis=1), np.array(accuracy[:n]))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from gpulr.errors import needs_extra
+
 __all__ = [
     "BAR",
     "BLUE",
     "INK",
+    "LONGEST",
     "MUTED",
     "PAPER",
     "QUIET",
@@ -22,10 +24,10 @@ __all__ = [
     "TRACK",
     "WRONG",
     "Sheet",
-    "plain",
 ]
 
 WIDTH, HEIGHT = 1280, 720
+LONGEST = 200  # characters of a text, which is then cut to the width that it has
 _FINER = 4
 
 # Bluish green, vermilion and blue of Okabe and Ito (2008), which the colour-blind tell apart, and
@@ -33,12 +35,6 @@ _FINER = 4
 RIGHT, WRONG, BLUE = "#009E73", "#D55E00", "#0072B2"
 BAR = "#8296AB"
 PAPER, INK, MUTED, QUIET, TRACK = "#FFFFFF", "#1B1F24", "#59636E", "#9AA7B5", "#EBEEF1"
-
-
-def plain(label: Any) -> str:
-    """Return a label as text on one line, with a mark for what cannot be printed."""
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(label))
-    return text if text.strip() else f"“{text}”"
 
 
 class Sheet:
@@ -118,15 +114,14 @@ class Sheet:
     def picture(
         self, x: float, y: float, side: float, pixels: npt.NDArray[np.uint8]
     ) -> tuple[float, float, float, float]:
-        """Show pixels (height, width, 3) as large as fits in a square, and centred in it.
+        """Show grey or coloured pixels as large as fits in a square, and centred in it.
 
-        Each becomes a square of a whole number of the video's pixels, so that edges are sharp; what
-        has more pixels than there is room for is averaged instead. Returns where it is: x, y, width
-        and height.
+        Each becomes a square of a whole number of the video's pixels, so that edges are sharp; an
+        image that has more pixels than the square is averaged instead. Returns where it is: x, y,
+        width and height.
         """
         height, width = pixels.shape[:2]
-        room = side * self._scale
-        factor = room / max(height, width)
+        factor = side * self._scale / max(height, width)
         if factor >= 1:
             factor = math.floor(factor)
         w, h = max(1, round(width * factor)), max(1, round(height * factor))
@@ -142,8 +137,9 @@ class Sheet:
 
 @lru_cache(maxsize=64)
 def _font(pixels: int, bold: bool) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which comes with Matplotlib and so is on every machine."""
-    import matplotlib
+    """Return DejaVu Sans, which comes with matplotlib: the same on every machine."""
+    with needs_extra("video", "Text in videos needs the fonts of matplotlib"):
+        import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name

@@ -14,7 +14,7 @@ from gpulr import video
 from gpulr.cli import filming
 from gpulr.errors import DataError, DataFileError, MissingExtraError, ParameterError
 from gpulr.video import encoder, retraining
-from gpulr.video.draw_training import About, Run, pictures_of
+from gpulr.video.draw_training import About, Recording, pictures_of
 from gpulr.video.sheet import Sheet
 from helpers import start_python, strict_json
 
@@ -99,7 +99,7 @@ def test_numbers_and_curves_are_of_the_same_iteration(monkeypatch):
     monkeypatch.setattr(Sheet, "text", text)
     monkeypatch.setattr(Sheet, "curve", curve)
     W = np.zeros((5, 1, 8, 8), dtype=np.float32)
-    run = Run(W, np.array([1, 0.5, 0.3, 0.2, 0.1]), np.array([0.1, 0.4, 0.6, 0.7, 0.8]))
+    run = Recording(W, np.array([1, 0.5, 0.3, 0.2, 0.1]), np.array([0.1, 0.4, 0.6, 0.7, 0.8]))
     seen = set()
     for _ in pictures_of(run, About(["a"], "gradient descent", "accuracy"), (320, 180), 36, 10):
         iteration = int(next(word for word in words if "Iteration" in word).split()[1])
@@ -118,7 +118,7 @@ def test_early_iterations_are_shown_for_longer_and_weights_in_one_scale():
     W = np.zeros((101, 2, 8, 8), dtype=np.float32)
     W[:, 0] = np.linspace(0, 1, 101)[:, None, None]  # the first class's grow to 1
     W[:, 1] = -W[:, 0]
-    run = Run(W, np.linspace(0.7, 0.1, 101), np.linspace(0.1, 0.9, 101))
+    run = Recording(W, np.linspace(0.7, 0.1, 101), np.linspace(0.1, 0.9, 101))
     about = About(["a", "b"], "gradient descent", "test accuracy")
     shown = list(pictures_of(run, about, (640, 360), 36, 10))
     assert sum(repeats for _, repeats in shown) == 36
