@@ -24,7 +24,7 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import SplitRecord
 from gpulr.model.storage import SUFFIX, check_suffix, is_model
 from gpulr.output_files import check_folder
-from gpulr.validation.arrays import positive_number, whole_number
+from gpulr.validation.parameters import positive_number, whole_number
 from gpulr.words import counted, did_you_mean
 
 

@@ -103,7 +103,7 @@ def read_rows(
 
 
 def _in_order(table: Arrays, known: KnownColumns, path: Path) -> Arrays:
-    from gpulr.validation.feature_names import order_of
+    from gpulr.validation.tables import order_of
 
     if table.feature_names is None or known.features is None:
         return table

@@ -19,9 +19,8 @@ from gpulr.backend import is_device_array
 from gpulr.errors import DataError
 from gpulr.validation.arrays import as_rows, check_rows
 from gpulr.validation.conversion import as_numpy, real_numbers
-from gpulr.validation.feature_names import names_of, order_of
 from gpulr.validation.label_values import label_array, of_one_type
-from gpulr.validation.tables import column_names, is_table
+from gpulr.validation.tables import column_names, feature_names_of, is_table, order_of
 
 Array = Any
 
@@ -117,7 +116,7 @@ def _check_names(estimator: Any, X: Any, rows: Array, *, reset: bool) -> Array:
     if len(set(columns)) == len(columns) and _get_feature_names(X) is not None:
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return rows
-    names = names_of(X)
+    names = feature_names_of(X)
     known = getattr(estimator, "feature_names_in_", None)
     if reset or names is None or known is None:
         validate_data(estimator, rows, reset=reset, skip_check_array=True)

@@ -24,8 +24,7 @@ from gpulr.families.training import class_weight_record, folded, model_of, weigh
 from gpulr.model.record import TrainingSettings
 from gpulr.solvers import Solution, minimize
 from gpulr.solvers.driver import Callback
-from gpulr.validation.arrays import whole_number
-from gpulr.validation.parameters import callables, inverse_penalty
+from gpulr.validation.parameters import callables, inverse_penalty, whole_number
 from gpulr.words import counted, shown
 
 __all__ = ["bootstrap"]

@@ -12,10 +12,10 @@ from gpulr.backend import Backend, host_memory, is_sparse, to_host
 from gpulr.core.rows import Rows, extremes, standardized
 from gpulr.errors import DataError, ScaleWarning, warn
 from gpulr.model.record import DataRecord
-from gpulr.validation.arrays import check_rows, finite_rows, positive_number, refuse_files
-from gpulr.validation.feature_names import names_of
+from gpulr.validation.arrays import check_rows, finite_rows, refuse_files
 from gpulr.validation.labels import LabelMatrix, Labels, read_labels
-from gpulr.validation.parameters import image_shape_of, shape_of_images
+from gpulr.validation.parameters import image_shape_of, positive_number, shape_of_images
+from gpulr.validation.tables import feature_names_of
 
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
@@ -113,7 +113,7 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
         image_shape = dataset.image_shape if image_shape is None else image_shape
     elif image_shape is None:
         image_shape = shape_of_images(X)
-    names = names_of(X) if dataset is None else dataset.feature_names
+    names = feature_names_of(X) if dataset is None else dataset.feature_names
     X = check_rows(X)
     record: DataRecord = {
         "name": dataset.name if dataset else "arrays",

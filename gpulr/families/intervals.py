@@ -13,7 +13,8 @@ from gpulr import logistic
 from gpulr.backend import backend_of, host_memory
 from gpulr.errors import DataError, ParameterError
 from gpulr.model.one_vs_all import OneVsAll, rows_for
-from gpulr.validation.arrays import finite_rows, positive_number
+from gpulr.validation.arrays import finite_rows
+from gpulr.validation.parameters import positive_number
 from gpulr.words import counted
 
 Array = Any

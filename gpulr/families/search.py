@@ -28,8 +28,7 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import TrainingSettings
 from gpulr.model.scores import scorer
 from gpulr.solvers import minimize
-from gpulr.validation.arrays import whole_number
-from gpulr.validation.parameters import callables, inverse_penalties
+from gpulr.validation.parameters import callables, inverse_penalties, whole_number
 from gpulr.words import counted, shown
 
 __all__ = ["SearchProgress", "search", "search_on"]

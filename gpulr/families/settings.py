@@ -21,8 +21,7 @@ from gpulr.errors import ParameterError
 from gpulr.families.inputs import Inputs
 from gpulr.model.record import TrainingSettings
 from gpulr.solvers import SOLVERS, Solver
-from gpulr.validation.arrays import positive_number, whole_number
-from gpulr.validation.parameters import compute_dtype, switch
+from gpulr.validation.parameters import compute_dtype, positive_number, switch, whole_number
 from gpulr.words import did_you_mean, shown
 
 __all__ = ["Settings"]

@@ -17,9 +17,9 @@ from gpulr.errors import ParameterError
 from gpulr.model import export, metrics, storage
 from gpulr.model.record import Trained
 from gpulr.validation.arrays import check_rows, finite_rows
-from gpulr.validation.feature_names import names_of, order_of
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator
+from gpulr.validation.tables import feature_names_of, order_of
 from gpulr.words import counted
 
 Array = Any
@@ -286,7 +286,7 @@ def rows_for(model: OneVsAll, X: Any) -> Array:
     DataError
         It is no array of as many features, or its columns have other names than in training.
     """
-    expected, names, order = model.data.get("feature_names"), names_of(X), None
+    expected, names, order = model.data.get("feature_names"), feature_names_of(X), None
     if expected is not None and names is not None:
         order = order_of(names, expected, "X")
     rows = check_rows(X, n_features=model.n_features, trained_on=model.trained_on)

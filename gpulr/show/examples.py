@@ -24,7 +24,7 @@ from gpulr.show.predictions import (
     take_rows,
     true_names,
 )
-from gpulr.validation.arrays import whole_number
+from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
 __all__ = ["mistakes", "samples"]

@@ -14,7 +14,7 @@ from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.show.canvas import PLAIN, axes, bare, grid_of, model_names, model_of
 from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
-from gpulr.validation.arrays import whole_number
+from gpulr.validation.parameters import whole_number
 
 __all__ = ["weights"]
 

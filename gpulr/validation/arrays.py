@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
 from gpulr.errors import DataError, ParameterError
 from gpulr.validation.conversion import as_csr, as_numpy, on_device, real_numbers
+from gpulr.validation.parameters import positive_number
 from gpulr.validation.tables import from_table, is_table
 from gpulr.words import counted, shown
 
@@ -27,9 +27,7 @@ __all__ = [
     "check_rows",
     "check_sample_weight",
     "finite_rows",
-    "positive_number",
     "refuse_files",
-    "whole_number",
 ]
 
 
@@ -206,41 +204,6 @@ def _class_weights(
             for label in labels
         ]
     )
-
-
-def positive_number(
-    name: str, value: Any, *, zero: bool = False, infinite: bool = False, other: str = ""
-) -> float:
-    """Return ``value`` as a float > 0 (or ≥ 0, or ∞), or raise ParameterError.
-
-    ``other`` tells what else is allowed, for the error.
-    """
-    expected = f"a number {'≥' if zero else '>'} 0{' (∞ is allowed)' if infinite else ''}{other}"
-    try:
-        # What float() would take for a number, with a warning or without.
-        if isinstance(value, str | bytes | bool | np.bool_ | np.timedelta64 | np.complexfloating):
-            raise TypeError
-        if np.ndim(value) or np.ma.is_masked(value):
-            raise TypeError
-        number = float(value)
-    except OverflowError:  # a whole number beyond all floats
-        raise ParameterError(
-            f"{name}={shown(value)} is beyond all floats; expected {expected}."
-        ) from None
-    except (TypeError, ValueError):
-        raise ParameterError(f"{name}={shown(value)}; expected {expected}.") from None
-    if not (number > 0 or (zero and number == 0)) or (math.isinf(number) and not infinite):
-        raise ParameterError(f"{name}={shown(value)}; expected {expected}.")
-    return number
-
-
-def whole_number(name: str, value: Any, *, least: int, most: int | None = sys.maxsize) -> int:
-    """Return ``value`` as an int from ``least`` to ``most``, or raise ParameterError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≥ {least}.")
-    if most is not None and value > most:  # which lengths of arrays are, at the most
-        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≤ {most}.")
-    return int(value)
 
 
 def refuse_files(X: Any) -> None:

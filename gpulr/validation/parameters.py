@@ -1,15 +1,15 @@
-"""Checking the settings of train()."""
+"""Parameters that users pass, checked: numbers, switches, callbacks, shapes, penalties, dtypes."""
 
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
-from gpulr.validation.arrays import positive_number, whole_number
 from gpulr.validation.conversion import as_numpy
 from gpulr.words import counted, shown
 
@@ -19,9 +19,46 @@ __all__ = [
     "image_shape_of",
     "inverse_penalties",
     "inverse_penalty",
+    "positive_number",
     "shape_of_images",
     "switch",
+    "whole_number",
 ]
+
+
+def positive_number(
+    name: str, value: Any, *, zero: bool = False, infinite: bool = False, other: str = ""
+) -> float:
+    """Return ``value`` as a float > 0 (or ≥ 0, or ∞), or raise ParameterError.
+
+    ``other`` tells what else is allowed, for the error.
+    """
+    expected = f"a number {'≥' if zero else '>'} 0{' (∞ is allowed)' if infinite else ''}{other}"
+    try:
+        # What float() would take for a number, with a warning or without.
+        if isinstance(value, str | bytes | bool | np.bool_ | np.timedelta64 | np.complexfloating):
+            raise TypeError
+        if np.ndim(value) or np.ma.is_masked(value):
+            raise TypeError
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        raise ParameterError(
+            f"{name}={shown(value)} is beyond all floats; expected {expected}."
+        ) from None
+    except (TypeError, ValueError):
+        raise ParameterError(f"{name}={shown(value)}; expected {expected}.") from None
+    if not (number > 0 or (zero and number == 0)) or (math.isinf(number) and not infinite):
+        raise ParameterError(f"{name}={shown(value)}; expected {expected}.")
+    return number
+
+
+def whole_number(name: str, value: Any, *, least: int, most: int | None = sys.maxsize) -> int:
+    """Return ``value`` as an int from ``least`` to ``most``, or raise ParameterError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≥ {least}.")
+    if most is not None and value > most:  # which lengths of arrays are, at the most
+        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≤ {most}.")
+    return int(value)
 
 
 def shape_of_images(X: Any) -> tuple[int, ...] | None:

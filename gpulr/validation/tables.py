@@ -1,8 +1,8 @@
-"""Tables, whose columns have names and types of their own, as arrays of numbers."""
+"""Tables, whose columns have names and types of their own: their numbers and their names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy.typing as npt
 from gpulr.errors import DataError
 from gpulr.validation.conversion import as_numpy, real_numbers
 
-__all__ = ["column_names", "columns_of", "from_table", "is_table"]
+__all__ = ["column_names", "columns_of", "feature_names_of", "from_table", "is_table", "order_of"]
 
 SHOWN = 10  # columns that a message lists
+SHOWN_NAMES = 12
 
 
 def is_table(x: Any) -> bool:
@@ -31,6 +32,44 @@ def column_names(table: Any) -> list[Any]:
         return list(table.dtype.names or ())
     # Arrow's columns are the values themselves.
     return list(table.column_names if hasattr(table, "column_names") else table.columns)
+
+
+def feature_names_of(X: Any) -> tuple[str, ...] | None:
+    """Return the names of a table's columns, if all are text and no two the same."""
+    if not is_table(X):
+        return None
+    names = tuple(column_names(X))
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        return None
+    return names
+
+
+def order_of(names: Sequence[str], expected: Sequence[str], what: str) -> list[int] | None:
+    """Return where each expected column is among the names; None if they are in order already.
+
+    Raises
+    ------
+    DataError
+        Some are missing, or there are others; ``what`` says of what.
+    """
+    if list(names) == list(expected):
+        return None
+    place = {name: i for i, name in enumerate(names)}
+    missing = [name for name in expected if name not in place]
+    known = set(expected)
+    others = [name for name in names if name not in known]
+    if missing or others:
+        found = [f"lacks {_listed(missing)}"] if missing else []
+        found += [f"has extra columns: {_listed(others)}"] if others else []
+        raise DataError(
+            f"{what} {' and '.join(found)}. This model was trained on the columns "
+            f"{_listed(expected)}. Pass these, in any order."
+        )
+    return [place[name] for name in expected]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:SHOWN_NAMES])) + (", …" if len(names) > SHOWN_NAMES else "")
 
 
 def from_table(table: Any, name: str) -> npt.NDArray[Any]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from gpulr.errors import FileNotWrittenError, MissingExtraError, ParameterError, needs_extra
 from gpulr.output_files import check_folder, path_of, replaced
-from gpulr.validation.arrays import whole_number
+from gpulr.validation.parameters import whole_number
 from gpulr.words import shown
 
 if TYPE_CHECKING:

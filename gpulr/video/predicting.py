@@ -20,7 +20,7 @@ from gpulr.show.predictions import (
     take_rows,
     true_names,
 )
-from gpulr.validation.arrays import positive_number, whole_number
+from gpulr.validation.parameters import positive_number, whole_number
 from gpulr.video.draw_predictions import Samples, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
 from gpulr.video.film import Film, Progress, shape_of, with_progress
