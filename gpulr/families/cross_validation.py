@@ -17,7 +17,7 @@ from gpulr.families.settings import Settings
 from gpulr.families.training import folded, weighted_problem
 from gpulr.model.scores import Scorer
 from gpulr.solvers import LBFGS, minimize
-from gpulr.solvers.continuation import Carry
+from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.driver import Progress
 from gpulr.solvers.lbfgs import Prepared
 from gpulr.validation.labels import LabelMatrix, Labels
@@ -131,7 +131,7 @@ class CrossValidation:
             unit = problem.C
             if self.prepared is None:
                 self.prepared = self.solver.prepare(problem)
-            carry: Carry | None = None
+            continuation: Continuation | None = None
             for c in np.argsort(self.Cs, kind="stable"):
                 C = float(self.Cs[c])
                 problem = replace(problem, C=unit * C)
@@ -146,11 +146,11 @@ class CrossValidation:
                     tol=self.settings.tol / CLOSER,
                     callbacks=[count],
                     prepared=self.prepared,
-                    begin=None if carry is None else carry.begin(self.prepared),
-                    leaving=(following := Carry(self.solver, problem)).leaving,
+                    begin=None if continuation is None else continuation.begin(self.prepared),
+                    leaving=(following := Continuation(self.solver, problem)).collect,
                     interrupted=interrupted,
                 )
-                carry = following
+                continuation = following
                 if solution.result in ("interrupted", "stopped"):
                     return False
                 parts = solution.theta.reshape(-1, n_folds, len(group))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpulr.solvers.driver import Progress, Solution, Solver, State, minimize
+from gpulr.solvers.driver import Progress, Solution, minimize
 from gpulr.solvers.gradient_descent import GradientDescent
 from gpulr.solvers.groups import groups_of, minimize_in_groups
 from gpulr.solvers.lbfgs import LBFGS
 from gpulr.solvers.nesterov import Nesterov
+from gpulr.solvers.solver import Solver, State
 
 # Each takes a learning_rate, None for its own choice; L-BFGS searches along each direction instead.
 SOLVERS: dict[str, Callable[[float | None], Solver]] = {

@@ -15,10 +15,10 @@ from gpulr.solvers.lbfgs import LBFGS, LBFGSState, Pair, Prepared
 
 Array = Any
 
-__all__ = ["Carry"]
+__all__ = ["Continuation"]
 
 
-class Carry:
+class Continuation:
     """Collects where columns end, and begins the next run there.
 
     A change of C changes the Hessian by a multiple of the penalty's, which is the identity on
@@ -38,7 +38,7 @@ class Carry:
         self.penalty = problem.penalty
         self.parts: list[tuple[npt.NDArray[np.int64], LBFGSState]] = []
 
-    def leaving(self, models: npt.NDArray[np.int64], state: Any) -> None:
+    def collect(self, models: npt.NDArray[np.int64], state: Any) -> None:
         """Collect columns that are done; their margins are not kept."""
         self.parts.append((models, replace(state, Z=state.cost)))
 

@@ -17,7 +17,7 @@ from gpulr.backend import is_sparse, to_host
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.errors import DataError
-from gpulr.solvers.driver import Shared
+from gpulr.solvers.solver import Shared
 
 Array = Any
 

@@ -3,7 +3,7 @@
 A solver advances by a burst of iterations, of which the host sees nothing until it asks the device
 once for the figures of all of them; so the device is kept busy. The burst is then gone through
 iteration by iteration, and what follows is the same for bursts of any length. NumPy has bursts of
-one iteration.
+one iteration. A :class:`Run` holds how far it has come; each function below maps one to the next.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,9 @@ from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, to_host
 from gpulr.core.problem import Problem
-from gpulr.core.rows import Rows
 from gpulr.errors import DivergenceError
 from gpulr.solvers.rounding import last_look
+from gpulr.solvers.solver import Shared, Solver, State, measure
 from gpulr.words import brief, counted
 
 Array = Any
@@ -31,77 +32,11 @@ Array = Any
 __all__ = [
     "Callback",
     "Progress",
-    "Shared",
+    "Run",
     "Solution",
-    "Solver",
-    "State",
-    "measure",
+    "Task",
     "minimize",
-    "take_steps",
 ]
-
-
-class State(Protocol):
-    """What a solver carries from one iteration to the next, a frozen dataclass.
-
-    Every array has the models on its last axis, so that converged models can leave. One that has an
-    array ``stalled`` (n_models,) bool tells of which models no better parameters will be found.
-    """
-
-    @property
-    def theta(self) -> Array:
-        """Parameters, (n_features + 1, n_models) float64."""
-
-    @property
-    def cost(self) -> Array:
-        """Cost at ``theta``, (n_models,) float64."""
-
-    @property
-    def gradient(self) -> Array:
-        """Gradient at ``theta``, of its shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The state before any solver has begun."""
-
-    theta: Array
-    cost: Array
-    gradient: Array
-
-
-class Shared:
-    """Base of what a state holds for all models together, and which does not shrink with them."""
-
-
-class Solver(Protocol):
-    """A method: frozen settings, and a step that maps a state to the next one."""
-
-    def prepare(self, problem: Problem) -> Any:
-        """Return what all models of the problem share, for :meth:`init`; None if nothing."""
-
-    def init(self, problem: Problem, theta: Array | None = None, prepared: Any = None) -> Any:
-        """Return the state to begin with, at ``theta`` if that is given, else from zero."""
-
-    def step(self, problem: Problem, state: Any) -> Any:
-        """Return the state one iteration later; nothing is transferred to the host."""
-
-    def advance(self, problem: Problem, state: Any, n: int) -> tuple[Any, Array, Sequence[Array]]:
-        """Return the state ``n`` ≥ 1 iterations later, and what there was after each of them.
-
-        Nothing is transferred to the host. :func:`take_steps` does this with ``step``.
-
-        Returns
-        -------
-        state
-        measured : (n, 2 or 3, n_models) float64
-            What :func:`measure` returns after each iteration.
-        thetas : n of (n_features + 1, n_models) float64; or (n, n_features + 1, n_models)
-            The parameters after each iteration, which later bursts do not overwrite.
-        """
-
-    def column_bytes(self, rows: Rows) -> int:
-        """Return about how many bytes training takes for each column, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,122 +157,259 @@ def minimize(
     DivergenceError
         A cost is no longer finite.
     """
-    backend, k = problem.backend, problem.n_models
+    k = problem.n_models
     models = np.arange(k) if models is None else models
-    started = time.perf_counter()
-    cost, norm = np.zeros(k), np.zeros(k)
-    n_iter, converged = np.zeros(k, dtype=np.int64), np.zeros(k, dtype=np.bool_)
-    stalled, rounding = np.zeros((2, k), dtype=np.bool_)
-    goal = np.full(k, tol)  # of the norm that the solver finds
-    history: list[tuple[npt.NDArray[Any], npt.NDArray[Any], float]] = []
-    ended: list[tuple[npt.NDArray[np.int64], Array]] = []  # columns of the problem, and their theta
-    active = np.arange(k)  # the columns that are still being trained
+    turn = problem.backend.turn(problem.rows.n_samples, problem.rows.n_features, k)
+    calls = (callbacks, leaving, interrupted)
+    task = Task(solver, max_iter, tol, models, *calls, turn, started=time.perf_counter())
+    run = _begin(task, problem, start, prepared, begin)
+    while not (run := _let_go(task, run)).result:
+        run = _advance(task, run)
+    return _solution(run)
 
-    turn = backend.turn(problem.rows.n_samples, problem.rows.n_features, k)
-    with turn, _quiet():
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a run is to do; see :func:`minimize`.
+
+    It began at ``started``, by ``perf_counter``, and computes in ``turn``: see
+    :meth:`gpulr.backend.Backend.turn`.
+    """
+
+    solver: Solver
+    max_iter: int
+    tol: float
+    models: npt.NDArray[np.int64]
+    callbacks: Sequence[Callback]
+    leaving: Callable[[npt.NDArray[np.int64], State], None] | None
+    interrupted: Callable[[], bool]
+    turn: AbstractContextManager[object]
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The state before any solver has begun."""
+
+    theta: Array
+    cost: Array
+    gradient: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How far a run has come: with its :class:`Task`, all that is needed to go on.
+
+    Attributes
+    ----------
+    problem, state
+        Of the columns in training: what ``select`` makes of the whole, and the solver's state.
+    active : (n_active,) int64
+        Which columns these are.
+    ending : (n_active,) bool
+        Which of them the last burst ended, so that they leave.
+    figures : (2, n_models) float64
+        Cost and gradient norm where each column is, or ended.
+    columns : (n_models,) of COLUMN
+        What is known of the end of each.
+    burst : int
+        Iterations until the figures are looked at again.
+    iteration, seconds
+        How many are done (-1: not even the start is known), and when the last one was.
+    history : list of (figures, seconds)
+        Entry i is of iteration i. The list is the one of the run before, with more entries.
+    ended : tuple of ((n,) int64, (n_features + 1, n))
+        Columns that have ended, and their parameters.
+    result : str
+        As in :class:`Solution`; empty while the run goes on.
+    """
+
+    problem: Problem
+    state: Any
+    active: npt.NDArray[np.int64]
+    ending: npt.NDArray[np.bool_]
+    figures: npt.NDArray[np.float64]
+    columns: npt.NDArray[Any]
+    burst: int = 1
+    iteration: int = -1
+    seconds: float = 0.0
+    history: list[tuple[npt.NDArray[np.float64], float]] = field(default_factory=list)
+    ended: tuple[tuple[npt.NDArray[np.int64], Array], ...] = ()
+    result: str = ""
+
+
+# As in Solution; and the norm at which a column is looked at: whether it has converged.
+COLUMN = np.dtype(
+    [("n_iter", np.int64), ("goal", np.float64)]
+    + [(name, np.bool_) for name in ("converged", "stalled", "rounding")]
+)
+
+
+def _begin(
+    task: Task,
+    problem: Problem,
+    start: Array | None,
+    prepared: Any,
+    begin: Callable[[Problem], State] | None,
+) -> Run:
+    """Return the run at its start, which has been looked at."""
+    with task.turn, _quiet():
+        state: Any
         if begin is not None:
             state = begin(problem)
-        elif max_iter:
-            state = solver.init(problem, start, prepared)
+        elif task.max_iter:
+            state = task.solver.init(problem, start, prepared)
         else:  # nothing is trained, not even on a sample
-            theta_0 = problem.start() if start is None else start
-            state = Start(theta_0, *problem.evaluate(theta_0))
-        measured = backend.xp.expand_dims(measure(state), axis=0)
-    thetas: Sequence[Array] = [state.theta]
-    iteration, result, clock = 0, "", 0.0
-    while True:
-        figures, n = to_host(measured), len(thetas)
-        times = np.linspace(clock, clock := time.perf_counter() - started, n + 1)[1:].tolist()
-        before, done = norm[active], np.zeros(len(active), dtype=np.bool_)
-        for figure, theta, seconds in zip(figures, thetas, times, strict=True):
-            training = active[~done]
-            cost[training], norm[training] = figure[:2, ~done]
-            if not np.all(np.isfinite(cost + norm)):
-                raise _divergence(models[~np.isfinite(cost + norm)], iteration)
-            n_iter[training] = iteration
-            ends = np.zeros(len(active), dtype=np.bool_)
-            if tol > 0:
-                stuck = ~done & (figure[2] > 0.0 if len(figure) > 2 else False)
-                ends = stuck | (~done & (norm[active] <= goal[active]))
-                look = ends | (~done & (iteration >= max_iter))
-                if look.any():
-                    which, seen = active[look], norm[active[look]]
-                    norm[which], rounding[which] = last_look(
-                        problem.select(backend.asarray(np.flatnonzero(look))),
-                        _part(theta, look, backend),
-                        cost[which],
-                        seen,
-                        stuck[look],
-                        tol,
-                    )
-                    goal[which] = seen / 4.0
-                    converged[which] = norm[which] <= tol
-                    rounding[which] &= ~converged[which]
-                    stalled[which] = stuck[look] & ~converged[which]
-                    ends = ~done & (converged[active] | stalled[active])
-            history.append((cost.copy(), norm.copy(), seconds))
-            progress = Progress(
-                iteration, max_iter, models, cost.copy(), norm.copy(), converged.copy(), seconds
-            )
-            result = _tell(callbacks, progress)
-            if interrupted():
-                result = "interrupted"
+            theta = problem.start() if start is None else start
+            state = Start(theta, *problem.evaluate(theta))
+        measured = problem.backend.xp.expand_dims(measure(state), axis=0)
+    k = problem.n_models
+    columns = np.zeros(k, COLUMN)
+    columns["goal"] = task.tol
+    run = Run(problem, state, np.arange(k), np.zeros(k, np.bool_), np.zeros((2, k)), columns)
+    return _look(task, run, state, measured, [state.theta])
 
-            if not result and np.all(done | ends):
-                result = "stalled" if stalled.any() else "converged"
-            elif not result and iteration >= max_iter:
-                result = "max_iter"
-            if result:
-                ends = ~done
-            if ends.any():
-                ended.append((active[ends], _part(theta, ends, backend)))
-            done |= ends
-            if result:
-                break
-            iteration += 1
-        del thetas, theta
-        if leaving is not None and done.any():
-            leaving(active[done], _part(state, done, backend))
+
+def _advance(task: Task, run: Run) -> Run:
+    """Take a burst of iterations, and look at what came of each."""
+    with task.turn, _quiet():
+        advanced = task.solver.advance(run.problem, run.state, run.burst)
+    return _look(task, run, *advanced)
+
+
+def _let_go(task: Task, run: Run) -> Run:
+    """Return the run without the columns that are ending."""
+    backend, going = run.problem.backend, ~run.ending
+    if task.leaving is not None and run.ending.any():
+        task.leaving(run.active[run.ending], _part(run.state, run.ending, backend))
+    if run.result or going.all():
+        return run
+    return replace(
+        run,
+        problem=run.problem.select(backend.asarray(np.flatnonzero(going))),
+        state=_part(run.state, going, backend),
+        active=run.active[going],
+        ending=run.ending[going],
+    )
+
+
+def _look(task: Task, run: Run, state: Any, measured: Array, thetas: Sequence[Array]) -> Run:
+    """Go through a burst, iteration by iteration, and say how long the next one is to be."""
+    came, backend, n = to_host(measured), run.problem.backend, len(thetas)
+    now = time.perf_counter() - task.started
+    times = np.linspace(run.seconds, now, n + 1)[1:].tolist()
+    figures, columns, iteration, ended = run.figures, run.columns, run.iteration, run.ended
+    ending, result, burst = np.zeros(len(run.active), dtype=np.bool_), "", 0
+    for figure, theta, seconds in zip(came, thetas, times, strict=True):
+        going, iteration = ~ending, iteration + 1
+        figures = figures.copy()
+        figures[:, run.active[going]] = figure[:2, going]
+        if not np.isfinite(figures).all():
+            raise _divergence(task.models[~np.isfinite(figures).all(axis=0)], iteration)
+        ends = np.zeros_like(going)
+        if task.tol > 0:
+            stuck = going & (figure[2] > 0.0 if len(figure) > 2 else False)
+            near = figures[1, run.active] <= columns["goal"][run.active]
+            look = stuck | (going & (near | (iteration >= task.max_iter)))
+            if look.any():
+                columns = _judge(task, run, figures, columns, theta, look, stuck)
+                ends = going & (columns["converged"] | columns["stalled"])[run.active]
+        run.history.append((figures, seconds))
+        all_done = bool(np.all(ending | ends))
+        if result := _tell(task, figures, columns, iteration, seconds, all_done=all_done):
+            ends = going
+        if ends.any():
+            columns = columns.copy()
+            columns["n_iter"][run.active[ends]] = iteration
+            ended = (*ended, (run.active[ends], _part(theta, ends, backend)))
+            ending = ending | ends
         if result:
             break
-        if done.any():
-            before, active = before[~done], active[~done]
-            state = _part(state, ~done, backend)
-            problem = problem.select(backend.asarray(np.flatnonzero(~done)))
-        most = min(backend.check_every, max_iter - iteration + 1)
-        n = _until_next_look(before, norm[active], n, tol, most)
-        with turn, _quiet():
-            state, measured, thetas = solver.advance(problem, state, n)
-
-    parameters = np.zeros((problem.rows.n_features + 1, k))
-    columns = np.concatenate([columns for columns, _ in ended])
-    parameters[:, columns] = to_host(backend.xp.concat([part for _, part in ended], axis=1))
-    costs, norms, each = (np.asarray(column) for column in zip(*history, strict=True))
-    return Solution(parameters, n_iter, converged, costs, norms, each, stalled, rounding, result)
+    else:
+        left = run.active[~ending]
+        most = min(backend.check_every, task.max_iter - iteration)
+        burst = _until_next_look(run.figures[1, left], figures[1, left], n, task.tol, most)
+    still = (run.active, ending, figures, columns)
+    return Run(
+        run.problem, state, *still, burst, iteration, seconds, run.history, ended, result=result
+    )
 
 
-def take_steps(
-    solver: Solver, problem: Problem, state: Any, n: int
-) -> tuple[Any, Array, list[Array]]:
-    """Do what :meth:`Solver.advance` is to do, one step after the other."""
-    measured, thetas = [], []
-    for _ in range(n):
-        state = solver.step(problem, state)
-        measured.append(measure(state))
-        thetas.append(state.theta)
-    return state, problem.backend.xp.stack(measured), thetas
+def _judge(
+    task: Task,
+    run: Run,
+    figures: npt.NDArray[np.float64],
+    columns: npt.NDArray[Any],
+    theta: Array,
+    look: npt.NDArray[np.bool_],
+    stuck: npt.NDArray[np.bool_],
+) -> npt.NDArray[Any]:
+    """Return all columns after a last look at some of the active ones, whose norm it corrects."""
+    which, backend = run.active[look], run.problem.backend
+    found, columns = figures[1, which], columns.copy()
+    norm, rounding = last_look(
+        run.problem.select(backend.asarray(np.flatnonzero(look))),
+        _part(theta, look, backend),
+        figures[0, which],
+        found,
+        stuck[look],
+        task.tol,
+    )
+    converged = norm <= task.tol
+    figures[1, which], columns["goal"][which] = norm, found / 4.0
+    columns["converged"][which] = converged
+    columns["stalled"][which] = stuck[look] & ~converged
+    columns["rounding"][which] = rounding & ~converged
+    return columns
 
 
-def measure(state: Any) -> Array:
-    """Return cost, largest absolute entry of the gradient, and whether stalled, on the device.
+def _tell(
+    task: Task,
+    figures: npt.NDArray[np.float64],
+    columns: npt.NDArray[Any],
+    iteration: int,
+    seconds: float,
+    *,
+    all_done: bool,
+) -> str:
+    """Call the callbacks; returns the result of a run that ends here, else nothing."""
+    result = ""
+    if task.callbacks:
+        cost, norm = figures.copy()
+        converged = columns["converged"].copy()
+        progress = Progress(iteration, task.max_iter, task.models, cost, norm, converged, seconds)
+        try:
+            for callback in task.callbacks:
+                callback(progress)
+        except StopIteration:
+            result = "stopped"
+        except KeyboardInterrupt:
+            result = "interrupted"
+    if task.interrupted():
+        return "interrupted"
+    if all_done and not result:
+        return "stalled" if columns["stalled"].any() else "converged"
+    return result or ("max_iter" if iteration >= task.max_iter else "")
 
-    (3, n_models) float64, or (2, n_models) where the solver does not tell what has stalled.
-    """
-    xp = array_namespace(state.cost)
-    figures = [state.cost, xp.max(xp.abs(state.gradient), axis=0)]
-    if hasattr(state, "stalled"):
-        figures.append(xp.astype(state.stalled, state.cost.dtype))
-    return xp.stack(figures)
+
+def _solution(run: Run) -> Solution:
+    """Return what a run that has ended found."""
+    theta = np.zeros((run.problem.rows.n_features + 1, len(run.columns)))
+    xp, (which, parts) = run.problem.backend.xp, zip(*run.ended, strict=True)
+    theta[:, np.concatenate(which)] = to_host(xp.concat(list(parts), axis=1))
+    figures, seconds = (np.asarray(each) for each in zip(*run.history, strict=True))
+    cost, norm = np.ascontiguousarray(figures.transpose(1, 0, 2))
+    n_iter, converged, stalled, rounding = (
+        run.columns[name].copy() for name in ("n_iter", "converged", "stalled", "rounding")
+    )
+    return Solution(
+        theta, n_iter, converged, cost, norm, seconds, stalled, rounding, result=run.result
+    )
+
+
+def _quiet() -> np.errstate:
+    """Keep NumPy's warnings of overflow back: the loop itself looks for costs that are infinite."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _divergence(models: npt.NDArray[np.int64], iteration: int) -> DivergenceError:
@@ -346,11 +418,6 @@ def _divergence(models: npt.NDArray[np.int64], iteration: int) -> DivergenceErro
         f"The cost of {who} was no longer finite after {counted(iteration, 'iteration')}. Use a "
         "smaller learning_rate (None chooses a safe one), and scale the features to about 0…1."
     )
-
-
-def _quiet() -> np.errstate:
-    """Keep NumPy's warnings of overflow back: the loop itself looks for costs that are infinite."""
-    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _until_next_look(
@@ -372,18 +439,6 @@ def _until_next_look(
     return max(1, min(most, 2 * n, math.ceil(min(most, expected))))
 
 
-def _tell(callbacks: Sequence[Callback], progress: Progress) -> str:
-    """Call the callbacks; returns how they end the run, or nothing."""
-    try:
-        for callback in callbacks:
-            callback(progress)
-    except StopIteration:
-        return "stopped"
-    except KeyboardInterrupt:
-        return "interrupted"
-    return ""
-
-
 def _part(value: Any, flags: npt.NDArray[np.bool_], backend: Backend) -> Any:
     """Return the part of a state or an array that belongs to the models that are flagged."""
     return value if flags.all() else _take(value, backend.asarray(np.flatnonzero(flags)))
@@ -395,7 +450,7 @@ def _take(value: Any, keep: Array) -> Any:
         return tuple(_take(item, keep) for item in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return dataclasses.replace(value, **{k: _take(item, keep) for k, item in fields.items()})
+        return replace(value, **{k: _take(item, keep) for k, item in fields.items()})
     if hasattr(value, "ndim"):
         return array_namespace(keep).take(value, keep, axis=value.ndim - 1)
     return value

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
-from gpulr.solvers.driver import Callback, Solution, Solver, minimize
+from gpulr.solvers.driver import Callback, Solution, minimize
+from gpulr.solvers.solver import Solver
 
 Array = Any
 Group = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.kernels.recursion import Recursion
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.driver import take_steps
+from gpulr.solvers.solver import take_steps
 
 Array = Any
 

@@ -8,8 +8,8 @@ from typing import Any
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.solvers.curvature import largest_eigenvalue
-from gpulr.solvers.driver import take_steps
 from gpulr.solvers.gradient_descent import step_sizes
+from gpulr.solvers.solver import take_steps
 
 Array = Any
 

@@ -14,7 +14,7 @@ from gpulr.backend import backend_of, to_host
 from gpulr.core.rows import Rows
 from gpulr.kernels.fused import obstacle
 from gpulr.solvers import LBFGS
-from gpulr.solvers.continuation import Carry
+from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.curvature import SharedCurvature
 from helpers import make_problem, reference, stacked, targets
 
@@ -214,9 +214,9 @@ def test_pairs_of_the_next_penalty(put, monkeypatch, table, sketch):
     states = [solver.init(first, None, prepared)]
     for _ in range(3):
         states.append(solver.step(first, states[-1]))
-    carry = Carry(solver, first)
-    carry.leaving(np.arange(1), states[-1])
-    pairs = carry.begin(prepared)(second).pairs
+    continuation = Continuation(solver, first)
+    continuation.collect(np.arange(1), states[-1])
+    pairs = continuation.begin(prepared)(second).pairs
     reduced = [prepared.curvature.reduce(second.evaluate(s.theta).gradient) for s in states]
     for pair, before, after in zip(pairs, reduced[:-1], reduced[1:], strict=True):
         y = to_host(after - before)

@@ -12,7 +12,7 @@ import gpulr
 from gpulr.backend import Backend, NumPyBackend, backend_of, to_host
 from gpulr.core.problem import Problem
 from gpulr.solvers import LBFGS, SOLVERS, GradientDescent, curvature, lbfgs, minimize
-from gpulr.solvers.continuation import Carry
+from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.driver import _until_next_look
 from helpers import assert_optimal, make_problem, stacked, targets
@@ -291,17 +291,19 @@ def test_a_start_at_the_optimum_takes_no_burst(blobs, bursts):
 def test_models_leave_once_each_and_are_carried_on(blobs):
     solver, problem = LBFGS(), make_problem(np.asarray, *blobs, C=[1e-3, 1.0, 1e3])
     prepared, left = solver.prepare(problem), []
-    carry = Carry(solver, problem)
+    continuation = Continuation(solver, problem)
 
     def leaving(models, state):
         left.extend(models.tolist())
         assert state.theta.shape == (5, len(models))
-        carry.leaving(models, state)
+        continuation.collect(models, state)
 
     minimize(solver, problem, max_iter=100, tol=1e-5, prepared=prepared, leaving=leaving)
     assert sorted(left) == [0, 1, 2]
     following = replace(problem, C=problem.C * 2)
-    solution = minimize(solver, following, max_iter=100, tol=1e-5, begin=carry.begin(prepared))
+    solution = minimize(
+        solver, following, max_iter=100, tol=1e-5, begin=continuation.begin(prepared)
+    )
     alone = minimize(solver, following, max_iter=100, tol=1e-5)
     assert solution.converged.all()
     assert solution.n_iter.sum() < alone.n_iter.sum()

@@ -9,7 +9,7 @@ import pytest
 
 from gpulr.backend import to_host
 from gpulr.solvers import LBFGS, minimize
-from gpulr.solvers.continuation import Carry
+from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.driver import _take
 from helpers import make_problem
@@ -47,11 +47,11 @@ def test_pairs_are_differences_of_the_new_problems_gradients(put, problem, curva
     assert prepared.curvature.complete == (curvature_kind == "all eigenvectors")
     lengths = {0: 6, 1: 2, 2: 6}  # how many steps each model took; the second left early
 
-    carry = Carry(solver, problem)
-    carry.leaving(np.array([1]), _take(states[2], put(np.array([1]))))
-    carry.leaving(np.array([0, 2]), _take(states[6], put(np.array([0, 2]))))
+    continuation = Continuation(solver, problem)
+    continuation.collect(np.array([1]), _take(states[2], put(np.array([1]))))
+    continuation.collect(np.array([0, 2]), _take(states[6], put(np.array([0, 2]))))
     new = replace(problem, C=problem.C * factor)
-    state = carry.begin(prepared)(new)
+    state = continuation.begin(prepared)(new)
 
     curvature, moved = prepared.curvature, 0
     assert len(state.pairs) == 4
@@ -82,10 +82,10 @@ def test_pairs_are_differences_of_the_new_problems_gradients(put, problem, curva
 def test_the_state_is_one_of_the_new_problem(put, problem, curvature_kind):
     solver = LBFGS()
     prepared, states = walk(solver, problem, 3)
-    carry = Carry(solver, problem)
-    carry.leaving(np.arange(3), states[-1])
+    continuation = Continuation(solver, problem)
+    continuation.collect(np.arange(3), states[-1])
     new = replace(problem, C=problem.C * 10)
-    state = carry.begin(prepared)(new)
+    state = continuation.begin(prepared)(new)
     cost, gradient = new.evaluate(states[-1].theta)
     np.testing.assert_allclose(to_host(state.cost), to_host(cost), rtol=1e-12)
     np.testing.assert_allclose(to_host(state.gradient), to_host(gradient), atol=1e-12)
@@ -99,9 +99,9 @@ def test_a_pair_that_the_new_penalty_bends_down_is_not_used(put, problem):
     prepared, states = walk(solver, problem, 3)
     last = states[-1]
     flat = replace(last.pairs[-1], y=1e-3 * last.pairs[-1].s)  # less than the penalty had
-    carry = Carry(solver, problem)
-    carry.leaving(np.arange(3), replace(last, pairs=(*last.pairs[:-1], flat)))
-    state = carry.begin(prepared)(replace(problem, C=problem.C * 1e6))
+    continuation = Continuation(solver, problem)
+    continuation.collect(np.arange(3), replace(last, pairs=(*last.pairs[:-1], flat)))
+    state = continuation.begin(prepared)(replace(problem, C=problem.C * 1e6))
     assert to_host(state.pairs[-1].rho).tolist() == [0, 0, 0]
     assert (to_host(state.pairs[-2].rho) > 0).all()
 
@@ -110,21 +110,21 @@ def test_models_far_from_the_next_optimum_begin_at_zero(put, problem):
     solver = LBFGS()
     prepared, states = walk(solver, problem, 3)
     far = states[-1].theta * put(np.array([1.0, 1.0, 1e4]))
-    carry = Carry(solver, problem)
-    carry.leaving(np.arange(3), replace(states[-1], theta=far))
-    state = carry.begin(prepared)(problem)
+    continuation = Continuation(solver, problem)
+    continuation.collect(np.arange(3), replace(states[-1], theta=far))
+    state = continuation.begin(prepared)(problem)
     assert to_host(state.theta)[:, :2].any()
     assert not to_host(state.theta)[:, 2].any()
 
 
 def test_it_saves_iterations(problem, curvature_kind):
     solver, settings = LBFGS(), {"max_iter": 200, "tol": 1e-6}
-    carry = Carry(solver, problem)
+    continuation = Continuation(solver, problem)
     prepared = solver.prepare(problem)
-    minimize(solver, problem, prepared=prepared, leaving=carry.leaving, **settings)
+    minimize(solver, problem, prepared=prepared, leaving=continuation.collect, **settings)
     new = replace(problem, C=problem.C * 3)
     alone = minimize(solver, new, prepared=prepared, **settings)
-    carried = minimize(solver, new, begin=carry.begin(prepared), **settings)
+    carried = minimize(solver, new, begin=continuation.begin(prepared), **settings)
     assert carried.converged.all()
     assert carried.n_iter.sum() < alone.n_iter.sum()
     np.testing.assert_allclose(carried.theta, alone.theta, atol=1e-3)

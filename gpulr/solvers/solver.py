@@ -1,0 +1,93 @@
+"""What a solver is to the driver's loop: a state, and a step from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from array_api_compat import array_namespace
+
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
+
+Array = Any
+
+__all__ = ["Shared", "Solver", "State", "measure", "take_steps"]
+
+
+class State(Protocol):
+    """What a solver carries from one iteration to the next, a frozen dataclass.
+
+    Every array has the models on its last axis, so that converged models can leave. One that has an
+    array ``stalled`` (n_models,) bool tells of which models no better parameters will be found.
+    """
+
+    @property
+    def theta(self) -> Array:
+        """Parameters, (n_features + 1, n_models) float64."""
+
+    @property
+    def cost(self) -> Array:
+        """Cost at ``theta``, (n_models,) float64."""
+
+    @property
+    def gradient(self) -> Array:
+        """Gradient at ``theta``, of its shape."""
+
+
+class Shared:
+    """Base of what a state holds for all models together, and which does not shrink with them."""
+
+
+class Solver(Protocol):
+    """A method: frozen settings, and a step that maps a state to the next one."""
+
+    def prepare(self, problem: Problem) -> Any:
+        """Return what all models of the problem share, for :meth:`init`; None if nothing."""
+
+    def init(self, problem: Problem, theta: Array | None = None, prepared: Any = None) -> Any:
+        """Return the state to begin with, at ``theta`` if that is given, else from zero."""
+
+    def step(self, problem: Problem, state: Any) -> Any:
+        """Return the state one iteration later; nothing is transferred to the host."""
+
+    def advance(self, problem: Problem, state: Any, n: int) -> tuple[Any, Array, Sequence[Array]]:
+        """Return the state ``n`` ≥ 1 iterations later, and what there was after each of them.
+
+        Nothing is transferred to the host. :func:`take_steps` does this with ``step``.
+
+        Returns
+        -------
+        state
+        measured : (n, 2 or 3, n_models) float64
+            What :func:`measure` returns after each iteration.
+        thetas : n of (n_features + 1, n_models) float64; or (n, n_features + 1, n_models)
+            The parameters after each iteration, which later bursts do not overwrite.
+        """
+
+    def column_bytes(self, rows: Rows) -> int:
+        """Return about how many bytes training takes for each column, at most."""
+
+
+def take_steps(
+    solver: Solver, problem: Problem, state: Any, n: int
+) -> tuple[Any, Array, list[Array]]:
+    """Do what :meth:`Solver.advance` is to do, one step after the other."""
+    measured, thetas = [], []
+    for _ in range(n):
+        state = solver.step(problem, state)
+        measured.append(measure(state))
+        thetas.append(state.theta)
+    return state, problem.backend.xp.stack(measured), thetas
+
+
+def measure(state: Any) -> Array:
+    """Return cost, largest absolute entry of the gradient, and whether stalled, on the device.
+
+    (3, n_models) float64, or (2, n_models) where the solver does not tell what has stalled.
+    """
+    xp = array_namespace(state.cost)
+    figures = [state.cost, xp.max(xp.abs(state.gradient), axis=0)]
+    if hasattr(state, "stalled"):
+        figures.append(xp.astype(state.stalled, state.cost.dtype))
+    return xp.stack(figures)
