@@ -22,6 +22,7 @@ from gpulr.backend.compiled_rows import compiler
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
+from gpulr.kernels.fused_problem import problem_class
 
 Floats = npt.NDArray[Any]
 Run = Callable[[], Any]
@@ -193,7 +194,7 @@ def problem_of(work: Workload, backend: Backend, dtype: str, rows: str = "uint8"
     X, scale = pass_peers.stored(work, rows)
     X = backend.asarray(X)
     codes, table = work.y.astype(np.int32), np.eye(N_MODELS, dtype=dtype)
-    return Problem.of(
+    return problem_class(backend).of(
         Rows(X, scale, None, backend, getattr(backend.xp, dtype)),
         ClassTargets(backend.asarray(codes), backend.asarray(table), backend),
         backend.asarray(np.full(N_MODELS, np.inf)),

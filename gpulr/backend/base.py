@@ -9,21 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from gpulr.backend.arrays import is_sparse, library_of, offers_float64, to_host
-from gpulr.backend.copies import Copies
+from gpulr.backend.copies import Copies, Uploader
+from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.host_rows import HostRows
 from gpulr.backend.memory import Memory
 from gpulr.backend.out_of_memory import in_blocks_that_fit, translate_oom
 from gpulr.backend.storage_type import storage_type
 from gpulr.errors import DataError
-
-if TYPE_CHECKING:
-    from gpulr.core.problem import Problem
-    from gpulr.kernels.dispatch import Dispatch
 
 Array = Any
 T = TypeVar("T")
@@ -87,6 +85,11 @@ class Backend:
         """The widest floating dtype that the library has on this device."""
         return self.xp.float64 if offers_float64(self.xp, self.device) else self.xp.float32
 
+    @property
+    def kernels(self) -> Kernels | None:
+        """What compiles and launches kernels on this device; None: nothing does."""
+        return None
+
     def activate(self) -> AbstractContextManager[Any]:
         """Return a context in which new arrays and kernels go to this backend's device.
 
@@ -137,7 +140,7 @@ class Backend:
 
     def copies(self) -> Copies:
         """Return how arrays are copied from the host to this device."""
-        return Copies(self)
+        return Copies(self.xp, self.device)
 
     def place(
         self, X: Any, *, rounds_to: Any = None, column_bytes: int = 0, n_columns: int = 1
@@ -167,11 +170,15 @@ class Backend:
         if memory is not None:
             self.block_bytes = min(self.block_bytes, max(1, memory.free // 8))
             columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
-        rows = self._fitted(HostRows(X, storage_type(X, rounds_to, self.xp), self), columns)
+        rows = self._fitted(self.host_rows(X, storage_type(X, rounds_to, self.xp)), columns)
         if isinstance(rows, HostRows):
             # Not all: what columns take is an estimate, and pools leave gaps.
             rows.keep((self.available_bytes(rows.nbytes + columns) - columns) * 9 // 10)
         return rows
+
+    def host_rows(self, X: npt.NDArray[Any], dtype: np.dtype[Any]) -> HostRows:
+        """Return rows that stay on the host, of which blocks come here as ``dtype``."""
+        return HostRows(X, dtype, Uploader(self.copies()), self.out_of_memory)
 
     def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
         """Return rows of the host on the device, if they fit there beside so many bytes."""
@@ -198,16 +205,6 @@ class Backend:
         False leaves it open: what follows has to hold for either answer.
         """
         return False
-
-    def trials(self) -> list[tuple[str, str]]:
-        """Try out what passes may use here beyond the array library, and say what came of it."""
-        return []
-
-    def fused(self, problem: Problem) -> Dispatch:
-        """Return the kernels that compute a problem's passes here: none, unless there are some."""
-        from gpulr.kernels.dispatch import PORTABLE  # which needs this package
-
-        return PORTABLE
 
     def row_blocks(self, n_samples: int, n_features: int, n_models: int) -> list[slice]:
         """Cut the rows into blocks of nearly equal length; the same cut for the same sizes."""

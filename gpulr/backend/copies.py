@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import threads
-
-if TYPE_CHECKING:
-    from gpulr.backend.base import Backend
 
 Array = Any
 Event = Any
@@ -32,12 +29,15 @@ class Copies:
 
     Parameters
     ----------
-    backend : Backend
-        Whose device is copied to.
+    xp : module
+        The namespace of the library whose arrays are copied to.
+    device : object
+        Where they are.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(self, xp: Any, device: Any) -> None:
+        self.xp = xp
+        self.device = device
 
     def staging(self, n_bytes: int) -> npt.NDArray[np.uint8]:
         """Return memory of the host's that a device copies from fastest."""
@@ -48,7 +48,7 @@ class Copies:
 
         Both are C-contiguous, of one shape and dtype. ``source`` must not change before that.
         """
-        target[...] = self.backend.xp.asarray(source, device=self.backend.device)
+        target[...] = self.xp.asarray(source, device=self.device)
 
     def computed(self) -> Event:
         """Return an event that passes when all is computed that has been queued so far."""

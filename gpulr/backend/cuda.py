@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpulr.backend.base import Backend
 from gpulr.backend.copies import Copies
@@ -13,10 +13,6 @@ from gpulr.backend.cuda_copies import CudaCopies
 from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
 from gpulr.backend.memory import Memory, capped
 from gpulr.backend.out_of_memory import translate_oom
-
-if TYPE_CHECKING:
-    from gpulr.core.problem import Problem
-    from gpulr.kernels.dispatch import Dispatch
 
 Array = Any
 
@@ -74,7 +70,7 @@ class CuPyBackend(Backend):
             cupy.get_default_memory_pool().free_all_blocks()
 
     def copies(self) -> Copies:
-        return CudaCopies(self)
+        return CudaCopies(self.xp, self.device)
 
     def collect_blocks(
         self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
@@ -93,18 +89,8 @@ class CuPyBackend(Backend):
         return whole
 
     @property
-    def _kernels(self) -> CuPyKernels:
+    def kernels(self) -> CuPyKernels:
         return kernels_of(self._device().id)
-
-    def fused(self, problem: Problem) -> Dispatch:
-        from gpulr.kernels.dispatch import choose  # which needs arrays, and so this package
-
-        return choose(problem, self._kernels)
-
-    def trials(self) -> list[tuple[str, str]]:
-        from gpulr.kernels.dispatch import trial
-
-        return [("fused pass", trial(self, self._kernels))]
 
     def synchronize(self) -> None:
         import cupy

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend.copies import Copies, Event
-
-if TYPE_CHECKING:
-    from gpulr.backend.base import Backend
 
 Array = Any
 
@@ -20,10 +17,10 @@ __all__ = ["CudaCopies"]
 class CudaCopies(Copies):
     """The queue of copying is a stream; that of computing, whichever is current."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, xp: Any, device: Any) -> None:
         import cupy
 
-        super().__init__(backend)
+        super().__init__(xp, device)
         # Non-blocking: it does not wait for what is on the default stream.
         self._stream = cupy.cuda.Stream(non_blocking=True)
 

@@ -1,22 +1,68 @@
-"""CUDA kernels from source, by CuPy: what :class:`gpulr.kernels.fused.Kernels` asks for."""
+"""What compiles and launches CUDA kernels on a device, from source; here by CuPy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from gpulr.kernels.plan import Card
-
 Array = Any
+Launch = Callable[[tuple[int, int], int, Sequence[Any]], None]  # grid, block, arguments
 
-__all__ = ["CuPyKernels", "kernels_of"]
+__all__ = ["Card", "CuPyKernels", "Kernels", "Launch", "kernels_of"]
 
 NULL = np.uintp(0)  # CuPy takes None for an argument that is not there at all
 ROUNDS = 3  # of a measurement, the shortest of which counts
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the layout of a kernel asks of a CUDA device.
+
+    Attributes
+    ----------
+    name : str
+    capability : int
+        Compute capability: 90 for 9.0.
+    processors : int
+        SMs.
+    shared_block, shared_processor : int
+        Bytes of shared memory that a block may use (opted in to), and that an SM has.
+    """
+
+    name: str
+    capability: int
+    processors: int
+    shared_block: int
+    shared_processor: int
+
+
+class Kernels(Protocol):
+    """Compiles and launches CUDA kernels on a backend's device."""
+
+    @property
+    def card(self) -> Card:
+        """What plans ask of the device."""
+
+    def kernel(self, source: Path, macros: Mapping[str, int], name: str, shared: int) -> Launch:
+        """Compile ``source``, once, and return what puts one of its kernels into the queue.
+
+        ``shared`` is its dynamic shared memory, in bytes. Arguments are arrays on the device (None:
+        a null pointer), and Python numbers: int for C's int, float for double.
+        """
+
+    def contiguous(self, x: Array, alignment: int = 1) -> Array:
+        """Return ``x`` itself if it is C-contiguous from a multiple of ``alignment``, or a copy."""
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Record what ``function`` launches, without running it, and return what runs it."""
+
+    def seconds(self, function: Callable[[], object]) -> float:
+        """Return how long the device takes for what ``function`` asks of it, warmed up."""
 
 
 @cache
@@ -53,9 +99,7 @@ class CuPyKernels:
             shared_processor=attribute("cudaDevAttrMaxSharedMemoryPerMultiprocessor"),
         )
 
-    def kernel(
-        self, source: Path, macros: Mapping[str, int], name: str, shared: int
-    ) -> Callable[[tuple[int, int], int, Sequence[Any]], None]:
+    def kernel(self, source: Path, macros: Mapping[str, int], name: str, shared: int) -> Launch:
         """Compile ``source``, once, and return what launches one of its kernels."""
         import cupy
 

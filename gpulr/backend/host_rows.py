@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend.copies import Event, Uploader
-
-if TYPE_CHECKING:
-    from gpulr.backend.base import Backend
 
 Array = Any
 
@@ -59,11 +56,12 @@ class HostRows:
     X : (n_samples, n_features), on the host
     dtype : NumPy dtype
         What blocks are on the device, and between.
-    backend : Backend
+    uploader : Uploader
+        How rows get there.
+    out_of_memory : tuple of exception types
+        What the device's library raises where memory does not suffice.
     index : (n_rows,) int, optional
         Which rows of X these are; all of them without.
-    uploader : Uploader, optional
-        That of rows which these are part of.
 
     Attributes
     ----------
@@ -80,12 +78,12 @@ class HostRows:
         self,
         X: npt.NDArray[Any],
         dtype: np.dtype[Any],
-        backend: Backend,
+        uploader: Uploader,
+        out_of_memory: tuple[type[BaseException], ...] = (),
         index: npt.NDArray[Any] | None = None,
-        uploader: Uploader | None = None,
     ) -> None:
-        self._X, self._index, self._backend, self._dtype = X, index, backend, dtype
-        self._uploader = Uploader(backend.copies()) if uploader is None else uploader
+        self._X, self._index, self._dtype = X, index, dtype
+        self._uploader, self._out_of_memory = uploader, out_of_memory
         self._buffers = (_Buffer(), _Buffer())
         self._latest = self._buffers[0]
         self._kept: Array | None = None
@@ -118,7 +116,7 @@ class HostRows:
         if rows is None or not asked or self._keeps(rows):
             return
         if all(buffer.rows != rows for buffer in self._buffers):
-            with suppress(*self._backend.out_of_memory):
+            with suppress(*self._out_of_memory):
                 self._copy(rows)
 
     def settle(self) -> None:
@@ -140,7 +138,7 @@ class HostRows:
     def take(self, index: npt.NDArray[Any]) -> HostRows:
         """Return some of the rows, which are gathered when they are used."""
         index = index if self._index is None else self._index[index]
-        return HostRows(self._X, self._dtype, self._backend, index, self._uploader)
+        return HostRows(self._X, self._dtype, self._uploader, self._out_of_memory, index)
 
     def uploaded(self) -> Array:
         """Return all rows, on the device."""
@@ -150,7 +148,7 @@ class HostRows:
         """Keep as many of the first rows on the device as take up to so many bytes."""
         n_rows = min(n_bytes * self.shape[0] // self.nbytes, self.shape[0])
         if n_rows > 0:
-            with suppress(*self._backend.out_of_memory):
+            with suppress(*self._out_of_memory):
                 self._kept = self._first(n_rows)
 
     def _keeps(self, rows: slice) -> bool:
@@ -171,9 +169,9 @@ class HostRows:
         return self._X[rows] if self._index is None else self._X[self._index[rows]]
 
     def _new(self, n_rows: int) -> Array:
-        xp, width = self._backend.xp, self.shape[1]
-        dtype = getattr(xp, self._dtype.name)
-        return xp.empty((n_rows, width), dtype=dtype, device=self._backend.device)
+        copies = self._uploader.copies
+        dtype = getattr(copies.xp, self._dtype.name)
+        return copies.xp.empty((n_rows, self.shape[1]), dtype=dtype, device=copies.device)
 
     def _copy(self, rows: slice) -> _Buffer:
         """Queue the copy of a block into the buffer that was not used last."""

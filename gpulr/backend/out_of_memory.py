@@ -8,13 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from gpulr.backend.host_rows import HostRows
+from gpulr.backend.memory import Memory
 from gpulr.errors import DeviceMemoryError
-
-if TYPE_CHECKING:
-    from gpulr.backend.base import Backend
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,17 +21,31 @@ Short = tuple[str, int | None]  # what the library said, and the bytes that coul
 __all__ = ["host_memory", "in_blocks_that_fit", "translate_oom"]
 
 
+class Device(Protocol):
+    """What a backend says of its device's memory; see :class:`gpulr.backend.Backend`."""
+
+    block_rows: float
+
+    @property
+    def device_name(self) -> str: ...
+    @property
+    def out_of_memory(self) -> tuple[type[BaseException], ...]: ...
+    def memory(self) -> Memory | None: ...
+    def free(self) -> None: ...
+    def bytes_wanted(self, error: BaseException) -> int | None: ...
+
+
 @contextmanager
-def translate_oom(backend: Backend) -> Iterator[None]:
+def translate_oom(device: Device) -> Iterator[None]:
     """Raise :class:`DeviceMemoryError` where the backend's library runs out of memory."""
     short = None
     try:
         yield
-    except backend.out_of_memory as error:
-        short = _told(backend, error)
+    except device.out_of_memory as error:
+        short = _told(device, error)
     if short is not None:
-        backend.free()
-        raise _error(backend, short)
+        device.free()
+        raise _error(device, short)
 
 
 def host_memory(function: Callable[P, T]) -> Callable[P, T]:
@@ -63,7 +75,7 @@ def host_memory(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def in_blocks_that_fit(
-    backend: Backend, function: Callable[[slice], T], blocks: list[slice], X: Any
+    device: Device, function: Callable[[slice], T], blocks: list[slice], X: Any
 ) -> Iterator[T]:
     """Do what :meth:`Backend.map_blocks` says."""
     stream = X if isinstance(X, HostRows) else None
@@ -71,14 +83,14 @@ def in_blocks_that_fit(
     try:
         while left:
             rows = left.popleft()
-            part, short = _attempt(backend, function, rows)
+            part, short = _attempt(device, function, rows)
             if short is not None:
                 if stream is not None:
                     stream.drop()
-                backend.free()
+                device.free()
                 if rows.stop - rows.start < 2:
-                    raise _error(backend, short)
-                backend.block_rows = (rows.stop - rows.start + 1) // 2
+                    raise _error(device, short)
+                device.block_rows = (rows.stop - rows.start + 1) // 2
                 left = deque(half for block in (rows, *left) for half in _halves(block))
                 continue
             if stream is not None:
@@ -91,31 +103,31 @@ def in_blocks_that_fit(
 
 
 def _attempt(
-    backend: Backend, function: Callable[[slice], T], rows: slice
+    device: Device, function: Callable[[slice], T], rows: slice
 ) -> tuple[T, None] | tuple[None, Short]:
     """Return ``function(rows)``, or how memory did not suffice for it."""
     try:
         return function(rows), None
-    except backend.out_of_memory as error:
-        return None, _told(backend, error)
+    except device.out_of_memory as error:
+        return None, _told(device, error)
 
 
-def _told(backend: Backend, error: BaseException) -> Short:
+def _told(device: Device, error: BaseException) -> Short:
     """Return what the library said, and drop what the failed call had made.
 
     The traceback would keep that, as long as the exception, or one that came of it, lives.
     """
     traceback.clear_frames(error.__traceback__)
-    return str(error), backend.bytes_wanted(error)
+    return str(error), device.bytes_wanted(error)
 
 
-def _error(backend: Backend, short: Short) -> DeviceMemoryError:
-    (words, needed), memory = short, backend.memory()
+def _error(device: Device, short: Short) -> DeviceMemoryError:
+    (words, needed), memory = short, device.memory()
     missing = "more is needed" if needed is None else f"{needed:,} bytes more are needed"
     if memory is not None:
         missing += f", {memory.free:,} of {memory.total:,} are free"
     return DeviceMemoryError(
-        f"The memory of {backend.device_name} does not suffice: {missing} ({words.rstrip('.')}). "
+        f"The memory of {device.device_name} does not suffice: {missing} ({words.rstrip('.')}). "
         'Train fewer models at once (batched=False; memory= of a search), use dtype="float32", end '
         "what else uses the device, set GPULR_DEVICE_MEMORY to what may be used, so that X is "
         'streamed from the host, or use backend="numpy".',

@@ -12,6 +12,7 @@ from gpulr.backend import BackendStatus, backends, select
 from gpulr.backend.control_groups import memory_limit, processor_quota
 from gpulr.backend.threads import thread_count
 from gpulr.errors import GpulrError
+from gpulr.kernels.dispatch import trials
 
 __all__ = ["report"]
 
@@ -97,7 +98,7 @@ def _trials(name: str, status: BackendStatus) -> list[tuple[str, str]]:
         return []
     backend = select(name)
     with backend.activate():
-        return backend.trials()
+        return trials(backend)
 
 
 def _owner(path: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gpulr import logistic
 from gpulr.backend import Backend
+from gpulr.core.margins import Margins
 from gpulr.core.rows import Rows
 from gpulr.core.targets import RowWeights, Targets
-
-if TYPE_CHECKING:
-    from gpulr.kernels.dispatch import Dispatch
 
 Array = Any
 
@@ -153,19 +152,18 @@ class Problem:
         """What each model's squared weights are multiplied by in its cost, twice: 1 / (C m)."""
         return 1.0 / (self.C * self.m)
 
-    @cached_property
-    def fused(self) -> Dispatch:
-        """The kernels that compute this problem's passes, where there are some that pay."""
-        return self.backend.fused(self)
+    @property
+    def recursion(self) -> Any:
+        """What computes L-BFGS's recursion faster than array functions; None: nothing does."""
+        return None
+
+    @property
+    def descend(self) -> Callable[[Array, Array, Array, int], tuple[Array, ...]] | None:
+        """What takes steps of gradient descent faster than one by one; None: nothing does."""
+        return None
 
     def evaluate(self, theta: Array) -> Pass:
         """Return cost and gradient of every model at ``theta``: one pass over all rows."""
-        if self.fused.whole is not None:
-            return Pass(*self.fused.whole.evaluate(theta))
-        return self.evaluate_in_blocks(theta)
-
-    def evaluate_in_blocks(self, theta: Array) -> Pass:
-        """Do what :meth:`evaluate` does, by the functions of :mod:`gpulr.logistic`."""
         W, b = self.rows.absorb_scaling(theta)
 
         def propagate(rows: slice) -> tuple[Array, ...]:
@@ -175,41 +173,29 @@ class Problem:
 
         return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
-    def margins(self, theta: Array) -> Array:
-        """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
-        if self.fused.halves is not None:
-            return self.fused.halves.margins(theta)
-        return self.rows.margins(theta)
+    def margins(self, theta: Array) -> Margins:
+        """Return the margins of all rows at ``theta``: half a pass."""
+        return Margins(self.rows.margins(theta), self.backend)
 
-    def evaluate_margins(self, Z: Array, theta: Array) -> Pass:
-        """Return what :meth:`evaluate` does, from the margins Z of ``theta``: half a pass."""
-        if self.fused.halves is not None:
-            return Pass(*self.fused.halves.evaluate_margins(Z, theta))
-        return self.evaluate_margins_in_blocks(Z, theta)
-
-    def evaluate_margins_in_blocks(self, Z: Array, theta: Array) -> Pass:
-        """Do what :meth:`evaluate_margins` does, by the functions of :mod:`gpulr.logistic`."""
+    def evaluate_margins(self, margins: Margins, theta: Array) -> Pass:
+        """Return what :meth:`evaluate` does, from the margins of ``theta``: half a pass."""
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            R, loss = logistic.activate(Z[rows, :], Y, s)
+            R, loss = logistic.activate(margins.Z[rows, :], Y, s)
             return loss, *logistic.backward(self.rows.operand(rows), R, s)
 
         return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
 
-    def margins_along(self, Z: Array, D: Array, t: Array) -> Array:
-        """Return Z + t D, (n_samples, n_models), for steps t (n_models,): no pass over the rows."""
-        t = self.backend.xp.astype(t, D.dtype)
-        return self.backend.collect_blocks(
-            lambda rows: Z[rows, :] + t * D[rows, :], self.rows.margin_blocks(self.n_models)
-        )
-
-    def derivatives_along(self, Z: Array, D: Array, t: float = 0.0) -> tuple[Array, Array, Array]:
+    def derivatives_along(
+        self, margins: Margins, direction: Margins, t: float = 0.0
+    ) -> tuple[Array, Array, Array]:
         """Return first and second derivative of each mean log-loss at Z + t D along D, and σ'.
 
-        Z and D are (n_samples, n_models); no pass over the rows is needed. Returns three arrays
-        (n_models,) float64, the last one the mean of σ' over the rows.
+        No pass over the rows is needed. Returns three arrays (n_models,) float64, the last one the
+        mean of σ' over the rows.
         """
+        Z, D = margins.Z, direction.Z
 
         def derivatives(rows: slice) -> tuple[Array, ...]:
             along = D[rows, :]
@@ -217,8 +203,7 @@ class Problem:
             Y, s = self.targets.block(rows), self.weights.block(rows)
             return logistic.derivatives_along(here, along, Y, s)
 
-        blocks = self.rows.margin_blocks(self.n_models)
-        first, second, slope = self.rows.sum(derivatives, blocks)
+        first, second, slope = self.rows.sum(derivatives, margins.blocks())
         return first / self.m, second / self.m, slope / self.m
 
     def gram_product(self, V: Array) -> Array:

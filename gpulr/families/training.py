@@ -20,6 +20,7 @@ from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.settings import Settings
 from gpulr.families.warm_start import check_start, parameters
+from gpulr.kernels.fused_problem import problem_class
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import History, TrainingSettings
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
@@ -261,7 +262,8 @@ def weighted_problem(
     each = np.broadcast_to(unit * np.asarray(C, dtype=np.float64), targets.n_models)
     # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
     s = None if weight is None else xb.asarray(weight[:, np.newaxis] / unit, rows.dtype)
-    return Problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **keywords)
+    problem = problem_class(xb)
+    return problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **keywords)
 
 
 def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[np.float64]]:

@@ -8,25 +8,24 @@ portable pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from gpulr.backend.arrays import to_host
+from gpulr.backend import Backend, to_host
+from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.environment import setting
+from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
-from gpulr.kernels.fused import FusedPass, Kernels, obstacle, plan_for
-from gpulr.kernels.plan import Plan, work
+from gpulr.kernels.fused import FusedPass
+from gpulr.kernels.plan import Plan, obstacle, plan_for, work
 from gpulr.kernels.recursion import Recursion, disagreement
-
-if TYPE_CHECKING:
-    from gpulr.backend.base import Backend
-    from gpulr.core.problem import Problem
 
 Array = Any
 
-__all__ = ["PORTABLE", "Dispatch", "choose", "trial", "wish"]
+__all__ = ["Dispatch", "choose", "trial", "trials", "wish"]
 
 # Numbers in X below which kernels are not compiled: that takes a second or two, the first time on a
 # machine, in which the portable pass is done a thousand times. An estimate.
@@ -54,9 +53,6 @@ class Dispatch:
     halves: FusedPass | None
     reason: str
     recursion: Recursion | None = None
-
-
-PORTABLE = Dispatch(None, None, "the backend has no kernels")
 
 
 def wish() -> str:
@@ -135,14 +131,16 @@ def _kind(kernels: Kernels, layout: Plan) -> Any:
     return kernels, layout.storage, layout.features, layout.centered
 
 
+def trials(backend: Backend) -> list[tuple[str, str]]:
+    """Try out what passes may use beyond the array library, and say what came of it."""
+    return [] if backend.kernels is None else [("fused pass", trial(backend, backend.kernels))]
+
+
 def trial(backend: Backend, kernels: Kernels) -> str:
     """Say what comes of the kernels on a few made-up rows, whatever their speed."""
     try:
         if wish() == "never":
             return "not used: GPULR_FUSED=never"
-        from gpulr.core.problem import Problem
-        from gpulr.core.rows import Rows
-
         X = backend.asarray(np.arange(64 * 20, dtype=np.uint8).reshape(64, 20))
         codes = backend.asarray(np.arange(64, dtype=np.int32) % 3)
         table = backend.asarray(np.eye(3, dtype=np.float32))
@@ -169,9 +167,9 @@ def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool,
             ours_halved = one.kernels.seconds(
                 lambda: one.evaluate_margins(one.margins(theta), theta)
             )
-            theirs = one.kernels.seconds(lambda: problem.evaluate_in_blocks(theta))
+            theirs = one.kernels.seconds(lambda: Problem.evaluate(problem, theta))
             theirs_halved = one.kernels.seconds(
-                lambda: problem.evaluate_margins_in_blocks(problem.rows.margins(theta), theta)
+                lambda: Problem.evaluate_margins(problem, Problem.margins(problem, theta), theta)
             )
     except Exception as error:  # compilers and drivers fail in many ways; the portable pass serves
         wrong = f"{type(error).__name__}: {error}"
@@ -199,7 +197,7 @@ def _parameters(problem: Problem) -> Array:
 
 def _disagreement(problem: Problem, one: FusedPass, theta: Array) -> str | None:
     """Say where the kernels differ from the portable pass, or None where they agree."""
-    expected = problem.evaluate_in_blocks(theta)
+    expected = Problem.evaluate(problem, theta)
     passes = {
         "the whole pass": one.evaluate(theta),
         "the pass from margins": one.evaluate_margins(one.margins(theta), theta),

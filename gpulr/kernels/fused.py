@@ -1,96 +1,31 @@
 """The fused pass: what :class:`gpulr.core.problem.Problem` computes, by kernels that read X once.
 
-Kernels are launched through :class:`Kernels`, which a backend has (and tests have another, which
-runs the same sources on a CPU), so that nothing here names a library.
+Kernels are launched through what a backend offers (and tests have another, which runs the same
+sources on a CPU), so that nothing here names a library.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
+from gpulr.backend.cuda_kernels import Kernels, Launch
+from gpulr.core.problem import Problem
 from gpulr.core.targets import ClassTargets
-from gpulr.kernels.plan import MOST_FEATURES, Card, Grid, Plan, plan
-
-if TYPE_CHECKING:
-    from gpulr.core.problem import Problem
+from gpulr.kernels.plan import Grid, Plan
 
 Array = Any
-Launch = Callable[[tuple[int, int], int, Sequence[Any]], None]  # grid, block, arguments
 
-__all__ = ["FusedPass", "Kernels", "Launch", "obstacle", "plan_for"]
+__all__ = ["FusedPass"]
 
 PROPAGATE, PARAMETERS = (Path(__file__).with_name(f"{n}.cu") for n in ("propagate", "parameters"))
-STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "float32": 32}  # bits, by X's dtype
 THREADS, LANES = 256, 8  # those of parameters.cu
 CHUNK_ROWS = 2**27  # of a launch: at most 65,535 segments
 SCRATCH_BYTES = 256 * 2**20  # for what segments give, at most
-MOST_ROWS = 2**31 - 1
-
-
-class Kernels(Protocol):
-    """Compiles and launches CUDA kernels on a backend's device."""
-
-    @property
-    def card(self) -> Card:
-        """What plans ask of the device."""
-
-    def kernel(self, source: Path, macros: Mapping[str, int], name: str, shared: int) -> Launch:
-        """Compile ``source``, once, and return what puts one of its kernels into the queue.
-
-        ``shared`` is its dynamic shared memory, in bytes. Arguments are arrays on the device (None:
-        a null pointer), and Python numbers: int for C's int, float for double.
-        """
-
-    def contiguous(self, x: Array, alignment: int = 1) -> Array:
-        """Return ``x`` itself if it is C-contiguous from a multiple of ``alignment``, or a copy."""
-
-    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``function`` launches, without running it, and return what runs it."""
-
-    def seconds(self, function: Callable[[], object]) -> float:
-        """Return how long the device takes for what ``function`` asks of it, warmed up."""
-
-
-def storage_of(X: Array) -> int | None:
-    """Return how many bits a number of X takes, or None where kernels do not take its dtype."""
-    return STORAGE.get(str(X.dtype).rpartition(".")[2])
-
-
-def obstacle(problem: Problem) -> str | None:
-    """Say why kernels cannot take a problem, or None where they can."""
-    xp, rows, sets = problem.backend.xp, problem.rows, problem.weights.weight_sets
-    if rows.streamed:
-        return "X is larger than the device's memory"
-    if rows.dtype != xp.float32:
-        return "kernels compute in float32"
-    if storage_of(rows.X) is None:
-        return f"kernels take X as uint8, bool, float16 or float32, and it is {rows.X.dtype}"
-    if not isinstance(rows.factor, float):
-        return "features of extreme sizes have penalties of their own, and kernels take one for all"
-    if rows.n_features > MOST_FEATURES:
-        return f"{rows.n_features:,} features; kernels take up to {MOST_FEATURES:,}"
-    if rows.n_samples > MOST_ROWS:
-        return f"{rows.n_samples:,} rows; kernels count them in 32 bits"
-    if sets is not None and sets.dtype not in (xp.uint8, xp.bool):
-        return f"kernels take the weights of folds as uint8 or bool, and they are {sets.dtype}"
-    if not isinstance(problem.targets, ClassTargets):
-        indicator = problem.targets.indicator
-        if indicator.dtype not in (xp.uint8, xp.bool):
-            return f"kernels take y as uint8 or bool, and it is {indicator.dtype}"
-    return None
-
-
-def plan_for(problem: Problem, card: Card) -> Plan | None:
-    """Lay out the passes of a problem that has no :func:`obstacle`; None: not on this card."""
-    rows, storage = problem.rows, storage_of(problem.rows.X)
-    assert storage is not None
-    centered = rows.center_in_block is not None
-    return plan(card, storage, rows.n_features, problem.n_models, centered=centered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,18 @@ and checked, without one; ``propagate.cu`` says why the kernel has this shape.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["MOST_FEATURES", "Card", "Grid", "Plan", "plan", "work"]
+from gpulr.backend.cuda_kernels import Card
+from gpulr.core.problem import Problem
+from gpulr.core.targets import ClassTargets
+
+Array = Any
+
+__all__ = ["MOST_FEATURES", "Grid", "Plan", "obstacle", "plan", "plan_for", "work"]
+
+STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "float32": 32}  # bits, by X's dtype
+MOST_SAMPLES = 2**31 - 1
 
 # Weights of four features for each thread of the largest block, and the rows of a tile, fit in the
 # shared memory of no card beyond this.
@@ -21,28 +30,6 @@ MOST_ROWS = 4096  # that are added up in float32, before sums go on in float64
 LEAST_ROWS = 16  # for which a segment, with weights to load and sums to write, is worth its while
 MOST_PARTS = 32  # of a row, whose sums a thread adds one after the other
 RESERVED = 1024  # bytes of shared memory that CUDA keeps for itself in each block
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a plan asks of a CUDA device.
-
-    Attributes
-    ----------
-    name : str
-    capability : int
-        Compute capability: 90 for 9.0.
-    processors : int
-        SMs.
-    shared_block, shared_processor : int
-        Bytes of shared memory that a block may use (opted in to), and that an SM has.
-    """
-
-    name: str
-    capability: int
-    processors: int
-    shared_block: int
-    shared_processor: int
 
 
 class Grid(NamedTuple):
@@ -129,6 +116,43 @@ class Plan:
             segment_rows,
             min(self.tile, per_group * self.rows),
         )
+
+
+def storage_of(X: Array) -> int | None:
+    """Return how many bits a number of X takes, or None where kernels do not take its dtype."""
+    return STORAGE.get(str(X.dtype).rpartition(".")[2])
+
+
+def obstacle(problem: Problem) -> str | None:
+    """Say why kernels cannot take a problem, or None where they can."""
+    xp, rows, sets = problem.backend.xp, problem.rows, problem.weights.weight_sets
+    if rows.streamed:
+        return "X is larger than the device's memory"
+    if rows.dtype != xp.float32:
+        return "kernels compute in float32"
+    if storage_of(rows.X) is None:
+        return f"kernels take X as uint8, bool, float16 or float32, and it is {rows.X.dtype}"
+    if not isinstance(rows.factor, float):
+        return "features of extreme sizes have penalties of their own, and kernels take one for all"
+    if rows.n_features > MOST_FEATURES:
+        return f"{rows.n_features:,} features; kernels take up to {MOST_FEATURES:,}"
+    if rows.n_samples > MOST_SAMPLES:
+        return f"{rows.n_samples:,} rows; kernels count them in 32 bits"
+    if sets is not None and sets.dtype not in (xp.uint8, xp.bool):
+        return f"kernels take the weights of folds as uint8 or bool, and they are {sets.dtype}"
+    if not isinstance(problem.targets, ClassTargets):
+        indicator = problem.targets.indicator
+        if indicator.dtype not in (xp.uint8, xp.bool):
+            return f"kernels take y as uint8 or bool, and it is {indicator.dtype}"
+    return None
+
+
+def plan_for(problem: Problem, card: Card) -> Plan | None:
+    """Lay out the passes of a problem that has no :func:`obstacle`; None: not on this card."""
+    rows, storage = problem.rows, storage_of(problem.rows.X)
+    assert storage is not None
+    centered = rows.center_in_block is not None
+    return plan(card, storage, rows.n_features, problem.n_models, centered=centered)
 
 
 def plan(

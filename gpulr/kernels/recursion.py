@@ -1,30 +1,26 @@
 """What L-BFGS computes between passes, by a kernel each: a direction, and the next pair.
 
-The array functions of :mod:`gpulr.solvers.lbfgs` say what that is, and serve wherever these do not:
-without kernels, with a curvature of which only leading eigenvectors are known, or with more pairs.
+The array functions of L-BFGS say what that is, and serve wherever these do not: without kernels,
+with a curvature of which only leading eigenvectors are known, or with more pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from gpulr.backend.arrays import to_host
-
-if TYPE_CHECKING:
-    from gpulr.backend.base import Backend
-    from gpulr.kernels.fused import Kernels, Launch
-    from gpulr.solvers.curvature import SharedCurvature
-    from gpulr.solvers.lbfgs import LBFGSState
+from gpulr.backend import Backend, to_host
+from gpulr.backend.cuda_kernels import Kernels, Launch
 
 Array = Any
+Pair = tuple[Array, Array, Array]  # s and y (n_features + 1, n_models), ρ (n_models,)
 
-__all__ = ["Recursion", "disagreement"]
+__all__ = ["PAIRS", "Recursion", "disagreement"]
 
 SOURCE = Path(__file__).with_name("recursion.cu")
 THREADS, PAIRS = 256, 10  # those of recursion.cu
@@ -32,48 +28,57 @@ THREADS, PAIRS = 256, 10  # those of recursion.cu
 
 @dataclass(frozen=True, eq=False)
 class Recursion:
-    """L-BFGS's two loops, and what it learns from a step; nothing waits for the device."""
+    """L-BFGS's two loops, and what it learns from a step; nothing waits for the device.
+
+    Directions and gradients are in coordinates in which the initial Hessian, κ · values + λ, is
+    diagonal: ``values`` is (n_features, 1), κ and λ are (n_models,). What kernels keep in shared
+    memory, a number for each feature, fits wherever a fused pass does.
+    """
 
     backend: Backend
     kernels: Kernels
     n_features: int
 
-    def takes(self, state: LBFGSState) -> bool:
-        """Whether kernels can serve: the initial Hessian is diagonal, and pairs are not too many.
+    def direction(
+        self,
+        gradient: Array,
+        pairs: Sequence[Pair],
+        values: Array,
+        gamma: Array,
+        kappa: Array,
+        lam: Array,
+    ) -> tuple[Array, Array]:
+        """Return d (n_features + 1, n_models), which goes down, and the slope along it.
 
-        What they keep in shared memory, a number for each feature, fits wherever a fused pass does.
+        ``pairs``, oldest first, are at most ``PAIRS``.
         """
-        diagonal = state.curvature.complete and isinstance(state.curvature.share, float)
-        return diagonal and len(state.pairs) <= PAIRS
-
-    def direction(self, state: LBFGSState, lam: Array) -> tuple[Array, Array]:
-        """Return d (n_features + 1, n_models), reduced, which goes down, and the slope along it."""
-        put, pairs = self.kernels.contiguous, state.pairs
-        missing = (None,) * (PAIRS - len(pairs))
-        d, slope = self._like(state.reduced), self._like(state.gamma)
-        arguments = [
-            *map(put, (state.reduced, state.gamma, state.kappa, lam)),
-            *self._of(state.curvature, state.reduced),
-            *(*(put(pair.s) for pair in pairs), *missing),
-            *(*(put(pair.y) for pair in pairs), *missing),
-            *(*(put(pair.rho) for pair in pairs), *missing),
-        ]
+        put, missing = self.kernels.contiguous, (None,) * (PAIRS - len(pairs))
+        d, slope = self._like(gradient), self._like(gamma)
+        arguments = [*map(put, (gradient, gamma, kappa, lam)), *self._sizes(values, gradient)]
+        for part in range(3):
+            arguments += [*(put(pair[part]) for pair in pairs), *missing]
         self._finding((int(d.shape[1]), 1), THREADS, [*arguments, d, slope])
         return d, slope
 
     def pair(
-        self, state: LBFGSState, d: Array, t: Array, reduced: Array, kappa: Array, lam: Array
+        self,
+        d: Array,
+        t: Array,
+        after: Array,
+        before: Array,
+        values: Array,
+        gamma: Array,
+        kappa: Array,
+        lam: Array,
     ) -> tuple[Array, Array, Array, Array]:
-        """Return s, y and ρ of the step t d, which changed the gradient to ``reduced``, and γ.
+        """Return s, y and ρ of the step t d, and γ, from the gradients after it and before.
 
         Where the pair is not to be used, ρ and y are 0, and γ is what it was.
         """
-        s, y, rho, gamma = map(self._like, (d, d, state.gamma, state.gamma))
-        arguments = [
-            *map(self.kernels.contiguous, (d, t, reduced, state.reduced, state.gamma, kappa, lam)),
-            *self._of(state.curvature, d),
-        ]
-        self._learning((int(d.shape[1]), 1), THREADS, [*arguments, s, y, rho, gamma])
+        given = map(self.kernels.contiguous, (d, t, after, before, gamma, kappa, lam))
+        learnt = s, y, rho, gamma = tuple(map(self._like, (d, d, t, t)))
+        sizes = self._sizes(values, d)
+        self._learning((int(d.shape[1]), 1), THREADS, [*given, *sizes, *learnt])
         return s, y, rho, gamma
 
     @cached_property
@@ -85,8 +90,8 @@ class Recursion:
     def _learning(self) -> Launch:
         return self.kernels.kernel(SOURCE, {}, "learn_pair", 0)
 
-    def _of(self, curvature: SharedCurvature, u: Array) -> tuple[Array, int, int]:
-        return self.kernels.contiguous(curvature.values), self.n_features, int(u.shape[1])
+    def _sizes(self, values: Array, u: Array) -> tuple[Array, int, int]:
+        return self.kernels.contiguous(values), self.n_features, int(u.shape[1])
 
     def _like(self, x: Array) -> Array:
         xp = self.backend.xp
@@ -99,30 +104,26 @@ def disagreement(backend: Backend, kernels: Kernels) -> str | None:
     recursion, rng = Recursion(backend, kernels, n), np.random.default_rng(0)
     hessian = np.diag(np.arange(1.0, n + 2)) + 0.1
     values = np.linspace(0.1, 1.0, n)[:, np.newaxis]
-    curvature = SimpleNamespace(values=put(values))
     gamma, kappa, lam, t = rng.uniform(0.5, 1.0, (4, k))
     inverse = 1.0 / np.vstack([kappa * values + lam, kappa[np.newaxis, :]])
     g = rng.standard_normal((n + 1, k))
-    steps: list[Any] = []
-    pairs: list[Any] = []
+    steps: list[tuple[Any, Any, Any]] = []
     for _ in range(3):
-        state: Any = SimpleNamespace(
-            reduced=put(g), gamma=put(gamma), kappa=put(kappa), pairs=pairs, curvature=curvature
-        )
         d = -_by_matrices(g, gamma * inverse, steps)
         s = t * d
         y = hessian @ s
         rho, slope = 1.0 / np.sum(s * y, axis=0), np.sum(d * g, axis=0)
+        pairs = [(put(s), put(y), put(rho)) for s, y, rho in steps]
+        initial = [put(values), put(gamma), put(kappa), put(lam)]
         gamma = 1.0 / (rho * np.sum(y * inverse * y, axis=0))
         expected = {"direction": d, "slope": slope, "step": s, "change": y, "ρ": rho, "γ": gamma}
-        found = recursion.direction(state, put(lam))
-        pair = recursion.pair(state, found[0], put(t), put(g + y), put(kappa), put(lam))
+        found = recursion.direction(put(g), pairs, *initial)
+        pair = recursion.pair(found[0], put(t), put(g + y), put(g), *initial)
         for (name, theirs), ours in zip(expected.items(), (*found, *pair), strict=True):
             apart, largest = np.abs(to_host(ours) - theirs).max(), np.abs(theirs).max()
             if not apart <= 1e-9 * largest:
                 return f"L-BFGS's {name} is off by {apart:.1e}, of {largest:.1e}"
         steps.append((s, y, rho))
-        pairs.append(SimpleNamespace(s=put(s), y=put(y), rho=put(rho)))
         g = g + y
     return None
 

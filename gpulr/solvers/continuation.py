@@ -40,7 +40,7 @@ class Continuation:
 
     def collect(self, models: npt.NDArray[np.int64], state: Any) -> None:
         """Collect columns that are done; their margins are not kept."""
-        self.parts.append((models, replace(state, Z=state.cost)))
+        self.parts.append((models, replace(state, margins=state.cost)))
 
     def begin(self, prepared: Prepared) -> Callable[[Problem], LBFGSState]:
         """Return what ``minimize`` takes as ``begin`` for the next problem."""

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, to_host
+from gpulr.core.margins import Margins
 from gpulr.core.problem import Problem
 from gpulr.errors import DivergenceError
 from gpulr.solvers.rounding import last_look
@@ -448,6 +449,8 @@ def _take(value: Any, keep: Array) -> Any:
     """Return the part of a state, or of something in it, that belongs to the models ``keep``."""
     if isinstance(value, tuple):
         return tuple(_take(item, keep) for item in value)
+    if isinstance(value, Margins):
+        return value.take(keep)
     if dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return replace(value, **{k: _take(item, keep) for k, item in fields.items()})

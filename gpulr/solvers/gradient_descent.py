@@ -68,10 +68,10 @@ class GradientDescent:
         self, problem: Problem, state: GradientDescentState, n: int
     ) -> tuple[GradientDescentState, Array, Sequence[Array]]:
         """Take ``n`` steps; where there are kernels, by a recorded graph of one."""
-        if problem.fused.whole is None:
+        descend, rate = problem.descend, state.rate
+        if descend is None:
             return take_steps(self, problem, state, n)
-        kernels, rate = problem.fused.whole, state.rate
-        thetas, measured, cost, gradient = kernels.descend(state.theta, state.gradient, rate, n)
+        thetas, measured, cost, gradient = descend(state.theta, state.gradient, rate, n)
         return GradientDescentState(thetas[-1, ...], cost, gradient, rate), measured, thetas
 
     def column_bytes(self, rows: Rows) -> int:

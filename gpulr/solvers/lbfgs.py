@@ -10,9 +10,10 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gpulr.backend import to_host
+from gpulr.core.margins import Margins
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
-from gpulr.kernels.recursion import Recursion
+from gpulr.kernels.recursion import PAIRS
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.solver import take_steps
 
@@ -55,7 +56,7 @@ class LBFGSState:
     cost: Array
     gradient: Array
     reduced: Array  # the gradient in the coordinates of the curvature
-    Z: Array  # (n_samples, n_models) margins at theta
+    margins: Margins  # of all rows at theta
     pairs: tuple[Pair, ...]  # oldest first
     gamma: Array  # (n_models,) scale of the initial inverse Hessian
     kappa: Array  # (n_models,) mean of σ' over the rows, where last looked at
@@ -132,15 +133,15 @@ class LBFGS:
 
     def _start(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
         xp = problem.backend.xp
-        Z = problem.margins(theta)
-        cost, gradient = problem.evaluate_margins(Z, theta)
+        margins = problem.margins(theta)
+        cost, gradient = problem.evaluate_margins(margins, theta)
         zero = xp.zeros_like(cost)
         return LBFGSState(
             theta=theta,
             cost=cost,
             gradient=gradient,
             reduced=curvature.reduce(gradient),
-            Z=Z,
+            margins=margins,
             pairs=(),
             gamma=xp.ones_like(cost),
             kappa=xp.ones_like(cost) / 4.0,
@@ -160,7 +161,7 @@ class LBFGS:
         worse = xp.logical_not(state.cost < math.log(2.0))
         if bool(to_host(xp.any(worse))):
             state = self._start(problem, xp.where(worse, 0.0, theta), curvature)
-        _, _, kappa = problem.derivatives_along(state.Z, state.Z)
+        _, _, kappa = problem.derivatives_along(state.margins, state.margins)
         return replace(state, kappa=_clip(kappa, *KAPPA))
 
     def _carry_over(self, problem: Problem, state: LBFGSState) -> LBFGSState:
@@ -181,23 +182,24 @@ class LBFGS:
         D = state.curvature.expand(d)
 
         if state.age >= 16:
-            state = replace(state, Z=problem.margins(state.theta), age=0)
+            state = replace(state, margins=problem.margins(state.theta), age=0)
         dZ = problem.margins(D)
         t, kappa = _newton_step(problem, state, D, dZ)
         t = state.factor * t
         theta = state.theta + t * D
-        Z = problem.margins_along(state.Z, dZ, t)
-        cost, gradient = problem.evaluate_margins(Z, theta)
+        margins = state.margins.along(dZ, t)
+        cost, gradient = problem.evaluate_margins(margins, theta)
         reduced = state.curvature.reduce(gradient)
         pair, gamma = _learn(problem, state, d, t, reduced, kappa)
-        noise = 8.0 * float(xp.finfo(dZ.dtype).eps) * xp.abs(state.cost)
+        noise = 8.0 * float(xp.finfo(problem.rows.dtype).eps) * xp.abs(state.cost)
         enough = cost <= state.cost + 1e-4 * t * slope + noise
         if not problem.backend.known_true(enough):
-            before = (state.theta, state.cost, state.gradient, state.reduced, state.Z)
-            theta, cost, gradient, reduced, Z = (
+            before = (state.theta, state.cost, state.gradient, state.reduced)
+            theta, cost, gradient, reduced = (
                 xp.where(enough, new, old)
-                for new, old in zip((theta, cost, gradient, reduced, Z), before, strict=True)
+                for new, old in zip((theta, cost, gradient, reduced), before, strict=True)
             )
+            margins = margins.where(enough, state.margins)
         norm = xp.max(xp.abs(gradient), axis=0)
         better = xp.logical_or(norm < 0.9 * state.best, cost < state.least - noise / 8.0)
         tries = xp.where(enough, state.idle + MOVED, state.idle + FAILED)
@@ -207,7 +209,7 @@ class LBFGS:
             cost=cost,
             gradient=gradient,
             reduced=reduced,
-            Z=Z,
+            margins=margins,
             pairs=(*state.pairs, pair)[-self.memory :],
             gamma=gamma,
             kappa=kappa,
@@ -246,8 +248,11 @@ def _learn(
     Where sᵀy ≤ 0 the pair is not to be used, and γ is what it was.
     """
     lam = problem.penalty
-    if (kernels := _kernels(problem, state)) is not None:
-        *pair, gamma = kernels.pair(state, d, t, reduced, kappa, lam)
+    if _has_kernels(problem, state):
+        values = state.curvature.values
+        *pair, gamma = problem.recursion.pair(
+            d, t, reduced, state.reduced, values, state.gamma, kappa, lam
+        )
         return Pair(*pair), gamma
     xp = problem.backend.xp
     s, y = t * d, reduced - state.reduced
@@ -264,18 +269,23 @@ def _learn(
 def _direction(problem: Problem, state: LBFGSState) -> tuple[Array, Array]:
     """Return a direction, reduced, that goes down, and the slope along it."""
     xp, lam = problem.backend.xp, problem.penalty
-    if (kernels := _kernels(problem, state)) is not None:
-        return kernels.direction(state, lam)
+    if _has_kernels(problem, state):
+        pairs = [(pair.s, pair.y, pair.rho) for pair in state.pairs]
+        values = state.curvature.values
+        d, slope = problem.recursion.direction(
+            state.reduced, pairs, values, state.gamma, state.kappa, lam
+        )
+        return d, slope
     d = -_two_loops(state, lam)
     uphill = xp.logical_not(xp.sum(d * state.reduced, axis=0) < 0.0)
     d = xp.where(uphill, -state.curvature.solve(state.reduced, state.kappa, lam), d)
     return d, xp.sum(d * state.reduced, axis=0)
 
 
-def _kernels(problem: Problem, state: LBFGSState) -> Recursion | None:
-    """Return the kernels that do in a launch what follows in array functions, if they can."""
-    recursion = problem.fused.recursion
-    return recursion if recursion is not None and recursion.takes(state) else None
+def _has_kernels(problem: Problem, state: LBFGSState) -> bool:
+    """Whether kernels do in a launch what array functions do: for a diagonal initial Hessian."""
+    diagonal = state.curvature.complete and isinstance(state.curvature.share, float)
+    return problem.recursion is not None and diagonal and len(state.pairs) <= PAIRS
 
 
 def _two_loops(state: LBFGSState, lam: Array) -> Array:
@@ -294,12 +304,12 @@ def _two_loops(state: LBFGSState, lam: Array) -> Array:
     return r
 
 
-def _newton_step(problem: Problem, state: LBFGSState, D: Array, dZ: Array) -> tuple[Array, Array]:
+def _newton_step(problem: Problem, state: LBFGSState, D: Array, dZ: Margins) -> tuple[Array, Array]:
     """Return the step that Newton's method takes from 1 along D, and the mean of σ' at 1."""
     xp, lam = problem.backend.xp, problem.penalty
     W, V = (problem.rows.factor * part[:-1, :] for part in (state.theta, D))
     bend = lam * xp.sum(V * V, axis=0)
-    first, second, kappa = problem.derivatives_along(state.Z, dZ, 1.0)
+    first, second, kappa = problem.derivatives_along(state.margins, dZ, 1.0)
     first = first + lam * xp.sum(W * V, axis=0) + bend
     second = second + bend
     t = 1.0 - first / xp.where(second > 0.0, second, 1.0)

@@ -68,7 +68,7 @@ def test_streamed_blocks_are_whole(pool, images, n_rows):
     blocks = [slice(a, min(a + n_rows, len(X))) for a in range(0, len(X), n_rows)][:300]
     with here.activate():
         xp = here.xp
-        rows = HostRows(X, X.dtype, here)
+        rows = here.host_rows(X, X.dtype)
         heavy = xp.ones((784, 784), dtype=xp.float32)
 
         def function(block):

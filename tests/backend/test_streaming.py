@@ -318,7 +318,7 @@ def test_blocks_come_in_order_and_whole(make_device, monkeypatch, rng, n, index)
     monkeypatch.setattr(copies, "STAGING_BYTES", 50)
     device = make_device(PLENTY)
     X = rng.integers(0, 255, (90, 9)).astype(np.int32)
-    rows = HostRows(X, np.dtype("uint8"), device)
+    rows = device.host_rows(X, np.dtype("uint8"))
     if index:
         chosen = rng.permutation(90)[:71]
         rows, X = rows.take(chosen), X[chosen]
@@ -346,7 +346,7 @@ def test_blocks_come_in_order_and_whole(make_device, monkeypatch, rng, n, index)
 def test_the_first_rows_are_kept_where_there_is_room(make_device, images, kept):
     X, _ = images
     device = make_device(PLENTY)
-    rows = HostRows(X, X.dtype, device)
+    rows = device.host_rows(X, X.dtype)
     rows.keep((kept + 5) * 32 - 1 if kept == 1201 else kept * 32 + 31)
     assert device.uploaded == kept * 32
     blocks = [slice(a, min(a + 100, 1201)) for a in range(0, 1201, 100)]
@@ -371,7 +371,7 @@ def test_the_first_rows_are_kept_where_there_is_room(make_device, images, kept):
 def test_what_is_kept_makes_room_where_memory_runs_out(make_device, images):
     X, _ = images
     device = make_device(40_000)
-    rows = HostRows(X, X.dtype, device)
+    rows = device.host_rows(X, X.dtype)
     rows.keep(50_000)
     assert device.pool.failed == 0
     assert device.pool.live == X.nbytes
@@ -405,7 +405,7 @@ def test_training_streams_what_does_not_fit(make_device, images, monkeypatch):
 
 def test_a_pass_that_ends_early_leaves_nothing_in_flight(make_device, images):
     device = make_device(PLENTY)
-    rows = HostRows(images[0], np.dtype("uint8"), device)
+    rows = device.host_rows(images[0], np.dtype("uint8"))
     blocks = [slice(0, 400), slice(400, 800), slice(800, 1201)]
 
     def use(block):
@@ -431,7 +431,7 @@ def test_a_pass_over_margins_uploads_nothing(make_device, images):
     X, y = images
     device = make_device(PLENTY)
     xp = device.xp
-    rows = Rows(HostRows(X, np.dtype("uint8"), device), 1 / 255, None, device, xp.float32)
+    rows = Rows(device.host_rows(X, np.dtype("uint8")), 1 / 255, None, device, xp.float32)
     table = device.asarray(np.eye(3, dtype=np.float32))
     targets = ClassTargets(device.asarray(y.astype(np.int32)), table, device)
     problem = Problem.of(rows, targets, device.asarray(np.ones(3)))
@@ -440,7 +440,7 @@ def test_a_pass_over_margins_uploads_nothing(make_device, images):
     before = device.uploaded
     assert before == X.nbytes
     problem.derivatives_along(Z, Z, 1.0)
-    problem.margins_along(Z, Z, theta[0, :])
+    Z.along(Z, theta[0, :])
     problem.class_counts()
     assert device.uploaded == before
     one, other = problem.evaluate(theta), problem.evaluate_margins(Z, theta)

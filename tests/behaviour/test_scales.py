@@ -12,7 +12,7 @@ import gpulr
 from gpulr import OneVsAllLogisticRegression
 from gpulr.backend import backend_of, to_host
 from gpulr.core.rows import Rows
-from gpulr.kernels.fused import obstacle
+from gpulr.kernels.plan import obstacle
 from gpulr.solvers import LBFGS
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.curvature import SharedCurvature

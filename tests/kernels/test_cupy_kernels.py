@@ -23,8 +23,10 @@ from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
-from gpulr.kernels.dispatch import choose, trial
-from gpulr.kernels.fused import FusedPass, plan_for
+from gpulr.kernels.dispatch import choose, trial, trials
+from gpulr.kernels.fused import FusedPass
+from gpulr.kernels.fused_problem import FusedProblem, problem_class
+from gpulr.kernels.plan import plan_for
 
 ATTRIBUTES = {
     "cudaDevAttrMultiProcessorCount": H100.processors,
@@ -246,11 +248,11 @@ def test_time_is_the_shortest_of_some(cupy):
 def test_the_backend_chooses_and_reports(cupy, problem, monkeypatch):
     backend = CuPyBackend("cupy", problem.backend.xp, cupy.cuda.Device(0))
     monkeypatch.setenv("GPULR_FUSED", "require")
-    chosen = backend.fused(problem)
-    assert chosen.whole.kernels is kernels_of(0)
-    assert chosen.whole.kernels is choose(problem, kernels_of(0)).whole.kernels
+    assert problem_class(backend) is FusedProblem
+    chosen = choose(problem, backend.kernels)
+    assert chosen.whole.kernels is backend.kernels is kernels_of(0)
     assert trial(problem.backend, kernels_of(0)).startswith("works (sm_90")
-    assert [name for name, _ in backend.trials()] == ["fused pass"]
+    assert [name for name, _ in trials(backend)] == ["fused pass"]
 
 
 @pytest.mark.skipif(find_spec("cupy") is None, reason="CuPy is not installed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +14,9 @@ from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.kernels import dispatch
-from gpulr.kernels.dispatch import choose, trial
+from gpulr.kernels.dispatch import choose, trial, trials
 from gpulr.kernels.fused import FusedPass
+from gpulr.kernels.fused_problem import FusedProblem
 from gpulr.solvers.curvature import SharedCurvature
 from helpers import make_problem
 
@@ -197,7 +197,7 @@ def test_kernels_that_fail_are_told_of_once_and_not_used(problem, kernels):
 
 def test_a_trial_says_what_came_of_it(monkeypatch):
     numpy = backend_of(None)
-    assert numpy.trials() == []
+    assert trials(numpy) == []
     words = trial(numpy, Timed(*FAST))
     assert words == "works (sm_90, 132 processors, 227 KiB of shared memory for a block)"
     assert "no compiler" in trial(numpy, Uncompiled(*FAST))
@@ -215,7 +215,7 @@ def test_a_trial_says_what_came_of_it(monkeypatch):
 def through(monkeypatch):
     """Train on NumPy arrays as on a device: by kernels, and in bursts of iterations."""
     kernels = Timed(*FAST)
-    monkeypatch.setattr(NumPyBackend, "fused", lambda self, problem: choose(problem, kernels))
+    monkeypatch.setattr(NumPyBackend, "kernels", kernels)
     monkeypatch.setattr(NumPyBackend, "check_every", 8)
     return kernels
 
@@ -244,10 +244,7 @@ def test_lbfgs_is_two_launches_beside_its_passes(blobs, through, monkeypatch):
     for name in ("find_direction", "learn_pair"):
         assert through.launched.count(name) == trial + training
     # The same passes, and array functions between them: what differs is rounding.
-    passes = NumPyBackend.fused
-    monkeypatch.setattr(
-        NumPyBackend, "fused", lambda self, p: replace(passes(self, p), recursion=None)
-    )
+    monkeypatch.setattr(FusedProblem, "recursion", None)
     through.launched.clear()
     portable = gpulr.train(X, y, **options)
     assert set(through.launched).isdisjoint(("find_direction", "learn_pair"))

@@ -22,8 +22,8 @@ from scipy.special import expit
 from cuda_host import KernelFault
 from fused_kernels import CARDS, CASES, H100, T4, assert_right, fused, make
 from gpulr.core.problem import Problem
-from gpulr.kernels.fused import PROPAGATE, obstacle, plan_for
-from gpulr.kernels.plan import MOST_FEATURES
+from gpulr.kernels.fused import PROPAGATE
+from gpulr.kernels.plan import MOST_FEATURES, obstacle, plan_for
 from helpers import make_problem
 
 

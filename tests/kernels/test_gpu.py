@@ -10,7 +10,9 @@ import pytest
 import gpulr
 from fused_kernels import CASES, assert_right, make
 from gpulr.backend import select, to_host
-from gpulr.kernels.fused import FusedPass, obstacle, plan_for
+from gpulr.kernels.dispatch import trials
+from gpulr.kernels.fused import FusedPass
+from gpulr.kernels.plan import obstacle, plan_for
 from gpulr.kernels.recursion import disagreement
 from gpulr.solvers import LBFGS, lbfgs
 
@@ -28,7 +30,7 @@ def backend(library, monkeypatch):
 
 def fused(problem):
     assert obstacle(problem) is None
-    kernels = problem.backend._kernels
+    kernels = problem.backend.kernels
     return FusedPass(problem, plan_for(problem, kernels.card), kernels)
 
 
@@ -78,11 +80,12 @@ def test_a_graph_is_what_its_kernels_are(backend):
 
 @pytest.mark.parametrize(("features", "models"), [(784, 10), (37, 33), (1024, 237)])
 def test_what_lbfgs_does_between_passes(backend, features, models):
-    assert disagreement(backend, backend._kernels) is None
+    assert disagreement(backend, backend.kernels) is None
     problem, theta, *_ = make(3000, features, models, backend=backend)
-    assert problem.fused.recursion is not None
+    assert problem.recursion is not None
     portable = replace(problem)
-    portable.__dict__["fused"] = replace(problem.fused, recursion=None)  # where it is kept
+    # Where it is kept.
+    portable.__dict__["dispatch"] = replace(problem.dispatch, recursion=None)
     solver = LBFGS()
     state = solver.init(problem, 0.0 * theta)
     for _ in range(12):
@@ -134,4 +137,4 @@ def test_a_search_is_that_of_a_cpu(backend, digits):
 
 
 def test_the_report_says_that_it_works(backend):
-    assert all(words.startswith("works") for _, words in backend.trials())
+    assert all(words.startswith("works") for _, words in trials(backend))

@@ -15,7 +15,6 @@ from cuda_host import KernelFault
 from fused_kernels import HostKernels
 from gpulr.backend import backend_of
 from gpulr.kernels import recursion
-from gpulr.kernels.dispatch import PORTABLE, Dispatch
 from gpulr.kernels.recursion import PAIRS, Recursion, disagreement
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.lbfgs import LBFGSState, Pair, _direction, _learn, _two_loops
@@ -46,7 +45,7 @@ def make(features, models, n_pairs, *, skipped=()):
     each = rng.uniform(0.05, 0.25, (2, models))
     gradient = rng.normal(size=shape)
     state = LBFGSState(
-        **dict.fromkeys(("theta", "gradient", "Z"), 0.0 * gradient),
+        **dict.fromkeys(("theta", "gradient", "margins"), 0.0 * gradient),
         **dict.fromkeys(("cost", "best", "least", "idle", "factor", "stalled"), each[0]),
         **{"reduced": gradient, "pairs": tuple(pairs), "gamma": each[0], "kappa": each[1]},
         **{"age": 0, "curvature": curvature},
@@ -56,11 +55,10 @@ def make(features, models, n_pairs, *, skipped=()):
 
 def problem(state, lam, kernels=None):
     """Return what the solver asks a problem for, with or without kernels."""
-    found = PORTABLE
+    recursion = None
     if kernels is not None:
-        features = len(state.curvature.values)
-        found = Dispatch(None, None, "", Recursion(NUMPY, kernels, features))
-    return SimpleNamespace(backend=NUMPY, penalty=lam, fused=found)
+        recursion = Recursion(NUMPY, kernels, len(state.curvature.values))
+    return SimpleNamespace(backend=NUMPY, penalty=lam, recursion=recursion)
 
 
 def close(got, expected):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -360,8 +361,8 @@ def test_a_model_whose_step_fails_stays_and_tries_a_shorter_one(put, blobs, monk
     monkeypatch.setattr(lbfgs, "_newton_step", too_long(lbfgs._newton_step, 50.0))
     failed = solver.step(problem, state)
     assert to_host(failed.factor).tolist() == [1.0, 0.25, 1.0]
-    for name in ("theta", "cost", "gradient", "reduced", "Z"):
-        old, new = to_host(getattr(state, name)), to_host(getattr(failed, name))
+    for name in ("theta", "cost", "gradient", "reduced", "margins.Z"):
+        old, new = (to_host(attrgetter(name)(each)) for each in (state, failed))
         np.testing.assert_array_equal(new[..., 1], old[..., 1])
         assert np.all(np.any(np.atleast_2d(new != old), axis=0)[[0, 2]])
     assert to_host(failed.pairs[-1].rho)[1] > 0.0  # the curvature along it is learnt

@@ -89,7 +89,9 @@ def test_the_state_is_one_of_the_new_problem(put, problem, curvature_kind):
     cost, gradient = new.evaluate(states[-1].theta)
     np.testing.assert_allclose(to_host(state.cost), to_host(cost), rtol=1e-12)
     np.testing.assert_allclose(to_host(state.gradient), to_host(gradient), atol=1e-12)
-    np.testing.assert_allclose(to_host(state.Z), to_host(new.margins(states[-1].theta)), atol=1e-12)
+    np.testing.assert_allclose(
+        to_host(state.margins.Z), to_host(new.margins(states[-1].theta).Z), atol=1e-12
+    )
     np.testing.assert_array_equal(to_host(state.gamma), to_host(states[-1].gamma))
     assert not to_host(state.stalled).any()
 

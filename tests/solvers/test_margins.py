@@ -10,6 +10,7 @@ from scipy import sparse
 
 from gpulr import logistic
 from gpulr.backend import backend_of, to_host
+from gpulr.core.margins import Margins
 from helpers import assert_close, make_problem, reference, targets
 
 EACH_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -39,7 +40,7 @@ def case(request, rng, put, monkeypatch):
 def test_margins(put, rng, case, dtype):
     make, X, _ = case
     problem, theta = make(dtype), rng.normal(size=(6, 3))
-    Z = problem.margins(put(theta))
+    Z = problem.margins(put(theta)).Z
     atol = ULPS[dtype] * np.finfo(dtype).eps * np.abs(X).max() * 5
     assert_close(Z, X @ theta[:-1] + theta[-1], like=problem.C, dtype=dtype, atol=atol)
 
@@ -84,7 +85,7 @@ def figures(problem, theta, D):
     for cost, gradient in (problem.evaluate(theta), problem.evaluate_margins(Z, theta)):
         yield to_host(cost)
         yield sign * to_host(gradient)
-    first, second, spread = map(to_host, problem.derivatives_along(Z, D))
+    first, second, spread = map(to_host, problem.derivatives_along(Z, Margins(D, Z.backend)))
     yield from (sign * first, second, spread)
 
 
@@ -178,8 +179,8 @@ def test_sparse_rows_give_dense_margins_and_gradients(rng):
     for settings in ({}, {"scale": rng.uniform(1, 2, 6), "center": rng.normal(size=6)}):
         problem = make_problem(np.asarray, X, codes, dtype="float64", **settings)
         dense = make_problem(np.asarray, X.toarray(), codes, dtype="float64", **settings)
-        Z = problem.margins(theta)
+        Z = problem.margins(theta).Z
         assert isinstance(Z, np.ndarray)
-        np.testing.assert_allclose(Z, dense.margins(theta), atol=1e-12)
+        np.testing.assert_allclose(Z, dense.margins(theta).Z, atol=1e-12)
         for a, b in zip(problem.evaluate(theta), dense.evaluate(theta), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-13)

@@ -77,8 +77,8 @@ class LateCopies(Copies):
     """Copies are made when they are waited for, and not before."""
 
     def __init__(self, backend):
-        super().__init__(backend)
-        self.pool = backend.pool
+        super().__init__(backend.xp, backend.device)
+        self.backend, self.pool = backend, backend.pool
         self.queue, self.started, self.seen = [], 0, 0
 
     def upload(self, source, target, after):

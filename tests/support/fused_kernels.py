@@ -9,11 +9,12 @@ import pytest
 
 from cuda_host import HostModule, why_not
 from gpulr.backend import backend_of, to_host
-from gpulr.core.problem import Problem
+from gpulr.backend.cuda_kernels import Card
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, LabelTargets
-from gpulr.kernels.fused import FusedPass, obstacle, plan_for
-from gpulr.kernels.plan import MOST_FEATURES, Card
+from gpulr.kernels.fused import FusedPass
+from gpulr.kernels.fused_problem import problem_class
+from gpulr.kernels.plan import MOST_FEATURES, obstacle, plan_for
 from helpers import reference
 
 H100 = Card("H100", 90, 132, 232_448, 233_472)
@@ -143,7 +144,7 @@ def make(
         set_index = rng.integers(0, sets, models).astype(np.int32)
         s = s * set_weights[:, set_index]
     C = np.where(rng.random(models) < 0.2, np.inf, rng.uniform(0.1, 10.0, models))
-    problem = Problem.of(
+    problem = problem_class(backend).of(
         *(rows, targets, put(C)),
         sample_weight=None if sample_weight is None else put(sample_weight),
         weight_sets=None if set_weights is None else put(set_weights),

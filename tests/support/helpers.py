@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 
 import gpulr
 from gpulr.backend import backend_of, to_host
-from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
+from gpulr.kernels.fused_problem import problem_class
 
 
 def assert_close(actual, expected, *, like, dtype, ulps=8, atol=0.0):
@@ -127,7 +127,7 @@ def make_problem(
     scale = scale if np.ndim(scale) == 0 else put(np.asarray(scale)[:, np.newaxis])
     center = None if center is None else put(np.asarray(center, dtype=np.float64)[:, np.newaxis])
     table = (np.arange(n_classes)[:, np.newaxis] == positive).astype(dtype)
-    return Problem.of(
+    return problem_class(backend).of(
         Rows(X, scale, center, backend, getattr(backend.xp, dtype)),
         ClassTargets(put(codes.astype(np.int32)), put(table), backend),
         put(np.broadcast_to(np.asarray(C, dtype=np.float64), positive.shape).copy()),
