@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from gpulr import errors, logistic
-from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
+from gpulr.backend import backend_of, to_host
 from gpulr.estimators.fitted import (
     fingerprint,
     intercept_of,
@@ -35,7 +34,7 @@ from gpulr.model.record import TrainingSettings
 
 Array = Any
 
-__all__ = ["ConvergenceWarning", "OneVsAllClassifier", "SparseCoefficients", "warn_of"]
+__all__ = ["ConvergenceWarning", "OneVsAllClassifier", "warn_of"]
 
 
 class ConvergenceWarning(
@@ -200,38 +199,3 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs."""
         y, sample_weight = read_truth(y, sample_weight)
         return float(accuracy_score(y, to_host(self.predict(X)), sample_weight=sample_weight))
-
-
-class SparseCoefficients(OneVsAllClassifier):
-    """Of an estimator whose ``coef_`` can be kept as a sparse matrix.
-
-    That is not the one that chooses C: scikit-learn's check of these methods has three rows of each
-    class, too few for its five folds.
-    """
-
-    def sparsify(self) -> Self:
-        """Make ``coef_`` a CSR matrix of SciPy's, which is smaller where most of it is zero.
-
-        Training leaves no weight at exactly zero; set those that are to be. What is predicted stays
-        the same, and takes longer, since it is computed from all weights. Returns self.
-
-        Raises
-        ------
-        ParameterError
-            ``coef_`` is no array of NumPy's.
-        """
-        self._given()
-        if is_device_array(self.coef_):
-            raise errors.ParameterError(
-                f"coef_ is a {type(self.coef_).__name__}, and sparse matrices are SciPy's, of "
-                "NumPy arrays. Leave it as it is."
-            )
-        self.coef_ = csr_matrix(self.coef_)
-        return self
-
-    def densify(self) -> Self:
-        """Make ``coef_`` an array again, after :meth:`sparsify`; returns self."""
-        self._given()
-        if is_sparse(self.coef_):
-            self.coef_ = self.coef_.toarray()
-        return self

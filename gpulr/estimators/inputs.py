@@ -1,4 +1,4 @@
-"""The checks of X and y that estimators make: scikit-learn's, of what gpulr takes besides."""
+"""The checks of X and y that estimators make: scikit-learn's, extended to all that gpulr takes."""
 
 from __future__ import annotations
 

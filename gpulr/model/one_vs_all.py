@@ -33,8 +33,7 @@ class OneVsAll(Trained):
 
     With two classes there is one model, whose positive class is ``classes[1]``; otherwise model j
     tells ``classes[j]`` from all others. A multi-label model has one for each label, and predicts
-    any number of them. Weights apply to X exactly as it was passed to training: scaling is folded
-    in.
+    any number of them. Weights have absorbed the scaling: they apply to X as passed to training.
 
     Attributes
     ----------

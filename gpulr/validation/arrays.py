@@ -1,4 +1,4 @@
-"""Checking what users pass in. The layers below assume what is checked here."""
+"""Rows and their weights as users pass them in, checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from array_api_compat import array_namespace
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
 from gpulr.errors import DataError, ParameterError
-from gpulr.validation.conversion import as_csr, as_numpy, on_device, real_numbers
+from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, on_device, real_numbers
 from gpulr.validation.parameters import positive_number
 from gpulr.validation.tables import from_table, is_table
 from gpulr.words import counted, shown
@@ -44,7 +44,10 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
     """
     X = as_rows(X)
     if is_sparse(X):
-        return _check_sparse(X, n_features, trained_on)
+        if X.dtype.kind not in "buif":
+            raise DataError(f"X is sparse with dtype {X.dtype}; expected real numbers.")
+        if X.ndim != 2 or 0 in X.shape:
+            raise DataError(f"X is sparse of shape {X.shape}; expected rows and features.")
     if X.ndim < 2:
         raise DataError(
             f"X has shape {tuple(X.shape)}; expected (n_samples, n_features). "
@@ -56,18 +59,13 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
         raise DataError(
             f"X is empty: its shape is {tuple(X.shape)}. Pass at least one row and one feature."
         )
-    _check_width(X, n_features, trained_on)
-    return X
-
-
-def _check_width(X: Array, n_features: int | None, trained_on: str) -> None:
     if n_features is not None and X.shape[1] != n_features:
         known = f" ({trained_on})" if trained_on else ""
         raise DataError(
             f"X has {counted(X.shape[1], 'feature')}; this model was trained on "
-            f"{n_features}{known}. Pass "
-            "rows of the same features, in the same order."
+            f"{n_features}{known}. Pass rows of the same features, in the same order."
         )
+    return X
 
 
 def as_rows(X: Any) -> Array:
@@ -79,20 +77,11 @@ def as_rows(X: Any) -> Array:
         It cannot be made into one, or holds anything but real numbers.
     """
     refuse_files(X)
-    if is_sparse(X) or hasattr(X, "to_scipy_sparse"):
+    if is_any_sparse(X):
         return as_csr(X, "X")
     if is_device_array(X):
         return on_device(X, "X")
     return from_table(X, "X") if is_table(X) else real_numbers(as_numpy(X, "X"), "X")
-
-
-def _check_sparse(X: Any, n_features: int | None, trained_on: str) -> Any:
-    if X.dtype.kind not in "buif":
-        raise DataError(f"X is sparse with dtype {X.dtype}; expected real numbers.")
-    if X.ndim != 2 or 0 in X.shape:
-        raise DataError(f"X is sparse of shape {X.shape}; expected rows and features.")
-    _check_width(X, n_features, trained_on)
-    return X
 
 
 def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = None) -> None:
@@ -116,20 +105,21 @@ def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = N
     blocks = backend.row_blocks(X.shape[0], X.shape[1], 1)
     for start, good in backend.map_blocks(usable, blocks, X):
         bad = np.flatnonzero(~to_host(good))
-        if bad.size:
-            row = start + int(bad[0])
-            finite = bool(np.all(np.isfinite(to_host((X if passed is None else passed)[row, :]))))
-            if starts is not None:
-                row = int(np.searchsorted(starts, row, side="right")) - 1
-            if finite:
-                raise DataError(
-                    f"X holds values beyond {largest:.1e}, too large to compute with (first in row "
-                    f'{row}). Scale the features to about 0…1, or train with dtype="float64".'
-                )
+        if not bad.size:
+            continue
+        row = start + int(bad[0])
+        finite = np.isfinite(to_host((X if passed is None else passed)[row, :])).all()
+        if starts is not None:
+            row = int(np.searchsorted(starts, row, side="right")) - 1
+        if finite:
             raise DataError(
-                f"X holds NaN or infinity (first in row {row}). Remove such rows or fill the "
-                "values in, e.g. with sklearn.impute.SimpleImputer."
+                f"X holds values beyond {largest:.1e}, too large to compute with (first in row "
+                f'{row}). Scale the features to about 0…1, or train with dtype="float64".'
             )
+        raise DataError(
+            f"X holds NaN or infinity (first in row {row}). Remove such rows or fill the "
+            "values in, e.g. with sklearn.impute.SimpleImputer."
+        )
 
 
 def check_sample_weight(
@@ -187,9 +177,7 @@ def _class_weights(
     class_weight: Any, classes: npt.NDArray[Any], rows: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Return the weight of each class, (n_classes,), from the weight of its rows."""
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
+    if isinstance(class_weight, str) and class_weight == "balanced":
         some = rows > 0  # a class without weight is as one that y does not have
         balanced: npt.NDArray[np.float64] = rows.sum() / np.where(some, rows, 1.0)
         return balanced / max(1, int(np.count_nonzero(some)))

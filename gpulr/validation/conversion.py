@@ -17,6 +17,7 @@ from gpulr.backend import (
     detached,
     fits_float32,
     is_device_array,
+    is_sparse,
     library_of,
     to_host,
 )
@@ -24,11 +25,28 @@ from gpulr.errors import DataError
 
 Array = Any
 
-__all__ = ["as_csr", "as_numpy", "on_device", "real_numbers"]
+__all__ = [
+    "as_csr",
+    "as_numpy",
+    "is_any_sparse",
+    "is_extension_float",
+    "on_device",
+    "real_numbers",
+]
 
 API_VERSION = "2024.12"  # of the array API standard: what gpulr's functions are written in
 # What brings an object's content into an array, or nearer to one, in libraries of many kinds.
 _WAYS = ("compute", "collect", "to_numpy", "todense", "to_df", "to_pandas", "toPandas", "get")
+
+
+def is_any_sparse(x: Any) -> bool:
+    """Whether ``x`` is a sparse matrix, of SciPy or of another library."""
+    return is_sparse(x) or hasattr(x, "to_scipy_sparse")
+
+
+def is_extension_float(dtype: np.dtype[Any]) -> bool:
+    """Whether it is a narrow float beside NumPy's own: bfloat16 and others of ml_dtypes."""
+    return dtype.isbuiltin == 2 and np.can_cast(dtype, np.float32)
 
 
 def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -> npt.NDArray[Any]:
@@ -51,8 +69,9 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
     if kind is np.ndarray:
         return x  # type: ignore[no-any-return]
     if isinstance(x, Mapping) or (hasattr(kind, "keys") and not hasattr(kind, "__array__")):
-        raise DataError(_is_mapping(x, name))
-    if any(np.ma.is_masked(part) for part in (x, *_masked(rows))):
+        raise _mapping_refused(x, name)
+    masked_rows = (row for row in rows if isinstance(row, np.ma.MaskedArray))
+    if any(map(np.ma.is_masked, (x, *masked_rows))):
         raise _masked_error(name)
     try:
         if len(rows) and is_device_array(rows[0]):
@@ -61,12 +80,12 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
     except MemoryError:
         raise
     except Exception as error:  # whatever the library that x is of raises
-        said = (str(error).strip() or kind.__name__).splitlines()[0].rstrip(".")
-        cure = advice if isinstance(error, ValueError) and len(rows) else way_out(x, name)
+        said = _first_line(error, kind)
+        cure = advice if isinstance(error, ValueError) and len(rows) else remedy_for(x, name)
         raise DataError(f"{name} cannot be made into an array: {said}. {cure}") from error
     if array.dtype.kind == "O" and not (array.ndim and (len(rows) or hasattr(kind, "__array__"))):
         raise DataError(
-            f"{name} is an object of type {_type_name(x)}; expected an array. {way_out(x, name)}"
+            f"{name} is an object of type {_type_name(x)}; expected an array. {remedy_for(x, name)}"
         )
     return array
 
@@ -85,7 +104,7 @@ def real_numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     dtype = array.dtype
     if dtype.kind == "O":
         return _of_objects(array, name)
-    if dtype.isbuiltin == 2 and np.can_cast(dtype, np.float32):  # bfloat16 and others of ml_dtypes
+    if is_extension_float(dtype):
         return array
     if dtype.kind not in "buif" or dtype.isbuiltin == 2:
         advice = f"Convert it, e.g. with np.asarray({name}, dtype=float)."
@@ -120,9 +139,8 @@ def _of_objects(array: npt.NDArray[np.object_], name: str) -> npt.NDArray[Any]:
 
 
 def _is_row(kind: type) -> bool:
-    return hasattr(kind, "__len__") and not issubclass(
-        kind, str | bytes | Mapping | set | frozenset
-    )
+    others = (str, bytes, Mapping, set, frozenset)
+    return hasattr(kind, "__len__") and not issubclass(kind, others)
 
 
 def _is_number(kind: type) -> bool:
@@ -135,8 +153,8 @@ def _is_missing(kind: type) -> bool:
     return kind is type(None) or kind.__name__ == "NAType"
 
 
-def _masked(rows: list[Any] | tuple[Any, ...]) -> list[Any]:
-    return [row for row in rows if isinstance(row, np.ma.MaskedArray)]
+def _first_line(error: Exception, otherwise: type) -> str:
+    return (str(error).strip() or otherwise.__name__).splitlines()[0].rstrip(".!")
 
 
 def _type_name(x: Any) -> str:
@@ -145,8 +163,8 @@ def _type_name(x: Any) -> str:
     return kind.__qualname__ if module == "builtins" else f"{module}'s {kind.__qualname__}"
 
 
-def _is_mapping(x: Any, name: str) -> str:
-    """Say that arrays were passed under their names, and how to pass one."""
+def _mapping_refused(x: Any, name: str) -> DataError:
+    """Return the error of arrays that were passed under their names: it says how to pass one."""
     try:
         keys = [repr(key) for key in x]
     except Exception:  # a closed file, say
@@ -156,7 +174,7 @@ def _is_mapping(x: Any, name: str) -> str:
         cure += f", or {name}.to_pandas() if these are columns"
     elif isinstance(x, dict):
         cure += f", or pandas.DataFrame({name}) if these are columns"
-    return (
+    return DataError(
         f"{name} is an object of type {_type_name(x)} with the keys {', '.join(keys[:5])}"
         f"{', …' if len(keys) > 5 else ''}; expected an array. Pass what it holds: {cure}."
     )
@@ -169,7 +187,7 @@ def _masked_error(name: str) -> DataError:
     )
 
 
-def way_out(x: Any, name: str) -> str:
+def remedy_for(x: Any, name: str) -> str:
     """Say what to pass instead of an object that is no array."""
     way = next((way for way in _WAYS if hasattr(type(x), way)), None)
     return f"Pass a NumPy array, e.g. {name}.{way}()." if way else "Pass a NumPy array."
@@ -212,7 +230,7 @@ def on_device(x: Array, name: str) -> Array:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # whatever the library raises
-        said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
+        said = _first_line(error, type(error))
         raise DataError(
             f"{name} is an array of {library} that cannot be computed with: {said}. "
             f"{_cure(x, name)}"
@@ -230,7 +248,7 @@ def _cure(x: Array, name: str) -> str:
             f"Pass a NumPy array, or update the library: it has version {version} of the array API "
             f"standard; expected {API_VERSION}."
         )
-    return way_out(x, name)
+    return remedy_for(x, name)
 
 
 def as_csr(x: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Checking labels of rows that have one class each: which values can be labels."""
+"""Which values can be labels of rows that have one class each."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import is_sparse
 from gpulr.errors import DataError
-from gpulr.validation.conversion import as_csr, as_numpy
+from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, is_extension_float
 from gpulr.validation.tables import column_names, columns_of, is_table
 from gpulr.words import counted
 
@@ -72,7 +71,7 @@ def label_array(labels: Any) -> npt.NDArray[Any]:
     DataError
         They cannot be made into an array.
     """
-    if is_sparse(labels) or hasattr(labels, "to_scipy_sparse"):
+    if is_any_sparse(labels):
         return np.asarray(as_csr(labels, "y").toarray())
     if is_table(labels) and len(column_names(labels)) == 1:
         ((_, labels),) = columns_of(labels)
@@ -82,23 +81,13 @@ def label_array(labels: Any) -> npt.NDArray[Any]:
         advice="Pass one label per row, or the matrix that "
         "sklearn.preprocessing.MultiLabelBinarizer makes of several.",
     )
-    if y.dtype.isbuiltin == 2 and np.can_cast(y.dtype, np.float32):  # bfloat16, of ml_dtypes
+    if is_extension_float(y.dtype):
         return y.astype(np.float32)
     if y.dtype.kind in "USmM" and isinstance(labels, list | tuple):
         objects = np.asarray(labels, dtype=object)
         if len({type(label) for label in objects.flat}) > 1:
             return objects
     return y
-
-
-def _as_float64(y: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    narrow = y.astype(np.float64)
-    if not np.all((narrow == y) | np.isnan(narrow)):
-        raise DataError(
-            f"y holds numbers that float64 does not hold exactly, such as {y[narrow != y][0]}. "
-            "Pass them as strings."
-        )
-    return narrow
 
 
 def of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
@@ -124,12 +113,17 @@ def of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
                 f"y holds numbers that are too large ({error}). Pass them as strings."
             ) from error
     if all(_is_whole(t) or issubclass(t, float | np.floating) for t in types):
-        return _as_float64(y)
+        narrow = y.astype(np.float64)
+        if not np.all((narrow == y) | np.isnan(narrow)):
+            raise DataError(
+                f"y holds numbers that float64 does not hold exactly, such as {y[narrow != y][0]}. "
+                "Pass them as strings."
+            )
+        return narrow
     if len(types) > 1:
-        kinds = sorted(t.__name__ for t in types)
         raise DataError(
-            f"y holds {', '.join(kinds)}; expected labels all of one kind, such as int or str. "
-            "Convert them, and remove rows without a label."
+            f"y holds {', '.join(sorted(t.__name__ for t in types))}; expected labels all of one "
+            "kind, such as int or str. Convert them, and remove rows without a label."
         )
     (kind,) = types
     if issubclass(kind, set | frozenset | list | dict):

@@ -14,7 +14,14 @@ from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.core.targets import ClassTargets, LabelTargets, Targets
 from gpulr.errors import DataError, ParameterError
 from gpulr.validation.arrays import check_row_weight, check_sample_weight
-from gpulr.validation.conversion import as_csr, as_numpy, on_device, real_numbers
+from gpulr.validation.conversion import (
+    as_csr,
+    as_numpy,
+    is_any_sparse,
+    is_extension_float,
+    on_device,
+    real_numbers,
+)
 from gpulr.validation.label_values import check_labels
 from gpulr.validation.tables import column_names, from_table, is_table
 from gpulr.words import shown
@@ -216,18 +223,18 @@ def _names(y: Any) -> npt.NDArray[Any] | None:
 
 def _real_matrix(y: Any) -> Array:
     """Return y as an array of real numbers or booleans, in its own library, or as a CSR array."""
-    if is_device_array(y) and not hasattr(y, "to_scipy_sparse"):
-        return on_device(y, "y")
     if is_table(y):
         return from_table(y, "y")
-    if is_sparse(y) or hasattr(y, "to_scipy_sparse"):
+    if is_any_sparse(y):
         Y = as_csr(y, "y")
+    elif is_device_array(y):
+        return on_device(y, "y")
     else:
         Y = as_numpy(y, "y")
         if Y.dtype.kind == "O":
             with suppress(DataError):
                 Y = real_numbers(Y, "y")
-        elif Y.dtype.isbuiltin == 2 and np.can_cast(Y.dtype, np.float32):  # bfloat16, of ml_dtypes
+        elif is_extension_float(Y.dtype):
             Y = Y.astype(np.float32)
     if Y.dtype.kind not in "buif":
         raise DataError(

@@ -13,8 +13,7 @@ from gpulr.validation.conversion import as_numpy, real_numbers
 
 __all__ = ["column_names", "columns_of", "feature_names_of", "from_table", "is_table", "order_of"]
 
-SHOWN = 10  # columns that a message lists
-SHOWN_NAMES = 12
+SHOWN, SHOWN_NAMES = 10, 12  # columns that a message lists, with and without their types
 
 
 def is_table(x: Any) -> bool:
@@ -92,7 +91,7 @@ def from_table(table: Any, name: str) -> npt.NDArray[Any]:
         try:
             columns.append(_numbers(column, name))
         except DataError:
-            others.append(f"{label!r} ({_words(column)})")
+            others.append(f"{label!r} ({_type_of(column)})")
             of_arrays = label if _holds_arrays(column) else of_arrays
     if others:
         raise DataError(
@@ -141,7 +140,7 @@ def _holds_arrays(column: Any) -> bool:
     return values.ndim > 1 or isinstance(first, list | tuple | np.ndarray)
 
 
-def _words(column: Any) -> str:
+def _type_of(column: Any) -> str:
     """Say what a column holds: its type, or those of the objects in it."""
     dtype = _dtype(column)
     if str(dtype) == "object":
