@@ -139,25 +139,18 @@ class Dataset:
         ParameterError
             If a value cannot be used, a part would be empty, or there is a test part already.
         """
+        from gpulr.validation.arrays import positive_number, whole_number
+
         if self.X_test is not None:
             raise ParameterError(
                 f"data set {self.name!r} has a test part of its own ({len(self.X_test)} samples). "
                 "Use it, or split a Dataset made of X and y only."
             )
-        if isinstance(test_size, bool) or not isinstance(
-            test_size, (int, float, np.integer, np.floating)
-        ):
-            raise ParameterError(
-                f"test_size is {test_size!r}; expected a number between 0 and 1, such as 0.2."
-            )
-        if not 0 < test_size < 1:  # NaN fails this too
-            raise ParameterError(
-                f"test_size is {test_size}; expected a share of the samples between 0 and 1 "
-                "(exclusive), such as 0.2."
-            )
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise ParameterError(f"seed is {seed!r}; expected an integer, 0 or more.")
-        n_test = round(float(test_size) * self.n_samples)
+        test_size = positive_number("test_size", test_size, other=" and below 1, such as 0.2")
+        seed = whole_number("seed", seed, least=0)
+        if test_size >= 1:
+            raise ParameterError(f"test_size={test_size:g}; expected a share below 1, such as 0.2.")
+        n_test = round(test_size * self.n_samples)
         n_train = self.n_samples - n_test
         if n_test < 1 or n_train < 1:
             raise ParameterError(

@@ -36,18 +36,14 @@ MAX_DIMENSIONS = 8
 """An image file has 3 or 4; what claims more is not one."""
 
 IDX_NAME = re.compile(r"(idx\d*[-_.]?(ubyte|byte|short|int|float|double)?|[-_.]ubyte)(\.gz)?$")
-IMAGES_NAME = re.compile(r"images?")
 TEST_NAME = re.compile(r"t10k|(?<![a-z])test")
 
 
 def looks_like_idx(path: Path) -> bool:
     """Whether the file's name is that of an IDX file: idx3-ubyte, .idx, images.gz."""
     name = path.name.lower()
-    return bool(
-        IDX_NAME.search(name)
-        or (IMAGES_NAME.search(name) and path.suffix.lower() in ("", ".gz"))
-        or (_is_labels(name) and path.suffix.lower() in ("", ".gz"))
-    )
+    is_part = "image" in name or _is_labels(path)
+    return bool(IDX_NAME.search(name)) or (is_part and path.suffix.lower() in ("", ".gz"))
 
 
 def read_idx(path: Path) -> Arrays:
@@ -70,12 +66,11 @@ def read_idx(path: Path) -> Arrays:
         If either file is missing or damaged.
     """
     check_file(path, EXPECTED)
-    if _is_labels(path.name.lower()):
+    if _is_labels(path):
         raise DataFileError(
             path, "is by its name a file of labels", "Give the file of images or the folder."
         )
-    labels = _labels_beside(path)
-    return _pair(path, labels)
+    return Arrays(*_pair(path, _labels_beside(path)))
 
 
 def read_idx_folder(folder: Path) -> Arrays:
@@ -92,28 +87,16 @@ def read_idx_folder(folder: Path) -> Arrays:
     DataFileError
         If a part is missing, there is more than one candidate for it, or a file is damaged.
     """
-    try:
-        files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    except OSError as error:
-        raise DataFileError(
-            folder, f"cannot be listed ({error.strerror})", "Check its permissions."
-        ) from error
-    files = [path for path in files if looks_like_idx(path) and not path.name.startswith(".")]
-    images = [path for path in files if not _is_labels(path.name.lower())]
-    labels = [path for path in files if _is_labels(path.name.lower())]
-    parts = {}
-    for kind, candidates in (("images", images), ("labels", labels)):
-        for part in ("train", "test"):
-            is_test = part == "test"
-            chosen = [p for p in candidates if bool(TEST_NAME.search(p.name.lower())) == is_test]
-            parts[part, kind] = _only(folder, chosen, f"{part} {kind}")
-    train_images, train_labels = parts["train", "images"], parts["train", "labels"]
-    test_images, test_labels = parts["test", "images"], parts["test", "labels"]
-    if (
-        train_images is None
-        or train_labels is None
-        or (test_images is None) != (test_labels is None)
-    ):
+    files = [p for p in _files_in(folder) if looks_like_idx(p) and not p.name.startswith(".")]
+
+    def only(part: str, kind: str) -> Path | None:
+        of_part = [p for p in files if bool(TEST_NAME.search(p.name.lower())) == (part == "test")]
+        of_kind = [p for p in of_part if _is_labels(p) == (kind == "labels")]
+        return _only(folder, of_kind, f"{part} {kind}")
+
+    images, labels = only("train", "images"), only("train", "labels")
+    test_images, test_labels = only("test", "images"), only("test", "labels")
+    if images is None or labels is None or (test_images is None) != (test_labels is None):
         names = ", ".join(path.name for path in files[:8]) or "none"
         raise DataFileError(
             folder,
@@ -121,11 +104,9 @@ def read_idx_folder(folder: Path) -> Arrays:
             "Put files named like train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz "
             "(and t10k-… for a test part) in it, or give the path of one file.",
         )
-    train = _pair(train_images, train_labels)
     if test_images is None or test_labels is None:
-        return train
-    test = _pair(test_images, test_labels)
-    return Arrays(train.X, train.y, test.X, test.y)
+        return Arrays(*_pair(images, labels))
+    return Arrays(*_pair(images, labels), *_pair(test_images, test_labels))
 
 
 def parse_idx(stream: Readable, path: Path, stored: int, gzipped: bool) -> npt.NDArray[Any]:
@@ -156,7 +137,7 @@ def parse_idx(stream: Readable, path: Path, stored: int, gzipped: bool) -> npt.N
     if magic[:2] != b"\0\0" or code not in DTYPES or not 1 <= n_dimensions <= MAX_DIMENSIONS:
         raise DataFileError(
             path,
-            f"is not an IDX file: it begins with {_begin(magic, stream)} instead of 00 00, a "
+            f"is not an IDX file: it begins with {magic + stream.read(12)!r} instead of 00 00, a "
             f"dtype code and a number of dimensions ({describe_file(path)})",
             "Some mirrors answer with a web page or an error text saved under the file's name; "
             "get the file again, from another one.",
@@ -180,7 +161,7 @@ def parse_idx(stream: Readable, path: Path, stored: int, gzipped: bool) -> npt.N
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _pair(images: Path, labels: Path) -> Arrays:
+def _pair(images: Path, labels: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Read one part: its images and labels, as many of the one as of the other."""
     X, y = _read_array(images), _read_array(labels)
     if X.ndim < 2:
@@ -191,7 +172,7 @@ def _pair(images: Path, labels: Path) -> Arrays:
             f"holds labels of shape {y.shape} for the {len(X)} images of {images.name}",
             "Get both files from the same source.",
         )
-    return Arrays(X, y)
+    return X, y
 
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
@@ -205,25 +186,27 @@ def _read_array(path: Path) -> npt.NDArray[Any]:
             return parse_idx(stream, path, stored, gzipped=True)
 
 
-def _is_labels(name: str) -> bool:
-    return "label" in name and "image" not in name
+def _is_labels(path: Path) -> bool:
+    return "label" in path.name.lower() and "image" not in path.name.lower()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return [path for path in sorted(folder.iterdir()) if path.is_file()]
+    except OSError as error:
+        raise DataFileError(
+            folder, f"cannot be listed ({error.strerror})", "Check its permissions."
+        ) from error
 
 
 def _labels_beside(images: Path) -> Path:
     """Path of the labels that belong to a file of images."""
-    wanted = _stem(images.name.lower().replace("images", "labels").replace("image", "label"))
-    wanted = re.sub(r"idx\d", "idx", wanted)
-    try:
-        beside = [
-            path
-            for path in sorted(images.parent.iterdir())
-            if _is_labels(path.name.lower())
-            and re.sub(r"idx\d", "idx", _stem(path.name.lower())) == wanted
-        ]
-    except OSError as error:
-        raise DataFileError(
-            images.parent, f"cannot be listed ({error.strerror})", "Check its permissions."
-        ) from error
+
+    def key(name: str) -> str:
+        return re.sub(r"idx\d", "idx", _stem(name.lower()))
+
+    wanted = key(images.name.lower().replace("image", "label"))
+    beside = [p for p in _files_in(images.parent) if _is_labels(p) and key(p.name) == wanted]
     labels = _only(images.parent, beside, "labels")
     if labels is None:
         example = re.sub(r"idx\d", "idx1", images.name.replace("images", "labels"))
@@ -249,11 +232,7 @@ def _only(folder: Path, paths: Iterable[Path], what: str) -> Path | None:
 
 
 def _stem(name: str) -> str:
-    return name[:-3] if name.endswith(".gz") else name
-
-
-def _begin(magic: bytes, stream: Readable) -> str:
-    return repr((magic + stream.read(12))[:16])
+    return name.removesuffix(".gz")
 
 
 def _wrong_length(path: Path, found: str) -> DataFileError:

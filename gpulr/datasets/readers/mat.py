@@ -57,12 +57,11 @@ def read_mat(path: Path) -> Arrays:
                 "Save it in MATLAB with save(file, '-v7'), or as .npz.",
             )
         variables = _load(content, path)
-        (X_name, X), (y_name, y), *test = variables.items()
-        parts = [_samples_first(X, y, X_name, y_name, path), y]
-        if test:
-            (X_name, X), (y_name, y) = test
-            parts += [_samples_first(X, y, X_name, y_name, path), y]
-        return Arrays(*parts)
+        arrays = []
+        for X_name, y_name in zip(*[iter(variables)] * 2, strict=True):
+            X, y = variables[X_name], variables[y_name]
+            arrays += [_samples_first(X, y, X_name, y_name, path), y]
+        return Arrays(*arrays)
 
 
 def _read(path: Path, stored: int) -> bytes:

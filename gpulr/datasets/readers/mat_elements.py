@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from gpulr.datasets.readers.checks import CHUNK, check_expansion
@@ -58,7 +57,7 @@ def complex_variables(content: bytes, path: Path) -> set[str]:
     if content[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
         raise ValueError(f"the header ends with {content[124:128]!r}, no known version")
     order = "<" if content[126:128] == b"IM" else ">"
-    names = set()
+    names: set[str] = set()
     position = 128
     while position < len(content):
         kind, size = struct.unpack_from(order + "2I", content, position)
@@ -79,9 +78,7 @@ def complex_variables(content: bytes, path: Path) -> set[str]:
             head = bytes(element[:HEAD])
         if kind != MI_MATRIX:
             raise ValueError(f"an element has the unknown type {kind}")
-        matrix = _Matrix(head, size, order)
-        if matrix.is_complex():
-            names.add(matrix.name)
+        names |= _complex_name(head, size, order)
     return names
 
 
@@ -102,66 +99,45 @@ def _inflated(element: memoryview, path: Path) -> tuple[bytes, int]:
     return head, total
 
 
-@dataclass(slots=True)
-class _Matrix:
-    """Reads the elements of one matrix in order.
+def _complex_name(head: bytes, size: int, order: str) -> set[str]:
+    """Check a matrix of so many bytes by its first; return its name if its values are complex."""
+    flags, position = _content(head, 0, order, FLAGS_TYPE)
+    word, _ = struct.unpack(order + "2I", flags)
+    if (word & 0xFF) not in NUMERIC_CLASSES:
+        return set()
+    dimensions, position = _content(head, position, order, DIMENSIONS_TYPE)
+    n_dimensions = len(dimensions) // 4
+    if not 2 <= n_dimensions <= MAX_DIMENSIONS:
+        raise ValueError(f"a variable has {n_dimensions} dimensions")
+    shape = struct.unpack(f"{order}{n_dimensions}i", dimensions)
+    if min(shape) < 0:
+        raise ValueError(f"a variable has the shape {shape}")
+    encoded, position = _content(head, position, order, NAME_TYPE)
+    name = encoded.decode("latin-1")
+    kind, n_bytes, start, end = _tag(head, position, order)
+    if kind not in MI_SIZES:
+        raise ValueError(f"the values of variable {name} have the unknown type {kind}")
+    if n_bytes != math.prod(shape) * MI_SIZES[kind]:
+        raise ValueError(f"variable {name} has the shape {shape}, but {n_bytes:,} bytes of values")
+    if word & COMPLEX_FLAG:
+        return {name}
+    if not start + n_bytes <= size <= end:
+        raise EOFError(f"variable {name} is not as long as its tags claim")
+    return set()
 
-    Parameters
-    ----------
-    head : bytes
-        Its first bytes.
-    size : int
-        bytes of the whole matrix.
-    order : str
-        "<" or ">".
-    """
 
-    head: bytes
-    size: int
-    order: str
-    position: int = 0
-    name: str = ""
+def _content(head: bytes, position: int, order: str, expected: int) -> tuple[bytes, int]:
+    """Content and end of the element at a position, which lies in the head."""
+    kind, size, start, end = _tag(head, position, order)
+    if kind != expected or start + size > len(head):
+        raise ValueError(f"a variable's element has type {kind} and {size:,} bytes")
+    return head[start : start + size], end
 
-    def is_complex(self) -> bool:
-        """Check the matrix, leaving its name in `name`; its values, if it is numeric."""
-        flags = self._content(FLAGS_TYPE)
-        word, _ = struct.unpack(self.order + "2I", flags)
-        if (word & 0xFF) not in NUMERIC_CLASSES:
-            return False
-        dimensions = self._content(DIMENSIONS_TYPE)
-        n_dimensions = len(dimensions) // 4
-        if not 2 <= n_dimensions <= MAX_DIMENSIONS:
-            raise ValueError(f"a variable has {n_dimensions} dimensions")
-        shape = struct.unpack(f"{self.order}{n_dimensions}i", dimensions)
-        if min(shape) < 0:
-            raise ValueError(f"a variable has the shape {shape}")
-        self.name = self._content(NAME_TYPE).decode("latin-1")
-        kind, size, start, end = self._tag()
-        if kind not in MI_SIZES:
-            raise ValueError(f"the values of variable {self.name} have the unknown type {kind}")
-        if size != math.prod(shape) * MI_SIZES[kind]:
-            raise ValueError(
-                f"variable {self.name} has the shape {shape}, but {size:,} bytes of values"
-            )
-        if word & COMPLEX_FLAG:
-            return True
-        if not start + size <= self.size <= end:
-            raise EOFError(f"variable {self.name} is not as long as its tags claim")
-        return False
 
-    def _content(self, expected: int) -> bytes:
-        """Content of the next element, which lies in the head."""
-        kind, size, start, end = self._tag()
-        if kind != expected or start + size > len(self.head):
-            raise ValueError(f"a variable's element has type {kind} and {size:,} bytes")
-        self.position = end
-        return self.head[start : start + size]
-
-    def _tag(self) -> tuple[int, int, int, int]:
-        """Type, size, start and padded end of the next element; small ones lie in their tag."""
-        (first,) = struct.unpack_from(self.order + "I", self.head, self.position)
-        if first >> 16:
-            return first & 0xFFFF, first >> 16, self.position + 4, self.position + 8
-        kind, size = struct.unpack_from(self.order + "2I", self.head, self.position)
-        start = self.position + 8
-        return kind, size, start, start + size + -size % 8
+def _tag(head: bytes, position: int, order: str) -> tuple[int, int, int, int]:
+    """Type, size, start and padded end of an element; small ones lie in their tag."""
+    (first,) = struct.unpack_from(order + "I", head, position)
+    if first >> 16:
+        return first & 0xFFFF, first >> 16, position + 4, position + 8
+    kind, size = struct.unpack_from(order + "2I", head, position)
+    return kind, size, position + 8, position + 8 + size + -size % 8
