@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from gpulr.datasets import mnist
 from gpulr.datasets.dataset import Dataset
-from gpulr.datasets.digits import load_digits
-from gpulr.datasets.known_files import KnownFile, locate, search_folders
+from gpulr.datasets.digits import bundled_file, load_digits
+from gpulr.datasets.known_files import search, search_folders
 from gpulr.datasets.mnist import find_original, load_mnist, load_mnist_original
 from gpulr.datasets.reading import SUPPORTED, expanded, read
 from gpulr.errors import (
@@ -62,17 +60,18 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
             )
         return _LOADERS[name_or_path]()
     path = expanded(name_or_path)
+    names = ", ".join(NAMES)
     try:
         exists = os.path.lexists(path)
     except ValueError as error:  # a NUL character
         raise DataFileError(
-            repr(name_or_path), f"is no name or path ({error})", f"Names are {', '.join(NAMES)}."
+            repr(name_or_path), f"is no name or path ({error})", f"Names are {names}."
         ) from error
     if not exists:
         near = did_you_mean(name_or_path, NAMES) or is_there_another(name_or_path)
         raise DataFileError(
             os.fspath(name_or_path),
-            f"is no data set's name ({', '.join(NAMES)}), and as a path it does not exist{near}",
+            f"is no data set's name ({names}), and as a path it does not exist{near}",
             f"Give one of the names, or an existing path. Formats: {SUPPORTED}.",
         )
     return read(name_or_path, label=label)
@@ -109,10 +108,8 @@ class Availability:
 
     Parameters
     ----------
-    name : str
-        As `load` takes it.
-    description : str
-        What it holds.
+    name, description : str
+        As `load` takes it, and what it holds.
     available : bool
         Whether it can be loaded without a network.
     location : str
@@ -141,65 +138,32 @@ def describe() -> list[Availability]:
     list of Availability
         One for each name, in the order of `NAMES`.
     """
-    idx_files = _describe_mnist()
-    return [idx_files, _describe_original(idx_files), _describe_digits()]
-
-
-def _describe_mnist() -> Availability:
-    paths: list[Path] = []
-    notes: list[str] = []
-    size = 0
     folders = [folder / mnist.FOLDER for folder in search_folders()]
-    for file in mnist.FILES:
-        located = _locate_first(file, folders, notes)
-        if located is not None:
-            paths.append(located[0])
-            size += located[1]
-    available = len(paths) == len(mnist.FILES)
-    if not available:
-        places = " or ".join(str(folder.absolute()) for folder in folders)
+    found, faults = search(mnist.FILES, folders)
+    notes = [f"{fault.path}: {fault.found}" for fault in faults]
+    n_missing, size = len(mnist.FILES) - len(found), sum(file.size for file in found.values())
+    if n_missing:
+        places = " or ".join(str(folder.absolute()) for folder in folders) or "this machine"
         notes.append(
-            f"{len(mnist.FILES) - len(paths)} of {len(mnist.FILES)} files are missing from "
-            f"{places}; loading downloads them"
+            f"{n_missing} of {len(mnist.FILES)} files are missing from {places}; loading downloads "
+            "them"
         )
-    location = ", ".join(sorted({str(path.parent.absolute()) for path in paths}))
-    description = "60,000 + 10,000 handwritten digits of 28×28 pixels"
-    return Availability("mnist", description, available, location, size, "; ".join(notes))
+    place = ", ".join(sorted({str(file.path.parent.absolute()) for file in found.values()}))
+    text = "60,000 + 10,000 handwritten digits of 28×28 pixels"
+    idx_files = Availability("mnist", text, not n_missing, place, size, "; ".join(notes))
 
-
-def _locate_first(
-    file: KnownFile, folders: list[Path], notes: list[str]
-) -> tuple[Path, int] | None:
-    for folder in folders:
-        try:
-            located = locate(file, folder)
-        except DataFileError as error:
-            notes.append(f"{error.path}: {error.found}")
-            continue
-        if located is not None:
-            return located.path, located.size
-    return None
-
-
-def _describe_original(idx_files: Availability) -> Availability:
-    description = "the same 70,000 digits in one part, sorted by label"
-    path = find_original()
+    path, text = find_original(), "the same 70,000 digits in one part, sorted by label"
     if path is not None and path.is_file():
-        size = path.stat().st_size
-        return Availability("mnist-original", description, True, str(path.absolute()), size, "")
-    note = "built from mnist" if idx_files.available else "built from mnist, which is not here"
-    return Availability(
-        "mnist-original", description, idx_files.available, idx_files.location, 0, note
-    )
+        place, size = str(path.absolute()), path.stat().st_size
+        original = Availability("mnist-original", text, True, place, size, "")
+    else:
+        note = "built from mnist, which is not here" if n_missing else "built from mnist"
+        original = Availability("mnist-original", text, not n_missing, place, 0, note)
 
-
-def _describe_digits() -> Availability:
-    description = "1,797 handwritten digits of 8×8 pixels, values 0 to 1"
-    spec = importlib.util.find_spec("sklearn")  # finds it without importing it
-    if spec is None or spec.origin is None:
-        return Availability("digits", description, False, "", 0, "scikit-learn is not installed")
-    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    size = path.stat().st_size if path.is_file() else 0
-    return Availability(
-        "digits", description, True, "shipped with scikit-learn", size, "no download needed"
-    )
+    path, text = bundled_file(), "1,797 handwritten digits of 8×8 pixels, values 0 to 1"
+    place, size = "shipped with scikit-learn", path.stat().st_size if path else 0
+    return [
+        idx_files,
+        original,
+        Availability("digits", text, True, place, size, "no download needed"),
+    ]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import gzip
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gpulr.datasets.dataset import Dataset
 
-__all__ = ["load_digits"]
+__all__ = ["bundled_file", "load_digits"]
 
 TEST_EVERY = 5
 """Of each class every fifth image, in scikit-learn's order, belongs to the test part."""
@@ -32,35 +30,28 @@ def load_digits() -> Dataset:
         image_shape (8, 8). Values are 0 (background) to 1: the published 0 to 16, divided by 16,
         which float32 holds exactly.
     """
-    X, y = _bundled()
+    file = bundled_file()
+    if file is not None:
+        with gzip.open(file, "rt", encoding="ascii") as lines:
+            table = np.loadtxt(lines, delimiter=",")
+        X, y = table[:, :-1], table[:, -1]
+    else:
+        from sklearn.datasets import load_digits as load_bundled
+
+        X, y = load_bundled(return_X_y=True)
     X, y = (X / 16).astype(np.float32), y.astype(np.int64)
     is_test = np.zeros(len(y), dtype=bool)
     for label in range(10):
         is_test[np.flatnonzero(y == label)[TEST_EVERY - 1 :: TEST_EVERY]] = True
-    return Dataset(
-        X[~is_test],
-        y[~is_test],
-        X[is_test],
-        y[is_test],
-        (8, 8),
-        "digits",
-        "scikit-learn's bundled digits",
-    )
+    parts = X[~is_test], y[~is_test], X[is_test], y[is_test]
+    return Dataset(*parts, (8, 8), "digits", "scikit-learn's bundled digits")
 
 
-def _bundled() -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return what ``sklearn.datasets.load_digits`` does, from its file where that is to be found.
+def bundled_file() -> Path | None:
+    """Return scikit-learn's file, to be read without importing scikit-learn, which takes seconds.
 
-    Importing scikit-learn imports SciPy's statistics and pandas, which takes seconds; reading the
-    file takes 50 ms.
+    None where it is kept elsewhere than it is today.
     """
     found = find_spec("sklearn")
     file = Path((found and found.origin) or "").parent / "datasets" / "data" / "digits.csv.gz"
-    if file.is_file():
-        with gzip.open(file, "rt", encoding="ascii") as lines:
-            rows = np.loadtxt(lines, delimiter=",")
-        return rows[:, :-1], rows[:, -1]
-    from sklearn.datasets import load_digits as load_bundled
-
-    X, y = load_bundled(return_X_y=True)
-    return X, y
+    return file if file.is_file() else None

@@ -18,7 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
-from gpulr.datasets.known_files import HOME_VARIABLE, KnownFile, Located, locate, search_folders
+from gpulr.datasets.known_files import (
+    HOME_VARIABLE,
+    KnownFile,
+    Located,
+    locate,
+    search,
+    search_folders,
+)
 from gpulr.errors import DataFileError, DataUnavailableError, MissingExtraError, needs_extra
 from gpulr.output_files import replaced
 
@@ -76,13 +83,13 @@ def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -
         If a file is not found, and what downloads need is not installed.
     """
     folders = [folder / subfolder for folder in search_folders()]
-    found, faults = _search(files, folders)
+    found, faults = search(files, folders)
     missing = [file for file in files if file.name not in found]
     if missing:
         of_user = [fault for fault in faults if not fault.path.is_relative_to(folders[-1])]
         try:
             target = _download(missing, folders[-1:] if of_user else folders, mirrors)
-            fetched, late_faults = _search(missing, [target])
+            fetched, late_faults = search(missing, [target])
             if len(fetched) < len(missing):  # somebody removed or spoilt it meanwhile
                 cause = late_faults[0] if late_faults else f"  {target}: a download vanished"
                 raise DataUnavailableError(str(cause))
@@ -96,25 +103,6 @@ def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -
             raise DataUnavailableError(_unavailable(missing, folders, faults, error)) from error
         found |= fetched
     return [found[file.name] for file in files]
-
-
-def _search(
-    files: Sequence[KnownFile], folders: Sequence[Path]
-) -> tuple[dict[str, Located], list[DataFileError]]:
-    """Find the first good copy of each file, by name, and what is wrong with others."""
-    found: dict[str, Located] = {}
-    faults: list[DataFileError] = []
-    for file in files:
-        for folder in folders:
-            try:
-                located = locate(file, folder)
-            except DataFileError as error:
-                faults.append(error)
-                continue
-            if located is not None:
-                found[file.name] = located
-                break
-    return found, faults
 
 
 def _unavailable(
@@ -148,11 +136,12 @@ def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequ
         Naming each mirror and what it answered.
     MissingExtraError
     """
-    names = ", ".join(file.name for file in files)
-    with needs_extra("data", f"{names}: not on this machine, and a download needs pooch"):
+    what = f"{files[0].name} is not on this machine, and a download needs pooch and filelock"
+    with needs_extra("data", what):
         import filelock
         import platformdirs  # noqa: F401
         import pooch  # noqa: F401
+        import requests  # noqa: F401
     refusals: dict[str, str | None] = {}
     target: Path | None = None
     for mirror in _answering(mirrors, files[0].name, refusals):

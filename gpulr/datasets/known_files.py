@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpulr.errors import DataFileError, MissingExtraError, ParameterError, needs_extra
 
-__all__ = ["HOME_VARIABLE", "KnownFile", "Located", "cache_folder", "locate", "search_folders"]
+__all__ = ["HOME_VARIABLE", "KnownFile", "Located", "locate", "search", "search_folders"]
 
 HOME_VARIABLE = "GPULR_DATA_HOME"
 
@@ -73,6 +74,25 @@ def cache_folder() -> Path:
         import platformdirs
 
     return Path(platformdirs.user_cache_path("gpulr", appauthor=False))
+
+
+def search(
+    files: Sequence[KnownFile], folders: Sequence[Path]
+) -> tuple[dict[str, Located], list[DataFileError]]:
+    """Find the first good copy of each file, by name, and what is wrong with other copies."""
+    found: dict[str, Located] = {}
+    faults: list[DataFileError] = []
+    for file in files:
+        for folder in folders:
+            try:
+                located = locate(file, folder)
+            except DataFileError as error:
+                faults.append(error)
+                continue
+            if located is not None:
+                found[file.name] = located
+                break
+    return found, faults
 
 
 def locate(file: KnownFile, folder: Path) -> Located | None:

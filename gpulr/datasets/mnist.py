@@ -9,15 +9,14 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gpulr.datasets.dataset import Dataset
 from gpulr.datasets.download import obtain
-from gpulr.datasets.known_files import KnownFile, Located, search_folders
+from gpulr.datasets.known_files import KnownFile, search_folders
 from gpulr.datasets.readers.idx import parse_idx
+from gpulr.datasets.reading import read
 from gpulr.errors import DataFileError
 
 __all__ = ["load_mnist", "load_mnist_original"]
@@ -86,21 +85,20 @@ def load_mnist() -> Dataset:
     DataUnavailableError
         If the files are neither on this machine nor downloadable; without a network this takes
         about five seconds.
+    MissingExtraError
+        If they are not on this machine, and what a download needs is not installed.
     DataFileError
         If a file in ``$GPULR_DATA_HOME`` is damaged and no good copy can be had. It is never
         overwritten.
     """
     located = obtain(FILES, FOLDER, MIRRORS)
-    X, y, X_test, y_test = (_array(file) for file in located)
-    return Dataset(
-        X.reshape(len(X), -1),
-        y.astype(np.int64),
-        X_test.reshape(len(X_test), -1),
-        y_test.astype(np.int64),
-        IMAGE_SHAPE,
-        "mnist",
-        str(located[0].path.parent),
+    X, y, X_test, y_test = (
+        parse_idx(io.BytesIO(file.content), file.path, len(file.content), gzipped=False)
+        for file in located
     )
+    X, X_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
+    parts = X, y.astype(np.int64), X_test, y_test.astype(np.int64)
+    return Dataset(*parts, IMAGE_SHAPE, "mnist", str(located[0].path.parent))
 
 
 def load_mnist_original() -> Dataset:
@@ -125,20 +123,32 @@ def load_mnist_original() -> Dataset:
     """
     path = find_original()
     if path is not None:
-        from gpulr.datasets.reading import read
-
         found = read(path)
         X, y, source = found.X, found.y, str(path)
     else:
-        parts = load_mnist()
-        assert parts.X_test is not None
-        assert parts.y_test is not None
-        train = np.argsort(parts.y, kind="stable")
-        test = np.argsort(parts.y_test, kind="stable")
-        X = np.concatenate([parts.X[train], parts.X_test[test]])
-        y = np.concatenate([parts.y[train], parts.y_test[test]])
-        source = f"built from {parts.source}"
-    _check_original(X, y, Path(parts.source) if path is None else path)
+        mnist = load_mnist()
+        assert mnist.X_test is not None
+        assert mnist.y_test is not None
+        train, test = np.argsort(mnist.y, kind="stable"), np.argsort(mnist.y_test, kind="stable")
+        X = np.concatenate([mnist.X[train], mnist.X_test[test]])
+        y = np.concatenate([mnist.y[train], mnist.y_test[test]])
+        path, source = Path(mnist.source), f"built from {mnist.source}"
+    X_sha256 = hashlib.sha256(np.ascontiguousarray(X).data).hexdigest()
+    if (
+        (X.shape, X_sha256) != (ORIGINAL_SHAPE, ORIGINAL_X_SHA256)
+        or X.dtype != np.uint8
+        or y.dtype != np.int64
+        or y.min() < 0
+        or y.max() > 9
+        or hashlib.sha256(y.astype(np.uint8).data).hexdigest() != ORIGINAL_Y_SHA256
+    ):  # the file's own format has no checksum of the values
+        raise DataFileError(
+            path,
+            f"does not hold mnist-original: found X {X.shape} {X.dtype} with sha256 {X_sha256}; "
+            f"expected {ORIGINAL_SHAPE} uint8 with {ORIGINAL_X_SHA256}, and its labels in order",
+            "Replace it with a good copy, or remove it: gpulr then builds the data set from "
+            "MNIST's IDX files. To read other data, give its path to gpulr.datasets.load.",
+        )
     return Dataset(X, y, None, None, IMAGE_SHAPE, "mnist-original", source)
 
 
@@ -147,29 +157,3 @@ def find_original() -> Path | None:
     candidates = (folder / name for folder in search_folders() for name in ORIGINAL_NAMES)
     # os.path, unlike Path.exists, takes a folder that may not be searched for an empty one.
     return next((path for path in candidates if os.path.exists(path)), None)  # noqa: PTH110
-
-
-def _array(file: Located) -> npt.NDArray[Any]:
-    return parse_idx(io.BytesIO(file.content), file.path, len(file.content), gzipped=False)
-
-
-def _check_original(X: npt.NDArray[Any], y: npt.NDArray[Any], path: Path) -> None:
-    """Compare with the known content, since the file's own format has no checksum of the values."""
-    right = (
-        X.shape == ORIGINAL_SHAPE
-        and X.dtype == np.uint8
-        and y.dtype == np.int64
-        and hashlib.sha256(X.data).hexdigest() == ORIGINAL_X_SHA256
-        and hashlib.sha256(y.astype(np.uint8).data).hexdigest() == ORIGINAL_Y_SHA256
-        and y.min() >= 0
-        and y.max() <= 9
-    )
-    if not right:
-        raise DataFileError(
-            path,
-            f"does not hold mnist-original: found X {X.shape} {X.dtype} with sha256 "
-            f"{hashlib.sha256(np.ascontiguousarray(X).data).hexdigest()}; expected "
-            f"{ORIGINAL_SHAPE} uint8 with {ORIGINAL_X_SHA256}, and its labels in order",
-            "Replace it with a good copy, or remove it: gpulr then builds the data set from "
-            "MNIST's IDX files. To read other data, give its path to gpulr.datasets.load.",
-        )

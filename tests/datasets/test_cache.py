@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from gpulr.errors import (
     DataFallbackWarning,
     DataFileError,
     DataUnavailableError,
+    MissingExtraError,
     ParameterError,
 )
 
@@ -397,6 +399,26 @@ def test_progress_bar_on_a_terminal_only(tiny, cache_folder, monkeypatch, capsys
     out, err = capsys.readouterr()
     assert out == ""
     assert LABELS in err
+
+
+@pytest.mark.parametrize("package", ["pooch", "filelock", "platformdirs", "requests"])
+def test_without_what_downloads_need(tiny, cache_folder, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[data\]"'):
+        load_mnist()
+    with pytest.warns(DataFallbackWarning, match=r"\.\[data\]"):
+        assert load_default().name == "digits"
+
+
+def test_files_at_home_need_nothing_else(tiny, tmp_path, put, monkeypatch):
+    for package in ("pooch", "filelock", "platformdirs", "requests"):
+        monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setenv("GPULR_DATA_HOME", str(put(tmp_path / "home" / "mnist", tiny).parent))
+    check(load_mnist())
+    (tmp_path / "home" / "mnist" / LABELS).write_bytes(b"bad")
+    with pytest.raises(DataFileError, match="is damaged"):
+        load_mnist()
 
 
 def test_cache_folder_is_the_users():
