@@ -139,7 +139,7 @@ class Dataset:
         ParameterError
             If a value cannot be used, a part would be empty, or there is a test part already.
         """
-        from gpulr.validation.arrays import positive_number, whole_number
+        from gpulr.validation.parameters import positive_number, whole_number
 
         if self.X_test is not None:
             raise ParameterError(
