@@ -1,45 +1,34 @@
-"""The command line: ``gpulr train | search | evaluate | predict | report | video | …``.
+"""The command line: how `gpulr train | search | evaluate | predict | report | video | …` start.
 
-Results go to standard output, everything else to standard error. Exit codes: 0 ok · 1 failed (what
-was to be written could not be) · 2 usage · 3 bad data · 4 backend unavailable · 130 interrupted
-(Ctrl-C, SIGTERM, SIGHUP).
+Here are the commands, one file each, whose options are in app.py; only terminal.py prints. All of
+gpulr may be imported, and nothing imports this room. Exit codes: 0 ok · 1 failed (what was to be
+written could not be, or an extra is not installed) · 2 usage · 3 bad data · 4 backend unavailable ·
+130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
 
 Until Ctrl-C is provided for, it shows a traceback: so nothing is imported here that takes time.
 """
 
 from __future__ import annotations
 
-import os
+from gpulr.cli.signals import end_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
-__all__ = ["INTERRUPTED", "leave", "main"]
-
-INTERRUPTED = 130
+__all__ = ["main"]
 
 
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
-    try:  # what CPython's signal is made of, without its enumerations
-        import _signal as signal  # type: ignore[import-not-found]
-    except ImportError:
-        import signal
+    end_at_once()
+    from gpulr.cli.streams import protect_streams
+    from gpulr.errors import MissingExtraError, needs_extra
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, leave)
-    from gpulr.cli.process import run_and_exit
-
-    run_and_exit()
-
-
-def leave(signum: int, frame: Any) -> NoReturn:
-    """End at once, on Ctrl-C.
-
-    An exception would not do: raised within imports, it is taken for a broken module, or lost.
-    """
+    protect_streams()
     try:
-        os.write(2, b"error: interrupted\n")
-    finally:
-        os._exit(INTERRUPTED)
+        with needs_extra("cli", "The command line needs typer and rich"):
+            from gpulr.cli.app import run_and_exit
+    except MissingExtraError as error:
+        raise SystemExit(f"error: {error}") from None
+    run_and_exit()

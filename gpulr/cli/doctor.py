@@ -1,20 +1,27 @@
-"""What `gpulr doctor` reports: this machine, its backends, BLAS, and data sets."""
+"""`gpulr doctor`: this machine, its backends, BLAS, and data sets."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+from functools import partial
 from typing import Any
 
+from threadpoolctl import threadpool_info
+
+from gpulr import datasets
 from gpulr._version import __version__
 from gpulr.backend import BackendStatus, backends, select
 from gpulr.backend.control_groups import memory_limit, processor_quota
+from gpulr.backend.memory import in_words
 from gpulr.backend.threads import thread_count
+from gpulr.cli import terminal
 from gpulr.errors import GpulrError
 from gpulr.kernels.dispatch import trials
+from gpulr.words import counted
 
-__all__ = ["report"]
+__all__ = ["doctor", "report"]
 
 _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
@@ -34,12 +41,62 @@ _VARIABLES = (
 )
 
 
+def doctor(*, as_json: bool) -> None:
+    """Report on this machine."""
+    found = report()
+    if as_json:
+        terminal.print_json(found)
+        return
+    say = partial(terminal.show, soft_wrap=True)
+    say(f"gpulr {found['gpulr']}, Python {found['python']}, {found['system']}")
+    versions = {name: version or "not installed" for name, version in found["versions"].items()}
+    say(", ".join(f"{name} {version}" for name, version in versions.items()))
+    say(*(f"{name}={value}" for name, value in found["environment"].items()))
+    say(_processors(found["processors"]), _memory(found["memory"]))
+    for blas in found["blas"]:
+        say(
+            f"BLAS of {blas['of']}: {blas['library']} {blas['version']}, "
+            f"{counted(blas['threads'], 'thread')}, kernels for {blas['kernels']}"
+        )
+    for name, status in found["backends"].items():
+        usable = status["usable"]
+        verdict = ("usable", "green") if usable else ("not usable", "red")
+        say(terminal.text("\n", (name, "bold"), ": ", verdict))
+        for check, outcome in status["checks"]:
+            say(f"  {check}: {outcome}")
+        if not usable:
+            say(f"  why: {status['reason']}")
+            say(f"  what to do: {status['remedy']}")
+    say(f"\nbackend=auto uses {found['auto']} for large work")
+    for entry in found["data"]:
+        here = "here" if entry["available"] else "not here"
+        words = "; ".join(part for part in (here, entry["location"], entry["note"]) if part)
+        say(f"data {entry['name']}: {words}")
+
+
+def _processors(found: dict[str, Any]) -> str:
+    allowed, quota, threads = (found[name] for name in ("allowed", "quota", "threads"))
+    words = f"processors: {found['machine']}, of which this process may use {allowed}"
+    if quota is None:
+        return f"{words}; no quota of a container's (control group)"
+    words += f"; a container's quota (control group): the time of {quota:g}"
+    if threads <= max(1.0, quota):
+        return words
+    return (
+        f"{words}. Passes use {threads} threads, which then wait for each other: set "
+        f"OMP_NUM_THREADS={max(1, int(quota))} before Python starts"
+    )
+
+
+def _memory(found: dict[str, Any]) -> str:
+    machine = "unknown" if found["machine"] is None else in_words(found["machine"])
+    if found["limit"] is None:
+        return f"memory: {machine}; no limit of a container's (control group)"
+    return f"memory: {machine}; a container's limit (control group): {in_words(found['limit'])}"
+
+
 def report() -> dict[str, Any]:
     """Return everything as plain data, by name."""
-    from threadpoolctl import threadpool_info
-
-    from gpulr import datasets
-
     statuses = backends()  # NumPy's loads its BLAS, which threadpool_info then finds
     try:
         automatic = select("auto").name
@@ -56,7 +113,7 @@ def report() -> dict[str, Any]:
             "quota": processor_quota(),
             "threads": thread_count(),
         },
-        "memory": {"machine": _memory(), "limit": memory_limit()},
+        "memory": {"machine": _memory_of_machine(), "limit": memory_limit()},
         "versions": {name: _version(name) for name in _LIBRARIES},
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "blas": [
@@ -108,7 +165,7 @@ def _owner(path: str) -> str:
     return {"numpy": "NumPy", "scipy": "SciPy"}.get(package, package) if installed else path
 
 
-def _memory() -> int | None:
+def _memory_of_machine() -> int | None:
     """Return the bytes of memory that this machine has, where that can be asked."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

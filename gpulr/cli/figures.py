@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from gpulr.cli.wording import on_one_line
@@ -12,20 +13,24 @@ from gpulr.model.metrics import Evaluation, MultilabelEvaluation
 
 Figures = Evaluation | MultilabelEvaluation
 
-__all__ = ["Figures", "confusion", "model_columns", "model_rows", "record", "summary"]
+__all__ = [
+    "Figures",
+    "confusion",
+    "in_a_cell",
+    "model_columns",
+    "model_rows",
+    "record",
+    "summary",
+]
 
 
 def record(figures: Figures) -> dict[str, Any]:
     """Return the figures by name, for JSON."""
     if isinstance(figures, MultilabelEvaluation):
         names = [name for name in figures.__dataclass_fields__ if name != "labels"]
-        return {name: getattr(figures, name) for name in names}
-    return {
-        "accuracy": figures.accuracy,
-        "binary_accuracy": figures.binary_accuracy,
-        "mean_binary_accuracy": figures.mean_binary_accuracy,
-        "confusion": figures.confusion,
-    }
+    else:
+        names = ["accuracy", "binary_accuracy", "mean_binary_accuracy", "confusion"]
+    return {name: getattr(figures, name) for name in names}
 
 
 def model_columns(figures: Figures, part: str = "") -> list[str]:
@@ -39,14 +44,8 @@ def model_columns(figures: Figures, part: str = "") -> list[str]:
 def model_rows(figures: Figures) -> Iterable[list[str]]:
     """Yield the name and the figures of each model, in words."""
     if isinstance(figures, MultilabelEvaluation):
-        each = zip(
-            figures.labels,
-            figures.positives,
-            figures.label_accuracy,
-            figures.label_f1,
-            strict=True,
-        )
-        for name, rows, accuracy, f1 in each:
+        own = (figures.positives, figures.label_accuracy, figures.label_f1)
+        for name, rows, accuracy, f1 in zip(figures.labels, *own, strict=True):
             yield [on_one_line(name), f"{rows:,}", f"{accuracy:.4f}", f"{f1:.4f}"]
         return
     names = figures.classes if len(figures.classes) > 2 else figures.classes[1:]
@@ -80,3 +79,10 @@ def confusion(figures: Evaluation) -> Table:
     for name, row in zip(classes, figures.confusion, strict=True):
         table.add_row(name, *(str(count) if count else "·" for count in row))
     return table
+
+
+def in_a_cell(value: Any) -> str:
+    """Return a value, or the first of many, as a table shows it."""
+    if not isinstance(value, np.ndarray):
+        return on_one_line(value)
+    return ", ".join(map(on_one_line, value[:20])) + (", …" if len(value) > 20 else "")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
+import typer
 
 from gpulr.cli import terminal
 from gpulr.cli.wording import on_one_line
@@ -17,8 +18,9 @@ from gpulr.errors import ModelFileError
 from gpulr.families.interrupt import ctrl_c
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import SUFFIX
+from gpulr.words import counted
 
-__all__ = ["RESCUE", "Saved", "save"]
+__all__ = ["RESCUE", "Saved", "save", "save_interrupted", "say_where"]
 
 RESCUE = "GPULR_RESCUE"
 """Variable of the environment that names the folder for models that go nowhere else."""
@@ -42,15 +44,40 @@ class Saved:
     as_asked: bool
     interrupted: bool = False
 
+    def leave(self, interrupted: bool) -> None:
+        """End the command with another exit code than 0, if not all is as it should be."""
+        if interrupted or not self.as_asked:
+            raise typer.Exit(terminal.INTERRUPTED if interrupted else terminal.FAILED)
 
-def save(model: OneVsAll, path: Path, words: str = "Saved") -> Saved:
-    """Save a model to ``path``, or, where that fails, to the first folder that takes it.
 
-    Those are the one that ``GPULR_RESCUE`` names, the working folder, the user's for the state of
-    programs, and the temporary one. The file gets a new name there, which is the last line on
-    standard error. ``words`` tell of the file where all is well. Ctrl-C waits until the file is
-    complete; a second one does not.
+def save(model: OneVsAll, output: Path | None) -> Saved:
+    """Save a model to ``output``, or say how it would have been.
+
+    Where it cannot be written, it goes to the first folder that takes it: the one that
+    ``GPULR_RESCUE`` names, the working folder, the user's for the state of programs, or the
+    temporary one. The file gets a new name there, which is the last line on standard error. Ctrl-C
+    waits until the file is complete; a second one does not.
     """
+    if output is None:
+        terminal.say("The model was not saved; --output model.safetensors keeps it")
+        return Saved(None, as_asked=True)
+    return _uninterrupted(model, output, "Saved")
+
+
+def save_interrupted(model: OneVsAll, output: Path | None) -> Saved:
+    """Save the model so far, to a new name if none was given."""
+    path = output or Path(f"interrupted-{secrets.token_hex(3)}{SUFFIX}")
+    done = counted(model.n_iter, "iteration")
+    return _uninterrupted(model, path, f"Interrupted after {done}; saved the model so far as")
+
+
+def say_where(model: OneVsAll) -> None:
+    """Tell of a backend that was not to be had."""
+    if model.fallback_reason:
+        terminal.say(f"Trained on {model.backend}: {' '.join(model.fallback_reason.split())}")
+
+
+def _uninterrupted(model: OneVsAll, path: Path, words: str) -> Saved:
     with ctrl_c() as interrupted:
         saved = _save(model, path, words)
     terminal.known(output=saved.path)

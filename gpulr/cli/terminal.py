@@ -1,4 +1,4 @@
-"""Writing for people and for programs: consoles, JSON, errors and exit codes.
+"""Writing for people and for programs: results, messages, JSON, errors and exit codes.
 
 Labels, names of files and messages of other libraries may hold characters that act on a terminal:
 all that is written goes through :func:`gpulr.cli.wording.escaped`.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import importlib
 import json
 import math
 import os
@@ -20,17 +19,40 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from gpulr import cli, errors
-from gpulr.cli import process
+from gpulr import errors
+from gpulr.cli.signals import INTERRUPTED, interrupt_from_here
+from gpulr.cli.streams import Stream
 from gpulr.cli.wording import escaped, in_options, on_one_line
 from gpulr.words import did_you_mean, is_there_another
 
-P = ParamSpec("P")
+__all__ = [
+    "BAD_DATA",
+    "FAILED",
+    "INTERRUPTED",
+    "NO_BACKEND",
+    "USAGE",
+    "Task",
+    "err",
+    "guarded",
+    "known",
+    "print_json",
+    "run",
+    "say",
+    "say_last",
+    "say_written",
+    "show",
+    "show_error",
+    "text",
+    "words_of",
+]
 
-FAILED, USAGE, BAD_DATA, NO_BACKEND, INTERRUPTED = 1, 2, 3, 4, cli.INTERRUPTED
+P = ParamSpec("P")
+Task = Callable[[], None]
+
+FAILED, USAGE, BAD_DATA, NO_BACKEND = 1, 2, 3, 4
 
 _EXIT_CODES: Mapping[type[Exception], int] = {
     errors.FileNotWrittenError: FAILED,
@@ -40,7 +62,6 @@ _EXIT_CODES: Mapping[type[Exception], int] = {
     errors.DataUnavailableError: BAD_DATA,
     errors.BackendUnavailableError: NO_BACKEND,
 }
-
 
 _UsageError: Any = typer.BadParameter.__bases__[0]  # to which Typer gives no name of its own
 _last_words: list[str] = []
@@ -54,19 +75,21 @@ class _Console(Console):
         return super().render_str(escaped(text), **options)
 
 
-def out() -> Console:
-    """Return the console for results."""
-    return _console()
+def _console(stderr: bool = False) -> Console:
+    # Labels and names of files may hold [brackets] and :colons:; they are neither markup nor emoji.
+    return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def show(*results: RenderableType, soft_wrap: bool = False) -> None:
+    """Print results, each on lines of its own, on standard output."""
+    console = _console()
+    for result in results:
+        console.print(result, soft_wrap=soft_wrap)
 
 
 def err() -> Console:
     """Return the console for everything else."""
     return _console(stderr=True)
-
-
-def _console(stderr: bool = False) -> Console:
-    # Labels and names of files may hold [brackets] and :colons:; they are neither markup nor emoji.
-    return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def text(*parts: str | tuple[str, str]) -> Text:
@@ -78,6 +101,13 @@ def text(*parts: str | tuple[str, str]) -> Text:
 def say(message: str) -> None:
     """Tell the person at the terminal something that is not a result."""
     err().print(on_one_line(message), style="dim", soft_wrap=True)
+
+
+def say_written(path: Path, what: str = "") -> int:
+    """Tell of a file that was written, and return its size in bytes."""
+    size = path.stat().st_size
+    say(f"Wrote {path}{': ' if what else ''}{what}, {size:,} bytes")
+    return size
 
 
 def say_last(line: str) -> None:
@@ -110,38 +140,36 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def guarded(module: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+def guarded(command: Callable[P, Task]) -> Callable[P, None]:
     """Turn gpulr's errors into a message on standard error and an exit code.
 
-    The command imports ``module`` of this package; it is imported here, while nothing is begun that
-    could be lost, and Ctrl-C ends the process at once.
+    The command imports what it needs, and returns what is then to be done: while it imports,
+    nothing is begun that could be lost, and Ctrl-C ends the process at once.
     """
 
-    def decorated(command: Callable[P, None]) -> Callable[P, None]:
-        @functools.wraps(command)
-        def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            importlib.import_module(f"gpulr.cli.{module}")
-            process.ready()
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        _known.clear()
+        try:
+            task = command(*args, **kwargs)
+            if isinstance(sys.stdout, Stream):  # in a process of its own
+                interrupt_from_here()
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             # Messages here: PYTHONWARNINGS=error must not lose a model over one.
             warnings.simplefilter("always", errors.GpulrWarning)
-            _known.clear()
-            try:
-                command(*args, **kwargs)
-            except (errors.GpulrError, MemoryError, OSError) as error:
-                show_error(words_of(error) or "out of memory")
-                raise typer.Exit(_exit_code(error)) from None
-            except KeyboardInterrupt:
-                show_error("interrupted")
-                if kwargs.get("json") and "printed" not in _known:
-                    print_json({**_known, "interrupted": True})
-                raise typer.Exit(INTERRUPTED) from None
-            finally:
-                _say_last_words()
+            task()
+        except (errors.GpulrError, MemoryError, OSError) as error:
+            show_error(words_of(error) or "out of memory")
+            raise typer.Exit(_exit_code(error)) from None
+        except KeyboardInterrupt:
+            show_error("interrupted")
+            if kwargs.get("json") and "printed" not in _known:
+                print_json({**_known, "interrupted": True})
+            raise typer.Exit(INTERRUPTED) from None
+        finally:
+            _say_last_words()
 
-        return run
-
-    return decorated
+    return run
 
 
 def run(app: typer.Typer) -> int:
@@ -206,11 +234,15 @@ def _exit_code(error: BaseException) -> int:
 
 def show_error(message: str) -> None:
     """Tell what failed."""
-    err().print(text(("error:", "bold red"), " ", message), soft_wrap=True)
+    _show_labelled(("error:", "bold red"), message)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     words = str(message)
     if issubclass(category, errors.ConvergenceWarning | errors.ScaleWarning):
         words = in_options(words)
-    err().print(text(("warning:", "bold yellow"), " ", words), soft_wrap=True)
+    _show_labelled(("warning:", "bold yellow"), words)
+
+
+def _show_labelled(label: tuple[str, str], message: str) -> None:
+    err().print(text(label, " ", message), soft_wrap=True)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import gpulr
 from gpulr import output_files
-from gpulr.cli import searching, training
+from gpulr.cli import search, train
 from gpulr.cli.app import app
 from gpulr.errors import DataError
 from gpulr.model.one_vs_all import OneVsAll
@@ -140,7 +140,7 @@ def press(monkeypatch):
         if progress.iteration == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "ProgressBar", lambda: callback)
+    monkeypatch.setattr(train, "ProgressBar", lambda: callback)
 
 
 @pytest.mark.usefixtures("press")
@@ -164,7 +164,7 @@ def test_a_working_folder_that_is_gone_loses_no_model(here, tmp_path, monkeypatc
             here.rmdir()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "ProgressBar", lambda: callback)
+    monkeypatch.setattr(train, "ProgressBar", lambda: callback)
     result = invoke(*TRAIN, *output, code=130)
     (rescued,) = (tmp_path / "state").iterdir()
     assert result.stderr.splitlines()[-1] == str(rescued)
@@ -272,7 +272,7 @@ def test_warnings_that_are_errors_lose_no_model(run, tmp_path):
     assert (tmp_path / "m.safetensors").exists()
 
 
-@pytest.mark.parametrize(("command", "module"), [("train", training), ("search", searching)])
+@pytest.mark.parametrize(("command", "module"), [("train", train), ("search", search)])
 def test_ctrl_c_before_anything_is_known_is_json_too(monkeypatch, command, module):
     def interrupt(*arguments):
         raise KeyboardInterrupt

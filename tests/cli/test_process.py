@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import gpulr
-from gpulr.cli.process import Stream
+from gpulr.cli.streams import Stream
 from helpers import strict_json
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
@@ -30,7 +30,7 @@ main()
 
 
 @posix
-@pytest.mark.parametrize("name", ["typer", "numpy", "gpulr.cli.using", "gpulr.datasets.digits"])
+@pytest.mark.parametrize("name", ["typer", "numpy", "gpulr.cli.data", "gpulr.datasets.digits"])
 def test_ctrl_c_while_importing_ends_without_a_traceback(environment, name):
     process = subprocess.run(
         [sys.executable, "-c", IMPORTING.format(name=name)],

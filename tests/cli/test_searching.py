@@ -14,7 +14,7 @@ from rich.console import Console
 
 import gpulr
 from gpulr.callbacks import SearchProgress, SearchProgressBar
-from gpulr.cli.searching import parse_values
+from gpulr.cli.search import parse_values
 from helpers import strict_json
 
 FIELDS = {

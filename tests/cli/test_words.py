@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import gpulr
 from gpulr.cli import doctor
 from gpulr.cli.app import app
-from gpulr.cli.diagnosing import _memory, _processors
+from gpulr.cli.doctor import _memory, _processors
 from gpulr.cli.wording import escaped, on_one_line
 from helpers import strict_json
 

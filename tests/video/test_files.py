@@ -11,7 +11,7 @@ import pytest
 
 import gpulr
 from gpulr import video
-from gpulr.cli import filming
+from gpulr.cli import video as command
 from gpulr.errors import DataError, DataFileError, MissingExtraError, ParameterError
 from gpulr.video import encoder, retraining
 from gpulr.video.draw_training import About, Recording, pictures_of
@@ -165,7 +165,6 @@ def test_ctrl_c_leaves_no_file(av, tmp_path):
     code = f"""
 import gpulr, sys
 from gpulr import video
-from gpulr.cli import filming
 data = gpulr.datasets.load_digits()
 model = gpulr.train(data, max_iter=2, tol=0)
 tell = lambda done, total: print("frames", flush=True)
@@ -186,7 +185,6 @@ def test_a_file_that_cannot_be_written_is_one_error(av, model, data, tmp_path):
     code = f"""
 import gpulr, resource, signal
 from gpulr import video
-from gpulr.cli import filming
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 data = gpulr.datasets.load_digits()
 model = gpulr.train(data, max_iter=2, tol=0)
@@ -311,7 +309,7 @@ def film(model_file, output, **changed):
         **{"data": None, "label": None, "training": False, "size": "320x180", "fps": 10},
         **{"given": set(), "as_json": False, "options": options},
     }
-    filming.film(model_file, output=output, **arguments | changed)
+    command.film(model_file, output=output, **arguments | changed)
 
 
 @pytest.mark.parametrize(

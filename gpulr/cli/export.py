@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gpulr
 from gpulr.cli import terminal
+from gpulr.cli.checks import not_the_model
 from gpulr.errors import ParameterError
 from gpulr.model.export import save_joblib
+from gpulr.model.one_vs_all import load
 from gpulr.output_files import check_folder
+
+__all__ = ["export"]
 
 FORMATS = {
     ".onnx": "for ONNX Runtime and the like",
@@ -28,17 +31,13 @@ def export(path: Path, *, output: Path, input_dtype: str | None, as_json: bool) 
             f"--input-dtype {input_dtype} is for .onnx; scikit-learn's estimators take any. Leave "
             "it out."
         )
-    model = gpulr.load(path)
-    if output.exists() and output.samefile(path):
-        raise ParameterError(
-            f"--output {output} is the model itself, which would be lost. Choose another path."
-        )
+    model = load(path)
+    not_the_model(output, path)
     if suffix == ".onnx":
         model.to_onnx(output, input_dtype=input_dtype)
     else:
         save_joblib(model, output)
-    size = output.stat().st_size
-    terminal.say(f"Wrote {output}, {size:,} bytes")
+    size = terminal.say_written(output)
     if as_json:
         terminal.print_json(
             {"model": path, "output": output, "format": suffix.lstrip("."), "bytes": size}

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 from rich.table import Table
 
-from gpulr import datasets
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import figures, terminal
-from gpulr.cli.saving import Saved
-from gpulr.cli.training import read_data, record_source, save, say_data, say_where
-from gpulr.errors import ParameterError, SearchInterrupted
+from gpulr.cli.checks import check_run, parse_scale
+from gpulr.cli.inputs import read_data, record_of, record_source, say_data
+from gpulr.cli.saving import Saved, save, say_where
+from gpulr.datasets import Dataset
+from gpulr.errors import ParameterError, SearchInterrupted, needs_extra
 from gpulr.families.folds import check_number
 from gpulr.families.search import check_search
 from gpulr.families.search import search as search_models
@@ -28,51 +28,35 @@ from gpulr.output_files import check_folder, replace_file
 from gpulr.validation.parameters import inverse_penalties
 from gpulr.words import counted, did_you_mean
 
-
-def parse_values(text: str) -> int | list[float]:
-    """Return how many values of C, or the values: "10", "0.1,1,10,inf", or a single one, "1,"."""
-    try:
-        values = [float(part) for part in text.split(",") if part.strip()]
-        if values and ("," in text or not text.strip().lstrip("+-").isdigit()):
-            return values
-    except ValueError:
-        values = []
-    if not values or values[0] < 2:
-        raise ParameterError(
-            f"--Cs {text}; expected how many values, at least 2, or values with commas between "
-            "them, e.g. 0.01,1,100 (a single one: 1,)."
-        )
-    return int(text)
-
-
-def check_plot(plot: Path | None) -> None:
-    """Refuse a chart that could not be written, before anything is trained."""
-    if plot is None:
-        return
-    check_folder(plot, f"--plot {plot}", "path.png")
-    from matplotlib.figure import Figure
-
-    known = Figure().canvas.get_supported_filetypes()
-    if plot.suffix.lstrip(".").lower() not in known:
-        raise ParameterError(
-            f"--plot {plot}; expected a file name that ends in .png, .svg or .pdf."
-        )
+__all__ = ["parse_values", "search"]
 
 
 def search(
-    *,
     data: str | None,
     label: str | None,
     test_size: float,
     seed: int,
+    *,
+    one_standard_error: bool,
     output: Path | None,
     plot: Path | None,
     as_json: bool,
     settings: dict[str, Any],
 ) -> None:
-    """Load, split if need be, search, evaluate, print, draw, save."""
-    if output is not None and not settings["refit"]:
-        raise ParameterError("--output saves the refitted model; leave out --no-refit.")
+    """Load, split if need be, search, save, evaluate, print, draw."""
+    check_run(settings["backend"], test_size, output)
+    _check_plot(plot)
+    if not settings["refit"]:
+        if one_standard_error:
+            raise ParameterError(
+                "--one-standard-error chooses what is refitted; leave out --no-refit."
+            )
+        if output is not None:
+            raise ParameterError("--output saves the refitted model; leave out --no-refit.")
+    elif one_standard_error:
+        settings = settings | {"refit": "1se"}
+    parsed = {"Cs": parse_values(settings["Cs"]), "scale": parse_scale(settings["scale"])}
+    settings = settings | parsed
     _check_settings(settings)
     started = time.perf_counter()
     dataset, split = read_data(data, label, test_size, seed)
@@ -100,20 +84,44 @@ def search(
         "evaluate": time.perf_counter() - searched,
     }
     if as_json:
-        record = {
-            **_of_data(dataset),
-            **(_NOTHING if found is None else _record(found)),
-            **_accuracy(tested),
-            "output": saved.path,
-            "seconds": seconds,
-        }
+        record = {**record_of(dataset), **_record(found), **_accuracy(tested)}
+        record |= {"output": saved.path, "seconds": seconds}
         terminal.print_json(record | {"interrupted": True} if interrupted else record)
     elif found is not None:
-        _print(found, dataset, tested)
+        _show(found, dataset, tested)
     if plot is not None and found is not None:
         _draw(found, plot)
-    if interrupted or not saved.as_asked:
-        raise typer.Exit(terminal.INTERRUPTED if interrupted else terminal.FAILED)
+    saved.leave(interrupted)
+
+
+def parse_values(text: str) -> int | list[float]:
+    """Return how many values of C, or the values: "10", "0.1,1,10,inf", or a single one, "1,"."""
+    try:
+        values = [float(part) for part in text.split(",") if part.strip()]
+        if values and ("," in text or not text.strip().lstrip("+-").isdigit()):
+            return values
+    except ValueError:
+        values = []
+    if not values or values[0] < 2:
+        raise ParameterError(
+            f"--Cs {text}; expected how many values, at least 2, or values with commas between "
+            "them, e.g. 0.01,1,100 (a single one: 1,)."
+        )
+    return int(text)
+
+
+def _check_plot(plot: Path | None) -> None:
+    """Refuse a chart that could not be written, before anything is trained."""
+    if plot is None:
+        return
+    check_folder(plot, f"--plot {plot}", "path.png")
+    with needs_extra("plot", "--plot needs matplotlib"):
+        from matplotlib.figure import Figure
+
+    if plot.suffix.lstrip(".").lower() not in Figure().canvas.get_supported_filetypes():
+        raise ParameterError(
+            f"--plot {plot}; expected a file name that ends in .png, .svg or .pdf."
+        )
 
 
 def _check_settings(settings: dict[str, Any]) -> None:
@@ -122,8 +130,8 @@ def _check_settings(settings: dict[str, Any]) -> None:
     own = ("scale", "standardize", "max_iter", "tol", "dtype")
     check_search(Settings.checked(**{name: settings[name] for name in own}))
     check_number(settings["cv"])
-    if settings["scoring"] not in (known := {**SCORERS, **LABEL_SCORERS}):
-        scoring = settings["scoring"]
+    scoring, known = settings["scoring"], {**SCORERS, **LABEL_SCORERS}
+    if scoring not in known:
         raise ParameterError(
             f"--scoring {scoring}{did_you_mean(scoring, known)}; use one of {', '.join(known)}."
         )
@@ -140,37 +148,20 @@ def _draw(found: Search, plot: Path) -> None:
     terminal.say(f"Drew {plot}")
 
 
-def _of_data(dataset: datasets.Dataset) -> dict[str, Any]:
-    return {
-        "data": dataset.name,
-        "source": dataset.source,
-        "n_train": len(dataset.X),
-        "n_test": 0 if dataset.X_test is None else len(dataset.X_test),
-    }
-
-
-_NOTHING: dict[str, Any] = {  # of a search that was interrupted before the first C was done
-    **dict.fromkeys(("Cs", "mean_scores", "standard_errors", "scores"), ()),
-    **dict.fromkeys(("best_C", "best_C_1se", "refit_C")),
-}
-
-
-def _record(found: Search) -> dict[str, Any]:
+def _record(found: Search | None) -> dict[str, Any]:
+    if found is None:  # interrupted before the first C was done
+        return {
+            **dict.fromkeys(("Cs", "mean_scores", "standard_errors", "scores"), ()),
+            **dict.fromkeys(("best_C", "best_C_1se", "refit_C")),
+        }
+    own = ("scoring", "Cs", "mean_scores", "standard_errors", "scores", "best_C", "best_C_1se")
     model = found.model
     return {
         "n_folds": len(found.scores),
         "n_trained": found.converged.size,
-        "scoring": found.scoring,
-        "Cs": found.Cs,
-        "mean_scores": found.mean_scores,
-        "standard_errors": found.standard_errors,
-        "scores": found.scores,
-        "best_C": found.best_C,
-        "best_C_1se": found.best_C_1se,
+        **{name: getattr(found, name) for name in own},
         "refit_C": None if model is None else model.settings["C"],
-        "backend": None if model is None else model.backend,
-        "device": None if model is None else model.device,
-        "fallback_reason": None if model is None else model.fallback_reason,
+        **{name: getattr(model, name, None) for name in ("backend", "device", "fallback_reason")},
         "n_iter": found.n_iter.max(axis=(0, 2)),
         "converged": bool(found.converged.all()),
     }
@@ -182,7 +173,7 @@ def _accuracy(tested: figures.Figures | None) -> dict[str, Any]:
     return {"test_accuracy": None if tested is None else tested.accuracy}
 
 
-def _print(found: Search, dataset: datasets.Dataset, tested: figures.Figures | None) -> None:
+def _show(found: Search, dataset: Dataset, tested: figures.Figures | None) -> None:
     table = Table("C", f"mean {found.scoring}", "standard error", "")
     for C, mean, error in zip(found.Cs, found.mean_scores, found.standard_errors, strict=True):
         marks = [
@@ -191,18 +182,16 @@ def _print(found: Search, dataset: datasets.Dataset, tested: figures.Figures | N
         ]
         style = "bold" if marks else None
         table.add_row(f"{C:.4g}", f"{mean:.4f}", f"{error:.4f}", ", ".join(marks), style=style)
-    console = terminal.out()
-    console.print(table)
     n_folds, n_Cs, n_models = found.converged.shape
     one, many = ("label", "labels") if np.ndim(dataset.y) > 1 else ("class", "classes")
     classes = counted(n_models, one, many)
     values, folds = counted(n_Cs, "value"), counted(n_folds, "fold")
-    console.print(
+    lines = [
         f"{counted(found.converged.size, 'model')} ({classes} × {values} of C × {folds}) in "
-        f"{found.seconds:.2f} s, "
-        f"{found.converged.sum()} converged"
-    )
+        f"{found.seconds:.2f} s, {found.converged.sum()} converged"
+    ]
     if found.model is not None:
-        console.print(f"refitted on all rows with C = {found.model.settings['C']:.4g}")
+        lines.append(f"refitted on all rows with C = {found.model.settings['C']:.4g}")
     if tested is not None:
-        console.print(figures.summary(tested, "test")[-1])
+        lines.append(figures.summary(tested, "test")[-1])
+    terminal.show(table, *lines)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gpulr
 from gpulr.cli import terminal
-from gpulr.cli.using import data_for, its_data
+from gpulr.cli.inputs import data_for
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
+from gpulr.model.one_vs_all import load
 from gpulr.reporting.page import check_output, rows_of, write
 
+__all__ = ["report"]
 
-def report(path: Path, *, data: str | None, label: str | None, output: Path, as_json: bool) -> None:
+
+def report(path: Path, data: str | None, label: str | None, *, output: Path, as_json: bool) -> None:
     """Write a page on a saved model, evaluated on ``data`` or on what it was trained on.
 
     Data that was named has to be there; without, a page of what the model's file says is better
     than none.
     """
     check_output(output, "--output")
-    model = gpulr.load(path)
+    model = load(path)
     dataset, absent = None, ""
     try:
-        dataset = its_data(model, label) if data is None else data_for(model, data, label)
+        dataset = data_for(model, data, label)
     except (DataError, DataFileError, DataUnavailableError) as error:
         if data is not None:
             raise
@@ -29,8 +31,7 @@ def report(path: Path, *, data: str | None, label: str | None, output: Path, as_
         terminal.say(f"Not evaluated: {' '.join(absent.splitlines())}")
     X, y, part = (None, None, "") if dataset is None else rows_of(dataset)
     write(model, output, X, y, part=part, search=model.data.get("search"), absent=absent)
-    size = output.stat().st_size
-    terminal.say(f"Wrote {output}, {size:,} bytes")
+    size = terminal.say_written(output)
     if as_json:
         name = None if dataset is None else dataset.name
         n = 0 if X is None else len(X)

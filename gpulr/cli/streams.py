@@ -1,20 +1,14 @@
-"""The process that a command runs in: its signals, its standard streams, and how it ends.
-
-Until the modules of a command are imported, Ctrl-C ends it at once (:func:`gpulr.cli.leave`).
-"""
+"""The standard streams of a command's process."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
-import signal
 import sys
-from typing import NoReturn, TextIO
+from typing import TextIO
 
-from gpulr.cli import leave
-
-__all__ = ["Stream", "ready", "run_and_exit"]
+__all__ = ["Stream", "protect_streams"]
 
 
 class Stream(io.TextIOBase):
@@ -88,37 +82,11 @@ class Stream(io.TextIOBase):
         return "backslashreplace"
 
 
-def run_and_exit() -> NoReturn:
-    """Do what :func:`gpulr.cli.main` does, once it has provided for Ctrl-C."""
-    _open_standard_files()
-    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)
-    from gpulr.cli.app import run
-
-    code = run()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python ends: no traceback either
-    # Python ends by SIGINT if that left a string that was being executed, as dataclasses do, even
-    # if it was caught since; executing another one makes it forget.
-    exec("")
-    sys.exit(code)
-
-
-def ready() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt from here on, as what ends a process otherwise does too.
-
-    Signals that are ignored (those of ``nohup``, and Ctrl-C in the background) stay ignored.
-    """
-    from gpulr.families.interrupt import ENDING
-
-    if isinstance(sys.stdout, Stream):  # in a process of its own
-        for number in ENDING:
-            if signal.getsignal(number) in (leave, signal.SIG_DFL):
-                signal.signal(number, signal.default_int_handler)
-
-
-def _open_standard_files() -> None:
-    """Have 0, 1 and 2 stand for something: else the next file that is opened would be one."""
-    for number in range(3):
+def protect_streams() -> None:
+    """Let standard output and standard error never fail, not even where they were closed."""
+    for number in range(3):  # 0, 1 and 2 stand for something: else the next file would be one
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    sys.stdout, sys.stderr = Stream(sys.stdout), Stream(sys.stderr)

@@ -1,0 +1,173 @@
+"""`gpulr predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.table import Column, Table
+
+from gpulr import datasets
+from gpulr.cli import inputs, terminal
+from gpulr.cli.figures import in_a_cell
+from gpulr.cli.wording import on_one_line
+from gpulr.datasets.readers.numpy_files import read_npy
+from gpulr.datasets.reading import is_table, read_rows
+from gpulr.errors import DataError, DataFileError, DataUnavailableError
+from gpulr.images.framing import Frame
+from gpulr.images.loading import IMAGE_SUFFIXES, load_images, make_folder, save_framed
+from gpulr.model.one_vs_all import OneVsAll, load
+from gpulr.output_files import check_folder
+from gpulr.words import counted
+
+__all__ = ["predict"]
+
+
+def predict(
+    path: Path,
+    names: list[str],
+    *,
+    label: str | None,
+    rows: int | None,
+    framed: Path | None,
+    as_json: bool,
+) -> None:
+    """Predict image files, rows of .npy files, or rows of data sets.
+
+    An input that cannot be used does not keep the others from being predicted.
+    """
+    model = load(path)
+    names = [each for name in names for each in _pictures_in(name) or [name]]
+    if framed is not None:
+        Frame.of(model)  # which only a model of images has
+        make_folder(framed)
+        check_folder(framed / "0-framed.png", f"--framed {framed}", "")
+    records: list[dict[str, Any]] = []
+    errors: list[dict[str, str]] = []
+    for name in names:
+        try:
+            records += _predicted(model, name, label)
+        except (DataError, DataFileError, DataUnavailableError) as error:
+            errors.append({"input": name, "error": terminal.words_of(error)})
+    shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
+    if not model.multilabel:
+        shown = [{**record, "certain": _is_certain(record["probabilities"])} for record in shown]
+    if as_json:
+        found = {"model": path, "classes": model.classes, "predictions": shown}
+        terminal.print_json({**found, "errors": errors} if errors else found)
+    elif records:
+        terminal.show(_table(model, shown))
+        if len(records) > len(shown):
+            more = counted(len(records) - len(shown), "more row")
+            terminal.say(f"{more}; --rows 0 prints all, --json too")
+    for entry in errors:
+        name, words = on_one_line(entry["input"]), entry["error"]
+        terminal.show_error(words if name in words else f"{name}: {words}")
+    if framed is not None:
+        written = save_framed([Path(name) for name in names if _is_image(name)], model, framed)
+        terminal.say(f"what the model sees: {counted(len(written), 'image')} in {framed}")
+    if errors:
+        raise typer.Exit(terminal.BAD_DATA)
+
+
+def _pictures_in(name: str) -> list[str]:
+    """Return the pictures in a folder, by name; none if it is no folder, or has other files."""
+    folder = Path(name)
+    try:
+        names = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+    except OSError:  # which reading it tells of
+        return []
+    pictures = [
+        each
+        for each in names
+        if _is_image(each) and not each.startswith(".") and (folder / each).is_file()
+    ]
+    if pictures:
+        skipped = len(names) - len(pictures)
+        others = f"; {counted(skipped, 'other file or folder', 'other files or folders')} skipped"
+        what = counted(len(pictures), "picture")
+        terminal.say(f"{name}: {what}{others if skipped else ''}")
+    return [str(folder / each) for each in pictures]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, Any]]:
+    """Return what is predicted for each row of an input."""
+    X, y = _rows(model, name, label)
+    P, true = model.predict_proba(X), None if y is None else _named(model, y)
+    records = []
+    for i, predicted in enumerate(_named(model, model.predict(X))):
+        row = name if _is_image(name) else f"{name}[{i}]"
+        record = {"input": row, "predicted": predicted, "probabilities": P[i]}
+        records.append(record if true is None else {**record, "true": true[i]})
+    return records
+
+
+def _rows(
+    model: OneVsAll, name: str, label: str | None
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Return the rows of an input, and their labels where it has them."""
+    if _is_image(name):
+        return load_images([Path(name)], model), None
+    if name.lower().endswith(".npy"):
+        return read_npy(Path(name)), None
+    if is_table(name):
+        return read_rows(name, inputs.known_columns(model), label=label)
+    if Path(name).is_dir() and not any("idx" in each.name for each in Path(name).iterdir()):
+        raise DataFileError(
+            name,
+            f"is a folder without pictures ({', '.join(IMAGE_SUFFIXES)}) or IDX files",
+            "Name files, or a folder of pictures.",
+        )
+    dataset = datasets.load(name, label=label)
+    return (dataset.X, dataset.y) if dataset.X_test is None else (dataset.X_test, dataset.y_test)
+
+
+def _named(model: OneVsAll, y: npt.NDArray[Any]) -> Any:
+    """Return the names of each row's labels, of an indicator matrix; else y, a name for each."""
+    if model.multilabel and y.ndim == 2 and y.shape[1] == model.n_models:
+        return [model.classes[row == 1] for row in y]
+    return y
+
+
+def _table(model: OneVsAll, shown: list[dict[str, Any]]) -> Table:
+    has_true = any("true" in record for record in shown)
+    several = model.n_models > 1 and not model.multilabel
+    table = Table(
+        Column("input", overflow="fold"),
+        "predicted",
+        *(["true"] if has_true else []),
+        "probabilities" if model.multilabel else "probability",
+        *(["next"] if several else []),
+        box=None,
+    )
+    for record in shown:
+        table.add_row(
+            on_one_line(record["input"]),
+            in_a_cell(record["predicted"]),
+            *([in_a_cell(record.get("true", ""))] if has_true else []),
+            *_certainty(model, record["probabilities"]),
+        )
+    return table
+
+
+def _certainty(model: OneVsAll, P: npt.NDArray[Any]) -> list[str]:
+    """Return in words how probable the prediction is, and what comes next to it."""
+    if model.multilabel:
+        return [", ".join(f"{p:.3f}" for p in P[P > 0.5])]
+    if model.n_models == 1:
+        return [f"{max(P[0], 1 - P[0]):.3f}"]
+    first, second = np.argsort(P)[::-1][:2]
+    unsure = "" if _is_certain(P) else " (unsure)"
+    return [f"{P[first]:.3f}{unsure}", f"{on_one_line(model.classes[second])} ({P[second]:.3f})"]
+
+
+def _is_certain(P: npt.NDArray[Any]) -> bool:
+    """Return whether some class is more probable than not; of two, one always is."""
+    return len(P) == 1 or bool(P.max() >= 0.5)
