@@ -7,11 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
-
 from gpulr import video
-from gpulr.callbacks import ProgressBar
+from gpulr.callbacks import ProgressBar, rich_bar
 from gpulr.cli import inputs, terminal
 from gpulr.cli.checks import in_options, not_the_model
 from gpulr.errors import ParameterError
@@ -89,16 +86,8 @@ def _report(model: Path, made: Film, data: str, as_json: bool) -> None:
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """Show a bar of the frames on standard error; nothing where that is not a terminal."""
-    console = terminal.err()
-    bar = Bar(
-        TextColumn("Frames"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task("frames", total=None)
+    bar = rich_bar(terminal.err())
+    task = bar.add_task("Frames", total=None)
 
     def show(done: int, total: int) -> None:
         bar.start()  # not before: training has a bar of its own
