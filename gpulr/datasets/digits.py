@@ -12,8 +12,7 @@ from gpulr.datasets.dataset import Dataset
 
 __all__ = ["bundled_file", "load_digits"]
 
-TEST_EVERY = 5
-"""Of each class every fifth image, in scikit-learn's order, belongs to the test part."""
+TEST_EVERY = 5  # of each class, in scikit-learn's order: those images belong to the test part
 
 
 def load_digits() -> Dataset:

@@ -31,25 +31,15 @@ from gpulr.output_files import replaced
 
 __all__ = ["obtain"]
 
-CONNECT_TIMEOUT = 3.0
-"""seconds to connect to a mirror."""
-
-PROBE_TIMEOUT = 4.0
-"""seconds of silence after which a mirror's first answer is not awaited any longer."""
-
-PROBE_DEADLINE = 5.0
-"""seconds for all mirrors, probed at once, to answer; name resolution ignores other timeouts."""
-
+CONNECT_TIMEOUT = 3.0  # seconds to connect to a mirror
+PROBE_TIMEOUT = 4.0  # seconds of silence after which a mirror's first answer is not awaited longer
+PROBE_DEADLINE = 5.0  # seconds for all mirrors, probed at once; name resolution knows no timeout
+# Seconds of silence after which a running transfer is given up. Two mirrors that stall and the
+# probe take 13 s together; training on the default data goes on without them within 15.
 READ_TIMEOUT = 4.0
-"""seconds of silence after which a running transfer is given up. Two mirrors that stall and the
-probe take 13 s together; training on the default data goes on without them within 15."""
-
-LOCK_TIMEOUT = 300.0
-"""seconds to wait for another process's download; then this one goes on, which is also safe."""
-
+LOCK_TIMEOUT = 300.0  # seconds to wait for another process; then this one goes on, also safely
+# Else a server may compress the file once more, or declare it compressed and have it unpacked.
 HEADERS = {"Accept-Encoding": "identity"}
-"""Else a server may compress the file once more, or declare it compressed and have it unpacked."""
-
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -58,20 +48,8 @@ def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -
 
     They are searched in ``$GPULR_DATA_HOME/subfolder``, then in the cache folder's. Missing ones
     are downloaded into the first of the two that can be written to; a damaged one is replaced if it
-    lies in the cache folder, and never in ``$GPULR_DATA_HOME``.
-
-    Parameters
-    ----------
-    files : sequence of KnownFile
-    subfolder : str
-        Their folder beneath each of the search folders.
-    mirrors : sequence of str
-        URLs of folders, each ending in "/", that hold the files by name.
-
-    Returns
-    -------
-    list of Located
-        One for each of `files`.
+    lies in the cache folder, and never in ``$GPULR_DATA_HOME``. The `mirrors` are URLs of folders,
+    each ending in "/", that hold the files by name.
 
     Raises
     ------
@@ -129,12 +107,7 @@ def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequ
     All mirrors are probed at once, each in a daemon thread, so that without a network the failure
     comes within `PROBE_DEADLINE`, and nothing is created on disk. A file is downloaded under a
     temporary name, verified, then moved; a lock makes a second process wait and find it there.
-
-    Raises
-    ------
-    DataUnavailableError
-        Naming each mirror and what it answered.
-    MissingExtraError
+    The error names each mirror and what it answered.
     """
     what = f"{files[0].name} is not on this machine, and a download needs pooch and filelock"
     with needs_extra("data", what):

@@ -19,16 +19,9 @@ HOME_VARIABLE = "GPULR_DATA_HOME"
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A gzipped file, also known under its name without ``.gz``.
+    """A gzipped file (its name ends in ".gz"), also known by its name without ``.gz``.
 
-    Parameters
-    ----------
-    name : str
-        Ends in ".gz".
-    size, plain_size : int
-        bytes, as stored and decompressed.
-    sha256, plain_sha256 : str
-        Hexadecimal digests of the two.
+    Sizes are bytes, as stored and decompressed; the digests of the two are hexadecimal.
     """
 
     name: str
@@ -48,13 +41,7 @@ class Located:
 
 
 def search_folders() -> list[Path]:
-    """Folders to search for named data sets, in order: ``$GPULR_DATA_HOME``, then the cache.
-
-    Raises
-    ------
-    ParameterError
-        If ``$GPULR_DATA_HOME`` names an unknown user's home.
-    """
+    """Folders to search for named data sets, in order: ``$GPULR_DATA_HOME``, then the cache."""
     folders = []
     if value := os.environ.get(HOME_VARIABLE):
         try:
@@ -98,15 +85,8 @@ def search(
 def locate(file: KnownFile, folder: Path) -> Located | None:
     """Read a known file in a folder, gzipped or decompressed, and verify its sha256.
 
-    Returns
-    -------
-    Located or None
-        None if it is there in neither form.
-
-    Raises
-    ------
-    DataFileError
-        If what is there under its name is damaged, another file, or not readable.
+    None if it is there in neither form; a DataFileError if what is there is damaged, another file,
+    or not readable.
     """
     plain = file.name.removesuffix(".gz"), file.plain_size, file.plain_sha256
     fault: DataFileError | None = None

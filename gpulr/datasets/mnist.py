@@ -60,11 +60,9 @@ FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 ORIGINAL_NAMES = ("mnist-original.mat", "mnist-original.mat.zip")
 ORIGINAL_SHAPE = (70_000, 784)
+# Of X, uint8 in C order, and of y as uint8.
 ORIGINAL_X_SHA256 = "7c10294c67b639de8f83465d100ca1aeef34d0f422dea714dc17b471eba6dd92"
-"""Of X, uint8 in C order."""
-
 ORIGINAL_Y_SHA256 = "335cca9e885f1e8e2df6da7e5a1033c4f3c31b421b41eb5e7b83f14d28b35366"
-"""Of y as uint8."""
 
 
 def load_mnist() -> Dataset:

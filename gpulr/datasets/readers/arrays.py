@@ -15,27 +15,16 @@ from gpulr.errors import DataError, DataFileError
 
 __all__ = ["Arrays", "square_image_shape", "to_dataset"]
 
-SMALLEST_SQUARE = 16
-"""pixels; fewer features than a 4×4 image are not taken for one."""
+SMALLEST_SQUARE = 16  # pixels; fewer features than a 4×4 image are not taken for one
 
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
     """Arrays as a file holds them, samples along the first axis.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, ...)
-        Samples; more than two axes are images.
-    y : ndarray of shape (n_samples,), (n_samples, 1) or (1, n_samples)
-        Labels; or (n_samples, n_labels) of 0 and 1, where rows have any number of them. None in a
-        table of rows alone.
-    X_test, y_test : ndarray, optional
-        The same for the test part.
-    label_name : str, optional
-        Name of the column that the labels are from.
-    feature_names : tuple of str, optional
-        Names of the other columns.
+    X is (n_samples, ...), with more than two axes for images. y is (n_samples,), (n_samples, 1) or
+    (1, n_samples); or (n_samples, n_labels) of 0 and 1, where rows have any number of labels; None
+    in a table of rows alone. The names are those of a table's columns.
     """
 
     X: npt.NDArray[Any]
@@ -49,10 +38,7 @@ class Arrays:
 def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:
     """Tidy arrays into a Dataset: native dtypes, flat samples, ravelled labels, image shape.
 
-    Raises
-    ------
-    DataFileError
-        If the arrays cannot be samples and labels, or do not fit together.
+    Arrays that cannot be samples and labels, or do not fit together, are a DataFileError.
     """
     assert arrays.y is not None
     try:

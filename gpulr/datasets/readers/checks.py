@@ -5,11 +5,12 @@ A damaged file gives one DataFileError, and never takes more memory than its siz
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -20,35 +21,26 @@ __all__ = [
     "as_data_file_error",
     "check_expansion",
     "check_file",
+    "decompressed",
     "describe_file",
     "physical_memory",
     "read_capped",
     "read_exactly",
 ]
 
+# Arrays up to so many bytes are read whatever their compression ratio. As int64, labels of one byte
+# take eight times as much. Text takes seconds to parse, and as numbers twice as much or more.
 ALWAYS_FINE = 64 * 1024**2
-"""bytes; arrays up to this size are read whatever their compression ratio. As int64, labels of one
-byte take eight times as much."""
-
 TEXT_ALWAYS_FINE = 16 * 1024**2
-"""bytes; so is text, which takes seconds to parse, and as numbers twice as much memory or more."""
 
+# Uncompressed / stored size from which larger data is refused as a decompression bomb. MNIST's
+# pixels compress about 5 times (as uint8) to 40 times (as float64).
 MAX_RATIO = 200
-"""uncompressed / stored size from which larger data is refused as a decompression bomb.
 
-MNIST's pixels compress about 5 times (as uint8) to 40 times (as float64)."""
-
-MEMORY_SHARE = 0.5
-"""Share of the physical memory that one array of a file may take."""
-
-UNKNOWN_MEMORY = 8 * 1024**3
-"""bytes; assumed where the system does not tell its memory (Windows)."""
-
-CHUNK = 1024**2
-"""bytes read at a time, so that memory grows with the data and not with a claim."""
-
-HASHED_UP_TO = 2 * 1024**3
-"""bytes; hashing more than this only to write an error message would take too long."""
+MEMORY_SHARE = 0.5  # of the physical memory, that one array of a file may take
+UNKNOWN_MEMORY = 8 * 1024**3  # bytes; assumed where the system does not tell (Windows)
+CHUNK = 1024**2  # bytes read at a time, so that memory grows with the data and not with a claim
+HASHED_UP_TO = 2 * 1024**3  # bytes; hashing more, only for an error message, would take too long
 
 
 class Readable(Protocol):
@@ -61,16 +53,8 @@ class Readable(Protocol):
 def check_file(path: Path, expected: str) -> int:
     """Return the size in bytes, at least 1, of a regular, readable file.
 
-    Parameters
-    ----------
-    path : Path
-    expected : str
-        What it should be, for the message: "a NumPy .npz archive", …
-
-    Raises
-    ------
-    DataFileError
-        If it is missing, a folder, a device, empty, or not readable.
+    It raises DataFileError if the file is missing, a folder, a device, empty, or not readable.
+    `expected` says what it should be: "a NumPy .npz archive", …
     """
     try:
         if path.is_dir():
@@ -135,20 +119,9 @@ def check_expansion(
 ) -> None:
     """Refuse data too large to be true or to be held.
 
-    Parameters
-    ----------
-    path : Path
-    stored, claimed : int
-        Bytes that the data takes in the file, and that it takes, or says it takes, in memory.
-    what : str
-        The part of the file, for the message.
-    fine : int, optional
-        bytes that are read whatever their compression ratio; default `ALWAYS_FINE`.
-
-    Raises
-    ------
-    DataFileError
-        Above `fine`, if `claimed` is 200 times `stored` or more, or over half of the memory.
+    The part of the file that `what` names takes `stored` bytes there, and takes, or says it takes,
+    `claimed` bytes in memory. Above `fine` bytes (default `ALWAYS_FINE`) that is a DataFileError if
+    it is 200 times as much or more, or over half of the memory.
     """
     if claimed <= (ALWAYS_FINE if fine is None else fine):
         return
@@ -174,6 +147,16 @@ def physical_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return UNKNOWN_MEMORY
+
+
+@contextmanager
+def decompressed(path: Path) -> Iterator[tuple[Readable, bool]]:
+    """Open a file and tell whether it is gzipped by its content: browsers unpack, keeping names."""
+    with path.open("rb") as raw:
+        is_gzipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        with gzip.GzipFile(fileobj=raw) if is_gzipped else nullcontext(raw) as stream:
+            yield stream, is_gzipped
 
 
 def read_exactly(stream: Readable, size: int) -> bytearray:

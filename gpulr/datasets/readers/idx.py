@@ -6,7 +6,6 @@ uint32, then the values in C order, big-endian. Usually gzipped.
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 import struct
@@ -23,6 +22,7 @@ from gpulr.datasets.readers.checks import (
     as_data_file_error,
     check_expansion,
     check_file,
+    decompressed,
     describe_file,
     read_exactly,
 )
@@ -32,9 +32,7 @@ __all__ = ["looks_like_idx", "parse_idx", "read_idx", "read_idx_folder"]
 
 EXPECTED = "an IDX file"
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_DIMENSIONS = 8
-"""An image file has 3 or 4; what claims more is not one."""
-
+MAX_DIMENSIONS = 8  # an image file has 3 or 4; what claims more is not one
 IDX_NAME = re.compile(r"(idx\d*[-_.]?(ubyte|byte|short|int|float|double)?|[-_.]ubyte)(\.gz)?$")
 TEST_NAME = re.compile(r"t10k|(?<![a-z])test")
 
@@ -49,21 +47,8 @@ def looks_like_idx(path: Path) -> bool:
 def read_idx(path: Path) -> Arrays:
     """Read an IDX file of images and the file of labels beside it.
 
-    Parameters
-    ----------
-    path : Path
-        The images, ``*images-idx3-ubyte`` or the like, with or without ``.gz``. The labels' name
-        is the same with "labels" for "images" and another number of dimensions.
-
-    Returns
-    -------
-    Arrays
-        X of shape (n_samples, ...), y of shape (n_samples,).
-
-    Raises
-    ------
-    DataFileError
-        If either file is missing or damaged.
+    The images are ``*images-idx3-ubyte`` or the like, with or without ``.gz``. The labels' name is
+    the same with "labels" for "images" and another number of dimensions.
     """
     check_file(path, EXPECTED)
     if _is_labels(path):
@@ -76,16 +61,8 @@ def read_idx(path: Path) -> Arrays:
 def read_idx_folder(folder: Path) -> Arrays:
     """Read a folder holding IDX files: training images and labels, test part if there is one.
 
-    Parameters
-    ----------
-    folder : Path
-        Its files are told apart by names: images or labels; t10k or test for the test part.
-        Where a file is there with and without ``.gz``, the uncompressed one is read.
-
-    Raises
-    ------
-    DataFileError
-        If a part is missing, there is more than one candidate for it, or a file is damaged.
+    They are told apart by names: images or labels; t10k or test for the test part. Where a file is
+    there with and without ``.gz``, the uncompressed one is read.
     """
     files = [p for p in _files_in(folder) if looks_like_idx(p) and not p.name.startswith(".")]
 
@@ -112,25 +89,8 @@ def read_idx_folder(folder: Path) -> Arrays:
 def parse_idx(stream: Readable, path: Path, stored: int, gzipped: bool) -> npt.NDArray[Any]:
     """Parse one IDX array, believing no size before it is checked.
 
-    Parameters
-    ----------
-    stream : binary file
-        The (decompressed) content.
-    path : Path
-        Its name, for messages.
-    stored : int
-        Bytes on disk.
-    gzipped : bool
-        Whether `stream` decompresses; otherwise the array must fill `stored` exactly.
-
-    Returns
-    -------
-    ndarray, native byte order, writable
-
-    Raises
-    ------
-    DataFileError
-        If the magic number, dtype code or sizes are wrong.
+    The `stream` of content decompresses if `gzipped`; else the array must fill the `stored` bytes
+    of the file at `path` exactly. The array is writable and of native byte order.
     """
     magic = stream.read(4)
     code, n_dimensions = (magic[2], magic[3]) if len(magic) == 4 else (0, 0)
@@ -177,13 +137,8 @@ def _pair(images: Path, labels: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
     stored = check_file(path, EXPECTED)
-    with as_data_file_error(path, EXPECTED), path.open("rb") as raw:
-        gzipped = raw.read(2) == b"\x1f\x8b"  # by content: browsers unpack and keep the name
-        raw.seek(0)
-        if not gzipped:
-            return parse_idx(raw, path, stored, gzipped=False)
-        with gzip.GzipFile(fileobj=raw) as stream:
-            return parse_idx(stream, path, stored, gzipped=True)
+    with as_data_file_error(path, EXPECTED), decompressed(path) as (stream, is_gzipped):
+        return parse_idx(stream, path, stored, gzipped=is_gzipped)
 
 
 def _is_labels(path: Path) -> bool:

@@ -33,19 +33,10 @@ NUMERIC = frozenset(
 def read_mat(path: Path) -> Arrays:
     """Read the variables ``data`` and ``label``, or ``X`` and ``y`` (``X_test``, ``y_test``).
 
-    The axis of `data` or `X` whose length is the number of labels is that of the samples. Where
-    more than one fits, `data` is features × samples, as in mnist-original.mat, and `X` is
-    samples × features. More than two axes are images.
-
-    Parameters
-    ----------
-    path : Path
-        A .mat file of version 4, 6 or 7, or a .zip archive holding exactly one.
-
-    Raises
-    ------
-    DataFileError
-        If it is damaged, of version 7.3, lacks the variables, or they are not plain numbers.
+    The path is that of a file of version 4, 6 or 7, or of a .zip archive holding exactly one. The
+    axis of `data` or `X` whose length is the number of labels is that of the samples. Where more
+    than one fits, `data` is features × samples, as in mnist-original.mat, and `X` is samples ×
+    features. More than two axes are images.
     """
     stored = check_file(path, EXPECTED)
     with as_data_file_error(path, EXPECTED):

@@ -20,39 +20,23 @@ from gpulr.datasets.readers.checks import CHUNK, check_expansion
 __all__ = ["complex_variables"]
 
 MI_MATRIX, MI_COMPRESSED = 14, 15
+# Bytes for each value of the numeric types miINT8, miUINT8, … miUINT64.
 MI_SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
-"""bytes for each value of the numeric types miINT8, miUINT8, … miUINT64."""
-
+# mxDOUBLE_CLASS to mxUINT64_CLASS; the others' content is skipped, never parsed.
 NUMERIC_CLASSES = range(6, 16)
-"""mxDOUBLE_CLASS to mxUINT64_CLASS; the others' content is skipped, never parsed."""
-
 COMPLEX_FLAG = 0x0800
 FLAGS_TYPE, DIMENSIONS_TYPE, NAME_TYPE = 6, 5, 1
 MAX_DIMENSIONS = 32
 
-HEAD = 64 * 1024
-"""bytes of a matrix that are kept for its tags, dimensions and name."""
-
-INPUT_CHUNK = 64 * 1024
-"""bytes; zlib copies what it has not consumed on every call, so it gets little at a time."""
+HEAD = 64 * 1024  # bytes of a matrix that are kept for its tags, dimensions and name
+INPUT_CHUNK = 64 * 1024  # bytes: zlib copies what it has not consumed on every call
 
 
 def complex_variables(content: bytes, path: Path) -> set[str]:
     """Check each element of a version 5 file, and name the variables of complex numbers.
 
-    Parameters
-    ----------
-    content : bytes
-        The file.
-    path : Path
-        For messages.
-
-    Raises
-    ------
-    ValueError, EOFError, struct.error, zlib.error
-        If the file is damaged.
-    DataFileError
-        If a compressed variable is a decompression bomb or too large.
+    A decompression bomb is a DataFileError (of `path`); other damage a ValueError, EOFError,
+    struct.error or zlib.error.
     """
     if content[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
         raise ValueError(f"the header ends with {content[124:128]!r}, no known version")

@@ -21,8 +21,8 @@ from gpulr.errors import DataFileError
 
 __all__ = ["read_npy", "read_npz"]
 
+# For X, y, X_test, y_test: np.savez(path, X=X, y=y), and Keras's mnist.npz.
 NAMES = (("X", "y", "X_test", "y_test"), ("x_train", "y_train", "x_test", "y_test"))
-"""Names for X, y, X_test, y_test: np.savez(path, X=X, y=y), and Keras's mnist.npz."""
 
 
 def read_npz(path: Path) -> Arrays:
@@ -30,11 +30,6 @@ def read_npz(path: Path) -> Arrays:
 
     Pickled (object) arrays are never loaded. Each array's header is compared with the size of its
     zip member before memory is allocated; zip's CRC covers the values.
-
-    Raises
-    ------
-    DataFileError
-        If the archive is damaged, lacks arrays, or holds what is no plain array.
     """
     expected = "a NumPy .npz archive"
     stored = check_file(path, expected)
@@ -76,19 +71,10 @@ def _read_member(
 
 
 def read_npy(path: Path) -> npt.NDArray[Any]:
-    """Map a .npy file of rows into memory; what it claims is checked before.
+    """Map a .npy file of rows, (n_samples, ...) integer, boolean or floating, into memory.
 
     The rows are read when they are used, and the system ends a process (SIGBUS) that uses rows of
     a file which has been cut meanwhile.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, ...), integer, boolean or floating
-
-    Raises
-    ------
-    DataFileError
-        The file is missing, no regular file, damaged, or holds no rows of numbers.
     """
     expected = "a NumPy .npy file"
     stored = check_file(path, expected)
@@ -111,12 +97,7 @@ def _check_header(
     """Return shape and dtype of an array after comparing its header with the bytes there are.
 
     `size` counts the bytes of header and values that the file holds; with `whole`, no others may
-    follow the array.
-
-    Raises
-    ------
-    DataFileError
-        It claims values of no bytes, more than there are, or values that are no numbers or text.
+    follow the array. Values have to be numbers or text, and of at least a byte each.
     """
     is_first = npy_format.read_magic(stream) == (1, 0)
     read = npy_format.read_array_header_1_0 if is_first else npy_format.read_array_header_2_0

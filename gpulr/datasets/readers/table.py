@@ -7,7 +7,6 @@ closed; what it refuses, the csv module reads once more to say what is wrong (`t
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from gpulr.datasets.readers.checks import (
     as_data_file_error,
     check_expansion,
     check_file,
+    decompressed,
     read_capped,
 )
 from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_columns, text_lines
@@ -34,11 +34,8 @@ __all__ = ["read_table"]
 EXPECTED = "a CSV table"
 NEWLINE = b"\n"
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
-MAX_LABELS = 2**24
-"""Labels pass through float32 as codes, which are exact up to here."""
-
-MAX_LABEL_LENGTH = 1000
-"""characters; NumPy gives each sample's label the bytes of the longest."""
+MAX_LABELS = 2**24  # they pass through float32 as codes, which are exact up to here
+MAX_LABEL_LENGTH = 1000  # characters; NumPy gives each sample's label the bytes of the longest
 
 
 def read_table(
@@ -50,21 +47,19 @@ def read_table(
 ) -> Arrays:
     """Read a table of numbers with a label column.
 
-    The first row is a header if it holds text other than a sample's text label (see
-    `table_header.is_header`). The delimiter is the one of comma, semicolon and tab that is most
-    frequent in the first row.
+    The text is UTF-8, with or without byte order mark, gzipped or not. The delimiter is the one of
+    comma, semicolon and tab that is most frequent in the first row, which is a header if it holds
+    text other than a sample's text label (see `table_header.is_header`). Of the columns under a
+    header, a first one without a name that numbers the rows (an index, as pandas writes it) is left
+    out, with a warning (`table_header.row_numbers`).
 
     Features become float32. Where all are whole numbers in 0..255 with a maximum above 127, and
     their count is a square of 16 or more, they are pixels and become uint8, so that an MNIST
     table is as small, and scaled the same way, as the IDX files.
 
-    Of the columns under a header, a first one without a name that numbers the rows (an index, as
-    pandas writes it) is left out, with a warning: see `table_header.row_numbers`.
-
     Parameters
     ----------
     path : Path
-        UTF-8 text, with or without byte order mark, gzipped or not.
     label : str or int, optional
         Name of the label column, or its index from 0 (negative: from the end), also as text.
         Default: the column named label, class, target or y (in any case, in this order), else
@@ -98,15 +93,12 @@ def read_table(
 
 def _content(path: Path, stored: int) -> bytes:
     """Return the content of a file, decompressed, which is UTF-8 text without NUL characters."""
-    with path.open("rb") as raw:
-        gzipped = raw.read(2) == b"\x1f\x8b"  # by content: browsers unpack and keep the name
-        raw.seek(0)
-        if gzipped:
-            with gzip.GzipFile(fileobj=raw) as stream:
-                content = read_capped(stream, path, stored, fine=TEXT_ALWAYS_FINE)
+    with decompressed(path) as (stream, is_gzipped):
+        if is_gzipped:
+            content = read_capped(stream, path, stored, fine=TEXT_ALWAYS_FINE)
         else:
             check_expansion(path, stored, stored)
-            content = raw.read()
+            content = stream.read(stored)
     fault, place = "a NUL byte", content.find(b"\0")
     try:
         content.decode("utf-8-sig")  # now, where the line is easily told

@@ -25,24 +25,16 @@ __all__ = ["Columns", "KnownColumns", "find_columns", "text_lines"]
 DELIMITERS = ",;\t"
 INDEX = re.compile(r"[+-]?[0-9]{1,9}")
 
-MOST_COLUMNS = 1_000_000
-"""Beyond, the names alone take longer to look at than a table is worth."""
-
-FIRST_SAMPLES = 20
-"""rows that are looked at for a column of text."""
+MOST_COLUMNS = 1_000_000  # beyond, the names alone take longer to look at than a table is worth
+FIRST_SAMPLES = 20  # rows that are looked at for a column of text
 
 
 @dataclass(frozen=True, slots=True)
 class KnownColumns:
     """What a model knows of its table's columns.
 
-    Parameters
-    ----------
-    n_features : int
-    label : str, optional
-        The label column's name, or its index where it had none.
-    features : tuple of str, optional
-        The names of the features, in the model's order.
+    `label` is the label column's name, or its index where it had none; `features` are the names of
+    the features, in the model's order.
     """
 
     n_features: int
@@ -52,28 +44,18 @@ class KnownColumns:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What the first rows tell of a table's columns.
-
-    Parameters
-    ----------
-    delimiter : str
-    header : list of str, optional
-    label : int, optional
-        Index of the label column.
-    guessed : bool
-        Whether nothing but its place tells that it is the label.
-    skipped : int
-        Lines before the first sample.
-    row_numbers : int
-        How many of the first columns number or name the rows: no features.
-    """
+    """What the first rows tell of a table's columns."""
 
     delimiter: str
     header: list[str] | None
     label: int | None
+    """Index of the label column."""
     guessed: bool
+    """Whether nothing but its place tells that it is the label."""
     skipped: int
+    """Lines before the first sample."""
     row_numbers: int
+    """How many of the first columns number or name the rows: no features."""
 
 
 def find_columns(
@@ -129,15 +111,10 @@ def _known_label(
 ) -> tuple[int | None, bool]:
     """Index of the label column of a table for a model, and whether that much is known.
 
-    It is the column of the label's name; else, unless it is `required`, there is none (index None)
-    in a table that has as many columns as the model has features, not counting `row_numbers`; else,
-    with one column more, it is the one that is no feature, by the names, or without any the one at
-    the label's index.
-
-    Raises
-    ------
-    DataFileError
-        A label is `required`, and there is no column for it.
+    It is the column of the label's name; else, unless it is `required` (then that is an error),
+    there is none (index None) in a table that has as many columns as the model has features, not
+    counting `row_numbers`; else, with one column more, it is the one that is no feature, by the
+    names, or without any the one at the label's index.
     """
     if header is not None and known.label is not None:
         column = named_column(header, [known.label], path, exact=True)

@@ -13,20 +13,15 @@ from gpulr.words import counted
 
 __all__ = ["MISSING", "first_fault", "has_unclosed_quote"]
 
-MISSING = frozenset(["", "nan"])
-"""Fields, in small letters, that stand for a missing value, among the labels too."""
-
+MISSING = frozenset(["", "nan"])  # fields, in small letters, without a value; also as labels
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def first_fault(content: bytes, columns: Columns) -> str | None:
     """Describe the first row that is ragged, lacks a value, or has text among its features.
 
-    Returns
-    -------
-    str or None
-        "line 3, column 2 ('width'): …", lines counted from 1 and columns from 1; None if the
-        csv module finds nothing wrong.
+    As "line 3, column 2 ('width'): …", both counted from 1; None if the csv module finds nothing
+    wrong.
     """
     rows = csv.reader(text_lines(content, columns.skipped), delimiter=columns.delimiter)
     n_columns = len(columns.header) if columns.header is not None else None

@@ -11,11 +11,9 @@ from gpulr.errors import RowNumberWarning, warn
 
 __all__ = ["LABEL_NAMES", "is_header", "is_number", "is_text", "row_numbers", "warn_of_row_numbers"]
 
-LABEL_NAMES = ("label", "class", "target", "y")
-"""Names, in this order of preference, that make a column the label."""
-
+LABEL_NAMES = ("label", "class", "target", "y")  # in this order of preference
+# No name, or one under which pandas reads an index that it has written without.
 NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
-"""No name; pandas reads an index that it has written under one of the others."""
 
 
 def is_number(field: str) -> bool:

@@ -84,13 +84,7 @@ def named_column(
 
 
 def check_guess(labels: list[str], header: list[str] | None, n_columns: int, path: Path) -> None:
-    """Warn that the first column is taken for the label, or refuse if it holds fractions.
-
-    Raises
-    ------
-    DataFileError
-        All its values are numbers, and some are not whole.
-    """
+    """Warn that the first column is taken for the label, or refuse it if it holds fractions."""
     first = "the first" if header is None else f"the first, {header[0]!r},"
     if all(map(is_number, labels)) and not all(float(text).is_integer() for text in labels):
         raise DataFileError(
