@@ -5,8 +5,11 @@ tested.py     of it, accuracies and mistakes
 charts.py     curves as points of an SVG
 pictures.py   weights and rows as small PNGs
 command.py    what trains the model again
-drawing.py    what the canvas needs to know
+canvas.py     what the canvas needs to know
 page.py       template, styles and script, put together under one policy
+
+In this package: what becomes that file. It may import show, families and what is below them. It
+needs the extra ``plot``.
 """
 
 from gpulr.reporting.page import report

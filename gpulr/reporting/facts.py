@@ -12,12 +12,13 @@ from gpulr._version import __version__
 from gpulr.backend import to_host
 from gpulr.families.search_result import choose, standard_errors
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.reporting.canvas import canvas_of
 from gpulr.reporting.charts import cost_chart, gradient_chart, search_chart
 from gpulr.reporting.command import reproduction
-from gpulr.reporting.drawing import canvas_of
-from gpulr.reporting.names import MOST_ROWS, names_of, number, short
-from gpulr.reporting.pictures import can_be_shown, weight_pictures
+from gpulr.reporting.pictures import weight_pictures
 from gpulr.reporting.tested import tested
+from gpulr.reporting.words import MOST_ROWS, names_of, number
+from gpulr.show.predictions import is_image, shortened
 from gpulr.words import counted
 
 __all__ = ["facts_of"]
@@ -77,11 +78,11 @@ def _title(model: OneVsAll, classes: list[str]) -> str:
     """Return the data's name, or where it has none, the classes."""
     name = str(model.data.get("name", "arrays"))
     if name not in ("arrays", "unnamed"):
-        return short(name, 80)
+        return shortened(name, 80)
     if len(classes) == 2 and not model.multilabel:
         return f"{classes[1]} or {classes[0]}"
     ends = classes if len(classes) <= 3 else [classes[0], "…", classes[-1]]
-    return short(", ".join(ends), 80)
+    return shortened(", ".join(ends), 80)
 
 
 def _what(model: OneVsAll) -> str:
@@ -108,7 +109,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _weights(model: OneVsAll, names: list[str]) -> dict[str, Any]:
-    if can_be_shown(model.image_shape):
+    if is_image(model.image_shape):
         pictures, scale = weight_pictures(model, MOST_PICTURES)
         return {
             "pictures": list(zip(names, pictures, strict=False)),
@@ -195,9 +196,9 @@ def _settings(model: OneVsAll) -> list[tuple[str, str]]:
     words = []
     for name, value in settings.items():
         if isinstance(value, list):
-            text = short(", ".join(number(item) for item in value), 200)
+            text = shortened(", ".join(number(item) for item in value), 200)
         elif isinstance(value, dict):
-            text = short(", ".join(f"{key}: {number(w)}" for key, w in value.items()), 200)
+            text = shortened(", ".join(f"{key}: {number(w)}" for key, w in value.items()), 200)
         elif isinstance(value, str):
             text = value
         else:
@@ -208,7 +209,10 @@ def _settings(model: OneVsAll) -> list[tuple[str, str]]:
 
 def _data(model: OneVsAll) -> list[tuple[str, str]]:
     data = model.data
-    words = [("name", short(data.get("name", "–"), 200)), ("source", str(data.get("source", "–")))]
+    words = [
+        ("name", shortened(data.get("name", "–"), 200)),
+        ("source", str(data.get("source", "–"))),
+    ]
     if "n_samples" in data:
         words.append(("training rows", f"{data['n_samples']:,}"))
     features = f"{model.n_features:,}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpulr.errors import DataError, ParameterError
+from gpulr.errors import DataError, ParameterError, needs_extra
 from gpulr.families.search_result import Search, search_record
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import is_model
@@ -32,7 +31,7 @@ def report(
 
     It has the accuracies on the rows passed here, the worst mistakes, the course of training, the
     weights, settings, versions and a command that trains the model again. For models of grey images
-    it has a canvas, on which digits (or whatever the classes are) are drawn and told as one draws.
+    it has a canvas: draw a digit (or whatever the classes are), and see the probabilities change.
 
     Parameters
     ----------
@@ -49,8 +48,10 @@ def report(
         X, y do not fit the model.
     ModelFileError
         The file could not be written; what was there before is untouched.
+    MissingExtraError
+        Jinja2 or Pillow is not installed (the extra ``plot``).
     ParameterError
-        The path cannot be written a page to, or the search has no model.
+        No page can be written to the path, or the search has no model.
     """
     from gpulr.datasets import Dataset
 
@@ -110,19 +111,22 @@ def write(
     search: Mapping[str, Any] | None = None,
     absent: str = "",
 ) -> None:
-    """Write the page; the arguments are those of :func:`facts_of`, and checked."""
-    from gpulr.reporting.facts import facts_of
+    """Write the page; the arguments are those of :func:`facts_of`, and checked.
+
+    Everything that is inserted is escaped, and the page's policy allows no other code.
+
+    Raises
+    ------
+    MissingExtraError
+        Jinja2 or Pillow is not installed.
+    """
+    with needs_extra("plot", "Writing a report needs Jinja2 and Pillow"):
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
+
+        from gpulr.reporting.facts import facts_of
 
     facts = facts_of(model, X, y, part=part, search=search, absent=absent)
-    # A path that is not Unicode has surrogates, which UTF-8 cannot hold.
-    replace_file(path, render(facts).encode("utf-8", "backslashreplace"), what="report")
-
-
-def render(facts: dict[str, Any]) -> str:
-    """Return the page. Everything that is inserted is escaped; the policy allows no other code."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
     here = files("gpulr.reporting")
     css, js = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
@@ -132,33 +136,17 @@ def render(facts: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            "img-src data:",
-            f"style-src {_source(css)}",
-            f"script-src {_source(js)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(css)}; script-src {_hash(js)}; "
+        "base-uri 'none'; form-action 'none'"
     )
-    return environment.get_template("page.html.j2").render(
-        **facts,
-        policy=Markup(policy),
-        css=Markup(css),
-        js=Markup(js),
-        data=Markup(_json(facts["canvas"])),
-    )
+    inserted = {"policy": Markup(policy), "css": Markup(css), "js": Markup(js)}
+    page = environment.get_template("page.html.j2").render(**facts, **inserted)
+    # A path that is not Unicode has surrogates, which UTF-8 cannot hold.
+    replace_file(path, page.encode("utf-8", "backslashreplace"), what="report")
 
 
-def _source(text: str) -> str:
+def _hash(text: str) -> str:
     """Return how a policy names a block of this text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _json(value: Any) -> str:
-    """Return JSON that holds nothing that ends or begins an element."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import is_sparse, to_host
+from gpulr.backend import to_host
 from gpulr.model.metrics import Evaluation, MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll, rows_for
-from gpulr.reporting.names import MOST_ROWS, percent
-from gpulr.reporting.pictures import can_be_shown, row_pictures
-from gpulr.validation.label_values import check_labels
-from gpulr.validation.labels import check_indicator
+from gpulr.reporting.pictures import row_pictures
+from gpulr.reporting.words import MOST_ROWS, percent
+from gpulr.show.predictions import Predictions, is_image, most_probable, take_rows, true_names
 
 __all__ = ["tested"]
 
@@ -22,7 +21,7 @@ MOST_MISTAKES = 24
 
 
 def tested(model: OneVsAll, X: Any, y: Any, classes: list[str], part: str) -> dict[str, Any]:
-    """Return figures and mistakes on labelled rows, which ``part`` says what they are.
+    """Return figures and mistakes on labelled rows; ``part`` says which rows they are.
 
     Raises
     ------
@@ -30,12 +29,25 @@ def tested(model: OneVsAll, X: Any, y: Any, classes: list[str], part: str) -> di
         As :meth:`OneVsAll.evaluate`.
     """
     X = rows_for(model, X)
-    result = model.evaluate(X, y)
-    n = int(X.shape[0])
+    result, n = model.evaluate(X, y), int(X.shape[0])
     facts: dict[str, Any] = {"part": part, "n": f"{n:,}", "confusion": None, "confused": []}
+    predictions = Predictions.of(model, X, true_names(model, y, n))
     if isinstance(result, MultilabelEvaluation):
-        return facts | _labels_tested(result, classes, n) | _wrong_labels(model, X, y, classes)
-    return facts | _classes_tested(result, classes) | _mistakes(model, X, y, classes)
+        facts |= _labels_tested(result, classes, n)
+        rows, items, n_wrong = _wrong_labels(predictions, classes)
+    else:
+        facts |= _classes_tested(result, classes)
+        rows, items, n_wrong = _mistakes(predictions, classes)
+    pictured = is_image(model.image_shape) and len(rows) > 0
+    if pictured:
+        pictures = row_pictures(to_host(take_rows(X, rows)), model)
+        items = [item | {"picture": pic} for item, pic in zip(items, pictures, strict=True)]
+    return facts | {
+        "mistakes": items,
+        "pictured": pictured,
+        "n_wrong": f"{n_wrong:,}",
+        "all_shown": n_wrong == len(items),
+    }
 
 
 def _classes_tested(result: Evaluation, classes: list[str]) -> dict[str, Any]:
@@ -97,70 +109,53 @@ def _confused(confusion: npt.NDArray[np.int64], classes: list[str]) -> list[dict
     ]
 
 
-def _mistakes(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, Any]:
-    """Return the rows that are wrong by the widest margins."""
-    Z = to_host(model.decision_function(X)).astype(np.float64)
-    if model.n_models == 1:
-        Z = np.hstack([-Z, Z])
-    true = np.searchsorted(model.classes, check_labels(y, len(Z)))
-    predicted, each = Z.argmax(axis=1), np.arange(len(Z))
-    gap = Z[each, predicted] - Z[each, true]
-    wrong = np.flatnonzero(predicted != true)
-    worst = wrong[np.argsort(-gap[wrong], kind="stable")][:MOST_MISTAKES]
-    probability = 0.5 * (1 + np.tanh(Z[worst] / 2))
-    items = [
-        {
-            "row": f"{i:,}",
-            "true": classes[true[i]],
-            "predicted": classes[predicted[i]],
-            "p_true": f"{p[true[i]]:.3f}",
-            "p_predicted": f"{p[predicted[i]]:.3f}",
-        }
-        for i, p in zip(worst, probability, strict=True)
-    ]
-    return _with_pictures(model, X, worst, items) | {
-        "n_wrong": f"{len(wrong):,}",
-        "all_shown": len(wrong) == len(worst),
-    }
+Mistakes = tuple[npt.NDArray[np.intp], list[dict[str, str]], int]
 
 
-def _wrong_labels(model: OneVsAll, X: Any, y: Any, labels: list[str]) -> dict[str, Any]:
-    """Return the entries of a matrix of labels that are wrong by the widest margins."""
-    Z = to_host(model.decision_function(X)).astype(np.float64)
-    _, Y = check_indicator(y, len(Z), model.classes)
-    Y = Y.toarray() if is_sparse(Y) else to_host(Y)
-    wrong = (Z > 0) != (Y > 0)
-    gap = np.where(wrong, np.abs(Z), -1.0)
-    order = np.argsort(-gap, axis=None, kind="stable")[:MOST_MISTAKES]
-    i, j = np.unravel_index(order[gap.ravel()[order] >= 0], Z.shape)
+def _mistakes(predictions: Predictions, classes: list[str]) -> Mistakes:
+    """Return the rows that are wrong by the widest margins, what to say of each, and how many."""
+    Z, wrong = predictions.Z, np.flatnonzero(~predictions.right)
+    gap = Z.max(axis=1) - np.where(predictions.true, Z, -np.inf).max(axis=1)
+    worst = wrong[most_probable(gap[wrong], MOST_MISTAKES)]
+    shown = predictions.take(worst)
     items = [
         {
             "row": f"{row:,}",
-            "true": "present" if Y[row, label] else "absent",
-            "predicted": labels[label],
-            "p_true": "",
-            "p_predicted": f"{0.5 * (1 + np.tanh(Z[row, label] / 2)):.3f}",
+            "true": classes[true],
+            "predicted": classes[predicted],
+            "p_true": f"{p[true]:.3f}",
+            "p_predicted": f"{p[predicted]:.3f}",
         }
-        for row, label in zip(i, j, strict=True)
+        for row, true, predicted, p in zip(
+            worst,
+            shown.true.argmax(axis=1),
+            shown.predicted.argmax(axis=1),
+            shown.probabilities,
+            strict=True,
+        )
     ]
-    return _with_pictures(model, X, i, items) | {
-        "n_wrong": f"{int(wrong.sum()):,}",
-        "all_shown": int(wrong.sum()) == len(items),
-    }
+    return worst, items, len(wrong)
 
 
-def _with_pictures(
-    model: OneVsAll, X: Any, rows: npt.NDArray[Any], items: list[dict[str, str]]
-) -> dict[str, Any]:
-    pictured = can_be_shown(model.image_shape) and len(rows) > 0
-    if pictured:
-        if is_sparse(X):
-            values = X[rows].toarray()
-        else:  # one by one: not every library takes an array of rows
-            values = np.stack([to_host(X[int(row), :]) for row in rows])
-        for item, picture in zip(items, row_pictures(values, model), strict=True):
-            item["picture"] = picture
-    return {"mistakes": items, "pictured": pictured}
+def _wrong_labels(predictions: Predictions, labels: list[str]) -> Mistakes:
+    """Return the rows of the labels that are wrong by the widest margins, and so on."""
+    wrong = predictions.predicted != predictions.true
+    n_wrong = int(wrong.sum())
+    gap = np.where(wrong, np.abs(predictions.Z), -1.0).ravel()
+    worst = most_probable(gap, min(n_wrong, MOST_MISTAKES))
+    rows, which = np.unravel_index(worst, wrong.shape)
+    P = predictions.probabilities
+    items = [
+        {
+            "row": f"{i:,}",
+            "true": "present" if predictions.true[i, j] else "absent",
+            "predicted": labels[j],
+            "p_true": "",
+            "p_predicted": f"{P[i, j]:.3f}",
+        }
+        for i, j in zip(rows, which, strict=True)
+    ]
+    return rows, items, n_wrong
 
 
 def _labels_tested(result: MultilabelEvaluation, labels: list[str], n: int) -> dict[str, Any]:

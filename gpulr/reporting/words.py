@@ -8,23 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LONGEST_NAME", "MOST_ROWS", "names_of", "number", "percent", "short"]
+from gpulr.show.predictions import shortened
+
+__all__ = ["LONGEST_NAME", "MOST_ROWS", "names_of", "number", "percent"]
 
 LONGEST_NAME = 40
 MOST_ROWS = 200  # of a table with a row for each model
 
 
-def short(text: Any, longest: int = LONGEST_NAME) -> str:
-    """Return text that fits where a name goes."""
-    words = str(text)
-    return words if len(words) <= longest else words[: longest - 1] + "…"
-
-
 def names_of(classes: npt.NDArray[Any]) -> list[str]:
-    """Return the labels in words; bytes as the characters they are."""
-    values = classes if classes.dtype.kind in "mM" else classes.tolist()
-    decoded = (v.decode("latin-1") if isinstance(v, bytes) else v for v in values)
-    return [short(value) for value in decoded]
+    """Return the labels as text, shortened; bytes as the characters they are."""
+    decoded = (c.decode("latin-1") if isinstance(c, bytes) else c for c in classes)
+    return [shortened(label, LONGEST_NAME) for label in decoded]
 
 
 def number(x: Any) -> str:
