@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import typer
 from rich.table import Column, Table
@@ -21,6 +20,7 @@ from gpulr.images.framing import Frame
 from gpulr.images.loading import IMAGE_SUFFIXES, load_images, make_folder, save_framed
 from gpulr.model.one_vs_all import OneVsAll, load
 from gpulr.output_files import check_folder
+from gpulr.show.predictions import Predictions, most_probable
 from gpulr.words import counted
 
 __all__ = ["predict"]
@@ -53,8 +53,6 @@ def predict(
         except (DataError, DataFileError, DataUnavailableError) as error:
             errors.append({"input": name, "error": terminal.words_of(error)})
     shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
-    if not model.multilabel:
-        shown = [{**record, "certain": _is_certain(record["probabilities"])} for record in shown]
     if as_json:
         found = {"model": path, "classes": model.classes, "predictions": shown}
         terminal.print_json({**found, "errors": errors} if errors else found)
@@ -100,12 +98,19 @@ def _is_image(name: str) -> bool:
 def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, Any]]:
     """Return what is predicted for each row of an input."""
     X, y = _rows(model, name, label)
-    P, true = model.predict_proba(X), None if y is None else _named(model, y)
+    predictions, P = Predictions.of(model, X), model.predict_proba(X)
+    true = None if y is None else _named(model, y)
     records = []
-    for i, predicted in enumerate(_named(model, model.predict(X))):
+    for i, which in enumerate(predictions.predicted):
         row = name if _is_image(name) else f"{name}[{i}]"
-        record = {"input": row, "predicted": predicted, "probabilities": P[i]}
-        records.append(record if true is None else {**record, "true": true[i]})
+        predicted = model.classes[which]
+        record = {"input": row, "predicted": predicted if model.multilabel else predicted[0]}
+        record["probabilities"] = P[i]
+        if true is not None:
+            record["true"] = true[i]
+        if not model.multilabel:
+            record["certain"] = bool(predictions.certain[i])
+        records.append(record)
     return records
 
 
@@ -152,22 +157,18 @@ def _table(model: OneVsAll, shown: list[dict[str, Any]]) -> Table:
             on_one_line(record["input"]),
             in_a_cell(record["predicted"]),
             *([in_a_cell(record.get("true", ""))] if has_true else []),
-            *_certainty(model, record["probabilities"]),
+            *_certainty(model, record),
         )
     return table
 
 
-def _certainty(model: OneVsAll, P: npt.NDArray[Any]) -> list[str]:
+def _certainty(model: OneVsAll, record: dict[str, Any]) -> list[str]:
     """Return in words how probable the prediction is, and what comes next to it."""
+    P = record["probabilities"]
     if model.multilabel:
         return [", ".join(f"{p:.3f}" for p in P[P > 0.5])]
     if model.n_models == 1:
         return [f"{max(P[0], 1 - P[0]):.3f}"]
-    first, second = np.argsort(P)[::-1][:2]
-    unsure = "" if _is_certain(P) else " (unsure)"
+    first, second = most_probable(P, 2)
+    unsure = "" if record["certain"] else " (unsure)"
     return [f"{P[first]:.3f}{unsure}", f"{on_one_line(model.classes[second])} ({P[second]:.3f})"]
-
-
-def _is_certain(P: npt.NDArray[Any]) -> bool:
-    """Return whether some class is more probable than not; of two, one always is."""
-    return len(P) == 1 or bool(P.max() >= 0.5)

@@ -95,6 +95,12 @@ class Predictions:
         return same
 
     @property
+    def certain(self) -> npt.NDArray[np.bool_]:
+        """Whether some name is more probable than not, (n_rows,); of two classes, one always is."""
+        certain: npt.NDArray[np.bool_] = self.Z.max(axis=1) >= 0
+        return certain
+
+    @property
     def confidence(self) -> npt.NDArray[np.float64]:
         """Margin of the predicted class, or the widest of the wrong labels; (n_rows,)."""
         Z = self.Z
