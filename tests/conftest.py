@@ -12,6 +12,7 @@ that cannot be used fails).
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import subprocess
 import sys
@@ -310,21 +311,56 @@ def environment(tmp_path):
 
 
 @pytest.fixture
-def run(environment, tmp_path):
-    """Run the command line in a process of its own, and check its exit code."""
+def invoke(monkeypatch):
+    """Run the command line in this process, here, and check its exit code."""
+    pytest.importorskip("typer", reason='not installed: python -m pip install ".[cli]"')
+    from gpulr.cli import terminal
+    from gpulr.cli.app import app
 
-    def run(*arguments, code=0, timeout=60, **variables):
+    def invoke(*arguments, code=0, **variables):
+        written = [io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2)]
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["gpulr", *map(str, arguments)])
+            patch.setattr(sys, "stdout", written[0])
+            patch.setattr(sys, "stderr", written[1])
+            found = terminal.run(app)
+        stdout, stderr = (each.buffer.getvalue().decode() for each in written if not each.flush())
+        assert found == code, stderr + stdout
+        return types.SimpleNamespace(stdout=stdout, stderr=stderr)
+
+    return invoke
+
+
+@pytest.fixture
+def run(invoke, monkeypatch, environment, tmp_path):
+    """Run the command line in this process, in a folder and an environment of its own."""
+    for name in os.environ.keys() - environment.keys():
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    return invoke
+
+
+@pytest.fixture
+def start(environment, tmp_path):
+    """Run the command line, or code, in a process of its own, and check its exit code."""
+
+    def start(*arguments, code=0, source=None, **variables):
+        command = ["-m", "gpulr"] if source is None else ["-c", source]
         process = subprocess.run(
-            [sys.executable, "-m", "gpulr", *map(str, arguments)],
+            [sys.executable, *command, *map(str, arguments)],
             env=environment | variables,
             cwd=tmp_path,
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=timeout,
+            timeout=60,
         )
         assert process.returncode == code, process.stderr + process.stdout
         assert "Traceback" not in process.stderr
         return process
 
-    return run
+    return start

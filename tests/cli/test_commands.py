@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it: in a process of its own."""
+"""The command line: what each command prints, writes and refuses."""
 
 from __future__ import annotations
 
@@ -662,7 +662,7 @@ def test_ctrl_c_in_the_notebook_prints_json_too(environment, tmp_path, mnist_hom
 
 
 @pytest.mark.mnist
-def test_recipe_notebook(run, mnist_home):
+def test_recipe_notebook(mnist_home, run):
     record = strict_json(
         run(
             "train", "--recipe", "notebook", "--json", timeout=400, GPULR_DATA_HOME=mnist_home

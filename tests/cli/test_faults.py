@@ -267,8 +267,8 @@ def test_ctrl_c_in_the_evaluation_loses_no_model(here, monkeypatch):
     assert gpulr.load("m.safetensors").n_iter == 5
 
 
-def test_warnings_that_are_errors_lose_no_model(run, tmp_path):
-    run(*TRAIN[:4], 1, "-o", "m.safetensors", PYTHONWARNINGS="error::UserWarning")
+def test_warnings_that_are_errors_lose_no_model(start, tmp_path):
+    start(*TRAIN[:4], 1, "-o", "m.safetensors", PYTHONWARNINGS="error::UserWarning")
     assert (tmp_path / "m.safetensors").exists()
 
 

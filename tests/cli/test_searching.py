@@ -1,4 +1,4 @@
-"""`gpulr search`, run as a user runs it, and its progress bar."""
+"""`gpulr search`, and its progress bar."""
 
 from __future__ import annotations
 
