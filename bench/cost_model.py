@@ -4,7 +4,7 @@ A pass needs every entry of X once, and for each entry ``k`` fused multiply-adds
 ``k`` for the gradient, k models. A kernel that does both at once (gpulr/kernels/propagate.cu) is
 bound by whichever takes longest: device memory, shared memory (where weights and residuals are
 kept), or the instructions that its warps issue, multiply-adds and what is around them. Around it
-stand small kernels: parameters folded, partial sums added, the penalty, the cost.
+stand small kernels: the scaling absorbed, partial sums added, the penalty, the cost.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CODE = {
     "tail_seconds": (4e-6, "start and last wave of the kernel"),
     "small_kernel_seconds": (2e-6, "each, on the device, its launch hidden"),
     "launch_seconds": (6e-6, "each CuPy call on the host"),
-    "small_kernels": (21, "counted in Problem.evaluate: fold 3, sums 3, the rest 15"),
+    "small_kernels": (21, "counted in Problem.evaluate: scaling 3, sums 3, the rest 15"),
     "fused_kernels": (3, "of parameters.cu, around the pass"),
     "partial_bytes": (2 * 264 * 784 * 40, "sums of 264 segments, written and read: in the L2"),
     "l2_bytes_per_second": (5.5e12, "assumed"),

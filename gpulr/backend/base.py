@@ -46,12 +46,12 @@ class Backend:
 
     # Converted rows, margins and residuals of one block stay below this many bytes.
     block_bytes: int = 256 * 2**20
-    # And a block has at most so many rows: fewer, once more have not fitted into memory.
+    # A block has at most so many rows: fewer once more have not fitted into memory.
     block_rows: float = math.inf
-    # Most iterations between two looks at cost and gradient. Each look waits until the device has
-    # done all that was asked of it, and leaves it idle until it is asked again.
+    # Most iterations between two looks at cost and gradient. Each look waits for the device to
+    # finish, and leaves it idle until it is given more to do.
     check_every: ClassVar[int] = 8
-    # What the library raises where memory does not suffice.
+    # What the library raises when memory runs out.
     out_of_memory: tuple[type[BaseException], ...] = ()
 
     def __init__(
@@ -93,7 +93,7 @@ class Backend:
     def activate(self) -> AbstractContextManager[Any]:
         """Return a context in which new arrays and kernels go to this backend's device.
 
-        Where memory does not suffice, :class:`DeviceMemoryError` is raised in it.
+        Where the device runs out of memory, it raises :class:`DeviceMemoryError`.
         """
         return translate_oom(self)
 
@@ -102,28 +102,24 @@ class Backend:
         return None
 
     def free(self) -> None:
-        """Give back what is kept for later, and nobody uses."""
+        """Give back memory that is kept for later and that nobody uses."""
         gc.collect()  # what failed may be part of a cycle
 
     def bytes_wanted(self, error: BaseException) -> int | None:
-        """Return what could not be had, of an exception of ``out_of_memory``; None: not known."""
+        """Return how many bytes an exception of ``out_of_memory`` asked for; None: not known."""
         return None
 
     def available_bytes(self, at_most: int) -> int:
-        """Return what columns may take beside the blocks of a pass: ``at_most``, if there is."""
+        """Return what models may take beside the blocks of a pass: up to ``at_most``."""
         memory = self.memory()
-        return at_most if memory is None else max(0, min(at_most, memory.free - self._passes))
-
-    @property
-    def _passes(self) -> int:
-        """About what a pass takes: a block, what is computed from it, and two to stream through.
-
-        Standardising float64 takes that much; passes over bytes take half.
-        """
-        return int(4 * self.block_bytes)
+        if memory is None:
+            return at_most
+        # A block, what is computed from it, and two to stream through: what standardising float64
+        # takes; passes over bytes take half.
+        return max(0, min(at_most, memory.free - 4 * self.block_bytes))
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
-        """Return ``x`` as an array here; copies only if it is elsewhere or of another dtype."""
+        """Return ``x`` as an array here, copied only if it is elsewhere or of another dtype."""
         if is_sparse(x):
             if self.name != "numpy":
                 raise DataError(
@@ -135,7 +131,7 @@ class Backend:
             return self.xp.asarray(x, dtype=dtype, device=self.device)
         host = to_host(x)
         if self.name != "numpy" and not host.flags.writeable:
-            host = host.copy()  # which libraries that may share memory with it ask for
+            host = host.copy()  # libraries that may share its memory ask for that
         return self.xp.asarray(host, dtype=dtype, device=self.device)
 
     def copies(self) -> Copies:
@@ -147,8 +143,8 @@ class Backend:
     ) -> Array:
         """Return X as rows that passes map over: here, or on the host where they do not fit.
 
-        What comes from the host is uploaded once, in the smallest type that holds it exactly; of
-        what does not fit the first rows.
+        Rows of the host are uploaded once, in the smallest type that holds them exactly; where not
+        all fit, the first ones.
 
         Parameters
         ----------
@@ -157,7 +153,7 @@ class Backend:
         rounds_to : dtype of this library, optional
             What blocks are rounded to first; see :func:`storage_type`.
         column_bytes, n_columns : int
-            What training takes for each column, and how many there are: all are to fit beside X,
+            What training takes for each model, and how many there are: all are to fit beside X,
             or as many as fit into a quarter of what is free.
         """
         if is_sparse(X) or library_of(X) == self.name:
@@ -172,7 +168,7 @@ class Backend:
             columns = min(n_columns * column_bytes, max(column_bytes, memory.free // 4))
         rows = self._fitted(self.host_rows(X, storage_type(X, rounds_to, self.xp)), columns)
         if isinstance(rows, HostRows):
-            # Not all: what columns take is an estimate, and pools leave gaps.
+            # Not all: what models take is an estimate, and pools leave gaps.
             rows.keep((self.available_bytes(rows.nbytes + columns) - columns) * 9 // 10)
         return rows
 
@@ -181,7 +177,7 @@ class Backend:
         return HostRows(X, dtype, Uploader(self.copies()), self.out_of_memory)
 
     def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
-        """Return rows of the host on the device, if they fit there beside so many bytes."""
+        """Return rows of the host, uploaded if they fit on the device beside so many bytes."""
         if self.available_bytes(rows.nbytes + beside) == rows.nbytes + beside:
             try:
                 return rows.uploaded()
@@ -191,7 +187,7 @@ class Backend:
         return rows
 
     def synchronize(self) -> None:
-        """Wait until the device has done everything that was asked of it."""
+        """Wait until the device has done all its work."""
 
     def turn(
         self, n_samples: int, n_features: int, n_models: int
@@ -200,9 +196,9 @@ class Backend:
         return nullcontext()
 
     def known_true(self, flags: Array) -> bool:
-        """Whether all ``flags`` are True, where that can be known without waiting for a device.
+        """Whether all ``flags`` are known to be True without waiting for a device.
 
-        False leaves it open: what follows has to hold for either answer.
+        False leaves it open.
         """
         return False
 
@@ -221,8 +217,8 @@ class Backend:
     ) -> Iterator[T]:
         """Yield ``function(block)`` for each block of rows, in their order.
 
-        A block that memory does not suffice for is cut in two, as are those after it, in this pass
-        and in later ones: more results than blocks may come.
+        A block that does not fit in memory is cut in two, as are those after it, in this pass and
+        in later ones: there may be more results than blocks.
 
         Parameters
         ----------
@@ -236,14 +232,14 @@ class Backend:
         Raises
         ------
         DeviceMemoryError
-            Memory does not suffice for one row.
+            Not even one row fits.
         """
         return in_blocks_that_fit(self, function, blocks, X)
 
     def collect_blocks(
         self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
     ) -> Array:
-        """Return what ``function`` makes of each block of rows, one below the other."""
+        """Return what ``function`` returns for each block of rows, one below the other."""
         parts = list(self.map_blocks(function, blocks, X))
         return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
 
@@ -264,7 +260,7 @@ class Backend:
         return self.as_compute(X_block, dtype, center)
 
     def centers_in_block(self, X: Array) -> bool:
-        """Whether rows of X are centred in the block: not bytes and bits, nor a sparse X."""
+        """Whether rows of X are centred in the block: all but bytes, bits and sparse rows."""
         return not (self.xp.isdtype(X.dtype, "bool") or X.dtype in (self.xp.int8, self.xp.uint8))
 
     def row_width(self, X: Array) -> int:
@@ -272,7 +268,7 @@ class Backend:
         return int(X.shape[1])
 
     def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
-        """Return as how many numbers a row counts in :meth:`row_blocks` for :meth:`operand`."""
+        """Return how many numbers a row counts for in :meth:`row_blocks` as an operand."""
         return self.row_width(X)
 
     def take_rows(self, X: Array, index: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Rows as operands of thin products, by compiled code where LLVM is at hand.
+"""Rows as operands of products with few columns, compiled where LLVM is installed.
 
 llvmlite is optional (the extra ``fast``). ``GPULR_COMPILE=never`` does without it, ``=require``
 makes its absence an error; with ``auto``, the default, it is used where it is installed and proven.
@@ -21,7 +21,7 @@ from gpulr.errors import BackendUnavailableError
 if TYPE_CHECKING:
     from gpulr.backend.compiled_products import Products
 
-__all__ = ["CompiledRows", "CompilerStatus", "compiler", "fits"]
+__all__ = ["CompiledRows", "CompilerStatus", "compiler", "fits", "work"]
 
 INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
 LEAST_ROWS = 8  # the longest tile
@@ -119,15 +119,15 @@ def _products(n_columns: int, storage: str, compute: str) -> Products:
     with _lock:
         at_hand = _compiled.setdefault((storage, compute), {})
         exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
-        best = min(at_hand, key=lambda width: _work(width, n_columns), default=exact)
-        if _work(best, n_columns) > WASTE * _work(exact, n_columns) or best not in at_hand:
+        best = min(at_hand, key=lambda width: work(width, n_columns), default=exact)
+        if work(best, n_columns) > WASTE * work(exact, n_columns) or best not in at_hand:
             best = exact
             at_hand[best] = compiled_products.compile_products(best, storage, compute)
         return at_hand[best]
 
 
-def _work(width: int, n_columns: int) -> int:
-    """Estimate how long tiles of this width take for so many columns; reading X counts as three."""
+def work(width: int, n_columns: int) -> int:
+    """Estimate how long groups of ``width`` columns take for so many; reading X counts as three."""
     return (width + 3) * -(-n_columns // width)
 
 

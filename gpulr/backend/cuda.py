@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from gpulr.backend.base import Backend
-from gpulr.backend.copies import Copies
-from gpulr.backend.cuda_copies import CudaCopies
+from gpulr.backend.copies import Copies, CudaCopies
 from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
 from gpulr.backend.memory import Memory, capped
 from gpulr.backend.out_of_memory import translate_oom

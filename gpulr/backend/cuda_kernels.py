@@ -100,7 +100,6 @@ class CuPyKernels:
         )
 
     def kernel(self, source: Path, macros: Mapping[str, int], name: str, shared: int) -> Launch:
-        """Compile ``source``, once, and return what launches one of its kernels."""
         import cupy
 
         key = source, tuple(sorted(macros.items()))
@@ -118,13 +117,11 @@ class CuPyKernels:
         return launch
 
     def contiguous(self, x: Array, alignment: int = 1) -> Array:
-        """Return ``x`` itself if it is C-contiguous from a multiple of ``alignment``, or a copy."""
         if x.flags.c_contiguous and (alignment == 1 or x.data.ptr % alignment == 0):
             return x
         return x.copy(order="C")
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``function`` launches in a CUDA graph, and return what runs it."""
         import cupy
 
         stream = cupy.cuda.Stream(non_blocking=True)
@@ -137,7 +134,6 @@ class CuPyKernels:
         return graph.launch  # type: ignore[no-any-return]
 
     def seconds(self, function: Callable[[], object]) -> float:
-        """Return how long the device takes for ``function``: the shortest of some, warmed up."""
         import cupy
 
         function()

@@ -59,7 +59,7 @@ def backend_of(x: Any) -> Backend:
 
 
 def _lacks(backend: Backend) -> str:
-    """Say what a library lacks that training needs; empty if nothing."""
+    """Say what a library lacks that training needs; nothing if it has all of it."""
     if backend.name in BACKENDS:
         return ""  # which has been tried out
     if not offers_float64(backend.xp, backend.device):
@@ -71,9 +71,9 @@ def _lacks(backend: Backend) -> str:
     return ""
 
 
-def _new(name: str) -> Backend:
+def _new(name: str, fallback_reason: str | None = None) -> Backend:
     xp = import_module(f"array_api_compat.{name}")
-    return BACKENDS[name][0](name, xp)
+    return BACKENDS[name][0](name, xp, None, fallback_reason)
 
 
 def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -> Backend:
@@ -112,11 +112,7 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
     if requested == library_of(X) or (requested == "auto" and is_device_array(X)):
         backend = backend_of(X)
         lack = _lacks(backend)
-        if not lack:
-            return backend
-        backend = _new("numpy")
-        backend.fallback_reason = lack
-        return backend
+        return _new("numpy", lack) if lack else backend
     if requested == "auto":
         reason = None
         for name in BACKENDS:
@@ -126,9 +122,7 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
             if status.usable:
                 return _new(name)
             reason = reason or status.reason
-        backend = _new("numpy")
-        backend.fallback_reason = reason
-        return backend
+        return _new("numpy", reason)
     status = probe(requested)
     if status.usable:
         return _new(requested)
@@ -141,6 +135,4 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
         f"{message} Training on NumPy instead; `gpulr doctor` shows every check.",
         BackendFallbackWarning,
     )
-    backend = _new("numpy")
-    backend.fallback_reason = status.reason
-    return backend
+    return _new("numpy", status.reason)

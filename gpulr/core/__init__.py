@@ -1,1 +1,4 @@
-"""Rows, targets and the problem: cost and gradient of all columns, block by block."""
+"""Rows, targets, margins and the problem: cost and gradient of all models, block by block.
+
+Imports backend and logistic; knows neither kernels nor solvers.
+"""

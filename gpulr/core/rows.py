@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import Backend, HostRows, is_sparse, to_host
-from gpulr.backend.arrays import floating_dtype
 
 Array = Any
 
-__all__ = ["Rows", "extremes", "standardized"]
+__all__ = ["Rows", "extremes"]
 
-# Features within 2^±EXTREME differ in variance by up to 2^40, which a factorisation in float64 can
-# tell. Tiny ones grow by up to 2^TINIEST: beyond that, float64 cannot balance their penalty with
-# others' gradients. Huge ones shrink by up to 2^HUGEST, which leaves room for their weights in
-# float32, whose range is 2^±126.
+# Features within 2^±EXTREME differ in variance by up to 2^40, which a factorisation in float64
+# resolves. Tiny ones grow by up to 2^TINIEST: beyond that, float64 cannot balance their penalty
+# with others' gradients. Huge ones shrink by up to 2^HUGEST: weights in float32 reach 2^±126.
 EXTREME, TINIEST, HUGEST = 10, 24, 100
 
 
@@ -27,10 +25,10 @@ EXTREME, TINIEST, HUGEST = 10, 24, 100
 class Rows:
     """(X − center) ∘ scale ∘ factor, of which only blocks are ever made.
 
-    Weights refer to these rows. The scale is folded into the weights, ``(X ∘ s) W = X (s ∘ W)``, so
-    uint8 pixels stay uint8. So is the centre where X is bytes or sparse: ``(X − c) W = X W − cᵀW``.
-    For wider numbers that would cancel (at a mean of 10⁴ standard deviations float32 margins lose
-    3e-3), so they are centred inside the block.
+    Weights refer to these rows. They absorb the scale, ``(X ∘ s) W = X (s ∘ W)``, so uint8 pixels
+    stay uint8, and the centre of bytes and sparse rows, ``(X − c) W = X W − cᵀW``. For wider
+    numbers that would cancel (at a mean of 10⁴ standard deviations float32 margins lose 3e-3), so
+    they are centred inside the block.
 
     Attributes
     ----------
@@ -68,7 +66,7 @@ class Rows:
 
     @property
     def streamed(self) -> bool:
-        """Whether blocks come from the host in every pass, for want of room on the device."""
+        """Whether blocks come from the host in every pass, since the device cannot hold them."""
         return isinstance(self.X, HostRows)
 
     @cached_property
@@ -81,7 +79,7 @@ class Rows:
 
     @property
     def multiplier(self) -> float | Array:
-        """What X is multiplied by in all, a float or (n_features, 1) float64."""
+        """Scale and factor together, a float or (n_features, 1) float64."""
         return self.scale * self.factor
 
     @cached_property
@@ -110,7 +108,7 @@ class Rows:
     def uneven(self) -> bool:
         """Whether features, as the caller scaled them, differ by orders of magnitude.
 
-        That is in how far they spread, or reach from where products see 0; constant ones aside.
+        They may do so in spread or reach; constant features do not count.
         """
         reach, spread = (to_host(part / self.factor) for part in (self.reach, self.spread))
         eps = float(self.backend.xp.finfo(self.dtype).eps)
@@ -118,12 +116,12 @@ class Rows:
         return bool(reach.max() > 2.0**EXTREME * spread.min(where=varies, initial=np.inf))
 
     def blocks(self, n_models: int) -> list[slice]:
-        """Return the blocks of rows that a pass of so many columns maps over, as operands."""
+        """Return the blocks of rows that a pass of so many models maps over, as operands."""
         width = self.backend.operand_width(self.X, self.dtype, self.center_in_block)
         return self.backend.row_blocks(self.n_samples, width, n_models)
 
     def converted_blocks(self, n_models: int = 1) -> list[slice]:
-        """Return the blocks to map over where they are converted whole."""
+        """Return the blocks to map over where whole blocks are converted."""
         width = self.backend.row_width(self.X)
         return self.backend.row_blocks(self.n_samples, width, n_models)
 
@@ -136,7 +134,7 @@ class Rows:
         return self.backend.as_compute(self.X[rows, :], self.dtype, self.center_in_block)
 
     def operand(self, rows: slice) -> Array:
-        """Return the block as a factor of products with folded weights."""
+        """Return the block as a factor of products with weights that absorbed the scaling."""
         return self.backend.operand(self.X[rows, :], self.dtype, self.center_in_block)
 
     def absorb_scaling(self, theta: Array) -> tuple[Array, Array]:
@@ -166,14 +164,13 @@ class Rows:
     def equilibrated(self, *, centered: bool) -> Rows:
         """Return the rows with features of extreme size brought to about 1.
 
-        Those whose largest |x − centre| lies outside 2^±10 are multiplied by a power of two, which
-        rounds nothing (of up to 2^24, where they are tiny); the others are left alone, and so are
-        constant ones.
+        Those whose largest |x − centre| lies outside 2^±10 are multiplied by a power of two (up to
+        2^24), which rounds nothing; all others, and constant ones, stay as they are.
 
         Parameters
         ----------
         centered : bool
-            The centre is the middle of each feature, since an intercept makes up for it; else 0.
+            The centre is the middle of each feature, for which an intercept makes up; else 0.
         """
         reach = to_host(self.reach)
         size = to_host(self.spread) if centered else reach
@@ -193,7 +190,7 @@ class Rows:
         """Return the mean of the first block, not scaled, (n_features,) float64."""
         xp, first = self.backend.xp, self.converted_blocks()[0]
 
-        def total(rows: slice) -> tuple[Array, ...]:
+        def total(rows: slice) -> tuple[Array]:
             return (xp.sum(xp.astype(self.block(rows), xp.float64), axis=0),)
 
         return self.sum(total, [first])[0] / first.stop
@@ -243,52 +240,3 @@ def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
         least = lower if least is None else xp.minimum(least, lower)
         most = upper if most is None else xp.maximum(most, upper)
     return xp.astype(least.T, xp.float64), xp.astype(most.T, xp.float64)
-
-
-def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
-    """Return X with every feature shifted to mean 0 and scaled to standard deviation 1.
-
-    The deviation is that of the population (1/n), as in scikit-learn's StandardScaler; a feature
-    that is constant (to rounding) becomes zero. Mean and deviation are found in two passes over
-    blocks, in float64.
-    """
-    xp = backend.xp
-    n = float(X.shape[0])
-    plain = Rows(X, 1.0, None, backend, xp.float64)
-    # As for so many models: float64, and squares, take more.
-    blocks = plain.converted_blocks(backend.row_width(X) // 2)
-
-    def first(rows: slice) -> tuple[Array, ...]:
-        return (_column_sums(plain.block(rows), backend),)
-
-    mean = xp.expand_dims(plain.sum(first, blocks)[0] / n, axis=1)
-    if backend.centers_in_block(X):
-        # The centre as the compute dtype has it: what blocks are shifted by, exactly.
-        mean = xp.astype(xp.astype(mean, dtype), xp.float64)
-        shifted = Rows(X, 1.0, mean, backend, xp.float64)
-
-        def moments(rows: slice) -> tuple[Array, ...]:
-            block = shifted.block(rows)
-            return xp.sum(block**2, axis=0), xp.sum(block, axis=0)
-
-        squares, drift = shifted.sum(moments, blocks)
-        variance = squares / n - (drift / n) ** 2
-    else:
-
-        def second(rows: slice) -> tuple[Array, ...]:
-            block = plain.block(rows)
-            return (_column_sums(block * block, backend),)
-
-        variance = plain.sum(second, blocks)[0] / n - mean[:, 0] ** 2
-    # As X itself is rounded: it is shifted before it is rounded to the compute dtype.
-    own = xp.finfo(floating_dtype(X, xp) or xp.float64)
-    eps = min(float(xp.finfo(dtype).eps), float(own.eps))
-    floor = (10.0 * eps * xp.abs(mean[:, 0])) ** 2
-    constant = variance <= floor
-    scale = xp.where(constant, 0.0, 1.0 / xp.sqrt(xp.where(constant, 1.0, variance)))
-    return Rows(X, xp.expand_dims(scale, axis=1), mean, backend, dtype)
-
-
-def _column_sums(block: Array, backend: Backend) -> Array:
-    ones = backend.xp.ones(block.shape[0], dtype=backend.xp.float64, device=backend.device)
-    return ones @ block

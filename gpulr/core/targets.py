@@ -1,4 +1,4 @@
-"""What differs from column to column of a problem: targets and row weights, a block at a time."""
+"""What differs from model to model of a problem: targets and row weights, a block at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ClassTargets:
     codes : (n_samples,) int32
         The class of each row, as an index.
     table : (n_classes, n_models) in the compute dtype
-        What each model is to answer for each class, 0 or 1.
+        The target of each model for each class, 0 or 1.
     backend : Backend
     """
 
@@ -31,7 +31,7 @@ class ClassTargets:
 
     @property
     def n_models(self) -> int:
-        """Number of columns."""
+        """Number of models."""
         return int(self.table.shape[1])
 
     def block(self, rows: slice) -> Array:
@@ -55,7 +55,7 @@ class LabelTargets:
     ----------
     indicator : (n_samples, n_labels) of 0 and 1, any dtype; or a SciPy CSR array, on NumPy
     label : (n_models,) int
-        The label that each model tells.
+        The label that each model predicts.
     backend : Backend
     dtype : compute dtype
     """
@@ -67,7 +67,7 @@ class LabelTargets:
 
     @property
     def n_models(self) -> int:
-        """Number of columns."""
+        """Number of models."""
         return int(self.label.shape[0])
 
     def block(self, rows: slice) -> Array:
@@ -97,7 +97,7 @@ class RowWeights:
 
     Attributes
     ----------
-    base : (n_samples, 1) in the compute dtype, or None
+    base : (n_samples, 1) in the compute dtype, or None: all ones
     weight_sets : (n_samples, n_sets), any real dtype, or None
     set_index : (n_models,) int, or None
         The set that each model uses.
@@ -112,7 +112,7 @@ class RowWeights:
     dtype: Any
 
     def shared(self, rows: slice) -> Array | None:
-        """Return what is common to all models, (n_rows, 1), or None where that is all ones."""
+        """Return what all models share, (n_rows, 1), or None where that is all ones."""
         return None if self.base is None else self.base[rows, :]
 
     def block(self, rows: slice) -> Array | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpulr.backend import Backend, host_memory, is_sparse, to_host
-from gpulr.core.rows import Rows, extremes, standardized
+from gpulr.core.rows import Rows, extremes
+from gpulr.core.standardized import standardized
 from gpulr.errors import DataError, ScaleWarning, warn
 from gpulr.model.record import DataRecord
 from gpulr.validation.arrays import check_rows, finite_rows, refuse_files

@@ -1,1 +1,4 @@
-"""Kernels that are compiled on the machine they run on, where a compiler is at hand."""
+"""CUDA kernels: their sources, layout, launch, and when a problem's passes go through them.
+
+Imports core and backend, which compiles and launches them.
+"""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import Backend, to_host
+from gpulr.backend.compiled_rows import work
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.environment import setting
 from gpulr.core.problem import Problem
@@ -20,7 +21,7 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.plan import Plan, obstacle, plan_for, work
+from gpulr.kernels.plan import Plan, obstacle, plan_for
 from gpulr.kernels.recursion import Recursion, disagreement
 
 Array = Any

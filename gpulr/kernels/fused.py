@@ -36,7 +36,7 @@ class Chunk:
     X: Array
     grid: Grid
     sizes: tuple[int, int, int]  # n_rows, segment_rows, tile_rows
-    answers: tuple[Any, ...]  # codes, …, n_sets, as propagate takes them
+    targets: tuple[Any, ...]  # codes, …, n_sets, as propagate takes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +68,11 @@ class FusedPass:
         """Return the margins of all rows, (n_samples, n_models) float32."""
         k = self.problem.n_models
         W, b = self._parameters
-        self._fold(self.kernels.contiguous(theta))
+        self._absorb(self.kernels.contiguous(theta))
         Z = self._new((self.problem.rows.n_samples, k), "float32")
         for chunk in self._chunks:
             arguments = [chunk.X, self._center, *chunk.sizes, W, b, k, Z[chunk.rows, :]]
-            self._forward(chunk.grid[:2], self.plan.threads, arguments)
+            self._propagate("propagate_forward", chunk.grid, arguments)
         return Z
 
     def evaluate_margins(self, Z: Array, theta: Array) -> tuple[Array, Array]:
@@ -80,8 +80,8 @@ class FusedPass:
         theta, Z = self.kernels.contiguous(theta), self.kernels.contiguous(Z)
         for i, chunk in enumerate(self._chunks):
             arguments = [chunk.X, self._center, *chunk.sizes, Z[chunk.rows, :]]
-            arguments += [self.problem.n_models, *chunk.answers, *self._partial]
-            self._back(chunk.grid[:2], self.plan.threads, arguments)
+            arguments += [self.problem.n_models, *chunk.targets, *self._partial]
+            self._propagate("propagate_back", chunk.grid, arguments)
             self._add_segments(chunk.grid, begins=i == 0)
         return self._finished(theta)
 
@@ -136,26 +136,28 @@ class FusedPass:
     # ---- kernels -----------------------------------------------------------------------------
 
     def _pass(self, theta: Array, gradient: Array | None = None, rate: Array | None = None) -> None:
-        """Fold the parameters, after a step if there is a rate, and add up what the rows give."""
-        self._fold(theta, gradient, rate)
+        """Absorb the scaling, after a step if there is a rate, and add up what the rows give."""
+        self._absorb(theta, gradient, rate)
         W, b = self._parameters
         for i, chunk in enumerate(self._chunks):
             arguments = [chunk.X, self._center, *chunk.sizes, W, b, self.problem.n_models]
-            arguments += [*chunk.answers, *self._partial]
-            self._both(chunk.grid[:2], self.plan.threads, arguments)
+            arguments += [*chunk.targets, *self._partial]
+            self._propagate("propagate", chunk.grid, arguments)
             self._add_segments(chunk.grid, begins=i == 0)
 
-    def _fold(self, theta: Array, gradient: Array | None = None, rate: Array | None = None) -> None:
+    def _absorb(
+        self, theta: Array, gradient: Array | None = None, rate: Array | None = None
+    ) -> None:
         """Write W and b, after a step down the gradient, in place, if there is a rate."""
         n, k = self.problem.rows.n_features, self.problem.n_models
         arguments = [theta, gradient, rate, n, k, *self._scaling, *self._parameters]
-        self._folding((k, 1), THREADS, arguments)
+        self._run("absorb_scaling", k, arguments)
 
     def _add_segments(self, grid: Grid, *, begins: bool) -> None:
         n, k = self.problem.rows.n_features, self.problem.n_models
         blocks = math.ceil((n + 2) * k / (THREADS // LANES))
         arguments = [*self._partial, grid.segments, n, k, int(begins), self._total]
-        self._adding((blocks, 1), THREADS, arguments)
+        self._run("add_segments", blocks, arguments)
 
     def _finish(
         self, theta: Array, cost: Array, gradient: Array, measured: Array | None = None
@@ -164,7 +166,7 @@ class FusedPass:
         n, k = self.problem.rows.n_features, self.problem.n_models
         arguments = [self._total, theta, n, k, *self._scaling, *self._means]
         arguments += [int(self.problem.intercept), gradient, cost, measured]
-        self._finishing((k, 1), THREADS, arguments)
+        self._run("finish_pass", k, arguments)
 
     def _finished(self, theta: Array) -> tuple[Array, Array]:
         k = self.problem.n_models
@@ -173,33 +175,21 @@ class FusedPass:
         self._finish(theta, cost, gradient)
         return cost, gradient
 
-    def _propagation(self, name: str, *, forward: bool, backward: bool) -> Launch:
-        shared = self.plan.shared_bytes(forward=forward, backward=backward)
-        return self.kernels.kernel(PROPAGATE, self.plan.macros, name, shared)
+    def _propagate(self, name: str, grid: Grid, arguments: list[Any]) -> None:
+        if name not in self._launchers:
+            forward, backward = name != "propagate_back", name != "propagate_forward"
+            shared = self.plan.shared_bytes(forward=forward, backward=backward)
+            self._launchers[name] = self.kernels.kernel(PROPAGATE, self.plan.macros, name, shared)
+        self._launchers[name](grid[:2], self.plan.threads, arguments)
+
+    def _run(self, name: str, blocks: int, arguments: list[Any]) -> None:
+        if name not in self._launchers:
+            self._launchers[name] = self.kernels.kernel(PARAMETERS, {}, name, 0)
+        self._launchers[name]((blocks, 1), THREADS, arguments)
 
     @cached_property
-    def _both(self) -> Launch:
-        return self._propagation("propagate", forward=True, backward=True)
-
-    @cached_property
-    def _forward(self) -> Launch:
-        return self._propagation("propagate_forward", forward=True, backward=False)
-
-    @cached_property
-    def _back(self) -> Launch:
-        return self._propagation("propagate_back", forward=False, backward=True)
-
-    @cached_property
-    def _folding(self) -> Launch:
-        return self.kernels.kernel(PARAMETERS, {}, "fold_parameters", 0)
-
-    @cached_property
-    def _adding(self) -> Launch:
-        return self.kernels.kernel(PARAMETERS, {}, "add_segments", 0)
-
-    @cached_property
-    def _finishing(self) -> Launch:
-        return self.kernels.kernel(PARAMETERS, {}, "finish_pass", 0)
+    def _launchers(self) -> dict[str, Launch]:
+        return {}
 
     # ---- what they are given -----------------------------------------------------------------
 
@@ -217,7 +207,7 @@ class FusedPass:
             rows = slice(start, min(n, start + size))
             grid = self.plan.grid(card, rows.stop - start, k)
             sizes = rows.stop - start, grid.segment_rows, grid.tile_rows
-            chunks.append(Chunk(rows, self._stored[rows, :], grid, sizes, self._answers_of(rows)))
+            chunks.append(Chunk(rows, self._stored[rows, :], grid, sizes, self._targets_of(rows)))
         return chunks
 
     @cached_property
@@ -230,7 +220,7 @@ class FusedPass:
 
     @cached_property
     def _scaling(self) -> tuple[float, Array | None, Array | None]:
-        """The scale, or scales (n_features,), and the centre (n_features,) folded into weights."""
+        """The scale, or scales (n_features,), and the centre (n_features,) of rows as stored."""
         rows, center = self.problem.rows, None
         if rows.center is not None and rows.center_in_block is None:
             center = self.kernels.contiguous(rows.center[:, 0])
@@ -260,31 +250,23 @@ class FusedPass:
     def _total(self) -> Array:
         return self._new((self.problem.rows.n_features + 2, self.problem.n_models), "float64")
 
-    def _answers_of(self, rows: slice) -> tuple[Any, ...]:
-        codes, table, indicator, label, labels, base, sets, set_index, n_sets = self._answers
-        codes, indicator, base, sets = (
-            None if part is None else part[rows, ...] for part in (codes, indicator, base, sets)
-        )
-        return codes, table, indicator, label, labels, base, sets, set_index, n_sets
-
-    @cached_property
-    def _answers(self) -> tuple[Any, ...]:
+    def _targets_of(self, rows: slice) -> tuple[Any, ...]:
         targets, weights = self.problem.targets, self.problem.weights
-        codes, table, indicator, label, labels = None, None, None, None, 0
+        codes, table, indicator, label, n_labels = None, None, None, None, 0
         if isinstance(targets, ClassTargets):
-            codes, table = self._as(targets.codes, "int32"), self._as(targets.table, "float32")
+            codes, table = (
+                self._as(targets.codes[rows], "int32"),
+                self._as(targets.table, "float32"),
+            )
         else:
-            indicator = self._as(targets.indicator, "uint8")
-            label, labels = self._as(targets.label, "int32"), int(indicator.shape[1])
-        base = None if weights.base is None else self._as(weights.base[:, 0], "float32")
+            indicator = self._as(targets.indicator[rows, :], "uint8")
+            label, n_labels = self._as(targets.label, "int32"), int(indicator.shape[1])
+        base = None if weights.base is None else self._as(weights.base[rows, 0], "float32")
         sets, set_index, n_sets = None, None, 0
         if weights.weight_sets is not None:
-            sets, set_index = (
-                self._as(weights.weight_sets, "uint8"),
-                self._as(weights.set_index, "int32"),
-            )
-            n_sets = int(sets.shape[1])
-        return codes, table, indicator, label, labels, base, sets, set_index, n_sets
+            sets = self._as(weights.weight_sets[rows, :], "uint8")
+            set_index, n_sets = self._as(weights.set_index, "int32"), int(sets.shape[1])
+        return codes, table, indicator, label, n_labels, base, sets, set_index, n_sets
 
     def _as(self, x: Array, dtype: str) -> Array:
         xp = self.problem.backend.xp

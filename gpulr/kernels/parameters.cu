@@ -1,8 +1,8 @@
-// What stands around a pass: parameters to folded weights, what segments gave to cost and gradient.
+// What stands around a pass: parameters become weights of raw rows, sums of segments cost and gradient.
 //
 // All of it is small beside a pass (7,850 parameters of ten models on MNIST), so that what counts is
 // how many kernels there are, at some 2 us each in a graph. With propagate.cu's, an iteration of
-// gradient descent is four: fold_parameters (which takes the step too), propagate, add_segments,
+// gradient descent is four: absorb_scaling (which takes the step too), propagate, add_segments,
 // finish_pass (which measures too).
 //
 // Sums are float64, in an order that depends on sizes alone: no atomics, the same bits in every run.
@@ -39,7 +39,7 @@ __device__ __forceinline__ double together(double value, double* shared) {
 
 // A step of gradient descent, theta -= rate * gradient, where rate (models,) is not null; then
 // W (features, models) and b (models,) in float32, so that margins are X W + b. A block a model.
-extern "C" __global__ void __launch_bounds__(THREADS) fold_parameters(
+extern "C" __global__ void __launch_bounds__(THREADS) absorb_scaling(
     double* theta, const double* gradient, const double* rate, int features, int models,
     double scale, const double* scales, const double* center, float* W, float* b) {
     __shared__ double shared[THREADS];

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from gpulr.backend.compiled_rows import work
 from gpulr.backend.cuda_kernels import Card
 from gpulr.core.problem import Problem
 from gpulr.core.targets import ClassTargets
 
 Array = Any
 
-__all__ = ["MOST_FEATURES", "Grid", "Plan", "obstacle", "plan", "plan_for", "work"]
+__all__ = ["MOST_FEATURES", "Grid", "Plan", "obstacle", "plan", "plan_for"]
 
 STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "float32": 32}  # bits, by X's dtype
 MOST_SAMPLES = 2**31 - 1
@@ -169,15 +170,6 @@ def plan(
     return min(
         filter(None, layouts), key=lambda layout: work(layout.columns, n_models), default=None
     )
-
-
-def work(columns: int, n_models: int) -> int:
-    """Estimate how long groups of so many columns take for so many models.
-
-    Reading X, and unpacking it, costs about as much as three columns: an estimate here, and what
-    gpulr/backend/compiled_rows.py has from measurements on a CPU.
-    """
-    return -(-n_models // columns) * (columns + 3)
 
 
 def _layout(card: Card, storage: int, n_features: int, columns: int, centered: bool) -> Plan | None:

@@ -76,7 +76,7 @@
 
 static_assert(TILE % ROWS == 0 && TILE / ROWS <= THREADS, "ROWS divide TILE, for enough threads");
 static_assert(OWNERS <= THREADS && COLUMNS <= THREADS, "there are enough threads");
-static_assert(!(CENTERED && STORAGE == 8), "the centre of bytes is folded into the weights");
+static_assert(!(CENTERED && STORAGE == 8), "the centre of bytes is absorbed by the weights");
 
 struct alignas(16) Four {
     float v[4];
@@ -194,7 +194,7 @@ __device__ __forceinline__ void fetch(const void* place) {
 }
 
 // What the models are to answer, and what rows weigh; see gpulr/core/targets.py.
-struct Answers {
+struct Targets {
     const int* codes;                // (rows,), or null
     const float* table;              // (classes, models)
     const unsigned char* indicator;  // (rows, labels), where codes is null
@@ -225,7 +225,7 @@ struct Answers {
 template <bool FORWARD, bool BACKWARD>
 __device__ __forceinline__ void pass(
     const void* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
-    const float* b, int models, float* Z, const Answers& answers, float* dW, double* sums) {
+    const float* b, int models, float* Z, const Targets& targets, float* dW, double* sums) {
     extern __shared__ Four shared[];
     using At = Shared<FORWARD, BACKWARD>;
     char* const tile = (char*)shared;
@@ -286,7 +286,7 @@ __device__ __forceinline__ void pass(
             copy<SIZE>(tile + i / CHUNKS * STRIDE + i % CHUNKS * SIZE, from + (long long)i * SIZE);
         }
         if constexpr (BACKWARD) {
-            if (t < n) answers.ahead(start + t);
+            if (t < n) targets.ahead(start + t);
         }
         arrived();
 
@@ -344,8 +344,8 @@ __device__ __forceinline__ void pass(
                 } else {
                     float R = 0.0f;
                     if (column < columns) {
-                        const bool y = answers.positive(start + r, first + column, models);
-                        const float s = answers.weight(start + r, first + column);
+                        const bool y = targets.positive(start + r, first + column, models);
+                        const float s = targets.weight(start + r, first + column);
                         // As in gpulr/logistic.py: from the margin towards the wrong answer.
                         const float u = y ? -z : z, e = expf(-fabsf(u));
                         const float p = (u >= 0.0f ? 1.0f : e) / (1.0f + e);
@@ -467,15 +467,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate(
     const float* b, int models, const int* codes, const float* table, const unsigned char* indicator,
     const int* label, int labels, const float* base, const unsigned char* sets, const int* set_index,
     int n_sets, float* dW, double* sums) {
-    const Answers answers{codes, table, indicator, label, labels, base, sets, set_index, n_sets};
-    pass<true, true>(X, center, rows, segment_rows, tile_rows, W, b, models, nullptr, answers, dW, sums);
+    const Targets targets{codes, table, indicator, label, labels, base, sets, set_index, n_sets};
+    pass<true, true>(X, center, rows, segment_rows, tile_rows, W, b, models, nullptr, targets, dW, sums);
 }
 
 // Margins alone: Z (rows, models) is written.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_forward(
     const void* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
     const float* b, int models, float* Z) {
-    pass<true, false>(X, center, rows, segment_rows, tile_rows, W, b, models, Z, Answers{}, nullptr, nullptr);
+    pass<true, false>(X, center, rows, segment_rows, tile_rows, W, b, models, Z, Targets{}, nullptr, nullptr);
 }
 
 // What propagate does, from margins Z at hand.
@@ -485,6 +485,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_back(
     const int* codes, const float* table, const unsigned char* indicator, const int* label,
     int labels, const float* base, const unsigned char* sets, const int* set_index, int n_sets,
     float* dW, double* sums) {
-    const Answers answers{codes, table, indicator, label, labels, base, sets, set_index, n_sets};
-    pass<false, true>(X, center, rows, segment_rows, tile_rows, nullptr, nullptr, models, Z, answers, dW, sums);
+    const Targets targets{codes, table, indicator, label, labels, base, sets, set_index, n_sets};
+    pass<false, true>(X, center, rows, segment_rows, tile_rows, nullptr, nullptr, models, Z, targets, dW, sums);
 }

@@ -159,7 +159,7 @@ class SharedCurvature(Shared):
             return gram.toarray() if is_sparse(gram) else gram, total
 
         gram, total = rows.sum(products, rows.converted_blocks())
-        # With folded rows r = s ∘ (x − c): the covariance does not see c, and the mean does.
+        # With rows r = s ∘ (x − c): the covariance does not see c, and the mean does.
         mean = total / problem.mass
         covariance = gram / problem.mass - xp.expand_dims(mean, axis=1) * mean
         if shift is None:

@@ -18,7 +18,7 @@ import gpulr
 import gpulr.backend
 from gpulr import backend
 from gpulr.backend import compiled_rows, probes
-from gpulr.backend.sliced_rows import Slices
+from gpulr.backend.cpu import SlicedRows
 from helpers import python
 
 
@@ -64,7 +64,7 @@ def test_never_tries_nothing_out(monkeypatch, numpy):
     for value in ("never", " NEVER "):
         monkeypatch.setenv("GPULR_COMPILE", value)
         assert compiled_rows.compiler().words == "not used: GPULR_COMPILE=never"
-        assert isinstance(numpy.operand(X, np.float32), Slices)
+        assert isinstance(numpy.operand(X, np.float32), SlicedRows)
         assert numpy.operand_width(X, np.float32) == 33
 
 
@@ -121,7 +121,7 @@ def test_products_that_are_wrong_are_found_out(
 
     monkeypatch.setattr(compiled_products, "compile_products", without_the_last_feature)
     assert compiled_rows.compiler().words == "llvmlite compiles products that are wrong"
-    assert isinstance(numpy.operand(np.ones((40, 64), np.float32), np.float32), Slices)
+    assert isinstance(numpy.operand(np.ones((40, 64), np.float32), np.float32), SlicedRows)
 
 
 def test_llvms_failure_becomes_a_reason(compiled_products, uncompiled, monkeypatch, digits):
@@ -169,7 +169,7 @@ def test_rows_that_do_not_fit(compiled_products, rng, numpy, rows, compute):
     A = rng.integers(-9, 10, (3, X.shape[0])).astype(compute)
     assert not compiled_rows.fits(X, compute)
     served = numpy.operand(X, np.dtype(compute))
-    assert isinstance(served, Slices) or served.X is not X
+    assert isinstance(served, SlicedRows) or served.X is not X
     plain = X.astype(compute)
     np.testing.assert_array_equal(served @ W, plain @ W, strict=True)
     np.testing.assert_array_equal(A @ served, A @ plain, strict=True)

@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 import gpulr
 from gpulr.backend import NumPyBackend, backend_of, to_host
-from gpulr.core.rows import standardized
+from gpulr.core.standardized import standardized
 from gpulr.solvers import SOLVERS
 from helpers import assert_close, assert_optimal, targets
 

@@ -228,7 +228,7 @@ def test_training(solver, blobs, through, monkeypatch):
     used = set(through.launched)
     monkeypatch.setenv("GPULR_FUSED", "never")
     portable = gpulr.train(X, y, solver=solver, **iterations)
-    assert {"fold_parameters", "propagate", "finish_pass"} <= used
+    assert {"absorb_scaling", "propagate", "finish_pass"} <= used
     np.testing.assert_allclose(model.weights, portable.weights, rtol=2e-3, atol=2e-4)
     np.testing.assert_allclose(model.history.cost[-1], portable.history.cost[-1], rtol=1e-5)
     if solver != "lbfgs":

@@ -265,7 +265,7 @@ def test_gradient_descent_is_a_graph_of_four_kernels():
     start, gradient = theta.copy(), problem.evaluate(theta).gradient
     thetas, measured, cost, down = one.descend(theta, gradient, rate, 5)
     np.testing.assert_array_equal(theta, start)  # what was passed in stays
-    iteration = ["fold_parameters", "propagate", "add_segments", "finish_pass"]
+    iteration = ["absorb_scaling", "propagate", "add_segments", "finish_pass"]
     assert one.kernels.launched == 6 * iteration  # once to warm up
     for i in range(5):
         theta = theta - rate * gradient

@@ -107,7 +107,7 @@ def test_kernels_hold_what_they_need_in_registers(backend):
     kernels = one.kernels
     assert disagreement(backend, kernels) is None
     for module in kernels._modules.values():
-        for name in ("propagate", "fold_parameters", "find_direction", "learn_pair"):
+        for name in ("propagate", "absorb_scaling", "find_direction", "learn_pair"):
             try:
                 function = module.get_function(name)
             except Exception:  # another source's

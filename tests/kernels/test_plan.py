@@ -102,11 +102,11 @@ def test_shared_memory_is_counted_to_the_byte(backward, forward):
     size = laid.shared_bytes(forward=forward, backward=backward)
     around = [np.zeros((n, features), np.float32), None, n, n, min(n, laid.tile)]
     Z, W, b = (np.zeros(s, np.float32) for s in ((n, k), (features, k), (k,)))
-    answers = [np.zeros(n, np.int32), np.zeros((1, k), np.float32), None, None, 0, None, None, None]
+    targets = [np.zeros(n, np.int32), np.zeros((1, k), np.float32), None, None, 0, None, None, None]
     sums = [np.zeros((features, k), np.float32), np.zeros((2, k))]
     name, arguments = {
-        (True, True): ("propagate", [*around, W, b, k, *answers, 0, *sums]),
-        (True, False): ("propagate_back", [*around, Z, k, *answers, 0, *sums]),
+        (True, True): ("propagate", [*around, W, b, k, *targets, 0, *sums]),
+        (True, False): ("propagate_back", [*around, Z, k, *targets, 0, *sums]),
         (False, True): ("propagate_forward", [*around, W, b, k, Z]),
     }[backward, forward]
     compiled = module(PROPAGATE, laid.macros, "address")
