@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from gpulr.datasets.dataset import Dataset, is_indicator
 from gpulr.errors import DataError, DataFileError
 
-__all__ = ["Arrays", "square_image_shape", "to_dataset"]
+__all__ = ["Arrays", "names_of_parts", "square_image_shape", "to_dataset"]
 
 SMALLEST_SQUARE = 16  # pixels; fewer features than a 4×4 image are not taken for one
 
@@ -33,6 +34,28 @@ class Arrays:
     y_test: npt.NDArray[Any] | None = None
     label_name: str | None = field(default=None, kw_only=True)
     feature_names: tuple[str, ...] | None = field(default=None, kw_only=True)
+
+
+def names_of_parts(
+    choices: Sequence[Sequence[str]], listed: Collection[str], path: Path, what: str, remedy: str
+) -> list[str]:
+    """Return the names of X and y, and of X_test and y_test if they are there, by the first choice.
+
+    `listed` are the names of `what` a file holds; `remedy` tells how to save it otherwise.
+    """
+    names = next((names for names in choices if {*names[:2]} <= {*listed}), None)
+    if names is None:
+        expected = ", or ".join(f"{X} and {y}" for X, y, *_ in choices)
+        found = f"holds the {what} {', '.join(listed) or 'none'}"
+        raise DataFileError(path, f"{found}; expected {expected}", remedy)
+    test = [name for name in names[2:] if name in listed]
+    if len(test) == 1:
+        raise DataFileError(
+            path,
+            f"holds half of a test part: {test[0]} alone",
+            "Save both arrays of the test part, or neither.",
+        )
+    return [*names[:2], *test]
 
 
 def to_dataset(arrays: Arrays, path: Path, name: str) -> Dataset:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.arrays import Arrays
+from gpulr.datasets.readers.arrays import Arrays, names_of_parts
 from gpulr.datasets.readers.checks import (
     as_data_file_error,
     check_expansion,
@@ -24,7 +24,7 @@ __all__ = ["read_mat"]
 
 EXPECTED = "a MATLAB .mat file"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-NAMES = (("data", "label"), ("X", "y"))
+NAMES = (("data", "label", "X_test", "y_test"), ("X", "y", "X_test", "y_test"))
 NUMERIC = frozenset(
     ("double", "single", "logical", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
 )
@@ -49,7 +49,8 @@ def read_mat(path: Path) -> Arrays:
             )
         variables = _load(content, path)
         arrays = []
-        for X_name, y_name in zip(*[iter(variables)] * 2, strict=True):
+        names = list(variables)
+        for X_name, y_name in zip(names[::2], names[1::2], strict=True):
             X, y = variables[X_name], variables[y_name]
             arrays += [_samples_first(X, y, X_name, y_name, path), y]
         return Arrays(*arrays)
@@ -89,22 +90,8 @@ def _load(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
     listed = {name: (shape, kind) for name, shape, kind in variables}
     if len(listed) < len(variables):
         raise ValueError("two variables have the same name")
-    names = next((pair for pair in NAMES if all(name in listed for name in pair)), None)
-    if names is None:
-        raise DataFileError(
-            path,
-            f"holds the variables {', '.join(listed) or 'none'}; expected data and label, or X "
-            "and y",
-            "Save it in MATLAB with save(file, 'X', 'y', '-v7').",
-        )
-    test = [name for name in ("X_test", "y_test") if name in listed]
-    if len(test) == 1:
-        raise DataFileError(
-            path,
-            f"holds half of a test part: {test[0]} alone",
-            "Save both X_test and y_test, or neither.",
-        )
-    wanted = [*names, *test]
+    remedy = "Save it in MATLAB with save(file, 'X', 'y', '-v7')."
+    wanted = names_of_parts(NAMES, listed, path, "variables", remedy)
     for name in wanted:
         shape, kind = listed[name]
         if kind not in NUMERIC or 0 in shape or name in complex_names:

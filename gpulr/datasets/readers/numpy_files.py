@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
-from gpulr.datasets.readers.arrays import Arrays
+from gpulr.datasets.readers.arrays import Arrays, names_of_parts
 from gpulr.datasets.readers.checks import as_data_file_error, check_expansion, check_file
 from gpulr.errors import DataFileError
 
@@ -35,22 +35,8 @@ def read_npz(path: Path) -> Arrays:
     stored = check_file(path, expected)
     with as_data_file_error(path, expected), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        names = next((names for names in NAMES if {*names[:2]} <= members.keys()), None)
-        if names is None:
-            raise DataFileError(
-                path,
-                f"holds the arrays {', '.join(members) or 'none'}; expected X and y, or x_train "
-                "and y_train",
-                "Save it with np.savez_compressed(path, X=X, y=y).",
-            )
-        absent = [name for name in names[2:] if name not in members]
-        if len(absent) == 1:
-            raise DataFileError(
-                path,
-                f"holds half of a test part: {absent[0]} is missing",
-                "Save both arrays of the test part, or neither.",
-            )
-        wanted = names[:2] if absent else names
+        remedy = "Save it with np.savez_compressed(path, X=X, y=y)."
+        wanted = names_of_parts(NAMES, members, path, "arrays", remedy)
         for name in wanted:
             packed, size = members[name].compress_size, members[name].file_size
             check_expansion(path, min(packed, stored), size, f"array {name}")
