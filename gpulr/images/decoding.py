@@ -1,7 +1,11 @@
-"""Image files as brightness, in memory that does not depend on what they claim."""
+"""Image files as brightness, and brightness as image files, by Pillow: its one owner here.
+
+Pillow takes whatever memory a file claims; here that is bounded.
+"""
 
 from __future__ import annotations
 
+import io
 import math
 from itertools import count
 from pathlib import Path
@@ -11,24 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.datasets.readers.checks import as_data_file_error, check_file
-from gpulr.errors import DataFileError
+from gpulr.errors import DataFileError, needs_extra
 from gpulr.output_files import path_of
 
-__all__ = ["read_grey"]
+__all__ = ["png_of", "read_grey"]
 
 EXPECTED = "an image"
-
-_DECODED = 640 * 1024**2
-"""bytes that an image may take while it is decoded."""
-
-_LONGEST = 1_000_000
-"""pixels of the longer side; Pillow has a pointer for each row, and decodes row by row."""
-
+_DECODED = 640 * 1024**2  # bytes that an image may take while it is decoded
+_LONGEST = 1_000_000  # pixels on a side: Pillow has a pointer for each row, and decodes row by row
+# Pixels that are kept of a larger image; `photos.drawing` reduces it anyway, unless it is narrow.
 _KEPT, _KEPT_OF_NARROW = 16_000_000, 4_000_000
-"""pixels that are kept of a larger image. :func:`gpulr.images.photos.drawing` reduces it anyway,
-unless its shorter side has less than ``_NARROW`` pixels."""
-
-_NARROW = 600
+_NARROW = 600  # pixels
 _STRIP = 4_000_000  # pixels converted and reduced at a time
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # others: 4
 _COPIES = {"WEBP": 3, "GIF": 3}  # of the pixels while they are decoded, by format; others: 1
@@ -46,16 +43,28 @@ def read_grey(path: Path) -> npt.NDArray[np.float32]:
         The file is missing, no regular file, damaged, no image, or would take too much memory.
     ParameterError
         It is no path.
+    MissingExtraError
+        Pillow is not installed.
     """
-    from PIL import ImageOps
-
     path = path_of("path", path)
     check_file(path, EXPECTED)
+    with needs_extra("plot", "Reading pictures needs Pillow"):
+        from PIL import ImageOps
     with as_data_file_error(path, EXPECTED), _opened(path) as opened:
-        _fitting(opened, path)
+        _limit(opened, path)
         image = _reduced(opened)
         sixteen_bits = opened.mode.startswith("I;16")
         return _grey(_opaque(ImageOps.exif_transpose(image)), sixteen_bits=sixteen_bits)
+
+
+def png_of(grey: npt.NDArray[np.uint8]) -> bytes:
+    """Return a PNG file of these pixels, (height, width)."""
+    with needs_extra("plot", "Writing pictures needs Pillow"):
+        from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(grey).save(content, format="PNG")
+    return content.getvalue()
 
 
 def _opened(path: Path) -> Any:
@@ -79,13 +88,10 @@ def _opened(path: Path) -> Any:
     return opened
 
 
-def _fitting(image: Any, path: Path) -> None:
+def _limit(image: Any, path: Path) -> None:
     """Have a JPEG file decoded at half its sides, a quarter or an eighth, and refuse what is large.
 
-    Raises
-    ------
-    DataFileError
-        Decoding would take more than ``_DECODED`` bytes.
+    That is what takes more than ``_DECODED`` bytes to decode.
     """
     size = f"{image.width}×{image.height} pixels"
     longest = max(image.size)

@@ -18,12 +18,10 @@ from gpulr.model.one_vs_all import OneVsAll
 
 __all__ = ["DRAWN", "Frame"]
 
-DRAWN = 0.25
-"""Ink above this, of 0 to 1, counts as drawn when a drawing is cut out."""
-
+DRAWN = 0.25  # ink above this, of 0 to 1, counts as drawn when a drawing is cut out
+# Halves are rounded up although a sum in another order may fall short of them: a symmetric drawing
+# has its centre of mass exactly between two pixels.
 _NUDGE = 1e-6
-"""Halves are rounded up although a sum in another order may fall short of them: a symmetric drawing
-has its centre of mass exactly between two pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +52,7 @@ class Frame:
 
     @classmethod
     def of(cls, model: OneVsAll) -> Frame:
-        """Return the frame of a model's training images.
-
-        Raises
-        ------
-        DataError
-            It was not trained on grey images.
-        """
+        """Return the frame of a model's training images; DataError if they were not grey images."""
         shape = model.image_shape
         if shape is None or len(shape) != 2:
             raise DataError(
@@ -89,15 +81,8 @@ class Frame:
         3. Place it on whole pixels, all of it inside, with its centre of mass as near to ``middle``
            as they allow.
 
-        Parameters
-        ----------
-        ink : (height, width)
-            0 for the background to 1 for what is drawn; some of it above ``DRAWN``.
-
-        Returns
-        -------
-        (height, width) float64
-            Of the frame's shape; 0 to 1.
+        The ink is (height, width), 0 for the background to 1 for what is drawn, some of it above
+        ``DRAWN``; the image has the frame's shape and values from 0 to 1.
         """
         drawn = ink > DRAWN
         rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))

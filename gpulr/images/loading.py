@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataFileError, ParameterError
-from gpulr.images.decoding import read_grey
+from gpulr.images.decoding import png_of, read_grey
 from gpulr.images.framing import Frame
-from gpulr.images.photos import drawing
+from gpulr.images.photos import drawing, edge_of
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.output_files import replace_file
 
@@ -23,24 +22,14 @@ _ENLARGED = 280  # pixels, about, of the longer side of what is written to be lo
 
 
 def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float32]:
-    """Read image files as the rows that ``model`` expects.
+    """Read image files as the rows that ``model`` expects, (n_images, n_features) float32.
 
-    An image that has the model's shape is taken as it is. Of any other, what is drawn is taken off
-    the page (:func:`gpulr.images.photos.drawing`), cut out, scaled to span as much of the frame as
-    in the training images (20/28 for MNIST), and centred by its centre of mass, as MNIST's digits
-    were (:class:`gpulr.images.framing.Frame`). Photos are turned as their EXIF data say, and
-    colours become grey; what is drawn is made bright on dark or dark on bright as the training
-    images were, and stretched to the range that they had.
-
-    Parameters
-    ----------
-    paths : sequence of paths
-    model : OneVsAll
-        Trained on images (height, width).
-
-    Returns
-    -------
-    (n_images, n_features) float32
+    An image that has the shape of the images that the model was trained on is taken as it is. Of
+    any other, what is drawn is taken off the page (:func:`gpulr.images.photos.drawing`), cut out,
+    scaled to span as much of the frame as in the training images (20/28 for MNIST), and centred by
+    its centre of mass, as MNIST's digits were (:class:`gpulr.images.framing.Frame`). Photos are
+    turned as their EXIF data say, and colours become grey; what is drawn is made bright on dark or
+    dark on bright as the training images were, and stretched to the range that they had.
 
     Raises
     ------
@@ -56,21 +45,11 @@ def load_images(paths: Sequence[Path], model: OneVsAll) -> npt.NDArray[np.float3
 
 
 def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Path]:
-    """Write what the model sees of image files, enlarged; those that cannot be read are left out.
+    """Write what the model sees of image files, enlarged, and return the paths of what was written.
 
-    Parameters
-    ----------
-    paths : sequence of paths
-    model : OneVsAll
-        Trained on images (height, width).
-    folder : path
-        Made if it is missing. Of ``seven.jpg`` it gets ``seven-framed.png``, and of a second
-        ``seven.jpg`` from elsewhere ``seven-framed-2.png``.
-
-    Returns
-    -------
-    list of paths
-        Of what was written.
+    The folder is made if it is missing. Of ``seven.jpg`` it gets ``seven-framed.png``, and of a
+    second ``seven.jpg`` from elsewhere ``seven-framed-2.png``. Files that cannot be read are left
+    out.
 
     Raises
     ------
@@ -81,8 +60,6 @@ def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Pa
     ParameterError
         The folder cannot be made, or takes no files.
     """
-    from PIL import Image
-
     frame = Frame.of(model)
     make_folder(folder)
     block = np.ones((max(1, _ENLARGED // max(frame.shape)),) * 2)
@@ -98,10 +75,8 @@ def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Pa
         while target in written or target.resolve() in read:
             number += 1
             target = folder / f"{path.stem}-framed-{number}.png"
-        content = io.BytesIO()
-        picture = Image.fromarray(np.kron(grey, block).round().astype(np.uint8))
-        picture.save(content, format="PNG")
-        replace_file(target, content.getvalue(), what="picture")
+        picture = np.kron(grey, block).round().astype(np.uint8)
+        replace_file(target, png_of(picture), what="picture")
         written.append(target)
     return written
 
@@ -120,8 +95,7 @@ def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return the image as (height, width) float32, 0 for the background to 1 for what is drawn."""
     grey = read_grey(path)
     if grey.shape == tuple(shape):
-        background = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
-        return grey if background <= 0.5 else 1 - grey
+        return grey if np.median(edge_of(grey)) <= 0.5 else 1 - grey
     ink = drawing(grey)
     if ink is None:
         raise DataFileError(

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from gpulr.images.framing import DRAWN
 
-__all__ = ["drawing"]
+__all__ = ["drawing", "edge_of"]
 
 _FAINTEST = 0.1  # how far, of the paper's brightness, a drawing has to stand out
 _NOISES = 5.0  # and how many of the paper's standard deviations
@@ -50,7 +50,7 @@ def drawing(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
     grey = _reduced(grey)
     if _is_bright_on_dark(grey):
         grey = 1 - grey
-    edge = _edge(grey)
+    edge = edge_of(grey)
     paper: Any = np.median(edge)
     noise = 0.0
     uneven = paper <= 0.5 or np.ptp(edge) > _EVEN
@@ -73,7 +73,8 @@ def drawing(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
     return _thickened(ink)
 
 
-def _edge(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def edge_of(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the values on a picture's four sides, its corners twice."""
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
@@ -83,7 +84,7 @@ def _is_bright_on_dark(grey: npt.NDArray[np.float32]) -> bool:
     A dark edge alone lies around a bright page, and dim paper has darker ink on it.
     """
     low, middle, high = np.percentile(grey, (0.1, 50, 99.9))
-    return bool(max(middle, np.median(_edge(grey))) <= 0.5 and high - middle > middle - low)
+    return bool(max(middle, np.median(edge_of(grey))) <= 0.5 and high - middle > middle - low)
 
 
 def _reduced(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -143,18 +144,18 @@ def _drawn(ink: npt.NDArray[np.float32], faintest: float) -> npt.NDArray[np.bool
         areas = np.bincount(parts.ravel(), minlength=n + 1)
         areas[0] = 0
         if edge_goes and not _cut_tightly(parts > 0):
-            areas[np.unique(_edge(parts))] = 0
+            areas[np.unique(edge_of(parts))] = 0
         largest = parts == max(1, areas.argmax())
         if areas.any() and _span(largest) >= _SPAN * max(ink.shape):
             drawn: npt.NDArray[np.bool_] = (areas > _SPECK * areas.max())[parts]
-            return drawn if edge_goes or _edge(drawn).mean() < _AROUND else np.zeros_like(drawn)
+            return drawn if edge_goes or edge_of(drawn).mean() < _AROUND else np.zeros_like(drawn)
     return np.zeros(ink.shape, dtype=bool)
 
 
 def _cut_tightly(drawn: npt.NDArray[np.bool_]) -> bool:
     """Return whether a drawing fills the picture: on all four sides, but on little of them."""
     sides = (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1])
-    return all(side.any() for side in sides) and _edge(drawn).mean() < 0.5
+    return all(side.any() for side in sides) and edge_of(drawn).mean() < 0.5
 
 
 def _span(mask: npt.NDArray[np.bool_]) -> int:

@@ -19,11 +19,8 @@ from gpulr.model.one_vs_all import OneVsAll
 
 __all__ = ["PAPER", "PEN", "draw", "paper_of", "rasterize"]
 
-PAPER = 280
-"""Of the paper's longer side; the other is as the model's images have it."""
-
-PEN = 12.0
-"""Radius of the pen: strokes as thick as MNIST's, where the digit fills most of the paper."""
+PAPER = 280  # pixels of the paper's longer side; the other is as the model's images have it
+PEN = 12.0  # its radius: strokes as thick as MNIST's, where the digit fills most of the paper
 
 
 def paper_of(shape: Sequence[int]) -> tuple[int, int]:
@@ -36,16 +33,8 @@ def paper_of(shape: Sequence[int]) -> tuple[int, int]:
 def draw(strokes: Iterable[npt.ArrayLike], model: OneVsAll) -> npt.NDArray[np.float64]:
     """Return a drawing as the row that ``model`` expects, framed as its training images were.
 
-    Parameters
-    ----------
-    strokes : iterable of (n_points, 2)
-        On paper of size :func:`paper_of`.
-    model : OneVsAll
-        Trained on images (height, width).
-
-    Returns
-    -------
-    (n_features,) float64
+    The strokes are (n_points, 2) each, on paper of size :func:`paper_of`; the row is (n_features,)
+    float64.
 
     Raises
     ------
@@ -60,12 +49,8 @@ def rasterize(strokes: Iterable[npt.ArrayLike], paper: tuple[int, int]) -> npt.N
     """Return how much of each pixel a round pen covers, (height, width) float64, 0 to 1.
 
     That is ``PEN`` + 1/2 minus the distance of the pixel's centre from the nearest stroke, between
-    0 and 1: an edge one pixel wide.
-
-    Raises
-    ------
-    DataError
-        Nothing is drawn on the paper, or strokes are no lists of points.
+    0 and 1: an edge one pixel wide. Strokes that are no lists of points, or leave nothing on the
+    paper, are a DataError.
     """
     ink = np.zeros(paper)
     for stroke in strokes:
