@@ -133,14 +133,15 @@ def bench(session: nox.Session, backend: str) -> None:
     install(session, *extras)
     results = Path("bench") / "results"
     output = results / f"{backend}.json"
-    session.run("python", "-m", "bench.interleaved", *backends, "--output", output, env=environment)
+    command = ("python", "-m", "bench", "interleaved", *backends, "--output", output)
+    session.run(*command, env=environment)
     session.run(
         *("python", "-m", "pytest", "bench", "-k", backend, "--benchmark-enable"),
         f"--benchmark-json={results / f'{backend}-pytest.json'}",
         *session.posargs,
         env=environment,
     )
-    session.run("python", "-m", "bench.plot")
+    session.run("python", "-m", "bench.table")
 
 
 @nox.session

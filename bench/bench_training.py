@@ -1,21 +1,20 @@
-"""A whole training: gradient descent at a fixed step, a fixed number of iterations."""
+"""One pass and a whole training: gpulr's ways on each backend, the notebook's, other libraries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from bench.contestants import Contestant, contestants
+from bench.contestants import TASKS, contestants
 
-ROUNDS = 5
+ROUNDS = {"pass": 20, "training": 5}
+EVERY = [(t, c) for t in TASKS for name in ("numpy", "cupy") for c in contestants(t, name)]
 
 
-@pytest.mark.benchmark(group="training", disable_gc=True)
-@pytest.mark.parametrize(
-    "contestant",
-    [*contestants("training", "numpy"), *contestants("training", "cupy")],
-    ids=lambda c: c.id,
-)
-def test_training(compete: Callable[[str, int], None], contestant: Contestant) -> None:
-    compete("training", ROUNDS)
+@pytest.mark.benchmark(disable_gc=True)
+@pytest.mark.parametrize(("task", "contestant"), EVERY, ids=[f"{task}-{c.id}" for task, c in EVERY])
+def test_task(compete: Callable[[str, int], None], benchmark: Any, task: str) -> None:
+    benchmark.group = task
+    compete(task, ROUNDS[task])

@@ -8,54 +8,41 @@ from typing import Any
 
 import pytest
 
-from bench import machine
 from bench.contestants import Contestant, check, entry, obstacle, prepare
-from bench.interleaved import UNTIMED
-from bench.quiet import Patience, wait
-from bench.workload import Workload, load_workload
+from bench.data import load_workload
+from bench.run import Patience, circumstances, commit, rounded, wait
+from bench.tasks import UNTIMED
 from gpulr.backend import probe
 
 # Seconds for each benchmark, to wait for other processes; a GPU has none to wait for.
 PATIENCE = float(os.environ.get("GPULR_BENCH_PATIENCE", "30"))
-
 COMMIT = pytest.StashKey[dict[str, Any]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("python_files", "bench_*.py")
-    config.stash[COMMIT] = machine.commit()  # before measuring: the code that is loaded is its
-
-
-@pytest.fixture(scope="session")
-def work() -> Workload:
-    return load_workload()
+    config.stash[COMMIT] = commit()  # before measuring: the code that is loaded is its
 
 
 @pytest.fixture
-def usable(contestant: Contestant) -> Contestant:
-    """Skip the benchmark, or fail it where the backend was asked for, if it cannot be used."""
+def compete(contestant: Contestant, benchmark: Any) -> Callable[[str, int], None]:
+    """Check, warm up, time and check again the contestant at a task.
+
+    It is skipped, or fails where the backend was asked for, if it cannot be used.
+    """
     if reason := obstacle(contestant):
         pytest.skip(f"{contestant.label}: {reason}")
-    if contestant.is_peer:
-        return contestant
-    status = probe(contestant.backend)
-    if not status.usable:
+    if not contestant.is_peer and not (status := probe(contestant.backend)).usable:
         reason = f"{status.name} cannot be used: {status.reason}. To use it: {status.remedy}."
         asked_for = {"GPULR_REQUIRE_GPU": "1", "GPULR_FALLBACK": "error"}
         if any(os.environ.get(name) == value for name, value in asked_for.items()):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
-    return contestant
-
-
-@pytest.fixture
-def compete(usable: Contestant, benchmark: Any, work: Workload) -> Callable[[str, int], None]:
-    """Check, warm up, time and check again the contestant at a task."""
 
     def run(task: str, rounds: int) -> None:
-        timed = prepare(task, usable, work)
-        benchmark.extra_info.update(entry(task, usable, timed(), work))
-        patience = Patience(PATIENCE)
+        work, patience = load_workload(), Patience(PATIENCE)
+        timed = prepare(task, contestant, work)
+        benchmark.extra_info.update(entry(task, contestant, timed(), work))
 
         def warm_up() -> None:
             if PATIENCE > 0:
@@ -67,14 +54,14 @@ def compete(usable: Contestant, benchmark: Any, work: Workload) -> Callable[[str
             result = benchmark.pedantic(timed, setup=warm_up, rounds=rounds)
         else:
             result = benchmark(timed)
-        check(task, usable, result, work)
+        check(task, contestant, result, work)
 
     return run
 
 
 def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, Any]) -> None:
     machine_info.clear()  # the node's name among it
-    machine_info.update(machine.circumstances())
+    machine_info.update(circumstances())
     del machine_info["commit"]  # that is commit_info
 
 
@@ -89,6 +76,5 @@ def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict
         stats.pop("data", None)
         for name in ("options", "param", "params"):  # extra_info says what was timed
             benchmark.pop(name, None)
-        for name, value in stats.items():
-            if isinstance(value, float):
-                stats[name] = float(f"{value:.5g}")
+        for name in (name for name, value in stats.items() if isinstance(value, float)):
+            stats[name] = rounded(stats[name], 5)

@@ -1,7 +1,7 @@
-"""What is timed: each way of computing the same pass or the same training.
+"""Who computes one pass or one training: the notebook, plain NumPy, gpulr's ways, other libraries.
 
 Every contestant becomes a function without arguments that leaves nothing to be done when it
-returns: devices are synchronised inside.
+returns: devices are synchronised inside. Its result is compared with the float64 reference.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 import gpulr
-from bench import notebook, pass_peers
-from bench.settings import knows, setting
-from bench.workload import ITERATIONS, LEARNING_RATE, N_MODELS, Workload
+from bench import libraries
+from bench.data import ITERATIONS, LEARNING_RATE, N_MODELS, Data
+from bench.run import Run, setting
 from gpulr.backend import Backend, select, to_host
 from gpulr.backend.compiled_rows import compiler
 from gpulr.core.problem import Problem
@@ -25,12 +26,22 @@ from gpulr.core.targets import ClassTargets
 from gpulr.kernels.fused_problem import problem_class
 
 Floats = npt.NDArray[Any]
-Run = Callable[[], Any]
 
 TASKS = ("pass", "training")
-LIBRARIES = {"numpy": "NumPy", "cupy": "CuPy"}
 # Of the largest entry. float32 is good to about 1e-5 here; TF32 is not, and is to be noticed.
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
+LIBRARIES = {"numpy": "NumPy", "cupy": "CuPy"}
+BASELINES = {
+    "notebook": "the notebook: plain NumPy, one digit at a time",
+    "plain": "plain NumPy, ten columns, gradient without cost",
+}
+WAYS = {
+    "loop": "one digit at a time",
+    "batched": "ten columns",
+    "uncompiled": "ten columns, without the compiler",
+    "portable": "ten columns, without the fused kernel",
+    "fused": "ten columns, with the fused kernel",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +50,9 @@ class Contestant:
 
     Attributes
     ----------
-    way : "notebook", "plain", "loop", "batched", one of SETTINGS, "peer" or "peer-blocks"
-        The baselines of :mod:`bench.notebook`; gpulr, one column at a time; gpulr, all columns;
-        the same under a setting (:mod:`bench.settings`); another library
-        (:mod:`bench.pass_peers`).
+    way : str
+        Of BASELINES, of WAYS (gpulr one column at a time, all columns, or all columns under a
+        setting in the environment), or of :mod:`bench.libraries`: "peer" or "peer-blocks".
     backend : str
         The array library that computes.
     dtype : str
@@ -59,7 +69,7 @@ class Contestant:
     @property
     def is_peer(self) -> bool:
         """Whether another library computes."""
-        return (self.backend, self.way) in pass_peers.PASSES
+        return (self.backend, self.way) in libraries.PASSES
 
     @property
     def id(self) -> str:
@@ -68,27 +78,18 @@ class Contestant:
     @property
     def label(self) -> str:
         """The way in words, for charts and tables."""
+        if self.way in BASELINES:
+            return BASELINES[self.way]
         if self.is_peer:
-            words = pass_peers.NAMES[self.backend]
-            if version := pass_peers.version(self.backend):
-                words += f" {version}"
-            if self.way == "peer-blocks":
-                words += ", tuned, in blocks"
-            return f"{words}, {self.rows} rows"
-        if self.way in ("notebook", "plain"):
-            return {
-                "notebook": "the notebook: plain NumPy, one digit at a time",
-                "plain": "plain NumPy, ten columns, gradient without cost",
-            }[self.way]
-        words = {
-            "loop": "one digit at a time",
-            "batched": "ten columns",
-            "uncompiled": "ten columns, without the compiler",
-            "portable": "ten columns, without the fused kernel",
-            "fused": "ten columns, with the fused kernel",
-        }
-        label = f"gpulr on {LIBRARIES.get(self.backend, self.backend)}, {words[self.way]}"
-        return label if self.rows == "uint8" else f"{label}, {self.rows} rows"
+            tuned = ", tuned, in blocks" if self.way == "peer-blocks" else ""
+            return f"{libraries.label(self.backend)}{tuned}, {self.rows} rows"
+        words = f"gpulr on {LIBRARIES.get(self.backend, self.backend)}, {WAYS[self.way]}"
+        return words if self.rows == "uint8" else f"{words}, {self.rows} rows"
+
+    def about(self, task: str) -> dict[str, Any]:
+        """Return what the JSON records of it whether it took part or not."""
+        found = {"task": task, "way": self.way, "label": self.label, "backend": self.backend}
+        return {**found, "dtype": self.dtype, "rows": self.rows}
 
 
 NOTEBOOK = Contestant("notebook", "numpy", "float64", "float64")
@@ -101,120 +102,77 @@ def contestants(task: str, backend: str) -> list[Contestant]:
     One pass has more than training: with NumPy's come other libraries, on bytes and on rows that
     are float32 already, and what they are to be compared with.
     """
-    baselines, more = [NOTEBOOK, PLAIN], []
+    own = [Contestant(w, backend, d) for d in ("float64", "float32") for w in ("loop", "batched")]
+    more = []
     if task == "pass":
+        more = [Contestant("batched", backend, "float32", "float32")]
+    if task == "pass" and backend != "numpy":
+        more += [Contestant("portable", backend, "float32", r) for r in ("float32", "uint8")]
+    if backend != "numpy":
+        return [*own, *more]
+    peers = []
+    if task == "pass":
+        more.insert(0, Contestant("uncompiled", "numpy", "float32"))
         for rows in ("float32", "uint8"):
-            baselines += [Contestant(w, b, "float32", rows) for b, w in pass_peers.PASSES]
-        more = [
-            Contestant("uncompiled", "numpy", "float32"),
-            Contestant("batched", "numpy", "float32", "float32"),
-        ]
-    own = [
-        Contestant(way, backend, dtype)
-        for dtype in ("float64", "float32")
-        for way in ("loop", "batched")
-    ]
-    if backend == "numpy":
-        return [*baselines, *own, *more]
-    if task == "pass":
-        own += [
-            Contestant("batched", backend, "float32", "float32"),
-            *(Contestant("portable", backend, "float32", rows) for rows in ("float32", "uint8")),
-        ]
-    return own
+            peers += [Contestant(w, b, "float32", rows) for b, w in libraries.PASSES]
+    return [NOTEBOOK, PLAIN, *peers, *own, *more]
 
 
 def obstacle(contestant: Contestant) -> str | None:
     """Return why a contestant that is optional cannot take part here; None if it can."""
     if contestant.is_peer:
-        return pass_peers.obstacle(contestant.backend)
+        return libraries.obstacle(contestant.backend)
     if contestant.way == "uncompiled" and not compiler().usable:
         return "nothing is compiled"
-    if contestant.way == "fused" and not knows("GPULR_FUSED"):
-        return "this gpulr has no fused kernel"
     return None
 
 
-def prepare(task: str, contestant: Contestant, work: Workload) -> Run:
-    """Put the contestant's data in place and return what is to be timed."""
-    build = {"pass": _pass, "training": _training}[task]
-    return build(contestant, work)
+def check(task: str, contestant: Contestant, result: Any, work: Data) -> float:
+    """Return a result's largest deviation, relative to the largest entry of the reference.
 
-
-def error(task: str, contestant: Contestant, result: Any, work: Workload) -> float:
-    """Return the largest deviation from the float64 reference, relative to its largest entry."""
+    Raises
+    ------
+    ArithmeticError
+        If it is not what was to be computed.
+    """
     columns = [np.vstack([to_host(part) for part in parts]) for parts in result]
     found = np.hstack(columns).astype(np.float64)
     expected = work.expected_pass if task == "pass" else work.expected_training
     if task == "pass" and contestant.way == "plain":
         expected = expected[1:]  # it has no cost
     assert found.shape == expected.shape, (found.shape, expected.shape)
-    return float(np.max(np.abs(found - expected)) / np.max(np.abs(expected)))
-
-
-def check(task: str, contestant: Contestant, result: Any, work: Workload) -> float:
-    """Return the error of a result, or raise if it is not what was to be computed."""
-    deviation = error(task, contestant, result, work)
-    if not deviation <= TOLERANCE[contestant.dtype]:
+    error = float(np.max(np.abs(found - expected)) / np.max(np.abs(expected)))
+    if not error <= TOLERANCE[contestant.dtype]:
         raise ArithmeticError(
-            f"{contestant.id}: the result of the {task} is off by {deviation:.1e} of its largest "
+            f"{contestant.id}: the result of the {task} is off by {error:.1e} of its largest "
             f"entry; at most {TOLERANCE[contestant.dtype]:.0e} is allowed. Nothing was timed."
         )
-    return deviation
+    return error
 
 
-def entry(task: str, contestant: Contestant, result: Any, work: Workload) -> dict[str, Any]:
+def entry(task: str, contestant: Contestant, result: Any, work: Data) -> dict[str, Any]:
     """Check a result, and return what the JSON records of the contestant besides its times."""
-    deviation = check(task, contestant, result, work)
+    error = check(task, contestant, result, work)
+    device = "cpu" if contestant.is_peer else select(contestant.backend).device_name
     found = {
-        **about(task, contestant),
-        "device": "cpu" if contestant.is_peer else select(contestant.backend).device_name,
+        **contestant.about(task),
+        "device": device,
         **work.sizes,
-        "error": float(f"{deviation:.2g}"),
+        "error": float(f"{error:.2g}"),
     }
     if task == "training":
         found |= {"solver": "gd", "learning_rate": LEARNING_RATE, "iterations": ITERATIONS}
     return found
 
 
-def about(task: str, contestant: Contestant) -> dict[str, Any]:
-    """Return what the JSON records of a contestant whether it took part or not."""
-    return {
-        "task": task,
-        "way": contestant.way,
-        "label": contestant.label,
-        "backend": contestant.backend,
-        "dtype": contestant.dtype,
-        "rows": contestant.rows,
-    }
-
-
-def problem_of(work: Workload, backend: Backend, dtype: str, rows: str = "uint8") -> Problem:
-    """Return the ten problems on the backend's device."""
-    X, scale = pass_peers.stored(work, rows)
-    X = backend.asarray(X)
-    codes, table = work.y.astype(np.int32), np.eye(N_MODELS, dtype=dtype)
-    return problem_class(backend).of(
-        Rows(X, scale, None, backend, getattr(backend.xp, dtype)),
-        ClassTargets(backend.asarray(codes), backend.asarray(table), backend),
-        backend.asarray(np.full(N_MODELS, np.inf)),
-    )
-
-
-def _pass(contestant: Contestant, work: Workload) -> Run:
-    """Cost and gradient at the same parameters; the rows are on the device already."""
-    W, b = work.theta[:-1], work.theta[-1]
-    if contestant.way == "notebook":
-        X, ys = work.rows_float64, [work.targets[:, [j]].copy() for j in range(N_MODELS)]
-        ws = [W[:, [j]].copy() for j in range(N_MODELS)]
-        return lambda: [notebook.propagate(X, ys[j], ws[j], b[j]) for j in range(N_MODELS)]
-    if contestant.way == "plain":
-        X, Y, W, b = (a.astype(np.float32) for a in (work.rows_float32, work.targets, W, b))
-        return lambda: [notebook.batched_gradient(X, Y, W, b)]
-
+def prepare(task: str, contestant: Contestant, work: Data) -> Run:
+    """Put the contestant's data in place and return what is to be timed."""
+    if contestant.way in BASELINES:
+        return _baseline(task, contestant.way, work)
+    if task == "training":
+        return _training(contestant, work)
     if contestant.is_peer:
-        return pass_peers.PASSES[contestant.backend, contestant.way](work, contestant.rows)
-
+        return libraries.PASSES[contestant.backend, contestant.way](work, contestant.rows)
     backend = select(contestant.backend)
     assert backend.name == contestant.backend, backend.fallback_reason
     issue = passes(contestant, work, backend)
@@ -228,19 +186,26 @@ def _pass(contestant: Contestant, work: Workload) -> Run:
     return run
 
 
-def passes(contestant: Contestant, work: Workload, backend: Backend) -> Run:
+def passes(contestant: Contestant, work: Data, backend: Backend) -> Callable[[], list[Any]]:
     """Return gpulr's pass, which may leave a device at work when it returns.
 
-    It is to be called under the way's :func:`setting`, with the backend activated.
+    It is to be called under the way's setting, with the backend activated.
     """
     found = parts(contestant, work, backend)
     return lambda: [problem.evaluate(at) for problem, at in found]
 
 
-def parts(contestant: Contestant, work: Workload, backend: Backend) -> list[tuple[Problem, Any]]:
+def parts(contestant: Contestant, work: Data, backend: Backend) -> list[tuple[Problem, Any]]:
     """Return the problems that gpulr's pass evaluates, and each one's parameters."""
     with setting(contestant.way), backend.activate():
-        whole = problem_of(work, backend, contestant.dtype, contestant.rows)
+        X, scale = work.rows(contestant.rows)
+        dtype = getattr(backend.xp, contestant.dtype)
+        codes, table = work.y.astype(np.int32), np.eye(N_MODELS, dtype=contestant.dtype)
+        whole = problem_class(backend).of(
+            Rows(backend.asarray(X), scale, None, backend, dtype),
+            ClassTargets(backend.asarray(codes), backend.asarray(table), backend),
+            backend.asarray(np.full(N_MODELS, np.inf)),
+        )
         theta = backend.asarray(work.theta)
         if contestant.way != "loop":
             return [(whole, theta)]
@@ -248,31 +213,81 @@ def parts(contestant: Contestant, work: Workload, backend: Backend) -> list[tupl
         return [(whole.select(j), backend.xp.take(theta, j, axis=1)) for j in index]
 
 
-def _training(contestant: Contestant, work: Workload) -> Run:
+def _training(contestant: Contestant, work: Data) -> Run:
     """Gradient descent at a fixed step for a fixed number of iterations, from the host's rows."""
-    if contestant.way == "notebook":
-        X, ys = work.rows_float64, [work.targets[:, [j]].copy() for j in range(N_MODELS)]
-        return lambda: [notebook.optimize(X, y, ITERATIONS, LEARNING_RATE)[:2] for y in ys]
-    if contestant.way == "plain":
-        X32, Y = work.rows_float32, work.targets.astype(np.float32)
-        return lambda: [notebook.batched_optimize(X32, Y, ITERATIONS, LEARNING_RATE)]
+    settings = {"backend": contestant.backend, "dtype": contestant.dtype, "scale": work.scale}
+    settings |= {"solver": "gd", "learning_rate": LEARNING_RATE, "max_iter": ITERATIONS}
+    settings |= {"C": np.inf, "tol": 0.0, "batched": contestant.way == "batched"}
 
     def run() -> Any:
-        model = gpulr.train(
-            work.X,
-            work.y,
-            backend=contestant.backend,
-            solver="gd",
-            C=np.inf,
-            scale=work.scale,
-            learning_rate=LEARNING_RATE,
-            max_iter=ITERATIONS,
-            tol=0.0,
-            dtype=contestant.dtype,
-            batched=contestant.way == "batched",
-        )
+        model = gpulr.train(work.X, work.y, **settings)
         assert model.backend == contestant.backend, model.fallback_reason
         assert np.all(model.history.n_iter == ITERATIONS)
         return [(model.weights / work.scale, model.intercept)]  # on the host: all is done
 
     return run
+
+
+def _baseline(task: str, way: str, work: Data) -> Run:
+    """Return the notebook's way, one digit after the other, or plain NumPy in a batch."""
+    if way == "plain":
+        X, Y, W, b = (
+            a.astype(np.float32)
+            for a in (work.rows_float32, work.targets, work.theta[:-1], work.theta[-1])
+        )
+        if task == "pass":
+            return lambda: [batched_gradient(X, Y, W, b)]
+        return lambda: [batched_optimize(X, Y, ITERATIONS, LEARNING_RATE)]
+    X, b = work.rows_float64, work.theta[-1]
+    ys = [work.targets[:, [j]].copy() for j in range(N_MODELS)]
+    ws = [work.theta[:-1, [j]].copy() for j in range(N_MODELS)]
+    if task == "pass":
+        return lambda: [
+            propagate(X, y, w, b[j]) for j, (y, w) in enumerate(zip(ys, ws, strict=True))
+        ]
+    return lambda: [optimize(X, y, ITERATIONS, LEARNING_RATE)[:2] for y in ys]
+
+
+def propagate(X: Floats, y: Floats, w: Floats, b: float) -> tuple[float, Floats, float]:
+    """One digit: cost, and its gradient with respect to w and b, as the notebook writes them.
+
+    X (m, n) float64 has been divided by 255; y and w are columns, (m, 1) and (n, 1). The notebook's
+    slip in db is mended, so that results can be compared.
+    """
+    m = X.shape[0]
+    y_hat = 1 / (1 + np.exp(-(np.dot(X, w) + b)))
+    cost = -1 / m * np.sum(y * np.log(y_hat) + (1 - y) * np.log(1 - y_hat))
+    dw = 1 / m * np.dot(X.T, y_hat - y)
+    db = 1 / m * np.sum(y_hat - y)
+    return cost, dw, db
+
+
+def optimize(
+    X: Floats, y: Floats, iterations: int, learning_rate: float
+) -> tuple[Floats, float, list[float]]:
+    """One digit: gradient descent from zero, keeping the cost of every iteration."""
+    w, b = np.zeros((X.shape[1], 1)), 0.0
+    costs = []
+    for _ in range(iterations):
+        cost, dw, db = propagate(X, y, w, b)
+        w = w - learning_rate * dw
+        b = b - learning_rate * db
+        costs.append(cost)
+    return w, b, costs
+
+
+def batched_gradient(X: Floats, Y: Floats, W: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """All columns at once in whatever dtype comes in: the gradient alone, no cost."""
+    R = expit(X @ W + b) - Y
+    return X.T @ R / len(X), R.mean(axis=0)
+
+
+def batched_optimize(
+    X: Floats, Y: Floats, iterations: int, learning_rate: float
+) -> tuple[Floats, Floats]:
+    """All columns at once: gradient descent from zero, without looking at the cost."""
+    W, b = np.zeros((X.shape[1], Y.shape[1]), X.dtype), np.zeros(Y.shape[1], X.dtype)
+    for _ in range(iterations):
+        dW, db = batched_gradient(X, Y, W, b)
+        W, b = W - learning_rate * dW, b - learning_rate * db
+    return W, b

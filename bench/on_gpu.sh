@@ -60,7 +60,7 @@ unset GPULR_BACKEND GPULR_COMPILE GPULR_FUSED GPULR_TEST_BACKENDS
 
 install_wheels() {
     local names
-    names=$("$python" -m bench.gpu.needs --to-install) || return
+    names=$("$python" -m bench.on_gpu to-install) || return
     [ -n "$names" ] || return 0
     echo "== from wheels/ into $out/site: ${names//$'\n'/ }"
     # shellcheck disable=SC2086 # one argument for each name
@@ -107,7 +107,7 @@ main() {
     cd "$root" || return 3
     [ -z "$rehearse" ] || echo "A rehearsal on $rehearse: its figures mean nothing."
     install_wheels
-    "$python" -m bench.gpu.needs || code=$?
+    "$python" -m bench.on_gpu needs || code=$?
     if ((code == 3)); then
         return 3
     fi
@@ -116,7 +116,7 @@ main() {
         run_part "$name" "$limit" || failed=1
     done 3<<<"$PARTS"
     echo "== $SECONDS s in all"
-    timeout 5 "$python" -m bench.gpu.summary "$out" || failed=1
+    timeout 5 "$python" -m bench.on_gpu summary "$out" || failed=1
     timeout 5 "$python" -m bench.predict --compare "$out/on-gpu.json" || failed=1
     return "$failed"
 }

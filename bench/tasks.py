@@ -1,0 +1,388 @@
+"""What is measured on a CPU, beside solvers and searches: ``python -m bench TASK`` runs one.
+
+Each task is a function of its options that returns what its JSON file holds beside the
+circumstances; what it computes is compared with a reference before any time is believed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+
+import gpulr
+from bench import libraries
+from bench.contestants import (
+    NOTEBOOK,
+    PLAIN,
+    TASKS,
+    Contestant,
+    check,
+    contestants,
+    entry,
+    obstacle,
+    prepare,
+)
+from bench.data import Data, clouds, indicator, load_workload
+from bench.run import SETTINGS, Patience, Turn, Watch, blas, quartiles, race, take_turn, worker
+from gpulr.backend import BACKENDS, backends
+
+Options = argparse.Namespace
+Floats = npt.NDArray[Any]
+
+# Calls before the timed one, in every turn: after a pause the third pass is as fast as any later.
+UNTIMED = {"pass": 3, "training": 0}
+
+
+# Passes and trainings in turn
+
+
+def interleaved(options: Options) -> dict[str, Any]:
+    """One pass and a whole training: gpulr's ways, the notebook's, and other libraries, in turn."""
+    found = backends()
+    chosen = options.backend or [name for name in found if found[name].usable]
+    for name in chosen:
+        if not found[name].usable:
+            raise SystemExit(f"{name} cannot be used: {found[name].reason}. {found[name].remedy}.")
+    work, patience = load_workload(), Patience(options.patience)
+    results, absent = [], []
+    for task in TASKS:
+        entrants = []
+        # The baselines come with NumPy's; a GPU is compared with them too.
+        for name in dict.fromkeys(["numpy", *chosen]):
+            for contestant in contestants(task, name):
+                if reason := obstacle(contestant):
+                    absent.append({**contestant.about(task), "reason": reason})
+                    print(f"{task}: {contestant.label}: {reason}", file=sys.stderr)
+                else:
+                    entrants.append(contestant)
+        print(f"{task}: {len(entrants)} contestants", file=sys.stderr)
+        rounds = getattr(options, f"{task}_rounds")
+        results += measure(task, entrants, work, rounds, patience)
+    return {"schema": 2, "absent": absent, "results": results}
+
+
+def measure(
+    task: str, entrants: list[Contestant], work: Data, rounds: int, patience: Patience
+) -> list[dict[str, Any]]:
+    """Check and warm up every contestant, race them, check again; one record for each."""
+    runs = {contestant: prepare(task, contestant, work) for contestant in entrants}
+    records = {contestant: entry(task, contestant, run(), work) for contestant, run in runs.items()}
+    turns = race(runs, rounds, partial(take_turn, patience=patience, untimed=UNTIMED[task]))
+    for contestant, run in runs.items():
+        check(task, contestant, run(), work)
+    seconds = {contestant: [turn.seconds for turn in taken] for contestant, taken in turns.items()}
+    share = others(turn for taken in turns.values() for turn in taken)
+    return [
+        {
+            **{**records[contestant], "rounds": rounds, "others_cpu": share},
+            **{"seconds": quartiles(taken), "speedup": speedups(contestant, seconds)},
+        }
+        for contestant, taken in seconds.items()
+    ]
+
+
+def others(turns: Iterator[Turn]) -> float | None:
+    """Return the mean share of the cores that others used; None if the system does not tell."""
+    shares = [turn.others for turn in turns if turn.others is not None]
+    return round(float(np.mean(shares)), 3) if shares else None
+
+
+def speedups(
+    contestant: Contestant, seconds: dict[Contestant, list[float]]
+) -> dict[str, dict[str, float]]:
+    """Return how many times faster the contestant is than its baselines that took part.
+
+    gpulr's loop, gpulr under a setting, and other libraries are compared with all columns at
+    once in the same dtype and from rows that are stored alike.
+    """
+    baselines = {"notebook": NOTEBOOK}
+    if contestant.way in ("loop", "batched", *SETTINGS):
+        baselines["plain"] = PLAIN
+    if contestant.way == "batched":
+        baselines |= {way: replace(contestant, way=way) for way in ("loop", *SETTINGS)}
+        for backend, way in libraries.PASSES:
+            peer = replace(contestant, way=way, backend=backend)
+            baselines[backend + way.removeprefix("peer")] = peer
+    return {
+        name: quartiles(np.divide(seconds[baseline], seconds[contestant]))
+        for name, baseline in baselines.items()
+        if baseline in seconds and baseline != contestant
+    }
+
+
+# Training in threads
+
+AT_ONCE = 8
+GRID = {"C": [0.01, 0.1, 1.0, 10.0]}
+FOLDS = 5
+SLOWER = 1.1  # what a grid search in two jobs may take of the time that it takes in one
+# Name, two ways to the same numbers, and how much of the first's time the second may take.
+COMPARISONS = (
+    ("training in a worker thread", "main", "worker", 1.0),
+    (f"{AT_ONCE} trainings at once", "in-turn", "at-once", 1.0),
+    ("GridSearchCV, 2 jobs, threading", "grid-1", "grid-2-threading", SLOWER),
+    ("GridSearchCV, 2 jobs, loky", "grid-1", "grid-2-loky", SLOWER),
+)
+Arrays = list[npt.NDArray[Any]]
+
+
+def threads(options: Options) -> dict[str, Any]:
+    """Training in threads: a worker beside the main one, eight at once, scikit-learn's grid search.
+
+    A server, a notebook's executor and joblib train in threads that are not the main one. What is
+    compared has to agree: trainings in every bit, which the table tells, grid searches in their
+    scores. The first call of each is not timed: it starts joblib's processes.
+    """
+    results, patience = [], Patience(options.patience)
+    for name in options.data or ("digits", "mnist"):
+        print(f"{name} …", file=sys.stderr)
+        if name == "digits":
+            digits = gpulr.datasets.load_digits()
+            data = Data("digits", digits.X, digits.y, None)
+        else:
+            data = load_workload()
+        n = options.n_samples
+        data = replace(data, X=data.X[:n], y=data.y[:n])
+        ways = thread_ways(data)
+        compared = [c for c in COMPARISONS if c[2] in (options.only or [c[2]])]
+        ways = {way: ways[way] for way in dict.fromkeys(w for c in compared for w in c[1:3])}
+        found = {way: run() for way, run in ways.items()}
+        turns = race(ways, options.rounds, partial(take_turn, patience=patience))
+        seconds = {way: [turn.seconds for turn in taken] for way, taken in turns.items()}
+        for words, base, other, goal in compared:
+            times = {"base_seconds": quartiles(seconds[base]), "seconds": quartiles(seconds[other])}
+            results.append(
+                {
+                    **{**data.sizes, "name": words, "base": base, "other": other},
+                    **{"rounds": options.rounds, **times, "goal": goal},
+                    "ratio": quartiles(np.divide(seconds[other], seconds[base])),
+                    "same_bits": agree(found[base], found[other]),
+                }
+            )
+    return {"blas_after": blas(), "results": results}
+
+
+def thread_ways(data: Data) -> dict[str, Callable[[], Arrays]]:
+    """Return the ways by name; each trains and returns what it found."""
+
+    def train(_: object = None) -> Arrays:
+        model = gpulr.train(data.X, data.y, scale=data.scale, backend="numpy")
+        assert model.converged, "training has not converged"
+        return [model.weights, model.intercept]
+
+    def at_once(n: int) -> Arrays:
+        with ThreadPoolExecutor(n) as pool:  # new threads every time
+            return [array for arrays in pool.map(train, range(n)) for array in arrays]
+
+    def grid_search(n_jobs: int, backend: str) -> Arrays:
+        estimator = gpulr.OneVsAllLogisticRegression(scale=data.scale, backend="numpy")
+        search = GridSearchCV(estimator, GRID, cv=FOLDS, n_jobs=n_jobs, refit=False)
+        with joblib.parallel_config(backend=backend):
+            search.fit(data.X, data.y)
+        return [search.cv_results_["mean_test_score"]]
+
+    return {
+        "main": train,
+        "worker": partial(at_once, 1),
+        "in-turn": lambda: [array for _ in range(AT_ONCE) for array in train()],
+        "at-once": partial(at_once, AT_ONCE),
+        "grid-1": partial(grid_search, 1, "loky"),
+        "grid-2-threading": partial(grid_search, 2, "threading"),
+        "grid-2-loky": partial(grid_search, 2, "loky"),
+    }
+
+
+def agree(base: Arrays, other: Arrays) -> bool:
+    """Return whether all bits are the same; raise where what was found is not."""
+    for one, two in zip(base, other, strict=True):
+        np.testing.assert_allclose(one, two, rtol=0.01, atol=0.01)
+    return all(np.array_equal(one, two) for one, two in zip(base, other, strict=True))
+
+
+# Many classes
+
+
+def many_classes(options: Options) -> dict[str, Any]:
+    """A thousand classes at once: time and peak memory, beside scikit-learn's one-vs-rest.
+
+    gpulr trains all classes; scikit-learn's OneVsRestClassifier some of them (the others are "none
+    of these"), which takes it the same time for each, so its time for all is computed.
+    """
+    names = ("n_samples", "n_test", "n_features", "n_classes", "sampled", "tol")
+    job = {name: getattr(options, name) for name in names}
+    results = []
+    for library in ("gpulr", "sklearn"):
+        print(f"{library} …", file=sys.stderr)
+        results += worker("bench.tasks:train_many", {**job, "library": library}, 3600.0, library)
+    return {"data": job, "results": results}
+
+
+def train_many(
+    library: str,
+    n_samples: int,
+    n_test: int,
+    n_features: int,
+    n_classes: int,
+    sampled: int,
+    tol: float,
+) -> Iterator[dict[str, Any]]:
+    """Train one contestant in this process, and say what it took."""
+    warnings.simplefilter("ignore")
+    X_all, y_all = clouds(n_samples + n_test, n_features, n_classes)
+    X, y, X_test, y_test = (
+        *(a[:n_samples] for a in (X_all, y_all)),
+        X_all[n_samples:],
+        y_all[n_samples:],
+    )
+    found: dict[str, Any] = {"library": library, "tol": tol}
+    # A small fit first: no one is charged for imports.
+    if library == "gpulr":
+        gpulr.train(X[:2000], y[:2000] % 5, max_iter=3, tol=0)
+    else:
+        y = indicator(y, range(sampled), np.uint8)
+        LogisticRegression(max_iter=3).fit(X[:2000], np.arange(len(X[:2000])) % 2)
+    before, watch = peak_memory(), Watch()
+    started = time.perf_counter()
+    if library == "gpulr":
+        model = gpulr.train(X, y, tol=tol)
+        found |= {"classes": model.n_models, "n_iter": model.n_iter, "converged": model.converged}
+    else:
+        one = LogisticRegression(tol=tol, max_iter=2000)
+        estimators = OneVsRestClassifier(one).fit(X, y).estimators_
+        found |= {"classes": sampled, "n_iter": max(int(each.n_iter_[0]) for each in estimators)}
+    found["seconds"] = time.perf_counter() - started
+    found["seconds_for_all"] = found["seconds"] * n_classes / found["classes"]
+    found |= {"peak_before": before, "peak": peak_memory(), "others_cpu": watch.share()}
+    if library == "gpulr":
+        found["test_accuracy"] = model.score(X_test, y_test)
+        assert found["test_accuracy"] > 2.0 / n_classes, "the model is no better than chance"
+    yield found
+
+
+def peak_memory() -> int:
+    """Return the most memory this process has had, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+# How often bootstrap intervals hold the truth
+
+WEIGHTS, INTERCEPT = np.array([0.8, -0.5, 0.0]), 0.3
+
+
+def coverage(options: Options) -> dict[str, Any]:
+    """How often bootstrap intervals hold the truth, on simulated data.
+
+    Rows are standard normal, labels are drawn with probability σ(x·w + b), and the penalty is next
+    to none, so that the weights that the intervals are to hold are w and b.
+    """
+    results = []
+    for n_rows in options.rows:
+        for draws in ("poisson", "multinomial"):
+            parameters, probabilities = covered(
+                options.sets, n_rows, n=options.n, level=options.level, weights=draws
+            )
+            shares = [*parameters.mean(axis=0).tolist(), float(probabilities.mean())]
+            results.append({"rows": n_rows, "draws": draws, "shares": shares})
+    return {**{k: getattr(options, k) for k in ("sets", "n", "level")}, "results": results}
+
+
+def covered(
+    sets: int, n_rows: int, *, n: int, level: float = 0.95, weights: str = "poisson", seed: int = 0
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Tell of each data set which true values its intervals hold.
+
+    Returns
+    -------
+    parameters : (sets, 4) bool
+        Three weights and the intercept.
+    probabilities : (sets, 5) bool
+        Those of five rows, the same for all data sets.
+    """
+    rng = np.random.default_rng(seed)
+    new = rng.normal(size=(5, len(WEIGHTS)))
+    truth = np.append(WEIGHTS, INTERCEPT)
+
+    def probability(X: Floats) -> Floats:
+        return 1.0 / (1.0 + np.exp(-(X @ WEIGHTS + INTERCEPT)))
+
+    parameters, probabilities = [], []
+    for _ in range(sets):
+        X = rng.normal(size=(n_rows, len(WEIGHTS)))
+        y = rng.random(n_rows) < probability(X)
+        result = gpulr.bootstrap(X, y, n=n, C=1e3, weights=weights, random_state=rng)
+        ends = zip(result.coef_interval(level), result.intercept_interval(level), strict=True)
+        low, high = (np.append(coef, intercept) for coef, intercept in ends)
+        parameters.append((low <= truth) & (truth <= high))
+        low, high = (end[:, 0] for end in result.proba_interval(new, level))
+        probabilities.append((low <= probability(new)) & (probability(new) <= high))
+    return np.array(parameters), np.array(probabilities)
+
+
+def whole_number(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return int(text)
+
+
+def numbers(**defaults: float) -> dict[str, dict[str, Any]]:
+    """Return options that are positive whole numbers, or floats, with these defaults."""
+    return {
+        f"--{name.replace('_', '-')}": {
+            "type": whole_number if isinstance(value, int) else float,
+            **{"default": value, "help": "default: %(default)s"},
+        }
+        for name, value in defaults.items()
+    }
+
+
+def choices(names: Sequence[str], words: str) -> dict[str, Any]:
+    """Return an option that may be repeated."""
+    return {"action": "append", "choices": tuple(names), "help": f"may be repeated ({words})"}
+
+
+# By name: the function, its own options, and the seconds that it may wait for quiet moments.
+COMMANDS: dict[str, tuple[Callable[[Options], dict[str, Any]], dict[str, Any], float]] = {
+    "interleaved": (
+        interleaved,
+        {"--backend": choices(tuple(BACKENDS), "default: all that can be used")}
+        | numbers(pass_rounds=30, training_rounds=10),
+        600.0,
+    ),
+    "threads": (
+        threads,
+        {
+            "--data": choices(("digits", "mnist"), "default: both"),
+            "--only": choices([c[2] for c in COMPARISONS], "default: all comparisons"),
+        }
+        | numbers(n_samples=20_000, rounds=5),
+        120.0,
+    ),
+    "many-classes": (
+        many_classes,
+        numbers(n_samples=50_000, n_test=5_000, n_features=768, n_classes=1_000)
+        | numbers(sampled=5, tol=1e-4),
+        0.0,
+    ),
+    "coverage": (
+        coverage,
+        numbers(sets=1000, n=200, level=0.95)
+        | {"--rows": {"type": int, "nargs": "+", "default": [100, 200, 500]}},
+        0.0,
+    ),
+}
