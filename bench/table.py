@@ -329,7 +329,7 @@ def threads_table(report: Record) -> str:
         bits = "yes" if r["same_bits"] else "no"
         rows.append((False, [size, r["name"], *taken, ratio, f"{r['goal']:.2f}", bits]))
     columns = "rows||>alone, or in turn|>|>ratio (quartiles)|>goal|same bits"
-    return "\n".join(markdown(columns, rows))
+    return "\n".join([*markdown(columns, rows), "", f"{where(report)}."])
 
 
 def coverage_table(report: Record) -> str:
@@ -444,18 +444,15 @@ def small_table(reports: Sequence[Record]) -> str:
     for report in reports:
         if report["kind"] == "gpulr-interleaved":
             for task, words in (("pass", "one pass"), ("training", "gradient descent")):
-                found = {(r["way"], r["dtype"], r["rows"]): r for r in of(report, task)}
-                own = found.get(("batched", "float32", "uint8"))
-                for key, label in (
-                    (("notebook", "float64", "float64"), "the notebook"),
-                    (("loop", "float32", "uint8"), "gpulr, one digit at a time"),
-                ):
-                    if own and key in found and key[0] in own["speedup"]:
+                found = {(r["way"], r["dtype"]): r for r in of(report, task) if not is_beside(r)}
+                own = found.get(("batched", "float32"), {"speedup": {}})
+                for way, label in (("notebook", "the notebook"), ("loop", "one digit at a time")):
+                    other = found.get((way, "float64" if way == "notebook" else "float32"))
+                    if other and way in own["speedup"]:
                         steps = f", {own['iterations']} iterations" if task == "training" else ""
-                        words_of_row = f"{words}{steps}, {own['n_models']} models, {own['data']}"
-                        taken = [r["seconds"]["median"] for r in (own, found[key])]
-                        ratio = own["speedup"][key[0]]["median"]
-                        add(words_of_row, taken[0], label, taken[1], ratio)
+                        what = f"{words}{steps}, {own['n_models']} models, {own['data']}"
+                        taken = [r["seconds"]["median"] for r in (own, other)]
+                        add(what, taken[0], label, taken[1], own["speedup"][way]["median"])
         elif report["kind"] == "gpulr-peers":
             for result, point, needed, ratio in comparisons(report):
                 if result["name"] == "sklearn-lbfgs" and ratio and point is result["points"][0]:

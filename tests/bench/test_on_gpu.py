@@ -11,44 +11,18 @@ import subprocess
 import sys
 import time
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench import data, gpu, gpu_card, on_gpu, predict, run, table
+from bench.gpu import main
 from helpers import python, strict_json
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = run.ROOT
 SCRIPT = ROOT / "bench" / "on_gpu.sh"
-if not SCRIPT.exists():
-    pytest.skip("the bench folder is not beside the tests", allow_module_level=True)
-
-sys.path.append(str(ROOT))  # last, so that an installed gpulr stays the one that is tested
-card = pytest.importorskip("bench.gpu.card")
-needs = pytest.importorskip("bench.gpu.needs")
-peers = pytest.importorskip("bench.gpu.peers")
-predict = pytest.importorskip("bench.predict")
-record = pytest.importorskip("bench.gpu.record")
-settings = pytest.importorskip("bench.settings")
-suite = pytest.importorskip("bench.gpu.suite")
-summary = pytest.importorskip("bench.gpu.summary")
-workload = pytest.importorskip("bench.workload")
-main = pytest.importorskip("bench.gpu.__main__").main
-
 PARTS = re.findall(r"^(?:PARTS=')?(\w+) (\d+)'?$", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
 NAMES = [name for name, _ in PARTS]
-
-
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
-    """Settings of a benchmark do not reach other tests, nor do workloads made under them."""
-    for name in ("GPULR_BENCH_REHEARSE", "GPULR_BENCH_DATA", "GPULR_TEST_BACKENDS", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    workload.load_workload.cache_clear()
-    yield
-    workload.load_workload.cache_clear()
-    if training := sys.modules.get("bench.gpu.training"):
-        training.whole_data.cache_clear()
 
 
 def run_script(environment, *arguments, **variables):
@@ -64,6 +38,7 @@ def run_script(environment, *arguments, **variables):
     )
 
 
+@pytest.mark.slow
 def test_everything_is_rehearsed(environment, tmp_path):
     process = run_script(environment, "--rehearse", "numpy", tmp_path / "out")
     assert process.returncode == 0, process.stdout + process.stderr
@@ -94,9 +69,9 @@ def test_everything_is_rehearsed(environment, tmp_path):
     measured = strict_json((tmp_path / "out" / "cupy-pytest.json").read_text(encoding="utf-8"))
     assert measured["machine_info"]["rehearsal"] is True
     tasks = {b["extra_info"]["task"] for b in measured["benchmarks"]}
-    assert tasks == {"pass", "training", "search"}
+    assert tasks == {"pass", "training"}
     for content in (found, measured):
-        assert "rehearsal" in summary.obstacle(content)
+        assert "rehearsal" in table.obstacle(content)
 
 
 @pytest.mark.parametrize("part", ["pass", "transfer", "training"])
@@ -113,9 +88,8 @@ def test_parts_run_on_arrays_of_another_device(part, tmp_path, monkeypatch, caps
 
 
 def test_a_wrong_pass_is_not_timed(tmp_path, monkeypatch, capsys):
-    passes = pytest.importorskip("bench.gpu.passes")
     monkeypatch.setenv("GPULR_BENCH_REHEARSE", "numpy")
-    right = passes.parts
+    right = gpu.parts
 
     def wrong(contestant, work, backend):
         found = right(contestant, work, backend)
@@ -123,7 +97,7 @@ def test_a_wrong_pass_is_not_timed(tmp_path, monkeypatch, capsys):
             return found
         return [(problem, theta + 1e-3) for problem, theta in found]
 
-    monkeypatch.setattr(passes, "parts", wrong)
+    monkeypatch.setattr(gpu, "parts", wrong)
     path = tmp_path / "pass.json"
     assert main(["pass", "--output", str(path)]) == 1
     found = strict_json(path.read_text(encoding="utf-8"))
@@ -146,11 +120,11 @@ STUB = """#!/usr/bin/env bash
 # Stands for Python: says what it was asked for, fails or hangs where it is told to.
 echo "asked: $*"
 case "$*" in
-*"bench.gpu.needs --to-install") echo first-package; echo second-package; exit 0 ;;
-*bench.gpu.needs) exit "${NEEDS:-1}" ;;
+*"bench.on_gpu to-install") echo first-package; echo second-package; exit 0 ;;
+*"bench.on_gpu needs") exit "${NEEDS:-1}" ;;
 *"bench.gpu pass "*) exit 1 ;;
 *"bench.gpu transfer "*) exec sleep 30 ;;
-*"bench.gpu.summary "* | *bench.predict*) exec "$REAL" "$@" ;;
+*"bench.on_gpu summary "* | *bench.predict*) exec "$REAL" "$@" ;;
 esac
 """
 
@@ -213,10 +187,9 @@ def test_results_are_not_measured_into_place(environment):
 
 def test_missing_packages_are_told_with_the_cure(monkeypatch, capsys):
     monkeypatch.setenv("GPULR_BENCH_REHEARSE", "numpy")
-    monkeypatch.setattr(needs.metadata, "distributions", lambda: [])
-    monkeypatch.setattr(needs, "find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["needs"])
-    assert needs.main() == 3
+    monkeypatch.setattr(on_gpu.metadata, "distributions", lambda: [])
+    monkeypatch.setattr(on_gpu, "find_spec", lambda name: None)
+    assert on_gpu.main(["needs"]) == 3
     text = capsys.readouterr().out
     assert "nothing can run" in text
     command = text.split("pip download")[1].splitlines()[0].split()
@@ -224,31 +197,31 @@ def test_missing_packages_are_told_with_the_cure(monkeypatch, capsys):
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in command
     assert "left out of the comparison: torch, jax" in text
 
-    here = [n for n in needs.needed() if n != "hypothesis"]
+    here = [n for n in on_gpu.needed() if n != "hypothesis"]
     assert not any(name.startswith("cupy") for name in here)  # a card's own CuPy is there
     found = [types.SimpleNamespace(metadata={"Name": n}) for n in here]
-    monkeypatch.setattr(needs.metadata, "distributions", lambda: found)
-    assert needs.main() == 1
+    monkeypatch.setattr(on_gpu.metadata, "distributions", lambda: found)
+    assert on_gpu.main(["needs"]) == 1
     assert "Missing packages: hypothesis.\nWithout them some tests" in capsys.readouterr().out
     monkeypatch.delenv("GPULR_BENCH_REHEARSE")
-    assert needs.main() == 3
+    assert on_gpu.main(["needs"]) == 3
     assert "CuPy is missing" in capsys.readouterr().out
-    monkeypatch.setattr(needs, "find_spec", lambda name: "found")
+    monkeypatch.setattr(on_gpu, "find_spec", lambda name: "found")
     from gpulr import backend
 
     status = backend.BackendStatus("cupy", False, (), None, "there is no GPU", "buy one")
     monkeypatch.setattr(backend, "probe", lambda name: status)
-    assert needs.main() == 3
+    assert on_gpu.main(["needs"]) == 3
     assert "there is no GPU. To use it: buy one." in capsys.readouterr().out
     status = backend.BackendStatus("cupy", True, (), "A GPU")
-    assert needs.main() == 1
+    assert on_gpu.main(["needs"]) == 1
     assert "CuPy works, on A GPU." in capsys.readouterr().out
 
 
 def test_wheels_of_what_is_installed_are_left_alone(tmp_path):
     for name in ("numpy-9.9-py3-none-any", "Not_There-1.0-py3-none-any"):
         (tmp_path / f"{name}.whl").touch()
-    assert needs.to_install(tmp_path) == ["not-there"]
+    assert on_gpu.to_install(tmp_path) == ["not-there"]
 
 
 class FakeCuda:
@@ -307,12 +280,12 @@ def fake(monkeypatch):
     fake = FakeCuda()
     monkeypatch.setitem(sys.modules, "cupy", fake.module)
     backend = types.SimpleNamespace(name="cupy", synchronize=lambda: fake.done.append("idle"))
-    monkeypatch.setattr(card, "select", lambda name: backend)
+    monkeypatch.setattr(gpu_card, "select", lambda name: backend)
     return fake
 
 
 def test_a_pass_is_timed_between_events_while_the_stream_is_held(fake):
-    here = card.card()
+    here = gpu_card.card()
     assert fake.done == [f"zeros {4 * 50 * 2**20}"]
     fake.done.clear()
     assert here.device_seconds(lambda: fake.done.append("pass"), 1e-3) == pytest.approx(2.5e-3)
@@ -321,7 +294,7 @@ def test_a_pass_is_timed_between_events_while_the_stream_is_held(fake):
     here.device_seconds(lambda: fake.done.append("pass"), 1e-3, cold=True)
     assert fake.done == ["flush", "hold 1000000 ns", "event", "pass", "event", "wait"]
     fake.done.clear()
-    card.host_seconds(here, lambda: fake.done.append("pass"), 3)
+    gpu_card.host_seconds(here, lambda: fake.done.append("pass"), 3)
     assert fake.done == ["idle", "pass", "pass", "pass", "idle"]
     assert here.about()["name"] == "A GPU"
 
@@ -333,15 +306,10 @@ def test_without_a_gpu_nothing_is_timed_in_its_place(monkeypatch, no_cupy, capsy
     assert "cannot be used" in capsys.readouterr().err
 
 
-def test_the_fused_kernel_is_not_claimed_of_a_gpulr_that_has_none():
-    assert settings.knows("GPULR_BACKEND")
-    assert not settings.knows("GPULR_NO_SUCH_VARIABLE")
-
-
 def test_a_record_outlives_what_comes_after(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GPULR_BENCH_REHEARSE", "numpy")
     path = tmp_path / "part.json"
-    kept = record.Record("pass", path, card={"name": "none"})
+    kept = gpu.Record("pass", path, card={"name": "none"})
     kept.add("one", seconds={"host": {"median": 0.5, "q1": 0.5, "q3": 0.5}})
     assert strict_json(path.read_text())["results"][0]["name"] == "one"
     assert strict_json(path.read_text())["complete"] is False
@@ -356,29 +324,33 @@ def test_a_record_outlives_what_comes_after(tmp_path, monkeypatch, capsys):
 
 def test_a_worker_that_hangs_is_ended_and_its_lines_count(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
-    code = "import sys, time\nprint('a line', sys.argv[1], flush=True)\ntime.sleep(60)\n"
-    (tmp_path / "hanging.py").write_text(code)
-    lines = peers.lines_of("hanging", "here", 3.0)
-    assert next(lines).strip() == "a line here"
+    (tmp_path / "trial.py").write_text(
+        "import time\n"
+        "def hanging(who):\n    print('noise')\n    yield ['a line', who]\n    time.sleep(60)\n"
+        "def failing():\n    yield 1\n    raise SystemExit(5)\n"
+        "def wrong():\n    yield 1\n    raise ValueError('why\\nand where')\n"
+    )
+    lines = run.worker("trial:hanging", {"who": "here"}, 5.0, "here")
+    assert next(lines) == ["a line", "here"]
     started = time.monotonic()
-    with pytest.raises(RuntimeError, match="here did not end in 3 s"):
+    with pytest.raises(TimeoutError, match="here did not end in 5 s"):
         next(lines)
     assert time.monotonic() - started < 30.0
-    (tmp_path / "failing.py").write_text("raise SystemExit(5)")
-    with pytest.raises(RuntimeError, match="exit code 5"):
-        list(peers.lines_of("failing", "here", 30.0))
+    for name, words in (("failing", "exit code 5"), ("wrong", "^ValueError: why$")):
+        with pytest.raises(RuntimeError, match=words):
+            list(run.worker(f"trial:{name}", {}, 30.0, name))
 
 
 def test_ratios_are_to_the_faster_writing_of_a_library(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GPULR_BENCH_REHEARSE", "numpy")
-    kept = record.Record("peers", None)
+    kept = gpu.Record("peers", None)
     for library, rows, taken in (
         *(("gpulr", "uint8", 1.0), ("jax.jit", "uint8", 3.0), ("jax.jit", "uint8", 2.0)),
         ("torch", "float32", 1.0),
     ):
         seconds = {k: {"median": taken, "q1": taken, "q3": taken} for k in ("host", "queued")}
         kept.add(f"{library} {taken}", library=library, rows=rows, seconds=seconds)
-    peers.ratios(kept)
+    gpu.ratios(kept)
     assert kept.content["speedup"] == {"jax.jit-on-uint8": {"host": 2.0, "queued": 2.0}}
 
 
@@ -393,8 +365,7 @@ def test_tests_stop_in_time_and_what_failed_is_named(tmp_path):
     python(
         "import pytest, sys\n"
         "from pathlib import Path\n"
-        "from bench.gpu.record import Record\n"
-        "from bench.gpu.suite import Outcomes\n"
+        "from bench.gpu import Outcomes, Record\n"
         "record = Record('tests', Path('out.json'))\n"
         "plugins = [Outcomes(record, 1.0)]\n"
         "pytest.main(['-q', '-p', 'no:cacheprovider', 'test_it.py'], plugins=plugins)\n"
@@ -413,12 +384,12 @@ def test_tests_stop_in_time_and_what_failed_is_named(tmp_path):
 
 
 def test_made_up_rows_are_like_images():
-    X, y = workload.made_up(2000)
+    X, y = data.made_up(2000)
     assert X.shape == (2000, 784)
     assert X.dtype == np.uint8
     assert 0.6 < np.mean(X == 0) < 0.9
     assert np.bincount(y).tolist() == [200] * 10
-    again, _ = workload.made_up(2000)
+    again, _ = data.made_up(2000)
     np.testing.assert_array_equal(X, again)
 
 
@@ -426,9 +397,9 @@ def test_nothing_is_downloaded_where_data_are_to_be_local(monkeypatch, tmp_path,
     monkeypatch.setenv("GPULR_BENCH_DATA", "local")
     monkeypatch.setenv("GPULR_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(workload, "N_SAMPLES", 500)
-    monkeypatch.setattr(workload.datasets, "load_mnist_original", lambda: pytest.fail("loaded"))
-    work = workload.load_workload()
+    monkeypatch.setattr(data, "N_SAMPLES", 500)
+    monkeypatch.setattr(data.datasets, "load_mnist_original", lambda: pytest.fail("loaded"))
+    work = data.load_workload()
     assert work.sizes["data"] == "made-up rows (MNIST was not available)"
     assert work.X.shape == (500, 784)
 
@@ -436,13 +407,13 @@ def test_nothing_is_downloaded_where_data_are_to_be_local(monkeypatch, tmp_path,
 def test_tests_of_the_card_come_first(tmp_path):
     names = ["test_bursts.py", "test_gpu.py", "test_margins.py", "test_gpu_memory.py"]
     items = [types.SimpleNamespace(path=tmp_path / name) for name in names]
-    suite.Outcomes(None, 1.0).pytest_collection_modifyitems(items)
+    gpu.Outcomes(None, 1.0).pytest_collection_modifyitems(items)
     assert [item.path.name for item in items] == [names[i] for i in (1, 3, 0, 2)]
 
 
 def test_the_prediction_is_what_the_script_writes(tmp_path, monkeypatch):
     assert predict.main(["--check"]) == 0
-    monkeypatch.setitem(predict.model.DEVICE, "copy_bytes_per_second", (1e12, "another"))
+    monkeypatch.setitem(predict.ASSUMED["device"]["copy_bytes_per_second"], "value", 1e12)
     assert predict.main(["--check"]) == 1
     monkeypatch.setattr(predict, "PREDICTION", tmp_path / "h100.json")
     assert predict.main([]) == 0
@@ -450,11 +421,11 @@ def test_the_prediction_is_what_the_script_writes(tmp_path, monkeypatch):
 
 
 def test_the_floor_of_a_pass_is_what_paper_gives():
-    bounds = predict.model.bounds(predict.FLOAT32)
+    bounds = predict.bounds(predict.FLOAT32)
     assert bounds["memory"] == pytest.approx(56_000 * (784 * 4 + 4) / (2.9e12 * 0.95))
     warps = 56_000 * 7  # of 32 threads, four features each: seven for a row of 784
     assert bounds["issue"] == pytest.approx(warps * (80 + 15) / (132 * 4 * 1.7e9))
-    assert predict.model.bounds(predict.UINT8)["issue"] > bounds["issue"]
+    assert predict.bounds(predict.UINT8)["issue"] > bounds["issue"]
     assert "results" not in predict.PREDICTION.parts
 
 
@@ -508,7 +479,7 @@ def test_a_result_is_compared(tmp_path, capsys):
     # The shorter one is not close enough, or did not upload.
     assert found["MNIST to a gap of 1e-4, with the upload"] == ["90.0", "ms", "met"]
     assert found["search of 500 models"] == ["–", "not", "measured"]
-    assert len(found) == len(predict.targets())
+    assert len(found) == len(predict.ASSUMED["targets"])
 
 
 def test_a_comparison_says_what_it_is_not(tmp_path, capsys):
@@ -534,24 +505,24 @@ def committed():
 
 @pytest.mark.parametrize("path", committed(), ids=lambda path: path.stem)
 def test_committed_results_are_from_real_machines(path):
-    assert summary.obstacle(json.loads(path.read_text(encoding="utf-8"))) is None
+    assert table.obstacle(json.loads(path.read_text(encoding="utf-8"))) is None
 
 
 def test_results_without_a_card_do_not_belong_to_the_results():
     about = {"machine": {"cpu": "A CPU"}, "environment": {}}
     by_cupy = {"results": [{"backend": "cupy"}], **about}
-    assert "names no card" in summary.obstacle(by_cupy)
+    assert "names no card" in table.obstacle(by_cupy)
     named = copy.deepcopy(by_cupy)
     named["machine"]["gpu"] = "NVIDIA H100 80GB HBM3 (cuda:0)"
-    assert summary.obstacle(named) is None
-    assert "rehearsal" in summary.obstacle({**named, "rehearsal": True})
-    assert summary.obstacle({"results": [{"backend": "numpy"}], **about}) is None
-    assert "names no card" in summary.obstacle({"kind": summary.KIND, "parts": {}, **about})
-    assert "computed" in summary.obstacle(predict.prediction())
+    assert table.obstacle(named) is None
+    assert "rehearsal" in table.obstacle({**named, "rehearsal": True})
+    assert table.obstacle({"results": [{"backend": "numpy"}], **about}) is None
+    assert "names no card" in table.obstacle({"kind": "gpulr-on-gpu", "parts": {}, **about})
+    assert "computed" in table.obstacle(predict.prediction())
     benchmarks = [{"extra_info": {"backend": "cupy"}}]
     by_pytest = {"machine_info": about, "benchmarks": benchmarks}
-    assert "names no card" in summary.obstacle(by_pytest)
-    assert "rehearsal" in summary.obstacle(
+    assert "names no card" in table.obstacle(by_pytest)
+    assert "rehearsal" in table.obstacle(
         {"machine_info": {**named, "rehearsal": True}, "benchmarks": benchmarks}
     )
 

@@ -1,25 +1,18 @@
-"""The table and the charts are made from the result files alone, whichever of them there are."""
+"""Tables and charts are made from the result files alone, whichever of them there are."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-import types
-from pathlib import Path
+import re
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
+from PIL import Image
 
-import gpulr
-
-ROOT = Path(__file__).resolve().parents[2]
-if not (ROOT / "bench" / "plot.py").exists():
-    pytest.skip("the bench folder is not beside the tests", allow_module_level=True)
-
-sys.path.append(str(ROOT))  # last, so that an installed gpulr stays the one that is tested
-plot = pytest.importorskip("bench.plot")
-report = pytest.importorskip("bench.report")
+from bench import table
+from bench.run import ROOT
+from gpulr.show.benchmarks import STYLES, WAYS
 
 
 def circumstances(**machine):
@@ -104,8 +97,14 @@ def results(tmp_path):
     return folder
 
 
+def page(folder):
+    return table.results_page(table.read_all(folder), folder)
+
+
 def test_the_table_says_what_the_file_says(results):
-    lines = report.section(report.read_all(results)).splitlines()
+    lines = page(results).splitlines()
+    assert lines[4:7:2] == ["## One pass, and gradient descent", IMAGE.format("numpy")]
+    lines = lines[8:]
     assert lines[0].startswith("| | | one pass | × loop | × notebook | training, 20 iterations |")
     assert lines[2] == "| notebook on numpy | float64 | 200 ms | – | – | 4.00 s | – | – |"
     assert lines[3] == "| loop on numpy | float32 | 100 ms | – | 2.0× | – | – | – |"
@@ -119,37 +118,40 @@ def test_the_table_says_what_the_file_says(results):
     )
 
 
+IMAGE = "![One pass, and gradient descent: {0}](results/{0}.png)"
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(11.44, "11.4 s"), (0.9999, "1,000 ms"), (0.0307, "30.7 ms"), (5.81e-5, "58.1 µs")],
 )
 def test_times_have_three_digits(seconds, words):
-    assert report.seconds(seconds) == words
+    assert table.seconds(seconds) == words
 
 
 @pytest.mark.parametrize(("ratio", "words"), [(0.92, "0.9×"), (9.96, "10×"), (None, "–")])
 def test_ratios_have_two_digits(ratio, words):
-    assert report.times(ratio) == words
+    assert table.times(ratio) == words
 
 
 def test_ratios_come_from_interleaved_runs_alone(results):
     (results / "numpy-pytest.json").write_text(json.dumps(by_pytest_benchmark()))
-    assert [r.name for r in report.read_all(results)] == ["numpy"]
+    assert [r["name"] for r in table.read_all(results)] == ["numpy"]
 
     (results / "numpy.json").unlink()
-    (only,) = report.read_all(results)
-    table = report.table(only)
-    assert "| **batched on numpy** | **float32** | **50.0 ms** | – | – | – | – | – |" in table
-    assert "hence no ratios" in table
-    assert "no commit with changes" in table
+    text = page(results)
+    assert "| **batched on numpy** | **float32** | **50.0 ms** | – | – | – | – | – |" in text
+    assert "hence no ratios" in text
+    assert "no commit with changes" in text
 
 
 def test_a_table_for_each_machine(results):
     gpu = [result("pass", "batched", "float32", 0.0003, backend="cupy")]
     named = interleaved(gpu, gpu="A GPU (cuda:0)", driver="580")
     (results / "cupy.json").write_text(json.dumps(named))
-    text = report.section(report.read_all(results))
+    text = page(results)
     assert text.count("|---|") == 2
+    assert text.count("\n## ") == 1
     assert "A GPU (cuda:0); A processor, 2 cores" in text
 
 
@@ -159,30 +161,20 @@ def beside(way, backend, rows, seconds, **speedup):
     return {**found, "rows": rows, "label": label}
 
 
-def with_peers():
+def test_other_libraries_get_a_table_beside_gpulr_on_the_same_rows(results):
+    faster = {"jax-blocks": 1.49, "uncompiled": 1.25, "notebook": 9.84}
     passes = [
         beside("peer", "jax", "float32", 0.0402),
         beside("peer-blocks", "jax", "uint8", 0.0303),
         beside("uncompiled", "numpy", "uint8", 0.0255),
-        beside(
-            "batched",
-            "numpy",
-            "uint8",
-            0.0204,
-            **{"jax-blocks": 1.49},
-            uncompiled=1.25,
-            notebook=9.84,
-        ),
+        beside("batched", "numpy", "uint8", 0.0204, **faster),
         beside("batched", "numpy", "float32", 0.0301, jax=1.34),
     ]
     absent = {"task": "pass", "way": "peer", "label": "torch, uint8 rows", "backend": "torch"}
     absent |= {"dtype": "float32", "rows": "uint8", "reason": "not installed"}
-    return {**interleaved([RESULTS[0], *passes]), "schema": 2, "absent": [absent]}
-
-
-def test_other_libraries_get_a_table_beside_gpulr_on_the_same_rows(results):
-    (results / "numpy.json").write_text(json.dumps(with_peers()))
-    lines = report.section(report.read_all(results)).splitlines()
+    content = {**interleaved([RESULTS[0], *passes]), "schema": 2, "absent": [absent]}
+    (results / "numpy.json").write_text(json.dumps(content))
+    lines = page(results).splitlines()[8:]
     assert lines[3].startswith("| **batched on numpy** | **float32** | **20.4 ms** | – | **9.8×**")
     assert lines[4] == ""
     assert lines[7:14] == [
@@ -206,217 +198,189 @@ def test_cupy_without_the_fused_kernel_is_beside_cupy(results):
     ]
     named = interleaved(passes, gpu="A GPU (cuda:0)", driver="580")
     (results / "cupy.json").write_text(json.dumps(named))
-    (read,) = report.read_all(results)
-    assert "| portable on cupy, uint8 rows | 300 µs | 200 µs | 1.5× |" in report.table(read)
-    names = [entry.label for entry in plot.panels(read)["beside"]]
-    assert names == ["batched on cupy", "portable on cupy"]
+    assert "| portable on cupy, uint8 rows | 300 µs | 200 µs | 1.5× |" in page(results)
 
 
-def test_other_libraries_get_a_panel_of_the_chart(results, tmp_path):
-    from PIL import Image
+def point(seconds, gap, **setting):
+    return {"setting": setting, "seconds": seconds, "gap": gap, "others_cpu": 0.0, "runs": [1.0]}
 
-    (results / "numpy.json").write_text(json.dumps(with_peers()))
-    (read,) = report.read_all(results)
-    panels = plot.panels(read)
-    assert [len(entries) for entries in panels.values()] == [2, 5]
-    assert [plot._words("beside", entry, read) for entry in panels["beside"]] == [
-        ("batched on numpy, float32 rows", "30.1 ms"),
-        ("peer on jax, float32 rows", "40.2 ms   (gpulr is 1.3× as fast)"),
-        ("batched on numpy, uint8 rows", "20.4 ms"),
-        ("uncompiled on numpy, uint8 rows", "25.5 ms   (gpulr is 1.2× as fast)"),
-        ("peer-blocks on jax, uint8 rows", "30.3 ms   (gpulr is 1.5× as fast)"),
+
+def solver(name, dtype, *points, **more):
+    one = name.startswith("sklearn")
+    about = {"label": f"The {name}", "dtype": dtype, "one_class_at_a_time": one}
+    return {"name": name, **about, "points": list(points), **more}
+
+
+OURS = [point(0.5, 1e-3, tol=1e-4), point(0.25, 1e-1, tol=1e-2), point(1.0, 1e-5, tol=1e-5)]
+SIZES = {"data": "MNIST", "n_samples": 60000, "n_features": 784, "X_dtype": "uint8"}
+COMMIT = {"commit": {"id": "0123456789abcdef", "dirty": False}}
+SOLVERS = {
+    **{"kind": "gpulr-peers", "schema": 1, **circumstances(), **COMMIT},
+    "data": {**SIZES, "description": "images", "n_models": 10, "sampled_classes": 10},
+    "C": 1.0,
+    "optimum": {"cost": 0.6004018, "gradient_norm": 1e-11, "costs": [0.06] * 10},
+    "results": [
+        solver("gpulr-lbfgs", "uint8", *OURS),
+        solver("sklearn-lbfgs", "float32", point(15.0, 4e-3, tol=1e-4), point(3.0, 0.2, tol=1)),
+        solver("sklearn-liblinear", "float64", point(30.0, 1e-6, tol=1e-4)),
+        solver("jax-gd", "float32", error="ModuleNotFoundError: No module named 'jax'"),
+    ],
+}
+
+
+def test_time_to_a_gap_is_the_shortest_that_was_measured():
+    assert table.time_to(4e-3, OURS) == 0.5
+    assert table.time_to(1e-1, OURS) == 0.25
+    assert table.time_to(1e-6, OURS) is None
+
+
+def test_the_table_of_solvers_says_what_the_file_says():
+    rows = table.peers_table(SOLVERS).splitlines()
+    own = "| **The gpulr-lbfgs** | **uint8** |"
+    assert rows[2] == f"{own} **tol=0.0001** | **500 ms** | **1.0e-3** | – | – |"
+    assert rows[3].startswith(f"{own} **tol=1e-05** | **1.00 s** |")
+    assert (
+        rows[4] == "| The sklearn-lbfgs | float32 | tol=0.0001 | 15.0 s | 4.0e-3 | 500 ms | 30× |"
+    )
+    assert rows[5] == "| The sklearn-liblinear | float64 | tol=0.0001 | 30.0 s | 1.0e-6 | – | – |"
+    assert rows[6] == "| The jax-gd | float32 | not installed | – | – | – | – |"
+    assert rows[8].startswith("MNIST: 60,000 × 784 uint8, 10 models, C = 1 (images). A processor")
+    assert "smallest × of all points in the chart: 12× (The sklearn-lbfgs, tol=1)" in rows[8]
+
+
+def searches(*, sampled=None):
+    compared = {"models": 500, "at_least_as_good": 498, "equal": 1e-9, "score": "accuracy"}
+    compared |= {"largest_excess": 2e-8, "largest_gain": 3e-3, "largest_score_difference": 0.0012}
+    names = {"gpulr": 4.0, "gpulr-refit": 4.5, "sklearn-cv": 240.0, "sklearn-ovr": 20.0}
+    found = {"dtype": "float64", "others_cpu": 0.0, "models": 500, "runs": [1.0]}
+    found["extrapolated_from_classes"] = None
+    results = [{**found, "name": n, "label": n, "seconds": taken} for n, taken in names.items()]
+    results[2] |= {"extrapolated_from_classes": sampled, "models": 50 if sampled else 500}
+    about = {"Cs": [1e-4, 1e4], "n_folds": 5, "tol": 1e-4, "compared": compared}
+    data = {**SIZES, "description": "digits", "n_models": 10}
+    about |= {"kind": "gpulr-search", "data": data, "results": results}
+    return {**circumstances(), **COMMIT, **about}
+
+
+def test_the_table_of_searches_says_how_good_the_models_are():
+    text = table.search_table(searches())
+    assert "| **gpulr** | **float64** | **500** | **4.00 s** | – |" in text
+    assert "| 500 | 240 s | 60× |" in text
+    assert "498 of 500" in text
+    assert "at most 0.12 points" in text
+    assert "≈" not in text
+    text = table.search_table(searches(sampled=1))
+    assert "| 500 | ≈ 240 s | 60× |" in text
+    assert "trained 1 of the 10 classes; its time is scaled up to all" in text
+
+
+def test_the_table_of_threads_has_times_ratio_and_goal():
+    result = {
+        **{"data": "rows", "n_samples": 20000, "n_features": 784, "X_dtype": "uint8"},
+        **{"name": "8 trainings at once", "goal": 1.0, "same_bits": False},
+        "base_seconds": {"median": 2.0, "q1": 1.9, "q3": 2.1},
+        "seconds": {"median": 1.0, "q1": 0.9, "q3": 1.1},
+        "ratio": {"median": 0.5, "q1": 0.45, "q3": 0.55},
+    }
+    assert table.threads_table({**circumstances(), **COMMIT, "results": [result]}).splitlines()[
+        2:3
+    ] == [
+        "| rows, 20,000 × 784 uint8 | 8 trainings at once | 2.00 s | 1.00 s | 0.50 (0.45–0.55) "
+        "| 1.00 | no |"
     ]
-    plot.draw(read, tmp_path / "chart.png")
-    with Image.open(tmp_path / "chart.png") as image:
-        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    colour = [int(plot.COLOURS["peer"][i : i + 2], 16) for i in (1, 3, 5)]
-    assert (abs(pixels.astype(int) - colour).max(axis=1) <= 3).sum() > 100
 
 
-def test_charts_are_drawn(results, tmp_path, capsys):
-    from PIL import Image
-
-    output = tmp_path / "charts"
-    assert plot.main(["--results", str(results), "--output", str(output)]) == 0
-    assert capsys.readouterr().out.startswith("| | | one pass |")
-    chart = output / "numpy.png"
-    assert chart.stat().st_size < 100_000
-    with Image.open(chart) as image:
-        assert 700 < image.width < 1000
-        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    for way in ("notebook", "loop", "batched"):
-        colour = [int(plot.COLOURS[way][i : i + 2], 16) for i in (1, 3, 5)]
-        assert (abs(pixels.astype(int) - colour).max(axis=1) <= 3).sum() > 100, way
+@pytest.fixture
+def command(results, tmp_path):
+    """A call on a folder of all kinds of results, with a README and a page."""
+    (results / "peers-mnist.json").write_text(json.dumps(SOLVERS))
+    (results / "search-mnist.json").write_text(json.dumps(searches()))
+    readme, page = tmp_path / "README.md", tmp_path / "RESULTS.md"
+    readme.write_text(f"Before\n{table.START}\nan old table\n{table.END}\nAfter\n")
+    return [f"--results={results}", f"--readme={readme}", f"--page={page}"]
 
 
-def test_readme_written_then_checked(results, tmp_path, capsys):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"Before\n{report.START}\nan old table\n{report.END}\nAfter\n")
-    command = ["--results", str(results)]
-    assert plot.main([*command, "--check", str(readme)]) == 1
-    assert "--write" in capsys.readouterr().err
-    assert plot.main([*command, "--write", str(readme)]) == 0
-    assert plot.main([*command, "--check", str(readme)]) == 0
-    text = readme.read_text()
-    assert text.startswith(f"Before\n{report.START}\n| | |")
-    assert text.endswith(f".\n{report.END}\nAfter\n")
+def test_written_then_checked_and_charts_are_drawn(command, results, tmp_path, capsys):
+    assert table.main([*command, "--check"]) == 1
+    error = capsys.readouterr().err
+    assert "README.md: its tables are not those of" in error
+    assert "RESULTS.md: its tables are not those of" in error
+    assert table.main([*command, f"--output={tmp_path / 'charts'}"]) == 0
+    assert table.main([*command, "--check"]) == 0
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith(f"Before\n{table.START}\n| | gpulr | beside | × faster |\n")
+    assert text.endswith(f" |\n{table.END}\nAfter\n")
+    for row in (
+        "| one pass, 10 models, MNIST | 20.4 ms | the notebook: 200 ms | 9.8× |",
+        "| to the gap of scikit-learn's lbfgs, MNIST | 500 ms | The sklearn-lbfgs: 15.0 s | 30× |",
+        "| search of 500 models, MNIST | 4.00 s | LogisticRegressionCV: 240 s | 60× |",
+    ):
+        assert row in text
+    colours = {
+        "numpy": [WAYS[way] for way in ("notebook", "loop", "batched")],
+        "peers-mnist": [STYLES[found["name"]][0] for found in SOLVERS["results"][:3]],
+        "search-mnist": [WAYS["batched"]],
+    }
+    assert {p.stem for p in (tmp_path / "charts").iterdir()} == set(colours)
+    for name, expected in colours.items():
+        chart = tmp_path / "charts" / f"{name}.png"
+        assert chart.stat().st_size < 100_000
+        with Image.open(chart) as image:
+            assert 700 < image.width < 1000
+            pixels = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(int)
+        for code in expected:
+            colour = [int(code[i : i + 2], 16) for i in (1, 3, 5)]
+            assert (abs(pixels - colour).max(axis=1) <= 3).sum() > 10, (name, code)
 
 
-@pytest.mark.parametrize("text", ["no markers", f"{report.END}{report.START}", report.START])
-def test_readme_without_markers_is_left_alone(results, tmp_path, capsys, text):
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    assert plot.main(["--results", str(results), "--write", str(readme)]) == 1
-    assert report.START in capsys.readouterr().err
-    assert readme.read_text() == text
+@pytest.mark.parametrize("text", ["no markers", f"{table.END}{table.START}", table.START])
+def test_a_readme_without_markers_is_left_alone(command, tmp_path, capsys, text):
+    (tmp_path / "README.md").write_text(text)
+    assert table.main(command) == 1
+    assert table.START in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == text
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"kind": "gpulr-interleaved"}'])
-def test_foreign_files_are_named(results, capsys, content):
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", *(f'{{"kind": "{k}", "results": []}}' for k in table.TABLES)]
+)
+def test_foreign_and_incomplete_files_are_named(command, results, capsys, content):
     (results / "other.json").write_text(content)
-    assert plot.main(["--results", str(results)]) == 1
-    assert "other.json is no result of" in capsys.readouterr().err
+    assert table.main(command) == 1
+    assert re.search(
+        r"other.json is no complete result of .* measure again", capsys.readouterr().err
+    )
 
 
 def test_no_results_at_all(tmp_path, capsys):
-    assert plot.main(["--results", str(tmp_path)]) == 1
+    assert table.main(["--results", str(tmp_path)]) == 1
     assert "Measure first" in capsys.readouterr().err
 
 
-@pytest.fixture
-def contestants():
-    return pytest.importorskip("bench.contestants")
+def test_the_readme_and_the_page_show_the_committed_results():
+    assert table.main(["--check"]) == 0
 
 
-@pytest.fixture
-def work():
-    workload = pytest.importorskip("bench.workload")
-    digits = gpulr.datasets.load_digits()
-    return workload.Workload("digits", digits.X[:300].astype(np.uint8), digits.y[:300], 1 / 16)
+def shown():
+    """Paths of the pictures that the README shows."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return [ROOT / path for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)]
 
 
-@pytest.mark.parametrize("task", ["pass", "training"])
-def test_every_contestant_computes_the_same(contestants, work, task):
-    taking_part = [c for c in contestants.contestants(task, "numpy") if not contestants.obstacle(c)]
-    assert len(taking_part) >= {"pass": 7, "training": 6}[task]
-    for contestant in taking_part:
-        run = contestants.prepare(task, contestant, work)
-        entry = contestants.entry(task, contestant, run(), work)  # checks the result
-        assert json.loads(json.dumps(entry))["n_samples"] == 300
-    work.expected_pass[-1, 0] += 0.1
-    work.expected_training[-1, 0] += 0.1
-    with pytest.raises(ArithmeticError, match="is off by"):
-        contestants.check(task, contestant, run(), work)
+def test_the_readme_shows_pictures_that_are_small():
+    assert len(shown()) >= 2
+    assert sum(path.stat().st_size for path in shown()) < 200_000
 
 
-@pytest.mark.parametrize("peer", ["jax", "torch"])
-@pytest.mark.parametrize("way", ["peer", "peer-blocks"])
-def test_a_wrong_result_of_another_library_is_caught(contestants, work, peer, way):
-    contestant = contestants.Contestant(way, peer, "float32")
-    cost, gradient = work.reference_pass(work.theta)
-    result = cost.astype(np.float32), gradient[:-1], gradient[-1]
-    contestants.check("pass", contestant, [result], work)
-    for part in range(3):
-        wrong = [array.copy() for array in result]
-        wrong[part][..., 3] += 1e-2
-        with pytest.raises(ArithmeticError, match=f"{contestant.id}: .* is off by"):
-            contestants.check("pass", contestant, [wrong], work)
-
-
-def test_contestants_are_told_apart(contestants):
-    for task in contestants.TASKS:
-        every = [c for name in ("numpy", "cupy") for c in contestants.contestants(task, name)]
-        assert len({c.id for c in every}) == len(every)
-        assert len({(c.label, c.dtype) for c in every}) == len(every)
-    extra = {c.way for c in every} ^ {c.way for c in contestants.contestants("pass", "numpy")}
-    assert extra == {"peer", "peer-blocks", "uncompiled"}
-
-
-def test_a_library_that_is_not_installed_is_left_out_and_recorded(
-    contestants, work, tmp_path, monkeypatch, capsys
-):
-    runs = pytest.importorskip("bench.interleaved")
-    monkeypatch.setattr(runs, "load_workload", lambda: work)
-    monkeypatch.setenv("GPULR_COMPILE", "never")
-    # Not None in sys.modules, into which array-api-compat looks.
-    (tmp_path / "jax.py").write_text("raise ModuleNotFoundError('no jax', name='jax')")
-    (tmp_path / "torch.py").write_text("raise RuntimeError('/home/someone: broken')")
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in ("jax", "torch"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    path = tmp_path / "results" / "numpy.json"
-    rounds = ["--pass-rounds", "1", "--training-rounds", "1", "--patience", "0"]
-    assert runs.main(["--backend", "numpy", *rounds, "--output", str(path)]) == 0
-    found = json.loads(path.read_text())
-    assert found["schema"] == 2
-    assert not {"jax", "torch", "llvmlite"} & set(found["versions"])
-    assert found["environment"]["GPULR_COMPILE"] == "never"
-    assert {r["way"] for r in found["results"]} == {"notebook", "plain", "loop", "batched"}
-    assert {r["rows"] for r in found["results"]} == {"uint8", "float32", "float64"}
-    reasons = {(r["task"], r["backend"]): r["reason"] for r in found["absent"]}
-    assert reasons == {
-        ("pass", "jax"): "not installed",
-        ("pass", "torch"): "cannot be imported: RuntimeError",
-        ("pass", "numpy"): "nothing is compiled",
-    }
-    assert [r["way"] for r in found["absent"] if r["rows"] == "float32"] == 2 * [
-        *("peer", "peer-blocks")
-    ]
-    assert "| jax.jit, uint8 rows | not installed | " in report.table(report.read(path))
-    assert "jax.jit, uint8 rows: not installed" in capsys.readouterr().err
-
-
-def test_versions_are_of_what_is_loaded(monkeypatch):
-    machine = pytest.importorskip("bench.machine")
-    for name in ("jax", "torch"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setenv("GPULR_COMPILE", "never")
-    assert not {"jax", "torch", "llvmlite"} & set(machine.versions())
-    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(__version__="0.10"))
-    monkeypatch.delenv("GPULR_COMPILE")
-    found = machine.versions()
-    assert found["jax"] == "0.10"
-    assert found.get("llvmlite") == machine.compiler().version
-
-
-@pytest.mark.parametrize("before", [None, "auto"])
-def test_the_compiler_is_left_out_of_one_contestant_alone(contestants, monkeypatch, before):
-    if before:
-        monkeypatch.setenv("GPULR_COMPILE", before)
-    usable = contestants.compiler().usable
-    with contestants.setting("uncompiled"):
-        assert contestants.compiler().usable is False
-    assert os.environ.get("GPULR_COMPILE") == before
-    assert contestants.compiler().usable == usable
-
-
-def test_speedups_over_other_libraries_are_on_the_same_rows(contestants):
-    runs = pytest.importorskip("bench.interleaved")
-    seconds = {}
-    for rows, whole, blocks, own in (("uint8", 6.0, 3.0, 2.0), ("float32", 4.0, 2.0, 1.0)):
-        for way, backend, taken in (
-            *(("peer", "jax", whole), ("peer-blocks", "jax", blocks)),
-            ("batched", "numpy", own),
-        ):
-            seconds[contestants.Contestant(way, backend, "float32", rows)] = [taken] * 3
-    seconds[contestants.Contestant("batched", "numpy", "float64")] = [3.0] * 3
-    seconds[contestants.Contestant("uncompiled", "numpy", "float32")] = [2.5] * 3
-    medians = {
-        c.id: {k: v["median"] for k, v in runs.speedups(c, seconds).items()} for c in seconds
-    }
-    assert {name: found for name, found in medians.items() if found} == {
-        "numpy-float32-batched-on-uint8": {"uncompiled": 1.25, "jax": 3.0, "jax-blocks": 1.5},
-        "numpy-float32-batched-on-float32": {"jax": 4.0, "jax-blocks": 2.0},
-    }
-
-
-def test_the_readme_shows_the_committed_results():
-    readme = ROOT / "README.md"
-    if not readme.exists() or report.START not in readme.read_text(encoding="utf-8"):
-        pytest.skip("README.md has no benchmark table yet")
-    if not list(plot.RESULTS.glob("*.json")):
-        pytest.skip("bench/results holds no results yet")
-    assert plot.main(["--check", str(readme)]) == 0
+def test_the_script_draws_all_that_the_readme_shows(tmp_path):
+    assert table.main(["--pictures", "--data", "digits", "--output", str(tmp_path)]) == 0
+    drawn = sorted(tmp_path.iterdir())
+    assert {path.name for path in shown()} <= {path.name for path in drawn}
+    for path in drawn:
+        with Image.open(path) as image:
+            assert 800 < image.width < 1200
+            assert len(image.convert("RGB").getcolors(2**24)) > 20  # it is not blank
+    assert not pyplot.get_fignums()
 
 
 def test_committed_results_name_no_paths_or_hosts():

@@ -1,0 +1,38 @@
+"""The bench folder is no part of what is installed: its tests run where it is beside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpulr
+
+ROOT = Path(__file__).resolve().parents[2]
+if not (ROOT / "bench" / "run.py").exists():
+    collect_ignore_glob = ["test_*.py"]
+sys.path.append(str(ROOT))  # last, so that an installed gpulr stays the one that is tested
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch):
+    """Settings of a benchmark do not reach other tests, nor do data sets made under them."""
+    from bench.data import load_workload
+
+    for name in ("GPULR_BENCH_REHEARSE", "GPULR_BENCH_DATA", "GPULR_TEST_BACKENDS", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    load_workload.cache_clear()
+    yield
+    load_workload.cache_clear()
+
+
+@pytest.fixture
+def data():
+    """Some of the bundled digits, as bytes."""
+    from bench.data import Data
+
+    digits = gpulr.datasets.load_digits()
+    X, y = (16 * digits.X[:400]).round().astype(np.uint8), digits.y[:400].astype(np.int64)
+    return Data("digits", X, y, 1 / 16, "bundled digits")
