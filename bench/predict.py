@@ -13,7 +13,7 @@ A pass needs every entry of X once, and for each entry ``k`` fused multiply-adds
 ``k`` for the gradient, k models. A kernel that does both at once (gpulr/kernels/propagate.cu) is
 bound by whichever takes longest: device memory, shared memory (where weights and residuals are
 kept), or the instructions that its warps issue, multiply-adds and what is around them. Around it
-stand small kernels: parameters scaled, partial sums added, the penalty, the cost.
+stand small kernels: the scaling absorbed, partial sums added, the penalty, the cost.
 """
 
 from __future__ import annotations
