@@ -56,7 +56,7 @@ class Continuation:
             return xp.take(xp.concat(arrays, axis=-1), order, axis=arrays[0].ndim - 1)
 
         states = [state for _, state in self.parts]
-        state = self.solver.carry_on(problem, together([s.theta for s in states]), curvature)
+        state = self.solver.resume(problem, together([s.theta for s in states]), curvature)
         change = problem.penalty - self.penalty
         pairs = []
         for age in range(max(len(s.pairs) for s in states), 0, -1):

@@ -22,9 +22,9 @@ from gpulr.solvers.solver import Shared
 Array = Any
 
 MARGIN = 1.02  # a power iteration approaches the largest eigenvalue from below
-# A feature of which a sample shows less than so many rows would, counts as so many: it may be more
-# frequent, and the few rows that have it differ from the mean in σ'. On MNIST, C = ∞, 10 and 100
-# converge in 31 and 21 passes, and 1 not in 60; on 149 rare indicators 10 is as good as 1.
+# A feature that a sample shows in fewer rows counts as if in so many: it may be more frequent, and
+# the few rows that have it differ from the mean in σ'. On MNIST, C = ∞, 10 and 100 converge in 31
+# and 21 passes, and 1 not in 60; on 149 rare indicators 10 is as good as 1.
 RARE_ROWS = 10.0
 
 
@@ -73,26 +73,26 @@ def lipschitz(problem: Problem, largest: float | None = None) -> Array:
 class SharedCurvature(Shared):
     """κ [X, 1]ᵀ [X, 1] / m + diag(λ f², 0), inverted for any κ and λ from one factorisation.
 
-    f is the rows' ``factor`` of each feature, 1 as a rule. Where some differ, an eigenvector v has
-    a penalty of λ Σ f² v² of its own, and what f² couples of different ones is left out. That is
-    little if features that were tiny take part in others' eigenvectors as little as they are
-    penalised more: they are factored at 1/√f of their size.
+    f is the rows' ``factor`` of each feature, usually 1. Where some differ, each eigenvector v has
+    its own penalty λ Σ f² v², and the coupling of different ones by f² is left out. That is little
+    if features that were tiny take part in others' eigenvectors as little as they are penalised
+    more: they are factored at 1/√f of their size.
 
-    It chooses coordinates u for the parameters, θ = A u, in which the inverse is cheap: with all
-    eigenvectors it is diagonal. Gradients are Aᵀ times themselves there, so that inner products of
-    steps and gradients stay what they are, whatever A is.
+    In its coordinates u of the parameters, θ = A u, the inverse is cheap: with all eigenvectors it
+    is diagonal. Gradients become Aᵀ g there, so that inner products of steps and gradients stay the
+    same whatever A is.
 
     Attributes
     ----------
     mean : (n_features, 1) float64
-        Of the scaled features. The intercept is eliminated exactly, so it stays unpenalised. Zero
-        where there is no intercept to eliminate.
+        Of the scaled features; 0 without an intercept. The intercept is eliminated exactly, so it
+        stays unpenalised.
     basis : (n_features, rank) float64
         Eigenvectors of the features' covariance (without an intercept: of their second moments),
         all or (where there are too many) the leading ones.
     values : (rank, 1) float64
-        Their eigenvalues, raised to what can be told from rounding: constant features have none,
-        and C = ∞ would divide by it. Rounding is that of the features in which a direction lies, so
+        Their eigenvalues, raised to what exceeds rounding: those of constant features are 0, and
+        C = ∞ would divide by them. Rounding is that of the features in which a direction lies, so
         that large features do not hide the curvature of small ones.
     rest : float, or (n_features, 1) float64
         Stands for all other eigenvalues; one for each feature where rounding exceeds it in some.
@@ -114,7 +114,7 @@ class SharedCurvature(Shared):
     share: float | Array = 1.0
 
     # All eigenvectors of n features are n² numbers and some 9 n³ operations: 0.1 s at 1,024
-    # features, where it begins to cost more than the passes that a better preconditioner saves.
+    # features, from where on that costs more than the passes it saves.
     full_up_to = 1024
     # Of more features the leading eigenvectors, as many as fit in 32 MiB, and at most this many.
     sketch_rank = 128

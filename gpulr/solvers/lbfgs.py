@@ -83,11 +83,11 @@ class LBFGS:
     gradient there (half a pass): good steps without trial passes.
 
     A step that does not lower the cost enough (Armijo's condition) fails: the model stays, learns
-    the curvature along it, and takes a quarter of the next one, while the others go on. So nothing
-    in an iteration hangs on a question that the host would have to ask the device.
+    the curvature along it, and takes a quarter of the next one, while the others go on. So the host
+    need not ask the device anything within an iteration.
 
-    The factorisation, and the first iterations, use a sample of the rows. Its pairs are kept: they
-    tell the curvature nearly as well as those of all rows would.
+    The factorisation and the first iterations use a sample of the rows. Its pairs are kept: they
+    describe the curvature nearly as well as those of all rows would.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class LBFGS:
         """Begin at ``theta``; without it, at where the first iterations on a sample lead."""
         prepared = self.prepare(problem) if prepared is None else prepared
         if theta is not None:
-            return self.carry_on(problem, theta, prepared.curvature)
+            return self.resume(problem, theta, prepared.curvature)
         zero = problem.start()
         if prepared.index is None:
             return self._start(problem, zero, prepared.curvature)
@@ -129,7 +129,7 @@ class LBFGS:
         if _smallest_class(sample) >= 50:
             for _ in range(self.sample_iterations):
                 state = self.step(sample, state)
-        return self._carry_over(problem, state)
+        return self._on_all_rows(problem, state)
 
     def _start(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
         xp = problem.backend.xp
@@ -154,23 +154,30 @@ class LBFGS:
             curvature=curvature,
         )
 
-    def carry_on(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
-        """Return the state at parameters that were found for a similar problem."""
+    def _no_worse_than_zero(
+        self, problem: Problem, theta: Array, curvature: SharedCurvature
+    ) -> tuple[LBFGSState, Array]:
+        """Return the state at ``theta``, or at zero for models that are worse, and which these are.
+
+        At zero the cost is log 2.
+        """
         xp = problem.backend.xp
         state = self._start(problem, theta, curvature)
         worse = xp.logical_not(state.cost < math.log(2.0))
         if bool(to_host(xp.any(worse))):
             state = self._start(problem, xp.where(worse, 0.0, theta), curvature)
+        return state, worse
+
+    def resume(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
+        """Return the state at parameters that were found for a similar problem."""
+        state, _ = self._no_worse_than_zero(problem, theta, curvature)
         _, _, kappa = problem.derivatives_along(state.margins, state.margins)
         return replace(state, kappa=_clip(kappa, *KAPPA))
 
-    def _carry_over(self, problem: Problem, state: LBFGSState) -> LBFGSState:
-        """Return the sample's state as one of all rows; a model that got worse starts from zero."""
+    def _on_all_rows(self, problem: Problem, state: LBFGSState) -> LBFGSState:
+        """Return the sample's state as one of all rows."""
         xp = problem.backend.xp
-        start = self._start(problem, state.theta, state.curvature)
-        worse = xp.logical_not(start.cost < math.log(2.0))
-        if bool(to_host(xp.any(worse))):
-            start = self._start(problem, xp.where(worse, 0.0, state.theta), state.curvature)
+        start, worse = self._no_worse_than_zero(problem, state.theta, state.curvature)
         pairs = tuple(replace(p, rho=xp.where(worse, 0.0, p.rho)) for p in state.pairs)
         gamma, kappa = (xp.where(worse, a, b) for a, b in ((1.0, state.gamma), (0.25, state.kappa)))
         return replace(start, pairs=pairs, gamma=gamma, kappa=kappa)
@@ -283,7 +290,7 @@ def _direction(problem: Problem, state: LBFGSState) -> tuple[Array, Array]:
 
 
 def _has_kernels(problem: Problem, state: LBFGSState) -> bool:
-    """Whether kernels do in a launch what array functions do: for a diagonal initial Hessian."""
+    """Whether kernels replace array functions: they take a diagonal initial Hessian, few pairs."""
     diagonal = state.curvature.complete and isinstance(state.curvature.share, float)
     return problem.recursion is not None and diagonal and len(state.pairs) <= PAIRS
 

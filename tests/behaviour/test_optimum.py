@@ -107,8 +107,8 @@ def sampled(monkeypatch):
     calls = []
 
     class Small(LBFGS):
-        def _carry_over(self, problem, state):
-            carried = super()._carry_over(problem, state)
+        def _on_all_rows(self, problem, state):
+            carried = super()._on_all_rows(problem, state)
             calls.append((len(state.pairs), carried))
             return carried
 
