@@ -6,6 +6,7 @@ Whatever is used of a model is checked here, so that nothing of a hostile file f
 import math
 import sys
 from collections.abc import Mapping
+from functools import cache
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -107,9 +108,14 @@ def _check_fields(value: Any, record: Any, where: str) -> None:
         refuse(value, where, "an object")
     for name in sorted(record.__required_keys__ - value.keys()):
         raise ValueError(f"{where} has no {name}")
-    known = get_type_hints(record, include_extras=True)
+    known = _types_of(record)
     for name, item in value.items():
         check(item, known.get(name, OTHERS.get(record, Any)), f"{where}.{name:.40}")
+
+
+@cache
+def _types_of(record: Any) -> dict[str, Any]:
+    return get_type_hints(record, include_extras=True)
 
 
 def _check_list(value: Any, each: Any, where: str, length: Within) -> None:

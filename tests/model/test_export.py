@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import json
 import pickle
 import sys
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -22,19 +22,10 @@ from sklearn.preprocessing import StandardScaler
 import gpulr
 from gpulr.backend import to_host
 
-needs_onnx = [
-    pytest.mark.skipif(
-        importlib.util.find_spec(name) is None,
-        reason=f'{name} is not installed: python -m pip install ".[test]"',
-    )
-    for name in ("onnx", "onnxruntime")
-]
-
-
-def onnx_test(function):
-    for mark in needs_onnx:
-        function = mark(function)
-    return function
+onnx_test = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
+    reason='onnx and onnxruntime are not installed: python -m pip install ".[test]"',
+)
 
 
 def session(model, path, **options):
@@ -75,12 +66,9 @@ def rows(rng, kind, n=60):
     return X.astype(kind), codes
 
 
-def multilabel(model):
-    """The model with columns that are labels of their own, any number of which a row may have."""
-    if any(field.name == "multilabel" for field in dataclasses.fields(model)):
-        return dataclasses.replace(model, multilabel=True)
-    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
-    return type("MultiLabel", (gpulr.OneVsAll,), {"multilabel": True})(**fields)
+def multilabel(X, y, n_models):
+    """A model of labels of their own, any number of which a row may have."""
+    return replace(gpulr.train(X, np.minimum(y, n_models)), multilabel=True)
 
 
 KINDS = ["uint8", "float32", "float64", "float16", "bool", "int8", "int64", "uint16"]
@@ -101,12 +89,12 @@ def test_what_it_was_trained_on_gives_the_same(tmp_path, rng, kind, standardize,
 
 
 @onnx_test
-@pytest.mark.parametrize("kind", ["uint8", "float32", "float64"])
-def test_the_input_may_be_of_another_dtype(tmp_path, rng, kind):
+def test_the_input_may_be_of_another_dtype(tmp_path, rng):
     X, y = rows(rng, "int32")
     model = gpulr.train(X, y, standardize=True)
-    X = X.astype(kind)
-    assert_same(model, outputs(session(model, tmp_path / "m.onnx", input_dtype=kind), X), X)
+    for kind in ("uint8", "float32", "float64"):
+        found = outputs(session(model, tmp_path / "m.onnx", input_dtype=kind), X.astype(kind))
+        assert_same(model, found, X.astype(kind))
 
 
 @onnx_test
@@ -117,10 +105,9 @@ def test_large_means_do_not_cancel(tmp_path, rng, kind):
     model = gpulr.train(X, y, standardize=True)
     found = outputs(session(model, tmp_path / "m.onnx"), X)
     assert_same(model, found, X)
-    exact = gpulr.train(StandardScaler().fit_transform(X.astype(float)), y, dtype="float64")
-    np.testing.assert_allclose(
-        found["margins"], exact.decision_function(StandardScaler().fit_transform(X * 1.0)), atol=0.1
-    )
+    scaled = StandardScaler().fit_transform(X.astype(float))
+    exact = gpulr.train(scaled, y, dtype="float64").decision_function(scaled)
+    np.testing.assert_allclose(found["margins"], exact, atol=0.1)
 
 
 LABELS = {
@@ -174,19 +161,16 @@ def test_the_file_is_whole_and_says_what_it_is(tmp_path, digits):
     proto = onnx.load(path, load_external_data=False)
     onnx.checker.check_model(proto, full_check=True)
     assert not any(tensor.external_data for tensor in proto.graph.initializer)
-    assert (proto.ir_version, [(o.domain, o.version) for o in proto.opset_import]) == (
-        8,
-        [("", 17)],
-    )
+    assert proto.ir_version == 8
+    assert [(o.domain, o.version) for o in proto.opset_import] == [("", 17)]
     assert {prop.key: json.loads(f'"{prop.value}"') for prop in proto.metadata_props} == {
         "gpulr_version": gpulr.__version__,
         "classes": str(list(range(10))),
         "image_shape": "[8, 8]",
         "scale": str(1 / 255),
     }
-    assert [node.op_type for node in proto.graph.node] == [
-        *("Cast", "Gemm", "Sigmoid", "ArgMax", "Gather")
-    ]
+    kinds = [node.op_type for node in proto.graph.node]
+    assert kinds == ["Cast", "Gemm", "Sigmoid", "ArgMax", "Gather"]
 
 
 @onnx_test
@@ -199,16 +183,10 @@ def test_models_on_a_device(tmp_path, put, blobs, standardize):
 
 
 @onnx_test
-def test_models_of_an_unknown_dtype_take_that_of_their_weights(tmp_path, blobs):
-    X, y = blobs
-    model = dataclasses.replace(gpulr.train(X, y, dtype="float64"), data={"dtype": "bfloat16"})
-    runtime = session(model, tmp_path / "model.onnx")
-    assert runtime.get_inputs()[0].type == "tensor(double)"
-
-
-@onnx_test
-def test_loaded_models_give_the_same_file(tmp_path, blobs):
-    model = gpulr.train(*blobs)
+def test_unknown_dtypes_and_loaded_models(tmp_path, blobs):
+    model = gpulr.train(*blobs, dtype="float64")
+    runtime = session(replace(model, data={"dtype": "bfloat16"}), tmp_path / "model.onnx")
+    assert runtime.get_inputs()[0].type == "tensor(double)"  # of the weights
     model.save(tmp_path / "model.safetensors")
     model.to_onnx(tmp_path / "a.onnx")
     gpulr.load(tmp_path / "model.safetensors").to_onnx(tmp_path / "b.onnx")
@@ -251,7 +229,7 @@ def test_what_does_not_fit_or_cannot_be_written(tmp_path, blobs, monkeypatch):
 @pytest.mark.parametrize("n_models", [1, 3])
 def test_multilabel_labels_are_a_matrix(tmp_path, blobs, n_models):
     X, y = blobs
-    model = multilabel(gpulr.train(X, np.minimum(y, n_models)))
+    model = multilabel(X, y, n_models)
     found = outputs(session(model, tmp_path / "model.onnx"), X)
     assert set(found) == {"probabilities", "margins", "label"}
     assert found["label"].dtype == np.int64
@@ -299,29 +277,22 @@ def test_a_clone_fitted_anew_finds_the_same_optimum(rng, n_classes, scale):
     X, codes = rows(rng, "float64")
     y = codes % n_classes
     weights = {0: 2.0, 1: 0.5} if n_classes == 2 else None
-    model = gpulr.train(
-        X, y, C=0.5, scale=scale, tol=1e-8, dtype="float64", class_weight=weights, max_iter=999
-    )
+    settings = {"C": 0.5, "scale": scale, "tol": 1e-8, "dtype": "float64", "max_iter": 999}
+    model = gpulr.train(X, y, class_weight=weights, **settings)
     estimator = model.to_sklearn()
-    refitted = clone(estimator).fit(X, y)
-    np.testing.assert_allclose(
-        refitted.decision_function(X), estimator.decision_function(X), atol=1e-4
-    )
+    again = clone(estimator).fit(X, y).decision_function(X)
+    np.testing.assert_allclose(again, estimator.decision_function(X), atol=1e-4)
     one = estimator if n_classes == 2 else estimator.estimator
     np.testing.assert_allclose(one.C, 0.5 * scale**2)
     assert (one.tol, one.max_iter) == (1e-8, 999)
 
 
-def test_penalties_of_each_model(blobs):
-    model = gpulr.train(*blobs, C=[0.1, 1.0, np.inf], max_iter=20, tol=0)
-    estimator = model.to_sklearn()
+def test_penalties_of_each_model_and_class_weights(blobs):
+    X, y = blobs
+    estimator = gpulr.train(X, y, C=[0.1, 1.0, np.inf], max_iter=20, tol=0).to_sklearn()
     assert [one.C for one in estimator.estimators_] == [0.1, 1.0, np.inf]
     assert estimator.estimator.C == LogisticRegression().C
     assert [one.n_iter_.tolist() for one in estimator.estimators_] == [[20]] * 3
-
-
-def test_class_weights(blobs):
-    X, y = blobs
     balanced = gpulr.train(X, y > 0, class_weight="balanced").to_sklearn()
     assert balanced.class_weight == "balanced"
     three = gpulr.train(X, y, class_weight="balanced").to_sklearn()
@@ -348,18 +319,14 @@ def test_the_estimators_arrays_are_its_own(blobs):
         one.intercept_ += 1
     for now, then in zip((model.weights, model.intercept, model.classes), before, strict=True):
         np.testing.assert_array_equal(now, then)
-
-
-def test_models_without_settings(blobs):
-    X, _ = blobs
-    model = dataclasses.replace(gpulr.train(*blobs), settings={})
-    assert_sklearn_agrees(model.to_sklearn(), model, X)
+    without = replace(model, settings={})
+    assert_sklearn_agrees(without.to_sklearn(), without, blobs[0])
 
 
 @pytest.mark.parametrize("n_models", [1, 3])
 def test_multilabel_in_sklearn(blobs, n_models):
     X, y = blobs
-    model = multilabel(gpulr.train(X, np.minimum(y, n_models)))
+    model = multilabel(X, y, n_models)
     estimator, Z = model.to_sklearn(), model.decision_function(X)
     np.testing.assert_array_equal(estimator.predict(X).reshape(Z.shape), Z > 0)
     if n_models > 1:
@@ -383,14 +350,13 @@ UNUSUAL = {
 def test_labels_that_other_software_has_not_are_refused_with_a_cure(blobs, tmp_path, kind):
     X, y = blobs
     model = gpulr.train(X, [UNUSUAL[kind][i] for i in y])
-    named = dataclasses.replace(model, classes=model.classes.astype(str))
+    named = replace(model, classes=model.classes.astype(str))
     path = tmp_path / "m.onnx"
     with pytest.raises(gpulr.ParameterError, match=r"ONNX file cannot hold.*astype\(str\)"):
         model.to_onnx(path)
     assert not path.exists()
-    assert (
-        outputs(session(named, path), X)["label"].tolist() == model.predict(X).astype(str).tolist()
-    )
+    found = outputs(session(named, path), X)["label"]
+    assert found.tolist() == model.predict(X).astype(str).tolist()
     if kind in ("times", "durations"):
         estimator = model.to_sklearn()
     else:
