@@ -177,14 +177,8 @@ def torch():
 
 
 TENSORS = (
-    "float16",
-    "bfloat16",
-    "float8_e4m3fn",
-    "float8_e5m2",
-    "int16",
-    "uint16",
-    "uint32",
-    "bool",
+    *("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"),
+    *("int16", "uint16", "uint32", "bool"),
 )
 
 

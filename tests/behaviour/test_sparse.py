@@ -84,15 +84,11 @@ def test_standardized_against_standard_scaler(counts, C):
     assert_optimal(scaler.transform(X), targets(y), theta, C, tol=1e-9, rounding=1e-12)
 
 
-def test_weighted(counts, rng):
+def test_weighted_and_uint8_is_scaled(counts, rng):
     X, y = counts
     s = rng.exponential(size=200)
     model = gpulr.train(sparse.csr_array(X), y, sample_weight=s, **EXACT)
     assert_optimal(X, targets(y), stacked(model), 1.0, tol=1e-9, s=s)
-
-
-def test_uint8_is_scaled(counts):
-    X, y = counts
     with pytest.warns(gpulr.ScaleWarning, match="goes up to 5 only.*scale=1/5"):
         model = gpulr.train(sparse.csr_array(X.astype(np.uint8)), y, **EXACT)
     assert model.scale == 1 / 255
@@ -102,9 +98,8 @@ def test_uint8_is_scaled(counts):
 def parts(X, index, frozen):
     """A CSR array of three arrays as given, read-only or not."""
     made = sparse.csr_array(X)
-    made = sparse.csr_array(
-        (made.data.copy(), made.indices.astype(index), made.indptr.astype(index)), shape=X.shape
-    )
+    arrays = made.data.copy(), made.indices.astype(index), made.indptr.astype(index)
+    made = sparse.csr_array(arrays, shape=X.shape)
     for name in ("data", "indices", "indptr"):
         array = np.array(getattr(made, name), dtype=index if name != "data" else None)
         array.flags.writeable = not frozen
@@ -228,12 +223,8 @@ def damaged(form):
         X.offsets = X.offsets[:-1]
         yield X
     elif form == "lil":
-        for rows, data in (
-            ([4, 5], [1.0, 2.0]),
-            ([1], [1.0] * 1000),
-            ([1] * 1000, [1.0]),
-            (None, []),
-        ):
+        wrong = ([4, 5], [1.0, 2.0]), ([1], [1.0] * 1000), ([1] * 1000, [1.0]), (None, [])
+        for rows, data in wrong:
             X = made()
             X.rows[3], X.data[3] = rows, data
             yield X
@@ -274,10 +265,8 @@ def test_what_a_matrix_has_noted_of_its_indices_is_not_trusted(counts):
     made.indices[: made.indptr[1]] = made.indices[: made.indptr[1]][::-1].copy()
     made.indices[made.indptr[1] : made.indptr[2]] = 0  # all in one column
     dense = np.zeros(X.shape)
-    coo = sparse.coo_array(
-        (made.data, (np.repeat(np.arange(200), np.diff(made.indptr)), made.indices))
-    )
-    np.add.at(dense, coo.coords, coo.data)
+    places = np.repeat(np.arange(200), np.diff(made.indptr)), made.indices
+    np.add.at(dense, places, made.data)
     model = gpulr.train(made, y, standardize=True, **EXACT)
     expected = gpulr.train(dense, y, standardize=True, **EXACT)
     np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-5, atol=1e-6)

@@ -54,6 +54,11 @@ def assert_predicts(model, X, coef, intercept, classes, atol=1e-12):
             np.testing.assert_allclose(found, values, atol=atol, rtol=1e-9)
 
 
+def keep_classes(model, index):
+    for name in ("classes_", "coef_", "intercept_"):
+        setattr(model, name, getattr(model, name)[index])
+
+
 @pytest.fixture
 def fitted(blobs):
     X, y = blobs
@@ -81,15 +86,11 @@ def test_fewer_classes(fitted, blobs):
     """As celltypist does to leave out cell types, down to two of them."""
     X = blobs[0].astype(float)
     two = np.array([0, 2])
-    for name in ("classes_", "coef_", "intercept_"):
-        setattr(fitted, name, getattr(fitted, name)[two])
+    keep_classes(fitted, two)
     assert_predicts(fitted, X, fitted.coef_, fitted.intercept_, ["high", "middle"])
     theirs = LogisticRegression()
-    theirs.coef_, theirs.intercept_, theirs.classes_ = (
-        fitted.coef_,
-        fitted.intercept_,
-        fitted.classes_,
-    )
+    theirs.coef_, theirs.intercept_ = fitted.coef_, fitted.intercept_
+    theirs.classes_ = fitted.classes_
     np.testing.assert_array_equal(theirs.predict(X), fitted.predict(X))
 
 
@@ -127,22 +128,19 @@ def test_labels_by_other_names(fitted, blobs):
     np.testing.assert_allclose(model.predict_proba(X, normalize=True), P[:, [1, 2, 0]], rtol=1e-12)
 
 
-def test_two_classes_that_change_places(blobs, tmp_path):
+def test_two_classes_that_change_places_and_classes_of_objects(fitted, blobs, tmp_path):
     X, y = blobs
+    path = tmp_path / "m.safetensors"
     model = OneVsAllLogisticRegression().fit(X, y > 0)
     before = model.predict(X)
     model.classes_ = model.classes_[::-1]
     np.testing.assert_array_equal(model.predict(X), ~before)
-    model.model_.save(tmp_path / "m.safetensors")
-    np.testing.assert_array_equal(gpulr.load(tmp_path / "m.safetensors").predict(X), ~before)
-
-
-def test_classes_of_objects(fitted, blobs, tmp_path):
-    X = blobs[0]
+    model.model_.save(path)
+    np.testing.assert_array_equal(gpulr.load(path).predict(X), ~before)
     fitted.classes_ = np.array(["a", "b", "c"], dtype=object)
     assert fitted.predict(X).dtype == object
-    fitted.model_.save(tmp_path / "m.safetensors")
-    assert gpulr.load(tmp_path / "m.safetensors").classes.tolist() == ["a", "b", "c"]
+    fitted.model_.save(path)
+    assert gpulr.load(path).classes.tolist() == ["a", "b", "c"]
 
 
 # ---- coef_ as a sparse matrix -------------------------------------------------------------------
@@ -180,20 +178,15 @@ def test_a_zero_of_either_sign_is_the_same_weight(blobs):
         model.coef_[:] = zero
         assert model.model_.n_iter == 1
         assert copy.deepcopy(model).sparsify().model_.n_iter == 1
-
-
-def test_a_warm_start_begins_at_a_sparse_coef(blobs):
-    X, y = blobs
-    model = OneVsAllLogisticRegression(warm_start=True).fit(X, y).sparsify()
-    assert model.fit(X, y).n_iter_ == 0
-    assert not sparse.issparse(model.coef_)
+    warm = OneVsAllLogisticRegression(warm_start=True).fit(X, y).sparsify()
+    assert warm.fit(X, y).n_iter_ == 0  # where a sparse coef_ is
+    assert not sparse.issparse(warm.coef_)
 
 
 def test_what_sparsify_refuses(blobs, xp, put):
-    with pytest.raises(NotFittedError):
-        OneVsAllLogisticRegression().sparsify()
-    with pytest.raises(NotFittedError):
-        OneVsAllLogisticRegression().densify()
+    for method in (OneVsAllLogisticRegression.sparsify, OneVsAllLogisticRegression.densify):
+        with pytest.raises(NotFittedError):
+            method(OneVsAllLogisticRegression())
     if xp.__name__.endswith("numpy"):
         return
     model = OneVsAllLogisticRegression().fit(put(blobs[0]), blobs[1])
@@ -264,11 +257,9 @@ def test_rounds_of_federated_training(blobs):
         parameters = [
             np.mean([getattr(m, name) for m in models], axis=0) for name in ("coef_", "intercept_")
         ]
-    assert (
-        client(parameters).score(X, y) >= OneVsAllLogisticRegression().fit(X, y).score(X, y) - 0.05
-    )
-    # Where training had come to, it goes on.
     there = OneVsAllLogisticRegression().fit(X, y)
+    assert client(parameters).score(X, y) >= there.score(X, y) - 0.05
+    # Where training had come to, it goes on.
     model = client((there.coef_, there.intercept_), (X, y))
     assert model.n_iter_.tolist() == [0]
 
@@ -286,15 +277,14 @@ def test_a_warm_start_needs_no_classes_and_no_intercept_that_is_not_fitted(blobs
 def test_a_warm_start_follows_the_classes(fitted, blobs):
     X, y = blobs[0].astype(float), np.array(["low", "middle", "high"])[blobs[1]]
     model = clone(fitted).set_params(warm_start=True)
-    order = [2, 0, 1]
-    for name in ("classes_", "coef_", "intercept_"):
-        setattr(model, name, getattr(fitted, name)[order])
+    model.classes_, model.coef_ = fitted.classes_, fitted.coef_
+    model.intercept_ = fitted.intercept_
+    keep_classes(model, [2, 0, 1])
     assert model.fit(X, y).n_iter_.tolist() == [0]
     assert model.classes_.tolist() == ["high", "low", "middle"]
     two = unfitted(np.eye(2, 4), np.zeros(2), np.array([0, 1]), warm_start=True)
-    with pytest.raises(
-        gpulr.ParameterError, match=r"coef_, which has 2 rows.*it takes 1.*warm_start=False"
-    ):
+    message = r"coef_, which has 2 rows.*it takes 1.*warm_start=False"
+    with pytest.raises(gpulr.ParameterError, match=message):
         two.fit(X, y == "low")
 
 
@@ -358,8 +348,7 @@ def test_what_is_saved_and_exported_is_what_predicts(fitted, blobs, tmp_path):
 
 def test_two_models_of_two_classes_are_saved_and_exported(fitted, blobs, tmp_path):
     X, two = blobs[0].astype(float), np.array([0, 2])
-    for name in ("classes_", "coef_", "intercept_"):
-        setattr(fitted, name, getattr(fitted, name)[two])
+    keep_classes(fitted, two)
     expected = fitted.predict_proba(X)
     fitted.model_.save(tmp_path / "model.safetensors")
     loaded = gpulr.load(tmp_path / "model.safetensors")
@@ -381,9 +370,8 @@ def test_the_history_is_that_of_the_weights(fitted, blobs):
     for route in (lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy):
         again = route(fitted).model_
         for field in fields(History):
-            np.testing.assert_array_equal(
-                getattr(again.history, field.name), getattr(trained.history, field.name)
-            )
+            kept = getattr(again.history, field.name)
+            np.testing.assert_array_equal(kept, getattr(trained.history, field.name))
         assert again.settings == trained.settings
         assert again.data == trained.data
     fitted.coef_ = fitted.coef_.copy()
@@ -422,9 +410,8 @@ def test_names_of_features_go_with_the_model(blobs, tmp_path):
         model.predict(table[["b", "a"]])
     assert "feature_names" not in model.model_.data
     model.feature_names_in_ = np.array(["b", "a"], dtype=object)
-    assert_predicts(
-        model, table[["b", "a"]], model.coef_, model.intercept_, model.classes_, atol=1e-5
-    )
+    attributes = model.coef_, model.intercept_, model.classes_
+    assert_predicts(model, table[["b", "a"]], *attributes, atol=1e-5)
     assert model.model_.data["feature_names"] == ["b", "a"]
 
 
@@ -482,9 +469,8 @@ def test_standardised_training_keeps_its_digits(blobs, dtype):
     X = X.astype(float) + 30_000
     model = OneVsAllLogisticRegression(standardize=True, dtype=dtype).fit(X, y)
     exact = X @ model.coef_.astype(float).T + model.intercept_
-    np.testing.assert_allclose(
-        model.decision_function(X), exact, atol=1e-5 if dtype == "float32" else 1e-9
-    )
+    atol = 1e-5 if dtype == "float32" else 1e-9
+    np.testing.assert_allclose(model.decision_function(X), exact, atol=atol)
     trained = gpulr.train(X, y, standardize=True, dtype=dtype, scale=None)
     np.testing.assert_allclose(model.decision_function(X), trained.decision_function(X), atol=1e-5)
     # The centre is no second truth: with features in another order the margins are the same.
@@ -509,8 +495,5 @@ def test_attributes_of_other_libraries(put, blobs):
     np.testing.assert_allclose(to_host(model.decision_function(X)), expected[:, order], atol=1e-9)
     np.testing.assert_array_equal(model.model_.predict(X), model.predict(X))
     model.coef_ = put(np.ones((3, 4), dtype=np.int64))
-    np.testing.assert_allclose(
-        to_host(model.decision_function(put(X))),
-        X.sum(axis=1, keepdims=True, dtype=np.float64) + to_host(model.intercept_),
-        atol=1e-6,
-    )
+    expected = X.sum(axis=1, keepdims=True, dtype=np.float64) + to_host(model.intercept_)
+    np.testing.assert_allclose(to_host(model.decision_function(put(X))), expected, atol=1e-6)

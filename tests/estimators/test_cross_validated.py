@@ -35,6 +35,7 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow  # each check once more
 def test_no_check_is_skipped():
     pytest.importorskip("pandas", reason="one of the checks needs DataFrames")
     code = """
@@ -50,6 +51,7 @@ print({result["status"] for result in results})
     assert python(code, SCIPY_ARRAY_API="1").strip() == "{'passed'}"
 
 
+@pytest.mark.slow
 def test_array_api_dispatch():
     pytest.importorskip("array_api_strict")
     pytest.importorskip("sklearn", "1.9", reason="before, the check wants classes_ on the device")
@@ -101,8 +103,8 @@ def test_a_binary_problem_has_scikit_learns_scores(rng, fit_intercept):
 def test_the_model_is_one_vs_rest_at_the_chosen_c(digits):
     X, y = digits[0][:500], digits[1][:500]
     ours = OneVsAllLogisticRegressionCV(Cs=CS, cv=3, tol=1e-8, dtype="float64").fit(X, y)
-    theirs = OneVsRestClassifier(LogisticRegression(C=ours.C_, tol=1e-9, max_iter=10_000))
-    theirs.fit(X.astype(np.float64), y)
+    inner = LogisticRegression(C=ours.C_, solver="newton-cholesky", tol=1e-9, max_iter=10_000)
+    theirs = OneVsRestClassifier(inner).fit(X.astype(np.float64), y)
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
 
 

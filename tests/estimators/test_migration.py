@@ -22,23 +22,10 @@ from gpulr.callbacks import ProgressBar, SearchProgressBar
 from gpulr.estimators.migration import translated
 
 # The parameters of scikit-learn 1.6 and 1.7, and of 1.8 and 1.9, with their defaults.
-BEFORE = {
-    "penalty": "l2",
-    "dual": False,
-    "tol": 1e-4,
-    "C": 1.0,
-    "fit_intercept": True,
-    "intercept_scaling": 1,
-    "class_weight": None,
-    "random_state": None,
-    "solver": "lbfgs",
-    "max_iter": 100,
-    "multi_class": "deprecated",
-    "verbose": 0,
-    "warm_start": False,
-    "n_jobs": None,
-    "l1_ratio": None,
-}
+BEFORE = {"penalty": "l2", "dual": False, "tol": 1e-4, "C": 1.0, "fit_intercept": True}
+BEFORE |= {"intercept_scaling": 1, "solver": "lbfgs", "max_iter": 100, "multi_class": "deprecated"}
+BEFORE |= {"verbose": 0, "warm_start": False}
+BEFORE |= dict.fromkeys(("class_weight", "random_state", "n_jobs", "l1_ratio"))
 SINCE = {k: v for k, v in BEFORE.items() if k != "multi_class"}
 SINCE |= {"penalty": "deprecated", "l1_ratio": 0.0}
 ONLY_ONE = ("C", "warm_start", "l1_ratio")
@@ -55,13 +42,9 @@ def few(blobs):
 
 
 def estimator(parameters):
-    few = {"Cs": [0.1, 1.0], "cv": 3}
-    cv = "Cs" in parameters
-    return (
-        OneVsAllLogisticRegressionCV(**few | parameters)
-        if cv
-        else (OneVsAllLogisticRegression(**parameters))
-    )
+    if "Cs" in parameters:
+        return OneVsAllLogisticRegressionCV(**{"cv": 3} | parameters)
+    return OneVsAllLogisticRegression(**parameters)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +55,7 @@ def estimator(parameters):
     ],
 )
 def test_every_parameter_has_its_name_and_its_default_trains(ours, theirs, known, few):
-    installed = {
-        name: parameter.default for name, parameter in inspect.signature(theirs).parameters.items()
-    }
+    installed = {name: p.default for name, p in inspect.signature(theirs).parameters.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         reference = ours().fit(*few)
@@ -142,10 +123,7 @@ def test_what_is_done_otherwise_is_told_once(few, parameters, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        (
-            {"penalty": "l1"},
-            r"penalty='l1'; models have an L2 penalty, or none at all with C=np.inf",
-        ),
+        ({"penalty": "l1"}, r"'l1'; models have an L2 penalty, or none at all with C=np.inf"),
         ({"penalty": "elasticnet", "l1_ratio": 0.5}, "L2 penalty"),
         ({"penalty": "none"}, "penalty='none'"),
         ({"l1_ratio": 0.5}, "l1_ratio=0.5; models have an L2 penalty"),
@@ -172,9 +150,8 @@ def test_what_is_done_otherwise_is_told_once(few, parameters, message):
     ids=str,
 )
 def test_what_asks_for_another_model_is_refused(few, parameters, message):
-    model = estimator(parameters)
     with pytest.raises(gpulr.ParameterError, match=message):
-        model.fit(*few)
+        estimator(parameters).fit(*few)
 
 
 def test_the_penalty_may_stand_first(few):
@@ -207,29 +184,23 @@ found = GridSearchCV(pipeline, grid, cv=3).fit(X, y)
     names = {**globals(), "make_pipeline": make_pipeline, "StandardScaler": StandardScaler}
     names |= {"GridSearchCV": GridSearchCV, "X": X, "y": y}
     theirs = dict(names)
+    replaced = program.replace("OneVsRestClassifier(inner)", "inner")
+    replaced = replaced.replace("LogisticRegression(", "OneVsAllLogisticRegression(")
+    replaced = replaced.replace("onevsrestclassifier__estimator", "onevsalllogisticregression")
+    ours = dict(names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         exec(program, theirs)
-    replaced = (
-        program.replace("OneVsRestClassifier(inner)", "inner")
-        .replace("LogisticRegression(", "OneVsAllLogisticRegression(")
-        .replace("onevsrestclassifier__estimator__C", "onevsalllogisticregression__C")
-    )
-    ours = dict(names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gpulr.ParameterWarning)
         exec(replaced, ours)
-    np.testing.assert_allclose(
-        ours["found"].predict_proba(X), theirs["found"].predict_proba(X), atol=1e-5
-    )
-    assert list(ours["found"].best_params_.values()) == list(theirs["found"].best_params_.values())
+    ours, theirs = ours["found"], theirs["found"]
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+    assert list(ours.best_params_.values()) == list(theirs.best_params_.values())
     # And inside OneVsRestClassifier, where a program keeps it.
-    outside = OneVsRestClassifier(OneVsAllLogisticRegression(tol=1e-8)).fit(X, y)
-    np.testing.assert_allclose(
-        outside.predict_proba(X),
-        OneVsAllLogisticRegression(tol=1e-8).fit(X, y).predict_proba(X),
-        atol=1e-5,
-    )
+    one = OneVsAllLogisticRegression(tol=1e-8)
+    outside = OneVsRestClassifier(one).fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(outside, one.fit(X, y).predict_proba(X), atol=1e-5)
 
 
 # ---- what train takes ----------------------------------------------------------------------------
@@ -238,13 +209,8 @@ found = GridSearchCV(pipeline, grid, cv=3).fit(X, y)
 def test_the_estimator_takes_what_train_takes(images):
     X, y = images
     seen = []
-    settings = {
-        "standardize": True,
-        "batched": False,
-        "image_shape": (8, 4),
-        "max_iter": 3,
-        "tol": 0,
-    }
+    settings = {"standardize": True, "batched": False, "image_shape": (8, 4)}
+    settings |= {"max_iter": 3, "tol": 0}
     model = OneVsAllLogisticRegression(callbacks=[seen.append], **settings).fit(X, y)
     trained = gpulr.train(X, y, **settings)
     np.testing.assert_array_equal(model.coef_, trained.weights.T)
@@ -263,13 +229,8 @@ def test_the_estimator_takes_what_train_takes(images):
 def test_the_cv_estimator_takes_what_search_takes(images):
     X, y = images
     seen = []
-    settings = {
-        "Cs": [0.1, 1.0],
-        "cv": 3,
-        "standardize": True,
-        "image_shape": (8, 4),
-        "max_iter": 20,
-    }
+    settings = {"Cs": [0.1, 1.0], "cv": 3, "standardize": True, "image_shape": (8, 4)}
+    settings["max_iter"] = 20
     model = OneVsAllLogisticRegressionCV(callbacks=[seen.append], **settings).fit(X, y)
     found = gpulr.search(X, y, **settings)
     np.testing.assert_array_equal(model.scores_, found.scores)
@@ -311,9 +272,8 @@ def test_without_a_refit_the_model_is_the_mean_of_the_folds(
     settings = {"Cs": Cs, "cv": 3, "tol": 1e-8, "fit_intercept": fit_intercept}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = OneVsAllLogisticRegressionCV(refit=False, standardize=standardize, **settings).fit(
-            X, y
-        )
+        model = OneVsAllLogisticRegressionCV(refit=False, standardize=standardize, **settings)
+        model.fit(X, y)
     n_models = 1 if n_classes == 2 else 3
     assert model.coefs_paths_.shape == (3, 3, n_models, 4 + fit_intercept)
     best = model.scores_.argmax(axis=1)
@@ -393,9 +353,8 @@ def test_groups_are_routed(few):
             pipeline.fit(X, y, groups=groups, sample_weight=s)
         asks = clone(cv).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         weighed = make_pipeline(asks).fit(X, y, groups=groups, sample_weight=s)
-        np.testing.assert_array_equal(
-            weighed[-1].coef_, clone(cv).fit(X, y, s, groups=groups).coef_
-        )
+        alone = clone(cv).fit(X, y, s, groups=groups)
+        np.testing.assert_array_equal(weighed[-1].coef_, alone.coef_)
         params = {"groups": np.arange(90) % 10, "sample_weight": s}
         found = cross_validate(asks, X, y, cv=GroupKFold(2), params=params, error_score="raise")
         assert len(found["test_score"]) == 2
