@@ -101,6 +101,7 @@ def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, 
     predictions, P = Predictions.of(model, X), model.predict_proba(X)
     true = None if y is None else _named(model, y)
     records = []
+    certain = predictions.certain
     for i, which in enumerate(predictions.predicted):
         row = name if _is_image(name) else f"{name}[{i}]"
         predicted = model.classes[which]
@@ -109,7 +110,7 @@ def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, 
         if true is not None:
             record["true"] = true[i]
         if not model.multilabel:
-            record["certain"] = bool(predictions.certain[i])
+            record["certain"] = bool(certain[i])
         records.append(record)
     return records
 

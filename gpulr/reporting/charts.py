@@ -1,7 +1,7 @@
 """Curves as what the template draws: points and ticks in the units of an SVG's view box.
 
-Own few lines rather than a plotting library's SVG: colours come from the page's style, light or
-dark, text stays text, and a chart takes a few kB.
+A few lines of our own rather than a plotting library's SVG: colours come from the page's style,
+light or dark, text stays text, and a chart takes a few kB.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.families.search_result import standard_errors
 from gpulr.model.record import History
+from gpulr.show.predictions import shortened
 from gpulr.words import counted
 
 __all__ = ["Chart", "cost_chart", "gradient_chart", "search_chart"]
@@ -25,6 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 58, 12, 40  # margins, for the text
 MOST_CURVES = 12  # more are drawn as a band
 MOST_POINTS = 160
 LABEL_STEP = 13  # least distance of two names at the end of curves
+LONGEST_LABEL = 7  # characters of such a name
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,20 +47,16 @@ class Axis:
         low, high = self.low, self.high
         if self.logarithmic:
             x, low, high = np.log10(np.clip(x, low, high)), math.log10(low), math.log10(high)
-        share = (x - low) / (high - low)
-        where: Floats = self.begin + share * (self.end - self.begin)
+        where: Floats = self.begin + (x - low) / (high - low) * (self.end - self.begin)
         return where
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return round values and where they are."""
+        """Return where round values are, and the values."""
         if self.logarithmic:
             values = _decades(self.low, self.high)
         else:
-            values = _round(self.low, self.high, least=1.0 if self.whole else 0.0)
-        return [
-            (round(float(where), 1), _tick(value))
-            for value, where in zip(values, self.at(values), strict=True)
-        ]
+            values = _round_values(self.low, self.high, least=1.0 if self.whole else 0.0)
+        return list(zip(self.at(values).round(1).tolist(), map(_tick, values), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +64,33 @@ class Curve:
     """A line, its name, and the number of its colour; ``label_y`` is where the name goes."""
 
     points: str
-    name: str
-    colour: int
     end: tuple[float, float]
-    label_y: float
+    name: str = ""
+    colour: int = 0
+    label: str = ""
+    label_y: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What the template draws."""
+    """What the template draws, in units of the view box."""
 
     title: str
     description: str
     x_label: str
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
-    curves: list[Curve] = field(default_factory=list)
+    curves: list[Curve]
+    right: float
+    named: bool = False
     bands: list[str] = field(default_factory=list)
     rule: tuple[float, str] | None = None
     bars: list[tuple[float, float, float]] = field(default_factory=list)
     dots: list[tuple[float, float]] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)
-    named: bool = False
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
-    right: int = WIDTH - RIGHT
     top: int = TOP
     bottom: int = HEIGHT - BOTTOM
 
@@ -156,24 +154,19 @@ def _along_iterations(
     curves, bands = [], []
     if len(names) <= MOST_CURVES:
         ends = np.minimum(n_iter, last)
-        labels = _apart(y.at(values[ends, np.arange(len(names))]))
+        label_y = _apart(y.at(values[ends, np.arange(len(names))])).round(1).tolist()
         for j, name in enumerate(names):
             steps = np.append(shown[shown < ends[j]], ends[j])
             points = np.column_stack([x.at(steps), y.at(values[steps, j])])
-            end = (round(float(points[-1, 0]), 1), round(float(points[-1, 1]), 1))
-            curves.append(Curve(_points(points), name, j, end, round(float(labels[j]), 1)))
+            text = shortened(name, LONGEST_LABEL)
+            curves.append(Curve(_points(points), _end(points), name, j, text, label_y[j]))
     else:
-        across = np.quantile(values[shown], [0, 0.25, 0.5, 0.75, 1], axis=1)
-        where = x.at(shown)
-        for a, b in ((0, 4), (1, 3)):
-            there = np.column_stack([where, y.at(across[a])])
-            back = np.column_stack([where, y.at(across[b])])[::-1]
-            bands.append(_points(np.vstack([there, back])))
-        points = np.column_stack([where, y.at(across[2])])
-        end = (round(float(points[-1, 0]), 1), round(float(points[-1, 1]), 1))
-        curves.append(Curve(_points(points), "median", 0, end, end[1]))
+        across, where = np.quantile(values[shown], [0, 0.25, 0.5, 0.75, 1], axis=1), x.at(shown)
+        lines = [np.column_stack([where, y.at(each)]) for each in across]
+        bands = [_points(np.vstack([lines[a], lines[b][::-1]])) for a, b in ((0, 4), (1, 3))]
+        end = _end(lines[2])
+        curves.append(Curve(_points(lines[2]), end, "median", 0, "median", end[1]))
         description += f": median, middle half and range of {len(names)}"
-    rule = None if tol is None else (round(float(y.at(tol)), 1), "tol")
     return Chart(
         title,
         description + (", on a logarithmic scale" if logarithmic else ""),
@@ -181,10 +174,10 @@ def _along_iterations(
         x.ticks(),
         y.ticks(),
         curves,
-        bands,
-        rule,
+        right,
         named=named,
-        right=right,
+        bands=bands,
+        rule=None if tol is None else (float(y.at(tol).round(1)), "tol"),
     )
 
 
@@ -200,10 +193,10 @@ def search_chart(
     if len(C) < 2 or not np.isfinite(mean).all():
         return None
     y = _y_axis(float((mean - error).min()), float((mean + error).max()), logarithmic=False)
-    room = (C[-1] / C[0]) ** 0.04
-    x = Axis(C[0] / room, C[-1] * room, LEFT, WIDTH - RIGHT / 3, logarithmic=True)
-    at, low, high = x.at(C), y.at(mean - error), y.at(mean + error)
-    points = np.column_stack([at, y.at(mean)])
+    air = (C[-1] / C[0]) ** 0.04
+    x = Axis(C[0] / air, C[-1] * air, LEFT, WIDTH - RIGHT / 3, logarithmic=True)
+    points = np.column_stack([x.at(C), y.at(mean)]).round(1)
+    bars = np.column_stack([x.at(C), y.at(mean - error), y.at(mean + error)])
     marks = {one_se: "one standard error", best: "best"}
     if best == one_se:
         marks = {best: "best, and within one standard error"}
@@ -213,18 +206,11 @@ def search_chart(
         "C (inverse regularisation strength)",
         x.ticks(),
         y.ticks(),
-        [Curve(_points(points), "", 0, (0.0, 0.0), 0.0)],
-        bars=[
-            (round(float(a), 1), round(float(b), 1), round(float(c), 1))
-            for a, b, c in zip(at, low, high, strict=True)
-        ],
-        dots=[(round(float(a), 1), round(float(b), 1)) for a, b in points],
-        marks=[
-            (round(float(x.at(value)), 1), name)
-            for value, name in marks.items()
-            if math.isfinite(value)
-        ],
-        right=round(WIDTH - RIGHT / 3),
+        [Curve(_points(points), _end(points))],
+        round(WIDTH - RIGHT / 3),
+        bars=bars.round(1).tolist(),
+        dots=points.tolist(),
+        marks=[(float(x.at(C).round(1)), name) for C, name in marks.items() if math.isfinite(C)],
     )
 
 
@@ -236,7 +222,7 @@ def _y_axis(low: float, high: float, *, logarithmic: bool) -> Axis:
     return Axis(low - air, high + air, HEIGHT - BOTTOM, TOP)
 
 
-def _round(low: float, high: float, least: float) -> list[float]:
+def _round_values(low: float, high: float, least: float) -> list[float]:
     """Return some five round values between, at ``least`` so far from each other."""
     step: float = 10.0 ** math.floor(math.log10((high - low) / 5))
     step = max(step * next(k for k in (1, 2, 5, 10) if (high - low) / (k * step) <= 6), least)
@@ -291,5 +277,10 @@ def _apart(y: Floats) -> Floats:
     return result
 
 
-def _points(points: Any) -> str:
+def _points(points: Floats) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _end(points: Floats) -> tuple[float, float]:
+    x, y = points[-1].round(1).tolist()
+    return x, y

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gpulr import datasets
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import DataRecord
+from gpulr.model.record import DataRecord, TrainingSettings
 from gpulr.words import counted
 
 __all__ = ["reproduction"]
@@ -22,27 +23,26 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
     A command line only where it has all that training had; what it cannot say, the notes do.
     """
     data, settings = model.data, model.settings
-    notes: list[str] = []
     if not {"solver", "C", "max_iter", "tol", "dtype"} <= set(settings):
         return "", ["The model does not say how it was trained."]
-    beyond = _beyond_the_command_line(model)
-    source = _source(data)
-    if source is None or beyond:
-        if source is None:
-            notes.append(
-                "The model was trained in Python, on data that was passed as arrays; its file does "
-                f"not hold them. X has {counted(data.get('n_samples', 0), 'row')} and "
-                f"{counted(model.n_features, 'feature')} ({data.get('dtype', 'dtype unknown')})."
-            )
-        else:
-            notes.append(f"The command line has no option for {' and '.join(beyond)}.")
-        if settings.get("sample_weight"):
-            notes.append("Rows were weighted; the file does not hold the weights.")
-        return _call(model, source), notes
-    # os.path, unlike Path.exists, says False of what can be no name.
-    if source not in datasets.NAMES and not os.path.exists(source):  # noqa: PTH110
-        notes.append("The data is no longer where it was, or this is another machine.")
-    return _command(model, source), notes
+    notes: list[str] = []
+    source, beyond = _source(data), _beyond_the_command_line(settings)
+    if source is not None and not beyond:
+        # os.path, unlike Path.exists, returns False for what can be no name.
+        if source not in datasets.NAMES and not os.path.exists(source):  # noqa: PTH110
+            notes.append("The data is no longer where it was, or this is another machine.")
+        return _command(model, source), notes
+    if source is None:
+        notes.append(
+            "The model was trained in Python, on data that was passed as arrays; its file does "
+            f"not hold them. X has {counted(data.get('n_samples', 0), 'row')} and "
+            f"{counted(model.n_features, 'feature')} ({data.get('dtype', 'dtype unknown')})."
+        )
+    else:
+        notes.append(f"The command line has no option for {' and '.join(beyond)}.")
+    if settings.get("sample_weight"):
+        notes.append("Rows were weighted; the file does not hold the weights.")
+    return _call(model, source), notes
 
 
 def _source(data: DataRecord) -> str | None:
@@ -56,8 +56,7 @@ def _source(data: DataRecord) -> str | None:
     return source if looks_like_a_path and " from " not in source else None
 
 
-def _beyond_the_command_line(model: OneVsAll) -> list[str]:
-    settings = model.settings
+def _beyond_the_command_line(settings: TrainingSettings) -> list[str]:
     found = {
         "sample_weight": bool(settings.get("sample_weight")),
         "a class_weight for each class": isinstance(settings.get("class_weight"), dict),
@@ -108,9 +107,8 @@ def _command(model: OneVsAll, source: str) -> str:
 
 def _call(model: OneVsAll, source: str | None) -> str:
     """Return the call in Python; the arrays go by the names that its documentation has."""
-    settings = model.settings
-    lines = ["import gpulr"]
-    first = ["X", "y"]
+    settings: Mapping[str, Any] = model.settings
+    lines, first = ["import gpulr"], ["X", "y"]
     if source is not None:
         lines.append(f"data = gpulr.datasets.load({source!r})")
         if split := model.data.get("split"):
@@ -118,13 +116,13 @@ def _call(model: OneVsAll, source: str | None) -> str:
         first = ["data"]
     arguments = {name: settings.get(name) for name in ("solver", "C")}
     if settings.get("sample_weight"):
-        arguments["sample_weight"] = ...
+        first.append("sample_weight=sample_weight")
     weight = settings.get("class_weight")
     if isinstance(weight, dict):  # the record has labels as text
-        weight = {label: weight[str(label)] for label in _labels(model) if str(label) in weight}
-    for name, value in (("class_weight", weight), ("learning_rate", settings.get("learning_rate"))):
-        if value is not None:
-            arguments[name] = value
+        labels = [label for label in model.classes.tolist() if str(label) in weight]
+        weight = {label: weight[str(label)] for label in labels}
+    optional = {"class_weight": weight, "learning_rate": settings.get("learning_rate")}
+    arguments |= {name: value for name, value in optional.items() if value is not None}
     if settings.get("standardize"):
         arguments["standardize"] = True
     else:
@@ -135,24 +133,16 @@ def _call(model: OneVsAll, source: str | None) -> str:
     arguments["backend"] = model.backend
     if source is None and model.image_shape is not None:
         arguments["image_shape"] = model.image_shape
-    words = [f"{name}={_python(value)}" for name, value in arguments.items()]
-    lines += ["model = gpulr.train(", *(f"    {word}," for word in [*first, *words]), ")"]
+    words = [*first, *(f"{name}={_python(value)}" for name, value in arguments.items())]
+    lines += ["model = gpulr.train(", *(f"    {word}," for word in words), ")"]
     return "\n".join([*lines, 'model.save("model.safetensors")'])
 
 
-def _labels(model: OneVsAll) -> list[Any]:
-    labels: list[Any] = model.classes.tolist()
-    return labels
-
-
 def _python(value: Any) -> str:
-    """Return a value as Python's source; a part that names nothing stands for the weights."""
-    if value is ...:
-        return "sample_weight"
-    if isinstance(value, list) and len(value) > 8:
-        return "[" + ", ".join(_python(item) for item in value[:8]) + ", ...]"
+    """Return a value as Python's source; a long list ends in an ellipsis."""
     if isinstance(value, list):
-        return "[" + ", ".join(_python(item) for item in value) + "]"
+        more = ["..."] if len(value) > 8 else []
+        return f"[{', '.join([*map(_python, value[:8]), *more])}]"
     if isinstance(value, float) and math.isinf(value):
         return 'float("inf")'
     return "1 / 255" if value == 1 / 255 else repr(value)

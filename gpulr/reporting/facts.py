@@ -17,7 +17,7 @@ from gpulr.reporting.charts import cost_chart, gradient_chart, search_chart
 from gpulr.reporting.command import reproduction
 from gpulr.reporting.pictures import weight_pictures
 from gpulr.reporting.tested import tested
-from gpulr.reporting.words import MOST_ROWS, names_of, number
+from gpulr.reporting.words import LONGEST_TEXT, MOST_ROWS, in_words, names_of
 from gpulr.show.predictions import is_image, shortened
 from gpulr.words import counted
 
@@ -64,7 +64,7 @@ def facts_of(
         "charts": _charts(model, names),
         "training": _training(model, names),
         "search": None if search is None else _search(search),
-        "settings": _settings(model),
+        "settings": [(name, in_words(value)) for name, value in model.settings.items()],
         "data_facts": _data(model),
         "machine": _machine(model),
         "command": command,
@@ -117,22 +117,19 @@ def _weights(model: OneVsAll, names: list[str]) -> dict[str, Any]:
             "left_out": max(0, model.n_models - MOST_PICTURES),
             "colour": len(model.image_shape or ()) == 3,
         }
-    W = to_host(model.weights)[:, :MOST_PICTURES].T
-    most = min(LARGEST_WEIGHTS, model.n_features)
     rows = []
-    for name, w in zip(names, W, strict=False):
+    for name, w in zip(names, to_host(model.weights).T[:MOST_PICTURES], strict=False):
         order = np.argsort(w, kind="stable")
-        up = [(f"{i}", f"{w[i]:+.3g}") for i in order[::-1][:most] if w[i] > 0]
-        down = [(f"{i}", f"{w[i]:.3g}".replace("-", "−")) for i in order[:most] if w[i] < 0]
+        largest, smallest = order[::-1][:LARGEST_WEIGHTS], order[:LARGEST_WEIGHTS]
+        up = [(f"{i}", f"{w[i]:+.3g}") for i in largest if w[i] > 0]
+        down = [(f"{i}", f"{w[i]:.3g}".replace("-", "−")) for i in smallest if w[i] < 0]
         rows.append((name, up, down))
     return {"pictures": [], "rows": rows, "left_out": max(0, model.n_models - MOST_PICTURES)}
 
 
 def _charts(model: OneVsAll, names: list[str]) -> list[Any]:
-    charts = [
-        cost_chart(model.history, names),
-        gradient_chart(model.history, names, float(model.settings.get("tol", 0.0))),
-    ]
+    tol = float(model.settings.get("tol", 0.0))
+    charts = cost_chart(model.history, names), gradient_chart(model.history, names, tol)
     return [chart for chart in charts if chart is not None]
 
 
@@ -167,17 +164,13 @@ def _search(search: Mapping[str, Any]) -> dict[str, Any]:
     Cs = np.array([np.inf if C is None else C for C in search["Cs"]])  # as JSON holds infinity
     scores = np.asarray(search["scores"], dtype=np.float64)
     best, one_se = choose(scores, Cs)
+    choices = {"best": best, "within one standard error": one_se}
     rows = [
         {
-            "C": number(C),
+            "C": in_words(C),
             "mean": f"{mean:.4f}",
             "error": f"{error:.4f}",
-            "marks": ", ".join(
-                [
-                    *(["best"] if best == C else []),
-                    *(["within one standard error"] if one_se == C else []),
-                ]
-            ),
+            "marks": ", ".join(name for name, choice in choices.items() if choice == C),
         }
         for C, mean, error in zip(Cs, scores.mean(axis=0), standard_errors(scores), strict=True)
     ]
@@ -191,44 +184,25 @@ def _search(search: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _settings(model: OneVsAll) -> list[tuple[str, str]]:
-    settings = model.settings
-    words = []
-    for name, value in settings.items():
-        if isinstance(value, list):
-            text = shortened(", ".join(number(item) for item in value), 200)
-        elif isinstance(value, dict):
-            text = shortened(", ".join(f"{key}: {number(w)}" for key, w in value.items()), 200)
-        elif isinstance(value, str):
-            text = value
-        else:
-            text = number(value)
-        words.append((name, text))
-    return words
-
-
 def _data(model: OneVsAll) -> list[tuple[str, str]]:
     data = model.data
-    words = [
-        ("name", shortened(data.get("name", "–"), 200)),
-        ("source", str(data.get("source", "–"))),
-    ]
+    words = {
+        "name": shortened(data.get("name", "–"), LONGEST_TEXT),
+        "source": data.get("source", "–"),
+    }
     if "n_samples" in data:
-        words.append(("training rows", f"{data['n_samples']:,}"))
-    features = f"{model.n_features:,}"
+        words["training rows"] = f"{data['n_samples']:,}"
+    words["features"] = f"{model.n_features:,}"
     if model.image_shape is not None:
-        features += f" ({'×'.join(map(str, model.image_shape))} images)"
-    words.append(("features", features))
+        words["features"] += f" ({'×'.join(map(str, model.image_shape))} images)"
     if "dtype" in data:
         low, high = data.get("feature_range", (np.nan, np.nan))
-        words.append(("values", f"{data['dtype']}, {low:.6g} to {high:.6g}"))
+        words["values"] = f"{data['dtype']}, {low:.6g} to {high:.6g}"
     if split := data.get("split"):
-        words.append(
-            ("held out", f"{number(split['test_size'])} of the rows, seed {split['seed']}")
-        )
+        words["held out"] = f"{in_words(split['test_size'])} of the rows, seed {split['seed']}"
     if data.get("label") is not None:
-        words.append(("label column", str(data["label"])))
-    return words
+        words["label column"] = str(data["label"])
+    return list(words.items())
 
 
 def _machine(model: OneVsAll) -> list[tuple[str, str]]:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from gpulr.show.predictions import shortened
 
-__all__ = ["LONGEST_NAME", "MOST_ROWS", "names_of", "number", "percent"]
+__all__ = ["LONGEST_TEXT", "MOST_ROWS", "in_words", "names_of", "percent"]
 
-LONGEST_NAME = 40
+LONGEST_NAME, LONGEST_TEXT = 40, 200  # characters
 MOST_ROWS = 200  # of a table with a row for each model
 
 
@@ -22,15 +22,22 @@ def names_of(classes: npt.NDArray[Any]) -> list[str]:
     return [shortened(label, LONGEST_NAME) for label in decoded]
 
 
-def number(x: Any) -> str:
-    """Return a number as short as it can be read back, 0.0001 or 1/255."""
-    if x is None:
+def in_words(value: Any) -> str:
+    """Return a setting as text, numbers as short as they can be read back, 0.0001 or 1/255."""
+    if value is None:
         return "none"
-    if isinstance(x, bool | np.bool_):
-        return "yes" if x else "no"
-    if isinstance(x, int | np.integer):
-        return f"{x:,}"
-    x = float(x)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return shortened(", ".join(map(in_words, value)), LONGEST_TEXT)
+    if isinstance(value, dict):
+        each = (f"{key}: {in_words(item)}" for key, item in value.items())
+        return shortened(", ".join(each), LONGEST_TEXT)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    x = float(value)
     if math.isinf(x):
         return "∞"
     if x == 1 / 255:
