@@ -1,13 +1,14 @@
-"""Small arrays, and folders that stand for the user's."""
+"""Small arrays, and folders and mirrors that stand for the user's."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dataset_files import tiny_mnist
+from dataset_files import mirror, tiny_mnist
 from gpulr.datasets import known_files, mnist
 
 
@@ -23,10 +24,20 @@ def y():
 
 @pytest.fixture
 def cache_folder(tmp_path, monkeypatch):
-    """An empty cache folder, and no GPULR_DATA_HOME."""
+    """An empty cache folder, no GPULR_DATA_HOME, no real mirror, and no proxy before others."""
     folder = tmp_path / "cache"
     monkeypatch.setattr(known_files, "cache_folder", lambda: folder)
     monkeypatch.delenv("GPULR_DATA_HOME", raising=False)
+    monkeypatch.setattr(mnist, "MIRRORS", ())
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, cache_folder):
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GPULR_DATA_HOME", str(folder))
     return folder
 
 
@@ -51,21 +62,25 @@ def put():
     return write
 
 
-def _real_folder():
-    for folder in known_files.search_folders():
-        try:
-            found = [known_files.locate(file, folder / mnist.FOLDER) for file in mnist.FILES]
-        except ValueError:
-            continue
-        if all(found):
-            return folder
-    return None
+@pytest.fixture
+def mirrors(monkeypatch):
+    """Have mirrors that answer so, and no others, in a block; gives their URLs and names asked."""
+
+    @contextlib.contextmanager
+    def opened(*answers):
+        with contextlib.ExitStack() as stack:
+            served = [stack.enter_context(mirror(answer)) for answer in answers]
+            monkeypatch.setattr(mnist, "MIRRORS", tuple(url for url, _ in served))
+            yield served
+
+    return opened
 
 
 @pytest.fixture(scope="session")
 def real_mnist():
     """Folder whose mnist/ holds the real files; skips without. Nothing is downloaded."""
-    folder = _real_folder()
-    if folder is None:
-        pytest.skip("MNIST's four files are neither in GPULR_DATA_HOME nor in the cache folder")
-    return Path.cwd() / folder
+    for folder in known_files.search_folders():
+        found, _ = known_files.search(mnist.FILES, [folder / mnist.FOLDER])
+        if len(found) == len(mnist.FILES):
+            return Path.cwd() / folder
+    pytest.skip("MNIST's four files are neither in GPULR_DATA_HOME nor in the cache folder")

@@ -1,16 +1,21 @@
+"""MNIST's files: found on this machine, or downloaded from mirrors that may be bad or silent."""
+
 from __future__ import annotations
 
 import gzip
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 
+import dataset_files
 from dataset_files import mirror, serving
 from gpulr.datasets import describe, download, known_files, load_default, load_mnist, mnist
 from gpulr.errors import (
@@ -22,25 +27,14 @@ from gpulr.errors import (
 )
 
 LABELS = "train-labels-idx1-ubyte.gz"
-
-
-@pytest.fixture(autouse=True)
-def direct(monkeypatch):
-    """No proxy between the tests and their mirrors, and no real mirror at all."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(mnist, "MIRRORS", ())
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch, cache_folder):
-    folder = tmp_path / "home"
-    monkeypatch.setenv("GPULR_DATA_HOME", str(folder))
-    return folder
+PLAIN_LABELS = LABELS.removesuffix(".gz")
+NEEDED = ("pooch", "filelock", "platformdirs", "requests")
 
 
 def files_in(folder):
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    """All but locks."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return sorted(path.name for path in files)
 
 
 def check(dataset):
@@ -63,48 +57,38 @@ def test_home_goes_before_cache(tiny, home, cache_folder, put):
     assert load_mnist().source == str(home / "mnist")
 
 
-def test_home_is_read_at_each_call_and_may_be_relative(
-    tiny, tmp_path, cache_folder, put, monkeypatch
-):
+def test_home_is_read_at_each_call_and_may_be_relative(tiny, tmp_path, home, put, monkeypatch):
     put(tmp_path / "here" / "mnist", tiny)
     monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
     for value in ("here", "./here", "~/here"):
-        monkeypatch.setenv("HOME", str(tmp_path))
-        monkeypatch.setenv("USERPROFILE", str(tmp_path))
         monkeypatch.setenv("GPULR_DATA_HOME", value)
         check(load_mnist())
-    monkeypatch.setenv("GPULR_DATA_HOME", "")
-    with pytest.raises(DataUnavailableError):
-        load_mnist()
+    for value, error in (("", DataUnavailableError), ("~nobody-of-this-name/x", ParameterError)):
+        monkeypatch.setenv("GPULR_DATA_HOME", value)
+        with pytest.raises(error, match="GPULR_DATA_HOME"):
+            load_mnist()
 
 
-def test_unknown_user_in_home(tiny, home, monkeypatch):
-    monkeypatch.setenv("GPULR_DATA_HOME", "~nobody-of-this-name/x")
-    with pytest.raises(ParameterError, match="GPULR_DATA_HOME"):
-        load_mnist()
-
-
-def test_decompressed_names_are_taken(tiny, home, put):
+def test_decompressed_files_are_taken_and_verified(tiny, home, put):
     plain = {name.removesuffix(".gz"): gzip.decompress(tiny[name]) for name in list(tiny)[:3]}
     put(home / "mnist", plain | {name: tiny[name] for name in list(tiny)[3:]})
     check(load_mnist())
     assert describe()[0].available
-
-
-def test_decompressed_is_verified_too(tiny, home, put):
-    put(home / "mnist", tiny)
-    plain = bytearray(gzip.decompress(tiny[LABELS]))
+    plain = bytearray(plain[PLAIN_LABELS])
     plain[-1] ^= 1
-    put(home / "mnist", {LABELS.removesuffix(".gz"): plain})
+    put(home / "mnist", {**tiny, PLAIN_LABELS: plain})
     check(load_mnist())  # the gzipped one is right
     (home / "mnist" / LABELS).unlink()
     with pytest.raises(DataFileError, match="train-labels-idx1-ubyte: is damaged"):
         load_mnist()
 
 
-def test_files_may_be_spread_over_both_folders(tiny, home, cache_folder, put):
-    put(home / "mnist", {LABELS: tiny[LABELS]})
-    put(cache_folder / "mnist", {name: tiny[name] for name in tiny if name != LABELS})
+@pytest.mark.parametrize("at_home", [{}, {LABELS: b"bad"}], ids=["absent", "damaged"])
+def test_cache_has_what_is_not_good_at_home(tiny, home, cache_folder, put, at_home):
+    put(home / "mnist", {name: tiny[name] for name in tiny if name != LABELS} | at_home)
+    put(cache_folder / "mnist", {LABELS: tiny[LABELS]})
     check(load_mnist())
 
 
@@ -136,15 +120,8 @@ def test_damaged_in_home_is_named_and_kept(tiny, home, put, spoil):
     assert "is damaged" in describe()[0].note
 
 
-def test_damaged_in_home_gives_way_to_cache(tiny, home, cache_folder, put):
-    put(home / "mnist", tiny | {LABELS: b"bad"})
-    put(cache_folder / "mnist", {LABELS: tiny[LABELS]})
-    check(load_mnist())
-
-
 def test_folder_or_unreadable_file_in_its_place(tiny, home, put, monkeypatch):
-    put(home / "mnist", tiny)
-    path = home / "mnist" / LABELS
+    path = put(home / "mnist", tiny) / LABELS
     path.chmod(0)
     if os.access(path, os.R_OK):  # root
         original = Path.open
@@ -163,33 +140,55 @@ def test_folder_or_unreadable_file_in_its_place(tiny, home, put, monkeypatch):
         load_mnist()
 
 
+@pytest.mark.parametrize("package", NEEDED)
+def test_without_what_downloads_need(tiny, cache_folder, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[data\]"'):
+        load_mnist()
+    with pytest.warns(DataFallbackWarning, match=r"\.\[data\]"):
+        assert load_default().name == "digits"
+
+
+def test_files_at_home_need_nothing_else(tiny, home, put, monkeypatch):
+    for package in NEEDED:
+        monkeypatch.setitem(sys.modules, package, None)
+    put(home / "mnist", tiny)
+    check(load_mnist())
+    (home / "mnist" / LABELS).write_bytes(b"bad")
+    with pytest.raises(DataFileError, match="is damaged"):
+        load_mnist()
+
+
+def test_cache_folder_is_the_users():
+    assert known_files.cache_folder() == platformdirs.user_cache_path("gpulr", appauthor=False)
+
+
 # -- download ----------------------------------------------------------------------------------
 
 
-def test_downloads_into_cache_once(tiny, cache_folder, monkeypatch):
-    with mirror(serving(tiny)) as (url, asked):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+def test_downloads_into_cache_once(tiny, cache_folder, mirrors):
+    with mirrors(serving(tiny)) as [(_, asked)]:
         assert not describe()[0].available
         assert asked == []
         check(load_mnist())
         count = len(asked)
         check(load_mnist())
         assert len(asked) == count
-    names = [name for name in files_in(cache_folder) if not name.endswith(".lock")]
-    assert names == sorted(tiny)
+    assert files_in(cache_folder) == sorted(tiny)
     assert describe()[0].available
 
 
-def test_downloads_into_home(tiny, home, cache_folder, monkeypatch):
-    with mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+def test_downloads_into_home(tiny, home, cache_folder, mirrors):
+    with mirrors(serving(tiny)):
         assert load_mnist().source == str(home / "mnist")
     assert not cache_folder.exists()
 
 
-def test_downloads_into_cache_where_home_is_read_only(tiny, home, cache_folder, put, monkeypatch):
-    put(home / "mnist", {LABELS: tiny[LABELS]})
-    (home / "mnist").chmod(0o555)
+def test_downloads_into_cache_where_home_is_read_only(
+    tiny, home, cache_folder, put, monkeypatch, mirrors
+):
+    put(home / "mnist", {LABELS: tiny[LABELS]}).chmod(0o555)
     original = download.tempfile.TemporaryFile
 
     def refuse(dir):  # noqa: A002
@@ -198,37 +197,32 @@ def test_downloads_into_cache_where_home_is_read_only(tiny, home, cache_folder, 
         return original(dir=dir)
 
     monkeypatch.setattr(download.tempfile, "TemporaryFile", refuse)
-    with mirror(serving(tiny)) as (url, asked):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+    with mirrors(serving(tiny)) as [(_, asked)]:
         check(load_mnist())
     (home / "mnist").chmod(0o755)
     assert files_in(home) == [LABELS]
     assert LABELS not in asked
-    assert len([name for name in files_in(cache_folder) if name.endswith(".gz")]) == 3
+    assert len(files_in(cache_folder)) == 3
 
 
-def test_nowhere_to_write(tiny, tmp_path, cache_folder, monkeypatch):
+def test_nowhere_to_write(tiny, cache_folder, mirrors):
     cache_folder.write_bytes(b"a file where the folder should be")
-    with mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
-        with pytest.raises(DataUnavailableError, match="cannot write to"):
-            load_mnist()
+    with mirrors(serving(tiny)), pytest.raises(DataUnavailableError, match="cannot write to"):
+        load_mnist()
 
 
-def test_damaged_in_cache_is_replaced(tiny, cache_folder, put, monkeypatch):
+def test_damaged_in_cache_is_replaced(tiny, cache_folder, put, mirrors):
     put(cache_folder / "mnist", tiny | {LABELS: b"bad"})
     with pytest.raises(DataUnavailableError, match=r"damaged: .*train-labels"):
         load_mnist()
-    with mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+    with mirrors(serving(tiny)):
         check(load_mnist())
     assert (cache_folder / "mnist" / LABELS).read_bytes() == tiny[LABELS]
 
 
-def test_damaged_in_home_is_not_overwritten_by_download(tiny, home, cache_folder, put, monkeypatch):
+def test_damaged_in_home_is_not_overwritten_by_download(tiny, home, cache_folder, put, mirrors):
     put(home / "mnist", tiny | {LABELS: b"bad"})
-    with mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+    with mirrors(serving(tiny)):
         check(load_mnist())
     assert (home / "mnist" / LABELS).read_bytes() == b"bad"
     assert (cache_folder / "mnist" / LABELS).read_bytes() == tiny[LABELS]
@@ -250,16 +244,6 @@ def cut_short(tiny):
     return serving({name: content[:20] for name, content in tiny.items()}, length=4000)
 
 
-@pytest.mark.parametrize("bad", [html, wrong_bytes, forbidden, cut_short])
-def test_next_mirror_after_a_bad_one(tiny, cache_folder, monkeypatch, bad):
-    with mirror(bad(tiny)) as (bad_url, asked_bad), mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (bad_url, url))
-        check(load_mnist())
-    assert asked_bad
-    names = [name for name in files_in(cache_folder) if not name.endswith(".lock")]
-    assert names == sorted(tiny)
-
-
 @pytest.mark.parametrize(
     ("bad", "answer"),
     [
@@ -269,18 +253,23 @@ def test_next_mirror_after_a_bad_one(tiny, cache_folder, monkeypatch, bad):
         (cut_short, "Error"),
     ],
 )
-def test_both_mirrors_bad(tiny, cache_folder, monkeypatch, bad, answer):
-    with mirror(bad(tiny)) as (first, _), mirror(forbidden(tiny)) as (second, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (first, second))
-        with pytest.raises(DataUnavailableError) as info:
-            load_mnist()
+def test_bad_mirrors(tiny, cache_folder, mirrors, bad, answer):
+    with (
+        mirrors(bad(tiny), forbidden(tiny)) as [(first, _), (second, _)],
+        pytest.raises(DataUnavailableError) as info,
+    ):
+        load_mnist()
     message = str(info.value)
     assert str(cache_folder / "mnist") in message
     assert f"tried {first}: " in message
     assert answer in message
     assert f"tried {second}: HTTP 403" in message
     assert "GPULR_DATA_HOME" in message
-    assert [name for name in files_in(cache_folder) if not name.endswith(".lock")] == []
+    assert files_in(cache_folder) == []
+    with mirrors(bad(tiny), serving(tiny)) as [(_, asked), _]:
+        check(load_mnist())
+    assert asked
+    assert files_in(cache_folder) == sorted(tiny)
 
 
 def test_refused_connection_is_quick_and_leaves_nothing(tiny, cache_folder, monkeypatch):
@@ -318,7 +307,7 @@ def test_silent_host_and_hanging_names_within_the_deadline(tiny, cache_folder, m
     assert not cache_folder.exists()
 
 
-def test_silence_in_the_middle_of_a_body(tiny, cache_folder, monkeypatch):
+def test_silence_in_the_middle_of_a_body(tiny, cache_folder, monkeypatch, mirrors):
     monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
     over = threading.Event()
 
@@ -330,67 +319,54 @@ def test_silence_in_the_middle_of_a_body(tiny, cache_folder, monkeypatch):
         handler.wfile.flush()
         over.wait(10)
 
-    with mirror(stall) as (slow, _), mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (slow,))
-        with pytest.raises(DataUnavailableError, match="timed out"):
-            load_mnist()
-        assert [name for name in files_in(cache_folder) if not name.endswith(".lock")] == []
-        monkeypatch.setattr(mnist, "MIRRORS", (slow, url))
+    with mirrors(stall), pytest.raises(DataUnavailableError, match="timed out"):
+        load_mnist()
+    assert files_in(cache_folder) == []
+    with mirrors(stall, serving(tiny)):
         check(load_mnist())
         over.set()
 
 
-def test_interrupt_leaves_nothing_behind(tiny, cache_folder, monkeypatch):
-    import pooch
-
+def test_interrupt_leaves_nothing_behind(tiny, cache_folder, monkeypatch, mirrors):
     def interrupted(self, url, output_file, *args, **kwargs):
-        with open(output_file, "wb") as stream:  # noqa: PTH123
-            stream.write(b"half")
+        Path(output_file).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    with mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+    with mirrors(serving(tiny)):
         with monkeypatch.context() as patch:
-            patch.setattr(pooch.HTTPDownloader, "__call__", interrupted)
+            patch.setattr("pooch.HTTPDownloader.__call__", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 load_mnist()
-        assert [name for name in files_in(cache_folder) if not name.endswith(".lock")] == []
+        assert files_in(cache_folder) == []
         check(load_mnist())  # and its lock is free
 
 
-def test_full_disk_is_told(tiny, cache_folder, monkeypatch):
-    import pooch
-
+def test_full_disk_is_told(tiny, cache_folder, monkeypatch, mirrors):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    with mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
-        monkeypatch.setattr(pooch.HTTPDownloader, "__call__", full)
-        with pytest.raises(DataUnavailableError, match="No space left"):
-            load_mnist()
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", full)
+    with mirrors(serving(tiny)), pytest.raises(DataUnavailableError, match="No space left"):
+        load_mnist()
 
 
-def test_leftover_lock_file_and_file_system_without_locks(tiny, cache_folder, put, monkeypatch):
-    import filelock
-
-    put(cache_folder / "mnist", {".download.lock": b""})
-
+def test_leftover_lock_file_and_file_system_without_locks(
+    tiny, cache_folder, put, monkeypatch, mirrors
+):
     def refuse(*args, **kwargs):
         raise NotImplementedError("flock")
 
-    with mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+    put(cache_folder / "mnist", {".download.lock": b""})
+    with mirrors(serving(tiny)):
         with monkeypatch.context() as patch:
-            patch.setattr(filelock.FileLock, "acquire", refuse)
+            patch.setattr("filelock.FileLock.acquire", refuse)
             check(load_mnist())
         (cache_folder / "mnist" / LABELS).unlink()
         check(load_mnist())
 
 
-def test_progress_bar_on_a_terminal_only(tiny, cache_folder, monkeypatch, capsys):
-    with mirror(serving(tiny)) as (url, _):
-        monkeypatch.setattr(mnist, "MIRRORS", (url,))
+def test_progress_bar_on_a_terminal_only(tiny, cache_folder, monkeypatch, capsys, mirrors):
+    with mirrors(serving(tiny)):
         check(load_mnist())
         assert capsys.readouterr() == ("", "")
         (cache_folder / "mnist" / LABELS).unlink()
@@ -401,27 +377,35 @@ def test_progress_bar_on_a_terminal_only(tiny, cache_folder, monkeypatch, capsys
     assert LABELS in err
 
 
-@pytest.mark.parametrize("package", ["pooch", "filelock", "platformdirs", "requests"])
-def test_without_what_downloads_need(tiny, cache_folder, monkeypatch, package):
-    monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
-    with pytest.raises(MissingExtraError, match=r'pip install "\.\[data\]"'):
-        load_mnist()
-    with pytest.warns(DataFallbackWarning, match=r"\.\[data\]"):
-        assert load_default().name == "digits"
+SCRIPT = """
+import sys, pathlib
+sys.path.insert(0, sys.argv[3])
+import dataset_files
+from gpulr.datasets import known_files, load_mnist, mnist
+known_files.cache_folder = lambda: pathlib.Path(sys.argv[1])
+mnist.MIRRORS = (sys.argv[2],)
+mnist.FILES, _ = dataset_files.tiny_mnist()
+print(load_mnist().X.shape)
+"""
 
 
-def test_files_at_home_need_nothing_else(tiny, tmp_path, put, monkeypatch):
-    for package in ("pooch", "filelock", "platformdirs", "requests"):
-        monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setenv("GPULR_DATA_HOME", str(put(tmp_path / "home" / "mnist", tiny).parent))
-    check(load_mnist())
-    (tmp_path / "home" / "mnist" / LABELS).write_bytes(b"bad")
-    with pytest.raises(DataFileError, match="is damaged"):
-        load_mnist()
+def test_two_processes_download_once(tiny, tmp_path, cache_folder):
+    serve = serving(tiny)
 
+    def slowly(handler, name):
+        time.sleep(0.1)
+        serve(handler, name)
 
-def test_cache_folder_is_the_users():
-    import platformdirs
-
-    assert known_files.cache_folder() == platformdirs.user_cache_path("gpulr", appauthor=False)
+    here = str(Path(dataset_files.__file__).parent)
+    with mirror(slowly) as (url, asked):
+        command = [sys.executable, "-W", "error", "-c", SCRIPT, str(tmp_path), url, here]
+        running = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        results = [process.communicate(timeout=60) for process in running]
+    assert results == [("(12, 784)\n", "")] * 2
+    assert files_in(tmp_path / "mnist") == sorted(tiny)
+    first, *others = tiny
+    assert [asked.count(name) for name in others] == [1] * 3
+    assert asked.count(first) <= 3  # the probes, and one download
