@@ -12,6 +12,7 @@ from gpulr.datasets.readers import checks
 from gpulr.errors import DataFileError
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
 @pytest.fixture
@@ -21,13 +22,8 @@ def images(X):
 
 @pytest.fixture
 def contents(images, y):
-    y = y.astype(np.uint8)
-    return {
-        IMAGES: idx_bytes(images),
-        LABELS: idx_bytes(y),
-        "t10k-images-idx3-ubyte": idx_bytes(images[:3]),
-        "t10k-labels-idx1-ubyte": idx_bytes(y[:3]),
-    }
+    arrays = images, y.astype(np.uint8), images[:3], y[:3].astype(np.uint8)
+    return dict(zip((IMAGES, LABELS, *TEST), map(idx_bytes, arrays), strict=True))
 
 
 @pytest.mark.parametrize("gz_images", [False, True])
@@ -76,21 +72,19 @@ def test_folder_without_test_part(tmp_path, contents, put):
     assert read(tmp_path).X_test is None
 
 
-@pytest.mark.parametrize("gone", [IMAGES, LABELS, "t10k-images-idx3-ubyte"])
-def test_folder_lacks_one(tmp_path, contents, put, gone):
-    put(tmp_path, {name: content for name, content in contents.items() if name != gone})
-    with pytest.raises(DataFileError, match="without a pair"):
-        read(tmp_path)
-
-
-def test_folder_with_two_candidates(tmp_path, contents, put):
-    put(tmp_path, contents | {"more-images-idx3-ubyte": contents[IMAGES]})
-    with pytest.raises(DataFileError, match="several files for the train images"):
-        read(tmp_path)
-
-
-def test_empty_folder(tmp_path):
-    with pytest.raises(DataFileError, match="IDX files found: none"):
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((LABELS, *TEST), "without a pair"),
+        ((IMAGES, *TEST), "without a pair"),
+        ((IMAGES, LABELS, TEST[1]), "without a pair"),
+        ((IMAGES, LABELS, *TEST, "more-images-idx3-ubyte"), "several files for the train images"),
+        ((), "IDX files found: none"),
+    ],
+)
+def test_folders_of_other_files(tmp_path, contents, put, names, message):
+    put(tmp_path, {name: contents.get(name, contents[IMAGES]) for name in names})
+    with pytest.raises(DataFileError, match=message):
         read(tmp_path)
 
 
@@ -105,22 +99,20 @@ def test_dtypes(tmp_path, y, dtype, put):
     assert got.X.flags.writeable
 
 
-def test_no_labels_beside(tmp_path, contents, put):
-    put(tmp_path, {IMAGES: contents[IMAGES]})
-    with pytest.raises(DataFileError, match=r"no file of labels beside it.*train-labels-idx1"):
-        read(tmp_path / IMAGES)
-
-
-def test_labels_given_for_images(tmp_path, contents, put):
-    put(tmp_path, contents)
-    with pytest.raises(DataFileError, match="file of labels"):
-        read(tmp_path / LABELS)
-
-
-def test_labels_of_another_length(tmp_path, contents, put):
-    put(tmp_path, contents | {LABELS: contents["t10k-labels-idx1-ubyte"]})
-    with pytest.raises(DataFileError, match=r"labels of shape \(3,\) for the 12 images"):
-        read(tmp_path / IMAGES)
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({LABELS: None}, IMAGES, r"no file of labels beside it.*train-labels-idx1"),
+        ({}, LABELS, "file of labels"),
+        ({LABELS: TEST[1]}, IMAGES, r"labels of shape \(3,\) for the 12 images"),
+    ],
+    ids=["none", "given for images", "of another length"],
+)
+def test_labels_that_do_not_fit(tmp_path, contents, put, change, path, message):
+    sources = {name: change.get(name, name) for name in (IMAGES, LABELS)}
+    put(tmp_path, {name: contents[source] for name, source in sources.items() if source})
+    with pytest.raises(DataFileError, match=message):
+        read(tmp_path / path)
 
 
 def head(code, *shape):
@@ -153,21 +145,16 @@ def test_damaged(tmp_path, contents, put, content, message, zipped):
         read(tmp_path / IMAGES)
 
 
-def test_html_saved_as_gz(tmp_path, contents, put):
-    put(tmp_path, {IMAGES + ".gz": b"<html>", LABELS: contents[LABELS]})
-    with pytest.raises(DataFileError, match="begins with b'<html>'"):
-        read(tmp_path / (IMAGES + ".gz"))
-
-
 def test_damaged_gzip(tmp_path, contents, put):
     whole = gzip.compress(contents[IMAGES])
     crc = bytearray(whole)
     crc[-6] ^= 1
     cases = [bytes(crc), whole + b"tail", whole[:-1], whole[:-9], whole[:20], whole[:2], whole * 2]
-    for content in cases:
+    for content in [*cases, b"<html>"]:
         put(tmp_path, {IMAGES + ".gz": content, LABELS: contents[LABELS]})
-        with pytest.raises(DataFileError):
+        with pytest.raises(DataFileError) as info:
             read(tmp_path / (IMAGES + ".gz"))
+    assert "begins with b'<html>'" in str(info.value)
 
 
 def test_bomb_is_refused_before_it_expands(tmp_path, contents, put, monkeypatch):

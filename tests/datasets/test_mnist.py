@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 
 import numpy as np
@@ -53,9 +52,14 @@ def test_read_as_a_folder_is_the_same(offline):
     assert read.image_shape == (28, 28)
 
 
-def test_original_built_from_idx_files(offline, tmp_path, monkeypatch):
-    shutil.copytree(offline / "mnist", tmp_path / "mnist")
-    monkeypatch.setenv("GPULR_DATA_HOME", str(tmp_path))
+@pytest.fixture
+def idx_files_alone(offline, tmp_path):
+    (tmp_path / "mnist").symlink_to(offline / "mnist")
+    return tmp_path
+
+
+def test_original_built_from_idx_files(idx_files_alone, monkeypatch):
+    monkeypatch.setenv("GPULR_DATA_HOME", str(idx_files_alone))
     got = load_mnist_original()
     assert got.source.startswith("built from ")
     assert got.X.shape == (70_000, 784)
@@ -68,24 +72,25 @@ def test_original_built_from_idx_files(offline, tmp_path, monkeypatch):
     assert (part.X.shape, part.X_test.shape) == ((56_000, 784), (14_000, 784))
 
 
-def test_original_file_equals_the_built_one(offline, tmp_path, monkeypatch):
+@pytest.fixture
+def archive(offline):
     archive = offline / "mnist-original.mat.zip"
     if not archive.exists():
         pytest.skip("mnist-original.mat.zip is not in GPULR_DATA_HOME")
+    return archive
+
+
+def test_original_file_equals_the_built_one(archive, idx_files_alone, monkeypatch):
     got = load_mnist_original()
     assert got.source == str(archive)
-    shutil.copytree(offline / "mnist", tmp_path / "mnist")
-    monkeypatch.setenv("GPULR_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("GPULR_DATA_HOME", str(idx_files_alone))
     built = load_mnist_original()
     assert got.X.tobytes() == built.X.tobytes()
     assert got.y.tobytes() == built.y.tobytes()
     assert got.X.flags.c_contiguous
 
 
-def test_original_with_a_flipped_bit(offline, tmp_path, monkeypatch):
-    archive = offline / "mnist-original.mat.zip"
-    if not archive.exists():
-        pytest.skip("mnist-original.mat.zip is not in GPULR_DATA_HOME")
+def test_original_with_a_flipped_bit(archive, tmp_path, monkeypatch):
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / archive.name).write_bytes(content)

@@ -49,20 +49,16 @@ def test_as_many_columns_as_features_have_no_label(path, text, known):
     check(read_rows(path(text), known))
 
 
-def test_labels_that_are_required_are_missed(path):
-    for known, message in ((NAMED, "none for the label 'kind'.*gpulr predict"), (UNNAMED, "none")):
-        with pytest.raises(DataFileError, match=message):
-            read_labelled(path("a,b,c\n1.5,2,3\n4,5,6.5\n"), known)
+@pytest.mark.parametrize(("known", "message"), [(NAMED, "'kind'.*gpulr predict"), (UNNAMED, "")])
+def test_labels_that_are_required_are_missed(path, known, message):
+    with pytest.raises(DataFileError, match=f"none for the label.*{message}"):
+        read_labelled(path("a,b,c\n1.5,2,3\n4,5,6.5\n"), known)
 
 
-def test_usual_label_names_may_be_features(path):
-    known = KnownColumns(3, "kind", ("x", "y", "label"))
-    check(read_rows(path("x,y,label\n1.5,2,3\n4,5,6.5\n"), known))
-
-
-def test_a_header_of_numbers_is_known_by_its_names(path):
-    known = KnownColumns(3, None, ("0", "1", "2"))
-    check(read_rows(path("0,1,2\n1.5,2,3\n4,5,6.5\n"), known))
+@pytest.mark.parametrize("names", ["x,y,label", "0,1,2"])
+def test_names_that_a_model_knows_may_be_labels_names_or_numbers(path, names):
+    known = KnownColumns(3, "kind" if "label" in names else None, tuple(names.split(",")))
+    check(read_rows(path(f"{names}\n1.5,2,3\n4,5,6.5\n"), known))
 
 
 def test_a_single_feature(path):
@@ -118,17 +114,9 @@ def test_row_numbers_do_not_stand_in_for_a_feature_that_is_missing(path, text):
 
 
 def test_label_goes_before_what_the_model_knows(path):
-    text = "kind,a,b,c,other\n7,1.5,2,3,0\n8,4,5,6.5,1\n"
-    with pytest.raises(DataError, match="has extra columns: 'kind'"):
-        read_rows(path(text), NAMED, label="other")
     rows, labels = read_rows(path("a,b,c\n1.5,2,3\n4,5,6.5\n"), UNNAMED, label="c")
     np.testing.assert_array_equal(rows, X[:, :2])
     np.testing.assert_array_equal(labels, ["3", "6.5"])
-
-
-def test_the_models_label_is_none_of_its_features(path):
-    with pytest.raises(DataError, match=r"new\.csv lacks 'c'.*'a', 'b', 'c'"):
-        read_rows(path("a,b,kind\n1.5,2,0\n4,5,1\n"), NAMED)
 
 
 def test_columns_are_put_in_order(path):
@@ -144,11 +132,15 @@ def test_columns_are_put_in_order(path):
     [
         ("a,b,d", "lacks 'c' and has extra columns: 'd'"),
         ("x,y,z", "lacks 'a', 'b', 'c' and has extra columns: 'x', 'y', 'z'"),
+        ("kind,a,b,c,other", "has extra columns: 'kind'"),
+        ("a,b,kind", r"new\.csv lacks 'c'.*'a', 'b', 'c'"),
     ],
 )
 def test_other_names_are_refused(path, names, message):
+    label = "other" if "other" in names else None
+    row = ",".join(map(str, range(names.count(",") + 1)))
     with pytest.raises(DataError, match=message):
-        read_rows(path(f"{names}\n1.5,2,3\n"), NAMED)
+        read_rows(path(f"{names}\n{row}\n"), NAMED, label=label)
 
 
 def test_names_that_are_none_are_not_compared(path):

@@ -1,6 +1,9 @@
+"""NumPy's files: archives of a data set, and rows that are mapped; believed as far as they go."""
+
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 
 from gpulr.datasets import read
 from gpulr.datasets.readers import checks
+from gpulr.datasets.readers.numpy_files import read_npy
 from gpulr.errors import DataFileError
 
 
@@ -17,9 +21,15 @@ def npy(array):
     return stream.getvalue()
 
 
-def header(shape, descr="'|u1'", version=b"\x01\x00"):
-    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode() + b"\n"
-    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text
+def with_header(text, body=b"", version=b"\x01\x00"):
+    """Return a .npy file with this header, whatever it says."""
+    text = text.encode() + b"\n"
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text + body
+
+
+def claiming(descr, shape, body=b"", **version):
+    fields = {"descr": descr, "fortran_order": False, "shape": shape}
+    return with_header(repr(fields), body, **version)
 
 
 def archive(path, members, compression=zipfile.ZIP_STORED):
@@ -91,8 +101,8 @@ def test_labels_may_be_several_columns_of_zeros_and_ones(tmp_path):
 
 def test_parts_with_different_labels(tmp_path):
     Y = np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0]])
-    parts = {"X": np.zeros((3, 2)), "y": Y, "X_test": np.zeros((3, 2)), "y_test": Y[:, :2]}
-    np.savez(tmp_path / "a.npz", **parts)
+    X = np.zeros((3, 2))
+    np.savez(tmp_path / "a.npz", X=X, y=Y, X_test=X, y_test=Y[:, :2])
     with pytest.raises(DataFileError, match=r"y has shape \(3, 3\), but y_test has shape \(3, 2\)"):
         read(tmp_path / "a.npz")
 
@@ -160,16 +170,14 @@ def test_pickles_are_never_loaded(tmp_path):
         def __reduce__(self):
             return pytest.fail, ("unpickled",)
 
-    np.savez(tmp_path / "a.npz", X=np.array([[Trap()]]), y=np.zeros(1))
-    with pytest.raises(DataFileError, match="pickled"):
-        read(tmp_path / "a.npz")
-    np.savez(tmp_path / "a.npz", X=np.zeros((1, 1)), y=np.array([Trap()], object))
-    with pytest.raises(DataFileError, match="pickled"):
-        read(tmp_path / "a.npz")
+    for X, y in ((np.array([[Trap()]]), np.zeros(1)), (np.zeros((1, 1)), np.array([Trap()]))):
+        np.savez(tmp_path / "a.npz", X=X, y=y)
+        with pytest.raises(DataFileError, match="pickled"):
+            read(tmp_path / "a.npz")
 
 
 def test_header_claims_ten_terabytes(tmp_path, y):
-    members = {"X": header((12, 10**12)) + b"\0" * 64, "y": npy(y)}
+    members = {"X": claiming("|u1", (12, 10**12), bytes(64)), "y": npy(y)}
     with pytest.raises(DataFileError, match=r"claims shape \(12, 1000000000000\)"):
         read(archive(tmp_path / "a.npz", members))
 
@@ -177,12 +185,12 @@ def test_header_claims_ten_terabytes(tmp_path, y):
 @pytest.mark.parametrize(
     "bad",
     [
-        header((-1, -12)) + b"\0" * 12,
-        header((12, 2)) + b"\0" * 25,
-        header((12, 2)) + b"\0" * 23,
-        header((12, 2), "__import__('os')"),
-        header((12, 2), version=b"\x07\x00"),
-        header((12, 2**63)),
+        claiming("|u1", (-1, -12), bytes(12)),
+        claiming("|u1", (12, 2), bytes(25)),
+        claiming("|u1", (12, 2), bytes(23)),
+        with_header("{'descr': __import__('os'), 'fortran_order': False, 'shape': (12, 2), }"),
+        claiming("|u1", (12, 2), version=b"\x07\x00"),
+        claiming("|u1", (12, 2**63)),
         b"\x93NUMPY",
         b"",
         b"<html>",
@@ -222,3 +230,73 @@ def test_every_truncation_and_crc(tmp_path, X, y):
     with pytest.raises(DataFileError, match="CRC") as info:
         read(path)
     assert info.value.__cause__ is not None
+
+
+# -- rows in .npy files --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["u1", "?", "<i8", ">f4", "f2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_are_mapped(tmp_path, dtype, order):
+    X = np.asarray(np.arange(12).reshape(4, 3) % 2, dtype, order=order)
+    np.save(tmp_path / "a.npy", X)
+    got = read_npy(tmp_path / "a.npy")
+    assert isinstance(got, np.memmap)
+    np.testing.assert_array_equal(got, X)
+
+
+NO_ARRAY = {
+    "empty": b"",
+    "text": b"1,2\n3,4\n",
+    "archive": b"PK\x03\x04" + bytes(100),
+    "cut": np.lib.format.magic(1, 0),
+    "token": with_header("{'descr': '<f4', 'shape': (1,2), 'fortran_order': False, \"\"\"}"),
+    "deep": with_header("[" * 5000),
+    "large numbers": claiming("<f4", (10**4000,)),
+    "long": with_header(" " * 20_000),
+    "no shape": with_header("{'descr': '<f4'}"),
+    "more": claiming("<f4", (10**9, 5), bytes(20)),
+    "overflow": claiming("<f4", (2**62, 2**62), bytes(20)),
+    "negative": claiming("<f4", (-1, -5), bytes(20)),
+    "nothing": claiming("<f4", (10**12, 0)),
+    "no bytes each": claiming("|S0", (10**9, 5)),
+    "nothing and no bytes": claiming("|V0", (10**9,), bytes(20)),
+    "text inside": claiming("<U1", (1, 5), bytes(20)),
+    "complex": claiming("<c8", (1, 2), bytes(16)),
+    "structured": claiming([("a", "<f4")], (1, 5), bytes(20)),
+    "objects": claiming("|O", (5,), bytes(40)),
+    "single": claiming("<f4", (), bytes(4)),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ARRAY)
+def test_other_files_are_refused(tmp_path, kind):
+    (tmp_path / "a.npy").write_bytes(NO_ARRAY[kind])
+    with pytest.raises(DataFileError, match=r"a\.npy"):
+        read_npy(tmp_path / "a.npy")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(DataFileError, match="not a regular file"):
+        read_npy(tmp_path / "a.npy")
+    for name in ("missing.npy", "nul\0.npy", "", "x" * 300):
+        with pytest.raises(DataFileError):
+            read_npy(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("descr", "shape"),
+    [("|S0", (10**9,)), ("<U0", (10**9,)), ("|V0", (10**9,)), ("|u1", (10**12, 0))],
+)
+@pytest.mark.parametrize("place", ["X", "y", "X_test", "y_test"])
+def test_values_of_no_bytes_take_no_memory(tmp_path, descr, shape, place):
+    members = dict.fromkeys(("X", "X_test"), claiming("|u1", (3, 2), bytes(6)))
+    members |= dict.fromkeys(("y", "y_test"), claiming("|u1", (3,), bytes(3)))
+    members[place] = claiming(descr, shape)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    with pytest.raises(DataFileError):
+        read(tmp_path / "a.npz")

@@ -1,3 +1,5 @@
+"""Text tables: dialects, headers, the label column, row numbers, pixels, and faults by line."""
+
 from __future__ import annotations
 
 import gzip
@@ -7,12 +9,7 @@ import pytest
 
 from gpulr.datasets import load, read
 from gpulr.datasets.readers import table as table_reader
-from gpulr.errors import (
-    DataFileError,
-    LabelColumnWarning,
-    ParameterError,
-    RowNumberWarning,
-)
+from gpulr.errors import DataFileError, LabelColumnWarning, ParameterError, RowNumberWarning
 
 
 @pytest.fixture
@@ -47,20 +44,29 @@ def test_dialects(table, name, delimiter, end, mark):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "options"),
     [
-        '"label","a, in cm","b"\n"3","1.5","2"\n"4","-1","1e3"\n3,0,0',
-        "\n\nlabel,a,b\n\n3, 1.5 ,2\n4,-1,1e3\n\n3,0,0\n\n",
-        "3,1.5,2\n4,-1,1e3\n3,0,0\n",
-        "a,b,CLASS\n1.5,2,3\n-1,1e3,4\n0,0,3\n",
-        "a,Target,b\n1.5,3,2\n-1,4,1e3\n0,3,0\n",
-        "y,a,b\n3.0,1.5,2\n4.0,-1,1e3\n+3,0,0\n",
-        "label,0,1\n3,1.5,2\n4,-1,1e3\n3,0,0\n",
+        ('"label","a, in cm","b"\n"3","1.5","2"\n"4","-1","1e3"\n3,0,0', {}),
+        ("\n\nlabel,a,b\n\n3, 1.5 ,2\n4,-1,1e3\n\n3,0,0\n\n", {}),
+        ("3,1.5,2\n4,-1,1e3\n3,0,0\n", {}),
+        ("a,b,CLASS\n1.5,2,3\n-1,1e3,4\n0,0,3\n", {}),
+        ("a,Target,b\n1.5,3,2\n-1,4,1e3\n0,3,0\n", {}),
+        ("y,a,b\n3.0,1.5,2\n4.0,-1,1e3\n+3,0,0\n", {}),
+        ("label,0,1\n3,1.5,2\n4,-1,1e3\n3,0,0\n", {}),
+        ("a,b,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", {"label": "kind"}),
+        ("a,b,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", {"label": "KIND"}),
+        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", {"label": "kind"}),
+        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", {"label": 2}),
+        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", {"label": "-1"}),
+        ("1.5,2,3\n-1,1e3,4\n0,0,3\n", {"label": "2"}),
+        ("1.5,2,3\n-1,1e3,4\n0,0,3\n", {"label": -1}),
+        ("a,2,b\n1.5,3,2\n-1,4,1e3\n0,3,0\n", {"label": "2"}),
+        ("k,a,k\n1.5,2,3\n-1,1e3,4\n0,0,3\n", {"label": 2}),
     ],
-    ids=range(7),
+    ids=range(16),
 )
-def test_headers_and_label_columns(table, text):
-    check(table(text))
+def test_headers_and_label_columns(table, text, options):
+    check(table(text, **options))
 
 
 @pytest.mark.parametrize("names", ["first,a,b", "digit,0,1"])
@@ -70,73 +76,35 @@ def test_the_first_column_is_taken_for_the_label_with_a_warning(table, names):
 
 
 @pytest.mark.parametrize(
-    ("text", "label"),
+    ("text", "labels", "options"),
     [
-        ("a,b,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "kind"),
-        ("a,b,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "KIND"),
-        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "kind"),
-        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", 2),
-        ("a,label,kind\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "-1"),
-        ("1.5,2,3\n-1,1e3,4\n0,0,3\n", "2"),
-        ("1.5,2,3\n-1,1e3,4\n0,0,3\n", -1),
-        ("a,2,b\n1.5,3,2\n-1,4,1e3\n0,3,0\n", "2"),
+        ("a,b,kind\n1.5,2,x\n-1,1e3,y\n0,0,x\n", "xyx", {}),
+        ("1.5,2,x\n-1,1e3,y\n0,0,x\n", "xyx", {}),
+        ("1.5,x,2\n-1,y,1e3\n0,x,0\n", "xyx", {}),
+        ("n,a,b\nx,1.5,2\ny,-1,1e3\nx,0,0\n", "xyx", {}),
+        ("\na,b,kind\n\n1.5,2, x\n\n-1,1e3, y\n0,0,x", "xyx", {}),
+        ("a,b,label\n1.5,2,cat\n-1,1e3,dog\n0,0, cat\n", ("cat", "dog", "cat"), {}),
+        ("cat,1.5,2\ndog,-1,1e3\ncat,0,0\n", ("cat", "dog", "cat"), {}),
+        ("1.5,2,é\n-1,1e3,ü\n0,0,é\n", "éüé", {"label": 2}),
+        ("label,a,b\n1.5,1.5,2\n2,-1,1e3\n1.5,0,0\n", ("1.5", "2", "1.5"), {}),
     ],
+    ids=range(9),
 )
-def test_label_argument(table, text, label):
-    check(table(text, label=label))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a,b,kind\n1.5,2,x\n-1,1e3,y\n0,0,x\n",
-        "1.5,2,x\n-1,1e3,y\n0,0,x\n",
-        "1.5,x,2\n-1,y,1e3\n0,x,0\n",
-        "n,a,b\nx,1.5,2\ny,-1,1e3\nx,0,0\n",
-        "\na,b,kind\n\n1.5,2, x\n\n-1,1e3, y\n0,0,x",
-    ],
-    ids=range(5),
-)
-def test_the_only_column_of_text_is_the_label(table, text):
-    check(table(text), ("x", "y", "x"))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a,b,outcome\n1.5,2,0\n1,3,1\n", r"'a', holds fractions.*columns: a, b, outcome.*--label"),
-        ("0.5,2,0\n1,3,1\n", r"the first holds fractions.*no header, 3 columns.*--label"),
-        ("a,b,kind\n1.5,2,0\n1,3,x\n", r"line 3, column 3 \('kind'\): the text 'x'.*--label"),
-        ("a,b,kind\n1,u,v\n1,x,y\n", r"line 2, column 2 \('b'\): the text 'u'.*--label"),
-    ],
-    ids=range(4),
-)
-def test_what_is_no_label_is_not_taken_for_one(table, text, message):
-    with pytest.raises(DataFileError, match=message):
-        table(text)
-
-
-def test_text_labels(table):
-    check(table("a,b,label\n1.5,2,cat\n-1,1e3,dog\n0,0, cat\n"), ("cat", "dog", "cat"))
-    check(table("cat,1.5,2\ndog,-1,1e3\ncat,0,0\n"), ("cat", "dog", "cat"))
-    check(table("1.5,2,é\n-1,1e3,ü\n0,0,é\n", label=2), ("é", "ü", "é"))
-    check(table("label,a,b\n1.5,1.5,2\n2,-1,1e3\n1.5,0,0\n"), ("1.5", "2", "1.5"))
+def test_text_labels_and_the_only_column_of_text(table, text, labels, options):
+    check(table(text, **options), tuple(labels))
 
 
 def test_large_whole_labels_are_exact(table):
     numbers = (2**53 + 1, 16_777_217, -5)
-    check(table("".join(f"{n},{n % 7},1\n" for n in numbers)), numbers,
-          [(n % 7, 1) for n in numbers])  # fmt: skip
+    text = "".join(f"{n},{n % 7},1\n" for n in numbers)
+    check(table(text), numbers, [(n % 7, 1) for n in numbers])
     assert table(f"{2**64},1,2\n1,2,3\n").y.dtype.kind == "U"
 
 
-def test_labels_as_numpy_writes_them(tmp_path):
+def test_files_that_others_write(tmp_path):
     np.savetxt(tmp_path / "a.csv", [[3, 1.5, 2], [4, -1, 1e3], [3, 0, 0]], delimiter=",")
     check(read(tmp_path / "a.csv"))
-
-
-def test_gz_that_a_browser_unpacked(tmp_path):
-    (tmp_path / "a.csv.gz").write_text(PLAIN)
+    (tmp_path / "a.csv.gz").write_text(PLAIN)  # which a browser unpacked
     check(read(tmp_path / "a.csv.gz"))
 
 
@@ -146,14 +114,12 @@ def rows(values):
 
 def test_pixels_become_uint8(table, X, y):
     X[0, 0] = 255
-    got = table(rows(np.column_stack([y, X])))
-    np.testing.assert_array_equal(got.X, X)
+    got, last = table(rows(np.column_stack([y, X]))), table(rows(np.column_stack([X, y])), label=-1)
     np.testing.assert_array_equal(got.y, y)
-    assert got.X.dtype == np.uint8
     assert got.image_shape == (5, 5)
-    got = table(rows(np.column_stack([X, y])), label=-1)
-    np.testing.assert_array_equal(got.X, X)
-    assert got.X.dtype == np.uint8
+    for each in (got, last):
+        np.testing.assert_array_equal(each.X, X)
+        assert each.X.dtype == np.uint8
 
 
 @pytest.mark.parametrize(
@@ -218,6 +184,11 @@ def test_other_numbers_stay_float(table, X, y, change):
         ('"label,a,b\n3,1.5,2\n4,-1,1e3\n', "a quote is not closed"),
         ('a,b,label\n1,2,x\n3,4,"y\n5,6,x\n', "ends within a quote"),
         ('1,2,"x\n3,4,y\n', "not closed|ends within a quote"),
+        # What is no label is not taken for one.
+        ("a,b,outcome\n1.5,2,0\n1,3,1\n", r"'a', holds fractions.*columns: a, b, outcome.*--label"),
+        ("0.5,2,0\n1,3,1\n", r"the first holds fractions.*no header, 3 columns.*--label"),
+        ("a,b,kind\n1.5,2,0\n1,3,x\n", r"line 3, column 3 \('kind'\): the text 'x'.*--label"),
+        ("a,b,kind\n1,u,v\n1,x,y\n", r"line 2, column 2 \('b'\): the text 'u'.*--label"),
     ],
 )
 def test_faults_are_located(table, text, message):
@@ -226,19 +197,18 @@ def test_faults_are_located(table, text, message):
 
 
 @pytest.mark.parametrize(
-    ("label", "message"),
-    [("z", r"no column 'z' \(columns: label, a, b\)"), (3, "index 3"), (-4, "index -4")],
+    ("text", "label", "message"),
+    [
+        (PLAIN, "z", r"no column 'z' \(columns: label, a, b\)"),
+        (PLAIN, 3, "index 3"),
+        (PLAIN, -4, "index -4"),
+        ("k,a,k\n1.5,2,3\n-1,1e3,4\n0,0,3\n", "k", "2 columns named 'k'"),
+    ],
+    ids=range(4),
 )
-def test_unknown_label(table, label, message):
+def test_unknown_or_ambiguous_label(table, text, label, message):
     with pytest.raises(DataFileError, match=message):
-        table(PLAIN, label=label)
-
-
-def test_repeated_label_name_is_refused_unless_by_index(table):
-    text = "k,a,k\n1.5,2,3\n-1,1e3,4\n0,0,3\n"
-    with pytest.raises(DataFileError, match="2 columns named 'k'"):
-        table(text, label="k")
-    check(table(text, label=2))
+        table(text, label=label)
 
 
 def test_label_for_other_formats(tmp_path, X, y):
@@ -250,13 +220,12 @@ def test_label_for_other_formats(tmp_path, X, y):
 
 def test_gz_bomb_and_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(table_reader, "TEXT_ALWAYS_FINE", 1000)
-    path = tmp_path / "a.csv.gz"
-    path.write_bytes(gzip.compress(b"1,2\n" * 1_000_000))
-    with pytest.raises(DataFileError, match="decompression bomb"):
-        read(path)
-    path.write_bytes(gzip.compress(PLAIN.encode())[:-5])
-    with pytest.raises(DataFileError, match="sha256"):
-        read(path)
+    damaged = gzip.compress(PLAIN.encode())[:-5]
+    bomb = gzip.compress(b"1,2\n" * 1_000_000)
+    for content, message in ((bomb, "decompression bomb"), (damaged, "sha256")):
+        (tmp_path / "a.csv.gz").write_bytes(content)
+        with pytest.raises(DataFileError, match=message):
+            read(tmp_path / "a.csv.gz")
 
 
 @pytest.mark.parametrize(
@@ -278,22 +247,18 @@ def test_row_numbers_are_left_out(table, text):
     assert got.label_name == "label"
 
 
-def test_row_numbers_as_r_writes_them(table):
-    with pytest.warns(RowNumberWarning):
+def test_row_numbers_above_columns_without_names(table):
+    with pytest.warns(RowNumberWarning), pytest.warns(LabelColumnWarning, match="'0'"):
+        check(table(",0,1,2\n0,3,1.5,2\n1,4,-1,1e3\n2,3,0,0\n"))
+    with pytest.warns(RowNumberWarning):  # as R writes them
         got = table('"","a","b","kind"\n"1",1.5,2,"x"\n"2",-1,1e3,"y"\n"3",0,0,"x"\n')
     check(got, ("x", "y", "x"))
 
 
-def test_row_numbers_above_columns_without_names(table):
-    with pytest.warns(RowNumberWarning), pytest.warns(LabelColumnWarning, match="'0'"):
-        check(table(",0,1,2\n0,3,1.5,2\n1,4,-1,1e3\n2,3,0,0\n"))
-
-
-def test_a_first_column_that_may_be_a_feature_is_kept(table):
-    for first in ("0.5,1,2", "1,1,2", "-1,0,1"):
-        values = first.split(",")
-        text = ",a,label\n" + "".join(f"{v},2,{i}\n" for i, v in enumerate(values))
-        check(table(text), (0, 1, 2), [(float(v), 2) for v in values])
+@pytest.mark.parametrize("values", [("0.5", "1", "2"), ("1", "1", "2"), ("-1", "0", "1")])
+def test_a_first_column_that_may_be_a_feature_is_kept(table, values):
+    text = ",a,label\n" + "".join(f"{v},2,{i}\n" for i, v in enumerate(values))
+    check(table(text), (0, 1, 2), [(float(v), 2) for v in values])
 
 
 def test_row_numbers_that_are_the_label(table):
