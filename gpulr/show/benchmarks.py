@@ -28,7 +28,9 @@ from gpulr.show.canvas import (
     tidy,
 )
 
-__all__ = ["STYLES", "WAYS", "benchmark", "gaps", "times"]
+__all__ = ["benchmark"]
+
+Entry = tuple[str, float, tuple[float, float], str]  # label, median, quartiles, colour
 
 # Colours of what is timed: ways to do one pass, and solvers on the way to the optimum.
 WAYS = {
@@ -76,7 +78,6 @@ def benchmark(
     task : {"training", "pass"}
         What to draw of a file that has both.
     ax : matplotlib Axes, optional
-        Where to draw; without, in a figure of its own.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def benchmark(
     results = content["results"]
     if kind == "gpulr-peers":
         ax = axes(ax, 8.4, 5.2)
-        gaps(ax, results)
+        _draw_gaps(ax, results)
         ax.set_title(f"{content['data']['data']}: down and left is better", loc="left")
         return ax
     title = "Search for C"
@@ -109,9 +110,7 @@ def benchmark(
             raise ParameterError(f"task={task!r}; this result has {', '.join(tasks)}.")
         title = "One pass: cost and gradient" if task == "pass" else "Training"
     ax = axes(ax, 8.4, 1.2 + 0.47 * len(results))
-    labels, seconds, quartiles, colours = zip(*map(_entry, results), strict=True)
-    bold = [colour == BLUE for colour in colours]
-    times(ax, labels, seconds, quartiles=quartiles, colours=colours, bold=bold)
+    _draw_times(ax, [_entry(result) for result in results])
     ax.set_title(f"{title}: shorter is better", loc="left")
     return ax
 
@@ -127,8 +126,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _entry(result: Mapping[str, Any]) -> tuple[str, float, tuple[float, float], str]:
-    """Return label, median, quartiles and colour of one contestant."""
+def _entry(result: Mapping[str, Any]) -> Entry:
+    """Return what is drawn of one contestant."""
     label, seconds = result["label"], result["seconds"]
     if isinstance(seconds, Mapping):
         label += f", {result['dtype']}"
@@ -142,36 +141,21 @@ def _entry(result: Mapping[str, Any]) -> tuple[str, float, tuple[float, float], 
     return label, seconds, (min(result["runs"]), max(result["runs"])), colour
 
 
-def times(
-    ax: Axes,
-    labels: Sequence[str],
-    seconds: Sequence[float],
-    *,
-    quartiles: Sequence[tuple[float, float]],
-    remarks: Sequence[str] | None = None,
-    colours: Sequence[str],
-    bold: Sequence[bool],
-) -> None:
-    """Draw times as horizontal bars, the first on top, with a whisker between the quartiles.
-
-    ``remarks`` are written after the bars, the time in words without; ``bold`` says whose are bold.
-    """
-    available = 1.15 if remarks is None else 1.7  # of the longest bar: space for the remarks
-    if remarks is None:
-        words = EngFormatter("s")
-        remarks = [words(float(f"{value:.3g}")) for value in seconds]
+def _draw_times(ax: Axes, entries: Sequence[Entry]) -> None:
+    """Draw times as horizontal bars, the first on top, with a whisker between the quartiles."""
+    labels, seconds, quartiles, colours = zip(*entries, strict=True)
     median, (low, high) = np.array(seconds), np.transpose(quartiles)
     ends = np.maximum(median, high)
     spread = [np.maximum(median - low, 0.0), ends - median]
-    where = range(len(labels))
+    where, words = range(len(labels)), EngFormatter("s")
     ax.barh(where, seconds, color=colours, xerr=spread, ecolor="#333333", capsize=2)
-    for y, end, remark, heavy in zip(where, ends, remarks, bold, strict=True):
-        weight = "bold" if heavy else "normal"
-        x = end + 0.01 * max(ends)
-        ax.text(x, y, remark, va="center", fontsize=9, fontweight=weight, **PLAIN)
+    for y, end, value, colour in zip(where, ends, seconds, colours, strict=True):
+        x, weight = end + 0.01 * max(ends), "bold" if colour == BLUE else "normal"
+        text = words(float(f"{value:.3g}"))
+        ax.text(x, y, text, va="center", fontsize=9, fontweight=weight, **PLAIN)
     ax.set_yticks(where, [textwrap.fill(label, 36) for label in labels], fontsize=9, **PLAIN)
     ax.invert_yaxis()
-    ax.set_xlim(0, available * max(ends))
+    ax.set_xlim(0, 1.15 * max(ends))
     in_ms = max(ends) < 1.0
     ax.xaxis.set_major_formatter(lambda value, _: f"{value * 1e3:g}" if in_ms else f"{value:g}")
     ax.set_xlabel("milliseconds" if in_ms else "seconds", fontsize=8, loc="left")
@@ -179,7 +163,7 @@ def times(
     tidy(ax, grid=False)
 
 
-def gaps(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
+def _draw_gaps(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
     """Draw the gap to the optimum against time, a line for each solver.
 
     Points at or below the optimum's rounding have no logarithm, and are left out.

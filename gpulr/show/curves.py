@@ -53,7 +53,6 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     ----------
     model : OneVsAll, fitted estimator or Search
     ax : matplotlib Axes, optional
-        Where to draw; without, in a figure of its own.
 
     Returns
     -------
@@ -114,7 +113,7 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     search : Search, or a fitted OneVsAllLogisticRegressionCV
-    ax : as for :func:`cost`
+    ax : matplotlib Axes, optional
 
     Returns
     -------

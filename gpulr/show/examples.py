@@ -66,7 +66,6 @@ def samples(
     image_shape : tuple of int, optional
         (height, width), or with channels; without, that of X or of the training data.
     ax : matplotlib Axes, optional
-        Where to draw; without, in a figure of its own.
 
     Returns
     -------

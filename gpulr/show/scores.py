@@ -33,7 +33,6 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
     result : metrics.Evaluation
         As ``model.evaluate(X, y)`` returns it.
     ax : matplotlib Axes, optional
-        Where to draw; without, in a figure of its own.
 
     Returns
     -------
@@ -99,7 +98,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     ----------
     result : metrics.Evaluation or metrics.MultilabelEvaluation
         As ``model.evaluate(X, y)`` returns it.
-    ax : as for :func:`confusion`
+    ax : matplotlib Axes, optional
 
     Returns
     -------

@@ -45,7 +45,6 @@ def weights(
     models : sequence of int, optional
         Which models, by their column; without, all, or the first 50.
     ax : matplotlib Axes, optional
-        Where to draw; without, in a figure of its own.
 
     Returns
     -------

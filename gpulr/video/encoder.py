@@ -8,18 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from gpulr.errors import FileNotWrittenError, MissingExtraError, ParameterError, needs_extra
 from gpulr.output_files import check_folder, path_of, replaced
 from gpulr.validation.parameters import whole_number
+from gpulr.video.film import Picture, Progress
 from gpulr.words import shown
-
-if TYPE_CHECKING:
-    from av.container import OutputContainer
 
 __all__ = ["check_output", "check_size", "encode", "require_pyav"]
 
@@ -85,28 +82,27 @@ def check_output(path: str | Path) -> Path:
 
 
 def encode(
-    path: str | Path,
-    pictures: Iterable[tuple[Image.Image, int]],
+    path: Path,
+    pictures: Iterable[Picture],
     *,
     size: tuple[int, int],
     fps: int,
-) -> int:
+    total: int,
+    progress: Progress | None = None,
+) -> None:
     """Write pictures as a video, replacing what is at ``path`` when it is complete.
 
     Parameters
     ----------
-    path : path-like
+    path : Path
+        As :func:`check_output` returns it.
     pictures : iterable of (RGB image of ``size``, int)
         Each picture, and the number of frames that it is shown for, ≥ 1.
-    size : (int, int)
-        Width and height in pixels, even.
-    fps : int
-        Frames per second.
-
-    Returns
-    -------
-    int
-        How many frames were written.
+    size, fps : as :func:`check_size` returns them
+    total : int
+        How many frames these are.
+    progress : callable, optional
+        Called with the number of frames done, and ``total``.
 
     Raises
     ------
@@ -114,7 +110,7 @@ def encode(
         It could not be written; what was there before is untouched.
     """
     av = require_pyav()
-    path = Path(os.path.realpath(path_of("path", path)))
+    path = Path(os.path.realpath(path))
     try:
         # The index goes to the front, so that a browser can play before it has all.
         faststart = {"movflags": "faststart"}
@@ -122,38 +118,26 @@ def encode(
             replaced(path) as temporary,
             av.open(str(temporary), "w", format="mp4", options=faststart) as container,
         ):
-            frames = _encode(av, container, pictures, size, fps)
+            stream: Any = container.add_stream("libx264", rate=fps, options=_OPTIONS)
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuv420p"
+            codec = stream.codec_context
+            codec.thread_count = _THREADS
+            codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
+            codec.color_range = _LIMITED
+            done = 0
+            for picture, repeats in pictures:
+                frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
+                frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+                for frame.pts in range(done, done + repeats):
+                    container.mux(stream.encode(frame))
+                done += repeats
+                if progress is not None:
+                    progress(done, total)
+            container.mux(stream.encode())
     except (OSError, av.error.FFmpegError) as error:
         raise FileNotWrittenError(
             path,
             f"the video could not be written: {error.strerror or error}",
             "What was there before is untouched; make room, or choose another path.",
         ) from error
-    return frames
-
-
-def _encode(
-    av: Any,
-    container: OutputContainer,
-    pictures: Iterable[tuple[Image.Image, int]],
-    size: tuple[int, int],
-    fps: int,
-) -> int:
-    stream: Any = container.add_stream("libx264", rate=fps, options=_OPTIONS)
-    stream.width, stream.height = size
-    stream.pix_fmt = "yuv420p"
-    codec = stream.codec_context
-    codec.thread_count = _THREADS
-    codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
-    codec.color_range = _LIMITED
-    done = 0
-    for picture, repeats in pictures:
-        frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24").reformat(
-            format="yuv420p", dst_colorspace="ITU709"
-        )
-        for _ in range(repeats):
-            frame.pts = done
-            container.mux(stream.encode(frame))
-            done += 1
-    container.mux(stream.encode())
-    return done

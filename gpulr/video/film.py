@@ -1,8 +1,8 @@
-"""What both kinds of video share: the record of what was written, progress, and image shapes."""
+"""What both kinds of video share: the record of what was written, and the shape of images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.predictions import is_image
 from gpulr.words import brief
 
-__all__ = ["Film", "Picture", "Progress", "shape_of", "with_progress"]
+__all__ = ["Film", "Picture", "Progress", "shape_of"]
 
 Progress = Callable[[int, int], object]
 Picture = tuple[Image.Image, int]  # and the number of frames that it is shown for
@@ -51,18 +51,6 @@ class Film:
     def seconds(self) -> float:
         """How long it takes to watch."""
         return self.frames / self.fps
-
-
-def with_progress(
-    pictures: Iterable[Picture], total: int, progress: Progress | None
-) -> Iterator[Picture]:
-    """Yield the pictures, and tell ``progress`` how many frames are done, of ``total``."""
-    done = 0
-    for picture, repeats in pictures:
-        yield picture, repeats
-        done += repeats
-        if progress is not None:
-            progress(done, total)
 
 
 def shape_of(model: OneVsAll) -> tuple[int, ...]:

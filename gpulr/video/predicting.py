@@ -23,7 +23,7 @@ from gpulr.show.predictions import (
 from gpulr.validation.parameters import positive_number, whole_number
 from gpulr.video.draw_predictions import Samples, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
-from gpulr.video.film import Film, Progress, shape_of, with_progress
+from gpulr.video.film import Film, Progress, shape_of
 from gpulr.video.sheet import LONGEST
 
 __all__ = ["predictions", "samples_of"]
@@ -102,8 +102,8 @@ def predictions(
     rows = np.random.default_rng(seed).choice(n_rows, min(samples, n_rows), replace=False)
     true = true_names(model, y, n_rows)[rows]
     shown = samples_of(model, to_host(take_rows(X, rows)), true, rows)
-    pictures = with_progress(pictures_of(shown, size, hold), len(rows) * hold, progress)
-    frames = encode(path, pictures, size=size, fps=fps)
+    pictures, frames = pictures_of(shown, size, hold), len(rows) * hold
+    encode(path, pictures, size=size, fps=fps, total=frames, progress=progress)
     return Film(path, frames, fps, size, float(shown.predictions.right.mean()), rows)
 
 

@@ -26,7 +26,7 @@ from gpulr.solvers.driver import Callback
 from gpulr.validation.parameters import callables, positive_number, whole_number
 from gpulr.video.draw_training import MOST_IMAGES, About, Recording, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav
-from gpulr.video.film import Film, Progress, shape_of, with_progress
+from gpulr.video.film import Film, Progress, shape_of
 from gpulr.video.sheet import LONGEST
 
 __all__ = ["training"]
@@ -122,8 +122,8 @@ def training(
         subject=f"{_METHODS[solver]} on {label_text(model.data.get('name', 'data'), LONGEST)}",
         accuracy=f"{part} accuracy" if not model.multilabel else f"all labels right, {part}",
     )
-    pictures = with_progress(pictures_of(run, about, size, frames, fps), frames, progress)
-    frames = encode(path, pictures, size=size, fps=fps)
+    pictures = pictures_of(run, about, size, frames, fps)
+    encode(path, pictures, size=size, fps=fps, total=frames, progress=progress)
     return Film(path, frames, fps, size, float(run.accuracy[-1]))
 
 
