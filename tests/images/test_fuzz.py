@@ -13,7 +13,7 @@ from PIL import Image
 
 from gpulr.datasets.readers.numpy_files import read_npy
 from gpulr.errors import DataFileError
-from gpulr.images import decoding as image_files
+from gpulr.images.decoding import read_grey
 
 GREY = Image.fromarray(np.pad(np.zeros((30, 10), np.uint8), 15, constant_values=230))
 FORMATS = {
@@ -82,7 +82,7 @@ def test_pictures(tmp_path, name):
             mutant = spoilt(content, generator)
         (tmp_path / name).write_bytes(mutant)
         try:
-            grey = image_files.read_grey(tmp_path / name)
+            grey = read_grey(tmp_path / name)
         except DataFileError as error:
             assert error.remedy  # noqa: PT017
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -10,47 +11,33 @@ import pytest
 from PIL import Image, ImageOps
 
 import gpulr
-from gpulr.images import decoding as image_files
+from gpulr.errors import DataFileError, MissingExtraError
+from gpulr.images import decoding
 from gpulr.images.loading import load_images
-from gpulr.images.strokes import paper_of, rasterize
+from gpulr.images.strokes import rasterize
 
 SEVEN = [[(70.0, 60.0), (210.0, 60.0), (120.0, 230.0)]]
 
 
-@pytest.fixture(scope="module")
-def model():
-    return gpulr.train(gpulr.datasets.load_digits(), max_iter=60, tol=0)
+def picture_of(page):
+    return Image.fromarray((255 * page).round().astype(np.uint8))
 
 
-def page_of(strokes):
-    """Return strokes as ink on white paper, (height, width), 0 to 1."""
-    return 1 - rasterize(strokes, paper_of((8, 8)))
-
-
-def to_bytes(page):
-    return (255 * page).round().astype(np.uint8)
-
-
-def row_of(image, model, path):
-    image.save(path)
-    return load_images([path], model)[0]
-
-
-def test_a_photo_is_turned_as_it_was_held(model, tmp_path):
-    upright = Image.fromarray(to_bytes(page_of(SEVEN)))
-    expected = row_of(upright, model, tmp_path / "upright.png")
+def upside_down(image, orientation=3, turn=Image.Transpose.ROTATE_180):
+    """Return a picture as a phone stores it that is held so, and its EXIF data."""
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise by 90°
-    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "held.png", exif=exif)
-    np.testing.assert_array_equal(load_images([tmp_path / "held.png"], model)[0], expected)
+    exif[0x0112] = orientation
+    return image.transpose(turn), {"exif": exif}
 
 
-def test_what_a_phone_says_may_be_garbled(model, tmp_path):
-    image = Image.fromarray(to_bytes(page_of(SEVEN)))
-    image.save(tmp_path / "garbled.jpg", exif=b"Exif\0\0garbage of some length")
-    image.save(tmp_path / "plain.jpg")
-    garbled, plain = load_images([tmp_path / "garbled.jpg", tmp_path / "plain.jpg"], model)
-    np.testing.assert_array_equal(garbled, plain)
+def test_a_photo_is_turned_as_it_was_held(page, seven, row_of):
+    held, exif = upside_down(picture_of(page), 6, Image.Transpose.ROTATE_90)
+    np.testing.assert_array_equal(row_of(held, **exif), seven)
+
+
+def test_what_a_phone_says_may_be_garbled(page, row_of):
+    garbled = row_of(page, "garbled.jpg", exif=b"Exif\0\0garbage of some length")
+    np.testing.assert_array_equal(garbled, row_of(page, "plain.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -64,25 +51,15 @@ def test_what_a_phone_says_may_be_garbled(model, tmp_path):
         ("floats.tif", 255.0, np.float32),
     ],
 )
-def test_pictures_of_more_than_eight_bits(model, tmp_path, name, top, dtype):
-    page = page_of(SEVEN)
-    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "eight.png")
+def test_pictures_of_more_than_eight_bits(page, seven, row_of, name, top, dtype):
     deep = Image.fromarray((top * page).astype(dtype))
-    np.testing.assert_allclose(row_of(deep, model, tmp_path / name), expected, atol=5e-3)
+    np.testing.assert_allclose(row_of(deep, name), seven, atol=5e-3)
 
 
-def test_a_picture_of_no_numbers_is_refused(model, tmp_path):
-    page = page_of(SEVEN).astype(np.float32)
+def test_a_picture_of_no_numbers_is_refused(page, row_of):
     page[3, 3] = np.nan
-    with pytest.raises(gpulr.errors.DataFileError, match="finite"):
-        row_of(Image.fromarray(page), model, tmp_path / "nan.tif")
-
-
-def held(image):
-    """Return a picture as a phone stores it that is held upside down, and its EXIF data."""
-    exif = Image.Exif()
-    exif[0x0112] = 3
-    return image.transpose(Image.Transpose.ROTATE_180), {"exif": exif}
+    with pytest.raises(DataFileError, match="finite"):
+        row_of(Image.fromarray(page.astype(np.float32)), "nan.tif")
 
 
 def transparent(image):
@@ -92,10 +69,10 @@ def transparent(image):
 
 
 LARGE = {
-    "photo.jpg": held,
+    "photo.jpg": upside_down,
     "progressive.jpg": lambda image: (image, {"progressive": True}),
     "colour.png": lambda image: (image.convert("RGB"), {}),
-    "turned.png": held,
+    "turned.png": upside_down,
     "transparent.png": transparent,
     "palette.png": lambda image: (image.convert("P"), {}),
     "odd.png": lambda image: (image.resize((1203, 1197)), {}),
@@ -107,15 +84,15 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_large_pictures_are_reduced_while_they_are_read(model, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(image_files, "_STRIP", 10_000)
-    small = Image.fromarray(to_bytes(page_of(SEVEN)))
-    expected = row_of(small, model, tmp_path / "small.png")
-    image, options = LARGE[name](small.resize((1200, 1200)))
+def test_large_pictures_are_reduced_while_they_are_read(
+    page, seven, row_of, tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr(decoding, "_STRIP", 10_000)
+    image, options = LARGE[name](picture_of(page).resize((1200, 1200)))
     image.save(tmp_path / name, **options)
-    whole = image_files.read_grey(tmp_path / name)
-    monkeypatch.setattr(image_files, "_KEPT", 130_000)
-    grey = image_files.read_grey(tmp_path / name)
+    whole = decoding.read_grey(tmp_path / name)
+    monkeypatch.setattr(decoding, "_KEPT", 130_000)
+    grey = decoding.read_grey(tmp_path / name)
     height, width = (size // 4 for size in whole.shape)
     assert grey.shape == tuple(-(-size // 4) for size in whole.shape)
     np.testing.assert_allclose(
@@ -123,23 +100,21 @@ def test_large_pictures_are_reduced_while_they_are_read(model, tmp_path, monkeyp
         whole[: 4 * height, : 4 * width].reshape(height, 4, width, 4).mean(axis=(1, 3)),
         atol=0.1 if name.endswith("jpg") else 2.5 / 255,
     )
-    np.testing.assert_allclose(load_images([tmp_path / name], model)[0], expected, atol=0.1)
+    np.testing.assert_allclose(row_of(image, name, **options), seven, atol=0.1)
 
 
-def test_photos_of_more_pixels_than_pillow_opens(model, tmp_path, monkeypatch):
-    page = Image.fromarray(to_bytes(page_of(SEVEN)))
-    expected = row_of(page, model, tmp_path / "page.jpg")
-    page.save(tmp_path / "page.png")
+def test_photos_of_more_pixels_than_pillow_opens(page, row_of, monkeypatch):
+    expected = row_of(page, "page.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    np.testing.assert_array_equal(load_images([tmp_path / "page.jpg"], model)[0], expected)
-    with pytest.raises(gpulr.errors.DataFileError, match="bomb"):
-        load_images([tmp_path / "page.png"], model)
+    np.testing.assert_array_equal(row_of(page, "page.jpg"), expected)
+    with pytest.raises(DataFileError, match="bomb"):
+        row_of(page, "page.png")
 
 
 def test_postscript_is_not_run(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n")
-    with pytest.raises(gpulr.errors.DataFileError, match="PostScript"):
-        image_files.read_grey(tmp_path / "a.png")
+    with pytest.raises(DataFileError, match="PostScript"):
+        decoding.read_grey(tmp_path / "a.png")
 
 
 def claiming(width, height, bits=8):
@@ -160,8 +135,8 @@ def claiming(width, height, bits=8):
 def test_files_that_claim_too_much_are_refused(tmp_path, size):
     path = tmp_path / "claims.png"
     path.write_bytes(claiming(*size))
-    with pytest.raises(gpulr.errors.DataFileError, match=r"pixels|bomb"):
-        image_files.read_grey(path)
+    with pytest.raises(DataFileError, match=r"pixels|bomb"):
+        decoding.read_grey(path)
 
 
 def test_whatever_pillow_raises_is_one_error(tmp_path, monkeypatch):
@@ -174,12 +149,13 @@ def test_whatever_pillow_raises_is_one_error(tmp_path, monkeypatch):
             raise kind("damaged")
 
         monkeypatch.setattr(ImageOps, "exif_transpose", fail)
-        with pytest.raises(gpulr.errors.DataFileError, match=f"cause was {kind.__name__}"):
-            image_files.read_grey(path)
+        with pytest.raises(DataFileError, match=f"cause was {kind.__name__}"):
+            decoding.read_grey(path)
 
 
 Y, X = np.mgrid[:280, :280] / 280
 BLANK = np.ones((280, 280))
+CUTS = np.s_[48:242, 58:222], np.s_[48:, :], np.s_[:, 60:]
 
 
 def shaded(page, rng, *, by=0.3, noise=0.01):
@@ -210,86 +186,64 @@ def dusty(page):
     return page
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda page, rng: shaded(page, rng, by=0.2),
-        lambda page, rng: shaded(page, rng, by=0.4),
-        lambda page, rng: 1 - shaded(page, rng),
-        lambda page, rng: 0.45 * shaded(page, rng),
-        lambda page, rng: around(page),
-        lambda page, rng: around(shaded(page, rng)),
-        lambda page, rng: beside(shaded(page, rng)),
-        lambda page, rng: dusty(page),
-        lambda page, rng: dusty(shaded(page, rng)),
-        lambda page, rng: grainy(np.kron(shaded(page, rng), np.ones((5, 5))), rng),
-    ],
-    ids=[
-        "shaded",
-        "strongly shaded",
-        "chalk",
-        "dim",
-        "dark edge",
-        "dark edge, shaded",
-        "on a table",
-        "dust",
-        "dust, shaded",
-        "large, grainy",
-    ],
-)
-def test_a_photo_is_the_drawing_on_it(model, tmp_path, rng, change):
-    page = page_of(SEVEN)
-    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "even.png")
-    photo = Image.fromarray(to_bytes(change(page, rng)))
-    row = row_of(photo, model, tmp_path / "photo.png")
-    np.testing.assert_allclose(row, expected, atol=0.12)
-    assert np.abs(row - expected).mean() < 0.02
+PHOTOS = {
+    "shaded": lambda page, rng: shaded(page, rng, by=0.2),
+    "strongly shaded": lambda page, rng: shaded(page, rng, by=0.4),
+    "chalk": lambda page, rng: 1 - shaded(page, rng),
+    "dim": lambda page, rng: 0.45 * shaded(page, rng),
+    "dark edge": lambda page, rng: around(page),
+    "dark edge, shaded": lambda page, rng: around(shaded(page, rng)),
+    "on a table": lambda page, rng: beside(shaded(page, rng)),
+    "dust": lambda page, rng: dusty(page),
+    "dust, shaded": lambda page, rng: dusty(shaded(page, rng)),
+    "large, grainy": lambda page, rng: grainy(np.kron(shaded(page, rng), np.ones((5, 5))), rng),
+}
+EMPTY = {
+    "white": lambda rng: BLANK,
+    "shaded": lambda rng: shaded(BLANK, rng),
+    "noisy": lambda rng: shaded(BLANK, rng, by=0.4, noise=0.03),
+    "grain": lambda rng: 0.7 * grainy(shaded(BLANK, rng, by=0), rng),
+    "dust": lambda rng: dusty(shaded(BLANK, rng)),
+    "dark edge": lambda rng: around(BLANK),
+    "dark edge, shaded": lambda rng: around(shaded(BLANK, rng)),
+}
+
+
+@pytest.mark.parametrize("change", PHOTOS)
+def test_a_photo_is_the_drawing_on_it(model, page, seven, row_of, rng, change):
+    row = row_of(PHOTOS[change](page, rng))
+    np.testing.assert_allclose(row, seven, atol=0.12)
+    assert np.abs(row - seven).mean() < 0.02
     assert model.predict(row[np.newaxis])[0] == 7
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda rng: BLANK,
-        lambda rng: shaded(BLANK, rng),
-        lambda rng: shaded(BLANK, rng, by=0.4, noise=0.03),
-        lambda rng: 0.7 * grainy(shaded(BLANK, rng, by=0), rng),
-        lambda rng: dusty(shaded(BLANK, rng)),
-        lambda rng: around(BLANK),
-        lambda rng: around(shaded(BLANK, rng)),
-    ],
-    ids=["white", "shaded", "noisy", "grain", "dust", "dark edge", "dark edge, shaded"],
-)
-def test_an_empty_sheet_is_refused(model, tmp_path, rng, change):
-    with pytest.raises(gpulr.errors.DataFileError, match="nothing is drawn"):
-        row_of(Image.fromarray(to_bytes(change(rng))), model, tmp_path / "empty.png")
+@pytest.mark.parametrize("change", EMPTY)
+def test_an_empty_sheet_is_refused(row_of, rng, change):
+    with pytest.raises(DataFileError, match="nothing is drawn"):
+        row_of(EMPTY[change](rng))
 
 
-@pytest.mark.parametrize("cut", [np.s_[48:242, 58:222], np.s_[48:, :], np.s_[:, 60:]])
-def test_a_drawing_that_is_cut_tightly_is_kept(model, tmp_path, cut):
-    page = page_of(SEVEN)
-    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "page.png")
-    row = row_of(Image.fromarray(to_bytes(page[cut])), model, tmp_path / "cut.png")
-    np.testing.assert_allclose(row, expected, atol=0.1)
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_drawing_that_is_cut_tightly_is_kept(page, seven, row_of, cut):
+    np.testing.assert_allclose(row_of(page[cut]), seven, atol=0.1)
 
 
-def test_a_tight_cut_is_no_edge_of_a_page(model, tmp_path):
+def test_a_tight_cut_is_no_edge_of_a_page(row_of):
     """A ring with a bar in it that it does not touch: the bar is not all there is."""
     angle = np.linspace(0, 2 * np.pi, 60)
     ring = np.stack([140 + 90 * np.cos(angle), 140 + 90 * np.sin(angle)], axis=1)
-    page = page_of([ring, [(110.0, 140.0), (170.0, 140.0)]])
-    expected = row_of(Image.fromarray(to_bytes(page)), model, tmp_path / "page.png")
-    cut = Image.fromarray(to_bytes(page[40:240, 40:240]))
-    np.testing.assert_allclose(row_of(cut, model, tmp_path / "cut.png"), expected, atol=0.1)
+    page = 1 - rasterize([ring, [(110.0, 140.0), (170.0, 140.0)]], (280, 280))
+    np.testing.assert_allclose(row_of(page[40:240, 40:240]), row_of(page), atol=0.1)
 
 
-def test_strokes_of_a_thin_pen_are_thickened(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("gpulr.images.strokes.PEN", 9.0)
-    thick = row_of(Image.fromarray(to_bytes(page_of(SEVEN))), model, tmp_path / "thick.png")
-    monkeypatch.setattr("gpulr.images.strokes.PEN", 2.0)
-    row = row_of(Image.fromarray(to_bytes(page_of(SEVEN))), model, tmp_path / "thin.png")
-    np.testing.assert_allclose(row, thick, atol=0.15)
-    assert row.sum() == pytest.approx(thick.sum(), rel=0.05)
+def test_strokes_of_a_thin_pen_are_thickened(row_of, monkeypatch):
+    rows = []
+    for pen in (9.0, 2.0):
+        monkeypatch.setattr("gpulr.images.strokes.PEN", pen)
+        rows.append(row_of(1 - rasterize(SEVEN, (280, 280))))
+    thick, thin = rows
+    np.testing.assert_allclose(thin, thick, atol=0.15)
+    assert thin.sum() == pytest.approx(thick.sum(), rel=0.05)
 
 
 @pytest.mark.mnist
@@ -301,3 +255,10 @@ def test_test_images_of_mnist_are_what_they_were(real_mnist, tmp_path):
     np.testing.assert_array_equal(
         load_images(paths, model).round(3), real_mnist.X_test[:100].astype(np.float32)
     )
+
+
+def test_without_pillow(row_of, page, tmp_path, monkeypatch):
+    row_of(page)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "\.\[plot\]"'):
+        decoding.read_grey(tmp_path / "a.png")

@@ -7,21 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import gpulr
 from gpulr.errors import DataError
 from gpulr.images.framing import Frame
-from gpulr.images.loading import load_images
 from gpulr.images.strokes import PEN, draw, paper_of, rasterize
 
 STROKES = Path(__file__).parents[1] / "strokes"
 MNIST = Frame((28, 28), 20 / 28, (14.0, 14.0), 0.0, 255.0, bright=False)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return gpulr.train(gpulr.datasets.load_digits(), max_iter=60, tol=0)
 
 
 def recorded(digit):
@@ -150,13 +143,11 @@ def test_recorded_digits(model, digit):
 
 
 @pytest.mark.parametrize("digit", [3, 7])
-def test_a_picture_of_strokes_is_the_strokes(model, digit, tmp_path):
+def test_a_picture_of_strokes_is_the_strokes(model, row_of, digit):
     """Rounded to bytes in between; and so of white paper."""
     strokes = recorded(digit)
-    page = (255 * rasterize(strokes, paper_of((8, 8)))).round().astype(np.uint8)
-    Image.fromarray(page).save(tmp_path / "dark.png")
-    Image.fromarray(255 - page).save(tmp_path / "paper.png")
-    rows = load_images([tmp_path / "dark.png", tmp_path / "paper.png"], model)
+    ink = rasterize(strokes, paper_of((8, 8)))
+    rows = row_of(ink), row_of(1 - ink)
     np.testing.assert_allclose(rows, [draw(strokes, model)] * 2, atol=2e-3)
 
 
@@ -169,6 +160,5 @@ def test_dark_on_bright(digits):
 
 
 def test_paper_has_the_ratio_of_the_images():
-    assert paper_of((28, 28)) == paper_of((8, 8)) == (280, 280)
-    assert paper_of((14, 28)) == (140, 280)
-    assert paper_of((1, 100)) == (70, 280)
+    papers = [paper_of(shape) for shape in ((28, 28), (8, 8), (14, 28), (1, 100))]
+    assert papers == [(280, 280), (280, 280), (140, 280), (70, 280)]
