@@ -35,9 +35,8 @@ def curvature(request, monkeypatch):
 
 def scikit_learns(X, y, *, C=1.0, s=None):
     """Weights of the optimum without an intercept, (n_features, n_models) float64."""
-    one = LogisticRegression(
-        C=C, fit_intercept=False, solver="newton-cholesky", tol=1e-13, max_iter=1000
-    )
+    settings = {"solver": "newton-cholesky", "tol": 1e-13, "max_iter": 1000}
+    one = LogisticRegression(C=C, fit_intercept=False, **settings)
     Y = targets(y)
     return np.transpose([one.fit(X, column, sample_weight=s).coef_[0] for column in Y.T])
 

@@ -43,23 +43,15 @@ def test_class_weights_are_those_of_the_original_classes(uneven, weights, class_
     X, y = uneven
     s = weights if both else None
     model = gpulr.train(X, y, class_weight=class_weight, sample_weight=s, **EXACT)
-    each = np.ones(4) if class_weight == "balanced" else None
-    if each is None:
+    rows = np.bincount(y, weights=s)
+    each = rows.sum() / (4 * rows)
+    if class_weight != "balanced":
         each = np.array([class_weight.get(j, 1.0) for j in range(4)])
-        expected = each[y]
-    else:
-        rows = np.bincount(y, weights=s)
-        expected = (rows.sum() / (4 * rows))[y]
-    expected = expected * weights if both else expected
+    expected = each[y] * weights if both else each[y]
     assert model.converged
-    assert_optimal_where_there_are_rows(X, y, model, expected)
-
-
-def assert_optimal_where_there_are_rows(X, y, model, s):
-    kept = s > 0
-    columns = [j for j in range(4) if kept[y == j].any()]
-    Y = targets(y, 4)[:, columns]
-    assert_optimal(X, Y, stacked(model)[:, columns], 1.0, tol=1e-9, s=s)
+    with_rows = [j for j in range(4) if (expected > 0)[y == j].any()]
+    Y, theta = targets(y, 4)[:, with_rows], stacked(model)[:, with_rows]
+    assert_optimal(X, Y, theta, 1.0, tol=1e-9, s=expected)
 
 
 def test_balanced_two_classes(put, uneven):

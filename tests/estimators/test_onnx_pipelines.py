@@ -25,12 +25,25 @@ def convert():
     def convert(estimator, X, **options):
         options = {"zipmap": False} | options
         proto = skl2onnx.to_onnx(estimator, X[:1], options={id(estimator): options})
-        session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
+        content, providers = proto.SerializeToString(), ["CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(content, providers=providers)
         return lambda X: session.run(None, {session.get_inputs()[0].name: X})
 
     return convert
+
+
+@pytest.fixture
+def assert_same(convert):
+    """What runs an estimator predicts the same, for rows as X."""
+
+    def assert_same(estimator, X, rtol, rows=None):
+        label, probabilities = convert(estimator, X)(X)
+        rows = X if rows is None else rows
+        np.testing.assert_array_equal(label, estimator.predict(rows))
+        np.testing.assert_allclose(probabilities, estimator.predict_proba(rows), rtol=rtol)
+        return probabilities
+
+    return assert_same
 
 
 LABELS = {
@@ -43,35 +56,26 @@ LABELS = {
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("labels", list(LABELS))
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_predictions_are_the_same(convert, blobs, dtype, labels, n_classes):
+def test_predictions_are_the_same(assert_same, blobs, dtype, labels, n_classes):
     X, y = blobs
     X, y = X[y < n_classes].astype(dtype), LABELS[labels][y[y < n_classes]]
     estimator = OneVsAllLogisticRegression(tol=1e-3).fit(X, y)
-    label, probabilities = convert(estimator, X)(X)
-    np.testing.assert_array_equal(label, estimator.predict(X))
-    assert probabilities.dtype == dtype
-    expected = estimator.predict_proba(X)
-    np.testing.assert_allclose(probabilities, expected, rtol=20 * np.finfo(dtype).eps)
+    assert assert_same(estimator, X, 20 * np.finfo(dtype).eps).dtype == dtype
 
 
-def test_a_pipeline_is_one_file(convert, blobs):
+def test_a_pipeline_is_one_file(assert_same, blobs):
     X, y = blobs
     X = X * np.array([1.0, 100.0, 0.01, 1.0]) + 1000.0
     pipeline = make_pipeline(StandardScaler(), OneVsAllLogisticRegressionCV(Cs=[0.1, 1.0], cv=3))
-    pipeline.fit(X, y)
-    label, probabilities = convert(pipeline, X)(X)
-    np.testing.assert_array_equal(label, pipeline.predict(X))
-    np.testing.assert_allclose(probabilities, pipeline.predict_proba(X), rtol=1e-9)
+    assert_same(pipeline.fit(X, y), X, 1e-9)
 
 
-def test_inside_another_estimator(convert, blobs):
+def test_inside_another_estimator(assert_same, blobs):
     """Converters of scikit-learn's meta-estimators look up their parts' by class."""
     X, y = blobs
     parts = [("gpulr", OneVsAllLogisticRegression()), ("bayes", GaussianNB())]
     voting = VotingClassifier(parts, voting="soft", flatten_transform=False).fit(X, y)
-    label, probabilities = convert(voting, X)(X)
-    np.testing.assert_array_equal(label, voting.predict(X))
-    np.testing.assert_allclose(probabilities, voting.predict_proba(X), rtol=1e-4)
+    assert_same(voting, X, 1e-4)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -88,7 +92,6 @@ def test_raw_scores_are_margins(convert, blobs, n_classes):
 
 def test_probabilities_that_all_underflow_are_still_normalised(convert, blobs):
     X, y = blobs
-    estimator = OneVsAllLogisticRegression().fit(X, y)
     far = np.zeros((2, 4), np.float32)
     far[:, 3] = -1e6, 1e6
     estimator = OneVsAllLogisticRegression().fit(X + np.array([0, 0, 0, 1], np.float32), y)
@@ -97,14 +100,11 @@ def test_probabilities_that_all_underflow_are_still_normalised(convert, blobs):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-6)
 
 
-def test_bytes_are_taken_as_they_are(convert, images):
+def test_bytes_are_taken_as_they_are(assert_same, images):
     """Training took 255 as 1; the weights have that in them."""
     X, y = images
     estimator = OneVsAllLogisticRegression(scale="auto").fit(X, y)
-    wide = X.astype(np.int64)  # skl2onnx has no rows of bytes
-    label, probabilities = convert(estimator, wide)(wide)
-    np.testing.assert_array_equal(label, estimator.predict(X))
-    np.testing.assert_allclose(probabilities, estimator.predict_proba(X), rtol=1e-4)
+    assert_same(estimator, X.astype(np.int64), 1e-4, X)  # skl2onnx has no rows of bytes
 
 
 def test_zipmap_has_the_classes(convert, blobs):
@@ -124,25 +124,20 @@ def test_labels_that_skl2onnx_has_not_are_refused(convert, blobs, classes):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_standardised_model_keeps_its_centre(convert, blobs, dtype):
+def test_a_standardised_model_keeps_its_centre(assert_same, blobs, dtype):
     X, y = blobs
     X = (X * np.array([1.0, 1e3, 1e-3, 1.0]) + 1e4).astype(dtype)
-    estimator = OneVsAllLogisticRegression(standardize=True).fit(X, y)
-    label, probabilities = convert(estimator, X)(X)
-    np.testing.assert_array_equal(label, estimator.predict(X))
-    np.testing.assert_allclose(probabilities, estimator.predict_proba(X), rtol=1e-5)
+    assert_same(OneVsAllLogisticRegression(standardize=True).fit(X, y), X, 1e-5)
 
 
 @pytest.mark.parametrize("rows", [[2], [2, 0], [2, 0, 1]])
-def test_attributes_that_were_assigned_are_what_is_converted(convert, blobs, rows):
+def test_attributes_that_were_assigned_are_what_is_converted(assert_same, blobs, rows):
     """Classes in any order; two of them may have a row of coef_ each."""
     X, y = blobs
     estimator = OneVsAllLogisticRegression().fit(X, y)
     estimator.coef_, estimator.intercept_ = estimator.coef_[rows], estimator.intercept_[rows]
     estimator.classes_ = np.array(["two", "none", "one"])[: max(2, len(rows))]
-    label, probabilities = convert(estimator, X)(X)
-    np.testing.assert_array_equal(label, estimator.predict(X))
-    np.testing.assert_allclose(probabilities, estimator.predict_proba(X), rtol=1e-5)
+    assert_same(estimator, X, 1e-5)
 
 
 def test_without_skl2onnx(monkeypatch):

@@ -204,4 +204,4 @@ def interrupt(code):
             output, _ = process.communicate()
         finally:
             timer.cancel()
-    return process.returncode, output
+    return process.returncode, output.strip()

@@ -11,6 +11,7 @@ import pytest
 import gpulr
 from gpulr.errors import DataError
 
+y = np.arange(60) % 3
 pandas = pytest.importorskip("pandas", reason="pandas is not installed")
 
 
@@ -22,7 +23,7 @@ def frame():
 
 @pytest.fixture(scope="module")
 def model(frame):
-    return gpulr.train(frame, np.arange(60) % 3, max_iter=20, tol=0)
+    return gpulr.train(frame, y, max_iter=20, tol=0)
 
 
 def test_a_file_keeps_the_names(model, tmp_path):
@@ -35,7 +36,6 @@ def test_columns_are_put_in_order(model, frame):
     for names in ("abc", "cab", "bac"):
         np.testing.assert_array_equal(model.predict_proba(frame[list(names)]), expected)
     np.testing.assert_array_equal(model.predict(frame[list("cba")]), model.predict(frame))
-    y = np.arange(60) % 3
     assert model.evaluate(frame[list("cba")], y).accuracy == model.evaluate(frame, y).accuracy
 
 
@@ -51,14 +51,13 @@ def test_missing_and_other_columns_are_named(model, frame):
 def test_only_names_on_both_sides_are_compared(model, frame):
     expected = model.predict_proba(frame)
     for names in (range(3), ["a", "a", "b"]):
-        np.testing.assert_array_equal(
-            model.predict_proba(frame.set_axis(list(names), axis=1)), expected
-        )
+        other = frame.set_axis(list(names), axis=1)
+        np.testing.assert_array_equal(model.predict_proba(other), expected)
     several = frame.set_axis(["a", "a", "b"], axis=1)
-    estimator = gpulr.OneVsAllLogisticRegression().fit(several, np.arange(60) % 3)
+    estimator = gpulr.OneVsAllLogisticRegression().fit(several, y)
     assert not hasattr(estimator, "feature_names_in_")
     estimator.predict(several)
-    unnamed = gpulr.train(frame.to_numpy(), np.arange(60) % 3, max_iter=20, tol=0)
+    unnamed = gpulr.train(frame.to_numpy(), y, max_iter=20, tol=0)
     assert "feature_names" not in unnamed.data
     other = frame.set_axis(["x", "y", "z"], axis=1)
     np.testing.assert_array_equal(unnamed.predict_proba(other), expected)
@@ -66,7 +65,7 @@ def test_only_names_on_both_sides_are_compared(model, frame):
 
 def test_a_data_set_brings_its_names(frame):
     names = {"feature_names": ("a", "b", "c"), "label_name": "kind"}
-    data = gpulr.datasets.Dataset(frame.to_numpy(), np.arange(60) % 3, **names)
+    data = gpulr.datasets.Dataset(frame.to_numpy(), y, **names)
     assert "label 'kind'" in repr(data)
     for part in (data, data.split()):
         record = gpulr.train(part, max_iter=1, tol=0).data
@@ -113,7 +112,6 @@ def table(request):
 
 def test_tables_are_predicted_by_name(model, frame, table):
     expected = model.predict_proba(frame)
-    y = np.arange(60) % 3
     for names in ("abc", "cab", "bca"):
         np.testing.assert_array_equal(model.predict_proba(table(frame[list(names)])), expected)
         trained = gpulr.train(table(frame[list(names)]), y, max_iter=20, tol=0)
@@ -125,11 +123,9 @@ def test_tables_are_predicted_by_name(model, frame, table):
 
 
 def test_estimators_take_no_table_in_another_order_for_their_own(frame, table):
-    y = np.arange(60) % 3
     estimator = gpulr.OneVsAllLogisticRegression().fit(table(frame), y)
-    expected = (
-        gpulr.OneVsAllLogisticRegression().fit(frame.to_numpy(), y).predict_proba(frame.to_numpy())
-    )
+    rows = frame.to_numpy()
+    expected = gpulr.OneVsAllLogisticRegression().fit(rows, y).predict_proba(rows)
     np.testing.assert_allclose(estimator.predict_proba(table(frame)), expected, rtol=1e-6)
     assert list(getattr(estimator, "feature_names_in_", "abc")) == list("abc")
     try:
@@ -178,15 +174,15 @@ NOT_NUMBERS = {
 @pytest.mark.parametrize("kind", NOT_NUMBERS)
 def test_only_columns_that_are_not_numbers_are_named(frame, kind):
     broken = frame.assign(b=NOT_NUMBERS[kind]())
-    model = gpulr.train(frame, np.arange(60) % 3, max_iter=1, tol=0)
+    model = gpulr.train(frame, y, max_iter=1, tol=0)
     message = r"^X has columns that are not numbers: 'b' \([^']*\)\. Drop them, or encode them"
     if kind.startswith("objects"):
         message = message.replace("[^']*", kind.split()[1])
     for call in (
-        lambda: gpulr.train(broken, np.arange(60) % 3),
+        lambda: gpulr.train(broken, y),
         lambda: model.predict(broken),
-        lambda: gpulr.OneVsAllLogisticRegression().fit(broken, np.arange(60) % 3),
-        lambda: gpulr.train(broken[["b"]], np.arange(60) % 3),
+        lambda: gpulr.OneVsAllLogisticRegression().fit(broken, y),
+        lambda: gpulr.train(broken[["b"]], y),
     ):
         with pytest.raises(DataError, match=message):
             call()
@@ -210,7 +206,7 @@ def test_columns_of_other_tables_that_are_not_numbers(frame, kind, library):
         broken = tables["arrow"].set_column(1, "b", pyarrow.array(values))
     for call in (gpulr.train, gpulr.OneVsAllLogisticRegression().fit):
         with pytest.raises(DataError, match=r"not numbers: 'b' \((?!.*'[ac]').*\)\. Drop them"):
-            call(broken, np.arange(60) % 3)
+            call(broken, y)
 
 
 def test_many_columns_are_listed_in_short():
@@ -221,7 +217,7 @@ def test_many_columns_are_listed_in_short():
 
 def test_columns_of_numbers_of_any_kind(frame):
     mixed = frame.assign(b=np.arange(60), c=frame["c"] > 0)
-    expected = gpulr.train(mixed.to_numpy(dtype=float), np.arange(60) % 3, tol=1e-6)
+    expected = gpulr.train(mixed.to_numpy(dtype=float), y, tol=1e-6)
     for made in (
         mixed,
         mixed.astype(object),
@@ -229,16 +225,16 @@ def test_columns_of_numbers_of_any_kind(frame):
         mixed.assign(b=[Decimal(i) for i in range(60)]),
         mixed.astype(pandas.SparseDtype("float", 0.0)),
     ):
-        model = gpulr.train(made, np.arange(60) % 3, tol=1e-6)
+        model = gpulr.train(made, y, tol=1e-6)
         np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-4, atol=1e-6)
     for name, made in other_tables(mixed.astype(float)).items():
-        model = gpulr.train(made, np.arange(60) % 3, tol=1e-6)
+        model = gpulr.train(made, y, tol=1e-6)
         np.testing.assert_allclose(
             model.weights, expected.weights, rtol=1e-4, atol=1e-6, err_msg=name
         )
     missing = mixed.convert_dtypes().mask(mixed["b"] == 7)
     with pytest.raises(DataError, match=r"NaN or infinity \(first in row 7\)"):
-        gpulr.train(missing, np.arange(60) % 3)
+        gpulr.train(missing, y)
 
 
 def test_a_column_of_arrays_is_taken_alone(frame):
@@ -247,8 +243,8 @@ def test_a_column_of_arrays_is_taken_alone(frame):
     with pytest.raises(
         DataError, match=r"'e' \(ndarray\)\. For the arrays .*pass it alone: X\['e'\]"
     ):
-        gpulr.train(whole, np.arange(60) % 3)
-    expected = gpulr.train(rows, np.arange(60) % 3)
+        gpulr.train(whole, y)
+    expected = gpulr.train(rows, y)
     columns = [whole["e"], pandas.Series(rows.tolist())]
     with contextlib.suppress(ImportError):
         import polars
@@ -261,12 +257,10 @@ def test_a_column_of_arrays_is_taken_alone(frame):
         table = pyarrow.table({"e": pyarrow.FixedSizeListArray.from_arrays(flat, 3)})
         columns += [table["e"], table["e"].combine_chunks(), pyarrow.array(rows.tolist())]
         with pytest.raises(DataError, match=r"pass it alone: X\['e'\]"):
-            gpulr.train(table, np.arange(60) % 3)
+            gpulr.train(table, y)
     for column in columns:
-        np.testing.assert_array_equal(
-            gpulr.train(column, np.arange(60) % 3).weights, expected.weights
-        )
-        estimator = gpulr.OneVsAllLogisticRegression().fit(column, np.arange(60) % 3)
+        np.testing.assert_array_equal(gpulr.train(column, y).weights, expected.weights)
+        estimator = gpulr.OneVsAllLogisticRegression().fit(column, y)
         assert estimator.predict(column).shape == (60,)
 
 
@@ -274,9 +268,9 @@ def test_lazy_tables_are_told_to_be_collected(frame, model):
     polars = pytest.importorskip("polars", reason="polars is not installed")
     lazy = polars.LazyFrame({name: frame[name].to_numpy() for name in frame})
     for call in (
-        lambda: gpulr.train(lazy, np.arange(60) % 3),
+        lambda: gpulr.train(lazy, y),
         lambda: model.predict(lazy),
-        lambda: gpulr.OneVsAllLogisticRegression().fit(lazy, np.arange(60) % 3),
+        lambda: gpulr.OneVsAllLogisticRegression().fit(lazy, y),
     ):
         with pytest.raises(DataError, match=r"polars's LazyFrame; expected.*X\.collect\(\)"):
             call()
