@@ -1,4 +1,4 @@
-"""The README's examples print what the README shows."""
+"""The README's examples print what it shows, and what it and the docs point at is there."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [path for path in (README, *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
 
 
 def examples():
-    if not README.exists():
-        return []
-    blocks = re.findall(r"```pycon\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     parser = doctest.DocTestParser()
-    return [parser.get_doctest(block, {}, f"README {i}", None, 0) for i, block in enumerate(blocks)]
+    return [
+        parser.get_doctest(block, {}, f"{page.stem} {i}", None, 0)
+        for page in PAGES
+        for i, block in enumerate(
+            re.findall(r"```pycon\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        )
+    ]
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
 def test_example(example, tmp_path, monkeypatch):
+    if "as_frame=True" in example.docstring:
+        pytest.importorskip("pandas", reason="pandas is not installed")
     monkeypatch.chdir(tmp_path)
     failures: list[str] = []
     runner = doctest.DocTestRunner(verbose=False)
@@ -30,8 +37,17 @@ def test_example(example, tmp_path, monkeypatch):
     assert example.examples
 
 
-def test_there_are_examples():
+@pytest.mark.skipif(not README.exists(), reason="README.md is not beside the tests")
+def test_the_readme_is_short_and_has_examples():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 220
     assert examples()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("name", ["families.training", "families.search"])
