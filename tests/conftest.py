@@ -19,6 +19,7 @@ import sys
 import types
 from contextlib import nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,16 @@ from gpulr.backend import backend_of, compiled_rows, probes
 # scikit-learn's own tests, in a session with settings of its own: nox -s sklearn.
 collect_ignore = ["sklearn_suite"]
 
+# What is tested here needs an extra: without these packages it is left out, as the header says.
+NEEDED = {
+    "bench": ("matplotlib", "PIL"),
+    "cli": ("typer", "rich", "matplotlib", "PIL"),
+    "images": ("PIL",),
+    "reporting": ("typer", "jinja2", "matplotlib", "PIL"),
+    "show": ("matplotlib",),
+    "test_callbacks.py": ("rich",),
+    "video": ("matplotlib", "PIL"),
+}
 LIBRARIES = ("numpy", "compiled", "strict", "cupy")
 SETTINGS = (
     "GPULR_BACKEND",
@@ -63,6 +74,20 @@ def _library_of(item) -> str:
         return "compiled"
     callspec = getattr(item, "callspec", None)
     return callspec.params.get("library", "numpy") if callspec else "numpy"
+
+
+def _absent(name: str) -> list[str]:
+    return [package for package in NEEDED.get(name, ()) if not find_spec(package)]
+
+
+def pytest_ignore_collect(collection_path):
+    here = collection_path.parent == Path(__file__).parent
+    return True if here and _absent(collection_path.name) else None
+
+
+def pytest_report_header():
+    left_out = [f"{name} ({', '.join(_absent(name))})" for name in NEEDED if _absent(name)]
+    return f"left out, as a package is missing: {', '.join(left_out)}" if left_out else None
 
 
 def pytest_collection_modifyitems(config, items):

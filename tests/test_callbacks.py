@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 
 import pytest
-from rich.console import Console
 
 import gpulr
 from gpulr.callbacks import ProgressBar
 
+rich = pytest.importorskip("rich.console", reason='not installed: python -m pip install ".[cli]"')
+
 
 def console(terminal):
-    return Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    return rich.Console(file=io.StringIO(), force_terminal=terminal, width=120)
 
 
 def test_it_is_silent_where_there_is_no_terminal(blobs):

@@ -29,6 +29,7 @@ from gpulr.cli.options import (
 )
 from gpulr.cli.signals import exit_quietly
 from gpulr.cli.terminal import Task, guarded
+from gpulr.errors import needs_extra
 
 app = typer.Typer(
     name="gpulr",
@@ -317,7 +318,8 @@ def video(
     json: Json = False,
 ) -> Task:
     """Film a model at work, sample by sample, or its weights in training (extra: video)."""
-    from gpulr.cli.video import OF_SAMPLES, OF_TRAINING, film
+    with needs_extra("video", "Videos need Pillow"):
+        from gpulr.cli.video import OF_SAMPLES, OF_TRAINING, film
 
     return partial(
         film,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import platformdirs
 import typer
 
 from gpulr.cli import terminal
@@ -98,8 +97,8 @@ def _save(model: OneVsAll, path: Path, words: str) -> Saved:
             rescued = folder().expanduser().absolute() / name
             rescued.parent.mkdir(parents=True, exist_ok=True)
             _save_new(model, rescued)
-        except (OSError, RuntimeError, ModelFileError):  # RuntimeError: "~" of a user without home
-            continue
+        except (OSError, RuntimeError, ModelFileError, ImportError):
+            continue  # RuntimeError: "~" of a user without home; ImportError: without platformdirs
         terminal.show_error(f"{fault} The model is saved in a new file, which the last line names.")
         terminal.say_last(str(rescued))
         return Saved(rescued, as_asked=False)
@@ -124,5 +123,11 @@ def _folders() -> Iterator[Callable[[], Path]]:
     if asked := os.environ.get(RESCUE, "").strip():
         yield lambda: Path(asked)
     yield Path.cwd
-    yield lambda: platformdirs.user_state_path("gpulr", appauthor=False)
+    yield _state_folder
     yield lambda: Path(tempfile.gettempdir())
+
+
+def _state_folder() -> Path:
+    import platformdirs
+
+    return platformdirs.user_state_path("gpulr", appauthor=False)

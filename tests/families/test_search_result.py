@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -99,7 +100,10 @@ def test_repr_tells_the_choices():
 
 # ---- the chart ---------------------------------------------------------------------------------
 
+drawn = pytest.mark.skipif(not find_spec("matplotlib"), reason="matplotlib is not installed")
 
+
+@drawn
 def test_the_chart_is_drawn_on_the_axes_given():
     from matplotlib.figure import Figure
 
@@ -114,6 +118,7 @@ def test_the_chart_is_drawn_on_the_axes_given():
     assert "C" in ax.get_xlabel()
 
 
+@drawn
 def test_the_chart_names_both_choices_also_where_they_are_one():
     found = result([[0.5, 0.7, 0.8], [0.5, 0.6, 0.6]], [0.1, 1, 10])
     assert found.best_C != found.best_C_1se
@@ -127,6 +132,7 @@ def test_the_chart_names_both_choices_also_where_they_are_one():
     )
 
 
+@drawn
 def test_a_chart_with_no_penalty_at_all(tmp_path):
     found = result([[0.5, 0.8]], [0.1, np.inf])
     ax = found.plot()
