@@ -270,9 +270,9 @@ def gpulr_search_fit(X: Any, y: Any, job: dict[str, Any]) -> Fit:
     kept: list[Any] = []
 
     class Kept(searching.CrossValidation):  # whose parameters are not part of what search returns
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            kept[:] = [self]
+        def train(self, *calls: Any) -> Any:
+            kept[:] = [super().train(*calls)]
+            return kept[0]
 
     searching.CrossValidation = Kept
     settings = {"Cs": job["Cs"], "cv": job["pairs"], "scale": job["scale"], "backend": "numpy"}

@@ -7,10 +7,10 @@ All exceptions derive from :class:`GpulrError`, except :class:`TrainingInterrupt
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class MissingExtraError(GpulrError, ImportError):
     """What was asked for needs an optional package that is not installed."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
     """Turn a failed import in this block into a MissingExtraError that names the extra to install.
 
@@ -203,7 +203,8 @@ class ConvergenceWarning(GpulrWarning):
 
 def warn(message: str, category: type[GpulrWarning]) -> None:
     """Warn, at the line of the caller's that called into gpulr, however deep this is."""
-    inside, level, frame = str(Path(__file__).parent), 1, sys._getframe()
+    # In contextlib are those who call what gpulr does at the begin and end of `with`.
+    inside, level, frame = (str(Path(__file__).parent), contextlib.__file__), 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

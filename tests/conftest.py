@@ -290,16 +290,16 @@ def images(rng):
 
 @pytest.fixture
 def made(monkeypatch):
-    """What searches in this test have trained: their CrossValidation objects."""
+    """What searches in this test have trained: their paths along C."""
     from gpulr.families import search as searching
     from gpulr.families.cross_validation import CrossValidation
 
     kept = []
 
     class Kept(CrossValidation):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            kept.append(self)
+        def train(self, *calls):
+            kept.append(super().train(*calls))
+            return kept[-1]
 
     monkeypatch.setattr(searching, "CrossValidation", Kept)
     return kept

@@ -174,12 +174,12 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
             What is done differs from what a parameter of scikit-learn's says.
         """
         inputs, settings, chosen = fitting.read(self, X, y, SearchProgressBar)
-        names = ("backend", "Cs", "cv", "scoring", "refit", "class_weight", "callbacks")
-        found, advice, models = search_on(
-            inputs,
+        names = ("Cs", "cv", "scoring", "refit", "callbacks")
+        found, advice, path = search_on(
+            inputs.weighted(sample_weight, chosen["class_weight"]),
             settings,
+            chosen["backend"],
             groups=groups,
-            sample_weight=sample_weight,
             memory=None if chosen["batched"] else 1,
             **{name: chosen[name] for name in names},
         )
@@ -190,7 +190,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         self.l1_ratio_ = 0.0
         here = backend_of(self.coef_).asarray
         self.Cs_, self.scores_ = here(found.Cs), here(found.scores)
-        self.coefs_paths_ = here(models.coefficients())
+        self.coefs_paths_ = here(path.coefficients())
         if chosen["refit"] == "mean":
             self.n_iter_ = here(np.array([found.n_iter.max()], dtype=np.int32))
         warn_of(advice)

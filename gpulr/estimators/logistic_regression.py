@@ -176,14 +176,13 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
             What is done differs from what a parameter of scikit-learn's says.
         """
         inputs, settings, chosen = fitting.read(self, X, y, ProgressBar)
-        names = ("backend", "C", "class_weight", "batched", "callbacks")
         try:
             model, advice = train_on(
-                inputs,
+                inputs.weighted(sample_weight, chosen["class_weight"]),
                 settings,
-                sample_weight=sample_weight,
+                chosen["backend"],
                 start=self._start(inputs) if chosen["warm_start"] else None,
-                **{name: chosen[name] for name in names},
+                **{name: chosen[name] for name in ("C", "batched", "callbacks")},
             )
         except TrainingInterrupted as interruption:
             self._adopt(interruption.model)

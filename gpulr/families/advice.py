@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from gpulr.core.rows import Rows
 from gpulr.families.settings import Settings
-from gpulr.model.one_vs_all import OneVsAll
 from gpulr.words import counted
 
-__all__ = ["Advice", "how_to_converge", "stall"]
+__all__ = ["Advice", "Ends", "how_to_converge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,40 +31,64 @@ class Advice:
     attainable: bool
 
 
-def stall(rows: Rows, settings: Settings) -> tuple[str, str]:
-    """Return why models of these rows get no closer in this dtype, and what lets them."""
-    more = "" if settings.dtype == np.float64 else 'train with dtype="float64", or '
-    if rows.uneven and not settings.standardize:
-        why = f"features of such different sizes and offsets lose precision in {settings.dtype}"
-        return why, f"scale the features (standardize=True), {more}raise tol"
-    return f"{settings.dtype} allows no closer approach", f"{more}raise tol"
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How models ended; as in :class:`gpulr.solvers.Solution`, in arrays of any one shape."""
+
+    gradient_norm: npt.NDArray[np.float64]
+    converged: npt.NDArray[np.bool_]
+    stalled: npt.NDArray[np.bool_]
+    rounding: npt.NDArray[np.bool_]
+
+    @property
+    def share(self) -> str:
+        """How many did not converge, in words."""
+        return f"{(~self.converged).sum()} of {self.converged.size} models"
+
+    @property
+    def largest(self) -> str:
+        """The largest gradient entry of those that did not converge, in words."""
+        return f"{self.gradient_norm[~self.converged].max():.1e}"
 
 
 def how_to_converge(
-    model: OneVsAll, rounding: npt.NDArray[np.bool_], rows: Rows, settings: Settings
-) -> Advice:
-    """Say once for all models which did not converge, and what to change.
+    ends: Ends,
+    rows: Rows,
+    settings: Settings,
+    *,
+    who: str,
+    which: str,
+    use: str,
+    or_else: str = "",
+    always: str = "",
+) -> Advice | None:
+    """Say once for all models which did not converge, and what to change; None if all did.
 
-    ``rounding`` (n_models,) is that of the solver's solution.
+    Parameters
+    ----------
+    who, which : str
+        How many did not, and which these are.
+    use : str
+        What becomes of them, up to what they are told to change "for".
+    or_else : str
+        What else helps where iterations ran out, such as ", or lower C".
+    always : str
+        What helps in any case.
     """
-    history, max_iter = model.history, settings.max_iter
-    left = np.flatnonzero(~history.converged)
-    names = model.classes[-model.n_models :][left]
-    norms = history.gradient_norm[-1, left]
-    shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
-    how = f"in {counted(max_iter, 'iteration')}"
-    advice = "raise max_iter, scale the features (standardize=True), or lower C"
-    if np.isinf(model.settings["C"]).any():
-        advice += " (C = ∞ never converges on separable data)"
-    why, instead = stall(rows, settings)
-    if history.stalled[left].all():
-        how, advice = why, instead
-    elif history.stalled.any():
+    left = ~ends.converged
+    if not left.any():
+        return None
+    how = f"in {counted(settings.max_iter, 'iteration')}"
+    change = f"raise max_iter, scale the features (standardize=True){or_else}"
+    more = "" if settings.dtype == np.float64 else 'train with dtype="float64", or '
+    why, instead = f"{settings.dtype} allows no closer approach", f"{more}raise tol"
+    if rows.uneven and not settings.standardize:
+        why = f"features of such different sizes and offsets lose precision in {settings.dtype}"
+        instead = f"scale the features (standardize=True), {instead}"
+    if ends.stalled[left].all():
+        how, change = why, instead
+    elif ends.stalled.any():
         how += f", or as far as {settings.dtype} allows"
-        advice += f"; where models ended sooner, {instead}"
-    message = (
-        f"{len(left)} of {model.n_models} models did not reach tol={settings.tol:g} ({how}); class "
-        f"(largest gradient entry): {shown}{', …' if len(left) > 10 else ''}. The model is usable; "
-        f"for a closer optimum {advice}."
-    )
-    return Advice(message, attainable=not rounding[left].all())
+        change += f"; where models ended sooner, {instead}"
+    message = f"{who} did not reach tol={settings.tol:g} ({how}){which}. {use} {change}{always}."
+    return Advice(message, attainable=not ends.rounding[left].all())

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import backend_of, host_memory, is_device_array
+from gpulr.backend import host_memory
 from gpulr.core.problem import Problem
-from gpulr.core.rows import Rows
 from gpulr.errors import ConvergenceWarning, ParameterError, TrainingInterrupted, warn
-from gpulr.families.advice import stall
-from gpulr.families.inputs import Inputs, read_inputs
+from gpulr.families.advice import Ends, how_to_converge
+from gpulr.families.inputs import read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.intervals import Bootstrap
+from gpulr.families.prepare import TrainingData, prepare
 from gpulr.families.replicates import Replicates, seeds_of
 from gpulr.families.settings import Settings
-from gpulr.families.training import class_weight_record, folded, model_of, weighted_problem
-from gpulr.model.record import TrainingSettings
 from gpulr.solvers import Solution, minimize
 from gpulr.solvers.driver import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, whole_number
-from gpulr.words import counted, shown
+from gpulr.words import shown
 
 __all__ = ["bootstrap"]
 
@@ -123,129 +121,151 @@ def bootstrap(
         raise ParameterError(f'weights={shown(weights)}; use "poisson" or "multinomial".')
     seeds = seeds_of(random_state, n)
     callbacks = callables(callbacks)
-    inputs = read_inputs(X, y, None)
-    labels = inputs.labels
-    weight = labels.row_weight(sample_weight, class_weight)
-    C = inverse_penalty(C, labels.n_models)
-    passes = min(settings.max_iter, 20) * (n + 1)
-    xb = settings.backend(backend, inputs.X, passes * labels.n_models)
-    with xb.activate():
-        rows = settings.rows(inputs, xb, together=labels.n_models, times=n)
-        targets = labels.targets(xb, rows.dtype)
-        every = weighted_problem(rows, targets, C, weight)
-        replicates = Replicates(rows, targets, labels.names, C, weight, weights, seeds)
-        with ctrl_c() as interrupted, closing(callbacks):
-            settings, whole, parts = _train(
-                settings,
-                every,
-                replicates,
-                choose_tol=tol is None,
-                callbacks=callbacks,
-                interrupted=interrupted,
-            )
-
-    record: TrainingSettings = {
-        "C": C,
-        "sample_weight": sample_weight is not None,
-        "class_weight": class_weight_record(class_weight),
-        "batched": True,
-    }
-    model = model_of(whole, inputs, rows, settings.record(rows) | record)
-    if "interrupted" in (whole.result, *(part.result for part in parts)):
+    inputs = read_inputs(X, y, None).weighted(sample_weight, class_weight)
+    C = inverse_penalty(C, inputs.labels.n_models)
+    with (
+        prepare(
+            inputs,
+            settings,
+            requested=backend,
+            n_passes=min(settings.max_iter, 20),
+            n_sets=n + 1,
+            together=inputs.labels.n_models,
+        ) as data,
+        ctrl_c() as interrupted,
+        closing(callbacks),
+    ):
+        task = _Task.of(
+            Replicates(data, C, weights, seeds), callbacks=callbacks, interrupted=interrupted
+        )
+        state = _State(settings.tol, choose_tol=tol is None)
+        while not state.complete:
+            state = task.step(state)
+    data = replace(data, settings=replace(settings, tol=state.tol))
+    assert state.whole is not None
+    model = data.model(state.whole, C)
+    if state.ended == "interrupted":
         raise TrainingInterrupted(
             "The bootstrap was interrupted. The model of all rows is in `.model` of this "
             "exception; replicates are not kept.",
             model,
         )
-    parts = [part for part in parts if part.result not in ENDED]
-    if settings.tol > 0 and whole.result not in ENDED:
-        _warn_not_converged(whole, parts, rows, settings)
-    arrays = _in_scale_of_rows(parts, inputs, rows, settings)
+    ended, parts = state.whole.result in ENDED, [p for p in state.parts if p.result not in ENDED]
+    if data.settings.tol > 0 and not ended:
+        _warn_not_converged(state.whole, parts, data)
     converged = np.concatenate([np.zeros(0, np.bool_), *(part.converged for part in parts)])
-    return Bootstrap(model=model, converged=converged.reshape(-1, labels.n_models), **arrays)
-
-
-def _train(
-    settings: Settings,
-    every: Problem,
-    replicates: Replicates,
-    *,
-    choose_tol: bool,
-    callbacks: Sequence[Callback],
-    interrupted: Callable[[], bool],
-) -> tuple[Settings, Solution, list[Solution]]:
-    """Return the settings with ``tol``, the solution of all rows, and one for each group."""
-    method, xb, k = settings.method(), every.backend, every.n_models
-    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told by an error
-        prepared = method.prepare(every) if settings.max_iter else None
-    run = partial(
-        minimize,
-        method,
-        prepared=prepared,
-        max_iter=settings.max_iter,
-        callbacks=callbacks,
-        interrupted=interrupted,
+    converged = converged.reshape(-1, data.n_models)
+    theta = np.hstack([np.zeros((data.rows.n_features + 1, 0)), *(part.theta for part in parts)])
+    arrays = data.parameters(theta, sets=(len(converged),))
+    return Bootstrap(
+        model=model,
+        coef=arrays["weights"],
+        intercept=arrays["intercept"],
+        converged=converged,
+        intercept_at_center=arrays.get("intercept_at_center"),
     )
-    whole = run(every, tol=settings.tol)
-    if whole.result in ENDED:
-        return settings, whole, []
-    if choose_tol:
-        settings = replace(settings, tol=min(START_TOL, replicates.tolerance(whole.theta)))
-        if settings.tol < START_TOL:
-            whole = run(every, tol=settings.tol, start=xb.asarray(whole.theta))
-            if whole.result in ENDED:
-                return settings, whole, []
-    parts: list[Solution] = []
-    for group in replicates.groups(method.column_bytes(replicates.rows)):
-        parts.append(
-            run(
-                replicates.problem(group),
-                tol=settings.tol,
-                start=xb.asarray(np.tile(whole.theta, (1, len(group)))),
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How far a bootstrap has come: all that is needed to go on.
+
+    Attributes
+    ----------
+    tol : float
+    choose_tol : bool
+        Whether that is still to be chosen, by what resampling does to the gradients.
+    whole : Solution or None
+        Of all rows.
+    groups : tuple of range
+        Replicates that are trained together.
+    parts : tuple of Solution
+        Of the groups that have been trained.
+    """
+
+    tol: float
+    choose_tol: bool
+    whole: Solution | None = None
+    groups: tuple[range, ...] = ()
+    parts: tuple[Solution, ...] = ()
+
+    @property
+    def ended(self) -> str:
+        """How a callback or an interrupt ended it, or nothing."""
+        results = [part.result for part in (self.whole, *self.parts) if part is not None]
+        return results[-1] if results and results[-1] in ENDED else ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing left to train."""
+        done = bool(self.groups) and len(self.parts) == len(self.groups)
+        return done or bool(self.ended)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a bootstrap trains, and how: ``run`` is :func:`minimize` with all but the problem."""
+
+    every: Problem
+    replicates: Replicates
+    run: Callable[..., Solution]
+    column_bytes: int
+
+    @classmethod
+    def of(cls, replicates: Replicates, **calls: Any) -> _Task:
+        """Return it; what all columns share is prepared."""
+        data = replicates.data
+        method, every = data.settings.method(), data.problem(replicates.C)
+        max_iter = data.settings.max_iter
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told by an error
+            prepared = method.prepare(every) if max_iter else None
+        run = partial(minimize, method, prepared=prepared, max_iter=max_iter, **calls)
+        return cls(every, replicates, run, method.column_bytes(data.rows))
+
+    def step(self, state: _State) -> _State:
+        """Train the model of all rows; or that again, to a tolerance; or the next replicates."""
+        whole, asarray = state.whole, self.every.backend.asarray
+        if whole is None:
+            state = replace(state, whole=self.run(self.every, tol=state.tol))
+        elif state.choose_tol:
+            tol = min(START_TOL, self.replicates.tolerance(whole.theta))
+            if tol < START_TOL:
+                whole = self.run(self.every, tol=tol, start=asarray(whole.theta))
+            state = replace(state, tol=tol, choose_tol=False, whole=whole)
+        elif not state.groups:
+            groups = self.replicates.groups(self.column_bytes)
+            state = replace(state, groups=tuple(groups))
+        else:
+            group, k = state.groups[len(state.parts)], self.every.n_models
+            part = self.run(
+                self.replicates.problem(group),
+                tol=state.tol,
+                start=asarray(np.tile(whole.theta, (1, len(group)))),
                 models=np.arange((group.start + 1) * k, (group.stop + 1) * k),
             )
-        )
-        if parts[-1].result in ENDED:
-            break
-    return settings, whole, parts
+            state = replace(state, parts=(*state.parts, part))
+        return state
 
 
-def _in_scale_of_rows(
-    parts: Sequence[Solution], inputs: Inputs, rows: Rows, settings: Settings
-) -> dict[str, Any]:
-    """Return what :class:`Bootstrap` has of the replicates, where the caller's X is."""
-    k = inputs.labels.n_models
-    theta = np.hstack([np.zeros((rows.n_features + 1, 0)), *(part.theta for part in parts)])
-    arrays = folded(theta, rows)
-    here: dict[str, Any] = {}
-    here["coef"] = arrays["weights"].reshape(rows.n_features, -1, k).transpose(1, 0, 2)
-    for name in ("intercept", "intercept_at_center"):
-        if name in arrays:
-            here[name] = arrays[name].reshape(-1, k)
-    here = {name: np.ascontiguousarray(a, dtype=settings.dtype) for name, a in here.items()}
-    if is_device_array(inputs.X):
-        here = {name: backend_of(inputs.X).asarray(array) for name, array in here.items()}
-    return here
-
-
-def _warn_not_converged(
-    whole: Solution, parts: Sequence[Solution], rows: Rows, settings: Settings
-) -> None:
+def _warn_not_converged(whole: Solution, parts: Sequence[Solution], data: TrainingData) -> None:
     """Warn once for all that did not converge, with what to change."""
-    every = [whole, *parts]
-    left = [int((~part.converged).sum()) for part in every]
-    if not sum(left):
-        return
-    largest = max(float(part.gradient_norm[-1].max()) for part in every)
-    advice = "raise max_iter, scale the features (standardize=True), or lower C"
-    if any(part.stalled.any() for part in every):
-        why, instead = stall(rows, settings)
-        advice += f"; where {why}, {instead}"
-    warn(
-        f"{sum(left[1:])} of {sum(len(part.converged) for part in parts)} models of replicates, "
-        f"and {left[0]} of {len(whole.converged)} of all rows, did not reach "
-        f"tol={settings.tol:.2g} in {counted(settings.max_iter, 'iteration')} (largest gradient "
-        "entry "
-        f"{largest:.1e}). They are part of the intervals; for closer optima {advice}.",
-        ConvergenceWarning,
+    each = [whole, *parts]
+    left = [int((~part.converged).sum()) for part in each]
+    names = ("converged", "stalled", "rounding")
+    ends = Ends(
+        np.concatenate([part.gradient_norm[-1] for part in each]),
+        *(np.concatenate([getattr(part, name) for part in each]) for name in names),
     )
+    largest = f"{ends.gradient_norm.max():.1e}"
+    advice = how_to_converge(
+        ends,
+        data.rows,
+        data.settings,
+        who=f"{sum(left[1:])} of {sum(len(part.converged) for part in parts)} models of "
+        f"replicates, and {left[0]} of {len(whole.converged)} of all rows,",
+        which=f"; the largest gradient entry is {largest}",
+        use="They are part of the intervals; for closer optima",
+        or_else=", or lower C",
+    )
+    if advice:
+        warn(advice.message, ConvergenceWarning)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
+import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.core.rows import Rows
+from gpulr.core.problem import Problem
 from gpulr.families.folds import Folds
-from gpulr.families.settings import Settings
-from gpulr.families.training import folded, weighted_problem
+from gpulr.families.prepare import TrainingData
 from gpulr.model.scores import Scorer
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.driver import Progress
 from gpulr.solvers.lbfgs import Prepared
-from gpulr.validation.labels import LabelMatrix, Labels
 
-__all__ = ["CLOSER", "CrossValidation", "SearchProgress"]
+Array = Any
+
+__all__ = ["CLOSER", "CrossValidation", "Path", "SearchProgress"]
 
 # A model that starts where it ended with another C may be within tol at once, and stay as far from
 # the optimum as it was. So they go on, to tol / CLOSER. On MNIST (500 models) that takes 1.8 times
@@ -50,130 +52,190 @@ class SearchProgress:
     seconds: float
 
 
+@dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """Models of each class, on each fold, with each C.
-
-    Parameters
-    ----------
-    rows, labels, folds
-        Of the same n_samples.
-    weight : (n_samples,) float64 or None
-    Cs : (n_Cs,) float64
-    memory : int
-        Bytes that columns trained together may take; classes are trained in groups accordingly.
+    """What a search trains: models of each class, on each fold, with each C.
 
     Attributes
     ----------
-    theta : (n_Cs, n_folds, n_features + 1, n_models) in the compute dtype, NumPy
-        Where models ended; of the scaled rows.
-    n_iter, converged, stalled, rounding, cost, gradient_norm : (n_folds, n_Cs, n_models)
-    done : (n_Cs,) bool
-        The values of C with which all classes have been trained.
-    prepared : Prepared or None
-        What all models share, once training has begun; it does not depend on the labels.
+    data : TrainingData
+    folds : Folds
+    Cs : (n_Cs,) float64
+    memory : int
+        Bytes that columns trained together may take; classes are trained in groups accordingly.
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        labels: Labels | LabelMatrix,
-        folds: Folds,
-        weight: npt.NDArray[np.float64] | None,
-        settings: Settings,
-        Cs: npt.NDArray[np.float64],
-        memory: int,
-    ) -> None:
-        self.rows, self.labels, self.folds = rows, labels, folds
-        self.weight, self.settings, self.Cs = weight, settings, Cs
-        self.solver = LBFGS()
-        shape = (len(folds), len(Cs), labels.n_models)
-        parameters = (len(Cs), len(folds), rows.n_features + 1, labels.n_models)
-        self.theta = np.zeros(parameters, dtype=settings.dtype)
-        self.n_iter = np.zeros(shape, dtype=np.int64)
-        self.converged, self.stalled, self.rounding = np.zeros((3, *shape), dtype=np.bool_)
-        self.cost, self.gradient_norm = np.zeros((2, *shape))
-        self.done = np.zeros(len(Cs), dtype=np.bool_)
-        self.prepared: Prepared | None = None
-        columns = labels.n_models * len(folds)
-        available = max(1, rows.backend.available_bytes(memory))
-        n_groups = -(-columns * self.solver.column_bytes(rows) // available)
-        n_groups = min(max(1, n_groups), labels.n_models)
-        self.groups = np.array_split(np.arange(labels.n_models), n_groups)
+    data: TrainingData
+    folds: Folds
+    Cs: npt.NDArray[np.float64]
+    memory: int
+    solver: LBFGS = field(default_factory=lambda: LBFGS())
+
+    @cached_property
+    def groups(self) -> list[npt.NDArray[np.int64]]:
+        """Classes that are trained together."""
+        rows, n_models = self.data.rows, self.data.n_models
+        available = max(1, rows.backend.available_bytes(self.memory))
+        taken = n_models * len(self.folds) * self.solver.column_bytes(rows)
+        n_groups = min(max(1, -(-taken // available)), n_models)
+        return np.array_split(np.arange(n_models), n_groups)
+
+    @cached_property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The values of C as they are trained with, the smallest first, (n_Cs,)."""
+        return np.argsort(self.Cs, kind="stable")
 
     def train(
         self,
         callbacks: Sequence[Callable[[SearchProgress], object]],
         interrupted: Callable[[], bool],
-    ) -> bool:
-        """Train all models; returns whether that was not interrupted."""
-        backend, started = self.rows.backend, time.perf_counter()
-        targets = self.labels.targets(backend, self.rows.dtype)
-        sets = backend.asarray(self.folds.counts)
-        n_done, n_folds = 0, len(self.folds)
+    ) -> Path:
+        """Train all models, or those that there is time for until an interruption."""
+        path, started = self._begin(), time.perf_counter()
 
         def tell(done: int, C: float) -> None:
-            now = SearchProgress(done, self.n_iter.size, C, time.perf_counter() - started)
+            now = SearchProgress(done, path.ends.size, C, time.perf_counter() - started)
             for callback in callbacks:
                 callback(now)
 
-        for number, group in enumerate(self.groups):
-            models = backend.asarray(np.tile(group, n_folds).astype(np.int32))
-            fold_of = np.repeat(np.arange(n_folds, dtype=np.int32), len(group))
-            problem = weighted_problem(
-                self.rows,
-                targets.select(models),
-                1.0,
-                self.weight,
-                intercept=self.settings.fit_intercept,
-                weight_sets=sets,
-                set_index=backend.asarray(fold_of),
-            )
-            unit = problem.C
-            if self.prepared is None:
-                self.prepared = self.solver.prepare(problem)
-            continuation: Continuation | None = None
-            for c in np.argsort(self.Cs, kind="stable"):
-                C = float(self.Cs[c])
-                problem = replace(problem, C=unit * C)
+        while not (path.complete or path.stopped):
+            path = self.step(path, tell, interrupted)
+        return path
 
-                def count(progress: Progress, C: float = C, before: int = n_done) -> None:
-                    tell(before + int(progress.converged.sum()), C)
+    def _begin(self) -> Path:
+        """Return the path of which nothing has been trained."""
+        n_folds, n_Cs, k = len(self.folds), len(self.Cs), self.data.n_models
+        shape = (n_Cs, n_folds, self.data.rows.n_features + 1, k)
+        theta = np.zeros(shape, dtype=self.data.settings.dtype)
+        return Path(self, theta, np.zeros((n_folds, n_Cs, k), END))
 
-                solution = minimize(
-                    self.solver,
-                    problem,
-                    max_iter=self.settings.max_iter,
-                    tol=self.settings.tol / CLOSER,
-                    callbacks=[count],
-                    prepared=self.prepared,
-                    begin=None if continuation is None else continuation.begin(self.prepared),
-                    leaving=(following := Continuation(self.solver, problem)).collect,
-                    interrupted=interrupted,
-                )
-                continuation = following
-                if solution.result in ("interrupted", "stopped"):
-                    return False
-                parts = solution.theta.reshape(-1, n_folds, len(group))
-                self.theta[c][:, :, group] = parts.transpose(1, 0, 2)
-                converged = solution.gradient_norm[-1] <= self.settings.tol
-                ends = {
-                    "n_iter": solution.n_iter,
-                    "converged": converged,
-                    "stalled": solution.stalled & ~converged,
-                    "rounding": solution.rounding & ~converged,
-                    "cost": solution.cost[-1],
-                    "gradient_norm": solution.gradient_norm[-1],
-                }
-                for name, end in ends.items():
-                    getattr(self, name)[:, c, group] = end.reshape(n_folds, len(group))
-                self.done[c] = number == len(self.groups) - 1
-                n_done += len(fold_of)
-                if not solution.converged.all():  # which those that ended so were not told as
-                    try:
-                        tell(n_done, C)
-                    except (KeyboardInterrupt, StopIteration):
-                        return False
-        return True
+    def step(
+        self, path: Path, tell: Callable[[int, float], None], interrupted: Callable[[], bool]
+    ) -> Path:
+        """Train the next group of classes, or the same with the next C, on all folds."""
+        number, place = divmod(path.n_steps, len(self.Cs))
+        group, c, settings = self.groups[number], self.order[place], self.data.settings
+        n_folds, C, before = len(self.folds), float(self.Cs[c]), path.n_trained
+        unit = path.problem or self._problem(group)
+        problem = replace(unit, C=unit.C * C)
+        prepared = path.prepared or self.solver.prepare(unit)
+        begin = path.continuation.begin(prepared) if path.continuation else None
+
+        def count(progress: Progress) -> None:
+            tell(before + int(progress.converged.sum()), C)
+
+        solution = minimize(
+            self.solver,
+            problem,
+            max_iter=settings.max_iter,
+            tol=settings.tol / CLOSER,
+            callbacks=[count],
+            prepared=prepared,
+            begin=begin,
+            leaving=(continuation := Continuation(self.solver, problem)).collect,
+            interrupted=interrupted,
+        )
+        path = replace(path, problem=unit, prepared=prepared)
+        if solution.result in ("interrupted", "stopped"):
+            return replace(path, stopped=True)
+        parts = solution.theta.reshape(-1, n_folds, len(group))
+        path.theta[c][:, :, group] = parts.transpose(1, 0, 2)
+        converged = solution.gradient_norm[-1] <= settings.tol
+        ends = {
+            "n_iter": solution.n_iter,
+            "converged": converged,
+            "stalled": solution.stalled & ~converged,
+            "rounding": solution.rounding & ~converged,
+            "cost": solution.cost[-1],
+            "gradient_norm": solution.gradient_norm[-1],
+        }
+        for name, end in ends.items():
+            path.ends[name][:, c, group] = end.reshape(n_folds, len(group))
+        path = replace(path, n_steps=path.n_steps + 1, continuation=continuation)
+        if place == len(self.Cs) - 1:
+            path = replace(path, problem=None, continuation=None)
+        if not solution.converged.all():  # which those that ended so were not told as
+            try:
+                tell(path.n_trained, C)
+            except (KeyboardInterrupt, StopIteration):
+                return replace(path, stopped=True)
+        return path
+
+    def _problem(self, group: npt.NDArray[np.int64]) -> Problem:
+        """Return the problem of some classes on all folds, with C = 1."""
+        n_folds = len(self.folds)
+        return self.data.problem(
+            1.0,
+            np.tile(group, n_folds),
+            weight_sets=self._counts,
+            set_index=np.repeat(np.arange(n_folds), len(group)),
+        )
+
+    @cached_property
+    def _counts(self) -> Array:
+        return self.data.rows.backend.asarray(self.folds.counts)
+
+
+END = np.dtype(
+    [("n_iter", np.int64), ("cost", np.float64), ("gradient_norm", np.float64)]
+    + [(name, np.bool_) for name in ("converged", "stalled", "rounding")]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """How far a search has come along C: all that is needed to go on.
+
+    The two arrays are those of the steps before, with more filled in.
+
+    Attributes
+    ----------
+    task : CrossValidation
+    theta : (n_Cs, n_folds, n_features + 1, n_models) in the compute dtype, NumPy
+        Where models ended; of the scaled rows.
+    ends : (n_folds, n_Cs, n_models) of END
+        How they ended.
+    n_steps : int
+        Steps that are done: of each group of classes, one with each C.
+    problem : Problem or None
+        Of the group of classes that is in training, with C = 1.
+    prepared : Prepared or None
+        What all models share, once training has begun; it does not depend on the labels.
+    continuation : Continuation or None
+        Where it ended with the last C.
+    stopped : bool
+        A callback or an interrupt ended the search.
+    """
+
+    task: CrossValidation
+    theta: npt.NDArray[Any]
+    ends: npt.NDArray[Any]
+    n_steps: int = 0
+    problem: Problem | None = None
+    prepared: Prepared | None = None
+    continuation: Continuation | None = None
+    stopped: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether all models have been trained."""
+        return self.n_steps == len(self.task.groups) * len(self.task.Cs)
+
+    @property
+    def n_trained(self) -> int:
+        """How many models have been trained."""
+        number, place = divmod(self.n_steps, len(self.task.Cs))
+        sizes = [len(group) for group in self.task.groups] + [0]
+        each = sum(sizes[:number]) * len(self.task.Cs) + sizes[number] * place
+        return each * len(self.task.folds)
+
+    @property
+    def done(self) -> npt.NDArray[np.bool_]:
+        """The values of C with which all classes have been trained, (n_Cs,)."""
+        n_Cs = len(self.task.Cs)
+        done = np.zeros(n_Cs, dtype=np.bool_)
+        done[self.task.order[: max(0, self.n_steps - (len(self.task.groups) - 1) * n_Cs)]] = True
+        return done
 
     def score(
         self, scorer: Scorer, sample_weight: npt.NDArray[np.float64] | None
@@ -182,34 +244,37 @@ class CrossValidation:
 
         ``sample_weight`` (n_samples,) counts in the scores; None: all rows the same.
         """
-        backend, done = self.rows.backend, np.flatnonzero(self.done)
-        scores = np.zeros((len(self.folds), len(done)))
-        if not len(done):
-            return scores
-        for f, test in enumerate(self.folds.tests):
-            held_out = self.rows.sample(backend.asarray(test))
-            truth = self.labels.truth(test)
+        data, done = self.task.data, np.flatnonzero(self.done)
+        backend, tests = data.rows.backend, self.task.folds.tests
+        scores = np.zeros((len(tests), len(done)))
+        for f, test in enumerate(tests if len(done) else ()):
+            held_out = data.rows.sample(backend.asarray(test))
+            truth = data.inputs.labels.truth(test)
             weight = np.ones(len(test)) if sample_weight is None else sample_weight[test]
             for i, c in enumerate(done):
                 theta = backend.asarray(self.theta[c, f], backend.xp.float64)
                 scores[f, i] = scorer.function(to_host(held_out.margins(theta)), truth, weight)
         return scores
 
-    def mean_theta(self, C: float) -> npt.NDArray[Any]:
-        """Return the mean over the folds of the parameters at C, (n_features + 1, n_models)."""
-        mean: npt.NDArray[Any] = self.theta[self.Cs == C][0].mean(axis=0, dtype=np.float64)
-        return mean
+    def mean_theta(self, Cs: npt.ArrayLike) -> Array:
+        """Return the mean over the folds of the parameters at these C, one for each fold or all.
 
-    def coefficients(self) -> npt.NDArray[Any]:
+        (n_features + 1, n_models) float64, on the device.
+        """
+        Cs = np.broadcast_to(Cs, len(self.task.folds))
+        thetas = [self.theta[self.task.Cs == C, f][0] for f, C in enumerate(Cs)]
+        return self.task.data.rows.backend.asarray(np.mean(thetas, axis=0, dtype=np.float64))
+
+    def coefficients(self) -> Array:
         """Return the parameters for X as it was passed, (n_folds, n_Cs, n_models, n_features + 1).
 
         In the compute dtype, the intercept last; without it where none is fitted.
         """
-        n_Cs, n_folds, _, n_models = self.theta.shape
+        data, sets = self.task.data, self.theta.shape[:2]
         columns = np.moveaxis(self.theta, 2, 0).reshape(self.theta.shape[2], -1)
-        of_X = folded(columns, self.rows)
+        of_X = data.parameters(columns, sets)
+        xp = array_api_compat.array_namespace(of_X["weights"])
         parts = [of_X["weights"]]
-        if self.settings.fit_intercept:
-            parts.append(of_X["intercept"][np.newaxis])
-        coefficients = np.concatenate(parts).astype(self.theta.dtype)
-        return coefficients.T.reshape(n_Cs, n_folds, n_models, -1).swapaxes(0, 1)
+        if data.settings.fit_intercept:
+            parts.append(xp.expand_dims(of_X["intercept"], axis=-2))
+        return xp.permute_dims(xp.concat(parts, axis=-2), (1, 0, 3, 2))

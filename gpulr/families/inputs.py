@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gpulr.backend import Backend, host_memory, is_sparse, to_host
-from gpulr.core.rows import Rows, extremes
-from gpulr.core.standardized import standardized
-from gpulr.errors import DataError, ScaleWarning, warn
+from gpulr.backend import host_memory, is_sparse, to_host
+from gpulr.errors import DataError
 from gpulr.model.record import DataRecord
-from gpulr.validation.arrays import check_rows, finite_rows, refuse_files
+from gpulr.validation.arrays import check_rows, refuse_files
 from gpulr.validation.labels import LabelMatrix, Labels, read_labels
-from gpulr.validation.parameters import image_shape_of, positive_number, shape_of_images
+from gpulr.validation.parameters import image_shape_of, shape_of_images
 from gpulr.validation.tables import feature_names_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Array = Any
 
-__all__ = ["Inputs", "read_inputs"]
+__all__ = ["Inputs", "look_of_images", "read_inputs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,54 +37,43 @@ class Inputs:
     record : DataRecord
         What models remember of the data.
     image_shape : tuple of int, or None
+    sample_weight, weight : (n_samples,) float64, or None
+        What each row weighs, without and with the weights of classes; None where all weigh 1.
+    sample_weighted : bool, and class_weight : dict, "balanced" or None
+        What models remember of the weights.
     """
 
     X: Array
     labels: Labels | LabelMatrix
     record: DataRecord
     image_shape: tuple[int, ...] | None
+    sample_weight: npt.NDArray[np.float64] | None = None
+    weight: npt.NDArray[np.float64] | None = None
+    sample_weighted: bool = False
+    class_weight: Any = None
 
-    def rows(
-        self,
-        backend: Backend,
-        dtype: Any,
-        *,
-        scale: float | str | None,
-        standardize: bool,
-        column_bytes: int = 0,
-        n_columns: int = 1,
-    ) -> Rows:
-        """Return the rows on the backend's device, scaled; completes the record.
-
-        Where they do not fit there beside what training takes for its columns, some stay on the
-        host, and blocks of them are streamed; see :meth:`Backend.place`.
+    @host_memory
+    def weighted(self, sample_weight: Any, class_weight: Any) -> Inputs:
+        """Return the rows with weights of their own, and of their classes.
 
         Raises
         ------
-        DataError
-            X holds NaN, infinity, or more than ``dtype`` can.
-
-        Warns
-        -----
-        ScaleWarning
-            Bytes that are not pixels are divided by 255.
+        DataError, ParameterError
+            They cannot be used.
         """
-        X = backend.place(
-            self.X,
-            rounds_to=None if standardize else dtype,
-            column_bytes=column_bytes,
-            n_columns=n_columns,
+        weight = rows_alone = self.labels.row_weight(sample_weight, class_weight)
+        if class_weight is not None:
+            rows_alone = self.labels.row_weight(sample_weight, None)
+        if isinstance(class_weight, Mapping):
+            class_weight = {str(label): float(w) for label, w in class_weight.items()}
+        given = sample_weight is not None
+        return replace(
+            self,
+            sample_weight=rows_alone,
+            weight=weight,
+            sample_weighted=given,
+            class_weight=class_weight,
         )
-        finite_rows(X, backend, dtype, self.X)
-        xp, known = backend.xp, extremes(X, backend)
-        self.record["feature_range"] = [float(xp.min(known[0])), float(xp.max(known[1]))]
-        if self.image_shape is not None and len(self.image_shape) == 2 and not is_sparse(X):
-            self.record.update(_look(self.X, self.image_shape))
-        if standardize:
-            return replace(standardized(X, backend, dtype), known=known)
-        if isinstance(scale, str):
-            _warn_of_small_bytes(self.X, self.record["feature_range"][1])
-        return Rows(X, scale_of(scale, self.X), None, backend, dtype, known=known)
 
 
 @host_memory
@@ -130,20 +119,17 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
     return Inputs(X, read_labels(y, X.shape[0]), record, shape)
 
 
-def scale_of(scale: float | str | None, X: Any) -> float:
-    """Return what X is multiplied by."""
-    if isinstance(scale, str) and scale == "auto":
-        return 1.0 / 255.0 if str(X.dtype).endswith("uint8") else 1.0
-    return 1.0 if scale is None else positive_number("scale", scale, other=', "auto" or None')
-
-
-def _look(X: Any, image_shape: tuple[int, ...]) -> DataRecord:
+def look_of_images(X: Any, image_shape: tuple[int, ...] | None) -> DataRecord:
     """Return how the first thousand images look, for pictures that are to look like them.
+
+    Of rows that are no images, or sparse, or coloured: nothing.
 
     "background" is "dark" or "bright"; "extent" the share of the frame that what is drawn spans, in
     the direction in which it spans more: 20/28 for MNIST; "middle" the mean centre of mass, (row,
     column) from 0, to half a pixel: (14, 14) for MNIST, half a pixel off the frame's own.
     """
+    if image_shape is None or len(image_shape) != 2 or is_sparse(X):
+        return {}
     images = to_host(X[: min(1000, X.shape[0]), :]).reshape(-1, *image_shape).astype(np.float32)
     middle = (images.max() + images.min()) / 2
     border = np.concatenate(
@@ -168,13 +154,3 @@ def _middle(mass: Any) -> float:
         return float((mass.shape[1] - 1) / 2)
     moments = mass[total > 0] @ np.arange(mass.shape[1])
     return float(np.round(2 * np.mean(moments / total[total > 0])) / 2)
-
-
-def _warn_of_small_bytes(X: Any, largest: float) -> None:
-    if str(X.dtype).endswith("uint8") and 1 < largest < 64:
-        warn(
-            f'X is uint8 and goes up to {largest:g} only; scale="auto" divides by 255 all the '
-            "same, which makes the penalty strong. If these are not pixels from 0 to 255, pass "
-            f"scale=1/{largest:g}, or scale=None.",
-            ScaleWarning,
-        )

@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
-from gpulr.core.rows import Rows
-from gpulr.core.targets import Targets
 from gpulr.errors import DataError, ParameterError
-from gpulr.families.training import weighted_problem
+from gpulr.families.prepare import TrainingData
 from gpulr.words import shown
 
 __all__ = ["Replicates", "seeds_of"]
@@ -50,23 +48,15 @@ class Replicates:
 
     Attributes
     ----------
-    rows : Rows
-    targets : Targets
-        Of the models of one replicate.
-    names : (n_models,)
-        What each model tells from everything else.
+    data : TrainingData
+        A row's weight is that of a row that is drawn once.
     C : float or list of float, one for each model
-    weight : (n_samples,) float64, or None
-        What each row weighs, drawn once.
     kind : "poisson" or "multinomial"
     seeds : sequence of SeedSequence, one for each replicate
     """
 
-    rows: Rows
-    targets: Targets
-    names: npt.NDArray[Any]
+    data: TrainingData
     C: float | list[float]
-    weight: npt.NDArray[np.float64] | None
     kind: str
     seeds: Sequence[np.random.SeedSequence]
 
@@ -75,9 +65,9 @@ class Replicates:
 
         ``column_bytes`` is what training takes for each column.
         """
-        rows, n = self.rows, len(self.seeds)
+        rows, n = self.data.rows, len(self.seeds)
         budget = rows.backend.available_bytes(GROUP_BYTES)
-        most = max(1, budget // (self.targets.n_models * column_bytes + rows.n_samples))
+        most = max(1, budget // (self.data.n_models * column_bytes + rows.n_samples))
         count = math.ceil(n / most)
         return [range(n * i // count, n * (i + 1) // count) for i in range(count)]
 
@@ -94,8 +84,7 @@ class Replicates:
         """
         generators = [np.random.default_rng(self.seeds[r]) for r in group]
         counts = np.stack([self._draw(generator) for generator in generators])
-        whole = weighted_problem(self.rows, self.targets, self.C, self.weight)
-        possible = self._of_both_kinds(whole)
+        possible = self._of_both_kinds(self.data.problem(self.C))
         for _ in range(MOST_DRAWS):
             problem = self._counted(counts)
             lacking = possible & ~self._of_both_kinds(problem)
@@ -103,7 +92,7 @@ class Replicates:
             if not len(again):
                 return problem
             counts[again] = [self._draw(generators[i]) for i in again]
-        names = self.names[lacking.any(axis=0)][:10].tolist()
+        names = self.data.inputs.labels.names[lacking.any(axis=0)][:10].tolist()
         raise DataError(
             f"{MOST_DRAWS} draws of the rows for replicate {group[again[0]]} all left classes "
             f"without rows (the last: {names}, or all but them). Merge classes that have a few "
@@ -118,33 +107,31 @@ class Replicates:
         """
         first = range(min(PROBES, len(self.seeds)))
         problem = self.problem(first)
-        xp, k = problem.backend.xp, self.targets.n_models
+        xp, k = problem.backend.xp, self.data.n_models
         start = problem.backend.asarray(np.tile(theta, (1, len(first))))
         gradient = problem.evaluate(start).gradient
         norm = to_host(xp.max(xp.abs(gradient), axis=0)).reshape(-1, k)
         typical = np.sqrt(np.mean(norm**2, axis=0))
         # What float32 can tell of them, in sums over n_samples.
-        eps = float(xp.finfo(self.rows.dtype).eps)
-        least = 4.0 * eps * math.sqrt(self.rows.n_samples) * float(typical.max())
+        eps = float(xp.finfo(self.data.rows.dtype).eps)
+        least = 4.0 * eps * math.sqrt(self.data.rows.n_samples) * float(typical.max())
         return max(SHARE * float(typical[typical > 0.0].min(initial=np.inf)), least)
 
     def _counted(self, counts: npt.NDArray[np.uint8]) -> Problem:
         """Return the problem of replicates of these counts, (n_replicates, n_samples)."""
-        xb, k, n = self.rows.backend, self.targets.n_models, len(counts)
-        columns = xb.asarray(np.tile(np.arange(k, dtype=np.int32), n))
-        return weighted_problem(
-            self.rows,
-            self.targets.select(columns),
-            np.tile(np.broadcast_to(self.C, k), n).tolist(),
-            self.weight,
-            weight_sets=xb.asarray(np.ascontiguousarray(counts.T)),
-            set_index=xb.asarray(np.repeat(np.arange(n, dtype=np.int32), k)),
+        k, n = self.data.n_models, len(counts)
+        return self.data.problem(
+            self.C,
+            np.tile(np.arange(k), n),
+            weight_sets=np.ascontiguousarray(counts.T),
+            set_index=np.repeat(np.arange(n), k),
         )
 
     def _draw(self, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
         """Return how often each row is drawn, (n_samples,)."""
         # Rows of weight 0 count as absent: with them, draws of the others would vary in number.
-        kept = np.ones(self.rows.n_samples, np.bool_) if self.weight is None else self.weight > 0
+        weight, n_samples = self.data.inputs.weight, self.data.rows.n_samples
+        kept = np.ones(n_samples, np.bool_) if weight is None else weight > 0
         counts, size = np.zeros(len(kept), dtype=np.uint8), int(kept.sum())
         if self.kind == "poisson":
             counts[kept] = generator.poisson(1.0, size)
@@ -155,4 +142,4 @@ class Replicates:
     def _of_both_kinds(self, problem: Problem) -> npt.NDArray[np.bool_]:
         """Tell which models have rows to answer with 1 and with 0, (n_replicates, n_models)."""
         positive, negative = map(to_host, problem.class_counts())
-        return ((positive > 0) & (negative > 0)).reshape(-1, self.targets.n_models)
+        return ((positive > 0) & (negative > 0)).reshape(-1, self.data.n_models)

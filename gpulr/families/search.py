@@ -12,22 +12,18 @@ import numpy.typing as npt
 
 from gpulr.backend import host_memory
 from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
-from gpulr.families.advice import Advice, how_to_converge, stall
-from gpulr.families.cross_validation import CLOSER, CrossValidation, SearchProgress
+from gpulr.families.advice import Advice, Ends, how_to_converge
+from gpulr.families.cross_validation import CLOSER, CrossValidation, Path, SearchProgress
 from gpulr.families.folds import check_folds, split
 from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
+from gpulr.families.prepare import prepare
 from gpulr.families.search_result import Search, choose
 from gpulr.families.settings import Settings
-from gpulr.families.training import (
-    class_weight_record,
-    model_of,
-    weighted_problem,
-)
+from gpulr.families.training import advice_for
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import TrainingSettings
 from gpulr.model.scores import scorer
-from gpulr.solvers import minimize
+from gpulr.solvers import Solution, minimize
 from gpulr.validation.parameters import callables, inverse_penalties, whole_number
 from gpulr.words import counted, shown
 
@@ -132,16 +128,14 @@ def search(
         fit_intercept=fit_intercept,
     )
     found, advice, _ = search_on(
-        read_inputs(X, y, image_shape),
+        read_inputs(X, y, image_shape).weighted(sample_weight, class_weight),
         settings,
-        backend=backend,
+        backend,
         Cs=Cs,
         cv=cv,
         groups=groups,
         scoring=scoring,
         refit=refit,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
         callbacks=callbacks,
         memory=memory,
     )
@@ -162,18 +156,16 @@ def check_search(settings: Settings) -> None:
 def search_on(
     inputs: Inputs,
     settings: Settings,
+    requested: str = "auto",
     *,
-    backend: str = "auto",
     Cs: int | npt.ArrayLike = 10,
     cv: Any = 5,
     groups: npt.ArrayLike | None = None,
     scoring: str | Callable[..., float] = "accuracy",
     refit: bool | str = True,
-    sample_weight: npt.ArrayLike | None = None,
-    class_weight: Mapping[Any, float] | str | None = None,
     callbacks: Sequence[Callable[[SearchProgress], object]] = (),
     memory: int | None = None,
-) -> tuple[Search, Advice | None, CrossValidation]:
+) -> tuple[Search, Advice | None, Path]:
     """Search on checked data, as :func:`search`.
 
     Returns
@@ -181,151 +173,125 @@ def search_on(
     found : Search
     advice : Advice or None
         What to say where models did not converge.
-    models : CrossValidation
-        Those that were trained on the folds.
+    path : Path
+        The models that were trained on the folds.
     """
     started = time.perf_counter()
     check_search(settings)
     named = isinstance(refit, str) and refit in ("1se", "mean")
     if not (isinstance(refit, bool | np.bool_) or named):
         raise ParameterError(f'refit={shown(refit)}; use True, "1se", "mean" or False.')
-    values = inverse_penalties(Cs)
+    Cs = inverse_penalties(Cs)
     callbacks = callables(callbacks)
     budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
     labels = inputs.labels
-    weight = labels.row_weight(sample_weight, class_weight)
-    of_rows = labels.row_weight(sample_weight, None)
     scores_with = scorer(scoring, labels)
     folds = split(cv, labels.strata, groups)
-    check_folds(folds, labels, weight, of_rows)
-    xb = settings.backend(backend, inputs.X, 8.0 * labels.n_models * len(folds) * len(values))
-    model, rounding = None, np.zeros(labels.n_models, dtype=np.bool_)
-    with xb.activate(), ctrl_c() as interrupted:
-        rows = settings.rows(inputs, xb, together=len(folds))  # classes are trained apart
-        models = CrossValidation(rows, labels, folds, weight, settings, values, budget)
+    check_folds(folds, labels, inputs.weight, inputs.sample_weight)
+    solution, C = None, 0.0
+    with (
+        prepare(
+            inputs,
+            settings,
+            requested=requested,
+            n_passes=8.0 * len(Cs),
+            n_sets=len(folds),
+            together=len(folds),
+        ) as data,
+        ctrl_c() as interrupted,
+    ):
         with closing(callbacks):
-            whole = models.train(callbacks, interrupted)
-        scores = models.score(scores_with, of_rows)
-        if whole and refit:
-            record: TrainingSettings = {
-                "sample_weight": sample_weight is not None,
-                "class_weight": class_weight_record(class_weight),
-            }
-            if refit == "mean":
-                model = _mean_model(models, inputs, scores, record)
-            else:
-                C = choose(scores, values)[refit == "1se"]
-                model, rounding, whole = _refit(models, inputs, C, record, interrupted)
+            path = CrossValidation(data, folds, Cs, budget).train(callbacks, interrupted)
+        scores = path.score(scores_with, inputs.sample_weight)
+        if path.complete and not path.stopped and refit:
+            solution, C = _refit(path, scores, refit, interrupted)
+    model, whole = None, path.complete and not path.stopped
+    if solution is not None:
+        whole = solution.result != "interrupted"
+        model = data.model(solution, C) if whole else None
     found = None
-    if models.done.any():
-        found = _result(models, scores, scores_with.name, model, time.perf_counter() - started)
+    if path.done.any():
+        found = _result(path, scores, scores_with.name, model, time.perf_counter() - started)
     if not whole or found is None:
         raise SearchInterrupted(
-            f"The search was interrupted after {models.done.sum()} of "
-            f"{counted(len(values), 'value')} of C"
+            f"The search was interrupted after {path.done.sum()} of "
+            f"{counted(len(Cs), 'value')} of C"
             + ("; what is known of them is in `.search` of this exception." if found else "."),
             found,
         )
-    if not found.converged.all():
-        return found, _how_to_converge(found, models), models
-    if model is not None and not model.converged and refit != "mean":
-        return found, how_to_converge(model, rounding, rows, settings), models
-    return found, None, models
+    advice = _advice(found, path)
+    if advice is None and solution is not None and model is not None and refit != "mean":
+        advice = advice_for(model, solution.rounding, data.rows, settings)
+    return found, advice, path
 
 
 def _refit(
-    models: CrossValidation,
-    inputs: Inputs,
-    C: float,
-    record: TrainingSettings,
+    path: Path,
+    scores: npt.NDArray[np.float64],
+    refit: bool | str,
     interrupted: Callable[[], bool],
-) -> tuple[OneVsAll | None, npt.NDArray[np.bool_], bool]:
-    """Train on all rows, from the mean of the folds' parameters.
+) -> tuple[Solution, float]:
+    """Train on all rows with the C that is chosen, from the mean of the folds' parameters.
 
-    Returns the model, what of it ended at rounding, and whether it was finished.
+    Of "mean" that mean is the solution already, each fold with the best C of its own; and their
+    mean is C.
     """
-    rows, settings = models.rows, models.settings
-    targets = models.labels.targets(rows.backend, rows.dtype)
+    task, data, settings, mean = path.task, path.task.data, path.task.data.settings, refit == "mean"
+    at: Any = choose(scores, task.Cs)[refit == "1se"]
+    if mean:
+        at = [choose(fold, task.Cs)[0] for fold in scores[:, np.newaxis]]
+    C = float(np.mean(at))
     solution = minimize(
-        models.solver,
-        weighted_problem(rows, targets, C, models.weight, intercept=settings.fit_intercept),
-        max_iter=settings.max_iter,
-        tol=settings.tol / CLOSER,
-        start=rows.backend.asarray(models.mean_theta(C)),
-        prepared=models.prepared,
+        task.solver,
+        data.problem(C),
+        max_iter=0 if mean else settings.max_iter,
+        tol=settings.tol if mean else settings.tol / CLOSER,
+        start=path.mean_theta(at),
+        prepared=path.prepared,
         interrupted=interrupted,
     )
-    if solution.result == "interrupted":
-        return None, solution.rounding, False
     converged = solution.gradient_norm[-1] <= settings.tol
-    stalled = solution.stalled & ~converged
-    solution = replace(solution, converged=converged, stalled=stalled)
-    record = settings.record(rows) | {"C": C, "batched": True} | record
-    return model_of(solution, inputs, rows, record), solution.rounding & stalled, True
-
-
-def _mean_model(
-    models: CrossValidation,
-    inputs: Inputs,
-    scores: npt.NDArray[np.float64],
-    record: TrainingSettings,
-) -> OneVsAll:
-    """Return the mean of the folds' models, each with the best C of its fold; its C is theirs."""
-    rows, settings = models.rows, models.settings
-    Cs = [choose(fold, models.Cs)[0] for fold in scores[:, np.newaxis]]
-    thetas = [models.theta[models.Cs == C, f][0] for f, C in enumerate(Cs)]
-    targets, C = models.labels.targets(rows.backend, rows.dtype), float(np.mean(Cs))
-    solution = minimize(
-        models.solver,
-        weighted_problem(rows, targets, C, models.weight, intercept=settings.fit_intercept),
-        max_iter=0,
-        tol=settings.tol,
-        start=rows.backend.asarray(np.mean(thetas, axis=0, dtype=np.float64)),
-    )
-    record = settings.record(rows) | {"C": C, "batched": True} | record
-    return model_of(solution, inputs, rows, record)
+    stalled, rounding = solution.stalled & ~converged, solution.rounding & ~converged
+    return replace(solution, converged=converged, stalled=stalled, rounding=rounding), C
 
 
 def _result(
-    models: CrossValidation,
+    path: Path,
     scores: npt.NDArray[np.float64],
     scoring: str,
     model: OneVsAll | None,
     seconds: float,
 ) -> Search:
-    done = models.done
-    best, one_se = choose(scores, models.Cs[done])
+    done, Cs = path.done, path.task.Cs
+    best, one_se = choose(scores, Cs[done])
+    names = ("n_iter", "converged", "cost", "gradient_norm")
     return Search(
-        Cs=models.Cs[done],
+        Cs=Cs[done],
         scores=scores,
         scoring=scoring,
         best_C=best,
         best_C_1se=one_se,
         model=model,
-        n_iter=models.n_iter[:, done],
-        converged=models.converged[:, done],
-        cost=models.cost[:, done],
-        gradient_norm=models.gradient_norm[:, done],
         seconds=seconds,
+        **{name: path.ends[name][:, done] for name in names},
     )
 
 
-def _how_to_converge(found: Search, models: CrossValidation) -> Advice:
-    """Say which models did not converge, and what to change."""
-    left, settings = ~found.converged, models.settings
-    stalled, rounding = (part[:, models.done] for part in (models.stalled, models.rounding))
+def _advice(found: Search, path: Path) -> Advice | None:
+    """Say which models on folds did not converge, and what to change; None if all did."""
+    left = ~found.converged
+    if not left.any():
+        return None
+    stalled, rounding = (path.ends[name][:, path.done] for name in ("stalled", "rounding"))
+    ends = Ends(found.gradient_norm, found.converged, stalled, rounding)
     values = ", ".join(f"{C:g}" for C in found.Cs[left.any(axis=(0, 2))][:10])
-    how = f"in {counted(settings.max_iter, 'iteration')}"
-    advice = "raise max_iter, scale the features (standardize=True)"
-    if stalled[left].all():
-        how, advice = stall(models.rows, settings)
-    elif stalled[left].any():
-        how += f", or as far as {settings.dtype} allows"
     others = "" if found.model is None or found.model.converged else ", nor did the refitted model"
-    message = (
-        f"{left.sum()} of {left.size} models did not reach tol={settings.tol:g} ({how}), with "
-        f"C = {values}; their largest gradient entry is {found.gradient_norm[left].max():.1e}"
-        f"{others}. Their scores count all the same; for closer optima {advice}, or leave out the "
-        "largest values of C."
+    return how_to_converge(
+        ends,
+        path.task.data.rows,
+        path.task.data.settings,
+        who=ends.share,
+        which=f", with C = {values}; their largest gradient entry is {ends.largest}{others}",
+        use="Their scores count all the same; for closer optima",
+        always=", or leave out the largest values of C",
     )
-    return Advice(message, attainable=not rounding[left].all())

@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import (
-    Backend,
-    backend_of,
-    is_device_array,
-    is_sparse,
-    offers_float64,
-    select,
-)
 from gpulr.core.rows import Rows
 from gpulr.errors import ParameterError
-from gpulr.families.inputs import Inputs
 from gpulr.model.record import TrainingSettings
 from gpulr.solvers import SOLVERS, Solver
 from gpulr.validation.parameters import compute_dtype, positive_number, switch, whole_number
@@ -96,41 +87,11 @@ class Settings:
         """Return the solver."""
         return SOLVERS[self.solver](self.learning_rate)
 
-    def backend(self, requested: str, X: Any, column_passes: float) -> Backend:
-        """Choose the backend for so many passes over X, times the columns of each."""
-        if is_sparse(X) and requested == "auto":
-            requested = "numpy"
-        if is_device_array(X) and self.dtype == np.float64:
-            here = backend_of(X)
-            if not offers_float64(here.xp, here.device):
-                raise ParameterError(
-                    f'dtype="float64", and {here.name} has no float64 on {here.device_name}, where '
-                    'X is and the weights would be. Use dtype="float32", pass X as a NumPy array, '
-                    "or switch it on (jax_enable_x64)."
-                )
-        return select(requested, X=X, flops=4.0 * X.shape[0] * X.shape[1] * column_passes)
-
-    def rows(
-        self, inputs: Inputs, backend: Backend, *, together: int = 1, times: int | None = None
-    ) -> Rows:
-        """Return the rows that models see, on the backend's device.
-
-        So many columns cannot be trained apart from each other, so many times over (None: once for
-        each model): memory is left for them.
-        """
-        dtype = getattr(backend.xp, self.dtype.name)
-        column = self.method().column_bytes(Rows(inputs.X, 1.0, None, backend, dtype))
-        rows = inputs.rows(
-            backend,
-            dtype,
-            scale=self.scale,
-            standardize=self.standardize,
-            column_bytes=together * column,
-            n_columns=inputs.labels.n_models if times is None else times,
-        )
-        if self.solver == "lbfgs":  # the others' step refers to X as the caller scaled it
-            rows = rows.equilibrated(centered=self.fit_intercept)
-        return rows
+    def multiplier(self, X: Any) -> float:
+        """Return what X is multiplied by, where it is not standardised."""
+        if self.scale == "auto":
+            return 1.0 / 255.0 if str(X.dtype).endswith("uint8") else 1.0
+        return 1.0 if self.scale is None else float(self.scale)
 
     def record(self, rows: Rows) -> TrainingSettings:
         """Return what a model remembers of the settings."""

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr._version import __version__
-from gpulr.backend import backend_of, host_memory, is_device_array, to_host
-from gpulr.core.problem import Problem
+from gpulr.backend import host_memory
 from gpulr.core.rows import Rows
-from gpulr.core.targets import Targets
 from gpulr.errors import ConvergenceWarning, TrainingInterrupted, warn
-from gpulr.families.advice import Advice, how_to_converge
+from gpulr.families.advice import Advice, Ends, how_to_converge
 from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
+from gpulr.families.prepare import prepare
+from gpulr.families.scaling import undo_scaling
 from gpulr.families.settings import Settings
-from gpulr.families.warm_start import check_start, parameters
-from gpulr.kernels.fused_problem import problem_class
+from gpulr.families.warm_start import check_start
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import History, TrainingSettings
-from gpulr.solvers import Solution, groups_of, minimize_in_groups
+from gpulr.solvers import groups_of, minimize_in_groups
 from gpulr.solvers.driver import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, switch
 from gpulr.words import counted
 
-__all__ = ["train"]
+__all__ = ["advice_for", "train", "train_on"]
 
 
 def train(
@@ -164,16 +160,9 @@ def train(
     )
     batched = switch("batched", batched)
     callbacks = callables(callbacks)
+    inputs = read_inputs(X, y, image_shape).weighted(sample_weight, class_weight)
     model, advice = train_on(
-        read_inputs(X, y, image_shape),
-        settings,
-        backend=backend,
-        C=C,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
-        batched=batched,
-        start=start,
-        callbacks=callbacks,
+        inputs, settings, backend, C=C, batched=batched, start=start, callbacks=callbacks
     )
     if advice:
         warn(advice.message, ConvergenceWarning)
@@ -184,11 +173,9 @@ def train(
 def train_on(
     inputs: Inputs,
     settings: Settings,
+    requested: str = "auto",
     *,
-    backend: str = "auto",
     C: float | npt.ArrayLike = 1.0,
-    sample_weight: npt.ArrayLike | None = None,
-    class_weight: Mapping[Any, float] | str | None = None,
     batched: bool = True,
     start: OneVsAll | None = None,
     callbacks: Sequence[Callback] = (),
@@ -201,41 +188,32 @@ def train_on(
     advice : Advice or None
         Which models did not reach the tolerance, and what to change; None if all did.
     """
-    labels = inputs.labels
-    weight = labels.row_weight(sample_weight, class_weight)
+    labels, method = inputs.labels, settings.method()
     C = inverse_penalty(C, labels.n_models)
     start = check_start(start, labels, inputs.X.shape[1])
-    passes = min(settings.max_iter, 40 if settings.solver == "lbfgs" else 300)
-    xb = settings.backend(backend, inputs.X, passes * labels.n_models)
-    with xb.activate():
-        rows = settings.rows(inputs, xb)
-        problem = weighted_problem(
-            rows, labels.targets(xb, rows.dtype), C, weight, intercept=settings.fit_intercept
-        )
+    n_passes = min(settings.max_iter, 40 if settings.solver == "lbfgs" else 300)
+    short = not callbacks and settings.max_iter <= 2000
+    with (
+        prepare(inputs, settings, requested=requested, n_passes=n_passes, in_turn=short) as data,
+        ctrl_c() as interrupted,
+        closing(callbacks),
+    ):
+        problem = data.problem(C)
         begin = None
         if start is not None:
-            begin = parameters(start, rows, intercept=settings.fit_intercept)
-        with ctrl_c() as interrupted, closing(callbacks):
-            method = settings.method()
-            alone = np.arange(problem.n_models)[:, np.newaxis]
-            solution = minimize_in_groups(
-                method,
-                problem,
-                groups_of(method, problem) if batched else list(alone),
-                max_iter=settings.max_iter,
-                tol=settings.tol,
-                start=begin,
-                callbacks=callbacks,
-                interrupted=interrupted,
-            )
-
-    record: TrainingSettings = {
-        "C": C,
-        "sample_weight": sample_weight is not None,
-        "class_weight": class_weight_record(class_weight),
-        "batched": batched,
-    }
-    model = model_of(solution, inputs, rows, settings.record(rows) | record)
+            begin = undo_scaling(start, data.rows, intercept=settings.fit_intercept)
+        one_by_one = list(np.arange(problem.n_models)[:, np.newaxis])
+        solution = minimize_in_groups(
+            method,
+            problem,
+            groups_of(method, problem) if batched else one_by_one,
+            max_iter=settings.max_iter,
+            tol=settings.tol,
+            start=begin,
+            callbacks=callbacks,
+            interrupted=interrupted,
+        )
+    model = data.model(solution, C, batched=batched)
     if solution.result == "interrupted":
         raise TrainingInterrupted(
             f"Training was interrupted after {counted(model.n_iter, 'iteration')}; the model so "
@@ -243,79 +221,27 @@ def train_on(
             model,
         )
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:
-        return model, how_to_converge(model, solution.rounding, rows, settings)
+        return model, advice_for(model, solution.rounding, data.rows, settings)
     return model, None
 
 
-def weighted_problem(
-    rows: Rows,
-    targets: Targets,
-    C: float | list[float],
-    weight: npt.NDArray[np.float64] | None,
-    **keywords: Any,
-) -> Problem:
-    """Return the problem of rows that weigh ``weight`` (n_samples,), or all the same.
-
-    ``keywords`` are those of :meth:`gpulr.core.problem.Problem.of`.
-    """
-    xb, unit = rows.backend, 1.0 if weight is None else float(weight.mean())
-    each = np.broadcast_to(unit * np.asarray(C, dtype=np.float64), targets.n_models)
-    # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
-    s = None if weight is None else xb.asarray(weight[:, np.newaxis] / unit, rows.dtype)
-    problem = problem_class(xb)
-    return problem.of(rows, targets, xb.asarray(each.copy()), sample_weight=s, **keywords)
-
-
-def folded(theta: npt.NDArray[np.float64], rows: Rows) -> dict[str, npt.NDArray[np.float64]]:
-    """Return parameters (n_features + 1, n_columns) as arrays of OneVsAll, which take X as is."""
-    scale = rows.multiplier if isinstance(rows.multiplier, float) else to_host(rows.multiplier)
-    W, b = scale * theta[:-1], theta[-1]
-    if rows.center is None:
-        return {"weights": W, "intercept": b}
-    center = to_host(rows.center)
-    return {
-        "weights": W,
-        "intercept": b - (center * W).sum(axis=0),
-        "center": center[:, 0],
-        "intercept_at_center": b,
-    }
-
-
-def model_of(
-    solution: Solution, inputs: Inputs, rows: Rows, settings: TrainingSettings
-) -> OneVsAll:
-    """Fold scale and centre into the weights, and bring them to where the caller's X is."""
-    backend, arrays = rows.backend, folded(solution.theta, rows)
-    here: dict[str, Any] = {name: array.astype(settings["dtype"]) for name, array in arrays.items()}
-    if is_device_array(inputs.X):
-        here = {name: backend_of(inputs.X).asarray(array) for name, array in here.items()}
-    versions = {"gpulr": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    versions |= {**backend.versions, "system": f"{platform.system()} {platform.machine()}"}
-    return OneVsAll(
-        **here,
-        classes=inputs.labels.classes,
-        history=History(
-            solution.cost,
-            solution.gradient_norm,
-            solution.seconds,
-            solution.n_iter,
-            solution.converged,
-            solution.stalled,
-        ),
-        backend=backend.name,
-        device=backend.device_name,
-        fallback_reason=backend.fallback_reason,
-        settings=settings,
-        scale=settings["scale"],
-        image_shape=inputs.image_shape,
-        data=inputs.record,
-        versions=versions,
-        multilabel=inputs.labels.multilabel,
+def advice_for(
+    model: OneVsAll, rounding: npt.NDArray[np.bool_], rows: Rows, settings: Settings
+) -> Advice | None:
+    """Say which models did not converge, and what to change; ``rounding`` as in Solution."""
+    history = model.history
+    left = np.flatnonzero(~history.converged)
+    names, norms = model.classes[-model.n_models :][left], history.gradient_norm[-1, left]
+    shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
+    unpenalized = bool(np.isinf(model.settings["C"]).any())
+    ends = Ends(history.gradient_norm[-1], history.converged, history.stalled, rounding)
+    return how_to_converge(
+        ends,
+        rows,
+        settings,
+        who=ends.share,
+        which=f"; class (largest gradient entry): {shown}{', …' if len(left) > 10 else ''}",
+        use="The model is usable; for a closer optimum",
+        or_else=", or lower C"
+        + (" (C = ∞ never converges on separable data)" if unpenalized else ""),
     )
-
-
-def class_weight_record(class_weight: Mapping[Any, float] | str | None) -> Any:
-    """Return what a model remembers of the weights of classes."""
-    if isinstance(class_weight, Mapping):
-        return {str(label): float(weight) for label, weight in class_weight.items()}
-    return class_weight

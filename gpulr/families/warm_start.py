@@ -1,4 +1,4 @@
-"""Where training begins that is to begin at a trained model: its weights, unfolded."""
+"""Whether training can begin at a trained model."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import to_host
-from gpulr.core.rows import Rows
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.words import counted
 
-Array = Any
-
-__all__ = ["check_start", "parameters"]
+__all__ = ["check_start"]
 
 
 def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> OneVsAll | None:
@@ -50,22 +47,3 @@ def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> On
     if not all(np.all(np.isfinite(to_host(a))) for a in (start.weights, start.intercept)):
         raise ParameterError("start holds weights that are not finite. Leave start out.")
     return start
-
-
-def parameters(model: OneVsAll, rows: Rows, *, intercept: bool) -> Array:
-    """Return a model's weights as those of the scaled rows, on their device.
-
-    The reverse of what training folds into the weights: (n_features + 1, n_models) float64, in the
-    last row the intercept, or 0 where there is to be none.
-    """
-    W = to_host(model.weights).astype(np.float64)
-    scale = rows.multiplier if isinstance(rows.multiplier, float) else to_host(rows.multiplier)
-    center = np.zeros((len(W), 1)) if rows.center is None else to_host(rows.center)
-    b = to_host(model.intercept).astype(np.float64)
-    if model.center is not None:  # from one centre to the other: nothing large cancels
-        b = to_host(model.intercept_at_center).astype(np.float64)
-        center = center - to_host(model.center)[:, np.newaxis]
-    b = b + (center * W).sum(axis=0)
-    # A feature that is constant here is scaled by 0; what it adds to the margins is in b.
-    W = np.where(scale == 0.0, 0.0, W / np.where(scale == 0.0, 1.0, scale))
-    return rows.backend.asarray(np.vstack([W, b if intercept else np.zeros_like(b)]))

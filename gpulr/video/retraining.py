@@ -16,8 +16,8 @@ from gpulr.core.rows import Rows
 from gpulr.errors import DataError, ParameterError
 from gpulr.families.inputs import read_inputs
 from gpulr.families.interrupt import closing
+from gpulr.families.prepare import prepare
 from gpulr.families.settings import Settings
-from gpulr.families.training import folded, weighted_problem
 from gpulr.model.export import class_weight_of
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.show.predictions import label_text, label_texts, weight_images
@@ -198,21 +198,17 @@ def _train(
             f"y has the classes {labels.classes[:20].tolist()}; this model was trained on "
             f"{model.classes[:20].tolist()}. Pass the data it was trained on."
         )
-    weight = labels.row_weight(sample_weight, class_weight_of(model))
-    xb = settings.backend("auto", inputs.X, settings.max_iter * model.n_models)
+    inputs = inputs.weighted(sample_weight, class_weight_of(model))
     images: list[npt.NDArray[np.float32]] = []
     accuracy: list[float] = []
-    with xb.activate(), closing(callbacks):
-        rows = settings.rows(inputs, xb)
-        targets = labels.targets(xb, rows.dtype)
-        C = model.settings.get("C", 1.0)
-        problem = weighted_problem(rows, targets, C, weight, intercept=settings.fit_intercept)
+    with (
+        prepare(inputs, settings, requested="auto", n_passes=settings.max_iter) as data,
+        closing(callbacks),
+    ):
+        problem = data.problem(model.settings.get("C", 1.0))
 
         def seen(theta: Any) -> None:
-            arrays = {
-                name: array.astype(settings.dtype)
-                for name, array in folded(to_host(theta), rows).items()
-            }
+            arrays = {name: to_host(a) for name, a in data.parameters(to_host(theta)).items()}
             now: Any = replace(model, **arrays)  # type: ignore[arg-type]
             accuracy.append(now.score(*evaluated))
             W = arrays["weights"][:, :MOST_IMAGES].astype(np.float32)

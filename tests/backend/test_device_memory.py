@@ -30,7 +30,7 @@ def make_device(monkeypatch):
     def make(budget, *, believed=None):
         device = FakeDevice(budget, monkeypatch)
         device.believed = believed
-        monkeypatch.setattr("gpulr.families.settings.select", lambda *args, **kwargs: device)
+        monkeypatch.setattr("gpulr.families.prepare.select", lambda *args, **kwargs: device)
         return device
 
     return make
@@ -281,7 +281,7 @@ def test_a_search_groups_columns_likewise(make_device, images, made):
     gpulr.search(X, y, Cs=[1], cv=2, refit=False, tol=1e-2)
     make_device(330_000)
     gpulr.search(X, y, Cs=[1], cv=2, refit=False, tol=1e-2)
-    assert [len(models.groups) for models in made] == [1, 2]
+    assert [len(path.task.groups) for path in made] == [1, 2]
 
 
 # ---- CuPy -------------------------------------------------------------------------------------

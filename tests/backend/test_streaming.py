@@ -31,7 +31,7 @@ def make_device(monkeypatch):
     def make(budget, *, block_bytes=8_000):
         device = FakeDevice(budget, monkeypatch)
         device.block_bytes = block_bytes
-        monkeypatch.setattr("gpulr.families.settings.select", lambda *args, **kwargs: device)
+        monkeypatch.setattr("gpulr.families.prepare.select", lambda *args, **kwargs: device)
         return device
 
     return make
@@ -39,15 +39,15 @@ def make_device(monkeypatch):
 
 def rows_of(monkeypatch):
     """Keep the rows of every training in this test."""
-    from gpulr.families.settings import Settings
+    from gpulr.families import prepare
 
-    kept, make = [], Settings.rows
+    kept, make = [], prepare.scaled_rows
 
-    def rows(self, inputs, backend, **columns):
-        kept.append(make(self, inputs, backend, **columns))
+    def rows(*arguments):
+        kept.append(make(*arguments))
         return kept[-1]
 
-    monkeypatch.setattr(Settings, "rows", rows)
+    monkeypatch.setattr(prepare, "scaled_rows", rows)
     return kept
 
 

@@ -30,12 +30,12 @@ def pairs_of(cv, X, y):
     return list(StratifiedKFold(cv).split(np.zeros(len(y)), y))
 
 
-def assert_each_is_optimal(models, X, y, pairs, *, tol, s=None, rounding=1e-13):
+def assert_each_is_optimal(path, X, y, pairs, *, tol, s=None, rounding=1e-13):
     """Check each column against the optimum on its fold's rows, found without gpulr."""
     Y = targets(y)
-    for c, C in enumerate(models.Cs):
+    for c, C in enumerate(path.task.Cs):
         for f, (train, _) in enumerate(pairs):
-            theta = models.theta[c, f].astype(np.float64)
+            theta = path.theta[c, f].astype(np.float64)
             own = None if s is None else s[train]
             if np.isinf(C):
                 _, gradient = reference(X[train], Y[train], theta, C)

@@ -90,13 +90,14 @@ def test_groups_of_classes_within_a_budget_of_memory(put, made, digits):
     told = []
     whole = gpulr.search(put(X), y, Cs=CS, cv=3, **TIGHT)
     each = gpulr.search(put(X), y, Cs=CS, cv=3, memory=1, callbacks=[told.append], **TIGHT)
-    memory = 4 * len(made[0].folds) * made[0].solver.column_bytes(made[0].rows)
+    task = made[0].task
+    memory = 4 * len(task.folds) * task.solver.column_bytes(task.data.rows)
     some = gpulr.search(put(X), y, Cs=CS, cv=3, memory=memory, **TIGHT)
-    assert [len(m.groups) for m in made] == [1, 10, 3]
+    assert [len(path.task.groups) for path in made] == [1, 10, 3]
     for found, models in ((each, made[1]), (some, made[2])):
         # On a device the next C begins at a burst's end, which neighbours have a part in: models
         # differ by what tol leaves open.
-        alone = made[0].rows.backend.check_every == 1
+        alone = task.data.rows.backend.check_every == 1
         np.testing.assert_allclose(models.theta, made[0].theta, atol=2e-4 if alone else 2e-3)
         np.testing.assert_allclose(found.cost, whole.cost, rtol=1e-9 if alone else 1e-7)
         np.testing.assert_allclose(found.scores, whole.scores, atol=0.01)  # a row
