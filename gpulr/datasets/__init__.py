@@ -2,6 +2,9 @@
 
 Files are verified by sha256 or checked against the sizes that they claim, nothing is unpickled,
 and a damaged file gives one :class:`~gpulr.errors.DataFileError`.
+
+Here belongs what turns files into a `Dataset`. It imports `gpulr.validation`, `errors`, `words` and
+`output_files`.
 """
 
 from __future__ import annotations

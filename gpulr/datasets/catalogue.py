@@ -60,18 +60,11 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
             )
         return _LOADERS[name_or_path]()
     path = expanded(name_or_path)
-    names = ", ".join(NAMES)
-    try:
-        exists = os.path.lexists(path)
-    except ValueError as error:  # a NUL character
-        raise DataFileError(
-            repr(name_or_path), f"is no name or path ({error})", f"Names are {names}."
-        ) from error
-    if not exists:
+    if not os.path.lexists(path):
         near = did_you_mean(name_or_path, NAMES) or is_there_another(name_or_path)
         raise DataFileError(
             os.fspath(name_or_path),
-            f"is no data set's name ({names}), and as a path it does not exist{near}",
+            f"is no data set's name ({', '.join(NAMES)}), and as a path it does not exist{near}",
             f"Give one of the names, or an existing path. Formats: {SUPPORTED}.",
         )
     return read(name_or_path, label=label)

@@ -22,7 +22,7 @@ class Dataset:
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features), integer, boolean or floating
-        The samples. Pixels stay uint8; training folds the scaling into the weights.
+        The samples. Pixels stay uint8; training absorbs the scaling in the weights.
     y : ndarray of shape (n_samples,), integer, boolean, floating or str
         One label per sample; or (n_samples, n_labels) of 0 and 1, a column for each of several.
     X_test : ndarray of shape (n_test, n_features), optional

@@ -123,29 +123,19 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except TypeError as error:
-        raise DataFileError(
-            repr(path)[:60],
-            f"is no name or path (of type {type(path).__name__})",
-            "Pass a str or a Path.",
-        ) from error
-    except RuntimeError as error:
-        raise DataFileError(
-            os.fspath(path), f"cannot be expanded: {error}", "Write the path out."
-        ) from error
+        found = f"is no name or path (of type {type(path).__name__})"
+        raise DataFileError(repr(path)[:60], found, "Pass a str or a Path.") from error
+    except RuntimeError as error:  # an unknown user's home
+        found = f"cannot be expanded: {error}"
+        raise DataFileError(os.fspath(path), found, "Write the path out.") from error
 
 
 def _arrays(path: Path, label: str | int | None) -> Arrays:
     """Read with the reader of the format; each is imported when it is needed."""
     from gpulr.datasets.readers.idx import looks_like_idx, read_idx, read_idx_folder
 
-    try:
-        is_folder = path.is_dir()
-    except (OSError, ValueError) as error:
-        raise DataFileError(
-            path, f"cannot be looked at ({error})", "Check the path and its permissions."
-        ) from error
     name = path.name.lower()
-    if is_folder:
+    if os.path.isdir(path):  # noqa: PTH112 (unlike Path.is_dir, it raises nothing)
         return read_idx_folder(path)
     if is_table(path):
         from gpulr.datasets.readers.table import read_table

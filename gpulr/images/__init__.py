@@ -1,5 +1,5 @@
-"""Pictures as rows for a model: reading them, photos, drawn strokes, and framing; no plots.
+"""Pictures, photos and drawn strokes as rows for a model: reading, cutting out and framing them.
 
-It imports `gpulr.datasets.readers.checks`, `gpulr.model` and what is below. Pillow is imported in
-`decoding` alone.
+It imports `gpulr.datasets.readers.checks`, `gpulr.model`, `errors` and `output_files`; Pillow only
+in `decoding`.
 """
