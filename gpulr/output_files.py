@@ -43,10 +43,7 @@ def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
 
     ``what`` it is, errors say.
 
-    Raises
-    ------
-    ModelFileError
-        As :func:`save`.
+    Raises FileNotWrittenError where it cannot be written; what was there before is untouched.
     """
     path = Path(os.path.realpath(path_of("path", path)))
     try:
@@ -73,10 +70,8 @@ def check_folder(path: Path, subject: str, example: str) -> None:
     example : str
         What a file there could be called.
 
-    Raises
-    ------
-    ParameterError
-        It is a folder, in none that exists, in one that takes no files, or no name of a file.
+    Raises ParameterError where it is a folder, in none that exists, in one that takes no files, or
+    no name of a file.
     """
     try:
         if path.is_dir():
@@ -112,10 +107,7 @@ def replaced(path: Path) -> Iterator[Path]:
     It gets the mode, and as far as this user may give them away, the owner and group of the file
     that it replaces; a new file those that any new file has. Links are not followed.
 
-    Raises
-    ------
-    OSError
-        It could not be; what was at ``path`` is untouched.
+    Raises OSError where it cannot be written; what was at ``path`` is untouched.
     """
     before = _replaceable(path)
     _remove_abandoned(path.parent)

@@ -83,10 +83,7 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
     record : dict
         As of :func:`record_of`, whether of these weights or of others; or empty.
 
-    Raises
-    ------
-    ParameterError
-        They are no real numbers, or do not belong together.
+    Raises ParameterError where they are not real numbers, or do not belong together.
     """
     weights = _weights(coef)
     n_features, n_models = weights.shape

@@ -39,10 +39,7 @@ def read_rows_and_labels(estimator: Any, X: Any, y: Any) -> tuple[Array, npt.NDA
 
     Sets ``n_features_in_``, and ``feature_names_in_`` where the columns of X have names.
 
-    Raises
-    ------
-    ValueError, TypeError
-        DataError, or scikit-learn's own.
+    Raises ValueError or TypeError: DataError, or scikit-learn's own.
     """
     y = None if y is None else _labels(y)
     if y is not None and y.ndim == 2 and y.shape[1] > 1:

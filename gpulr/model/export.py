@@ -216,10 +216,7 @@ def _no_such_labels(classes: npt.NDArray[Any], where: str) -> ParameterError:
 def to_sklearn(model: Trained) -> Any:
     """Return a model as a scikit-learn estimator; see :meth:`gpulr.OneVsAll.to_sklearn`.
 
-    Raises
-    ------
-    ParameterError
-        scikit-learn refuses its classes.
+    Raises ParameterError where scikit-learn refuses the classes.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier

@@ -145,10 +145,7 @@ def refuse(value: Any, where: str, expected: str) -> NoReturn:
 def check_record(record: Any, n_features: int, n_models: int) -> None:
     """Check what a model's file says in JSON.
 
-    Raises
-    ------
-    ValueError
-        Something in it is of another type, or does not fit the weights.
+    Raises ValueError where something is of another type, or does not fit the weights.
     """
     check(record, Record, "model")
     C, shape = record["settings"].get("C"), record["image_shape"]
@@ -172,10 +169,7 @@ def classes_of(record: Any, limit: int) -> npt.NDArray[Any]:
     limit : int
         bytes that a dtype may take; where labels of a wider one are, it becomes as wide as they.
 
-    Raises
-    ------
-    ValueError
-        They are no labels of that dtype.
+    Raises ValueError where they are not labels of that dtype.
     """
     name, values = record["dtype"], record["values"]
     try:
@@ -212,10 +206,7 @@ def check_tensors(
 ) -> None:
     """Check the arrays of a model's file: their shapes, which fit each other, and values.
 
-    Raises
-    ------
-    ValueError
-        One is missing, or has another shape, dtype or values than it should.
+    Raises ValueError where one is missing, or has another shape, dtype or values than it should.
     """
     weights, cost = tensors.get("weights"), tensors.get("cost")
     if weights is None or weights.ndim != 2 or cost is None or cost.ndim != 2:

@@ -91,11 +91,8 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
     zeros and ones and each label's own probability; and the keyword ``sample_weight`` if it takes
     that.
 
-    Raises
-    ------
-    ParameterError
-        Neither a name in :data:`SCORERS` (of a matrix, :data:`LABEL_SCORERS`) nor a function of
-        labels and probabilities.
+    Raises ParameterError for what is neither a name in :data:`SCORERS` (of a matrix,
+    :data:`LABEL_SCORERS`) nor a function of labels and probabilities.
     """
     named = LABEL_SCORERS if labels.multilabel else SCORERS
     if isinstance(scoring, str) and scoring in named:

@@ -37,10 +37,7 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
     Images (n_samples, height, width, …) are flattened. Values are checked by :func:`finite_rows`.
     ``trained_on`` says what the ``n_features`` of a model are, for the error.
 
-    Raises
-    ------
-    DataError
-        Not an array of real numbers, empty, or of another number of features.
+    Raises DataError where X is not an array of real numbers, empty, or has other features.
     """
     X = as_rows(X)
     if is_sparse(X):
@@ -71,10 +68,7 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
 def as_rows(X: Any) -> Array:
     """Return X as an array of its library, a CSR array or else a NumPy array, of any shape.
 
-    Raises
-    ------
-    DataError
-        It cannot be made into one, or holds anything but real numbers.
+    Raises DataError where it cannot be made into one, or holds anything but real numbers.
     """
     refuse_files(X)
     if is_any_sparse(X):
@@ -157,10 +151,7 @@ def check_sample_weight(
 def check_row_weight(sample_weight: Any, n_samples: int) -> npt.NDArray[np.float64]:
     """Return the weights of the rows, (n_samples,) float64.
 
-    Raises
-    ------
-    DataError
-        Weights that are not real numbers, of the wrong length, negative or not finite.
+    Raises DataError where they are not real numbers ≥ 0, or not one for each row.
     """
     weight = real_numbers(as_numpy(sample_weight, "sample_weight"), "sample_weight")
     weight = weight.astype(np.float64)

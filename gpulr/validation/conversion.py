@@ -60,10 +60,7 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
     advice : str
         What to do about elements of different lengths.
 
-    Raises
-    ------
-    DataError
-        It is no array and cannot be made into one, or has masked values.
+    Raises DataError where it cannot be made into one, or has masked values.
     """
     kind, rows = type(x), x if isinstance(x, list | tuple) else ()
     if kind is np.ndarray:
@@ -96,10 +93,7 @@ def real_numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     Wider ones than float64, and objects that are numbers or missing (None, ``pandas.NA``), become
     float64; an array of rows, each an array itself, becomes two-dimensional.
 
-    Raises
-    ------
-    DataError
-        It holds anything else.
+    Raises DataError where it holds anything else.
     """
     dtype = array.dtype
     if dtype.kind == "O":
@@ -199,10 +193,8 @@ def on_device(x: Array, name: str) -> Array:
     What belongs to automatic differentiation is left behind. An array of a dtype that its library
     stores but does not compute with (float8, unsigned integers in PyTorch) is converted.
 
-    Raises
-    ------
-    DataError
-        Complex, lazy, sparse, without values, or of a library that lacks what is needed.
+    Raises DataError for a complex, lazy or sparse one, one without values, or of a library that
+    lacks what is needed.
     """
     library = library_of(x)
     if hasattr(x, "compute"):
@@ -257,11 +249,8 @@ def as_csr(x: Any, name: str) -> Any:
     Its parts are checked first: SciPy's compiled code reads and writes wherever indices lead. What
     the matrix has noted about them, as that they are sorted, may not hold any more either.
 
-    Raises
-    ------
-    DataError
-        Its parts do not fit together, or it is of another library than SciPy and stands for
-        something else than zeros.
+    Raises DataError where its parts do not fit together, or it is of another library than SciPy and
+    stands for something else than zeros.
     """
     from scipy import sparse
 

@@ -21,10 +21,7 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
     Numbers, booleans, text, bytes, dates and durations have a dtype of NumPy's. Other objects, such
     as ``datetime.date`` or ``Decimal``, stay what they are; all must be of one type.
 
-    Raises
-    ------
-    DataError
-        Wrong length or shape, NaN, values that are not labels.
+    Raises DataError for a wrong length or shape, NaN, and values that are not labels.
     """
     y = label_array(labels)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -66,10 +63,7 @@ def label_array(labels: Any) -> npt.NDArray[Any]:
     NumPy would make text of numbers in a list that has text as well, and numbers of dates in one
     that has numbers as well: such a list comes back as objects, as a Series of these would.
 
-    Raises
-    ------
-    DataError
-        They cannot be made into an array.
+    Raises DataError where they cannot be made into an array.
     """
     if is_any_sparse(labels):
         return np.asarray(as_csr(labels, "y").toarray())
@@ -93,10 +87,7 @@ def label_array(labels: Any) -> npt.NDArray[Any]:
 def of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
     """Return objects (n_samples,) in the dtype that NumPy has for them, if any.
 
-    Raises
-    ------
-    DataError
-        They are of several types, cannot be sorted, or are missing.
+    Raises DataError where they are of several types, cannot be sorted, or are missing.
     """
     types = {type(label) for label in y}
     if all(issubclass(t, str) for t in types):
@@ -158,10 +149,7 @@ def same_kind(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
 def codes_of(y: Any, n_samples: int, classes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Return the class of each row as an index into a model's ``classes``, (n_samples,).
 
-    Raises
-    ------
-    DataError
-        As :func:`check_labels`, and where y holds labels that are not among the classes.
+    Raises DataError as :func:`check_labels` does, and for labels that are not among the classes.
     """
     y = check_labels(y, n_samples)
     known = np.isin(y, classes) if same_kind(y, classes) else np.zeros(len(y), dtype=np.bool_)

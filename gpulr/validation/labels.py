@@ -139,10 +139,7 @@ class LabelMatrix:
 def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
     """Return the labels of the rows, of whichever form y is.
 
-    Raises
-    ------
-    DataError
-        As :func:`check_y` and :func:`check_indicator`.
+    Raises DataError as :func:`check_y` and :func:`check_indicator` do.
     """
     if _columns(y) > 1:
         return LabelMatrix(*check_indicator(y, n_samples))
@@ -152,10 +149,7 @@ def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
 def check_y(y: Any, n_samples: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
     """Return the sorted classes and each row's class as an index, (n_samples,) int32.
 
-    Raises
-    ------
-    DataError
-        As :func:`check_labels`, and when there are fewer than two classes.
+    Raises DataError as :func:`check_labels` does, and for fewer than two classes.
     """
     classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
     if len(classes) < 2:
@@ -174,11 +168,8 @@ def check_indicator(
     Names are those of y's columns where it has names, else 0, 1, …; with the names that are
     ``known``, those that y has must be the same.
 
-    Raises
-    ------
-    DataError
-        Not a matrix of zeros and ones, of another number of rows or labels, or columns that are
-        not the known labels.
+    Raises DataError for what is not a matrix of zeros and ones, of another number of rows or
+    labels, or columns that are not the known labels.
     """
     names, Y = _names(y), _real_matrix(y)
     if Y.ndim != 2 or Y.shape[0] != n_samples or (known is not None and len(known) != Y.shape[1]):

@@ -46,10 +46,7 @@ def feature_names_of(X: Any) -> tuple[str, ...] | None:
 def order_of(names: Sequence[str], expected: Sequence[str], what: str) -> list[int] | None:
     """Return where each expected column is among the names; None if they are in order already.
 
-    Raises
-    ------
-    DataError
-        Some are missing, or there are others; ``what`` says of what.
+    Raises DataError where some are missing, or there are others; ``what`` says of what.
     """
     if list(names) == list(expected):
         return None
@@ -76,10 +73,8 @@ def from_table(table: Any, name: str) -> npt.NDArray[Any]:
 
     Of columns of different types, or with missing values, it is float64, missing ones NaN.
 
-    Raises
-    ------
-    DataError
-        Some columns are not numbers, which it names: text, dates, categories, arrays, ….
+    Raises DataError that names the columns that are not numbers: text, dates, categories, arrays,
+    ….
     """
     kinds = {getattr(dtype, "kind", "O") for dtype in getattr(table, "dtypes", (None,))}
     if kinds <= set("buif"):  # as pandas has them
