@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-import argparse
+import functools
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from bench import peers, tasks
 from bench.run import circumstances, write
 from bench.table import TABLES
 
-COMMANDS = tasks.COMMANDS | peers.COMMANDS
+TASKS = {"interleaved": tasks.interleaved, "peers": peers.solvers, "search": peers.search}
+TASKS |= {"threads": tasks.threads, "many-classes": tasks.many_classes, "coverage": tasks.coverage}
+OUTPUT = inspect.Parameter(
+    "output", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Path | None
+)
+
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one task."""
-    parser = argparse.ArgumentParser(prog="python -m bench")
-    commands = parser.add_subparsers(dest="task", required=True)
-    for name, (function, options, patience) in COMMANDS.items():
-        words = (function.__doc__ or "").partition("\n")[0]
-        command = commands.add_parser(name, help=words, description=function.__doc__)
-        for option, about in options.items():
-            command.add_argument(option, **about)
-        where = "the JSON file to write (default: stdout)"
-        command.add_argument("--output", type=Path, help=where)
-        words = "seconds to wait, in all, until others leave the cores alone (default: %(default)s)"
-        command.add_argument("--patience", type=float, default=patience, help=words)
-    chosen = parser.parse_args(arguments)
-    about = circumstances()  # before measuring: the code that is loaded is this commit's
-    found = COMMANDS[chosen.task][0](chosen)
-    # Of libraries that were loaded meanwhile, here or in processes of their own.
-    about["versions"] |= circumstances()["versions"]
-    for result in found["results"]:
-        about["versions"] |= result.pop("versions", {})
-    kind = f"gpulr-{chosen.task}"
-    report = {"kind": kind, "schema": 1, **about, **found}
-    print(TABLES[kind][1](report), file=sys.stderr)
-    write(report, chosen.output)
-    return 0
+def recorded(name: str, task: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+    """Return the command of a task: its options, and the JSON file (default: standard output)."""
+    signature = inspect.signature(task, eval_str=True)
+    parameters = {**signature.parameters, "output": OUTPUT}
+
+    @functools.wraps(task)
+    def command(output: Path | None, **options: Any) -> None:
+        about = circumstances()  # before measuring: the code that is loaded is this commit's
+        if "output" in signature.parameters:
+            options["output"] = output
+        found = task(**options)
+        # Of libraries that were loaded meanwhile, here or in processes of their own.
+        about["versions"] |= circumstances()["versions"]
+        for result in found["results"]:
+            about["versions"] |= result.pop("versions", {})
+        report = {"kind": f"gpulr-{name}", "schema": 1, **about, **found}
+        print(TABLES[report["kind"]][1](report), file=sys.stderr)
+        write(report, output)
+
+    command.__signature__ = signature.replace(parameters=list(parameters.values()))
+    return command
+
+
+for name, task in TASKS.items():
+    app.command(name)(recorded(name, task))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app(prog_name="python -m bench")

@@ -7,7 +7,6 @@ call costs is recorded beside. Weights are judged in float64, without gpulr's co
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
@@ -407,28 +406,33 @@ def run(
     return {**about, **found}
 
 
-def solvers(options: argparse.Namespace) -> dict[str, Any]:
+def solvers(
+    *,
+    data: str = "mnist",
+    only: list[str] | None = None,
+    output: Path | None = None,
+    patience: float = 10.0,
+) -> dict[str, Any]:
     """Time and distance to the optimum: gpulr's solvers beside those that others use.
 
     The gap is the float64 objective, summed over the models, less the optimum's. A solver that is
     not installed is recorded as skipped. The optimum is taken from the output file if that exists
-    and was made from the same data.
+    and was made from the same data. --data is mnist, flights or synthetic200; --only names a
+    contestant, and may be repeated; each may wait for --patience seconds.
     """
-    everyone = solver_peers(options.data)
-    chosen = [peer for peer in everyone if peer.name in (options.only or [peer.name])]
-    if unknown := set(options.only or ()) - {peer.name for peer in everyone}:
-        names = [peer.name for peer in everyone]
-        raise SystemExit(f"no contestant is called {sorted(unknown)}; there are {names}.")
-    data = DATA[options.data]()
-    about = data.about
-    known = known_optimum(options.output, about)
+    everyone = {peer.name: peer for peer in solver_peers(data)}
+    if unknown := set(only or ()) - set(everyone):
+        raise SystemExit(f"no contestant is called {sorted(unknown)}; there are {list(everyone)}.")
+    rows = DATA[data]()
+    about = rows.about
+    known = known_optimum(output, about)
     with tempfile.TemporaryDirectory() as folder:
-        save(data, Path(folder))
+        save(rows, Path(folder))
         results = []
-        for peer in chosen:
-            classes = data.sampled if peer.one_class_at_a_time else range(data.n_classes)
-            results.append(run(peer, data, Path(folder), options.patience, classes))
-        optimum = measure_gaps(results, data, known)
+        for peer in (everyone[name] for name in everyone if name in (only or everyone)):
+            classes = rows.sampled if peer.one_class_at_a_time else range(rows.n_classes)
+            results.append(run(peer, rows, Path(folder), patience, classes))
+        optimum = measure_gaps(results, rows, known)
     return {"data": about, "C": C, "optimum": optimum, "results": results}
 
 
@@ -492,35 +496,37 @@ def known_optimum(output: Path | None, about: dict[str, Any]) -> dict[str, Any] 
     return earlier.get("optimum") if same else None
 
 
-def search(options: argparse.Namespace) -> dict[str, Any]:
+def search(
+    *, data: str = "mnist", classes: int | None = None, patience: float = 10.0
+) -> dict[str, Any]:
     """Choosing C by cross-validation: gpulr.search beside scikit-learn's LogisticRegressionCV.
 
     All classes × ten values of C × five stratified folds, the same folds for both, to the same
     tolerance. scikit-learn takes minutes; ``--classes N`` gives it N of the classes only, and its
-    time is then scaled up, which the results say.
+    time is then scaled up, which the results say. --data is mnist or embeddings.
     """
-    data = DATA[options.data]()
-    classes = list(range(min(options.classes or data.n_classes, data.n_classes)))
-    pairs = list(StratifiedKFold(N_FOLDS).split(data.X, data.y))
+    rows = DATA[data]()
+    every = list(range(rows.n_classes))
+    few = every[: max(classes, 1)] if classes is not None else every
+    pairs = list(StratifiedKFold(N_FOLDS).split(rows.X, rows.y))
     results, weights = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        save(data, Path(folder), pairs)
-        for peer in search_peers(their_dtype(data)):
-            sampled = classes if peer.family == "sklearn-cv" else list(range(data.n_classes))
-            more = {"Cs": CS.tolist()}
-            found = run(peer, data, Path(folder), options.patience, sampled, **more)
+        save(rows, Path(folder), pairs)
+        for peer in search_peers(their_dtype(rows)):
+            sampled = few if peer.family == "sklearn-cv" else every
+            found = run(peer, rows, Path(folder), patience, sampled, Cs=CS.tolist())
             if "error" in found:
                 raise SystemExit(f"{peer.label}: {found['error']}")
             (point,) = found.pop("points")
             with np.load(point.pop("weights")) as file:
                 weights[peer.name] = {"theta": file["W"], "classes": file["b"]}
-            factor = data.n_classes / len(sampled)
+            factor = len(every) / len(sampled)
             found["seconds"] = rounded(factor * float(np.median(point["runs"])))
             found["extrapolated_from_classes"] = len(sampled) if factor > 1 else None
             results.append({**found, **point})
-    compared = compare(data, CS, pairs, classes, weights["gpulr"], weights["sklearn-cv"])
+    compared = compare(rows, CS, pairs, few, weights["gpulr"], weights["sklearn-cv"])
     about = {"Cs": CS.tolist(), "n_folds": N_FOLDS, "tol": TOL}
-    return {"data": data.about, **about, "results": results, "compared": compared}
+    return {"data": rows.about, **about, "results": results, "compared": compared}
 
 
 def their_dtype(data: Data) -> str:
@@ -582,24 +588,3 @@ def compare(
         "largest_score_difference": rounded(float(np.max(scores)), 3),
         "difference": [[[rounded(d, 3) for d in c] for c in f] for f in difference.tolist()],
     }
-
-
-# By name: the function, its own options, and the seconds that each contestant may wait.
-COMMANDS: dict[str, Any] = {
-    "peers": (
-        solvers,
-        {
-            "--data": {"choices": ("mnist", "flights", "synthetic200"), "required": True},
-            "--only": {"nargs": "+", "metavar": "NAME", "help": "run these contestants alone"},
-        },
-        10.0,
-    ),
-    "search": (
-        search,
-        {
-            "--data": {"choices": ("mnist", "embeddings"), "default": "mnist"},
-            "--classes": {"type": int, "help": "how many classes scikit-learn trains (all)"},
-        },
-        10.0,
-    ),
-}

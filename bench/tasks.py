@@ -1,17 +1,17 @@
 """What is measured on a CPU, beside solvers and searches: ``python -m bench TASK`` runs one.
 
 Each task is a function of its options that returns what its JSON file holds beside the
-circumstances; what it computes is compared with a reference before any time is believed.
+circumstances; what it computes is compared with a reference before any time is believed. The
+``patience`` is how many seconds it may wait, in all, until others leave the cores alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -39,9 +39,8 @@ from bench.contestants import (
 )
 from bench.data import Data, clouds, indicator, load_workload
 from bench.run import SETTINGS, Patience, Turn, Watch, blas, quartiles, race, take_turn, worker
-from gpulr.backend import BACKENDS, backends
+from gpulr.backend import backends
 
-Options = argparse.Namespace
 Floats = npt.NDArray[Any]
 
 # Calls before the timed one, in every turn: after a pause the third pass is as fast as any later.
@@ -51,16 +50,25 @@ UNTIMED = {"pass": 3, "training": 0}
 # Passes and trainings in turn
 
 
-def interleaved(options: Options) -> dict[str, Any]:
-    """One pass and a whole training: gpulr's ways, the notebook's, and other libraries, in turn."""
+def interleaved(
+    *,
+    backend: list[str] | None = None,
+    pass_rounds: int = 30,
+    training_rounds: int = 10,
+    patience: float = 600.0,
+) -> dict[str, Any]:
+    """One pass and a whole training: gpulr's ways, the notebook's, and other libraries, in turn.
+
+    --backend may be repeated; without, all that can be used take part.
+    """
     found = backends()
-    chosen = options.backend or [name for name in found if found[name].usable]
+    chosen = backend or [name for name in found if found[name].usable]
     for name in chosen:
         if not found[name].usable:
             raise SystemExit(f"{name} cannot be used: {found[name].reason}. {found[name].remedy}.")
-    work, patience = load_workload(), Patience(options.patience)
+    work, left = load_workload(), Patience(patience)
     results, absent = [], []
-    for task in TASKS:
+    for task, rounds in zip(TASKS, (pass_rounds, training_rounds), strict=True):
         entrants = []
         # The baselines come with NumPy's; a GPU is compared with them too.
         for name in dict.fromkeys(["numpy", *chosen]):
@@ -71,8 +79,7 @@ def interleaved(options: Options) -> dict[str, Any]:
                 else:
                     entrants.append(contestant)
         print(f"{task}: {len(entrants)} contestants", file=sys.stderr)
-        rounds = getattr(options, f"{task}_rounds")
-        results += measure(task, entrants, work, rounds, patience)
+        results += measure(task, entrants, work, max(rounds, 1), left)
     return {"schema": 2, "absent": absent, "results": results}
 
 
@@ -141,35 +148,42 @@ COMPARISONS = (
 Arrays = list[npt.NDArray[Any]]
 
 
-def threads(options: Options) -> dict[str, Any]:
+def threads(
+    *,
+    data: list[str] | None = None,
+    only: list[str] | None = None,
+    n_samples: int = 20_000,
+    rounds: int = 5,
+    patience: float = 120.0,
+) -> dict[str, Any]:
     """Training in threads: a worker beside the main one, eight at once, scikit-learn's grid search.
 
     A server, a notebook's executor and joblib train in threads that are not the main one. What is
     compared has to agree: trainings in every bit, which the table tells, grid searches in their
-    scores. The first call of each is not timed: it starts joblib's processes.
+    scores. The first call of each is not timed: it starts joblib's processes. --data is digits or
+    mnist, --only the second of two ways (worker, at-once, …); both may be repeated.
     """
-    results, patience = [], Patience(options.patience)
-    for name in options.data or ("digits", "mnist"):
+    results, left = [], Patience(patience)
+    compared = [c for c in COMPARISONS if c[2] in (only or [c[2]])]
+    for name in data or ("digits", "mnist"):
         print(f"{name} …", file=sys.stderr)
         if name == "digits":
             digits = gpulr.datasets.load_digits()
-            data = Data("digits", digits.X, digits.y, None)
+            rows = Data("digits", digits.X, digits.y, None)
         else:
-            data = load_workload()
-        n = options.n_samples
-        data = replace(data, X=data.X[:n], y=data.y[:n])
-        ways = thread_ways(data)
-        compared = [c for c in COMPARISONS if c[2] in (options.only or [c[2]])]
+            rows = load_workload()
+        rows = replace(rows, X=rows.X[:n_samples], y=rows.y[:n_samples])
+        ways = thread_ways(rows)
         ways = {way: ways[way] for way in dict.fromkeys(w for c in compared for w in c[1:3])}
         found = {way: run() for way, run in ways.items()}
-        turns = race(ways, options.rounds, partial(take_turn, patience=patience))
+        turns = race(ways, rounds, partial(take_turn, patience=left))
         seconds = {way: [turn.seconds for turn in taken] for way, taken in turns.items()}
         for words, base, other, goal in compared:
             times = {"base_seconds": quartiles(seconds[base]), "seconds": quartiles(seconds[other])}
             results.append(
                 {
-                    **{**data.sizes, "name": words, "base": base, "other": other},
-                    **{"rounds": options.rounds, **times, "goal": goal},
+                    **{**rows.sizes, "name": words, "base": base, "other": other},
+                    **{"rounds": rounds, **times, "goal": goal},
                     "ratio": quartiles(np.divide(seconds[other], seconds[base])),
                     "same_bits": agree(found[base], found[other]),
                 }
@@ -217,14 +231,21 @@ def agree(base: Arrays, other: Arrays) -> bool:
 # Many classes
 
 
-def many_classes(options: Options) -> dict[str, Any]:
+def many_classes(
+    *,
+    n_samples: int = 50_000,
+    n_test: int = 5_000,
+    n_features: int = 768,
+    n_classes: int = 1_000,
+    sampled: int = 5,
+    tol: float = 1e-4,
+) -> dict[str, Any]:
     """A thousand classes at once: time and peak memory, beside scikit-learn's one-vs-rest.
 
     gpulr trains all classes; scikit-learn's OneVsRestClassifier some of them (the others are "none
     of these"), which takes it the same time for each, so its time for all is computed.
     """
-    names = ("n_samples", "n_test", "n_features", "n_classes", "sampled", "tol")
-    job = {name: getattr(options, name) for name in names}
+    job = dict(locals())
     results = []
     for library in ("gpulr", "sklearn"):
         print(f"{library} …", file=sys.stderr)
@@ -285,21 +306,25 @@ def peak_memory() -> int:
 WEIGHTS, INTERCEPT = np.array([0.8, -0.5, 0.0]), 0.3
 
 
-def coverage(options: Options) -> dict[str, Any]:
+def coverage(
+    *,
+    sets: int = 1000,
+    n: int = 200,
+    level: float = 0.95,
+    rows: list[int] = [100, 200, 500],  # noqa: B006
+) -> dict[str, Any]:
     """How often bootstrap intervals hold the truth, on simulated data.
 
     Rows are standard normal, labels are drawn with probability σ(x·w + b), and the penalty is next
-    to none, so that the weights that the intervals are to hold are w and b.
+    to none, so that the weights that the intervals are to hold are w and b. --rows may be repeated.
     """
     results = []
-    for n_rows in options.rows:
+    for n_rows in rows:
         for draws in ("poisson", "multinomial"):
-            parameters, probabilities = covered(
-                options.sets, n_rows, n=options.n, level=options.level, weights=draws
-            )
-            shares = [*parameters.mean(axis=0).tolist(), float(probabilities.mean())]
+            found = covered(sets, n_rows, n=n, level=level, weights=draws)
+            shares = [*found[0].mean(axis=0).tolist(), float(found[1].mean())]
             results.append({"rows": n_rows, "draws": draws, "shares": shares})
-    return {**{k: getattr(options, k) for k in ("sets", "n", "level")}, "results": results}
+    return {"sets": sets, "n": n, "level": level, "results": results}
 
 
 def covered(
@@ -332,57 +357,3 @@ def covered(
         low, high = (end[:, 0] for end in result.proba_interval(new, level))
         probabilities.append((low <= probability(new)) & (probability(new) <= high))
     return np.array(parameters), np.array(probabilities)
-
-
-def whole_number(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError("at least 1 is needed")
-    return int(text)
-
-
-def numbers(**defaults: float) -> dict[str, dict[str, Any]]:
-    """Return options that are positive whole numbers, or floats, with these defaults."""
-    return {
-        f"--{name.replace('_', '-')}": {
-            "type": whole_number if isinstance(value, int) else float,
-            **{"default": value, "help": "default: %(default)s"},
-        }
-        for name, value in defaults.items()
-    }
-
-
-def choices(names: Sequence[str], words: str) -> dict[str, Any]:
-    """Return an option that may be repeated."""
-    return {"action": "append", "choices": tuple(names), "help": f"may be repeated ({words})"}
-
-
-# By name: the function, its own options, and the seconds that it may wait for quiet moments.
-COMMANDS: dict[str, tuple[Callable[[Options], dict[str, Any]], dict[str, Any], float]] = {
-    "interleaved": (
-        interleaved,
-        {"--backend": choices(tuple(BACKENDS), "default: all that can be used")}
-        | numbers(pass_rounds=30, training_rounds=10),
-        600.0,
-    ),
-    "threads": (
-        threads,
-        {
-            "--data": choices(("digits", "mnist"), "default: both"),
-            "--only": choices([c[2] for c in COMPARISONS], "default: all comparisons"),
-        }
-        | numbers(n_samples=20_000, rounds=5),
-        120.0,
-    ),
-    "many-classes": (
-        many_classes,
-        numbers(n_samples=50_000, n_test=5_000, n_features=768, n_classes=1_000)
-        | numbers(sampled=5, tol=1e-4),
-        0.0,
-    ),
-    "coverage": (
-        coverage,
-        numbers(sets=1000, n=200, level=0.95)
-        | {"--rows": {"type": int, "nargs": "+", "default": [100, 200, 500]}},
-        0.0,
-    ),
-}

@@ -356,22 +356,21 @@ def test_ratios_are_to_the_faster_writing_of_a_library(tmp_path, monkeypatch, ca
 
 def test_tests_stop_in_time_and_what_failed_is_named(tmp_path):
     (tmp_path / "test_it.py").write_text(
-        "import time\n"
+        "import sys\n"
         "def test_good(): pass\n"
         "def test_bad(): assert 0, 'why'\n"
-        "def test_slow(): time.sleep(1.2)\n"
+        "def test_slow(): sys.outcomes.deadline = 0.0\n"
         "def test_late(): pass\n"
     )
     python(
         "import pytest, sys\n"
         "from pathlib import Path\n"
         "from bench.gpu import Outcomes, Record\n"
-        "record = Record('tests', Path('out.json'))\n"
-        "plugins = [Outcomes(record, 1.0)]\n"
-        "pytest.main(['-q', '-p', 'no:cacheprovider', 'test_it.py'], plugins=plugins)\n"
-        "plugins[0].write(running=None)\n".replace("out.json", str(tmp_path / "out.json")).replace(
-            "test_it.py", str(tmp_path / "test_it.py")
-        ),
+        f"folder = Path({str(tmp_path)!r})\n"
+        "sys.outcomes = Outcomes(Record('tests', folder / 'out.json'), 60.0)\n"
+        "options = ['-q', '-p', 'no:cacheprovider', str(folder / 'test_it.py')]\n"
+        "pytest.main(options, plugins=[sys.outcomes])\n"
+        "sys.outcomes.write(running=None)\n",
         GPULR_BENCH_REHEARSE="numpy",
         PYTHONPATH=str(ROOT),
     )

@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 from bench import contestants, run, table, tasks
-from bench.__main__ import main
+from bench.__main__ import app
 from bench.contestants import Contestant
+
+
+def main(arguments):
+    return app(arguments, standalone_mode=False) or 0
 
 
 @pytest.mark.parametrize("task", contestants.TASKS)
