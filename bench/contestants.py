@@ -172,7 +172,8 @@ def prepare(task: str, contestant: Contestant, work: Data) -> Run:
     if task == "training":
         return _training(contestant, work)
     if contestant.is_peer:
-        return libraries.PASSES[contestant.backend, contestant.way](work, contestant.rows)
+        start, wait = libraries.PASSES[contestant.backend, contestant.way](work, contestant.rows)
+        return lambda: wait(start())
     backend = select(contestant.backend)
     assert backend.name == contestant.backend, backend.fallback_reason
     issue = passes(contestant, work, backend)

@@ -28,13 +28,24 @@ extern "C" __global__ void hold(unsigned long long nanoseconds) {
 """
 
 
-class Card:
+class Device:
+    """What a card and its stand-in have in common."""
+
+    backend: Backend
+
+    def wait(self, results: Any = None) -> Any:
+        """Return the results once the device is idle."""
+        self.backend.synchronize()
+        return results
+
+
+class Card(Device):
     """A CUDA device, as CuPy sees it."""
 
     copy_bytes = 2**30
 
     def __init__(self) -> None:
-        self.backend: Backend = select("cupy")
+        self.backend = select("cupy")
         if self.backend.name != "cupy":
             raise BackendUnavailableError(f"CuPy cannot be used: {self.backend.fallback_reason}")
         import cupy
@@ -93,7 +104,7 @@ class Card:
         return copy
 
 
-class StandIn:
+class StandIn(Device):
     """NumPy or array-api-strict in a card's place: every step, and no meaning."""
 
     copy_bytes = 2**20
@@ -124,33 +135,33 @@ class StandIn:
         return array.copy()
 
 
-def card() -> Card | StandIn:
+def card() -> Device:
     """Return the GPU, or under ``GPULR_BENCH_REHEARSE`` its stand-in."""
     library = rehearsal()
     return StandIn(library) if library else Card()
 
 
-def host_seconds(card: Card | StandIn, run: Run, calls: int = 1) -> float:
+def host_seconds(card: Device, run: Run, calls: int = 1) -> float:
     """Return the time of a call from an idle device to an idle device; of many, their mean."""
-    card.backend.synchronize()
+    card.wait()
     started = time.perf_counter()
     for _ in range(calls):
         run()
-    card.backend.synchronize()
+    card.wait()
     return (time.perf_counter() - started) / calls
 
 
-def queueing_seconds(card: Card | StandIn, run: Run) -> float:
+def queueing_seconds(card: Device, run: Run) -> float:
     """Return how long to hold the stream, so that ``run`` is queued before its work begins."""
-    card.backend.synchronize()
+    card.wait()
     started = time.perf_counter()
     run()
     seconds = time.perf_counter() - started
-    card.backend.synchronize()
+    card.wait()
     return min(2.0 * seconds + 2e-4, LONGEST_HOLD)
 
 
-def take_turn(card: Card | StandIn, run: Run, hold: float) -> dict[str, float]:
+def take_turn(card: Device, run: Run, hold: float) -> dict[str, float]:
     """Return the seconds of a call, of every kind, after one that is not timed."""
     run()
     return {

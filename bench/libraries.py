@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +23,8 @@ import numpy as np
 from bench.data import Data
 from bench.run import Run
 
+# What starts a pass, and what waits for its results.
+Pass = tuple[Run, Callable[[Any], Any]]
 BLOCKS = {"jax": 1000, "torch": 2000}  # rows
 NAMES = {"jax": "jax.jit", "torch": "torch"}
 
@@ -50,43 +53,40 @@ def block_length(name: str, n_samples: int) -> int:
     return max(n for n in range(1, BLOCKS[name] + 1) if n_samples % n == 0)
 
 
-def arrays(work: Data, rows: str, put: Callable[[Any], Any], *, columns_first: bool) -> Any:
-    """Return a library's X, Y, W (k, n) and b, and the scale of X.
+def arrays(work: Data, rows: str, put: Callable[[Any], Any], columns_first: bool) -> Any:
+    """Return a library's X, Y, W (k, n) and b as ``put`` makes them, and the scale of X.
 
-    ``put`` makes its arrays; Y is (k, m) if its columns come first, else (m, k).
+    Y is (k, m) if its columns come first, else (m, k).
     """
     X, scale = work.rows(rows)
     Y = work.targets.T if columns_first else work.targets
-    W, b = work.theta[:-1].T, work.theta[-1]
-    small = (put(np.ascontiguousarray(array, dtype=np.float32)) for array in (Y, W, b))
-    return (put(X), *small), scale
+    small = (np.ascontiguousarray(a, np.float32) for a in (Y, work.theta[:-1].T, work.theta[-1]))
+    return [put(X), *map(put, small)], scale
 
 
-def jax_formulas(scale: float, m: int, *, columns_first: bool = True) -> Callable[..., Any]:
-    """Return jax's pass over all rows: of X, Y (k, m) or (m, k), W (k, n) and b (k,)."""
+def jax_pass(
+    work: Data, rows: str, *, columns_first: bool = True, blocks: bool = False, device: str = "cpu"
+) -> Pass:
+    """Return jax's pass, and what waits for its results.
+
+    In blocks it is a scan, and one exponential serves loss and probability.
+    """
     import jax
     import jax.numpy as jnp
 
-    def cost_and_gradient(X: Any, Y: Any, W: Any, b: Any) -> Any:
-        X = X.astype(jnp.float32)
-        scaled = scale * W
+    found, scale = arrays(
+        work, rows, partial(jax.device_put, device=jax.devices(device)[0]), columns_first
+    )
+    m, axis = len(work.X), 1 if columns_first else 0
+
+    def whole(X: Any, Y: Any, W: Any, b: Any) -> Any:
+        X, scaled = X.astype(jnp.float32), scale * W
         Z = scaled @ X.T + b[:, None] if columns_first else X @ scaled.T + b
-        axis = 1 if columns_first else 0
         cost = jnp.mean(jax.nn.softplus(Z) - Y * Z, axis=axis)
         R = (jax.nn.sigmoid(Z) - Y) / m
         return cost, (scale * ((R if columns_first else R.T) @ X)).T, R.sum(axis=axis)
 
-    return jax.jit(cost_and_gradient)
-
-
-def jax_block_formulas(scale: float, m: int) -> Callable[..., Any]:
-    """Return the same as a scan over blocks; one exponential serves loss and probability."""
-    import jax
-    import jax.numpy as jnp
-
-    length = block_length("jax", m)
-
-    def cost_and_gradient(X: Any, Y: Any, W: Any, b: Any) -> Any:
+    def in_blocks(X: Any, Y: Any, W: Any, b: Any) -> Any:
         scaled, (k, n) = scale * W, W.shape
 
         def add(total: Any, block: Any) -> Any:
@@ -98,88 +98,87 @@ def jax_block_formulas(scale: float, m: int) -> Callable[..., Any]:
             parts = loss.sum(axis=1), R @ x, R.sum(axis=1)
             return jax.tree.map(jnp.add, total, parts), None
 
-        start = jnp.zeros(k), jnp.zeros((k, n)), jnp.zeros(k)
-        blocks = X.reshape(-1, length, n), Y.reshape(-1, length, k)
-        (loss, dW, db), _ = jax.lax.scan(add, start, blocks, unroll=2)
+        start, length = (jnp.zeros(k), jnp.zeros((k, n)), jnp.zeros(k)), block_length("jax", m)
+        cut = X.reshape(-1, length, n), Y.reshape(-1, length, k)
+        (loss, dW, db), _ = jax.lax.scan(add, start, cut, unroll=2)
         return loss / m, (scale / m * dW).T, db / m
 
-    return jax.jit(cost_and_gradient)
+    run = jax.jit(in_blocks if blocks else whole)
+    return lambda: [run(*found)], jax.block_until_ready
 
 
-def jax_pass(work: Data, rows: str, *, blocks: bool = False) -> Run:
-    """Return jax's pass on the CPU."""
-    import jax
-
-    cpu = jax.devices("cpu")[0]
-    found, scale = arrays(work, rows, lambda a: jax.device_put(a, cpu), columns_first=not blocks)
-    run = (jax_block_formulas if blocks else jax_formulas)(scale, len(work.X))
-    return lambda: [jax.block_until_ready(run(*found))]
-
-
-def torch_formulas(scale: float, m: int, *, columns_first: bool = False) -> Callable[..., Any]:
-    """Return torch's pass over all rows: of X, Y (m, k) or (k, m), W (k, n) and b (k,)."""
+def torch_pass(
+    work: Data,
+    rows: str,
+    *,
+    columns_first: bool = False,
+    blocks: bool = False,
+    device: str = "cpu",
+    compiled: bool = False,
+) -> Pass:
+    """Return torch's pass, and what waits for its results."""
     import torch
 
-    functional = torch.nn.functional
+    found, scale = arrays(work, rows, partial(torch.tensor, device=device), columns_first)
+    m, axis = len(work.X), 1 if columns_first else 0
+    bce = partial(torch.nn.functional.binary_cross_entropy_with_logits, reduction="none")
 
-    def cost_and_gradient(X: Any, Y: Any, W: Any, b: Any) -> Any:
-        x = X.to(torch.float32)
-        scaled = scale * W
-        Z = scaled @ x.T + b[:, None] if columns_first else functional.linear(x, scaled, b)
-        loss = functional.binary_cross_entropy_with_logits(Z, Y, reduction="none")
+    def whole(X: Any, Y: Any, W: Any, b: Any) -> Any:
+        x, scaled = X.to(torch.float32), scale * W
+        Z = scaled @ x.T + b[:, None] if columns_first else torch.nn.functional.linear(x, scaled, b)
         R = (torch.sigmoid(Z) - Y) / m
-        axis = 1 if columns_first else 0
         dW = scale * ((R if columns_first else R.T) @ x).T
-        return loss.mean(dim=axis), dW, R.sum(dim=axis)
+        return bce(Z, Y).mean(dim=axis), dW, R.sum(dim=axis)
 
-    return cost_and_gradient
-
-
-def torch_block_formulas(scale: float, m: int) -> Callable[..., Any]:
-    """Return the same block by block; Y is (k, m)."""
-    import torch
-
-    bce, length = torch.nn.functional.binary_cross_entropy_with_logits, block_length("torch", m)
-
-    def cost_and_gradient(X: Any, Y: Any, W: Any, b: Any) -> Any:
-        scaled = scale * W
+    def in_blocks(X: Any, Y: Any, W: Any, b: Any) -> Any:
+        scaled, length = scale * W, block_length("torch", m)
         loss, dW, db = torch.zeros(len(W)), torch.zeros(W.shape), torch.zeros(len(W))
         for x, y in zip(X.split(length), Y.split(length, dim=1), strict=True):
             x = x.to(torch.float32)
             Z = scaled @ x.T + b[:, None]
-            loss += bce(Z, y, reduction="none").sum(dim=1)
+            loss += bce(Z, y).sum(dim=1)
             R = torch.sigmoid(Z) - y
             dW += R @ x
             db += R.sum(dim=1)
         return loss / m, (scale / m * dW).T, db / m
 
-    return cost_and_gradient
+    run = torch.compile(whole) if compiled else in_blocks if blocks else whole
 
-
-def torch_pass(work: Data, rows: str, *, blocks: bool = False) -> Run:
-    """Return torch's pass on the CPU."""
-    import torch
-
-    found, scale = arrays(work, rows, torch.tensor, columns_first=blocks)
-    run = (torch_block_formulas if blocks else torch_formulas)(scale, len(work.X))
-    return without_graph(run, found)
-
-
-def without_graph(run: Callable[..., Any], found: Any) -> Run:
-    """Return torch's call on these arrays in its inference mode."""
-    import torch
-
-    def call() -> Any:
+    def without_graph() -> Any:
         with torch.inference_mode():
             return [run(*found)]
 
-    return call
+    def wait(results: Any) -> Any:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return results
+
+    return without_graph, wait
 
 
 # By the contestant's backend and way.
-PASSES: dict[tuple[str, str], Callable[[Data, str], Run]] = {
+PASSES: dict[tuple[str, str], Callable[[Data, str], Pass]] = {
     ("jax", "peer"): jax_pass,
-    ("jax", "peer-blocks"): lambda work, rows: jax_pass(work, rows, blocks=True),
+    ("jax", "peer-blocks"): partial(jax_pass, columns_first=False, blocks=True),
     ("torch", "peer"): torch_pass,
-    ("torch", "peer-blocks"): lambda work, rows: torch_pass(work, rows, blocks=True),
+    ("torch", "peer-blocks"): partial(torch_pass, columns_first=True, blocks=True),
 }
+# Those that take part on a GPU, by name.
+GPU_PASSES = {
+    "jax": {"jax.jit": jax_pass},
+    "torch": {"torch": torch_pass, "torch.compile": partial(torch_pass, compiled=True)},
+}
+
+
+def gpu_device(name: str) -> str | None:
+    """Return what a library calls its GPU, None without one; its products are float32 proper."""
+    if name == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+        platform = jax.devices()[0].platform
+        return None if platform == "cpu" else platform
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    return "cuda" if torch.cuda.is_available() else None

@@ -22,7 +22,7 @@ import argparse
 import copy
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -170,43 +170,30 @@ def predicted() -> dict[str, float]:
     return found
 
 
-def measured(parts: Found) -> dict[str, Callable[[], float]]:
-    """Return what reads each target's figure from a result; KeyError where it is missing."""
+def measured(parts: Found, target: Found) -> float:
+    """Read a target's figure, or the quotient of two, from a result; KeyError where it is missing.
 
-    def result(part: str, name: str) -> Found:
-        return {found["name"]: found for found in parts[part]["results"]}[name]
+    A path names a part, one of its results (with * the fastest that came within a gap of 1e-4) or
+    fields, and fields below it.
+    """
 
-    def median(part: str, name: str, kind: str) -> float:
-        return float(result(part, name)["seconds"][kind]["median"])
+    def follow(found: Any, path: Sequence[str]) -> float:
+        for name in path:
+            found = found[name]
+        return float(found)
 
-    def to_the_optimum() -> float:
-        """Read the shortest training from the host's rows that came within a gap of 1e-4."""
-        times = [
-            found["seconds"]["host"]["median"]
-            for found in parts["training"]["results"]
-            if found["name"].startswith("lbfgs-from-host") and found["gap"] <= 1e-4
-        ]
-        return float({0: min(times)}[0]) if times else {}["lbfgs-from-host"]
-
-    def over(peer: str) -> Callable[[], float]:
-        return lambda: float(parts["peers"]["speedup"][peer]["queued"])
-
-    def loop(rows: str) -> float:
-        looped, batched = (f"{way}-float32-on-{rows}" for way in ("loop", "batched"))
-        return median("pass", looped, "device") / median("pass", batched, "device")
-
-    fused = "fused-float32-on-"
-    found: dict[str, Callable[[], float]] = {
-        "pass-float32-of-copy": lambda: result("pass", f"{fused}float32")["fraction_of_copy"],
-        "training": to_the_optimum,
-        "search": lambda: median("search", "search", "host"),
-    }
-    for rows in SIZES:
-        found[f"pass-{rows}"] = lambda rows=rows: median("pass", fused + rows, "device_cold")
-        found[f"loop-{rows}"] = lambda rows=rows: loop(rows)
-        for library in ("torch.compile", "jax.jit"):
-            found[f"{library}-{rows}"] = over(f"{library}-on-{rows}")
-    return found
+    figures = []
+    for path in target["measured"]:
+        part, name, *rest = path.split("/")
+        results = {found["name"]: found for found in parts[part].get("results", [])}
+        if name.endswith("*"):
+            close = [r for n, r in results.items() if n.startswith(name[:-1]) and r["gap"] <= 1e-4]
+            if not close:
+                raise KeyError(name)
+            figures.append(min(follow(found, rest) for found in close))
+        else:
+            figures.append(follow(results.get(name) or parts[part][name], rest))
+    return figures[0] / figures[1] if len(figures) == 2 else figures[0]
 
 
 def meets(target: Found, value: float) -> bool:
@@ -231,13 +218,12 @@ def compared(content: Found) -> list[str]:
         content.get("card", {}).get("name", "an unknown card"),
         content.get("rehearsal"),
     )
-    figures = measured(content["parts"])
     found = [f"{'':52} {'target':>9} {'predicted':>10} {'measured':>9}"]
     for target in prediction()["targets"]:
         ratio = target["unit"] == "ratio"
         words = (lambda value: f"{value:.2f}") if ratio else seconds
         try:
-            value = figures[target["name"]]()
+            value = measured(content["parts"], target)
             verdict = "met" if meets(target, value) else "refuted"
             shown, verdict = words(value), "a rehearsal" if rehearsed else verdict
         except (KeyError, TypeError, ZeroDivisionError):

@@ -15,7 +15,7 @@ import types
 import numpy as np
 import pytest
 
-from bench import data, gpu, gpu_card, on_gpu, predict, run, table
+from bench import data, gpu, gpu_card, gpu_parts, on_gpu, predict, run, table
 from bench.gpu import main
 from helpers import python, strict_json
 
@@ -89,7 +89,7 @@ def test_parts_run_on_arrays_of_another_device(part, tmp_path, monkeypatch, caps
 
 def test_a_wrong_pass_is_not_timed(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GPULR_BENCH_REHEARSE", "numpy")
-    right = gpu.parts
+    right = gpu_parts.parts
 
     def wrong(contestant, work, backend):
         found = right(contestant, work, backend)
@@ -97,7 +97,7 @@ def test_a_wrong_pass_is_not_timed(tmp_path, monkeypatch, capsys):
             return found
         return [(problem, theta + 1e-3) for problem, theta in found]
 
-    monkeypatch.setattr(gpu, "parts", wrong)
+    monkeypatch.setattr(gpu_parts, "parts", wrong)
     path = tmp_path / "pass.json"
     assert main(["pass", "--output", str(path)]) == 1
     found = strict_json(path.read_text(encoding="utf-8"))
@@ -350,7 +350,7 @@ def test_ratios_are_to_the_faster_writing_of_a_library(tmp_path, monkeypatch, ca
     ):
         seconds = {k: {"median": taken, "q1": taken, "q3": taken} for k in ("host", "queued")}
         kept.add(f"{library} {taken}", library=library, rows=rows, seconds=seconds)
-    gpu.ratios(kept)
+    gpu_parts.ratios(kept)
     assert kept.content["speedup"] == {"jax.jit-on-uint8": {"host": 2.0, "queued": 2.0}}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import data as data_sets
-from bench import peers, table
+from bench import fits, peers, table
 from bench.data import Objective
 from gpulr.families import search as searching
 from helpers import reference, scikit_learns, targets
@@ -136,7 +136,7 @@ def pairs(few):
 def only(family, few, pairs, tol, X=None, **options):
     """The one point of a family's fit."""
     job = {"Cs": CS, "classes": [0, 1, 2, 3], "scale": 1 / 16, "pairs": pairs, "C": 1.0}
-    fit = peers.FITS[family](few.X if X is None else X, few.y, {**job, "options": options})
+    fit = fits.FITS[family](few.X if X is None else X, few.y, {**job, "options": options})
     (point,) = fit({"tol": tol})
     return point
 
