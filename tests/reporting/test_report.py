@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shlex
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 import gpulr
 from gpulr.cli.app import app
-from gpulr.errors import DataError, ModelFileError, ParameterError
+from gpulr.errors import DataError, MissingExtraError, ModelFileError, ParameterError
 from gpulr.reporting.command import reproduction
 from helpers import strict_json
 
@@ -422,6 +423,13 @@ def test_what_cannot_be_written(model, data, tmp_path):
     with pytest.raises(ParameterError, match="would be lost"):
         gpulr.report(model, tmp_path / "model.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_without_jinja2_the_error_names_the_extra(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r'python -m pip install "\.\[plot\]"'):
+        gpulr.report(model, tmp_path / "report.html")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_page_that_fails_leaves_the_old_one(model, tmp_path, monkeypatch):

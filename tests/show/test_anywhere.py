@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.text import Text
 
 import gpulr
 from gpulr import show
-from gpulr.errors import ParameterError
+from gpulr.errors import MissingExtraError, ParameterError
 from gpulr.show.predictions import label_text
 from helpers import python
 from shown import drawn
@@ -114,3 +115,12 @@ def test_estimators_and_searches_hold_models(digits):
     assert show.c_path(classifier).get_title(loc="left") == "2 folds"
     with pytest.raises(ParameterError, match=r"OneVsAll; expected what gpulr\.search returns"):
         show.c_path(classifier.model_)
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
+    monkeypatch.delitem(sys.modules, "gpulr.show.benchmarks", raising=False)
+    monkeypatch.delitem(vars(show), "weights", raising=False)
+    with pytest.raises(MissingExtraError, match=r'matplotlib.* python -m pip install "\.\[plot\]"'):
+        show.weights  # noqa: B018
+    assert "weights" in dir(show)

@@ -7,9 +7,7 @@ import pytest
 
 import gpulr
 from gpulr import video
-from gpulr.show.predictions import as_bytes, grey_images, label_text
 from gpulr.video.draw_predictions import pictures_of
-from gpulr.video.film import shape_of
 from gpulr.video.predicting import samples_of
 from gpulr.video.sheet import BAR, RIGHT, TRACK, WRONG, Sheet
 
@@ -171,23 +169,6 @@ def test_hostile_labels_are_drawn_as_they_are(data):
     assert all(name.isprintable() and name.strip() for name in samples.names)
 
 
-@pytest.mark.parametrize(
-    ("label", "text"),
-    [
-        ("<script>$x$", "<script>$x$"),
-        ("a\nb", "a b"),
-        ("a\x1bb", "a�b"),
-        ("\ud800", "�"),
-        ("", "(empty)"),
-        (" ", "(empty)"),
-        (7, "7"),
-        (b"\xff", "b'\\xff'"),
-    ],
-)
-def test_labels_are_one_printable_line(label, text):
-    assert label_text(label) == text
-
-
 def test_text_is_cut_to_its_width():
     sheet = Sheet(SIZE)
     assert 90 < sheet.text(0, 50, "W" * 5000, size=20, width=100) <= 100
@@ -268,18 +249,3 @@ def test_several_labels(data):
     for right, picture in zip(samples.predictions.right, pictures, strict=True):
         assert (shows(picture, RIGHT, at=title) > 500) == right
         assert (shows(picture, WRONG, at=title) > 500) != right
-
-
-@pytest.mark.parametrize(
-    ("shape", "image"),
-    [((8, 8, 3), (8, 8, 3)), ((3, 8, 8), (8, 8, 3)), ((8, 8, 1), (8, 8)), ((8, 24), (8, 24))],
-)
-def test_images_of_other_shapes(data, shape, image):
-    X = np.tile(data.X, 3)[:, : int(np.prod(shape))]
-    model = gpulr.train(X, data.y, image_shape=shape, max_iter=2, tol=0)
-    assert model.data["feature_range"] == [0, 1]
-    pixels = as_bytes(grey_images(model, X[:2], shape_of(model)))
-    assert pixels.shape == (2, *image)
-    if shape == (3, 8, 8):
-        expected = np.rint(255 * X[0].reshape(3, 8, 8).transpose(1, 2, 0))
-        np.testing.assert_array_equal(pixels[0], expected)
