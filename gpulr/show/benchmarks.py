@@ -13,20 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from gpulr.errors import DataFileError, ParameterError
-from gpulr.show.canvas import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PLAIN,
-    PURPLE,
-    SKY,
-    VERMILION,
-    axes,
-    legend,
-    tidy,
-)
+from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
 
 __all__ = ["benchmark"]
 
@@ -34,26 +21,26 @@ Entry = tuple[str, float, tuple[float, float], str]  # label, median, quartiles,
 
 # Colours of what is timed: ways to do one pass, and solvers on the way to the optimum.
 WAYS = {
-    "notebook": GREY,
-    "plain": ORANGE,
-    "loop": SKY,
-    "batched": BLUE,
-    "uncompiled": SKY,
-    "portable": SKY,
-    "peer": GREEN,
-    "peer-blocks": GREEN,
+    "notebook": Colour.GREY,
+    "plain": Colour.ORANGE,
+    "loop": Colour.SKY,
+    "batched": Colour.BLUE,
+    "uncompiled": Colour.SKY,
+    "portable": Colour.SKY,
+    "peer": Colour.GREEN,
+    "peer-blocks": Colour.GREEN,
 }
 OURS = "gpulr-lbfgs"
 STYLES = {
-    OURS: (BLUE, "o", "-"),
-    "gpulr-nesterov": (SKY, "o", "--"),
-    "gpulr-gd": (SKY, "s", ":"),
-    "jax-gd": (BLACK, "x", ":"),
-    "intelex-lbfgs": (VERMILION, "^", "-"),
-    "sklearn-lbfgs": (ORANGE, "v", "-"),
-    "sklearn-newton-cg": (PURPLE, "D", "-"),
-    "sklearn-newton-cholesky": (GREEN, "P", "-"),
-    "sklearn-liblinear": (GREY, "X", "-"),
+    OURS: (Colour.BLUE, "o", "-"),
+    "gpulr-nesterov": (Colour.SKY, "o", "--"),
+    "gpulr-gd": (Colour.SKY, "s", ":"),
+    "jax-gd": (Colour.BLACK, "x", ":"),
+    "intelex-lbfgs": (Colour.VERMILION, "^", "-"),
+    "sklearn-lbfgs": (Colour.ORANGE, "v", "-"),
+    "sklearn-newton-cg": (Colour.PURPLE, "D", "-"),
+    "sklearn-newton-cholesky": (Colour.GREEN, "P", "-"),
+    "sklearn-liblinear": (Colour.GREY, "X", "-"),
 }
 KINDS = {  # what a result file says it is
     "gpulr-interleaved": "times of passes and trainings",
@@ -134,7 +121,7 @@ def _entry(result: Mapping[str, Any]) -> Entry:
         if result["rows"] not in (result["dtype"], result["X_dtype"]):
             label += f", {result['rows']} rows"
         return label, seconds["median"], (seconds["q1"], seconds["q3"]), WAYS[result["way"]]
-    colour = BLUE if result["name"].startswith("gpulr") else GREY
+    colour = Colour.BLUE if result["name"].startswith("gpulr") else Colour.GREY
     if sampled := result["extrapolated_from_classes"]:
         label += f" (scaled up from {sampled} classes)"
         return label, seconds, (seconds, seconds), colour
@@ -150,7 +137,7 @@ def _draw_times(ax: Axes, entries: Sequence[Entry]) -> None:
     where, words = range(len(labels)), EngFormatter("s")
     ax.barh(where, seconds, color=colours, xerr=spread, ecolor="#333333", capsize=2)
     for y, end, value, colour in zip(where, ends, seconds, colours, strict=True):
-        x, weight = end + 0.01 * max(ends), "bold" if colour == BLUE else "normal"
+        x, weight = end + 0.01 * max(ends), "bold" if colour == Colour.BLUE else "normal"
         text = words(float(f"{value:.3g}"))
         ax.text(x, y, text, va="center", fontsize=9, fontweight=weight, **PLAIN)
     ax.set_yticks(where, [textwrap.fill(label, 36) for label in labels], fontsize=9, **PLAIN)
@@ -160,7 +147,7 @@ def _draw_times(ax: Axes, entries: Sequence[Entry]) -> None:
     ax.xaxis.set_major_formatter(lambda value, _: f"{value * 1e3:g}" if in_ms else f"{value:g}")
     ax.set_xlabel("milliseconds" if in_ms else "seconds", fontsize=8, loc="left")
     ax.tick_params(axis="x", labelsize=8)
-    tidy(ax, grid=False)
+    tidy(ax, lines=False)
 
 
 def _draw_gaps(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
@@ -172,7 +159,7 @@ def _draw_gaps(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
         points = sorted((p["seconds"], p["gap"]) for p in result["points"] if p["gap"] > 0)
         if not points:
             continue
-        colour, marker, line = STYLES.get(result["name"], (BLACK, ".", "-"))
+        colour, marker, line = STYLES.get(result["name"], (Colour.BLACK, ".", "-"))
         ours = result["name"] == OURS
         ax.plot(
             *zip(*points, strict=True),

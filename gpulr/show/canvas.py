@@ -13,33 +13,16 @@ from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.predictions import label_texts
 
-__all__ = [
-    "BLACK",
-    "BLUE",
-    "GREEN",
-    "GREY",
-    "LINES",
-    "ORANGE",
-    "PLAIN",
-    "PURPLE",
-    "SKY",
-    "VERMILION",
-    "axes",
-    "bare",
-    "grid_of",
-    "legend",
-    "model_names",
-    "model_of",
-    "tidy",
-]
+__all__ = ["PLAIN", "Colour", "axes", "bare", "grid", "legend", "model_names", "model_of", "tidy"]
 
-# Okabe & Ito (2008), "Color Universal Design", without the yellow, which is too bright for lines.
-BLUE, SKY, GREEN, ORANGE, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
-PURPLE, BLACK, GREY = "#CC79A7", "#000000", "#999999"
-LINES = (
-    *((colour, "-") for colour in (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK)),
-    *((colour, "--") for colour in (BLUE, ORANGE, GREEN)),
-)
+
+class Colour:
+    """Those of Okabe & Ito (2008), "Color Universal Design"; yellow is too bright for lines."""
+
+    BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
+    VERMILION, PURPLE, BLACK, GREY = "#D55E00", "#CC79A7", "#000000", "#999999"
+
+
 # For every text that holds a label: "$x$" and "_" are no mathematics and no TeX.
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 
@@ -80,15 +63,15 @@ def bare(ax: Axes) -> None:
     ax.set_frame_on(False)
 
 
-def tidy(ax: Axes, *, grid: bool = True) -> None:
+def tidy(ax: Axes, *, lines: bool = True) -> None:
     """Leave out the upper and the right line around the Axes, and draw a pale grid."""
     ax.spines[["top", "right"]].set_visible(False)
-    if grid:
+    if lines:
         ax.grid(color="#dddddd", linewidth=0.6)
         ax.set_axisbelow(True)
 
 
-def grid_of(n: int, columns: int) -> tuple[int, int]:
+def grid(n: int, columns: int) -> tuple[int, int]:
     """Return rows and columns for n cells, at most so many columns and no emptier than needed."""
     rows = -(-n // columns)
     return rows, -(-n // rows)

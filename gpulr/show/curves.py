@@ -10,24 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import (
-    BLUE,
-    GREY,
-    LINES,
-    PLAIN,
-    VERMILION,
-    axes,
-    legend,
-    model_names,
-    model_of,
-    tidy,
-)
+from gpulr.show.canvas import PLAIN, Colour, axes, legend, model_names, model_of, tidy
 from gpulr.words import counted
 
 __all__ = ["c_path", "cost"]
 
 Floats = npt.NDArray[np.float64]
 NAMED = 5  # of models that are too many to name them all
+LINES = (
+    *((colour, "-") for colour in (Colour.BLUE, Colour.ORANGE, Colour.GREEN, Colour.VERMILION)),
+    *((colour, "-") for colour in (Colour.PURPLE, Colour.SKY, Colour.BLACK)),
+    *((colour, "--") for colour in (Colour.BLUE, Colour.ORANGE, Colour.GREEN)),
+)
 
 
 @runtime_checkable
@@ -73,7 +67,7 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     looks = {j: LINES[i if many else j] for i, j in enumerate(named)}
     lines = []
     for j, n_iter in enumerate(history.n_iter.tolist()):
-        colour, style = looks.get(j, (GREY, "-"))
+        colour, style = looks.get(j, (Colour.GREY, "-"))
         lines += ax.plot(
             np.arange(n_iter + 1),
             history.cost[: n_iter + 1, j],
@@ -135,17 +129,17 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     order = np.argsort(found.Cs)
     finite = order[np.isfinite(found.Cs[order])]
     C, mean, error = found.Cs[finite], found.mean_scores[finite], found.standard_errors[finite]
-    ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=BLUE, linewidth=0)
-    ax.plot(C, mean, "o-", color=BLUE, label="mean ± standard error")
+    ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=Colour.BLUE, linewidth=0)
+    ax.plot(C, mean, "o-", color=Colour.BLUE, label="mean ± standard error")
     marks = {found.best_C: ("best", "-"), found.best_C_1se: ("one standard error", "--")}
     if len(marks) == 1:
         marks = {found.best_C: ("best, and within one standard error", "-")}
     for value, (name, style) in marks.items():
         label = f"C = {value:.3g} ({name})"
         if np.isfinite(value):
-            ax.axvline(value, color=VERMILION, linestyle=style, label=label, zorder=1)
+            ax.axvline(value, color=Colour.VERMILION, linestyle=style, label=label, zorder=1)
         else:
-            ax.plot([], [], color=VERMILION, linestyle=style, label=label)
+            ax.plot([], [], color=Colour.VERMILION, linestyle=style, label=label)
     ax.set(xscale="log", xlabel="C (inverse regularisation strength)")
     ax.set_ylabel(f"held-out {found.scoring}", **PLAIN)
     ax.set_title(counted(len(found.scores), "fold"), loc="left")

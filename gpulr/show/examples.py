@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll, rows_for
-from gpulr.show.canvas import BLACK, GREEN, GREY, PLAIN, VERMILION, axes, bare, grid_of, model_of
+from gpulr.show.canvas import PLAIN, Colour, axes, bare, grid, model_of
 from gpulr.show.predictions import (
     Predictions,
     grey_images,
@@ -164,7 +164,7 @@ def _draw(
     predictions: Predictions,
     title: str,
 ) -> Axes:
-    down, columns = grid_of(len(rows), COLUMNS)
+    down, columns = grid(len(rows), COLUMNS)
     titles = [_title(model, predictions, i) for i in range(len(rows))]
     names = label_texts(model.classes, NAME)
     above = 0.08 + 0.16 * max(text.count("\n") + 1 for text in titles)  # of the image, its title
@@ -181,7 +181,7 @@ def _draw(
     # Behind the reader's fonts the one of matplotlib's own that has ✓ and ✗.
     fonts = [*rcParams["font.family"], "DejaVu Sans"]
     look: dict[str, Any] = {"fontsize": "small", "fontfamily": fonts}
-    P = predictions.probabilities
+    P, wrong = predictions.probabilities, Colour.VERMILION if predictions.known else Colour.BLACK
     for i, image in enumerate(grey_images(model, rows, shape)):
         left = i % columns * cell_width
         bottom = height - i // columns * cell_height - above - SIDE
@@ -189,7 +189,7 @@ def _draw(
         panel.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         panel.set(xticks=[], yticks=[], anchor="N")
         panel.spines[:].set_visible(False)
-        colour = GREEN if predictions.right[i] else VERMILION if predictions.known else BLACK
+        colour = Colour.GREEN if predictions.right[i] else wrong
         panel.set_title(titles[i], loc="left", pad=3, color=colour, **look, **PLAIN)
         left += SIDE + beside
         bars = ax.inset_axes((left / width, bottom / height, BARS / width, SIDE / height))
@@ -215,11 +215,14 @@ def _draw_bars(
     """Draw the probabilities of row i, at most ten: the largest, in the order of the names."""
     predicted = predictions.predicted[i]
     shown = np.sort(most_probable(predictions.Z[i], MOST_BARS))
-    wrong = VERMILION if predictions.known else BLACK
-    colours = [GREEN if predictions.true[i, j] else wrong if predicted[j] else GREY for j in shown]
+    wrong = Colour.VERMILION if predictions.known else Colour.BLACK
+    colours = [
+        Colour.GREEN if predictions.true[i, j] else wrong if predicted[j] else Colour.GREY
+        for j in shown
+    ]
     where = np.arange(len(shown))
     ax.barh(where, P[shown], height=0.8, color=colours)
-    ax.axvline(0.5, color=BLACK, linewidth=0.6, linestyle=":")
+    ax.axvline(0.5, color=Colour.BLACK, linewidth=0.6, linestyle=":")
     size = min(8.0, 60 / len(shown) + 1)
     ax.set_yticks(where, [names[j] for j in shown], fontsize=size, **PLAIN)
     for text, j in zip(ax.get_yticklabels(), shown, strict=True):
@@ -227,7 +230,7 @@ def _draw_bars(
     ax.set(xlim=(0, 1), ylim=(len(shown) - 0.4, -0.6), xticks=[])
     ax.tick_params(axis="y", length=0, pad=1)
     ax.spines[["top", "right", "bottom"]].set_visible(False)
-    ax.spines["left"].set_color(GREY)
+    ax.spines["left"].set_color(Colour.GREY)
 
 
 def _title(model: OneVsAll, predictions: Predictions, i: int) -> str:

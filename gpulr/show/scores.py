@@ -12,7 +12,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from gpulr.errors import ParameterError
 from gpulr.model.metrics import Evaluation, MultilabelEvaluation
-from gpulr.show.canvas import BLACK, BLUE, PLAIN, SKY, axes, legend, tidy
+from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
 from gpulr.show.predictions import label_texts
 
 __all__ = ["accuracy", "confusion"]
@@ -158,7 +158,8 @@ def _draw_bars(
     """Draw a bar for each name and each of ``bars``, and a line at each of ``base``."""
     where, height = np.arange(len(names)), 0.8 / len(bars)
     handles: list[Any] = []
-    for i, (values, colour) in enumerate(zip(bars.values(), (BLUE, SKY), strict=False)):
+    for i, values in enumerate(bars.values()):
+        colour = (Colour.BLUE, Colour.SKY)[i]
         places = where + (i - (len(bars) - 1) / 2) * height
         handles.append(ax.barh(places, np.nan_to_num(values), height=0.92 * height, color=colour))
         ends = np.nan_to_num(values) if base is None or i == 0 else np.maximum(values, base)
@@ -168,14 +169,14 @@ def _draw_bars(
     legends = list(bars)
     if base is not None:
         low, high = where + 0.04 * height, where + 0.96 * height
-        handles.append(ax.vlines(base, low, high, color=BLACK, lw=1.5))
+        handles.append(ax.vlines(base, low, high, color=Colour.BLACK, lw=1.5))
         legends.append("always answering “not this class”")
     ax.set_yticks(where, names, **PLAIN)
     ax.invert_yaxis()
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlim(0, 1.08)
     ax.set_xticks(np.linspace(0, 1, 6))
-    tidy(ax, grid=False)
+    tidy(ax, lines=False)
     ax.tick_params(axis="y", length=0)
     below = ax.transAxes + ScaledTranslation(0, -0.3, ax.figure.dpi_scale_trans)
     place = {"loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "bbox_transform": below}

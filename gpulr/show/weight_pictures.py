@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import PLAIN, axes, bare, grid_of, model_names, model_of
+from gpulr.show.canvas import PLAIN, axes, bare, grid, model_names, model_of
 from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
 from gpulr.validation.parameters import whole_number
 
@@ -71,7 +71,7 @@ def weights(
         ax.set_xlabel("feature")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
-        rows, columns = grid_of(len(chosen), COLUMNS if len(chosen) <= 20 else 2 * COLUMNS)
+        rows, columns = grid(len(chosen), COLUMNS if len(chosen) <= 20 else 2 * COLUMNS)
         height, width = drawn.shape[1:]
         side = 7.2 / max(columns, 2)
         ax = axes(ax, side * columns + 0.9, 0.4 + rows * (0.26 + side * min(height / width, 2)))

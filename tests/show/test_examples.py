@@ -10,7 +10,7 @@ import pytest
 import gpulr
 from gpulr import show
 from gpulr.errors import DataError, ParameterError
-from gpulr.show.canvas import GREEN, GREY, VERMILION
+from gpulr.show.canvas import Colour
 from shown import colours, drawn, multiples, names_of, panels, widths
 
 
@@ -28,11 +28,11 @@ def test_samples_show_each_models_own_probability(ten, digits):
         np.testing.assert_allclose(widths(bars.patches), P, rtol=1e-4)
         assert names_of(bars) == [str(digit) for digit in range(10)]
         right = predicted[i] == y[row]
-        mark, colour = ("✓", GREEN) if right else ("✗", VERMILION)
+        mark, colour = ("✓", Colour.GREEN) if right else ("✗", Colour.VERMILION)
         assert image.get_title(loc="left") == f"{mark} true {y[row]}, predicted {predicted[i]}"
         assert image._left_title.get_color() == colour
-        expected = dict.fromkeys(range(10), GREY)
-        expected |= {int(predicted[i]): VERMILION} | {int(y[row]): GREEN}
+        expected = dict.fromkeys(range(10), Colour.GREY)
+        expected |= {int(predicted[i]): Colour.VERMILION} | {int(y[row]): Colour.GREEN}
         assert colours(bars) == [colour.lower() for colour in expected.values()]
     n_right = np.count_nonzero(predicted == y[chosen])
     assert ax.get_title(loc="left") == f"9 of 355 rows: {n_right} right"

@@ -10,7 +10,7 @@ import pytest
 import gpulr
 from gpulr import show
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import GREY
+from gpulr.show.canvas import Colour
 from shown import drawn, names_of
 
 
@@ -46,7 +46,7 @@ def test_of_many_models_the_costliest_are_named(letters):
     assert len(ax.lines) == 26
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert legend == model.classes[worst].tolist()
-    grey = [j for j, line in enumerate(ax.lines) if line.get_color() == GREY]
+    grey = [j for j, line in enumerate(ax.lines) if line.get_color() == Colour.GREY]
     assert sorted([*grey, *worst]) == list(range(26))
 
 

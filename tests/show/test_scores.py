@@ -12,7 +12,7 @@ import gpulr
 from gpulr import show
 from gpulr.errors import ParameterError
 from gpulr.model.metrics import Evaluation, evaluate_margins
-from gpulr.show.canvas import BLUE, SKY
+from gpulr.show.canvas import Colour
 from shown import drawn, multiples, names_of, widths
 
 
@@ -72,8 +72,8 @@ def test_accuracies_are_drawn_under_their_names(evaluation):
     recall, binary = ax.containers
     assert widths(recall) == pytest.approx([2 / 3, 1 / 3, 1])
     assert widths(binary) == pytest.approx(evaluation.binary_accuracy)
-    assert {to_hex(bar.get_facecolor()) for bar in recall} == {BLUE.lower()}
-    assert {to_hex(bar.get_facecolor()) for bar in binary} == {SKY.lower()}
+    assert {to_hex(bar.get_facecolor()) for bar in recall} == {Colour.BLUE.lower()}
+    assert {to_hex(bar.get_facecolor()) for bar in binary} == {Colour.SKY.lower()}
     base = [segment[0, 0] for segment in ax.collections[0].get_segments()]
     assert base == pytest.approx([5 / 8, 5 / 8, 6 / 8])  # rows of other classes
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
