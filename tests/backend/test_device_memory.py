@@ -20,22 +20,6 @@ from gpulr.solvers import LBFGS, groups_of
 GIB = 2**30
 
 
-@pytest.fixture
-def make_device(monkeypatch):
-    """Return a device of so many bytes, which training takes whatever it is asked for.
-
-    It believes to have ``believed`` bytes: too many, as where others use it too.
-    """
-
-    def make(budget, *, believed=None):
-        device = FakeDevice(budget, monkeypatch)
-        device.believed = believed
-        monkeypatch.setattr("gpulr.families.prepare.select", lambda *args, **kwargs: device)
-        return device
-
-    return make
-
-
 # ---- how much there is ------------------------------------------------------------------------
 
 
@@ -199,9 +183,7 @@ def test_not_even_one_row_fits(make_device, images, streamed):
 def test_memory_that_fails_outside_of_passes_is_typed_too(make_device, images, monkeypatch):
     X, y = images
     device = make_device(70_000)
-    monkeypatch.setattr(
-        device, "available_bytes", lambda at_most: at_most
-    )  # it fits, as far as it knows
+    monkeypatch.setattr(device, "available_bytes", lambda at_most: at_most)  # all that it wants
     with pytest.raises(gpulr.DeviceMemoryError, match="streamed from the host") as caught:
         gpulr.train(X, y)
     assert caught.value.needed > 0

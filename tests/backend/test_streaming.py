@@ -7,12 +7,12 @@ may be, and memory runs out.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 import gpulr
-from fake_device import FakeDevice
 from gpulr.backend import HostRows, backend_of, copies, to_host
 from gpulr.backend import storage_type as types
 from gpulr.backend.storage_type import FIRST_ROWS, storage_type
@@ -25,16 +25,9 @@ PLENTY, LITTLE = 10**8, 70_000  # bytes; in little, columns are trained one by o
 
 
 @pytest.fixture
-def make_device(monkeypatch):
-    """Return a device of so many bytes, which training takes whatever it is asked for."""
-
-    def make(budget, *, block_bytes=8_000):
-        device = FakeDevice(budget, monkeypatch)
-        device.block_bytes = block_bytes
-        monkeypatch.setattr("gpulr.families.prepare.select", lambda *args, **kwargs: device)
-        return device
-
-    return make
+def make_device(make_device):
+    """Return a device of so many bytes that takes small blocks."""
+    return partial(make_device, block_bytes=8_000)
 
 
 def rows_of(monkeypatch):

@@ -56,22 +56,16 @@ def test_blocks_run_on_two_threads_with_one_blas_thread_each(two_threads):
     assert blas_threads() == two_threads
 
 
-def test_the_limit_is_lifted_after_an_exception(two_threads):
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_the_limit_is_lifted_after_an_exception_within_and_without(two_threads, error):
     def fail(block):
-        raise ZeroDivisionError(f"block {block}")
+        raise error(f"block {block}")
 
-    with pytest.raises(ZeroDivisionError, match="block 0"):
+    with pytest.raises(error, match="block 0"):
         list(threads.map_blocks(fail, range(4)))
     assert blas_threads() == two_threads
-
-
-def test_the_limit_is_lifted_when_the_consumer_stops_half_way(two_threads):
-    def stop_at_once():
-        for _ in threads.map_blocks(abs, range(8)):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stop_at_once()
+    with pytest.raises(error, match="block 0"):  # the consumer stops half way
+        list(map(fail, threads.map_blocks(abs, range(8))))
     assert blas_threads() == two_threads
 
 
@@ -258,41 +252,26 @@ def test_trainings_in_two_threads_at_once(two_threads, blobs, monkeypatch):
 
 
 TRAIN_IN_BLOCKS = """
+import os, threading, time, warnings
 import numpy as np, gpulr
 from gpulr import backend
 from gpulr.backend import threads
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: the point here
 backend.NumPyBackend.block_bytes = 1000
 for library in threads._blas_libraries():
     library.set_num_threads(2)
 X, y = np.random.default_rng(0).normal(size=(90, 4)), np.arange(90) % 3
 train = lambda: gpulr.train(X, y, max_iter=5, tol=0)
 """
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_trains_too():
-    code = (
-        TRAIN_IN_BLOCKS
-        + """
-import os, warnings
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: the point here
+FORKS = {
+    "a forked child trains too": """
 weights = train().weights
 child = os.fork()
 if not child:
     os._exit(0 if np.array_equal(train().weights, weights) else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    )
-    assert python(code, timeout=30).strip() == "0"
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_child_forked_in_mid_pass_is_not_left_with_the_limit():
-    code = (
-        TRAIN_IN_BLOCKS
-        + """
-import os, threading, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
+""",
+    "a child forked in mid-pass is not left with the limit": """
 inside, done = threading.Event(), threading.Event()
 def hold():
     with threads.one_blas_thread():
@@ -306,18 +285,8 @@ if not child:
     os._exit(0 if {lib.num_threads for lib in threads._blas_libraries()} == {2} else 1)
 done.set()
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    )
-    assert python(code, timeout=30).strip() == "0"
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_forks_beside_a_thread_that_trains():
-    code = (
-        TRAIN_IN_BLOCKS
-        + """
-import os, threading, time, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
+""",
+    "beside a thread that trains": """
 backend.NumPyBackend.block_bytes = 8_000_000
 train()  # what is imported late is there: a child would wait for a thread that imports it
 stop, large = threading.Event(), np.random.default_rng(0).normal(size=(20_000, 500))
@@ -334,17 +303,19 @@ for i in range(40):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 stop.set()
 trainer.join()
-print({lib.num_threads for lib in threads._blas_libraries()})
-"""
-    )
-    assert python(code, timeout=60).strip() == "{2}"
+print(*{lib.num_threads - 2 for lib in threads._blas_libraries()})
+""",
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("code", FORKS.values(), ids=FORKS.keys())
+def test_forks(code):
+    assert python(TRAIN_IN_BLOCKS + code, timeout=60).strip() == "0"
 
 
 def test_a_thread_that_outlives_the_main_one_trains_on():
-    code = (
-        TRAIN_IN_BLOCKS
-        + """
-import threading, time
+    code = """
 main = threading.main_thread()
 def train_after_it():
     train()
@@ -354,17 +325,11 @@ def train_after_it():
     print(train().n_iter)
 threading.Thread(target=train_after_it).start()
 """
-    )
-    assert python(code, timeout=30).strip() == "5"
+    assert python(TRAIN_IN_BLOCKS + code, timeout=30).strip() == "5"
 
 
 def test_omp_num_threads_counts():
-    code = (
-        TRAIN_IN_BLOCKS.replace("set_num_threads(2)", "num_threads")
-        + """
-import threading
-print(threads.thread_count(), gpulr.train(X, y, max_iter=5, tol=0).n_iter, threading.active_count())
-"""
-    )
+    code = TRAIN_IN_BLOCKS.replace("set_num_threads(2)", "num_threads")
+    code += "print(threads.thread_count(), train().n_iter, threading.active_count())"
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     assert python(code, **limits).split() == ["1", "5", "1"]

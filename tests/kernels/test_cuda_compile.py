@@ -23,6 +23,8 @@ from cuda_compile import ARCHITECTURES, CompilationError, complaints
 from cuda_host import require
 from cupy_options import cupy_options
 
+pytestmark = pytest.mark.slow
+
 TOYS = Path(__file__).parents[1] / "support" / "cuda"
 KERNELS = Path(gpulr.kernels.__file__).parent
 # Macros with which a source is compiled besides its own defaults.

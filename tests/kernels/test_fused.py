@@ -22,43 +22,27 @@ from scipy.special import expit
 from cuda_host import KernelFault
 from fused_kernels import CARDS, CASES, H100, T4, assert_right, fused, make
 from gpulr.core.problem import Problem
-from gpulr.kernels.fused import PROPAGATE
+from gpulr.kernels import fused as fused_pass
 from gpulr.kernels.plan import MOST_FEATURES, obstacle, plan_for
 from helpers import make_problem
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
-def case(request):
-    n, features, models, options = request.param
-    return make(n, features, models, **options)
-
-
-def test_a_pass(case):
-    problem, theta, *expected = case
-    assert_right(problem, fused(problem).evaluate(theta), theta, *expected)
-
-
-def test_its_halves(case):
-    problem, theta, *expected = case
-    one = fused(problem)
-    Z = one.margins(theta)
+@pytest.mark.parametrize(("n", "features", "models", "options"), CASES.values(), ids=CASES.keys())
+def test_a_pass_and_its_halves(n, features, models, options):
+    problem, theta, *expected = make(n, features, models, **options)
+    one, portable = fused(problem), problem.evaluate(theta)
+    cost, gradient = one.evaluate(theta)
+    assert_right(problem, (cost, gradient), theta, *expected)
+    np.testing.assert_allclose(cost, portable.cost, rtol=2e-6)
+    np.testing.assert_allclose(gradient, portable.gradient, rtol=1e-4, atol=2e-5)
+    Z, X = one.margins(theta), expected[0]
     assert Z.dtype == np.float32
-    X = expected[0]
-    X1 = np.hstack([np.abs(X), np.ones((len(X), 1))])
-    size = X1 @ np.abs(theta)
+    size = np.hstack([np.abs(X), np.ones((len(X), 1))]) @ np.abs(theta)
     if problem.rows.center is not None:
         size += np.abs(problem.rows.center * problem.rows.scale).T @ np.abs(theta[:-1])
     error = np.abs(Z - X @ theta[:-1] - theta[-1])
     np.testing.assert_array_less(error, 8 * np.finfo(np.float32).eps * size)
     assert_right(problem, one.evaluate_margins(Z, theta), theta, *expected)
-
-
-def test_it_is_what_the_portable_pass_gives(case):
-    problem, theta, *_ = case
-    cost, gradient = fused(problem).evaluate(theta)
-    portable = problem.evaluate(theta)
-    np.testing.assert_allclose(cost, portable.cost, rtol=2e-6)
-    np.testing.assert_allclose(gradient, portable.gradient, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
@@ -69,20 +53,17 @@ def test_each_card_has_its_layout(card, dtype):
     assert_right(problem, one.evaluate(theta), theta, *expected)
 
 
-@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 31, 33, 100, 257, 2 * 16 * 132 + 5])
-def test_any_number_of_rows(n):
-    problem, theta, *expected = make(n, 30, 7)
+@pytest.mark.parametrize(
+    ("n", "models"),
+    [*((n, 7) for n in (1, 2, 15, 16, 17, 31, 33, 100, 257, 2 * 16 * 132 + 5))]
+    + [(50, models) for models in (1, 2, 9, 10, 11, 25)],
+)
+def test_any_number_of_rows_and_models(n, models):
+    problem, theta, *expected = make(n, 30, models)
     one = fused(problem)
     assert_right(problem, one.evaluate(theta), theta, *expected)
     grid = one._chunks[0].grid
     assert grid.segments == max(1, -(-n // grid.segment_rows))
-
-
-@pytest.mark.parametrize("models", [1, 2, 9, 10, 11, 25])
-def test_any_number_of_models(models):
-    problem, theta, *expected = make(50, 30, models)
-    one = fused(problem)
-    assert_right(problem, one.evaluate(theta), theta, *expected)
 
 
 def test_extreme_margins_are_exact():
@@ -177,6 +158,7 @@ SANITIZED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitize", ["thread", "address,undefined"])
 @pytest.mark.parametrize("what", SANITIZED)
 def test_sanitizers_find_nothing(what, sanitize):
@@ -209,14 +191,10 @@ BARRIERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", BARRIERS)
-def test_the_thread_sanitizer_finds_a_missing_barrier(where, tmp_path, monkeypatch):
-    present, absent = BARRIERS[where]
-    source = PROPAGATE.read_text()
-    assert source.count(present) == 1
-    broken = tmp_path / "propagate.cu"
-    broken.write_text(source.replace(present, absent))
-    monkeypatch.setattr("gpulr.kernels.fused.PROPAGATE", broken)
+def test_the_thread_sanitizer_finds_a_missing_barrier(where, broken):
+    broken(fused_pass, "PROPAGATE", *BARRIERS[where])
     problem, theta, *_ = make(600, 30, 7)
     one = fused(problem, replace(H100, processors=1), sanitize="thread")
     assert one._chunks[0].grid.segment_rows > one.plan.tile  # rows come in more than one tile
@@ -224,13 +202,10 @@ def test_the_thread_sanitizer_finds_a_missing_barrier(where, tmp_path, monkeypat
         one.evaluate(theta)
 
 
-def test_the_address_sanitizer_finds_a_read_beyond_the_rows(tmp_path, monkeypatch):
-    source = PROPAGATE.read_text()
+@pytest.mark.slow
+def test_the_address_sanitizer_finds_a_read_beyond_the_rows(broken):
     present = "const int n = end - start < tile_rows ? (int)(end - start) : tile_rows;"
-    assert source.count(present) == 1
-    broken = tmp_path / "propagate.cu"
-    broken.write_text(source.replace(present, "const int n = tile_rows;"))
-    monkeypatch.setattr("gpulr.kernels.fused.PROPAGATE", broken)
+    broken(fused_pass, "PROPAGATE", present, "const int n = tile_rows;")
     problem, theta, *_ = make(61, 30, 7)
     one = fused(problem, sanitize="address,undefined")
     with pytest.raises(KernelFault, match="overflow"):
@@ -239,7 +214,7 @@ def test_the_address_sanitizer_finds_a_read_beyond_the_rows(tmp_path, monkeypatc
 
 def test_few_bytes_of_scratch_are_more_launches(monkeypatch):
     problem, theta, *expected = make(700, 30, 7, sets=3, base=True)
-    monkeypatch.setattr("gpulr.kernels.fused.SCRATCH_BYTES", 4 * 30 * 7 * 12)
+    monkeypatch.setattr(fused_pass, "SCRATCH_BYTES", 4 * 30 * 7 * 12)
     one = fused(problem)
     assert len(one._chunks) > 3
     assert_right(problem, one.evaluate(theta), theta, *expected)

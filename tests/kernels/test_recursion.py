@@ -203,6 +203,7 @@ def test_the_same_bits_in_every_order():
         assert [x.tobytes() for x in launched(HostKernels(seed=seed), 785, 7, 10)] == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sanitize", ["thread", "address,undefined"])
 def test_sanitizers_find_nothing(sanitize):
     kernels = HostKernels(sanitize=sanitize)
@@ -211,28 +212,22 @@ def test_sanitizers_find_nothing(sanitize):
     launched(kernels, 1, 1, 1)
 
 
-def broken(tmp_path, monkeypatch, present, absent):
-    source = recursion.SOURCE.read_text()
-    assert source.count(present) == 1
-    path = tmp_path / "recursion.cu"
-    path.write_text(source.replace(present, absent))
-    monkeypatch.setattr(recursion, "SOURCE", path)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("present", "absent"),
     [("    __syncthreads();\n", ""), ("    turn ^= 1;\n", "")],
     ids=["the barrier of a sum", "turns"],
 )
-def test_the_thread_sanitizer_finds_what_is_missing(present, absent, tmp_path, monkeypatch):
-    broken(tmp_path, monkeypatch, present, absent)
+def test_the_thread_sanitizer_finds_what_is_missing(present, absent, broken):
+    broken(recursion, "SOURCE", present, absent)
     with pytest.raises(KernelFault, match="data race"):
         launched(HostKernels(sanitize="thread"))
 
 
-def test_the_address_sanitizer_finds_a_read_beyond_the_features(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_the_address_sanitizer_finds_a_read_beyond_the_features(broken):
     present = "        q[f] = scale * inverse(q[f], f);"
-    broken(tmp_path, monkeypatch, present, present.replace("(q[f]", "(q[f + 1]"))
+    broken(recursion, "SOURCE", present, present.replace("(q[f]", "(q[f + 1]"))
     with pytest.raises(KernelFault, match="overflow"):
         launched(HostKernels(sanitize="address,undefined"))
 
@@ -258,6 +253,6 @@ def test_kernels_agree_with_matrices():
         ("good ? sy / yHy", "good ? sy / yy", "γ"),
     ],
 )
-def test_what_is_wrong_is_told(present, absent, words, tmp_path, monkeypatch):
-    broken(tmp_path, monkeypatch, present, absent)
+def test_what_is_wrong_is_told(present, absent, words, broken):
+    broken(recursion, "SOURCE", present, absent)
     assert f"L-BFGS's {words} is off" in disagreement(NUMPY, HostKernels())
