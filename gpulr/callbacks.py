@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from gpulr.families.cross_validation import SearchProgress
-from gpulr.solvers.driver import Callback, Progress
+from gpulr.solvers.solution import Callback, Progress
 
 __all__ = ["Callback", "Progress", "ProgressBar", "SearchProgress", "SearchProgressBar"]
 

@@ -19,7 +19,7 @@ from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.estimators import fitting
 from gpulr.estimators.base import OneVsAllClassifier, warn_of
 from gpulr.families.training import train_on
-from gpulr.solvers.driver import Callback
+from gpulr.solvers.solution import Callback
 
 __all__ = ["OneVsAllLogisticRegression"]
 

@@ -21,7 +21,7 @@ from gpulr.families.prepare import TrainingData, prepare
 from gpulr.families.replicates import Replicates, seeds_of
 from gpulr.families.settings import Settings
 from gpulr.solvers import Solution, minimize
-from gpulr.solvers.driver import Callback
+from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, whole_number
 from gpulr.words import shown
 

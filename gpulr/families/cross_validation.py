@@ -19,8 +19,8 @@ from gpulr.families.prepare import TrainingData
 from gpulr.model.scores import Scorer
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
-from gpulr.solvers.driver import Progress
 from gpulr.solvers.lbfgs import Prepared
+from gpulr.solvers.solution import Progress
 
 Array = Any
 

@@ -20,7 +20,7 @@ from gpulr.families.settings import Settings
 from gpulr.families.warm_start import check_start
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.solvers import groups_of, minimize_in_groups
-from gpulr.solvers.driver import Callback
+from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, switch
 from gpulr.words import counted
 

@@ -1,14 +1,19 @@
-"""Solvers: one driver loop (:mod:`gpulr.solvers.driver`) and one file for each method."""
+"""Solvers: one driver loop (:mod:`gpulr.solvers.driver`) and one file for each method.
+
+What is here knows a problem's cost, gradient and margins, and nothing of images, labels or models.
+It may import kernels, core, backend and what is below.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpulr.solvers.driver import Progress, Solution, minimize
+from gpulr.solvers.driver import minimize
 from gpulr.solvers.gradient_descent import GradientDescent
 from gpulr.solvers.groups import groups_of, minimize_in_groups
 from gpulr.solvers.lbfgs import LBFGS
 from gpulr.solvers.nesterov import Nesterov
+from gpulr.solvers.solution import Progress, Solution
 from gpulr.solvers.solver import Solver, State
 
 # Each takes a learning_rate, None for its own choice; L-BFGS searches along each direction instead.

@@ -8,7 +8,6 @@ one iteration. A :class:`Run` holds how far it has come; each function below map
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -18,95 +17,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace
 
-from gpulr.backend import Backend, to_host
-from gpulr.core.margins import Margins
+from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import DivergenceError
 from gpulr.solvers.rounding import last_look
-from gpulr.solvers.solver import Shared, Solver, State, measure
-from gpulr.words import brief, counted
+from gpulr.solvers.solution import Callback, Progress, Solution
+from gpulr.solvers.solver import Solver, State, measure, part_of
+from gpulr.words import counted
 
 Array = Any
 
-__all__ = [
-    "Callback",
-    "Progress",
-    "Run",
-    "Solution",
-    "Task",
-    "minimize",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What callbacks are told after each iteration (and once before the first, as iteration 0).
-
-    On a device they are told of a few iterations at a time, in order, when these are done.
-
-    Attributes
-    ----------
-    iteration, max_iter : int
-        Iterations done, and the most there will be.
-    models : (n,) int64
-        The columns in training: all of them; one, in the per-model loop (``batched=False``); or a
-        group of them, where all would take too much memory.
-    cost : (n,) float64
-        Cost per model.
-    gradient_norm : (n,) float64
-        Largest absolute entry of each model's gradient.
-    converged : (n,) bool
-    seconds : float
-        Since training of these models began; on a device, where iterations are timed a few at a
-        time, spread evenly over these.
-    """
-
-    iteration: int
-    max_iter: int
-    models: npt.NDArray[np.int64]
-    cost: npt.NDArray[np.float64]
-    gradient_norm: npt.NDArray[np.float64]
-    converged: npt.NDArray[np.bool_]
-    seconds: float
-
-    __repr__ = brief
-
-
-Callback = Callable[[Progress], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Solution:
-    """Where a run of a solver ended.
-
-    Attributes
-    ----------
-    theta : (n_features + 1, n_models) float64, NumPy
-    n_iter : (n_models,) int64
-        Iterations until each model converged or the run ended.
-    converged : (n_models,) bool
-    cost, gradient_norm : (max(n_iter) + 1, n_models) float64
-        At each iteration, from the start; a model that has converged keeps its last values.
-    seconds : (max(n_iter) + 1,) float64
-        When each iteration was done; see :class:`Progress`.
-    stalled : (n_models,) bool
-        The solver found no better parameters in this precision, though ``tol`` was not reached.
-    rounding : (n_models,) bool
-        It stalled, and what is left of its gradient cannot be told from rounding.
-    result : "converged", "stalled", "max_iter", "stopped" or "interrupted"
-    """
-
-    theta: npt.NDArray[np.float64]
-    n_iter: npt.NDArray[np.int64]
-    converged: npt.NDArray[np.bool_]
-    cost: npt.NDArray[np.float64]
-    gradient_norm: npt.NDArray[np.float64]
-    seconds: npt.NDArray[np.float64]
-    stalled: npt.NDArray[np.bool_]
-    rounding: npt.NDArray[np.bool_]
-    result: str
+__all__ = ["Run", "Task", "minimize"]
 
 
 def minimize(
@@ -282,13 +204,13 @@ def _let_go(task: Task, run: Run) -> Run:
     """Return the run without the columns that are ending."""
     backend, going = run.problem.backend, ~run.ending
     if task.leaving is not None and run.ending.any():
-        task.leaving(run.active[run.ending], _part(run.state, run.ending, backend))
+        task.leaving(run.active[run.ending], part_of(run.state, run.ending, backend))
     if run.result or going.all():
         return run
     return replace(
         run,
         problem=run.problem.select(backend.asarray(np.flatnonzero(going))),
-        state=_part(run.state, going, backend),
+        state=part_of(run.state, going, backend),
         active=run.active[going],
         ending=run.ending[going],
     )
@@ -322,7 +244,7 @@ def _look(task: Task, run: Run, state: Any, measured: Array, thetas: Sequence[Ar
         if ends.any():
             columns = columns.copy()
             columns["n_iter"][run.active[ends]] = iteration
-            ended = (*ended, (run.active[ends], _part(theta, ends, backend)))
+            ended = (*ended, (run.active[ends], part_of(theta, ends, backend)))
             ending = ending | ends
         if result:
             break
@@ -350,7 +272,7 @@ def _judge(
     found, columns = figures[1, which], columns.copy()
     norm, rounding = last_look(
         run.problem.select(backend.asarray(np.flatnonzero(look))),
-        _part(theta, look, backend),
+        part_of(theta, look, backend),
         figures[0, which],
         found,
         stuck[look],
@@ -438,22 +360,3 @@ def _until_next_look(
     left = np.where(falls, np.log(now / tol), np.inf) / np.where(falls, rate, 1.0)
     expected = float(np.sort(left)[len(left) // 10])
     return max(1, min(most, 2 * n, math.ceil(min(most, expected))))
-
-
-def _part(value: Any, flags: npt.NDArray[np.bool_], backend: Backend) -> Any:
-    """Return the part of a state or an array that belongs to the models that are flagged."""
-    return value if flags.all() else _take(value, backend.asarray(np.flatnonzero(flags)))
-
-
-def _take(value: Any, keep: Array) -> Any:
-    """Return the part of a state, or of something in it, that belongs to the models ``keep``."""
-    if isinstance(value, tuple):
-        return tuple(_take(item, keep) for item in value)
-    if isinstance(value, Margins):
-        return value.take(keep)
-    if dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return replace(value, **{k: _take(item, keep) for k, item in fields.items()})
-    if hasattr(value, "ndim"):
-        return array_namespace(keep).take(value, keep, axis=value.ndim - 1)
-    return value

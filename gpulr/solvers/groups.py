@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
-from gpulr.solvers.driver import Callback, Solution, minimize
+from gpulr.solvers.driver import minimize
+from gpulr.solvers.solution import Callback, Solution
 from gpulr.solvers.solver import Solver
 
 Array = Any
@@ -63,29 +64,23 @@ def minimize_in_groups(
         As for :func:`gpulr.solvers.minimize`. When a callback or an interrupt ends training, the
         groups that have not begun keep their start, and have a cost of NaN.
     """
-    every = {"max_iter": max_iter, "tol": tol, "callbacks": callbacks, "interrupted": interrupted}
-    xp, backend = problem.backend.xp, problem.backend
+    run = partial(
+        minimize,
+        solver,
+        max_iter=max_iter,
+        tol=tol,
+        callbacks=callbacks,
+        interrupted=interrupted,
+    )
     if len(groups) == 1:
-        # Where all of it is short, and no callback may wait for another thread, it is one turn.
-        whole = not callbacks and max_iter <= 2000
-        rows = problem.rows
-        sizes = rows.n_samples, rows.n_features, problem.n_models
-        with backend.turn(*sizes) if whole else nullcontext():
-            return minimize(solver, problem, start=start, **every)  # type: ignore[arg-type]
+        return run(problem, start=start)
+    xp, backend = problem.backend.xp, problem.backend
     prepared = solver.prepare(problem) if max_iter else None
     parts: list[Solution] = []
     for group in groups:
         index = backend.asarray(group.astype(np.int32))
-        parts.append(
-            minimize(
-                solver,
-                problem.select(index),
-                models=group,
-                start=None if start is None else xp.take(start, index, axis=1),
-                prepared=prepared,
-                **every,  # type: ignore[arg-type]
-            )
-        )
+        begin = None if start is None else xp.take(start, index, axis=1)
+        parts.append(run(problem.select(index), models=group, start=begin, prepared=prepared))
         if parts[-1].result in ("interrupted", "stopped"):
             break
     return _side_by_side(parts, groups, to_host(problem.start() if start is None else start))
@@ -96,23 +91,20 @@ def _side_by_side(
 ) -> Solution:
     """Return the solution of all columns, from those of the groups that were trained."""
     k, length = theta.shape[1], max(len(part.seconds) for part in parts)
-    theta = theta.copy()
-    n_iter = np.zeros(k, dtype=np.int64)
-    converged, stalled, rounding = np.zeros((3, k), dtype=np.bool_)
-    cost, gradient_norm = np.full((2, length, k), np.nan)
+    whole: dict[str, Array] = {"theta": theta.copy(), "n_iter": np.zeros(k, dtype=np.int64)}
+    whole |= {name: np.zeros(k, np.bool_) for name in ("converged", "stalled", "rounding")}
+    whole |= {name: np.full((length, k), np.nan) for name in ("cost", "gradient_norm")}
     seconds = np.zeros(length)
     for part, group in zip(parts, groups, strict=False):
-        theta[:, group] = part.theta
-        n_iter[group], converged[group] = part.n_iter, part.converged
-        stalled[group], rounding[group] = part.stalled, part.rounding
         after = length - len(part.seconds)
-        cost[:, group] = np.pad(part.cost, ((0, after), (0, 0)), mode="edge")
-        gradient_norm[:, group] = np.pad(part.gradient_norm, ((0, after), (0, 0)), mode="edge")
         seconds += np.pad(part.seconds, (0, after), mode="edge")
+        for name, columns in whole.items():
+            values = getattr(part, name)
+            if name in ("cost", "gradient_norm"):
+                values = np.pad(values, ((0, after), (0, 0)), mode="edge")
+            columns[..., group] = values
     result = parts[-1].result
     if result not in ("interrupted", "stopped"):
         ends = {part.result for part in parts}
         result = next(end for end in ("max_iter", "stalled", "converged") if end in ends)
-    return Solution(
-        theta, n_iter, converged, cost, gradient_norm, seconds, stalled, rounding, result
-    )
+    return Solution(**whole, seconds=seconds, result=result)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from array_api_compat import array_namespace
 
+from gpulr.backend import Backend
+from gpulr.core.margins import Margins
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 
 Array = Any
 
-__all__ = ["Shared", "Solver", "State", "measure", "take_steps"]
+__all__ = ["Shared", "Solver", "State", "measure", "part_of", "take_models", "take_steps"]
 
 
 class State(Protocol):
@@ -91,3 +96,23 @@ def measure(state: Any) -> Array:
     if hasattr(state, "stalled"):
         figures.append(xp.astype(state.stalled, state.cost.dtype))
     return xp.stack(figures)
+
+
+def part_of(value: Any, flags: npt.NDArray[np.bool_], backend: Backend) -> Any:
+    """Return the part of a state or an array that belongs to the models that are flagged."""
+    return value if flags.all() else take_models(value, backend.asarray(np.flatnonzero(flags)))
+
+
+def take_models(value: Any, keep: Array) -> Any:
+    """Return the part of a state, or of something in it, that belongs to the models ``keep``."""
+    if isinstance(value, tuple):
+        return tuple(take_models(item, keep) for item in value)
+    if isinstance(value, Margins):
+        return value.take(keep)
+    if dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
+        parts = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        parts = {name: take_models(part, keep) for name, part in parts.items()}
+        return dataclasses.replace(value, **parts)
+    if hasattr(value, "ndim"):
+        return array_namespace(keep).take(value, keep, axis=value.ndim - 1)
+    return value

@@ -22,7 +22,7 @@ from gpulr.model.export import class_weight_of
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.show.predictions import label_text, label_texts, weight_images
 from gpulr.solvers import Solver, minimize
-from gpulr.solvers.driver import Callback
+from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, positive_number, whole_number
 from gpulr.video.draw_training import MOST_IMAGES, About, Recording, pictures_of
 from gpulr.video.encoder import check_output, check_size, encode, require_pyav

@@ -11,7 +11,7 @@ from gpulr.backend import to_host
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.driver import _take
+from gpulr.solvers.solver import take_models
 from helpers import make_problem
 
 
@@ -48,8 +48,8 @@ def test_pairs_are_differences_of_the_new_problems_gradients(put, problem, curva
     lengths = {0: 6, 1: 2, 2: 6}  # how many steps each model took; the second left early
 
     continuation = Continuation(solver, problem)
-    continuation.collect(np.array([1]), _take(states[2], put(np.array([1]))))
-    continuation.collect(np.array([0, 2]), _take(states[6], put(np.array([0, 2]))))
+    continuation.collect(np.array([1]), take_models(states[2], put(np.array([1]))))
+    continuation.collect(np.array([0, 2]), take_models(states[6], put(np.array([0, 2]))))
     new = replace(problem, C=problem.C * factor)
     state = continuation.begin(prepared)(new)
 
