@@ -30,7 +30,7 @@ from gpulr.output_files import path_of, replace_file
 from gpulr.words import did_you_mean, shown
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 __all__ = ["class_weight_of", "margins_graph", "save_joblib", "save_onnx", "to_sklearn"]
 
@@ -102,72 +102,42 @@ def _graph(model: Trained, dtype: np.dtype[Any]) -> GraphProto:
     """Return the forward pass; ``dtype`` is that of X."""
     from onnx import helper, numpy_helper
 
-    code = helper.np_dtype_to_tensor_dtype
-    weights = to_host(model.weights)
-    tensors = {"weights": np.ascontiguousarray(weights), "intercept": to_host(model.intercept)}
-    nodes: list[NodeProto] = []
-
-    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    def cast(name: str, before: np.dtype[Any], after: np.dtype[Any]) -> str:
-        output = f"{name}_{after.name}"
-        return name if before == after else node("Cast", [name], output, to=code(after))
-
-    X, exact = "X", weights.dtype
-    if model.center is not None:
-        if dtype != exact and dtype.itemsize > 1:
-            exact = np.dtype(np.float64)  # subtracted before rounding, as in Backend.as_compute
-        tensors["center"] = to_host(model.center).astype(exact)
-        tensors["intercept"] = to_host(model.intercept_at_center)
-    X = cast(X, dtype, exact)
-    if model.center is not None:
-        X = cast(node("Sub", [X, "center"], "X_centered"), exact, weights.dtype)
-    node("Gemm", [X, "weights", "intercept"], "margins")
-    node("Sigmoid", ["margins"], "probabilities")
-
-    k, integer = model.n_models, np.dtype(np.int64)
+    nodes, tensors = margins_graph(model, dtype)
+    _add(nodes, "Sigmoid", ["margins"], "probabilities")
+    computed, integer, k = tensors["weights"].dtype, np.dtype(np.int64), model.n_models
     outputs: dict[str, tuple[np.dtype[Any], list[Any]]] = {
-        "probabilities": (weights.dtype, ["batch", k]),
-        "margins": (weights.dtype, ["batch", k]),
+        "probabilities": (computed, ["batch", k]),
+        "margins": (computed, ["batch", k]),
+        "label": (integer, ["batch", k]),
     }
-    multilabel = model.multilabel
-    if k == 1 or multilabel:
-        tensors["zero"] = np.zeros((), weights.dtype)
-        positive = node("Greater", ["margins", "zero"], "positive")
-    if multilabel:
-        node("Cast", [positive], "label", to=code(integer))
-        outputs["label"] = (integer, ["batch", k])
+    to_integer = {"to": helper.np_dtype_to_tensor_dtype(integer)}
+    if k == 1 or model.multilabel:
+        tensors["zero"] = np.zeros((), computed)
+        _add(nodes, "Greater", ["margins", "zero"], "positive")
+    if model.multilabel:
+        _add(nodes, "Cast", ["positive"], "label", **to_integer)
     else:
         if k == 1:
             tensors["columns"] = np.array([1])
-            column = cast(positive, np.dtype(np.bool_), integer)
-            node("Squeeze", [column, "columns"], "index")
+            _add(nodes, "Cast", ["positive"], "positive_int64", **to_integer)
+            _add(nodes, "Squeeze", ["positive_int64", "columns"], "index")
         else:
-            node("ArgMax", ["margins"], "index", axis=1, keepdims=0)
+            _add(nodes, "ArgMax", ["margins"], "index", axis=1, keepdims=0)
         tensors["classes"] = _labels(model.classes)
-        node("Gather", ["classes", "index"], "label", axis=0)
-        outputs["label"] = (tensors["classes"].dtype, ["batch"])
-        outputs["index"] = (integer, ["batch"])
+        _add(nodes, "Gather", ["classes", "index"], "label", axis=0)
+        outputs |= {"label": (tensors["classes"].dtype, ["batch"]), "index": (integer, ["batch"])}
+
+    def value(name: str, kind: np.dtype[Any], shape: list[Any], says: str = "") -> Any:
+        code = helper.np_dtype_to_tensor_dtype(kind)
+        return helper.make_tensor_value_info(name, code, shape, doc_string=says)
 
     rows = "Rows as training was given them: scaling and standardisation are part of the model."
-    initializers: list[TensorProto] = [
-        numpy_helper.from_array(array, name) for name, array in tensors.items()
-    ]
     return helper.make_graph(
         nodes,
         "one_vs_all",
-        [
-            helper.make_tensor_value_info(
-                "X", code(dtype), ["batch", model.n_features], doc_string=rows
-            )
-        ],
-        [
-            helper.make_tensor_value_info(name, code(kind), shape)
-            for name, (kind, shape) in outputs.items()
-        ],
-        initializers,
+        [value("X", dtype, ["batch", model.n_features], rows)],
+        [value(name, *output) for name, output in outputs.items()],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
 
 
@@ -175,14 +145,39 @@ def margins_graph(
     model: Trained, dtype: np.dtype[Any]
 ) -> tuple[list[NodeProto], dict[str, npt.NDArray[Any]]]:
     """Return the forward pass as far as the margins: nodes from "X", and its arrays by name."""
-    from onnx import numpy_helper
+    from onnx import helper
 
-    graph = _graph(model, dtype)
-    end = next(i for i, node in enumerate(graph.node) if node.output[0] == "margins")
-    nodes = list(graph.node)[: end + 1]
-    used = {name for node in nodes for name in node.input}
-    arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.name in used}
-    return nodes, arrays
+    weights = np.ascontiguousarray(to_host(model.weights))
+    tensors = {"weights": weights, "intercept": to_host(model.intercept)}
+    nodes: list[NodeProto] = []
+
+    def cast(name: str, before: np.dtype[Any], after: np.dtype[Any]) -> str:
+        if before == after:
+            return name
+        code = helper.np_dtype_to_tensor_dtype(after)
+        return _add(nodes, "Cast", [name], f"{name}_{after.name}", to=code)
+
+    if model.center is None:
+        X = cast("X", dtype, weights.dtype)
+    else:
+        exact = weights.dtype
+        if dtype != exact and dtype.itemsize > 1:
+            exact = np.dtype(np.float64)  # subtracted before rounding, as in Backend.as_compute
+        tensors["center"] = to_host(model.center).astype(exact)
+        tensors["intercept"] = to_host(model.intercept_at_center)
+        centered = _add(nodes, "Sub", [cast("X", dtype, exact), "center"], "X_centered")
+        X = cast(centered, exact, weights.dtype)
+    _add(nodes, "Gemm", [X, "weights", "intercept"], "margins")
+    return nodes, tensors
+
+
+def _add(
+    nodes: list[NodeProto], kind: str, inputs: list[str], output: str, **attributes: Any
+) -> str:
+    from onnx import helper
+
+    nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+    return output
 
 
 def _labels(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
