@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.datasets.dataset import Dataset, is_indicator
+from gpulr.datasets.readers.checks import UnusableError
 from gpulr.errors import DataError, DataFileError
 
 __all__ = ["Arrays", "names_of_parts", "square_image_shape", "to_dataset"]
@@ -37,7 +38,7 @@ class Arrays:
 
 
 def names_of_parts(
-    choices: Sequence[Sequence[str]], listed: Collection[str], path: Path, what: str, remedy: str
+    choices: Sequence[Sequence[str]], listed: Collection[str], what: str, remedy: str
 ) -> list[str]:
     """Return the names of X and y, and of X_test and y_test if they are there, by the first choice.
 
@@ -47,11 +48,10 @@ def names_of_parts(
     if names is None:
         expected = ", or ".join(f"{X} and {y}" for X, y, *_ in choices)
         found = f"holds the {what} {', '.join(listed) or 'none'}"
-        raise DataFileError(path, f"{found}; expected {expected}", remedy)
+        raise UnusableError(f"{found}; expected {expected}", remedy)
     test = [name for name in names[2:] if name in listed]
     if len(test) == 1:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"holds half of a test part: {test[0]} alone",
             "Save both arrays of the test part, or neither.",
         )

@@ -18,6 +18,7 @@ from gpulr.errors import DataFileError, GpulrError, GpulrWarning
 
 __all__ = [
     "TEXT_ALWAYS_FINE",
+    "UnusableError",
     "as_data_file_error",
     "check_expansion",
     "check_file",
@@ -41,6 +42,10 @@ MEMORY_SHARE = 0.5  # of the physical memory, that one array of a file may take
 UNKNOWN_MEMORY = 8 * 1024**3  # bytes; assumed where the system does not tell (Windows)
 CHUNK = 1024**2  # bytes read at a time, so that memory grows with the data and not with a claim
 HASHED_UP_TO = 2 * 1024**3  # bytes; hashing more, only for an error message, would take too long
+
+
+class UnusableError(Exception):
+    """What was found wrong in a file, and what to do about it, by a parser that knows no path."""
 
 
 class Readable(Protocol):
@@ -81,7 +86,7 @@ def check_file(path: Path, expected: str) -> int:
 
 @contextmanager
 def as_data_file_error(path: Path, expected: str) -> Iterator[None]:
-    """Raise DataFileError for any error within, naming size, sha256 and cause.
+    """Raise DataFileError for any error within, naming size, sha256 and cause of those unforeseen.
 
     Parsers answer damaged bytes with a dozen exception types (zlib.error, EOFError, BadZipFile,
     struct.error, KeyError, MemoryError, …), and the list changes with their versions; so this
@@ -89,6 +94,8 @@ def as_data_file_error(path: Path, expected: str) -> Iterator[None]:
     """
     try:
         yield
+    except UnusableError as fault:
+        raise DataFileError(path, *fault.args) from fault.__cause__
     except (GpulrError, GpulrWarning):
         raise
     except Exception as error:
@@ -115,26 +122,24 @@ def describe_file(path: Path) -> str:
 
 
 def check_expansion(
-    path: Path, stored: int, claimed: int, what: str = "its data", fine: int | None = None
+    stored: int, claimed: int, what: str = "its data", fine: int | None = None
 ) -> None:
     """Refuse data too large to be true or to be held.
 
     The part of the file that `what` names takes `stored` bytes there, and takes, or says it takes,
-    `claimed` bytes in memory. Above `fine` bytes (default `ALWAYS_FINE`) that is a DataFileError if
-    it is 200 times as much or more, or over half of the memory.
+    `claimed` bytes in memory. Above `fine` bytes (default `ALWAYS_FINE`) that is refused if it is
+    200 times as much or more, or over half of the memory.
     """
     if claimed <= (ALWAYS_FINE if fine is None else fine):
         return
     if claimed >= MAX_RATIO * stored:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"{what} would expand from {stored:,} bytes to {claimed:,} or more, "
             f"over {MAX_RATIO} times; such a file is damaged or a decompression bomb",
             "Get the file again, or save it uncompressed if it is right.",
         )
     if claimed > MEMORY_SHARE * physical_memory():
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"{what} needs {claimed:,} bytes or more, over half of this machine's "
             f"{physical_memory():,} bytes of memory",
             "Save it with a smaller dtype (uint8 for pixels, float32), or fewer samples.",
@@ -170,10 +175,10 @@ def read_exactly(stream: Readable, size: int) -> bytearray:
     return content
 
 
-def read_capped(stream: Readable, path: Path, stored: int, fine: int | None = None) -> bytes:
+def read_capped(stream: Readable, stored: int, fine: int | None = None) -> bytes:
     """Read a stream of unknown length to its end, under the caps of `check_expansion`."""
     content = io.BytesIO()  # whose value is no copy
     while chunk := stream.read(CHUNK):
         content.write(chunk)
-        check_expansion(path, stored, content.tell(), fine=fine)
+        check_expansion(stored, content.tell(), fine=fine)
     return content.getvalue()

@@ -111,7 +111,7 @@ def parse_idx(stream: Readable, path: Path, stored: int, gzipped: bool) -> npt.N
     claim = f"claims {'×'.join(map(str, shape))} values of {dtype.itemsize} bytes ({size:,} bytes)"
     if not gzipped and size != stored - 4 - len(header):
         raise _wrong_length(path, f"{claim}, but {stored - 4 - len(header):,} bytes follow")
-    check_expansion(path, stored, size, f"its header {claim} and")
+    check_expansion(stored, size, f"its header {claim} and")
     content = read_exactly(stream, size)
     if len(content) < size:
         raise _wrong_length(path, f"{claim}, but only {len(content):,} bytes follow")

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from gpulr.datasets.readers.arrays import Arrays, names_of_parts
 from gpulr.datasets.readers.checks import (
+    UnusableError,
     as_data_file_error,
     check_expansion,
     check_file,
     read_capped,
 )
 from gpulr.datasets.readers.mat_elements import complex_variables
-from gpulr.errors import DataFileError
 
 __all__ = ["read_mat"]
 
@@ -42,22 +42,21 @@ def read_mat(path: Path) -> Arrays:
     with as_data_file_error(path, EXPECTED):
         content = _unzip(path, stored) if path.suffix.lower() == ".zip" else _read(path, stored)
         if content[:8] == HDF5_MAGIC or content[512:520] == HDF5_MAGIC:
-            raise DataFileError(
-                path,
+            raise UnusableError(
                 "is a MATLAB v7.3 (HDF5) file",
                 "Save it in MATLAB with save(file, '-v7'), or as .npz.",
             )
-        variables = _load(content, path)
+        variables = _load(content)
         arrays = []
         names = list(variables)
         for X_name, y_name in zip(names[::2], names[1::2], strict=True):
             X, y = variables[X_name], variables[y_name]
-            arrays += [_samples_first(X, y, X_name, y_name, path), y]
+            arrays += [_samples_first(X, y, X_name, y_name), y]
         return Arrays(*arrays)
 
 
 def _read(path: Path, stored: int) -> bytes:
-    check_expansion(path, stored, stored)
+    check_expansion(stored, stored)
     return path.read_bytes()
 
 
@@ -70,34 +69,32 @@ def _unzip(path: Path, stored: int) -> bytes:
             if info.filename.lower().endswith(".mat") and not info.filename.startswith("__MACOSX/")
         ]
         if len(members) != 1:
-            raise DataFileError(
-                path,
+            raise UnusableError(
                 f"holds {len(members)} .mat files; expected exactly one",
                 "Unpack the archive and give the path of the file you mean.",
             )
-        check_expansion(path, min(members[0].compress_size, stored), members[0].file_size)
+        check_expansion(min(members[0].compress_size, stored), members[0].file_size)
         with archive.open(members[0]) as stream:
-            return read_capped(stream, path, stored)
+            return read_capped(stream, stored)
 
 
-def _load(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
+def _load(content: bytes) -> dict[str, npt.NDArray[Any]]:
     """Load the two or four variables wanted, in the order X, y, X_test, y_test."""
     from scipy.io import loadmat, whosmat
 
     # As SciPy tells version 4, which has no header; its parser checks sizes by itself.
-    complex_names = set() if 0 in content[:4] else complex_variables(content, path)
+    complex_names = set() if 0 in content[:4] else complex_variables(content)
     variables = whosmat(io.BytesIO(content))
     listed = {name: (shape, kind) for name, shape, kind in variables}
     if len(listed) < len(variables):
         raise ValueError("two variables have the same name")
     remedy = "Save it in MATLAB with save(file, 'X', 'y', '-v7')."
-    wanted = names_of_parts(NAMES, listed, path, "variables", remedy)
+    wanted = names_of_parts(NAMES, listed, "variables", remedy)
     for name in wanted:
         shape, kind = listed[name]
         if kind not in NUMERIC or 0 in shape or name in complex_names:
             kind = f"complex {kind}" if name in complex_names else kind
-            raise DataFileError(
-                path,
+            raise UnusableError(
                 f"variable {name} is {'×'.join(map(str, shape))} of class {kind}; expected a full "
                 "array of real numbers",
                 f"Convert it in MATLAB, for example with full({name}), double({name}) or "
@@ -106,8 +103,7 @@ def _load(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
     loaded = loadmat(io.BytesIO(content), variable_names=wanted)
     for name in wanted:
         if not isinstance(loaded[name], np.ndarray) or loaded[name].dtype.kind not in "biuf":
-            raise DataFileError(
-                path,
+            raise UnusableError(
                 f"variable {name} is complex or no plain array",
                 f"Save real numbers, for example real({name}).",
             )
@@ -117,13 +113,12 @@ def _load(content: bytes, path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _samples_first(
-    X: npt.NDArray[Any], y: npt.NDArray[Any], X_name: str, y_name: str, path: Path
+    X: npt.NDArray[Any], y: npt.NDArray[Any], X_name: str, y_name: str
 ) -> npt.NDArray[Any]:
     """Bring the axis with as many entries as there are labels to the front."""
     first, last = X.shape[0] == y.size, X.shape[-1] == y.size
     if not first and not last:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"variable {X_name} is {'×'.join(map(str, X.shape))}, but {y_name} holds {y.size} "
             "labels",
             f"Save {X_name} with one row or one column for each label.",

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from pathlib import Path
 
 from gpulr.datasets.readers.checks import CHUNK, check_expansion
 
@@ -32,10 +31,10 @@ HEAD = 64 * 1024  # bytes of a matrix that are kept for its tags, dimensions and
 INPUT_CHUNK = 64 * 1024  # bytes: zlib copies what it has not consumed on every call
 
 
-def complex_variables(content: bytes, path: Path) -> set[str]:
+def complex_variables(content: bytes) -> set[str]:
     """Check each element of a version 5 file, and name the variables of complex numbers.
 
-    A decompression bomb is a DataFileError (of `path`); other damage a ValueError, EOFError,
+    A decompression bomb is an UnusableError; other damage a ValueError, EOFError,
     struct.error or zlib.error.
     """
     if content[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
@@ -53,7 +52,7 @@ def complex_variables(content: bytes, path: Path) -> set[str]:
         element = memoryview(content)[position : position + size]
         position += size
         if kind == MI_COMPRESSED:
-            head, total = _inflated(element, path)
+            head, total = _inflated(element)
             kind, claimed = struct.unpack_from(order + "2I", head)
             if claimed != total - 8:
                 raise ValueError(f"a variable claims {claimed:,} bytes and has {total - 8:,}")
@@ -66,7 +65,7 @@ def complex_variables(content: bytes, path: Path) -> set[str]:
     return names
 
 
-def _inflated(element: memoryview, path: Path) -> tuple[bytes, int]:
+def _inflated(element: memoryview) -> tuple[bytes, int]:
     """Inflate to the end, to know size and checksum; keep the head alone."""
     inflater = zlib.decompressobj()
     head, total = b"", 0
@@ -76,7 +75,7 @@ def _inflated(element: memoryview, path: Path) -> tuple[bytes, int]:
             if len(head) < HEAD:
                 head = (head + chunk)[:HEAD]
             total += len(chunk)
-            check_expansion(path, len(element), total, "a compressed variable")
+            check_expansion(len(element), total, "a compressed variable")
             waiting = inflater.unconsumed_tail
     if not inflater.eof or inflater.unused_data:
         raise EOFError("a compressed element is truncated or followed by other bytes")

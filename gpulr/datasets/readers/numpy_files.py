@@ -16,8 +16,12 @@ import numpy.typing as npt
 from numpy.lib import format as npy_format
 
 from gpulr.datasets.readers.arrays import Arrays, names_of_parts
-from gpulr.datasets.readers.checks import as_data_file_error, check_expansion, check_file
-from gpulr.errors import DataFileError
+from gpulr.datasets.readers.checks import (
+    UnusableError,
+    as_data_file_error,
+    check_expansion,
+    check_file,
+)
 
 __all__ = ["read_npy", "read_npz"]
 
@@ -36,19 +40,17 @@ def read_npz(path: Path) -> Arrays:
     with as_data_file_error(path, expected), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         remedy = "Save it with np.savez_compressed(path, X=X, y=y)."
-        wanted = names_of_parts(NAMES, members, path, "arrays", remedy)
+        wanted = names_of_parts(NAMES, members, "arrays", remedy)
         for name in wanted:
             packed, size = members[name].compress_size, members[name].file_size
-            check_expansion(path, min(packed, stored), size, f"array {name}")
-        return Arrays(*(_read_member(archive, members[name], name, path) for name in wanted))
+            check_expansion(min(packed, stored), size, f"array {name}")
+        return Arrays(*(_read_member(archive, members[name], name) for name in wanted))
 
 
-def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, path: Path
-) -> npt.NDArray[Any]:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> npt.NDArray[Any]:
     """Read one .npy member after comparing its header with its size."""
     with archive.open(member) as stream:
-        _check_header(stream, path, f"array {name}", member.file_size, whole=True)
+        _check_header(stream, f"array {name}", member.file_size, whole=True)
     with archive.open(member) as stream:
         array: npt.NDArray[Any] = npy_format.read_array(stream, allow_pickle=False)
         if stream.read(1):  # also makes zipfile compare the CRC
@@ -66,10 +68,9 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
     stored = check_file(path, expected)
     with as_data_file_error(path, expected):
         with path.open("rb") as stream:
-            shape, dtype = _check_header(stream, path, "its array", stored)
+            shape, dtype = _check_header(stream, "its array", stored)
         if dtype.kind not in "biuf" or not shape or math.prod(shape) == 0:
-            raise DataFileError(
-                path,
+            raise UnusableError(
                 f"holds an array of shape {shape} and dtype {dtype}; expected rows of numbers",
                 "Save it with numpy.save(path, X), X of shape (n_samples, n_features).",
             )
@@ -78,7 +79,7 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
 
 
 def _check_header(
-    stream: IO[bytes], path: Path, what: str, size: int, *, whole: bool = False
+    stream: IO[bytes], what: str, size: int, *, whole: bool = False
 ) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Return shape and dtype of an array after comparing its header with the bytes there are.
 
@@ -89,8 +90,7 @@ def _check_header(
     read = npy_format.read_array_header_1_0 if is_first else npy_format.read_array_header_2_0
     shape, _, dtype = read(stream)
     if dtype.hasobject or dtype.kind not in "biufUS":
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"{what} has dtype {dtype}; pickled, structured and complex arrays are not read",
             "Save it as numbers, or labels as text: np.asarray(values).astype(str).",
         )
@@ -98,8 +98,7 @@ def _check_header(
     is_wrong = claimed != there if whole else claimed > there
     # Values of no bytes would be as many as a file likes.
     if is_wrong or min(shape, default=1) < 0 or dtype.itemsize == 0:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"{what} claims shape {shape} and dtype {dtype} ({claimed:,} bytes), but {there:,} "
             "bytes follow",
             "The file is damaged; get it again.",

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from gpulr.datasets.readers.arrays import Arrays, square_image_shape
 from gpulr.datasets.readers.checks import (
     TEXT_ALWAYS_FINE,
+    UnusableError,
     as_data_file_error,
     check_expansion,
     check_file,
@@ -27,7 +28,6 @@ from gpulr.datasets.readers.checks import (
 from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_columns, text_lines
 from gpulr.datasets.readers.table_faults import MISSING, first_fault, has_unclosed_quote
 from gpulr.datasets.readers.table_label import check_guess
-from gpulr.errors import DataFileError
 
 __all__ = ["read_table"]
 
@@ -95,20 +95,19 @@ def _content(path: Path, stored: int) -> bytes:
     """Return the content of a file, decompressed, which is UTF-8 text without NUL characters."""
     with decompressed(path) as (stream, is_gzipped):
         if is_gzipped:
-            content = read_capped(stream, path, stored, fine=TEXT_ALWAYS_FINE)
+            content = read_capped(stream, stored, fine=TEXT_ALWAYS_FINE)
         else:
-            check_expansion(path, stored, stored)
+            check_expansion(stored, stored)
             content = stream.read(stored)
-    fault, place = "a NUL byte", content.find(b"\0")
+    fault, place = "is not text: a NUL byte", content.find(b"\0")
     try:
         content.decode("utf-8-sig")  # now, where the line is easily told
     except UnicodeDecodeError as error:
-        fault, place = f"byte 0x{content[error.start]:02x}", error.start
+        fault, place = f"is not UTF-8 text: byte 0x{content[error.start]:02x}", error.start
     if place < 0:
         return content
-    raise DataFileError(
-        path,
-        f"is not UTF-8 text: {fault} in line {content.count(NEWLINE, 0, place) + 1}",
+    raise UnusableError(
+        f"{fault} in line {content.count(NEWLINE, 0, place) + 1}",
         "Save it as CSV with the encoding UTF-8.",
     )
 
@@ -123,7 +122,7 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Arrays:
     if column is not None:
         converters[column] = lambda field: codes.setdefault(field, len(codes))
     if not any(line.strip() for line in text_lines(content, columns.skipped)):
-        raise DataFileError(path, "holds a header and no samples", "Add rows to the table.")
+        raise UnusableError("holds a header and no samples", "Add rows to the table.")
     texts: list[str] = []
     cause: ValueError | None = None
     try:
@@ -148,20 +147,19 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Arrays:
         fault = first_fault(content, columns)
         if fault is None and cause is not None:
             raise cause
-        raise DataFileError(
-            path, fault or "holds values that float32 cannot", "Correct the table, then try again."
+        raise UnusableError(
+            fault or "holds values that float32 cannot", "Correct the table, then try again."
         ) from cause
     if any("\n" in field for field in codes) and has_unclosed_quote(content, columns):
-        raise DataFileError(
-            path, "ends within a quote, so a label holds the lines after it", "Close the quote."
+        raise UnusableError(
+            "ends within a quote, so a label holds the lines after it", "Close the quote."
         )
     table, names = table[:, left_out:], None if header is None else header[left_out:]
     if column is None:
         return Arrays(_features(table, None), None, feature_names=_unique(names))
     longest = max(map(len, texts))
     if len(codes) > MAX_LABELS or longest > MAX_LABEL_LENGTH:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"has {len(codes):,} different labels of up to {longest:,} characters in column "
             f"{column + 1}",
             "Choose the label column with `label`.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from gpulr.datasets.readers.checks import UnusableError
 from gpulr.datasets.readers.table_header import (
     is_header,
     is_text,
@@ -17,7 +18,6 @@ from gpulr.datasets.readers.table_header import (
     warn_of_row_numbers,
 )
 from gpulr.datasets.readers.table_label import label_at, label_column, named_column
-from gpulr.errors import DataFileError
 from gpulr.words import counted
 
 __all__ = ["Columns", "KnownColumns", "find_columns", "text_lines"]
@@ -68,9 +68,7 @@ def find_columns(
     """Find out what the columns are, from the first rows; see `table.read_table`."""
     unlabelled = unlabelled and known is not None and label is None
     known = known or KnownColumns(1)  # of a table: a label and a feature
-    delimiter, rows, before, end = _first_rows(
-        content, path, single=unlabelled and known.n_features == 1
-    )
+    delimiter, rows, before, end = _first_rows(content, single=unlabelled and known.n_features == 1)
     first, second = rows[0], rows[1] if len(rows) > 1 else []
     n_columns = len(first)
     if (unlabelled and n_columns == known.n_features and any(map(is_text, first))) or (
@@ -88,11 +86,9 @@ def find_columns(
         numbers = max(0, min(numbers, n_columns - needed))
     column, certain, guessed = None, False, False
     if label is None:
-        column, certain = _known_label(
-            header, n_columns, numbers, known, path, required=not unlabelled
-        )
+        column, certain = _known_label(header, n_columns, numbers, known, required=not unlabelled)
     if not certain:
-        column, guessed = label_column(header, samples, n_columns, label, path, first=numbers)
+        column, guessed = label_column(header, samples, n_columns, label, first=numbers)
     if column is not None:
         numbers = min(numbers, column)
     if numbers and known.features is None:  # where they are known, it is none by their names
@@ -105,7 +101,6 @@ def _known_label(
     n_columns: int,
     row_numbers: int,
     known: KnownColumns,
-    path: Path,
     *,
     required: bool,
 ) -> tuple[int | None, bool]:
@@ -117,7 +112,7 @@ def _known_label(
     names, or without any the one at the label's index.
     """
     if header is not None and known.label is not None:
-        column = named_column(header, [known.label], path, exact=True)
+        column = named_column(header, [known.label], exact=True)
         if column is not None:
             return column, True
     names = () if header is None else header[row_numbers:]
@@ -129,8 +124,7 @@ def _known_label(
         if not required:
             return None, True
         label = "" if known.label is None else f" {known.label!r}"
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"has {counted(n_others, 'column')}, as many as the model has features, so none for "
             f"the label{label}",
             "Add the labels, or use `gpulr predict` for rows without.",
@@ -139,18 +133,16 @@ def _known_label(
         if header is not None and known.features is not None and len(others) == 1:
             return others[0], True
         if header is None and known.label is not None and INDEX.fullmatch(known.label):
-            return label_at(known.label, None, n_columns, path), True
+            return label_at(known.label, None, n_columns), True
     return None, False
 
 
-def _first_rows(
-    content: bytes, path: Path, *, single: bool
-) -> tuple[str, list[list[str]], int, int]:
+def _first_rows(content: bytes, *, single: bool) -> tuple[str, list[list[str]], int, int]:
     """Delimiter, first rows that are not blank, and the lines before and up to the first's end."""
     lines = () if content.isspace() else text_lines(content)  # quickly, of millions
     before, line = next(((i, line) for i, line in enumerate(lines) if line.strip()), (0, ""))
     if not line:
-        raise DataFileError(path, "holds no rows", "Give a table with one row for each sample.")
+        raise UnusableError("holds no rows", "Give a table with one row for each sample.")
     found: list[tuple[str, list[str], int]] = []
     refusal = None
     for delimiter in DELIMITERS:
@@ -162,20 +154,17 @@ def _first_rows(
     delimiter, first, end = max(found, key=lambda item: len(item[1]), default=("", [], 0))
     begin = f"line {before + 1}, {line.strip()[:60]!r}"
     if len(first) < 2 and refusal is not None:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"{begin}, cannot be told apart into columns: {refusal}; perhaps a quote is not closed",
             "Close the quote, or write a quote inside of quotes twice.",
         )
     if len(first) < 2 and not single:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"has a single column: no comma, semicolon or tab in {begin}",
             "Give a table with a label column and feature columns.",
         )
     if len(first) > MOST_COLUMNS:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"has {len(first):,} columns, which is more than {MOST_COLUMNS:,}",
             "Give a table with one row for each sample, or save it as .npz.",
         )

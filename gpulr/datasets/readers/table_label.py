@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpulr.datasets.readers.checks import UnusableError
 from gpulr.datasets.readers.table_header import LABEL_NAMES, is_number, is_text
-from gpulr.errors import DataFileError, LabelColumnWarning, warn
+from gpulr.errors import LabelColumnWarning, warn
 from gpulr.words import counted
 
 __all__ = ["check_guess", "label_at", "label_column", "named_column"]
@@ -17,7 +18,6 @@ def label_column(
     samples: list[list[str]],
     n_columns: int,
     label: str | int | None,
-    path: Path,
     *,
     first: int = 0,
 ) -> tuple[int, bool]:
@@ -30,11 +30,11 @@ def label_column(
     if label is not None:
         named = None
         if header is not None and isinstance(label, str):
-            named = named_column(header, [label], path, exact=True)
+            named = named_column(header, [label], exact=True)
             if named is None:
-                named = named_column(header, [label.casefold()], path)
-        return label_at(label, header, n_columns, path) if named is None else named, False
-    column = named_column(header or [], LABEL_NAMES, path)
+                named = named_column(header, [label.casefold()])
+        return label_at(label, header, n_columns) if named is None else named, False
+    column = named_column(header or [], LABEL_NAMES)
     if column is None:
         texts = [
             i
@@ -47,35 +47,30 @@ def label_column(
     return column, column == first and header is not None and header[column] == ""
 
 
-def label_at(label: str | int, header: list[str] | None, n_columns: int, path: Path) -> int:
+def label_at(label: str | int, header: list[str] | None, n_columns: int) -> int:
     """Return an index that may be text or count from the end, as one from 0; or refuse it."""
     try:
         index = int(label)
     except ValueError as error:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"has no column {label!r} ({_in_words(header, n_columns)})",
             "Give the label column's name or its index from 0.",
         ) from error
     if not -n_columns <= index < n_columns:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"has {counted(n_columns, 'column')}, so none with index {index}",
             f"Give an index from 0 to {n_columns - 1}, or a name.",
         )
     return index % n_columns
 
 
-def named_column(
-    header: list[str], wanted: Sequence[str], path: Path, *, exact: bool = False
-) -> int | None:
+def named_column(header: list[str], wanted: Sequence[str], *, exact: bool = False) -> int | None:
     """Index of the column with the first of the wanted names that there is; None without."""
     names = header if exact else [name.casefold() for name in header]
     name = next((name for name in wanted if name in names), None)
     matches = [i for i, other in enumerate(names) if other == name]
     if len(matches) > 1:
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"has {len(matches)} columns named {header[matches[0]]!r}, at indices "
             f"{', '.join(map(str, matches))}",
             "Rename them, or give the label column's index as label.",
@@ -87,8 +82,7 @@ def check_guess(labels: list[str], header: list[str] | None, n_columns: int, pat
     """Warn that the first column is taken for the label, or refuse it if it holds fractions."""
     first = "the first" if header is None else f"the first, {header[0]!r},"
     if all(map(is_number, labels)) and not all(float(text).is_integer() for text in labels):
-        raise DataFileError(
-            path,
+        raise UnusableError(
             f"has no column named {', '.join(LABEL_NAMES)} and no column of text, and {first} "
             f"holds fractions, which are no labels ({_in_words(header, n_columns)})",
             "Name the label column with --label NAME, or its index from 0 (label= in Python).",
