@@ -99,9 +99,8 @@
   }
 
   // The row that the model takes, from ink of 0 to 1.
-  function rowOf(frame, { low, high, bright }) {
-    return frame.map((ink) => low + (bright ? 1 - ink : ink) * (high - low));
-  }
+  const rowOf = (frame, { low, high, bright }) =>
+    frame.map((ink) => low + (bright ? 1 - ink : ink) * (high - low));
 
   function probabilities(row, { weights, intercept }) {
     const n = intercept.length, z = Float64Array.from(intercept);
@@ -137,20 +136,13 @@
   // Probability of each name: of two classes the one model's, and what is left.
   const ofNames = () => (twoClasses ? [1 - P[0], P[0]] : Array.from(P));
 
-  const bars = find("bars"), listed = Math.min(model.names.length, MOST_BARS) === model.names.length;
+  const bars = find("bars"), listed = model.names.length <= MOST_BARS;
   const lines = Array.from({ length: listed ? model.names.length : TOP }, () => {
-    const item = document.createElement("li"), parts = {};
-    for (const part of ["name", "track", "value"]) {
-      parts[part] = document.createElement("span");
-      parts[part].className = part;
-      item.append(parts[part]);
-    }
-    parts.track.setAttribute("aria-hidden", "true");
-    parts.fill = document.createElement("span");
-    parts.fill.className = "fill";
-    parts.track.append(parts.fill);
+    const item = document.createElement("li"), part = (name) => item.querySelector(`.${name}`);
+    item.innerHTML = '<span class="name"></span><span class="track" aria-hidden="true">'
+      + '<span class="fill"></span></span><span class="value"></span>';
     bars.append(item);
-    return { item, ...parts };
+    return { item, name: part("name"), fill: part("fill"), value: part("value") };
   });
   const longest = Math.max(...model.names.map((name) => name.length));
   if (listed && model.names.length > 12) bars.classList.add("many");
@@ -178,7 +170,7 @@
     show.spoken = setTimeout(() => { find("spoken").textContent = told[2]; }, 400);
   }
 
-  // What is told, how surely, and the same as it is spoken.
+  // The answer, how probable it is, and the same as it is spoken.
   function answer(p, sorted) {
     if (model.multilabel) {
       const present = sorted.filter((k) => p[k] > 0.5).map((k) => model.names[k]);
@@ -227,9 +219,7 @@
   }
 
   // Many points may come between two frames of the screen; what follows from them is shown once.
-  function later() {
-    if (!asked) asked = requestAnimationFrame(now);
-  }
+  const later = () => { asked ||= requestAnimationFrame(now); };
 
   function now() {
     cancelAnimationFrame(asked);
@@ -240,15 +230,14 @@
   }
 
   function begin(point) {
-    current = [point];
+    current = [];
     strokes.push(current);
-    line(ink, model.pen, point, point);
-    later();
+    extend(point);
   }
 
   function extend(point) {
-    const last = current[current.length - 1];
-    if (last[0] === point[0] && last[1] === point[1]) return;
+    const last = current.length ? current[current.length - 1] : point;
+    if (current.length && last[0] === point[0] && last[1] === point[1]) return;
     current.push(point);
     line(ink, model.pen, last, point);
     later();
@@ -262,16 +251,12 @@
     now();
   }
 
-  function penIs(words) {
-    find("pen").textContent = words;
-  }
+  const penIs = (words) => { find("pen").textContent = words; };
 
   function at(event) {
     const box = canvas.getBoundingClientRect();
-    return [
-      Math.round(16 * width * (event.clientX - box.left) / box.width) / 16,
-      Math.round(16 * height * (event.clientY - box.top) / box.height) / 16,
-    ];
+    const x = (event.clientX - box.left) / box.width, y = (event.clientY - box.top) / box.height;
+    return [Math.round(16 * width * x) / 16, Math.round(16 * height * y) / 16];
   }
 
   canvas.addEventListener("pointerdown", (event) => {
@@ -317,10 +302,7 @@
     event.preventDefault();
     later();
   });
-  canvas.addEventListener("focus", () => {
-    keyboard = canvas.matches(":focus-visible");
-    paint();
-  });
+  canvas.addEventListener("focus", () => { keyboard = canvas.matches(":focus-visible"); paint(); });
   canvas.addEventListener("blur", () => {
     if (pointer === null) current = null;
     penIs("");
@@ -353,11 +335,8 @@
   fit();
   now();
 
-  // For scripts, and the tests: put strokes on the canvas; what they became, up to date.
-  const upToDate = (value) => {
-    if (asked) now();
-    return value();
-  };
+  // For scripts and the tests: put strokes on the canvas, and read what became of them, up to date.
+  const upToDate = (value) => { if (asked) now(); return value(); };
   window.gpulr = {
     draw: put,
     get strokes() { return upToDate(() => strokes); },

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import gpulr
-from gpulr.backend import to_host
 from gpulr.images.strokes import draw
+from gpulr.logistic import sigmoid
 
 pytestmark = pytest.mark.browser
 
@@ -100,15 +100,11 @@ def recorded(digit):
     return json.loads((STROKES / f"{digit}.json").read_text())["strokes"]
 
 
-def sigmoid(Z):
-    return 0.5 * (1 + np.tanh(Z / 2))
-
-
 def python_probabilities(model, row):
     """Return what predict_proba does, in float64."""
-    W, b = to_host(model.weights).astype(np.float64), to_host(model.intercept)
+    W, b = model.weights.astype(np.float64), model.intercept
     if model.center is not None:
-        row, b = row - to_host(model.center), to_host(model.intercept_at_center)
+        row, b = row - model.center, model.intercept_at_center
     return sigmoid(row @ W + b)
 
 
@@ -137,14 +133,19 @@ def agree(page, model):
     return row, P
 
 
+def places(box, stroke):
+    """Return where points of a stroke are on the screen."""
+    scale = box["width"] / 280
+    return [(box["x"] + x * scale, box["y"] + y * scale) for x, y in stroke]
+
+
 def drawn_with_mouse(page, strokes):
     box = page.locator("#canvas").bounding_box()
-    scale = box["width"] / 280
     for stroke in strokes:
-        places = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in stroke]
-        page.mouse.move(*places[0])
+        first, *others = places(box, stroke)
+        page.mouse.move(*first)
         page.mouse.down()
-        for place in places[1:]:
+        for place in others:
             page.mouse.move(*place)
         page.mouse.up()
 
@@ -227,11 +228,8 @@ def test_a_finger(opened, model):
     touch = page.context.new_cdp_session(page)
     before = page.evaluate("scrollY")
     for stroke in recorded(7):
-        for k, (x, y) in enumerate(stroke):
-            point = {
-                "x": box["x"] + x * box["width"] / 280,
-                "y": box["y"] + y * box["height"] / 280,
-            }
+        for k, place in enumerate(places(box, stroke)):
+            point = dict(zip("xy", place, strict=True))
             kind = "touchMove" if k else "touchStart"
             touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
         touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

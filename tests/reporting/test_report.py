@@ -11,10 +11,13 @@ import json
 import re
 import shlex
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas
 import pytest
+from scipy.sparse import csr_array
 from typer.testing import CliRunner
 
 import gpulr
@@ -22,6 +25,7 @@ from gpulr.cli.app import app
 from gpulr.errors import DataError, MissingExtraError, ModelFileError, ParameterError
 from gpulr.reporting.command import reproduction
 from helpers import strict_json
+from shown import multiples
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -35,6 +39,11 @@ HOSTILE = [
     "'); alert(5); ('",
     "数字 \u202e rtl",
 ]
+ALLOWED = (
+    "html head meta title style script body header main section footer div p span small b em sub "
+    "strong h1 h2 h3 dl dt dd ul li figure figcaption img canvas button table caption thead tbody "
+    "tfoot tr th td pre code svg g line text polyline polygon circle path"
+)
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -94,13 +103,7 @@ def check(text):
     """Check what every page has to be, and return it."""
     page = Page(text)
     assert len(text.encode()) < 1_000_000
-    allowed = {"html", "head", "meta", "title", "style", "script", "body", "header", "main"}
-    allowed |= {"section", "footer", "div", "p", "span", "small", "b", "em", "strong", "sub", "h1"}
-    allowed |= {"h2", "h3", "dl", "dt", "dd", "ul", "li", "figure", "figcaption", "img", "canvas"}
-    allowed |= {"button", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "pre"}
-    allowed |= {"code", "svg", "g", "line", "text", "polyline", "polygon", "circle"}
-    allowed |= {"path"}
-    assert {tag for tag, _ in page.elements} <= allowed
+    assert {tag for tag, _ in page.elements} <= set(ALLOWED.split())
     policy = page.policy
     assert policy["default-src"] == "'none'"
     assert policy["img-src"] == "data:"
@@ -212,8 +215,6 @@ def test_hostile_labels_are_text(paged, data):
 
 
 def test_hostile_records_are_text(paged, model, data, tmp_path):
-    from dataclasses import replace
-
     evil = "<img src=x onerror=alert(1)>\"'</script>"
     record = {**model.data, "name": evil, "source": f"/tmp/{evil}; rm -rf .csv", "label": evil}
     other = replace(model, data=record, device=evil, fallback_reason=evil, versions={evil: evil})
@@ -226,8 +227,6 @@ def test_hostile_records_are_text(paged, model, data, tmp_path):
 
 
 def test_a_source_that_is_not_unicode(paged, model):
-    from dataclasses import replace
-
     page = paged(replace(model, data={**model.data, "name": "x", "source": "/tmp/\udcff.csv"}))
     assert "udcff.csv" in page.shown
 
@@ -262,8 +261,9 @@ def test_other_image_shapes(paged, rng):
 )
 def test_without_a_canvas_the_page_says_why(paged, rng, shape, classes, why):
     X = rng.random((40, int(np.prod(shape)) if shape else 7)).astype(np.float32)
-    model = gpulr.train(X, np.arange(40) % classes, image_shape=shape, max_iter=3, tol=0)
-    page = paged(model, X, np.arange(40) % classes)
+    y = np.arange(40) % classes
+    model = gpulr.train(X, y, image_shape=shape, solver="gd", max_iter=3, tol=0)
+    page = paged(model, X, y)
     assert why in page.shown
     assert page.model is None
     assert not page.of("canvas")
@@ -296,31 +296,23 @@ def test_two_classes(paged, data):
 
 
 def test_several_labels(paged, data):
-    def multiples(y):
-        return (y[:, np.newaxis] % [2, 3, 5] == 0).astype(np.uint8)
-
+    Y = multiples(data.y_test)
     model = gpulr.train(data.X, multiples(data.y), image_shape=(8, 8))
-    page = paged(model, data.X_test, multiples(data.y_test))
-    result = model.evaluate(data.X_test, multiples(data.y_test))
+    page, result = paged(model, data.X_test, Y), model.evaluate(data.X_test, Y)
     assert f"All labels of a row right {100 * result.subset_accuracy:.2f} %" in page.shown
     assert f"Micro F1 {result.micro_f1:.4f}" in page.shown
-    Y = multiples(data.y_test)
     assert f"always answering “absent” would score {100 * np.mean(Y == 0):.2f} %. F1" in page.shown
     assert re.search(r"\d is (present|absent) its model says\s0\.\d{3}", page.shown)
-    n_wrong = int((model.predict(data.X_test) != multiples(data.y_test)).sum())
-    assert f"of {n_wrong} wrong labels" in page.shown
+    assert f"of {np.sum(model.predict(data.X_test) != Y)} wrong labels" in page.shown
     assert page.model["multilabel"]
     assert page.model["examples"] == {}  # labels 0, 1, 2 are no digits
     assert len(page.of("img")) == 3 + 24
 
 
 def test_labels_that_most_rows_have(paged, data):
-    def labels(y):
-        return np.column_stack([y > 1, y == 3]).astype(np.uint8)  # 8 of 10 rows, 1 of 10
-
-    model = gpulr.train(data.X, labels(data.y), image_shape=(8, 8), max_iter=3, tol=0)
-    page = paged(model, data.X_test, labels(data.y_test))
-    share = labels(data.y_test).mean(axis=0)
+    Y, Y_test = (np.column_stack([y > 1, y == 3]).astype(int) for y in (data.y, data.y_test))
+    model = gpulr.train(data.X, Y, image_shape=(8, 8), max_iter=3, tol=0)
+    page, share = paged(model, data.X_test, Y_test), Y_test.mean(axis=0)  # 8 of 10 rows, 1 of 10
     none, commoner = np.mean(1 - share), np.mean(np.maximum(share, 1 - share))
     assert commoner > 0.8 > none
     assert f"always answering “absent” would score {100 * none:.2f} %" in page.shown
@@ -328,8 +320,7 @@ def test_labels_that_most_rows_have(paged, data):
 
 
 def test_many_classes_in_tables_that_end(paged, rng):
-    y = np.arange(900) % 300
-    X = rng.normal(size=(900, 6))
+    X, y = rng.normal(size=(900, 6)), np.arange(900) % 300
     page = paged(gpulr.train(X, y, max_iter=5, tol=0), X, y)
     assert "100 more not shown" in page.shown
     assert "Commonest confusions, of 300 classes" in page.shown
@@ -342,12 +333,8 @@ def test_a_search(paged, data):
     for C, mean in zip(["0.01", "1", "∞"], found.mean_scores, strict=True):
         assert f"{C} {mean:.4f}" in page.shown
     assert len(page.of("svg")) == 3
-
-
-def test_a_search_without_model(data, tmp_path):
-    found = gpulr.search(data, Cs=[0.01, 1], cv=2, refit=False, max_iter=30, tol=1e-2)
     with pytest.raises(ParameterError, match="refit"):
-        gpulr.report(found, tmp_path / "report.html")
+        paged(replace(found, model=None))
 
 
 @pytest.mark.parametrize("n_iter", [0, 1, 400])
@@ -366,19 +353,10 @@ def test_status_of_models_that_did_not_converge(paged, data):
 
 
 def test_sparse_and_frames_and_lists(paged, blobs):
-    import pandas
-    from scipy.sparse import csr_array
-
     X, y = blobs
     model = gpulr.train(X, y)
-    pages = [
-        paged(model, rows, labels)
-        for rows, labels in (
-            (X, y),
-            (csr_array(X), list(y)),
-            (pandas.DataFrame(X), pandas.Series(y)),
-        )
-    ]
+    data = (X, y), (csr_array(X), list(y)), (pandas.DataFrame(X), pandas.Series(y))
+    pages = [paged(model, *rows) for rows in data]
     assert len({re.sub(r"Written .*? UTC", "", page.shown) for page in pages}) == 1
 
 
@@ -400,8 +378,6 @@ def test_labels_of_days(paged, blobs):
 
 
 def test_several_labels_of_a_frame(paged, rng):
-    import pandas
-
     X = rng.normal(size=(50, 3))
     Y = pandas.DataFrame({"red": X[:, 0] > 0, "<b>": X[:, 1] > 0.5}).astype(int)
     page = paged(gpulr.train(X, Y, max_iter=3, tol=0), X, Y)
@@ -409,20 +385,22 @@ def test_several_labels_of_a_frame(paged, rng):
     assert "<b>" in page.shown
 
 
-def test_what_cannot_be_written(model, data, tmp_path):
-    with pytest.raises(ParameterError, match=r"\.html"):
-        gpulr.report(model, tmp_path / "report.pdf")
-    with pytest.raises(ParameterError, match="folder"):
-        gpulr.report(model, tmp_path / "nowhere" / "report.html")
-    with pytest.raises(DataError, match="both"):
-        gpulr.report(model, tmp_path / "report.html", data.X)
-    with pytest.raises(DataError, match="features"):
-        gpulr.report(model, tmp_path / "report.html", data.X[:, :5], data.y)
+@pytest.mark.parametrize(
+    ("path", "rows", "error", "message"),
+    [
+        ("report.pdf", None, ParameterError, r"\.html"),
+        ("nowhere/report.html", None, ParameterError, "folder"),
+        ("report.html", lambda data: (data.X,), DataError, "both"),
+        ("report.html", lambda data: (data.X[:, :5], data.y), DataError, "features"),
+        ("model.html", None, ParameterError, "would be lost"),
+    ],
+)
+def test_what_cannot_be_written(model, data, tmp_path, path, rows, error, message):
     model.save(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").rename(tmp_path / "model.html")
-    with pytest.raises(ParameterError, match="would be lost"):
-        gpulr.report(model, tmp_path / "model.html")
-    assert not (tmp_path / "report.html").exists()
+    with pytest.raises(error, match=message):
+        gpulr.report(model, tmp_path / path, *(rows(data) if rows else ()))
+    assert [file.name for file in tmp_path.iterdir()] == ["model.html"]
 
 
 def test_without_jinja2_the_error_names_the_extra(model, tmp_path, monkeypatch):
@@ -520,15 +498,20 @@ def test_the_call_names_what_the_command_line_lacks(data):
 # ---- gpulr report ----
 
 
-def test_command_line(model, tmp_path, monkeypatch):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in, and a page in it."""
     monkeypatch.chdir(tmp_path)
+    return lambda name="report.html": check((tmp_path / name).read_text(encoding="utf-8"))
+
+
+def test_command_line(model, folder, tmp_path):
     model.save("m.safetensors")
     result = cli("report", "m.safetensors", "--json")
     record = strict_json(result.stdout)
     assert (record["data"], record["n"], record["output"]) == ("digits", 355, "report.html")
     assert record["bytes"] == (tmp_path / "report.html").stat().st_size
-    page = check((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "On the test rows of digits: 355" in page.shown
+    assert "On the test rows of digits: 355" in folder().shown
     assert "Wrote report.html" in result.stderr
 
 
@@ -541,32 +524,28 @@ def test_command_line(model, tmp_path, monkeypatch):
         (["nothing.safetensors"], 3, "no such file"),
     ],
 )
-def test_command_line_refuses(model, tmp_path, monkeypatch, arguments, code, words):
-    monkeypatch.chdir(tmp_path)
+def test_command_line_refuses(model, folder, tmp_path, arguments, code, words):
     model.save("m.safetensors")
     before = (tmp_path / "m.safetensors").read_bytes()
-    cli_result = CliRunner().invoke(app, ["report", *arguments])
-    assert cli_result.exit_code == code
-    assert words in cli_result.stderr
+    result = CliRunner().invoke(app, ["report", *arguments])
+    assert result.exit_code == code
+    assert words in result.stderr
     assert (tmp_path / "m.safetensors").read_bytes() == before
     assert not (tmp_path / "report.html").exists()
 
 
-def test_command_line_without_data(data, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_command_line_without_data(data, folder):
     gpulr.train(data.X, data.y, image_shape=(8, 8), max_iter=3, tol=0).save("m.safetensors")
     result = cli("report", "m.safetensors", "--output", "p.html")
     assert "Not evaluated: This model was trained on arrays" in result.output
-    page = check((tmp_path / "p.html").read_text(encoding="utf-8"))
+    page = folder("p.html")
     assert "Not evaluated. This model was trained on arrays" in page.shown
     assert page.model is not None
 
 
-def test_command_line_shows_the_search(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_command_line_shows_the_search(folder):
     arguments = ("--data", "digits", "--Cs", "0.1,inf", "--folds", 2, "--tol", 1e-2)
     cli("search", *arguments, "--max-iter", 30, "--output", "m.safetensors")
     cli("report", "m.safetensors")
-    page = check((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "C was chosen by cross-validation on 2 folds" in page.shown
-    assert "--Cs 0.1,inf" in page.shown
+    assert "C was chosen by cross-validation on 2 folds" in folder().shown
+    assert "--Cs 0.1,inf" in folder().shown
