@@ -109,7 +109,8 @@ def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequ
     temporary name, verified, then moved; a lock makes a second process wait and find it there.
     The error names each mirror and what it answered.
     """
-    what = f"{files[0].name} is not on this machine, and a download needs pooch and filelock"
+    places = f"${HOME_VARIABLE} or the user's cache folder"
+    what = f"{files[0].name} is not on this machine, in {places}, and a download needs pooch"
     with needs_extra("data", what):
         import filelock
         import platformdirs  # noqa: F401

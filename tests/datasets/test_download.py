@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pytest
 
 import dataset_files
@@ -26,6 +25,7 @@ from gpulr.errors import (
     ParameterError,
 )
 
+platformdirs = pytest.importorskip("platformdirs", reason="the extra data is not installed")
 LABELS = "train-labels-idx1-ubyte.gz"
 PLAIN_LABELS = LABELS.removesuffix(".gz")
 NEEDED = ("pooch", "filelock", "platformdirs", "requests")
