@@ -135,7 +135,7 @@ def forward(
 
 @_of_lists
 def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
-    """Return R and the summed log-loss, as :func:`forward` does, from margins at hand.
+    """Return R and the summed log-loss, as :func:`forward` does, from given margins.
 
     P − Y would lose what is left of a sure positive, whose 1 − p is 0 in float32 from z ≈ 17 on.
     The margin towards the wrong answer, u = −z where y is 1 and z where it is 0, has no such end:

@@ -5,6 +5,8 @@ A :class:`Backend` says where arrays live and how a pass over row blocks runs th
 :class:`Backend`, write a probe that *proves* it works, and enter both in ``BACKENDS``. Arrays of
 any other library that follows the array API standard are used where they are, by the base class.
 
+It imports errors and words, and knows nothing of rows, problems or kernels.
+
 Libraries are imported lazily: importing CuPy takes a second, succeeds on machines without a GPU,
 and proves nothing (a wrong wheel fails at the first kernel), so it is imported and tried out only
 when it is asked for or when the work is large enough to repay it.

@@ -46,7 +46,7 @@ class Backend:
 
     # Converted rows, margins and residuals of one block stay below this many bytes.
     block_bytes: int = 256 * 2**20
-    # A block has at most so many rows: fewer once more have not fitted into memory.
+    # The most rows of a block: fewer once a longer one has not fitted into memory.
     block_rows: float = math.inf
     # Most iterations between two looks at cost and gradient. Each look waits for the device to
     # finish, and leaves it idle until it is given more to do.
@@ -102,7 +102,7 @@ class Backend:
         return None
 
     def free(self) -> None:
-        """Give back memory that is kept for later and that nobody uses."""
+        """Give back memory that is kept for later and not in use."""
         gc.collect()  # what failed may be part of a cycle
 
     def bytes_wanted(self, error: BaseException) -> int | None:
@@ -177,7 +177,7 @@ class Backend:
         return HostRows(X, dtype, Uploader(self.copies()), self.out_of_memory)
 
     def _fitted(self, rows: HostRows, beside: int = 0) -> Array:
-        """Return rows of the host, uploaded if they fit on the device beside so many bytes."""
+        """Return rows of the host, uploaded if the device has memory for them and ``beside``."""
         if self.available_bytes(rows.nbytes + beside) == rows.nbytes + beside:
             try:
                 return rows.uploaded()

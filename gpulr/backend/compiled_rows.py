@@ -25,8 +25,8 @@ __all__ = ["CompiledRows", "CompilerStatus", "compiler", "fits", "work"]
 
 INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
 LEAST_ROWS = 8  # the longest tile
-# At the end of each row the lanes are added up; below so many features BLAS is faster. It has to
-# convert bytes first, so that for them the bound is lower.
+# Below so many features BLAS is faster: here lanes are added up at the end of each row. The bound
+# is lower for bytes, which BLAS cannot take unconverted.
 LEAST_FEATURES, LEAST_BYTES = 128, 48
 WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself leaves the cache
 WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
@@ -60,11 +60,11 @@ def compiler() -> CompilerStatus:
     BackendUnavailableError
         It cannot be done, and ``GPULR_COMPILE=require``.
     """
-    wish = setting("GPULR_COMPILE", ("auto", "never", "require"))
-    if wish == "never":
+    requested = setting("GPULR_COMPILE", ("auto", "never", "require"))
+    if requested == "never":
         return CompilerStatus(False, "not used: GPULR_COMPILE=never")
     status = _probe()
-    if wish == "require" and not status.usable:
+    if requested == "require" and not status.usable:
         raise BackendUnavailableError(
             f"GPULR_COMPILE=require, but products cannot be compiled: {status.words}. Install the "
             f"compiler, {INSTALL}."
@@ -110,9 +110,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def _products(n_columns: int, storage: str, compute: str) -> Products:
-    """Return functions for so many columns: those at hand, unless they would waste too much.
+    """Return compiled functions for ``n_columns``: existing ones, unless they waste too much.
 
-    Which ones makes no difference to a single bit of the results.
+    All give the same bits.
     """
     from gpulr.backend import compiled_products
 

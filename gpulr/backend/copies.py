@@ -111,8 +111,8 @@ def _event() -> Any:
 class Uploader:
     """Copies rows through two staging buffers: one is filled while the other is in flight.
 
-    Filling converts to the dtype of the target and makes any layout contiguous; rows of a memory
-    map are read from the disk then.
+    Filling one converts rows to the dtype of the target, makes them contiguous, and reads those of
+    a memory map from the disk.
     """
 
     def __init__(self, copies: Copies) -> None:
@@ -155,7 +155,7 @@ class Uploader:
         return end
 
     def finish(self) -> None:
-        """Return when all copies are done: only then may the staging buffers be given away."""
+        """Return when all copies are done: only then may the staging buffers be reused."""
         for event in self._copied:
             self.copies.host_waits(event)
         self._copied = [None, None]
@@ -177,7 +177,7 @@ def _fill(stage: npt.NDArray[Any], read: Callable[[slice], npt.NDArray[Any]], st
 
     def piece(rows: slice) -> None:
         source = read(slice(start + rows.start, start + rows.stop))
-        # What the dtype cannot hold is told by an error.
+        # Values that the dtype cannot hold are found later, and raise an error.
         with np.errstate(over="ignore", invalid="ignore"):
             np.copyto(stage[rows], source, casting="unsafe")
 

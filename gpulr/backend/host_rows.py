@@ -1,4 +1,4 @@
-"""Rows that stay on the host because the device has no room for them, and how they get there."""
+"""Rows that stay on the host because the device cannot hold them, and blocks of them there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["HostRows"]
 
 @dataclass(eq=False)
 class _Buffer:
-    """Room for a block on the device, and what has to pass before it is read or written.
+    """Memory for a block on the device, and what has to pass before it is read or written.
 
     Attributes
     ----------
@@ -43,13 +43,12 @@ class _Buffer:
 
 
 class HostRows:
-    """Rows on the host, or in a memory map, of which blocks come to the device.
+    """Rows on the host, or in a memory map, of which blocks are copied to the device.
 
     ``rows[block, :]`` is a block on the device: C-contiguous, in the storage dtype, and valid until
-    the block after the next is asked for. As many of the first rows as there is room for are kept
-    there (:meth:`keep`). For the others there are two buffers. While a block is computed,
-    :meth:`ahead` copies the following one into the other: it waits until all is computed that was
-    queued on what was there, and computing waits until the copy is done.
+    the block after the next is requested. The first rows are kept there (:meth:`keep`); two buffers
+    serve the others. While a block is computed, :meth:`ahead` copies the following one into the
+    other buffer, once what was computed from that buffer is done; computing waits for the copy.
 
     Parameters
     ----------
@@ -106,10 +105,10 @@ class HostRows:
         return buffer.array[: rows.stop - rows.start, :]
 
     def ahead(self, rows: slice | None) -> None:
-        """Say that what uses the latest block is queued; ``rows`` will be asked for next.
+        """Note that all that uses the latest block is queued, and copy ``rows``, the next block.
 
-        Nothing is copied where no block was asked for since the last time: a pass over margins
-        needs none. Nor where there is no memory for it: asking for the block will tell.
+        Nothing is copied where no block was requested since the last time, since a pass over
+        margins needs none, nor where memory runs out: requesting the block will raise that.
         """
         self._release([buffer for buffer in self._buffers if buffer.read])
         asked, self._asked = self._asked, False
@@ -127,7 +126,7 @@ class HostRows:
         self._uploader.finish()
 
     def drop(self) -> None:
-        """Give memory on the device back: that of the buffers, and of half of what is kept."""
+        """Give back memory on the device: the buffers, and half of what is kept."""
         self.settle()
         n_bytes = 0 if self._kept is None else self._kept.shape[0] * self.nbytes // self.shape[0]
         self._kept = None
@@ -136,7 +135,7 @@ class HostRows:
         self.keep(n_bytes // 2)
 
     def take(self, index: npt.NDArray[Any]) -> HostRows:
-        """Return some of the rows, which are gathered when they are used."""
+        """Return some of the rows, gathered when they are used."""
         index = index if self._index is None else self._index[index]
         return HostRows(self._X, self._dtype, self._uploader, self._out_of_memory, index)
 
@@ -145,7 +144,7 @@ class HostRows:
         return self._first(self.shape[0])
 
     def keep(self, n_bytes: int) -> None:
-        """Keep as many of the first rows on the device as take up to so many bytes."""
+        """Keep the first rows on the device, up to ``n_bytes`` of them."""
         n_rows = min(n_bytes * self.shape[0] // self.nbytes, self.shape[0])
         if n_rows > 0:
             with suppress(*self._out_of_memory):
@@ -161,7 +160,7 @@ class HostRows:
         free = self._uploader.copies.computed()
         try:
             self._uploader.copy(self._read, slice(0, n_rows), rows, self._dtype, free)
-        finally:  # until then nobody else may have the memory
+        finally:  # until then the memory must not be reused
             self._uploader.finish()
         return rows
 

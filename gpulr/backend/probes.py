@@ -60,12 +60,12 @@ def probe_numpy() -> BackendStatus:
 def _compiler_words() -> str:
     try:
         return compiler().words
-    except (BackendUnavailableError, ParameterError) as error:  # which a report is there to tell
+    except (BackendUnavailableError, ParameterError) as error:  # which the report is to show
         return str(error)
 
 
 def installed(library: str) -> bool:
-    """Whether a library can be imported, as far as can be told without importing it."""
+    """Whether a library is installed; it is not imported."""
     return find_spec(library) is not None
 
 

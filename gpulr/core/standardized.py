@@ -23,7 +23,7 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
     xp = backend.xp
     n = float(X.shape[0])
     plain = Rows(X, 1.0, None, backend, xp.float64)
-    # As for so many models: float64, and squares, take more.
+    # Blocks as short as for that many models: float64, and squares, take more.
     blocks = plain.converted_blocks(backend.row_width(X) // 2)
 
     def first(rows: slice) -> tuple[Array, ...]:

@@ -1,6 +1,6 @@
-"""Whether a problem's passes go through the fused kernels: by size, proof and measured benefit.
+"""Whether a problem's passes go through the fused kernels: by size, a check and measured speed.
 
-``GPULR_FUSED=never`` does without them, ``=require`` makes it an error where they cannot serve;
+``GPULR_FUSED=never`` does without them, ``=require`` makes it an error where they cannot be used;
 with ``auto``, the default, they are used where they have been found right, and faster than the
 portable pass.
 """
@@ -26,13 +26,13 @@ from gpulr.kernels.recursion import Recursion, disagreement
 
 Array = Any
 
-__all__ = ["Dispatch", "choose", "trial", "trials", "wish"]
+__all__ = ["Dispatch", "choose", "trial", "trials"]
 
-# Numbers in X below which kernels are not compiled: that takes a second or two, the first time on a
-# machine, in which the portable pass is done a thousand times. An estimate.
+# Numbers in X below which kernels are not compiled: the first time on a machine that takes a second
+# or two, as long as a thousand portable passes. An estimate.
 LEAST = 2**22
 # How far apart the two passes may be, of the largest number: both are float32 in other orders, and
-# cuBLAS may have been told to use TF32 (CUPY_TF32).
+# cuBLAS may be set to use TF32 (CUPY_TF32).
 AGREEMENT = 2e-3
 
 
@@ -56,36 +56,36 @@ class Dispatch:
     recursion: Recursion | None = None
 
 
-def wish() -> str:
+def _requested() -> str:
     """Return ``GPULR_FUSED``, or raise ParameterError if it is none of auto, never and require."""
     return setting("GPULR_FUSED", ("auto", "never", "require"))
 
 
-# What was found out in this process, by kernels and what makes a difference to them; and the
-# layouts that were tried out, whose kernels are compiled.
+# What this process has found out, by kernels and all that makes a difference to them; and the
+# layouts tried so far, whose kernels are compiled.
 _found: dict[Any, tuple[bool, bool, str]] = {}
 _at_hand: dict[Any, list[Plan]] = {}
-# A compilation takes as long as ten thousand passes, and reading what a former one has left as long
-# as some hundred: more than models that leave could save.
+# Compiling takes as long as ten thousand passes, loading a compiled kernel as some hundred: more
+# than a better layout saves once some models have converged.
 WASTE = 1.4
 
 
 def choose(problem: Problem, kernels: Kernels) -> Dispatch:
-    """Choose for one problem; what has been found out for one like it is not tried again.
+    """Choose what computes a problem's passes; kernels are tried once for problems like it.
 
     Raises
     ------
     ParameterError
         ``GPULR_FUSED`` is not a value that it can have.
     BackendUnavailableError
-        The kernels cannot serve, and ``GPULR_FUSED=require``.
+        The kernels cannot be used, and ``GPULR_FUSED=require``.
 
     Warns
     -----
     BackendFallbackWarning
         The kernels fail, or are wrong.
     """
-    wanted = wish()
+    wanted = _requested()
     if wanted == "never":
         return Dispatch(None, None, "GPULR_FUSED=never")
     reason = obstacle(problem)
@@ -115,7 +115,7 @@ def choose(problem: Problem, kernels: Kernels) -> Dispatch:
 
 
 def _layout(problem: Problem, kernels: Kernels) -> Plan | None:
-    """Lay out a problem's passes: as others before, if that has room, or wastes little."""
+    """Lay out a problem's passes, as earlier ones were if that wastes little."""
     best, k = plan_for(problem, kernels.card), problem.n_models
     if best is None:
         return None
@@ -138,9 +138,9 @@ def trials(backend: Backend) -> list[tuple[str, str]]:
 
 
 def trial(backend: Backend, kernels: Kernels) -> str:
-    """Say what comes of the kernels on a few made-up rows, whatever their speed."""
+    """Try the kernels on a few made-up rows, and say what came of it, whatever their speed."""
     try:
-        if wish() == "never":
+        if _requested() == "never":
             return "not used: GPULR_FUSED=never"
         X = backend.asarray(np.arange(64 * 20, dtype=np.uint8).reshape(64, 20))
         codes = backend.asarray(np.arange(64, dtype=np.int32) % 3)
@@ -154,7 +154,7 @@ def trial(backend: Backend, kernels: Kernels) -> str:
         wrong = _disagreement(problem, FusedPass(problem, layout, kernels), _parameters(problem))
         memory = f"{card.shared_block // 1024} KiB of shared memory for a block"
         return wrong or f"works (sm_{card.capability}, {card.processors} processors, {memory})"
-    except Exception as error:  # which a report is there to tell
+    except Exception as error:  # which the report is to show
         return f"failed: {type(error).__name__}: {error}"
 
 

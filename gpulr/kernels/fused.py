@@ -30,7 +30,7 @@ SCRATCH_BYTES = 256 * 2**20  # for what segments give, at most
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows that one launch takes, and what it is told of them."""
+    """Rows of one launch, and its arguments for them."""
 
     rows: slice
     X: Array

@@ -22,9 +22,9 @@ from gpulr.solvers.solver import Shared
 Array = Any
 
 MARGIN = 1.02  # a power iteration approaches the largest eigenvalue from below
-# A feature that a sample shows in fewer rows counts as if in so many: it may be more frequent, and
-# the few rows that have it differ from the mean in σ'. On MNIST, C = ∞, 10 and 100 converge in 31
-# and 21 passes, and 1 not in 60; on 149 rare indicators 10 is as good as 1.
+# The least number of rows that a feature counts as being in: one that is rarer in a sample may be
+# more frequent, and the few rows that have it differ from the mean in σ'. On MNIST, C = ∞, 10 and
+# 100 converge in 31 and 21 passes, and 1 not in 60; on 149 rare indicators 10 is as good as 1.
 RARE_ROWS = 10.0
 
 
