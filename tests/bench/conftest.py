@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -36,3 +37,16 @@ def data():
     digits = gpulr.datasets.load_digits()
     X, y = (16 * digits.X[:400]).round().astype(np.uint8), digits.y[:400].astype(np.int64)
     return Data("digits", X, y, 1 / 16, "bundled digits")
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """What would have a process of its own runs in this one, without pauses."""
+    from bench import fits, peers, tasks
+
+    workers = {"bench.fits:fits": fits.fits, "bench.tasks:train_many": tasks.train_many}
+    for module in (peers, tasks):
+        monkeypatch.setattr(
+            module, "worker", lambda target, job, *_: workers[target](**json.loads(json.dumps(job)))
+        )
+    monkeypatch.setattr("bench.run.PAUSE", 0.0)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import types
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -224,78 +225,46 @@ def test_wheels_of_what_is_installed_are_left_alone(tmp_path):
     assert on_gpu.to_install(tmp_path) == ["not-there"]
 
 
-class FakeCuda:
-    """CuPy as far as a card uses it: it writes down what it is asked."""
-
-    def __init__(self):
-        self.done = []
-        done = self.done
-
-        class Event:
-            def record(self):
-                done.append("event")
-
-            def synchronize(self):
-                done.append("wait")
-
-        class Flush:
-            def __iadd__(self, other):
-                done.append("flush")
-                return self
-
-        def elapsed(started, ended):
-            return 2.5  # ms
-
-        def kernel(source, name):
-            assert f"void {name}(" in source
-            return lambda grid, block, arguments: done.append(f"hold {int(arguments[0])} ns")
-
-        def zeros(n, dtype):
-            done.append(f"zeros {n}")
-            return Flush()
-
-        properties = {"l2CacheSize": 50 * 2**20, "name": b"A GPU", "major": 9, "minor": 0}
-        properties |= {"multiProcessorCount": 132, "totalGlobalMem": 2**36}
-        runtime = types.SimpleNamespace(
-            getDeviceProperties=lambda index: properties,
-            driverGetVersion=lambda: 13000,
-            runtimeGetVersion=lambda: 13000,
-        )
-        self.module = types.ModuleType("cupy")
-        self.module.__dict__.update(
-            uint8="uint8",
-            zeros=zeros,
-            RawKernel=kernel,
-            cuda=types.SimpleNamespace(
-                Event=Event,
-                get_elapsed_time=elapsed,
-                runtime=runtime,
-                Device=lambda: types.SimpleNamespace(id=0),
-            ),
-        )
-
-
 @pytest.fixture
-def fake(monkeypatch):
-    fake = FakeCuda()
-    monkeypatch.setitem(sys.modules, "cupy", fake.module)
-    backend = types.SimpleNamespace(name="cupy", synchronize=lambda: fake.done.append("idle"))
+def done(monkeypatch):
+    """What a card asks of CuPy and of its backend, in order."""
+    done, cupy, flush = [], mock.MagicMock(), mock.MagicMock()
+
+    def tell(words, result=None):
+        done.append(words)
+        return result
+
+    def kernel(source, name):
+        assert f"void {name}(" in source
+        return lambda grid, block, arguments: tell(f"hold {int(arguments[0])} ns")
+
+    found = {"l2CacheSize": 50 * 2**20, "name": b"A GPU", "major": 9, "minor": 0}
+    found |= {"multiProcessorCount": 132, "totalGlobalMem": 2**36}
+    cupy.cuda.runtime.getDeviceProperties.return_value = found
+    cupy.cuda.get_elapsed_time.return_value = 2.5  # ms
+    cupy.cuda.Event.return_value.record = lambda: tell("event")
+    cupy.cuda.Event.return_value.synchronize = lambda: tell("wait")
+    cupy.zeros = lambda n, dtype: tell(f"zeros {n}", flush)
+    flush.__iadd__.side_effect = lambda other: tell("flush", flush)
+    cupy.RawKernel = kernel
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    backend = types.SimpleNamespace(name="cupy", synchronize=lambda: tell("idle"))
     monkeypatch.setattr(gpu_card, "select", lambda name: backend)
-    return fake
+    return done
 
 
-def test_a_pass_is_timed_between_events_while_the_stream_is_held(fake):
+def test_a_pass_is_timed_between_events_while_the_stream_is_held(done):
     here = gpu_card.card()
-    assert fake.done == [f"zeros {4 * 50 * 2**20}"]
-    fake.done.clear()
-    assert here.device_seconds(lambda: fake.done.append("pass"), 1e-3) == pytest.approx(2.5e-3)
-    assert fake.done == ["hold 1000000 ns", "event", "pass", "event", "wait"]
-    fake.done.clear()
-    here.device_seconds(lambda: fake.done.append("pass"), 1e-3, cold=True)
-    assert fake.done == ["flush", "hold 1000000 ns", "event", "pass", "event", "wait"]
-    fake.done.clear()
-    gpu_card.host_seconds(here, lambda: fake.done.append("pass"), 3)
-    assert fake.done == ["idle", "pass", "pass", "pass", "idle"]
+    assert done == [f"zeros {4 * 50 * 2**20}"]
+    done.clear()
+    assert here.device_seconds(lambda: done.append("pass"), 1e-3) == pytest.approx(2.5e-3)
+    assert done == ["hold 1000000 ns", "event", "pass", "event", "wait"]
+    done.clear()
+    here.device_seconds(lambda: done.append("pass"), 1e-3, cold=True)
+    assert done == ["flush", "hold 1000000 ns", "event", "pass", "event", "wait"]
+    done.clear()
+    gpu_card.host_seconds(here, lambda: done.append("pass"), 3)
+    assert done == ["idle", "pass", "pass", "pass", "idle"]
     assert here.about()["name"] == "A GPU"
 
 

@@ -137,7 +137,7 @@ def test_speedups_over_other_libraries_are_on_the_same_rows():
     }
 
 
-def test_what_threads_print_is_what_they_write(tmp_path, capsys, monkeypatch):
+def test_what_threads_print_is_what_they_write(tmp_path, capsys):
     path = tmp_path / "results" / "threads.json"
     few = ["--data", "digits", "--n-samples", "200", "--rounds", "1", "--patience", "0"]
     # Not loky's: its processes would outlive the test.
@@ -163,6 +163,7 @@ def test_ways_that_find_other_numbers_are_no_comparison():
         tasks.agree(one, [np.array([1.0, 2.1])])
 
 
+@pytest.mark.usefixtures("in_process")
 def test_many_classes_and_coverage(capsys):
     sizes = {"n-samples": 2500, "n-test": 250, "n-features": 8, "n-classes": 50, "sampled": 2}
     assert main(["many-classes", *(f"--{name}={size}" for name, size in sizes.items())]) == 0
