@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import data as data_sets
-from bench import fits, peers, table
+from bench import fits, kinds, peers
 from bench.data import Objective
 from gpulr.families import search as searching
 from helpers import reference, scikit_learns, targets
@@ -81,7 +81,7 @@ def run(name, data, folder):
 @pytest.mark.parametrize("name", ["gpulr-lbfgs", "gpulr-gd", "sklearn-lbfgs"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_worker_comes_near_the_optimum(data, tmp_path, name, request):
-    data = replace(data, X=data.X[:200], y=data.y[:200] % 3)
+    data = replace(data, X=data.X[:200], y=data.y[:200] % 3, sampled=(0, 1, 2))
     if name != "gpulr-gd":  # one has a process of its own
         request.getfixturevalue("in_process")
     peer, result = run(name, data, tmp_path)
@@ -97,7 +97,7 @@ def test_a_peer_that_is_not_installed_is_recorded(data, tmp_path, monkeypatch):
     (tmp_path / "jax.py").write_text("raise ModuleNotFoundError('no jax')")
     _, result = run("jax-gd", data, tmp_path)
     assert result["points"] == []
-    assert table.reason(result) == "not installed"
+    assert kinds.reason(result) == "not installed"
 
 
 def test_the_optimum_is_reused_for_the_same_data_alone(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from bench import table
+from bench import kinds, table
 from bench.run import ROOT
 from gpulr.show.benchmarks import STYLES, WAYS
 
@@ -126,12 +126,12 @@ IMAGE = "![One pass, and gradient descent: {0}](results/{0}.png)"
     [(11.44, "11.4 s"), (0.9999, "1,000 ms"), (0.0307, "30.7 ms"), (5.81e-5, "58.1 µs")],
 )
 def test_times_have_three_digits(seconds, words):
-    assert table.seconds(seconds) == words
+    assert kinds.seconds(seconds) == words
 
 
 @pytest.mark.parametrize(("ratio", "words"), [(0.92, "0.9×"), (9.96, "10×"), (None, "–")])
 def test_ratios_have_two_digits(ratio, words):
-    assert table.times(ratio) == words
+    assert kinds.times(ratio) == words
 
 
 def test_ratios_come_from_interleaved_runs_alone(results):
@@ -229,13 +229,13 @@ SOLVERS = {
 
 
 def test_time_to_a_gap_is_the_shortest_that_was_measured():
-    assert table.time_to(4e-3, OURS) == 0.5
-    assert table.time_to(1e-1, OURS) == 0.25
-    assert table.time_to(1e-6, OURS) is None
+    assert kinds.time_to(4e-3, OURS) == 0.5
+    assert kinds.time_to(1e-1, OURS) == 0.25
+    assert kinds.time_to(1e-6, OURS) is None
 
 
 def test_the_table_of_solvers_says_what_the_file_says():
-    rows = table.peers_table(SOLVERS).splitlines()
+    rows = kinds.peers_table(SOLVERS).splitlines()
     own = "| **The gpulr-lbfgs** | **uint8** |"
     assert rows[2] == f"{own} **tol=0.0001** | **500 ms** | **1.0e-3** | – | – |"
     assert rows[3].startswith(f"{own} **tol=1e-05** | **1.00 s** |")
@@ -263,13 +263,13 @@ def searches(*, sampled=None):
 
 
 def test_the_table_of_searches_says_how_good_the_models_are():
-    text = table.search_table(searches())
+    text = kinds.search_table(searches())
     assert "| **gpulr** | **float64** | **500** | **4.00 s** | – |" in text
     assert "| 500 | 240 s | 60× |" in text
     assert "498 of 500" in text
     assert "at most 0.12 points" in text
     assert "≈" not in text
-    text = table.search_table(searches(sampled=1))
+    text = kinds.search_table(searches(sampled=1))
     assert "| 500 | ≈ 240 s | 60× |" in text
     assert "trained 1 of the 10 classes; its time is scaled up to all" in text
 
@@ -282,7 +282,7 @@ def test_the_table_of_threads_has_times_ratio_and_goal():
         "seconds": {"median": 1.0, "q1": 0.9, "q3": 1.1},
         "ratio": {"median": 0.5, "q1": 0.45, "q3": 0.55},
     }
-    assert table.threads_table({**circumstances(), **COMMIT, "results": [result]}).splitlines()[
+    assert kinds.threads_table({**circumstances(), **COMMIT, "results": [result]}).splitlines()[
         2:3
     ] == [
         "| rows, 20,000 × 784 uint8 | 8 trainings at once | 2.00 s | 1.00 s | 0.50 (0.45–0.55) "
@@ -295,6 +295,7 @@ def command(results, tmp_path):
     """A call on a folder of all kinds of results, with a README and a page."""
     (results / "peers-mnist.json").write_text(json.dumps(SOLVERS))
     (results / "search-mnist.json").write_text(json.dumps(searches()))
+    (results / "on-gpu.json").write_text('{"kind": "gpulr-on-gpu"}')  # of which there is no table
     readme, page = tmp_path / "README.md", tmp_path / "RESULTS.md"
     readme.write_text(f"Before\n{table.START}\nan old table\n{table.END}\nAfter\n")
     return [f"--results={results}", f"--readme={readme}", f"--page={page}"]
@@ -342,7 +343,7 @@ def test_a_readme_without_markers_is_left_alone(command, tmp_path, capsys, text)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", *(f'{{"kind": "{k}", "results": []}}' for k in table.TABLES)]
+    "content", ["", "[]", "{}", *(f'{{"kind": "{k}", "results": []}}' for k in kinds.TABLES)]
 )
 def test_foreign_and_incomplete_files_are_named(command, results, capsys, content):
     (results / "other.json").write_text(content)

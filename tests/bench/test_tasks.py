@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 
-from bench import contestants, run, table, tasks
+from bench import contestants, kinds, run, table, tasks
 from bench.__main__ import app
 from bench.contestants import Contestant
 
@@ -88,7 +88,7 @@ def test_a_library_that_is_not_installed_is_left_out_and_recorded(
     assert [r["way"] for r in found["absent"] if r["rows"] == "float32"] == 2 * [
         *("peer", "peer-blocks")
     ]
-    text = table.interleaved_table(table.read(path))
+    text = kinds.interleaved_table(table.read(path))
     assert "| jax.jit, uint8 rows | not installed | " in text
     error = capsys.readouterr().err
     assert text in error
@@ -152,7 +152,7 @@ def test_what_threads_print_is_what_they_write(tmp_path, capsys):
         expected = result["seconds"]["median"] / result["base_seconds"]["median"]
         assert result["ratio"]["median"] == pytest.approx(expected, rel=1e-2)
         assert (result["n_samples"], result["n_features"], result["rounds"]) == (200, 64, 1)
-    assert table.threads_table(found) in capsys.readouterr().err
+    assert kinds.threads_table(found) in capsys.readouterr().err
 
 
 def test_ways_that_find_other_numbers_are_no_comparison():
