@@ -59,13 +59,8 @@ def test_file_errors_say_what_was_found_and_what_to_do(cls):
     error = cls("folder/file", "found this", "Do that.")
     assert str(error) == f"{Path('folder/file')}: found this. Do that."
     copy = pickle.loads(pickle.dumps(error))
-    assert type(copy) is cls
-    assert (str(copy), copy.path, copy.found, copy.remedy) == (
-        str(error),
-        Path("folder/file"),
-        "found this",
-        "Do that.",
-    )
+    assert (type(copy), str(copy)) == (cls, str(error))
+    assert (copy.path, copy.found, copy.remedy) == (Path("folder/file"), "found this", "Do that.")
 
 
 def test_an_interrupted_training_survives_pickling(blobs):

@@ -20,7 +20,8 @@ def peak():  # in KiB; of this process alone, unlike ru_maxrss
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 data = gpulr.datasets.load_mnist()
-gpulr.train(data.X[:2000], data.y[:2000], max_iter=3, tol=0)  # imports are not counted
+few = data.X[:2000], data.y[:2000]
+gpulr.train(*few, max_iter=3, tol=0)  # imports are not counted
 {more}
 before = peak()
 gpulr.{call}
@@ -35,11 +36,7 @@ print((peak() - before) // 1024)
     [
         ("train(data.X, data.y)", "", 96),
         ("train(data.X, data.y, standardize=True)", "", 96),
-        (
-            "search(data.X, data.y, Cs=[0.01, 1])",
-            "gpulr.search(data.X[:2000], data.y[:2000], Cs=[1])",
-            160,
-        ),
+        ("search(data.X, data.y, Cs=[0.01, 1])", "gpulr.search(*few, Cs=[1])", 160),
     ],
     ids=["train", "standardized", "search"],
 )
@@ -54,20 +51,17 @@ def test_a_host_without_memory_is_a_typed_error(monkeypatch, blobs):
     model = gpulr.train(X, y)
     replicates = gpulr.bootstrap(X, y, n=2, random_state=0)
 
-    def take(self, X, index):  # as a fold's held-out rows are
-        return np.empty((2**50, 8))
-
-    def operand(self, X_block, dtype, center=None):
+    def too_much(self, *arguments):
         return np.empty((2**50, 8))
 
     with monkeypatch.context() as patch:
-        patch.setattr(gpulr.backend.NumPyBackend, "take_rows", take)
+        patch.setattr(gpulr.backend.NumPyBackend, "take_rows", too_much)  # as of a held-out fold
         with pytest.raises(gpulr.DeviceMemoryError, match="memory of the host") as caught:
             gpulr.search(X, y, Cs=[1, 10], cv=2)
     assert caught.value.needed == 2**56
     assert "search with more folds" in str(caught.value)
     assert pickle.loads(pickle.dumps(caught.value)).needed == 2**56
-    monkeypatch.setattr(gpulr.backend.NumPyBackend, "operand", operand)
+    monkeypatch.setattr(gpulr.backend.NumPyBackend, "operand", too_much)
     for call in (
         lambda: gpulr.train(X, y),
         lambda: gpulr.bootstrap(X, y, n=2),

@@ -54,11 +54,8 @@ def test_paths_without_a_file(model, name, value, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_paths_are_kept(tmp_path):
+def test_paths_are_kept_and_messages_name_what_was_got(tmp_path):
     assert path_of("path", str(tmp_path)) == path_of("path", tmp_path) == tmp_path
-
-
-def test_messages_name_what_was_got():
     with pytest.raises(ParameterError, match="output=5; expected a path"):
         path_of("output", 5)
     with pytest.raises(ParameterError, match="expected a path"):

@@ -157,7 +157,7 @@ def test_a_tolerance_beyond_the_dtype(put, digits, tol):
     assert limited.converged
 
 
-def test_stalled_models_leave_and_others_go_on(digits):
+def test_stalled_models_leave_and_others_go_on(digits, blobs):
     X, y = digits[0][:300], digits[1][:300]
     C = [1e-8] + [1.0] * 9
     with pytest.warns(gpulr.ConvergenceWarning):
@@ -165,9 +165,6 @@ def test_stalled_models_leave_and_others_go_on(digits):
     for j in np.flatnonzero(model.history.stalled):
         ended = model.history.cost[model.history.n_iter[j] :, j]
         assert np.all(ended == ended[0])
-
-
-def test_too_few_iterations_are_not_called_stalled(blobs):
     with pytest.warns(gpulr.ConvergenceWarning, match=r"\(in 2 iterations\).*raise max_iter"):
         model = gpulr.train(*blobs, max_iter=2, tol=1e-7)
     assert not model.history.stalled.any()
@@ -196,7 +193,7 @@ def test_the_same_bits_twice_and_for_any_number_of_threads(rng, monkeypatch, kin
         for n_threads in (1, 2, 2, 3):
             monkeypatch.setattr(threads, "thread_count", lambda n=n_threads: n)
             models.append(gpulr.train(X, y, standardize=True))
-    for model in models:
+    for model in models[1:]:
         np.testing.assert_array_equal(model.weights, models[0].weights)
         np.testing.assert_array_equal(model.intercept, models[0].intercept)
         np.testing.assert_array_equal(model.history.cost, models[0].history.cost)

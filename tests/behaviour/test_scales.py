@@ -138,10 +138,8 @@ def test_whatever_the_problem(rng, monkeypatch, table, name, kind):
     if kind == "sparse":
         Z = Z * (rng.random(Z.shape) < 0.5)
     elif kind == "labels":
-        Y = labels = np.stack(
-            [y, rng.random(300) < 0.1, Z[:, 1] + rng.normal(size=300) > 0], axis=1
-        )
-        labels, Y = labels.astype(np.uint8), Y.astype(float)
+        Y = np.stack([y, rng.random(300) < 0.1, Z[:, 1] + rng.normal(size=300) > 0], axis=1)
+        labels, Y = Y.astype(np.uint8), Y.astype(float)
     elif kind == "weights":
         s = rng.integers(0, 4, 300).astype(float)
         settings = {"sample_weight": s}
@@ -206,9 +204,8 @@ def test_pairs_of_the_next_penalty(put, monkeypatch, table, sketch):
     problem = make_problem(put, Z * SIZES["one tiny"], y, C=[0.1], dtype="float64", n_classes=2)
     rows = problem.rows.equilibrated(centered=True)
     assert not isinstance(rows.factor, float)
-    first, second = (
-        type(problem).of(rows, problem.targets, put(C)) for C in np.array([[0.1], [5]])
-    )
+    both = np.array([[0.1], [5]])
+    first, second = (type(problem).of(rows, problem.targets, put(C)) for C in both)
     solver = LBFGS()
     prepared = solver.prepare(first)
     states = [solver.init(first, None, prepared)]

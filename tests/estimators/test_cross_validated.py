@@ -65,7 +65,7 @@ for name in ("CPU_DEVICE", "device1"):
     python(code, SCIPY_ARRAY_API="1")
 
 
-def test_attributes(digits):
+def test_attributes_and_one_standard_error(digits):
     X, y = digits[0][:600], digits[1][:600]
     fitted = OneVsAllLogisticRegressionCV(Cs=CS, cv=4).fit(X, y)
     found = gpulr.search(X, y, Cs=CS, cv=4, scale=None)
@@ -76,10 +76,6 @@ def test_attributes(digits):
     assert fitted.n_iter_.tolist() == [fitted.model_.history.n_iter.max()]
     assert fitted.n_features_in_ == 64
     assert fitted.model_.settings["C"] == fitted.C_
-
-
-def test_one_standard_error(digits):
-    X, y = digits[0][:600], digits[1][:600]
     fitted = OneVsAllLogisticRegressionCV(Cs=np.logspace(-1, 2, 15), refit="1se").fit(X, y)
     assert fitted.C_ == fitted.search_.best_C_1se < fitted.search_.best_C
 
