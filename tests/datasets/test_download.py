@@ -25,7 +25,8 @@ from gpulr.errors import (
     ParameterError,
 )
 
-platformdirs = pytest.importorskip("platformdirs", reason="the extra data is not installed")
+for package in ("filelock", "pooch", "platformdirs"):
+    pytest.importorskip(package, reason="the extra data is not installed")
 LABELS = "train-labels-idx1-ubyte.gz"
 PLAIN_LABELS = LABELS.removesuffix(".gz")
 NEEDED = ("pooch", "filelock", "platformdirs", "requests")
@@ -161,7 +162,9 @@ def test_files_at_home_need_nothing_else(tiny, home, put, monkeypatch):
 
 
 def test_cache_folder_is_the_users():
-    assert known_files.cache_folder() == platformdirs.user_cache_path("gpulr", appauthor=False)
+    from platformdirs import user_cache_path
+
+    assert known_files.cache_folder() == user_cache_path("gpulr", appauthor=False)
 
 
 # -- download ----------------------------------------------------------------------------------
@@ -283,6 +286,7 @@ def test_refused_connection_is_quick_and_leaves_nothing(tiny, cache_folder, monk
     assert not cache_folder.exists()
 
 
+@pytest.mark.slow
 def test_silent_host_and_hanging_names_within_the_deadline(tiny, cache_folder, monkeypatch):
     """The real limits: a host that accepts and says nothing, and a DNS that never answers."""
     original, over = socket.getaddrinfo, threading.Event()
