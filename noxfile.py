@@ -1,37 +1,43 @@
 """The sessions that check gpulr, and the benchmarks; ``nox --list`` names them.
 
 ``nox`` alone runs those that need no GPU, and ``nox -s more`` what takes longer than a change
-should wait for; browser skips where there is no Chromium. Tests that need MNIST find it through
-GPULR_DATA_HOME or the cache folder, and skip with a reason where it is absent; so do tests that
-need g++ (CUDA kernels run on the CPU, on Linux).
+should wait for. Most tests share one environment, session tests; browser, sklearn and types are
+parts of it that can be run alone too. The browser skips where there is no Chromium. Tests that need
+MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a reason where it is
+absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import tomllib
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2024.3.2"
-nox.options.sessions = [
-    *("tests(numpy)", "tests(compiled)", "tests(strict)", "sklearn(1.9)"),
-    *("browser", "lint", "types"),
-]
+nox.options.sessions = ["tests", "core", "lint"]
 nox.options.default_venv_backend = "virtualenv"
 
 ROOT = Path(__file__).parent
-BACKENDS = [nox.param(name, id=name) for name in ("numpy", "compiled", "strict", "cupy")]
-# The newest, which tests/sklearn_suite is for, and the oldest that pyproject.toml allows.
-SKLEARNS = [nox.param(release, id=release) for release in ("1.9", "1.6")]
+TESTED = {"GPULR_TEST_BACKENDS": "numpy,compiled,strict"}
+# Two processes: more would not be faster, as some tests start processes or use all cores. Not
+# python -m pytest: that would import ./gpulr.
+PYTEST = ("pytest", "-n", "2", "--dist", "worksteal", "-m")
+# What users of the bare gpulr do, and the tests' own tools.
+CORE = [
+    *(f"tests/test_{name}.py" for name in ("errors", "extras", "import", "output_files", "words")),
+    *("tests/core", "tests/model", "tests/validation", "tests/families/test_training.py"),
+]
+TOOLS = ("hypothesis>=6.100", "pytest-benchmark>=5", "pytest-xdist>=3.5")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 
 
 def install(session: nox.Session, *extras: str) -> None:
     """Install gpulr as a user does, as a wheel, so that tests see what users get."""
-    session.install(f"{ROOT}[{','.join(extras)}]")
+    session.install(f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT))
 
 
 def has_gpu_wheel(session: nox.Session) -> str | None:
@@ -49,52 +55,73 @@ def has_gpu_wheel(session: nox.Session) -> str | None:
 
 
 @nox.session
-@nox.parametrize("backend", BACKENDS)
-def tests(session: nox.Session, backend: str) -> None:
-    """Run the tests of one backend: numpy has everything that needs no other."""
-    # Never two CuPy wheels: the one of the tests only says how it compiles, the card's serves.
-    extras = ["test-on-gpu" if backend == "cupy" else "test"]
-    environment = {"GPULR_TEST_BACKENDS": backend}
-    if backend == "numpy":
-        extras += ["cuda-compile"]
-    elif backend == "compiled":
-        extras += ["fast"]
-    elif backend == "cupy":
-        extra = has_gpu_wheel(session)
-        extras += [extra] if extra else []
-        environment |= {"GPULR_FALLBACK": "error"}
-    install(session, *extras)
-    # The browser has a session of its own. Two processes: more would not be faster, as some tests
-    # start processes or use all cores. Not python -m pytest: that would import ./gpulr.
-    options = ("-m", "not browser and not slow", "-n", "2", "--dist", "loadfile")
-    session.run("pytest", *options, *session.posargs, env=environment)
+def tests(session: nox.Session) -> None:
+    """Run the tests of every backend that needs no GPU, the browser's, scikit-learn's, and mypy."""
+    install(session, "test", "cuda-compile", "fast", "browser")
+    session.install("scikit-learn==1.9.*")  # which tests/sklearn_suite is for
+    session.run(*PYTEST, "not browser and not slow", *session.posargs, env=TESTED)
+    if not session.posargs:
+        _sklearn(session)
+        if any(map(shutil.which, BROWSERS)):
+            _browser(session)
+        _types(session)
 
 
 @nox.session
-@nox.parametrize("release", SKLEARNS)
+def core(session: nox.Session) -> None:
+    """Run the tests that need no extra without any."""
+    install(session)
+    session.install("pytest>=8", *TOOLS)
+    session.run(*PYTEST, "not slow and not mnist", *CORE, *session.posargs)
+
+
+@nox.session(python="3.11")
+def oldest(session: nox.Session) -> None:
+    """Run them, and more, with the lowest versions that pyproject.toml allows."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lowest = [line.replace(">=", "==") for line in project["dependencies"]]
+    session.install(ROOT, *lowest, "pytest==8.*", *TOOLS)  # 9 refuses what scikit-learn 1.6 does
+    session.run("python", "-m", "pip", "check")
+    more = ("tests/behaviour", "tests/estimators", "tests/families", "tests/solvers")
+    session.run(*PYTEST, "not slow and not mnist", *CORE, *more, *session.posargs)
+
+
+@nox.session(name="tests(cupy)")
+def tests_cupy(session: nox.Session) -> None:
+    """Run the tests on a GPU, with the CuPy of this machine's driver."""
+    extra = has_gpu_wheel(session)
+    install(session, "test-on-gpu", *([extra] if extra else []))
+    environment = {"GPULR_TEST_BACKENDS": "cupy", "GPULR_FALLBACK": "error"}
+    session.run(*PYTEST, "not browser and not slow", *session.posargs, env=environment)
+
+
+@nox.session
+@nox.parametrize("release", [nox.param(release, id=release) for release in ("1.9", "1.6")])
 def sklearn(session: nox.Session, release: str) -> None:
     """Run scikit-learn's own tests of its logistic regressions against gpulr's estimators."""
     install(session, "test")
+    # The newest, which tests/sklearn_suite is for, or the oldest that pyproject.toml allows.
     session.install(f"scikit-learn=={release}.*", "--only-binary=scikit-learn")
-    environment = {"SCIPY_ARRAY_API": "1"}
-    options = ("tests/sklearn_suite", "-n", "2")
-    session.run("pytest", *options, *session.posargs, env=environment)
+    _sklearn(session)
+
+
+def _sklearn(session: nox.Session) -> None:
+    suite = ("pytest", "tests/sklearn_suite", "-n", "2")
+    session.run(*suite, *session.posargs, env={"SCIPY_ARRAY_API": "1"})
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Run the tests that take long, of every backend that needs no GPU."""
     install(session, "test", "cuda-compile", "fast")
-    options = ("-m", "slow and not browser", "-n", "2", "--dist", "load")
-    environment = {"GPULR_TEST_BACKENDS": "numpy,compiled,strict"}
-    session.run("pytest", *options, *session.posargs, env=environment)
+    session.run(*PYTEST, "slow and not browser", *session.posargs, env=TESTED)
 
 
 @nox.session(venv_backend="none")
 def more(session: nox.Session) -> None:
     """Run what takes longer than a change should wait for."""
-    session.notify("slow")
-    session.notify("sklearn(1.6)")
+    for name in ("slow", "oldest", "sklearn(1.6)"):
+        session.notify(name)
 
 
 @nox.session
@@ -108,6 +135,10 @@ def browser(session: nox.Session) -> None:
             "makes that an error)"
         )
     install(session, "browser")
+    _browser(session)
+
+
+def _browser(session: nox.Session) -> None:
     environment = {
         "GPULR_REQUIRE_BROWSER": "1",
         "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots"),
@@ -159,5 +190,9 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install(session, "test")
+    _types(session)
+
+
+def _types(session: nox.Session) -> None:
     session.install("mypy==2.4.*")
     session.run("mypy")

@@ -265,7 +265,9 @@ def test_labels_that_cannot_be_evaluated(tagged):
 
 
 def test_sparse_targets_make_only_the_columns_in_training(rng, monkeypatch):
-    Y = sparse.random_array((50, 1000), density=0.01, rng=rng, format="csr", dtype=np.float64)
+    Y = sparse.random_array(
+        (50, 1000), density=0.01, random_state=rng, format="csr", dtype=np.float64
+    )
     Y.data[:] = 1
     label = np.array([3, 700])
     targets = LabelTargets(Y, label, gpulr.backend.backend_of(label), np.dtype(np.float32))

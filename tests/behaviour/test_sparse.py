@@ -144,7 +144,9 @@ def test_nothing_but_zeros():
 
 
 def test_memory_stays_far_below_the_dense_rows(rng):
-    X = sparse.random_array((20_000, 3000), density=0.002, rng=rng, format="csr", dtype=np.float32)
+    X = sparse.random_array(
+        (20_000, 3000), density=0.002, random_state=rng, format="csr", dtype=np.float32
+    )
     y = np.asarray(X[:, :100].sum(axis=1) > 0.1).astype(int)
     gpulr.train(X[:50], np.arange(50) % 2, standardize=True, max_iter=1, tol=0)
     for standardize in (False, True):

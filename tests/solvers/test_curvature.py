@@ -79,7 +79,7 @@ def test_standardized_rows(put, rng, dtype, kind):
 @EACH_DTYPE
 @pytest.mark.parametrize("centred", [False, True])
 def test_sparse(rng, dtype, centred):
-    X = sparse.random_array((200, 9), density=0.3, rng=rng, format="csr") * 4.0
+    X = sparse.random_array((200, 9), density=0.3, random_state=rng, format="csr") * 4.0
     scaled = X.toarray()
     center, scale = scaled.mean(axis=0), 1 / scaled.std(axis=0)
     settings = {"scale": scale, "center": center} if centred else {}
@@ -164,7 +164,7 @@ def test_training_with_a_sketch_converges(put, digits, C):
 def test_many_features_build_no_square_matrix(rng, kind):
     n, p = (300, 8000) if kind == "dense" else (300, 40_000)
     y = np.arange(n) % 3
-    X = sparse.random_array((n, p), density=0.002, rng=rng, format="csr", dtype=np.float32)
+    X = sparse.random_array((n, p), density=0.002, random_state=rng, format="csr", dtype=np.float32)
     X = X + sparse.csr_array(targets(y) @ rng.normal(size=(3, p)) * (rng.random((n, p)) < 0.001))
     X = X.astype(np.float32)
     X = X.toarray() if kind == "dense" else X

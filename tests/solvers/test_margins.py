@@ -174,7 +174,7 @@ def test_activate_and_derivatives_of_large_margins(put, dtype, weighted):
 
 
 def test_sparse_rows_give_dense_margins_and_gradients(rng):
-    X = sparse.random_array((50, 6), density=0.4, rng=rng, format="csr")
+    X = sparse.random_array((50, 6), density=0.4, random_state=rng, format="csr")
     codes, theta = np.arange(50) % 3, rng.normal(size=(7, 3))
     for settings in ({}, {"scale": rng.uniform(1, 2, 6), "center": rng.normal(size=6)}):
         problem = make_problem(np.asarray, X, codes, dtype="float64", **settings)
