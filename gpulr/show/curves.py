@@ -56,7 +56,7 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ParameterError
-        Not a trained model, or not Axes.
+        ``model`` is no trained model, or ``ax`` is not Axes.
     """
     model = model_of(model)
     ax = axes(ax, 6.4, 4.0)
@@ -117,7 +117,7 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ParameterError
-        Not a search, or not Axes.
+        ``search`` is no search, or ``ax`` is not Axes.
     """
     found = getattr(search, "search_", search)
     if not isinstance(found, SearchScores):

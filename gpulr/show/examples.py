@@ -77,7 +77,7 @@ def samples(
     DataError
         As ``model.evaluate``.
     ParameterError
-        The rows are no images, and the like.
+        The rows are not images, or a setting cannot be used.
     """
     model, X, shape = _checked(model, X, image_shape)
     n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0, most=None)
@@ -124,7 +124,7 @@ def mistakes(
     DataError
         As ``model.evaluate``.
     ParameterError
-        The rows are no images, and the like.
+        The rows are not images, or a setting cannot be used.
     """
     model, X, shape = _checked(model, X, image_shape)
     n, n_rows = whole_number("n", n, least=1), int(X.shape[0])

@@ -42,7 +42,7 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ParameterError
-        Not the evaluation of a model whose rows have one class each, or not Axes.
+        ``result`` is no evaluation of rows that have one class each, or ``ax`` is not Axes.
     """
     if isinstance(result, MultilabelEvaluation):
         raise ParameterError(
@@ -108,7 +108,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ParameterError
-        Not an evaluation, or not Axes.
+        ``result`` is no evaluation, or ``ax`` is not Axes.
     """
     base = None
     if isinstance(result, MultilabelEvaluation):

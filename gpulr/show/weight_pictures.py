@@ -54,7 +54,7 @@ def weights(
     Raises
     ------
     ParameterError
-        An image shape that does not fit, models that there are not, and the like.
+        An image shape that does not fit, or a column that the model does not have.
     """
     model = model_of(model)
     shape = image_shape_to_draw(model, image_shape)

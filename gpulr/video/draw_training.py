@@ -65,27 +65,18 @@ def pictures_of(
 def _picture(
     run: Recording, about: About, t: float, limit: float, size: tuple[int, int]
 ) -> Image.Image:
-    sheet, before = Sheet(size), int(t)
-    after = min(before + 1, len(run.cost) - 1)
+    sheet, before, last = Sheet(size), int(t), len(run.cost) - 1
+    after = min(before + 1, last)
     W = run.weights[before] + np.float32(t - before) * (run.weights[after] - run.weights[before])
     sheet.text(64, 84, f"Iteration {before}", size=44, bold=True)
     sheet.text(1216, 84, about.subject, size=24, color=MUTED, anchor="rs", width=700)
     _weights(sheet, W, about, limit)
     _legend(sheet, len(W), len(about.names))
-    top = float(run.cost.max())
-    _curve(
-        sheet,
-        132,
-        "mean cost",
-        f"{run.cost[before]:.4f}",
-        run.cost,
-        before,
-        top,
-        BLUE,
-        f"{top:.2g}",
-    )
-    accuracy = f"{100 * run.accuracy[before]:.1f}%"
-    _curve(sheet, 410, about.accuracy, accuracy, run.accuracy, before, 1.0, RIGHT, "100%")
+    top, cost, accuracy = float(run.cost.max()), run.cost[before], 100 * run.accuracy[before]
+    values, now = run.cost[: before + 1], f"{cost:.4f}"
+    _curve(sheet, 132, "mean cost", now, values, last, top, f"{top:.2g}", BLUE)
+    values, now = run.accuracy[: before + 1], f"{accuracy:.1f}%"
+    _curve(sheet, 410, about.accuracy, now, values, last, 1.0, "100%", RIGHT)
     return sheet.image
 
 
@@ -136,23 +127,21 @@ def _curve(
     title: str,
     now: str,
     values: npt.NDArray[np.float64],
-    iteration: int,
+    last: int,
     top: float,
-    color: str,
     top_label: str,
+    color: str,
 ) -> None:
-    """Draw a curve as far as one iteration, in a panel of its own."""
+    """Draw a curve so far, of ``last`` iterations in the end, in a panel of its own."""
     x, width, height = 876.0, 340.0, 180.0
     sheet.text(x, y + 16, title, size=18, color=MUTED)
     sheet.text(x + width, y + 16, now, size=26, bold=True, color=color, anchor="rs")
     base = y + 36 + height
     for share in (0.0, 0.5, 1.0):
         sheet.box(x, base - share * height, width, 1.5, TRACK)
-    last = len(values) - 1
-    at = np.arange(iteration + 1)
-    heights = values[: iteration + 1] / top
-    # As time goes, so that early iterations have room.
-    points = np.stack([x + width * np.sqrt(at / last), base - height * heights], axis=1)
+    # As time goes, so that early iterations have space.
+    across = x + width * np.sqrt(np.arange(len(values)) / last)
+    points = np.stack([across, base - height * values / top], axis=1)
     sheet.curve(points, color, width=3, dot=5)
     sheet.text(x - 8, base - height, top_label, size=14, color=MUTED, anchor="rm")
     sheet.text(x - 8, base, "0", size=14, color=MUTED, anchor="rm")

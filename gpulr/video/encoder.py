@@ -139,5 +139,5 @@ def encode(
         raise FileNotWrittenError(
             path,
             f"the video could not be written: {error.strerror or error}",
-            "What was there before is untouched; make room, or choose another path.",
+            "What was there before is untouched; free some space, or choose another path.",
         ) from error

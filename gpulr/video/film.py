@@ -59,7 +59,7 @@ def shape_of(model: OneVsAll) -> tuple[int, ...]:
     Raises
     ------
     DataError
-        It was not trained on images, or not on such as can be shown.
+        It was not trained on images, or on images that a video cannot show.
     """
     shape = model.image_shape
     if shape is None:

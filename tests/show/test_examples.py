@@ -155,16 +155,23 @@ def test_sparse_rows_images_and_blank_ones(ten, digits):
     drawn(ax)
 
 
-def test_rows_that_are_no_images(blobs, ten, digits):
+@pytest.mark.parametrize("draw", [show.samples, show.mistakes])
+def test_rows_that_are_no_images(blobs, draw):
     X, y = blobs
     model = gpulr.train(X, y)
-    for what in (show.samples, show.mistakes):
-        with pytest.raises(ParameterError, match=r"Pass image_shape=\(height, width\)"):
-            what(model, X, y)
-    assert panels(show.samples(model, X, y, image_shape=(2, 2)))
-    with pytest.raises(DataError, match="not trained on: \\[99\\]"):
-        show.mistakes(ten, digits[2], np.full(len(digits[2]), 99))
-    with pytest.raises(DataError, match="355 rows and y has 3 labels"):
-        show.samples(ten, digits[2], [1, 2, 3])
-    with pytest.raises(ParameterError, match="n=0; expected a whole number"):
-        show.samples(ten, digits[2], n=0)
+    with pytest.raises(ParameterError, match=r"Pass image_shape=\(height, width\)"):
+        draw(model, X, y)
+    assert panels(draw(model, X, y, image_shape=(2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("draw", "y", "more", "error", "message"),
+    [
+        (show.mistakes, np.full(355, 99), {}, DataError, "not trained on: \\[99\\]"),
+        (show.samples, [1, 2, 3], {}, DataError, "355 rows and y has 3 labels"),
+        (show.samples, None, {"n": 0}, ParameterError, "n=0; expected a whole number"),
+    ],
+)
+def test_labels_and_settings_that_cannot_be_used(ten, digits, draw, y, more, error, message):
+    with pytest.raises(error, match=message):
+        draw(ten, digits[2], y, **more)

@@ -58,9 +58,6 @@ def test_the_cost_of_one_model_and_costs_of_zero(digits):
     assert show.cost(replace(model, history=at_zero)).get_yscale() == "linear"
 
 
-# ---- weights -----------------------------------------------------------------------------------
-
-
 def test_weights_are_images_of_one_symmetric_scale(ten):
     ax = show.weights(ten)
     *images, bar = ax.child_axes
@@ -111,17 +108,14 @@ def test_without_images_weights_are_a_table(blobs):
     assert square.child_axes[0].images[0].get_array().shape == (2, 2)
 
 
-def test_weights_of_many_models_are_drawn_in_part(ten):
+def test_weights_of_many_models_and_weights_that_are_all_zero(ten):
+    ax = show.weights(replace(ten, weights=np.zeros((64, 10))))
+    assert ax.child_axes[0].images[0].get_clim() == (-1, 1)
+    drawn(ax)
     wide = replace(ten, weights=np.tile(np.asarray(ten.weights), 6), classes=np.arange(60))
     ax = show.weights(wide)
     assert len(ax.child_axes) == 50 + 1
     assert ax.get_title(loc="left") == "Weights of 50 of 60 models"
-
-
-def test_weights_that_are_all_zero_have_a_scale(ten):
-    ax = show.weights(replace(ten, weights=np.zeros((64, 10))))
-    assert ax.child_axes[0].images[0].get_clim() == (-1, 1)
-    drawn(ax)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +127,14 @@ def test_weights_that_are_all_zero_have_a_scale(ten):
         ({"models": []}, "from 0 to 9"),
         ({"models": [1.5]}, "whole number"),
         ({"ax": [1]}, "list; expected one matplotlib Axes"),
+        ({"model": np.eye(3)}, "type ndarray; expected a trained model"),
     ],
 )
 def test_weights_that_cannot_be_drawn(ten, settings, message):
     with pytest.raises(ParameterError, match=message):
-        show.weights(ten, **settings)
+        show.weights(**{"model": ten} | settings)
 
 
-def test_what_is_no_model(ten):
-    for what in (show.cost, show.weights):
-        with pytest.raises(ParameterError, match="type ndarray; expected a trained model"):
-            what(np.eye(3))
+def test_what_is_no_model_has_no_cost():
+    with pytest.raises(ParameterError, match="type ndarray; expected a trained model"):
+        show.cost(np.eye(3))

@@ -11,8 +11,7 @@ import pytest
 
 import gpulr
 from gpulr import video
-from gpulr.cli import video as command
-from gpulr.errors import DataError, DataFileError, MissingExtraError, ParameterError
+from gpulr.errors import DataError, MissingExtraError, ParameterError
 from gpulr.video import encoder, retraining
 from gpulr.video.draw_training import About, Recording, pictures_of
 from gpulr.video.sheet import Sheet
@@ -205,13 +204,16 @@ except gpulr.DataFileError as error:
 
 
 def test_rows_that_are_no_images_are_a_typed_error(av, data, tmp_path):
-    model = gpulr.train(data.X, data.y, max_iter=1, tol=0)
-    for film in (video.predictions, video.training):
-        with pytest.raises(DataError, match=r"64 numbers without an image shape.*image_shape="):
-            film(model, data.X, data.y, tmp_path / "d.mp4")
+    flat = gpulr.train(data.X, data.y, max_iter=1, tol=0)
     deep = gpulr.train(data.X.reshape(-1, 2, 2, 4, 4), data.y, max_iter=1, tol=0)
-    with pytest.raises(DataError, match=r"shape \(2, 2, 4, 4\)"):
-        video.predictions(deep, data.X, data.y, tmp_path / "d.mp4")
+    words = r"64 numbers without an image shape.*image_shape="
+    for film, model, message in (
+        (video.predictions, flat, words),
+        (video.training, flat, words),
+        (video.predictions, deep, r"shape \(2, 2, 4, 4\)"),
+    ):
+        with pytest.raises(DataError, match=message):
+            film(model, data.X, data.y, tmp_path / "d.mp4")
     assert files(tmp_path) == []
 
 
@@ -250,18 +252,19 @@ def test_settings_that_cannot_be_used(av, model, data, tmp_path, changed, messag
     assert files(tmp_path) == []
 
 
-def test_data_that_are_not_the_models(av, model, data, tmp_path):
-    path = tmp_path / "d.mp4"
-    with pytest.raises(DataError, match="10 features"):
-        video.predictions(model, data.X[:, :10], data.y, path)
-    with pytest.raises(DataError, match="not trained on"):
-        video.predictions(model, data.X, data.y + 100, path)
-    with pytest.raises(DataError, match="has the classes"):
-        video.training(model, data.X, data.y % 5, path)
-    with pytest.raises(DataError, match="both X_test and y_test"):
-        video.training(model, data.X, data.y, path, X_test=data.X_test)
-    with pytest.raises(ParameterError, match="solver='newton'"):
-        video.training(model, data.X, data.y, path, solver="newton")
+@pytest.mark.parametrize(
+    ("film", "rows", "more", "error", "message"),
+    [
+        ("predictions", lambda X, y: (X[:, :10], y), {}, DataError, "10 features"),
+        ("predictions", lambda X, y: (X, y + 100), {}, DataError, "not trained on"),
+        ("training", lambda X, y: (X, y % 5), {}, DataError, "has the classes"),
+        ("training", lambda X, y: (X, y), {"X_test": [[0.0]]}, DataError, "both X_test and y_test"),
+        ("training", lambda X, y: (X, y), {"solver": "newton"}, ParameterError, "solver='newton'"),
+    ],
+)
+def test_data_that_are_not_the_models(av, model, data, tmp_path, film, rows, more, error, message):
+    with pytest.raises(error, match=message):
+        getattr(video, film)(model, *rows(data.X, data.y), tmp_path / "d.mp4", **more)
     assert files(tmp_path) == []
 
 
@@ -299,35 +302,22 @@ def test_command(av, run, model, data, model_file, tmp_path):
     assert record["accuracy"] == pytest.approx(again.score(data.X_test, data.y_test), abs=0.005)
 
 
-def film(model_file, output, **changed):
-    """Call what the command calls."""
-    options = {
-        **{"samples": 2, "seconds_per_sample": 0.1, "seed": 0},
-        **{"solver": "gd", "max_iter": 2, "seconds": 0.2},
-    }
-    arguments = {
-        **{"data": None, "label": None, "training": False, "size": "320x180", "fps": 10},
-        **{"given": set(), "as_json": False, "options": options},
-    }
-    command.film(model_file, output=output, **arguments | changed)
-
-
 @pytest.mark.parametrize(
-    ("changed", "error", "message"),
+    ("options", "code", "words"),
     [
-        ({"size": "big"}, ParameterError, "such as 1280x720"),
-        ({"size": "1281x720"}, ParameterError, "even numbers"),
-        ({"given": {"solver"}}, ParameterError, "only --training trains; leave out --solver"),
+        (["--size", "big"], 2, "such as 1280x720"),
+        (["--size", "1281x720"], 2, "even numbers"),
+        (["--solver", "gd"], 2, "only --training trains; leave out --solver"),
         (
-            {"given": {"seconds_per_sample"}, "training": True},
-            *(ParameterError, "shows no samples; leave out --seconds-per-sample"),
+            *(["--training", "--seconds-per-sample", 1], 2),
+            "--training shows no samples; leave out --seconds-per-sample",
         ),
-        ({"data": "none.npz"}, DataFileError, "does not exist"),
+        (["--data", "none.npz"], 3, "does not exist"),
     ],
 )
-def test_command_failures(av, model_file, tmp_path, changed, error, message):
-    with pytest.raises(error, match=message):
-        film(model_file, tmp_path / "d.mp4", **changed)
+def test_command_failures(av, run, model_file, tmp_path, options, code, words):
+    result = run("video", model_file, "-o", tmp_path / "d.mp4", *options, code=code)
+    assert words in " ".join(result.stderr.split())
     assert files(tmp_path) == ["digits.safetensors"]
 
 
@@ -339,6 +329,5 @@ def test_command_refuses_rows_that_are_no_images_and_to_replace_the_model(
     assert "without an image shape" in run("video", path, "-o", "d.mp4", code=3).stderr
     model.save(path)
     path = path.rename(tmp_path / "m.mp4")
-    with pytest.raises(ParameterError, match="would be lost"):
-        film(path, path)
+    assert "would be lost" in run("video", path, "-o", path, code=2).stderr
     assert gpulr.load(path).n_models == 10
