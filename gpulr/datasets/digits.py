@@ -16,7 +16,7 @@ TEST_EVERY = 5  # of each class, in scikit-learn's order: those images belong to
 
 
 def load_digits() -> Dataset:
-    """Load scikit-learn's 8×8 digits (from the UCI optical digits' test set), split for good.
+    """Load scikit-learn's 8×8 digits (from the UCI optical digits' test set), with a fixed split.
 
     Of each class, every fifth image in the published order is in the test part: stratified, and
     the same whatever the versions of NumPy and scikit-learn, whose generators and splitters may

@@ -69,8 +69,8 @@ def read_labelled(
 ) -> Dataset:
     """Read a table with labels for a trained model, features in the model's order.
 
-    The label column is `label`, else the one of the model's label's name, else the only one that is
-    not among its features' names, else as :func:`read` finds it.
+    The label column is the one that `label` names, else the one named as the model's label, else
+    the only one that is none of its features, else the one that :func:`read` would take.
 
     Raises
     ------
@@ -91,8 +91,8 @@ def read_rows(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     """Read the features of a table, in the model's order, and its labels where it has them.
 
-    It has none if it has as many columns as the model has features, and neither `label` nor the
-    model's label names one of them. Raises as :func:`read_labelled`.
+    A table with as many columns as the model has features has no labels, unless `label` or the
+    model's label names one of its columns. Raises as :func:`read_labelled`.
     """
     from gpulr.datasets.readers.table import read_table
 

@@ -108,9 +108,9 @@ def test_csv_of_mnist_size_is_small_and_quick(offline, tmp_path):
     with (tmp_path / "mnist_train.csv").open("w") as stream:
         stream.write("label," + ",".join(f"{i}x{j}" for i in range(28) for j in range(28)) + "\n")
         stream.writelines(",".join(row) + "\n" for row in texts[table].tolist())
-    start = time.perf_counter()
+    start = time.process_time()
     read = load(tmp_path / "mnist_train.csv")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     np.testing.assert_array_equal(read.X, X)
     np.testing.assert_array_equal(read.y, y)
     assert (read.X.dtype, read.image_shape) == (np.uint8, (28, 28))

@@ -86,7 +86,7 @@ def check_file(path: Path, expected: str) -> int:
 
 @contextmanager
 def as_data_file_error(path: Path, expected: str) -> Iterator[None]:
-    """Raise DataFileError for any error within, naming size, sha256 and cause of those unforeseen.
+    """Turn every error within into a DataFileError, if unforeseen with size, sha256 and cause.
 
     Parsers answer damaged bytes with a dozen exception types (zlib.error, EOFError, BadZipFile,
     struct.error, KeyError, MemoryError, …), and the list changes with their versions; so this

@@ -66,10 +66,10 @@ def read_table(
         the only column of text (in the first 20 samples), else the first, after a warning where
         there is a header.
     known : KnownColumns, optional
-        What the model that the table is for knows: names that go before that default.
+        What the model that the table is for knows: its names go before that default.
     unlabelled : bool
-        A table of as many columns as the model has features has no label column, then, unless
-        `label` or the model's label names it.
+        Whether a table with as many columns as the model has features is taken to have no label
+        column, unless `label` or the model's label names one.
 
     Returns
     -------

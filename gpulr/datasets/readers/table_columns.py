@@ -104,12 +104,12 @@ def _known_label(
     *,
     required: bool,
 ) -> tuple[int | None, bool]:
-    """Index of the label column of a table for a model, and whether that much is known.
+    """Index of the label column of a table for a model (or None), and whether that is certain.
 
-    It is the column of the label's name; else, unless it is `required` (then that is an error),
-    there is none (index None) in a table that has as many columns as the model has features, not
-    counting `row_numbers`; else, with one column more, it is the one that is no feature, by the
-    names, or without any the one at the label's index.
+    It is the column of the label's name. Otherwise a table with as many columns as the model has
+    features, not counting `row_numbers`, has none, which is an error if one is `required`. Of one
+    column more it is the one that is not among the features' names, or, where there are no names,
+    the one at the label's index.
     """
     if header is not None and known.label is not None:
         column = named_column(header, [known.label], exact=True)

@@ -33,10 +33,10 @@ def is_text(field: str) -> bool:
 def is_header(first: list[str], second: list[str], label: str | int | None) -> bool:
     """Whether the first row names the columns.
 
-    It does if it holds text, unless that may be the text label of a sample: a single text, that is
-    no usual name of a label column, beside numbers that do not count the features (0, 1, 2, …),
-    or above another text. Without a text, it does if its numbers count the columns from 0, perhaps
-    after an empty field, three or more in all, unless the next row counts on.
+    A row with text is a header, unless it may be a sample with a text label: a single text, which is
+    not a usual name of a label column, with text below it or among numbers that do not just count
+    the features (0, 1, 2, …). A row of numbers is a header if it has three fields or more that count
+    the columns from 0, perhaps after an empty field, and the next row does not go on counting.
     """
     texts = [i for i, field in enumerate(first) if is_text(field)]
     if not texts:
@@ -56,8 +56,8 @@ def is_header(first: list[str], second: list[str], label: str | int | None) -> b
 def row_numbers(header: list[str], samples: list[list[str]], features: Sequence[str] | None) -> int:
     """Count the first columns that have no name and number the rows, as an index of pandas does.
 
-    Where the model's `features` are known they are those that are none of these, whatever they
-    hold; else those of whole numbers, in the first `samples`, none of them twice.
+    Where the model's `features` are known, these are the nameless columns that are not among them,
+    whatever they hold; otherwise those with whole numbers, none twice, in the first `samples`.
     """
     nameless = list(takewhile(NAMELESS.fullmatch, header))
     if features is not None:
