@@ -33,9 +33,9 @@ def is_text(field: str) -> bool:
 def is_header(first: list[str], second: list[str], label: str | int | None) -> bool:
     """Whether the first row names the columns.
 
-    A row with text is a header, unless it may be a sample with a text label: a single text, which is
-    not a usual name of a label column, with text below it or among numbers that do not just count
-    the features (0, 1, 2, …). A row of numbers is a header if it has three fields or more that count
+    A row with text is a header, unless it may be a sample with a text label: a single text, not a
+    usual name of a label column, with text below it or among numbers that do not just count the
+    features (0, 1, 2, …). A row of numbers is a header if it has three fields or more that count
     the columns from 0, perhaps after an empty field, and the next row does not go on counting.
     """
     texts = [i for i, field in enumerate(first) if is_text(field)]
