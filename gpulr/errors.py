@@ -113,7 +113,7 @@ class BackendUnavailableError(GpulrError, RuntimeError):
 
 
 class DeviceMemoryError(GpulrError, MemoryError):
-    """Memory of the device, or of the host where that computes, does not suffice.
+    """The device, or the host where that computes, has too little memory.
 
     On a device, passes are tried with smaller blocks of rows first.
 

@@ -39,9 +39,7 @@ def path_of(name: str, value: Any) -> Path:
 
 
 def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
-    """Write a file beside ``path`` and move it there; links are followed.
-
-    ``what`` it is, errors say.
+    """Write a file beside ``path`` and move it there; links are followed. Errors name ``what``.
 
     Raises FileNotWrittenError where it cannot be written; what was there before is untouched.
     """
@@ -60,7 +58,7 @@ def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
 
 
 def check_folder(path: Path, subject: str, example: str) -> None:
-    """Refuse a path at which no file can be written, which is tried; nothing stays behind.
+    """Refuse a path where no file can be written, which is tried out; nothing is left behind.
 
     Parameters
     ----------
@@ -102,7 +100,7 @@ class _Tried(Exception):  # noqa: N818
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Name an empty file beside ``path``, which is moved there once it is written; or else removed.
+    """Yield an empty file beside ``path``: once written it is moved there, after an error removed.
 
     It gets the mode, and as far as this user may give them away, the owner and group of the file
     that it replaces; a new file those that any new file has. Links are not followed.

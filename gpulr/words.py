@@ -16,7 +16,7 @@ _MOST_FILES = 10_000  # of a folder that is looked through
 
 
 def brief(record: Any) -> str:
-    """Return a dataclass in one line: of arrays only shape and dtype; for its ``__repr__``."""
+    """Return a dataclass in one line, for its ``__repr__``; of arrays only shape and dtype."""
     values = ((field.name, getattr(record, field.name)) for field in fields(record))
     shown = (f"{name}={_brief(value)}" for name, value in values)
     return f"{type(record).__name__}({', '.join(shown)})"

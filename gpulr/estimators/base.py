@@ -54,9 +54,8 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """What estimators of one-vs-all models share: the checks of X and y, and prediction.
 
     Subclasses implement ``fit``: it begins with :func:`gpulr.estimators.fitting.read` and ends with
-    :meth:`_adopt`.
-    What is predicted is what ``coef_``, ``intercept_`` and ``classes_`` say when it is asked for,
-    whether ``fit`` set them, or someone else did.
+    :meth:`_adopt`. Predictions follow ``coef_``, ``intercept_`` and ``classes_`` as they are at the
+    time, whether ``fit`` set them or someone else did.
     """
 
     coef_: Array
@@ -95,7 +94,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._record["fingerprint"] = fingerprint(self._given())
 
     def _given(self, classes: Any = None) -> OneVsAll:
-        """Return the model that the attributes are, in the order of ``classes_``.
+        """Return the model that the attributes make up, in the order of ``classes_``.
 
         ``classes`` are those that it has where nobody has set any.
         """
@@ -112,7 +111,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return model_of(self.coef_, intercept, classes, getattr(self, "_record", {}))
 
     def _predictor(self) -> OneVsAll:
-        """Return the model that the attributes are, for rows of ``n_features_in_``."""
+        """Return the model that the attributes make up, for rows of ``n_features_in_``."""
         model = self._given()
         n_features = getattr(self, "n_features_in_", model.n_features)
         if n_features != model.n_features:
@@ -123,7 +122,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return model
 
     def _start(self, inputs: Inputs) -> OneVsAll | None:
-        """Return the model that the attributes are, for training to begin at; None if unfitted."""
+        """Return the model that the attributes make up, where training begins; None if unfitted."""
         if not hasattr(self, "coef_"):
             return None
         n_features, labels = inputs.X.shape[1], inputs.labels

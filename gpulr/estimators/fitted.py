@@ -35,19 +35,22 @@ __all__ = [
     "with_history",
 ]
 
-_KEPT = ("backend", "device", "fallback_reason", "settings", "scale", "image_shape", "data")
+_KEPT = (
+    *("backend", "device", "fallback_reason", "settings"),
+    *("scale", "image_shape", "data", "versions"),
+)
 
 
 def record_of(model: OneVsAll) -> dict[str, Any]:
     """Return what a model says beside its weights, intercept and classes."""
     return {
-        **{name: getattr(model, name) for name in (*_KEPT, "versions", "center")},
+        **{name: getattr(model, name) for name in (*_KEPT, "center")},
         "history": {field.name: getattr(model.history, field.name) for field in fields(History)},
     }
 
 
 def fingerprint(model: OneVsAll) -> str:
-    """Return what tells these weights and intercepts from any others."""
+    """Return a digest by which these weights and intercepts are known again."""
     digest = hashlib.sha256()
     for array in (model.weights, model.intercept):
         # A sparse coef_ has no −0; it is the same number, and so it is here.
@@ -71,7 +74,7 @@ def intercept_of(model: OneVsAll) -> Array:
 
 
 def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any]) -> OneVsAll:
-    """Return the model that attributes are, in the order of the classes; for predicting.
+    """Return the model that attributes make up, in the order of the classes; for predicting.
 
     Parameters
     ----------
@@ -117,9 +120,8 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
         "device": backend.device_name,
         "data": {"name": "arrays", "source": "attributes of an estimator"},
         "versions": {"gpulr": __version__},
-        "settings": {},
     }
-    known |= {name: record[name] for name in (*_KEPT, "versions") if name in record}
+    known |= {name: record[name] for name in _KEPT if name in record}
     history = record.get("history")
     return OneVsAll(
         weights=weights,
@@ -135,7 +137,7 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
 def with_history(
     model: OneVsAll, record: Mapping[str, Any], settings: TrainingSettings
 ) -> OneVsAll:
-    """Return the model with its history, or with none where that would be another's.
+    """Return the model with its history, or with an unknown one where that is of other weights.
 
     The record is of the weights that training ended with. Where they are others by now, its history
     and settings are not theirs: nothing is known of the one, and ``settings`` takes the place of
@@ -153,7 +155,7 @@ def with_history(
 
 
 def sorted_by_class(model: OneVsAll) -> OneVsAll:
-    """Return the same model with its classes sorted and of one type, as a model's are.
+    """Return the same model with its classes sorted and of one type, as those of models are.
 
     Raises
     ------
@@ -224,7 +226,7 @@ def _is_real(xp: Any, array: Array) -> bool:
 
 
 def _unknown(n_models: int) -> History:
-    """Return the history of weights that nobody saw in training."""
+    """Return the history of weights that were not trained but assigned."""
     nothing = np.full((1, n_models), np.nan)
     no = np.zeros(n_models, dtype=np.bool_)
     return History(nothing, nothing, np.zeros(1), np.zeros(n_models, dtype=np.int64), no, no)

@@ -31,7 +31,7 @@ _AS_IS: dict[str, Any] = {"accept_sparse": "csr", "dtype": "numeric"}
 
 
 class ObjectsError(DataError, TypeError):
-    """Rows of objects that are no numbers, which is a TypeError to scikit-learn."""
+    """Rows of objects that are not numbers: a TypeError to scikit-learn."""
 
 
 def read_rows_and_labels(estimator: Any, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:

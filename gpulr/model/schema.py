@@ -61,7 +61,7 @@ COMPUTED = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def check(value: Any, expected: Any, where: str, within: Within | None = None) -> None:
-    """Raise ValueError unless a value of JSON is of a type, which ``where`` in the file says.
+    """Raise ValueError unless a value of JSON is of the expected type; it names ``where`` that is.
 
     A whole number is a float too; null stands for infinity, which JSON does not have, where that is
     allowed.

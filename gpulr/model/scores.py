@@ -49,7 +49,7 @@ def subset_accuracy(Z: Floats, truth: npt.NDArray[Any], weight: Floats | None = 
 
 
 def negative_label_loss(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> float:
-    """Weighted mean, over rows and labels, of the log of the probability of what is true."""
+    """Weighted mean, over rows and labels, of the log of the probability of the true value."""
     loss = log_loss(Z.astype(np.float64), truth.astype(np.float64))
     return -float(np.average(loss.mean(axis=1), weights=weight))
 

@@ -227,7 +227,7 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
 
 
 def check_suffix(path: Path, subject: str) -> None:
-    """Raise ParameterError for a name that tells other software of a format it does not have.
+    """Raise ParameterError for a file name with the suffix of another format.
 
     ``subject`` names it in the error.
     """

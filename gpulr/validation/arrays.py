@@ -186,10 +186,7 @@ def _class_weights(
 
 
 def refuse_files(X: Any) -> None:
-    """Raise DataError where X names rows or holds them, but is no array of them.
-
-    That is a path, the name of a data set, or a Dataset where an array is expected.
-    """
+    """Raise DataError for a path, the name of a data set, or a Dataset in place of an array."""
     if hasattr(type(X), "X_test"):  # of the class: a table may have such a column
         raise DataError("X is a Dataset; expected an array. Pass its X, or its X_test.")
     if not isinstance(X, str | bytes | os.PathLike):

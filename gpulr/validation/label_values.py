@@ -58,7 +58,7 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
 
 
 def label_array(labels: Any) -> npt.NDArray[Any]:
-    """Return labels as a NumPy array of any shape, each label what it was.
+    """Return labels as a NumPy array of any shape, each label unchanged.
 
     NumPy would make text of numbers in a list that has text as well, and numbers of dates in one
     that has numbers as well: such a list comes back as objects, as a Series of these would.

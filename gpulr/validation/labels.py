@@ -54,7 +54,7 @@ class Labels:
 
     @property
     def names(self) -> npt.NDArray[Any]:
-        """What each model tells from everything else, (n_models,)."""
+        """The class that each model separates from all others, (n_models,)."""
         return self.classes[-self.n_models :]
 
     def targets(self, backend: Backend, dtype: Any) -> Targets:
@@ -63,12 +63,12 @@ class Labels:
         return ClassTargets(backend.asarray(self.codes), backend.asarray(table, dtype), backend)
 
     def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return what is true of some rows, for scores: class indices (n_rows,)."""
+        """Return the truth about some rows, for scores: class indices (n_rows,)."""
         return self.codes[rows]
 
     @property
     def strata(self) -> npt.NDArray[Any]:
-        """What folds are to hold alike shares of: class indices (n_samples,)."""
+        """What stratified folds have equal shares of: class indices (n_samples,)."""
         return self.codes
 
     def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
@@ -98,7 +98,7 @@ class LabelMatrix:
 
     @property
     def names(self) -> npt.NDArray[Any]:
-        """What each model tells, (n_models,)."""
+        """The label that each model predicts, (n_models,)."""
         return self.classes
 
     def targets(self, backend: Backend, dtype: Any) -> Targets:
@@ -110,14 +110,14 @@ class LabelMatrix:
         return LabelTargets(backend.asarray(indicator), label, backend, dtype)
 
     def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return what is true of some rows, for scores: zeros and ones (n_rows, n_labels)."""
+        """Return the truth about some rows, for scores: zeros and ones (n_rows, n_labels)."""
         if is_sparse(self.indicator):
             return np.asarray(self.indicator[rows].toarray())
         return to_host(self.indicator)[rows]
 
     @property
     def strata(self) -> npt.NDArray[Any]:
-        """All zeros, (n_samples,): there is no class to hold alike shares of."""
+        """All zeros, (n_samples,): rows with several labels have no class to stratify by."""
         return np.zeros(int(self.indicator.shape[0]), dtype=np.int64)
 
     def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
