@@ -10,7 +10,8 @@ import pytest
 
 from bench.contestants import Contestant, check, entry, obstacle, prepare
 from bench.data import load_workload
-from bench.run import Patience, circumstances, commit, rounded, wait
+from bench.kinds import rounded
+from bench.run import Patience, circumstances, commit, wait
 from bench.tasks import UNTIMED
 from gpulr.backend import probe
 

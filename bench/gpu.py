@@ -36,7 +36,8 @@ from bench import gpu_parts
 from bench.data import load_workload
 from bench.gpu_card import card
 from bench.kinds import seconds as in_seconds
-from bench.run import RESULTS, ROOT, circumstances, rehearsal, write
+from bench.kinds import write
+from bench.run import RESULTS, ROOT, circumstances, rehearsal
 from gpulr.errors import BackendUnavailableError
 
 TESTS_SECONDS = 105.0  # after which no new test begins

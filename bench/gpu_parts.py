@@ -21,8 +21,9 @@ from bench import libraries
 from bench.contestants import Contestant, check, parts, passes, prepare
 from bench.data import Data, Objective, load_workload
 from bench.gpu_card import QUEUED, card, host_seconds, queueing_seconds, take_turn
+from bench.kinds import rounded
 from bench.peers import CS, N_FOLDS, TOL
-from bench.run import RESULTS, Run, quartiles, race, rehearsal, rounded, setting, worker
+from bench.run import RESULTS, Run, quartiles, race, rehearsal, setting, worker
 from gpulr.backend import to_host
 
 TOLS = (1e-4, 5e-5, 2e-5, 1e-5)

@@ -1,8 +1,13 @@
-"""Each kind of result as a Markdown table with a caption that says where its figures come from."""
+"""Result files: how they are written, and each kind as a Markdown table with a caption.
+
+Needs nothing but Python: it also runs where a machine is only prepared.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
@@ -16,7 +21,21 @@ NAMES |= {"cupy": "CuPy"}
 PACKAGES = {"scikit-learn": "scikit-learn", "scikit-learn-intelex": "intelex", "jax": "jax"}
 
 
+def write(report: dict[str, Any], output: Path | None) -> None:
+    """Write a report as JSON, to standard output where no file is named."""
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if output is None:
+        print(text, end="")
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+
+
 # Words
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def seconds(value: float) -> str:

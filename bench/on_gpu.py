@@ -23,6 +23,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from bench.kinds import write
+
 ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ROOT / "wheels"
 # Without these nothing can be measured; without the others there are fewer tests.
@@ -136,8 +138,7 @@ def main(arguments: list[str]) -> int:
         lines, code = needs()
     else:
         merged = merge(Path(arguments[1]))
-        text = json.dumps(merged, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        (Path(arguments[1]) / "on-gpu.json").write_text(text, encoding="utf-8")
+        write(merged, Path(arguments[1]) / "on-gpu.json")
         lines = [in_words(name, part) for name, part in merged["parts"].items()]
     print("\n".join(lines))
     return code

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from sklearn.model_selection import StratifiedKFold
 
 from bench.data import DATA, Data, Objective
-from bench.run import rounded, worker
+from bench.kinds import rounded
+from bench.run import worker
 
 Floats = npt.NDArray[Any]
 Setting = dict[str, Any]

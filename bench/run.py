@@ -28,6 +28,7 @@ from unittest import mock
 import numpy as np
 from threadpoolctl import threadpool_info
 
+from bench.kinds import rounded
 from gpulr import __version__
 from gpulr.backend import backends, select
 from gpulr.backend.compiled_rows import compiler
@@ -184,10 +185,6 @@ def race(
     return turns
 
 
-def rounded(value: float, digits: int = 4) -> float:
-    return float(f"{value:.{digits}g}")
-
-
 def quartiles(values: Sequence[float]) -> dict[str, float]:
     """Return median and quartiles, to four digits."""
     median, q1, q3 = np.quantile(values, [0.5, 0.25, 0.75])
@@ -335,16 +332,6 @@ def blas() -> list[dict[str, Any]]:
             owner = folder.removesuffix(".libs") if folder.endswith(".libs") else "the system"
             found.append({"of": owner, **{key: library.get(key) for key in keep}})
     return sorted(found, key=lambda library: str(library["of"]))
-
-
-def write(report: dict[str, Any], output: Path | None) -> None:
-    """Write a report as JSON, to standard output where no file is named."""
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if output is None:
-        print(text, end="")
-    else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
