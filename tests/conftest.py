@@ -26,7 +26,7 @@ import pytest
 
 import gpulr
 from gpulr import backend
-from gpulr.backend import backend_of, compiled_rows, probes
+from gpulr.backend import backend_of, compiled_rows, library_of, probes
 
 # scikit-learn's own tests, in a session with settings of its own: nox -s sklearn.
 collect_ignore = ["sklearn_suite"]
@@ -126,6 +126,7 @@ def install(monkeypatch, unprobed):
     def put(broken=None, *, wheels=("cupy-cuda12x",), driver="supports CUDA 12.8"):
         cupy = fake_cupy(broken)
         if broken == "import cupy":
+            library_of(None)  # array-api-compat, which looks into the module, remembers this
             monkeypatch.setitem(sys.modules, "cupy", None)  # as if its import raised ImportError
         else:
             monkeypatch.setitem(sys.modules, "cupy", cupy)

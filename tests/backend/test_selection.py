@@ -60,18 +60,23 @@ def test_to_host_takes_what_is_no_array():
 # ---- precedence -------------------------------------------------------------------------------
 
 
-def test_the_argument_goes_before_the_environment(install, monkeypatch):
+@pytest.mark.parametrize(
+    ("requested", "environment", "expected"),
+    [
+        ("numpy", "cupy", "numpy"),
+        ("auto", "cupy", "cupy"),
+        ("cupy", "numpy", "cupy"),
+        ("auto", "numpy", "numpy"),
+        ("auto", " ", "cupy"),
+        ("auto", " NumPy ", "numpy"),
+    ],
+)
+def test_the_argument_goes_before_the_environment(
+    install, monkeypatch, requested, environment, expected
+):
     install()
-    monkeypatch.setenv("GPULR_BACKEND", "cupy")
-    assert select("numpy").name == "numpy"
-    assert select("auto").name == "cupy"
-    monkeypatch.setenv("GPULR_BACKEND", "numpy")
-    assert select("cupy").name == "cupy"
-    assert select("auto").name == "numpy"
-    monkeypatch.setenv("GPULR_BACKEND", " ")
-    assert select("auto").name == "cupy"
-    monkeypatch.setenv("GPULR_BACKEND", " NumPy ")
-    assert select("auto").name == "numpy"
+    monkeypatch.setenv("GPULR_BACKEND", environment)
+    assert select(requested).name == expected
 
 
 @pytest.mark.parametrize("name", ["cuda", "", "NumPy", None, 3, ["numpy"]])

@@ -103,24 +103,20 @@ def test_models_that_leave_compile_nothing(rng):
     assert choose(of(3), other).whole.plan.columns == 2  # the better of those at hand
 
 
-def test_small_data_is_not_worth_compiling_for(problem, monkeypatch):
-    monkeypatch.setattr(dispatch, "LEAST", 60 * 9 + 1)
+@pytest.mark.parametrize(
+    ("wanted", "least", "words"),
+    [("auto", 60 * 9 + 1, "540 numbers"), ("never", 0, "GPULR_FUSED=never")],
+)
+def test_small_data_and_never_compile_nothing(problem, monkeypatch, wanted, least, words):
+    monkeypatch.setenv("GPULR_FUSED", wanted)
+    monkeypatch.setattr(dispatch, "LEAST", least)
     kernels = Timed(*FAST)
     chosen = choose(problem, kernels)
     assert chosen.whole is chosen.halves is chosen.recursion is None
-    assert "540 numbers" in chosen.reason
+    assert words in chosen.reason
     assert not kernels.launched
     monkeypatch.setattr(dispatch, "LEAST", 60 * 9)
-    assert choose(problem, kernels).whole is not None
-
-
-def test_never(problem, monkeypatch):
-    monkeypatch.setenv("GPULR_FUSED", "never")
-    kernels = Timed(*FAST)
-    chosen = choose(problem, kernels)
-    assert chosen.whole is chosen.halves is chosen.recursion is None
-    assert "GPULR_FUSED=never" in chosen.reason
-    assert not kernels.launched
+    assert (choose(problem, kernels).whole is None) == (wanted == "never")
 
 
 def test_require_takes_them_however_slow_or_small(problem, monkeypatch):
@@ -173,19 +169,11 @@ class Wrong(Timed):
 
 
 @pytest.mark.parametrize(
-    "kernels",
-    [
-        lambda: Uncompiled(*FAST),
-        lambda: Wrong("propagate", *FAST),
-        lambda: Wrong("propagate_forward", *FAST),
-        lambda: Wrong("propagate_back", *FAST),
-        lambda: Wrong("find_direction", *FAST),
-        lambda: Wrong("learn_pair", *FAST),
-    ],
-    ids=["uncompiled", "propagate", "forward", "back", "direction", "pair"],
+    "wrong",
+    [None, "propagate", "propagate_forward", "propagate_back", "find_direction", "learn_pair"],
 )
-def test_kernels_that_fail_are_told_of_once_and_not_used(problem, kernels):
-    kernels = kernels()
+def test_kernels_that_fail_are_told_of_once_and_not_used(problem, wrong):
+    kernels = Wrong(wrong, *FAST) if wrong else Uncompiled(*FAST)
     with pytest.warns(gpulr.BackendFallbackWarning, match="fused pass failed on H100") as told:
         chosen = choose(problem, kernels)
     assert len(told) == 1

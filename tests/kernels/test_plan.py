@@ -76,6 +76,7 @@ LAYOUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("card", [T4, A100, H100], ids=lambda card: card.name)
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_a_layout_compiles_for_its_card(card, layout):
@@ -94,6 +95,7 @@ def test_a_layout_compiles_for_its_card(card, layout):
         assert usage.min_blocks in (None, laid.blocks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backward", "forward"), [(True, True), (True, False), (False, True)])
 def test_shared_memory_is_counted_to_the_byte(backward, forward):
     """A byte less than the plan says, and the address sanitizer finds the last one used."""

@@ -21,19 +21,6 @@ from pathlib import Path
 
 from cupy_options import cupy_options
 
-__all__ = [
-    *(
-        "ARCHITECTURES",
-        "CompilationError",
-        "Usage",
-        "complaints",
-        "nvcc",
-        "nvrtc",
-        "ptx",
-        "why_not",
-    ),
-]
-
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
 STATIC_SHARED = 48 * 1024  # bytes; a launch cannot ask for more than that without saying so
 REGISTERS = 64 * 1024  # of one multiprocessor

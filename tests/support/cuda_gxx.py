@@ -15,8 +15,6 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["CompilationError", "build", "build_plain"]
-
 HOST = Path(__file__).parent / "cuda" / "host"
 
 # -ffp-contract: what is not written as fma is none, on any host; char is signed, as on the device.

@@ -35,8 +35,6 @@ import pytest
 
 from cuda_gxx import CompilationError, build, build_plain
 
-__all__ = ["CompilationError", "HostModule", "KernelFault", "require", "why_not"]
-
 SANITIZERS = ("thread", "address", "undefined")
 MAX_THREADS = 1024  # of a block
 MAX_SHARED = 227 * 1024  # bytes of a block, on sm_90

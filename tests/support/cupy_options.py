@@ -15,8 +15,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cupy_options"]
-
 
 @cache
 def cupy_options(capabilities: tuple[str, ...]) -> dict[str, list[str]]:
