@@ -3,6 +3,7 @@
 facts.py      what the page says, as plain data
 tested.py     of it, accuracies and mistakes
 charts.py     curves as points of an SVG
+axis.py       of a chart, with round values at its ticks
 pictures.py   weights and rows as small PNGs
 command.py    what trains the model again
 canvas.py     what the canvas needs to know
