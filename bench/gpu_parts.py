@@ -25,6 +25,7 @@ from bench.kinds import rounded
 from bench.peers import CS, N_FOLDS, TOL
 from bench.run import RESULTS, Run, quartiles, race, rehearsal, setting, worker
 from gpulr.backend import to_host
+from gpulr.kernels.fused_problem import FusedProblem
 
 TOLS = (1e-4, 5e-5, 2e-5, 1e-5)
 # Seconds until a process is ended; what it has printed by then counts.
@@ -80,7 +81,8 @@ def pass_part(here: Any, work: Data, record: Any) -> None:
             first = time.perf_counter() - started  # kernels are compiled in it
             error = check("pass", contestant, results, work)
             # What gpulr chose, where it has a choice, and why.
-            chosen = getattr(getattr(problems[0][0], "fused", None), "reason", None)
+            problem = problems[0][0]
+            chosen = problem.dispatch.reason if isinstance(problem, FusedProblem) else None
             facts[contestant] = {"first": first, "error": rounded(error), "chosen": chosen}
             entrants[contestant] = contestant, issue, queueing_seconds(here, issue)
 
