@@ -9,8 +9,6 @@ import gpulr
 from gpulr.images.loading import load_images
 from gpulr.images.strokes import paper_of, rasterize
 
-SEVEN = [[(70.0, 60.0), (210.0, 60.0), (120.0, 230.0)]]
-
 
 @pytest.fixture(scope="session")
 def model():
@@ -31,9 +29,15 @@ def row_of(model, tmp_path):
 
 
 @pytest.fixture
-def page():
-    """A seven as ink on white paper, (height, width), 0 to 1."""
-    return 1 - rasterize(SEVEN, paper_of((8, 8)))
+def strokes():
+    """A seven."""
+    return [[(70.0, 60.0), (210.0, 60.0), (120.0, 230.0)]]
+
+
+@pytest.fixture
+def page(strokes):
+    """It as ink on white paper, (height, width), 0 to 1."""
+    return 1 - rasterize(strokes, paper_of((8, 8)))
 
 
 @pytest.fixture

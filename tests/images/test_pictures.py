@@ -16,8 +16,6 @@ from gpulr.images import decoding
 from gpulr.images.loading import load_images
 from gpulr.images.strokes import rasterize
 
-SEVEN = [[(70.0, 60.0), (210.0, 60.0), (120.0, 230.0)]]
-
 
 def picture_of(page):
     return Image.fromarray((255 * page).round().astype(np.uint8))
@@ -236,11 +234,11 @@ def test_a_tight_cut_is_no_edge_of_a_page(row_of):
     np.testing.assert_allclose(row_of(page[40:240, 40:240]), row_of(page), atol=0.1)
 
 
-def test_strokes_of_a_thin_pen_are_thickened(row_of, monkeypatch):
+def test_strokes_of_a_thin_pen_are_thickened(strokes, row_of, monkeypatch):
     rows = []
     for pen in (9.0, 2.0):
         monkeypatch.setattr("gpulr.images.strokes.PEN", pen)
-        rows.append(row_of(1 - rasterize(SEVEN, (280, 280))))
+        rows.append(row_of(1 - rasterize(strokes, (280, 280))))
     thick, thin = rows
     np.testing.assert_allclose(thin, thick, atol=0.15)
     assert thin.sum() == pytest.approx(thick.sum(), rel=0.05)
