@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.checks import as_data_file_error, check_file
+from gpulr.datasets.readers.checks import checked
 from gpulr.errors import DataFileError, needs_extra
 from gpulr.output_files import path_of
 
 __all__ = ["png_of", "read_grey"]
 
-EXPECTED = "an image"
 _DECODED = 640 * 1024**2  # bytes that an image may take while it is decoded
 _LONGEST = 1_000_000  # pixels on a side: Pillow has a pointer for each row, and decodes row by row
 # Pixels that are kept of a larger image; `photos.drawing` reduces it anyway, unless it is narrow.
@@ -47,14 +46,13 @@ def read_grey(path: Path) -> npt.NDArray[np.float32]:
         Pillow is not installed.
     """
     path = path_of("path", path)
-    check_file(path, EXPECTED)
-    with needs_extra("plot", "Reading pictures needs Pillow"):
-        from PIL import ImageOps
-    with as_data_file_error(path, EXPECTED), _opened(path) as opened:
-        _limit(opened, path)
-        image = _reduced(opened)
-        sixteen_bits = opened.mode.startswith("I;16")
-        return _grey(_opaque(ImageOps.exif_transpose(image)), sixteen_bits=sixteen_bits)
+    with checked(path, "an image"):
+        with needs_extra("plot", "Reading pictures needs Pillow"):
+            from PIL import ImageOps
+        with _opened(path) as opened:
+            _limit(opened, path)
+            image, sixteen_bits = _reduced(opened), opened.mode.startswith("I;16")
+            return _grey(_opaque(ImageOps.exif_transpose(image)), sixteen_bits=sixteen_bits)
 
 
 def png_of(grey: npt.NDArray[np.uint8]) -> bytes:

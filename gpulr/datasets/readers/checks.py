@@ -19,9 +19,8 @@ from gpulr.errors import DataFileError, GpulrError, GpulrWarning
 __all__ = [
     "TEXT_ALWAYS_FINE",
     "UnusableError",
-    "as_data_file_error",
     "check_expansion",
-    "check_file",
+    "checked",
     "decompressed",
     "describe_file",
     "physical_memory",
@@ -55,12 +54,34 @@ class Readable(Protocol):
         """Up to `size` bytes; none at the end."""
 
 
-def check_file(path: Path, expected: str) -> int:
-    """Return the size in bytes, at least 1, of a regular, readable file.
+@contextmanager
+def checked(path: Path, expected: str) -> Iterator[int]:
+    """Give the size, in bytes, of a file to read, and turn every error within into a DataFileError.
 
-    It raises DataFileError if the file is missing, a folder, a device, empty, or not readable.
-    `expected` says what it should be: "a NumPy .npz archive", …
+    The file has to be there, regular, readable and not empty. `expected` says what it should be:
+    "a NumPy .npz archive", … Parsers answer damaged bytes with a dozen exception types (zlib.error,
+    EOFError, BadZipFile, struct.error, KeyError, MemoryError, …), and the list changes with their
+    versions; so this catches ``Exception``, and names the file's size and sha256. gpulr's own
+    errors, and warnings made errors, pass unchanged.
     """
+    size = _size(path, expected)
+    try:
+        yield size
+    except UnusableError as fault:
+        raise DataFileError(path, *fault.args) from fault.__cause__
+    except (GpulrError, GpulrWarning):
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise DataFileError(
+            path,
+            f"cannot be read as {expected} ({describe_file(path)}); the cause was {cause}",
+            "The file is damaged or of another kind: compare size and sha256 with its source, "
+            "and get it again.",
+        ) from error
+
+
+def _size(path: Path, expected: str) -> int:
     try:
         if path.is_dir():
             raise DataFileError(path, "is a folder", f"Give the path of {expected} in it.")
@@ -81,30 +102,6 @@ def check_file(path: Path, expected: str) -> int:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataFileError(
             path, f"cannot be opened ({reason})", "Check the path and its permissions."
-        ) from error
-
-
-@contextmanager
-def as_data_file_error(path: Path, expected: str) -> Iterator[None]:
-    """Turn every error within into a DataFileError, if unforeseen with size, sha256 and cause.
-
-    Parsers answer damaged bytes with a dozen exception types (zlib.error, EOFError, BadZipFile,
-    struct.error, KeyError, MemoryError, …), and the list changes with their versions; so this
-    catches ``Exception``. gpulr's own errors, and warnings made errors, pass unchanged.
-    """
-    try:
-        yield
-    except UnusableError as fault:
-        raise DataFileError(path, *fault.args) from fault.__cause__
-    except (GpulrError, GpulrWarning):
-        raise
-    except Exception as error:
-        cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise DataFileError(
-            path,
-            f"cannot be read as {expected} ({describe_file(path)}); the cause was {cause}",
-            "The file is damaged or of another kind: compare size and sha256 with its source, "
-            "and get it again.",
         ) from error
 
 

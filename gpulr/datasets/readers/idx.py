@@ -19,9 +19,9 @@ import numpy.typing as npt
 from gpulr.datasets.readers.arrays import Arrays
 from gpulr.datasets.readers.checks import (
     Readable,
-    as_data_file_error,
+    UnusableError,
     check_expansion,
-    check_file,
+    checked,
     decompressed,
     describe_file,
     read_exactly,
@@ -50,12 +50,12 @@ def read_idx(path: Path) -> Arrays:
     The images are ``*images-idx3-ubyte`` or the like, with or without ``.gz``. The labels' name is
     the same with "labels" for "images" and another number of dimensions.
     """
-    check_file(path, EXPECTED)
-    if _is_labels(path):
-        raise DataFileError(
-            path, "is by its name a file of labels", "Give the file of images or the folder."
-        )
-    return Arrays(*_pair(path, _labels_beside(path)))
+    with checked(path, EXPECTED):
+        if _is_labels(path):
+            remedy = "Give the file of images or the folder."
+            raise UnusableError("is by its name a file of labels", remedy)
+        labels = _labels_beside(path)
+    return Arrays(*_pair(path, labels))
 
 
 def read_idx_folder(folder: Path) -> Arrays:
@@ -136,8 +136,7 @@ def _pair(images: Path, labels: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any
 
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
-    stored = check_file(path, EXPECTED)
-    with as_data_file_error(path, EXPECTED), decompressed(path) as (stream, is_gzipped):
+    with checked(path, EXPECTED) as stored, decompressed(path) as (stream, is_gzipped):
         return parse_idx(stream, path, stored, gzipped=is_gzipped)
 
 

@@ -13,16 +13,14 @@ import numpy.typing as npt
 from gpulr.datasets.readers.arrays import Arrays, names_of_parts
 from gpulr.datasets.readers.checks import (
     UnusableError,
-    as_data_file_error,
     check_expansion,
-    check_file,
+    checked,
     read_capped,
 )
 from gpulr.datasets.readers.mat_elements import complex_variables
 
 __all__ = ["read_mat"]
 
-EXPECTED = "a MATLAB .mat file"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 NAMES = (("data", "label", "X_test", "y_test"), ("X", "y", "X_test", "y_test"))
 NUMERIC = frozenset(
@@ -38,8 +36,7 @@ def read_mat(path: Path) -> Arrays:
     than one fits, `data` is features × samples, as in mnist-original.mat, and `X` is samples ×
     features. More than two axes are images.
     """
-    stored = check_file(path, EXPECTED)
-    with as_data_file_error(path, EXPECTED):
+    with checked(path, "a MATLAB .mat file") as stored:
         content = _unzip(path, stored) if path.suffix.lower() == ".zip" else _read(path, stored)
         if content[:8] == HDF5_MAGIC or content[512:520] == HDF5_MAGIC:
             raise UnusableError(

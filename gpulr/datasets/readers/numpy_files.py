@@ -16,12 +16,7 @@ import numpy.typing as npt
 from numpy.lib import format as npy_format
 
 from gpulr.datasets.readers.arrays import Arrays, names_of_parts
-from gpulr.datasets.readers.checks import (
-    UnusableError,
-    as_data_file_error,
-    check_expansion,
-    check_file,
-)
+from gpulr.datasets.readers.checks import UnusableError, check_expansion, checked
 
 __all__ = ["read_npy", "read_npz"]
 
@@ -35,9 +30,7 @@ def read_npz(path: Path) -> Arrays:
     Pickled (object) arrays are never loaded. Each array's header is compared with the size of its
     zip member before memory is allocated; zip's CRC covers the values.
     """
-    expected = "a NumPy .npz archive"
-    stored = check_file(path, expected)
-    with as_data_file_error(path, expected), zipfile.ZipFile(path) as archive:
+    with checked(path, "a NumPy .npz archive") as stored, zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         remedy = "Save it with np.savez_compressed(path, X=X, y=y)."
         wanted = names_of_parts(NAMES, members, "arrays", remedy)
@@ -64,9 +57,7 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
     The rows are read when they are used, and the system ends a process (SIGBUS) that uses rows of
     a file which has been cut meanwhile.
     """
-    expected = "a NumPy .npy file"
-    stored = check_file(path, expected)
-    with as_data_file_error(path, expected):
+    with checked(path, "a NumPy .npy file") as stored:
         with path.open("rb") as stream:
             shape, dtype = _check_header(stream, "its array", stored)
         if dtype.kind not in "biuf" or not shape or math.prod(shape) == 0:

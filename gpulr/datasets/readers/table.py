@@ -19,9 +19,8 @@ from gpulr.datasets.readers.arrays import Arrays, square_image_shape
 from gpulr.datasets.readers.checks import (
     TEXT_ALWAYS_FINE,
     UnusableError,
-    as_data_file_error,
     check_expansion,
-    check_file,
+    checked,
     decompressed,
     read_capped,
 )
@@ -31,7 +30,6 @@ from gpulr.datasets.readers.table_label import check_guess
 
 __all__ = ["read_table"]
 
-EXPECTED = "a CSV table"
 NEWLINE = b"\n"
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
 MAX_LABELS = 2**24  # they pass through float32 as codes, which are exact up to here
@@ -84,8 +82,7 @@ def read_table(
         also if the label column is unknown or ambiguous, or the first column, taken for it,
         holds fractions; or there are no samples.
     """
-    stored = check_file(path, EXPECTED)
-    with as_data_file_error(path, EXPECTED):
+    with checked(path, "a CSV table") as stored:
         content = _content(path, stored)
         columns = find_columns(content, path, label, known, unlabelled)
         return _parse(content, path, columns)
