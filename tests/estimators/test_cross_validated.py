@@ -27,15 +27,12 @@ CS = [0.01, 1.0, 100.0]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.filterwarnings("ignore:The least populated class in y")  # of a check of 1.6's
-@parametrize_with_checks(
-    [OneVsAllLogisticRegressionCV(), OneVsAllLogisticRegressionCV(Cs=CS, cv=3)]
-)
+@parametrize_with_checks([OneVsAllLogisticRegressionCV(Cs=CS, cv=3)])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.slow  # each check once more
+@pytest.mark.slow  # each check once more, with the default of ten values of C on five folds
 def test_no_check_is_skipped():
     pytest.importorskip("pandas", reason="one of the checks needs DataFrames")
     code = """
