@@ -15,7 +15,7 @@ bars are in Okabe & Ito's colours, which can be told apart with any colour visio
 wrong has a mark too.
 
 In this package: pictures of what a function is handed, and predictions.py, the view of predictions
-that reports, videos and the command line share. It may import datasets and what is below.
+that reports, videos and the command line share. It may import images, datasets and what is below.
 Matplotlib is the extra ``plot``, and loaded with the first picture.
 """
 

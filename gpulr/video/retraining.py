@@ -77,14 +77,9 @@ def training(
         Iterations; exactly so many are run.
     seconds : float
         Length of the video.
-    size : (int, int)
-        Width and height in pixels, even numbers.
-    fps : int
-        Frames per second.
+    size, fps, progress : as for :func:`gpulr.video.predictions`
     callbacks : sequence of callables
         Called with a :class:`gpulr.callbacks.Progress` after each iteration, as by ``train``.
-    progress : callable, optional
-        Called with the number of frames done, and of all.
 
     Returns
     -------
