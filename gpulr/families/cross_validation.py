@@ -116,7 +116,7 @@ class CrossValidation:
         number, place = divmod(path.n_steps, len(self.Cs))
         group, c, settings = self.groups[number], self.order[place], self.data.settings
         n_folds, C, before = len(self.folds), float(self.Cs[c]), path.n_trained
-        unit = path.problem or self._problem(group)
+        unit = path.problem or self.data.problem(1.0, group, self._counts)
         problem = replace(unit, C=unit.C * C)
         prepared = path.prepared or self.solver.prepare(unit)
         begin = path.continuation.begin(prepared) if path.continuation else None
@@ -160,16 +160,6 @@ class CrossValidation:
             except (KeyboardInterrupt, StopIteration):
                 return replace(path, stopped=True)
         return path
-
-    def _problem(self, group: npt.NDArray[np.int64]) -> Problem:
-        """Return the problem of some classes on all folds, with C = 1."""
-        n_folds = len(self.folds)
-        return self.data.problem(
-            1.0,
-            np.tile(group, n_folds),
-            weight_sets=self._counts,
-            set_index=np.repeat(np.arange(n_folds), len(group)),
-        )
 
     @cached_property
     def _counts(self) -> Array:

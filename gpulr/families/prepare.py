@@ -75,25 +75,28 @@ class TrainingData:
         self,
         C: float | npt.ArrayLike,
         models: npt.NDArray[np.integer[Any]] | None = None,
-        *,
-        weight_sets: npt.NDArray[Any] | None = None,
-        set_index: npt.NDArray[np.integer[Any]] | None = None,
+        weight_sets: Array | None = None,
     ) -> Problem:
-        """Return the problem of these columns.
+        """Return the problem of one set of columns, or of several, one set after the other.
 
         Parameters
         ----------
         C : float, or one for each model of the labels
-        models : (n_columns,), optional
-            Which model of the labels each column is; None: each one once.
-        weight_sets : (n_samples, n_sets), set_index : (n_columns,), optional
-            Factors of the rows' weights, of which each column uses one set.
+        models : (n,), optional
+            Which models of the labels each set is of; None: all of them.
+        weight_sets : (n_samples, n_sets), optional
+            Factors of the rows' weights, of which each set of columns uses one column.
         """
-        backend, targets = self.rows.backend, self.targets
-        each, weight = np.broadcast_to(np.asarray(C, np.float64), self.n_models), self.inputs.weight
-        if models is not None:
-            targets = targets.select(backend.asarray(models.astype(np.int32)))
+        backend, targets, weight = self.rows.backend, self.targets, self.inputs.weight
+        each = np.broadcast_to(np.asarray(C, np.float64), self.n_models)
+        set_index = None
+        if models is not None or weight_sets is not None:
+            models = np.arange(self.n_models) if models is None else models
+            n_sets = 1 if weight_sets is None else int(weight_sets.shape[1])
+            set_index = np.repeat(np.arange(n_sets, dtype=np.int32), len(models))
+            models = np.tile(models, n_sets)
             each = each[models]
+            targets = targets.select(backend.asarray(models.astype(np.int32)))
         # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
         unit = 1.0 if weight is None else float(weight.mean())
         s = None if weight is None else weight[:, np.newaxis] / unit
@@ -103,7 +106,7 @@ class TrainingData:
             backend.asarray(unit * each),
             sample_weight=None if s is None else backend.asarray(s, self.rows.dtype),
             weight_sets=None if weight_sets is None else backend.asarray(weight_sets),
-            set_index=None if set_index is None else backend.asarray(set_index.astype(np.int32)),
+            set_index=None if weight_sets is None else backend.asarray(set_index),
             intercept=self.settings.fit_intercept,
         )
 

@@ -119,13 +119,7 @@ class Replicates:
 
     def _counted(self, counts: npt.NDArray[np.uint8]) -> Problem:
         """Return the problem of replicates of these counts, (n_replicates, n_samples)."""
-        k, n = self.data.n_models, len(counts)
-        return self.data.problem(
-            self.C,
-            np.tile(np.arange(k), n),
-            weight_sets=np.ascontiguousarray(counts.T),
-            set_index=np.repeat(np.arange(n), k),
-        )
+        return self.data.problem(self.C, weight_sets=np.ascontiguousarray(counts.T))
 
     def _draw(self, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
         """Return how often each row is drawn, (n_samples,)."""
