@@ -72,7 +72,8 @@ def core(session: nox.Session) -> None:
     """Run the tests that need no extra without any."""
     install(session)
     session.install("pytest>=8", *TOOLS)
-    session.run(*PYTEST, "not slow and not mnist", *CORE, *session.posargs)
+    environment = {"GPULR_TEST_BACKENDS": "numpy"}
+    session.run(*PYTEST, "not slow and not mnist", *CORE, *session.posargs, env=environment)
 
 
 @nox.session(python="3.11")

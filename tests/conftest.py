@@ -27,6 +27,7 @@ import pytest
 import gpulr
 from gpulr import backend
 from gpulr.backend import backend_of, compiled_rows, library_of, probes
+from helpers import strict_json
 
 # scikit-learn's own tests, in a session with settings of its own: nox -s sklearn.
 collect_ignore = ["sklearn_suite"]
@@ -368,6 +369,16 @@ def run(invoke, monkeypatch, environment, tmp_path):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     return invoke
+
+
+@pytest.fixture
+def told(run):
+    """Run the command line with --json, and return the object that it prints."""
+
+    def told(*arguments, **how):
+        return strict_json(run(*arguments, "--json", **how).stdout)
+
+    return told
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import io
 import pytest
 
 import gpulr
-from gpulr.callbacks import ProgressBar
+from gpulr.callbacks import ProgressBar, SearchProgress, SearchProgressBar
 
 rich = pytest.importorskip("rich.console", reason='not installed: python -m pip install ".[cli]"')
 
@@ -40,4 +40,35 @@ def test_it_leaves_the_terminal_in_order_after_an_error(blobs):
     screen = console(True)
     with pytest.raises(gpulr.DivergenceError):
         gpulr.train(*blobs, solver="gd", learning_rate=1e30, callbacks=[ProgressBar(screen)])
+    assert screen.file.getvalue().rstrip().endswith("\x1b[?25h")
+
+
+# ---- of a search --------------------------------------------------------------------------------
+
+
+def test_the_bar_is_silent_where_there_is_no_terminal(blobs):
+    screen = console(False)
+    gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen)])
+    assert screen.file.getvalue() == ""
+
+
+def test_the_bar_counts_models_on_a_terminal(blobs):
+    screen = console(True)
+    gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen)])
+    shown = screen.file.getvalue()
+    assert "Training 12 models" in shown
+    assert "12/12" in shown
+    assert "C = 2" in shown
+    assert "\x1b[?25h" in shown  # the cursor is back
+
+
+def test_the_bar_leaves_the_terminal_in_order_when_interrupted(blobs):
+    screen = console(True)
+
+    def interrupt(progress: SearchProgress):
+        if progress.C == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(gpulr.SearchInterrupted):
+        gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen), interrupt])
     assert screen.file.getvalue().rstrip().endswith("\x1b[?25h")

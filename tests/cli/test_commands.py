@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gpulr
+from gpulr.cli import notebook, train
 from gpulr.cli.app import app
 from gpulr.images.loading import load_images
 from helpers import strict_json
@@ -48,16 +47,8 @@ def mnist_home():
     return str(home)
 
 
-@pytest.fixture
-def model_file(tmp_path):
-    digits = gpulr.datasets.load_digits()
-    path = tmp_path / "digits.safetensors"
-    gpulr.train(digits, max_iter=100, tol=0).save(path)
-    return path
-
-
-def test_train_json_has_the_promised_fields(run):
-    record = strict_json(run("train", "--data", "digits", "--json").stdout)
+def test_train_json_has_the_promised_fields(told):
+    record = told("train", "--data", "digits")
     for name, kind in TRAIN_FIELDS.items():
         assert isinstance(record[name], kind), name
     assert record["data"] == "digits"
@@ -74,12 +65,8 @@ def test_train_json_writes_infinity_as_null(run):
     assert strict_json(result.stdout)["C"] is None
 
 
-def test_train_json_equals_the_library(run):
-    record = strict_json(
-        run(
-            "train", "--data", "digits", "--solver", "gd", "--max-iter", 30, "--tol", 0, "--json"
-        ).stdout
-    )
+def test_train_json_equals_the_library(told):
+    record = told("train", "--data", "digits", "--solver", "gd", "--max-iter", 30, "--tol", 0)
     digits = gpulr.datasets.load_digits()
     model = gpulr.train(digits, solver="gd", max_iter=30, tol=0)
     evaluation = model.evaluate(digits.X_test, digits.y_test)
@@ -241,20 +228,18 @@ def test_backend_unavailable_exits_4(run):
     assert "CuPy" in run(*arguments, code=4, GPULR_FALLBACK="error").stderr
 
 
-def test_train_evaluate_predict_agree(run, tmp_path):
-    trained = strict_json(
-        run("train", "--data", "digits", "--output", "model.safetensors", "--json").stdout
-    )
-    evaluated = strict_json(run("evaluate", "model.safetensors", "--json").stdout)
+def test_train_evaluate_predict_agree(told, tmp_path):
+    trained = told("train", "--data", "digits", "--output", "model.safetensors")
+    evaluated = told("evaluate", "model.safetensors")
     assert evaluated["accuracy"] == trained["test_accuracy"]
     assert evaluated["binary_accuracy"] == trained["binary_accuracy"]
     assert np.sum(evaluated["confusion"]) == evaluated["n"] == trained["n_test"]
-    predicted = strict_json(run("predict", "model.safetensors", "digits", "--json").stdout)
+    predicted = told("predict", "model.safetensors", "digits")
     right = [p["predicted"] == p["true"] for p in predicted["predictions"]]
     assert np.mean(right) == trained["test_accuracy"]
 
 
-def test_evaluate_holds_the_same_rows_out_again(run, tmp_path):
+def test_evaluate_holds_the_same_rows_out_again(told, tmp_path):
     digits = gpulr.datasets.load_digits()
     np.savez(tmp_path / "table.npz", X=digits.X, y=digits.y)
     arguments = (
@@ -267,16 +252,16 @@ def test_evaluate_holds_the_same_rows_out_again(run, tmp_path):
         "--output",
         "m.safetensors",
     )
-    trained = strict_json(run("train", *arguments, "--json").stdout)
+    trained = told("train", *arguments)
     assert trained["n_test"] == round(0.3 * len(digits.X))
-    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    evaluated = told("evaluate", "m.safetensors")
     assert evaluated["accuracy"] == trained["test_accuracy"]
 
 
-def test_train_on_all_rows(run, tmp_path):
+def test_train_on_all_rows(told, tmp_path):
     digits = gpulr.datasets.load_digits()
     np.savez(tmp_path / "table.npz", X=digits.X, y=digits.y)
-    record = strict_json(run("train", "--data", "table.npz", "--test-size", 0, "--json").stdout)
+    record = told("train", "--data", "table.npz", "--test-size", 0)
     assert (record["n_test"], record["test_accuracy"]) == (0, None)
     assert record["train_accuracy"] > 0.9
 
@@ -291,7 +276,7 @@ def picture(digit, pad, *, ink=0, paper=255, mode="L"):
     return Image.fromarray(page.round().astype(np.uint8)).convert(mode)
 
 
-def test_predict_reads_images_however_they_are_framed(run, model_file, tmp_path):
+def test_predict_reads_images_however_they_are_framed(run, told, model_file, tmp_path):
     names = []
     for digit in (0, 4, 6):
         images = {
@@ -303,7 +288,7 @@ def test_predict_reads_images_however_they_are_framed(run, model_file, tmp_path)
         for name, image in images.items():
             names.append(f"{digit}-{name}.png")
             image.save(tmp_path / names[-1])
-    predictions = strict_json(run("predict", model_file, *names, "--json").stdout)["predictions"]
+    predictions = told("predict", model_file, *names)["predictions"]
     assert [p["predicted"] for p in predictions] == [int(name[0]) for name in names]
     assert [p["input"] for p in predictions] == names
     table = run("predict", model_file, *names, COLUMNS="60").stdout
@@ -334,7 +319,7 @@ def test_a_blank_page_is_refused(run, model_file, tmp_path):
 
 
 def test_inputs_that_cannot_be_used_do_not_keep_others_from_being_predicted(
-    run, model_file, tmp_path
+    run, told, model_file, tmp_path
 ):
     picture(4, 0).save(tmp_path / "four.png")
     picture(6, 0).save(tmp_path / "six.png")
@@ -348,12 +333,12 @@ def test_inputs_that_cannot_be_used_do_not_keep_others_from_being_predicted(
     assert "error: white.png: nothing is drawn" in shown.stderr
     assert "error: narrow.npy: X has 5 features" in shown.stderr
     assert shown.stderr.count("error:") == 3
-    record = strict_json(run("predict", model_file, *inputs, "--json", code=3).stdout)
+    record = told("predict", model_file, *inputs, code=3)
     found = [(each["input"], each["predicted"]) for each in record["predictions"]]
     assert found == [("four.png", 4), ("six.png", 6)]
     assert [each["input"] for each in record["errors"]] == ["white.png", "narrow.npy", "none.npz"]
     assert "nothing is drawn" in record["errors"][0]["error"]
-    good = strict_json(run("predict", model_file, "four.png", "--json").stdout)
+    good = told("predict", model_file, "four.png")
     assert set(good) == {"model", "classes", "predictions"}
 
 
@@ -390,13 +375,13 @@ def test_predict_cannot_show_in_a_file(run, model_file, tmp_path):
     assert "folder" in run("predict", model_file, "x.png", "--framed", "x.png", code=2).stderr
 
 
-def test_predict_says_when_it_is_unsure(run, model_file, tmp_path):
+def test_predict_says_when_it_is_unsure(run, told, model_file, tmp_path):
     digits = gpulr.datasets.load_digits()
     rows = np.stack([digits.X_test[0], digits.X.mean(axis=0)])
     P = gpulr.load(model_file).predict_proba(rows).max(axis=1)
     assert P[0] > 0.5 > P[1]
     np.save(tmp_path / "rows.npy", rows)
-    predictions = strict_json(run("predict", model_file, "rows.npy", "--json").stdout)
+    predictions = told("predict", model_file, "rows.npy")
     assert [p["certain"] for p in predictions["predictions"]] == [True, False]
     _, first, second = run("predict", model_file, "rows.npy").stdout.splitlines()
     assert "unsure" not in first
@@ -449,23 +434,23 @@ def test_wrong_number_of_features_is_bad_data(run, model_file, tmp_path):
     assert "5 features; this model was trained on 64 (digits, images of 8×8). Pass rows" in error
 
 
-def test_csv_with_a_named_label_column(run, tmp_path):
+def test_csv_with_a_named_label_column(told, tmp_path):
     rows = ["a,kind,b"] + [f"{i % 2},{'yes' if i % 2 else 'no'},{i % 3}" for i in range(40)]
     (tmp_path / "table.csv").write_text("\n".join(rows))
     arguments = ("train", "--data", "table.csv", "--label", "kind", "--max-iter", 50, "--tol", 0)
-    record = strict_json(run(*arguments, "--json").stdout)
+    record = told(*arguments)
     assert record["classes"] == ["no", "yes"]
     assert len(record["cost"]) == 1
     assert record["test_accuracy"] == 1.0
 
 
-def test_evaluate_finds_the_label_column_again(run, tmp_path):
+def test_evaluate_finds_the_label_column_again(run, told, tmp_path):
     rows = ["a,kind,b"] + [f"{i % 2},{'yes' if i % 2 else 'no'},{i % 3}" for i in range(40)]
     (tmp_path / "table.csv").write_text("\n".join(rows))
     trained = run(
         "train", "--data", "table.csv", "--label", "kind", "-o", "m.safetensors", "--json"
     )
-    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    evaluated = told("evaluate", "m.safetensors")
     assert evaluated["n"] == strict_json(trained.stdout)["n_test"] == 8
     run(
         "train", "--data", "table.csv", "--label", "kind", "-o", "m.safetensors"
@@ -513,14 +498,14 @@ def test_predict_rows_without_labels(run, kinds, tmp_path):
     assert "lacks 'd'" in run("predict", "m.safetensors", "other.csv", code=3).stderr
 
 
-def test_the_label_is_remembered_for_other_tables(run, kinds, tmp_path):
+def test_the_label_is_remembered_for_other_tables(run, told, kinds, tmp_path):
     X, y = kinds
     # Of two columns of text, only the name tells which is the label.
     _write_table(tmp_path / "old.csv", "label,kind,a,b,c,d", np.column_stack([X[:, 0], y, X]))
     _write_table(tmp_path / "new.csv", "d,kind,c,b,a", np.column_stack([X, y])[:, [3, 4, 2, 1, 0]])
     result = run("evaluate", "m.safetensors", "--data", "old.csv", code=3)
     assert "has extra columns: 'label'" in result.stderr
-    evaluated = strict_json(run("evaluate", "m.safetensors", "--data", "new.csv", "--json").stdout)
+    evaluated = told("evaluate", "m.safetensors", "--data", "new.csv")
     assert evaluated["classes"] == ["no", "yes"]
     assert evaluated["accuracy"] >= 0.9
     predicted = run("predict", "m.safetensors", "new.csv", "--json")
@@ -568,21 +553,21 @@ def test_doctor_reports_a_wrong_setting(run):
     assert "GPULR_BACKEND" in run("doctor", GPULR_BACKEND="cuda").stdout
 
 
-def test_data_lists_without_network(run):
-    record = strict_json(run("data", "--json").stdout)
+def test_data_lists_without_network(run, told):
+    record = told("data")
     assert set(record) == set(gpulr.datasets.NAMES)
     assert record["digits"]["available"]
     assert "digits" in run("data").stdout
 
 
-def test_data_describes(run):
-    record = strict_json(run("data", "digits", "--json").stdout)
+def test_data_describes(run, told):
+    record = told("data", "digits")
     assert (record["n_train"], record["n_test"], record["n_features"]) == (1442, 355, 64)
     assert "8, 8" in run("data", "digits").stdout
 
 
-def test_doctor(run):
-    record = strict_json(run("doctor", "--json").stdout)
+def test_doctor(run, told):
+    record = told("doctor")
     assert record["backends"]["numpy"]["usable"]
     cupy = record["backends"]["cupy"]
     assert cupy["usable"] or (cupy["reason"] and cupy["remedy"])
@@ -592,60 +577,14 @@ def test_doctor(run):
     assert "driver" in text
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_saves_the_model_and_exits_130(environment, tmp_path):
-    command = [sys.executable, "-m", "gpulr", "train", "--data", "digits", "--tol", "0"]
-    command += ["--max-iter", "100000000", "--output", "model.safetensors"]
-    process = subprocess.Popen(
-        command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    process.stderr.readline()  # the data set is announced just before training
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert b"saved the model so far" in err
-    model = gpulr.load(tmp_path / "model.safetensors")
-    digits = gpulr.datasets.load_digits()
-    assert 0 < model.n_iter < 100000000
-    assert model.score(digits.X_test, digits.y_test) > 0.9
-
-
-INTERRUPTED = """
-import signal, sys, gpulr.callbacks, gpulr.cli
-class Bar(gpulr.callbacks.ProgressBar):
-    def __call__(self, progress):
-        if progress.iteration == 4:
-            signal.raise_signal(signal.SIGINT)
-gpulr.callbacks.ProgressBar = Bar
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.argv = ["gpulr", "train", "--json", *sys.argv[1:]]
-gpulr.cli.main()
-"""
-
-
-def interrupted_record(environment, folder, *arguments):
-    process = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, *arguments],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert process.returncode == 130, process.stderr
-    assert "Traceback" not in process.stderr
-    return strict_json(process.stdout)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.parametrize("output", [(), ("--output", "m.safetensors")])
-def test_ctrl_c_prints_the_json_of_the_model_so_far(environment, tmp_path, output):
-    record = interrupted_record(environment, tmp_path, "--data", "digits", *output)
+def test_ctrl_c_prints_the_json_of_the_model_so_far(ctrl_c, told, output):
+    ctrl_c(train, lambda progress: progress.iteration == 4)
+    record = told("train", "--data", "digits", *output, code=130)
     for name, kind in TRAIN_FIELDS.items():
         assert isinstance(record[name], kind), name
     assert record["interrupted"] is True
-    model = gpulr.load(tmp_path / record["output"])
+    model = gpulr.load(record["output"])
     assert record["n_iter"] == model.n_iter >= 4
     assert not record["converged"]
     digits = gpulr.datasets.load_digits()
@@ -653,21 +592,17 @@ def test_ctrl_c_prints_the_json_of_the_model_so_far(environment, tmp_path, outpu
 
 
 @pytest.mark.mnist
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_in_the_notebook_prints_json_too(environment, tmp_path, mnist_home):
-    environment = environment | {"GPULR_DATA_HOME": mnist_home}
-    record = interrupted_record(environment, tmp_path, "--recipe", "notebook")
+def test_ctrl_c_in_the_notebook_prints_json_too(mnist_home, ctrl_c, told):
+    ctrl_c(notebook, lambda progress: progress.iteration == 4)
+    record = told("train", "--recipe", "notebook", code=130, GPULR_DATA_HOME=mnist_home)
     assert (record["data"], record["interrupted"]) == ("mnist-original", True)
-    assert gpulr.load(tmp_path / record["output"]).n_iter == record["n_iter"]
+    assert gpulr.load(record["output"]).n_iter == record["n_iter"]
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
-def test_recipe_notebook(mnist_home, run):
-    record = strict_json(
-        run(
-            "train", "--recipe", "notebook", "--json", timeout=400, GPULR_DATA_HOME=mnist_home
-        ).stdout
-    )
+def test_recipe_notebook(mnist_home, told):
+    record = told("train", "--recipe", "notebook", GPULR_DATA_HOME=mnist_home)
     assert (record["data"], record["n_train"], record["n_test"]) == ("mnist-original", 56000, 14000)
     assert record["C"] is None
     theirs = record["notebook"]
@@ -747,16 +682,16 @@ def tagged(tmp_path, rng):
     return X, Y
 
 
-def test_several_labels(run, tmp_path, tagged):
+def test_several_labels(run, told, tmp_path, tagged):
     _, Y = tagged
-    described = strict_json(run("data", "tagged.npz", "--json").stdout)
+    described = told("data", "tagged.npz")
     assert described["classes"] == [0, 1, 2]
     assert described["counts"] == Y.sum(axis=0).tolist()
     shown = run("train", "--data", "tagged.npz", "--output", "m.safetensors").stdout
     for words in ("┃ F1", "micro F1 (test)", "all labels of a row right (train)", "3 models"):
         assert words in shown
-    trained = strict_json(run("train", "--data", "tagged.npz", "--json").stdout)
-    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    trained = told("train", "--data", "tagged.npz")
+    evaluated = told("evaluate", "m.safetensors")
     assert evaluated["n"] == 12
     assert trained["test"]["micro_f1"] == evaluated["micro_f1"] > 0.7
     assert len(evaluated["label_f1"]) == len(trained["cost"]) == 3
@@ -789,12 +724,12 @@ def test_one_label_where_the_model_tells_several(run, tagged):
     assert "features" in error
 
 
-def test_a_model_of_days(run, tmp_path, blobs):
+def test_a_model_of_days(told, tmp_path, blobs):
     days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[D]")
     model = gpulr.train(blobs[0], days[blobs[1]])
     model.save(tmp_path / "m.safetensors")
     np.save(tmp_path / "row.npy", blobs[0][:1])
-    predicted = strict_json(run("predict", "m.safetensors", "row.npy", "--json").stdout)
+    predicted = told("predict", "m.safetensors", "row.npy")
     assert predicted["predictions"][0]["predicted"] == str(model.predict(blobs[0][:1])[0])
 
 

@@ -21,17 +21,6 @@ from gpulr.model.one_vs_all import OneVsAll
 from helpers import strict_json
 
 
-@pytest.fixture(scope="module")
-def digits_model():
-    return gpulr.train(gpulr.datasets.load_digits(), max_iter=10, tol=0)
-
-
-@pytest.fixture
-def model_file(digits_model, tmp_path):
-    digits_model.save(tmp_path / "digits.safetensors")
-    return tmp_path / "digits.safetensors"
-
-
 @pytest.fixture
 def here(monkeypatch, tmp_path):
     """The working folder; the user's folders are elsewhere, and so is the temporary one."""

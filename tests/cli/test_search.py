@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 import gpulr
-from gpulr.callbacks import SearchProgress, SearchProgressBar
+from gpulr.cli import search
 from gpulr.cli.search import parse_values
 from helpers import strict_json
 
@@ -41,8 +36,8 @@ FIELDS = {
 DIGITS = ("search", "--data", "digits")
 
 
-def test_json_has_the_promised_fields_and_equals_the_library(run):
-    record = strict_json(run(*DIGITS, "--Cs", "10,0.1,1", "--folds", 3, "--json").stdout)
+def test_json_has_the_promised_fields_and_equals_the_library(told):
+    record = told(*DIGITS, "--Cs", "10,0.1,1", "--folds", 3)
     for name, kind in FIELDS.items():
         assert isinstance(record[name], kind), name
     digits = gpulr.datasets.load_digits()
@@ -58,9 +53,9 @@ def test_json_has_the_promised_fields_and_equals_the_library(run):
     assert set(record["seconds"]) == {"load", "search", "evaluate"}
 
 
-def test_the_table_marks_the_best_and_the_simplest_within_one_error(run):
+def test_the_table_marks_the_best_and_the_simplest_within_one_error(run, told):
     result = run(*DIGITS, "--Cs", 6)
-    record = strict_json(run(*DIGITS, "--Cs", 6, "--json").stdout)
+    record = told(*DIGITS, "--Cs", 6)
     rows = [line for line in result.stdout.splitlines() if re.match(r"│ +[\d.e+-]+ ", line)]
     assert len(rows) == 6
     for line, C, mean, error in zip(
@@ -78,45 +73,43 @@ def test_the_table_marks_the_best_and_the_simplest_within_one_error(run):
     assert re.search(rf"multiclass accuracy \(test\) +{words}\n", result.stdout)
 
 
-def test_the_refitted_model_is_saved_and_evaluates_to_the_same(run):
+def test_the_refitted_model_is_saved_and_evaluates_to_the_same(told):
     arguments = (*DIGITS, "--Cs", 6, "--one-standard-error", "--output", "m.safetensors")
-    record = strict_json(run(*arguments, "--json").stdout)
+    record = told(*arguments)
     assert record["refit_C"] == record["best_C_1se"] < record["best_C"]
-    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    evaluated = told("evaluate", "m.safetensors")
     assert evaluated["accuracy"] == record["test_accuracy"]
 
 
-def test_rows_are_held_out_where_there_is_no_test_part(run, tmp_path):
+def test_rows_are_held_out_where_there_is_no_test_part(told, tmp_path):
     digits = gpulr.datasets.load_digits()
     np.savez(tmp_path / "table.npz", X=digits.X[:500], y=digits.y[:500] > 4)
     arguments = ("search", "--data", "table.npz", "--Cs", "0.1,1", "--folds", 2)
-    record = strict_json(run(*arguments, "-o", "m.safetensors", "--json").stdout)
+    record = told(*arguments, "-o", "m.safetensors")
     assert (record["n_train"], record["n_test"], record["n_trained"]) == (400, 100, 4)
-    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    evaluated = told("evaluate", "m.safetensors")
     assert (evaluated["n"], evaluated["accuracy"]) == (100, record["test_accuracy"])
-    record = strict_json(run(*arguments, "--test-size", 0, "--json").stdout)
+    record = told(*arguments, "--test-size", 0)
     assert (record["n_train"], record["n_test"], record["test_accuracy"]) == (500, 0, None)
 
 
-def test_a_matrix_of_labels(run, tmp_path):
+def test_a_matrix_of_labels(run, told, tmp_path):
     digits = gpulr.datasets.load_digits()
     Y = (digits.y[:500, np.newaxis] % [2, 3] == 0).astype(np.uint8)
     np.savez(tmp_path / "labels.npz", X=digits.X[:500], y=Y)
     arguments = ("search", "--data", "labels.npz", "--Cs", "0.1,1", "--folds", 2)
-    record = strict_json(run(*arguments, "-o", "m.safetensors", "--json").stdout)
-    evaluated = strict_json(run("evaluate", "m.safetensors", "--json").stdout)
+    record = told(*arguments, "-o", "m.safetensors")
+    evaluated = told("evaluate", "m.safetensors")
     assert record["test"]["subset_accuracy"] == evaluated["subset_accuracy"] > 0.6
     text = " ".join(run(*arguments).stdout.split())
     assert "8 models (2 labels × 2 values of C × 2 folds)" in text
     assert f"all labels of a row right (test) {evaluated['subset_accuracy']:.4f}" in text
 
 
-def test_without_refit(run):
-    record = strict_json(
-        run(
-            *(*DIGITS, "--Cs", "1,inf", "--no-refit", "--scoring", "neg_log_loss"),
-            *("--max-iter", 30, "--standardize", "--balanced", "--json"),
-        ).stdout
+def test_without_refit(told):
+    record = told(
+        *(*DIGITS, "--Cs", "1,inf", "--no-refit", "--scoring", "neg_log_loss"),
+        *("--max-iter", 30, "--standardize", "--balanced"),
     )
     assert record["Cs"] == [1, None]
     assert record["scoring"] == "neg_log_loss"
@@ -175,34 +168,12 @@ def test_values_of_C(text, values):
     assert type(parse_values(text)) is type(values)
 
 
-INTERRUPTED = """
-import signal, sys, gpulr.callbacks, gpulr.cli
-class Bar(gpulr.callbacks.SearchProgressBar):
-    def __call__(self, progress):
-        if progress.C >= {C}:
-            signal.raise_signal(signal.SIGINT)
-gpulr.callbacks.SearchProgressBar = Bar
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.argv = ["gpulr", "search", "--data", "digits", "--Cs", "0.1,10", "--json"]
-gpulr.cli.main()
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.parametrize("C", [0.1, 10])
-def test_ctrl_c_prints_what_is_known_and_exits_130(environment, tmp_path, C):
-    process = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED.format(C=C)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert process.returncode == 130, process.stderr
-    assert f"interrupted after {int(C > 1)} of 2 values of C" in process.stderr
-    assert "Traceback" not in process.stderr
-    record = strict_json(process.stdout)
+def test_ctrl_c_prints_what_is_known_and_exits_130(ctrl_c, run, C):
+    ctrl_c(search, lambda progress: progress.C >= C)
+    result = run(*DIGITS, "--Cs", "0.1,10", "--json", code=130)
+    assert f"interrupted after {int(C > 1)} of 2 values of C" in result.stderr
+    record = strict_json(result.stdout)
     assert record["interrupted"] is True
     assert record["data"] == "digits"
     assert record["Cs"] == [0.1][: int(C > 1)]
@@ -215,38 +186,3 @@ def test_help_names_every_option(run):
     for option in ("--data", "--Cs", "--folds", "--scoring", "--one-standard-error", "--plot"):
         assert option in text
     assert "search" in run(code=2).stdout
-
-
-# ---- the progress bar --------------------------------------------------------------------------
-
-
-def console(terminal):
-    return Console(file=io.StringIO(), force_terminal=terminal, width=120)
-
-
-def test_the_bar_is_silent_where_there_is_no_terminal(blobs):
-    screen = console(False)
-    gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen)])
-    assert screen.file.getvalue() == ""
-
-
-def test_the_bar_counts_models_on_a_terminal(blobs):
-    screen = console(True)
-    gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen)])
-    shown = screen.file.getvalue()
-    assert "Training 12 models" in shown
-    assert "12/12" in shown
-    assert "C = 2" in shown
-    assert "\x1b[?25h" in shown  # the cursor is back
-
-
-def test_the_bar_leaves_the_terminal_in_order_when_interrupted(blobs):
-    screen = console(True)
-
-    def interrupt(progress: SearchProgress):
-        if progress.C == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(gpulr.SearchInterrupted):
-        gpulr.search(*blobs, Cs=[1, 2], cv=2, callbacks=[SearchProgressBar(screen), interrupt])
-    assert screen.file.getvalue().rstrip().endswith("\x1b[?25h")
