@@ -1,4 +1,4 @@
-"""What happens when memory does not suffice: smaller blocks, and then an error that says so."""
+"""What happens when memory runs out: smaller blocks, and then an error that says so."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpulr.errors import DeviceMemoryError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Short = tuple[str, int | None]  # what the library said, and the bytes that could not be had
+Failure = tuple[str, int | None]  # the library's words, and how many bytes it could not get
 
 __all__ = ["host_memory", "in_blocks_that_fit", "translate_oom"]
 
@@ -38,14 +38,14 @@ class Device(Protocol):
 @contextmanager
 def translate_oom(device: Device) -> Iterator[None]:
     """Raise :class:`DeviceMemoryError` where the backend's library runs out of memory."""
-    short = None
+    failure = None
     try:
         yield
     except device.out_of_memory as error:
-        short = _told(device, error)
-    if short is not None:
+        failure = _describe(device, error)
+    if failure is not None:
         device.free()
-        raise _error(device, short)
+        raise _error(device, failure)
 
 
 def host_memory(function: Callable[P, T]) -> Callable[P, T]:
@@ -83,13 +83,13 @@ def in_blocks_that_fit(
     try:
         while left:
             rows = left.popleft()
-            part, short = _attempt(device, function, rows)
-            if short is not None:
+            part, failure = _attempt(device, function, rows)
+            if failure is not None:
                 if stream is not None:
                     stream.drop()
                 device.free()
                 if rows.stop - rows.start < 2:
-                    raise _error(device, short)
+                    raise _error(device, failure)
                 device.block_rows = (rows.stop - rows.start + 1) // 2
                 left = deque(half for block in (rows, *left) for half in _halves(block))
                 continue
@@ -104,16 +104,16 @@ def in_blocks_that_fit(
 
 def _attempt(
     device: Device, function: Callable[[slice], T], rows: slice
-) -> tuple[T, None] | tuple[None, Short]:
-    """Return ``function(rows)``, or how memory did not suffice for it."""
+) -> tuple[T, None] | tuple[None, Failure]:
+    """Return ``function(rows)``, or how memory ran out in it."""
     try:
         return function(rows), None
     except device.out_of_memory as error:
-        return None, _told(device, error)
+        return None, _describe(device, error)
 
 
-def _told(device: Device, error: BaseException) -> Short:
-    """Return what the library said, and drop what the failed call had made.
+def _describe(device: Device, error: BaseException) -> Failure:
+    """Return the library's words, and drop what the failed call had made.
 
     The traceback would keep that, as long as the exception, or one that came of it, lives.
     """
@@ -121,8 +121,8 @@ def _told(device: Device, error: BaseException) -> Short:
     return str(error), device.bytes_wanted(error)
 
 
-def _error(device: Device, short: Short) -> DeviceMemoryError:
-    (words, needed), memory = short, device.memory()
+def _error(device: Device, failure: Failure) -> DeviceMemoryError:
+    (words, needed), memory = failure, device.memory()
     missing = "more is needed" if needed is None else f"{needed:,} bytes more are needed"
     if memory is not None:
         missing += f", {memory.free:,} of {memory.total:,} are free"

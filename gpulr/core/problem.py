@@ -113,7 +113,7 @@ class Problem:
 
     @property
     def n_models(self) -> int:
-        """Number of columns."""
+        """Number of models."""
         return self.targets.n_models
 
     def select(self, models: Array) -> Problem:

@@ -49,7 +49,7 @@ def test_cost_and_gradient(put, rng, folds):
     assert_close(found.gradient, gradient, like=problem.C, dtype="float64", ulps=64, atol=1e-14)
 
 
-def test_sums_of_weights_and_rows_of_a_kind(folds):
+def test_sums_of_weights_and_class_counts(folds):
     _, Y, s, _, problem = folds
     np.testing.assert_allclose(to_host(problem.m), s.sum(axis=0), rtol=1e-12)
     positive, negative = problem.class_counts()

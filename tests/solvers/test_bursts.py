@@ -333,7 +333,7 @@ def test_when_to_look_next(before, now, n, tol, most, expected):
     assert _until_next_look(np.array(before), np.array(now), n, tol, most) == expected
 
 
-def test_what_is_surely_so(put):
+def test_what_is_known_to_be_true(put):
     flags = put(np.array([True, True]))
     backend = backend_of(flags)
     assert backend.known_true(flags) == (backend.name == "numpy")
