@@ -14,8 +14,9 @@ from array_api_compat import array_namespace
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
 from gpulr.errors import DataError, ParameterError
-from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, on_device, real_numbers
+from gpulr.validation.conversion import as_numpy, on_device, real_numbers
 from gpulr.validation.parameters import positive_number
+from gpulr.validation.sparse_matrices import as_csr, is_any_sparse
 from gpulr.validation.tables import from_table, is_table
 from gpulr.words import counted, shown
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError
-from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, is_extension_float
+from gpulr.validation.conversion import as_numpy, is_extension_float
+from gpulr.validation.sparse_matrices import as_csr, is_any_sparse
 from gpulr.validation.tables import column_names, columns_of, is_table
 from gpulr.words import counted
 

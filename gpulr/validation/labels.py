@@ -14,15 +14,9 @@ from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.core.targets import ClassTargets, LabelTargets, Targets
 from gpulr.errors import DataError, ParameterError
 from gpulr.validation.arrays import check_row_weight, check_sample_weight
-from gpulr.validation.conversion import (
-    as_csr,
-    as_numpy,
-    is_any_sparse,
-    is_extension_float,
-    on_device,
-    real_numbers,
-)
+from gpulr.validation.conversion import as_numpy, is_extension_float, on_device, real_numbers
 from gpulr.validation.label_values import check_labels
+from gpulr.validation.sparse_matrices import as_csr, is_any_sparse
 from gpulr.validation.tables import column_names, from_table, is_table
 from gpulr.words import shown
 
