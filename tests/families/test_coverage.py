@@ -16,7 +16,9 @@ sys.path.append(str(ROOT))  # last, so that an installed gpulr stays the one tha
 tasks = pytest.importorskip("bench.tasks")
 
 
-@pytest.mark.parametrize("weights", ["poisson", "multinomial"])
+@pytest.mark.parametrize(
+    "weights", ["poisson", pytest.param("multinomial", marks=pytest.mark.slow)]
+)
 def test_coverage(weights):
     """The four true values of 100 data sets, 200 rows each, are in 95 % of the intervals."""
     parameters, probabilities = tasks.covered(100, 200, n=100, weights=weights, seed=5)

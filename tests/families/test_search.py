@@ -247,7 +247,8 @@ def test_scores_are_those_of_the_parameters_on_held_out_rows(put, made, rng, blo
 
 
 def test_scores_are_those_of_scikit_learn_s_one_vs_rest(digits):
-    X, y = digits[:2]
+    some = digits[1] < 4
+    X, y = digits[0][some], digits[1][some]
     pairs = pairs_of(3, X, y)
     found = gpulr.search(X, y, Cs=[0.01, 1.0], cv=3, refit=False, tol=1e-6, dtype="float64")
     for c, C in enumerate((0.01, 1.0)):

@@ -178,6 +178,7 @@ def test_the_warning_of_models_that_float32_holds_back_says_so(blobs):
 @pytest.mark.parametrize("refit", [True, "1se"])
 def test_the_refitted_model_is_that_of_train(put, digits, refit):
     X, y, X_test, y_test = digits
+    X, y = X[:700], y[:700]
     found = gpulr.search(put(X), y, Cs=8, cv=3, refit=refit)
     C = found.best_C if refit is True else found.best_C_1se
     assert found.best_C_1se < found.best_C
@@ -311,6 +312,7 @@ print("done")
 # ---- on the path, at scale ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_five_hundred_models_on_mnist(real_mnist):
     X, y = real_mnist.X[:12_000], real_mnist.y[:12_000]

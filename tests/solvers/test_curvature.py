@@ -160,7 +160,7 @@ def test_training_with_a_sketch_converges(put, digits, C):
     assert np.all(model.history.cost[-1] < exact.history.cost[-1] + 5e-3)
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("kind", ["dense", pytest.param("sparse", marks=pytest.mark.slow)])
 def test_many_features_build_no_square_matrix(rng, kind):
     n, p = (300, 8000) if kind == "dense" else (300, 40_000)
     y = np.arange(n) % 3
