@@ -29,7 +29,7 @@ from gpulr.cli.options import (
 )
 from gpulr.cli.signals import exit_quietly
 from gpulr.cli.terminal import Task, guarded
-from gpulr.errors import needs_extra
+from gpulr.errors import ParameterError, needs_extra
 
 app = typer.Typer(
     name="gpulr",
@@ -125,26 +125,13 @@ def train(
         )
     from gpulr.cli.train import train
 
-    settings = {
-        "backend": backend,
-        "solver": solver,
-        "C": C,
-        "scale": scale,
-        "standardize": standardize,
-        "class_weight": "balanced" if balanced else None,
-        "learning_rate": learning_rate,
-        "tol": tol,
-        "dtype": dtype,
-        "batched": batched,
-        **({} if max_iter is None else {"max_iter": max_iter}),
-    }
-    return partial(
-        train,
-        *(data, label, test_size, seed),
-        output=output,
-        as_json=json,
-        settings=settings,
-    )
+    settings = {"backend": backend, "solver": solver, "C": C, "tol": tol, "dtype": dtype}
+    settings |= {"scale": scale, "standardize": standardize, "batched": batched}
+    settings |= {"class_weight": "balanced" if balanced else None, "learning_rate": learning_rate}
+    if max_iter is not None:
+        settings["max_iter"] = max_iter
+    split = (test_size, seed)
+    return partial(train, data, label, *split, output=output, as_json=json, settings=settings)
 
 
 def _given(context: typer.Context) -> set[str]:
@@ -193,28 +180,15 @@ def search(
     """Choose C by cross-validation: every class, C and fold trained together."""
     from gpulr.cli.search import search
 
-    settings = {
-        "Cs": Cs,
-        "cv": folds,
-        "scoring": scoring,
-        "refit": refit,
-        "backend": backend,
-        "scale": scale,
-        "standardize": standardize,
-        "class_weight": "balanced" if balanced else None,
-        "max_iter": max_iter,
-        "tol": tol,
-        "dtype": dtype,
-    }
-    return partial(
-        search,
-        *(data, label, test_size, seed),
-        one_standard_error=one_standard_error,
-        output=output,
-        plot=plot,
-        as_json=json,
-        settings=settings,
-    )
+    settings = {"Cs": Cs, "cv": folds, "scoring": scoring, "backend": backend, "scale": scale}
+    settings |= {"refit": "1se" if refit and one_standard_error else refit}
+    settings |= {"class_weight": "balanced" if balanced else None, "standardize": standardize}
+    settings |= {"max_iter": max_iter, "tol": tol, "dtype": dtype}
+    if one_standard_error and not refit:
+        raise ParameterError("--one-standard-error chooses what is refitted; leave out --no-refit.")
+    files = (output, plot)
+    split = (test_size, seed)
+    return partial(search, data, label, *split, *files, as_json=json, settings=settings)
 
 
 @app.command()

@@ -13,16 +13,6 @@ from gpulr.model.metrics import Evaluation, MultilabelEvaluation
 
 Figures = Evaluation | MultilabelEvaluation
 
-__all__ = [
-    "Figures",
-    "confusion",
-    "in_a_cell",
-    "model_columns",
-    "model_rows",
-    "record",
-    "summary",
-]
-
 
 def record(figures: Figures) -> dict[str, Any]:
     """Return the figures by name, for JSON."""

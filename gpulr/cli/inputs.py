@@ -16,17 +16,6 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import SplitRecord
 from gpulr.words import counted
 
-__all__ = [
-    "data_for",
-    "known_columns",
-    "read_data",
-    "record_of",
-    "record_source",
-    "say_data",
-    "say_dataset",
-    "test_rows",
-]
-
 
 def read_data(
     data: str | None, label: str | None, test_size: float, seed: int

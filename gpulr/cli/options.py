@@ -7,22 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = [
-    "Backend",
-    "Balanced",
-    "DType",
-    "Json",
-    "Label",
-    "ModelFile",
-    "Scale",
-    "Seed",
-    "TestSize",
-    "TrainingData",
-    "data_option",
-    "flag",
-    "option",
-]
-
 DATA = (
     "mnist, mnist-original, digits, or a path: .csv or .tsv (also .gz), .npz, .mat, IDX images, or "
     "a folder of the four IDX files."

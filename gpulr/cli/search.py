@@ -36,25 +36,17 @@ def search(
     label: str | None,
     test_size: float,
     seed: int,
-    *,
-    one_standard_error: bool,
     output: Path | None,
     plot: Path | None,
+    *,
     as_json: bool,
     settings: dict[str, Any],
 ) -> None:
     """Load, split if need be, search, save, evaluate, print, draw."""
     check_run(settings["backend"], test_size, output)
     _check_plot(plot)
-    if not settings["refit"]:
-        if one_standard_error:
-            raise ParameterError(
-                "--one-standard-error chooses what is refitted; leave out --no-refit."
-            )
-        if output is not None:
-            raise ParameterError("--output saves the refitted model; leave out --no-refit.")
-    elif one_standard_error:
-        settings = settings | {"refit": "1se"}
+    if output is not None and not settings["refit"]:
+        raise ParameterError("--output saves the refitted model; leave out --no-refit.")
     parsed = {"Cs": parse_values(settings["Cs"]), "scale": parse_scale(settings["scale"])}
     settings = settings | parsed
     _check_settings(settings)

@@ -23,36 +23,15 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from gpulr import errors
-from gpulr.cli.signals import INTERRUPTED, interrupt_from_here
+from gpulr.cli import signals
 from gpulr.cli.streams import Stream
 from gpulr.cli.wording import escaped, in_options, on_one_line
 from gpulr.words import did_you_mean, is_there_another
 
-__all__ = [
-    "BAD_DATA",
-    "FAILED",
-    "INTERRUPTED",
-    "NO_BACKEND",
-    "USAGE",
-    "Task",
-    "err",
-    "guarded",
-    "known",
-    "print_json",
-    "run",
-    "say",
-    "say_last",
-    "say_written",
-    "show",
-    "show_error",
-    "text",
-    "words_of",
-]
-
 P = ParamSpec("P")
 Task = Callable[[], None]
 
-FAILED, USAGE, BAD_DATA, NO_BACKEND = 1, 2, 3, 4
+FAILED, USAGE, BAD_DATA, NO_BACKEND, INTERRUPTED = 1, 2, 3, 4, signals.INTERRUPTED
 
 _EXIT_CODES: Mapping[type[Exception], int] = {
     errors.FileNotWrittenError: FAILED,
@@ -153,7 +132,7 @@ def guarded(command: Callable[P, Task]) -> Callable[P, None]:
         try:
             task = command(*args, **kwargs)
             if isinstance(sys.stdout, Stream):  # in a process of its own
-                interrupt_from_here()
+                signals.interrupt_from_here()
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             # Messages here: PYTHONWARNINGS=error must not lose a model over one.
             warnings.simplefilter("always", errors.GpulrWarning)
