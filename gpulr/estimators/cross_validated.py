@@ -70,6 +70,10 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     search_ : Search
         Everything that was found; it has a table and a plot.
 
+    Notes
+    -----
+    To skops this is ``gpulr.estimators.cross_validated.OneVsAllLogisticRegressionCV``.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
