@@ -67,29 +67,20 @@ def check(value: Any, expected: Any, where: str, within: Within | None = None) -
     allowed.
     """
     origin, arguments = get_origin(expected), get_args(expected)
-    if expected is Any:
-        return
-    if origin is Annotated:
-        check(value, arguments[0], where, arguments[1])
-    elif origin is NotRequired:
-        check(value, arguments[0], where)
+    if origin in (Annotated, NotRequired):
+        check(value, arguments[0], where, *arguments[1:])
     elif origin in (Union, UnionType):
         _check_any(value, arguments, where)
     elif origin is Literal:
         if isinstance(value, dict | list) or value not in arguments:
             refuse(value, where, f"one of {arguments}")
-    elif is_typeddict(expected):
+    elif origin is dict or is_typeddict(expected):
         _check_fields(value, expected, where)
-    elif origin is dict:
-        if not isinstance(value, dict):
-            refuse(value, where, "an object")
-        for name, item in value.items():
-            check(item, arguments[1], f"{where}.{name:.40}")
     elif origin is list:
         _check_list(value, arguments[0], where, within or ANY_LENGTH)
     elif expected in (int, float):
         _check_number(value, expected, where, within or Within())
-    elif not isinstance(value, expected):
+    elif expected is not Any and not isinstance(value, expected):
         refuse(value, where, NAMES[expected])
 
 
@@ -106,11 +97,14 @@ def _check_any(value: Any, types: tuple[Any, ...], where: str) -> None:
 def _check_fields(value: Any, record: Any, where: str) -> None:
     if not isinstance(value, dict):
         refuse(value, where, "an object")
-    for name in sorted(record.__required_keys__ - value.keys()):
-        raise ValueError(f"{where} has no {name}")
-    known = _types_of(record)
+    if is_typeddict(record):
+        known, others = _types_of(record), OTHERS.get(record, Any)
+        for name in sorted(record.__required_keys__ - value.keys()):
+            raise ValueError(f"{where} has no {name}")
+    else:
+        known, others = {}, get_args(record)[1]
     for name, item in value.items():
-        check(item, known.get(name, OTHERS.get(record, Any)), f"{where}.{name:.40}")
+        check(item, known.get(name, others), f"{where}.{name:.40}")
 
 
 @cache
@@ -160,14 +154,9 @@ def check_record(record: Any, n_features: int, n_models: int) -> None:
 
 
 def classes_of(record: Any, limit: int) -> npt.NDArray[Any]:
-    """Return the labels, which are distinct, in their dtype.
+    """Return the labels of the field ``classes``, which are distinct, in their dtype.
 
-    Parameters
-    ----------
-    record : object
-        The field ``classes``: dtype, and values as JSON holds them.
-    limit : int
-        bytes that a dtype may take; where labels of a wider one are, it becomes as wide as they.
+    A dtype that takes more bytes than ``limit`` for them becomes as wide as the longest label.
 
     Raises ValueError where they are not labels of that dtype.
     """
