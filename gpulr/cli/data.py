@@ -13,6 +13,8 @@ from gpulr.cli.figures import in_a_cell
 
 __all__ = ["describe", "list_all"]
 
+_OF_ENTRY = ("available", "location", "size", "description", "note")
+
 
 def describe(name: str, label: str | None, as_json: bool) -> None:
     """Load a data set and describe it."""
@@ -44,14 +46,7 @@ def describe(name: str, label: str | None, as_json: bool) -> None:
 def list_all(as_json: bool) -> None:
     """List the named data sets."""
     records: dict[str, Any] = {
-        entry.name: {
-            "available": entry.available,
-            "location": entry.location,
-            "size": entry.size,
-            "description": entry.description,
-            "note": entry.note,
-        }
-        for entry in datasets.describe()
+        entry.name: {key: getattr(entry, key) for key in _OF_ENTRY} for entry in datasets.describe()
     }
     if as_json:
         terminal.print_json(records)

@@ -25,7 +25,7 @@ __all__ = ["doctor", "report"]
 
 _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
-_LIBRARIES = (*("numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoolctl", "llvmlite"),)
+_LIBRARIES = ["numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoolctl", "llvmlite"]
 _VARIABLES = (
     "GPULR_COMPILE",
     "GPULR_BACKEND",
@@ -129,22 +129,14 @@ def report() -> dict[str, Any]:
         ],
         "backends": {
             name: {
-                "usable": status.usable,
-                "device": status.device,
+                **{key: getattr(status, key) for key in ("usable", "device", "reason", "remedy")},
                 "checks": [list(check) for check in (*status.checks, *_trials(name, status))],
-                "reason": status.reason,
-                "remedy": status.remedy,
             }
             for name, status in statuses.items()
         },
         "auto": automatic,
         "data": [
-            {
-                "name": entry.name,
-                "available": entry.available,
-                "location": entry.location,
-                "note": entry.note,
-            }
+            {key: getattr(entry, key) for key in ("name", "available", "location", "note")}
             for entry in datasets.describe()
         ],
     }

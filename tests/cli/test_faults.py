@@ -10,12 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import gpulr
 from gpulr import output_files
 from gpulr.cli import search, train
-from gpulr.cli.app import app
 from gpulr.errors import DataError
 from gpulr.model.one_vs_all import OneVsAll
 from helpers import strict_json
@@ -55,12 +53,6 @@ def break_folders(monkeypatch):
     return put
 
 
-def invoke(*arguments, code=0):
-    result = CliRunner().invoke(app, list(map(str, arguments)))
-    assert result.exit_code == code, result.output
-    return result
-
-
 TRAIN = ("train", "--data", "digits", "--max-iter", 5, "--tol", 0)
 
 
@@ -74,7 +66,7 @@ TRAIN = ("train", "--data", "digits", "--max-iter", 5, "--tol", 0)
     ],
 )
 def test_a_model_that_cannot_be_written_goes_elsewhere(
-    here, tmp_path, monkeypatch, break_folders, full, expected
+    invoke, here, tmp_path, monkeypatch, break_folders, full, expected
 ):
     monkeypatch.setenv("GPULR_RESCUE", str(tmp_path / "rescue" / "deep"))
     break_folders(*(tmp_path / name for name in full))
@@ -88,7 +80,7 @@ def test_a_model_that_cannot_be_written_goes_elsewhere(
     assert [*(tmp_path / "there").iterdir()] == []
 
 
-def test_without_a_rescue_folder_it_goes_to_the_working_one(here, tmp_path, break_folders):
+def test_without_a_rescue_folder_it_goes_to_the_working_one(here, tmp_path, break_folders, invoke):
     break_folders(tmp_path / "there")
     result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", "--json", code=1)
     (rescued,) = here.iterdir()
@@ -96,7 +88,7 @@ def test_without_a_rescue_folder_it_goes_to_the_working_one(here, tmp_path, brea
     assert result.stderr.splitlines()[-1] == str(rescued)
 
 
-def test_no_file_is_replaced_by_a_rescued_model(here, tmp_path, monkeypatch, break_folders):
+def test_no_file_is_replaced_by_a_rescued_model(here, tmp_path, monkeypatch, break_folders, invoke):
     monkeypatch.setattr("gpulr.cli.saving.secrets.token_hex", lambda n: "ff")
     (here / "rescued-ff.safetensors").write_text("precious")
     break_folders(tmp_path / "there")
@@ -105,7 +97,7 @@ def test_no_file_is_replaced_by_a_rescued_model(here, tmp_path, monkeypatch, bre
     assert result.stderr.splitlines()[-1] == str(tmp_path / "state" / "rescued-ff.safetensors")
 
 
-def test_a_model_that_goes_nowhere_is_told_of(here, tmp_path, break_folders):
+def test_a_model_that_goes_nowhere_is_told_of(here, tmp_path, break_folders, invoke):
     folders = [tmp_path / name for name in ("here", "there", "state", "temporary")]
     break_folders(*folders)
     result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", code=1)
@@ -113,7 +105,7 @@ def test_a_model_that_goes_nowhere_is_told_of(here, tmp_path, break_folders):
     assert not [*here.iterdir(), *(tmp_path / "temporary").iterdir()]
 
 
-def test_a_refitted_model_goes_elsewhere_too(here, tmp_path, break_folders):
+def test_a_refitted_model_goes_elsewhere_too(here, tmp_path, break_folders, invoke):
     break_folders(tmp_path / "there")
     search = ("search", "--data", "digits", "--Cs", "0.1,1", "--folds", 2)
     result = invoke(*search, "-o", tmp_path / "there" / "m.safetensors", code=1)
@@ -134,7 +126,7 @@ def press(monkeypatch):
 
 @pytest.mark.usefixtures("press")
 @pytest.mark.parametrize("json", [(), ("--json",)])
-def test_ctrl_c_in_a_read_only_folder_loses_no_model(here, tmp_path, break_folders, json):
+def test_ctrl_c_in_a_read_only_folder_loses_no_model(here, tmp_path, break_folders, json, invoke):
     break_folders(here, read_only=True)
     result = invoke(*TRAIN, *json, code=130)
     (rescued,) = (tmp_path / "state").iterdir()
@@ -147,7 +139,7 @@ def test_ctrl_c_in_a_read_only_folder_loses_no_model(here, tmp_path, break_folde
 
 @pytest.mark.skipif(os.name == "nt", reason="a folder in use cannot be removed there")
 @pytest.mark.parametrize("output", [(), ("-o", "m.safetensors")])
-def test_a_working_folder_that_is_gone_loses_no_model(here, tmp_path, monkeypatch, output):
+def test_a_working_folder_that_is_gone_loses_no_model(here, tmp_path, monkeypatch, output, invoke):
     def callback(progress):
         if progress.iteration == 4:
             here.rmdir()
@@ -173,7 +165,7 @@ def test_a_working_folder_that_is_gone_loses_no_model(here, tmp_path, monkeypatc
         ("predict", "{model}", "missing.png", "--framed", "{here}"),
     ],
 )
-def test_targets_are_tried_before_anything_else(here, model_file, break_folders, arguments):
+def test_targets_are_tried_before_anything_else(here, model_file, break_folders, arguments, invoke):
     if arguments[0] == "video":
         pytest.importorskip("av", reason="PyAV is not installed")
     arguments = [each.format(here=here, model=model_file) for each in arguments]
@@ -185,12 +177,12 @@ def test_targets_are_tried_before_anything_else(here, model_file, break_folders,
     assert result.stdout == ""
 
 
-def test_a_target_whose_name_is_too_long_is_refused_first(here):
+def test_a_target_whose_name_is_too_long_is_refused_first(here, invoke):
     result = invoke("train", "--data", "missing.npz", "-o", "a" * 300 + ".safetensors", code=2)
     assert os.strerror(errno.ENAMETOOLONG) in result.stderr
 
 
-def test_a_full_disk_keeps_the_old_chart_and_the_scores(here, tmp_path, break_folders):
+def test_a_full_disk_keeps_the_old_chart_and_the_scores(here, tmp_path, break_folders, invoke):
     (tmp_path / "there" / "path.png").write_text("old")
     break_folders(tmp_path / "there")
     search = ("search", "--data", "digits", "--Cs", "0.1,1", "--folds", 2, "--plot")
@@ -202,7 +194,7 @@ def test_a_full_disk_keeps_the_old_chart_and_the_scores(here, tmp_path, break_fo
 
 
 def test_a_full_disk_keeps_the_old_picture_and_the_predictions(
-    here, tmp_path, model_file, break_folders
+    invoke, here, tmp_path, model_file, break_folders
 ):
     Image.radial_gradient("L").save(here / "x.png")
     (tmp_path / "there" / "x-framed.png").write_text("old")
@@ -214,7 +206,7 @@ def test_a_full_disk_keeps_the_old_picture_and_the_predictions(
     assert (tmp_path / "there" / "x-framed.png").read_text() == "old"
 
 
-def test_a_model_is_saved_before_it_is_evaluated(here, monkeypatch):
+def test_a_model_is_saved_before_it_is_evaluated(here, monkeypatch, invoke):
     def fail(self, X, y):
         raise DataError("The test part has other labels.")
 
@@ -231,7 +223,7 @@ def default_handler():
 
 
 @pytest.mark.usefixtures("default_handler")
-def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch):
+def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch, invoke):
     real = output_files.replaced
 
     @contextmanager
@@ -246,7 +238,7 @@ def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch):
     assert gpulr.load("m.safetensors").n_iter == 5
 
 
-def test_ctrl_c_in_the_evaluation_loses_no_model(here, monkeypatch):
+def test_ctrl_c_in_the_evaluation_loses_no_model(here, monkeypatch, invoke):
     def interrupt(self, X, y):
         raise KeyboardInterrupt
 
@@ -262,7 +254,7 @@ def test_warnings_that_are_errors_lose_no_model(start, tmp_path):
 
 
 @pytest.mark.parametrize(("command", "module"), [("train", train), ("search", search)])
-def test_ctrl_c_before_anything_is_known_is_json_too(monkeypatch, command, module):
+def test_ctrl_c_before_anything_is_known_is_json_too(monkeypatch, command, module, invoke):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 

@@ -5,29 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import gpulr
 from gpulr.cli import doctor
-from gpulr.cli.app import app
 from gpulr.cli.doctor import _memory, _processors
 from gpulr.cli.wording import escaped, on_one_line
 from helpers import strict_json
 
+pytestmark = pytest.mark.usefixtures("wide")
 HOSTILE = ("\x1b[31mred\x1b[0m", "bell\x07\r\u202eabc", "[red]x[/red]:smile:")
 ACTING = ("\x1b", "\x07", "\r", "\u202e", "\u2066", "\x9b", "\u200b")
 
 
-def invoke(*arguments, code=0, **environment):
-    result = CliRunner().invoke(
-        app, list(map(str, arguments)), env={"COLUMNS": "200"} | environment
-    )
-    assert result.exit_code == code, result.output
-    return result
+@pytest.fixture
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture
-def tables(tmp_path, monkeypatch):
+def tables(tmp_path, monkeypatch, invoke):
     """A folder with a table of hostile names and labels, and the model of it."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -64,7 +60,7 @@ def test_what_acts_on_a_terminal_is_written_out():
     ],
 )
 @pytest.mark.parametrize("json", [(), ("--json",)])
-def test_labels_and_names_do_not_act_on_the_terminal(tables, arguments, json):
+def test_labels_and_names_do_not_act_on_the_terminal(tables, arguments, json, invoke):
     result = invoke(*arguments, *json)
     for character in ACTING:
         assert character not in result.stdout
@@ -92,7 +88,7 @@ def test_labels_and_names_do_not_act_on_the_terminal(tables, arguments, json):
         (("evaluate", "{model}", "--data", "other.csv"), 3, r"lacks 'a\x1b[2J\u2066'"),
     ],
 )
-def test_errors_do_not_act_on_the_terminal(tables, arguments, code, words):
+def test_errors_do_not_act_on_the_terminal(tables, arguments, code, words, invoke):
     (tables / "other.csv").write_text("x,b,kind\n1,2,red\n")
     result = invoke(*(each.format(model="m\x07.safetensors") for each in arguments), code=code)
     assert words in result.stderr
@@ -114,7 +110,7 @@ def test_usage_errors_say_what_to_do(run):
     assert "gpulr train --help` tells what there is" in error
 
 
-def test_help_tells_of_exit_codes_and_of_the_last_line():
+def test_help_tells_of_exit_codes_and_of_the_last_line(invoke):
     shown = " ".join(invoke("--help").stdout.split())
     for words in ("2 usage", "130 interrupted", "GPULR_RESCUE", "the last line on standard error"):
         assert words in shown
@@ -133,7 +129,7 @@ def test_help_tells_of_exit_codes_and_of_the_last_line():
         (("export", "digits.safetensors", "-o", "m.onnx", "--input-dtype", "unit8"), 2, "uint8"),
     ],
 )
-def test_near_misses_are_asked_about(pictures, arguments, code, word):
+def test_near_misses_are_asked_about(pictures, arguments, code, word, invoke):
     if arguments[0] == "export":
         pytest.importorskip("onnx", reason="onnx is not installed")
     (pictures.parent / "table.csv").touch()
@@ -158,7 +154,7 @@ def pictures(tmp_path, monkeypatch):
     return folder
 
 
-def test_a_folder_of_pictures_is_predicted_in_order(pictures):
+def test_a_folder_of_pictures_is_predicted_in_order(pictures, invoke):
     result = invoke("predict", "digits.safetensors", "pictures", "--framed", "seen", "--json")
     found = strict_json(result.stdout)["predictions"]
     assert [(each["input"], each["predicted"]) for each in found] == [
@@ -169,14 +165,14 @@ def test_a_folder_of_pictures_is_predicted_in_order(pictures):
     assert "2 images in seen" in result.stderr
 
 
-def test_a_folder_without_pictures_is_told(pictures):
+def test_a_folder_without_pictures_is_told(pictures, invoke):
     (pictures.parent / "empty").mkdir()
     result = invoke("predict", "digits.safetensors", "empty", "pictures/8.PNG", code=3)
     assert "empty: is a folder without pictures (.png, " in result.stderr
     assert "pictures/8.PNG" in result.stdout
 
 
-def test_the_first_line_is_in_words():
+def test_the_first_line_is_in_words(invoke):
     result = invoke("train", "--data", "digits", "--max-iter", 1, "--tol", 0)
     assert result.stderr.splitlines()[0] == (
         "digits: 1,442 rows to train on, 355 to test on, 64 features (float32), images of 8×8; "
@@ -188,7 +184,7 @@ def test_the_first_line_is_in_words():
 # ---- doctor ------------------------------------------------------------------------------------
 
 
-def test_doctor_says_whose_blas_and_what_is_not_installed(monkeypatch):
+def test_doctor_says_whose_blas_and_what_is_not_installed(monkeypatch, invoke):
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "llvmlite" else "1.0")
     shown = invoke("doctor").stdout
     assert "llvmlite not installed" in shown
