@@ -91,7 +91,7 @@ class CrossValidation:
         interrupted: Callable[[], bool],
     ) -> Path:
         """Train all models, or those that there is time for until an interruption."""
-        path, started = self._begin(), time.perf_counter()
+        path, started = self.begin(), time.perf_counter()
 
         def tell(done: int, C: float) -> None:
             now = SearchProgress(done, path.ends.size, C, time.perf_counter() - started)
@@ -102,7 +102,7 @@ class CrossValidation:
             path = self.step(path, tell, interrupted)
         return path
 
-    def _begin(self) -> Path:
+    def begin(self) -> Path:
         """Return the path of which nothing has been trained."""
         n_folds, n_Cs, k = len(self.folds), len(self.Cs), self.data.n_models
         shape = (n_Cs, n_folds, self.data.rows.n_features + 1, k)

@@ -292,6 +292,17 @@ def test_an_interrupted_refit_keeps_all_scores(monkeypatch, blobs):
     assert caught.value.search.model is None
 
 
+def test_a_path_goes_on_from_what_it_holds(made, blobs):
+    gpulr.search(*blobs, Cs=CS, cv=3, refit=False)
+    task, calls = made[0].task, (lambda done, C: None, lambda: False)
+    path = task.step(task.begin(), *calls)
+    for _ in range(2):
+        path = task.step(path, *calls)
+    assert path.complete
+    np.testing.assert_array_equal(path.theta, made[0].theta)
+    np.testing.assert_array_equal(path.ends, made[0].ends)
+
+
 def test_ctrl_c(tmp_path):
     code, output = interrupt("""
 def tell(progress):

@@ -30,7 +30,7 @@ def test_a_converged_model_stays_as_it_is(put, blobs, solver, batched):
 
 @pytest.mark.parametrize("kind", ["uint8", "int16", "float64", "sparse"])
 @pytest.mark.parametrize("how", ["scale", "standardize"])
-def test_weights_are_unfolded(put, rng, kind, how):
+def test_the_scaling_of_weights_is_undone(put, rng, kind, how):
     X, y = rng.integers(0, 99, (90, 4)).astype(np.uint8), np.arange(90) % 3
     X[:, 3] = 7  # constant: standardizing scales it by 0
     rows = sparse.csr_array(X.astype(float)) if kind == "sparse" else put(X.astype(kind))

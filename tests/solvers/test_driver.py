@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import gpulr
 from gpulr.backend import NumPyBackend, to_host
-from gpulr.solvers import SOLVERS
-from helpers import reference, stacked, targets
+from gpulr.solvers import SOLVERS, driver, minimize
+from helpers import make_problem, reference, stacked, targets
 
 EVERY_SOLVER = pytest.mark.parametrize("solver", SOLVERS)
 FIXED_STEP = pytest.mark.parametrize("solver", ["nesterov", "gd"])
@@ -193,3 +197,22 @@ def test_the_same_bits_from_run_to_run(digits, solver, monkeypatch):
     for run in runs[1:]:
         np.testing.assert_array_equal(run.weights, runs[0].weights)
         np.testing.assert_array_equal(run.history.cost, runs[0].history.cost)
+
+
+def test_a_run_goes_on_from_what_it_holds(blobs):
+    problem, solver = make_problem(np.asarray, *blobs), SOLVERS["lbfgs"](None)
+    calls = ((), None, lambda: False, nullcontext())
+    task = driver.Task(solver, 50, 1e-5, np.arange(3), *calls, started=time.perf_counter())
+    run = driver._begin(task, problem, None, None, None)
+    for _ in range(3):
+        run = driver._advance(task, driver._let_go(task, run))
+    solutions = []
+    for held in (replace(run, history=list(run.history)), run):
+        while not (held := driver._let_go(task, held)).result:
+            held = driver._advance(task, held)
+        solutions.append(driver._solution(held))
+    whole = minimize(solver, problem, max_iter=50, tol=1e-5)
+    for solution in solutions:
+        np.testing.assert_array_equal(solution.theta, whole.theta)
+        np.testing.assert_array_equal(solution.cost, whole.cost)
+        np.testing.assert_array_equal(solution.n_iter, whole.n_iter)
