@@ -13,25 +13,11 @@ from gpulr.cli.search import parse_values
 from helpers import strict_json
 
 FIELDS = {
-    "data": str,
-    "n_train": int,
-    "n_test": int,
-    "n_folds": int,
-    "n_trained": int,
-    "scoring": str,
-    "Cs": list,
-    "mean_scores": list,
-    "standard_errors": list,
-    "scores": list,
-    "best_C": float,
-    "best_C_1se": float,
-    "refit_C": float,
-    "backend": str,
-    "device": str,
-    "n_iter": list,
-    "converged": bool,
-    "test_accuracy": float,
-    "seconds": dict,
+    **dict.fromkeys(("data", "scoring", "backend", "device"), str),
+    **dict.fromkeys(("n_train", "n_test", "n_folds", "n_trained"), int),
+    **dict.fromkeys(("Cs", "mean_scores", "standard_errors", "scores", "n_iter"), list),
+    **dict.fromkeys(("best_C", "best_C_1se", "refit_C", "test_accuracy"), float),
+    **{"converged": bool, "seconds": dict},
 }
 DIGITS = ("search", "--data", "digits")
 
