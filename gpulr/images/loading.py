@@ -11,7 +11,6 @@ import numpy.typing as npt
 from gpulr.errors import DataFileError, ParameterError
 from gpulr.images.decoding import png_of, read_grey
 from gpulr.images.framing import Frame
-from gpulr.images.photos import drawing, edge_of
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.output_files import replace_file
 
@@ -93,6 +92,8 @@ def make_folder(folder: Path) -> None:
 
 def _ink(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return the image as (height, width) float32, 0 for the background to 1 for what is drawn."""
+    from gpulr.images.photos import drawing, edge_of  # not before: SciPy's images take 0.2 s
+
     grey = read_grey(path)
     if grey.shape == tuple(shape):
         return grey if np.median(edge_of(grey)) <= 0.5 else 1 - grey
