@@ -25,8 +25,6 @@ except ImportError:  # Windows, where nobody can remove a file that is open
 from gpulr.errors import FileNotWrittenError, ParameterError
 from gpulr.words import shown
 
-__all__ = ["check_folder", "path_of", "replace_file", "replaced"]
-
 TEMPORARY = re.compile(r"\.gpulr-[0-9a-f]{16}\.tmp")
 
 

@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-__all__ = ["brief", "counted", "did_you_mean", "is_there_another", "shown"]
-
 _MOST_FILES = 10_000  # of a folder that is looked through
 
 

@@ -10,17 +10,6 @@ import numpy.typing as npt
 
 Array = Any
 
-__all__ = [
-    "check_computes",
-    "detached",
-    "fits_float32",
-    "is_device_array",
-    "is_sparse",
-    "library_of",
-    "offers_float64",
-    "to_host",
-]
-
 _computes: set[tuple[object, ...]] = set()  # kinds of arrays that have been tried out
 
 

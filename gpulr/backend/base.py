@@ -26,8 +26,6 @@ from gpulr.errors import DataError
 Array = Any
 T = TypeVar("T")
 
-__all__ = ["Backend"]
-
 
 class Backend:
     """Where arrays live, and how a pass over row blocks runs there.

@@ -34,8 +34,6 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-__all__ = ["STORAGE", "Products", "Tile", "compile_products"]
-
 MOST_COLUMNS = {32: 10, 16: 6}  # of a tile, by the number of vector registers
 SUB_BLOCK_BYTES = 192 * 1024  # of rows: this sub-block and the next one fit in 1 MiB of cache
 ROWS_AHEAD = 4  # how far X W prefetches

@@ -21,8 +21,6 @@ from gpulr.errors import BackendUnavailableError
 if TYPE_CHECKING:
     from gpulr.backend.compiled_products import Products
 
-__all__ = ["CompiledRows", "CompilerStatus", "compiler", "fits", "work"]
-
 INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
 LEAST_ROWS = 8  # the longest tile
 # Below so many features BLAS is faster: here lanes are added up at the end of each row. The bound

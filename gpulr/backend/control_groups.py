@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["memory_limit", "processor_quota"]
-
 _NO_LIMIT = 2**60  # version 1 writes a number of this size where there is none
 
 

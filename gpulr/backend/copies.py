@@ -13,8 +13,6 @@ from gpulr.backend import threads
 Array = Any
 Event = Any
 
-__all__ = ["Copies", "CudaCopies", "Event", "Uploader"]
-
 STAGING_BYTES = 32 * 2**20  # of each of the two buffers
 PIECE_BYTES = 4 * 2**20  # what one thread fills of a buffer at a time
 

@@ -15,8 +15,6 @@ from gpulr.backend.out_of_memory import translate_oom
 
 Array = Any
 
-__all__ = ["CuPyBackend"]
-
 
 class CuPyBackend(Backend):
     """CuPy on a CUDA GPU."""

@@ -13,8 +13,6 @@ import numpy as np
 Array = Any
 Launch = Callable[[tuple[int, int], int, Sequence[Any]], None]  # grid, block, arguments
 
-__all__ = ["Card", "CuPyKernels", "Kernels", "Launch", "kernels_of"]
-
 NULL = np.uintp(0)  # CuPy takes None for an argument that is not there at all
 ROUNDS = 3  # of a measurement, the shortest of which counts
 

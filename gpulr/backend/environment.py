@@ -7,8 +7,6 @@ import os
 from gpulr.errors import ParameterError
 from gpulr.words import did_you_mean
 
-__all__ = ["setting"]
-
 
 def setting(variable: str, allowed: tuple[str, ...]) -> str:
     """Return what a variable is set to, in lower case; the first that is allowed if it is not set.

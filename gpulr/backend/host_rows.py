@@ -13,8 +13,6 @@ from gpulr.backend.copies import Event, Uploader
 
 Array = Any
 
-__all__ = ["HostRows"]
-
 
 @dataclass(eq=False)
 class _Buffer:

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from gpulr.errors import ParameterError
 
-__all__ = ["VARIABLE", "Memory", "capped", "in_words", "limit"]
-
 VARIABLE = "GPULR_DEVICE_MEMORY"
 _UNITS = {"": 1, "B": 1} | {
     unit: base**power

@@ -18,8 +18,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Failure = tuple[str, int | None]  # the library's words, and how many bytes it could not get
 
-__all__ = ["host_memory", "in_blocks_that_fit", "translate_oom"]
-
 
 class Device(Protocol):
     """What a backend says of its device's memory; see :class:`gpulr.backend.Backend`."""

@@ -18,8 +18,6 @@ from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.memory import VARIABLE, in_words
 from gpulr.errors import BackendUnavailableError, ParameterError
 
-__all__ = ["BackendStatus", "installed", "nvidia_driver", "probe_cupy", "probe_numpy"]
-
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:

@@ -26,8 +26,6 @@ from gpulr.errors import (
 )
 from gpulr.words import did_you_mean
 
-__all__ = ["BACKENDS", "backend_of", "backends", "probe", "select"]
-
 # Below this many floating-point operations a CPU is done in about a second: starting CUDA and
 # uploading would not repay. An estimate (50–100 GFLOP/s on two cores), not a measurement.
 AUTO_MIN_FLOPS = 1e11

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from gpulr.backend import threads
 
-__all__ = ["storage_type"]
-
 # From the smallest on, with the whole numbers that each is sure to hold: the types that kernels and
 # tensor cores take (an int16 would hold more than a float16, but has to be converted first). Each
 # holds all that those before it do.

@@ -11,8 +11,6 @@ from gpulr.model.storage import check_suffix, is_model
 from gpulr.output_files import check_folder
 from gpulr.words import did_you_mean
 
-__all__ = ["check_run", "in_options", "not_the_model", "parse_scale"]
-
 
 def check_run(backend: str, test_size: float, output: Path | None) -> None:
     """Refuse a backend, a share of test rows, or a file for the model that cannot be used."""

@@ -11,8 +11,6 @@ from gpulr import datasets
 from gpulr.cli import terminal
 from gpulr.cli.figures import in_a_cell
 
-__all__ = ["describe", "list_all"]
-
 _OF_ENTRY = ("available", "location", "size", "description", "note")
 
 

@@ -21,8 +21,6 @@ from gpulr.errors import GpulrError
 from gpulr.kernels.dispatch import trials
 from gpulr.words import counted
 
-__all__ = ["doctor", "report"]
-
 _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
 _LIBRARIES = ["numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoolctl", "llvmlite"]

@@ -9,8 +9,6 @@ from rich.table import Table
 from gpulr.cli import figures, inputs, terminal
 from gpulr.model.one_vs_all import load
 
-__all__ = ["evaluate"]
-
 
 def evaluate(path: Path, data: str | None, label: str | None, *, as_json: bool) -> None:
     """Evaluate a saved model on a data set's test part, or on all of it where it has none."""

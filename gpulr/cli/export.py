@@ -11,8 +11,6 @@ from gpulr.model.export import save_joblib
 from gpulr.model.one_vs_all import load
 from gpulr.output_files import check_folder
 
-__all__ = ["export"]
-
 FORMATS = {
     ".onnx": "for ONNX Runtime and the like",
     ".joblib": "scikit-learn's estimator, pickled",

@@ -29,8 +29,6 @@ from gpulr.model.record import SplitRecord
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
-__all__ = ["reproduce"]
-
 LEARNING_RATE = 0.2
 # The notebook's own count and shuffle are not known. Of 400 to 800 iterations, tried on four
 # shuffles, 600 came nearest to its figures; more train further than it did (digit 5 by 0.4 points

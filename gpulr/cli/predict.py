@@ -23,8 +23,6 @@ from gpulr.output_files import check_folder
 from gpulr.show.predictions import Predictions, most_probable
 from gpulr.words import counted
 
-__all__ = ["predict"]
-
 
 def predict(
     path: Path,

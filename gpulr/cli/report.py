@@ -10,8 +10,6 @@ from gpulr.errors import DataError, DataFileError, DataUnavailableError
 from gpulr.model.one_vs_all import load
 from gpulr.reporting.page import check_output, rows_of, write
 
-__all__ = ["report"]
-
 
 def report(path: Path, data: str | None, label: str | None, *, output: Path, as_json: bool) -> None:
     """Write a page on a saved model, evaluated on ``data`` or on what it was trained on.

@@ -19,8 +19,6 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import SUFFIX
 from gpulr.words import counted
 
-__all__ = ["RESCUE", "Saved", "save", "save_interrupted", "say_where"]
-
 RESCUE = "GPULR_RESCUE"
 """Variable of the environment that names the folder for models that go nowhere else."""
 

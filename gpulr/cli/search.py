@@ -28,8 +28,6 @@ from gpulr.output_files import check_folder, replace_file
 from gpulr.validation.parameters import inverse_penalties
 from gpulr.words import counted, did_you_mean
 
-__all__ = ["parse_values", "search"]
-
 
 def search(
     data: str | None,

@@ -12,8 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-__all__ = ["INTERRUPTED", "end_at_once", "exit_quietly", "interrupt_from_here"]
-
 INTERRUPTED = 130
 """The exit code."""
 

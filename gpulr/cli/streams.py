@@ -8,8 +8,6 @@ import os
 import sys
 from typing import TextIO
 
-__all__ = ["Stream", "protect_streams"]
-
 
 class Stream(io.TextIOBase):
     """A standard stream that never fails: what cannot be written is dropped.

@@ -23,8 +23,6 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.validation.parameters import positive_number
 from gpulr.words import counted
 
-__all__ = ["record_of_model", "record_of_run", "train"]
-
 
 def train(
     data: str | None,

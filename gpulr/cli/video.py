@@ -17,8 +17,6 @@ from gpulr.video.encoder import check_output, check_size, require_pyav
 from gpulr.video.film import Film, Progress, shape_of
 from gpulr.words import counted
 
-__all__ = ["OF_SAMPLES", "OF_TRAINING", "film"]
-
 OF_SAMPLES = ("samples", "seconds_per_sample", "seed")
 OF_TRAINING = ("solver", "max_iter", "seconds")
 

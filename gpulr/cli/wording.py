@@ -6,8 +6,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 
-__all__ = ["escaped", "in_options", "on_one_line"]
-
 _JOINERS = "\u200c\u200d"  # invisible, but they shape Persian and Indic letters, and emoji
 
 _OPTIONS: Mapping[str, str] = {

@@ -9,8 +9,6 @@ from gpulr.backend import Backend
 
 Array = Any
 
-__all__ = ["Margins"]
-
 
 @dataclass(frozen=True, eq=False)
 class Margins:

@@ -15,8 +15,6 @@ from gpulr.core.targets import RowWeights, Targets
 
 Array = Any
 
-__all__ = ["Pass", "Problem"]
-
 
 class Pass(NamedTuple):
     """What one pass over all rows returns, per model.

@@ -13,8 +13,6 @@ from gpulr.backend import Backend, HostRows, is_sparse, to_host
 
 Array = Any
 
-__all__ = ["Rows", "extremes"]
-
 # Features within 2^±EXTREME differ in variance by up to 2^40, which a factorisation in float64
 # resolves. Tiny ones grow by up to 2^TINIEST: beyond that, float64 cannot balance their penalty
 # with others' gradients. Huge ones shrink by up to 2^HUGEST: weights in float32 reach 2^±126.

@@ -10,8 +10,6 @@ from gpulr.core.rows import Rows
 
 Array = Any
 
-__all__ = ["standardized"]
-
 
 def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
     """Return X with every feature shifted to mean 0 and scaled to standard deviation 1.

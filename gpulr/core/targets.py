@@ -9,8 +9,6 @@ from gpulr.backend import Backend, is_sparse
 
 Array = Any
 
-__all__ = ["ClassTargets", "LabelTargets", "RowWeights", "Targets"]
-
 
 @dataclass(frozen=True, eq=False)
 class ClassTargets:

@@ -21,8 +21,6 @@ from gpulr.errors import (
 )
 from gpulr.words import did_you_mean, is_there_another
 
-__all__ = ["NAMES", "Availability", "describe", "load", "load_default"]
-
 _LOADERS = {"mnist": load_mnist, "mnist-original": load_mnist_original, "digits": load_digits}
 NAMES = tuple(_LOADERS)
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from gpulr.errors import DataError, ParameterError
 from gpulr.words import counted
 
-__all__ = ["Dataset", "is_indicator"]
-
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Dataset:

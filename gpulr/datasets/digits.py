@@ -10,8 +10,6 @@ import numpy as np
 
 from gpulr.datasets.dataset import Dataset
 
-__all__ = ["bundled_file", "load_digits"]
-
 TEST_EVERY = 5  # of each class, in scikit-learn's order: those images belong to the test part
 
 

@@ -29,8 +29,6 @@ from gpulr.datasets.known_files import (
 from gpulr.errors import DataFileError, DataUnavailableError, MissingExtraError, needs_extra
 from gpulr.output_files import replaced
 
-__all__ = ["obtain"]
-
 CONNECT_TIMEOUT = 3.0  # seconds to connect to a mirror
 PROBE_TIMEOUT = 4.0  # seconds of silence after which a mirror's first answer is not awaited longer
 PROBE_DEADLINE = 5.0  # seconds for all mirrors, probed at once; name resolution knows no timeout

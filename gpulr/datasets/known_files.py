@@ -12,8 +12,6 @@ from pathlib import Path
 
 from gpulr.errors import DataFileError, MissingExtraError, ParameterError, needs_extra
 
-__all__ = ["HOME_VARIABLE", "KnownFile", "Located", "locate", "search", "search_folders"]
-
 HOME_VARIABLE = "GPULR_DATA_HOME"
 
 

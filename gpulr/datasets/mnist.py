@@ -19,8 +19,6 @@ from gpulr.datasets.readers.idx import parse_idx
 from gpulr.datasets.reading import read
 from gpulr.errors import DataFileError
 
-__all__ = ["load_mnist", "load_mnist_original"]
-
 FOLDER = "mnist"
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",

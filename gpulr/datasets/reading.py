@@ -17,8 +17,6 @@ from gpulr.errors import DataFileError, ParameterError
 if TYPE_CHECKING:
     from gpulr.datasets.readers.table_columns import KnownColumns
 
-__all__ = ["SUPPORTED", "expanded", "is_table", "read", "read_labelled", "read_rows"]
-
 SUPPORTED = (
     ".npz (X, y[, X_test, y_test] or x_train, y_train[, x_test, y_test]), "
     ".mat or a .zip of one .mat (data, label or X, y), "

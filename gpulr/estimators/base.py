@@ -34,8 +34,6 @@ from gpulr.model.record import TrainingSettings
 
 Array = Any
 
-__all__ = ["ConvergenceWarning", "OneVsAllClassifier", "warn_of"]
-
 
 class ConvergenceWarning(
     errors.ConvergenceWarning,

@@ -18,8 +18,6 @@ from gpulr.families.cross_validation import SearchProgress
 from gpulr.families.search import search_on
 from gpulr.families.search_result import Search
 
-__all__ = ["OneVsAllLogisticRegressionCV"]
-
 
 class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     """One-vs-all logistic regression whose C is chosen by cross-validation.

@@ -26,15 +26,6 @@ from gpulr.validation.label_values import check_labels
 
 Array = Any
 
-__all__ = [
-    "fingerprint",
-    "intercept_of",
-    "model_of",
-    "record_of",
-    "sorted_by_class",
-    "with_history",
-]
-
 _KEPT = (
     *("backend", "device", "fallback_reason", "settings"),
     *("scale", "image_shape", "data", "versions"),

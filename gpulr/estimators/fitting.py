@@ -15,8 +15,6 @@ from gpulr.validation.parameters import callables, switch
 
 Array = Any
 
-__all__ = ["read"]
-
 _SETTINGS = ("solver", "scale", "standardize", "learning_rate", "max_iter", "tol", "fit_intercept")
 
 

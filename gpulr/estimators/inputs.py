@@ -24,8 +24,6 @@ from gpulr.validation.tables import column_names, feature_names_of, is_table, or
 
 Array = Any
 
-__all__ = ["read_rows", "read_rows_and_labels", "read_truth"]
-
 # How X is taken: as it is, whatever its dtype; blocks of rows are converted as they are used.
 _AS_IS: dict[str, Any] = {"accept_sparse": "csr", "dtype": "numeric"}
 

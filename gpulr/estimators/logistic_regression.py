@@ -21,8 +21,6 @@ from gpulr.estimators.base import OneVsAllClassifier, warn_of
 from gpulr.families.training import train_on
 from gpulr.solvers.solution import Callback
 
-__all__ = ["OneVsAllLogisticRegression"]
-
 
 class OneVsAllLogisticRegression(OneVsAllClassifier):
     """One-vs-all logistic regression: one model per class, all trained at once.

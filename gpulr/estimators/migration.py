@@ -14,8 +14,6 @@ import numpy as np
 
 from gpulr.errors import ParameterError
 
-__all__ = ["translated"]
-
 _ONLY_L2 = (
     "models have an L2 penalty, or none at all with C=np.inf. Leave it out, or use scikit-learn's "
     "LogisticRegression."

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from skl2onnx.common._container import ModelComponentContainer
     from skl2onnx.common._topology import Operator, Scope
 
-__all__ = ["register_skl2onnx"]
-
 # What users of skl2onnx may pass as ``options``, as for scikit-learn's linear classifiers.
 OPTIONS = {
     "zipmap": [True, False, "columns"],

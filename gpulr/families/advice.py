@@ -11,8 +11,6 @@ from gpulr.core.rows import Rows
 from gpulr.families.settings import Settings
 from gpulr.words import counted
 
-__all__ = ["Advice", "Ends", "how_to_converge"]
-
 
 @dataclass(frozen=True, slots=True)
 class Advice:

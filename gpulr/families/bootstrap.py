@@ -25,8 +25,6 @@ from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, whole_number
 from gpulr.words import shown
 
-__all__ = ["bootstrap"]
-
 START_TOL = 1e-4  # of the fit that replicates start from, where their own is yet to be chosen
 ENDED = ("stopped", "interrupted")
 

@@ -14,8 +14,6 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.words import counted, shown
 
-__all__ = ["Folds", "check_folds", "check_number", "split"]
-
 
 @dataclass(frozen=True, eq=False)
 class Folds:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 Array = Any
 
-__all__ = ["Inputs", "look_of_images", "read_inputs"]
-
 
 @dataclass(frozen=True, eq=False)
 class Inputs:

@@ -19,8 +19,6 @@ from gpulr.words import counted
 
 Array = Any
 
-__all__ = ["Bootstrap"]
-
 # What probabilities of one block of rows may take, with their sorted copy.
 BLOCK_BYTES = 2**27
 

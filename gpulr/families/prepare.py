@@ -40,8 +40,6 @@ from gpulr.validation.arrays import finite_rows
 
 Array = Any
 
-__all__ = ["TrainingData", "prepare"]
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:

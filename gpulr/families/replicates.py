@@ -16,8 +16,6 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.families.prepare import TrainingData
 from gpulr.words import shown
 
-__all__ = ["Replicates", "seeds_of"]
-
 # What one group of replicates may take; results do not depend on it, but for rounding.
 GROUP_BYTES = 2**30
 # Draws of a replicate, until every model has rows of both kinds.

@@ -13,8 +13,6 @@ from gpulr.model.record import Trained
 
 Array = Any
 
-__all__ = ["absorb_scaling", "undo_scaling"]
-
 
 def absorb_scaling(theta: npt.NDArray[Any], rows: Rows) -> dict[str, npt.NDArray[Any]]:
     """Return parameters (n_features + 1, n_columns) as arrays of OneVsAll, which take X as is."""

@@ -27,8 +27,6 @@ from gpulr.solvers import Solution, minimize
 from gpulr.validation.parameters import callables, inverse_penalties, whole_number
 from gpulr.words import counted, shown
 
-__all__ = ["SearchProgress", "search", "search_on"]
-
 MEMORY_BYTES = 2**30  # what columns that are trained together may take, unless told otherwise
 
 

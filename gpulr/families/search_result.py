@@ -16,8 +16,6 @@ from gpulr.words import counted
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Search", "search_record", "standard_errors"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:

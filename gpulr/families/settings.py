@@ -15,8 +15,6 @@ from gpulr.solvers import SOLVERS, Solver
 from gpulr.validation.parameters import compute_dtype, positive_number, switch, whole_number
 from gpulr.words import did_you_mean, shown
 
-__all__ = ["Settings"]
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:

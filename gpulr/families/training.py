@@ -24,8 +24,6 @@ from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, switch
 from gpulr.words import counted
 
-__all__ = ["advice_for", "train", "train_on"]
-
 
 def train(
     X: Any = None,

@@ -12,8 +12,6 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.words import counted
 
-__all__ = ["check_start"]
-
 
 def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> OneVsAll | None:
     """Return the model to begin at, or raise ParameterError if it is none of these labels and rows.

@@ -18,8 +18,6 @@ from gpulr.datasets.readers.checks import checked
 from gpulr.errors import DataFileError, needs_extra
 from gpulr.output_files import path_of
 
-__all__ = ["png_of", "read_grey"]
-
 _DECODED = 640 * 1024**2  # bytes that an image may take while it is decoded
 _LONGEST = 1_000_000  # pixels on a side: Pillow has a pointer for each row, and decodes row by row
 # Pixels that are kept of a larger image; `photos.drawing` reduces it anyway, unless it is narrow.

@@ -16,8 +16,6 @@ import numpy.typing as npt
 from gpulr.errors import DataError
 from gpulr.model.one_vs_all import OneVsAll
 
-__all__ = ["DRAWN", "Frame"]
-
 DRAWN = 0.25  # ink above this, of 0 to 1, counts as drawn when a drawing is cut out
 # Halves are rounded up although a sum in another order may fall short of them: a symmetric drawing
 # has its centre of mass exactly between two pixels.

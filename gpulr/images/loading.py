@@ -14,8 +14,6 @@ from gpulr.images.framing import Frame
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.output_files import replace_file
 
-__all__ = ["IMAGE_SUFFIXES", "load_images", "make_folder", "save_framed"]
-
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 _ENLARGED = 280  # pixels, about, of the longer side of what is written to be looked at
 

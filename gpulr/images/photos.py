@@ -15,8 +15,6 @@ from scipy import ndimage
 
 from gpulr.images.framing import DRAWN
 
-__all__ = ["drawing", "edge_of"]
-
 _FAINTEST = 0.1  # how far, of the paper's brightness, a drawing has to stand out
 _NOISES = 5.0  # and how many of the paper's standard deviations
 _SIDE = 300  # pixels that a photo's shorter side keeps: fewer are faster, and less noisy

@@ -17,8 +17,6 @@ from gpulr.errors import DataError
 from gpulr.images.framing import DRAWN, Frame
 from gpulr.model.one_vs_all import OneVsAll
 
-__all__ = ["PAPER", "PEN", "draw", "paper_of", "rasterize"]
-
 PAPER = 280  # pixels of the paper's longer side; the other is as the model's images have it
 PEN = 12.0  # its radius: strokes as thick as MNIST's, where the digit fills most of the paper
 

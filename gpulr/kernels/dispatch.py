@@ -26,8 +26,6 @@ from gpulr.kernels.recursion import Recursion, disagreement
 
 Array = Any
 
-__all__ = ["Dispatch", "choose", "trial", "trials"]
-
 # Numbers in X below which kernels are not compiled: the first time on a machine that takes a second
 # or two, as long as a thousand portable passes. An estimate.
 LEAST = 2**22

@@ -20,8 +20,6 @@ from gpulr.kernels.plan import Grid, Plan
 
 Array = Any
 
-__all__ = ["FusedPass"]
-
 PROPAGATE, PARAMETERS = (Path(__file__).with_name(f"{n}.cu") for n in ("propagate", "parameters"))
 THREADS, LANES = 256, 8  # those of parameters.cu
 CHUNK_ROWS = 2**27  # of a launch: at most 65,535 segments

@@ -14,8 +14,6 @@ from gpulr.kernels.recursion import Recursion
 
 Array = Any
 
-__all__ = ["FusedProblem", "problem_class"]
-
 
 def problem_class(backend: Backend) -> type[Problem]:
     """Return the class of the problems that are to be solved on a backend."""

@@ -16,8 +16,6 @@ from gpulr.core.targets import ClassTargets
 
 Array = Any
 
-__all__ = ["MOST_FEATURES", "Grid", "Plan", "obstacle", "plan", "plan_for"]
-
 STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "float32": 32}  # bits, by X's dtype
 MOST_SAMPLES = 2**31 - 1
 

@@ -20,8 +20,6 @@ from gpulr.backend.cuda_kernels import Kernels, Launch
 Array = Any
 Pair = tuple[Array, Array, Array]  # s and y (n_features + 1, n_models), ρ (n_models,)
 
-__all__ = ["PAIRS", "Recursion", "disagreement"]
-
 SOURCE = Path(__file__).with_name("recursion.cu")
 THREADS, PAIRS = 256, 10  # those of recursion.cu
 

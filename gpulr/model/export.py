@@ -32,8 +32,6 @@ from gpulr.words import did_you_mean, shown
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-__all__ = ["class_weight_of", "margins_graph", "save_joblib", "save_onnx", "to_sklearn"]
-
 OPSET, IR_VERSION = 17, 8
 INPUT_DTYPES = (
     *("uint8", "float32", "float64", "float16", "bool", "int8"),

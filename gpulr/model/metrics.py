@@ -10,14 +10,6 @@ import numpy.typing as npt
 from gpulr.model.scores import accuracy, predicted_codes, subset_accuracy
 from gpulr.words import brief
 
-__all__ = [
-    "Evaluation",
-    "MultilabelEvaluation",
-    "confusion_matrix",
-    "evaluate_labels",
-    "evaluate_margins",
-]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:

@@ -24,8 +24,6 @@ from gpulr.words import counted
 
 Array = Any
 
-__all__ = ["OneVsAll", "load", "rows_for"]
-
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OneVsAll(Trained):

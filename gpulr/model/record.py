@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from gpulr.words import brief
 
-__all__ = ["DataRecord", "History", "SearchRecord", "Trained", "TrainingSettings", "Within"]
-
 Array = Any
 
 

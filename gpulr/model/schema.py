@@ -27,8 +27,6 @@ import numpy.typing as npt
 
 from gpulr.model.record import DataRecord, Scale, Simple, TrainingSettings, Within
 
-__all__ = ["check_record", "check_tensors", "classes_of"]
-
 
 class Classes(TypedDict):
     """The field ``classes`` of a model's file."""

@@ -17,8 +17,6 @@ from gpulr.words import did_you_mean, shown
 
 Floats = npt.NDArray[Any]
 
-__all__ = ["LABEL_SCORERS", "SCORERS", "Scorer", "predicted_codes", "scorer"]
-
 
 def predicted_codes(Z: Floats) -> npt.NDArray[np.int64]:
     """Return the class with the largest margin; of one model, whether its margin is positive."""

@@ -24,8 +24,6 @@ from gpulr.model.schema import check_record, check_tensors, classes_of
 from gpulr.output_files import path_of, replace_file
 from gpulr.words import is_there_another
 
-__all__ = ["check_suffix", "is_model", "read", "save"]
-
 FORMAT = "gpulr-one-vs-all"
 VERSION = 1
 SUFFIX = ".safetensors"

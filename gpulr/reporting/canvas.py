@@ -14,8 +14,6 @@ from gpulr.images.framing import DRAWN, Frame
 from gpulr.images.strokes import PEN, paper_of
 from gpulr.model.one_vs_all import OneVsAll
 
-__all__ = ["LARGEST", "canvas_of"]
-
 LARGEST = 480_000
 """Characters that the weights may take in the page, of a megabyte for all of it."""
 

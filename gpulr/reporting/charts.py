@@ -19,8 +19,6 @@ from gpulr.reporting.axis import Axis, rounded_down
 from gpulr.show.predictions import shortened
 from gpulr.words import counted
 
-__all__ = ["Chart", "cost_chart", "gradient_chart", "search_chart"]
-
 WIDTH, HEIGHT = 440, 280
 LEFT, RIGHT, TOP, BOTTOM = 52, 58, 12, 40  # margins, for the text
 MOST_CURVES = 12  # more are drawn as a band

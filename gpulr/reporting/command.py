@@ -14,8 +14,6 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import DataRecord, TrainingSettings
 from gpulr.words import counted
 
-__all__ = ["reproduction"]
-
 
 def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
     """Return the command line that trains the model again, or else the call in Python; and notes.

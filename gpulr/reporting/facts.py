@@ -21,8 +21,6 @@ from gpulr.reporting.words import LONGEST_TEXT, MOST_ROWS, in_words, names_of
 from gpulr.show.predictions import is_image, shortened
 from gpulr.words import counted
 
-__all__ = ["facts_of"]
-
 MOST_PICTURES = 60
 LARGEST_WEIGHTS = 3  # of each sign, where rows are not images
 

@@ -18,8 +18,6 @@ from gpulr.output_files import check_folder, path_of, replace_file
 if TYPE_CHECKING:
     from gpulr.datasets import Dataset
 
-__all__ = ["check_output", "report", "rows_of", "write"]
-
 
 def report(
     model: OneVsAll | Search,

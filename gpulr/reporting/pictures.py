@@ -14,8 +14,6 @@ from gpulr.backend import to_host
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.predictions import as_bytes, grey_images, weight_images, weight_limit
 
-__all__ = ["row_pictures", "weight_pictures"]
-
 LONGEST_SIDE = 48  # pixels; larger images are scaled down
 LEVELS = 31  # of each sign
 NEGATIVE, POSITIVE = (36, 113, 199), (214, 72, 40)  # seen on white and on black

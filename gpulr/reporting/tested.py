@@ -14,8 +14,6 @@ from gpulr.reporting.pictures import row_pictures
 from gpulr.reporting.words import MOST_ROWS, percent
 from gpulr.show.predictions import Predictions, is_image, most_probable, take_rows, true_names
 
-__all__ = ["tested"]
-
 MOST_CONFUSED = 30  # classes for which the whole confusion matrix is shown
 MOST_MISTAKES = 24
 

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from gpulr.show.predictions import shortened
 
-__all__ = ["LONGEST_TEXT", "MOST_ROWS", "in_words", "names_of", "percent"]
-
 LONGEST_NAME, LONGEST_TEXT = 40, 200  # characters
 MOST_ROWS = 200  # of a table with a row for each model
 

@@ -15,8 +15,6 @@ from matplotlib.ticker import EngFormatter
 from gpulr.errors import DataFileError, ParameterError
 from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
 
-__all__ = ["benchmark"]
-
 Entry = tuple[str, float, tuple[float, float], str]  # label, median, quartiles, colour
 
 # Colours of what is timed: ways to do one pass, and solvers on the way to the optimum.

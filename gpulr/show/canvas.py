@@ -13,8 +13,6 @@ from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.predictions import label_texts
 
-__all__ = ["PLAIN", "Colour", "axes", "bare", "grid", "legend", "model_names", "model_of", "tidy"]
-
 
 class Colour:
     """Those of Okabe & Ito (2008), "Color Universal Design"; yellow is too bright for lines."""

@@ -13,8 +13,6 @@ from gpulr.errors import ParameterError
 from gpulr.show.canvas import PLAIN, Colour, axes, legend, model_names, model_of, tidy
 from gpulr.words import counted
 
-__all__ = ["c_path", "cost"]
-
 Floats = npt.NDArray[np.float64]
 NAMED = 5  # of models that are too many to name them all
 LINES = (

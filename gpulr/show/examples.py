@@ -27,8 +27,6 @@ from gpulr.show.predictions import (
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
-__all__ = ["mistakes", "samples"]
-
 Array = Any
 COLUMNS = 4
 SIDE, BARS = 1.05, 0.6  # inches, of an image and its bars

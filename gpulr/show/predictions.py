@@ -20,23 +20,6 @@ from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator
 from gpulr.validation.parameters import image_shape_of, shape_of_images
 
-__all__ = [
-    "Predictions",
-    "as_bytes",
-    "as_images",
-    "grey_images",
-    "image_shape_to_draw",
-    "is_image",
-    "label_text",
-    "label_texts",
-    "most_probable",
-    "shortened",
-    "take_rows",
-    "true_names",
-    "weight_images",
-    "weight_limit",
-]
-
 Array = Any
 LONGEST = 18  # characters of a label in a picture
 WITHIN = 99.5  # per cent of the weights are within the scale: a few pixels would dim the others

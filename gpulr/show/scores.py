@@ -15,8 +15,6 @@ from gpulr.model.metrics import Evaluation, MultilabelEvaluation
 from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
 from gpulr.show.predictions import label_texts
 
-__all__ = ["accuracy", "confusion"]
-
 MOST_COUNTED = 30  # classes of a confusion matrix whose counts can be read
 MOST_NAMED = 60  # classes whose names can be read
 MOST_BARRED = 40  # classes that have bars; of more, the worst

@@ -16,8 +16,6 @@ from gpulr.show.canvas import PLAIN, axes, bare, grid, model_names, model_of
 from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
 from gpulr.validation.parameters import whole_number
 
-__all__ = ["weights"]
-
 MOST = 50  # models that one picture shows unless told which
 COLUMNS = 5
 COLOURS = "RdBu_r"  # red for, blue against: apart with any colour vision

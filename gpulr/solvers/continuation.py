@@ -15,8 +15,6 @@ from gpulr.solvers.lbfgs import LBFGS, LBFGSState, Pair, Prepared
 
 Array = Any
 
-__all__ = ["Continuation"]
-
 
 class Continuation:
     """Collects where columns end, and begins the next run there.

@@ -28,8 +28,6 @@ from gpulr.words import counted
 
 Array = Any
 
-__all__ = ["Run", "Task", "minimize"]
-
 
 def minimize(
     solver: Solver,

@@ -22,8 +22,6 @@ from gpulr.solvers.solver import Solver
 Array = Any
 Group = npt.NDArray[np.int64]
 
-__all__ = ["WORKING_BYTES", "groups_of", "minimize_in_groups"]
-
 # What the columns that train at once may take: 1,000 of 50,000 rows × 768 features are two groups.
 # A group of a hundred columns is as fast, per column, as one of a thousand.
 WORKING_BYTES = 2**30

@@ -19,9 +19,6 @@ from gpulr.solvers.solver import take_steps
 
 Array = Any
 
-__all__ = ["LBFGS"]
-
-
 KAPPA = (1e-6, 0.25)  # bounds of the mean of σ'
 SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at most
 # A model has stalled after ten iterations that improved nothing, or thirty steps that failed.

@@ -19,8 +19,6 @@ from gpulr.core.problem import Problem
 
 Array = Any
 
-__all__ = ["LastLook", "last_look"]
-
 # A sum of many terms is off by about so many roundings of the sum of their magnitudes, at most.
 ROUNDINGS = 8.0
 

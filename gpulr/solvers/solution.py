@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from gpulr.words import brief
 
-__all__ = ["Callback", "Progress", "Solution"]
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:

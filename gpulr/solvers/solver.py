@@ -17,8 +17,6 @@ from gpulr.core.rows import Rows
 
 Array = Any
 
-__all__ = ["Shared", "Solver", "State", "measure", "part_of", "take_models", "take_steps"]
-
 
 class State(Protocol):
     """What a solver carries from one iteration to the next, a frozen dataclass.

@@ -22,15 +22,6 @@ from gpulr.words import counted, shown
 
 Array = Any
 
-__all__ = [
-    "as_rows",
-    "check_row_weight",
-    "check_rows",
-    "check_sample_weight",
-    "finite_rows",
-    "refuse_files",
-]
-
 
 def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -> Array:
     """Return X as a two-dimensional real array of the library it came in, without copying.

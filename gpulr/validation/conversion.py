@@ -24,13 +24,6 @@ from gpulr.errors import DataError
 
 Array = Any
 
-__all__ = [
-    "as_numpy",
-    "is_extension_float",
-    "on_device",
-    "real_numbers",
-]
-
 API_VERSION = "2024.12"  # of the array API standard: what gpulr's functions are written in
 # What brings an object's content into an array, or nearer to one, in libraries of many kinds.
 _WAYS = ("compute", "collect", "to_numpy", "todense", "to_df", "to_pandas", "toPandas", "get")

@@ -13,8 +13,6 @@ from gpulr.validation.sparse_matrices import as_csr, is_any_sparse
 from gpulr.validation.tables import column_names, columns_of, is_table
 from gpulr.words import counted
 
-__all__ = ["check_labels", "codes_of", "label_array", "of_one_type", "same_kind"]
-
 
 def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
     """Return labels as a one-dimensional NumPy array of values that can be sorted.

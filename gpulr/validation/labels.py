@@ -22,8 +22,6 @@ from gpulr.words import shown
 
 Array = Any
 
-__all__ = ["LabelMatrix", "Labels", "check_indicator", "check_y", "read_labels"]
-
 
 @dataclass(frozen=True, eq=False)
 class Labels:

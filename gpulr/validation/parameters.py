@@ -13,18 +13,6 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.validation.conversion import as_numpy
 from gpulr.words import counted, shown
 
-__all__ = [
-    "callables",
-    "compute_dtype",
-    "image_shape_of",
-    "inverse_penalties",
-    "inverse_penalty",
-    "positive_number",
-    "shape_of_images",
-    "switch",
-    "whole_number",
-]
-
 
 def positive_number(
     name: str, value: Any, *, zero: bool = False, infinite: bool = False, other: str = ""

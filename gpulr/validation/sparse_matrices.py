@@ -9,8 +9,6 @@ import numpy as np
 from gpulr.backend import is_sparse
 from gpulr.errors import DataError
 
-__all__ = ["as_csr", "is_any_sparse"]
-
 
 def is_any_sparse(x: Any) -> bool:
     """Whether ``x`` is a sparse matrix, of SciPy or of another library."""

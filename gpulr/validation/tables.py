@@ -11,8 +11,6 @@ import numpy.typing as npt
 from gpulr.errors import DataError
 from gpulr.validation.conversion import as_numpy, real_numbers
 
-__all__ = ["column_names", "columns_of", "feature_names_of", "from_table", "is_table", "order_of"]
-
 SHOWN, SHOWN_NAMES = 10, 12  # columns that a message lists, with and without their types
 
 

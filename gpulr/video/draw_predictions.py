@@ -14,8 +14,6 @@ from gpulr.show.predictions import Predictions
 from gpulr.video.film import Picture
 from gpulr.video.sheet import BAR, INK, MUTED, PAPER, QUIET, RIGHT, TRACK, WRONG, Sheet
 
-__all__ = ["Samples", "pictures_of"]
-
 _TWO_COLUMNS = 13  # from so many bars on
 _EASE = 6  # frames in which the bars move from one sample to the next
 

@@ -13,8 +13,6 @@ from gpulr.show.predictions import weight_limit
 from gpulr.video.film import Picture
 from gpulr.video.sheet import BLUE, MUTED, QUIET, RIGHT, TRACK, Sheet
 
-__all__ = ["MOST_IMAGES", "About", "Recording", "pictures_of"]
-
 MOST_IMAGES = 30
 _HOLD = 1.5  # seconds, or a quarter of the video, in which the end stays to be looked at
 

@@ -18,8 +18,6 @@ from gpulr.validation.parameters import whole_number
 from gpulr.video.film import Picture, Progress
 from gpulr.words import shown
 
-__all__ = ["check_output", "check_size", "encode", "require_pyav"]
-
 SMALLEST, LARGEST = (320, 180), (3840, 2160)  # legible; what H.264 levels and players take
 _BT709 = 1  # in H.264's tables of primaries, transfer characteristics and matrices alike
 _LIMITED = 1  # luma from 16 to 235, as players expect

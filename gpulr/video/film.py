@@ -15,8 +15,6 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.predictions import is_image
 from gpulr.words import brief
 
-__all__ = ["Film", "Picture", "Progress", "shape_of"]
-
 Progress = Callable[[int, int], object]
 Picture = tuple[Image.Image, int]  # and the number of frames that it is shown for
 

@@ -26,8 +26,6 @@ from gpulr.video.encoder import check_output, check_size, encode, require_pyav
 from gpulr.video.film import Film, Progress, shape_of
 from gpulr.video.sheet import LONGEST
 
-__all__ = ["predictions", "samples_of"]
-
 _MOST, _TOP = 30, 10  # beyond so many classes, the ten most probable have bars
 _MOST_LONG = 12  # of names longer than 8 letters, which do not fit into two columns
 

@@ -29,8 +29,6 @@ from gpulr.video.encoder import check_output, check_size, encode, require_pyav
 from gpulr.video.film import Film, Progress, shape_of
 from gpulr.video.sheet import LONGEST
 
-__all__ = ["training"]
-
 _METHODS = {"gd": "gradient descent", "nesterov": "accelerated gradient", "lbfgs": "L-BFGS"}
 
 

@@ -12,20 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gpulr.errors import needs_extra
 
-__all__ = [
-    "BAR",
-    "BLUE",
-    "INK",
-    "LONGEST",
-    "MUTED",
-    "PAPER",
-    "QUIET",
-    "RIGHT",
-    "TRACK",
-    "WRONG",
-    "Sheet",
-]
-
 WIDTH, HEIGHT = 1280, 720
 LONGEST = 200  # characters of a text, which is then cut to the width that it has
 _FINER = 4

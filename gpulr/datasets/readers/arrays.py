@@ -15,8 +15,6 @@ from gpulr.datasets.dataset import Dataset, is_indicator
 from gpulr.datasets.readers.checks import UnusableError
 from gpulr.errors import DataError, DataFileError
 
-__all__ = ["Arrays", "names_of_parts", "square_image_shape", "to_dataset"]
-
 SMALLEST_SQUARE = 16  # pixels; fewer features than a 4×4 image are not taken for one
 
 

@@ -16,18 +16,6 @@ from typing import Protocol
 
 from gpulr.errors import DataFileError, GpulrError, GpulrWarning
 
-__all__ = [
-    "TEXT_ALWAYS_FINE",
-    "UnusableError",
-    "check_expansion",
-    "checked",
-    "decompressed",
-    "describe_file",
-    "physical_memory",
-    "read_capped",
-    "read_exactly",
-]
-
 # Arrays up to so many bytes are read whatever their compression ratio. As int64, labels of one byte
 # take eight times as much. Text takes seconds to parse, and as numbers twice as much or more.
 ALWAYS_FINE = 64 * 1024**2

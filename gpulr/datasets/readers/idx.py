@@ -28,8 +28,6 @@ from gpulr.datasets.readers.checks import (
 )
 from gpulr.errors import DataFileError
 
-__all__ = ["looks_like_idx", "parse_idx", "read_idx", "read_idx_folder"]
-
 EXPECTED = "an IDX file"
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 8  # an image file has 3 or 4; what claims more is not one

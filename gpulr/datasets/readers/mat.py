@@ -19,8 +19,6 @@ from gpulr.datasets.readers.checks import (
 )
 from gpulr.datasets.readers.mat_elements import complex_variables
 
-__all__ = ["read_mat"]
-
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 NAMES = (("data", "label", "X_test", "y_test"), ("X", "y", "X_test", "y_test"))
 NUMERIC = frozenset(

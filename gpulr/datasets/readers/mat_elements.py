@@ -16,8 +16,6 @@ import zlib
 
 from gpulr.datasets.readers.checks import CHUNK, check_expansion
 
-__all__ = ["complex_variables"]
-
 MI_MATRIX, MI_COMPRESSED = 14, 15
 # Bytes for each value of the numeric types miINT8, miUINT8, … miUINT64.
 MI_SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}

@@ -18,8 +18,6 @@ from numpy.lib import format as npy_format
 from gpulr.datasets.readers.arrays import Arrays, names_of_parts
 from gpulr.datasets.readers.checks import UnusableError, check_expansion, checked
 
-__all__ = ["read_npy", "read_npz"]
-
 # For X, y, X_test, y_test: np.savez(path, X=X, y=y), and Keras's mnist.npz.
 NAMES = (("X", "y", "X_test", "y_test"), ("x_train", "y_train", "x_test", "y_test"))
 

@@ -28,8 +28,6 @@ from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_col
 from gpulr.datasets.readers.table_faults import MISSING, first_fault, has_unclosed_quote
 from gpulr.datasets.readers.table_label import check_guess
 
-__all__ = ["read_table"]
-
 NEWLINE = b"\n"
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
 MAX_LABELS = 2**24  # they pass through float32 as codes, which are exact up to here

@@ -20,8 +20,6 @@ from gpulr.datasets.readers.table_header import (
 from gpulr.datasets.readers.table_label import label_at, label_column, named_column
 from gpulr.words import counted
 
-__all__ = ["Columns", "KnownColumns", "find_columns", "text_lines"]
-
 DELIMITERS = ",;\t"
 INDEX = re.compile(r"[+-]?[0-9]{1,9}")
 

@@ -11,8 +11,6 @@ import numpy as np
 from gpulr.datasets.readers.table_columns import Columns, text_lines
 from gpulr.words import counted
 
-__all__ = ["MISSING", "first_fault", "has_unclosed_quote"]
-
 MISSING = frozenset(["", "nan"])  # fields, in small letters, without a value; also as labels
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 

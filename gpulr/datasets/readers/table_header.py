@@ -9,8 +9,6 @@ from pathlib import Path
 
 from gpulr.errors import RowNumberWarning, warn
 
-__all__ = ["LABEL_NAMES", "is_header", "is_number", "is_text", "row_numbers", "warn_of_row_numbers"]
-
 LABEL_NAMES = ("label", "class", "target", "y")  # in this order of preference
 # No name, or one under which pandas reads an index that it has written without.
 NAMELESS = re.compile(r"(Unnamed: \d+(\.\d+)*)?")

@@ -10,8 +10,6 @@ from gpulr.datasets.readers.table_header import LABEL_NAMES, is_number, is_text
 from gpulr.errors import LabelColumnWarning, warn
 from gpulr.words import counted
 
-__all__ = ["check_guess", "label_at", "label_column", "named_column"]
-
 
 def label_column(
     header: list[str] | None,
