@@ -23,7 +23,7 @@ from gpulr.backend.compiled_rows import compiler
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
-from gpulr.kernels.fused_problem import problem_class
+from gpulr.kernels import problem_class
 
 Floats = npt.NDArray[Any]
 

@@ -32,7 +32,7 @@ from gpulr.errors import ParameterError, ScaleWarning, warn
 from gpulr.families.inputs import Inputs, look_of_images
 from gpulr.families.scaling import absorb_scaling
 from gpulr.families.settings import Settings
-from gpulr.kernels.fused_problem import problem_class
+from gpulr.kernels import problem_class
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import DataRecord, History, TrainingSettings
 from gpulr.solvers import Solution

@@ -6,18 +6,12 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from gpulr.backend import Backend
 from gpulr.core.margins import Margins
 from gpulr.core.problem import Pass, Problem
 from gpulr.kernels.dispatch import Dispatch, choose
 from gpulr.kernels.recursion import Recursion
 
 Array = Any
-
-
-def problem_class(backend: Backend) -> type[Problem]:
-    """Return the class of the problems that are to be solved on a backend."""
-    return Problem if backend.kernels is None else FusedProblem
 
 
 class FusedProblem(Problem):

@@ -12,8 +12,8 @@ from gpulr.backend import backend_of, to_host
 from gpulr.backend.cuda_kernels import Card
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, LabelTargets
+from gpulr.kernels import problem_class
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.fused_problem import problem_class
 from gpulr.kernels.plan import MOST_FEATURES, obstacle, plan_for
 from helpers import reference
 

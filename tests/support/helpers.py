@@ -19,7 +19,7 @@ import gpulr
 from gpulr.backend import backend_of, to_host
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
-from gpulr.kernels.fused_problem import problem_class
+from gpulr.kernels import problem_class
 
 
 def assert_close(actual, expected, *, like, dtype, ulps=8, atol=0.0):
