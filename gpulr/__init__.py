@@ -1,10 +1,10 @@
 """gpulr: train whole families of one-vs-all logistic models at once, as one weight matrix.
 
 >>> import gpulr
->>> model = gpulr.train()                     # MNIST, on the GPU if there is one
+>>> model = gpulr.train()                     # MNIST, on a GPU where that is worth it
 >>> model.predict(images)                     # doctest: +SKIP
 
-Names are resolved when first used, so importing gpulr loads no array library but NumPy's own.
+Names are resolved when first used, so importing gpulr loads no array library.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
         raise
     except ImportError as error:
         raise MissingExtraError(
-            f"{what}, which cannot be imported ({error}). Install it, from a checkout of gpulr: "
-            f'python -m pip install ".[{extra}]"'
+            f"{what}, which cannot be imported ({error}). Install what is missing, from a checkout "
+            f'of gpulr: python -m pip install ".[{extra}]"'
         ) from error
 
 

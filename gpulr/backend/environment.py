@@ -20,6 +20,6 @@ def setting(variable: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         near = did_you_mean(value, allowed)
         raise ParameterError(
-            f"{variable}={value!r} in the environment{near}; use one of {allowed}."
+            f"{variable}={value!r} in the environment{near}; use one of {', '.join(allowed)}."
         )
     return value

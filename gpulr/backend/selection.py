@@ -103,7 +103,7 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
     allowed = ("auto", *BACKENDS)
     if not isinstance(requested, str) or requested not in allowed:
         near = did_you_mean(requested, allowed)
-        raise ParameterError(f"backend={requested!r}{near}; use one of {allowed}.")
+        raise ParameterError(f"backend={requested!r}{near}; use one of {', '.join(allowed)}.")
     fallback = setting("GPULR_FALLBACK", ("warn", "error"))
     if requested == "auto":
         requested = setting("GPULR_BACKEND", allowed)

@@ -292,7 +292,7 @@ def video(
     json: Json = False,
 ) -> Task:
     """Film a model at work, sample by sample, or its weights in training (extra: video)."""
-    with needs_extra("video", "Videos need Pillow"):
+    with needs_extra("video", "Videos need PyAV and Pillow"):
         from gpulr.cli.video import OF_SAMPLES, OF_TRAINING, film
 
     return partial(

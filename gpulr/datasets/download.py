@@ -108,7 +108,8 @@ def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequ
     The error names each mirror and what it answered.
     """
     places = f"${HOME_VARIABLE} or the user's cache folder"
-    what = f"{files[0].name} is not on this machine, in {places}, and a download needs pooch"
+    names = f"{', '.join(file.name for file in files)} {'is' if len(files) == 1 else 'are'}"
+    what = f"{names} not on this machine, in {places}, and a download needs pooch and filelock"
     with needs_extra("data", what):
         import filelock
         import platformdirs  # noqa: F401

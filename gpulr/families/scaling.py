@@ -29,7 +29,7 @@ def absorb_scaling(theta: npt.NDArray[Any], rows: Rows) -> dict[str, npt.NDArray
     }
 
 
-def undo_scaling(model: Trained, rows: Rows, *, intercept: bool) -> Array:
+def scaled_parameters(model: Trained, rows: Rows, *, intercept: bool) -> Array:
     """Return a model's parameters as those of the scaled rows, on their device.
 
     (n_features + 1, n_models) float64; the intercept is 0 where there is to be none.

@@ -59,7 +59,7 @@ class Settings:
         if not isinstance(solver, str) or solver not in SOLVERS:
             raise ParameterError(
                 f"solver={shown(solver)}{did_you_mean(solver, SOLVERS)}; use one of "
-                f"{tuple(SOLVERS)}."
+                f"{', '.join(SOLVERS)}."
             )
         dtype = compute_dtype(dtype)
         max_iter = whole_number("max_iter", max_iter, least=0)

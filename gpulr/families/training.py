@@ -15,7 +15,7 @@ from gpulr.families.advice import Advice, Ends, how_to_converge
 from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.prepare import prepare
-from gpulr.families.scaling import undo_scaling
+from gpulr.families.scaling import scaled_parameters
 from gpulr.families.settings import Settings
 from gpulr.families.warm_start import check_start
 from gpulr.model.one_vs_all import OneVsAll
@@ -199,7 +199,7 @@ def train_on(
         problem = data.problem(C)
         begin = None
         if start is not None:
-            begin = undo_scaling(start, data.rows, intercept=settings.fit_intercept)
+            begin = scaled_parameters(start, data.rows, intercept=settings.fit_intercept)
         one_by_one = list(np.arange(problem.n_models)[:, np.newaxis])
         solution = minimize_in_groups(
             method,

@@ -97,14 +97,14 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
         return Scorer(scoring, named[scoring])
     if not callable(scoring):
         raise ParameterError(
-            f"scoring={shown(scoring)}{did_you_mean(scoring, named)}; use one of {tuple(named)}, "
-            "or a function of the true labels and the probabilities."
+            f"scoring={shown(scoring)}{did_you_mean(scoring, named)}; use one of "
+            f"{', '.join(named)}, or a function of the true labels and the probabilities."
         )
     if hasattr(scoring, "_score_func"):  # of sklearn.metrics.make_scorer
         raise ParameterError(
             f"scoring={shown(scoring)} is a scorer of scikit-learn's, which wants an estimator; "
             "pass the metric it is made of, if that takes probabilities, or another function of "
-            f"the true labels and the probabilities, or use one of {tuple(named)}."
+            f"the true labels and the probabilities, or use one of {', '.join(named)}."
         )
     name = getattr(scoring, "__name__", type(scoring).__name__)
     weighs = _takes_sample_weight(scoring)

@@ -21,7 +21,7 @@ __all__ = ["Film", "predictions", "training"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gpulr.video' has no attribute {name!r}")
-    with needs_extra("video", "Videos need Pillow"):
+    with needs_extra("video", "Videos need PyAV and Pillow"):
         from gpulr.video.film import Film
         from gpulr.video.predicting import predictions
         from gpulr.video.retraining import training

@@ -81,7 +81,7 @@ BAD_LABELS = {
 
 BAD_SETTINGS = {
     "solver": [
-        ("newton", r"solver='newton'; use one of \('lbfgs', 'nesterov', 'gd'\)"),
+        ("newton", r"solver='newton'; use one of lbfgs, nesterov, gd"),
         (["gd"], "solver="),
     ],
     "standardize": [("no", "standardize='no'; expected True or False"), (1, "True or False")],
