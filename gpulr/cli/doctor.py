@@ -17,6 +17,7 @@ from gpulr.backend.control_groups import memory_limit, processor_quota
 from gpulr.backend.memory import in_words
 from gpulr.backend.threads import thread_count
 from gpulr.cli import terminal
+from gpulr.datasets.readers.checks import physical_memory
 from gpulr.errors import GpulrError
 from gpulr.kernels.dispatch import trials
 from gpulr.words import counted
@@ -111,7 +112,7 @@ def report() -> dict[str, Any]:
             "quota": processor_quota(),
             "threads": thread_count(),
         },
-        "memory": {"machine": _memory_of_machine(), "limit": memory_limit()},
+        "memory": {"machine": physical_memory(), "limit": memory_limit()},
         "versions": {name: _version(name) for name in _LIBRARIES},
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "blas": [
@@ -153,14 +154,6 @@ def _owner(path: str) -> str:
     _, installed, inside = path.replace("\\", "/").rpartition("/site-packages/")
     package = inside.partition("/")[0].partition(".")[0]
     return {"numpy": "NumPy", "scipy": "SciPy"}.get(package, package) if installed else path
-
-
-def _memory_of_machine() -> int | None:
-    """Return the bytes of memory that this machine has, where that can be asked."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _version(distribution: str) -> str | None:

@@ -21,7 +21,7 @@ from gpulr._version import __version__
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import History, TrainingSettings
+from gpulr.model.record import History, TrainingSettings, uncentered_intercept
 from gpulr.validation.label_values import check_labels
 
 Array = Any
@@ -59,9 +59,7 @@ def intercept_of(model: OneVsAll) -> Array:
     """
     if model.center is None:
         return model.intercept
-    W, center = to_host(model.weights), to_host(model.center)
-    b = to_host(model.intercept_at_center).astype(np.float64) - center.astype(np.float64) @ W
-    return backend_of(model.weights).asarray(b)
+    return backend_of(model.weights).asarray(uncentered_intercept(model))
 
 
 def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any]) -> OneVsAll:

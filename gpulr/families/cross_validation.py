@@ -20,7 +20,7 @@ from gpulr.model.scores import Scorer
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.lbfgs import Prepared
-from gpulr.solvers.solution import Progress
+from gpulr.solvers.solution import Progress, Solution
 
 Array = Any
 
@@ -138,17 +138,11 @@ class CrossValidation:
             return replace(path, stopped=True)
         parts = solution.theta.reshape(-1, n_folds, len(group))
         path.theta[c][:, :, group] = parts.transpose(1, 0, 2)
-        converged = solution.gradient_norm[-1] <= settings.tol
-        ends = {
-            "n_iter": solution.n_iter,
-            "converged": converged,
-            "stalled": solution.stalled & ~converged,
-            "rounding": solution.rounding & ~converged,
-            "cost": solution.cost[-1],
-            "gradient_norm": solution.gradient_norm[-1],
-        }
-        for name, end in ends.items():
-            path.ends[name][:, c, group] = end.reshape(n_folds, len(group))
+        judged = at_tolerance(solution, settings.tol)
+        for name in ("n_iter", "converged", "stalled", "rounding"):
+            path.ends[name][:, c, group] = getattr(judged, name).reshape(n_folds, len(group))
+        for name in ("cost", "gradient_norm"):
+            path.ends[name][:, c, group] = getattr(judged, name)[-1].reshape(n_folds, len(group))
         path = replace(path, n_steps=path.n_steps + 1, continuation=continuation)
         if place == len(self.Cs) - 1:
             path = replace(path, problem=None, continuation=None)
@@ -162,6 +156,13 @@ class CrossValidation:
     @cached_property
     def _counts(self) -> Array:
         return self.data.rows.backend.asarray(self.folds.counts)
+
+
+def at_tolerance(solution: Solution, tol: float) -> Solution:
+    """Return a solution that was sought to ``tol / CLOSER`` with what it says of ``tol``."""
+    converged = solution.gradient_norm[-1] <= tol
+    stalled, rounding = solution.stalled & ~converged, solution.rounding & ~converged
+    return replace(solution, converged=converged, stalled=stalled, rounding=rounding)
 
 
 END = np.dtype(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,10 +83,9 @@ class Replicates:
         """
         generators = [np.random.default_rng(self.seeds[r]) for r in group]
         counts = np.stack([self._draw(generator) for generator in generators])
-        possible = self._of_both_kinds(self.data.problem(self.C))
         for _ in range(MOST_DRAWS):
             problem = self._counted(counts)
-            lacking = possible & ~self._of_both_kinds(problem)
+            lacking = self._possible & ~self._of_both_kinds(problem)
             again = np.flatnonzero(lacking.any(axis=1))
             if not len(again):
                 return problem
@@ -114,6 +114,11 @@ class Replicates:
         eps = float(xp.finfo(self.data.rows.dtype).eps)
         least = 4.0 * eps * math.sqrt(self.data.rows.n_samples) * float(typical.max())
         return max(SHARE * float(typical[typical > 0.0].min(initial=np.inf)), least)
+
+    @cached_property
+    def _possible(self) -> npt.NDArray[np.bool_]:
+        """Which models have rows of both kinds at all, (1, n_models)."""
+        return self._of_both_kinds(self.data.problem(self.C))
 
     def _counted(self, counts: npt.NDArray[np.uint8]) -> Problem:
         """Return the problem of replicates of these counts, (n_replicates, n_samples)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,13 @@ import numpy.typing as npt
 from gpulr.backend import host_memory
 from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
 from gpulr.families.advice import Advice, Ends, how_to_converge
-from gpulr.families.cross_validation import CLOSER, CrossValidation, Path, SearchProgress
+from gpulr.families.cross_validation import (
+    CLOSER,
+    CrossValidation,
+    Path,
+    SearchProgress,
+    at_tolerance,
+)
 from gpulr.families.folds import check_folds, split
 from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
@@ -248,9 +253,7 @@ def _refit(
         prepared=path.prepared,
         interrupted=interrupted,
     )
-    converged = solution.gradient_norm[-1] <= settings.tol
-    stalled, rounding = solution.stalled & ~converged, solution.rounding & ~converged
-    return replace(solution, converged=converged, stalled=stalled, rounding=rounding), C
+    return at_tolerance(solution, settings.tol), C
 
 
 def _result(

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from gpulr._version import __version__
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError, needs_extra
-from gpulr.model.record import Trained
+from gpulr.model.record import Trained, uncentered_intercept
 from gpulr.output_files import path_of, replace_file
 from gpulr.words import did_you_mean, shown
 
@@ -218,8 +218,7 @@ def to_sklearn(model: Trained) -> Any:
     W, b = to_host(model.weights), to_host(model.intercept)
     if model.center is not None:
         # scikit-learn has no centre: X W + b, which in float32 cancels where means are large.
-        W = W.astype(np.float64)
-        b = to_host(model.intercept_at_center) - to_host(model.center).astype(np.float64) @ W
+        W, b = W.astype(np.float64), uncentered_intercept(model)
     settings = {k: v for k, v in model.settings.items() if k in ("tol", "max_iter")}
     # ‖w / scale‖² / C, w being of the raw X, is ‖w‖² / (C scale²).
     C = model.scale**2 * np.asarray(model.settings.get("C", 1.0), dtype=np.float64)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.backend import to_host
 from gpulr.words import brief
 
 Array = Any
@@ -147,3 +148,10 @@ class Trained:
     def n_models(self) -> int:
         """Number of columns of the weight matrix."""
         return int(self.weights.shape[1])
+
+
+def uncentered_intercept(model: Trained) -> npt.NDArray[np.float64]:
+    """Return the intercept (n_models,) of a standardised model for X without its centre."""
+    W, center = to_host(model.weights), to_host(model.center).astype(np.float64)
+    b: npt.NDArray[np.float64] = to_host(model.intercept_at_center).astype(np.float64) - center @ W
+    return b

@@ -26,7 +26,7 @@ TEXT_ALWAYS_FINE = 16 * 1024**2
 MAX_RATIO = 200
 
 MEMORY_SHARE = 0.5  # of the physical memory, that one array of a file may take
-UNKNOWN_MEMORY = 8 * 1024**3  # bytes; assumed where the system does not tell (Windows)
+UNKNOWN_MEMORY = 8 * 1024**3  # bytes; assumed where the system does not tell
 CHUNK = 1024**2  # bytes read at a time, so that memory grows with the data and not with a claim
 HASHED_UP_TO = 2 * 1024**3  # bytes; hashing more, only for an error message, would take too long
 
@@ -123,20 +123,21 @@ def check_expansion(
             f"over {MAX_RATIO} times; such a file is damaged or a decompression bomb",
             "Get the file again, or save it uncompressed if it is right.",
         )
-    if claimed > MEMORY_SHARE * physical_memory():
+    memory = physical_memory() or UNKNOWN_MEMORY
+    if claimed > MEMORY_SHARE * memory:
         raise UnusableError(
             f"{what} needs {claimed:,} bytes or more, over half of this machine's "
-            f"{physical_memory():,} bytes of memory",
+            f"{memory:,} bytes of memory",
             "Save it with a smaller dtype (uint8 for pixels, float32), or fewer samples.",
         )
 
 
-def physical_memory() -> int:
-    """Physical memory of this machine, in bytes."""
+def physical_memory() -> int | None:
+    """Physical memory of this machine, in bytes, where the system tells (Windows does not)."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return UNKNOWN_MEMORY
+        return None
 
 
 @contextmanager
