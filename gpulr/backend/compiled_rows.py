@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend.environment import setting
+from gpulr.backend.forks import computing
 from gpulr.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -100,8 +101,7 @@ _compiled: dict[tuple[str, str], dict[int, Products]] = {}
 _lock = threading.Lock()
 
 if hasattr(os, "register_at_fork"):
-    # A fork waits for a compilation. In the child its thread is gone, and would hold this lock and
-    # LLVM's own for ever.
+    # A fork waits for a compilation, however long: LLVM's own locks would be taken in the child.
     os.register_at_fork(
         before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
     )
@@ -114,7 +114,7 @@ def _products(n_columns: int, storage: str, compute: str) -> Products:
     """
     from gpulr.backend import compiled_products
 
-    with _lock:
+    with computing.paused(), _lock:
         at_hand = _compiled.setdefault((storage, compute), {})
         exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
         best = min(at_hand, key=lambda width: work(width, n_columns), default=exact)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse
 from gpulr.backend.base import Backend
 from gpulr.backend.compiled_rows import CompiledRows, compiler, fits
+from gpulr.backend.forks import computing
 
 Array = Any
 T = TypeVar("T")
@@ -41,10 +42,12 @@ class NumPyBackend(Backend):
         compiled = compiler()
         return super().versions | ({"llvmlite": compiled.version} if compiled.version else {})
 
-    def activate(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def activate(self) -> Iterator[None]:
         # What is not mapped over blocks is small: two BLAS threads gain nothing on it, and wait for
         # each other for seconds where other processes use the cores.
-        return threads.one_blas_thread()
+        with threads.one_blas_thread(), computing():
+            yield
 
     def turn(
         self, n_samples: int, n_features: int, n_models: int
@@ -53,7 +56,7 @@ class NumPyBackend(Backend):
         # trainings on 1,442×64 digits at once took 2.1 times as long as one after another. From
         # about a million numbers on (5,000×200) they gain from the cores.
         small = n_samples * (n_features + 6 * n_models) <= 1_000_000
-        return threads.turns() if small else nullcontext()
+        return threads.turn if small else nullcontext()
 
     def known_true(self, flags: Array) -> bool:
         return bool(np.all(flags))

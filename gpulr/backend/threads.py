@@ -13,10 +13,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import cache
 from typing import Any, TypeVar
+
+from gpulr.backend.forks import computing
 
 T = TypeVar("T")
 Block = TypeVar("Block")
@@ -109,38 +111,51 @@ class _OneBlasThread:
                     _set_threads(lib, 1)
 
     def before_fork(self) -> None:
-        """Wait until no other thread sets numbers: a child would find its locks taken for ever."""
+        """Wait until no other thread sets numbers, and lift the limit if it is another's.
+
+        The child has none of the threads that would. That it sets no number itself matters:
+        OpenBLAS would take a lock, which a thread that is not gpulr's may have held.
+        """
         self._lock.acquire()
+        if self._users and threading.get_ident() not in self._users.values():
+            for lib, before in zip(_blas_libraries(), self._before, strict=True):
+                if not _counts_by_thread(lib):
+                    _set_threads(lib, before)
 
     def after_fork(self) -> None:
-        """Let other threads set numbers again, in the parent."""
+        """Limit BLAS again, and let other threads set numbers, in the parent."""
+        self.renew()
         self._lock.release()
 
     def in_child(self) -> None:
-        """Lift the limit of passes that run in other threads, which a forked child has not."""
-        here, left = threading.get_ident(), bool(self._users)
+        """Forget the passes that run in other threads, which a forked child has not."""
+        here = threading.get_ident()
         self._lock = threading.RLock()
         self._users = {user: thread for user, thread in self._users.items() if thread == here}
-        if left and not self._users:
-            for lib, count in zip(_blas_libraries(), self._before, strict=True):
-                _set_threads(lib, count)
 
 
 one_blas_thread = _OneBlasThread()
 
 
-_turn = threading.RLock()
+class _Turn:
+    """A context that one thread is in at a time; a thread may enter it again."""
+
+    def __init__(self) -> None:
+        self.in_child()
+
+    def in_child(self) -> None:
+        """Let a forked child take its turn, whichever thread of its parent had it."""
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        with computing.paused():
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
-def turns() -> AbstractContextManager[object]:
-    """Return a context that one thread is in at a time; a thread may enter it again."""
-    return _turn
-
-
-def _free_turn() -> None:
-    """Let a forked child take its turn, whichever thread of its parent had it."""
-    global _turn
-    _turn = threading.RLock()
+turn = _Turn()
 
 
 def thread_count() -> int:
@@ -156,12 +171,11 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 if hasattr(os, "register_at_fork"):
     # A forked child has the pool but none of its threads: it would wait for them for ever.
     os.register_at_fork(after_in_child=_pool.cache_clear)
-    os.register_at_fork(after_in_child=_free_turn)
-    os.register_at_fork(
-        before=one_blas_thread.before_fork,
-        after_in_parent=one_blas_thread.after_fork,
-        after_in_child=one_blas_thread.in_child,
-    )
+    os.register_at_fork(after_in_child=turn.in_child)
+    for what in (one_blas_thread, computing):  # the last one first before a fork
+        os.register_at_fork(
+            before=what.before_fork, after_in_parent=what.after_fork, after_in_child=what.in_child
+        )
 
 
 def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Iterator[T]:
@@ -172,15 +186,18 @@ def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Itera
     """
     n_threads = min(thread_count(), len(blocks))
     if n_threads < 2:
-        yield from map(function, blocks)
+        for block in blocks:
+            computing.let_forks_go()
+            yield function(block)
         return
     at_work: set[int] = set()
 
     def work(context: Context, block: Block) -> T:
         at_work.add(threading.get_ident())
         try:
-            one_blas_thread.renew()
-            return context.run(function, block)
+            with computing():
+                one_blas_thread.renew()
+                return context.run(function, block)
         finally:
             at_work.discard(threading.get_ident())
 
@@ -195,11 +212,14 @@ def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Itera
         results.reverse()
         try:
             while results:
-                yield results[-1].result()
+                with computing.paused():
+                    value = results[-1].result()
+                yield value
                 results.pop()
         finally:
             for result in results:
                 result.cancel()
             # Garbage may be collected, this generator with it, by one of its own workers.
             if threading.get_ident() not in at_work:
-                wait(results)
+                with computing.paused():
+                    wait(results)

@@ -308,6 +308,51 @@ print(*{lib.num_threads - 2 for lib in threads._blas_libraries()})
 }
 
 
+FORKS["a fork waits until a thread is between two products"] = """
+inside, seen = threading.Event(), []
+def hold():
+    with backend.select("numpy").activate():
+        inside.set()
+        time.sleep(0.3)
+        seen.append("computed")
+        threads.computing.let_forks_go()
+        seen.append("went on")
+holder = threading.Thread(target=hold)
+holder.start()
+inside.wait()
+child = os.fork()
+if not child:
+    os._exit(0 if seen == ["computed"] and train().n_iter == 5 else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+holder.join()
+assert seen == ["computed", "went on"]
+"""
+FORKS["a fork does not wait for ever"] = """
+inside, done = threading.Event(), threading.Event()
+def hold():
+    with backend.select("numpy").activate():
+        inside.set()
+        done.wait()
+threading.Thread(target=hold).start()
+inside.wait()
+child = os.fork()
+if not child:
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+done.set()
+"""
+FORKS["a callback forks"] = """
+def fork(progress):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+started = time.perf_counter()
+gpulr.train(X, y, max_iter=5, tol=0, callbacks=[fork])
+print(int(time.perf_counter() - started > 1.0))
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("code", FORKS.values(), ids=FORKS.keys())
 def test_forks(code):
