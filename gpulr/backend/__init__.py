@@ -28,7 +28,7 @@ from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.host_rows import HostRows
-from gpulr.backend.out_of_memory import host_memory
+from gpulr.backend.memory import host_memory
 from gpulr.backend.probes import BackendStatus
 from gpulr.backend.selection import BACKENDS, backend_of, backends, probe, select
 

@@ -1,4 +1,4 @@
-"""Which library an array belongs to, and how it comes to the host."""
+"""Which library an array belongs to, how it comes to the host, and what type holds its numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.backend import threads
+
 Array = Any
 
 _computes: set[tuple[object, ...]] = set()  # kinds of arrays that have been tried out
+
+# From the smallest on, with the whole numbers that each is sure to hold: the types that kernels and
+# tensor cores take (an int16 would hold more than a float16, but has to be converted first). Each
+# holds all that those before it do.
+_CANDIDATES = {
+    "uint8": (0, 2**8 - 1),
+    "float16": (-(2**11), 2**11),
+    "float32": (-(2**24), 2**24),
+}
+FIRST_ROWS = 64  # most fractions are found out to be such in the first few rows
+CHUNK_BYTES = 2**20  # looked at at a time, in cache
 
 
 def library_of(x: Any) -> str | None:
@@ -108,3 +121,63 @@ def check_computes(x: Array) -> None:
         row = xp.where(xp.abs(row) <= most, row, least)
     to_host(xp.maximum(xp.astype(row, xp.float32), 0.0))
     _computes.add(kind)
+
+
+def storage_type(
+    X: npt.NDArray[Any], rounds_to: np.dtype[Any] | None, available: Any
+) -> np.dtype[Any]:
+    """Return the smallest dtype that holds X exactly, or to which blocks are rounded first.
+
+    Bytes stay bytes, bits become bytes. Whole numbers and fractions of wider types are looked at in
+    chunks of rows, until one shows that no smaller type will do: for most fractions the first.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features)
+        Real numbers, on the host, of any layout and byte order.
+    rounds_to : dtype or None
+        What each block is converted to before anything else is done to it: an X that takes as much
+        or more is stored as that, since it is rounded once in either case, to the same bits. None:
+        blocks are centred first, and nothing may be rounded before.
+    available : namespace
+        Types that it lacks (array-api-strict has no float16) are left out.
+    """
+    if X.dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if X.dtype.isbuiltin == 2:  # bfloat16, and others of ml_dtypes, which devices are not sent
+        return np.dtype(np.float32)
+    last = X.dtype.newbyteorder("=")
+    if rounds_to is not None and rounds_to.itemsize <= last.itemsize:
+        last = rounds_to
+    candidates = [
+        dtype
+        for dtype in map(np.dtype, _CANDIDATES)
+        if dtype.itemsize < last.itemsize + (last.name not in _CANDIDATES)
+        and hasattr(available, dtype.name)
+    ]
+    smallest = 0
+
+    def look(rows: slice) -> int:
+        """Return the index of the first candidate that holds these rows, and all before them."""
+        chunk, found = X[rows], smallest
+        while found < len(candidates) and not _holds(candidates[found], chunk):
+            found += 1
+        return found
+
+    n, length = len(X), max(1, CHUNK_BYTES // (X.shape[1] * X.itemsize))
+    chunks = [slice(a, min(a + length, n)) for a in range(FIRST_ROWS, n, length)]
+    for batch in ([slice(0, min(FIRST_ROWS, n))], chunks):
+        if smallest < len(candidates):
+            for found in threads.map_blocks(look, batch):
+                smallest = max(smallest, found)
+                if smallest == len(candidates):
+                    break
+    return [*candidates, last][smallest]
+
+
+def _holds(dtype: np.dtype[Any], chunk: npt.NDArray[Any]) -> bool:
+    if chunk.dtype.kind in "iu":  # 64 bits would be rounded by the comparison itself
+        least, most = _CANDIDATES[dtype.name]
+        return least <= int(chunk.min()) and int(chunk.max()) <= most
+    with np.errstate(all="ignore"):  # NaN, infinity and what is too large come back as others
+        return np.array_equal(chunk.astype(dtype).astype(chunk.dtype), chunk)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import math
 import sys
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, TypeVar
@@ -14,14 +16,11 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend.arrays import is_sparse, library_of, offers_float64, to_host
-from gpulr.backend.copies import Copies, Uploader
+from gpulr.backend.arrays import is_sparse, library_of, offers_float64, storage_type, to_host
 from gpulr.backend.cuda_kernels import Kernels
-from gpulr.backend.host_rows import HostRows
+from gpulr.backend.host_rows import Copies, HostRows, Uploader
 from gpulr.backend.memory import Memory
-from gpulr.backend.out_of_memory import in_blocks_that_fit, translate_oom
-from gpulr.backend.storage_type import storage_type
-from gpulr.errors import DataError
+from gpulr.errors import DataError, DeviceMemoryError
 
 Array = Any
 T = TypeVar("T")
@@ -88,12 +87,20 @@ class Backend:
         """What compiles and launches kernels on this device; None: nothing does."""
         return None
 
-    def activate(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def activate(self) -> Iterator[None]:
         """Return a context in which new arrays and kernels go to this backend's device.
 
         Where the device runs out of memory, it raises :class:`DeviceMemoryError`.
         """
-        return translate_oom(self)
+        failure = None
+        try:
+            yield
+        except self.out_of_memory as error:
+            failure = self._failure(error)
+        if failure is not None:
+            self.free()
+            raise self._does_not_suffice(*failure)
 
     def memory(self) -> Memory | None:
         """Return the device's memory, or None where it is the host's or not known."""
@@ -232,7 +239,54 @@ class Backend:
         DeviceMemoryError
             Not even one row fits.
         """
-        return in_blocks_that_fit(self, function, blocks, X)
+        stream = X if isinstance(X, HostRows) else None
+        left = deque(blocks)
+        try:
+            while left:
+                rows, failure = left.popleft(), None
+                try:
+                    part = function(rows)
+                except self.out_of_memory as error:
+                    failure = self._failure(error)
+                if failure is not None:
+                    if stream is not None:
+                        stream.drop()
+                    self.free()
+                    if rows.stop - rows.start < 2:
+                        raise self._does_not_suffice(*failure)
+                    self.block_rows = (rows.stop - rows.start + 1) // 2
+                    left = deque(half for block in (rows, *left) for half in _halves(block))
+                    continue
+                if stream is not None:
+                    stream.ahead(left[0] if left else None)
+                yield part
+                del part  # not beside the next one
+        finally:
+            if stream is not None:
+                stream.settle()
+
+    def _failure(self, error: BaseException) -> tuple[str, int | None]:
+        """Return the library's words, and how many bytes it could not get.
+
+        What the failed call had made is dropped: the traceback would keep it as long as the
+        exception lives, or one that came of it.
+        """
+        traceback.clear_frames(error.__traceback__)
+        return str(error), self.bytes_wanted(error)
+
+    def _does_not_suffice(self, words: str, needed: int | None) -> DeviceMemoryError:
+        memory = self.memory()
+        missing = "more is needed" if needed is None else f"{needed:,} bytes more are needed"
+        if memory is not None:
+            missing += f", {memory.free:,} of {memory.total:,} are free"
+        return DeviceMemoryError(
+            f"The memory of {self.device_name} does not suffice: {missing} ({words.rstrip('.')}). "
+            'Train fewer models at once (batched=False; memory= of a search), use dtype="float32", '
+            "end what else uses the device, set GPULR_DEVICE_MEMORY to what may be used, so that X "
+            'is streamed from the host, or use backend="numpy".',
+            needed,
+            *(memory or ()),
+        )
 
     def collect_blocks(
         self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
@@ -274,3 +328,9 @@ class Backend:
         if isinstance(X, HostRows):
             return self._fitted(X.take(to_host(index)))
         return self.xp.take(X, index, axis=0)
+
+
+def _halves(rows: slice) -> list[slice]:
+    middle = (rows.start + rows.stop + 1) // 2
+    halves = slice(rows.start, middle), slice(middle, rows.stop)
+    return [half for half in halves if half.start < half.stop]

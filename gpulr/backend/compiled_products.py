@@ -9,9 +9,9 @@ The floor, for 56,000×784 bytes and ten float32 columns: 0.88 GFLOP each way, 8
 
 * Both loops run along the features, ``lanes`` at a time: every lane does useful work for any number
   of columns. A vector of x is converted once and serves all columns of a group.
-* X W: a tile of ``rows`` × ``columns`` accumulators; each vector of W serves all rows of the tile.
+* X W: accumulators of ``depth`` rows × ``columns``; each vector of W serves all rows of the tile.
   The lanes are added up at the end of a row.
-* Rᵀ X: a tile of ``chunks`` × ``columns`` accumulators stays in registers while the rows of a
+* Rᵀ X: accumulators of ``depth`` vectors × ``columns`` stay in registers while the rows of a
   sub-block, some 200, go by; each entry of R is broadcast once for all chunks. Sums of sub-blocks
   are added up afterwards, which rounds less than one long sum.
 * Rows are prefetched into the second-level cache. Without, floats take twice as long.
@@ -25,11 +25,11 @@ The functions that :func:`compile_products` returns take addresses and check not
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -59,14 +59,13 @@ class Tile:
         Numbers in a vector.
     columns : int
         Of W, or of R.
-    rows, chunks : int
+    depth : int
         Rows in a tile of X W; vectors of features in a tile of Rᵀ X.
     """
 
     lanes: int
     columns: int
-    rows: int
-    chunks: int
+    depth: int
 
     @classmethod
     def of(cls, n_columns: int, itemsize: int) -> Tile:
@@ -75,8 +74,7 @@ class Tile:
         groups = -(-n_columns // MOST_COLUMNS[registers])
         columns = -(-n_columns // groups)
         # rows × columns accumulators, a vector of x for each row, one of w, and one to spare.
-        depth = min(8, (registers - 1) // (columns + 1))
-        return cls(width // itemsize, columns, depth, depth)
+        return cls(width // itemsize, columns, min(8, (registers - 1) // (columns + 1)))
 
 
 @cache
@@ -90,8 +88,7 @@ def _vectors() -> tuple[int, int]:
     return (32 if features.get("avx") else 16), 16
 
 
-@dataclass(frozen=True, slots=True)
-class Products:
+class Products(NamedTuple):
     """The compiled functions, and the tile they were compiled for.
 
     Attributes
@@ -109,15 +106,7 @@ class Products:
     tile: Tile
     margins: Callable[..., None]
     gradient: Callable[..., None]
-    engine: Any = field(repr=False)
-
-
-class _Loop:
-    """A loop that is being written; ``values`` are what it carries, inside it and after it."""
-
-    def __init__(self, index: ir.Value, values: Sequence[ir.Value]) -> None:
-        self.index = index
-        self.values = list(values)
+    engine: Any
 
 
 class _Writer:
@@ -171,29 +160,53 @@ class _Writer:
 
     @contextmanager
     def loop(
-        self, start: ir.Value, stop: ir.Value, step: int, values: Sequence[ir.Value] = ()
-    ) -> Iterator[_Loop]:
-        """Write a loop over start, start + step, … below stop around what the block writes."""
+        self, start: ir.Value, stop: ir.Value, step: int, *values: ir.Value
+    ) -> Iterator[tuple[ir.Value, list[ir.Value]]]:
+        """Write a loop over start, start + step, … below stop around what the block writes.
+
+        Yields the index, and a list of what the loop carries: ``values`` at first. The block puts
+        there what it makes of them, and finds there, after the loop, what they have become.
+        """
         b, before = self.b, self.b.block
         body, after = b.append_basic_block(), b.append_basic_block()
         b.cbranch(b.icmp_signed("<", start, stop), body, after)
         b.position_at_end(body)
-        loop = _Loop(b.phi(INT64), [b.phi(value.type) for value in values])
-        carried = list(loop.values)
-        yield loop
-        following, last = b.add(loop.index, self.count(step)), b.block
+        index, phis = b.phi(INT64), [b.phi(value.type) for value in values]
+        carried = list(phis)
+        yield index, carried
+        following, last = b.add(index, self.count(step)), b.block
         b.cbranch(b.icmp_signed("<", following, stop), body, after)
-        loop.index.add_incoming(start, before)
-        loop.index.add_incoming(following, last)
-        for phi, first, new in zip(carried, values, loop.values, strict=True):
-            phi.add_incoming(first, before)
-            phi.add_incoming(new, last)
         b.position_at_end(after)
         ends = [b.phi(value.type) for value in values]
-        for end, first, new in zip(ends, values, loop.values, strict=True):
-            end.add_incoming(first, before)
-            end.add_incoming(new, last)
-        loop.values = ends
+        for phi, first, new in (
+            (index, start, following),
+            *zip(phis, values, carried, strict=True),
+            *zip(ends, values, carried, strict=True),
+        ):
+            phi.add_incoming(first, before)
+            phi.add_incoming(new, last)
+        carried[:] = ends
+
+    @contextmanager
+    def groups(
+        self, n_rows: ir.Value, stride: ir.Value, k: ir.Value
+    ) -> Iterator[tuple[ir.Value, ...]]:
+        """Write loops over sub-blocks of rows, and groups of columns within.
+
+        Yields where the rows begin and end, the first column of the group, and which columns are
+        new: the last group begins earlier than others end.
+        """
+        b, n_ = self.b, self.count
+        most = b.sdiv(n_(SUB_BLOCK_BYTES // self._bytes(self.storage)), stride)
+        length = b.mul(b.sdiv(most, n_(8)), n_(8))
+        length = b.select(b.icmp_signed("<", length, n_(8)), n_(8), length)
+        n_blocks = b.sdiv(b.sub(b.add(n_rows, length), n_(1)), length)
+        last = b.sub(k, n_(self.tile.columns))
+        with self.loop(n_(0), n_blocks, 1) as (block, _):
+            start = b.mul(block, length)
+            end = self.smaller(b.add(start, length), n_rows)
+            with self.loop(n_(0), k, self.tile.columns) as (new, _):
+                yield start, end, self.smaller(new, last), new
 
     def load(self, pointer: ir.Value) -> ir.Value:
         """Return a vector of numbers."""
@@ -228,123 +241,99 @@ class _Writer:
         number = ir.Constant(lane, list(range(self.tile.lanes)))
         return start, self.b.icmp_signed(">=", number, skipped)
 
-    def add_product(self, total: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
-        return self.b.fadd(total, self.b.fmul(x, y, flags=FUSED), flags=FUSED)
+    def add_products(
+        self, sums: list[ir.Value], xs: list[ir.Value], ys: Iterable[ir.Value]
+    ) -> None:
+        """Add each x × y to its sum, in place."""
+        for c, y in enumerate(ys):
+            for i, x in enumerate(xs):
+                at = i * self.tile.columns + c
+                sums[at] = self.b.fadd(sums[at], self.b.fmul(x, y, flags=FUSED), flags=FUSED)
 
     def ahead(self, pointer: ir.Value) -> None:
         """Prefetch for reading, into the second-level cache."""
         address = self.b.bitcast(pointer, INT8.as_pointer())
         self.b.call(self.prefetch, [address, *(ir.Constant(INT32, v) for v in (0, 2, 1))])
 
-    def sub_block_rows(self, stride: ir.Value) -> ir.Value:
-        """Return how many rows make a sub-block: a multiple of 8."""
-        most = self.b.sdiv(self.count(SUB_BLOCK_BYTES // self._bytes(self.storage)), stride)
-        rows = self.b.mul(self.b.sdiv(most, self.count(8)), self.count(8))
-        return self.b.select(self.b.icmp_signed("<", rows, self.count(8)), self.count(8), rows)
-
     def margins(self) -> None:
         """Write Z = X W."""
         tile, (X, n_rows, stride, n, k, WT, ld, Z) = self.tile, self.function("margins")
         b, n_ = self.b, self.count
-        block = self.sub_block_rows(stride)
         whole = b.mul(b.sdiv(n, n_(tile.lanes)), n_(tile.lanes))
-        last_rows, last_columns = b.sub(n_rows, n_(tile.rows)), b.sub(k, n_(tile.columns))
-        n_blocks = b.sdiv(b.sub(b.add(n_rows, block), n_(1)), block)
+        last_rows = b.sub(n_rows, n_(tile.depth))
+        soon = b.mul(stride, n_(ROWS_AHEAD))
 
-        def accumulate(sums: list[ir.Value], xs: list[ir.Value], w: ir.Value) -> list[ir.Value]:
-            sums = list(sums)
-            for c in range(tile.columns):
-                vector = self.load(self.at(w, b.mul(n_(c), ld)))
-                for r, x in enumerate(xs):
-                    at = r * tile.columns + c
-                    sums[at] = self.add_product(sums[at], x, vector)
-            return sums
+        with self.groups(n_rows, stride, k) as (start, end, column, _):
+            W = self.at(WT, b.mul(column, ld))
 
-        with self.loop(n_(0), n_blocks, 1) as blocks:
-            first_row = b.mul(blocks.index, block)
-            end = self.smaller(b.add(first_row, block), n_rows)
-            with self.loop(n_(0), k, tile.columns) as groups:
-                column = self.smaller(groups.index, last_columns)
-                W = self.at(WT, b.mul(column, ld))
-                with self.loop(first_row, end, tile.rows) as tiles:
-                    row = self.smaller(tiles.index, last_rows)
-                    xs = [self.at(X, b.mul(b.add(row, n_(r)), stride)) for r in range(tile.rows)]
-                    soon = b.mul(stride, n_(ROWS_AHEAD))
-                    zeros = [self.zero] * (tile.rows * tile.columns)
-                    with self.loop(n_(0), whole, tile.lanes, zeros) as chunks:
-                        f = chunks.index
-                        for x in xs:
-                            self.ahead(self.at(x, f, soon))
-                        loaded = [self.load_rows(self.at(x, f)) for x in xs]
-                        chunks.values = accumulate(chunks.values, loaded, self.at(W, f))
-                    with self.loop(whole, n, tile.lanes, chunks.values) as rest:
-                        f, new = self.last_chunk(n, rest.index)
-                        loaded = [self.load_rows(self.at(x, f)) for x in xs]
-                        loaded = [b.select(new, x, self.zero) for x in loaded]
-                        rest.values = accumulate(rest.values, loaded, self.at(W, f))
-                    for r in range(tile.rows):
-                        z = self.at(Z, b.mul(b.add(row, n_(r)), k), column)
-                        for c in range(tile.columns):
-                            lanes = rest.values[r * tile.columns + c]
-                            start = ir.Constant(self.number, 0.0)
-                            total = b.call(self.add_lanes, [start, lanes], fastmath=("reassoc",))
-                            b.store(total, self.at(z, n_(c)), align=1)
+            def weights(f: ir.Value) -> Iterator[ir.Value]:
+                for c in range(tile.columns):
+                    yield self.load(self.at(W, f, b.mul(n_(c), ld)))
+
+            with self.loop(start, end, tile.depth) as (row, _):
+                row = self.smaller(row, last_rows)
+                xs = [self.at(X, b.mul(b.add(row, n_(r)), stride)) for r in range(tile.depth)]
+                zeros = [self.zero] * (tile.depth * tile.columns)
+                with self.loop(n_(0), whole, tile.lanes, *zeros) as (f, sums):
+                    for x in xs:
+                        self.ahead(self.at(x, f, soon))
+                    self.add_products(sums, [self.load_rows(self.at(x, f)) for x in xs], weights(f))
+                with self.loop(whole, n, tile.lanes, *sums) as (f, sums):
+                    f, new = self.last_chunk(n, f)
+                    loaded = [self.load_rows(self.at(x, f)) for x in xs]
+                    loaded = [b.select(new, x, self.zero) for x in loaded]
+                    self.add_products(sums, loaded, weights(f))
+                for i, lanes in enumerate(sums):
+                    r, c = divmod(i, tile.columns)
+                    z = self.at(Z, b.mul(b.add(row, n_(r)), k), column, n_(c))
+                    zero = ir.Constant(self.number, 0.0)
+                    total = b.call(self.add_lanes, [zero, lanes], fastmath=("reassoc",))
+                    b.store(total, z, align=1)
         b.ret_void()
 
     def gradient(self) -> None:
         """Write DT += Rᵀ X."""
         tile, (X, n_rows, stride, n, k, DT, ld, R) = self.tile, self.function("gradient")
         b, n_ = self.b, self.count
-        block = self.sub_block_rows(stride)
-        wide = tile.chunks * tile.lanes
+        wide = tile.depth * tile.lanes
         tiled = b.mul(b.sdiv(n, n_(wide)), n_(wide))
-        last_columns = b.sub(k, n_(tile.columns))
-        n_blocks = b.sdiv(b.sub(b.add(n_rows, block), n_(1)), block)
         line = 64 // self._bytes(self.storage)
 
-        with self.loop(n_(0), n_blocks, 1) as blocks:
-            first_row = b.mul(blocks.index, block)
-            end = self.smaller(b.add(first_row, block), n_rows)
-            length = b.sub(end, first_row)
-            here = self.at(X, b.mul(first_row, stride))
+        with self.groups(n_rows, stride, k) as (start, end, column, new_columns):
+            length = b.sub(end, start)
+            here = self.at(X, b.mul(start, stride))
             following = self.at(here, b.mul(length, stride))
-            with self.loop(n_(0), k, tile.columns) as groups:
-                column = self.smaller(groups.index, last_columns)
-                D = self.at(DT, b.mul(column, ld))
-                residuals = self.at(R, b.mul(first_row, k), column)
+            D = self.at(DT, b.mul(column, ld))
+            residuals = self.at(R, b.mul(start, k), column)
 
-                def rows_go_by(starts: list[ir.Value], new: ir.Value | None = None) -> None:
-                    """Add the sub-block's products for these chunks, or their new lanes, to DT."""
-                    places = [(j, c) for j in range(len(starts)) for c in range(tile.columns)]
-                    with self.loop(n_(0), length, 1, [self.zero] * len(places)) as rows:
-                        x = self.at(here, b.mul(rows.index, stride))
-                        if new is None:  # a share of the next sub-block, as long as this one
-                            done = b.add(b.mul(length, starts[0]), b.mul(rows.index, n_(wide)))
-                            for j in range(0, wide, line):
-                                self.ahead(self.at(following, done, n_(j)))
-                        xs = [self.load_rows(self.at(x, f)) for f in starts]
-                        r = self.at(residuals, b.mul(rows.index, k))
-                        rs = [b.load(self.at(r, n_(c)), align=1) for c in range(tile.columns)]
-                        rs = [self.everywhere(residual) for residual in rs]
-                        rows.values = [
-                            self.add_product(total, xs[j], rs[c])
-                            for total, (j, c) in zip(rows.values, places, strict=True)
-                        ]
-                    for total, (j, c) in zip(rows.values, places, strict=True):
-                        at = self.at(D, b.mul(n_(c), ld), starts[j])
-                        again = b.icmp_signed("<", b.add(column, n_(c)), groups.index)
-                        total = b.select(again, self.zero, total)
-                        if new is not None:
-                            total = b.select(new, total, self.zero)
-                        total = b.fadd(self.load(at), total)
-                        b.store(total, b.bitcast(at, self.vector.as_pointer()), align=1)
+            def add_rows(places: list[ir.Value], new: ir.Value | None = None) -> None:
+                """Add the sub-block's products for these chunks, or their new lanes, to DT."""
+                zeros = [self.zero] * (len(places) * tile.columns)
+                with self.loop(n_(0), length, 1, *zeros) as (row, sums):
+                    x = self.at(here, b.mul(row, stride))
+                    if new is None:  # a share of the next sub-block, as long as this one
+                        done = b.add(b.mul(length, places[0]), b.mul(row, n_(wide)))
+                        for j in range(0, wide, line):
+                            self.ahead(self.at(following, done, n_(j)))
+                    xs = [self.load_rows(self.at(x, f)) for f in places]
+                    r = self.at(residuals, b.mul(row, k))
+                    rs = [b.load(self.at(r, n_(c)), align=1) for c in range(tile.columns)]
+                    self.add_products(sums, xs, [self.everywhere(residual) for residual in rs])
+                for i, total in enumerate(sums):
+                    j, c = divmod(i, tile.columns)
+                    at = self.at(D, b.mul(n_(c), ld), places[j])
+                    again = b.icmp_signed("<", b.add(column, n_(c)), new_columns)
+                    total = b.select(again, self.zero, total)
+                    if new is not None:
+                        total = b.select(new, total, self.zero)
+                    total = b.fadd(self.load(at), total)
+                    b.store(total, b.bitcast(at, self.vector.as_pointer()), align=1)
 
-                with self.loop(n_(0), tiled, wide) as tiles:
-                    f = tiles.index
-                    rows_go_by([b.add(f, n_(j * tile.lanes)) for j in range(tile.chunks)])
-                with self.loop(tiled, n, tile.lanes) as rest:
-                    f, new = self.last_chunk(n, rest.index)
-                    rows_go_by([f], new)
+            with self.loop(n_(0), tiled, wide) as (f, _):
+                add_rows([b.add(f, n_(j * tile.lanes)) for j in range(tile.depth)])
+            with self.loop(tiled, n, tile.lanes) as (f, _):
+                f, new = self.last_chunk(n, f)
+                add_rows([f], new)
         b.ret_void()
 
 

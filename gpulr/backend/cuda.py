@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gpulr.backend.base import Backend
-from gpulr.backend.copies import Copies, CudaCopies
-from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
+from gpulr.backend.cuda_kernels import Kernels, kernels_of
+from gpulr.backend.host_rows import Copies, Event
 from gpulr.backend.memory import Memory, capped
-from gpulr.backend.out_of_memory import translate_oom
 
 Array = Any
 
@@ -32,12 +34,9 @@ class CuPyBackend(Backend):
         properties = cupy.cuda.runtime.getDeviceProperties(index)
         return f"{properties['name'].decode()} (cuda:{index})"
 
-    def activate(self) -> AbstractContextManager[Any]:
-        return self._activated()
-
     @contextmanager
-    def _activated(self) -> Iterator[None]:
-        with self._device(), translate_oom(self):
+    def activate(self) -> Iterator[None]:
+        with self._device(), super().activate():
             yield
 
     @property
@@ -86,10 +85,59 @@ class CuPyBackend(Backend):
         return whole
 
     @property
-    def kernels(self) -> CuPyKernels:
+    def kernels(self) -> Kernels:
         return kernels_of(self._device().id)
 
     def synchronize(self) -> None:
+        _current_stream().synchronize()
+
+
+class CudaCopies(Copies):
+    """Copies to a CUDA GPU: their queue is a stream, that of computing whichever is current."""
+
+    def __init__(self, xp: Any, device: Any) -> None:
         import cupy
 
-        cupy.cuda.get_current_stream().synchronize()
+        super().__init__(xp, device)
+        # Non-blocking: it does not wait for what is on the default stream.
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+
+    def staging(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+        import cupy
+        import cupyx
+
+        try:
+            # Copies from memory that may be paged out block the host, at half the speed.
+            pinned: npt.NDArray[np.uint8] = cupyx.empty_pinned(n_bytes, dtype=np.uint8)
+            return pinned
+        except cupy.cuda.runtime.CUDARuntimeError:  # the system allows no (more) pinned memory
+            return super().staging(n_bytes)
+
+    def upload(self, source: npt.NDArray[Any], target: Array, after: Event) -> Event:
+        if after is not None:
+            self._stream.wait_event(after)
+        target.set(source, stream=self._stream)
+        return _recorded(self._stream)
+
+    def computed(self) -> Event:
+        return _recorded(_current_stream())
+
+    def compute_waits(self, event: Event) -> None:
+        if event is not None:
+            _current_stream().wait_event(event)
+
+    def host_waits(self, event: Event) -> None:
+        if event is not None:
+            event.synchronize()
+
+
+def _current_stream() -> Any:
+    import cupy
+
+    return cupy.cuda.get_current_stream()
+
+
+def _recorded(stream: Any) -> Event:
+    import cupy
+
+    return stream.record(cupy.cuda.Event(disable_timing=True))

@@ -1,4 +1,4 @@
-"""What compiles and launches CUDA kernels on a device, from source; here by CuPy."""
+"""CUDA kernels, compiled from source and launched by CuPy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -39,38 +39,14 @@ class Card:
     shared_processor: int
 
 
-class Kernels(Protocol):
-    """Compiles and launches CUDA kernels on a backend's device."""
-
-    @property
-    def card(self) -> Card:
-        """What plans ask of the device."""
-
-    def kernel(self, source: Path, macros: Mapping[str, int], name: str, shared: int) -> Launch:
-        """Compile ``source``, once, and return what puts one of its kernels into the queue.
-
-        ``shared`` is its dynamic shared memory, in bytes. Arguments are arrays on the device (None:
-        a null pointer), and Python numbers: int for C's int, float for double.
-        """
-
-    def contiguous(self, x: Array, alignment: int = 1) -> Array:
-        """Return ``x`` itself if it is C-contiguous from a multiple of ``alignment``, or a copy."""
-
-    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``function`` launches, without running it, and return what runs it."""
-
-    def seconds(self, function: Callable[[], object]) -> float:
-        """Return how long the device takes for what ``function`` asks of it, warmed up."""
-
-
 @cache
-def kernels_of(device: int) -> CuPyKernels:
+def kernels_of(device: int) -> Kernels:
     """Return the kernels of a device, by its number; the same ones every time."""
-    return CuPyKernels(device)
+    return Kernels(device)
 
 
-class CuPyKernels:
-    """Kernels that CuPy compiles with NVRTC; the device has to be the current one when used.
+class Kernels:
+    """Compiles and launches CUDA kernels; the device has to be the current one when used.
 
     CuPy keeps what is compiled in a folder of the user's, for later processes.
     """
@@ -98,6 +74,11 @@ class CuPyKernels:
         )
 
     def kernel(self, source: Path, macros: Mapping[str, int], name: str, shared: int) -> Launch:
+        """Compile ``source``, once, and return what puts one of its kernels into the queue.
+
+        ``shared`` is its dynamic shared memory, in bytes. Arguments are arrays on the device (None:
+        a null pointer), and Python numbers: int for C's int, float for double.
+        """
         import cupy
 
         key = source, tuple(sorted(macros.items()))
@@ -115,11 +96,13 @@ class CuPyKernels:
         return launch
 
     def contiguous(self, x: Array, alignment: int = 1) -> Array:
+        """Return ``x`` itself if it is C-contiguous from a multiple of ``alignment``, or a copy."""
         if x.flags.c_contiguous and (alignment == 1 or x.data.ptr % alignment == 0):
             return x
         return x.copy(order="C")
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Record what ``function`` launches, without running it, and return what runs it."""
         import cupy
 
         stream = cupy.cuda.Stream(non_blocking=True)
@@ -132,6 +115,7 @@ class CuPyKernels:
         return graph.launch  # type: ignore[no-any-return]
 
     def seconds(self, function: Callable[[], object]) -> float:
+        """Return how long the device takes for what ``function`` asks of it, warmed up."""
         import cupy
 
         function()

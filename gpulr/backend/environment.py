@@ -1,11 +1,15 @@
-"""Settings in the environment."""
+"""Settings in the environment, and what a container or a batch system allows of this machine."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from gpulr.errors import ParameterError
 from gpulr.words import did_you_mean
+
+_NO_LIMIT = 2**60  # version 1 of control groups writes a number of this size where there is none
 
 
 def setting(variable: str, allowed: tuple[str, ...]) -> str:
@@ -23,3 +27,55 @@ def setting(variable: str, allowed: tuple[str, ...]) -> str:
             f"{variable}={value!r} in the environment{near}; use one of {', '.join(allowed)}."
         )
     return value
+
+
+def processor_quota(root: Path = Path("/")) -> float | None:
+    """Return how many processors' time this process may take, such as 1.5; None: all of it.
+
+    No library of threads asks for this: they count processors, and then wait for each other.
+    """
+    quotas = []
+    for group in _control_groups(root, "cpu"):
+        words = _words(group / "cpu.max") or [
+            *_words(group / "cpu.cfs_quota_us"),
+            *_words(group / "cpu.cfs_period_us"),
+        ]
+        if len(words) == 2 and all(map(str.isdigit, words)) and int(words[1]):
+            quotas.append(int(words[0]) / int(words[1]))  # neither "max" nor -1
+    return min(quotas, default=None)
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Return how many bytes of memory this process may take; None: there is no limit."""
+    limits = [
+        int(word)
+        for group in _control_groups(root, "memory")
+        for name in ("memory.max", "memory.limit_in_bytes")
+        for word in _words(group / name)
+        if word.isdigit()
+    ]
+    return min(filter(_NO_LIMIT.__gt__, limits), default=None)
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's group and those around it, of versions 1 and 2."""
+    mounts = root / "sys/fs/cgroup"
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        for mount in [mounts / controllers, mounts / controller] if controllers else [mounts]:
+            group = mount / path.lstrip("/")
+            # In a container the group itself may not be seen, but what is mounted is its own then.
+            yield from (each for each in (group, *group.parents) if each.is_relative_to(mount))
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []

@@ -1,7 +1,8 @@
-"""Rows that stay on the host because the device cannot hold them, and blocks of them there."""
+"""Rows that stay on the host because the device cannot hold them, and how blocks get there."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -9,35 +10,141 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend.copies import Event, Uploader
+from gpulr.backend import threads
 
 Array = Any
+Event = Any
+
+STAGING_BYTES = 32 * 2**20  # of each of the two buffers
+PIECE_BYTES = 4 * 2**20  # what one thread fills of a buffer at a time
+
+
+class Copies:
+    """How copies to a device are requested; here each is done before the next line runs.
+
+    A device that works beside the host has two queues, one of copies and one of all else. Each runs
+    in order; events, marks in one queue, are what the other queue, or the host, waits for. None is
+    an event that has passed.
+
+    Parameters
+    ----------
+    xp : module
+        The namespace of the library whose arrays are copied to.
+    device : object
+        Where they are.
+    """
+
+    def __init__(self, xp: Any, device: Any) -> None:
+        self.xp = xp
+        self.device = device
+
+    def staging(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+        """Return memory of the host's that a device copies from fastest."""
+        return np.empty(n_bytes, dtype=np.uint8)
+
+    def upload(self, source: npt.NDArray[Any], target: Array, after: Event) -> Event:
+        """Queue a copy of ``source`` to ``target``, once ``after`` has passed; returns its end.
+
+        Both are C-contiguous, of one shape and dtype. ``source`` must not change before that.
+        """
+        target[...] = self.xp.asarray(source, device=self.device)
+
+    def computed(self) -> Event:
+        """Return an event that passes when all is computed that has been queued so far."""
+
+    def compute_waits(self, event: Event) -> None:
+        """Let what is queued for computing from now on wait for ``event``."""
+
+    def host_waits(self, event: Event) -> None:
+        """Return when ``event`` has passed."""
+
+
+class Uploader:
+    """Copies rows through two staging buffers: one is filled while the other is in flight.
+
+    Filling one converts rows to the dtype of the target, makes them contiguous, and reads those of
+    a memory map from the disk.
+    """
+
+    def __init__(self, copies: Copies) -> None:
+        self.copies = copies
+        self._buffers: list[npt.NDArray[np.uint8]] = []
+        self._copied: list[Event] = [None, None]  # when each buffer may be filled again
+        self._current = 0
+
+    def copy(
+        self,
+        read: Callable[[slice], npt.NDArray[Any]],
+        rows: slice,
+        target: Array,
+        dtype: np.dtype[Any],
+        after: Event,
+    ) -> Event:
+        """Queue copies of some rows to ``target``; returns the event of the last one's end.
+
+        Parameters
+        ----------
+        read : callable
+            Returns rows of a range, on the host.
+        target : (n_rows, n_features) of ``dtype``, C-contiguous, on the device
+        after : event
+            When ``target`` may be written to.
+        """
+        width = int(target.shape[1])
+        length = max(1, STAGING_BYTES // (width * dtype.itemsize))
+        n, end = rows.stop - rows.start, None
+        for first in range(0, n, length):
+            last = min(first + length, n)
+            self._current = 1 - self._current
+            self.copies.host_waits(self._copied[self._current])
+            n_bytes = (last - first) * width * dtype.itemsize
+            stage = self._buffer(n_bytes).view(dtype).reshape(last - first, width)
+            _fill(stage, read, rows.start + first)
+            end = self.copies.upload(stage, target[first:last, :], after)
+            self._copied[self._current] = end
+            after = None
+        return end
+
+    def finish(self) -> None:
+        """Return when all copies are done: only then may the staging buffers be reused."""
+        for event in self._copied:
+            self.copies.host_waits(event)
+        self._copied = [None, None]
+
+    def _buffer(self, n_bytes: int) -> npt.NDArray[np.uint8]:
+        if not self._buffers or self._buffers[0].size < n_bytes:
+            size = -(-n_bytes // 2**20) * 2**20  # rounded up: blocks differ in length by a row
+            fresh = [self.copies.staging(size) for _ in range(2)]
+            self.finish()
+            self._buffers = fresh
+        return self._buffers[self._current][:n_bytes]
+
+
+def _fill(stage: npt.NDArray[Any], read: Callable[[slice], npt.NDArray[Any]], start: int) -> None:
+    """Read the rows from ``start`` on into ``stage``, a piece for each thread at a time."""
+    n = len(stage)
+    length = max(1, PIECE_BYTES // max(1, stage.nbytes // n))
+
+    def piece(rows: slice) -> None:
+        source = read(slice(start + rows.start, start + rows.stop))
+        # Values that the dtype cannot hold are found later, and raise an error.
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.copyto(stage[rows], source, casting="unsafe")
+
+    for _ in threads.map_blocks(piece, [slice(a, min(a + length, n)) for a in range(0, n, length)]):
+        pass
 
 
 @dataclass(eq=False)
 class _Buffer:
-    """Memory for a block on the device, and what has to pass before it is read or written.
-
-    Attributes
-    ----------
-    array : (n_rows, n_features), or None before it is used
-    rows : slice or None
-        The block that is in it, once ``copied`` has passed.
-    copied : event
-    awaited : bool
-        What is computed from now on waits for ``copied`` already.
-    read : bool
-        Something has been computed from it since ``released``.
-    released : event
-        The next copy into it waits for this.
-    """
+    """Memory for a block on the device, and what has to pass before it is read or written."""
 
     array: Array | None = None
-    rows: slice | None = None
+    rows: slice | None = None  # the block that is in it, once copied has passed
     copied: Event = None
-    awaited: bool = True
-    read: bool = False
-    released: Event = None
+    awaited: bool = True  # what is computed from now on waits for copied already
+    read: bool = False  # something has been computed from it since released
+    released: Event = None  # the next copy into it waits for this
 
 
 class HostRows:
@@ -52,21 +159,12 @@ class HostRows:
     ----------
     X : (n_samples, n_features), on the host
     dtype : NumPy dtype
-        What blocks are on the device, and between.
+        What blocks are on the device, and between. The attribute is the library's own dtype.
     uploader : Uploader
-        How rows get there.
     out_of_memory : tuple of exception types
         What the device's library raises where memory does not suffice.
     index : (n_rows,) int, optional
         Which rows of X these are; all of them without.
-
-    Attributes
-    ----------
-    shape : (int, int)
-    ndim : int
-    dtype : dtype of the backend's library
-    nbytes : int
-        What all rows would take on the device.
     """
 
     ndim = 2
@@ -86,7 +184,7 @@ class HostRows:
         self._kept: Array | None = None
         self._asked = False  # for a block, since the last time that one was computed
         self.shape = (len(X) if index is None else len(index), int(X.shape[1]))
-        self.nbytes = self.shape[0] * self.shape[1] * dtype.itemsize
+        self.nbytes = self.shape[0] * self.shape[1] * dtype.itemsize  # on the device
         self.dtype = self._new(0).dtype
 
     def __getitem__(self, key: tuple[slice, slice]) -> Array:
@@ -94,9 +192,7 @@ class HostRows:
         self._asked = True
         if self._keeps(rows):
             return self._kept[rows, :]  # type: ignore[index]
-        buffer = next((b for b in self._buffers if b.rows == rows), None)
-        if buffer is None:
-            buffer = self._copy(rows)
+        buffer = next((b for b in self._buffers if b.rows == rows), None) or self._copy(rows)
         self._await(buffer)
         buffer.read, self._latest = True, buffer
         assert buffer.array is not None
@@ -108,7 +204,7 @@ class HostRows:
         Nothing is copied where no block was requested since the last time, since a pass over
         margins needs none, nor where memory runs out: requesting the block will raise that.
         """
-        self._release([buffer for buffer in self._buffers if buffer.read])
+        self._release(*self._buffers)
         asked, self._asked = self._asked, False
         if rows is None or not asked or self._keeps(rows):
             return
@@ -118,7 +214,7 @@ class HostRows:
 
     def settle(self) -> None:
         """Return when no copy is under way."""
-        self._release([buffer for buffer in self._buffers if buffer.read])
+        self._release(*self._buffers)
         for buffer in self._buffers:
             self._await(buffer)
         self._uploader.finish()
@@ -174,15 +270,13 @@ class HostRows:
         """Queue the copy of a block into the buffer that was not used last."""
         buffer = next(b for b in self._buffers if b is not self._latest)
         n = rows.stop - rows.start
-        self._release([buffer] if buffer.read else [])
+        self._release(buffer)
         self._await(buffer)  # a block that was copied ahead, and not asked for
         buffer.rows = None
         if buffer.array is None or buffer.array.shape[0] < n:
-            buffer.array = None
-            # Blocks differ in length by a row.
-            buffer.array = self._new(min(n + 1, self.shape[0]))
-            # The memory may have been another array's, of which something is still being computed.
-            buffer.released = self._uploader.copies.computed()
+            buffer.array = None  # before the new one is made
+            buffer.array = self._new(min(n + 1, self.shape[0]))  # blocks differ by a row
+            buffer.released = self._uploader.copies.computed()  # as in _first
         target = buffer.array[:n, :]
         buffer.copied = self._uploader.copy(self._read, rows, target, self._dtype, buffer.released)
         buffer.rows, buffer.awaited = rows, False
@@ -193,9 +287,10 @@ class HostRows:
             self._uploader.copies.compute_waits(buffer.copied)
             buffer.awaited = True
 
-    def _release(self, buffers: list[_Buffer]) -> None:
+    def _release(self, *buffers: _Buffer) -> None:
         """Note that all that uses these buffers has been queued."""
-        if buffers:
+        read = [buffer for buffer in buffers if buffer.read]
+        if read:
             event = self._uploader.copies.computed()
-            for buffer in buffers:
+            for buffer in read:
                 buffer.released, buffer.read = event, False

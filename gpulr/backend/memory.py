@@ -1,18 +1,25 @@
-"""How much memory a device has, as numbers and in words."""
+"""How much memory a device has, and the error where the host's runs out."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from typing import NamedTuple
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from typing import NamedTuple, ParamSpec, TypeVar
 
-from gpulr.errors import ParameterError
+from gpulr.errors import DeviceMemoryError, ParameterError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 VARIABLE = "GPULR_DEVICE_MEMORY"
 _UNITS = {"": 1, "B": 1} | {
-    unit: base**power
+    f"{prefix}{suffix}".upper(): base**power
     for base, suffix in ((1000, "B"), (1024, "iB"))
-    for power, unit in enumerate((f"{prefix}{suffix}".upper() for prefix in "KMGT"), start=1)
+    for power, prefix in enumerate("KMGT", start=1)
 }
 
 
@@ -53,10 +60,7 @@ def limit() -> int | None:
 
 
 def capped(free: int, total: int, used: int) -> Memory:
-    """Return the memory of a device as ``GPULR_DEVICE_MEMORY`` leaves it.
-
-    ``used`` is what this process takes of it already.
-    """
+    """Return a device's memory as ``GPULR_DEVICE_MEMORY`` leaves it; this process has ``used``."""
     most = limit()
     if most is None or most >= total:
         return Memory(free, total)
@@ -65,8 +69,32 @@ def capped(free: int, total: int, used: int) -> Memory:
 
 def in_words(n_bytes: int) -> str:
     """Return a number of bytes as people read it: "79.1 GiB"."""
-    size, units = float(n_bytes), ["bytes", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024.0 and len(units) > 1:
-        size /= 1024.0
-        units.pop(0)
-    return f"{size:.0f} {units[0]}" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
+    power = min(4, max(0, int(n_bytes).bit_length() - 1) // 10)
+    unit = ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
+    return f"{n_bytes / 1024**power:.{1 if power else 0}f} {unit}"
+
+
+def host_memory(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function raise :class:`DeviceMemoryError` where the host runs out of memory in it."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except DeviceMemoryError:
+            raise
+        except MemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # what the failed call had made
+            said = str(error).rstrip(".") or "no more can be had"
+            needed = None
+            if hasattr(error, "shape") and hasattr(error, "dtype"):  # NumPy's
+                needed = math.prod(error.shape) * error.dtype.itemsize
+        raise DeviceMemoryError(
+            f"The memory of the host does not suffice: {said}. Train fewer models at once "
+            '(batched=False; memory= of a search), use dtype="float32" and a narrow dtype of X, '
+            "predict fewer rows at a time, search with more folds, which hold out fewer rows each, "
+            "or end what else takes memory.",
+            needed,
+        )
+
+    return call

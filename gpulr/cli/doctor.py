@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 from gpulr import datasets
 from gpulr._version import __version__
 from gpulr.backend import BackendStatus, backends, select
-from gpulr.backend.control_groups import memory_limit, processor_quota
+from gpulr.backend.environment import memory_limit, processor_quota
 from gpulr.backend.memory import in_words
 from gpulr.backend.threads import thread_count
 from gpulr.cli import terminal

@@ -86,9 +86,8 @@ def test_tiles_fit_the_registers(compiled_products, monkeypatch, width, register
     for n_columns in range(1, 200):
         tile = compiled_products.Tile.of(n_columns, itemsize)
         assert tile.lanes * itemsize == width
-        for depth in (tile.rows, tile.chunks):
-            assert 1 <= depth <= compiled_rows.LEAST_ROWS
-            assert depth * tile.columns + depth + 1 <= registers
+        assert 1 <= tile.depth <= compiled_rows.LEAST_ROWS
+        assert tile.depth * tile.columns + tile.depth + 1 <= registers
         groups = -(-n_columns // tile.columns)
         assert 0 <= groups * tile.columns - n_columns < groups  # as even as can be
         assert (

@@ -7,7 +7,6 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from threading import Barrier
 
 import numpy as np
@@ -114,9 +113,8 @@ def test_products_that_are_wrong_are_found_out(
     def without_the_last_feature(*arguments):
         products = compile_products(*arguments)
         right = getattr(products, spoilt)
-        return replace(
-            products,
-            **{spoilt: lambda X, m, stride, n, *rest: right(X, m, stride, n - 1, *rest)},
+        return products._replace(
+            **{spoilt: lambda X, m, stride, n, *rest: right(X, m, stride, n - 1, *rest)}
         )
 
     monkeypatch.setattr(compiled_products, "compile_products", without_the_last_feature)

@@ -11,7 +11,7 @@ import pytest
 import gpulr
 from fake_device import FakeDevice, OutOfMemoryError
 from gpulr.backend import CuPyBackend, memory, to_host
-from gpulr.backend.copies import CudaCopies
+from gpulr.backend.cuda import CudaCopies
 from gpulr.backend.memory import Memory
 from gpulr.cli.doctor import report
 from gpulr.core.rows import Rows

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 import gpulr
-from gpulr.backend import HostRows, backend_of, copies, to_host
-from gpulr.backend import storage_type as types
-from gpulr.backend.storage_type import FIRST_ROWS, storage_type
+from gpulr.backend import HostRows, arrays, backend_of, host_rows, to_host
+from gpulr.backend.arrays import FIRST_ROWS, storage_type
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
@@ -84,8 +83,7 @@ F4, F8 = np.dtype("float32"), np.dtype("float64")
     ],
 )
 def test_the_smallest_type_that_holds_all_values(monkeypatch, values, dtype, rounds_to, stored):
-    monkeypatch.setattr(types, "CHUNK_BYTES", 300)
-    monkeypatch.setattr(types, "PIECE_BYTES", 70)
+    monkeypatch.setattr(arrays, "CHUNK_BYTES", 70)
     for rows in (2, FIRST_ROWS + 3, FIRST_ROWS + 400):  # the second value is in the last piece
         X = np.full((rows, 3), values[0], dtype)
         X[-1, -1] = values[1]
@@ -128,8 +126,8 @@ def test_what_fits_is_uploaded_once_in_the_smallest_type(
 ):
     X, y = images
     kept = rows_of(monkeypatch)
-    monkeypatch.setattr(copies, "STAGING_BYTES", 10_001)
-    monkeypatch.setattr(copies, "PIECE_BYTES", 1_000)
+    monkeypatch.setattr(host_rows, "STAGING_BYTES", 10_001)
+    monkeypatch.setattr(host_rows, "PIECE_BYTES", 1_000)
     X = (X > 100).astype(dtype) if dtype == "bool" else X.astype(dtype) / 1
     X = X.astype(dtype) + np.dtype(dtype).type(0.1 if stored == 4 else 0)
     X = X.astype(dtype)
@@ -309,7 +307,7 @@ def test_what_cannot_be_computed_with_is_found(
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 65])
 @pytest.mark.parametrize("index", [None, "some"])
 def test_blocks_come_in_order_and_whole(make_device, monkeypatch, rng, n, index):
-    monkeypatch.setattr(copies, "STAGING_BYTES", 50)
+    monkeypatch.setattr(host_rows, "STAGING_BYTES", 50)
     device = make_device(PLENTY)
     X = rng.integers(0, 255, (90, 9)).astype(np.int32)
     rows = device.host_rows(X, np.dtype("uint8"))

@@ -19,7 +19,7 @@ from cuda_host import HostModule, why_not
 from fused_kernels import H100
 from gpulr.backend import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
-from gpulr.backend.cuda_kernels import CuPyKernels, kernels_of
+from gpulr.backend.cuda_kernels import Kernels, kernels_of
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
@@ -187,7 +187,7 @@ def problem(rng):
 
 
 def test_the_card(cupy):
-    assert CuPyKernels(0).card == H100
+    assert Kernels(0).card == H100
     assert kernels_of(0) is kernels_of(0)
     assert kernels_of(0) is not kernels_of(1)
 

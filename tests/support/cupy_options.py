@@ -53,7 +53,7 @@ def _options(capabilities: list[str]) -> dict[str, list[str]]:
     from cupy._core import raw
     from cupy.cuda import compiler
 
-    from gpulr.backend.cuda_kernels import CuPyKernels
+    from gpulr.backend.cuda_kernels import Kernels
     from gpulr.kernels.recursion import SOURCE
 
     def tell(program, options):
@@ -73,7 +73,7 @@ def _options(capabilities: list[str]) -> dict[str, list[str]]:
     for capability in capabilities:
         compiler._get_arch = lambda capability=capability: capability
         try:
-            CuPyKernels(0).kernel(SOURCE, {}, "find_direction", 0)
+            Kernels(0).kernel(SOURCE, {}, "find_direction", 0)
         except Told as told:
             found[capability] = list(told.args[0])
     return found

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gpulr.backend import Backend, CuPyBackend
-from gpulr.backend.copies import Copies
+from gpulr.backend.host_rows import Copies
 from gpulr.backend.memory import capped
 
 array_api_strict = pytest.importorskip("array_api_strict")

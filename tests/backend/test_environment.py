@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpulr.backend.control_groups import memory_limit, processor_quota
+from gpulr.backend.environment import memory_limit, processor_quota
 
 GROUPS, MOUNT = "proc/self/cgroup", "sys/fs/cgroup"
 MACHINES = {  # files by their paths, and what is found
