@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from gpulr.cli.wording import on_one_line
-from gpulr.model.metrics import Evaluation, MultilabelEvaluation
+from gpulr.model.scores import Evaluation, MultilabelEvaluation
 
 Figures = Evaluation | MultilabelEvaluation
 

@@ -24,8 +24,8 @@ from gpulr.cli.train import record_of_model, record_of_run
 from gpulr.datasets import load_mnist_original
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.training import train
-from gpulr.model.metrics import Evaluation
 from gpulr.model.record import SplitRecord
+from gpulr.model.scores import Evaluation
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 

@@ -22,8 +22,7 @@ from gpulr.families.search import check_search
 from gpulr.families.search import search as search_models
 from gpulr.families.search_result import Search, search_record
 from gpulr.families.settings import Settings
-from gpulr.model.metrics import MultilabelEvaluation
-from gpulr.model.scores import LABEL_SCORERS, SCORERS
+from gpulr.model.scores import LABEL_SCORERS, SCORERS, MultilabelEvaluation
 from gpulr.output_files import check_folder, replace_file
 from gpulr.validation.parameters import inverse_penalties
 from gpulr.words import counted, did_you_mean

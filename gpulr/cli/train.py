@@ -18,8 +18,8 @@ from gpulr.datasets import Dataset
 from gpulr.errors import TrainingInterrupted
 from gpulr.families.settings import Settings
 from gpulr.families.training import train as train_model
-from gpulr.model.metrics import MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.scores import MultilabelEvaluation
 from gpulr.validation.parameters import positive_number
 from gpulr.words import counted
 

@@ -25,6 +25,19 @@ OPTIONS = {
     "raw_scores": [True, False],
 }
 
+# σ(z) / Σ σ(z) is the softmax of log σ(z) = min(z, 0) − log(1 + exp(−|z|)), which does not
+# underflow. (Softplus would say it shorter; ONNX Runtime has none in float64.)
+_NORMALIZED = """
+    size = Abs (both)
+    exponent = Neg (size)
+    e = Exp (exponent)
+    one_plus_e = Add (e, one)
+    log_one_plus_e = Log (one_plus_e)
+    negative_part = Min (both, zero)
+    log_p = Sub (negative_part, log_one_plus_e)
+    probabilities = Softmax <axis = 1> (log_p)
+"""
+
 
 def register_skl2onnx() -> None:
     """Tell skl2onnx how to convert gpulr's estimators, alone, in pipelines and in meta-estimators.
@@ -67,17 +80,26 @@ def register_skl2onnx() -> None:
 
 def _convert(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
     """Add an estimator's forward pass to a file: X → margins → label, probabilities."""
-    from onnx import helper
+    from onnx import helper, parser
     from skl2onnx.common.data_types import guess_proto_type
     from skl2onnx.common.utils_classifier import get_label_classes
 
     estimator, X = operator.raw_operator, operator.inputs[0]
     label, scores = operator.outputs
     dtype = helper.tensor_dtype_to_np_dtype(guess_proto_type(X.type))
-    nodes, tensors = margins_graph(estimator._predictor(), dtype)  # in the order of classes_
+    steps, tensors = margins_graph(estimator._predictor(), dtype)  # in the order of classes_
     compute = tensors["weights"].dtype
     tensors |= {"zero": np.zeros((), compute), "one": np.ones((), compute)}
     tensors["classes"] = _labels(get_label_classes(scope, estimator))
+    if tensors["weights"].shape[1] == 1:  # its margin is the second class's
+        steps += ["first = Neg (margins)", "both = Concat <axis = 1> (first, margins)"]
+    else:
+        steps += ["both = Identity (margins)"]
+    steps += ["index = ArgMax <axis = 1, keepdims = 0> (both)", "label = Gather (classes, index)"]
+    found = "both"
+    if not container.get_options(estimator, {"raw_scores": False})["raw_scores"]:
+        found, steps = "probabilities", [*steps, _NORMALIZED]
+    steps += [f"scores = Cast <to = {guess_proto_type(scores.type)}> ({found})"]
     names: dict[str, str] = {"X": X.full_name, "label": label.full_name, "scores": scores.full_name}
 
     def name(own: str) -> str:
@@ -85,34 +107,17 @@ def _convert(scope: Scope, operator: Operator, container: ModelComponentContaine
             names[own] = scope.get_unique_variable_name(f"gpulr_{own}")
         return names[own]
 
-    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        container.add_node(
-            kind,
-            [name(own) for own in inputs],
-            [name(output)],
-            name=scope.get_unique_operator_name(kind),
-            **attributes,
-        )
-        return output
-
     for key, array in tensors.items():
         code = helper.np_dtype_to_tensor_dtype(array.dtype)
         container.add_initializer(name(key), code, array.shape, array.ravel().tolist())
-    for each in nodes:
-        attributes = {a.name: helper.get_attribute_value(a) for a in each.attribute}
-        node(each.op_type, list(each.input), each.output[0], **attributes)
-    margins = "margins"
-    if tensors["weights"].shape[1] == 1:  # its margin is the second class's
-        margins = node("Concat", [node("Neg", ["margins"], "first"), "margins"], "both", axis=1)
-    node("Gather", ["classes", node("ArgMax", [margins], "index", axis=1, keepdims=0)], "label")
-    if not container.get_options(estimator, {"raw_scores": False})["raw_scores"]:
-        # σ(z) / Σ σ(z) is the softmax of log σ(z) = min(z, 0) − log(1 + exp(−|z|)), which does not
-        # underflow. (Softplus would say it shorter; ONNX Runtime has none in float64.)
-        e = node("Exp", [node("Neg", [node("Abs", [margins], "size")], "exponent")], "e")
-        loss = node("Log", [node("Add", [e, "one"], "one_plus_e")], "log_one_plus_e")
-        log_proba = node("Sub", [node("Min", [margins, "zero"], "negative_part"), loss], "log_p")
-        margins = node("Softmax", [log_proba], "probabilities", axis=1)
-    node("Cast", [margins], "scores", to=guess_proto_type(scores.type))
+    for node in parser.parse_graph("\n".join(["g (X) => (label, scores) {", *steps, "}"])).node:
+        container.add_node(
+            node.op_type,
+            [name(own) for own in node.input],
+            [name(own) for own in node.output],
+            name=scope.get_unique_operator_name(node.op_type),
+            **{a.name: helper.get_attribute_value(a) for a in node.attribute},
+        )
 
 
 def _labels(classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -30,7 +30,7 @@ from gpulr.output_files import path_of, replace_file
 from gpulr.words import did_you_mean, shown
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import ModelProto
 
 OPSET, IR_VERSION = 17, 8
 INPUT_DTYPES = (
@@ -43,7 +43,31 @@ _LARGEST = 2**31 - 2**20  # a protobuf message ends at 2 GiB; what is not weight
 def save_onnx(
     model: Trained, path: str | Path, *, input_dtype: npt.DTypeLike | None = None
 ) -> None:
-    """Write a model as an ONNX file; see :meth:`gpulr.OneVsAll.to_onnx`."""
+    """Write the model as an ONNX file, for runtimes without Python or gpulr.
+
+    The input "X" (batch, n_features) is rows as training was given them, which are not checked for
+    NaN. Outputs, in the dtype of the weights where they are real: "probabilities" and "margins",
+    (batch, n_models), each model's own; "label" (batch,), as of ``predict``, and "index" (batch,)
+    int64, its place in ``classes``. Metadata: gpulr_version, and as JSON classes, image_shape and
+    scale (which is part of the weights already). Needs the extra ``onnx``. For a pipeline of
+    scikit-learn's see :func:`gpulr.register_skl2onnx`.
+
+    Parameters
+    ----------
+    path : path-like
+    input_dtype : dtype, optional
+        Of "X": uint8, float32, float64, or another that NumPy and ONNX share; converted in the
+        graph. None: what the model was trained on.
+
+    Raises
+    ------
+    MissingExtraError
+        onnx is not installed.
+    ModelFileError
+        It could not be written; what was there before is untouched.
+    ParameterError
+        ``input_dtype`` cannot be used, or the model does not fit into an ONNX file.
+    """
     path = path_of("path", path)
     with needs_extra("onnx", "Writing ONNX files needs onnx"):
         import onnx
@@ -76,19 +100,46 @@ def _input_dtype(model: Trained, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
 
 
 def _model(model: Trained, dtype: np.dtype[Any]) -> ModelProto:
-    from onnx import helper
+    """Return the forward pass of X of a dtype, in ONNX's text format and then as a message."""
+    from onnx import helper, numpy_helper, parser
 
-    proto = helper.make_model(
-        _graph(model, dtype),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="gpulr",
-        producer_version=__version__,
+    steps, tensors = margins_graph(model, dtype)
+    steps.append("probabilities = Sigmoid (margins)")
+    classes, k = _labels(model.classes), model.n_models
+    number, label = (_onnx_type(of) for of in (tensors["weights"].dtype, classes.dtype))
+    outputs = f"{number}[batch, {k}] probabilities, {number}[batch, {k}] margins"
+    if k == 1 or model.multilabel:
+        tensors["zero"] = np.zeros((), tensors["weights"].dtype)
+        steps.append("positive = Greater (margins, zero)")
+    if model.multilabel:
+        steps.append("label = Cast <to = 7> (positive)")
+        outputs += f", int64[batch, {k}] label"
+    else:
+        tensors["classes"] = classes
+        if k == 1:
+            tensors["columns"] = np.array([1])
+            steps.append("positive_int64 = Cast <to = 7> (positive)")
+            steps.append("index = Squeeze (positive_int64, columns)")
+        else:
+            steps.append("index = ArgMax <axis = 1, keepdims = 0> (margins)")
+        steps.append("label = Gather <axis = 0> (classes, index)")
+        outputs += f", {label}[batch] label, int64[batch] index"
+    X = f"{_onnx_type(dtype)}[batch, {model.n_features}] X"
+    opened = f'<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]> one_vs_all'
+    proto = parser.parse_model("\n".join([f"{opened} ({X}) => ({outputs}) {{", *steps, "}"]))
+    proto.producer_name, proto.producer_version = "gpulr", __version__
+    proto.graph.input[
+        0
+    ].doc_string = (
+        "Rows as training was given them: scaling and standardisation are part of the model."
     )
+    for node in proto.graph.node:
+        node.name = node.output[0]
+    proto.graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in tensors.items())
     # ASCII only, as in model files.
     facts = {
         "gpulr_version": __version__,
-        "classes": json.dumps(_labels(model.classes).tolist()),
+        "classes": json.dumps(classes.tolist()),
         "image_shape": json.dumps(model.image_shape),
         "scale": json.dumps(model.scale),
     }
@@ -96,64 +147,22 @@ def _model(model: Trained, dtype: np.dtype[Any]) -> ModelProto:
     return proto
 
 
-def _graph(model: Trained, dtype: np.dtype[Any]) -> GraphProto:
-    """Return the forward pass; ``dtype`` is that of X."""
-    from onnx import helper, numpy_helper
-
-    nodes, tensors = margins_graph(model, dtype)
-    _add(nodes, "Sigmoid", ["margins"], "probabilities")
-    computed, integer, k = tensors["weights"].dtype, np.dtype(np.int64), model.n_models
-    outputs: dict[str, tuple[np.dtype[Any], list[Any]]] = {
-        "probabilities": (computed, ["batch", k]),
-        "margins": (computed, ["batch", k]),
-        "label": (integer, ["batch", k]),
-    }
-    to_integer = {"to": helper.np_dtype_to_tensor_dtype(integer)}
-    if k == 1 or model.multilabel:
-        tensors["zero"] = np.zeros((), computed)
-        _add(nodes, "Greater", ["margins", "zero"], "positive")
-    if model.multilabel:
-        _add(nodes, "Cast", ["positive"], "label", **to_integer)
-    else:
-        if k == 1:
-            tensors["columns"] = np.array([1])
-            _add(nodes, "Cast", ["positive"], "positive_int64", **to_integer)
-            _add(nodes, "Squeeze", ["positive_int64", "columns"], "index")
-        else:
-            _add(nodes, "ArgMax", ["margins"], "index", axis=1, keepdims=0)
-        tensors["classes"] = _labels(model.classes)
-        _add(nodes, "Gather", ["classes", "index"], "label", axis=0)
-        outputs |= {"label": (tensors["classes"].dtype, ["batch"]), "index": (integer, ["batch"])}
-
-    def value(name: str, kind: np.dtype[Any], shape: list[Any], says: str = "") -> Any:
-        code = helper.np_dtype_to_tensor_dtype(kind)
-        return helper.make_tensor_value_info(name, code, shape, doc_string=says)
-
-    rows = "Rows as training was given them: scaling and standardisation are part of the model."
-    return helper.make_graph(
-        nodes,
-        "one_vs_all",
-        [value("X", dtype, ["batch", model.n_features], rows)],
-        [value(name, *output) for name, output in outputs.items()],
-        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
-    )
-
-
 def margins_graph(
     model: Trained, dtype: np.dtype[Any]
-) -> tuple[list[NodeProto], dict[str, npt.NDArray[Any]]]:
-    """Return the forward pass as far as the margins: nodes from "X", and its arrays by name."""
+) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
+    """Return the forward pass from X to the margins, a line for each step, and its arrays."""
     from onnx import helper
 
     weights = np.ascontiguousarray(to_host(model.weights))
     tensors = {"weights": weights, "intercept": to_host(model.intercept)}
-    nodes: list[NodeProto] = []
+    steps: list[str] = []
 
     def cast(name: str, before: np.dtype[Any], after: np.dtype[Any]) -> str:
         if before == after:
             return name
         code = helper.np_dtype_to_tensor_dtype(after)
-        return _add(nodes, "Cast", [name], f"{name}_{after.name}", to=code)
+        steps.append(f"{name}_{after.name} = Cast <to = {code}> ({name})")
+        return f"{name}_{after.name}"
 
     if model.center is None:
         X = cast("X", dtype, weights.dtype)
@@ -163,19 +172,16 @@ def margins_graph(
             exact = np.dtype(np.float64)  # subtracted before rounding, as in Backend.as_compute
         tensors["center"] = to_host(model.center).astype(exact)
         tensors["intercept"] = to_host(model.intercept_at_center)
-        centered = _add(nodes, "Sub", [cast("X", dtype, exact), "center"], "X_centered")
-        X = cast(centered, exact, weights.dtype)
-    _add(nodes, "Gemm", [X, "weights", "intercept"], "margins")
-    return nodes, tensors
+        wide = cast("X", dtype, exact)
+        steps.append(f"X_centered = Sub ({wide}, center)")
+        X = cast("X_centered", exact, weights.dtype)
+    return [*steps, f"margins = Gemm ({X}, weights, intercept)"], tensors
 
 
-def _add(
-    nodes: list[NodeProto], kind: str, inputs: list[str], output: str, **attributes: Any
-) -> str:
-    from onnx import helper
+def _onnx_type(dtype: np.dtype[Any]) -> str:
+    from onnx import TensorProto, helper
 
-    nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-    return output
+    return TensorProto.DataType.Name(helper.np_dtype_to_tensor_dtype(dtype)).lower()  # type: ignore[no-any-return]
 
 
 def _labels(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -207,9 +213,24 @@ def _no_such_labels(classes: npt.NDArray[Any], where: str) -> ParameterError:
 
 
 def to_sklearn(model: Trained) -> Any:
-    """Return a model as a scikit-learn estimator; see :meth:`gpulr.OneVsAll.to_sklearn`.
+    """Return a fitted scikit-learn estimator that predicts the same.
 
-    Raises ParameterError where scikit-learn refuses the classes.
+    Two classes: a ``LogisticRegression``. More: a ``OneVsRestClassifier`` of one for each, whose
+    ``predict_proba`` is the model's with ``normalize=True``. After standardised training it
+    computes in float64, as it has no centre.
+
+    ``tol`` and ``max_iter`` are the model's. ``C`` is in units of X as it was passed, which
+    scikit-learn does not scale: the model's C times ``scale``², so that a clone fitted anew has the
+    same optimum. A model trained with C=1 on pixels times 1/255 shows
+    ``LogisticRegression(C=1.5e-05)``, 1 / 255². (A clone will not standardise, and after
+    standardised training C is the model's own.) Where the models' C differ, each of
+    ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two classes;
+    beyond, scikit-learn has no equivalent.
+
+    Raises
+    ------
+    ParameterError
+        More than two classes that scikit-learn does not take: bytes, or dates.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
@@ -233,8 +254,7 @@ def to_sklearn(model: Trained) -> Any:
         estimator.n_features_in_ = model.n_features
         return estimator
 
-    multilabel = model.multilabel
-    no_or_yes = np.array([0, 1])
+    multilabel, no_or_yes = model.multilabel, np.array([0, 1])
     if model.n_models == 1:
         if multilabel:
             return fitted(0, no_or_yes)

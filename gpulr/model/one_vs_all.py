@@ -9,12 +9,11 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
-import numpy.typing as npt
 
 from gpulr import logistic
 from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
-from gpulr.model import export, metrics, storage
+from gpulr.model import export, scores, storage
 from gpulr.model.record import Trained
 from gpulr.validation.arrays import check_rows, finite_rows
 from gpulr.validation.label_values import codes_of
@@ -175,14 +174,14 @@ class OneVsAll(Trained):
 
     # Any: which of the two it is, no type tells, and the second would hide the first's attributes.
     @host_memory
-    def evaluate(self, X: Any, y: Any) -> Any:
+    def evaluate(self, X: Any, y: Any = None) -> Any:
         """Return how good the predictions on labelled rows are.
 
         Returns
         -------
-        metrics.Evaluation
+        scores.Evaluation
             Binary accuracies, multiclass accuracy and confusion matrix.
-        metrics.MultilabelEvaluation
+        scores.MultilabelEvaluation
             Of a multi-label model, with y (n_samples, n_labels): accuracies and F1 of the labels.
 
         Raises
@@ -195,71 +194,18 @@ class OneVsAll(Trained):
         if self.multilabel:
             _, Y = check_indicator(y, X.shape[0], self.classes)
             Y = Y.toarray() if is_sparse(Y) else to_host(Y)
-            return metrics.evaluate_labels(to_host(self.decision_function(X)), Y, self.classes)
+            return scores.evaluate_labels(to_host(self.decision_function(X)), Y, self.classes)
         codes = codes_of(y, X.shape[0], self.classes)
-        return metrics.evaluate_margins(to_host(self.decision_function(X)), codes, self.classes)
+        return scores.evaluate_margins(to_host(self.decision_function(X)), codes, self.classes)
 
-    def score(self, X: Any, y: Any) -> float:
+    def score(self, X: Any, y: Any = None) -> float:
         """Return the multiclass accuracy on labelled rows; subset accuracy of several labels."""
         result = self.evaluate(X, y)
         return float(result.subset_accuracy if self.multilabel else result.accuracy)
 
-    def save(self, path: str | Path) -> None:
-        """Write the model to one file, which :func:`gpulr.load` reads.
-
-        Its name ends in .safetensors.
-        """
-        storage.save(self, path)
-
-    def to_onnx(self, path: str | Path, *, input_dtype: npt.DTypeLike | None = None) -> None:
-        """Write the model as an ONNX file, for runtimes without Python or gpulr.
-
-        The input "X" (batch, n_features) is rows as training was given them, which are not checked
-        for NaN. Outputs, in the dtype of the weights where they are real: "probabilities" and
-        "margins", (batch, n_models), each model's own; "label" (batch,), as of :meth:`predict`, and
-        "index" (batch,) int64, its place in ``classes``. Metadata: gpulr_version, and as JSON
-        classes, image_shape and scale (which is part of the weights already). Needs the extra
-        ``onnx``. For a pipeline of scikit-learn's see :func:`gpulr.register_skl2onnx`.
-
-        Parameters
-        ----------
-        path : path-like
-        input_dtype : dtype, optional
-            Of "X": uint8, float32, float64, or another that NumPy and ONNX share; converted in the
-            graph. None: what the model was trained on.
-
-        Raises
-        ------
-        MissingExtraError
-            onnx is not installed.
-        ModelFileError
-            It could not be written; what was there before is untouched.
-        ParameterError
-            ``input_dtype`` cannot be used, or the model does not fit into an ONNX file.
-        """
-        export.save_onnx(self, path, input_dtype=input_dtype)
-
-    def to_sklearn(self) -> Any:
-        """Return a fitted scikit-learn estimator that predicts the same.
-
-        Two classes: a ``LogisticRegression``. More: a ``OneVsRestClassifier`` of one for each,
-        whose ``predict_proba`` is :meth:`predict_proba` with ``normalize=True``. After standardised
-        training it computes in float64, as it has no centre.
-
-        ``tol`` and ``max_iter`` are the model's. ``C`` is in units of X as it was passed, which
-        scikit-learn does not scale: the model's C times ``scale``², so that a clone fitted anew has
-        the same optimum. A model trained with C=1 on pixels times 1/255 shows
-        ``LogisticRegression(C=1.5e-05)``, 1 / 255². (A clone will not standardise, and after
-        standardised training C is the model's own.) Where the models' C differ, each of
-        ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two
-        classes; beyond, scikit-learn has no equivalent.
-
-        Raises
-        ------
-        ParameterError
-            More than two classes that scikit-learn does not take: bytes, or dates.
-        """
-        return export.to_sklearn(self)
+    save = storage.save
+    to_onnx = export.save_onnx
+    to_sklearn = export.to_sklearn
 
 
 def load(path: str | Path) -> OneVsAll:

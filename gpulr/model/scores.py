@@ -1,9 +1,10 @@
-"""Scores of margins by name, the greater the better: for evaluation and for cross-validation."""
+"""How good predictions are: scores by name, the greater the better, and evaluations of a model."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from gpulr.errors import ParameterError
 from gpulr.logistic import log_loss, log_normalized, sigmoid
 from gpulr.validation.labels import LabelMatrix, Labels
-from gpulr.words import did_you_mean, shown
+from gpulr.words import brief, did_you_mean, shown
 
 Floats = npt.NDArray[Any]
 
@@ -52,6 +53,8 @@ def negative_label_loss(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> f
     return -float(np.average(loss.mean(axis=1), weights=weight))
 
 
+# (margins (n_rows, n_models), truth, weight (n_rows,)) -> float; the truth is class indices
+# (n_rows,), or zeros and ones (n_rows, n_labels).
 Score = Callable[[Floats, npt.NDArray[Any], Floats], float]
 
 SCORERS: Mapping[str, Score] = {
@@ -67,15 +70,7 @@ LABEL_SCORERS: Mapping[str, Score] = {
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A named function of margins, class indices and weights.
-
-    Attributes
-    ----------
-    name : str
-    function : callable
-        ``(Z (n_rows, n_models), truth, weight (n_rows,)) -> float``; the truth is class indices
-        (n_rows,), or zeros and ones (n_rows, n_labels).
-    """
+    """A score and its name."""
 
     name: str
     function: Score
@@ -107,7 +102,9 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
             f"the true labels and the probabilities, or use one of {', '.join(named)}."
         )
     name = getattr(scoring, "__name__", type(scoring).__name__)
-    weighs = _takes_sample_weight(scoring)
+    weighs = False
+    with suppress(TypeError, ValueError):  # built into an extension module
+        weighs = "sample_weight" in inspect.signature(scoring).parameters
 
     def function(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> float:
         Z = Z.astype(np.float64)
@@ -125,8 +122,105 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
     return Scorer(name, function)
 
 
-def _takes_sample_weight(function: Callable[..., Any]) -> bool:
-    try:
-        return "sample_weight" in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # built into an extension module
-        return False
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Accuracy of one-vs-all models on labelled rows.
+
+    The two accuracies answer different questions. Each of ten binary models may always say "not
+    this digit" and be right nine times out of ten, so ``mean_binary_accuracy`` starts at 0.9; what
+    a person means by the accuracy of a digit classifier is ``accuracy``.
+
+    Attributes
+    ----------
+    accuracy : float
+        Multiclass: the share of rows whose class, the one with the largest margin, is right.
+    binary_accuracy : (n_models,) float64
+        Per model: the share of rows for which P > 1/2 exactly if the row is of the model's class.
+    mean_binary_accuracy : float
+        The mean of those; not the accuracy of the one-vs-all classifier.
+    confusion : (n_classes, n_classes) int64
+        Rows: the true class; columns: the predicted class; in the order of ``classes``.
+    classes : (n_classes,)
+    """
+
+    accuracy: float
+    binary_accuracy: npt.NDArray[np.float64]
+    mean_binary_accuracy: float
+    confusion: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.generic]
+
+    __repr__ = brief
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MultilabelEvaluation:
+    """How good predictions are on rows that have any number of labels.
+
+    Where most rows lack most labels, predicting none makes ``mean_label_accuracy`` large; F1 counts
+    only rows that have a label or are predicted to, and ``subset_accuracy`` only rows that are
+    right throughout. A label is predicted where P > 1/2.
+
+    Attributes
+    ----------
+    subset_accuracy : float
+        The share of rows all of whose labels are right; scikit-learn's accuracy of multilabel data.
+    label_accuracy : (n_labels,) float64
+        Per label: the share of rows for which it is right.
+    mean_label_accuracy : float
+        The mean of those: the share of all entries of the matrix that are right.
+    label_f1 : (n_labels,) float64
+        Per label: 2 tp / (2 tp + fp + fn); 0 where no row has the label or is predicted to.
+    micro_f1 : float
+        The same of the counts of all labels added up.
+    macro_f1 : float
+        The mean of ``label_f1``: rare labels count as much as frequent ones.
+    positives, predicted_positives : (n_labels,) int64
+        How many rows have each label, and are predicted to.
+    labels : (n_labels,)
+    """
+
+    subset_accuracy: float
+    label_accuracy: npt.NDArray[np.float64]
+    mean_label_accuracy: float
+    label_f1: npt.NDArray[np.float64]
+    micro_f1: float
+    macro_f1: float
+    positives: npt.NDArray[np.int64]
+    predicted_positives: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.generic]
+
+    __repr__ = brief
+
+
+def evaluate_margins(
+    Z: npt.NDArray[np.floating], codes: npt.NDArray[np.integer], classes: npt.NDArray[np.generic]
+) -> Evaluation:
+    """Evaluate margins Z (n_samples, n_models) against true class indices (n_samples,)."""
+    k = len(classes)
+    positive = np.arange(k)[-Z.shape[1] :]  # one model of two classes is of the second
+    binary = ((Z > 0) == (codes[:, np.newaxis] == positive)).mean(axis=0)
+    pairs = codes.astype(np.int64) * k + predicted_codes(Z)
+    confusion = np.bincount(pairs, minlength=k**2).reshape(k, k)
+    return Evaluation(accuracy(Z, codes), binary, float(binary.mean()), confusion, classes)
+
+
+def evaluate_labels(
+    Z: npt.NDArray[np.floating], Y: npt.NDArray[np.uint8], labels: npt.NDArray[np.generic]
+) -> MultilabelEvaluation:
+    """Evaluate margins Z (n_samples, n_labels) against the true indicator matrix Y."""
+    from sklearn.metrics import f1_score
+
+    predicted = (Z > 0).astype(np.uint8)
+    right = (predicted == Y).mean(axis=0)
+    f1 = np.asarray(f1_score(Y, predicted, average=None, zero_division=0.0), dtype=np.float64)
+    return MultilabelEvaluation(
+        subset_accuracy=subset_accuracy(Z, Y),
+        label_accuracy=right,
+        mean_label_accuracy=float(right.mean()),
+        label_f1=f1,
+        micro_f1=float(f1_score(Y, predicted, average="micro", zero_division=0.0)),
+        macro_f1=float(f1.mean()),
+        positives=Y.sum(axis=0, dtype=np.int64),
+        predicted_positives=predicted.sum(axis=0, dtype=np.int64),
+        labels=labels,
+    )

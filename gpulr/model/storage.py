@@ -28,20 +28,21 @@ FORMAT = "gpulr-one-vs-all"
 VERSION = 1
 SUFFIX = ".safetensors"
 _HISTORY = tuple(field.name for field in fields(History))
-_CENTERED = ("center", "intercept_at_center")  # of a standardised model only
-_RECORD = (
-    *("multilabel", "backend", "device", "fallback_reason", "settings"),
-    *("scale", "image_shape", "data", "versions"),
+_ARRAYS = ("weights", "intercept", "center", "intercept_at_center")  # the last two: or None
+_RECORD = tuple(  # what else there is, as JSON
+    f.name for f in fields(Trained) if f.name not in (*_ARRAYS, "classes", "history")
 )
 
 
 def save(model: Trained, path: str | Path) -> None:
-    """Write a model to ``path``, replacing what is there only when the new file is complete.
+    """Write the model to one file, which :func:`gpulr.load` reads; its name ends in .safetensors.
+
+    What is there is replaced only when the new file is complete.
 
     Raises
     ------
     ParameterError
-        It is no path, or the name does not end in .safetensors.
+        It is no path, or its name ends otherwise.
     ModelFileError
         It could not be written (no such folder, disk full, …), or its classes are objects that a
         file cannot hold; what was there before is untouched.
@@ -50,15 +51,13 @@ def save(model: Trained, path: str | Path) -> None:
 
     path = path_of("path", path)
     check_suffix(path, str(path))
+    arrays = {name: getattr(model, name) for name in _ARRAYS}
+    arrays |= {name: getattr(model.history, name) for name in _HISTORY}
     tensors = {
-        "weights": np.ascontiguousarray(to_host(model.weights)),
-        "intercept": np.ascontiguousarray(to_host(model.intercept)),
-        **{name: np.ascontiguousarray(getattr(model.history, name)) for name in _HISTORY},
+        name: np.ascontiguousarray(to_host(a)) for name, a in arrays.items() if a is not None
     }
-    if model.center is not None:
-        tensors |= {name: np.ascontiguousarray(to_host(getattr(model, name))) for name in _CENTERED}
-    classes = _classes(model.classes, path)
-    record = {"classes": classes, **{name: getattr(model, name) for name in _RECORD}}
+    record = {"classes": _classes(model.classes, path)}
+    record |= {name: getattr(model, name) for name in _RECORD}
     try:
         # ASCII only: a path that is not Unicode has surrogates, which UTF-8 cannot hold.
         text = json.dumps(_without_infinity(record), allow_nan=False)
@@ -69,70 +68,51 @@ def save(model: Trained, path: str | Path) -> None:
             f"the model was not written, since what it says could not be read again: {error}",
             "What was there before is untouched; correct the model, then save it.",
         ) from error
-    metadata = {
-        "format": FORMAT,
-        "format_version": str(VERSION),
-        "model": text,
-        "sha256": _digest(tensors, text),
-    }
+    metadata = {"format": FORMAT, "format_version": str(VERSION), "model": text}
+    metadata["sha256"] = _digest(tensors, text)
     replace_file(path, to_bytes(tensors, metadata=metadata))
 
 
 def read(path: str | Path) -> dict[str, Any]:
     """Return the fields of the model in a file; its arrays are NumPy's.
 
-    Raises
-    ------
-    ModelFileError
-        No such file, not a model of gpulr's, written by a newer gpulr, or damaged.
-    ParameterError
-        It is no path.
+    Raises ModelFileError and ParameterError as :func:`gpulr.load` does.
     """
     from safetensors import safe_open
 
     path = path_of("path", path)
-    if fault := _fault(path):
-        raise ModelFileError(path, fault, "Pass the path that the model was saved to.")
+    if missing := _why_missing(path):
+        raise ModelFileError(path, missing, "Pass the path that the model was saved to.")
+    tensors = {}
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ModelFileError(
-                    path,
-                    "a safetensors file, but not a gpulr model",
-                    "Pass a file that `gpulr train --output` or OneVsAll.save wrote.",
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except ModelFileError:
-        raise
+            if metadata.get("format") == FORMAT:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # not only SafetensorError: OSError, TypeError, UnicodeDecodeError…
         raise ModelFileError(
             path,
             f"not a readable model file ({error}; {path.stat().st_size} bytes)",
             "It is damaged or was not written by gpulr: train again, or restore it from a copy.",
         ) from error
-    if metadata.get("format_version") != str(VERSION):
-        raise ModelFileError(
-            path,
-            f"model format version {metadata.get('format_version')}, this gpulr reads {VERSION}",
-            "Update gpulr.",
-        )
-    text = metadata.get("model", "")
-    if metadata.get("sha256") != _digest(tensors, text):
-        raise ModelFileError(
-            path,
-            "its content does not match its sha256: the file is damaged",
-            "Train again, or restore it from a copy.",
-        )
-    try:
-        return _fields(tensors, text)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise ModelFileError(
-            path, f"incomplete model ({type(error).__name__}: {error})", "Train again."
-        ) from error
+    text, version = metadata.get("model", ""), metadata.get("format_version")
+    if metadata.get("format") != FORMAT:
+        fault = "a safetensors file, but not a gpulr model"
+        cure = "Pass a file that `gpulr train --output` or OneVsAll.save wrote."
+    elif version != str(VERSION):
+        fault, cure = f"model format version {version}, this gpulr reads {VERSION}", "Update gpulr."
+    elif metadata.get("sha256") != _digest(tensors, text):
+        fault = "its content does not match its sha256: the file is damaged"
+        cure = "Train again, or restore it from a copy."
+    else:
+        try:
+            return _fields(tensors, text)
+        except (ValueError, RecursionError, MemoryError) as error:
+            fault, cure = f"incomplete model ({type(error).__name__}: {error})", "Train again."
+    raise ModelFileError(path, fault, cure)
 
 
-def _fault(path: Path) -> str:
+def _why_missing(path: Path) -> str:
     """Say why there is no file at a path; nothing if there is one."""
     try:
         if path.is_file():
@@ -159,11 +139,13 @@ def _fields(tensors: dict[str, npt.NDArray[Any]], text: str) -> dict[str, Any]:
     record = {"multilabel": False} | record
     check_tensors(tensors, len(classes), record["multilabel"])
     settings, shape = record["settings"], record["image_shape"]
-    if "C" in settings:
-        settings["C"] = _with_infinity(settings["C"])
+    if isinstance(C := settings.get("C", 1.0), list):
+        settings["C"] = [math.inf if each is None else each for each in C]
+    elif C is None:
+        settings["C"] = math.inf
     return {
         **{name: record[name] for name in _RECORD},
-        **{name: tensors.get(name) for name in ("weights", "intercept", *_CENTERED)},
+        **{name: tensors.get(name) for name in _ARRAYS},
         "classes": classes,
         "history": History(**{name: tensors[name] for name in _HISTORY}),
         "image_shape": None if shape is None else tuple(shape),
@@ -198,12 +180,6 @@ def _classes(classes: npt.NDArray[Any], path: Path) -> dict[str, Any]:
     return {"dtype": dtype, "values": values.tolist()}
 
 
-def _with_infinity(C: Any) -> Any:
-    if isinstance(C, list):
-        return [_with_infinity(each) for each in C]
-    return math.inf if C is None else C
-
-
 def _without_infinity(value: Any) -> Any:
     """Replace infinite numbers, which JSON does not have, by null, and NumPy's by Python's."""
     if isinstance(value, np.generic | np.ndarray):
@@ -225,10 +201,7 @@ def _digest(tensors: dict[str, npt.NDArray[Any]], text: str) -> str:
 
 
 def check_suffix(path: Path, subject: str) -> None:
-    """Raise ParameterError for a file name with the suffix of another format.
-
-    ``subject`` names it in the error.
-    """
+    """Raise ParameterError, which names the ``subject``, for the suffix of another format."""
     if path.suffix.lower() != SUFFIX:
         named = path.with_suffix(SUFFIX) if path.name else path / f"model{SUFFIX}"
         raise ParameterError(

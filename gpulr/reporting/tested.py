@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.model.metrics import Evaluation, MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll, rows_for
+from gpulr.model.scores import Evaluation, MultilabelEvaluation
 from gpulr.reporting.pictures import row_pictures
 from gpulr.reporting.words import MOST_ROWS, percent
 from gpulr.show.predictions import Predictions, is_image, most_probable, take_rows, true_names

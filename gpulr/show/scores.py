@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.transforms import ScaledTranslation
 
 from gpulr.errors import ParameterError
-from gpulr.model.metrics import Evaluation, MultilabelEvaluation
+from gpulr.model.scores import Evaluation, MultilabelEvaluation
 from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
 from gpulr.show.predictions import label_texts
 
@@ -28,7 +28,7 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : metrics.Evaluation
+    result : Evaluation
         As ``model.evaluate(X, y)`` returns it.
     ax : matplotlib Axes, optional
 
@@ -94,7 +94,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    result : metrics.Evaluation or metrics.MultilabelEvaluation
+    result : Evaluation or MultilabelEvaluation
         As ``model.evaluate(X, y)`` returns it.
     ax : matplotlib Axes, optional
 

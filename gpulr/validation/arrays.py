@@ -180,7 +180,10 @@ def _class_weights(
 def refuse_files(X: Any) -> None:
     """Raise DataError for a path, the name of a data set, or a Dataset in place of an array."""
     if hasattr(type(X), "X_test"):  # of the class: a table may have such a column
-        raise DataError("X is a Dataset; expected an array. Pass its X, or its X_test.")
+        raise DataError(
+            "X is a Dataset; expected an array. Pass its X, or its X_test; and with labels, as in "
+            "evaluate(data.X, data.y)."
+        )
     if not isinstance(X, str | bytes | os.PathLike):
         return
     path = os.fsdecode(X)
