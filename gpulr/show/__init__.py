@@ -8,7 +8,8 @@
 Every function draws on the matplotlib Axes ``ax``, or on those of a new figure, and returns the
 Axes. Pictures of several panels put them inside those Axes (``ax.child_axes``), so that each
 picture can be a part of a larger figure. New figures are not pyplot's: there is nothing to close,
-and no display is needed. A notebook shows the Axes that a cell ends in.
+and no display is needed. A notebook shows the Axes that a cell ends in. What cannot be drawn, or
+drawn on, raises ``ParameterError``.
 
 Labels are shown as they are, never taken for mathematics, and long ones are shortened. Lines and
 bars are in Okabe & Ito's colours, which can be told apart with any colour vision; what is right or
@@ -27,35 +28,20 @@ from gpulr.errors import needs_extra
 
 if TYPE_CHECKING:
     from gpulr.show.benchmarks import benchmark
-    from gpulr.show.curves import c_path, cost
     from gpulr.show.examples import mistakes, samples
+    from gpulr.show.models import c_path, cost, weights
     from gpulr.show.scores import accuracy, confusion
-    from gpulr.show.weight_pictures import weights
 
-__all__ = [
-    "accuracy",
-    "benchmark",
-    "c_path",
-    "confusion",
-    "cost",
-    "mistakes",
-    "samples",
-    "weights",
-]
+__all__ = ["accuracy", "benchmark", "c_path", "confusion", "cost", "mistakes", "samples", "weights"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gpulr.show' has no attribute {name!r}")
     with needs_extra("plot", "Drawing needs matplotlib"):
-        from gpulr.show.benchmarks import benchmark
-        from gpulr.show.curves import c_path, cost
-        from gpulr.show.examples import mistakes, samples
-        from gpulr.show.scores import accuracy, confusion
-        from gpulr.show.weight_pictures import weights
-
-    for function in (accuracy, benchmark, c_path, confusion, cost, mistakes, samples, weights):
-        globals()[function.__name__] = function
+        from gpulr.show import benchmarks, examples, models, scores
+    for module in (benchmarks, examples, models, scores):
+        globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 
 

@@ -15,8 +15,6 @@ from matplotlib.ticker import EngFormatter
 from gpulr.errors import DataFileError, ParameterError
 from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
 
-Entry = tuple[str, float, tuple[float, float], str]  # label, median, quartiles, colour
-
 # Colours of what is timed: ways to do one pass, and solvers on the way to the optimum.
 WAYS = {
     "notebook": Colour.GREY,
@@ -81,22 +79,22 @@ def benchmark(
     if kind not in KINDS:
         known = "; ".join(f"{name} ({words})" for name, words in KINDS.items())
         raise ParameterError(f"A result of kind {kind!r}; expected one of: {known}.")
-    results = content["results"]
+    results, title = content["results"], "Search for C: shorter is better"
     if kind == "gpulr-peers":
         ax = axes(ax, 8.4, 5.2)
         _draw_gaps(ax, results)
-        ax.set_title(f"{content['data']['data']}: down and left is better", loc="left")
-        return ax
-    title = "Search for C"
-    if kind == "gpulr-interleaved":
-        tasks = sorted({entry["task"] for entry in results})
-        results = [entry for entry in results if entry["task"] == task]
-        if not results:
-            raise ParameterError(f"task={task!r}; this result has {', '.join(tasks)}.")
-        title = "One pass: cost and gradient" if task == "pass" else "Training"
-    ax = axes(ax, 8.4, 1.2 + 0.47 * len(results))
-    _draw_times(ax, [_entry(result) for result in results])
-    ax.set_title(f"{title}: shorter is better", loc="left")
+        title = f"{content['data']['data']}: down and left is better"
+    else:
+        if kind == "gpulr-interleaved":
+            tasks = sorted({entry["task"] for entry in results})
+            if task not in tasks:
+                raise ParameterError(f"task={task!r}; this result has {', '.join(tasks)}.")
+            results = [entry for entry in results if entry["task"] == task]
+            what = "One pass: cost and gradient" if task == "pass" else "Training"
+            title = f"{what}: shorter is better"
+        ax = axes(ax, 8.4, 1.2 + 0.47 * len(results))
+        _draw_times(ax, results)
+    ax.set_title(title, loc="left")
     return ax
 
 
@@ -111,27 +109,28 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _entry(result: Mapping[str, Any]) -> Entry:
-    """Return what is drawn of one contestant."""
+def _bar(result: Mapping[str, Any]) -> tuple[str, float, float, float, str]:
+    """Return label, median, the ends of its whisker, and colour of one contestant."""
     label, seconds = result["label"], result["seconds"]
     if isinstance(seconds, Mapping):
         label += f", {result['dtype']}"
         if result["rows"] not in (result["dtype"], result["X_dtype"]):
             label += f", {result['rows']} rows"
-        return label, seconds["median"], (seconds["q1"], seconds["q3"]), WAYS[result["way"]]
-    colour = Colour.BLUE if result["name"].startswith("gpulr") else Colour.GREY
+        return label, seconds["median"], seconds["q1"], seconds["q3"], WAYS[result["way"]]
+    runs, colour = (
+        result["runs"],
+        WAYS["batched" if result["name"].startswith("gpulr") else "notebook"],
+    )
     if sampled := result["extrapolated_from_classes"]:
-        label += f" (scaled up from {sampled} classes)"
-        return label, seconds, (seconds, seconds), colour
-    return label, seconds, (min(result["runs"]), max(result["runs"])), colour
+        label, runs = f"{label} (scaled up from {sampled} classes)", [seconds]
+    return label, seconds, min(runs), max(runs), colour
 
 
-def _draw_times(ax: Axes, entries: Sequence[Entry]) -> None:
+def _draw_times(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
     """Draw times as horizontal bars, the first on top, with a whisker between the quartiles."""
-    labels, seconds, quartiles, colours = zip(*entries, strict=True)
-    median, (low, high) = np.array(seconds), np.transpose(quartiles)
-    ends = np.maximum(median, high)
-    spread = [np.maximum(median - low, 0.0), ends - median]
+    labels, seconds, low, high, colours = zip(*map(_bar, results), strict=True)
+    ends = np.maximum(seconds, high)
+    spread = [np.maximum(np.subtract(seconds, low), 0.0), ends - seconds]
     where, words = range(len(labels)), EngFormatter("s")
     ax.barh(where, seconds, color=colours, xerr=spread, ecolor="#333333", capsize=2)
     for y, end, value, colour in zip(where, ends, seconds, colours, strict=True):
@@ -157,18 +156,11 @@ def _draw_gaps(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
         points = sorted((p["seconds"], p["gap"]) for p in result["points"] if p["gap"] > 0)
         if not points:
             continue
-        colour, marker, line = STYLES.get(result["name"], (Colour.BLACK, ".", "-"))
-        ours = result["name"] == OURS
-        ax.plot(
-            *zip(*points, strict=True),
-            color=colour,
-            marker=marker,
-            linestyle=line,
-            linewidth=2.2 if ours else 1.2,
-            markersize=6,
-            zorder=3 if ours else 2,
-            label=textwrap.fill(result["label"], 24),
-        )
+        colour, marker, style = STYLES.get(result["name"], (Colour.BLACK, ".", "-"))
+        width, above = (2.2, 3) if result["name"] == OURS else (1.2, 2)
+        look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": style}
+        look |= {"linewidth": width, "zorder": above, "label": textwrap.fill(result["label"], 24)}
+        ax.plot(*zip(*points, strict=True), markersize=6, **look)
     ax.set(xscale="log", yscale="log")
     ax.set_xlabel("seconds, from the call to the trained models", loc="left", fontsize=9)
     ax.set_ylabel("gap to the optimum, summed over the models", loc="top", fontsize=9)

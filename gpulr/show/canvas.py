@@ -37,13 +37,7 @@ class Picture(Axes):
 
 
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
-    """Return the Axes to draw on: ``ax``, or those of a new figure of that size in inches.
-
-    Raises
-    ------
-    ParameterError
-        ``ax`` is something else, such as the array that ``plt.subplots(2, 2)`` returns.
-    """
+    """Return ``ax``, or the Axes of a new figure of that size in inches."""
     if ax is None:
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure.add_subplot(axes_class=Picture)
@@ -76,7 +70,7 @@ def grid(n: int, columns: int) -> tuple[int, int]:
 
 
 def legend(ax: Axes, handles: Sequence[Any], labels: Sequence[str], **settings: Any) -> None:
-    """Draw a legend, on the right unless told where, of labels as they are.
+    """Draw a legend of labels as they are, on the right unless told where.
 
     Some versions of matplotlib leave out labels that begin with "_".
     """
@@ -88,13 +82,7 @@ def legend(ax: Axes, handles: Sequence[Any], labels: Sequence[str], **settings: 
 
 
 def model_of(model: Any) -> OneVsAll:
-    """Return the trained model that was passed, or that a fitted estimator or a search holds.
-
-    Raises
-    ------
-    ParameterError
-        It is none of those.
-    """
+    """Return the trained model that was passed, or that a fitted estimator or a search holds."""
     for candidate in (model, getattr(model, "model_", None), getattr(model, "model", None)):
         if isinstance(candidate, OneVsAll):
             return candidate

@@ -20,6 +20,7 @@ from gpulr.show.predictions import (
     image_shape_to_draw,
     label_text,
     label_texts,
+    labelled_rows,
     most_probable,
     take_rows,
     true_names,
@@ -27,7 +28,6 @@ from gpulr.show.predictions import (
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
-Array = Any
 COLUMNS = 4
 SIDE, BARS = 1.05, 0.6  # inches, of an image and its bars
 MOST_BARS = 10
@@ -54,9 +54,10 @@ def samples(
     Parameters
     ----------
     model : OneVsAll, fitted estimator or Search
-    X : as for ``model.predict``
+    X : as for ``model.predict``, or a Dataset
+        Of a Dataset, its test part, where it has one.
     y : labels, optional
-        True labels; without, the titles say what was predicted.
+        True labels; without, the titles say what was predicted. A Dataset brings its own.
     n : int
         How many rows.
     seed : int
@@ -77,7 +78,7 @@ def samples(
     ParameterError
         The rows are not images, or a setting cannot be used.
     """
-    model, X, shape = _checked(model, X, image_shape)
+    model, X, y, shape = _checked(model, X, y, image_shape)
     n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0, most=None)
     n_rows = int(X.shape[0])
     chosen = np.random.default_rng(seed).permutation(n_rows)[:n]
@@ -93,7 +94,7 @@ def samples(
 def mistakes(
     model: Any,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     n: int = 12,
     image_shape: tuple[int, ...] | None = None,
@@ -102,29 +103,11 @@ def mistakes(
     """Draw the rows that are wrong with the most confidence, the most confident first.
 
     Confidence is the probability of the predicted class; where a row has several labels, that of
-    the wrong answer about one of them. Panels are those of :func:`samples`.
-
-    Parameters
-    ----------
-    model : OneVsAll, fitted estimator or Search
-    X, y : as for ``model.evaluate``
-    n : int
-        How many rows at most.
-    image_shape, ax : as for :func:`samples`
-
-    Returns
-    -------
-    Axes
-        ``ax.child_axes`` are, for each row, its image and its bars; none where nothing is wrong.
-
-    Raises
-    ------
-    DataError
-        As ``model.evaluate``.
-    ParameterError
-        The rows are not images, or a setting cannot be used.
+    the wrong answer about one of them. Parameters, panels and errors are those of :func:`samples`,
+    but labels there have to be, and ``n`` is how many rows at most. No ``ax.child_axes`` means that
+    nothing is wrong.
     """
-    model, X, shape = _checked(model, X, image_shape)
+    model, X, y, shape = _checked(model, X, y, image_shape)
     n, n_rows = whole_number("n", n, least=1), int(X.shape[0])
     predictions = Predictions.of(model, X, true_names(model, y, n_rows))
     wrong = np.flatnonzero(~predictions.right)
@@ -141,8 +124,8 @@ def mistakes(
 
 
 def _checked(
-    model: Any, X: Any, image_shape: tuple[int, ...] | None
-) -> tuple[OneVsAll, Array, tuple[int, ...]]:
+    model: Any, X: Any, y: Any, image_shape: tuple[int, ...] | None
+) -> tuple[OneVsAll, Any, Any, tuple[int, ...]]:
     model = model_of(model)
     shape = image_shape_to_draw(model, image_shape, X)
     if shape is None:
@@ -151,7 +134,8 @@ def _checked(
             "nothing to draw. Pass image_shape=(height, width), or images (n, height, width) as X; "
             "of other data, draw gpulr.show.confusion or gpulr.show.accuracy."
         )
-    return model, rows_for(model, X), shape
+    X, y = labelled_rows(X, y)
+    return model, rows_for(model, X), y, shape
 
 
 def _draw(
@@ -179,7 +163,7 @@ def _draw(
     # Behind the reader's fonts the one of matplotlib's own that has ✓ and ✗.
     fonts = [*rcParams["font.family"], "DejaVu Sans"]
     look: dict[str, Any] = {"fontsize": "small", "fontfamily": fonts}
-    P, wrong = predictions.probabilities, Colour.VERMILION if predictions.known else Colour.BLACK
+    wrong = Colour.VERMILION if predictions.known else Colour.BLACK
     for i, image in enumerate(grey_images(model, rows, shape)):
         left = i % columns * cell_width
         bottom = height - i // columns * cell_height - above - SIDE
@@ -191,7 +175,7 @@ def _draw(
         panel.set_title(titles[i], loc="left", pad=3, color=colour, **look, **PLAIN)
         left += SIDE + beside
         bars = ax.inset_axes((left / width, bottom / height, BARS / width, SIDE / height))
-        _draw_bars(bars, names, predictions, i, P[i])
+        _draw_bars(bars, names, predictions, i, wrong)
     return ax
 
 
@@ -207,19 +191,13 @@ def _legend(model: OneVsAll, predictions: Predictions) -> str:
     return f"{bars} Green: true. Red: predicted, but wrong."
 
 
-def _draw_bars(
-    ax: Axes, names: list[str], predictions: Predictions, i: int, P: npt.NDArray[Any]
-) -> None:
+def _draw_bars(ax: Axes, names: list[str], predictions: Predictions, i: int, wrong: str) -> None:
     """Draw the probabilities of row i, at most ten: the largest, in the order of the names."""
-    predicted = predictions.predicted[i]
+    predicted, true = predictions.predicted[i], predictions.true[i]
     shown = np.sort(most_probable(predictions.Z[i], MOST_BARS))
-    wrong = Colour.VERMILION if predictions.known else Colour.BLACK
-    colours = [
-        Colour.GREEN if predictions.true[i, j] else wrong if predicted[j] else Colour.GREY
-        for j in shown
-    ]
     where = np.arange(len(shown))
-    ax.barh(where, P[shown], height=0.8, color=colours)
+    colours = np.select([true, predicted], [Colour.GREEN, wrong], Colour.GREY)[shown]
+    ax.barh(where, predictions.probabilities[i, shown], height=0.8, color=colours)
     ax.axvline(0.5, color=Colour.BLACK, linewidth=0.6, linestyle=":")
     size = min(8.0, 60 / len(shown) + 1)
     ax.set_yticks(where, [names[j] for j in shown], fontsize=size, **PLAIN)
@@ -233,14 +211,14 @@ def _draw_bars(
 
 def _title(model: OneVsAll, predictions: Predictions, i: int) -> str:
     """Return the title of row i, in two lines if it is too long for one."""
-    predicted = f"predicted {_joined(model, predictions.predicted[i])}"
+
+    def joined(which: npt.NDArray[np.bool_]) -> str:
+        return label_text(" + ".join(label_texts(model.classes[which], 16)) or "none", 16)
+
+    predicted = f"predicted {joined(predictions.predicted[i])}"
     if not predictions.known:
         return predicted
-    true = f"true {_joined(model, predictions.true[i])}"
+    true = f"true {joined(predictions.true[i])}"
     mark = "✓" if predictions.right[i] else "✗"
     between = ", " if len(true + predicted) < 28 else "\n    "
     return f"{mark} {true}{between}{predicted}"
-
-
-def _joined(model: OneVsAll, which: npt.NDArray[np.bool_]) -> str:
-    return label_text(" + ".join(label_texts(model.classes[which], 16)) or "none", 16)

@@ -6,14 +6,15 @@ Needs no plotting library.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import backend_of, is_sparse, to_host
-from gpulr.errors import ParameterError
+from gpulr.datasets import Dataset
+from gpulr.errors import DataError, ParameterError
 from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.validation.label_values import codes_of
@@ -21,8 +22,10 @@ from gpulr.validation.labels import check_indicator
 from gpulr.validation.parameters import image_shape_of, shape_of_images
 
 Array = Any
+Shape = tuple[int, ...]
 LONGEST = 18  # characters of a label in a picture
 WITHIN = 99.5  # per cent of the weights are within the scale: a few pixels would dim the others
+CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,59 +65,63 @@ class Predictions:
 
     def take(self, rows: npt.NDArray[np.intp]) -> Predictions:
         """Return the predictions of some of the rows."""
-        Z, predicted, true = self.Z[rows], self.predicted[rows], self.true[rows]
-        return Predictions(Z, predicted, true, self.known, self.multilabel)
+        return replace(self, Z=self.Z[rows], predicted=self.predicted[rows], true=self.true[rows])
 
     @property
-    def probabilities(self) -> npt.NDArray[np.float64]:
+    def probabilities(self) -> Array:
         """Each model's own, (n_rows, n_names); of two classes with one model, 1 − P and P."""
-        P: npt.NDArray[np.float64] = sigmoid(self.Z)
-        return P
+        return sigmoid(self.Z)
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
+    def right(self) -> Array:
         """Whether all that is predicted of a row is true, and nothing else is; (n_rows,)."""
-        same: npt.NDArray[np.bool_] = (self.predicted == self.true).all(axis=1) & self.known
-        return same
+        return (self.predicted == self.true).all(axis=1) & self.known
 
     @property
-    def certain(self) -> npt.NDArray[np.bool_]:
+    def certain(self) -> Array:
         """Whether some name is more probable than not, (n_rows,); of two classes, one always is."""
-        certain: npt.NDArray[np.bool_] = self.Z.max(axis=1) >= 0
-        return certain
+        return self.Z.max(axis=1) >= 0
 
     @property
-    def confidence(self) -> npt.NDArray[np.float64]:
+    def confidence(self) -> Array:
         """Margin of the predicted class, or the widest of the wrong labels; (n_rows,)."""
-        Z = self.Z
-        if self.multilabel:
-            Z = np.where(self.predicted != self.true, np.abs(Z), 0.0)
-        widest: npt.NDArray[np.float64] = Z.max(axis=1)
-        return widest
+        wrong = self.predicted != self.true
+        return (np.where(wrong, np.abs(self.Z), 0.0) if self.multilabel else self.Z).max(axis=1)
 
 
 def true_names(model: OneVsAll, y: Any, n_rows: int) -> npt.NDArray[np.bool_]:
     """Return which of the model's classes or labels each row has, (n_rows, n_names).
 
-    Raises
-    ------
-    DataError
-        As :meth:`OneVsAll.evaluate`.
+    Raises DataError as :meth:`OneVsAll.evaluate` does.
     """
     if model.multilabel:
         _, Y = check_indicator(y, n_rows, model.classes)
         return np.asarray(Y.toarray() if is_sparse(Y) else to_host(Y), dtype=np.bool_)
-    codes = codes_of(y, n_rows, model.classes)
-    true: npt.NDArray[np.bool_] = codes[:, np.newaxis] == np.arange(len(model.classes))
+    true: npt.NDArray[np.bool_] = codes_of(y, n_rows, model.classes)[:, np.newaxis] == np.arange(
+        len(model.classes)
+    )
     return true
+
+
+def labelled_rows(X: Any, y: Any) -> tuple[Any, Any]:
+    """Return X and y; of a Dataset as X its test part, or all rows where it has none."""
+    if not isinstance(X, Dataset):
+        return X, y
+    if y is not None:
+        raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
+    return (X.X, X.y) if X.X_test is None else (X.X_test, X.y_test)
+
+
+def take_rows(X: Array, rows: npt.NDArray[np.intp]) -> Array:
+    """Return some rows of a checked X, where X is; sparse ones as a dense array."""
+    backend = backend_of(X)
+    taken = backend.take_rows(X, backend.asarray(rows))
+    return taken.toarray() if is_sparse(taken) else taken
 
 
 def most_probable(P: npt.NDArray[Any], n: int) -> npt.NDArray[np.intp]:
     """Return the places of the n largest along the last axis, largest first; margins do as well."""
     return np.argsort(-P, axis=-1, kind="stable")[..., :n]
-
-
-# ---- labels ----
 
 
 def shortened(text: Any, longest: int) -> str:
@@ -135,32 +142,21 @@ def label_texts(labels: Iterable[Any], longest: int = LONGEST) -> list[str]:
     return [label_text(label, longest) for label in labels]
 
 
-# ---- rows and weights as images ----
-
-
-def is_image(shape: tuple[int, ...] | None) -> bool:
+def is_image(shape: Shape | None) -> bool:
     """Whether this is (height, width), or has 1, 3 or 4 channels as its last or first axis."""
-    return shape is not None and (
-        len(shape) == 2 or (len(shape) == 3 and _channel_axis(shape) is not None)
-    )
+    if shape is None or len(shape) != 3:
+        return shape is not None and len(shape) == 2
+    return shape[2] in CHANNELS or shape[0] in CHANNELS
 
 
-def _channel_axis(shape: tuple[int, ...]) -> int | None:
-    return next((axis for axis in (2, 0) if shape[axis] in (1, 3, 4)), None)
-
-
-def image_shape_to_draw(
-    model: OneVsAll, image_shape: tuple[int, ...] | None, X: Any = None
-) -> tuple[int, ...] | None:
+def image_shape_to_draw(model: OneVsAll, image_shape: Shape | None, X: Any = None) -> Shape | None:
     """Return the shape of an image: as stated, or of X, or of the model; None for no images.
 
-    Raises
-    ------
-    ParameterError
-        It does not fit the features, or is no shape of an image.
+    Raises ParameterError if it does not fit the features, or is no shape of an image.
     """
     if image_shape is None:
-        image_shape = (None if X is None else shape_of_images(X)) or model.image_shape
+        image_shape = X.image_shape if isinstance(X, Dataset) else shape_of_images(X)
+        image_shape = image_shape or model.image_shape
         if image_shape is None or len(image_shape) < 2:
             return None
     shape = image_shape_of(image_shape, model.n_features)
@@ -172,23 +168,21 @@ def image_shape_to_draw(
     )
 
 
-def as_images(rows: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def as_images(rows: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
     """Return rows as images, (n, height, width) or (n, height, width, channels)."""
     images = rows.reshape(len(rows), *shape)
-    if len(shape) == 3 and _channel_axis(shape) == 0:
+    if len(shape) == 3 and shape[2] not in CHANNELS:
         images = np.moveaxis(images, 1, -1)
-    return images[..., 0] if len(shape) == 3 and images.shape[-1] == 1 else images
+    return images[..., 0] if images.shape[3:] == (1,) else images
 
 
-def grey_images(
-    model: OneVsAll, rows: npt.NDArray[Any], shape: tuple[int, ...]
-) -> npt.NDArray[np.float64]:
+def grey_images(model: OneVsAll, rows: npt.NDArray[Any], shape: Shape) -> npt.NDArray[np.float64]:
     """Return rows as images from 0, the smallest value of training, to 1, the largest.
 
     Where these are not known, they are those of the rows.
     """
     low, high = model.data.get("feature_range") or (float(rows.min()), float(rows.max()))
-    shade: npt.NDArray[np.float64] = (rows.astype(np.float64) - low) / ((high - low) or 1.0)
+    shade = (rows.astype(np.float64) - low) / ((high - low) or 1.0)
     return as_images(np.clip(shade, 0.0, 1.0), shape)
 
 
@@ -197,11 +191,8 @@ def as_bytes(images: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     return np.rint(255 * images).astype(np.uint8)
 
 
-def weight_images(weights: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """Return weights (n_features, n_models) as images (n_models, height, width).
-
-    Channels are added up.
-    """
+def weight_images(weights: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
+    """Return weights (n_features, n_models) as (n_models, height, width), their channels summed."""
     images = as_images(np.ascontiguousarray(weights.T), shape)
     return images if images.ndim == 3 else images.sum(axis=-1)
 
@@ -210,10 +201,3 @@ def weight_limit(weights: npt.NDArray[Any]) -> float:
     """Return the weight that has full colour, on a scale of all these weights."""
     sizes = np.abs(weights)
     return float(np.percentile(sizes, WITHIN)) or float(sizes.max()) or 1.0
-
-
-def take_rows(X: Array, rows: npt.NDArray[np.intp]) -> Array:
-    """Return some rows of a checked X, where X is; sparse ones as a dense array."""
-    backend = backend_of(X)
-    taken = backend.take_rows(X, backend.asarray(rows))
-    return taken.toarray() if is_sparse(taken) else taken

@@ -29,27 +29,20 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     result : Evaluation
-        As ``model.evaluate(X, y)`` returns it.
+        As ``model.evaluate(X, y)`` returns it, of rows that have one class each.
     ax : matplotlib Axes, optional
 
     Returns
     -------
     Axes
         The counts are ``ax.texts`` where they are few enough to be read.
-
-    Raises
-    ------
-    ParameterError
-        ``result`` is no evaluation of rows that have one class each, or ``ax`` is not Axes.
     """
     if isinstance(result, MultilabelEvaluation):
         raise ParameterError(
             "Rows that have any number of labels have no confusion matrix. Draw their accuracies "
             "with gpulr.show.accuracy(result)."
         )
-    if not isinstance(result, Evaluation):
-        raise _no_evaluation(result)
-    counts, names = result.confusion, label_texts(result.classes)
+    counts, names = _evaluation(result).confusion, label_texts(result.classes)
     n = len(names)
     side = float(np.clip(0.42 * n, 3.6, 9.0))
     ax = axes(ax, side + 2.0, side + 0.9)
@@ -68,8 +61,8 @@ def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
             ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", **look)
     if n <= MOST_NAMED:
         look = {**PLAIN, "fontsize": float(np.clip(0.8 * cell, 5, 9))}
-        turned = 6 * max(map(len, names)) > cell
-        ax.set_xticks(range(n), names, **look, rotation=90 if turned else 0)
+        upright = 6 * max(map(len, names)) > cell
+        ax.set_xticks(range(n), names, **look, rotation=90 if upright else 0)
         ax.set_yticks(range(n), names, **look)
     ax.tick_params(length=0)
     ax.set(xlabel="predicted class", ylabel="true class")
@@ -88,9 +81,8 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     classes (its recall)? And how often is its own model right, that says "this class" or "not"
     (its binary accuracy)? A model that always says "not" is right about all rows of other classes;
     a black line marks that share. The title has the accuracy of all classes together, which is not
-    the mean of the binary accuracies.
-
-    Of a model of several labels: how often each label is right, and its F1.
+    the mean of the binary accuracies. Of a model of several labels: how often each label is right,
+    and its F1.
 
     Parameters
     ----------
@@ -102,11 +94,6 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     -------
     Axes
         ``ax.containers`` are the bars; two classes, which have one model, have recalls only.
-
-    Raises
-    ------
-    ParameterError
-        ``result`` is no evaluation, or ``ax`` is not Axes.
     """
     base = None
     if isinstance(result, MultilabelEvaluation):
@@ -120,23 +107,20 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
             f"mean label accuracy {result.mean_label_accuracy:.3f}  ·  "
             f"micro F1 {result.micro_f1:.3f}"
         )
-    elif isinstance(result, Evaluation):
-        names, counts = label_texts(result.classes), result.confusion
+    else:
+        counts, names = _evaluation(result).confusion, label_texts(result.classes)
         with np.errstate(invalid="ignore"):  # a class without rows has no recall
-            recall = np.diag(counts) / counts.sum(axis=1)
-        bars = {"recall: its rows that are recognised": recall}
+            bars = {"recall: its rows that are recognised": np.diag(counts) / counts.sum(axis=1)}
         title = f"accuracy {result.accuracy:.3f}"
         if len(result.binary_accuracy) > 1:
             bars["binary accuracy: its own model, “this class or not”"] = result.binary_accuracy
             base = 1 - counts.sum(axis=1) / counts.sum()
             mean = f"mean of the binary accuracies {result.mean_binary_accuracy:.3f}"
             title = f"multiclass {title}  ·  {mean}"
-    else:
-        raise _no_evaluation(result)
-    n = len(names)
-    if n > MOST_BARRED:
-        title = f"{title}\nthe {MOST_BARRED} of {n:,} with the lowest {next(iter(bars))}"
-        worst = np.argsort(next(iter(bars.values())), kind="stable")[:MOST_BARRED]  # NaN is last
+    if len(names) > MOST_BARRED:
+        first, values = next(iter(bars.items()))
+        title = f"{title}\nthe {MOST_BARRED} of {len(names):,} with the lowest {first}"
+        worst = np.argsort(values, kind="stable")[:MOST_BARRED]  # NaN is last
         names = [names[j] for j in worst]
         bars = {name: values[worst] for name, values in bars.items()}
         base = None if base is None else base[worst]
@@ -170,10 +154,7 @@ def _draw_bars(
         handles.append(ax.vlines(base, low, high, color=Colour.BLACK, lw=1.5))
         legends.append("always answering “not this class”")
     ax.set_yticks(where, names, **PLAIN)
-    ax.invert_yaxis()
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_xlim(0, 1.08)
-    ax.set_xticks(np.linspace(0, 1, 6))
+    ax.set(xlim=(0, 1.08), ylim=(len(names) - 0.5, -0.5), xticks=np.linspace(0, 1, 6))
     tidy(ax, lines=False)
     ax.tick_params(axis="y", length=0)
     below = ax.transAxes + ScaledTranslation(0, -0.3, ax.figure.dpi_scale_trans)
@@ -181,7 +162,9 @@ def _draw_bars(
     legend(ax, handles, legends, fontsize="small", borderpad=0.0, **place)
 
 
-def _no_evaluation(result: Any) -> ParameterError:
-    return ParameterError(
+def _evaluation(result: Any) -> Evaluation:
+    if isinstance(result, Evaluation):
+        return result
+    raise ParameterError(
         f"result is of type {type(result).__name__}; expected what model.evaluate(X, y) returns."
     )

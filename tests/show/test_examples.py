@@ -68,6 +68,19 @@ def test_mistakes_are_the_most_confident_ones(ten, digits):
     assert "The most confident of" in show.mistakes(ten, X, y, n=1).get_title(loc="left")
 
 
+def test_of_a_dataset_the_test_rows_are_drawn(ten, digits):
+    data = gpulr.datasets.load_digits()
+    for draw, n in ((show.mistakes, 4), (show.samples, 3)):
+        ours, theirs = draw(ten, data, n=n), draw(ten, data.X_test, data.y_test, n=n)
+        assert drawn(ours) == drawn(theirs)
+    all_rows = replace(data, X_test=None, y_test=None)
+    assert show.samples(ten, all_rows, n=1).get_title(loc="left").startswith("1 of 1,442 rows")
+    bare_model = replace(ten, image_shape=None)
+    assert panels(show.samples(bare_model, data, n=1))  # the images are those of the Dataset
+    with pytest.raises(DataError, match="A Dataset brings its own labels"):
+        show.mistakes(ten, data, data.y_test)
+
+
 def test_no_mistakes(ten, digits):
     ax = show.mistakes(ten, digits[2], ten.predict(digits[2]))
     assert ax.get_title(loc="left") == "No mistakes among 355 rows"
