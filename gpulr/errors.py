@@ -11,6 +11,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,19 @@ class MissingExtraError(GpulrError, ImportError):
     """What was asked for needs an optional package that is not installed."""
 
 
+_DATA, _PLOT = ("filelock", "platformdirs", "pooch", "requests"), ("jinja2", "matplotlib", "PIL")
+_PACKAGES = {
+    "data": _DATA,
+    "cli": ("rich", "typer", *_DATA),
+    "plot": _PLOT,
+    "video": ("av", *_PLOT),
+    "onnx": ("onnx",),
+}
+
+
 @contextlib.contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Turn a failed import in this block into a MissingExtraError that names the extra to install.
+    """Turn a failed import in this block into a MissingExtraError: the extra, what it lacks.
 
     >>> with needs_extra("plot", "Drawing needs matplotlib"):
     ...     from matplotlib.figure import Figure
@@ -102,8 +113,10 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
     except MissingExtraError:
         raise
     except ImportError as error:
+        missing = [name for name in _PACKAGES[extra] if find_spec(name) is None]
+        names = ", ".join(missing).replace("PIL", "pillow") or "what is missing"
         raise MissingExtraError(
-            f"{what}, which cannot be imported ({error}). Install what is missing, from a checkout "
+            f"{what}, which cannot be imported ({error}). Install {names}, from a checkout "
             f'of gpulr: python -m pip install ".[{extra}]"'
         ) from error
 

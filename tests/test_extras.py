@@ -83,6 +83,7 @@ except gpulr.MissingExtraError as error:
 """
     words = bare(environment, tmp_path, code).stdout
     assert words.rstrip().endswith(f'from a checkout of gpulr: python -m pip install ".[{extra}]"')
+    assert all(package.replace("PIL", "pillow") in words for package in EXTRAS[extra])
     assert list(tmp_path.iterdir()) == []
 
 

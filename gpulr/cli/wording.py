@@ -18,6 +18,7 @@ _FLAGS: Mapping[str, str] = {
     "standardize=True": "--standardize",
     'class_weight="balanced"': "--balanced",
     "batched=False": "--loop",
+    'gpulr.datasets.load("digits")': "--data digits",
 }
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 _VALUE = rf"(?P<quote>[\"'])(?P<text>[^\"']*)(?P=quote)|(?P<bare>{_NUMBER}|[-+]?\w+)"

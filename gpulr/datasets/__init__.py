@@ -9,9 +9,15 @@ Here belongs what turns files into a `Dataset`. It imports `gpulr.validation`, `
 
 from __future__ import annotations
 
-from gpulr.datasets.catalogue import NAMES, Availability, describe, load, load_default
+from gpulr.datasets.catalogue import (
+    NAMES,
+    Availability,
+    describe,
+    load,
+    load_default,
+    load_digits,
+)
 from gpulr.datasets.dataset import Dataset
-from gpulr.datasets.digits import load_digits
 from gpulr.datasets.mnist import load_mnist, load_mnist_original
 from gpulr.datasets.reading import read
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 
 from gpulr.datasets import mnist
 from gpulr.datasets.dataset import Dataset
-from gpulr.datasets.digits import bundled_file, load_digits
-from gpulr.datasets.known_files import search, search_folders
+from gpulr.datasets.download import search, search_folders
 from gpulr.datasets.mnist import find_original, load_mnist, load_mnist_original
 from gpulr.datasets.reading import SUPPORTED, expanded, read
 from gpulr.errors import (
@@ -20,6 +24,47 @@ from gpulr.errors import (
     warn,
 )
 from gpulr.words import did_you_mean, is_there_another
+
+
+def load_digits() -> Dataset:
+    """Load scikit-learn's 8×8 digits (from the UCI optical digits' test set), with a fixed split.
+
+    Of each class, every fifth image in the published order is in the test part: stratified, and
+    the same whatever the versions of NumPy and scikit-learn, whose generators and splitters may
+    change.
+
+    Returns
+    -------
+    Dataset
+        X float32 (1442, 64), y int64 (1442,), X_test float32 (355, 64), y_test int64 (355,),
+        image_shape (8, 8). Values are 0 (background) to 1: the published 0 to 16, divided by 16,
+        which float32 holds exactly.
+    """
+    if (file := _bundled_file()) is not None:
+        with gzip.open(file, "rt", encoding="ascii") as lines:
+            table = np.loadtxt(lines, delimiter=",")
+        X, y = table[:, :-1], table[:, -1]
+    else:
+        from sklearn.datasets import load_digits as load_bundled
+
+        X, y = load_bundled(return_X_y=True)
+    X, y = (X / 16).astype(np.float32), y.astype(np.int64)
+    is_test = np.zeros(len(y), dtype=bool)
+    for label in range(10):
+        is_test[np.flatnonzero(y == label)[4::5]] = True
+    parts = X[~is_test], y[~is_test], X[is_test], y[is_test]
+    return Dataset(*parts, (8, 8), "digits", "scikit-learn's bundled digits")
+
+
+def _bundled_file() -> Path | None:
+    """Return scikit-learn's file, to be read without importing scikit-learn, which takes seconds.
+
+    None where it is kept elsewhere than it is today.
+    """
+    found = find_spec("sklearn")
+    file = Path((found and found.origin) or "").parent / "datasets" / "data" / "digits.csv.gz"
+    return file if file.is_file() else None
+
 
 _LOADERS = {"mnist": load_mnist, "mnist-original": load_mnist_original, "digits": load_digits}
 NAMES = tuple(_LOADERS)
@@ -35,11 +80,6 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
         goes before a path: write "./mnist" for a folder of that name.
     label : str or int, optional
         The label column of a .csv table, by name or index.
-
-    Returns
-    -------
-    Dataset
-        Its arrays' shapes and dtypes are those of the loader or reader.
 
     Raises
     ------
@@ -71,22 +111,15 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
 def load_default() -> Dataset:
     """Load MNIST if it is on this machine or downloadable, else the bundled digits.
 
-    Returns
-    -------
-    Dataset
-        As of `load_mnist` or `load_digits`; tell them apart by `name`.
-
-    Warns
-    -----
-    DataFallbackWarning
-        If MNIST cannot be had, with the cause and the cure.
+    They can be told apart by `name`. The digits come after a DataFallbackWarning, which names the
+    cause and the cure.
     """
     try:
         return load_mnist()
     except (DataUnavailableError, DataFileError, MissingExtraError, ParameterError) as error:
         warn(
             f"MNIST cannot be had; scikit-learn's 1,797 digits of 8×8 pixels are used instead.\n"
-            f"{error}\nTo use them without this warning, name them: --data digits, or "
+            f"{error}\nTo use them without this warning, name them: "
             'gpulr.datasets.load("digits").',
             DataFallbackWarning,
         )
@@ -122,12 +155,8 @@ class Availability:
 def describe() -> list[Availability]:
     """Look for each named data set on this machine, without a network.
 
-    MNIST's files are verified; mnist-original's content only when it is loaded.
-
-    Returns
-    -------
-    list of Availability
-        One for each name, in the order of `NAMES`.
+    MNIST's files are verified; mnist-original's content only when it is loaded. The order is that
+    of `NAMES`.
     """
     folders = [folder / mnist.FOLDER for folder in search_folders()]
     found, faults = search(mnist.FILES, folders)
@@ -135,26 +164,21 @@ def describe() -> list[Availability]:
     n_missing, size = len(mnist.FILES) - len(found), sum(file.size for file in found.values())
     if n_missing:
         places = " or ".join(str(folder.absolute()) for folder in folders) or "this machine"
-        notes.append(
-            f"{n_missing} of {len(mnist.FILES)} files are missing from {places}; loading downloads "
-            "them"
-        )
+        missing = f"{n_missing} of {len(mnist.FILES)} files are missing from {places}"
+        notes.append(f"{missing}; loading downloads them")
     place = ", ".join(sorted({str(file.path.parent.absolute()) for file in found.values()}))
     text = "60,000 + 10,000 handwritten digits of 28×28 pixels"
-    idx_files = Availability("mnist", text, not n_missing, place, size, "; ".join(notes))
+    described = [Availability("mnist", text, not n_missing, place, size, "; ".join(notes))]
 
     path, text = find_original(), "the same 70,000 digits in one part, sorted by label"
     if path is not None and path.is_file():
-        place, size = str(path.absolute()), path.stat().st_size
-        original = Availability("mnist-original", text, True, place, size, "")
+        original = (True, str(path.absolute()), path.stat().st_size, "")
     else:
-        note = "built from mnist, which is not here" if n_missing else "built from mnist"
-        original = Availability("mnist-original", text, not n_missing, place, 0, note)
+        note = "built from mnist" + (", which is not here" if n_missing else "")
+        original = (not n_missing, place, 0, note)
+    described.append(Availability("mnist-original", text, *original))
 
-    path, text = bundled_file(), "1,797 handwritten digits of 8×8 pixels, values 0 to 1"
+    path, text = _bundled_file(), "1,797 handwritten digits of 8×8 pixels, values 0 to 1"
     place, size = "shipped with scikit-learn", path.stat().st_size if path else 0
-    return [
-        idx_files,
-        original,
-        Availability("digits", text, True, place, size, "no download needed"),
-    ]
+    described.append(Availability("digits", text, True, place, size, "no download needed"))
+    return described

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
+from gpulr.validation.parameters import positive_number, whole_number
 from gpulr.words import counted
 
 
@@ -55,16 +56,16 @@ class Dataset:
     feature_names: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        _check_part(self.X, self.y, "X", "y")
+        _check_part(self.X, self.y, "")
         if (self.X_test is None) != (self.y_test is None):
             given, absent = ("y_test", "X_test") if self.X_test is None else ("X_test", "y_test")
             raise DataError(f"{given} was given without {absent}. Pass both or neither.")
+        features = counted(self.n_features, "feature")
         if self.X_test is not None and self.y_test is not None:
-            _check_part(self.X_test, self.y_test, "X_test", "y_test")
+            _check_part(self.X_test, self.y_test, "_test")
             if self.X_test.shape[1] != self.n_features:
                 raise DataError(
-                    f"X_test has {counted(self.X_test.shape[1], 'feature')}, but X has "
-                    f"{self.n_features}. "
+                    f"X_test has {counted(self.X_test.shape[1], 'feature')}, but X has {features}. "
                     "Pass both with the same features in the same order."
                 )
             if (self.y.dtype.kind == "U") != (self.y_test.dtype.kind == "U"):
@@ -77,18 +78,16 @@ class Dataset:
                     f"y has shape {self.y.shape}, but y_test has shape {self.y_test.shape}. Pass "
                     "both with the same labels."
                 )
-        if self.image_shape is not None and (
-            min(self.image_shape, default=0) < 1 or math.prod(self.image_shape) != self.n_features
-        ):
+        shape, names = self.image_shape, self.feature_names
+        if shape is not None and (min(shape, default=0) < 1 or math.prod(shape) != self.n_features):
             raise DataError(
-                f"image_shape {self.image_shape} does not hold "
-                f"{counted(self.n_features, 'feature')}. "
+                f"image_shape {shape} does not hold {features}. "
                 "Pass a shape whose product is n_features, or None."
             )
-        if self.feature_names is not None and len(self.feature_names) != self.n_features:
+        if names is not None and len(names) != self.n_features:
             raise DataError(
-                f"feature_names has {counted(len(self.feature_names), 'name')}, but X has "
-                f"{counted(self.n_features, 'feature')}. Pass one for each, or None."
+                f"feature_names has {counted(len(names), 'name')}, but X has {features}. "
+                "Pass one for each, or None."
             )
 
     @property
@@ -102,22 +101,23 @@ class Dataset:
         return int(self.X.shape[1])
 
     def __repr__(self) -> str:
-        parts = [f"Dataset {self.name!r}: X {_shape_and_dtype(self.X)}"]
-        parts.append(f"y {_shape_and_dtype(self.y)}")
-        if self.X_test is not None and self.y_test is not None:
-            parts.append(f"X_test {_shape_and_dtype(self.X_test)}")
-            parts.append(f"y_test {_shape_and_dtype(self.y_test)}")
+        arrays = {"X": self.X, "y": self.y, "X_test": self.X_test, "y_test": self.y_test}
+        parts = [
+            f"{name} {'×'.join(map(str, array.shape))} {array.dtype}"
+            for name, array in arrays.items()
+            if array is not None
+        ]
         if self.label_name is not None:
             parts.append(f"label {self.label_name!r}")
         if self.image_shape is not None:
             parts.append("images " + "×".join(map(str, self.image_shape)))
-        return f"<{', '.join(parts)}; from {self.source}>"
+        return f"<Dataset {self.name!r}: {', '.join(parts)}; from {self.source}>"
 
     def split(self, test_size: float = 0.2, seed: int = 0) -> Dataset:
         """Hold out a shuffled test part.
 
-        The rows are permuted by ``np.random.default_rng(seed).permutation(n_samples)``, and the
-        last ``round(test_size * n_samples)`` rows of the permutation become the test part.
+        Of ``np.random.default_rng(seed).permutation(n_samples)`` the last
+        ``round(test_size * n_samples)`` rows become the test part.
 
         Parameters
         ----------
@@ -137,8 +137,6 @@ class Dataset:
         ParameterError
             If a value cannot be used, a part would be empty, or there is a test part already.
         """
-        from gpulr.validation.parameters import positive_number, whole_number
-
         if self.X_test is not None:
             raise ParameterError(
                 f"data set {self.name!r} has a test part of its own ({len(self.X_test)} samples). "
@@ -162,10 +160,6 @@ class Dataset:
         )
 
 
-def _shape_and_dtype(array: npt.NDArray[Any]) -> str:
-    return f"{'×'.join(map(str, array.shape))} {array.dtype}"
-
-
 def is_indicator(y: npt.NDArray[Any]) -> bool:
     """Whether y is a matrix of zeros and ones, with a column for each of several labels."""
     if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "biuf":
@@ -173,16 +167,15 @@ def is_indicator(y: npt.NDArray[Any]) -> bool:
     return bool(np.all((y == 0) | (y == 1)))
 
 
-def _check_part(X: object, y: object, X_name: str, y_name: str) -> None:
+def _check_part(X: Any, y: Any, part: str) -> None:
     """Raise DataError unless X is a numeric table and y has one label for each of its rows."""
+    X_name, y_name = f"X{part}", f"y{part}"
     for name, array in ((X_name, X), (y_name, y)):
         if not isinstance(array, np.ndarray):
+            kind = type(array).__name__
             raise DataError(
-                f"{name} is of type {type(array).__name__}; expected a NumPy array. "
-                f"Pass np.asarray({name})."
+                f"{name} is of type {kind}; expected a NumPy array. Pass np.asarray({name})."
             )
-    assert isinstance(X, np.ndarray)
-    assert isinstance(y, np.ndarray)
     if X.ndim != 2:
         raise DataError(
             f"{X_name} has shape {X.shape}; expected (n_samples, n_features). "
@@ -206,8 +199,7 @@ def _check_part(X: object, y: object, X_name: str, y_name: str) -> None:
     if len(X) != len(y):
         raise DataError(
             f"{X_name} has {counted(len(X), 'sample')}, but {y_name} has "
-            f"{counted(len(y), 'label')}. "
-            "Pass one label for each sample."
+            f"{counted(len(y), 'label')}. Pass one label for each sample."
         )
     if X.size == 0:
         raise DataError(

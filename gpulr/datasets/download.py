@@ -1,34 +1,37 @@
-"""Known files from this machine or from mirrors: quick to fail offline, safe to interrupt.
+"""Files whose every byte is known: found on this machine, or downloaded from mirrors.
 
-pooch transfers them. Not by ``pooch.retrieve``, which leaves files that no other user can read
-(mode 0600), writes to stderr, and waits for name resolution as long as that takes.
+Downloads are quick to fail offline and safe to interrupt. pooch transfers them. Not by
+``pooch.retrieve``, which leaves files that no other user can read (mode 0600), writes to stderr,
+and waits for name resolution as long as that takes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
+import os
 import queue
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
-from gpulr.datasets.known_files import (
-    HOME_VARIABLE,
-    KnownFile,
-    Located,
-    locate,
-    search,
-    search_folders,
+from gpulr.errors import (
+    DataFileError,
+    DataUnavailableError,
+    MissingExtraError,
+    ParameterError,
+    needs_extra,
 )
-from gpulr.errors import DataFileError, DataUnavailableError, MissingExtraError, needs_extra
 from gpulr.output_files import replaced
 
+HOME_VARIABLE = "GPULR_DATA_HOME"
 CONNECT_TIMEOUT = 3.0  # seconds to connect to a mirror
 PROBE_TIMEOUT = 4.0  # seconds of silence after which a mirror's first answer is not awaited longer
 PROBE_DEADLINE = 5.0  # seconds for all mirrors, probed at once; name resolution knows no timeout
@@ -39,6 +42,29 @@ LOCK_TIMEOUT = 300.0  # seconds to wait for another process; then this one goes 
 # Else a server may compress the file once more, or declare it compressed and have it unpacked.
 HEADERS = {"Accept-Encoding": "identity"}
 GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A gzipped file (its name ends in ".gz"), also known by its name without ``.gz``.
+
+    Sizes are bytes, as stored and decompressed; the digests of the two are hexadecimal.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    plain_size: int
+    plain_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A file that was found and verified: its path, bytes on disk, and decompressed content."""
+
+    path: Path
+    size: int
+    content: bytes
 
 
 def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -> list[Located]:
@@ -76,27 +102,104 @@ def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -
         except DataUnavailableError as error:
             if of_user:
                 raise of_user[0] from error
-            raise DataUnavailableError(_unavailable(missing, folders, faults, error)) from error
+            cure = f"put the files into {folders[0].absolute()}"
+            if len(folders) == 1:
+                cure += f", or set {HOME_VARIABLE} to a folder whose {subfolder}/ holds them"
+            lines = [f"{_names(missing)}: not on this machine, and not downloadable."]
+            lines += [f"  searched {folder.absolute()}" for folder in folders]
+            lines += [f"  damaged: {fault.path}: {fault.found}" for fault in faults]
+            lines += [str(error), f"Connect to the network and try again; or {cure}."]
+            raise DataUnavailableError("\n".join(lines)) from error
         found |= fetched
     return [found[file.name] for file in files]
 
 
-def _unavailable(
-    missing: Sequence[KnownFile],
-    folders: Sequence[Path],
-    faults: Sequence[DataFileError],
-    error: DataUnavailableError,
-) -> str:
-    names = ", ".join(file.name for file in missing)
-    lines = [f"{names}: not on this machine, and not downloadable."]
-    lines += [f"  searched {folder.absolute()}" for folder in folders]
-    lines += [f"  damaged: {fault.path}: {fault.found}" for fault in faults]
-    lines.append(str(error))
-    cure = f"put the files into {folders[0].absolute()}"
-    if len(folders) == 1:
-        cure += f", or set {HOME_VARIABLE} to a folder whose {folders[0].name}/ holds them"
-    lines.append(f"Connect to the network and try again; or {cure}.")
-    return "\n".join(lines)
+def search_folders() -> list[Path]:
+    """Folders to search for named data sets, in order: ``$GPULR_DATA_HOME``, then the cache."""
+    folders = []
+    if value := os.environ.get(HOME_VARIABLE):
+        try:
+            folders.append(Path(value).expanduser())
+        except RuntimeError as error:
+            raise ParameterError(
+                f"{HOME_VARIABLE} is {value!r}: {error} Set it to an existing folder, or unset it."
+            ) from error
+    with contextlib.suppress(MissingExtraError):  # without it, nothing can have been downloaded
+        folders.append(cache_folder())
+    return folders
+
+
+def cache_folder() -> Path:
+    """Return gpulr's folder in the user's cache, which it may write to; perhaps not there yet."""
+    with needs_extra("data", "Finding the user's cache folder needs platformdirs"):
+        import platformdirs
+
+    return Path(platformdirs.user_cache_path("gpulr", appauthor=False))
+
+
+def search(
+    files: Sequence[KnownFile], folders: Sequence[Path]
+) -> tuple[dict[str, Located], list[DataFileError]]:
+    """Find the first good copy of each file, by name, and what is wrong with other copies."""
+    found: dict[str, Located] = {}
+    faults: list[DataFileError] = []
+    for file in files:
+        for folder in folders:
+            try:
+                located = _locate(file, folder)
+            except DataFileError as error:
+                faults.append(error)
+                continue
+            if located is not None:
+                found[file.name] = located
+                break
+    return found, faults
+
+
+def _locate(file: KnownFile, folder: Path) -> Located | None:
+    """Read a known file in a folder, gzipped or decompressed, and verify its sha256.
+
+    None if it is there in neither form; a DataFileError if what is there is damaged, another file,
+    or not readable.
+    """
+    plain = file.name.removesuffix(".gz"), file.plain_size, file.plain_sha256
+    fault: DataFileError | None = None
+    for name, size, sha256 in ((file.name, file.size, file.sha256), plain):
+        path = folder / name
+        try:
+            content = _verified(path, size, sha256)
+        except DataFileError as error:
+            fault = fault or error
+            continue
+        if content is not None:
+            content = gzip.decompress(content) if name == file.name else content
+            return Located(path, size, content)
+    if fault is not None:
+        raise fault
+    return None
+
+
+def _verified(path: Path, size: int, sha256: str) -> bytes | None:
+    """Content of a file if its hash is right, None if it is not there; else DataFileError."""
+    cause = None
+    try:
+        if not path.exists():
+            return None
+        found = "is not a regular file"
+        if path.is_file():
+            with path.open("rb") as stream:
+                there = os.fstat(stream.fileno()).st_size
+                content = stream.read(size + 1) if there == size else b""  # perhaps it is huge
+                of_content = hashlib.sha256(content) if content else None
+                digest = (of_content or hashlib.file_digest(stream, "sha256")).hexdigest()
+            if digest == sha256:
+                return content
+            found = f"is damaged or another file: found {there:,} bytes, sha256 {digest}"
+    except OSError as error:
+        found, cause = f"cannot be read ({error.strerror or error})", error
+    remedy = "Replace it with a good copy, or delete it so that it can be downloaded."
+    found += f"; expected {size:,} bytes, sha256 {sha256}"
+    raise DataFileError(path, found, remedy) from cause
 
 
 def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequence[str]) -> Path:
@@ -107,9 +210,10 @@ def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequ
     temporary name, verified, then moved; a lock makes a second process wait and find it there.
     The error names each mirror and what it answered.
     """
-    places = f"${HOME_VARIABLE} or the user's cache folder"
-    names = f"{', '.join(file.name for file in files)} {'is' if len(files) == 1 else 'are'}"
-    what = f"{names} not on this machine, in {places}, and a download needs pooch and filelock"
+    what = (
+        f"Not on this machine: {_names(files)}. Set {HOME_VARIABLE} to a folder whose mnist/ holds "
+        "them, or have them downloaded, which needs pooch and filelock"
+    )
     with needs_extra("data", what):
         import filelock
         import platformdirs  # noqa: F401
@@ -176,24 +280,18 @@ def _download_from(mirror: str, files: Sequence[KnownFile], target: Path) -> str
     timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
     for file in files:
         with contextlib.suppress(DataFileError):  # a damaged one is replaced
-            if locate(file, target) is not None:  # another process was first
+            if _locate(file, target) is not None:  # another process was first
                 continue
         try:
             with replaced(target / file.name) as temporary, _progress(file) as bar:
                 fetch = pooch.HTTPDownloader(progressbar=bar, timeout=timeout, headers=HEADERS)
                 fetch(mirror + file.name, str(temporary), None)
-                _check_hash(temporary, file)
+                _verified(temporary, file.size, file.sha256)
+        except DataFileError as error:
+            return f"{file.name}: wrong hash: it {error.found}"
         except Exception as error:  # network, wrong hash, full disk: the next mirror, or say it
             return f"{file.name}: {_reason(error)}"
     return None
-
-
-def _check_hash(path: Path, file: KnownFile) -> None:
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    if sha256 != file.sha256:
-        size = path.stat().st_size
-        raise ValueError(f"wrong hash: {size:,} bytes, sha256 {sha256} instead of {file.sha256}")
 
 
 def _writable(folders: Sequence[Path]) -> Path:
@@ -238,3 +336,7 @@ def _reason(error: Exception) -> str:
     inner = getattr(error.args[0], "reason", error) if error.args else error
     text = " ".join(str(inner).split())
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def _names(files: Sequence[KnownFile]) -> str:
+    return ", ".join(file.name for file in files)

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gpulr.datasets.dataset import Dataset
-from gpulr.datasets.download import obtain
-from gpulr.datasets.known_files import KnownFile, search_folders
+from gpulr.datasets.download import KnownFile, obtain, search_folders
 from gpulr.datasets.readers.idx import parse_idx
 from gpulr.datasets.reading import read
 from gpulr.errors import DataFileError
@@ -89,8 +88,7 @@ def load_mnist() -> Dataset:
     """
     located = obtain(FILES, FOLDER, MIRRORS)
     X, y, X_test, y_test = (
-        parse_idx(io.BytesIO(file.content), file.path, len(file.content), gzipped=False)
-        for file in located
+        parse_idx(io.BytesIO(file.content), len(file.content), is_gzipped=False) for file in located
     )
     X, X_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
     parts = X, y.astype(np.int64), X_test, y_test.astype(np.int64)

@@ -6,16 +6,20 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.dataset import Dataset
-from gpulr.datasets.readers.arrays import Arrays, to_dataset
-from gpulr.errors import DataFileError, ParameterError
-
-if TYPE_CHECKING:
-    from gpulr.datasets.readers.table_columns import KnownColumns
+from gpulr.datasets.dataset import Dataset, is_indicator
+from gpulr.datasets.readers.checks import square_side
+from gpulr.datasets.readers.idx import looks_like_idx, read_idx, read_idx_folder
+from gpulr.datasets.readers.mat import read_mat
+from gpulr.datasets.readers.numpy_files import read_npz
+from gpulr.datasets.readers.table import Table, read_table
+from gpulr.datasets.readers.table_columns import KnownColumns
+from gpulr.errors import DataError, DataFileError, ParameterError
+from gpulr.validation.tables import order_of
 
 SUPPORTED = (
     ".npz (X, y[, X_test, y_test] or x_train, y_train[, x_test, y_test]), "
@@ -54,12 +58,28 @@ def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dat
         If `label` is given for another format than a text table.
     """
     path = expanded(path)
-    if label is not None and not is_table(path):
+    if is_table(path) and not os.path.isdir(path):  # noqa: PTH112 (see below)
+        return _of_table(read_table(path, label=label), path)
+    if label is not None:
         raise ParameterError(
             f"label={label!r} was given for {path}; it chooses the column of a .csv table. "
             "Leave it out for other formats."
         )
-    return to_dataset(_arrays(path, label), path, _short_name(path))
+    name = path.name.lower()
+    if os.path.isdir(path):  # noqa: PTH112 (unlike Path.is_dir, it raises nothing)
+        parts = read_idx_folder(path)
+    elif name.endswith(".npz"):
+        parts = read_npz(path)
+    elif name.endswith((".mat", ".zip")):
+        parts = read_mat(path)
+    elif looks_like_idx(path):
+        parts = read_idx(path)
+    elif not os.path.lexists(path):
+        raise DataFileError(path, "does not exist", "Check the path.")
+    else:
+        found = f"has the unknown suffix {path.suffix!r}"
+        raise DataFileError(path, found, f"Supported are {SUPPORTED}.")
+    return _dataset(path, *parts)
 
 
 def read_labelled(
@@ -77,11 +97,8 @@ def read_labelled(
     DataError
         The features have other names than the model's.
     """
-    from gpulr.datasets.readers.table import read_table
-
     path = expanded(path)
-    table = _in_order(read_table(path, label=label, known=known), known, path)
-    return to_dataset(table, path, _short_name(path))
+    return _of_table(_in_order(read_table(path, label=label, known=known), known, path), path)
 
 
 def read_rows(
@@ -92,23 +109,19 @@ def read_rows(
     A table with as many columns as the model has features has no labels, unless `label` or the
     model's label names one of its columns. Raises as :func:`read_labelled`.
     """
-    from gpulr.datasets.readers.table import read_table
-
     path = expanded(path)
     table = read_table(path, label=label, known=known, unlabelled=True)
     table = _in_order(table, known, path)
     return table.X, table.y
 
 
-def _in_order(table: Arrays, known: KnownColumns, path: Path) -> Arrays:
-    from gpulr.validation.tables import order_of
-
+def _in_order(table: Table, known: KnownColumns, path: Path) -> Table:
     if table.feature_names is None or known.features is None:
         return table
     order = order_of(table.feature_names, known.features, str(path))
     if order is None:
         return table
-    return replace(table, X=table.X[:, order], feature_names=known.features)
+    return table._replace(X=table.X[:, order], feature_names=known.features)
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
@@ -128,36 +141,80 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         raise DataFileError(os.fspath(path), found, "Write the path out.") from error
 
 
-def _arrays(path: Path, label: str | int | None) -> Arrays:
-    """Read with the reader of the format; each is imported when it is needed."""
-    from gpulr.datasets.readers.idx import looks_like_idx, read_idx, read_idx_folder
-
-    name = path.name.lower()
-    if os.path.isdir(path):  # noqa: PTH112 (unlike Path.is_dir, it raises nothing)
-        return read_idx_folder(path)
-    if is_table(path):
-        from gpulr.datasets.readers.table import read_table
-
-        return read_table(path, label=label)
-    if name.endswith(".npz"):
-        from gpulr.datasets.readers.numpy_files import read_npz
-
-        return read_npz(path)
-    if name.endswith((".mat", ".zip")):
-        from gpulr.datasets.readers.mat import read_mat
-
-        return read_mat(path)
-    if looks_like_idx(path):
-        return read_idx(path)
-    if not os.path.lexists(path):
-        raise DataFileError(path, "does not exist", "Check the path.")
-    raise DataFileError(
-        path, f"has the unknown suffix {path.suffix!r}", f"Supported are {SUPPORTED}."
-    )
+def _of_table(table: Table, path: Path) -> Dataset:
+    assert table.y is not None
+    dataset = _dataset(path, table.X, table.y)
+    return replace(dataset, label_name=table.label_name, feature_names=table.feature_names)
 
 
-def _short_name(path: Path) -> str:
-    """Return the name of the file without the suffixes of data files; of a folder, its name."""
-    if path.is_dir():
-        return path.resolve().name or str(path)
-    return SUFFIXES.sub("", path.name) or path.name
+def _dataset(
+    path: Path,
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    X_test: npt.NDArray[Any] | None = None,
+    y_test: npt.NDArray[Any] | None = None,
+) -> Dataset:
+    """Tidy what a file holds into a Dataset, or raise DataFileError for what cannot be one."""
+    name = path.resolve().name if path.is_dir() else SUFFIXES.sub("", path.name) or path.name
+    try:
+        are_images = X.ndim > 2 and X_test is not None and X_test.ndim > 2
+        X, image_shape = _samples(X)
+        if X_test is not None and y_test is not None:
+            X_test, test_shape = _samples(X_test)
+            if are_images and test_shape != image_shape:
+                raise DataError(
+                    f"X has images of shape {image_shape}, but X_test of shape {test_shape}."
+                )
+            y_test = _labels(y_test, "y_test", len(X_test))
+        y = _labels(y, "y", len(X))
+        return Dataset(X, y, X_test, y_test, image_shape, name or str(path), str(path))
+    except DataError as error:
+        found = f"holds unusable arrays: {str(error).rstrip('.')}"
+        raise DataFileError(path, found, "Correct and save it again.") from error
+
+
+def _samples(X: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[int, ...] | None]:
+    """Make a table in native byte order; also return the shape of one sample if it is an image.
+
+    So are samples of more than one axis, and uint8 ones whose number is a square of 16 or more.
+    """
+    dtype = X.dtype.newbyteorder("=")
+    if dtype.kind == "b":
+        dtype = np.dtype(np.uint8)
+    elif dtype.kind == "f" and dtype.itemsize > 8:  # long double: no other library takes it
+        dtype = np.dtype(np.float64)
+    image_shape = tuple(int(n) for n in X.shape[1:]) if X.ndim > 2 and X.size else None
+    if image_shape is not None:
+        X = X.reshape(len(X), -1)
+    elif X.ndim == 2 and dtype == np.uint8 and (side := square_side(X.shape[1])):
+        image_shape = (side, side)
+    return np.ascontiguousarray(X, dtype), image_shape
+
+
+def _labels(y: npt.NDArray[Any], name: str, n_samples: int) -> npt.NDArray[Any]:
+    """Labels as a vector: int64 where they are whole numbers, text as text; or 0/1 columns."""
+    if y.ndim == 2 and (y.shape[1] == 1 or len(y) == 1 != n_samples):
+        y = y.ravel()
+    # A single 1 in every row stands for one class each. The test part is as the other is.
+    if is_indicator(y) and (name == "y_test" or not np.all(y.sum(axis=1) == 1)):
+        return np.ascontiguousarray(y, dtype=np.uint8)
+    if y.ndim != 1:
+        hint = " (one-hot columns? save their argmax; several labels a row? save 0 and 1 only)"
+        raise DataError(
+            f"{name} has shape {y.shape}; expected one label per sample{hint * (y.ndim == 2)}"
+        )
+    if y.dtype.kind == "S":
+        try:
+            # The first is several times faster.
+            ascii_only = y.tobytes().isascii()
+            return y.astype(np.str_) if ascii_only else np.char.decode(y, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name} holds bytes that are not UTF-8 text") from error
+    if y.dtype.kind == "f":
+        if not np.isfinite(y).all():
+            raise DataError(f"{name} holds NaN or infinite labels")
+        if np.abs(y).max(initial=0) >= 2**53 or not np.array_equal(y, np.trunc(y)):
+            raise DataError(f"{name} holds labels that are not whole numbers")
+    if y.dtype.kind == "u" and y.max(initial=0) > np.iinfo(np.int64).max:
+        raise DataError(f"{name} holds labels above the int64 range")
+    return y.astype(np.int64 if y.dtype.kind in "biuf" else y.dtype.newbyteorder("="), copy=False)

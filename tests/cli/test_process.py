@@ -30,7 +30,7 @@ main()
 
 
 @posix
-@pytest.mark.parametrize("name", ["typer", "numpy", "gpulr.cli.data", "gpulr.datasets.digits"])
+@pytest.mark.parametrize("name", ["typer", "numpy", "gpulr.cli.data", "gpulr.datasets.mnist"])
 def test_ctrl_c_while_importing_ends_without_a_traceback(start, name):
     process = start(source=IMPORTING.format(name=name), code=130)
     assert (process.stdout, process.stderr) == ("", "error: interrupted\n")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dataset_files import mirror, tiny_mnist
-from gpulr.datasets import known_files, mnist
+from gpulr.datasets import download, mnist
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def y():
 def cache_folder(tmp_path, monkeypatch):
     """An empty cache folder, no GPULR_DATA_HOME, no real mirror, and no proxy before others."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(known_files, "cache_folder", lambda: folder)
+    monkeypatch.setattr(download, "cache_folder", lambda: folder)
     monkeypatch.delenv("GPULR_DATA_HOME", raising=False)
     monkeypatch.setattr(mnist, "MIRRORS", ())
     for name in ("NO_PROXY", "no_proxy"):
@@ -79,8 +79,8 @@ def mirrors(monkeypatch):
 @pytest.fixture(scope="session")
 def real_mnist():
     """Folder whose mnist/ holds the real files; skips without. Nothing is downloaded."""
-    for folder in known_files.search_folders():
-        found, _ = known_files.search(mnist.FILES, [folder / mnist.FOLDER])
+    for folder in download.search_folders():
+        found, _ = download.search(mnist.FILES, [folder / mnist.FOLDER])
         if len(found) == len(mnist.FILES):
             return Path.cwd() / folder
     pytest.skip("MNIST's four files are neither in GPULR_DATA_HOME nor in the cache folder")

@@ -41,7 +41,7 @@ def test_digits_are_scikit_learns():
 
 def test_digits_where_scikit_learn_keeps_its_file_elsewhere(monkeypatch):
     known = load_digits()
-    monkeypatch.setattr("gpulr.datasets.digits.find_spec", lambda name: None)
+    monkeypatch.setattr("gpulr.datasets.catalogue.find_spec", lambda name: None)
     np.testing.assert_array_equal(load_digits().X, known.X)
     np.testing.assert_array_equal(load_digits().y, known.y)
 

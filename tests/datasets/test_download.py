@@ -16,7 +16,7 @@ import pytest
 
 import dataset_files
 from dataset_files import mirror, serving
-from gpulr.datasets import describe, download, known_files, load_default, load_mnist, mnist
+from gpulr.datasets import describe, download, load_default, load_mnist, mnist
 from gpulr.errors import (
     DataFallbackWarning,
     DataFileError,
@@ -145,7 +145,7 @@ def test_folder_or_unreadable_file_in_its_place(tiny, home, put, monkeypatch):
 def test_without_what_downloads_need(tiny, cache_folder, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
-    with pytest.raises(MissingExtraError, match=r'pip install "\.\[data\]"'):
+    with pytest.raises(MissingExtraError, match=r'GPULR_DATA_HOME.*pip install "\.\[data\]"'):
         load_mnist()
     with pytest.warns(DataFallbackWarning, match=r"\.\[data\]"):
         assert load_default().name == "digits"
@@ -164,7 +164,7 @@ def test_files_at_home_need_nothing_else(tiny, home, put, monkeypatch):
 def test_cache_folder_is_the_users():
     from platformdirs import user_cache_path
 
-    assert known_files.cache_folder() == user_cache_path("gpulr", appauthor=False)
+    assert download.cache_folder() == user_cache_path("gpulr", appauthor=False)
 
 
 # -- download ----------------------------------------------------------------------------------
@@ -385,8 +385,8 @@ SCRIPT = """
 import sys, pathlib
 sys.path.insert(0, sys.argv[3])
 import dataset_files
-from gpulr.datasets import known_files, load_mnist, mnist
-known_files.cache_folder = lambda: pathlib.Path(sys.argv[1])
+from gpulr.datasets import download, load_mnist, mnist
+download.cache_folder = lambda: pathlib.Path(sys.argv[1])
 mnist.MIRRORS = (sys.argv[2],)
 mnist.FILES, _ = dataset_files.tiny_mnist()
 print(load_mnist().X.shape)

@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 
-from gpulr.datasets import known_files, mnist
+from gpulr.datasets import download, mnist
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
@@ -25,7 +25,7 @@ def idx_bytes(array, code=None):
 
 def known_file(name, plain):
     stored = gzip.compress(plain, mtime=0)
-    file = known_files.KnownFile(
+    file = download.KnownFile(
         name,
         len(stored),
         hashlib.sha256(stored).hexdigest(),

@@ -1,4 +1,4 @@
-"""Readers, one module for each file format, and the checks that they share.
+"""Readers, one module for each file format (text tables: two), and the checks that they share.
 
-They import `gpulr.datasets.dataset` and each other; everything above imports them.
+They import `gpulr.errors`, `gpulr.words` and each other; everything above imports them.
 """

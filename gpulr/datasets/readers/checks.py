@@ -1,4 +1,4 @@
-"""What is checked of every file: that it is one, that memory fits what it claims, what it sets off.
+"""What is checked of every file: that it is one, and that memory suffices for what it claims.
 
 A damaged file gives one DataFileError, and never takes more memory than its size justifies.
 """
@@ -8,11 +8,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Any
+
+import numpy.typing as npt
 
 from gpulr.errors import DataFileError, GpulrError, GpulrWarning
 
@@ -30,16 +33,13 @@ UNKNOWN_MEMORY = 8 * 1024**3  # bytes; assumed where the system does not tell
 CHUNK = 1024**2  # bytes read at a time, so that memory grows with the data and not with a claim
 HASHED_UP_TO = 2 * 1024**3  # bytes; hashing more, only for an error message, would take too long
 
+Stream = IO[bytes] | io.BufferedIOBase
+Parts = tuple[npt.NDArray[Any], ...]
+"""X (n_samples, ...) and y of a file, perhaps X_test and y_test: what a reader returns."""
+
 
 class UnusableError(Exception):
     """What was found wrong in a file, and what to do about it, by a parser that knows no path."""
-
-
-class Readable(Protocol):
-    """What has ``read(size) -> bytes``."""
-
-    def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes; none at the end."""
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def checked(path: Path, expected: str) -> Iterator[int]:
         cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise DataFileError(
             path,
-            f"cannot be read as {expected} ({describe_file(path)}); the cause was {cause}",
+            f"cannot be read as {expected} ({_size_and_hash(path)}); the cause was {cause}",
             "The file is damaged or of another kind: compare size and sha256 with its source, "
             "and get it again.",
         ) from error
@@ -72,38 +72,32 @@ def checked(path: Path, expected: str) -> Iterator[int]:
 def _size(path: Path, expected: str) -> int:
     try:
         if path.is_dir():
-            raise DataFileError(path, "is a folder", f"Give the path of {expected} in it.")
-        size = path.stat().st_size
-        if not path.is_file():
-            raise DataFileError(path, "is not a regular file", f"Give the path of {expected}.")
-        if size == 0:
-            raise DataFileError(
-                path, f"is empty (0 bytes); expected {expected}", "Get the file again."
-            )
-        with path.open("rb"):
-            return size
-    except DataFileError:
-        raise
+            found, remedy = "is a folder", f"Give the path of {expected} in it."
+        elif (size := path.stat().st_size) and path.is_file():
+            with path.open("rb"):
+                return size
+        elif path.is_file():
+            found, remedy = f"is empty (0 bytes); expected {expected}", "Get the file again."
+        else:
+            found, remedy = "is not a regular file", f"Give the path of {expected}."
     except FileNotFoundError as error:
         raise DataFileError(path, "does not exist", "Check the path.") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataFileError(
-            path, f"cannot be opened ({reason})", "Check the path and its permissions."
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        remedy = "Check the path and its permissions."
+        raise DataFileError(path, f"cannot be opened ({reason})", remedy) from error
+    raise DataFileError(path, found, remedy)
 
 
-def describe_file(path: Path) -> str:
-    """Size and sha256 of a file, for an error message; whatever of it can be had."""
+def _size_and_hash(path: Path) -> str:
     try:
         size = path.stat().st_size
-        if not path.is_file() or size > HASHED_UP_TO:
+        if size > HASHED_UP_TO:
             return f"{size:,} bytes"
         with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return f"{size:,} bytes, sha256 {hashlib.file_digest(stream, 'sha256').hexdigest()}"
     except OSError as error:
         return f"not readable: {error.strerror or error}"
-    return f"{size:,} bytes, sha256 {digest}"
 
 
 def check_expansion(
@@ -111,9 +105,9 @@ def check_expansion(
 ) -> None:
     """Refuse data too large to be true or to be held.
 
-    The part of the file that `what` names takes `stored` bytes there, and takes, or says it takes,
-    `claimed` bytes in memory. Above `fine` bytes (default `ALWAYS_FINE`) that is refused if it is
-    200 times as much or more, or over half of the memory.
+    `what` takes `stored` bytes in the file and, or so it says, `claimed` bytes in memory. Above
+    `fine` bytes (default `ALWAYS_FINE`) that is refused if it is 200 times as much or more, or over
+    half of the memory.
     """
     if claimed <= (ALWAYS_FINE if fine is None else fine):
         return
@@ -141,7 +135,7 @@ def physical_memory() -> int | None:
 
 
 @contextmanager
-def decompressed(path: Path) -> Iterator[tuple[Readable, bool]]:
+def decompressed(path: Path) -> Iterator[tuple[Stream, bool]]:
     """Open a file and tell whether it is gzipped by its content: browsers unpack, keeping names."""
     with path.open("rb") as raw:
         is_gzipped = raw.read(2) == b"\x1f\x8b"
@@ -150,21 +144,45 @@ def decompressed(path: Path) -> Iterator[tuple[Readable, bool]]:
             yield stream, is_gzipped
 
 
-def read_exactly(stream: Readable, size: int) -> bytearray:
+def read_exactly(stream: Stream, size: int) -> bytearray:
     """Read `size` bytes, or as many as there are, allocating only as they arrive."""
     content = bytearray()
-    while len(content) < size:
-        chunk = stream.read(min(CHUNK, size - len(content)))
-        if not chunk:
-            break
+    while chunk := stream.read(min(CHUNK, size - len(content))):
         content += chunk
     return content
 
 
-def read_capped(stream: Readable, stored: int, fine: int | None = None) -> bytes:
+def read_capped(stream: Stream, stored: int, fine: int | None = None) -> bytes:
     """Read a stream of unknown length to its end, under the caps of `check_expansion`."""
     content = io.BytesIO()  # whose value is no copy
     while chunk := stream.read(CHUNK):
         content.write(chunk)
         check_expansion(stored, content.tell(), fine=fine)
     return content.getvalue()
+
+
+def names_of_parts(
+    choices: Sequence[Sequence[str]], listed: Collection[str], what: str, remedy: str
+) -> list[str]:
+    """Return the names of X and y, and of X_test and y_test if they are there, by the first choice.
+
+    `listed` are the names of `what` a file holds; `remedy` tells how to save it otherwise.
+    """
+    names = next((names for names in choices if {*names[:2]} <= {*listed}), None)
+    if names is None:
+        expected = ", or ".join(f"{X} and {y}" for X, y, *_ in choices)
+        found = f"holds the {what} {', '.join(listed) or 'none'}"
+        raise UnusableError(f"{found}; expected {expected}", remedy)
+    test = [name for name in names[2:] if name in listed]
+    if len(test) == 1:
+        raise UnusableError(
+            f"holds half of a test part: {test[0]} alone",
+            "Save both arrays of the test part, or neither.",
+        )
+    return [*names[:2], *test]
+
+
+def square_side(n_features: int) -> int | None:
+    """Return the side of a square image of so many pixels; None if it is none of 4×4 or more."""
+    side = math.isqrt(n_features)
+    return side if side >= 4 and side * side == n_features else None

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.arrays import Arrays
 from gpulr.datasets.readers.checks import (
-    Readable,
+    Parts,
+    Stream,
     UnusableError,
     check_expansion,
     checked,
     decompressed,
-    describe_file,
     read_exactly,
 )
 from gpulr.errors import DataFileError
@@ -42,7 +41,7 @@ def looks_like_idx(path: Path) -> bool:
     return bool(IDX_NAME.search(name)) or (is_part and path.suffix.lower() in ("", ".gz"))
 
 
-def read_idx(path: Path) -> Arrays:
+def read_idx(path: Path) -> Parts:
     """Read an IDX file of images and the file of labels beside it.
 
     The images are ``*images-idx3-ubyte`` or the like, with or without ``.gz``. The labels' name is
@@ -53,25 +52,24 @@ def read_idx(path: Path) -> Arrays:
             remedy = "Give the file of images or the folder."
             raise UnusableError("is by its name a file of labels", remedy)
         labels = _labels_beside(path)
-    return Arrays(*_pair(path, labels))
+    return _pair(path, labels)
 
 
-def read_idx_folder(folder: Path) -> Arrays:
+def read_idx_folder(folder: Path) -> Parts:
     """Read a folder holding IDX files: training images and labels, test part if there is one.
 
     They are told apart by names: images or labels; t10k or test for the test part. Where a file is
     there with and without ``.gz``, the uncompressed one is read.
     """
     files = [p for p in _files_in(folder) if looks_like_idx(p) and not p.name.startswith(".")]
-
-    def only(part: str, kind: str) -> Path | None:
-        of_part = [p for p in files if bool(TEST_NAME.search(p.name.lower())) == (part == "test")]
-        of_kind = [p for p in of_part if _is_labels(p) == (kind == "labels")]
-        return _only(folder, of_kind, f"{part} {kind}")
-
-    images, labels = only("train", "images"), only("train", "labels")
-    test_images, test_labels = only("test", "images"), only("test", "labels")
-    if images is None or labels is None or (test_images is None) != (test_labels is None):
+    found = []
+    for is_test, part in enumerate(("train", "test")):
+        of_part = [p for p in files if bool(TEST_NAME.search(p.name.lower())) == is_test]
+        for is_labels, kind in enumerate(("images", "labels")):
+            of_kind = [p for p in of_part if _is_labels(p) == is_labels]
+            found.append(_only(folder, of_kind, f"{part} {kind}"))
+    there = [path for path in found if path is not None]
+    if None in found[:2] or len(there) % 2:
         names = ", ".join(path.name for path in files[:8]) or "none"
         raise DataFileError(
             folder,
@@ -79,47 +77,42 @@ def read_idx_folder(folder: Path) -> Arrays:
             "Put files named like train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz "
             "(and t10k-… for a test part) in it, or give the path of one file.",
         )
-    if test_images is None or test_labels is None:
-        return Arrays(*_pair(images, labels))
-    return Arrays(*_pair(images, labels), *_pair(test_images, test_labels))
+    return sum((_pair(*pair) for pair in zip(there[::2], there[1::2], strict=True)), start=())
 
 
-def parse_idx(stream: Readable, path: Path, stored: int, gzipped: bool) -> npt.NDArray[Any]:
+def parse_idx(stream: Stream, stored: int, *, is_gzipped: bool) -> npt.NDArray[Any]:
     """Parse one IDX array, believing no size before it is checked.
 
-    The `stream` of content decompresses if `gzipped`; else the array must fill the `stored` bytes
-    of the file at `path` exactly. The array is writable and of native byte order.
+    The stream decompresses a file of `stored` bytes, or has to hold just so many. The array is
+    writable and of native byte order.
     """
     magic = stream.read(4)
     code, n_dimensions = (magic[2], magic[3]) if len(magic) == 4 else (0, 0)
     if magic[:2] != b"\0\0" or code not in DTYPES or not 1 <= n_dimensions <= MAX_DIMENSIONS:
-        raise DataFileError(
-            path,
-            f"is not an IDX file: it begins with {magic + stream.read(12)!r} instead of 00 00, a "
-            f"dtype code and a number of dimensions ({describe_file(path)})",
-            "Some mirrors answer with a web page or an error text saved under the file's name; "
-            "get the file again, from another one.",
+        raise ValueError(
+            f"it is not an IDX file, perhaps a web page: it begins with {magic + stream.read(12)!r}"
+            " instead of 00 00, a dtype code and a number of dimensions"
         )
     header = stream.read(4 * n_dimensions)
     if len(header) < 4 * n_dimensions:
-        raise _wrong_length(path, f"ends inside its header of {n_dimensions} dimensions")
+        raise EOFError(f"it ends inside its header of {n_dimensions} dimensions")
     shape = struct.unpack(f">{n_dimensions}I", header)
     dtype = np.dtype(DTYPES[code])
-    size = math.prod(shape) * dtype.itemsize
+    size, there = math.prod(shape) * dtype.itemsize, stored - 4 - len(header)
     claim = f"claims {'×'.join(map(str, shape))} values of {dtype.itemsize} bytes ({size:,} bytes)"
-    if not gzipped and size != stored - 4 - len(header):
-        raise _wrong_length(path, f"{claim}, but {stored - 4 - len(header):,} bytes follow")
+    if not is_gzipped and size != there:
+        raise ValueError(f"it {claim}, but {there:,} bytes follow")
     check_expansion(stored, size, f"its header {claim} and")
     content = read_exactly(stream, size)
     if len(content) < size:
-        raise _wrong_length(path, f"{claim}, but only {len(content):,} bytes follow")
+        raise EOFError(f"it {claim}, but only {len(content):,} bytes follow")
     if stream.read(1):  # this reads to the end, so that gzip compares its checksum
-        raise _wrong_length(path, f"{claim}, but more bytes follow")
+        raise ValueError(f"it {claim}, but more bytes follow")
     array: npt.NDArray[Any] = np.frombuffer(content, dtype=dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _pair(images: Path, labels: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _pair(images: Path, labels: Path) -> Parts:
     """Read one part: its images and labels, as many of the one as of the other."""
     X, y = _read_array(images), _read_array(labels)
     if X.ndim < 2:
@@ -135,7 +128,7 @@ def _pair(images: Path, labels: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
     with checked(path, EXPECTED) as stored, decompressed(path) as (stream, is_gzipped):
-        return parse_idx(stream, path, stored, gzipped=is_gzipped)
+        return parse_idx(stream, stored, is_gzipped=is_gzipped)
 
 
 def _is_labels(path: Path) -> bool:
@@ -146,9 +139,8 @@ def _files_in(folder: Path) -> list[Path]:
     try:
         return [path for path in sorted(folder.iterdir()) if path.is_file()]
     except OSError as error:
-        raise DataFileError(
-            folder, f"cannot be listed ({error.strerror})", "Check its permissions."
-        ) from error
+        found, remedy = f"cannot be listed ({error.strerror})", "Check its permissions."
+        raise DataFileError(folder, found, remedy) from error
 
 
 def _labels_beside(images: Path) -> Path:
@@ -160,16 +152,13 @@ def _labels_beside(images: Path) -> Path:
     wanted = key(images.name.lower().replace("image", "label"))
     beside = [p for p in _files_in(images.parent) if _is_labels(p) and key(p.name) == wanted]
     labels = _only(images.parent, beside, "labels")
-    if labels is None:
-        example = re.sub(r"idx\d", "idx1", images.name.replace("images", "labels"))
-        raise DataFileError(
-            images,
-            "has no file of labels beside it",
-            f"Put one in the same folder, with or without .gz, named {example}"
-            if example != images.name
-            else "Name the two files …images… and …labels….",
-        )
-    return labels
+    if labels is not None:
+        return labels
+    example = re.sub(r"idx\d", "idx1", images.name.replace("images", "labels"))
+    remedy = f"Put one in the same folder, with or without .gz, named {example}"
+    if example == images.name:
+        remedy = "Name the two files …images… and …labels…."
+    raise DataFileError(images, "has no file of labels beside it", remedy)
 
 
 def _only(folder: Path, paths: Iterable[Path], what: str) -> Path | None:
@@ -177,19 +166,10 @@ def _only(folder: Path, paths: Iterable[Path], what: str) -> Path | None:
     by_stem = {_stem(path.name): path for path in sorted(paths, reverse=True)}
     if len(by_stem) > 1:
         names = ", ".join(path.name for path in by_stem.values())
-        raise DataFileError(
-            folder, f"holds several files for the {what}: {names}", "Leave one of them there."
-        )
+        found = f"holds several files for the {what}: {names}"
+        raise DataFileError(folder, found, "Leave one of them there.")
     return next(iter(by_stem.values()), None)
 
 
 def _stem(name: str) -> str:
     return name.removesuffix(".gz")
-
-
-def _wrong_length(path: Path, found: str) -> DataFileError:
-    return DataFileError(
-        path,
-        f"{found} ({describe_file(path)})",
-        "The file is truncated or damaged; get it again.",
-    )

@@ -1,32 +1,56 @@
-"""MATLAB .mat files up to version 7, and a zip archive that holds one."""
+"""MATLAB .mat files up to version 7, and a zip archive that holds one.
+
+SciPy reads them. Its parser (1.17) ends the process (segmentation fault) on an unknown value type
+in an array of version 5, takes the memory that a tag claims, and ignores zlib's checksum; so the
+elements of such a file are checked before.
+
+The format: a header of 128 bytes, then elements: a tag of type and size, then the content. A
+matrix element, perhaps compressed, consists of flags, dimensions, name and values, again elements.
+"MATLAB MAT-File Format", The MathWorks, chapter 1.
+"""
 
 from __future__ import annotations
 
 import io
+import math
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.arrays import Arrays, names_of_parts
 from gpulr.datasets.readers.checks import (
+    CHUNK,
+    Parts,
     UnusableError,
     check_expansion,
     checked,
+    names_of_parts,
     read_capped,
 )
-from gpulr.datasets.readers.mat_elements import complex_variables
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 NAMES = (("data", "label", "X_test", "y_test"), ("X", "y", "X_test", "y_test"))
-NUMERIC = frozenset(
-    ("double", "single", "logical", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
-)
+INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+NUMERIC = INTEGERS | {"double", "single", "logical"}
+
+MI_MATRIX, MI_COMPRESSED = 14, 15
+# Bytes for each value of the numeric types miINT8, miUINT8, … miUINT64.
+MI_SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
+# mxDOUBLE_CLASS to mxUINT64_CLASS; the others' content is skipped, never parsed.
+NUMERIC_CLASSES = range(6, 16)
+COMPLEX_FLAG = 0x0800
+FLAGS_TYPE, DIMENSIONS_TYPE, NAME_TYPE = 6, 5, 1
+MAX_DIMENSIONS = 32
+
+HEAD = 64 * 1024  # bytes of a matrix that are kept for its tags, dimensions and name
+INPUT_CHUNK = 64 * 1024  # bytes: zlib copies what it has not consumed on every call
 
 
-def read_mat(path: Path) -> Arrays:
+def read_mat(path: Path) -> Parts:
     """Read the variables ``data`` and ``label``, or ``X`` and ``y`` (``X_test``, ``y_test``).
 
     The path is that of a file of version 4, 6 or 7, or of a .zip archive holding exactly one. The
@@ -35,24 +59,20 @@ def read_mat(path: Path) -> Arrays:
     features. More than two axes are images.
     """
     with checked(path, "a MATLAB .mat file") as stored:
-        content = _unzip(path, stored) if path.suffix.lower() == ".zip" else _read(path, stored)
-        if content[:8] == HDF5_MAGIC or content[512:520] == HDF5_MAGIC:
+        if path.suffix.lower() == ".zip":
+            content = _unzip(path, stored)
+        else:
+            check_expansion(stored, stored)
+            content = path.read_bytes()
+        if HDF5_MAGIC in (content[:8], content[512:520]):
             raise UnusableError(
                 "is a MATLAB v7.3 (HDF5) file",
                 "Save it in MATLAB with save(file, '-v7'), or as .npz.",
             )
-        variables = _load(content)
-        arrays = []
-        names = list(variables)
-        for X_name, y_name in zip(names[::2], names[1::2], strict=True):
-            X, y = variables[X_name], variables[y_name]
-            arrays += [_samples_first(X, y, X_name, y_name), y]
-        return Arrays(*arrays)
-
-
-def _read(path: Path, stored: int) -> bytes:
-    check_expansion(stored, stored)
-    return path.read_bytes()
+        names, arrays = _load(content)
+        for i in range(0, len(names), 2):
+            arrays[i] = _samples_first(arrays[i], arrays[i + 1].size, names[i])
+        return tuple(arrays)
 
 
 def _unzip(path: Path, stored: int) -> bytes:
@@ -73,51 +93,135 @@ def _unzip(path: Path, stored: int) -> bytes:
             return read_capped(stream, stored)
 
 
-def _load(content: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Load the two or four variables wanted, in the order X, y, X_test, y_test."""
+def _load(content: bytes) -> tuple[list[str], list[npt.NDArray[Any]]]:
+    """Names and arrays of the two or four variables wanted, in the order X, y, X_test, y_test."""
     from scipy.io import loadmat, whosmat
 
     # As SciPy tells version 4, which has no header; its parser checks sizes by itself.
-    complex_names = set() if 0 in content[:4] else complex_variables(content)
+    complex_names = set() if 0 in content[:4] else _complex_variables(content)
     variables = whosmat(io.BytesIO(content))
-    listed = {name: (shape, kind) for name, shape, kind in variables}
+    listed = {name: (tuple(shape), kind) for name, shape, kind in variables}
     if len(listed) < len(variables):
         raise ValueError("two variables have the same name")
     remedy = "Save it in MATLAB with save(file, 'X', 'y', '-v7')."
     wanted = names_of_parts(NAMES, listed, "variables", remedy)
-    for name in wanted:
+
+    def check(name: str, *, is_complex: bool) -> None:
         shape, kind = listed[name]
-        if kind not in NUMERIC or 0 in shape or name in complex_names:
-            kind = f"complex {kind}" if name in complex_names else kind
+        if kind not in NUMERIC or 0 in shape or is_complex:
             raise UnusableError(
-                f"variable {name} is {'×'.join(map(str, shape))} of class {kind}; expected a full "
-                "array of real numbers",
+                f"variable {name} is {'×'.join(map(str, shape))} of class "
+                f"{'complex ' * is_complex}{kind}; expected a full array of real numbers",
                 f"Convert it in MATLAB, for example with full({name}), double({name}) or "
                 f"grp2idx({name}), and save it again.",
             )
+
+    for name in wanted:
+        check(name, is_complex=name in complex_names)
     loaded = loadmat(io.BytesIO(content), variable_names=wanted)
     for name in wanted:
-        if not isinstance(loaded[name], np.ndarray) or loaded[name].dtype.kind not in "biuf":
-            raise UnusableError(
-                f"variable {name} is complex or no plain array",
-                f"Save real numbers, for example real({name}).",
-            )
-        if loaded[name].shape != tuple(listed[name][0]):
+        check(name, is_complex=np.iscomplexobj(loaded[name]))  # of version 4
+        if loaded[name].shape != listed[name][0] or loaded[name].dtype.kind not in "biuf":
             raise ValueError(f"variable {name} is listed as {listed[name]}, but loads otherwise")
-    return {name: loaded[name] for name in wanted}
+    return wanted, [loaded[name] for name in wanted]
 
 
-def _samples_first(
-    X: npt.NDArray[Any], y: npt.NDArray[Any], X_name: str, y_name: str
-) -> npt.NDArray[Any]:
+def _samples_first(X: npt.NDArray[Any], n_samples: int, name: str) -> npt.NDArray[Any]:
     """Bring the axis with as many entries as there are labels to the front."""
-    first, last = X.shape[0] == y.size, X.shape[-1] == y.size
+    first, last = X.shape[0] == n_samples, X.shape[-1] == n_samples
     if not first and not last:
         raise UnusableError(
-            f"variable {X_name} is {'×'.join(map(str, X.shape))}, but {y_name} holds {y.size} "
-            "labels",
-            f"Save {X_name} with one row or one column for each label.",
+            f"variable {name} is {'×'.join(map(str, X.shape))}, but there are {n_samples} labels",
+            f"Save {name} with one row or one column for each label.",
         )
-    if last and (not first or X_name == "data"):
-        return np.moveaxis(X, -1, 0)
-    return X
+    return np.moveaxis(X, -1, 0) if last and (not first or name == "data") else X
+
+
+def _complex_variables(content: bytes) -> set[str]:
+    """Check each element of a version 5 file, and name the variables of complex numbers."""
+    if content[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
+        raise ValueError(f"the header ends with {content[124:128]!r}, no known version")
+    order = "<" if content[126:128] == b"IM" else ">"
+    names: set[str] = set()
+    position = 128
+    while position < len(content):
+        kind, size = struct.unpack_from(order + "2I", content, position)
+        position += 8
+        if size > len(content) - position:
+            follow = len(content) - position
+            raise EOFError(f"an element claims {size:,} bytes where {follow:,} follow")
+        element = memoryview(content)[position : position + size]
+        position += size
+        if kind == MI_COMPRESSED:
+            head, total = _inflated(element)
+            kind, claimed = struct.unpack_from(order + "2I", head)
+            if claimed != total - 8:
+                raise ValueError(f"a variable claims {claimed:,} bytes and has {total - 8:,}")
+            head, size = head[8:], total - 8
+        else:
+            head = bytes(element[:HEAD])
+        if kind != MI_MATRIX:
+            raise ValueError(f"an element has the unknown type {kind}")
+        names |= _complex_name(head, size, order)
+    return names
+
+
+def _inflated(element: memoryview) -> tuple[bytes, int]:
+    """Inflate to the end, to know size and checksum; keep the head alone."""
+    inflater = zlib.decompressobj()
+    head, total = b"", 0
+    for start in range(0, len(element), INPUT_CHUNK):
+        waiting: bytes | memoryview = element[start : start + INPUT_CHUNK]
+        while chunk := inflater.decompress(waiting, CHUNK):
+            if len(head) < HEAD:
+                head = (head + chunk)[:HEAD]
+            total += len(chunk)
+            check_expansion(len(element), total, "a compressed variable")
+            waiting = inflater.unconsumed_tail
+    if not inflater.eof or inflater.unused_data:
+        raise EOFError("a compressed element is truncated or followed by other bytes")
+    return head, total
+
+
+def _complex_name(head: bytes, size: int, order: str) -> set[str]:
+    """Check a matrix of so many bytes by its first; return its name if its values are complex."""
+    flags, position = _content(head, 0, order, FLAGS_TYPE)
+    word, _ = struct.unpack(order + "2I", flags)
+    if (word & 0xFF) not in NUMERIC_CLASSES:
+        return set()
+    dimensions, position = _content(head, position, order, DIMENSIONS_TYPE)
+    n_dimensions = len(dimensions) // 4
+    if not 2 <= n_dimensions <= MAX_DIMENSIONS:
+        raise ValueError(f"a variable has {n_dimensions} dimensions")
+    shape = struct.unpack(f"{order}{n_dimensions}i", dimensions)
+    if min(shape) < 0:
+        raise ValueError(f"a variable has the shape {shape}")
+    encoded, position = _content(head, position, order, NAME_TYPE)
+    name = encoded.decode("latin-1")
+    kind, n_bytes, start, end = _tag(head, position, order)
+    if kind not in MI_SIZES:
+        raise ValueError(f"the values of variable {name} have the unknown type {kind}")
+    if n_bytes != math.prod(shape) * MI_SIZES[kind]:
+        raise ValueError(f"variable {name} has the shape {shape}, but {n_bytes:,} bytes of values")
+    if word & COMPLEX_FLAG:
+        return {name}
+    if not start + n_bytes <= size <= end:
+        raise EOFError(f"variable {name} is not as long as its tags claim")
+    return set()
+
+
+def _content(head: bytes, position: int, order: str, expected: int) -> tuple[bytes, int]:
+    """Content and end of the element at a position, which lies in the head."""
+    kind, size, start, end = _tag(head, position, order)
+    if kind != expected or start + size > len(head):
+        raise ValueError(f"a variable's element has type {kind} and {size:,} bytes")
+    return head[start : start + size], end
+
+
+def _tag(head: bytes, position: int, order: str) -> tuple[int, int, int, int]:
+    """Type, size, start and padded end of an element; small ones lie in their tag."""
+    (first,) = struct.unpack_from(order + "I", head, position)
+    if first >> 16:
+        return first & 0xFFFF, first >> 16, position + 4, position + 8
+    kind, size = struct.unpack_from(order + "2I", head, position)
+    return kind, size, position + 8, position + 8 + size + -size % 8

@@ -15,14 +15,19 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
-from gpulr.datasets.readers.arrays import Arrays, names_of_parts
-from gpulr.datasets.readers.checks import UnusableError, check_expansion, checked
+from gpulr.datasets.readers.checks import (
+    Parts,
+    UnusableError,
+    check_expansion,
+    checked,
+    names_of_parts,
+)
 
 # For X, y, X_test, y_test: np.savez(path, X=X, y=y), and Keras's mnist.npz.
 NAMES = (("X", "y", "X_test", "y_test"), ("x_train", "y_train", "x_test", "y_test"))
 
 
-def read_npz(path: Path) -> Arrays:
+def read_npz(path: Path) -> Parts:
     """Read ``X, y[, X_test, y_test]`` or ``x_train, y_train[, x_test, y_test]``.
 
     Pickled (object) arrays are never loaded. Each array's header is compared with the size of its
@@ -35,17 +40,16 @@ def read_npz(path: Path) -> Arrays:
         for name in wanted:
             packed, size = members[name].compress_size, members[name].file_size
             check_expansion(min(packed, stored), size, f"array {name}")
-        return Arrays(*(_read_member(archive, members[name], name) for name in wanted))
+        return tuple(_read_member(archive, members[name], f"array {name}") for name in wanted)
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> npt.NDArray[Any]:
-    """Read one .npy member after comparing its header with its size."""
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> npt.NDArray[Any]:
     with archive.open(member) as stream:
-        _check_header(stream, f"array {name}", member.file_size, whole=True)
+        _check_header(stream, what, member.file_size, whole=True)
     with archive.open(member) as stream:
         array: npt.NDArray[Any] = npy_format.read_array(stream, allow_pickle=False)
         if stream.read(1):  # also makes zipfile compare the CRC
-            raise ValueError(f"bytes follow array {name}")
+            raise ValueError(f"bytes follow {what}")
         return array
 
 
@@ -87,9 +91,6 @@ def _check_header(
     is_wrong = claimed != there if whole else claimed > there
     # Values of no bytes would be as many as a file likes.
     if is_wrong or min(shape, default=1) < 0 or dtype.itemsize == 0:
-        raise UnusableError(
-            f"{what} claims shape {shape} and dtype {dtype} ({claimed:,} bytes), but {there:,} "
-            "bytes follow",
-            "The file is damaged; get it again.",
-        )
+        claim = f"shape {shape} and dtype {dtype} ({claimed:,} bytes)"
+        raise ValueError(f"{what} claims {claim}, but {there:,} bytes follow")
     return shape, dtype

@@ -2,20 +2,22 @@
 
 NumPy parses the numbers, many times faster than the csv module and without an object for each
 field. It does not tell the column of a fault, drops NUL characters, and takes a quote that is never
-closed; what it refuses, the csv module reads once more to say what is wrong (`table_faults`).
+closed; what it refuses, the csv module reads once more to say what is wrong.
 """
 
 from __future__ import annotations
 
+import csv
+import math
 import re
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.arrays import Arrays, square_image_shape
 from gpulr.datasets.readers.checks import (
     TEXT_ALWAYS_FINE,
     UnusableError,
@@ -23,15 +25,35 @@ from gpulr.datasets.readers.checks import (
     checked,
     decompressed,
     read_capped,
+    square_side,
 )
-from gpulr.datasets.readers.table_columns import Columns, KnownColumns, find_columns, text_lines
-from gpulr.datasets.readers.table_faults import MISSING, first_fault, has_unclosed_quote
-from gpulr.datasets.readers.table_label import check_guess
+from gpulr.datasets.readers.table_columns import (
+    Columns,
+    KnownColumns,
+    check_guess,
+    find_columns,
+    text_lines,
+)
+from gpulr.words import counted
 
 NEWLINE = b"\n"
+MISSING = frozenset(["", "nan"])  # fields, in small letters, without a value; also as labels
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,30}")
 MAX_LABELS = 2**24  # they pass through float32 as codes, which are exact up to here
 MAX_LABEL_LENGTH = 1000  # characters; NumPy gives each sample's label the bytes of the longest
+
+
+class Table(NamedTuple):
+    """X float32 or uint8 (n_samples, n_features), and y int64 or str (n_samples,) if it has labels.
+
+    The names are those of the columns, if there is a header and no two are the same.
+    """
+
+    X: npt.NDArray[Any]
+    y: npt.NDArray[Any] | None
+    label_name: str | None
+    feature_names: tuple[str, ...] | None
 
 
 def read_table(
@@ -40,22 +62,17 @@ def read_table(
     label: str | int | None = None,
     known: KnownColumns | None = None,
     unlabelled: bool = False,
-) -> Arrays:
+) -> Table:
     """Read a table of numbers with a label column.
 
-    The text is UTF-8, with or without byte order mark, gzipped or not. The delimiter is the one of
-    comma, semicolon and tab that is most frequent in the first row, which is a header if it holds
-    text other than a sample's text label (see `table_header.is_header`). Of the columns under a
-    header, a first one without a name that numbers the rows (an index, as pandas writes it) is left
-    out, with a warning (`table_header.row_numbers`).
-
-    Features become float32. Where all are whole numbers in 0..255 with a maximum above 127, and
-    their count is a square of 16 or more, they are pixels and become uint8, so that an MNIST
-    table is as small, and scaled the same way, as the IDX files.
+    The text is UTF-8, with or without byte order mark, gzipped or not. Delimiter, header, label
+    column and columns of row numbers are found by `table_columns.find_columns`. Features become
+    float32. Where all are whole numbers in 0..255 with a maximum above 127, and their count is a
+    square of 16 or more, they are pixels and become uint8, so that an MNIST table is as small, and
+    scaled the same way, as the IDX files.
 
     Parameters
     ----------
-    path : Path
     label : str or int, optional
         Name of the label column, or its index from 0 (negative: from the end), also as text.
         Default: the column named label, class, target or y (in any case, in this order), else
@@ -66,12 +83,6 @@ def read_table(
     unlabelled : bool
         Whether a table with as many columns as the model has features is taken to have no label
         column, unless `label` or the model's label names one.
-
-    Returns
-    -------
-    Arrays
-        X float32 or uint8 (n_samples, n_features), y int64 or str (n_samples,), or None without a
-        label column.
 
     Raises
     ------
@@ -99,27 +110,24 @@ def _content(path: Path, stored: int) -> bytes:
         content.decode("utf-8-sig")  # now, where the line is easily told
     except UnicodeDecodeError as error:
         fault, place = f"is not UTF-8 text: byte 0x{content[error.start]:02x}", error.start
-    if place < 0:
-        return content
-    raise UnusableError(
-        f"{fault} in line {content.count(NEWLINE, 0, place) + 1}",
-        "Save it as CSV with the encoding UTF-8.",
-    )
+    if place >= 0:
+        line = content.count(NEWLINE, 0, place) + 1
+        remedy = "Save it as CSV with the encoding UTF-8."
+        raise UnusableError(f"{fault} in line {line}", remedy)
+    return content
 
 
-def _parse(content: bytes, path: Path, columns: Columns) -> Arrays:
+def _parse(content: bytes, path: Path, columns: Columns) -> Table:
     """Parse all rows in one pass of NumPy's C parser; on failure, find the line and say it."""
     header, column, left_out = columns.header, columns.label, columns.row_numbers
-    codes: dict[str, int] = {}
-    converters: dict[int | str, Callable[[str], float]] = {
-        i: lambda _: 0.0 for i in range(left_out)
-    }
-    if column is not None:
-        converters[column] = lambda field: codes.setdefault(field, len(codes))
     if not any(line.strip() for line in text_lines(content, columns.skipped)):
         raise UnusableError("holds a header and no samples", "Add rows to the table.")
-    texts: list[str] = []
-    cause: ValueError | None = None
+    codes: dict[str, int] = {}
+    converters: dict[int | str, Callable[[str], float]]
+    converters = dict.fromkeys(range(left_out), lambda _: 0.0)
+    if column is not None:
+        converters[column] = lambda field: codes.setdefault(field, len(codes))
+    table, cause = None, None
     try:
         table = np.loadtxt(
             text_lines(content, columns.skipped),
@@ -130,28 +138,27 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Arrays:
             converters=converters or None,
             ndmin=2,
         )
-        texts = [field.strip() for field in codes]
-        is_bad = (
-            not MISSING.isdisjoint(map(str.casefold, texts))
-            or not np.isfinite(table).all()
-            or (header is not None and table.shape[1] != len(header))
-        )
     except ValueError as error:
-        is_bad, cause = True, error
-    if is_bad:
-        fault = first_fault(content, columns)
+        cause = error
+    texts = [field.strip() for field in codes]
+    if (
+        table is None
+        or not MISSING.isdisjoint(map(str.casefold, texts))
+        or not np.isfinite(table).all()
+        or (header is not None and table.shape[1] != len(header))
+    ):
+        fault = _first_fault(content, columns)
         if fault is None and cause is not None:
             raise cause
         raise UnusableError(
             fault or "holds values that float32 cannot", "Correct the table, then try again."
         ) from cause
-    if any("\n" in field for field in codes) and has_unclosed_quote(content, columns):
-        raise UnusableError(
-            "ends within a quote, so a label holds the lines after it", "Close the quote."
-        )
+    if any("\n" in field for field in codes) and _has_unclosed_quote(content, columns):
+        fault = "ends within a quote, so a label holds the lines after it"
+        raise UnusableError(fault, "Close the quote.")
     table, names = table[:, left_out:], None if header is None else header[left_out:]
     if column is None:
-        return Arrays(_features(table, None), None, feature_names=_unique(names))
+        return Table(_features([table]), None, None, _unique(names))
     longest = max(map(len, texts))
     if len(codes) > MAX_LABELS or longest > MAX_LABEL_LENGTH:
         raise UnusableError(
@@ -163,12 +170,11 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Arrays:
     if columns.guessed:
         check_guess(texts, names, table.shape[1], path)
     y = _labels(texts)[table[:, column].astype(np.int64)]
-    X = _features(table, column)
+    X = _features([table[:, :column], table[:, column + 1 :]])
     if names is None:
-        return Arrays(X, y)
-    name = names[column] if names.count(names[column]) == 1 else None
-    others = _unique(names[:column] + names[column + 1 :])
-    return Arrays(X, y, label_name=name or None, feature_names=others)
+        return Table(X, y, None, None)
+    name = names.pop(column)
+    return Table(X, y, None if name in names else name or None, _unique(names))
 
 
 def _unique(names: list[str] | None) -> tuple[str, ...] | None:
@@ -181,9 +187,7 @@ def _unique(names: list[str] | None) -> tuple[str, ...] | None:
 def _labels(texts: list[str]) -> npt.NDArray[Any]:
     """Return each code's label: int64 if all are whole numbers within its range, else text."""
     numbers = [_whole_number(text) for text in texts]
-    if None in numbers:
-        return np.array(texts, dtype=np.str_)
-    return np.array(numbers, dtype=np.int64)
+    return np.array(texts, np.str_) if None in numbers else np.array(numbers, np.int64)
 
 
 def _whole_number(text: str) -> int | None:
@@ -198,23 +202,69 @@ def _whole_number(text: str) -> int | None:
     return int(value) if value.is_integer() and abs(value) < 2**53 else None
 
 
-def _features(table: npt.NDArray[np.float32], column: int | None) -> npt.NDArray[Any]:
-    """All columns but the label's; as uint8 if they are pixels."""
-    parts = [table] if column is None else [table[:, :column], table[:, column + 1 :]]
-    n_features = sum(part.shape[1] for part in parts)
-    if square_image_shape(np.uint8, n_features) is not None and _are_pixels(parts):
+def _features(parts: list[npt.NDArray[np.float32]]) -> npt.NDArray[Any]:
+    """Return columns side by side; as uint8 if they are pixels: whole, 0 to 255, some above 127."""
+    blocks = [part[i : i + 4096] for part in parts if part.size for i in range(0, len(part), 4096)]
+    if (
+        square_side(sum(part.shape[1] for part in parts))
+        and any(block.max() > 127 for block in blocks)
+        and all(
+            block.min() >= 0 and block.max() <= 255 and np.array_equal(block, np.trunc(block))
+            for block in blocks
+        )
+    ):
         return np.concatenate(parts, axis=1, dtype=np.uint8, casting="unsafe")
-    return table if column is None else np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-def _are_pixels(parts: list[npt.NDArray[np.float32]]) -> bool:
-    """Whether all are whole numbers in 0..255, some above 127."""
-    highest = 0.0
-    for part in parts:
-        for start in range(0, len(part) if part.size else 0, 4096):  # blocks that stay in cache
-            block = part[start : start + 4096]
-            low, high = float(block.min()), float(block.max())
-            if low < 0 or high > 255 or not np.array_equal(block, np.trunc(block)):
-                return False
-            highest = max(highest, high)
-    return highest > 127
+def _first_fault(content: bytes, columns: Columns) -> str | None:
+    """Describe the first row that is ragged, lacks a value, or has text among its features.
+
+    As "line 3, column 2 ('width'): …", both counted from 1; None if the csv module finds nothing
+    wrong.
+    """
+    rows = csv.reader(text_lines(content, columns.skipped), delimiter=columns.delimiter)
+    n_columns = len(columns.header) if columns.header is not None else None
+    try:
+        for row in filter(None, rows):
+            line = f"line {columns.skipped + rows.line_num}"
+            n_columns = n_columns or len(row)
+            if len(row) != n_columns:
+                return f"{line}: {counted(len(row), 'column')}, expected {n_columns}"
+            for i in range(columns.row_numbers, n_columns):
+                fault = _field_fault(row[i].strip(), is_label=i == columns.label)
+                if fault is not None:
+                    name = "" if columns.header is None else f" ({columns.header[i]!r})"
+                    return f"{line}, column {i + 1}{name}: {fault}"
+    except csv.Error as error:
+        return f"line {columns.skipped + rows.line_num}: {error}"
+    return None
+
+
+def _has_unclosed_quote(content: bytes, columns: Columns) -> bool:
+    """Whether the rows end within a quote, which NumPy's parser accepts."""
+    lines = text_lines(content, columns.skipped)
+    try:
+        deque(csv.reader(lines, delimiter=columns.delimiter, strict=True), maxlen=0)
+    except csv.Error:
+        return True
+    return False
+
+
+def _field_fault(field: str, *, is_label: bool) -> str | None:
+    if field.casefold() in MISSING:
+        return f"a missing value ({field})" if field else "a missing value"
+    if is_label:
+        return None
+    shown = f"{field[:40]!r}"
+    try:
+        number = float(field)
+    except ValueError:
+        return f"the text {shown}, expected a number (if it is the label, say so with --label)"
+    if math.isnan(number):
+        return f"{shown}, which is no number"
+    if abs(number) > FLOAT32_MAX:
+        return f"{field[:40]}, which float32 cannot hold"
+    if "_" in field or not field.isascii():
+        return f"{shown}, expected a number in plain digits"
+    return None
