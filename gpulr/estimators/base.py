@@ -6,6 +6,7 @@ The only file that imports ``sklearn.base``.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from gpulr import errors, logistic
-from gpulr.backend import backend_of, to_host
+from gpulr.backend import backend_of, fits_float32, offers_float64, to_host
 from gpulr.estimators.fitted import (
     fingerprint,
     intercept_of,
@@ -26,13 +27,17 @@ from gpulr.estimators.fitted import (
     sorted_by_class,
     with_history,
 )
-from gpulr.estimators.inputs import read_rows, read_truth
+from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
+from gpulr.estimators.migration import translated
 from gpulr.families.advice import Advice
-from gpulr.families.inputs import Inputs
+from gpulr.families.inputs import Inputs, read_inputs
+from gpulr.families.settings import Settings
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import TrainingSettings
+from gpulr.validation.parameters import callables, switch
 
 Array = Any
+_SETTINGS = ("solver", "scale", "standardize", "learning_rate", "max_iter", "tol", "fit_intercept")
 
 
 class ConvergenceWarning(
@@ -51,8 +56,8 @@ def warn_of(advice: Advice | None) -> None:
 class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """What estimators of one-vs-all models share: the checks of X and y, and prediction.
 
-    Subclasses implement ``fit``: it begins with :func:`gpulr.estimators.fitting.read` and ends with
-    :meth:`_adopt`. Predictions follow ``coef_``, ``intercept_`` and ``classes_`` as they are at the
+    Subclasses implement ``fit``: it begins with :meth:`_read` and ends with :meth:`_adopt`.
+    Predictions follow ``coef_``, ``intercept_`` and ``classes_`` as they are at the
     time, whether ``fit`` set them or someone else did.
     """
 
@@ -80,6 +85,35 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         super().__setstate__(state)
         if model is not None:
             self._adopt(model)
+
+    def _read(
+        self, X: Any, y: Any, progress_bar: Callable[[], Any]
+    ) -> tuple[Inputs, Settings, dict[str, Any]]:
+        """Return what to train on, with what settings, and the other parameters in gpulr's terms.
+
+        ``callbacks`` among these end in a progress bar where the estimator is ``verbose``. Warns
+        where what is done differs from what a parameter of scikit-learn's says.
+        """
+        chosen, note = translated(self.get_params(deep=False))
+        if note:
+            errors.warn(note, errors.ParameterWarning)
+        X, y = read_rows_and_labels(self, X, y)
+        dtype = chosen["dtype"]
+        if dtype is None:  # float32 where that holds all numbers of X
+            here = backend_of(X)
+            wide = not fits_float32(X) and offers_float64(here.xp, here.device)
+            dtype = "float64" if wide else "float32"
+        settings = Settings.checked(dtype=dtype, **{name: chosen[name] for name in _SETTINGS})
+        chosen["batched"] = switch("batched", chosen["batched"])
+        chosen["callbacks"] = callables(chosen["callbacks"])
+        if chosen["verbose"]:
+            chosen["callbacks"] += (progress_bar(),)
+        inputs = read_inputs(X, y, chosen["image_shape"])
+        weights, classes = chosen["class_weight"], inputs.labels.classes.tolist()
+        if isinstance(weights, Mapping) and all(label in weights for label in classes):
+            # It may have more, which a fold lacks.
+            chosen["class_weight"] = {label: weights[label] for label in classes}
+        return inputs, settings, chosen
 
     def _adopt(self, model: OneVsAll) -> None:
         """Set the fitted attributes."""

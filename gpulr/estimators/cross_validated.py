@@ -12,7 +12,6 @@ from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping
 
 from gpulr.backend import backend_of
 from gpulr.callbacks import SearchProgressBar
-from gpulr.estimators import fitting
 from gpulr.estimators.base import OneVsAllClassifier, warn_of
 from gpulr.families.cross_validation import SearchProgress
 from gpulr.families.search import search_on
@@ -155,7 +154,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         X, y, sample_weight
             As for :meth:`OneVsAllLogisticRegression.fit`; the weights count in the scores too.
         groups : (n_samples,), optional
-            For a ``cv`` that keeps groups of rows together.
+            For a ``cv`` that keeps groups of rows in one fold.
 
         Returns
         -------
@@ -168,14 +167,9 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         SearchInterrupted
             Ctrl-C; its ``search`` has the values of C that were done.
 
-        Warns
-        -----
-        ConvergenceWarning
-            scikit-learn's, and gpulr's; not where nothing is left of the gradients but rounding.
-        ParameterWarning
-            What is done differs from what a parameter of scikit-learn's says.
+        Warns as :meth:`OneVsAllLogisticRegression.fit` does.
         """
-        inputs, settings, chosen = fitting.read(self, X, y, SearchProgressBar)
+        inputs, settings, chosen = self._read(X, y, SearchProgressBar)
         names = ("Cs", "cv", "scoring", "refit", "callbacks")
         found, advice, path = search_on(
             inputs.weighted(sample_weight, chosen["class_weight"]),

@@ -2,8 +2,9 @@
 
 scikit-learn's users assign ``coef_``, ``intercept_`` and ``classes_``, and write into them; what an
 estimator predicts is what they say then. So a model is made of them whenever one is asked for. Of
-the model that it trained an estimator keeps nothing that they say, only the rest, in a plain dict:
-how training went, with what settings, on what data, and where the rows had their centre.
+the model that it trained an estimator keeps only the rest: how training went, with what settings,
+on what data, and where the rows had their centre. It does so in a dict of plain values, which skops
+loads without being told to trust a type of ours.
 """
 
 from __future__ import annotations
@@ -21,21 +22,16 @@ from gpulr._version import __version__
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import History, TrainingSettings, uncentered_intercept
+from gpulr.model.record import FACTS, History, TrainingSettings, uncentered_intercept
 from gpulr.validation.label_values import check_labels
 
 Array = Any
-
-_KEPT = (
-    *("backend", "device", "fallback_reason", "settings"),
-    *("scale", "image_shape", "data", "versions"),
-)
 
 
 def record_of(model: OneVsAll) -> dict[str, Any]:
     """Return what a model says beside its weights, intercept and classes."""
     return {
-        **{name: getattr(model, name) for name in (*_KEPT, "center")},
+        **{name: getattr(model, name) for name in (*FACTS, "center")},
         "history": {field.name: getattr(model.history, field.name) for field in fields(History)},
     }
 
@@ -65,15 +61,10 @@ def intercept_of(model: OneVsAll) -> Array:
 def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any]) -> OneVsAll:
     """Return the model that attributes make up, in the order of the classes; for predicting.
 
-    Parameters
-    ----------
-    coef : (n_models, n_features) or (n_features,), array or sparse
-        Of the dtype that is computed in, float32 or float64; other numbers become float64.
-    intercept : (n_models,), or a number for all
-    classes : (n_classes,)
-        One for each model, or two for one model.
-    record : dict
-        As of :func:`record_of`, whether of these weights or of others; or empty.
+    ``coef`` is (n_models, n_features) or (n_features,), dense or sparse, and computed in its dtype;
+    numbers that are neither float32 nor float64 become float64. ``intercept`` is (n_models,), or a
+    number for all; ``classes`` one for each model, or two for one. The ``record``, of
+    :func:`record_of`, may be of other weights, or empty.
 
     Raises ParameterError where they are not real numbers, or do not belong together.
     """
@@ -86,9 +77,8 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
             "for each class, or one row for two classes. Assign coef_, intercept_ and classes_ "
             "that belong together."
         )
-    b = intercept if is_device_array(intercept) else np.asarray(intercept)
-    xp = array_namespace(b)
-    if not _is_real(xp, b) or tuple(b.shape) not in ((), (1,), (n_models,)):
+    b, xp, real = _array(intercept)
+    if not real or tuple(b.shape) not in ((), (1,), (n_models,)):
         raise ParameterError(
             f"intercept_ has shape {tuple(b.shape)} and dtype {b.dtype}, and coef_ has {n_models} "
             "rows; expected a number for each row. Assign coef_ and intercept_ that belong "
@@ -110,7 +100,7 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
         "data": {"name": "arrays", "source": "attributes of an estimator"},
         "versions": {"gpulr": __version__},
     }
-    known |= {name: record[name] for name in _KEPT if name in record}
+    known |= {name: record[name] for name in FACTS if name in record}
     history = record.get("history")
     return OneVsAll(
         weights=weights,
@@ -126,11 +116,10 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
 def with_history(
     model: OneVsAll, record: Mapping[str, Any], settings: TrainingSettings
 ) -> OneVsAll:
-    """Return the model with its history, or with an unknown one where that is of other weights.
+    """Return the model with its history where the record is of its weights.
 
-    The record is of the weights that training ended with. Where they are others by now, its history
-    and settings are not theirs: nothing is known of the one, and ``settings`` takes the place of
-    the other.
+    Where they are others by now, nothing is known of how they came about, and ``settings`` takes
+    the place of those in the record.
     """
     if record and record["fingerprint"] == fingerprint(model):
         return model
@@ -146,12 +135,7 @@ def with_history(
 def sorted_by_class(model: OneVsAll) -> OneVsAll:
     """Return the same model with its classes sorted and of one type, as those of models are.
 
-    Raises
-    ------
-    ParameterError
-        A class occurs twice.
-    DataError
-        They are no labels.
+    Raises ParameterError where one occurs twice, and DataError where they are no labels.
     """
     classes = check_labels(model.classes, len(model.classes))
     unique, order = np.unique(classes, return_index=True)
@@ -175,16 +159,12 @@ def sorted_by_class(model: OneVsAll) -> OneVsAll:
 
 def _weights(coef: Any) -> Array:
     """Return coef_ as weights, (n_features, n_models) float32 or float64, where it is."""
-    if is_sparse(coef):
-        coef = coef.toarray()
-    elif not is_device_array(coef):
-        coef = np.asarray(coef)
-    xp = array_namespace(coef)
+    coef, xp, real = _array(coef.toarray() if is_sparse(coef) else coef)
+    if not real:
+        raise ParameterError(
+            f"coef_ has dtype {coef.dtype}; expected real numbers, (n_models, n_features)."
+        )
     if coef.dtype not in (xp.float32, xp.float64):
-        if not _is_real(xp, coef):
-            raise ParameterError(
-                f"coef_ has dtype {coef.dtype}; expected real numbers, (n_models, n_features)."
-            )
         swapped = getattr(coef.dtype, "name", "") == "float32"  # of the other byte order
         coef = xp.astype(coef, xp.float32 if swapped else xp.float64)
     if coef.ndim == 1:
@@ -208,10 +188,11 @@ def _product(center: Array, weights: Array) -> Array:
     return total
 
 
-def _is_real(xp: Any, array: Array) -> bool:
-    if isinstance(array, np.ndarray):
-        return array.dtype.kind in "buif"
-    return bool(xp.isdtype(array.dtype, ("bool", "integral", "real floating")))
+def _array(values: Any) -> tuple[Array, Any, bool]:
+    """Return values as an array where they are, its namespace, and whether they are numbers."""
+    array = values if is_device_array(values) else np.asarray(values)
+    xp = array_namespace(array)
+    return array, xp, xp.isdtype(array.dtype, ("bool", "integral", "real floating"))
 
 
 def _unknown(n_models: int) -> History:

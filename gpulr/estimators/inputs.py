@@ -35,11 +35,10 @@ class ObjectsError(DataError, TypeError):
 def read_rows_and_labels(estimator: Any, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
     """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host.
 
-    Sets ``n_features_in_``, and ``feature_names_in_`` where the columns of X have names.
-
-    Raises ValueError or TypeError: DataError, or scikit-learn's own.
+    Sets ``n_features_in_``, and ``feature_names_in_`` where the columns of X have names. Raises
+    ValueError or TypeError: DataError, or scikit-learn's own.
     """
-    y = None if y is None else _labels(y)
+    y = _labels(y)
     if y is not None and y.ndim == 2 and y.shape[1] > 1:
         raise DataError(
             f"y has shape {y.shape}; expected one label per row. For rows with several labels "
@@ -65,16 +64,18 @@ def read_rows(estimator: Any, X: Any, n_features: int) -> Array:
     return _check_names(estimator, X, rows, reset=False)
 
 
-def read_truth(y: Any, sample_weight: Any) -> tuple[Any, npt.NDArray[np.float64] | None]:
+def read_truth(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Return the labels and weights that predictions are scored by, on the host."""
     if sample_weight is not None:
         weight = real_numbers(as_numpy(sample_weight, "sample_weight"), "sample_weight")
         sample_weight = weight.astype(np.float64)
-    return None if y is None else _labels(y), sample_weight
+    return _labels(y), sample_weight
 
 
-def _labels(y: Any) -> npt.NDArray[Any]:
-    """Return labels of a dtype that scikit-learn takes, of any shape."""
+def _labels(y: Any) -> Any:
+    """Return labels of a dtype that scikit-learn takes, of any shape; None if there are none."""
+    if y is None:
+        return None
     labels = label_array(y)
     if labels.dtype.kind in "OT":
         labels = of_one_type(labels.astype(object).ravel()).reshape(labels.shape)

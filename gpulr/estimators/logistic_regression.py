@@ -16,7 +16,6 @@ from scipy.sparse import csr_matrix
 from gpulr.backend import is_device_array, is_sparse
 from gpulr.callbacks import ProgressBar
 from gpulr.errors import ParameterError, TrainingInterrupted
-from gpulr.estimators import fitting
 from gpulr.estimators.base import OneVsAllClassifier, warn_of
 from gpulr.families.training import train_on
 from gpulr.solvers.solution import Callback
@@ -173,7 +172,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         ParameterWarning
             What is done differs from what a parameter of scikit-learn's says.
         """
-        inputs, settings, chosen = fitting.read(self, X, y, ProgressBar)
+        inputs, settings, chosen = self._read(X, y, ProgressBar)
         try:
             model, advice = train_on(
                 inputs.weighted(sample_weight, chosen["class_weight"]),

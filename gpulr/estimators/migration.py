@@ -42,24 +42,9 @@ _SOLVERS: Mapping[str, str] = {
 
 
 def translated(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return an estimator's parameters with scikit-learn's values in gpulr's terms.
+    """Return an estimator's parameters in gpulr's terms, and what is done otherwise than they say.
 
-    Parameters
-    ----------
-    parameters : dict
-        As ``get_params(deep=False)`` returns them.
-
-    Returns
-    -------
-    parameters : dict
-        The same, some with other values; without a penalty C is ∞.
-    note : str
-        What is done otherwise than the parameters say; empty if nothing is.
-
-    Raises
-    ------
-    ParameterError
-        A value asks for other models than one-vs-all ones with an L2 penalty.
+    Raises ParameterError where one asks for other models than one-vs-all ones with an L2 penalty.
     """
     for name, (same, otherwise) in _THE_SAME.items():
         given = parameters.get(name, same[0])
@@ -75,8 +60,8 @@ def translated(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         if np.ndim(parameters["C"]) or parameters["C"] != 1.0:
             notes.append("Setting penalty=None will ignore the C and l1_ratio parameters.")
         found["C"] = np.inf
-    if parameters["solver"] in tuple(_SOLVERS):
-        notes.append(_LBFGS.format(parameters["solver"], _SOLVERS[parameters["solver"]]))
+    if (solver := parameters["solver"]) in tuple(_SOLVERS):  # it may have no hash
+        notes.append(_LBFGS.format(solver, _SOLVERS[solver]))
         found["solver"] = "lbfgs"
     if "Cs" in parameters and found["solver"] != "lbfgs":
         raise ParameterError(
@@ -86,8 +71,8 @@ def translated(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
         found["scoring"] = "accuracy"
     if parameters.get("cv", 5) is None:
         found["cv"] = 5
-    if isinstance(parameters.get("refit"), bool | np.bool_) and not parameters["refit"]:
+    if isinstance(refit := parameters.get("refit"), bool | np.bool_) and not refit:
         found["refit"] = "mean"
-    if parameters.get("Cs") is not True and isinstance(parameters.get("Cs"), int | np.integer):
-        found["Cs"] = parameters["Cs"] if parameters["Cs"] != 1 else [1e-4]  # as logspace(-4, 4, 1)
+    if isinstance(Cs := parameters.get("Cs"), int | np.integer) and Cs is not True and Cs == 1:
+        found["Cs"] = [1e-4]  # as logspace(-4, 4, 1)
     return found, " ".join(notes)

@@ -119,6 +119,13 @@ class History:
     __repr__ = brief
 
 
+# What a model says beside its arrays, classes and history: plain values.
+FACTS = (
+    *("backend", "device", "fallback_reason", "settings", "scale"),
+    *("image_shape", "data", "versions", "multilabel"),
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Trained:
     """The fields of :class:`gpulr.OneVsAll`, which says what they are."""

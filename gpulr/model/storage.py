@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.errors import ModelFileError, ParameterError
-from gpulr.model.record import History, Trained
+from gpulr.model.record import FACTS, History, Trained
 from gpulr.model.schema import check_record, check_tensors, classes_of
 from gpulr.output_files import path_of, replace_file
 from gpulr.words import is_there_another
@@ -29,9 +29,6 @@ VERSION = 1
 SUFFIX = ".safetensors"
 _HISTORY = tuple(field.name for field in fields(History))
 _ARRAYS = ("weights", "intercept", "center", "intercept_at_center")  # the last two: or None
-_RECORD = tuple(  # what else there is, as JSON
-    f.name for f in fields(Trained) if f.name not in (*_ARRAYS, "classes", "history")
-)
 
 
 def save(model: Trained, path: str | Path) -> None:
@@ -57,7 +54,7 @@ def save(model: Trained, path: str | Path) -> None:
         name: np.ascontiguousarray(to_host(a)) for name, a in arrays.items() if a is not None
     }
     record = {"classes": _classes(model.classes, path)}
-    record |= {name: getattr(model, name) for name in _RECORD}
+    record |= {name: getattr(model, name) for name in FACTS}
     try:
         # ASCII only: a path that is not Unicode has surrogates, which UTF-8 cannot hold.
         text = json.dumps(_without_infinity(record), allow_nan=False)
@@ -144,7 +141,7 @@ def _fields(tensors: dict[str, npt.NDArray[Any]], text: str) -> dict[str, Any]:
     elif C is None:
         settings["C"] = math.inf
     return {
-        **{name: record[name] for name in _RECORD},
+        **{name: record[name] for name in FACTS},
         **{name: tensors.get(name) for name in _ARRAYS},
         "classes": classes,
         "history": History(**{name: tensors[name] for name in _HISTORY}),
