@@ -117,7 +117,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     """Raise ParameterError for a setting with which no data could be searched."""
     inverse_penalties(settings["Cs"])
     own = ("scale", "standardize", "max_iter", "tol", "dtype")
-    check_search(Settings.checked(**{name: settings[name] for name in own}))
+    check_search(Settings(**{name: settings[name] for name in own}))
     check_number(settings["cv"])
     scoring, known = settings["scoring"], {**SCORERS, **LABEL_SCORERS}
     if scoring not in known:

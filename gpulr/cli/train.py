@@ -75,7 +75,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     positive_number("C", settings["C"], infinite=True)
     own = ("solver", "scale", "standardize", "learning_rate", "tol", "dtype")
     max_iter = settings.get("max_iter", 0)  # left out: the library's own, which can be used
-    Settings.checked(max_iter=max_iter, **{name: settings[name] for name in own})
+    Settings(max_iter=max_iter, **{name: settings[name] for name in own})
 
 
 def record_of_run(

@@ -103,7 +103,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             here = backend_of(X)
             wide = not fits_float32(X) and offers_float64(here.xp, here.device)
             dtype = "float64" if wide else "float32"
-        settings = Settings.checked(dtype=dtype, **{name: chosen[name] for name in _SETTINGS})
+        settings = Settings(dtype=dtype, **{name: chosen[name] for name in _SETTINGS})
         chosen["batched"] = switch("batched", chosen["batched"])
         chosen["callbacks"] = callables(chosen["callbacks"])
         if chosen["verbose"]:

@@ -1,71 +1,64 @@
-"""What to say where models did not converge, and what to change."""
+"""How models ended; what to say where they did not converge, and what to change."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.core.rows import Rows
 from gpulr.families.settings import Settings
+from gpulr.solvers import Solution
 from gpulr.words import counted
+
+# How a model ended: the last values of a Solution.
+END = np.dtype(
+    [("n_iter", np.int64), ("cost", np.float64), ("gradient_norm", np.float64)]
+    + [(name, np.bool_) for name in ("converged", "stalled", "rounding")]
+)
+
+
+def ends_of(*solutions: Solution) -> npt.NDArray[Any]:
+    """Return how the models of solutions ended, one after the other, (n_models,) of END."""
+    ends = np.zeros(sum(len(solution.converged) for solution in solutions), END)
+    for name in END.names or ():
+        last = [np.atleast_2d(getattr(solution, name))[-1] for solution in solutions]
+        ends[name] = np.concatenate(last)
+    return ends
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to say of models that did not converge.
+    """What to say, once, of all models that did not converge.
 
-    Attributes
-    ----------
-    message : str
-        Which did not, once for all of them, and what to change.
-    attainable : bool
-        Whether that would help. False: all of them ended where nothing is left of their gradients
-        that can be told from rounding (≤ 8 ε (1/m) Σ s |x r| in every entry).
+    ``attainable`` tells whether the advice would help. False: all of them ended where nothing is
+    left of their gradients that can be told from rounding (≤ 8 ε (1/m) Σ s |x r| in every entry).
     """
 
     message: str
     attainable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """How models ended; as in :class:`gpulr.solvers.Solution`, in arrays of any one shape."""
-
-    gradient_norm: npt.NDArray[np.float64]
-    converged: npt.NDArray[np.bool_]
-    stalled: npt.NDArray[np.bool_]
-    rounding: npt.NDArray[np.bool_]
-
-    @property
-    def share(self) -> str:
-        """How many did not converge, in words."""
-        return f"{(~self.converged).sum()} of {self.converged.size} models"
-
-    @property
-    def largest(self) -> str:
-        """The largest gradient entry of those that did not converge, in words."""
-        return f"{self.gradient_norm[~self.converged].max():.1e}"
-
-
 def how_to_converge(
-    ends: Ends,
+    ends: npt.NDArray[Any],
     rows: Rows,
     settings: Settings,
     *,
-    who: str,
+    who: str = "",
     which: str,
     use: str,
     or_else: str = "",
     always: str = "",
 ) -> Advice | None:
-    """Say once for all models which did not converge, and what to change; None if all did.
+    """Say which models did not converge, and what to change; None if all did.
 
     Parameters
     ----------
+    ends : array of END, of any shape
     who, which : str
-        How many did not, and which these are.
+        How many did not ("2 of 3 models", unless given), and which these are.
     use : str
         What becomes of them, up to what they are told to change "for".
     or_else : str
@@ -73,9 +66,11 @@ def how_to_converge(
     always : str
         What helps in any case.
     """
-    left = ~ends.converged
+    left = ~ends["converged"]
     if not left.any():
         return None
+    stalled = ends["stalled"]
+    who = who or f"{left.sum()} of {left.size} models"
     how = f"in {counted(settings.max_iter, 'iteration')}"
     change = f"raise max_iter, scale the features (standardize=True){or_else}"
     more = "" if settings.dtype == np.float64 else 'train with dtype="float64", or '
@@ -83,10 +78,10 @@ def how_to_converge(
     if rows.uneven and not settings.standardize:
         why = f"features of such different sizes and offsets lose precision in {settings.dtype}"
         instead = f"scale the features (standardize=True), {instead}"
-    if ends.stalled[left].all():
+    if stalled[left].all():
         how, change = why, instead
-    elif ends.stalled.any():
+    elif stalled.any():
         how += f", or as far as {settings.dtype} allows"
         change += f"; where models ended sooner, {instead}"
     message = f"{who} did not reach tol={settings.tol:g} ({how}){which}. {use} {change}{always}."
-    return Advice(message, attainable=not ends.rounding[left].all())
+    return Advice(message, attainable=not ends["rounding"][left].all())

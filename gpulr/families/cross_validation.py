@@ -14,13 +14,15 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
+from gpulr.families.advice import END, ends_of
 from gpulr.families.folds import Folds
 from gpulr.families.prepare import TrainingData
 from gpulr.model.scores import Scorer
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
+from gpulr.solvers.groups import cut
 from gpulr.solvers.lbfgs import Prepared
-from gpulr.solvers.solution import Progress, Solution
+from gpulr.solvers.solution import Solution
 
 Array = Any
 
@@ -52,36 +54,29 @@ class SearchProgress:
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """What a search trains: models of each class, on each fold, with each C.
-
-    Attributes
-    ----------
-    data : TrainingData
-    folds : Folds
-    Cs : (n_Cs,) float64
-    memory : int
-        Bytes that columns trained together may take; classes are trained in groups accordingly.
-    """
+    """What a search trains: models of each class, on each fold, with each C."""
 
     data: TrainingData
     folds: Folds
     Cs: npt.NDArray[np.float64]
-    memory: int
+    memory: int  # bytes that columns trained at once may take
     solver: LBFGS = field(default_factory=lambda: LBFGS())
 
     @cached_property
     def groups(self) -> list[npt.NDArray[np.int64]]:
-        """Classes that are trained together."""
-        rows, n_models = self.data.rows, self.data.n_models
-        available = max(1, rows.backend.available_bytes(self.memory))
-        taken = n_models * len(self.folds) * self.solver.column_bytes(rows)
-        n_groups = min(max(1, -(-taken // available)), n_models)
-        return np.array_split(np.arange(n_models), n_groups)
+        """Classes that are trained at once."""
+        rows = self.data.rows
+        class_bytes = len(self.folds) * self.solver.column_bytes(rows)
+        return cut(self.data.n_models, class_bytes, self.memory, rows.backend)
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
         """The values of C as they are trained with, the smallest first, (n_Cs,)."""
         return np.argsort(self.Cs, kind="stable")
+
+    @cached_property
+    def _counts(self) -> Array:
+        return self.data.rows.backend.asarray(self.folds.counts)
 
     def train(
         self,
@@ -113,49 +108,40 @@ class CrossValidation:
         """Train the next group of classes, or the same with the next C, on all folds."""
         number, place = divmod(path.n_steps, len(self.Cs))
         group, c, settings = self.groups[number], self.order[place], self.data.settings
-        n_folds, C, before = len(self.folds), float(self.Cs[c]), path.n_trained
-        unit = path.problem or self.data.problem(1.0, group, self._counts)
-        problem = replace(unit, C=unit.C * C)
+        C, shape = float(self.Cs[c]), (len(self.folds), len(group))
+        unit = path.problem or self.data.problem(1.0, self._counts, group)
         prepared = path.prepared or self.solver.prepare(unit)
-        begin = path.continuation.begin(prepared) if path.continuation else None
-
-        def count(progress: Progress) -> None:
-            tell(before + int(progress.converged.sum()), C)
-
+        problem = replace(unit, C=unit.C * C)
+        continuation = Continuation(self.solver, problem)
         solution = minimize(
             self.solver,
             problem,
             max_iter=settings.max_iter,
             tol=settings.tol / CLOSER,
-            callbacks=[count],
+            callbacks=[lambda now: tell(path.n_trained + int(now.converged.sum()), C)],
             prepared=prepared,
-            begin=begin,
-            leaving=(continuation := Continuation(self.solver, problem)).collect,
+            begin=path.continuation.begin(prepared) if path.continuation else None,
+            leaving=continuation.collect,
             interrupted=interrupted,
         )
-        path = replace(path, problem=unit, prepared=prepared)
         if solution.result in ("interrupted", "stopped"):
-            return replace(path, stopped=True)
-        parts = solution.theta.reshape(-1, n_folds, len(group))
-        path.theta[c][:, :, group] = parts.transpose(1, 0, 2)
-        judged = at_tolerance(solution, settings.tol)
-        for name in ("n_iter", "converged", "stalled", "rounding"):
-            path.ends[name][:, c, group] = getattr(judged, name).reshape(n_folds, len(group))
-        for name in ("cost", "gradient_norm"):
-            path.ends[name][:, c, group] = getattr(judged, name)[-1].reshape(n_folds, len(group))
-        path = replace(path, n_steps=path.n_steps + 1, continuation=continuation)
-        if place == len(self.Cs) - 1:
-            path = replace(path, problem=None, continuation=None)
+            return replace(path, prepared=prepared, stopped=True)
+        path.theta[c][:, :, group] = solution.theta.reshape(-1, *shape).transpose(1, 0, 2)
+        path.ends[:, c, group] = ends_of(at_tolerance(solution, settings.tol)).reshape(shape)
+        last, n_trained = place == len(self.Cs) - 1, path.n_trained + shape[0] * shape[1]
         if not solution.converged.all():  # which those that ended so were not told as
             try:
-                tell(path.n_trained, C)
+                tell(n_trained, C)
             except (KeyboardInterrupt, StopIteration):
-                return replace(path, stopped=True)
-        return path
-
-    @cached_property
-    def _counts(self) -> Array:
-        return self.data.rows.backend.asarray(self.folds.counts)
+                path = replace(path, stopped=True)
+        return replace(
+            path,
+            n_steps=path.n_steps + 1,
+            n_trained=n_trained,
+            problem=None if last else unit,
+            prepared=prepared,
+            continuation=None if last else continuation,
+        )
 
 
 def at_tolerance(solution: Solution, tol: float) -> Solution:
@@ -165,58 +151,30 @@ def at_tolerance(solution: Solution, tol: float) -> Solution:
     return replace(solution, converged=converged, stalled=stalled, rounding=rounding)
 
 
-END = np.dtype(
-    [("n_iter", np.int64), ("cost", np.float64), ("gradient_norm", np.float64)]
-    + [(name, np.bool_) for name in ("converged", "stalled", "rounding")]
-)
-
-
 @dataclass(frozen=True, eq=False)
 class Path:
     """How far a search has come along C: all that is needed to go on.
 
-    The two arrays are those of the steps before, with more filled in.
-
-    Attributes
-    ----------
-    task : CrossValidation
-    theta : (n_Cs, n_folds, n_features + 1, n_models) in the compute dtype, NumPy
-        Where models ended; of the scaled rows.
-    ends : (n_folds, n_Cs, n_models) of END
-        How they ended.
-    n_steps : int
-        Steps that are done: of each group of classes, one with each C.
-    problem : Problem or None
-        Of the group of classes that is in training, with C = 1.
-    prepared : Prepared or None
-        What all models share, once training has begun; it does not depend on the labels.
-    continuation : Continuation or None
-        Where it ended with the last C.
-    stopped : bool
-        A callback or an interrupt ended the search.
+    The two arrays are those of the steps before, with more filled in. They hold where models ended,
+    (n_Cs, n_folds, n_features + 1, n_models) of the scaled rows in the compute dtype, and how,
+    (n_folds, n_Cs, n_models) of END. A step trains a group of classes with one C; steps go through
+    all C of a group, then to the next group.
     """
 
     task: CrossValidation
     theta: npt.NDArray[Any]
     ends: npt.NDArray[Any]
     n_steps: int = 0
-    problem: Problem | None = None
-    prepared: Prepared | None = None
-    continuation: Continuation | None = None
-    stopped: bool = False
+    n_trained: int = 0  # models
+    problem: Problem | None = None  # of the group that is in training, with C = 1
+    prepared: Prepared | None = None  # what all models share; it does not depend on the labels
+    continuation: Continuation | None = None  # where the group ended with the last C
+    stopped: bool = False  # by a callback or an interrupt
 
     @property
     def complete(self) -> bool:
         """Whether all models have been trained."""
-        return self.n_steps == len(self.task.groups) * len(self.task.Cs)
-
-    @property
-    def n_trained(self) -> int:
-        """How many models have been trained."""
-        number, place = divmod(self.n_steps, len(self.task.Cs))
-        sizes = [len(group) for group in self.task.groups] + [0]
-        each = sum(sizes[:number]) * len(self.task.Cs) + sizes[number] * place
-        return each * len(self.task.folds)
+        return self.n_trained == self.ends.size
 
     @property
     def done(self) -> npt.NDArray[np.bool_]:
@@ -231,7 +189,7 @@ class Path:
     ) -> npt.NDArray[np.float64]:
         """Return the scores on held-out rows of the values of C that are done, (n_folds, n_done).
 
-        ``sample_weight`` (n_samples,) counts in the scores; None: all rows the same.
+        Rows count by ``sample_weight`` (n_samples,), or all the same.
         """
         data, done = self.task.data, np.flatnonzero(self.done)
         backend, tests = data.rows.backend, self.task.folds.tests

@@ -19,15 +19,11 @@ from gpulr.words import counted, shown
 class Folds:
     """Folds of one set of rows.
 
-    Attributes
-    ----------
-    counts : (n_samples, n_folds) unsigned int
-        How often each fold trains on each row: 0 or 1, more where a splitter repeats rows.
-    tests : tuple of (n_rows,) int64
-        The rows that each fold is scored on.
+    How often each fold trains on each row, (n_samples, n_folds): 0 or 1, more where a splitter
+    repeats rows; and the rows that each fold is scored on.
     """
 
-    counts: npt.NDArray[Any]
+    counts: npt.NDArray[np.unsignedinteger[Any]]
     tests: tuple[npt.NDArray[np.int64], ...]
 
     def __len__(self) -> int:
@@ -35,21 +31,14 @@ class Folds:
 
 
 def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
-    """Return the folds that ``cv`` makes of rows with labels ``y``.
+    """Return the folds that ``cv``, as :func:`gpulr.search` takes it, makes of labels ``y``.
 
-    Parameters
-    ----------
-    cv : int, scikit-learn splitter, or iterable of (train, test)
-        A number of stratified folds, without shuffling, as scikit-learn's estimators make them; an
-        object with a ``split`` method; or pairs of index arrays, or of masks, which may leave rows
-        out.
-    groups : (n_samples,), optional
-        For splitters that keep groups of rows together.
+    A number of folds is as scikit-learn's estimators make them: stratified, without shuffling.
 
     Raises
     ------
     ParameterError
-        ``cv`` is none of these.
+        ``cv`` is nothing that splits these rows.
     DataError
         A fold without rows, or with rows that there are not.
     """
@@ -114,41 +103,26 @@ def check_folds(
     weight: npt.NDArray[np.float64] | None,
     scored: npt.NDArray[np.float64] | None,
 ) -> None:
-    """Check that each fold can be trained and scored.
+    """Raise DataError where a fold cannot be trained, or not be scored.
 
-    Parameters
-    ----------
-    labels : Labels or LabelMatrix
-    weight, scored : (n_samples,) or None
-        Weights of the rows in training and in scores; None where all are 1.
-
-    Raises
-    ------
-    DataError
-        A fold trains on no row of some class (of some label of a matrix it may), or is scored on
-        rows without weight only.
+    It trains on no row of some class (of some label of a matrix it may), or is scored on rows
+    without weight only. Rows weigh ``weight`` in training and ``scored`` in scores, or all 1.
     """
     for number, (counts, test) in enumerate(zip(folds.counts.T, folds.tests, strict=True)):
         weights = counts if weight is None else counts * weight
-        missing = [] if isinstance(labels, LabelMatrix) else _missing(labels, weights)
-        if missing:
-            raise DataError(
-                f"Fold {number} trains on no row of {missing}"
-                f"{'' if weight is None else ' that has a weight'}. Use fewer folds, stratified "
-                "ones, or leave rare classes out."
-            )
+        if not isinstance(labels, LabelMatrix):
+            rows = np.bincount(labels.codes, weights=weights, minlength=len(labels.classes))
+            if not (rows > 0).all():
+                raise DataError(
+                    f"Fold {number} trains on no row of {labels.classes[rows <= 0][:10].tolist()}"
+                    f"{'' if weight is None else ' that has a weight'}. Use fewer folds, "
+                    "stratified ones, or leave rare classes out."
+                )
         if scored is not None and not scored[test].any():
             raise DataError(
                 f"All {len(test)} rows that fold {number} is scored on have sample_weight 0. Use "
                 "fewer folds, or leave out rows without weight."
             )
-
-
-def _missing(labels: Labels, weights: npt.NDArray[Any]) -> list[Any]:
-    """Return the first classes without a row that has a weight."""
-    rows = np.bincount(labels.codes, weights=weights, minlength=len(labels.classes))
-    missing: list[Any] = labels.classes[rows <= 0][:10].tolist()
-    return missing
 
 
 def _rows(part: Any, n_samples: int) -> npt.NDArray[np.int64]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,58 +17,37 @@ from gpulr.validation.labels import LabelMatrix, Labels, read_labels
 from gpulr.validation.parameters import image_shape_of, shape_of_images
 from gpulr.validation.tables import feature_names_of
 
-if TYPE_CHECKING:
-    from gpulr.datasets import Dataset
-
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Rows and labels as they were passed in, checked, and a record of where they came from.
+    """Rows and labels as they were passed in, checked, and a record of where they came from."""
 
-    Attributes
-    ----------
-    X : (n_samples, n_features), in the library and dtype it came in
-    labels : Labels or LabelMatrix
-    record : DataRecord
-        What models remember of the data.
-    image_shape : tuple of int, or None
-    sample_weight, weight : (n_samples,) float64, or None
-        What each row weighs, without and with the weights of classes; None where all weigh 1.
-    sample_weighted : bool, and class_weight : dict, "balanced" or None
-        What models remember of the weights.
-    """
-
-    X: Array
+    X: Array  # (n_samples, n_features), in the library and dtype it came in
     labels: Labels | LabelMatrix
-    record: DataRecord
+    record: DataRecord  # what models remember of the data
     image_shape: tuple[int, ...] | None
+    # What each row weighs, (n_samples,), without and with the weights of classes; None: 1.
     sample_weight: npt.NDArray[np.float64] | None = None
     weight: npt.NDArray[np.float64] | None = None
+    # What models remember of the weights; of classes a dict, "balanced" or None.
     sample_weighted: bool = False
     class_weight: Any = None
 
     @host_memory
     def weighted(self, sample_weight: Any, class_weight: Any) -> Inputs:
-        """Return the rows with weights of their own, and of their classes.
-
-        Raises
-        ------
-        DataError, ParameterError
-            They cannot be used.
-        """
+        """Return them with weights of rows and of classes; raises DataError or ParameterError."""
         weight = rows_alone = self.labels.row_weight(sample_weight, class_weight)
         if class_weight is not None:
             rows_alone = self.labels.row_weight(sample_weight, None)
         if isinstance(class_weight, Mapping):
             class_weight = {str(label): float(w) for label, w in class_weight.items()}
-        given = sample_weight is not None
         return replace(
             self,
             sample_weight=rows_alone,
             weight=weight,
-            sample_weighted=given,
+            sample_weighted=sample_weight is not None,
             class_weight=class_weight,
         )
 
@@ -78,39 +56,31 @@ class Inputs:
 def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
     """Check X and y, an array each, or a Dataset as X, or neither for the default data.
 
-    Raises
-    ------
-    DataError
-        They are no rows and labels, or do not belong together.
+    Raises DataError if they are no rows and labels, or do not belong together.
     """
     from gpulr import datasets
 
-    dataset: Dataset | None = None
+    record: DataRecord = {"name": "arrays", "source": "passed to train()"}
     if X is None and y is None:
-        dataset = datasets.load_default()
-    elif isinstance(X, datasets.Dataset):
+        X = datasets.load_default()
+    if isinstance(X, datasets.Dataset):
         if y is not None:
             raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
-        dataset = X
-    elif isinstance(X, str | bytes | os.PathLike):
-        refuse_files(X)
-    elif X is None or y is None:
-        raise DataError("Pass both X and y, or neither to train on the default data.")
-    if dataset is not None:
+        dataset, names = X, X.feature_names
         X, y = dataset.X, dataset.y
+        record = {"name": dataset.name, "source": dataset.source}
+        if dataset.label_name is not None:
+            record["label"] = dataset.label_name
         image_shape = dataset.image_shape if image_shape is None else image_shape
-    elif image_shape is None:
-        image_shape = shape_of_images(X)
-    names = feature_names_of(X) if dataset is None else dataset.feature_names
+    else:
+        refuse_files(X)
+        if X is None or y is None:
+            raise DataError("Pass both X and y, or neither to train on the default data.")
+        image_shape = shape_of_images(X) if image_shape is None else image_shape
+        names = feature_names_of(X)
     X = check_rows(X)
-    record: DataRecord = {
-        "name": dataset.name if dataset else "arrays",
-        "source": dataset.source if dataset else "passed to train()",
-        "n_samples": int(X.shape[0]),
-        "dtype": getattr(X.dtype, "name", str(X.dtype)).rpartition(".")[2],
-    }
-    if dataset is not None and dataset.label_name is not None:
-        record["label"] = dataset.label_name
+    record["n_samples"] = int(X.shape[0])
+    record["dtype"] = getattr(X.dtype, "name", str(X.dtype)).rpartition(".")[2]
     if names is not None:
         record["feature_names"] = list(names)
     shape = None if image_shape is None else image_shape_of(image_shape, X.shape[1])

@@ -23,6 +23,7 @@ from gpulr.backend import (
     is_sparse,
     offers_float64,
     select,
+    to_host,
 )
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows, extremes
@@ -30,11 +31,10 @@ from gpulr.core.standardized import standardized
 from gpulr.core.targets import Targets
 from gpulr.errors import ParameterError, ScaleWarning, warn
 from gpulr.families.inputs import Inputs, look_of_images
-from gpulr.families.scaling import absorb_scaling
 from gpulr.families.settings import Settings
 from gpulr.kernels import problem_class
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import DataRecord, History, TrainingSettings
+from gpulr.model.record import DataRecord, History, Trained
 from gpulr.solvers import Solution
 from gpulr.validation.arrays import finite_rows
 
@@ -45,24 +45,15 @@ Array = Any
 class TrainingData:
     """Rows and targets on a backend.
 
-    A family's columns are the models of the labels, in order, or several *sets* of these.
-
-    Attributes
-    ----------
-    inputs : Inputs
-    settings : Settings
-    rows : Rows
-    targets : Targets
-        One column for each model of the labels.
-    record : DataRecord
-        What models remember of the data.
+    The columns of a family are the models of the labels, in order; or several sets of these, one
+    set after the other.
     """
 
     inputs: Inputs
     settings: Settings
     rows: Rows
-    targets: Targets
-    record: DataRecord
+    targets: Targets  # a column for each model of the labels
+    record: DataRecord  # what models remember of the data
 
     @property
     def n_models(self) -> int:
@@ -72,29 +63,27 @@ class TrainingData:
     def problem(
         self,
         C: float | npt.ArrayLike,
-        models: npt.NDArray[np.integer[Any]] | None = None,
         weight_sets: Array | None = None,
+        models: npt.NDArray[np.integer[Any]] | None = None,
     ) -> Problem:
-        """Return the problem of one set of columns, or of several, one set after the other.
+        """Return the problem of the models of the labels, or of several sets of columns.
 
         Parameters
         ----------
         C : float, or one for each model of the labels
-        models : (n,), optional
-            Which models of the labels each set is of; None: all of them.
         weight_sets : (n_samples, n_sets), optional
-            Factors of the rows' weights, of which each set of columns uses one column.
+            Factors of the rows' weights; each set of columns uses one of them.
+        models : (n,) int, optional
+            Which models of the labels each set is of; None: all of them.
         """
         backend, targets, weight = self.rows.backend, self.targets, self.inputs.weight
-        each = np.broadcast_to(np.asarray(C, np.float64), self.n_models)
-        set_index = None
-        if models is not None or weight_sets is not None:
+        each, set_index = np.broadcast_to(np.asarray(C, np.float64), self.n_models), None
+        if weight_sets is not None:
+            weight_sets, n_sets = backend.asarray(weight_sets), int(weight_sets.shape[1])
             models = np.arange(self.n_models) if models is None else models
-            n_sets = 1 if weight_sets is None else int(weight_sets.shape[1])
-            set_index = np.repeat(np.arange(n_sets, dtype=np.int32), len(models))
+            set_index = backend.asarray(np.repeat(np.arange(n_sets, dtype=np.int32), len(models)))
             models = np.tile(models, n_sets)
-            each = each[models]
-            targets = targets.select(backend.asarray(models.astype(np.int32)))
+            each, targets = each[models], targets.select(backend.asarray(models.astype(np.int32)))
         # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
         unit = 1.0 if weight is None else float(weight.mean())
         s = None if weight is None else weight[:, np.newaxis] / unit
@@ -103,8 +92,8 @@ class TrainingData:
             targets,
             backend.asarray(unit * each),
             sample_weight=None if s is None else backend.asarray(s, self.rows.dtype),
-            weight_sets=None if weight_sets is None else backend.asarray(weight_sets),
-            set_index=None if weight_sets is None else backend.asarray(set_index),
+            weight_sets=weight_sets,
+            set_index=set_index,
             intercept=self.settings.fit_intercept,
         )
 
@@ -119,7 +108,7 @@ class TrainingData:
         """
         arrays = absorb_scaling(theta, self.rows)
         if sets is not None:
-            for name in {"weights", "intercept", "intercept_at_center"} & set(arrays):
+            for name in arrays.keys() - {"center"}:
                 shape = (*arrays[name].shape[:-1], *sets, self.n_models)
                 arrays[name] = arrays[name].reshape(shape)
             arrays["weights"] = np.moveaxis(arrays["weights"], 0, -2)
@@ -135,27 +124,15 @@ class TrainingData:
     ) -> OneVsAll:
         """Return the model of a solution for one set of columns."""
         inputs, backend = self.inputs, self.rows.backend
-        weighted: TrainingSettings = {
-            "C": C,  # type: ignore[typeddict-item]
-            "sample_weight": inputs.sample_weighted,
-            "class_weight": inputs.class_weight,
-            "batched": batched,
-        }
-        settings: TrainingSettings = {**self.settings.record(self.rows), **weighted}
-        versions = {"gpulr": __version__, "python": platform.python_version()}
-        versions |= {"numpy": np.__version__, **backend.versions}
-        versions["system"] = f"{platform.system()} {platform.machine()}"
+        settings = self.settings.record(self.rows)
+        settings["C"] = C  # type: ignore[typeddict-item]
+        settings["sample_weight"] = inputs.sample_weighted
+        settings["class_weight"], settings["batched"] = inputs.class_weight, batched
+        history = ("cost", "gradient_norm", "seconds", "n_iter", "converged", "stalled")
         return OneVsAll(
             **self.parameters(solution.theta),
             classes=inputs.labels.classes,
-            history=History(
-                solution.cost,
-                solution.gradient_norm,
-                solution.seconds,
-                solution.n_iter,
-                solution.converged,
-                solution.stalled,
-            ),
+            history=History(*(getattr(solution, name) for name in history)),
             backend=backend.name,
             device=backend.device_name,
             fallback_reason=backend.fallback_reason,
@@ -163,7 +140,13 @@ class TrainingData:
             scale=settings["scale"],
             image_shape=inputs.image_shape,
             data=self.record,
-            versions=versions,
+            versions={
+                "gpulr": __version__,
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                **backend.versions,
+                "system": f"{platform.system()} {platform.machine()}",
+            },
             multilabel=inputs.labels.multilabel,
         )
 
@@ -176,8 +159,8 @@ def prepare(
     requested: str,
     n_passes: float,
     n_sets: int = 1,
-    together: int = 1,
-    in_turn: bool = False,
+    group_size: int = 1,
+    short: bool = False,
 ) -> Iterator[TrainingData]:
     """Bring rows and labels to the backend that is to train on them, which is active meanwhile.
 
@@ -191,11 +174,11 @@ def prepare(
     n_passes : float
         About how many passes over the rows each column will take.
     n_sets : int
-        There are so many columns for each model of the labels.
-    together : int
-        So many columns cannot be trained apart from each other.
-    in_turn : bool
-        Whether the whole of it is short, and may be one turn of a thread; see
+        Columns for each model of the labels: folds, replicates, …
+    group_size : int
+        The fewest columns that are trained at once.
+    short : bool
+        Whether all of it is short, so that threads had better do it one after the other; see
         :meth:`gpulr.backend.Backend.turn`.
 
     Raises
@@ -211,16 +194,13 @@ def prepare(
     n_samples, n_features = inputs.X.shape
     columns = n_sets * inputs.labels.n_models
     backend = _backend(inputs.X, settings, requested, n_passes * columns)
-    turn = backend.turn(n_samples, n_features, columns) if in_turn else nullcontext()
+    turn = backend.turn(n_samples, n_features, columns) if short else nullcontext()
     with backend.activate(), turn:
-        rows = scaled_rows(inputs, settings, backend, together, math.ceil(columns / together))
+        rows = scaled_rows(inputs, settings, backend, group_size, math.ceil(columns / group_size))
         xp, (least, most) = backend.xp, rows.extremes
         seen: DataRecord = {"feature_range": [float(xp.min(least)), float(xp.max(most))]}
-        record: DataRecord = {
-            **inputs.record,
-            **seen,
-            **look_of_images(inputs.X, inputs.image_shape),
-        }
+        look = look_of_images(inputs.X, inputs.image_shape)
+        record: DataRecord = {**inputs.record, **seen, **look}
         targets = inputs.labels.targets(backend, rows.dtype)
         yield TrainingData(inputs, settings, rows, targets, record)
 
@@ -241,35 +221,65 @@ def _backend(X: Array, settings: Settings, requested: str, column_passes: float)
 
 
 def scaled_rows(
-    inputs: Inputs, settings: Settings, backend: Backend, together: int, times: int
+    inputs: Inputs, settings: Settings, backend: Backend, group_size: int, n_groups: int
 ) -> Rows:
-    """Return the rows that models see, with memory left for so many columns, so many times."""
+    """Return the rows that models see, with memory left for groups of so many columns."""
     dtype = getattr(backend.xp, settings.dtype.name)
     column_bytes = settings.method().column_bytes(Rows(inputs.X, 1.0, None, backend, dtype))
     X = backend.place(
         inputs.X,
         rounds_to=None if settings.standardize else dtype,
-        column_bytes=together * column_bytes,
-        n_columns=times,
+        column_bytes=group_size * column_bytes,
+        n_columns=n_groups,
     )
     finite_rows(X, backend, dtype, inputs.X)
     known = extremes(X, backend)
     if settings.standardize:
         rows = replace(standardized(X, backend, dtype), known=known)
     else:
-        _warn_of_small_bytes(inputs.X, settings.scale, float(backend.xp.max(known[1])))
-        scale = settings.multiplier(inputs.X)
-        rows = Rows(X, scale, None, backend, dtype, known=known)
+        largest = float(backend.xp.max(known[1]))
+        is_bytes = str(inputs.X.dtype).endswith("uint8")
+        if settings.scale == "auto" and is_bytes and 1 < largest < 64:
+            warn(
+                f'X is uint8 and goes up to {largest:g} only; scale="auto" divides by 255 all the '
+                "same, which makes the penalty strong. If these are not pixels from 0 to 255, pass "
+                f"scale=1/{largest:g}, or scale=None.",
+                ScaleWarning,
+            )
+        rows = Rows(X, settings.multiplier(inputs.X), None, backend, dtype, known=known)
     if settings.solver == "lbfgs":  # the others' step refers to X as the caller scaled it
         rows = rows.equilibrated(centered=settings.fit_intercept)
     return rows
 
 
-def _warn_of_small_bytes(X: Array, scale: float | str | None, largest: float) -> None:
-    if scale == "auto" and str(X.dtype).endswith("uint8") and 1 < largest < 64:
-        warn(
-            f'X is uint8 and goes up to {largest:g} only; scale="auto" divides by 255 all the '
-            "same, which makes the penalty strong. If these are not pixels from 0 to 255, pass "
-            f"scale=1/{largest:g}, or scale=None.",
-            ScaleWarning,
-        )
+def absorb_scaling(theta: npt.NDArray[Any], rows: Rows) -> dict[str, npt.NDArray[Any]]:
+    """Return parameters (n_features + 1, n_columns) as arrays of OneVsAll, which take X as is."""
+    scale = rows.multiplier if isinstance(rows.multiplier, float) else to_host(rows.multiplier)
+    W, b = scale * theta[:-1], theta[-1]
+    if rows.center is None:
+        return {"weights": W, "intercept": b}
+    center = to_host(rows.center)
+    return {
+        "weights": W,
+        "intercept": b - (center * W).sum(axis=0),
+        "center": center[:, 0],
+        "intercept_at_center": b,
+    }
+
+
+def scaled_parameters(model: Trained, rows: Rows, *, intercept: bool) -> Array:
+    """Return a model's parameters as those of the scaled rows, on their device.
+
+    (n_features + 1, n_models) float64; the intercept is 0 where there is to be none.
+    """
+    W = to_host(model.weights).astype(np.float64)
+    scale = rows.multiplier if isinstance(rows.multiplier, float) else to_host(rows.multiplier)
+    center = np.zeros((len(W), 1)) if rows.center is None else to_host(rows.center)
+    b = to_host(model.intercept).astype(np.float64)
+    if model.center is not None:  # from one centre to the other: nothing large cancels
+        b = to_host(model.intercept_at_center).astype(np.float64)
+        center = center - to_host(model.center)[:, np.newaxis]
+    b = b + (center * W).sum(axis=0)
+    # A feature that is constant here is scaled by 0; what it adds to the margins is in b.
+    W = np.where(scale == 0.0, 0.0, W / np.where(scale == 0.0, 1.0, scale))
+    return rows.backend.asarray(np.vstack([W, b if intercept else np.zeros_like(b)]))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gpulr.backend import host_memory
 from gpulr.errors import ConvergenceWarning, ParameterError, SearchInterrupted, warn
-from gpulr.families.advice import Advice, Ends, how_to_converge
+from gpulr.families.advice import Advice, how_to_converge
 from gpulr.families.cross_validation import (
     CLOSER,
     CrossValidation,
@@ -26,8 +26,7 @@ from gpulr.families.prepare import prepare
 from gpulr.families.search_result import Search, choose
 from gpulr.families.settings import Settings
 from gpulr.families.training import advice_for
-from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.scores import scorer
+from gpulr.model.scores import scorer as scorer_of
 from gpulr.solvers import Solution, minimize
 from gpulr.validation.parameters import callables, inverse_penalties, whole_number
 from gpulr.words import counted, shown
@@ -65,8 +64,8 @@ def search(
 
     Parameters
     ----------
-    X, y, backend, class_weight, scale, fit_intercept, dtype, image_shape
-        As for :func:`gpulr.train`.
+    X, y, backend, class_weight, scale, standardize, fit_intercept, dtype, image_shape
+        As for :func:`gpulr.train`; scale, mean and standard deviation are those of all rows.
     Cs : int or (n_Cs,) array
         Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
         from 10⁻⁴ to 10⁴, in equal ratios.
@@ -85,9 +84,7 @@ def search(
         Train a model on all rows with the best C, or with the smallest C within one standard error
         of it; or take the mean of the folds' models, of each with the best C of its fold; or none.
     sample_weight : (n_samples,), optional
-        Weight of each row, ≥ 0, in training and in scoring.
-    standardize : bool
-        Shift and scale every feature to mean 0 and standard deviation 1, those of all rows.
+        As for :func:`gpulr.train`; the weights count in the scores too.
     max_iter, tol : as for :func:`gpulr.train`
         For each C. Models go on to a quarter of ``tol``, since those that start near their end
         would stop at once.
@@ -122,7 +119,7 @@ def search(
     >>> found.scores.shape
     (3, 3)
     """
-    settings = Settings.checked(
+    settings = Settings(
         scale=scale,
         standardize=standardize,
         max_iter=max_iter,
@@ -159,25 +156,20 @@ def check_search(settings: Settings) -> None:
 def search_on(
     inputs: Inputs,
     settings: Settings,
-    requested: str = "auto",
+    requested: str,
     *,
-    Cs: int | npt.ArrayLike = 10,
-    cv: Any = 5,
-    groups: npt.ArrayLike | None = None,
-    scoring: str | Callable[..., float] = "accuracy",
-    refit: bool | str = True,
-    callbacks: Sequence[Callable[[SearchProgress], object]] = (),
-    memory: int | None = None,
+    Cs: int | npt.ArrayLike,
+    cv: Any,
+    groups: npt.ArrayLike | None,
+    scoring: str | Callable[..., float],
+    refit: bool | str,
+    callbacks: Sequence[Callable[[SearchProgress], object]],
+    memory: int | None,
 ) -> tuple[Search, Advice | None, Path]:
-    """Search on checked data, as :func:`search`.
+    """Do what :func:`search` does, with settings and inputs that are checked already.
 
-    Returns
-    -------
-    found : Search
-    advice : Advice or None
-        What to say where models did not converge.
-    path : Path
-        The models that were trained on the folds.
+    Returns what was found, what to say where models did not converge, and the models that were
+    trained on the folds.
     """
     started = time.perf_counter()
     check_search(settings)
@@ -187,44 +179,47 @@ def search_on(
     Cs = inverse_penalties(Cs)
     callbacks = callables(callbacks)
     budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
-    labels = inputs.labels
-    scores_with = scorer(scoring, labels)
-    folds = split(cv, labels.strata, groups)
-    check_folds(folds, labels, inputs.weight, inputs.sample_weight)
-    solution, C = None, 0.0
+    scorer = scorer_of(scoring, inputs.labels)
+    folds = split(cv, inputs.labels.strata, groups)
+    check_folds(folds, inputs.labels, inputs.weight, inputs.sample_weight)
+    n, n_passes, solution, C = len(folds), 8.0 * len(Cs), None, 0.0
     with (
         prepare(
-            inputs,
-            settings,
-            requested=requested,
-            n_passes=8.0 * len(Cs),
-            n_sets=len(folds),
-            together=len(folds),
+            inputs, settings, requested=requested, n_passes=n_passes, n_sets=n, group_size=n
         ) as data,
         ctrl_c() as interrupted,
     ):
         with closing(callbacks):
             path = CrossValidation(data, folds, Cs, budget).train(callbacks, interrupted)
-        scores = path.score(scores_with, inputs.sample_weight)
-        if path.complete and not path.stopped and refit:
+        scores = path.score(scorer, inputs.sample_weight)
+        finished = path.complete and not path.stopped
+        if finished and refit:
             solution, C = _refit(path, scores, refit, interrupted)
-    model, whole = None, path.complete and not path.stopped
-    if solution is not None:
-        whole = solution.result != "interrupted"
-        model = data.model(solution, C) if whole else None
-    found = None
-    if path.done.any():
-        found = _result(path, scores, scores_with.name, model, time.perf_counter() - started)
-    if not whole or found is None:
+            finished = solution.result != "interrupted"
+    model = data.model(solution, C) if finished and solution is not None else None
+    done, found = path.done, None
+    if done.any():
+        best, one_se = choose(scores, Cs[done])
+        names = ("n_iter", "converged", "cost", "gradient_norm")
+        found = Search(
+            Cs=Cs[done],
+            scores=scores,
+            scoring=scorer.name,
+            best_C=best,
+            best_C_1se=one_se,
+            model=model,
+            seconds=time.perf_counter() - started,
+            **{name: path.ends[name][:, done] for name in names},
+        )
+    if not finished or found is None:
         raise SearchInterrupted(
-            f"The search was interrupted after {path.done.sum()} of "
-            f"{counted(len(Cs), 'value')} of C"
+            f"The search was interrupted after {done.sum()} of {counted(len(Cs), 'value')} of C"
             + ("; what is known of them is in `.search` of this exception." if found else "."),
             found,
         )
     advice = _advice(found, path)
     if advice is None and solution is not None and model is not None and refit != "mean":
-        advice = advice_for(model, solution.rounding, data.rows, settings)
+        advice = advice_for(model, solution, data.rows, settings)
     return found, advice, path
 
 
@@ -234,48 +229,28 @@ def _refit(
     refit: bool | str,
     interrupted: Callable[[], bool],
 ) -> tuple[Solution, float]:
-    """Train on all rows with the C that is chosen, from the mean of the folds' parameters.
+    """Train on all rows with the C that is chosen, from the mean of the folds' parameters there.
 
-    Of "mean" that mean is the solution already, each fold with the best C of its own; and their
-    mean is C.
+    With "mean", nothing is trained: each fold has its own best C, and the mean of their parameters
+    and that of these C are the result.
     """
-    task, data, settings, mean = path.task, path.task.data, path.task.data.settings, refit == "mean"
-    at: Any = choose(scores, task.Cs)[refit == "1se"]
-    if mean:
-        at = [choose(fold, task.Cs)[0] for fold in scores[:, np.newaxis]]
-    C = float(np.mean(at))
+    task, settings, Cs = path.task, path.task.data.settings, path.task.Cs
+    chosen: Any = choose(scores, Cs)[refit == "1se"]
+    max_iter, tol = settings.max_iter, settings.tol / CLOSER
+    if refit == "mean":
+        chosen = [choose(of_fold[np.newaxis], Cs)[0] for of_fold in scores]
+        max_iter, tol = 0, settings.tol
+    C = float(np.mean(chosen))
     solution = minimize(
         task.solver,
-        data.problem(C),
-        max_iter=0 if mean else settings.max_iter,
-        tol=settings.tol if mean else settings.tol / CLOSER,
-        start=path.mean_theta(at),
+        task.data.problem(C),
+        max_iter=max_iter,
+        tol=tol,
+        start=path.mean_theta(chosen),
         prepared=path.prepared,
         interrupted=interrupted,
     )
     return at_tolerance(solution, settings.tol), C
-
-
-def _result(
-    path: Path,
-    scores: npt.NDArray[np.float64],
-    scoring: str,
-    model: OneVsAll | None,
-    seconds: float,
-) -> Search:
-    done, Cs = path.done, path.task.Cs
-    best, one_se = choose(scores, Cs[done])
-    names = ("n_iter", "converged", "cost", "gradient_norm")
-    return Search(
-        Cs=Cs[done],
-        scores=scores,
-        scoring=scoring,
-        best_C=best,
-        best_C_1se=one_se,
-        model=model,
-        seconds=seconds,
-        **{name: path.ends[name][:, done] for name in names},
-    )
 
 
 def _advice(found: Search, path: Path) -> Advice | None:
@@ -283,16 +258,14 @@ def _advice(found: Search, path: Path) -> Advice | None:
     left = ~found.converged
     if not left.any():
         return None
-    stalled, rounding = (path.ends[name][:, path.done] for name in ("stalled", "rounding"))
-    ends = Ends(found.gradient_norm, found.converged, stalled, rounding)
     values = ", ".join(f"{C:g}" for C in found.Cs[left.any(axis=(0, 2))][:10])
+    largest = f"their largest gradient entry is {found.gradient_norm[left].max():.1e}"
     others = "" if found.model is None or found.model.converged else ", nor did the refitted model"
     return how_to_converge(
-        ends,
+        path.ends[:, path.done],
         path.task.data.rows,
         path.task.data.settings,
-        who=ends.share,
-        which=f", with C = {values}; their largest gradient entry is {ends.largest}{others}",
+        which=f", with C = {values}; {largest}{others}",
         use="Their scores count all the same; for closer optima",
         always=", or leave out the largest values of C",
     )

@@ -58,8 +58,7 @@ class Search:
     @property
     def mean_scores(self) -> npt.NDArray[np.float64]:
         """Mean over the folds, (n_Cs,)."""
-        mean: npt.NDArray[np.float64] = self.scores.mean(axis=0)
-        return mean
+        return np.asarray(self.scores.mean(axis=0))
 
     @property
     def standard_errors(self) -> npt.NDArray[np.float64]:
@@ -72,13 +71,9 @@ class Search:
 
         A structured array: ``pandas.DataFrame(search.table)`` makes a frame of it.
         """
-        n_folds = len(self.scores)
-        names = ["C", "mean", "standard_error", *(f"fold_{i}" for i in range(n_folds))]
-        columns = [self.Cs, self.mean_scores, self.standard_errors, *self.scores]
-        records = np.empty(len(self.Cs), dtype=[(name, np.float64) for name in names])
-        for name, column in zip(names, columns, strict=True):
-            records[name] = column
-        return records
+        names = ["C", "mean", "standard_error", *(f"fold_{i}" for i in range(len(self.scores)))]
+        rows = zip(self.Cs, self.mean_scores, self.standard_errors, *self.scores, strict=True)
+        return np.array(list(rows), dtype=[(name, np.float64) for name in names])
 
     def to_frame(self) -> Any:
         """Return :attr:`table` as a pandas DataFrame; pandas has to be installed."""
@@ -97,22 +92,14 @@ class Search:
         best = self.mean_scores[np.argmax(self.Cs == self.best_C)]
         return (
             f"<Search: {counted(n_Cs, 'value')} of C on {counted(n_folds, 'fold')}, best C = "
-            f"{self.best_C:g} with "
-            f"{self.scoring} {best:.4f}, within one standard error C = {self.best_C_1se:g}>"
+            f"{self.best_C:g} with {self.scoring} {best:.4f}, within one standard error C = "
+            f"{self.best_C_1se:g}>"
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw mean score and standard error along C; :func:`gpulr.show.c_path`.
+        """Draw mean score and standard error along C; see :func:`gpulr.show.c_path`.
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; without, in a figure of its own.
-
-        Returns
-        -------
-        Axes
-            ``found.plot().figure.savefig("path.png")`` saves the picture.
+        ``found.plot().figure.savefig("path.png")`` saves the picture.
         """
         from gpulr.show import c_path
 
@@ -137,8 +124,7 @@ def standard_errors(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     n_folds, n_Cs = scores.shape
     if n_folds == 1:
         return np.zeros(n_Cs)
-    error: npt.NDArray[np.float64] = scores.std(axis=0, ddof=1) / np.sqrt(n_folds)
-    return error
+    return np.asarray(scores.std(axis=0, ddof=1) / np.sqrt(n_folds))
 
 
 def choose(scores: npt.NDArray[np.float64], Cs: npt.NDArray[np.float64]) -> tuple[float, float]:

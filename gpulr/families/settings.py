@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from gpulr.core.rows import Rows
 from gpulr.errors import ParameterError
@@ -16,70 +15,53 @@ from gpulr.validation.parameters import compute_dtype, positive_number, switch, 
 from gpulr.words import did_you_mean, shown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How models are trained, whatever their rows and penalties are.
+    """How models are trained, whatever their rows and penalties; as :func:`gpulr.train` takes them.
 
-    Attributes
-    ----------
-    solver : str
-        A key of :data:`gpulr.solvers.SOLVERS`.
-    scale : float, "auto" or None
-    standardize : bool
-    learning_rate : float or None
-    max_iter : int
-    tol : float
-    dtype : float32 or float64
-    fit_intercept : bool
+    Raises ParameterError for a value that cannot be used.
     """
 
-    solver: str
-    scale: float | str | None
-    standardize: bool
-    learning_rate: float | None
-    max_iter: int
-    tol: float
-    dtype: np.dtype[Any]
+    solver: str = "lbfgs"
+    scale: float | str | None = "auto"
+    standardize: bool = False
     fit_intercept: bool = True
+    learning_rate: float | None = None
+    max_iter: int = 2000
+    tol: float = 1e-4
+    dtype: Any = "float32"  # a NumPy dtype, once it is checked
 
-    @classmethod
-    def checked(
-        cls,
-        *,
-        solver: str = "lbfgs",
-        scale: Any = "auto",
-        standardize: bool = False,
-        learning_rate: Any = None,
-        max_iter: Any,
-        tol: Any,
-        dtype: npt.DTypeLike,
-        fit_intercept: bool = True,
-    ) -> Settings:
-        """Return the settings, or raise ParameterError for one that cannot be used."""
+    def __post_init__(self) -> None:
+        solver, rate, scale = self.solver, self.learning_rate, self.scale
         if not isinstance(solver, str) or solver not in SOLVERS:
             raise ParameterError(
                 f"solver={shown(solver)}{did_you_mean(solver, SOLVERS)}; use one of "
                 f"{', '.join(SOLVERS)}."
             )
-        dtype = compute_dtype(dtype)
-        max_iter = whole_number("max_iter", max_iter, least=0)
-        tol = positive_number("tol", tol, zero=True)
-        standardize = switch("standardize", standardize)
-        fit_intercept = switch("fit_intercept", fit_intercept)
-        if learning_rate is not None:
-            learning_rate = positive_number("learning_rate", learning_rate, other=" or None")
+        checked: dict[str, Any] = {
+            "dtype": compute_dtype(self.dtype),
+            "max_iter": whole_number("max_iter", self.max_iter, least=0),
+            "tol": positive_number("tol", self.tol, zero=True),
+            "standardize": switch("standardize", self.standardize),
+            "fit_intercept": switch("fit_intercept", self.fit_intercept),
+        }
+        if rate is not None:
+            rate = checked["learning_rate"] = positive_number(
+                "learning_rate", rate, other=" or None"
+            )
             if solver == "lbfgs":
                 raise ParameterError(
-                    f'learning_rate={learning_rate} has no use in solver="lbfgs", which searches '
-                    'along each direction. Leave it out, or use solver="gd" or "nesterov".'
+                    f'learning_rate={rate} has no use in solver="lbfgs", which searches along '
+                    'each direction. Leave it out, or use solver="gd" or "nesterov".'
                 )
         if scale is not None and scale != "auto":
-            if standardize:
+            if self.standardize:
                 raise ParameterError(
                     f"standardize=True chooses the scale; leave out scale={scale!r}."
                 )
-            scale = positive_number("scale", scale, other=', "auto" or None')
-        return cls(solver, scale, standardize, learning_rate, max_iter, tol, dtype, fit_intercept)
+            checked["scale"] = positive_number("scale", scale, other=', "auto" or None')
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def method(self) -> Solver:
         """Return the solver."""
@@ -93,13 +75,6 @@ class Settings:
 
     def record(self, rows: Rows) -> TrainingSettings:
         """Return what a model remembers of the settings."""
-        return {
-            "solver": self.solver,
-            "scale": rows.scale if isinstance(rows.scale, float) else 1.0,
-            "standardize": self.standardize,
-            "learning_rate": self.learning_rate,
-            "max_iter": self.max_iter,
-            "tol": self.tol,
-            "dtype": "float64" if self.dtype == np.float64 else "float32",
-            "fit_intercept": self.fit_intercept,
-        }
+        scale = rows.scale if isinstance(rows.scale, float) else 1.0
+        used = asdict(self) | {"scale": scale, "dtype": np.dtype(self.dtype).name}
+        return cast(TrainingSettings, used)

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import host_memory
+from gpulr.backend import host_memory, to_host
 from gpulr.core.rows import Rows
-from gpulr.errors import ConvergenceWarning, TrainingInterrupted, warn
-from gpulr.families.advice import Advice, Ends, how_to_converge
+from gpulr.errors import ConvergenceWarning, ParameterError, TrainingInterrupted, warn
+from gpulr.families.advice import Advice, ends_of, how_to_converge
 from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
-from gpulr.families.prepare import prepare
-from gpulr.families.scaling import scaled_parameters
+from gpulr.families.prepare import prepare, scaled_parameters
 from gpulr.families.settings import Settings
-from gpulr.families.warm_start import check_start
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.solvers import groups_of, minimize_in_groups
+from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.solution import Callback
+from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.validation.parameters import callables, inverse_penalty, switch
 from gpulr.words import counted
 
@@ -90,13 +89,13 @@ def train(
     max_iter : int
         The most iterations; each is one pass over X.
     tol : float
-        A model has converged when the largest absolute entry of its gradient is ≤ ``tol``; where
-        rounding in ``dtype`` may hide that it is not, that is looked at in float64. In "lbfgs" the
-        gradient is that of X with features of extreme size, whose largest (scaled) distance from
-        their middle (from 0 without an intercept) is below 2⁻¹⁰ or above 2¹⁰, brought to about 1 by
-        a power of two: other units of such a feature change neither when training ends nor what
-        converged means. ``C`` refers to them as they are. With 0, exactly ``max_iter`` iterations
-        are run.
+        A model has converged when the largest absolute entry of its gradient is ≤ ``tol``, which is
+        checked in float64 where rounding in ``dtype`` might hide that it is not. With 0, exactly
+        ``max_iter`` iterations are run. "lbfgs" measures features of extreme size in other units:
+        one whose largest distance from its middle (without an intercept, from 0) is below 2⁻¹⁰ or
+        above 2¹⁰ is multiplied by the power of two that brings this to about 1, so that its unit
+        changes neither when training ends nor what converged means. ``C`` refers to the scaled X
+        all the same.
     dtype : "float32" or "float64"
         What margins and products are computed in, and the weights' dtype. Sums are float64 always.
     batched : bool
@@ -146,7 +145,7 @@ def train(
     >>> model.weights.shape
     (64, 10)
     """
-    settings = Settings.checked(
+    settings = Settings(
         solver=solver,
         scale=scale,
         standardize=standardize,
@@ -180,19 +179,15 @@ def train_on(
 ) -> tuple[OneVsAll, Advice | None]:
     """Do what :func:`train` does, with settings and inputs that are checked already.
 
-    Returns
-    -------
-    model : OneVsAll
-    advice : Advice or None
-        Which models did not reach the tolerance, and what to change; None if all did.
+    Returns the model, and what to say where models did not reach the tolerance.
     """
-    labels, method = inputs.labels, settings.method()
-    C = inverse_penalty(C, labels.n_models)
-    start = check_start(start, labels, inputs.X.shape[1])
+    method = settings.method()
+    C = inverse_penalty(C, inputs.labels.n_models)
+    start = check_start(start, inputs.labels, inputs.X.shape[1])
     n_passes = min(settings.max_iter, 40 if settings.solver == "lbfgs" else 300)
     short = not callbacks and settings.max_iter <= 2000
     with (
-        prepare(inputs, settings, requested=requested, n_passes=n_passes, in_turn=short) as data,
+        prepare(inputs, settings, requested=requested, n_passes=n_passes, short=short) as data,
         ctrl_c() as interrupted,
         closing(callbacks),
     ):
@@ -219,25 +214,65 @@ def train_on(
             model,
         )
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:
-        return model, advice_for(model, solution.rounding, data.rows, settings)
+        return model, advice_for(model, solution, data.rows, settings)
     return model, None
 
 
+def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> OneVsAll | None:
+    """Return the model to begin at, or raise ParameterError if it is none of these labels and rows.
+
+    Only the weights have to fit: a model of other rows, settings or backend is as good a start.
+    """
+    if start is None:
+        return None
+    if not isinstance(start, OneVsAll):
+        raise ParameterError(
+            f"start is a {type(start).__name__}; expected a model that gpulr.train returned, or "
+            "that gpulr.load read."
+        )
+    forms = ("one class for each row", "any number of labels for each row")
+    classes, others = (of.classes[:20].tolist() for of in (start, labels))
+    for fits, has, here, same in (
+        (
+            start.n_features == n_features,
+            counted(start.n_features, "feature"),
+            f"X has {n_features}",
+            "the same features",
+        ),
+        (
+            start.multilabel == labels.multilabel,
+            forms[start.multilabel],
+            f"y holds {forms[labels.multilabel]}",
+            "labels of one form",
+        ),
+        (
+            np.array_equal(start.classes, labels.classes),
+            f"the classes {classes}",
+            f"y holds {others}",
+            "the same classes",
+        ),
+    ):
+        if not fits:
+            raise ParameterError(
+                f"start is a model of {has}, and {here}. Train on {same}, or leave start out."
+            )
+    if not all(np.all(np.isfinite(to_host(a))) for a in (start.weights, start.intercept)):
+        raise ParameterError("start holds weights that are not finite. Leave start out.")
+    return start
+
+
 def advice_for(
-    model: OneVsAll, rounding: npt.NDArray[np.bool_], rows: Rows, settings: Settings
+    model: OneVsAll, solution: Solution, rows: Rows, settings: Settings
 ) -> Advice | None:
-    """Say which models did not converge, and what to change; ``rounding`` as in Solution."""
-    history = model.history
-    left = np.flatnonzero(~history.converged)
-    names, norms = model.classes[-model.n_models :][left], history.gradient_norm[-1, left]
+    """Say which models of a solution did not converge, and what to change."""
+    left = np.flatnonzero(~solution.converged)
+    names, norms = model.classes[-model.n_models :][left], solution.gradient_norm[-1, left]
     shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
     unpenalized = bool(np.isinf(model.settings["C"]).any())
-    ends = Ends(history.gradient_norm[-1], history.converged, history.stalled, rounding)
     return how_to_converge(
-        ends,
+        ends_of(solution),
         rows,
         settings,
-        who=ends.share,
         which=f"; class (largest gradient entry): {shown}{', …' if len(left) > 10 else ''}",
         use="The model is usable; for a closer optimum",
         or_else=", or lower C"

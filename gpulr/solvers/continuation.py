@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,15 @@ from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.lbfgs import LBFGS, LBFGSState, Pair, Prepared
 
 Array = Any
+
+
+class _Ended(NamedTuple):
+    """What is kept of columns that are done; their margins would take as much as the rows."""
+
+    models: npt.NDArray[np.int64]
+    theta: Array
+    pairs: tuple[Pair, ...]
+    gamma: Array
 
 
 class Continuation:
@@ -34,11 +43,11 @@ class Continuation:
     def __init__(self, solver: LBFGS, problem: Problem) -> None:
         self.solver = solver
         self.penalty = problem.penalty
-        self.parts: list[tuple[npt.NDArray[np.int64], LBFGSState]] = []
+        self.parts: list[_Ended] = []
 
     def collect(self, models: npt.NDArray[np.int64], state: Any) -> None:
-        """Collect columns that are done; their margins are not kept."""
-        self.parts.append((models, replace(state, margins=state.cost)))
+        """Collect columns that are done."""
+        self.parts.append(_Ended(models, state.theta, state.pairs, state.gamma))
 
     def begin(self, prepared: Prepared) -> Callable[[Problem], LBFGSState]:
         """Return what ``minimize`` takes as ``begin`` for the next problem."""
@@ -48,26 +57,26 @@ class Continuation:
         """Return the state of all columns, at where they ended, as one of ``problem``."""
         backend = problem.backend
         xp = backend.xp
-        order = backend.asarray(np.argsort(np.concatenate([models for models, _ in self.parts])))
+        order = backend.asarray(np.argsort(np.concatenate([part.models for part in self.parts])))
 
         def together(arrays: list[Array]) -> Array:
             return xp.take(xp.concat(arrays, axis=-1), order, axis=arrays[0].ndim - 1)
 
-        states = [state for _, state in self.parts]
-        state = self.solver.resume(problem, together([s.theta for s in states]), curvature)
+        parts = self.parts
+        state = self.solver.resume(problem, together([p.theta for p in parts]), curvature)
         change = problem.penalty - self.penalty
         pairs = []
-        for age in range(max(len(s.pairs) for s in states), 0, -1):
-            each = [s.pairs[-age] if age <= len(s.pairs) else _no_pair(s) for s in states]
+        for age in range(max(len(p.pairs) for p in parts), 0, -1):
+            each = [p.pairs[-age] if age <= len(p.pairs) else _no_pair(p) for p in parts]
             s, y = together([p.s for p in each]), together([p.y for p in each])
             y = y + change * curvature.penalized(s)
             sy = xp.sum(s * y, axis=0)
             good = xp.logical_and(together([p.rho for p in each]) > 0.0, sy > 0.0)
             pairs.append(Pair(s, y, xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)))
-        gamma = together([s.gamma for s in states])
+        gamma = together([p.gamma for p in parts])
         return replace(state, pairs=tuple(pairs), gamma=gamma)
 
 
-def _no_pair(state: LBFGSState) -> Pair:
-    zero = 0.0 * state.theta
-    return Pair(zero, zero, 0.0 * state.cost)
+def _no_pair(part: _Ended) -> Pair:
+    zero = 0.0 * part.theta
+    return Pair(zero, zero, zero[0, :])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import to_host
+from gpulr.backend import Backend, to_host
 from gpulr.core.problem import Problem
 from gpulr.solvers.driver import minimize
 from gpulr.solvers.solution import Callback, Solution
@@ -27,17 +27,24 @@ Group = npt.NDArray[np.int64]
 WORKING_BYTES = 2**30
 
 
+def cut(n: int, item_bytes: int, budget: int, backend: Backend) -> list[Group]:
+    """Cut ``n`` items into the fewest groups, nearly equal, of which each takes ``budget`` bytes.
+
+    On a device it is no more than is free there. An item that takes more is a group of its own.
+    """
+    most = max(1, backend.available_bytes(budget) // item_bytes)
+    return list(np.array_split(np.arange(n), math.ceil(n / most)))
+
+
 def groups_of(solver: Solver, problem: Problem) -> list[Group]:
-    """Cut the columns into the fewest groups, nearly equal, that train in bounded memory.
+    """Cut the columns into groups that train in bounded memory.
 
     The bound is ``WORKING_BYTES``, or a byte for each number in X where that is more: columns are
-    as long as X, and groups of a few of them would read all of a large X for little. On a device it
-    is no more than is free there.
+    as long as X, and groups of a few of them would read all of a large X for little.
     """
-    rows, k = problem.rows, problem.n_models
+    rows = problem.rows
     budget = max(WORKING_BYTES, rows.n_samples * rows.backend.row_width(rows.X))
-    fit = max(1, rows.backend.available_bytes(budget) // solver.column_bytes(rows))
-    return list(np.array_split(np.arange(k), math.ceil(k / fit)))
+    return cut(problem.n_models, solver.column_bytes(rows), budget, rows.backend)
 
 
 def minimize_in_groups(

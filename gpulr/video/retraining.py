@@ -154,7 +154,7 @@ def _settings(model: OneVsAll, solver: str, max_iter: int) -> Settings:
     """Return the model's settings, with another solver; no model is done before ``max_iter``."""
     its = model.settings
     same = its.get("solver") == solver
-    return Settings.checked(
+    return Settings(
         solver=solver,
         scale=None if its.get("standardize") else model.scale,
         standardize=bool(its.get("standardize", False)),

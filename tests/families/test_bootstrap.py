@@ -10,7 +10,6 @@ from scipy.sparse import csr_array
 import gpulr
 from gpulr.backend import backend_of, to_host
 from gpulr.core.rows import Rows
-from gpulr.families import replicates
 from gpulr.solvers import LBFGS
 from helpers import python
 
@@ -94,12 +93,14 @@ def test_groups_make_no_difference(put, blobs, monkeypatch):
     # A replicate takes three columns, and a byte for each row.
     backend = backend_of(put(X))
     rows = Rows(put(X), 1.0, None, backend, backend.xp.float64)
-    monkeypatch.setattr(replicates, "GROUP_BYTES", 2 * (3 * LBFGS().column_bytes(rows) + len(X)))
+    monkeypatch.setattr(
+        "gpulr.families.bootstrap.GROUP_BYTES", 2 * (3 * LBFGS().column_bytes(rows) + len(X))
+    )
     result = gpulr.bootstrap(put(X), y, n=7, random_state=1, callbacks=[apart.append], **EXACT)
     np.testing.assert_allclose(coefs(result), coefs(together), rtol=1e-4, atol=1e-5)
     groups = [tuple(p.models) for p in apart if p.iteration == 0]
     assert groups[0] == (0, 1, 2)
-    assert [len(group) for group in groups[1:]] == [3, 6, 6, 6]
+    assert [len(group) for group in groups[1:]] == [6, 6, 6, 3]
     assert sum(groups, ()) == tuple(range(24))
     # The tolerance that is chosen depends on the draws alone.
     one = gpulr.bootstrap(put(X), y, n=7, random_state=1)
@@ -213,7 +214,7 @@ def test_one_warning_for_all(blobs):
 
 def test_stopping_keeps_the_groups_that_are_done(blobs, monkeypatch):
     X, y = blobs
-    monkeypatch.setattr(replicates, "GROUP_BYTES", 1)
+    monkeypatch.setattr("gpulr.families.bootstrap.GROUP_BYTES", 1)
     seen = []
 
     def until(n):
@@ -291,7 +292,7 @@ def test_the_function_is_no_module():
     code = """
 import gpulr
 first = gpulr.bootstrap
-import gpulr.families.bootstrap, gpulr.families.intervals, gpulr.families.replicates
+import gpulr.families.bootstrap, gpulr.families.intervals
 print(first is gpulr.bootstrap and callable(first))
 """
     assert python(code).strip() == "True"

@@ -112,16 +112,14 @@ def test_what_is_left_is_rounding(rng, standardize):
     X = rng.normal(size=(300, 5)) + np.eye(3, 5)[y]
     advice = {}
     for name, tol, max_iter in (("rounding", 1e-18, 500), ("few", 1e-6, 2), ("met", 1e-4, 500)):
-        settings = Settings.checked(
-            max_iter=max_iter, tol=tol, dtype="float64", standardize=standardize
-        )
+        settings = Settings(max_iter=max_iter, tol=tol, dtype="float64", standardize=standardize)
         model, advice[name] = train_on(read_inputs(X, y, None), settings)
         assert model.converged == (name == "met")
     assert advice["met"] is None
     assert not advice["rounding"].attainable
     assert advice["few"].attainable
     far = X + 1e7
-    settings = Settings.checked(max_iter=500, tol=1e-4, dtype="float32")
+    settings = Settings(max_iter=500, tol=1e-4, dtype="float32")
     _, told = train_on(read_inputs(far, y, None), settings)
     assert told.attainable
 
