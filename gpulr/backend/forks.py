@@ -23,6 +23,7 @@ class _Computing:
         self._changed = threading.Condition()
         self._inside: dict[int, int] = {}  # threads, each with how often it has entered
         self._forks = 0
+        self.quiet = True  # whether the last fork found no other thread inside
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -71,7 +72,9 @@ class _Computing:
         here = threading.get_ident()
         with self._changed:
             self._forks += 1
-            self._changed.wait_for(lambda: not self._inside.keys() - {here}, LONGEST_WAIT)
+            self.quiet = self._changed.wait_for(
+                lambda: not self._inside.keys() - {here}, LONGEST_WAIT
+            )
 
     def after_fork(self) -> None:
         with self._changed:

@@ -114,10 +114,13 @@ class _OneBlasThread:
         """Wait until no other thread sets numbers, and lift the limit if it is another's.
 
         The child has none of the threads that would. That it sets no number itself matters:
-        OpenBLAS would take a lock, which a thread that is not gpulr's may have held.
+        OpenBLAS would take a lock, which a thread that is not gpulr's may have held. A pass that
+        the fork did not wait for keeps its limit, and so does the child: before a fork OpenBLAS
+        ends its threads, and waits for ever for one that is in a product.
         """
         self._lock.acquire()
-        if self._users and threading.get_ident() not in self._users.values():
+        own = threading.get_ident() in self._users.values()
+        if self._users and not own and computing.quiet:
             for lib, before in zip(_blas_libraries(), self._before, strict=True):
                 if not _counts_by_thread(lib):
                     _set_threads(lib, before)

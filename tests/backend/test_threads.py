@@ -347,9 +347,8 @@ def fork(progress):
     if not child:
         os._exit(0)
     os.waitpid(child, 0)
-started = time.perf_counter()
 gpulr.train(X, y, max_iter=5, tol=0, callbacks=[fork])
-print(int(time.perf_counter() - started > 1.0))
+print(int(not threads.computing.quiet))
 """
 
 
