@@ -1,35 +1,22 @@
-"""The commands' options; what they do is in the file of their name, imported when they are run."""
+"""The commands' options; what they do is in files that are imported when they are run.
+
+Each function here has the options of a command as its parameters, and returns the function that is
+then called with them; those that are None are left out.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Any
 
 import typer
 
 from gpulr._version import __version__
 from gpulr.cli import terminal
-from gpulr.cli.options import (
-    DATA,
-    Backend,
-    Balanced,
-    DType,
-    Json,
-    Label,
-    ModelFile,
-    Scale,
-    Seed,
-    TestSize,
-    TrainingData,
-    data_option,
-    flag,
-    option,
-)
-from gpulr.cli.signals import exit_quietly
 from gpulr.cli.terminal import Task, guarded
-from gpulr.errors import ParameterError, needs_extra
 
 app = typer.Typer(
     name="gpulr",
@@ -50,9 +37,47 @@ class Recipe(StrEnum):
     notebook = "notebook"
 
 
-def run_and_exit() -> NoReturn:
-    """Run the command that the process was started with, and end the process."""
-    exit_quietly(terminal.run(app))
+def option(default: Any, help: str, *names: str, **how: Any) -> Any:  # noqa: A002 (Typer's word)
+    """Return an option; without ``names``, of the name that its parameter has."""
+    return typer.Option(default, *names, help=help, **how)
+
+
+def flag(default: bool, help: str, names: str, **how: Any) -> Any:  # noqa: A002
+    """Return an option that takes no value; Typer would show one, <bool>."""
+    return typer.Option(default, names, metavar="", help=help, **how)
+
+
+DATA = (
+    "mnist, mnist-original, digits, or a path: .csv or .tsv (also .gz), .npz, .mat, IDX images, or "
+    "a folder of the four IDX files."
+)
+COLUMN = "Column of a .csv or .tsv file that holds the labels: its name, or its number from 0."
+USUAL = "the one named label, class, target or y; else the only one of text; else the first."
+
+DATA_TO_TRAIN = option(None, f"{DATA} Default: MNIST, or the bundled digits without network.")
+DATA_OF_MODEL = option(None, f"{DATA} Default: what the model was trained on.")
+LABEL = option(None, f"{COLUMN} Default: {USUAL}")
+LABEL_OF_MODEL = option(None, f"{COLUMN} Default: the one that the model remembers; else {USUAL}")
+MODEL = typer.Argument(metavar="MODEL", help="A file that `gpulr train --output` wrote.")
+JSON = flag(False, "Print one JSON object.", "--json")
+BACKEND = option("auto", "Where to compute: auto, numpy, cupy.")
+SCALE = option("auto", "Multiply the features by this; auto: 1/255 for uint8, else 1.")
+BALANCED = flag(False, "Give every class the same total weight.", "--balanced")
+DTYPE = option("float32", "Precision: float32 or float64.")
+TEST_SIZE = option(0.2, "Share of rows to hold out for testing, where the data has no test part.")
+SEED = option(0, "Any whole number; another one holds out other rows for testing.", min=0)
+
+
+def command(function: Callable[..., Task]) -> Callable[..., None]:
+    """Add a command of this function's name, options and help."""
+    run: Callable[..., None] = app.command()(guarded(function))
+    return run
+
+
+def _given(context: typer.Context) -> set[str]:
+    """Return the names of the options that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 def _version(value: bool) -> None:
@@ -63,270 +88,194 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _gpulr(
-    version: Annotated[
-        bool,
-        option("Print the version.", "--version", metavar="", callback=_version, is_eager=True),
-    ] = False,
+    version: bool = flag(
+        False, "Print the version.", "--version", callback=_version, is_eager=True
+    ),
 ) -> None:
     pass
 
 
-@app.command()
-@guarded
+@command
 def train(
     context: typer.Context,
-    data: TrainingData = None,
-    label: Label = None,
-    backend: Backend = "auto",
-    solver: Annotated[
-        str, option("Optimisation method: lbfgs, nesterov (accelerated), gd (textbook).")
-    ] = "lbfgs",
-    C: Annotated[float, option("Inverse regularisation strength; inf for none.", "--C")] = 1.0,
-    scale: Scale = "auto",
-    standardize: Annotated[
-        bool, flag("Mean 0 and standard deviation 1 per feature.", "--standardize")
-    ] = False,
-    balanced: Balanced = False,
-    learning_rate: Annotated[
-        float | None,
-        option("Fixed step size of gd and nesterov. Default: from the curvature."),
-    ] = None,
-    max_iter: Annotated[
-        int | None, option("Most iterations. Default: 2000; 600 for the notebook.")
-    ] = None,
-    tol: Annotated[
-        float, option("Stop at gradients this small; 0: exactly --max-iter iterations.")
-    ] = 1e-4,
-    dtype: DType = "float32",
-    batched: Annotated[
-        bool, flag("All models at once, or one after the other.", "--batched/--loop")
-    ] = True,
-    test_size: TestSize = 0.2,
-    seed: Seed = 0,
-    output: Annotated[
-        Path | None, option("Save the model, e.g. model.safetensors.", "--output", "-o")
-    ] = None,
-    recipe: Annotated[Recipe | None, option("notebook: the original notebook, reproduced.")] = None,
-    json: Json = False,
+    data: str | None = DATA_TO_TRAIN,
+    label: str | None = LABEL,
+    backend: str = BACKEND,
+    solver: str = option("lbfgs", "How to train: lbfgs, nesterov (accelerated), gd (textbook)."),
+    C: float = option(1.0, "Inverse regularisation strength; inf for none.", "--C"),
+    scale: str = SCALE,
+    standardize: bool = flag(
+        False, "Mean 0 and standard deviation 1 per feature.", "--standardize"
+    ),
+    balanced: bool = BALANCED,
+    learning_rate: float | None = option(
+        None, "Fixed step size of gd and nesterov. Default: from the curvature."
+    ),
+    max_iter: int | None = option(None, "Most iterations. Default: 2000; 600 for the notebook."),
+    tol: float = option(1e-4, "Stop at gradients this small; 0: exactly --max-iter iterations."),
+    dtype: str = DTYPE,
+    batched: bool = flag(True, "All models at once, or one after the other.", "--batched/--loop"),
+    test_size: float = TEST_SIZE,
+    seed: int = SEED,
+    output: Path | None = option(None, "Save the model, e.g. model.safetensors.", "--output", "-o"),
+    recipe: Recipe | None = option(None, "notebook: the original notebook, reproduced."),
+    json: bool = JSON,
 ) -> Task:
     """Train one-vs-all models, all classes at once, and report their accuracy."""
     if recipe is not None:
         from gpulr.cli.notebook import reproduce
 
-        given = _given(context)
-        return partial(
-            reproduce,
-            backend=backend,
-            max_iter=max_iter,
-            seed=seed,
-            output=output,
-            as_json=json,
-            given=given,
-        )
+        return partial(reproduce, given=_given(context))
     from gpulr.cli.train import train
 
-    settings = {"backend": backend, "solver": solver, "C": C, "tol": tol, "dtype": dtype}
-    settings |= {"scale": scale, "standardize": standardize, "batched": batched}
-    settings |= {"class_weight": "balanced" if balanced else None, "learning_rate": learning_rate}
-    if max_iter is not None:
-        settings["max_iter"] = max_iter
-    split = (test_size, seed)
-    return partial(train, data, label, *split, output=output, as_json=json, settings=settings)
+    return train
 
 
-def _given(context: typer.Context) -> set[str]:
-    """Return the names of the options that stand on the command line."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
-
-
-@app.command()
-@guarded
+@command
 def search(
-    data: TrainingData = None,
-    label: Label = None,
-    Cs: Annotated[
-        str, option("How many values from 1e-4 to 1e4, or values: 0.01,1,100.", "--Cs")
-    ] = "10",
-    folds: Annotated[int, option("Number of stratified folds.")] = 5,
-    scoring: Annotated[
-        str, option("accuracy, balanced_accuracy or neg_log_loss, on held-out rows.")
-    ] = "accuracy",
-    refit: Annotated[
-        bool, flag("Train a model on all rows with the best C.", "--refit/--no-refit")
-    ] = True,
-    one_standard_error: Annotated[
-        bool,
-        flag(
-            "Refit with the smallest C within one standard error of the best instead.",
-            "--one-standard-error",
-        ),
-    ] = False,
-    backend: Backend = "auto",
-    scale: Scale = "auto",
-    standardize: Annotated[
-        bool, flag("Mean 0 and standard deviation 1 per feature, of all rows.", "--standardize")
-    ] = False,
-    balanced: Balanced = False,
-    max_iter: Annotated[int, option("Most iterations for each C.")] = 2000,
-    tol: Annotated[float, option("Stop at gradients this small.")] = 1e-4,
-    dtype: DType = "float32",
-    test_size: TestSize = 0.2,
-    seed: Seed = 0,
-    output: Annotated[Path | None, option("Save the refitted model.", "--output", "-o")] = None,
-    plot: Annotated[Path | None, option("Draw the scores along C, e.g. path.png.")] = None,
-    json: Json = False,
+    data: str | None = DATA_TO_TRAIN,
+    label: str | None = LABEL,
+    Cs: str = option("10", "How many values from 1e-4 to 1e4, or values: 0.01,1,100.", "--Cs"),
+    folds: int = option(5, "Number of stratified folds."),
+    scoring: str = option(
+        "accuracy", "accuracy, balanced_accuracy or neg_log_loss, on held-out rows."
+    ),
+    refit: bool = flag(True, "Train a model on all rows with the best C.", "--refit/--no-refit"),
+    one_standard_error: bool = flag(
+        False,
+        "Refit with the smallest C within one standard error of the best instead.",
+        "--one-standard-error",
+    ),
+    backend: str = BACKEND,
+    scale: str = SCALE,
+    standardize: bool = flag(
+        False, "Mean 0 and standard deviation 1 per feature, of all rows.", "--standardize"
+    ),
+    balanced: bool = BALANCED,
+    max_iter: int = option(2000, "Most iterations for each C."),
+    tol: float = option(1e-4, "Stop at gradients this small."),
+    dtype: str = DTYPE,
+    test_size: float = TEST_SIZE,
+    seed: int = SEED,
+    output: Path | None = option(None, "Save the refitted model.", "--output", "-o"),
+    plot: Path | None = option(None, "Draw the scores along C, e.g. path.png."),
+    json: bool = JSON,
 ) -> Task:
     """Choose C by cross-validation: every class, C and fold trained together."""
     from gpulr.cli.search import search
 
-    settings = {"Cs": Cs, "cv": folds, "scoring": scoring, "backend": backend, "scale": scale}
-    settings |= {"refit": "1se" if refit and one_standard_error else refit}
-    settings |= {"class_weight": "balanced" if balanced else None, "standardize": standardize}
-    settings |= {"max_iter": max_iter, "tol": tol, "dtype": dtype}
-    if one_standard_error and not refit:
-        raise ParameterError("--one-standard-error chooses what is refitted; leave out --no-refit.")
-    files = (output, plot)
-    split = (test_size, seed)
-    return partial(search, data, label, *split, *files, as_json=json, settings=settings)
+    return search
 
 
-@app.command()
-@guarded
+@command
 def evaluate(
-    model: ModelFile,
-    data: Annotated[str | None, data_option("what the model was trained on.")] = None,
-    label: Label = None,
-    json: Json = False,
+    path: Path = MODEL,
+    data: str | None = DATA_OF_MODEL,
+    label: str | None = LABEL_OF_MODEL,
+    json: bool = JSON,
 ) -> Task:
     """Report a model's accuracy on the test part of its data, or on other data."""
     from gpulr.cli.evaluate import evaluate
 
-    return partial(evaluate, model, data, label, as_json=json)
+    return evaluate
 
 
-@app.command()
-@guarded
+@command
 def predict(
-    model: ModelFile,
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Image files (.png, .jpg, …) or a folder of them, a .npy file of rows, or a data "
-            "set. A .csv with as many columns as the model has features needs no label column."
-        ),
-    ],
-    label: Label = None,
-    rows: Annotated[
-        int | None,
-        option("Most rows to print, 0: all. Default: 20, and all with --json.", min=0),
-    ] = None,
-    framed: Annotated[
-        Path | None, option("Write what the model sees of each image file to this folder.")
-    ] = None,
-    json: Json = False,
+    path: Path = MODEL,
+    inputs: list[str] = typer.Argument(
+        help="Image files (.png, .jpg, …) or a folder of them, a .npy file of rows, or a data set. "
+        "A .csv with as many columns as the model has features needs no label column."
+    ),
+    label: str | None = LABEL_OF_MODEL,
+    rows: int | None = option(
+        None, "Most rows to print, 0: all. Default: 20, and all with --json.", min=0
+    ),
+    framed: Path | None = option(
+        None, "Write what the model sees of each image file to this folder."
+    ),
+    json: bool = JSON,
 ) -> Task:
     """Predict the class of images, or of the rows of data files."""
     from gpulr.cli.predict import predict
 
-    return partial(predict, model, inputs, label=label, rows=rows, framed=framed, as_json=json)
+    return predict
 
 
-@app.command()
-@guarded
+@command
 def report(
-    model: ModelFile,
-    data: Annotated[
-        str | None, data_option("what the model was trained on, where that can be had.")
-    ] = None,
-    label: Label = None,
-    output: Annotated[
-        Path, option("The page, one .html file; replaced if there.", "--output", "-o")
-    ] = Path("report.html"),
-    json: Json = False,
+    path: Path = MODEL,
+    data: str | None = option(
+        None, f"{DATA} Default: what the model was trained on, where that can be had."
+    ),
+    label: str | None = LABEL_OF_MODEL,
+    output: Path = option(
+        "report.html", "The page, one .html file; replaced if there.", "--output", "-o"
+    ),
+    json: bool = JSON,
 ) -> Task:
     """Write a page on a model: figures, mistakes, weights, and a canvas to draw on."""
-    from gpulr.cli.report import report
+    from gpulr.cli.writing import report
 
-    return partial(report, model, data, label, output=output, as_json=json)
+    return report
 
 
-@app.command()
-@guarded
+@command
 def export(
-    model: ModelFile,
-    output: Annotated[
-        Path, option("model.onnx, or model.joblib for scikit-learn's estimator.", "--output", "-o")
-    ],
-    input_dtype: Annotated[
-        str | None,
-        option("Of X in .onnx, e.g. uint8. Default: what the model was trained on."),
-    ] = None,
-    json: Json = False,
+    path: Path = MODEL,
+    output: Path = option(
+        ..., "model.onnx, or model.joblib for scikit-learn's estimator.", "--output", "-o"
+    ),
+    input_dtype: str | None = option(
+        None, "Of X in .onnx, e.g. uint8. Default: what the model was trained on."
+    ),
+    json: bool = JSON,
 ) -> Task:
     """Write a model for other software: an ONNX file, or scikit-learn's estimator."""
-    from gpulr.cli.export import export
+    from gpulr.cli.writing import export
 
-    return partial(export, model, output=output, input_dtype=input_dtype, as_json=json)
+    return export
 
 
-@app.command()
-@guarded
+@command
 def video(
     context: typer.Context,
-    model: ModelFile,
-    output: Annotated[Path, option("The video, e.g. digits.mp4.", "--output", "-o")],
-    data: Annotated[str | None, data_option("what the model was trained on.")] = None,
-    label: Label = None,
-    samples: Annotated[int, option("How many rows to show, drawn at random.")] = 60,
-    seconds_per_sample: Annotated[float, option("How long each is shown.")] = 1.5,
-    seed: Annotated[int, option("Of the draw.", min=0)] = 0,
-    training: Annotated[
-        bool, flag("Show the weights while they are trained again.", "--training")
-    ] = False,
-    solver: Annotated[str, option("With --training, how: gd (textbook), nesterov, lbfgs.")] = "gd",
-    max_iter: Annotated[int, option("With --training, how many iterations.")] = 300,
-    seconds: Annotated[float, option("With --training, length of the video.")] = 12.0,
-    size: Annotated[str, option("Width and height in pixels.")] = "1280x720",
-    fps: Annotated[int, option("Frames per second.")] = 30,
-    json: Json = False,
+    path: Path = MODEL,
+    output: Path = option(..., "The video, e.g. digits.mp4.", "--output", "-o"),
+    data: str | None = DATA_OF_MODEL,
+    label: str | None = LABEL_OF_MODEL,
+    samples: int = option(60, "How many rows to show, drawn at random."),
+    seconds_per_sample: float = option(1.5, "How long each is shown."),
+    seed: int = option(0, "Any whole number; another one draws other rows.", min=0),
+    training: bool = flag(False, "Show the weights while they are trained again.", "--training"),
+    solver: str = option("gd", "With --training, how: gd (textbook), nesterov, lbfgs."),
+    max_iter: int = option(300, "With --training, how many iterations."),
+    seconds: float = option(12.0, "With --training, length of the video."),
+    size: str = option("1280x720", "Width and height in pixels."),
+    fps: int = option(30, "Frames per second."),
+    json: bool = JSON,
 ) -> Task:
     """Film a model at work, sample by sample, or its weights in training (extra: video)."""
-    with needs_extra("video", "Videos need PyAV and Pillow"):
-        from gpulr.cli.video import OF_SAMPLES, OF_TRAINING, film
+    from gpulr.cli.writing import film
 
-    return partial(
-        film,
-        *(model, data, label),
-        output=output,
-        training=training,
-        size=size,
-        fps=fps,
-        options={name: context.params[name] for name in (*OF_SAMPLES, *OF_TRAINING)},
-        given=_given(context),
-        as_json=json,
-    )
+    return partial(film, given=_given(context))
 
 
-@app.command()
-@guarded
+@command
 def data(
-    name: Annotated[
-        str | None, typer.Argument(help=DATA + " Without: what is on this machine.")
-    ] = None,
-    label: Label = None,
-    json: Json = False,
+    name: str | None = typer.Argument(None, help=f"{DATA} Without: what is on this machine."),
+    label: str | None = LABEL,
+    json: bool = JSON,
 ) -> Task:
     """List the data sets, or load one (downloading it if need be) and describe it."""
-    from gpulr.cli.data import describe, list_all
+    from gpulr.cli.data import describe
 
-    return partial(list_all, json) if name is None else partial(describe, name, label, json)
+    return describe
 
 
-@app.command()
-@guarded
-def doctor(json: Json = False) -> Task:
+@command
+def doctor(json: bool = JSON) -> Task:
     """Report what was found on this machine, and why a backend cannot be used."""
     from gpulr.cli.doctor import doctor
 
-    return partial(doctor, as_json=json)
+    return doctor

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from functools import partial
 from typing import Any
 
+from rich.console import RenderableType
+from rich.text import Text
 from threadpoolctl import threadpool_info
 
 from gpulr import datasets
@@ -40,37 +41,37 @@ _VARIABLES = (
 )
 
 
-def doctor(*, as_json: bool) -> None:
+def doctor(*, json: bool) -> None:
     """Report on this machine."""
     found = report()
-    if as_json:
+    if json:
         terminal.print_json(found)
         return
-    say = partial(terminal.show, soft_wrap=True)
-    say(f"gpulr {found['gpulr']}, Python {found['python']}, {found['system']}")
     versions = {name: version or "not installed" for name, version in found["versions"].items()}
-    say(", ".join(f"{name} {version}" for name, version in versions.items()))
-    say(*(f"{name}={value}" for name, value in found["environment"].items()))
-    say(_processors(found["processors"]), _memory(found["memory"]))
+    lines: list[RenderableType] = [
+        f"gpulr {found['gpulr']}, Python {found['python']}, {found['system']}",
+        ", ".join(f"{name} {version}" for name, version in versions.items()),
+        *(f"{name}={value}" for name, value in found["environment"].items()),
+        _processors(found["processors"]),
+        _memory(found["memory"]),
+    ]
     for blas in found["blas"]:
-        say(
+        lines.append(
             f"BLAS of {blas['of']}: {blas['library']} {blas['version']}, "
             f"{counted(blas['threads'], 'thread')}, kernels for {blas['kernels']}"
         )
     for name, status in found["backends"].items():
-        usable = status["usable"]
-        verdict = ("usable", "green") if usable else ("not usable", "red")
-        say(terminal.text("\n", (name, "bold"), ": ", verdict))
-        for check, outcome in status["checks"]:
-            say(f"  {check}: {outcome}")
-        if not usable:
-            say(f"  why: {status['reason']}")
-            say(f"  what to do: {status['remedy']}")
-    say(f"\nbackend=auto uses {found['auto']} for large work")
+        verdict = ("usable", "green") if status["usable"] else ("not usable", "red")
+        lines.append(Text.assemble("\n", (name, "bold"), ": ", verdict))
+        lines += [f"  {check}: {outcome}" for check, outcome in status["checks"]]
+        if not status["usable"]:
+            lines += [f"  why: {status['reason']}", f"  what to do: {status['remedy']}"]
+    lines.append(f"\nbackend=auto uses {found['auto']} for large work")
     for entry in found["data"]:
         here = "here" if entry["available"] else "not here"
         words = "; ".join(part for part in (here, entry["location"], entry["note"]) if part)
-        say(f"data {entry['name']}: {words}")
+        lines.append(f"data {entry['name']}: {words}")
+    terminal.show(*lines, soft_wrap=True)
 
 
 def _processors(found: dict[str, Any]) -> str:
@@ -129,7 +130,7 @@ def report() -> dict[str, Any]:
         "backends": {
             name: {
                 **{key: getattr(status, key) for key in ("usable", "device", "reason", "remedy")},
-                "checks": [list(check) for check in (*status.checks, *_trials(name, status))],
+                "checks": _checks(name, status),
             }
             for name, status in statuses.items()
         },
@@ -141,12 +142,12 @@ def report() -> dict[str, Any]:
     }
 
 
-def _trials(name: str, status: BackendStatus) -> list[tuple[str, str]]:
+def _checks(name: str, status: BackendStatus) -> list[tuple[str, str]]:
     if not status.usable:
-        return []
+        return list(status.checks)
     backend = select(name)
     with backend.activate():
-        return trials(backend)
+        return [*status.checks, *trials(backend)]
 
 
 def _owner(path: str) -> str:

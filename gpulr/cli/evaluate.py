@@ -1,30 +1,76 @@
-"""`gpulr evaluate`."""
+"""`gpulr evaluate`; and how good a model of any kind is, for people and for programs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from rich.table import Table
-
-from gpulr.cli import figures, inputs, terminal
+from gpulr.cli import terminal
+from gpulr.cli.data import data_for, say_dataset, test_rows
+from gpulr.cli.terminal import on_one_line
 from gpulr.model.one_vs_all import load
+from gpulr.model.scores import Evaluation, MultilabelEvaluation
+
+Figures = Evaluation | MultilabelEvaluation
 
 
-def evaluate(path: Path, data: str | None, label: str | None, *, as_json: bool) -> None:
+def evaluate(*, path: Path, data: str | None = None, label: str | None = None, json: bool) -> None:
     """Evaluate a saved model on a data set's test part, or on all of it where it has none."""
     model = load(path)
-    dataset = inputs.data_for(model, data, label)
-    part, X, y = inputs.test_rows(dataset)
-    inputs.say_dataset(dataset)
+    dataset = data_for(model, data, label)
+    part, X, y = test_rows(dataset)
+    say_dataset(dataset)
     result = model.evaluate(X, y)
-    if as_json:
+    if json:
         about = {"model": path, "data": dataset.name, "part": part, "n": len(X)}
-        terminal.print_json({**about, "classes": model.classes, **figures.record(result)})
+        terminal.print_json({**about, "classes": model.classes, **record(result)})
         return
     title = f"{dataset.name}, {part} rows: {len(X):,}"
-    table = Table(*figures.model_columns(result), title=title)
-    for row in figures.model_rows(result):
-        table.add_row(*row)
-    terminal.show(table, *figures.summary(result))
-    if not model.multilabel and len(model.classes) <= 12:
-        terminal.show(figures.confusion(result))
+    terminal.show(terminal.table(*by_model(result), title=title), *summary(result))
+    if isinstance(result, Evaluation) and len(result.classes) <= 12:
+        names = [on_one_line(name) for name in result.classes]
+        counts = ([str(n) if n else "·" for n in row] for row in result.confusion)
+        rows = ([name, *row] for name, row in zip(names, counts, strict=True))
+        headings = ["true \\ predicted", *names]
+        terminal.show(terminal.table(headings, rows, title="Confusion matrix"))
+
+
+def record(figures: Figures) -> dict[str, Any]:
+    """Return the figures by name, for JSON."""
+    names = [name for name in figures.__dataclass_fields__ if name not in ("classes", "labels")]
+    return {name: getattr(figures, name) for name in names}
+
+
+def by_model(figures: Figures, part: str = "") -> tuple[list[str], list[list[str]]]:
+    """Return headings, with the part on a line of its own, and a row of figures for each model."""
+    where = f"\n({part})" if part else ""
+    if isinstance(figures, MultilabelEvaluation):
+        headings = ["label", f"rows{where}", f"accuracy{where}", f"F1{where}"]
+        own = (figures.positives, figures.label_accuracy, figures.label_f1)
+        return headings, [
+            [on_one_line(name), f"{rows:,}", f"{accuracy:.4f}", f"{f1:.4f}"]
+            for name, rows, accuracy, f1 in zip(figures.labels, *own, strict=True)
+        ]
+    accuracies = figures.binary_accuracy
+    names = figures.classes[-len(accuracies) :]
+    rows = [[on_one_line(name), f"{a:.4f}"] for name, a in zip(names, accuracies, strict=True)]
+    return ["class", f"binary accuracy{where}"], rows
+
+
+def summary(figures: Figures, part: str = "") -> list[str]:
+    """Return the figures of all models together, a line each, best known last."""
+    where = f" ({part})" if part else ""
+    if isinstance(figures, MultilabelEvaluation):
+        lines = {
+            "mean of the label accuracies": figures.mean_label_accuracy,
+            "micro F1": figures.micro_f1,
+            "macro F1": figures.macro_f1,
+            "all labels of a row right": figures.subset_accuracy,
+        }
+    else:
+        lines = {
+            "mean of the binary accuracies": figures.mean_binary_accuracy,
+            "multiclass accuracy": figures.accuracy,
+        }
+    width = max(map(len, lines)) + (len(" (train)") if part else 0)
+    return [f"{name + where:{width}}  {value:.4f}" for name, value in lines.items()]

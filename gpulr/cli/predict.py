@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
-import typer
-from rich.table import Column, Table
+from rich.table import Column
 
 from gpulr import datasets
-from gpulr.cli import inputs, terminal
-from gpulr.cli.figures import in_a_cell
-from gpulr.cli.wording import on_one_line
+from gpulr.cli import terminal
+from gpulr.cli.data import in_a_cell, known_columns, test_rows
+from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.readers.numpy_files import read_npy
-from gpulr.datasets.reading import is_table, read_rows
+from gpulr.datasets.reading import SUPPORTED, is_table, read_rows
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
 from gpulr.images.framing import Frame
 from gpulr.images.loading import IMAGE_SUFFIXES, load_images, make_folder, save_framed
@@ -25,37 +25,37 @@ from gpulr.words import counted
 
 
 def predict(
-    path: Path,
-    names: list[str],
     *,
-    label: str | None,
-    rows: int | None,
-    framed: Path | None,
-    as_json: bool,
-) -> None:
+    path: Path,
+    inputs: list[str],
+    label: str | None = None,
+    rows: int | None = None,
+    framed: Path | None = None,
+    json: bool,
+) -> int:
     """Predict image files, rows of .npy files, or rows of data sets.
 
     An input that cannot be used does not keep the others from being predicted.
     """
     model = load(path)
-    names = [each for name in names for each in _pictures_in(name) or [name]]
+    inputs = [each for name in inputs for each in _pictures_in(name) or [name]]
     if framed is not None:
         Frame.of(model)  # which only a model of images has
         make_folder(framed)
         check_folder(framed / "0-framed.png", f"--framed {framed}", "")
     records: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
-    for name in names:
+    for name in inputs:
         try:
             records += _predicted(model, name, label)
         except (DataError, DataFileError, DataUnavailableError) as error:
             errors.append({"input": name, "error": terminal.words_of(error)})
-    shown = records if rows == 0 else records[: rows or (None if as_json else 20)]
-    if as_json:
+    shown = records if rows == 0 else records[: rows or (None if json else 20)]
+    if json:
         found = {"model": path, "classes": model.classes, "predictions": shown}
         terminal.print_json({**found, "errors": errors} if errors else found)
     elif records:
-        terminal.show(_table(model, shown))
+        _show(model, shown)
         if len(records) > len(shown):
             more = counted(len(records) - len(shown), "more row")
             terminal.say(f"{more}; --rows 0 prints all, --json too")
@@ -63,10 +63,9 @@ def predict(
         name, words = on_one_line(entry["input"]), entry["error"]
         terminal.show_error(words if name in words else f"{name}: {words}")
     if framed is not None:
-        written = save_framed([Path(name) for name in names if _is_image(name)], model, framed)
+        written = save_framed([Path(name) for name in inputs if _is_image(name)], model, framed)
         terminal.say(f"what the model sees: {counted(len(written), 'image')} in {framed}")
-    if errors:
-        raise typer.Exit(terminal.BAD_DATA)
+    return terminal.BAD_DATA if errors else 0
 
 
 def _pictures_in(name: str) -> list[str]:
@@ -97,73 +96,69 @@ def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, 
     """Return what is predicted for each row of an input."""
     X, y = _rows(model, name, label)
     predictions, P = Predictions.of(model, X), model.predict_proba(X)
-    true = None if y is None else _named(model, y)
-    records = []
-    certain = predictions.certain
+    if y is not None and model.multilabel and y.ndim == 2 and y.shape[1] == model.n_models:
+        y = [model.classes[row == 1] for row in y]
+    records, certain = [], predictions.certain
     for i, which in enumerate(predictions.predicted):
-        row = name if _is_image(name) else f"{name}[{i}]"
         predicted = model.classes[which]
-        record = {"input": row, "predicted": predicted if model.multilabel else predicted[0]}
-        record["probabilities"] = P[i]
-        if true is not None:
-            record["true"] = true[i]
+        record = {
+            "input": name if _is_image(name) else f"{name}[{i}]",
+            "predicted": predicted if model.multilabel else predicted[0],
+            "probabilities": P[i],
+        }
+        if y is not None:
+            record["true"] = y[i]
         if not model.multilabel:
             record["certain"] = bool(certain[i])
         records.append(record)
     return records
 
 
-def _rows(
-    model: OneVsAll, name: str, label: str | None
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+def _rows(model: OneVsAll, name: str, label: str | None) -> tuple[npt.NDArray[Any], Any]:
     """Return the rows of an input, and their labels where it has them."""
     if _is_image(name):
         return load_images([Path(name)], model), None
     if name.lower().endswith(".npy"):
         return read_npy(Path(name)), None
     if is_table(name):
-        return read_rows(name, inputs.known_columns(model), label=label)
+        return read_rows(name, known_columns(model), label=label)
+    pictures = f"pictures ({', '.join(IMAGE_SUFFIXES)})"
     if Path(name).is_dir() and not any("idx" in each.name for each in Path(name).iterdir()):
-        raise DataFileError(
-            name,
-            f"is a folder without pictures ({', '.join(IMAGE_SUFFIXES)}) or IDX files",
-            "Name files, or a folder of pictures.",
-        )
-    dataset = datasets.load(name, label=label)
-    return (dataset.X, dataset.y) if dataset.X_test is None else (dataset.X_test, dataset.y_test)
+        found, remedy = f"is a folder without {pictures} or IDX files", "Name files, or a folder of"
+        raise DataFileError(name, found, f"{remedy} pictures.")
+    try:
+        return test_rows(datasets.load(name, label=label))[1:]
+    except DataFileError as error:
+        if SUPPORTED not in error.remedy:
+            raise
+        remedy = f"{error.remedy[:-1]}; also {pictures} or a folder of them, and .npy (rows)."
+        raise DataFileError(name, error.found, remedy) from error
 
 
-def _named(model: OneVsAll, y: npt.NDArray[Any]) -> Any:
-    """Return the names of each row's labels, of an indicator matrix; else y, a name for each."""
-    if model.multilabel and y.ndim == 2 and y.shape[1] == model.n_models:
-        return [model.classes[row == 1] for row in y]
-    return y
-
-
-def _table(model: OneVsAll, shown: list[dict[str, Any]]) -> Table:
+def _show(model: OneVsAll, shown: list[dict[str, Any]]) -> None:
     has_true = any("true" in record for record in shown)
-    several = model.n_models > 1 and not model.multilabel
-    table = Table(
+    headings = [
         Column("input", overflow="fold"),
         "predicted",
         *(["true"] if has_true else []),
         "probabilities" if model.multilabel else "probability",
-        *(["next"] if several else []),
-        box=None,
-    )
-    for record in shown:
-        table.add_row(
+        *(["next"] if model.n_models > 1 and not model.multilabel else []),
+    ]
+    rows = (
+        [
             on_one_line(record["input"]),
             in_a_cell(record["predicted"]),
             *([in_a_cell(record.get("true", ""))] if has_true else []),
             *_certainty(model, record),
-        )
-    return table
+        ]
+        for record in shown
+    )
+    terminal.show(terminal.table(headings, rows, box=None))
 
 
 def _certainty(model: OneVsAll, record: dict[str, Any]) -> list[str]:
     """Return in words how probable the prediction is, and what comes next to it."""
-    P = record["probabilities"]
+    P: npt.NDArray[np.floating] = record["probabilities"]
     if model.multilabel:
         return [", ".join(f"{p:.3f}" for p in P[P > 0.5])]
     if model.n_models == 1:

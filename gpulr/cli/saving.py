@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import typer
-
 from gpulr.cli import terminal
-from gpulr.cli.wording import on_one_line
 from gpulr.errors import ModelFileError
 from gpulr.families.interrupt import ctrl_c
 from gpulr.model.one_vs_all import OneVsAll
@@ -23,106 +18,70 @@ RESCUE = "GPULR_RESCUE"
 """Variable of the environment that names the folder for models that go nowhere else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """Where a model was saved.
+def save(
+    model: OneVsAll, output: Path | None, *, interrupted: bool = False
+) -> tuple[Path | None, int]:
+    """Save a model to ``output``, or say how it would have been; returns where, and an exit code.
 
-    Attributes
-    ----------
-    path : Path or None
-        None: it could not be written anywhere.
-    as_asked : bool
-        It is where it should be.
-    interrupted : bool
-        Ctrl-C was pressed meanwhile.
+    What was trained so far of an ``interrupted`` model goes to a new name if none was given. Where
+    it cannot be written, it goes to the first folder that takes it: the one that ``GPULR_RESCUE``
+    names, the working folder, the user's for the state of programs, or the temporary one. The file
+    gets a new name there, which is the last line on standard error. Ctrl-C waits until the file is
+    complete; a second one does not.
     """
-
-    path: Path | None
-    as_asked: bool
-    interrupted: bool = False
-
-    def leave(self, interrupted: bool) -> None:
-        """End the command with another exit code than 0, if not all is as it should be."""
-        if interrupted or not self.as_asked:
-            raise typer.Exit(terminal.INTERRUPTED if interrupted else terminal.FAILED)
-
-
-def save(model: OneVsAll, output: Path | None) -> Saved:
-    """Save a model to ``output``, or say how it would have been.
-
-    Where it cannot be written, it goes to the first folder that takes it: the one that
-    ``GPULR_RESCUE`` names, the working folder, the user's for the state of programs, or the
-    temporary one. The file gets a new name there, which is the last line on standard error. Ctrl-C
-    waits until the file is complete; a second one does not.
-    """
-    if output is None:
-        terminal.say("The model was not saved; --output model.safetensors keeps it")
-        return Saved(None, as_asked=True)
-    return _uninterrupted(model, output, "Saved")
-
-
-def save_interrupted(model: OneVsAll, output: Path | None) -> Saved:
-    """Save the model so far, to a new name if none was given."""
-    path = output or Path(f"interrupted-{secrets.token_hex(3)}{SUFFIX}")
-    done = counted(model.n_iter, "iteration")
-    return _uninterrupted(model, path, f"Interrupted after {done}; saved the model so far as")
-
-
-def say_where(model: OneVsAll) -> None:
-    """Tell of a backend that was not to be had."""
     if model.fallback_reason:
         terminal.say(f"Trained on {model.backend}: {' '.join(model.fallback_reason.split())}")
+    words = "Saved"
+    if interrupted:
+        output = output or Path(f"interrupted-{secrets.token_hex(3)}{SUFFIX}")
+        done = counted(model.n_iter, "iteration")
+        words = f"Interrupted after {done}; saved the model so far as"
+    elif output is None:
+        terminal.say("The model was not saved; --output model.safetensors keeps it")
+        return None, 0
+    with ctrl_c() as pressed:
+        path = _save(model, output, words)
+    terminal.known(output=path)
+    if interrupted or pressed():
+        return path, terminal.INTERRUPTED
+    return path, 0 if path == output else terminal.FAILED
 
 
-def _uninterrupted(model: OneVsAll, path: Path, words: str) -> Saved:
-    with ctrl_c() as interrupted:
-        saved = _save(model, path, words)
-    terminal.known(output=saved.path)
-    return replace(saved, interrupted=interrupted())
-
-
-def _save(model: OneVsAll, path: Path, words: str) -> Saved:
+def _save(model: OneVsAll, path: Path, words: str) -> Path | None:
+    """Save, and say where; returns the path of the file, None if there is none."""
     try:
         model.save(path)
     except (ModelFileError, OSError) as error:  # OSError: the working folder is gone
-        fault = f"{on_one_line(path)}: {getattr(error, 'found', error)}."
+        fault = f"{terminal.on_one_line(path)}: {getattr(error, 'found', error)}."
     else:
         terminal.say(f"{words} {path}")
-        return Saved(path, as_asked=True)
+        return path
     name = f"rescued-{secrets.token_hex(4)}{SUFFIX}"
-    for folder in _folders():
+    for folder in (
+        lambda: os.environ.get(RESCUE, "").strip(),  # nothing is the working folder
+        lambda: ".",
+        _state_folder,
+        tempfile.gettempdir,
+    ):
         try:
-            rescued = folder().expanduser().absolute() / name
+            rescued = Path(folder()).expanduser().absolute() / name
             rescued.parent.mkdir(parents=True, exist_ok=True)
-            _save_new(model, rescued)
+            rescued.touch(exist_ok=False)  # never over a file that is there
+            try:
+                model.save(rescued)
+            except BaseException:
+                rescued.unlink()
+                raise
         except (OSError, RuntimeError, ModelFileError, ImportError):
             continue  # RuntimeError: "~" of a user without home; ImportError: without platformdirs
         terminal.show_error(f"{fault} The model is saved in a new file, which the last line names.")
         terminal.say_last(str(rescued))
-        return Saved(rescued, as_asked=False)
+        return rescued
     terminal.show_error(
         f"{fault} It could not be written to {RESCUE}, the working folder, the user's state folder "
         "or the temporary one either, and is lost. Make room, and train again."
     )
-    return Saved(None, as_asked=False)
-
-
-def _save_new(model: OneVsAll, path: Path) -> None:
-    path.touch(exist_ok=False)  # never over a file that is there
-    try:
-        model.save(path)
-    except BaseException:
-        path.unlink()
-        raise
-
-
-def _folders() -> Iterator[Callable[[], Path]]:
-    """Yield what returns each folder, or raises OSError where there is none."""
-    if asked := os.environ.get(RESCUE, "").strip():
-        yield lambda: Path(asked)
-    yield Path.cwd
-    yield _state_folder
-    yield lambda: Path(tempfile.gettempdir())
+    return None
 
 
 def _state_folder() -> Path:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import io
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from gpulr.callbacks import SearchProgressBar
-from gpulr.cli import figures, terminal
-from gpulr.cli.checks import check_run, parse_scale
-from gpulr.cli.inputs import read_data, record_of, record_source, say_data
-from gpulr.cli.saving import Saved, save, say_where
+from gpulr.cli import evaluate, terminal
+from gpulr.cli.data import read_data, record_of, record_source, say_data
+from gpulr.cli.saving import save
+from gpulr.cli.train import Clock, check_run, checked_settings
 from gpulr.datasets import Dataset
 from gpulr.errors import ParameterError, SearchInterrupted, needs_extra
 from gpulr.families.folds import check_number
 from gpulr.families.search import check_search
 from gpulr.families.search import search as search_models
 from gpulr.families.search_result import Search, search_record
-from gpulr.families.settings import Settings
 from gpulr.model.scores import LABEL_SCORERS, SCORERS, MultilabelEvaluation
 from gpulr.output_files import check_folder, replace_file
 from gpulr.validation.parameters import inverse_penalties
@@ -29,58 +26,58 @@ from gpulr.words import counted, did_you_mean
 
 
 def search(
-    data: str | None,
-    label: str | None,
+    *,
+    data: str | None = None,
+    label: str | None = None,
     test_size: float,
     seed: int,
-    output: Path | None,
-    plot: Path | None,
-    *,
-    as_json: bool,
-    settings: dict[str, Any],
-) -> None:
+    folds: int,
+    one_standard_error: bool,
+    balanced: bool,
+    output: Path | None = None,
+    plot: Path | None = None,
+    json: bool,
+    **settings: Any,
+) -> int:
     """Load, split if need be, search, save, evaluate, print, draw."""
-    check_run(settings["backend"], test_size, output)
+    if not settings["refit"] and one_standard_error:
+        raise ParameterError("--one-standard-error chooses what is refitted; leave out --no-refit.")
+    settings |= {"cv": folds, "class_weight": "balanced" if balanced else None}
+    if one_standard_error:
+        settings["refit"] = "1se"
+    check_run(settings, test_size, output)
     _check_plot(plot)
     if output is not None and not settings["refit"]:
         raise ParameterError("--output saves the refitted model; leave out --no-refit.")
-    parsed = {"Cs": parse_values(settings["Cs"]), "scale": parse_scale(settings["scale"])}
-    settings = settings | parsed
+    settings["Cs"] = parse_values(settings["Cs"])
     _check_settings(settings)
-    started = time.perf_counter()
+    clock = Clock()
     dataset, split = read_data(data, label, test_size, seed)
-    loaded = time.perf_counter()
+    clock.lap("load")
     say_data(dataset, settings)
-    interrupted, found = False, None
+    found, tested, path, code = None, None, None, 0
     try:
         found = search_models(dataset, callbacks=[SearchProgressBar()], **settings)
     except SearchInterrupted as interruption:
         terminal.say(str(interruption).partition(";")[0].rstrip("."))
-        interrupted, found = True, interruption.search
-    searched = time.perf_counter()
-    tested, saved = None, Saved(None, as_asked=True)
+        code, found = terminal.INTERRUPTED, interruption.search
+    clock.lap("search")
     if found is not None and found.model is not None:
         record_source(found.model, split, label)
         found.model.data["search"] = {**search_record(found), "refit": settings["refit"]}
-        saved = save(found.model, output)  # before anything else that could fail
-        interrupted = saved.interrupted
-        say_where(found.model)
+        path, code = save(found.model, output)  # before anything else that could fail
         if dataset.X_test is not None:
             tested = found.model.evaluate(dataset.X_test, dataset.y_test)
-    seconds = {
-        "load": loaded - started,
-        "search": searched - loaded,
-        "evaluate": time.perf_counter() - searched,
-    }
-    if as_json:
+    clock.lap("evaluate")
+    if json:
         record = {**record_of(dataset), **_record(found), **_accuracy(tested)}
-        record |= {"output": saved.path, "seconds": seconds}
-        terminal.print_json(record | {"interrupted": True} if interrupted else record)
+        record |= {"output": path, "seconds": clock.seconds}
+        terminal.print_json(record, interrupted=code == terminal.INTERRUPTED)
     elif found is not None:
         _show(found, dataset, tested)
     if plot is not None and found is not None:
         _draw(found, plot)
-    saved.leave(interrupted)
+    return code
 
 
 def parse_values(text: str) -> int | list[float]:
@@ -116,8 +113,7 @@ def _check_plot(plot: Path | None) -> None:
 def _check_settings(settings: dict[str, Any]) -> None:
     """Raise ParameterError for a setting with which no data could be searched."""
     inverse_penalties(settings["Cs"])
-    own = ("scale", "standardize", "max_iter", "tol", "dtype")
-    check_search(Settings(**{name: settings[name] for name in own}))
+    check_search(checked_settings(settings))
     check_number(settings["cv"])
     scoring, known = settings["scoring"], {**SCORERS, **LABEL_SCORERS}
     if scoring not in known:
@@ -156,31 +152,29 @@ def _record(found: Search | None) -> dict[str, Any]:
     }
 
 
-def _accuracy(tested: figures.Figures | None) -> dict[str, Any]:
+def _accuracy(tested: evaluate.Figures | None) -> dict[str, Any]:
     if isinstance(tested, MultilabelEvaluation):
-        return {"test": figures.record(tested)}
+        return {"test": evaluate.record(tested)}
     return {"test_accuracy": None if tested is None else tested.accuracy}
 
 
-def _show(found: Search, dataset: Dataset, tested: figures.Figures | None) -> None:
-    table = Table("C", f"mean {found.scoring}", "standard error", "")
+def _show(found: Search, dataset: Dataset, tested: evaluate.Figures | None) -> None:
+    headings = ["C", f"mean {found.scoring}", "standard error", ""]
+    table = terminal.table(headings, [])
     for C, mean, error in zip(found.Cs, found.mean_scores, found.standard_errors, strict=True):
-        marks = [
-            *(["best"] if found.best_C == C else []),
-            *(["within one standard error"] if found.best_C_1se == C else []),
-        ]
-        style = "bold" if marks else None
-        table.add_row(f"{C:.4g}", f"{mean:.4f}", f"{error:.4f}", ", ".join(marks), style=style)
+        marks = {"best": found.best_C, "within one standard error": found.best_C_1se}
+        words = ", ".join(mark for mark, marked in marks.items() if marked == C)
+        style = "bold" if words else None
+        table.add_row(f"{C:.4g}", f"{mean:.4f}", f"{error:.4f}", words, style=style)
     n_folds, n_Cs, n_models = found.converged.shape
-    one, many = ("label", "labels") if np.ndim(dataset.y) > 1 else ("class", "classes")
-    classes = counted(n_models, one, many)
-    values, folds = counted(n_Cs, "value"), counted(n_folds, "fold")
+    kinds = ("label", "labels") if np.ndim(dataset.y) > 1 else ("class", "classes")
+    counts = (counted(n_models, *kinds), f"{counted(n_Cs, 'value')} of C", counted(n_folds, "fold"))
     lines = [
-        f"{counted(found.converged.size, 'model')} ({classes} × {values} of C × {folds}) in "
+        f"{counted(found.converged.size, 'model')} ({' × '.join(counts)}) in "
         f"{found.seconds:.2f} s, {found.converged.sum()} converged"
     ]
     if found.model is not None:
         lines.append(f"refitted on all rows with C = {found.model.settings['C']:.4g}")
     if tested is not None:
-        lines.append(figures.summary(tested, "test")[-1])
+        lines.append(evaluate.summary(tested, "test")[-1])
     terminal.show(table, *lines)

@@ -1,7 +1,8 @@
 """Writing for people and for programs: results, messages, JSON, errors and exit codes.
 
 Labels, names of files and messages of other libraries may hold characters that act on a terminal:
-all that is written goes through :func:`gpulr.cli.wording.escaped`.
+all that is written goes through :func:`escaped`. Errors of the library name Python's arguments:
+here ``cv=1`` is ``--folds 1``.
 """
 
 from __future__ import annotations
@@ -13,26 +14,25 @@ import math
 import os
 import re
 import sys
+import unicodedata
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.table import Column, Table
 from rich.text import Text
 
 from gpulr import errors
-from gpulr.cli import signals
-from gpulr.cli.streams import Stream
-from gpulr.cli.wording import escaped, in_options, on_one_line
+from gpulr.cli import process
 from gpulr.words import did_you_mean, is_there_another
 
-P = ParamSpec("P")
-Task = Callable[[], None]
+Task = Callable[..., int | None]
+"""What a command does with its options; it returns its exit code, None for 0."""
 
-FAILED, USAGE, BAD_DATA, NO_BACKEND, INTERRUPTED = 1, 2, 3, 4, signals.INTERRUPTED
-
+FAILED, USAGE, BAD_DATA, NO_BACKEND, INTERRUPTED = 1, 2, 3, 4, process.INTERRUPTED
 _EXIT_CODES: Mapping[type[Exception], int] = {
     errors.FileNotWrittenError: FAILED,
     errors.ParameterError: USAGE,
@@ -41,40 +41,108 @@ _EXIT_CODES: Mapping[type[Exception], int] = {
     errors.DataUnavailableError: BAD_DATA,
     errors.BackendUnavailableError: NO_BACKEND,
 }
-
+_JOINERS = "\u200c\u200d"  # invisible, but they shape Persian and Indic letters, and emoji
+_PARAMETERS = (
+    "cv|C|Cs|backend|dtype|fps|label|scale|samples|scoring|seed|size|solver|tol|learning_rate|"
+    "max_iter|test_size"
+)
+_FLAGS = {
+    "standardize=True": "--standardize",
+    'class_weight="balanced"': "--balanced",
+    "batched=False": "--loop",
+    'gpulr.datasets.load("digits")': "--data digits",
+}
+_NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+_VALUE = rf"(?P<quote>[\"'])(?P<text>[^\"']*)(?P=quote)|(?P<bare>{_NUMBER}|[-+]?\w+)"
+_SETTING = re.compile(rf"(?<![\w./-])(?P<name>{_PARAMETERS})=(?:{_VALUE})")
+_NAME = re.compile(r"(?<![\w./-])(?:max_iter|learning_rate|tol)(?![\w=./-])")
+_IMAGE_SHAPE = re.compile(r"(?<![\w./-])image_shape=(?:\([^)]*\))?")
 _UsageError: Any = typer.BadParameter.__bases__[0]  # to which Typer gives no name of its own
 _last_words: list[str] = []
 _known: dict[str, Any] = {}
 
 
+# ---- text that is safe for a terminal -----------------------------------------------------------
+
+
+def escaped(
+    text: str, *, write: Callable[[str], str] = repr, harmless: str = "\n\t" + _JOINERS
+) -> str:
+    r"""Return text with what is no visible character or space written out, such as ``\x1b``.
+
+    These are control characters, which a terminal obeys; those that turn the direction of writing
+    or are not seen; what is in no use yet; and halves of surrogates, which cannot be encoded.
+    ``write`` writes such a character between quotes; what is ``harmless`` stays as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in harmless or unicodedata.category(c) == "Zs" else write(c)[1:-1]
+        for c in text
+    )
+
+
+def on_one_line(value: object) -> str:
+    """Return a label or the name of a file, in which a line break is no part of a message."""
+    return escaped(str(value), harmless=_JOINERS)
+
+
+def option(parameter: str) -> str:
+    """Return the option of the command line that one of Python's parameters is."""
+    return "--folds" if parameter == "cv" else f"--{parameter.replace('_', '-')}"
+
+
+def options(parameters: Iterable[str]) -> str:
+    """Return parameters as a list of options."""
+    return ", ".join(map(option, sorted(parameters)))
+
+
+def in_options(message: str) -> str:
+    """Return a message with options in the place of Python's arguments."""
+    for switch, name in _FLAGS.items():
+        message = message.replace(switch, name)
+    message = _SETTING.sub(
+        lambda found: f"{option(found['name'])} {found['text' if found['quote'] else 'bare']}",
+        message,
+    )
+    message = _NAME.sub(lambda found: option(found[0]), message)
+    return _IMAGE_SHAPE.sub(r"\g<0> in Python", message)
+
+
+# ---- results and messages -----------------------------------------------------------------------
+
+
 class _Console(Console):
-    """A console whose text acts on no terminal."""
+    """A console whose text acts on no terminal.
 
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(escaped(text), **options)
+    Labels and names of files may hold [brackets] and :colons:; they are neither markup nor emoji.
+    """
 
+    def __init__(self, **how: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **how)
 
-def _console(stderr: bool = False) -> Console:
-    # Labels and names of files may hold [brackets] and :colons:; they are neither markup nor emoji.
-    return _Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(escaped(text), **how)
 
 
 def show(*results: RenderableType, soft_wrap: bool = False) -> None:
     """Print results, each on lines of its own, on standard output."""
-    console = _console()
+    console = _Console()
     for result in results:
         console.print(result, soft_wrap=soft_wrap)
 
 
+def table(headings: Iterable[str | Column], rows: Iterable[Iterable[str]], **how: Any) -> Table:
+    """Return a table of these rows."""
+    found = Table(*headings, **how)
+    for row in rows:
+        found.add_row(*row)
+    return found
+
+
 def err() -> Console:
     """Return the console for everything else."""
-    return _console(stderr=True)
-
-
-def text(*parts: str | tuple[str, str]) -> Text:
-    """Return text of parts, each alone or with its style."""
-    each = ((part, "") if isinstance(part, str) else part for part in parts)
-    return Text.assemble(*((escaped(words), style) for words, style in each))
+    return _Console(stderr=True)
 
 
 def say(message: str) -> None:
@@ -94,16 +162,29 @@ def say_last(line: str) -> None:
     _last_words.append(line)
 
 
+def show_error(message: str) -> None:
+    """Tell what failed."""
+    err().print(Text("error:", "bold red"), message, soft_wrap=True)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    words = str(message)
+    if issubclass(category, errors.ConvergenceWarning | errors.ScaleWarning):
+        words = in_options(words)
+    err().print(Text("warning:", "bold yellow"), words, soft_wrap=True)
+
+
 def known(**facts: Any) -> None:
     """Keep what the JSON object of a command tells that is interrupted before it prints its own."""
     _known.update(facts)
 
 
-def print_json(record: Mapping[str, Any]) -> None:
+def print_json(record: Mapping[str, Any], *, interrupted: bool = False) -> None:
     """Print one JSON object on standard output; infinite and undefined numbers are null."""
+    plain = _plain({**record, "interrupted": True} if interrupted else record)
     _known["printed"] = True
     ascii_only = not (sys.stdout.encoding or "ascii").lower().startswith("utf")
-    written = json.dumps(_plain(record), allow_nan=False, ensure_ascii=ascii_only, default=str)
+    written = json.dumps(plain, allow_nan=False, ensure_ascii=ascii_only, default=str)
     print(escaped(written, write=json.dumps))
 
 
@@ -114,39 +195,50 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars
         return _plain(value.tolist())
-    if isinstance(value, Path):
-        return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def guarded(command: Callable[P, Task]) -> Callable[P, None]:
+# ---- commands -----------------------------------------------------------------------------------
+
+
+def guarded(command: Callable[..., Task]) -> Callable[..., None]:
     """Turn gpulr's errors into a message on standard error and an exit code.
 
-    The command imports what it needs, and returns what is then to be done: while it imports,
-    nothing is begun that could be lost, and Ctrl-C ends the process at once.
+    The command imports what it needs, and returns what is then to be done with its options: while
+    it imports, nothing is begun that could be lost, and Ctrl-C ends the process at once.
     """
 
     @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    def run(**given: Any) -> None:
         _known.clear()
+        code: int | None
         try:
-            task = command(*args, **kwargs)
-            if isinstance(sys.stdout, Stream):  # in a process of its own
-                signals.interrupt_from_here()
+            task = command(**given)
+            if isinstance(sys.stdout, process.Stream):  # in a process of its own
+                process.interrupt_from_here()
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             # Messages here: PYTHONWARNINGS=error must not lose a model over one.
             warnings.simplefilter("always", errors.GpulrWarning)
-            task()
+            code = task(
+                **{
+                    name: value
+                    for name, value in given.items()
+                    if value is not None and name != "context"
+                }
+            )
         except (errors.GpulrError, MemoryError, OSError) as error:
             show_error(words_of(error) or "out of memory")
-            raise typer.Exit(_exit_code(error)) from None
+            kinds = (code for kind, code in _EXIT_CODES.items() if isinstance(error, kind))
+            code = next(kinds, FAILED)
         except KeyboardInterrupt:
             show_error("interrupted")
-            if kwargs.get("json") and "printed" not in _known:
-                print_json({**_known, "interrupted": True})
-            raise typer.Exit(INTERRUPTED) from None
+            if given["json"] and "printed" not in _known:
+                print_json(_known, interrupted=True)
+            code = INTERRUPTED
         finally:
             _say_last_words()
+        if code:
+            raise typer.Exit(code)
 
     return run
 
@@ -201,27 +293,6 @@ def words_of(error: BaseException) -> str:
     if isinstance(error, errors.ParameterError | errors.DataError):
         return in_options(str(error))
     if isinstance(error, OSError) and error.strerror and not isinstance(error, errors.GpulrError):
-        return (
-            f"{on_one_line(error.filename)}: {error.strerror}" if error.filename else error.strerror
-        )
+        name = f"{on_one_line(error.filename)}: " if error.filename else ""
+        return name + error.strerror
     return str(error)
-
-
-def _exit_code(error: BaseException) -> int:
-    return next((code for kind, code in _EXIT_CODES.items() if isinstance(error, kind)), FAILED)
-
-
-def show_error(message: str) -> None:
-    """Tell what failed."""
-    _show_labelled(("error:", "bold red"), message)
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    words = str(message)
-    if issubclass(category, errors.ConvergenceWarning | errors.ScaleWarning):
-        words = in_options(words)
-    _show_labelled(("warning:", "bold yellow"), words)
-
-
-def _show_labelled(label: tuple[str, str], message: str) -> None:
-    err().print(text(label, " ", message), soft_wrap=True)

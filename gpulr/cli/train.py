@@ -1,4 +1,4 @@
-"""`gpulr train`."""
+"""`gpulr train`, and what it shares with `gpulr search`: checks, a clock, and what is told."""
 
 from __future__ import annotations
 
@@ -6,99 +6,139 @@ import time
 from pathlib import Path
 from typing import Any
 
-import typer
-from rich.table import Column, Table
+from rich.table import Column
 
+from gpulr.backend import BACKENDS
 from gpulr.callbacks import ProgressBar
-from gpulr.cli import figures, terminal
-from gpulr.cli.checks import check_run, parse_scale
-from gpulr.cli.inputs import read_data, record_of, record_source, say_data
-from gpulr.cli.saving import save, save_interrupted, say_where
+from gpulr.cli import evaluate, terminal
+from gpulr.cli.data import read_data, record_of, record_source, say_data
+from gpulr.cli.saving import save
 from gpulr.datasets import Dataset
-from gpulr.errors import TrainingInterrupted
+from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.settings import Settings
 from gpulr.families.training import train as train_model
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.scores import MultilabelEvaluation
+from gpulr.model.storage import check_suffix, is_model
+from gpulr.output_files import check_folder
 from gpulr.validation.parameters import positive_number
-from gpulr.words import counted
+from gpulr.words import counted, did_you_mean
+
+
+class Clock:
+    """The seconds that the parts of a command take."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """End a part."""
+        before, self._since = self._since, time.perf_counter()
+        self.seconds[part] = self._since - before
 
 
 def train(
-    data: str | None,
-    label: str | None,
+    *,
+    data: str | None = None,
+    label: str | None = None,
     test_size: float,
     seed: int,
-    *,
-    output: Path | None,
-    as_json: bool,
-    settings: dict[str, Any],
-) -> None:
+    balanced: bool,
+    output: Path | None = None,
+    json: bool,
+    **settings: Any,
+) -> int:
     """Load, split if need be, train, save, evaluate, print."""
-    check_run(settings["backend"], test_size, output)
-    settings = settings | {"scale": parse_scale(settings["scale"])}
-    _check_settings(settings)
-    started = time.perf_counter()
+    settings["class_weight"] = "balanced" if balanced else None
+    check_run(settings, test_size, output)
+    positive_number("C", settings["C"], infinite=True)
+    checked_settings(settings)
+    clock, interrupted = Clock(), False
     dataset, split = read_data(data, label, test_size, seed)
-    loaded = time.perf_counter()
+    clock.lap("load")
     say_data(dataset, settings)
-    interrupted = False
     try:
         model = train_model(dataset, callbacks=[ProgressBar()], **settings)
     except TrainingInterrupted as interruption:
         interrupted, model = True, interruption.model
-    trained = time.perf_counter()
+    clock.lap("train")
     record_source(model, split, label)
     # Before anything else that could fail: training may have taken hours.
-    saved = save_interrupted(model, output) if interrupted else save(model, output)
-    interrupted = interrupted or saved.interrupted
-    if interrupted and not as_json:
-        raise typer.Exit(terminal.INTERRUPTED)
-    say_where(model)
+    path, code = save(model, output, interrupted=interrupted)
+    if code == terminal.INTERRUPTED and not json:
+        return code
     on_train = model.evaluate(dataset.X, dataset.y)
     on_test = None if dataset.X_test is None else model.evaluate(dataset.X_test, dataset.y_test)
-    seconds = {
-        "load": loaded - started,
-        "train": trained - loaded,
-        "evaluate": time.perf_counter() - trained,
-    }
-    if as_json:
-        found = record_of_run(dataset, model, on_train, on_test, seconds) | {"output": saved.path}
-        terminal.print_json(found | {"interrupted": True} if interrupted else found)
+    clock.lap("evaluate")
+    if json:
+        record = record_of_run(dataset, model, on_train, on_test, clock) | {"output": path}
+        terminal.print_json(record, interrupted=code == terminal.INTERRUPTED)
     else:
-        _show(model, on_train, on_test, seconds["train"])
-    saved.leave(interrupted)
+        _show(model, on_train, on_test, clock.seconds["train"])
+    return code
 
 
-def _check_settings(settings: dict[str, Any]) -> None:
-    """Raise ParameterError for a setting that no data could be trained with."""
-    positive_number("C", settings["C"], infinite=True)
-    own = ("solver", "scale", "standardize", "learning_rate", "tol", "dtype")
-    max_iter = settings.get("max_iter", 0)  # left out: the library's own, which can be used
-    Settings(max_iter=max_iter, **{name: settings[name] for name in own})
+def check_run(settings: dict[str, Any], test_size: float, output: Path | None) -> None:
+    """Refuse, before data are loaded, a backend, a share of test rows or a file for the model.
+
+    The scale becomes what the library takes.
+    """
+    backend, known = settings["backend"], ("auto", *BACKENDS)
+    if backend not in known:
+        near = did_you_mean(backend, known)
+        raise ParameterError(f"--backend {backend}{near}; use one of {', '.join(known)}.")
+    if not 0 <= test_size < 1:
+        raise ParameterError(
+            f"--test-size {test_size}: test_size is a share of the rows, from 0 to below 1."
+        )
+    if output is not None:
+        subject = f"--output {output}"
+        check_folder(output, subject, "model.safetensors")
+        if output.is_file() and not is_model(output):
+            raise ParameterError(
+                f"{subject}: that file exists and is no gpulr model; it would be lost. Choose "
+                "another path."
+            )
+        check_suffix(output, subject)
+    if "scale" in settings:
+        settings["scale"] = _parse_scale(settings["scale"])
+
+
+def _parse_scale(text: str) -> float | str | None:
+    """Return "auto", None or a number; accepts fractions such as 1/16."""
+    if text.lower() in ("auto", "none"):
+        return "auto" if text.lower() == "auto" else None
+    try:
+        numerator, _, denominator = text.partition("/")
+        return float(numerator) / float(denominator or 1)
+    except (ValueError, ZeroDivisionError):
+        raise ParameterError(f"--scale {text}; expected auto, a number, or e.g. 1/255.") from None
+
+
+def checked_settings(settings: dict[str, Any]) -> Settings:
+    """Raise ParameterError for a setting with which no data could be trained."""
+    own = {name: settings[name] for name in Settings.__dataclass_fields__ if name in settings}
+    return Settings(**{"max_iter": 0} | own)  # left out: the library's own
 
 
 def record_of_run(
     dataset: Dataset,
     model: OneVsAll,
-    on_train: figures.Figures,
-    on_test: figures.Figures | None,
-    seconds: dict[str, float],
+    on_train: evaluate.Figures,
+    on_test: evaluate.Figures | None,
+    clock: Clock,
 ) -> dict[str, Any]:
     """Return what a training was and what came of it, for JSON."""
+    test = None if on_test is None else evaluate.record(on_test)
     if isinstance(on_train, MultilabelEvaluation):
-        accuracies: dict[str, Any] = {
-            "train": figures.record(on_train),
-            "test": None if on_test is None else figures.record(on_test),
-        }
+        accuracies: dict[str, Any] = {"train": evaluate.record(on_train), "test": test}
     else:
-        test = {} if on_test is None else figures.record(on_test)
-        accuracies = {
-            "train_accuracy": on_train.accuracy,
-            "test_accuracy": test.get("accuracy"),
-            **{name: test.get(name) for name in ("binary_accuracy", "mean_binary_accuracy")},
-        }
-    return {**record_of(dataset), **record_of_model(model), **accuracies, "seconds": seconds}
+        own, test = ("binary_accuracy", "mean_binary_accuracy"), test or {}
+        accuracies = {"train_accuracy": on_train.accuracy, "test_accuracy": test.get("accuracy")}
+        accuracies |= {name: test.get(name) for name in own}
+    about = {**record_of(dataset), **record_of_model(model)}
+    return {**about, **accuracies, "seconds": clock.seconds}
 
 
 def record_of_model(model: OneVsAll) -> dict[str, Any]:
@@ -114,22 +154,23 @@ def record_of_model(model: OneVsAll) -> dict[str, Any]:
 
 
 def _show(
-    model: OneVsAll, on_train: figures.Figures, on_test: figures.Figures | None, seconds: float
+    model: OneVsAll,
+    on_train: evaluate.Figures,
+    on_test: evaluate.Figures | None,
+    seconds: float,
 ) -> None:
     part, shown = ("train", on_train) if on_test is None else ("test", on_test)
-    name, *numbers = figures.model_columns(shown, part)
-    table = Table(Column(name, overflow="fold"))
-    for heading in (*numbers, "cost", "iterations", "converged"):
-        table.add_column(heading, no_wrap=True)  # names give way
+    (name, *numbers), rows = evaluate.by_model(shown, part)
+    numbers += ["cost", "iterations", "converged"]
+    columns = [Column(name, overflow="fold"), *(Column(each, no_wrap=True) for each in numbers)]
     history = model.history
-    own = (history.cost[-1], history.n_iter, history.converged)
-    for row, cost, n_iter, converged in zip(figures.model_rows(shown), *own, strict=True):
-        table.add_row(*row, f"{cost:.5f}", str(n_iter), "yes" if converged else "no")
+    ends = zip(history.cost[-1], history.n_iter, history.converged, strict=True)
+    words = ([f"{cost:.5f}", str(n), "yes" if done else "no"] for cost, n, done in ends)
     terminal.show(
-        table,
-        *figures.summary(shown, part)[:-1],
-        figures.summary(on_train, "train")[-1],
-        *([] if on_test is None else [figures.summary(on_test, "test")[-1]]),
+        terminal.table(columns, (a + b for a, b in zip(rows, words, strict=True))),
+        *evaluate.summary(shown, part)[:-1],
+        evaluate.summary(on_train, "train")[-1],
+        *([] if on_test is None else [evaluate.summary(on_test, "test")[-1]]),
         f"{counted(model.n_models, 'model')} in {seconds:.2f} s: "
         f"{counted(model.n_iter, 'iteration')} of {model.settings['solver']} on {model.backend} "
         f"({model.device})",

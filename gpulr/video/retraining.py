@@ -1,35 +1,35 @@
-"""The weights of every class while they are trained, with the cost and the accuracy."""
+"""A video of the weights while they are trained, with the cost and the accuracy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
-from gpulr.core.rows import Rows
 from gpulr.errors import DataError, ParameterError
-from gpulr.families.inputs import read_inputs
+from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing
 from gpulr.families.prepare import prepare
 from gpulr.families.settings import Settings
 from gpulr.model.export import class_weight_of
 from gpulr.model.one_vs_all import OneVsAll, rows_for
-from gpulr.show.predictions import label_text, label_texts, weight_images
+from gpulr.show.predictions import label_text, label_texts, weight_images, weight_limit
 from gpulr.solvers import Solver, minimize
 from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, positive_number, whole_number
-from gpulr.video.draw_training import MOST_IMAGES, About, Recording, pictures_of
-from gpulr.video.encoder import check_output, check_size, encode, require_pyav
-from gpulr.video.film import Film, Progress, shape_of
-from gpulr.video.sheet import LONGEST
+from gpulr.video.film import Film, Picture, Progress, checked, encode, shape_of
+from gpulr.video.sheet import BLUE, LONGEST, MUTED, QUIET, RIGHT, TRACK, Sheet
 
 _METHODS = {"gd": "gradient descent", "nesterov": "accelerated gradient", "lbfgs": "L-BFGS"}
+MOST_IMAGES = 30
+_HOLD = 1.5  # seconds, or a quarter of the video, in which the end stays to be looked at
 
 
 def training(
@@ -82,72 +82,67 @@ def training(
     Returns
     -------
     Film
-        What was written.
 
     Raises
     ------
-    DataError
-        The model was not trained on images; X or y do not belong to it.
-    DataFileError
-        The video could not be written.
     DivergenceError
         The model's ``learning_rate`` is too large for this solver.
-    MissingExtraError
-        PyAV is not installed.
-    ParameterError
-        A setting cannot be used.
+    GpulrError
+        The other ones are those of :func:`gpulr.video.predictions`.
     """
-    require_pyav()
-    path = check_output(path)
-    size, fps = check_size(size, fps)
+    path, size, fps = checked(path, size, fps)
     frames = max(2, round(positive_number("seconds", seconds) * fps))
     max_iter = whole_number("max_iter", max_iter, least=1)
-    shape = shape_of(model)
+    shape_of(model)
     if (X_test is None) != (y_test is None):
         raise DataError("Pass both X_test and y_test, or neither.")
-    evaluated = (X, y) if X_test is None else (X_test, y_test)
-    run = _train(
-        model, X, y, evaluated, shape, _settings(model, solver, max_iter), sample_weight, callbacks
-    )
-    part = "training" if X_test is None else "test"
-    about = About(
+    settings = _settings(model, solver, max_iter)
+    inputs = _inputs(model, X, y, sample_weight)
+    evaluated, part = ((X, y), "training") if X_test is None else ((X_test, y_test), "test")
+    run = Recording(
+        *_train(model, inputs, settings, evaluated, callables(callbacks)),
         names=label_texts(model.classes[-model.n_models :], LONGEST),
         subject=f"{_METHODS[solver]} on {label_text(model.data.get('name', 'data'), LONGEST)}",
-        accuracy=f"{part} accuracy" if not model.multilabel else f"all labels right, {part}",
+        measure=f"{part} accuracy" if not model.multilabel else f"all labels right, {part}",
     )
-    pictures = pictures_of(run, about, size, frames, fps)
+    pictures = pictures_of(run, size, frames, fps)
     encode(path, pictures, size=size, fps=fps, total=frames, progress=progress)
     return Film(path, frames, fps, size, float(run.accuracy[-1]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """A training, iteration by iteration.
+
+    Weights are (n_iter + 1, n_images, height, width). ``cost`` is the mean of the models' costs,
+    ``accuracy`` that of the rows that are looked at, which ``measure`` names; both (n_iter + 1,).
+    ``names`` are those of the models, ``subject`` is what is trained.
+    """
+
+    weights: npt.NDArray[np.float32]
+    cost: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
+    names: list[str]
+    subject: str
+    measure: str
+
+
 class _Watched:
-    """A solver that shows each of its states' parameters to ``seen``."""
+    """A solver, as far as its loop calls it, that shows all parameters on its way to ``seen``."""
 
-    solver: Solver
-    seen: Callable[[Any], None]
+    def __init__(self, solver: Solver, seen: Callable[[Any], None]) -> None:
+        self._solver, self._seen = solver, seen
 
-    def prepare(self, problem: Problem) -> Any:
-        return self.solver.prepare(problem)
-
-    def init(self, problem: Problem, theta: Any = None, prepared: Any = None) -> Any:
-        state = self.solver.init(problem, theta, prepared)
-        self.seen(state.theta)
-        return state
-
-    def step(self, problem: Problem, state: Any) -> Any:
-        state = self.solver.step(problem, state)
-        self.seen(state.theta)
+    def init(self, *arguments: Any) -> Any:
+        state = self._solver.init(*arguments)
+        self._seen(state.theta)
         return state
 
     def advance(self, problem: Problem, state: Any, n: int) -> tuple[Any, Any, Sequence[Any]]:
-        state, measured, thetas = self.solver.advance(problem, state, n)
+        state, measured, thetas = self._solver.advance(problem, state, n)
         for i in range(n):
-            self.seen(thetas[i])
+            self._seen(thetas[i])
         return state, measured, thetas
-
-    def column_bytes(self, rows: Rows) -> int:
-        return self.solver.column_bytes(rows)
 
 
 def _settings(model: OneVsAll, solver: str, max_iter: int) -> Settings:
@@ -166,23 +161,14 @@ def _settings(model: OneVsAll, solver: str, max_iter: int) -> Settings:
     )
 
 
-def _train(
-    model: OneVsAll,
-    X: Any,
-    y: Any,
-    evaluated: tuple[Any, Any],
-    shape: tuple[int, ...],
-    settings: Settings,
-    sample_weight: npt.ArrayLike | None,
-    callbacks: Sequence[Callback],
-) -> Recording:
+def _inputs(model: OneVsAll, X: Any, y: Any, sample_weight: npt.ArrayLike | None) -> Inputs:
+    """Return the rows and labels, which must be those that the model was trained on."""
     if model.settings.get("sample_weight") and sample_weight is None:
         raise ParameterError(
             "This model was trained with sample_weight, which it does not keep. Pass the same "
             "sample_weight= to gpulr.video.training."
         )
-    callbacks = callables(callbacks)
-    inputs = read_inputs(rows_for(model, X), y, shape)
+    inputs = read_inputs(rows_for(model, X), y, model.image_shape)
     labels = inputs.labels
     same = labels.multilabel == model.multilabel and labels.n_models == model.n_models
     # The columns of a matrix may have names in the model, and none here.
@@ -191,9 +177,18 @@ def _train(
             f"y has the classes {labels.classes[:20].tolist()}; this model was trained on "
             f"{model.classes[:20].tolist()}. Pass the data it was trained on."
         )
-    inputs = inputs.weighted(sample_weight, class_weight_of(model))
-    images: list[npt.NDArray[np.float32]] = []
-    accuracy: list[float] = []
+    return inputs.weighted(sample_weight, class_weight_of(model))
+
+
+def _train(
+    model: OneVsAll,
+    inputs: Inputs,
+    settings: Settings,
+    evaluated: tuple[Any, Any],
+    callbacks: Sequence[Callback],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return weights, cost and accuracy as a :class:`Recording` holds them."""
+    images, accuracy, shape = [], [], shape_of(model)
     with (
         prepare(inputs, settings, requested="auto", n_passes=settings.max_iter) as data,
         closing(callbacks),
@@ -207,14 +202,123 @@ def _train(
             W = arrays["weights"][:, :MOST_IMAGES].astype(np.float32)
             images.append(weight_images(W, shape))
 
-        solution = minimize(
-            _Watched(settings.method(), seen),
-            problem,
-            max_iter=settings.max_iter,
-            tol=0.0,
-            callbacks=callbacks,
-        )
+        solver: Any = _Watched(settings.method(), seen)
+        n = settings.max_iter
+        solution = minimize(solver, problem, max_iter=n, tol=0.0, callbacks=callbacks)
     if solution.result == "interrupted":
         raise KeyboardInterrupt
     n = len(solution.cost)
-    return Recording(np.stack(images[:n]), solution.cost.mean(axis=1), np.array(accuracy[:n]))
+    return np.stack(images[:n]), solution.cost.mean(axis=1), np.array(accuracy[:n])
+
+
+def pictures_of(run: Recording, size: tuple[int, int], frames: int, fps: int) -> Iterator[Picture]:
+    """Yield the pictures; between iterations, weights are on the straight line.
+
+    Numbers and curves wait for the next iteration: a cost and an accuracy are only shown of models
+    that there were.
+    """
+    hold = min(round(_HOLD * fps), frames // 4)
+    moving = frames - hold
+    limit = weight_limit(run.weights[-1])
+    # Iterations as the square of the time.
+    for t in (len(run.cost) - 1) * np.linspace(0, 1, moving) ** 2:
+        yield _picture(run, float(t), limit, size), 1
+    if hold:
+        yield _picture(run, len(run.cost) - 1.0, limit, size), hold
+
+
+def _picture(run: Recording, t: float, limit: float, size: tuple[int, int]) -> Image.Image:
+    sheet, before, last = Sheet(size), int(t), len(run.cost) - 1
+    after = min(before + 1, last)
+    W = run.weights[before] + np.float32(t - before) * (run.weights[after] - run.weights[before])
+    sheet.text(64, 84, f"Iteration {before}", size=44, bold=True)
+    sheet.text(1216, 84, run.subject, size=24, color=MUTED, anchor="rs", width=700)
+    _weights(sheet, W, run.names, limit)
+    _legend(sheet, len(W), len(run.names))
+    top, cost, accuracy = float(run.cost.max()), run.cost[before], 100 * run.accuracy[before]
+    values, now = run.cost[: before + 1], f"{cost:.4f}"
+    _curve(sheet, 132, "mean cost", now, values, last, top, f"{top:.2g}", BLUE)
+    values, now = run.accuracy[: before + 1], f"{accuracy:.1f}%"
+    _curve(sheet, 410, run.measure, now, values, last, 1.0, "100%", RIGHT)
+    return sheet.image
+
+
+def _weights(sheet: Sheet, W: npt.NDArray[np.float32], names: list[str], limit: float) -> None:
+    """Show the weights of each model as an image under its name, as large as fits."""
+    width, height, name, gap = 736.0, 528.0, 26.0, 10.0
+    n = len(W)
+    columns = max(
+        range(1, n + 1),
+        key=lambda c: (min(width / c - gap, height / -(-n // c) - name - gap), c),
+    )
+    cell_w, cell_h = width / columns, height / -(-n // columns)
+    side = min(cell_w - gap, cell_h - name - gap)
+    pixels = _diverging(np.clip(W / limit, -1, 1))
+    for j in range(n):
+        x, y = 64 + (j % columns) * cell_w, 122 + (j // columns) * cell_h
+        left, top, w, h = sheet.picture(x, y + name, side, pixels[j])
+        sheet.box(left - 1, top - 1, w + 2, h + 2, QUIET, outline=True)
+        sheet.text(left, top - 6, names[j], size=18, bold=True, width=cell_w - gap)
+
+
+def _diverging(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return −1…1 as blue over white to red, (…, 3), which the colour-blind tell apart.
+
+    The ends of the map are left out: they are too dark to tell apart.
+    """
+    from matplotlib import colormaps
+
+    colors: npt.NDArray[np.uint8] = colormaps["RdBu_r"](0.5 + 0.45 * values, bytes=True)[..., :3]
+    return colors
+
+
+def _legend(sheet: Sheet, shown: int, of: int) -> None:
+    """Draw what the colours mean, and say how many of the models are shown."""
+    ramp = _diverging(np.linspace(-1, 1, 200, dtype=np.float32)[np.newaxis])
+    y = 684.0
+    x = 64 + sheet.text(64, y, "against the class", size=17, color=MUTED, anchor="lm") + 12
+    for i, color in enumerate(ramp[0].tolist()):
+        sheet.box(x + i, y - 8, 1, 16, "#{:02x}{:02x}{:02x}".format(*color))
+    x += 212 + sheet.text(x + 212, y, "for the class", size=17, color=MUTED, anchor="lm")
+    which = "all" if shown == of else f"the first {shown} of {of:,} classes"
+    sheet.text(x + 40, y, f"one scale for {which}", size=17, color=MUTED, anchor="lm")
+
+
+def _curve(
+    sheet: Sheet,
+    y: float,
+    title: str,
+    now: str,
+    values: npt.NDArray[np.float64],
+    last: int,
+    top: float,
+    top_label: str,
+    color: str,
+) -> None:
+    """Draw a curve so far, of ``last`` iterations in the end, in a panel of its own."""
+    x, width, height = 876.0, 340.0, 180.0
+    sheet.text(x, y + 16, title, size=18, color=MUTED)
+    sheet.text(x + width, y + 16, now, size=26, bold=True, color=color, anchor="rs")
+    base = y + 36 + height
+    for share in (0.0, 0.5, 1.0):
+        sheet.box(x, base - share * height, width, 1.5, TRACK)
+    # As time goes, so that early iterations have space.
+    across = x + width * np.sqrt(np.arange(len(values)) / last)
+    points = np.stack([across, base - height * values / top], axis=1)
+    sheet.curve(points, color, width=3, dot=5)
+    sheet.text(x - 8, base - height, top_label, size=14, color=MUTED, anchor="rm")
+    sheet.text(x - 8, base, "0", size=14, color=MUTED, anchor="rm")
+    for i in _ticks(last):
+        place = x + width * float(np.sqrt(i / last))
+        sheet.box(place - 0.5, base, 1.5, 5, MUTED)
+        sheet.text(place, base + 20, str(i), size=14, color=MUTED, anchor="ms")
+
+
+def _ticks(last: int) -> list[int]:
+    """Return the iterations to name on an axis of their square roots, some four."""
+    ticks: list[int] = []
+    for share in (0.0, 0.3, 0.6):
+        i = share**2 * last
+        unit = 10 ** max(0, int(np.log10(max(i, 1))))
+        ticks.append(int(i / unit + 0.5) * unit)
+    return [*dict.fromkeys(ticks), last]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +26,7 @@ PAPER, INK, MUTED, QUIET, TRACK = "#FFFFFF", "#1B1F24", "#59636E", "#9AA7B5", "#
 
 
 class Sheet:
-    """An RGB picture, drawn on in units of 1280 × 720 that are centred in it.
-
-    Parameters
-    ----------
-    size : (int, int)
-        Width and height in pixels.
-    """
+    """An RGB picture of (width, height) pixels, with 1280 × 720 units centred in it."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.image = Image.new("RGB", size, PAPER)
@@ -69,13 +65,10 @@ class Sheet:
     ) -> None:
         """Fill a rectangle, or outline it thinly; one narrower than a pixel is not seen."""
         (left, top), (right, bottom) = self._at(x, y), self._at(x + width, y + height)
-        if right <= left or bottom <= top:
-            return
-        corners = (left, top, right - 1, bottom - 1)
-        if outline:
-            self._draw.rectangle(corners, outline=color, width=max(1, round(self._scale)))
-        else:
-            self._draw.rectangle(corners, fill=color)
+        if right > left and bottom > top:
+            corners, thin = (left, top, right - 1, bottom - 1), max(1, round(self._scale))
+            how: Any = {"outline": color, "width": thin} if outline else {"fill": color}
+            self._draw.rectangle(corners, **how)
 
     def curve(
         self, points: npt.NDArray[np.float64], color: str, *, width: float, dot: float
@@ -138,11 +131,7 @@ def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     text = text[:1000]  # more never fits, and would take long to measure
     if font.getlength(text) <= width:
         return text
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if font.getlength(text[:middle] + "…") <= width:
-            low = middle
-        else:
-            high = middle - 1
-    return text[:low] + "…"
+    fits = bisect.bisect_right(
+        range(1, len(text)), width, key=lambda n: font.getlength(text[:n] + "…")
+    )
+    return text[:fits] + "…"

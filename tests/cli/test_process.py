@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import gpulr
-from gpulr.cli.streams import Stream
+from gpulr.cli.process import Stream
 from helpers import strict_json
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")

@@ -9,7 +9,7 @@ from PIL import Image
 import gpulr
 from gpulr.cli import doctor
 from gpulr.cli.doctor import _memory, _processors
-from gpulr.cli.wording import escaped, on_one_line
+from gpulr.cli.terminal import escaped, on_one_line
 from helpers import strict_json
 
 pytestmark = pytest.mark.usefixtures("wide")

@@ -12,8 +12,8 @@ import pytest
 import gpulr
 from gpulr import video
 from gpulr.errors import DataError, MissingExtraError, ParameterError
-from gpulr.video import encoder, retraining
-from gpulr.video.draw_training import About, Recording, pictures_of
+from gpulr.video import film, retraining
+from gpulr.video.retraining import Recording, pictures_of
 from gpulr.video.sheet import Sheet
 from helpers import start_python, strict_json
 
@@ -98,9 +98,10 @@ def test_numbers_and_curves_are_of_the_same_iteration(monkeypatch):
     monkeypatch.setattr(Sheet, "text", text)
     monkeypatch.setattr(Sheet, "curve", curve)
     W = np.zeros((5, 1, 8, 8), dtype=np.float32)
-    run = Recording(W, np.array([1, 0.5, 0.3, 0.2, 0.1]), np.array([0.1, 0.4, 0.6, 0.7, 0.8]))
+    cost, accuracy = np.array([1, 0.5, 0.3, 0.2, 0.1]), np.array([0.1, 0.4, 0.6, 0.7, 0.8])
+    run = Recording(W, cost, accuracy, ["a"], "gradient descent", "accuracy")
     seen = set()
-    for _ in pictures_of(run, About(["a"], "gradient descent", "accuracy"), (320, 180), 36, 10):
+    for _ in pictures_of(run, (320, 180), 36, 10):
         iteration = int(next(word for word in words if "Iteration" in word).split()[1])
         assert {f"{run.cost[iteration]:.4f}", f"{100 * run.accuracy[iteration]:.1f}%"} <= set(words)
         (x, cost), (_, accuracy) = ends
@@ -117,9 +118,9 @@ def test_early_iterations_are_shown_for_longer_and_weights_in_one_scale():
     W = np.zeros((101, 2, 8, 8), dtype=np.float32)
     W[:, 0] = np.linspace(0, 1, 101)[:, None, None]  # the first class's grow to 1
     W[:, 1] = -W[:, 0]
-    run = Recording(W, np.linspace(0.7, 0.1, 101), np.linspace(0.1, 0.9, 101))
-    about = About(["a", "b"], "gradient descent", "test accuracy")
-    shown = list(pictures_of(run, about, (640, 360), 36, 10))
+    cost, accuracy = np.linspace(0.7, 0.1, 101), np.linspace(0.1, 0.9, 101)
+    run = Recording(W, cost, accuracy, ["a", "b"], "gradient descent", "test accuracy")
+    shown = list(pictures_of(run, (640, 360), 36, 10))
     assert sum(repeats for _, repeats in shown) == 36
     assert shown[-1][1] == 9
     pictures = [np.asarray(picture).astype(int) for picture, _ in shown]
@@ -207,27 +208,27 @@ def test_rows_that_are_no_images_are_a_typed_error(av, data, tmp_path):
     flat = gpulr.train(data.X, data.y, max_iter=1, tol=0)
     deep = gpulr.train(data.X.reshape(-1, 2, 2, 4, 4), data.y, max_iter=1, tol=0)
     words = r"64 numbers without an image shape.*image_shape="
-    for film, model, message in (
+    for write, model, message in (
         (video.predictions, flat, words),
         (video.training, flat, words),
         (video.predictions, deep, r"shape \(2, 2, 4, 4\)"),
     ):
         with pytest.raises(DataError, match=message):
-            film(model, data.X, data.y, tmp_path / "d.mp4")
+            write(model, data.X, data.y, tmp_path / "d.mp4")
     assert files(tmp_path) == []
 
 
 def test_without_pyav_the_error_names_the_extra(monkeypatch, model, data, tmp_path):
     monkeypatch.setitem(sys.modules, "av", None)
-    for film in (video.predictions, video.training):
+    for write in (video.predictions, video.training):
         with pytest.raises(MissingExtraError, match=r'python -m pip install "\.\[video\]"'):
-            film(model, data.X, data.y, tmp_path / "d.mp4")
+            write(model, data.X, data.y, tmp_path / "d.mp4")
 
 
 def test_pyav_without_libx264_says_which_to_install(av, monkeypatch):
     monkeypatch.setattr("av.codec.codecs_available", {"mpeg4"})
     with pytest.raises(MissingExtraError, match="--only-binary av"):
-        encoder.require_pyav()
+        film.require_pyav()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_settings_that_cannot_be_used(av, model, data, tmp_path, changed, messag
 
 
 @pytest.mark.parametrize(
-    ("film", "rows", "more", "error", "message"),
+    ("kind", "rows", "more", "error", "message"),
     [
         ("predictions", lambda X, y: (X[:, :10], y), {}, DataError, "10 features"),
         ("predictions", lambda X, y: (X, y + 100), {}, DataError, "not trained on"),
@@ -262,9 +263,9 @@ def test_settings_that_cannot_be_used(av, model, data, tmp_path, changed, messag
         ("training", lambda X, y: (X, y), {"solver": "newton"}, ParameterError, "solver='newton'"),
     ],
 )
-def test_data_that_are_not_the_models(av, model, data, tmp_path, film, rows, more, error, message):
+def test_data_that_are_not_the_models(av, model, data, tmp_path, kind, rows, more, error, message):
     with pytest.raises(error, match=message):
-        getattr(video, film)(model, *rows(data.X, data.y), tmp_path / "d.mp4", **more)
+        getattr(video, kind)(model, *rows(data.X, data.y), tmp_path / "d.mp4", **more)
     assert files(tmp_path) == []
 
 

@@ -7,8 +7,7 @@ import pytest
 
 import gpulr
 from gpulr import video
-from gpulr.video.draw_predictions import pictures_of
-from gpulr.video.predicting import samples_of
+from gpulr.video.predicting import pictures_of, samples_of
 from gpulr.video.sheet import BAR, RIGHT, TRACK, WRONG, Sheet
 
 SIZE = (1280, 720)
