@@ -9,6 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, TypeVar
@@ -26,6 +27,7 @@ Array = Any
 T = TypeVar("T")
 
 
+@dataclass(eq=False, repr=False)
 class Backend:
     """Where arrays live, and how a pass over row blocks runs there.
 
@@ -41,23 +43,20 @@ class Backend:
         Why this backend serves instead of the one that was asked for.
     """
 
+    name: str
+    xp: Any
+    device: Any = None
+    fallback_reason: str | None = None
+
     # Converted rows, margins and residuals of one block stay below this many bytes.
-    block_bytes: int = 256 * 2**20
+    block_bytes = 256 * 2**20
     # The most rows of a block: fewer once a longer one has not fitted into memory.
-    block_rows: float = math.inf
+    block_rows = math.inf
     # Most iterations between two looks at cost and gradient. Each look waits for the device to
     # finish, and leaves it idle until it is given more to do.
     check_every: ClassVar[int] = 8
     # What the library raises when memory runs out.
-    out_of_memory: tuple[type[BaseException], ...] = ()
-
-    def __init__(
-        self, name: str, xp: Any, device: Any = None, fallback_reason: str | None = None
-    ) -> None:
-        self.name = name
-        self.xp = xp
-        self.device = device
-        self.fallback_reason = fallback_reason
+    out_of_memory: ClassVar[tuple[type[BaseException], ...]] = ()
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} on {self.device_name}>"
@@ -126,16 +125,14 @@ class Backend:
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Return ``x`` as an array here, copied only if it is elsewhere or of another dtype."""
         if is_sparse(x):
-            if self.name != "numpy":
-                raise DataError(
-                    f'X is sparse, which {self.name} cannot take here. Use backend="numpy", or '
-                    "pass X.toarray()."
-                )
-            return x
+            raise DataError(
+                f'X is sparse, which {self.name} cannot take here. Use backend="numpy", or pass '
+                "X.toarray()."
+            )
         if library_of(x) == self.name:
             return self.xp.asarray(x, dtype=dtype, device=self.device)
         host = to_host(x)
-        if self.name != "numpy" and not host.flags.writeable:
+        if not host.flags.writeable:
             host = host.copy()  # libraries that may share its memory ask for that
         return self.xp.asarray(host, dtype=dtype, device=self.device)
 
@@ -317,6 +314,8 @@ class Backend:
 
     def row_width(self, X: Array) -> int:
         """Return how many numbers a row of X holds, on average."""
+        if is_sparse(X):  # an index and a value for each stored entry
+            return 1 + 2 * int(X.nnz) // int(X.shape[0])
         return int(X.shape[1])
 
     def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
@@ -327,7 +326,7 @@ class Backend:
         """Return some rows of X, copied."""
         if isinstance(X, HostRows):
             return self._fitted(X.take(to_host(index)))
-        return self.xp.take(X, index, axis=0)
+        return X[index] if is_sparse(X) else self.xp.take(X, index, axis=0)
 
 
 def _halves(rows: slice) -> list[slice]:

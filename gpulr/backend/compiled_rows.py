@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,22 +30,16 @@ WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself l
 WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
 
 
-@dataclass(frozen=True, slots=True)
-class CompilerStatus:
-    """Whether products are compiled on this machine.
+class CompilerStatus(NamedTuple):
+    """Whether products are compiled on this machine."""
 
-    Attributes
-    ----------
-    usable : bool
-    words : str
-        The compiler and what it compiles for, or why it is not used.
-    version : str or None
-        Of llvmlite, where usable.
-    """
+    words: str  # the compiler and what it compiles for, or why it is not used
+    version: str | None = None  # of llvmlite, where usable
 
-    usable: bool
-    words: str
-    version: str | None = None
+    @property
+    def usable(self) -> bool:
+        """Whether a product has been compiled here, and is right."""
+        return self.version is not None
 
 
 def compiler() -> CompilerStatus:
@@ -61,7 +54,7 @@ def compiler() -> CompilerStatus:
     """
     requested = setting("GPULR_COMPILE", ("auto", "never", "require"))
     if requested == "never":
-        return CompilerStatus(False, "not used: GPULR_COMPILE=never")
+        return CompilerStatus("not used: GPULR_COMPILE=never")
     status = _probe()
     if requested == "require" and not status.usable:
         raise BackendUnavailableError(
@@ -84,17 +77,16 @@ def _probe() -> CompilerStatus:
         W = np.linspace(-1.0, 1.0, 37 * k, dtype=np.float32).reshape(37, k)
         R = np.linspace(-1.0, 1.0, 11 * k, dtype=np.float32).reshape(11, k)
         rows, plain = CompiledRows(X, np.dtype(np.float32)), X.astype(np.float32)
-        if not (np.allclose(rows @ W, plain @ W, rtol=1e-4, atol=1e-2)) or not (
-            np.allclose(R.T @ rows, R.T @ plain, rtol=1e-4, atol=1e-2)
-        ):
-            return CompilerStatus(False, "llvmlite compiles products that are wrong")
+        pairs = (rows @ W, plain @ W), (R.T @ rows, R.T @ plain)
+        if not all(np.allclose(*pair, rtol=1e-4, atol=1e-2) for pair in pairs):
+            return CompilerStatus("llvmlite compiles products that are wrong")
     except ImportError:
-        return CompilerStatus(False, f"llvmlite is not installed ({INSTALL})")
+        return CompilerStatus(f"llvmlite is not installed ({INSTALL})")
     except Exception as error:  # LLVM's failures have no common base; BLAS serves then
-        return CompilerStatus(False, f"llvmlite failed: {type(error).__name__}: {error}")
+        return CompilerStatus(f"llvmlite failed: {type(error).__name__}: {error}")
     version = str(llvmlite.__version__)
     words = f"llvmlite {version}, {llvm.get_host_cpu_name()}, {tile.lanes} float32 at a time"
-    return CompilerStatus(True, words, version)
+    return CompilerStatus(words, version)
 
 
 _compiled: dict[tuple[str, str], dict[int, Products]] = {}
@@ -117,15 +109,16 @@ def _products(n_columns: int, storage: str, compute: str) -> Products:
     with computing.paused(), _lock:
         at_hand = _compiled.setdefault((storage, compute), {})
         exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
-        best = min(at_hand, key=lambda width: work(width, n_columns), default=exact)
-        if work(best, n_columns) > WASTE * work(exact, n_columns) or best not in at_hand:
+        cost = partial(grouping_cost, n_columns=n_columns)
+        best = min(at_hand, key=cost, default=None)
+        if best is None or cost(best) > WASTE * cost(exact):
             best = exact
             at_hand[best] = compiled_products.compile_products(best, storage, compute)
         return at_hand[best]
 
 
-def work(width: int, n_columns: int) -> int:
-    """Estimate how long groups of ``width`` columns take for so many; reading X counts as three."""
+def grouping_cost(width: int, n_columns: int) -> int:
+    """Estimate how long products of so many columns take in groups; reading X counts as three."""
     return (width + 3) * -(-n_columns // width)
 
 
@@ -176,8 +169,7 @@ class CompiledRows:
     def _call(self, function: Any, columns: npt.NDArray[Any], wide: npt.NDArray[Any]) -> None:
         n_rows, n_features = self.X.shape
         stride = self.X.strides[0] // self.X.itemsize
-        pointers = self.X.ctypes.data, wide.ctypes.data, columns.ctypes.data
-        X, W, Z = pointers
+        X, W, Z = (array.ctypes.data for array in (self.X, wide, columns))
         function(X, n_rows, stride, n_features, wide.shape[0], W, wide.shape[1], Z)
 
     def __matmul__(self, W: npt.NDArray[Any]) -> npt.NDArray[Any]:

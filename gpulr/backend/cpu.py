@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import threads
-from gpulr.backend.arrays import is_sparse
+from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
 from gpulr.backend.compiled_rows import CompiledRows, compiler, fits
 from gpulr.backend.forks import computing
@@ -39,8 +39,8 @@ class NumPyBackend(Backend):
 
     @property
     def versions(self) -> dict[str, str]:
-        compiled = compiler()
-        return super().versions | ({"llvmlite": compiled.version} if compiled.version else {})
+        llvmlite = compiler().version
+        return super().versions | ({"llvmlite": llvmlite} if llvmlite else {})
 
     @contextmanager
     def activate(self) -> Iterator[None]:
@@ -60,6 +60,9 @@ class NumPyBackend(Backend):
 
     def known_true(self, flags: Array) -> bool:
         return bool(np.all(flags))
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        return x if is_sparse(x) else self.xp.asarray(to_host(x), dtype=dtype)
 
     def place(self, X: Any, **needs: Any) -> Array:
         return self.asarray(X)  # blocks are converted where they are
@@ -119,19 +122,12 @@ class NumPyBackend(Backend):
     def centers_in_block(self, X: Array) -> bool:
         return not is_sparse(X) and X.dtype.itemsize > 1
 
-    def row_width(self, X: Array) -> int:
-        # An index and a value for each stored entry.
-        return 1 + 2 * X.nnz // X.shape[0] if is_sparse(X) else int(X.shape[1])
-
     def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
         if is_sparse(X) or center is not None or not compiler().usable or not fits(X, dtype):
             return self.row_width(X)
         # Rows that are not converted take no memory, and compiled products cut sub-blocks that fit
         # in cache by themselves. Longer blocks mean fewer calls, for which threads wait in turn.
         return int(X.shape[1] * X.itemsize // 8)
-
-    def take_rows(self, X: Array, index: Array) -> Array:
-        return X[index] if is_sparse(X) else np.take(X, index, axis=0)
 
 
 class SlicedRows:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -47,19 +49,16 @@ class BackendStatus:
 
 def probe_numpy() -> BackendStatus:
     """Say how passes run on this CPU; NumPy is always usable."""
-    checks = [
+    try:
+        compiled = compiler().words
+    except (BackendUnavailableError, ParameterError) as error:  # which the report is to show
+        compiled = str(error)
+    checks = (
         ("numpy", np.__version__),
         ("threads per pass", str(threads.thread_count())),
-        ("compiled products", _compiler_words()),
-    ]
-    return BackendStatus("numpy", True, tuple(checks), device="cpu")
-
-
-def _compiler_words() -> str:
-    try:
-        return compiler().words
-    except (BackendUnavailableError, ParameterError) as error:  # which the report is to show
-        return str(error)
+        ("compiled products", compiled),
+    )
+    return BackendStatus("numpy", True, checks, device="cpu")
 
 
 def installed(library: str) -> bool:
@@ -83,10 +82,22 @@ def nvidia_driver() -> str | None:
     return words
 
 
+_CUPY_WHEEL = re.compile(r"cupy[-_](cuda|rocm)", re.IGNORECASE)
 _CUPY_INSTALL = (
     "install the wheel for your driver, from a checkout of gpulr: "
     'python -m pip install ".[cuda13]" (CUDA 13) or python -m pip install ".[cuda12]" (CUDA 12), '
     "never both"
+)
+
+
+_CUPY_STEPS = (
+    "import cupy",
+    "device",
+    "device memory",
+    "allocation",
+    "elementwise kernel",
+    "matrix product",
+    "synchronise",
 )
 
 
@@ -107,56 +118,51 @@ def probe_cupy() -> BackendStatus:
                 "use a machine with an NVIDIA GPU and its driver, then " + _CUPY_INSTALL,
             )
         return failed("CuPy is not installed", _CUPY_INSTALL)
-    wheels = sorted(
-        {f"{d.name} {d.version}" for d in metadata.distributions() if _is_cupy_wheel(d.name)}
-    )
+    names = [(d.name or "", d.version) for d in metadata.distributions()]
+    wheels = sorted({f"{name} {version}" for name, version in names if _CUPY_WHEEL.match(name)})
     checks.append(("CuPy wheel", ", ".join(wheels) or "built from source"))
     if len(wheels) > 1:
         return failed(
             f"two CuPy wheels are installed and break each other: {', '.join(wheels)}",
             "uninstall both, then " + _CUPY_INSTALL,
         )
-    step = "import cupy"
+    steps, outcomes = list(_CUPY_STEPS), _try_cupy()
     try:
-        import cupy
-
-        checks.append((step, str(cupy.__version__)))
-        step = "device"
-        if not cupy.is_available():
-            checks.append((step, "none"))
-            return failed(
-                "CuPy finds no CUDA device"
-                + (" (this machine has no NVIDIA driver)" if driver is None else ""),
-                "install an NVIDIA driver, or check nvidia-smi and CUDA_VISIBLE_DEVICES",
-            )
-        backend = CuPyBackend("cupy", None)
-        device = backend.device_name
-        checks.append((step, device))
-        step = "device memory"
-        checks.append((step, _memory_words(backend)))
-        step = "allocation"
-        a = cupy.zeros((64, 64), dtype=cupy.float32)
-        checks.append((step, "ok"))
-        step = "elementwise kernel"
-        a = cupy.exp(a + 1)
-        checks.append((step, "ok"))
-        step = "matrix product"
-        product = float((a @ a)[0, 0])
-        if not math.isclose(product, 64 * math.e**2, rel_tol=1e-4):
-            raise ArithmeticError(f"64 e² came out as {product}")
-        checks.append((step, "ok"))
-        step = "synchronise"
-        cupy.cuda.get_current_stream().synchronize()
-        checks.append((step, "ok"))
-    except (
-        Exception
-    ) as error:  # CuPy's failures have no common base, and any of them means: unusable
-        checks.append((step, f"failed: {type(error).__name__}: {error}"))
+        for outcome in outcomes:
+            checks.append((steps.pop(0), outcome))
+            if outcome == "none":
+                return failed(
+                    "CuPy finds no CUDA device"
+                    + (" (this machine has no NVIDIA driver)" if driver is None else ""),
+                    "install an NVIDIA driver, or check nvidia-smi and CUDA_VISIBLE_DEVICES",
+                )
+    except Exception as error:  # CuPy's have no common base, and any of them means: unusable
+        words = f"failed: {type(error).__name__}: {error}"
+        checks.append((steps[0], words))
         return failed(
-            f"CuPy's {step} failed: {type(error).__name__}: {error}",
-            "check that the wheel fits the driver; " + _CUPY_INSTALL,
+            f"CuPy's {steps[0]} {words}", "check that the wheel fits the driver; " + _CUPY_INSTALL
         )
-    return BackendStatus("cupy", True, tuple(checks), device=device)
+    return BackendStatus("cupy", True, tuple(checks), device=dict(checks)["device"])
+
+
+def _try_cupy() -> Iterator[str]:
+    """Take the steps, and yield the outcome of each."""
+    import cupy
+
+    yield str(cupy.__version__)
+    backend = CuPyBackend("cupy", None)
+    yield backend.device_name if cupy.is_available() else "none"
+    yield _memory_words(backend)
+    a = cupy.zeros((64, 64), dtype=cupy.float32)
+    yield "ok"
+    a = cupy.exp(a + 1)
+    yield "ok"
+    product = float((a @ a)[0, 0])
+    if not math.isclose(product, 64 * math.e**2, rel_tol=1e-4):
+        raise ArithmeticError(f"64 e² came out as {product}")
+    yield "ok"
+    backend.synchronize()
+    yield "ok"
 
 
 def _memory_words(backend: CuPyBackend) -> str:
@@ -166,9 +172,3 @@ def _memory_words(backend: CuPyBackend) -> str:
         return str(error)
     capped = f" of what {VARIABLE} allows" if os.environ.get(VARIABLE, "").strip() else ""
     return f"{in_words(memory.total)}, {in_words(memory.free)} free{capped}"
-
-
-def _is_cupy_wheel(name: str | None) -> bool:
-    return name is not None and name.lower().replace("_", "-").startswith(
-        ("cupy-cuda", "cupy-rocm")
-    )

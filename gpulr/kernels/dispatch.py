@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import Backend, to_host
-from gpulr.backend.compiled_rows import work
+from gpulr.backend.compiled_rows import grouping_cost
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.environment import setting
 from gpulr.core.problem import Problem
@@ -117,13 +117,13 @@ def _layout(problem: Problem, kernels: Kernels) -> Plan | None:
     best, k = plan_for(problem, kernels.card), problem.n_models
     if best is None:
         return None
-    most = WASTE * work(best.columns, k)
+    most = WASTE * grouping_cost(best.columns, k)
     known = [
         layout
         for layout in _at_hand.get(_kind(kernels, best), ())
-        if layout.columns >= k or work(layout.columns, k) <= most
+        if layout.columns >= k or grouping_cost(layout.columns, k) <= most
     ]
-    return min(known, key=lambda layout: work(layout.columns, k), default=best)
+    return min(known, key=lambda layout: grouping_cost(layout.columns, k), default=best)
 
 
 def _kind(kernels: Kernels, layout: Plan) -> Any:

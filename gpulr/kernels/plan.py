@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from gpulr.backend.compiled_rows import work
+from gpulr.backend.compiled_rows import grouping_cost
 from gpulr.backend.cuda_kernels import Card
 from gpulr.core.problem import Problem
 from gpulr.core.targets import ClassTargets
@@ -166,7 +166,9 @@ def plan(
         return None
     layouts = (_layout(card, storage, n_features, columns, centered) for columns in WIDTHS)
     return min(
-        filter(None, layouts), key=lambda layout: work(layout.columns, n_models), default=None
+        filter(None, layouts),
+        key=lambda layout: grouping_cost(layout.columns, n_models),
+        default=None,
     )
 
 
