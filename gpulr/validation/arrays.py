@@ -1,22 +1,18 @@
-"""Rows and their weights as users pass them in, checked."""
+"""Rows as users pass them in, checked."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
-from gpulr.errors import DataError, ParameterError
-from gpulr.validation.conversion import as_numpy, on_device, real_numbers
-from gpulr.validation.parameters import positive_number
-from gpulr.validation.sparse_matrices import as_csr, is_any_sparse
+from gpulr.errors import DataError
+from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, on_device, real_numbers
 from gpulr.validation.tables import from_table, is_table
 from gpulr.words import counted, shown
 
@@ -58,10 +54,7 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
 
 
 def as_rows(X: Any) -> Array:
-    """Return X as an array of its library, a CSR array or else a NumPy array, of any shape.
-
-    Raises DataError where it cannot be made into one, or holds anything but real numbers.
-    """
+    """Return X as real numbers: an array of its library, a CSR array, or else NumPy's."""
     refuse_files(X)
     if is_any_sparse(X):
         return as_csr(X, "X")
@@ -106,75 +99,6 @@ def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = N
             f"X holds NaN or infinity (first in row {row}). Remove such rows or fill the "
             "values in, e.g. with sklearn.impute.SimpleImputer."
         )
-
-
-def check_sample_weight(
-    sample_weight: Any,
-    class_weight: Any,
-    classes: npt.NDArray[Any],
-    codes: npt.NDArray[np.int32],
-) -> npt.NDArray[np.float64] | None:
-    """Return the weight of each row, (n_samples,) float64, or None where all are 1.
-
-    Raises
-    ------
-    DataError
-        Weights of the wrong length, negative, not finite, or zero for all of a class.
-    ParameterError
-        A class weight for a class that y does not have, or that is no number ≥ 0.
-    """
-    if sample_weight is None and class_weight is None:
-        return None
-    weight = np.ones(len(codes))
-    if sample_weight is not None:
-        weight = check_row_weight(sample_weight, len(codes))
-    if class_weight is not None:
-        rows = np.bincount(codes, weight, minlength=len(classes)).astype(np.float64)
-        weight = weight * _class_weights(class_weight, classes, rows)[codes]
-    empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
-    if np.count_nonzero(~empty) < 2:
-        raise DataError(
-            f"The weights of all rows of {classes[empty][:10].tolist()} are zero, which leaves "
-            "fewer than two classes. Give rows of at least two classes a weight."
-        )
-    return weight
-
-
-def check_row_weight(sample_weight: Any, n_samples: int) -> npt.NDArray[np.float64]:
-    """Return the weights of the rows, (n_samples,) float64.
-
-    Raises DataError where they are not real numbers ≥ 0, or not one for each row.
-    """
-    weight = real_numbers(as_numpy(sample_weight, "sample_weight"), "sample_weight")
-    weight = weight.astype(np.float64)
-    if weight.shape != (n_samples,):
-        raise DataError(
-            f"sample_weight has shape {weight.shape}; expected one for each row, ({n_samples},)."
-        )
-    if not np.all(np.isfinite(weight)) or weight.min() < 0:
-        raise DataError("sample_weight holds NaN, infinity or negative numbers; expected ≥ 0.")
-    return weight
-
-
-def _class_weights(
-    class_weight: Any, classes: npt.NDArray[Any], rows: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return the weight of each class, (n_classes,), from the weight of its rows."""
-    if isinstance(class_weight, str) and class_weight == "balanced":
-        some = rows > 0  # a class without weight is as one that y does not have
-        balanced: npt.NDArray[np.float64] = rows.sum() / np.where(some, rows, 1.0)
-        return balanced / max(1, int(np.count_nonzero(some)))
-    if not isinstance(class_weight, Mapping):
-        raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
-    labels = list(classes) if classes.dtype.kind in "mM" else classes.tolist()
-    if unknown := [label for label in class_weight if label not in labels]:
-        raise ParameterError(f"class_weight names {unknown[:10]}, which y does not have.")
-    return np.array(
-        [
-            positive_number(f"class_weight[{label!r}]", class_weight.get(label, 1.0), zero=True)
-            for label in labels
-        ]
-    )
 
 
 def refuse_files(X: Any) -> None:

@@ -17,6 +17,7 @@ from gpulr.backend import (
     detached,
     fits_float32,
     is_device_array,
+    is_sparse,
     library_of,
     to_host,
 )
@@ -29,6 +30,14 @@ API_VERSION = "2024.12"  # of the array API standard: what gpulr's functions are
 _WAYS = ("compute", "collect", "to_numpy", "todense", "to_df", "to_pandas", "toPandas", "get")
 
 
+def shape_of(x: Any) -> tuple[int, ...]:
+    """Return the shape of an array-like; () of what has none, which its check reports."""
+    try:
+        return tuple(x.shape if hasattr(x, "shape") else np.shape(x))
+    except Exception:  # whatever the library that x is of raises
+        return ()
+
+
 def is_extension_float(dtype: np.dtype[Any]) -> bool:
     """Whether it is a narrow float beside NumPy's own: bfloat16 and others of ml_dtypes."""
     return dtype.isbuiltin == 2 and np.can_cast(dtype, np.float32)
@@ -37,15 +46,9 @@ def is_extension_float(dtype: np.dtype[Any]) -> bool:
 def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -> npt.NDArray[Any]:
     """Return an object of any library as a NumPy array of whatever it holds.
 
-    Parameters
-    ----------
-    x : array-like
-    name : str
-        What it is called, for errors.
-    advice : str
-        What to do about elements of different lengths.
+    ``advice`` says what to do about elements of different lengths.
 
-    Raises DataError where it cannot be made into one, or has masked values.
+    Raises DataError, by the ``name`` of x, where it cannot be made into one or has masked values.
     """
     kind, rows = type(x), x if isinstance(x, list | tuple) else ()
     if kind is np.ndarray:
@@ -73,12 +76,10 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
 
 
 def real_numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Return an array of real numbers, which are left as they are where they have a dtype.
+    """Return an array of real numbers as it is, or raise DataError where it holds anything else.
 
     Wider ones than float64, and objects that are numbers or missing (None, ``pandas.NA``), become
     float64; an array of rows, each an array itself, becomes two-dimensional.
-
-    Raises DataError where it holds anything else.
     """
     dtype = array.dtype
     if dtype.kind == "O":
@@ -149,10 +150,9 @@ def _mapping_refused(x: Any, name: str) -> DataError:
     except Exception:  # a closed file, say
         keys = []
     cure = f"{name}[{keys[0] if keys else 'key'}]"
-    if hasattr(x, "to_pandas"):
-        cure += f", or {name}.to_pandas() if these are columns"
-    elif isinstance(x, dict):
-        cure += f", or pandas.DataFrame({name}) if these are columns"
+    if hasattr(x, "to_pandas") or isinstance(x, dict):
+        table = f"pandas.DataFrame({name})" if isinstance(x, dict) else f"{name}.to_pandas()"
+        cure += f", or {table} if these are columns"
     return DataError(
         f"{name} is an object of type {_type_name(x)} with the keys {', '.join(keys[:5])}"
         f"{', …' if len(keys) > 5 else ''}; expected an array. Pass what it holds: {cure}."
@@ -175,11 +175,9 @@ def remedy_for(x: Any, name: str) -> str:
 def on_device(x: Array, name: str) -> Array:
     """Return an array of a library other than NumPy as one that can be computed with.
 
-    What belongs to automatic differentiation is left behind. An array of a dtype that its library
-    stores but does not compute with (float8, unsigned integers in PyTorch) is converted.
-
-    Raises DataError for a complex, lazy or sparse one, one without values, or of a library that
-    lacks what is needed.
+    What belongs to automatic differentiation is left behind. A dtype that the library stores but
+    does not compute with (float8, PyTorch's unsigned integers) is converted. Raises DataError for a
+    complex, lazy or sparse array, one without values, or of a library that lacks what is needed.
     """
     library = library_of(x)
     if hasattr(x, "compute"):
@@ -226,3 +224,61 @@ def _cure(x: Array, name: str) -> str:
             f"standard; expected {API_VERSION}."
         )
     return remedy_for(x, name)
+
+
+def is_any_sparse(x: Any) -> bool:
+    """Whether ``x`` is a sparse matrix, of SciPy or of another library."""
+    return is_sparse(x) or hasattr(x, "to_scipy_sparse")
+
+
+def as_csr(x: Any, name: str) -> Any:
+    """Return a sparse matrix of any format as a CSR array, whose rows are cheap to cut.
+
+    Its parts are checked first: SciPy's compiled code reads and writes wherever indices lead. What
+    the matrix has noted about them, as that they are sorted, may not hold any more either. Raises
+    DataError where they do not fit, or what is not stored stands for something else than zeros.
+    """
+    from scipy import sparse
+
+    try:
+        if not sparse.issparse(x):  # of pydata's sparse, or of CuPy's
+            x = x.to_scipy_sparse() if hasattr(x, "to_scipy_sparse") else x.get()
+        if x.ndim != 2:
+            return x
+        csr = _checked(sparse.csr_array(_checked(x)))
+        if not csr.has_canonical_format:
+            csr = csr.copy()  # SciPy sums duplicates and sorts indices in place
+            csr.sum_duplicates()
+        return csr
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever parts that do not fit lead to
+        said = str(error).strip().rstrip(".")
+        raise DataError(
+            f"{name} is a sparse matrix that cannot be read: {said}. If its data or indices were "
+            "changed after it was made, build it anew."
+        ) from error
+
+
+def _checked(x: Any) -> Any:
+    """Return a sparse matrix of the same parts, which fit together; raise ValueError if not."""
+    from scipy import sparse
+
+    make = getattr(sparse, f"{x.format}_array")
+    if x.format in ("csr", "csc", "bsr"):
+        if x.indices.dtype.kind not in "iu" or x.indptr.dtype.kind not in "iu":
+            raise ValueError("its indices are not whole numbers")
+        whole = make((x.data, x.indices, x.indptr), shape=x.shape)
+        # Which SciPy checks by differences, that may overflow, and not where nothing is stored.
+        if np.any(whole.indptr[1:] < whole.indptr[:-1]):
+            raise ValueError("indptr must be a non-decreasing sequence")
+        whole.check_format(full_check=True)
+        return whole
+    if x.format in ("coo", "dia"):
+        return make((x.data, x.coords if x.format == "coo" else x.offsets), shape=x.shape)
+    if x.format == "lil" and (
+        [len(x.rows), len(x.data)] != [x.shape[0]] * 2
+        or any(len(columns) != len(values) for columns, values in zip(x.rows, x.data, strict=True))
+    ):
+        raise ValueError("its rows and data do not belong together")
+    return x  # what is made of it is checked

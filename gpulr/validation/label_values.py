@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError
-from gpulr.validation.conversion import as_numpy, is_extension_float
-from gpulr.validation.sparse_matrices import as_csr, is_any_sparse
+from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, is_extension_float
 from gpulr.validation.tables import column_names, columns_of, is_table
 from gpulr.words import counted
 
@@ -18,9 +17,8 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
     """Return labels as a one-dimensional NumPy array of values that can be sorted.
 
     Numbers, booleans, text, bytes, dates and durations have a dtype of NumPy's. Other objects, such
-    as ``datetime.date`` or ``Decimal``, stay what they are; all must be of one type.
-
-    Raises DataError for a wrong length or shape, NaN, and values that are not labels.
+    as ``datetime.date`` or ``Decimal``, stay what they are; all must be of one type. Raises
+    DataError for a wrong length or shape, NaN, and values that are not labels.
     """
     y = label_array(labels)
     if y.ndim == 2 and y.shape[1] == 1:
@@ -61,8 +59,6 @@ def label_array(labels: Any) -> npt.NDArray[Any]:
 
     NumPy would make text of numbers in a list that has text as well, and numbers of dates in one
     that has numbers as well: such a list comes back as objects, as a Series of these would.
-
-    Raises DataError where they cannot be made into an array.
     """
     if is_any_sparse(labels):
         return np.asarray(as_csr(labels, "y").toarray())
@@ -84,10 +80,7 @@ def label_array(labels: Any) -> npt.NDArray[Any]:
 
 
 def of_one_type(y: npt.NDArray[np.object_]) -> npt.NDArray[Any]:
-    """Return objects (n_samples,) in the dtype that NumPy has for them, if any.
-
-    Raises DataError where they are of several types, cannot be sorted, or are missing.
-    """
+    """Return objects in the dtype that NumPy has for them, if any; all must be sortable labels."""
     types = {type(label) for label in y}
     if all(issubclass(t, str) for t in types):
         return y.astype(np.str_)
@@ -139,19 +132,12 @@ def _is_whole(kind: type) -> bool:
     return issubclass(kind, int | np.integer | np.bool_) and not issubclass(kind, np.timedelta64)
 
 
-def same_kind(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
-    """Whether labels can equal each other: numbers and numbers, text and text, and so on."""
-    kinds = {"n" if labels.dtype.kind in "biuf" else labels.dtype.kind for labels in (a, b)}
-    return len(kinds) == 1
-
-
 def codes_of(y: Any, n_samples: int, classes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Return the class of each row as an index into a model's ``classes``, (n_samples,).
-
-    Raises DataError as :func:`check_labels` does, and for labels that are not among the classes.
-    """
+    """Return each row's class as an index into ``classes``; DataError where it is none of them."""
     y = check_labels(y, n_samples)
-    known = np.isin(y, classes) if same_kind(y, classes) else np.zeros(len(y), dtype=np.bool_)
+    kinds = {"n" if of.dtype.kind in "biuf" else of.dtype.kind for of in (y, classes)}
+    # Numbers may equal numbers, and text text; NumPy would compare one with the other.
+    known = np.isin(y, classes) if len(kinds) == 1 else np.zeros(len(y), dtype=np.bool_)
     if not known.all():
         raise DataError(
             "y holds labels that this model was not trained on: "

@@ -1,7 +1,11 @@
-"""Labels of every form: one class for each row, or a 0/1 column for each of several labels."""
+"""Labels of every form: one class for each row, or a 0/1 column for each of several labels.
+
+And the weights of rows, which may be those of their classes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,10 +17,17 @@ from array_api_compat import array_namespace
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.core.targets import ClassTargets, LabelTargets, Targets
 from gpulr.errors import DataError, ParameterError
-from gpulr.validation.arrays import check_row_weight, check_sample_weight
-from gpulr.validation.conversion import as_numpy, is_extension_float, on_device, real_numbers
+from gpulr.validation.conversion import (
+    as_csr,
+    as_numpy,
+    is_any_sparse,
+    is_extension_float,
+    on_device,
+    real_numbers,
+    shape_of,
+)
 from gpulr.validation.label_values import check_labels
-from gpulr.validation.sparse_matrices import as_csr, is_any_sparse
+from gpulr.validation.parameters import positive_number
 from gpulr.validation.tables import column_names, from_table, is_table
 from gpulr.words import shown
 
@@ -64,8 +75,31 @@ class Labels:
         return self.codes
 
     def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
-        """Return the weight of each row, (n_samples,), or None where all are 1."""
-        return check_sample_weight(sample_weight, class_weight, self.classes, self.codes)
+        """Return the weight of each row, (n_samples,), or None where all are 1.
+
+        Raises
+        ------
+        DataError
+            Weights of the wrong length, negative, not finite, or zero for all of a class.
+        ParameterError
+            A class weight for a class that y does not have, or that is no number ≥ 0.
+        """
+        if sample_weight is None and class_weight is None:
+            return None
+        classes, codes = self.classes, self.codes
+        weight = np.ones(len(codes))
+        if sample_weight is not None:
+            weight = check_row_weight(sample_weight, len(codes))
+        if class_weight is not None:
+            rows = np.bincount(codes, weight, minlength=len(classes)).astype(np.float64)
+            weight = weight * _class_weights(class_weight, classes, rows)[codes]
+        empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
+        if np.count_nonzero(~empty) < 2:
+            raise DataError(
+                f"The weights of all rows of {classes[empty][:10].tolist()} are zero, which leaves "
+                "fewer than two classes. Give rows of at least two classes a weight."
+            )
+        return weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,28 +162,53 @@ class LabelMatrix:
         return weight
 
 
+def check_row_weight(sample_weight: Any, n_samples: int) -> npt.NDArray[np.float64]:
+    """Return the weights of the rows as (n_samples,) float64, or raise DataError."""
+    weight = real_numbers(as_numpy(sample_weight, "sample_weight"), "sample_weight")
+    weight = weight.astype(np.float64)
+    if weight.shape != (n_samples,):
+        raise DataError(
+            f"sample_weight has shape {weight.shape}; expected one for each row, ({n_samples},)."
+        )
+    if not np.all(np.isfinite(weight)) or weight.min() < 0:
+        raise DataError("sample_weight holds NaN, infinity or negative numbers; expected ≥ 0.")
+    return weight
+
+
+def _class_weights(
+    class_weight: Any, classes: npt.NDArray[Any], rows: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the weight of each class, (n_classes,), from the weight of its rows."""
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        some = rows > 0  # a class without weight is as one that y does not have
+        balanced: npt.NDArray[np.float64] = rows.sum() / np.where(some, rows, 1.0)
+        return balanced / max(1, int(np.count_nonzero(some)))
+    if not isinstance(class_weight, Mapping):
+        raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
+    labels = list(classes) if classes.dtype.kind in "mM" else classes.tolist()
+    if unknown := [label for label in class_weight if label not in labels]:
+        raise ParameterError(f"class_weight names {unknown[:10]}, which y does not have.")
+    each = ((f"class_weight[{label!r}]", class_weight.get(label, 1.0)) for label in labels)
+    return np.array([positive_number(name, weight, zero=True) for name, weight in each])
+
+
 def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
     """Return the labels of the rows, of whichever form y is.
 
-    Raises DataError as :func:`check_y` and :func:`check_indicator` do.
+    Raises DataError as :func:`check_labels` and :func:`check_indicator` do, and for fewer than two
+    classes.
     """
-    if _columns(y) > 1:
+    table = is_table(y) and not isinstance(y, np.ndarray)
+    shape = (n_samples, len(column_names(y))) if table else shape_of(y)
+    if len(shape) == 2 and shape[1] > 1:
         return LabelMatrix(*check_indicator(y, n_samples))
-    return Labels(*check_y(y, n_samples))
-
-
-def check_y(y: Any, n_samples: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
-    """Return the sorted classes and each row's class as an index, (n_samples,) int32.
-
-    Raises DataError as :func:`check_labels` does, and for fewer than two classes.
-    """
     classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
     if len(classes) < 2:
         raise DataError(
             f"y holds one class only ({classes.tolist()}); expected at least two. "
             "Check the labels, or how the rows were split."
         )
-    return classes, codes.astype(np.int32)
+    return Labels(classes, codes.astype(np.int32))
 
 
 def check_indicator(
@@ -157,11 +216,9 @@ def check_indicator(
 ) -> tuple[npt.NDArray[Any], Array]:
     """Return the labels' names and y as 0 and 1: uint8 in its own library, or a CSR array.
 
-    Names are those of y's columns where it has names, else 0, 1, …; with the names that are
-    ``known``, those that y has must be the same.
-
+    Names are those of y's columns where it has names, else those that are ``known``, or 0, 1, ….
     Raises DataError for what is not a matrix of zeros and ones, of another number of rows or
-    labels, or columns that are not the known labels.
+    labels, or with columns that are not the known labels.
     """
     names, Y = _names(y), _real_matrix(y)
     if Y.ndim != 2 or Y.shape[0] != n_samples or (known is not None and len(known) != Y.shape[1]):
@@ -181,17 +238,6 @@ def check_indicator(
     return names, _zeros_and_ones(Y)
 
 
-def _columns(y: Any) -> int:
-    """Return how many columns y has: 1 for anything that is not a matrix."""
-    if is_table(y) and not isinstance(y, np.ndarray):
-        return len(column_names(y))
-    try:
-        shape = y.shape if hasattr(y, "shape") else np.shape(y)
-    except Exception:  # what has no shape, which check_labels reports
-        return 1
-    return int(shape[1]) if len(shape) == 2 else 1
-
-
 def _names(y: Any) -> npt.NDArray[Any] | None:
     """Return the names of a table's columns, whole numbers or text; None for arrays."""
     if not is_table(y):
@@ -208,17 +254,14 @@ def _real_matrix(y: Any) -> Array:
     """Return y as an array of real numbers or booleans, in its own library, or as a CSR array."""
     if is_table(y):
         return from_table(y, "y")
-    if is_any_sparse(y):
-        Y = as_csr(y, "y")
-    elif is_device_array(y):
+    if is_device_array(y):
         return on_device(y, "y")
-    else:
-        Y = as_numpy(y, "y")
-        if Y.dtype.kind == "O":
-            with suppress(DataError):
-                Y = real_numbers(Y, "y")
-        elif is_extension_float(Y.dtype):
-            Y = Y.astype(np.float32)
+    Y = as_csr(y, "y") if is_any_sparse(y) else as_numpy(y, "y")
+    if Y.dtype.kind == "O":
+        with suppress(DataError):
+            Y = real_numbers(Y, "y")
+    elif is_extension_float(Y.dtype):
+        Y = Y.astype(np.float32)
     if Y.dtype.kind not in "buif":
         raise DataError(
             f"y is a matrix of dtype {Y.dtype}; expected zeros and ones, a column for each label. "

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
-from gpulr.validation.conversion import as_numpy
+from gpulr.validation.conversion import as_numpy, shape_of
 from gpulr.words import counted, shown
 
 
@@ -51,11 +51,8 @@ def whole_number(name: str, value: Any, *, least: int, most: int | None = sys.ma
 
 def shape_of_images(X: Any) -> tuple[int, ...] | None:
     """Return the shape of one image where X holds images, else None."""
-    try:
-        shape = X.shape if hasattr(X, "shape") else np.shape(X)
-    except Exception:  # what has no shape, which the check of X reports
-        return None
-    return tuple(shape[1:]) if len(shape) > 2 else None
+    shape = shape_of(X)
+    return shape[1:] if len(shape) > 2 else None
 
 
 def callables(callbacks: Any) -> tuple[Any, ...]:

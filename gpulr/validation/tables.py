@@ -69,10 +69,8 @@ def _listed(names: Sequence[str]) -> str:
 def from_table(table: Any, name: str) -> npt.NDArray[Any]:
     """Return a table as an array (n_rows, n_columns) of real numbers.
 
-    Of columns of different types, or with missing values, it is float64, missing ones NaN.
-
-    Raises DataError that names the columns that are not numbers: text, dates, categories, arrays,
-    ….
+    Of columns of different types, or with missing values, it is float64, missing ones NaN. Raises
+    DataError that names the columns that are no numbers: text, dates, categories, arrays, ….
     """
     kinds = {getattr(dtype, "kind", "O") for dtype in getattr(table, "dtypes", (None,))}
     if kinds <= set("buif"):  # as pandas has them

@@ -13,7 +13,7 @@ import gpulr
 from gpulr.backend import NumPyBackend
 from gpulr.validation.arrays import check_rows
 from gpulr.validation.label_values import check_labels
-from gpulr.validation.labels import check_y
+from gpulr.validation.labels import read_labels
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 y = np.arange(12) % 3
@@ -286,8 +286,8 @@ def test_checking_copies_nothing_and_gives_sorted_classes_and_codes():
     for rows in (X, np.asfortranarray(X), X[:, ::2], X.reshape(12, 3, 1), X.astype(np.uint8)):
         assert np.shares_memory(check_rows(rows), rows)
     assert NumPyBackend("numpy", np).asarray(X) is X
-    classes, codes = check_y(["b", "a", "b"], 3)
-    assert classes.tolist() == ["a", "b"]
-    assert codes.tolist() == [1, 0, 1]
-    assert codes.dtype == np.int32
+    labels = read_labels(["b", "a", "b"], 3)
+    assert labels.classes.tolist() == ["a", "b"]
+    assert labels.codes.tolist() == [1, 0, 1]
+    assert labels.codes.dtype == np.int32
     assert check_labels([0.0, -0.0, 2.0], 3).tolist() == [0, 0, 2]
