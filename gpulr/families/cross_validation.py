@@ -112,7 +112,7 @@ class CrossValidation:
         unit = path.problem or self.data.problem(1.0, self._counts, group)
         prepared = path.prepared or self.solver.prepare(unit)
         problem = replace(unit, C=unit.C * C)
-        continuation = Continuation(self.solver, problem)
+        continuation = Continuation(problem)
         solution = minimize(
             self.solver,
             problem,

@@ -1,4 +1,4 @@
-"""Solvers: one driver loop (:mod:`gpulr.solvers.driver`) and one file for each method.
+"""Solvers: one driver loop (:mod:`gpulr.solvers.driver`) and the methods that it runs.
 
 What is here knows a problem's cost, gradient and margins, and nothing of images, labels or models.
 It may import kernels, core, backend and what is below.
@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gpulr.solvers.driver import minimize
-from gpulr.solvers.gradient_descent import GradientDescent
+from gpulr.solvers.gradient_descent import GradientDescent, Nesterov
 from gpulr.solvers.groups import groups_of, minimize_in_groups
 from gpulr.solvers.lbfgs import LBFGS
-from gpulr.solvers.nesterov import Nesterov
 from gpulr.solvers.solution import Progress, Solution
-from gpulr.solvers.solver import Solver, State
+from gpulr.solvers.solver import Solver
 
 # Each takes a learning_rate, None for its own choice; L-BFGS searches along each direction instead.
 SOLVERS: dict[str, Callable[[float | None], Solver]] = {
@@ -31,7 +30,6 @@ __all__ = [
     "Progress",
     "Solution",
     "Solver",
-    "State",
     "groups_of",
     "minimize",
     "minimize_in_groups",

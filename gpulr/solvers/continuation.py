@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gpulr.core.problem import Problem
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.lbfgs import LBFGS, LBFGSState, Pair, Prepared
+from gpulr.solvers.lbfgs import LBFGSState, Pair, Prepared, resume
 
 Array = Any
 
@@ -26,22 +26,15 @@ class _Ended(NamedTuple):
 
 
 class Continuation:
-    """Collects where columns end, and begins the next run there.
+    """Collects where columns of a problem end, and begins the next run there.
 
-    A change of C changes the Hessian by a multiple of the penalty's, which is the identity on
-    weights of the caller's scale, so the change y of the gradient along a step s becomes
-    y + (λ' − λ) s there, exactly: no pair is lost, and the next run knows the curvature from its
-    first step.
-
-    Parameters
-    ----------
-    solver : LBFGS
-    problem : Problem
-        The one whose columns are collected; its rows, targets and weights are the next one's.
+    Rows, targets and weights of the next problem are the same. A change of C changes the Hessian by
+    a multiple of the penalty's, which is the identity on weights of the caller's scale, so the
+    change y of the gradient along a step s becomes y + (λ' − λ) s there, exactly: no pair is lost,
+    and the next run knows the curvature from its first step.
     """
 
-    def __init__(self, solver: LBFGS, problem: Problem) -> None:
-        self.solver = solver
+    def __init__(self, problem: Problem) -> None:
         self.penalty = problem.penalty
         self.parts: list[_Ended] = []
 
@@ -55,25 +48,24 @@ class Continuation:
 
     def _state(self, problem: Problem, curvature: SharedCurvature) -> LBFGSState:
         """Return the state of all columns, at where they ended, as one of ``problem``."""
-        backend = problem.backend
+        backend, parts = problem.backend, self.parts
         xp = backend.xp
-        order = backend.asarray(np.argsort(np.concatenate([part.models for part in self.parts])))
+        order = backend.asarray(np.argsort(np.concatenate([part.models for part in parts])))
 
-        def together(arrays: list[Array]) -> Array:
+        def joined(arrays: list[Array]) -> Array:
             return xp.take(xp.concat(arrays, axis=-1), order, axis=arrays[0].ndim - 1)
 
-        parts = self.parts
-        state = self.solver.resume(problem, together([p.theta for p in parts]), curvature)
+        state = resume(problem, joined([part.theta for part in parts]), curvature)
         change = problem.penalty - self.penalty
         pairs = []
-        for age in range(max(len(p.pairs) for p in parts), 0, -1):
+        for age in range(max(len(part.pairs) for part in parts), 0, -1):
             each = [p.pairs[-age] if age <= len(p.pairs) else _no_pair(p) for p in parts]
-            s, y = together([p.s for p in each]), together([p.y for p in each])
+            s, y = joined([pair.s for pair in each]), joined([pair.y for pair in each])
             y = y + change * curvature.penalized(s)
             sy = xp.sum(s * y, axis=0)
-            good = xp.logical_and(together([p.rho for p in each]) > 0.0, sy > 0.0)
+            good = xp.logical_and(joined([pair.rho for pair in each]) > 0.0, sy > 0.0)
             pairs.append(Pair(s, y, xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)))
-        gamma = together([p.gamma for p in parts])
+        gamma = joined([part.gamma for part in parts])
         return replace(state, pairs=tuple(pairs), gamma=gamma)
 
 

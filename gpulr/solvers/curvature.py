@@ -1,4 +1,4 @@
-"""How curved the cost of a stack of logistic models is: bounds, and a shared preconditioner.
+"""How curved the cost of a stack of logistic models is: a preconditioner that they share.
 
 The Hessian of one model is Xᵀ diag(s ∘ σ'(z)) X / m + I / (C m). All models of a stack share X, and
 σ' differs between them mostly by a factor, so one factorisation of XᵀX preconditions every one of
@@ -21,97 +21,41 @@ from gpulr.solvers.solver import Shared
 
 Array = Any
 
-MARGIN = 1.02  # a power iteration approaches the largest eigenvalue from below
 # The least number of rows that a feature counts as being in: one that is rarer in a sample may be
 # more frequent, and the few rows that have it differ from the mean in σ'. On MNIST, C = ∞, 10 and
 # 100 converge in 31 and 21 passes, and 1 not in 60; on 149 rare indicators 10 is as good as 1.
 RARE_ROWS = 10.0
 
 
-def largest_eigenvalue(problem: Problem, *, rtol: float = 1e-3, max_iter: int = 100) -> float:
-    """Return an upper estimate of λmax([X, 1]ᵀ diag(s) [X, 1] / m), for the scaled X.
-
-    Power iteration on a block of four vectors from a fixed start; the error of its Rayleigh
-    quotient is of second order in the vector's. It stops when the quotient changes by less than
-    ``rtol`` and adds a margin of 2 %. Each iteration is one pass over the rows; the quotients come
-    to the host ``check_every`` at a time.
-    """
-    backend = problem.backend
-    xp, every = backend.xp, backend.check_every
-    start = np.random.default_rng(0).standard_normal((problem.rows.n_features + 1, 4))
-    V = backend.asarray(start)
-    largest = 0.0
-    for done in range(0, max_iter, every):
-        quotients = []
-        for _ in range(min(every, max_iter - done)):
-            norm = xp.sqrt(xp.sum(V * V, axis=0))
-            V = V / xp.where(norm > 0.0, norm, 1.0)
-            AV = problem.gram_product(V)
-            quotients.append(xp.max(xp.sum(V * AV, axis=0)))
-            V = AV
-        for quotient in to_host(xp.stack(quotients)):
-            previous, largest = largest, float(quotient)
-            if largest - previous <= rtol * largest:
-                return MARGIN * largest
-    return MARGIN * largest
-
-
-def lipschitz(problem: Problem, largest: float | None = None) -> Array:
-    """Return a bound L on the curvature of each model's cost, (n_models,) float64.
-
-    ``largest`` is what :func:`largest_eigenvalue` returns, where it is known already.
-
-    The Hessian is [X, 1]ᵀ diag(s ∘ σ'(z)) [X, 1] / m + diag(1, …, 1, 0) / (C m), and σ' ≤ 1/4, so
-    L = λmax([X, 1]ᵀ diag(s) [X, 1]) / (4 m) + 1 / (C m) (Böhning & Lindsay 1988).
-    """
-    largest = largest_eigenvalue(problem) if largest is None else largest
-    # Rows of a model's own weights: each second moment is at most the whole's, by its share.
-    return largest * (problem.mass / problem.m) / 4.0 + problem.penalty
-
-
 @dataclass(frozen=True, eq=False)
 class SharedCurvature(Shared):
     """κ [X, 1]ᵀ [X, 1] / m + diag(λ f², 0), inverted for any κ and λ from one factorisation.
 
-    f is the rows' ``factor`` of each feature, usually 1. Where some differ, each eigenvector v has
-    its own penalty λ Σ f² v², and the coupling of different ones by f² is left out. That is little
-    if features that were tiny take part in others' eigenvectors as little as they are penalised
-    more: they are factored at 1/√f of their size.
+    The features' covariance is V diag(values) Vᵀ (without an intercept: their second moments), with
+    all eigenvectors V, or the leading ones of many features. The intercept is eliminated exactly,
+    so that it stays unpenalised.
 
-    In its coordinates u of the parameters, θ = A u, the inverse is cheap: with all eigenvectors it
-    is diagonal. Gradients become Aᵀ g there, so that inner products of steps and gradients stay the
-    same whatever A is.
+    f is what :class:`gpulr.core.rows.Rows` has multiplied each feature by, usually 1. Where some
+    differ, each eigenvector v is given a penalty of its own, λ Σ f² v², and the coupling of
+    different eigenvectors by f² is left out. It is weak, because features are factored at 1/√f of
+    their size: so tiny ones, which are penalised more, have little part in others' eigenvectors.
 
-    Attributes
-    ----------
-    mean : (n_features, 1) float64
-        Of the scaled features; 0 without an intercept. The intercept is eliminated exactly, so it
-        stays unpenalised.
-    basis : (n_features, rank) float64
-        Eigenvectors of the features' covariance (without an intercept: of their second moments),
-        all or (where there are too many) the leading ones.
-    values : (rank, 1) float64
-        Their eigenvalues, raised to what exceeds rounding: those of constant features are 0, and
-        C = ∞ would divide by them. Rounding is that of the features in which a direction lies, so
-        that large features do not hide the curvature of small ones.
-    rest : float, or (n_features, 1) float64
-        Stands for all other eigenvalues; one for each feature where rounding exceeds it in some.
-        Unused where rank = n_features.
-    tilt : float, or (n_features, 1) float64
-        The size at which features are factored.
-    squares : float, or (n_features, 1) float64
-        f² at that size: what λ is multiplied by for each feature.
-    share : float, or (rank, 1) float64
-        What it is multiplied by along each eigenvector.
+    Solvers compute in coordinates u of the parameters, θ = A u, in which the inverse is cheap
+    (diagonal, with all eigenvectors). Gradients are Aᵀ g there, so that inner products of steps and
+    gradients are the same for any A.
     """
 
-    mean: Array
-    basis: Array
+    mean: Array  # (n_features, 1) of the scaled features; 0 without an intercept
+    basis: Array  # (n_features, rank), V
+    # (rank, 1) Raised to what exceeds rounding: values of constant features are 0, and C = ∞ would
+    # divide by them. Rounding is that of the features in which a direction lies, so that large
+    # features do not hide the curvature of small ones.
     values: Array
+    # Stands for all other eigenvalues; (n_features, 1) where rounding exceeds it for some features.
     rest: float | Array
-    tilt: float | Array = 1.0
-    squares: float | Array = 1.0
-    share: float | Array = 1.0
+    tilt: float | Array = 1.0  # or (n_features, 1): 1/√f, the size at which features are factored
+    squares: float | Array = 1.0  # or (n_features, 1): f² at that size, what multiplies λ
+    share: float | Array = 1.0  # or (rank, 1): what multiplies λ along each eigenvector
 
     # All eigenvectors of n features are n² numbers and some 9 n³ operations: 0.1 s at 1,024
     # features, from where on that costs more than the passes it saves.
@@ -127,9 +71,8 @@ class SharedCurvature(Shared):
         Takes 4 n² float64 up to ``full_up_to`` features, and about 5 × ``sketch_bytes`` above,
         whatever their number.
         """
-        if problem.rows.n_features <= cls.full_up_to:
-            return cls._full(problem, sampled)
-        return cls._sketch(problem)
+        full = problem.rows.n_features <= cls.full_up_to
+        return cls._full(problem, sampled) if full else cls._sketch(problem)
 
     @classmethod
     def _full(cls, problem: Problem, sampled: bool) -> SharedCurvature:
@@ -173,8 +116,7 @@ class SharedCurvature(Shared):
         mean = xp.expand_dims(mean, axis=1)
         if not problem.intercept:
             covariance, mean = covariance + mean @ mean.T, xp.zeros_like(mean)
-        tilt = _tilt(rows)
-        if not isinstance(tilt, float):
+        if not isinstance(tilt := _tilt(rows), float):
             covariance = tilt * covariance * tilt[:, 0]
         covariance = _finite(covariance, problem)
         variances = xp.linalg.diagonal(covariance)
@@ -186,7 +128,7 @@ class SharedCurvature(Shared):
         apart = more * xp.eye(rows.n_features, dtype=xp.float64, device=backend.device)
         values, basis = xp.linalg.eigh(covariance + apart)
         noise = xp.expand_dims(variances + more, axis=1) + (tilt * mean) ** 2
-        return cls._of(problem, mean, values, basis, noise, tilt, 0.0)
+        return cls._of(problem, mean, values, basis, noise, 0.0)
 
     @classmethod
     def _sketch(cls, problem: Problem) -> SharedCurvature:
@@ -209,18 +151,11 @@ class SharedCurvature(Shared):
         AQ = covariance(Q)
         values, turn = xp.linalg.eigh(Q.T @ AQ)
         moments, rest = (tilt * rows.reach) ** 2, float(to_host(values[0])) / 2.0
-        return cls._of(problem, mean, values, Q @ turn, moments, tilt, rest)
+        return cls._of(problem, mean, values, Q @ turn, moments, rest)
 
     @classmethod
     def _of(
-        cls,
-        problem: Problem,
-        mean: Array,
-        values: Array,
-        basis: Array,
-        moments: Array,
-        tilt: float | Array,
-        rest: float,
+        cls, problem: Problem, mean: Array, values: Array, basis: Array, moments: Array, rest: float
     ) -> SharedCurvature:
         """Return the curvature, of no less than rounding leaves.
 
@@ -234,7 +169,7 @@ class SharedCurvature(Shared):
         values = xp.maximum(values, inside @ noise + unresolved)
         if rest < float(to_host(xp.max(noise))):
             rest = xp.maximum(noise, rest) + 1e-300
-        if isinstance(problem.rows.factor, float):
+        if isinstance(tilt := _tilt(problem.rows), float):
             return cls(mean, basis, values, rest)
         squares = (tilt * problem.rows.factor) ** 2
         return cls(mean, basis, values, rest, tilt, squares, inside @ squares)
@@ -286,9 +221,9 @@ class SharedCurvature(Shared):
 
 def _tilt(rows: Rows) -> float | Array:
     """Return 1/√f of features that were tiny, and 1 of all others."""
-    xp = rows.backend.xp
     if isinstance(rows.factor, float):
         return 1.0
+    xp = rows.backend.xp
     return 1.0 / xp.sqrt(xp.maximum(rows.factor, 1.0))
 
 

@@ -27,6 +27,7 @@ from gpulr.solvers.solver import Solver, State, measure, part_of
 from gpulr.words import counted
 
 Array = Any
+Floats = npt.NDArray[np.float64]
 
 
 def minimize(
@@ -78,11 +79,15 @@ def minimize(
     DivergenceError
         A cost is no longer finite.
     """
-    k = problem.n_models
+    rows, k = problem.rows, problem.n_models
     models = np.arange(k) if models is None else models
-    turn = problem.backend.turn(problem.rows.n_samples, problem.rows.n_features, k)
-    calls = (callbacks, leaving, interrupted)
-    task = Task(solver, max_iter, tol, models, *calls, turn, started=time.perf_counter())
+    calls = (
+        callbacks,
+        leaving,
+        interrupted,
+        problem.backend.turn(rows.n_samples, rows.n_features, k),
+    )
+    task = Task(solver, max_iter, tol, models, *calls, started=time.perf_counter())
     run = _begin(task, problem, start, prepared, begin)
     while not (run := _let_go(task, run)).result:
         run = _advance(task, run)
@@ -91,11 +96,7 @@ def minimize(
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a run is to do; see :func:`minimize`.
-
-    It began at ``started``, by ``perf_counter``, and computes in ``turn``: see
-    :meth:`gpulr.backend.Backend.turn`.
-    """
+    """What a run is to do; see :func:`minimize`."""
 
     solver: Solver
     max_iter: int
@@ -104,85 +105,47 @@ class Task:
     callbacks: Sequence[Callback]
     leaving: Callable[[npt.NDArray[np.int64], State], None] | None
     interrupted: Callable[[], bool]
-    turn: AbstractContextManager[object]
-    started: float
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The state before any solver has begun."""
-
-    theta: Array
-    cost: Array
-    gradient: Array
+    turn: AbstractContextManager[object]  # to compute in: see gpulr.backend.Backend.turn
+    started: float  # by perf_counter
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How far a run has come: with its :class:`Task`, all that is needed to go on.
+    """How far a run has come: with its :class:`Task`, all that is needed to go on."""
 
-    Attributes
-    ----------
-    problem, state
-        Of the columns in training: what ``select`` makes of the whole, and the solver's state.
-    active : (n_active,) int64
-        Which columns these are.
-    ending : (n_active,) bool
-        Which of them the last burst ended, so that they leave.
-    figures : (2, n_models) float64
-        Cost and gradient norm where each column is, or ended.
-    columns : (n_models,) of COLUMN
-        What is known of the end of each.
-    burst : int
-        Iterations until the figures are looked at again.
-    iteration, seconds
-        How many are done (-1: not even the start is known), and when the last one was.
-    history : list of (figures, seconds)
-        Entry i is of iteration i. The list is the one of the run before, with more entries.
-    ended : tuple of ((n,) int64, (n_features + 1, n))
-        Columns that have ended, and their parameters.
-    result : str
-        As in :class:`Solution`; empty while the run goes on.
-    """
-
-    problem: Problem
-    state: Any
-    active: npt.NDArray[np.int64]
-    ending: npt.NDArray[np.bool_]
-    figures: npt.NDArray[np.float64]
-    columns: npt.NDArray[Any]
-    burst: int = 1
-    iteration: int = -1
-    seconds: float = 0.0
-    history: list[tuple[npt.NDArray[np.float64], float]] = field(default_factory=list)
+    problem: Problem  # of the columns in training
+    state: Any  # the solver's, of these
+    active: npt.NDArray[np.int64]  # which columns these are
+    ending: npt.NDArray[np.bool_]  # which of them the last burst ended, so that they leave
+    figures: Floats  # (2, n_models), cost and gradient norm where each column is, or ended
+    columns: npt.NDArray[Any]  # (n_models,) of COLUMN: what is known of the end of each
+    burst: int = 1  # iterations until the figures are looked at again
+    iteration: int = -1  # how many are done; before the start is known, -1
+    seconds: float = 0.0  # when the last one was
+    # Figures and seconds of each iteration: the list of the run before, with more entries.
+    history: list[tuple[Floats, float]] = field(default_factory=list)
+    # Columns that have ended, and their parameters.
     ended: tuple[tuple[npt.NDArray[np.int64], Array], ...] = ()
-    result: str = ""
+    result: str = ""  # as in Solution; empty while the run goes on
 
 
+# NumPy's warnings are kept back: the loop itself looks for costs that are not finite.
+OVERFLOW: Any = {"over": "ignore", "invalid": "ignore"}
 # As in Solution; and the norm at which a column is looked at: whether it has converged.
-COLUMN = np.dtype(
-    [("n_iter", np.int64), ("goal", np.float64)]
-    + [(name, np.bool_) for name in ("converged", "stalled", "rounding")]
-)
+ENDS = {"n_iter": np.int64, "converged": np.bool_, "stalled": np.bool_, "rounding": np.bool_}
+COLUMN = np.dtype([*ENDS.items(), ("goal", np.float64)])
 
 
-def _begin(
-    task: Task,
-    problem: Problem,
-    start: Array | None,
-    prepared: Any,
-    begin: Callable[[Problem], State] | None,
-) -> Run:
+def _begin(task: Task, problem: Problem, start: Array | None, prepared: Any, begin: Any) -> Run:
     """Return the run at its start, which has been looked at."""
-    with task.turn, _quiet():
-        state: Any
+    with task.turn, np.errstate(**OVERFLOW):
         if begin is not None:
             state = begin(problem)
         elif task.max_iter:
             state = task.solver.init(problem, start, prepared)
         else:  # nothing is trained, not even on a sample
             theta = problem.start() if start is None else start
-            state = Start(theta, *problem.evaluate(theta))
+            state = State(theta, *problem.evaluate(theta))
         measured = problem.backend.xp.expand_dims(measure(state), axis=0)
     k = problem.n_models
     columns = np.zeros(k, COLUMN)
@@ -193,7 +156,7 @@ def _begin(
 
 def _advance(task: Task, run: Run) -> Run:
     """Take a burst of iterations, and look at what came of each."""
-    with task.turn, _quiet():
+    with task.turn, np.errstate(**OVERFLOW):
         advanced = task.solver.advance(run.problem, run.state, run.burst)
     return _look(task, run, *advanced)
 
@@ -216,89 +179,78 @@ def _let_go(task: Task, run: Run) -> Run:
 
 def _look(task: Task, run: Run, state: Any, measured: Array, thetas: Sequence[Array]) -> Run:
     """Go through a burst, iteration by iteration, and say how long the next one is to be."""
-    came, backend, n = to_host(measured), run.problem.backend, len(thetas)
+    came, before, n = to_host(measured), run, len(thetas)
     now = time.perf_counter() - task.started
     times = np.linspace(run.seconds, now, n + 1)[1:].tolist()
-    figures, columns, iteration, ended = run.figures, run.columns, run.iteration, run.ended
-    ending, result, burst = np.zeros(len(run.active), dtype=np.bool_), "", 0
-    for figure, theta, seconds in zip(came, thetas, times, strict=True):
-        going, iteration = ~ending, iteration + 1
-        figures = figures.copy()
-        figures[:, run.active[going]] = figure[:2, going]
-        if not np.isfinite(figures).all():
-            raise _divergence(task.models[~np.isfinite(figures).all(axis=0)], iteration)
-        ends = np.zeros_like(going)
-        if task.tol > 0:
-            stuck = going & (figure[2] > 0.0 if len(figure) > 2 else False)
-            near = figures[1, run.active] <= columns["goal"][run.active]
-            look = stuck | (going & (near | (iteration >= task.max_iter)))
-            if look.any():
-                columns = _judge(task, run, figures, columns, theta, look, stuck)
-                ends = going & (columns["converged"] | columns["stalled"])[run.active]
-        run.history.append((figures, seconds))
-        all_done = bool(np.all(ending | ends))
-        if result := _tell(task, figures, columns, iteration, seconds, all_done=all_done):
-            ends = going
-        if ends.any():
-            columns = columns.copy()
-            columns["n_iter"][run.active[ends]] = iteration
-            ended = (*ended, (run.active[ends], part_of(theta, ends, backend)))
-            ending = ending | ends
-        if result:
-            break
-    else:
-        left = run.active[~ending]
-        most = min(backend.check_every, task.max_iter - iteration)
-        burst = _until_next_look(run.figures[1, left], figures[1, left], n, task.tol, most)
-    still = (run.active, ending, figures, columns)
-    return Run(
-        run.problem, state, *still, burst, iteration, seconds, run.history, ended, result=result
-    )
+    run = replace(run, state=state, ending=np.zeros(len(run.active), dtype=np.bool_))
+    for figures, theta, seconds in zip(came, thetas, times, strict=True):
+        run = _iteration(task, run, figures, theta, seconds)
+        if run.result:
+            return run
+    left = run.active[~run.ending]
+    most = min(run.problem.backend.check_every, task.max_iter - run.iteration)
+    burst = _until_next_look(before.figures[1, left], run.figures[1, left], n, task.tol, most)
+    return replace(run, burst=burst)
+
+
+def _iteration(task: Task, run: Run, measured: Floats, theta: Array, seconds: float) -> Run:
+    """Return the run after one more iteration, of which these are the figures and parameters."""
+    going, figures, columns = ~run.ending, run.figures.copy(), run.columns.copy()
+    figures[:, run.active[going]] = measured[:2, going]
+    iteration = run.iteration + 1
+    run = replace(run, figures=figures, columns=columns, iteration=iteration, seconds=seconds)
+    if not np.isfinite(figures).all():
+        lost = task.models[~np.isfinite(figures).all(axis=0)]
+        raise DivergenceError(
+            f"The cost of {counted(len(lost), 'model')} ({', '.join(map(str, lost))}) was no "
+            f"longer finite after {counted(iteration, 'iteration')}. Use a smaller "
+            "learning_rate (None chooses a safe one), and scale the features to about 0…1."
+        )
+    ends = np.zeros_like(going)
+    if task.tol > 0:
+        stuck = going & (measured[2] > 0.0 if len(measured) > 2 else False)
+        near = figures[1, run.active] <= columns["goal"][run.active]
+        look = stuck | (going & (near | (iteration >= task.max_iter)))
+        if look.any():
+            _judge(task, run, theta, look, stuck[look])
+            ends = going & (columns["converged"] | columns["stalled"])[run.active]
+    run.history.append((figures, seconds))
+    result = _tell(task, run)
+    if not result and np.all(run.ending | ends):
+        result = "stalled" if columns["stalled"].any() else "converged"
+    if not result and iteration >= task.max_iter:
+        result = "max_iter"
+    ends = going if result else ends
+    if not ends.any():
+        return replace(run, result=result) if result else run
+    columns["n_iter"][run.active[ends]] = iteration
+    ended = (run.active[ends], part_of(theta, ends, run.problem.backend))
+    return replace(run, ending=run.ending | ends, ended=(*run.ended, ended), result=result)
 
 
 def _judge(
-    task: Task,
-    run: Run,
-    figures: npt.NDArray[np.float64],
-    columns: npt.NDArray[Any],
-    theta: Array,
-    look: npt.NDArray[np.bool_],
-    stuck: npt.NDArray[np.bool_],
-) -> npt.NDArray[Any]:
-    """Return all columns after a last look at some of the active ones, whose norm it corrects."""
+    task: Task, run: Run, theta: Array, look: npt.NDArray[np.bool_], stuck: npt.NDArray[np.bool_]
+) -> None:
+    """Take a last look at some of the active columns, and write down what they are found to be."""
     which, backend = run.active[look], run.problem.backend
-    found, columns = figures[1, which], columns.copy()
-    norm, rounding = last_look(
-        run.problem.select(backend.asarray(np.flatnonzero(look))),
-        part_of(theta, look, backend),
-        figures[0, which],
-        found,
-        stuck[look],
-        task.tol,
-    )
+    problem = run.problem.select(backend.asarray(np.flatnonzero(look)))
+    cost, found = run.figures[:, which]
+    theta = part_of(theta, look, backend)
+    norm, rounding = last_look(problem, theta, cost, found, stuck, task.tol)
     converged = norm <= task.tol
-    figures[1, which], columns["goal"][which] = norm, found / 4.0
-    columns["converged"][which] = converged
-    columns["stalled"][which] = stuck[look] & ~converged
-    columns["rounding"][which] = rounding & ~converged
-    return columns
+    run.figures[1, which], run.columns["goal"][which] = norm, found / 4.0
+    run.columns["converged"][which] = converged
+    run.columns["stalled"][which] = stuck & ~converged
+    run.columns["rounding"][which] = rounding & ~converged
 
 
-def _tell(
-    task: Task,
-    figures: npt.NDArray[np.float64],
-    columns: npt.NDArray[Any],
-    iteration: int,
-    seconds: float,
-    *,
-    all_done: bool,
-) -> str:
-    """Call the callbacks; returns the result of a run that ends here, else nothing."""
+def _tell(task: Task, run: Run) -> str:
+    """Call the callbacks; returns the result of a run that ends by them, else nothing."""
     result = ""
     if task.callbacks:
-        cost, norm = figures.copy()
-        converged = columns["converged"].copy()
-        progress = Progress(iteration, task.max_iter, task.models, cost, norm, converged, seconds)
+        (cost, norm), converged = run.figures.copy(), run.columns["converged"].copy()
+        done = run.iteration, task.max_iter
+        progress = Progress(*done, task.models, cost, norm, converged, run.seconds)
         try:
             for callback in task.callbacks:
                 callback(progress)
@@ -306,11 +258,7 @@ def _tell(
             result = "stopped"
         except KeyboardInterrupt:
             result = "interrupted"
-    if task.interrupted():
-        return "interrupted"
-    if all_done and not result:
-        return "stalled" if columns["stalled"].any() else "converged"
-    return result or ("max_iter" if iteration >= task.max_iter else "")
+    return "interrupted" if task.interrupted() else result
 
 
 def _solution(run: Run) -> Solution:
@@ -320,30 +268,13 @@ def _solution(run: Run) -> Solution:
     theta[:, np.concatenate(which)] = to_host(xp.concat(list(parts), axis=1))
     figures, seconds = (np.asarray(each) for each in zip(*run.history, strict=True))
     cost, norm = np.ascontiguousarray(figures.transpose(1, 0, 2))
-    n_iter, converged, stalled, rounding = (
-        run.columns[name].copy() for name in ("n_iter", "converged", "stalled", "rounding")
-    )
+    ends = {name: run.columns[name].copy() for name in ENDS}
     return Solution(
-        theta, n_iter, converged, cost, norm, seconds, stalled, rounding, result=run.result
+        theta, **ends, cost=cost, gradient_norm=norm, seconds=seconds, result=run.result
     )
 
 
-def _quiet() -> np.errstate:
-    """Keep NumPy's warnings of overflow back: the loop itself looks for costs that are infinite."""
-    return np.errstate(over="ignore", invalid="ignore")
-
-
-def _divergence(models: npt.NDArray[np.int64], iteration: int) -> DivergenceError:
-    who = f"{counted(len(models), 'model')} ({', '.join(map(str, models))})"
-    return DivergenceError(
-        f"The cost of {who} was no longer finite after {counted(iteration, 'iteration')}. Use a "
-        "smaller learning_rate (None chooses a safe one), and scale the features to about 0…1."
-    )
-
-
-def _until_next_look(
-    before: npt.NDArray[np.float64], now: npt.NDArray[np.float64], n: int, tol: float, most: int
-) -> int:
+def _until_next_look(before: Floats, now: Floats, n: int, tol: float, most: int) -> int:
     """Return how many iterations to take, at most ``most``, until a tenth of the models is done.
 
     That is, if gradients go on to fall as from ``before`` to ``now`` in the last ``n`` iterations;

@@ -6,8 +6,7 @@ A group of one column each is the per-model loop, which batched training is comp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from gpulr.backend import Backend, to_host
 from gpulr.core.problem import Problem
 from gpulr.solvers.driver import minimize
-from gpulr.solvers.solution import Callback, Solution
+from gpulr.solvers.solution import Solution
 from gpulr.solvers.solver import Solver
 
 Array = Any
@@ -52,40 +51,24 @@ def minimize_in_groups(
     problem: Problem,
     groups: Sequence[Group],
     *,
-    max_iter: int,
-    tol: float,
-    callbacks: Sequence[Callback] = (),
     start: Array | None = None,
-    interrupted: Callable[[], bool] = lambda: False,
+    **settings: Any,
 ) -> Solution:
     """Train one group of columns after the other, and put them side by side.
 
-    Parameters
-    ----------
-    groups : sequence of (n,) int64
-        The columns of each group; together all of them, once each. What the columns share is
-        prepared once, for all groups.
-    max_iter, tol, callbacks, start, interrupted
-        As for :func:`gpulr.solvers.minimize`. When a callback or an interrupt ends training, the
-        groups that have not begun keep their start, and have a cost of NaN.
+    The groups have all columns, once each; what these share is prepared once. ``start`` and the
+    settings are those of :func:`gpulr.solvers.minimize`. When a callback or an interrupt ends
+    training, the groups that have not begun keep their start, and have a cost of NaN.
     """
-    run = partial(
-        minimize,
-        solver,
-        max_iter=max_iter,
-        tol=tol,
-        callbacks=callbacks,
-        interrupted=interrupted,
-    )
     if len(groups) == 1:
-        return run(problem, start=start)
-    xp, backend = problem.backend.xp, problem.backend
-    prepared = solver.prepare(problem) if max_iter else None
+        return minimize(solver, problem, start=start, **settings)
+    backend = problem.backend
+    settings["prepared"] = solver.prepare(problem) if settings["max_iter"] else None
     parts: list[Solution] = []
     for group in groups:
         index = backend.asarray(group.astype(np.int32))
-        begin = None if start is None else xp.take(start, index, axis=1)
-        parts.append(run(problem.select(index), models=group, start=begin, prepared=prepared))
+        begin = None if start is None else backend.xp.take(start, index, axis=1)
+        parts.append(minimize(solver, problem.select(index), models=group, start=begin, **settings))
         if parts[-1].result in ("interrupted", "stopped"):
             break
     return _side_by_side(parts, groups, to_host(problem.start() if start is None else start))
@@ -94,7 +77,6 @@ def minimize_in_groups(
 def _side_by_side(
     parts: Sequence[Solution], groups: Sequence[Group], theta: npt.NDArray[np.float64]
 ) -> Solution:
-    """Return the solution of all columns, from those of the groups that were trained."""
     k, length = theta.shape[1], max(len(part.seconds) for part in parts)
     whole: dict[str, Array] = {"theta": theta.copy(), "n_iter": np.zeros(k, dtype=np.int64)}
     whole |= {name: np.zeros(k, np.bool_) for name in ("converged", "stalled", "rounding")}

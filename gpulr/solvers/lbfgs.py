@@ -15,7 +15,7 @@ from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.kernels.recursion import PAIRS
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.solver import take_steps
+from gpulr.solvers.solver import Solver, State
 
 Array = Any
 
@@ -27,31 +27,25 @@ MOVED, FAILED, STALLED = 3.0, 1.0, 30.0
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A step s, the change y of the gradient along it, and ρ = 1 / sᵀy (0: not to be used).
-
-    Both are in the coordinates of the shared curvature.
-    """
+    """A step s and the change y of the gradient along it, in the shared curvature's coordinates."""
 
     s: Array  # (n_features + 1, n_models)
     y: Array  # (n_features + 1, n_models)
-    rho: Array  # (n_models,)
+    rho: Array  # (n_models,) 1 / sᵀy, or 0: not to be used
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What all models share: the curvature, and a sample of the rows (None: all of them)."""
+    """What all models share."""
 
     curvature: SharedCurvature
-    index: Array | None
+    index: Array | None  # of a sample of the rows; None: all of them
 
 
 @dataclass(frozen=True, slots=True)
-class LBFGSState:
-    """All arrays have the models on their last axis, except in ``curvature``, which they share."""
+class LBFGSState(State):
+    """Where each model is, and what it has learnt of its cost; ``curvature`` is shared."""
 
-    theta: Array
-    cost: Array
-    gradient: Array
     reduced: Array  # the gradient in the coordinates of the curvature
     margins: Margins  # of all rows at theta
     pairs: tuple[Pair, ...]  # oldest first
@@ -67,7 +61,7 @@ class LBFGSState:
 
 
 @dataclass(frozen=True, slots=True)
-class LBFGS:
+class LBFGS(Solver):
     """Limited-memory BFGS (Nocedal & Wright 2006, alg. 7.4), column by column.
 
     Each model has its own history, step and stopping test. What they share is the initial inverse
@@ -85,19 +79,11 @@ class LBFGS:
 
     The factorisation and the first iterations use a sample of the rows. Its pairs are kept: they
     describe the curvature nearly as well as those of all rows would.
-
-    Attributes
-    ----------
-    memory : int
-        Pairs kept.
-    sample, sample_iterations : int
-        Rows in the sample (fewer where they are wide), and iterations on it, which are not counted
-        as iterations.
     """
 
-    memory: int = 10
-    sample: int = 12_000
-    sample_iterations: int = 10
+    memory: int = 10  # pairs kept
+    sample: int = 12_000  # rows in the sample, at most: fewer where they are wide
+    sample_iterations: int = 10  # on the sample, which do not count as iterations
 
     def prepare(self, problem: Problem) -> Prepared:
         """Choose a sample of the rows, if there are many, and factor the shared curvature."""
@@ -116,65 +102,17 @@ class LBFGS:
     ) -> LBFGSState:
         """Begin at ``theta``; without it, at where the first iterations on a sample lead."""
         prepared = self.prepare(problem) if prepared is None else prepared
+        curvature, xp = prepared.curvature, problem.backend.xp
         if theta is not None:
-            return self.resume(problem, theta, prepared.curvature)
-        zero = problem.start()
+            return resume(problem, theta, curvature)
         if prepared.index is None:
-            return self._start(problem, zero, prepared.curvature)
+            return _start(problem, problem.start(), curvature)
         sample = problem.sample(prepared.index)
-        state = self._start(sample, zero, prepared.curvature)
-        if _smallest_class(sample) >= 50:
+        state = _start(sample, problem.start(), curvature)
+        if float(to_host(xp.min(xp.minimum(*sample.class_counts())))) >= 50:
             for _ in range(self.sample_iterations):
                 state = self.step(sample, state)
-        return self._on_all_rows(problem, state)
-
-    def _start(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
-        xp = problem.backend.xp
-        margins = problem.margins(theta)
-        cost, gradient = problem.evaluate_margins(margins, theta)
-        zero = xp.zeros_like(cost)
-        return LBFGSState(
-            theta=theta,
-            cost=cost,
-            gradient=gradient,
-            reduced=curvature.reduce(gradient),
-            margins=margins,
-            pairs=(),
-            gamma=xp.ones_like(cost),
-            kappa=xp.ones_like(cost) / 4.0,
-            best=xp.max(xp.abs(gradient), axis=0),
-            least=cost,
-            idle=zero,
-            factor=xp.ones_like(cost),
-            stalled=zero > 0.0,
-            age=0,
-            curvature=curvature,
-        )
-
-    def _no_worse_than_zero(
-        self, problem: Problem, theta: Array, curvature: SharedCurvature
-    ) -> tuple[LBFGSState, Array]:
-        """Return the state at ``theta``, or at zero for models that are worse, and which these are.
-
-        At zero the cost is log 2.
-        """
-        xp = problem.backend.xp
-        state = self._start(problem, theta, curvature)
-        worse = xp.logical_not(state.cost < math.log(2.0))
-        if bool(to_host(xp.any(worse))):
-            state = self._start(problem, xp.where(worse, 0.0, theta), curvature)
-        return state, worse
-
-    def resume(self, problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
-        """Return the state at parameters that were found for a similar problem."""
-        state, _ = self._no_worse_than_zero(problem, theta, curvature)
-        _, _, kappa = problem.derivatives_along(state.margins, state.margins)
-        return replace(state, kappa=_clip(kappa, *KAPPA))
-
-    def _on_all_rows(self, problem: Problem, state: LBFGSState) -> LBFGSState:
-        """Return the sample's state as one of all rows."""
-        xp = problem.backend.xp
-        start, worse = self._no_worse_than_zero(problem, state.theta, state.curvature)
+        start, worse = _no_worse_than_zero(problem, state.theta, curvature)
         pairs = tuple(replace(p, rho=xp.where(worse, 0.0, p.rho)) for p in state.pairs)
         gamma, kappa = (xp.where(worse, a, b) for a, b in ((1.0, state.gamma), (0.25, state.kappa)))
         return replace(start, pairs=pairs, gamma=gamma, kappa=kappa)
@@ -226,12 +164,6 @@ class LBFGS:
             curvature=state.curvature,
         )
 
-    def advance(
-        self, problem: Problem, state: LBFGSState, n: int
-    ) -> tuple[LBFGSState, Array, list[Array]]:
-        """Take ``n`` steps."""
-        return take_steps(self, problem, state, n)
-
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes, at most.
 
@@ -244,6 +176,52 @@ class LBFGS:
         return margins + arrays * 8 * (rows.n_features + 1)
 
 
+def resume(problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
+    """Return the state at parameters that were found for a similar problem."""
+    state, _ = _no_worse_than_zero(problem, theta, curvature)
+    _, _, kappa = problem.derivatives_along(state.margins, state.margins)
+    return replace(state, kappa=_clip(kappa, *KAPPA))
+
+
+def _no_worse_than_zero(
+    problem: Problem, theta: Array, curvature: SharedCurvature
+) -> tuple[LBFGSState, Array]:
+    """Return the state at ``theta``, or at zero for models that are worse, and which these are.
+
+    At zero the cost is log 2.
+    """
+    xp = problem.backend.xp
+    state = _start(problem, theta, curvature)
+    worse = xp.logical_not(state.cost < math.log(2.0))
+    if bool(to_host(xp.any(worse))):
+        state = _start(problem, xp.where(worse, 0.0, theta), curvature)
+    return state, worse
+
+
+def _start(problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
+    xp = problem.backend.xp
+    margins = problem.margins(theta)
+    cost, gradient = problem.evaluate_margins(margins, theta)
+    one = xp.ones_like(cost)
+    return LBFGSState(
+        theta=theta,
+        cost=cost,
+        gradient=gradient,
+        reduced=curvature.reduce(gradient),
+        margins=margins,
+        pairs=(),
+        gamma=one,
+        kappa=one / 4.0,
+        best=xp.max(xp.abs(gradient), axis=0),
+        least=cost,
+        idle=0.0 * one,
+        factor=one,
+        stalled=one < 0.0,
+        age=0,
+        curvature=curvature,
+    )
+
+
 def _learn(
     problem: Problem, state: LBFGSState, d: Array, t: Array, reduced: Array, kappa: Array
 ) -> tuple[Pair, Array]:
@@ -251,14 +229,11 @@ def _learn(
 
     Where sᵀy ≤ 0 the pair is not to be used, and γ is what it was.
     """
-    lam = problem.penalty
+    xp, lam = problem.backend.xp, problem.penalty
     if _has_kernels(problem, state):
-        values = state.curvature.values
-        *pair, gamma = problem.recursion.pair(
-            d, t, reduced, state.reduced, values, state.gamma, kappa, lam
-        )
+        known = state.reduced, state.curvature.values, state.gamma
+        *pair, gamma = problem.recursion.pair(d, t, reduced, *known, kappa, lam)
         return Pair(*pair), gamma
-    xp = problem.backend.xp
     s, y = t * d, reduced - state.reduced
     sy = xp.sum(s * y, axis=0)
     yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
@@ -275,10 +250,8 @@ def _direction(problem: Problem, state: LBFGSState) -> tuple[Array, Array]:
     xp, lam = problem.backend.xp, problem.penalty
     if _has_kernels(problem, state):
         pairs = [(pair.s, pair.y, pair.rho) for pair in state.pairs]
-        values = state.curvature.values
-        d, slope = problem.recursion.direction(
-            state.reduced, pairs, values, state.gamma, state.kappa, lam
-        )
+        known = state.curvature.values, state.gamma, state.kappa
+        d, slope = problem.recursion.direction(state.reduced, pairs, *known, lam)
         return d, slope
     d = -_two_loops(state, lam)
     uphill = xp.logical_not(xp.sum(d * state.reduced, axis=0) < 0.0)
@@ -324,9 +297,3 @@ def _clip(x: Array, least: float, most: float) -> Array:
     """Return x within bounds."""
     xp = array_namespace(x)  # array_api_compat's clip indexes by masks, which waits for a GPU
     return xp.minimum(xp.maximum(x, least), most)
-
-
-def _smallest_class(problem: Problem) -> float:
-    """Return how many positive, or negative, rows the model has that has the fewest."""
-    xp = problem.backend.xp
-    return float(to_host(xp.min(xp.minimum(*problem.class_counts()))))

@@ -8,7 +8,7 @@ the tolerance. Then models are evaluated once more, in float64 and as they will 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,43 +18,32 @@ from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 
 Array = Any
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 # A sum of many terms is off by about so many roundings of the sum of their magnitudes, at most.
 ROUNDINGS = 8.0
 
 
-class LastLook(NamedTuple):
-    """What a model that is to end is found to be.
-
-    Attributes
-    ----------
-    norm : (n_models,) float64
-        The largest absolute entry of the gradient.
-    rounding : (n_models,) bool
-        No entry exceeds 8 ε (1/m) Σ s |x r|, with ε of the problem's dtype: nothing of the gradient
-        is left that could be told from rounding. Only said of models that are ``stalled``.
-    """
-
-    norm: npt.NDArray[np.float64]
-    rounding: npt.NDArray[np.bool_]
-
-
 def last_look(
-    problem: Problem,
-    theta: Array,
-    cost: npt.NDArray[np.float64],
-    norm: npt.NDArray[np.float64],
-    stalled: npt.NDArray[np.bool_],
-    tol: float,
-) -> LastLook:
+    problem: Problem, theta: Array, cost: Floats, norm: Floats, stalled: Flags, tol: float
+) -> tuple[Floats, Flags]:
     """Look at models of ``problem``, at ``theta``, where a solver has found ``cost`` and ``norm``.
 
     A pass over the rows is made only where rounding can matter for ``tol``, or a model stalled.
+
+    Returns
+    -------
+    norm : (n_models,)
+        The largest absolute entry of the gradient.
+    rounding : (n_models,)
+        Which models stalled with nothing left of the gradient that could be told from rounding: no
+        entry exceeds 8 ε (1/m) Σ s |x r|, with ε of the problem's dtype.
     """
     rounding = np.zeros(len(norm), dtype=np.bool_)
     look = stalled | (_doubt(problem, theta, cost) > tol)
     if not look.any():
-        return LastLook(norm, rounding)
+        return norm, rounding
     if not look.all():
         index = problem.backend.asarray(np.flatnonzero(look))
         problem = problem.select(index)
@@ -63,12 +52,10 @@ def last_look(
     norm = norm.copy()
     norm[look] = gradient.max(axis=0)
     rounding[look] = np.all(gradient <= noise, axis=0)
-    return LastLook(norm, rounding & stalled)
+    return norm, rounding & stalled
 
 
-def _doubt(
-    problem: Problem, theta: Array, cost: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _doubt(problem: Problem, theta: Array, cost: Floats) -> Floats:
     """Return about how far entries of the gradient may be off, at most, (n_models,).
 
     Margins are off by roundings of Σ |x w| + |b|, and residuals by these times σ' and by their own.
@@ -81,7 +68,7 @@ def _doubt(
     figures = to_host(xp.stack([margins, xp.max(reach) + 0.0 * margins]))
     largest = max(1.0, float(figures[1, 0]))
     off = ROUNDINGS * np.minimum(cost, 1.0) + 2.0 * np.minimum(cost, 0.25) * figures[0]
-    doubt: npt.NDArray[np.float64] = eps * largest * off
+    doubt: Floats = eps * largest * off
     return doubt
 
 
@@ -99,8 +86,7 @@ def _in_float64(problem: Problem, theta: Array) -> tuple[Array, Array]:
         Y = xp.astype(problem.targets.block(block), xp.float64)
         s = None if s is None else xp.astype(s, xp.float64)
         _, R, loss = logistic.forward(X, W, b, Y, s)
-        sums = logistic.backward(X, R, s)
-        return loss, *sums, *logistic.backward(abs(X), xp.abs(R), s)
+        return loss, *logistic.backward(X, R, s), *logistic.backward(abs(X), xp.abs(R), s)
 
     # As for so many models: float64, and both X and |X|, take more.
     blocks = exact.converted_blocks(problem.n_models + rows.backend.row_width(rows.X) // 2)

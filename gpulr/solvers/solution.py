@@ -52,29 +52,18 @@ Callback = Callable[[Progress], object]
 class Solution:
     """Where a run of a solver ended.
 
-    Attributes
-    ----------
-    theta : (n_features + 1, n_models) float64, NumPy
-    n_iter : (n_models,) int64
-        Iterations until each model converged or the run ended.
-    converged : (n_models,) bool
-    cost, gradient_norm : (max(n_iter) + 1, n_models) float64
-        At each iteration, from the start; a model that has converged keeps its last values.
-    seconds : (max(n_iter) + 1,) float64
-        When each iteration was done; see :class:`Progress`.
-    stalled : (n_models,) bool
-        The solver found no better parameters in this precision, though ``tol`` was not reached.
-    rounding : (n_models,) bool
-        It stalled, and what is left of its gradient cannot be told from rounding.
-    result : "converged", "stalled", "max_iter", "stopped" or "interrupted"
+    Histories have a row for each iteration, from the start; a model that has converged keeps its
+    last values.
     """
 
-    theta: npt.NDArray[np.float64]
-    n_iter: npt.NDArray[np.int64]
-    converged: npt.NDArray[np.bool_]
-    cost: npt.NDArray[np.float64]
-    gradient_norm: npt.NDArray[np.float64]
-    seconds: npt.NDArray[np.float64]
+    theta: npt.NDArray[np.float64]  # (n_features + 1, n_models)
+    n_iter: npt.NDArray[np.int64]  # (n_models,) iterations until each converged, or the run ended
+    converged: npt.NDArray[np.bool_]  # (n_models,)
+    cost: npt.NDArray[np.float64]  # (max(n_iter) + 1, n_models)
+    gradient_norm: npt.NDArray[np.float64]  # (max(n_iter) + 1, n_models)
+    seconds: npt.NDArray[np.float64]  # (max(n_iter) + 1,) when each was done; see Progress
+    # (n_models,) The solver found no better parameters in this precision, though ``tol`` was not
+    # reached; and what is left of the gradient cannot be told from rounding.
     stalled: npt.NDArray[np.bool_]
     rounding: npt.NDArray[np.bool_]
-    result: str
+    result: str  # "converged", "stalled", "max_iter", "stopped" or "interrupted"

@@ -18,24 +18,17 @@ from gpulr.core.rows import Rows
 Array = Any
 
 
-class State(Protocol):
-    """What a solver carries from one iteration to the next, a frozen dataclass.
+@dataclasses.dataclass(frozen=True, slots=True)
+class State:
+    """What a solver carries from one iteration to the next; each has one of its own.
 
-    Every array has the models on its last axis, so that converged models can leave. One that has an
-    array ``stalled`` (n_models,) bool tells of which models no better parameters will be found.
+    Every array has the models on its last axis, so that converged models can leave. Where there is
+    ``stalled`` (n_models,) bool, it tells for which models no better parameters will be found.
     """
 
-    @property
-    def theta(self) -> Array:
-        """Parameters, (n_features + 1, n_models) float64."""
-
-    @property
-    def cost(self) -> Array:
-        """Cost at ``theta``, (n_models,) float64."""
-
-    @property
-    def gradient(self) -> Array:
-        """Gradient at ``theta``, of its shape."""
+    theta: Array  # (n_features + 1, n_models) float64, the parameters
+    cost: Array  # (n_models,) float64, at theta
+    gradient: Array  # (n_features + 1, n_models) float64, at theta
 
 
 class Shared:
@@ -57,7 +50,7 @@ class Solver(Protocol):
     def advance(self, problem: Problem, state: Any, n: int) -> tuple[Any, Array, Sequence[Array]]:
         """Return the state ``n`` ≥ 1 iterations later, and what there was after each of them.
 
-        Nothing is transferred to the host. :func:`take_steps` does this with ``step``.
+        Nothing is transferred to the host.
 
         Returns
         -------
@@ -67,21 +60,15 @@ class Solver(Protocol):
         thetas : n of (n_features + 1, n_models) float64; or (n, n_features + 1, n_models)
             The parameters after each iteration, which later bursts do not overwrite.
         """
+        measured, thetas = [], []
+        for _ in range(n):
+            state = self.step(problem, state)
+            measured.append(measure(state))
+            thetas.append(state.theta)
+        return state, problem.backend.xp.stack(measured), thetas
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes training takes for each column, at most."""
-
-
-def take_steps(
-    solver: Solver, problem: Problem, state: Any, n: int
-) -> tuple[Any, Array, list[Array]]:
-    """Do what :meth:`Solver.advance` is to do, one step after the other."""
-    measured, thetas = [], []
-    for _ in range(n):
-        state = solver.step(problem, state)
-        measured.append(measure(state))
-        thetas.append(state.theta)
-    return state, problem.backend.xp.stack(measured), thetas
 
 
 def measure(state: Any) -> Array:
@@ -108,8 +95,9 @@ def take_models(value: Any, keep: Array) -> Any:
     if isinstance(value, Margins):
         return value.take(keep)
     if dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
-        parts = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        parts = {name: take_models(part, keep) for name, part in parts.items()}
+        parts = {
+            f.name: take_models(getattr(value, f.name), keep) for f in dataclasses.fields(value)
+        }
         return dataclasses.replace(value, **parts)
     if hasattr(value, "ndim"):
         return array_namespace(keep).take(value, keep, axis=value.ndim - 1)

@@ -12,7 +12,8 @@ import gpulr
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 from gpulr.solvers import LBFGS, SOLVERS
-from gpulr.solvers.curvature import SharedCurvature, largest_eigenvalue
+from gpulr.solvers.curvature import SharedCurvature
+from gpulr.solvers.gradient_descent import largest_eigenvalue
 from helpers import make_problem, stacked, targets
 
 EXACT = {"tol": 1e-9, "dtype": "float64", "fit_intercept": False}

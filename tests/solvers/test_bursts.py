@@ -12,7 +12,7 @@ import pytest
 import gpulr
 from gpulr.backend import Backend, NumPyBackend, backend_of, to_host
 from gpulr.core.problem import Problem
-from gpulr.solvers import LBFGS, SOLVERS, GradientDescent, curvature, lbfgs, minimize
+from gpulr.solvers import LBFGS, SOLVERS, GradientDescent, gradient_descent, lbfgs, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.driver import _until_next_look
@@ -140,10 +140,10 @@ def test_what_models_share_takes_a_fixed_number_of_transfers(put, digits, looked
     SharedCurvature.of(problem)
     assert len(looked) == 2  # are products finite; the ends of the spectrum
     looked.clear()
-    largest = curvature.largest_eigenvalue(problem)
+    largest = gradient_descent.largest_eigenvalue(problem)
     assert len(looked) == 1
     monkeypatch.setattr(Backend, "check_every", 1)
-    assert curvature.largest_eigenvalue(problem) == largest
+    assert gradient_descent.largest_eigenvalue(problem) == largest
     assert 2 < len(looked) <= 9
 
 
@@ -151,7 +151,7 @@ def test_what_models_share_takes_a_fixed_number_of_transfers(put, digits, looked
 def test_rows_of_zeros_have_no_curvature(put, monkeypatch, every):
     problem = make_problem(put, np.zeros((6, 2)), np.arange(6) % 3)
     monkeypatch.setattr(type(problem.backend), "check_every", every)
-    assert curvature.largest_eigenvalue(replace(problem, intercept=False)) == 0.0
+    assert gradient_descent.largest_eigenvalue(replace(problem, intercept=False)) == 0.0
 
 
 # ---- the same as one at a time -----------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_a_start_at_the_optimum_takes_no_burst(blobs, bursts):
 def test_models_leave_once_each_and_are_carried_on(blobs):
     solver, problem = LBFGS(), make_problem(np.asarray, *blobs, C=[1e-3, 1.0, 1e3])
     prepared, left = solver.prepare(problem), []
-    continuation = Continuation(solver, problem)
+    continuation = Continuation(problem)
 
     def leaving(models, state):
         left.extend(models.tolist())

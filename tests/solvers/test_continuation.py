@@ -47,7 +47,7 @@ def test_pairs_are_differences_of_the_new_problems_gradients(put, problem, curva
     assert prepared.curvature.complete == (curvature_kind == "all eigenvectors")
     lengths = {0: 6, 1: 2, 2: 6}  # how many steps each model took; the second left early
 
-    continuation = Continuation(solver, problem)
+    continuation = Continuation(problem)
     continuation.collect(np.array([1]), take_models(states[2], put(np.array([1]))))
     continuation.collect(np.array([0, 2]), take_models(states[6], put(np.array([0, 2]))))
     new = replace(problem, C=problem.C * factor)
@@ -82,7 +82,7 @@ def test_pairs_are_differences_of_the_new_problems_gradients(put, problem, curva
 def test_the_state_is_one_of_the_new_problem(put, problem, curvature_kind):
     solver = LBFGS()
     prepared, states = walk(solver, problem, 3)
-    continuation = Continuation(solver, problem)
+    continuation = Continuation(problem)
     continuation.collect(np.arange(3), states[-1])
     new = replace(problem, C=problem.C * 10)
     state = continuation.begin(prepared)(new)
@@ -101,7 +101,7 @@ def test_a_pair_that_the_new_penalty_bends_down_is_not_used(put, problem):
     prepared, states = walk(solver, problem, 3)
     last = states[-1]
     flat = replace(last.pairs[-1], y=1e-3 * last.pairs[-1].s)  # less than the penalty had
-    continuation = Continuation(solver, problem)
+    continuation = Continuation(problem)
     continuation.collect(np.arange(3), replace(last, pairs=(*last.pairs[:-1], flat)))
     state = continuation.begin(prepared)(replace(problem, C=problem.C * 1e6))
     assert to_host(state.pairs[-1].rho).tolist() == [0, 0, 0]
@@ -112,7 +112,7 @@ def test_models_far_from_the_next_optimum_begin_at_zero(put, problem):
     solver = LBFGS()
     prepared, states = walk(solver, problem, 3)
     far = states[-1].theta * put(np.array([1.0, 1.0, 1e4]))
-    continuation = Continuation(solver, problem)
+    continuation = Continuation(problem)
     continuation.collect(np.arange(3), replace(states[-1], theta=far))
     state = continuation.begin(prepared)(problem)
     assert to_host(state.theta)[:, :2].any()
@@ -121,7 +121,7 @@ def test_models_far_from_the_next_optimum_begin_at_zero(put, problem):
 
 def test_it_saves_iterations(problem, curvature_kind):
     solver, settings = LBFGS(), {"max_iter": 200, "tol": 1e-6}
-    continuation = Continuation(solver, problem)
+    continuation = Continuation(problem)
     prepared = solver.prepare(problem)
     minimize(solver, problem, prepared=prepared, leaving=continuation.collect, **settings)
     new = replace(problem, C=problem.C * 3)
