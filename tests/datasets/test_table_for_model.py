@@ -32,33 +32,65 @@ def check(got, y=None):
         np.testing.assert_array_equal(got[1], y)
 
 
-@pytest.mark.parametrize("known", [NAMED, UNNAMED])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a,b,c\n1.5,2,3\n4,5,6.5\n",
-        "1.5,2,3\n4,5,6.5\n",
-        "\n1.5;2;3\n\n4;5;6.5",
-        "a,1,2\n1.5,2,3\n4,5,6.5\n",
-    ],
-    ids=range(4),
-)
-def test_as_many_columns_as_features_have_no_label(path, text, known):
-    if text.startswith("a,1") and known is NAMED:
-        known = KnownColumns(3, "kind", ("a", "1", "2"))
-    check(read_rows(path(text), known))
+ROWS = [
+    # As many columns as features have no label.
+    *(("a,b,c\n1.5,2,3\n4,5,6.5\n", known, None) for known in (NAMED, UNNAMED)),
+    *(("1.5,2,3\n4,5,6.5\n", known, None) for known in (NAMED, UNNAMED)),
+    *(("\n1.5;2;3\n\n4;5;6.5", known, None) for known in (NAMED, UNNAMED)),
+    ("a,1,2\n1.5,2,3\n4,5,6.5\n", UNNAMED, None),
+    ("a,1,2\n1.5,2,3\n4,5,6.5\n", KnownColumns(3, "kind", ("a", "1", "2")), None),
+    # Names that a model knows may be a label's name or numbers.
+    ("x,y,label\n1.5,2,3\n4,5,6.5\n", KnownColumns(3, "kind", ("x", "y", "label")), None),
+    ("0,1,2\n1.5,2,3\n4,5,6.5\n", KnownColumns(3, None, ("0", "1", "2")), None),
+    # One column more is the label.
+    ("a,kind,b,c\n1.5,0,2,3\n4,1,5,6.5\n", NAMED, [0, 1]),
+    ("label,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n", NAMED, [0, 1]),
+    ("a,b,c,truth\n1.5,2,3,0\n4,5,6.5,1\n", NAMED, [0, 1]),
+    ("c,truth,b,a\n3,0,2,1.5\n6.5,1,5,4\n", NAMED, [0, 1]),
+    ("KIND,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n", NAMED, [0, 1]),
+    # Without names it is found as in training.
+    ("0,1.5,2,3\n1,4,5,6.5\n", UNNAMED, [0, 1]),
+    ("1.5,2,3,x\n4,5,6.5,y\n", UNNAMED, ["x", "y"]),
+    ("1.5,2,3,0\n4,5,6.5,1\n", KnownColumns(3, "-1"), [0, 1]),
+    ("0,1.5,2,3\n1,4,5,6.5\n", NAMED, [0, 1]),
+    # Columns are put in order.
+    ("c,a,b\n3,1.5,2\n6.5,4,5\n", NAMED, None),
+    ("c,a,kind,b\n3,1.5,x,2\n6.5,4,y,5\n", NAMED, ["x", "y"]),
+    # Names that are none are not compared.
+    ("a,a,b\n1.5,2,3\n4,5,6.5\n", NAMED, None),
+    ("a,,c\n1.5,2,3\n4,5,6.5\n", NAMED, None),
+    # Row numbers, of any kind, are no feature of a model that knows its features.
+    *(
+        (text.format(*first.split()), NAMED, labels)
+        for first in ("0 1", "57 3", "0.5 1", "2020-01-01 2020-01-02", "x x")
+        for text, labels in (
+            (",a,b,c\n{},1.5,2,3\n{},4,5,6.5\n", None),
+            (",c,kind,b,a\n{},3,x,2,1.5\n{},6.5,y,5,4\n", ["x", "y"]),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "known", "labels"), ROWS)
+def test_rows_and_labels(path, text, known, labels):
+    check(read_rows(path(text), known), labels)
+    if labels is not None:
+        got, header = read_labelled(path(text), known), text.splitlines()[0]
+        check((got.X, got.y), labels)
+        assert got.feature_names == (known.features if "c" in header else None)
+        names = set(header.split(",")) & {"kind", "KIND", "label", "truth"} or {None}
+        assert {got.label_name} == names
+
+
+def test_a_label_that_is_taken_for_one(path):
+    with pytest.warns(LabelColumnWarning, match="'n'"):
+        check(read_rows(path("n,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n"), UNNAMED), [0, 1])
 
 
 @pytest.mark.parametrize(("known", "message"), [(NAMED, "'kind'.*gpulr predict"), (UNNAMED, "")])
 def test_labels_that_are_required_are_missed(path, known, message):
     with pytest.raises(DataFileError, match=f"none for the label.*{message}"):
         read_labelled(path("a,b,c\n1.5,2,3\n4,5,6.5\n"), known)
-
-
-@pytest.mark.parametrize("names", ["x,y,label", "0,1,2"])
-def test_names_that_a_model_knows_may_be_labels_names_or_numbers(path, names):
-    known = KnownColumns(3, "kind" if "label" in names else None, tuple(names.split(",")))
-    check(read_rows(path(f"{names}\n1.5,2,3\n4,5,6.5\n"), known))
 
 
 def test_a_single_feature(path):
@@ -68,32 +100,6 @@ def test_a_single_feature(path):
         assert labels is None
     with pytest.raises(DataFileError, match="single column"):
         read_rows(path("1.5\n2\n"), KnownColumns(2))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a,kind,b,c\n1.5,0,2,3\n4,1,5,6.5\n",
-        "label,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n",
-        "a,b,c,truth\n1.5,2,3,0\n4,5,6.5,1\n",
-        "c,truth,b,a\n3,0,2,1.5\n6.5,1,5,4\n",
-        "KIND,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n",
-    ],
-    ids=range(5),
-)
-@pytest.mark.parametrize("read", [read_rows, read_labelled])
-def test_one_column_more_is_the_label(path, read, text):
-    got = read(path(text), NAMED)
-    check(got if isinstance(got, tuple) else (got.X, got.y), [0, 1])
-
-
-def test_without_names_the_label_is_found_as_in_training(path):
-    check(read_rows(path("0,1.5,2,3\n1,4,5,6.5\n"), UNNAMED), [0, 1])
-    check(read_rows(path("1.5,2,3,x\n4,5,6.5,y\n"), UNNAMED), ["x", "y"])
-    check(read_rows(path("1.5,2,3,0\n4,5,6.5,1\n"), KnownColumns(3, "-1")), [0, 1])
-    check(read_rows(path("0,1.5,2,3\n1,4,5,6.5\n"), NAMED), [0, 1])
-    with pytest.warns(LabelColumnWarning, match="'n'"):
-        check(read_rows(path("n,a,b,c\n0,1.5,2,3\n1,4,5,6.5\n"), UNNAMED), [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -119,14 +125,6 @@ def test_label_goes_before_what_the_model_knows(path):
     np.testing.assert_array_equal(labels, ["3", "6.5"])
 
 
-def test_columns_are_put_in_order(path):
-    check(read_rows(path("c,a,b\n3,1.5,2\n6.5,4,5\n"), NAMED))
-    got = read_labelled(path("c,a,kind,b\n3,1.5,x,2\n6.5,4,y,5\n"), NAMED)
-    check((got.X, got.y), ["x", "y"])
-    assert got.feature_names == ("a", "b", "c")
-    assert got.label_name == "kind"
-
-
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -141,11 +139,6 @@ def test_other_names_are_refused(path, names, message):
     row = ",".join(map(str, range(names.count(",") + 1)))
     with pytest.raises(DataError, match=message):
         read_rows(path(f"{names}\n{row}\n"), NAMED, label=label)
-
-
-def test_names_that_are_none_are_not_compared(path):
-    for names in ("a,a,b", "a,,c"):
-        check(read_rows(path(f"{names}\n1.5,2,3\n4,5,6.5\n"), NAMED))
 
 
 def test_pixels_without_labels(path):
@@ -167,16 +160,6 @@ def test_pixels_without_labels(path):
 def test_faults_are_located(path, text, message):
     with pytest.raises(DataFileError, match=message):
         read_rows(path(text), NAMED)
-
-
-@pytest.mark.parametrize("first", ["0 1", "57 3", "0.5 1", "2020-01-01 2020-01-02", "x x"])
-def test_row_numbers_are_no_feature_of_a_model_that_knows_its_features(path, first):
-    one, two = first.split()
-    check(read_rows(path(f",a,b,c\n{one},1.5,2,3\n{two},4,5,6.5\n"), NAMED))
-    labelled = path(f",c,kind,b,a\n{one},3,x,2,1.5\n{two},6.5,y,5,4\n")
-    check(read_rows(labelled, NAMED), ["x", "y"])
-    got = read_labelled(labelled, NAMED)
-    check((got.X, got.y), ["x", "y"])
 
 
 def test_row_numbers_for_a_model_without_names(path):

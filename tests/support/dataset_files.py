@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import io
 import struct
 import threading
 
@@ -16,11 +17,40 @@ from gpulr.datasets import download, mnist
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 
 
-def idx_bytes(array, code=None):
-    dtype = array.dtype.str.lstrip("<>|=")
-    header = struct.pack(">HBB", 0, code or CODES[dtype], array.ndim)
-    shape = struct.pack(f">{array.ndim}I", *array.shape)
-    return header + shape + array.astype(array.dtype.newbyteorder(">")).tobytes()
+def saved(save, *args, **options):
+    """What ``save(file, …)`` writes."""
+    stream = io.BytesIO()
+    save(stream, *args, **options)
+    return stream.getvalue()
+
+
+def zipped(content, suffix=".gz"):
+    return gzip.compress(content, mtime=0) if suffix else content
+
+
+def head(code, *shape):
+    """Header of an IDX file."""
+    return struct.pack(f">HBB{len(shape)}I", 0, code, len(shape), *shape)
+
+
+def idx_bytes(array):
+    values = array.astype(array.dtype.newbyteorder(">")).tobytes()
+    return head(CODES[array.dtype.str.lstrip("<>|=")], *array.shape) + values
+
+
+def npy(array):
+    return saved(np.lib.format.write_array, array)
+
+
+def npy_with_header(text, body=b"", version=b"\x01\x00"):
+    """Return a .npy file with this header, whatever it says."""
+    text = text.encode() + b"\n"
+    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text + body
+
+
+def npy_claiming(descr, shape, body=b"", **version):
+    fields = {"descr": descr, "fortran_order": False, "shape": shape}
+    return npy_with_header(repr(fields), body, **version)
 
 
 def known_file(name, plain):
