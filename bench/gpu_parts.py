@@ -1,4 +1,7 @@
-"""The parts of :mod:`bench.gpu` that measure: pass, transfer, training, search, peers, start."""
+"""The parts of :mod:`bench.gpu` that measure: pass, transfer, training, search, peers, start.
+
+They measure a card through CuPy, with CUDA events, or for a rehearsal its stand-in.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import product
 from typing import Any
@@ -17,33 +21,180 @@ from unittest import mock
 import numpy as np
 
 import gpulr
-from bench import libraries
-from bench.contestants import Contestant, check, parts, passes, prepare
 from bench.data import Data, Objective, load_workload
-from bench.gpu_card import QUEUED, card, host_seconds, queueing_seconds, take_turn
-from bench.kinds import rounded
+from bench.passes import (
+    PASSES,
+    Contestant,
+    Pass,
+    check,
+    evaluate,
+    gpu_device,
+    library_obstacle,
+    parts,
+    prepare,
+)
 from bench.peers import CS, N_FOLDS, TOL
-from bench.run import RESULTS, Run, quartiles, race, rehearsal, setting, worker
-from gpulr.backend import to_host
+from bench.run import Run, quartiles, race, rehearsal, setting, worker
+from bench.table import RESULTS, rounded
+from gpulr.backend import Backend, backend_of, select, to_host
+from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.fused_problem import FusedProblem
 
+FLUSH_FACTOR = 4  # of the L2 cache, that nothing of what was there before stays
+LONGEST_HOLD = 0.05  # seconds
+QUEUED = 20  # calls
 TOLS = (1e-4, 5e-5, 2e-5, 1e-5)
-# Seconds until a process is ended; what it has printed by then counts.
+# Seconds until a process is ended; what it has found by then counts.
 LIBRARIES = {"gpulr": 15.0, "jax": 25.0, "torch": 40.0}
 STARTS = {"nothing-compiled": 25.0, "kernels-compiled": 12.0}
 
+# Keeps the stream busy, and neither memory nor the L2 cache.
+_HOLD = r"""
+extern "C" __global__ void hold(unsigned long long nanoseconds) {
+    unsigned long long started, now;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(started));
+    do {
+        asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+    } while (now - started < nanoseconds);
+}
+"""
 
-def timed(here: Any, run: Run, rounds: int) -> dict[str, dict[str, float]]:
-    """Return the first call's seconds, and the quartiles of others."""
-    first = host_seconds(here, run)
-    times = [host_seconds(here, run) for _ in range(2 if rehearsal() else rounds)]
-    return {"host": quartiles(times), "first": quartiles([first])}
+
+class Card:
+    """A CUDA device, as CuPy sees it."""
+
+    copy_bytes = 2**30
+    backend: Backend
+
+    def __init__(self) -> None:
+        self.backend = select("cupy")
+        if self.backend.name != "cupy":
+            raise BackendUnavailableError(f"CuPy cannot be used: {self.backend.fallback_reason}")
+        import cupy
+
+        self.cupy = cupy
+        self.properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        flushed = FLUSH_FACTOR * max(int(self.properties["l2CacheSize"]), 2**20)
+        self._flush = cupy.zeros(flushed, dtype=cupy.uint8)
+        self._hold = cupy.RawKernel(_HOLD, "hold")
+
+    def about(self) -> dict[str, Any]:
+        """Return what the record says of the device."""
+        runtime, found = self.cupy.cuda.runtime, self.properties
+        return {
+            "name": found["name"].decode(),
+            "compute_capability": f"{found['major']}.{found['minor']}",
+            "multiprocessors": found["multiProcessorCount"],
+            "memory_bytes": found["totalGlobalMem"],
+            "l2_bytes": found["l2CacheSize"],
+            "cuda_driver": runtime.driverGetVersion(),
+            "cuda_runtime": runtime.runtimeGetVersion(),
+            "CUPY_TF32": os.environ.get("CUPY_TF32"),
+        }
+
+    def device_seconds(self, run: Run, hold: float, *, cold: bool = False) -> float:
+        """Return the time between two events around what ``run`` asks of the device.
+
+        ``hold`` is for how many seconds the stream waits before the first event: longer than
+        ``run`` takes to queue its work.
+        """
+        cuda = self.cupy.cuda
+        started, ended = cuda.Event(), cuda.Event()
+        if cold:
+            self._flush += 1
+        self._hold((1,), (1,), (np.uint64(1e9 * hold),))
+        started.record()
+        run()
+        ended.record()
+        ended.synchronize()
+        return 1e-3 * float(cuda.get_elapsed_time(started, ended))
+
+    def copy(self) -> Run:
+        """Return a copy from device memory to device memory."""
+        source = self.cupy.zeros(self.copy_bytes // 4, dtype=self.cupy.float32)
+        target = self.cupy.empty_like(source)
+        return lambda: target.data.copy_from_device_async(
+            source.data, source.nbytes, self.cupy.cuda.get_current_stream()
+        )
+
+    def pinned(self, array: Any) -> Any:
+        """Return a copy in host memory that the device can read by itself."""
+        import cupyx
+
+        copy = cupyx.empty_pinned(array.shape, array.dtype)
+        copy[...] = array
+        return copy
+
+    def wait(self, results: Any = None) -> Any:
+        """Return the results once the device is idle."""
+        self.backend.synchronize()
+        return results
+
+    def host_seconds(self, run: Run, calls: int = 1) -> float:
+        """Return the time of a call from an idle device to an idle device; of many, their mean."""
+        self.wait()
+        started = time.perf_counter()
+        for _ in range(calls):
+            run()
+        self.wait()
+        return (time.perf_counter() - started) / calls
+
+    def queueing_seconds(self, run: Run) -> float:
+        """Return how long to hold the stream, so that ``run`` is queued before its work begins."""
+        self.wait()
+        started = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - started
+        self.wait()
+        return min(2.0 * seconds + 2e-4, LONGEST_HOLD)
+
+    def timed(self, run: Run, rounds: int) -> dict[str, dict[str, float]]:
+        """Return the first call's seconds, and the quartiles of others."""
+        first = self.host_seconds(run)
+        times = [self.host_seconds(run) for _ in range(2 if rehearsal() else rounds)]
+        return {"host": quartiles(times), "first": quartiles([first])}
+
+
+class StandIn(Card):
+    """NumPy or array-api-strict in a card's place: every step, and no meaning."""
+
+    copy_bytes = 2**20
+
+    def __init__(self) -> None:
+        if (library := rehearsal()) == "strict":
+            import array_api_strict
+
+            device = array_api_strict.Device("device1")
+            self.backend = backend_of(array_api_strict.zeros(1, device=device))
+        elif library == "numpy":
+            self.backend = backend_of(np.zeros(1))
+        else:
+            raise SystemExit(f"GPULR_BENCH_REHEARSE={library!r}; expected numpy or strict.")
+
+    def about(self) -> dict[str, Any]:
+        return {"name": f"none: a rehearsal on {self.backend.name}"}
+
+    def device_seconds(self, run: Run, hold: float, *, cold: bool = False) -> float:
+        return self.host_seconds(run)
+
+    def copy(self) -> Run:
+        xp, device = self.backend.xp, self.backend.device
+        source = xp.zeros(self.copy_bytes // 4, dtype=xp.float32, device=device)
+        return lambda: source + 0.0
+
+    def pinned(self, array: Any) -> Any:
+        return array.copy()
+
+
+def card() -> Card:
+    """Return the GPU, or under ``GPULR_BENCH_REHEARSE`` its stand-in."""
+    return StandIn() if rehearsal() else Card()
 
 
 # Part pass
 
 
-def copy_bandwidth(here: Any, record: Any) -> float:
+def copy_bandwidth(here: Card, record: Any) -> float:
     """Measure a copy from device memory to device memory, in bytes per second."""
     run, n_bytes = here.copy(), 2 * here.copy_bytes  # read, and written
     run()
@@ -53,70 +204,69 @@ def copy_bandwidth(here: Any, record: Any) -> float:
     return rate
 
 
-def pass_part(here: Any, work: Data, record: Any) -> None:
+def pass_part(here: Card, work: Data, record: Any) -> None:
     """Cost and gradient of ten models in every way, and bytes per second beside a copy's."""
     copied, name = copy_bandwidth(here, record), here.backend.name
     ways = ("fused", "batched", "portable", "loop")  # those that matter most first
     every = [Contestant(w, name, "float32", rows) for w in ways for rows in ("float32", "uint8")]
     every += [Contestant(way, name, "float64") for way in ("batched", "loop")]
-    entrants: dict[Contestant, Any] = {}
+    issues: dict[Contestant, Run] = {}
     facts: dict[Contestant, dict[str, Any]] = {}
 
-    def called(contestant: Contestant) -> str:
-        return f"{contestant.way}-{contestant.dtype}-on-{contestant.rows}"
+    def called(one: Contestant) -> str:
+        return f"{one.way}-{one.dtype}-on-{one.rows}"
 
-    for contestant in every:
-        if contestant.way == "fused" and rehearsal():
-            record.leave_out(called(contestant), "a rehearsal has no fused kernel")
+    @contextmanager
+    def attempt(one: Contestant) -> Iterator[None]:
+        """Under the way's setting; what fails is recorded, and takes no part any more."""
+        with record.attempt(called(one)), ExitStack() as failed:
+            failed.callback(issues.pop, one, None)
+            with setting(one.way), here.backend.activate():
+                yield
+            failed.pop_all()
+
+    for one in every:
+        if one.way == "fused" and rehearsal():
+            record.leave_out(called(one), "a rehearsal has no fused kernel")
             continue
-        with record.attempt(called(contestant)), setting(contestant.way), here.backend.activate():
-            problems = parts(contestant, work, here.backend)
-
-            def issue(problems: Any = problems) -> list[Any]:
-                return [problem.evaluate(at) for problem, at in problems]
-
+        with attempt(one):
+            problems = parts(one, work, here.backend)
             started = time.perf_counter()
-            results = issue()
-            here.backend.synchronize()
+            results = here.wait(evaluate(problems))
             first = time.perf_counter() - started  # kernels are compiled in it
-            error = check("pass", contestant, results, work)
+            error = rounded(check("pass", one, results, work))
             # What gpulr chose, where it has a choice, and why.
             problem = problems[0][0]
             chosen = problem.dispatch.reason if isinstance(problem, FusedProblem) else None
-            facts[contestant] = {"first": first, "error": rounded(error), "chosen": chosen}
-            entrants[contestant] = contestant, issue, queueing_seconds(here, issue)
+            issues[one] = partial(evaluate, problems)
+            facts[one] = {"first": first, "error": error, "chosen": chosen}
+            facts[one]["hold"] = here.queueing_seconds(issues[one])
 
-    failed = set()
+    def turn(one: Contestant) -> dict[str, float]:
+        found: dict[str, float] = {}
+        if run := issues.get(one):
+            with attempt(one):
+                run()
+                found["device"] = here.device_seconds(run, facts[one]["hold"])
+                found["device_cold"] = here.device_seconds(run, facts[one]["hold"], cold=True)
+                found["host"] = here.host_seconds(run)
+                found["queued"] = here.host_seconds(run, QUEUED)
+        return found
 
-    def turn(entrant: tuple[Contestant, Run, float]) -> dict[str, float] | None:
-        contestant, issue, hold = entrant
-        if contestant not in failed:
-            failed.add(contestant)
-            with record.attempt(called(contestant)), setting(contestant.way):
-                with here.backend.activate():
-                    found = take_turn(here, issue, hold)
-                failed.discard(contestant)
-                return found
-        return None
-
-    turns = race(entrants, 2 if rehearsal() else 30, turn, seconds=25.0)
-    for contestant, (_, issue, _) in entrants.items():
-        if contestant in failed:
-            continue
-        taken, fact = turns[contestant], facts[contestant]
-        with record.attempt(called(contestant)):
-            with setting(contestant.way), here.backend.activate():
-                check("pass", contestant, issue(), work)
-            found = {kind: quartiles([turn[kind] for turn in taken]) for kind in taken[0]}
+    turns = race({one: one for one in issues}, 2 if rehearsal() else 30, turn, seconds=25.0)
+    for one, issue in list(issues.items()):
+        fact = facts[one]
+        with attempt(one):
+            check("pass", one, issue(), work)
+            found = {kind: quartiles([turn[kind] for turn in turns[one]]) for kind in turns[one][0]}
             # What any pass has to read of the rows and labels, once, and nothing else.
-            n_bytes = work.X.size * np.dtype(contestant.rows).itemsize + 4 * len(work.y)
+            n_bytes = work.X.size * np.dtype(one.rows).itemsize + 4 * len(work.y)
             rates = {k: n_bytes / found[k]["median"] for k in ("device_cold", "device")}
             record.add(
-                called(contestant),
-                **{**contestant.about("pass"), **work.sizes},
-                seconds=found | {"first": quartiles([fact.pop("first")])},
-                rounds=len(taken),
-                **fact,
+                called(one),
+                **{**one.about("pass"), **work.sizes},
+                seconds=found | {"first": quartiles([fact["first"]])},
+                **{"rounds": len(turns[one]), "error": fact["error"], "chosen": fact["chosen"]},
                 bytes=n_bytes,
                 bytes_per_second=rounded(rates["device_cold"]),
                 fraction_of_copy=rounded(rates["device_cold"] / copied),
@@ -127,24 +277,24 @@ def pass_part(here: Any, work: Data, record: Any) -> None:
 # Part transfer
 
 
-def transfer_part(here: Any, work: Data, record: Any) -> None:
+def transfer_part(here: Card, work: Data, record: Any) -> None:
     """Rows to the device, as gpulr sends them and from pinned memory; and margins back."""
     copy_bandwidth(here, record)
 
     def add(name: str, run: Run, n_bytes: int) -> None:
         with here.backend.activate():
-            found = timed(here, run, 10)  # the first allocates memory, which later calls find again
+            found = here.timed(run, 10)  # the first allocates memory, which later calls find again
         rate = rounded(n_bytes / found["host"]["median"])
         record.add(name, bytes=n_bytes, seconds=found, bytes_per_second=rate)
 
     for rows in ("uint8", "float32"):
         array, _ = work.rows(rows)
         with record.attempt(f"upload-{rows}"):
-            add(f"upload-{rows}", lambda a=array: here.backend.asarray(a), array.nbytes)
+            add(f"upload-{rows}", partial(here.backend.asarray, array), array.nbytes)
         with record.attempt(f"upload-{rows}-pinned"):
             pinned = here.pinned(array)
             assert np.array_equal(pinned, array)
-            add(f"upload-{rows}-pinned", lambda a=pinned: here.backend.asarray(a), array.nbytes)
+            add(f"upload-{rows}-pinned", partial(here.backend.asarray, pinned), array.nbytes)
     with record.attempt("download-margins"):
         margins = np.zeros((len(work.X), work.n_classes), dtype=np.float32)
         there = here.backend.asarray(margins)
@@ -154,7 +304,7 @@ def transfer_part(here: Any, work: Data, record: Any) -> None:
 # Part training
 
 
-def training_part(here: Any, work: Data, record: Any) -> None:
+def training_part(here: Card, work: Data, record: Any) -> None:
     """The whole way to the optimum, and gradient descent, batched and one digit at a time.
 
     Times are of whole calls of :func:`gpulr.train`, from rows on the host (so uploads are in them)
@@ -162,38 +312,29 @@ def training_part(here: Any, work: Data, record: Any) -> None:
     gpulr's code, above its optimum, summed over the models.
     """
     data, name = load_workload(whole=True), here.backend.name
-    there = here.backend.asarray(data.X), here.backend.asarray(data.y)
-    places = {"host": (data.X, data.y), "device": there}
-    if name not in ("numpy", "cupy"):
-        del places["host"]
+    places = {"host": (data.X, data.y)} if name in ("numpy", "cupy") else {}
+    places["device"] = here.backend.asarray(data.X), here.backend.asarray(data.y)
     settings = {"scale": data.scale, "C": 1.0}
-    found: dict[str, tuple[float, Any, Any]] = {}
+    backend = name if "host" in places else "auto"
+    objective = Objective(data.rows_float64, data.y, range(10), 1.0)
 
     def trained(place: str, **more: Any) -> Any:
-        backend = name if name in ("numpy", "cupy") else "auto"
         model = gpulr.train(*places[place], backend=backend, **settings, **more)
         assert model.backend == name, model.fallback_reason
         return model
 
+    def cost(model: Any) -> float:
+        W = to_host(model.weights).astype(np.float64) / data.scale
+        return float(objective.costs(W, to_host(model.intercept)).sum())
+
+    found: dict[str, tuple[float, Any, Any]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gpulr.errors.ConvergenceWarning)  # the gap tells more
-        for place in places:
-            for tol in TOLS:
-                called = f"lbfgs-from-{place}-tol-{tol:g}"
-                with record.attempt(called):
-                    kept: list[Any] = []
-
-                    def run(place: str = place, tol: float = tol, kept: list[Any] = kept) -> None:
-                        kept[:] = [trained(place, tol=tol)]
-
-                    times = timed(here, run, 5)
-                    found[called] = tol, times, kept[0]
-        objective = Objective(data.rows_float64, data.y, range(10), 1.0)
-
-        def cost(model: Any) -> float:
-            W = to_host(model.weights).astype(np.float64) / data.scale
-            return float(objective.costs(W, to_host(model.intercept)).sum())
-
+        for place, tol in product(places, TOLS):
+            called = f"lbfgs-from-{place}-tol-{tol:g}"
+            with record.attempt(called):
+                run = partial(trained, place, tol=tol)
+                found[called] = tol, here.timed(run, 5), run()
         known = json.loads((RESULTS / "peers-mnist.json").read_text(encoding="utf-8"))
         optimum, source = known["optimum"]["cost"], "bench.peers"
         if known["C"] != 1.0 or known["data"]["sha256"] != data.about["sha256"]:
@@ -208,14 +349,14 @@ def training_part(here: Any, work: Data, record: Any) -> None:
             **{"optimum": optimum, "optimum_by": source},
             iterations=[int(np.min(steps)), int(np.max(steps))],
         )
-    if name not in ("numpy", "cupy"):
+    if "host" not in places:
         record.leave_out("gd", f"{name} takes its own arrays alone")
         return
     for way in ("batched", "loop"):
         contestant = Contestant(way, name, "float32")
         with record.attempt(f"gd-{way}"):
             run = prepare("training", contestant, work)
-            times = timed(here, run, 5)
+            times = here.timed(run, 5)
             check("training", contestant, run(), work)
             about = {**contestant.about("training"), **work.sizes}
             record.add(f"gd-{way}", **about, seconds=times)
@@ -224,7 +365,7 @@ def training_part(here: Any, work: Data, record: Any) -> None:
 # Part search
 
 
-def search_part(here: Any, work: Data, record: Any) -> None:
+def search_part(here: Card, work: Data, record: Any) -> None:
     """C by cross-validation, 10 classes × 10 values of C × 5 folds: 500 models; one is checked."""
     data, name = load_workload(whole=True), here.backend.name
     X, y, backend = data.X, data.y, name
@@ -232,17 +373,12 @@ def search_part(here: Any, work: Data, record: Any) -> None:
         X, y, backend = here.backend.asarray(X), here.backend.asarray(y), "auto"
     Cs = CS[3:6] if rehearsal() else CS
     settings: dict[str, Any] = {"Cs": Cs, "cv": N_FOLDS, "tol": TOL, "scale": data.scale}
-    settings["backend"] = backend
-    found: list[Any] = []
-
-    def run() -> None:
-        found[:] = [gpulr.search(X, y, refit=False, **settings)]
-
+    search = partial(gpulr.search, X, y, backend=backend, **settings)
     with record.attempt("search"), warnings.catch_warnings():
         warnings.simplefilter("error", gpulr.errors.ConvergenceWarning)
-        times = timed(here, run, 3)
-        (result,) = found
-        model = gpulr.search(X, y, **settings).model
+        times = here.timed(partial(search, refit=False), 3)
+        result = search()
+        model = result.model
         theta = np.vstack([to_host(model.weights) / data.scale, to_host(model.intercept)])
         objective = Objective(data.rows_float64, data.y, range(10), model.settings["C"])
         error = float(np.abs(objective.gradient(theta.astype(np.float64))).max())
@@ -265,7 +401,7 @@ def search_part(here: Any, work: Data, record: Any) -> None:
 # Part peers
 
 
-def peers_part(here: Any, work: Data, record: Any) -> None:
+def peers_part(here: Card, work: Data, record: Any) -> None:
     """The same pass by torch, torch.compile and jax.jit, each in its own process, gpulr too.
 
     They bring their own CUDA libraries. All multiply in float32 proper, without TF32. The formulas
@@ -273,14 +409,12 @@ def peers_part(here: Any, work: Data, record: Any) -> None:
     """
     for library, limit in LIBRARIES.items():
         with record.attempt(library):
-            job = {"library": library}
-            for found in worker("bench.gpu_parts:time_passes", job, limit, library):
+            for found in worker(time_passes, {"library": library}, limit, library):
                 name = found.pop("name")
                 if "reason" in found:
                     record.leave_out(name, found["reason"])
                 elif "failure" in found:
-                    with record.attempt(name):
-                        raise RuntimeError(found["failure"])
+                    record.fail(name, found["failure"])
                 else:
                     record.add(name, **work.sizes, **found)
     ratios(record)
@@ -304,13 +438,13 @@ def ratios(record: Any) -> None:
 
 
 # A way's name, library and rows; and what builds its pass.
-Way = tuple[str, str, str, Callable[[], libraries.Pass]]
+Way = tuple[str, str, str, Callable[[], Pass]]
 
 
 def time_passes(library: str) -> Iterator[dict[str, Any]]:
     """In a library's own process: yield what was measured in each way, or why it was not."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if library != "gpulr" and (reason := libraries.obstacle(library)):
+    if library != "gpulr" and (reason := library_obstacle(library)):
         yield {"name": library, "reason": reason}
         return
     work = load_workload()
@@ -334,18 +468,23 @@ def ways_of(library: str, work: Data) -> Iterator[Way]:
     if library == "gpulr":
         here = card()
         for rows in ("float32", "uint8"):
-            contestant = Contestant("batched", here.backend.name, "float32", rows)
-            build = partial(passes, contestant, work, here.backend)
-            yield f"gpulr-on-{rows}", library, rows, lambda b=build: (b(), here.wait)
+            yield f"gpulr-on-{rows}", library, rows, partial(own_pass, here, work, rows)
         return
-    device = libraries.gpu_device(library)
+    device = gpu_device(library)
     if device is None and not rehearsal():
         raise LookupError(f"{library} has no GPU here")
-    for name, build in libraries.GPU_PASSES[library].items():
-        for rows, first in product(("float32", "uint8"), (True, False)):
-            called = f"{name}-on-{rows}-models-{'first' if first else 'last'}"
-            options = {"columns_first": first, "device": device or "cpu"}
-            yield called, name, rows, partial(build, work, rows, **options)
+    names = {"jax": ("jax.jit",), "torch": ("torch", "torch.compile")}[library]
+    for name, rows, first in product(names, ("float32", "uint8"), (True, False)):
+        called = f"{name}-on-{rows}-models-{'first' if first else 'last'}"
+        options: dict[str, Any] = {"columns_first": first, "device": device or "cpu"}
+        if name == "torch.compile":
+            options["compiled"] = True
+        yield called, name, rows, partial(PASSES[library], work, rows, **options)
+
+
+def own_pass(here: Card, work: Data, rows: str) -> Pass:
+    contestant = Contestant("batched", here.backend.name, "float32", rows)
+    return partial(evaluate, parts(contestant, work, here.backend)), here.wait
 
 
 def time_pass(way: Way, work: Data) -> dict[str, Any]:
@@ -377,7 +516,7 @@ def time_pass(way: Way, work: Data) -> dict[str, Any]:
 # Part start
 
 
-def start_part(here: Any, work: Data, record: Any) -> None:
+def start_part(here: Card, work: Data, record: Any) -> None:
     """Import, first and second call in a fresh process.
 
     Twice: with an empty folder of compiled kernels, and with the one that the first process filled.
@@ -385,7 +524,7 @@ def start_part(here: Any, work: Data, record: Any) -> None:
     with tempfile.TemporaryDirectory() as cache, mock.patch.dict(os.environ, CUPY_CACHE_DIR=cache):
         for state, limit in STARTS.items():
             with record.attempt(state):
-                for name, taken in worker("bench.gpu_parts:time_start", {}, limit, state):
+                for name, taken in worker(time_start, {}, limit, state):
                     times = {"host": quartiles([taken])}
                     record.add(f"{state}-{name}", **work.sizes, seconds=times)
 
@@ -396,14 +535,12 @@ def time_start() -> Iterator[tuple[str, float]]:
     here = card()
     yield "cupy-and-probe", time.perf_counter() - started
     started = time.perf_counter()
-    X = here.backend.asarray(work.X)
-    here.backend.synchronize()
+    X = here.wait(here.backend.asarray(work.X))
     yield "first-upload", time.perf_counter() - started
     y = here.backend.asarray(work.y)
     backend = "auto" if rehearsal() else here.backend.name
     for name in ("first-training", "second-training", "third-training"):
         started = time.perf_counter()
-        model = gpulr.train(X, y, backend=backend, scale=work.scale, tol=1e-3)
-        here.backend.synchronize()
+        model = here.wait(gpulr.train(X, y, backend=backend, scale=work.scale, tol=1e-3))
         yield name, time.perf_counter() - started
         assert model.backend == here.backend.name, model.fallback_reason

@@ -23,9 +23,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.kinds import write
+from bench.table import ROOT, write
 
-ROOT = Path(__file__).resolve().parent.parent
 WHEELS = ROOT / "wheels"
 # Without these nothing can be measured; without the others there are fewer tests.
 ESSENTIAL = ("array-api-compat", "numpy", "scikit-learn", "scipy", "threadpoolctl")

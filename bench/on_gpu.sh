@@ -4,10 +4,10 @@
 #     bash bench/on_gpu.sh OUTDIR
 #     bash bench/on_gpu.sh --rehearse numpy OUTDIR     # or strict: few rows, no GPU, no meaning
 #
-# OUTDIR gets on-gpu.json (all figures), cupy-pytest.json (pytest-benchmark's) and log.txt. Packages
-# that are missing are taken from wheels/ in the checkout, into OUTDIR/site; what is missing there
-# too is told first, and how to bring it. PYTHON names the interpreter (python3). MNIST is found
-# through GPULR_DATA_HOME; without it made-up rows of the same size are timed, which the JSON says.
+# OUTDIR gets on-gpu.json (all figures) and log.txt. Packages that are missing are taken from wheels/
+# in the checkout, into OUTDIR/site; what is missing there too is told first, and how to bring it.
+# PYTHON names the interpreter (python3). MNIST is found through GPULR_DATA_HOME; without it made-up
+# rows of the same size are timed, which the JSON says.
 #
 # A part that fails or runs out of time does not stop the next one. Exit codes: 0 all parts passed,
 # 1 some did not, 2 usage, 3 nothing can run.
@@ -36,7 +36,6 @@ transfer 20
 training 50
 search 40
 peers 85
-benchmark 35
 start 40'
 DEADLINE=465 # seconds after the start, whatever a part's own limit
 
@@ -51,10 +50,10 @@ case $out/ in
 esac
 python=${PYTHON:-python3}
 mkdir -p "$out/parts"
-rm -f "$out"/parts/*.json "$out/parts.txt" "$out/on-gpu.json" "$out/cupy-pytest.json"
+rm -f "$out"/parts/*.json "$out/parts.txt" "$out/on-gpu.json"
 
 export PYTHONPATH="$root:$out/site${PYTHONPATH:+:$PYTHONPATH}"
-export GPULR_FALLBACK=error GPULR_REQUIRE_GPU=1 GPULR_BENCH_DATA=local GPULR_BENCH_PATIENCE=0
+export GPULR_FALLBACK=error GPULR_REQUIRE_GPU=1 GPULR_BENCH_DATA=local
 export GPULR_BENCH_REHEARSE=$rehearse PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 unset GPULR_BACKEND GPULR_COMPILE GPULR_FUSED GPULR_TEST_BACKENDS
 
@@ -69,19 +68,6 @@ install_wheels() {
         echo "pip failed: is every wheel in wheels/ for this Python?"
 }
 
-command_of() { # NAME: sets the array `command`
-    case $1 in
-    benchmark)
-        # From bench/, where the benchmarks are; a rehearsal is of NumPy's.
-        local keep=cupy
-        [ -z "$rehearse" ] || keep='numpy and float32 and not peer'
-        command=("$python" -m pytest "$root/bench" -q -p no:cacheprovider -k "$keep"
-            --benchmark-enable "--benchmark-json=$out/cupy-pytest.json")
-        ;;
-    *) command=("$python" -m bench.gpu "$1" --output "$out/parts/$1.json") ;;
-    esac
-}
-
 run_part() { # NAME LIMIT
     local name=$1 limit=$2 left=$((DEADLINE - SECONDS)) began=$SECONDS code
     ((limit <= left)) || limit=$left
@@ -91,10 +77,9 @@ run_part() { # NAME LIMIT
         return 1
     fi
     echo "== $name, at most $limit s"
-    local command
-    command_of "$name"
     # In the foreground, that Ctrl-C reaches it.
-    timeout --foreground --kill-after=2 "$limit" "${command[@]}"
+    timeout --foreground --kill-after=2 "$limit" \
+        "$python" -m bench.gpu "$name" --output "$out/parts/$name.json"
     code=$?
     echo "== $name: exit code $code after $((SECONDS - began)) s"
     echo "$name $code $((SECONDS - began))" >>"$out/parts.txt"

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.kinds import DASH, rounded, seconds, write
+from bench.table import DASH, rounded, seconds, write
 
 PREDICTION = Path(__file__).resolve().parent / "predictions" / "h100.json"
 Found = dict[str, Any]

@@ -1,4 +1,4 @@
-"""How things are measured: in quiet moments, in turn or in processes of their own.
+"""How things are measured: in quiet moments, by turns or in processes of their own.
 
 Machines are shared, and their speed drifts over minutes, so times that were taken one after the
 other do not make a ratio. :func:`race` runs every contestant once in each round, in a moment in
@@ -11,30 +11,26 @@ from __future__ import annotations
 
 import datetime
 import gc
-import json
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from bench.kinds import rounded
+from bench.table import ROOT, rounded
 from gpulr import __version__
 from gpulr.backend import backends, select
 from gpulr.backend.compiled_rows import compiler
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "results"
 ALLOWED = 0.05  # share of the cores that others may use
 # OpenBLAS's threads spin for a while after a product; they are not to disturb who comes next.
 PAUSE = 0.1  # seconds
@@ -92,8 +88,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
-        self._own = time.process_time()
-        self._busy = busy_seconds()
+        self._own, self._busy = time.process_time(), busy_seconds()
 
     def wall(self) -> float:
         return time.perf_counter() - self._started
@@ -111,11 +106,11 @@ class Watch:
         return share is not None and share * used > ALLOWED * used + TICK
 
 
-@dataclass(slots=True)
 class Patience:
     """The seconds that may still be spent on waiting for other processes, and on repeating."""
 
-    left: float
+    def __init__(self, left: float) -> None:
+        self.left = left
 
     def spend(self, seconds: float) -> bool:
         """Take seconds off, and return whether any are left."""
@@ -135,8 +130,7 @@ def wait(patience: Patience) -> None:
 # Turns
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """The seconds of one timed call, and the share of the cores that others used meanwhile."""
 
     seconds: float
@@ -194,63 +188,48 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
 # Processes of their own
 
 
-def worker(target: str, job: dict[str, Any], limit: float, what: str) -> Iterator[Any]:
+def worker(
+    target: Callable[..., Iterator[Any]], job: dict[str, Any], limit: float, what: str
+) -> Iterator[Any]:
     """Yield what a generator yields in a process of its own, which is killed after ``limit`` s.
 
-    Parameters
-    ----------
-    target : str
-        "module:function"; the job becomes its keyword arguments, as far as JSON goes.
-    what : str
-        Who it is, for messages.
-
-    Raises
-    ------
-    TimeoutError, RuntimeError
-        After the last line, if it was killed or failed.
+    Raises TimeoutError or RuntimeError after the last item, if it was killed or failed; ``what``
+    is its name in these messages.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.run", target],
-        **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT},
-    )
-    killed = threading.Event()
     limit *= 4.0 if rehearsal() else 1.0
-    alarm = threading.Timer(limit, lambda: (killed.set(), process.kill()))
-    alarm.start()
-    error = None
+    deadline, spawn = time.monotonic() + limit, multiprocessing.get_context("spawn")
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_work, args=(target, job, sender), daemon=False)
+    process.start()
+    sender.close()
     try:
-        process.stdin.write(json.dumps(job))
-        process.stdin.close()
-        for line in process.stdout:
-            kind, found = json.loads(line)
-            if kind == "error":
-                error = found
-            else:
-                yield found
-        code = process.wait()
+        while receiver.poll(max(0.0, deadline - time.monotonic())):
+            try:
+                failed, found = receiver.recv()
+            except EOFError:
+                break
+            if failed:
+                raise RuntimeError(found)
+            yield found
+        else:
+            raise TimeoutError(f"{what} did not end in {limit:.0f} s")
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(f"{what} ended with exit code {process.exitcode}")
     finally:
-        alarm.cancel()
         process.kill()
-        process.wait()
-        process.stdout.close()
-    if killed.is_set():
-        raise TimeoutError(f"{what} did not end in {limit:.0f} s")
-    if error or code:
-        raise RuntimeError(error or f"{what} ended with exit code {code}")
+        process.join()
+        receiver.close()
 
 
-def work(target: str) -> None:
-    """Be the process: read the job, and print a line of JSON for everything that is yielded."""
-    output, sys.stdout = sys.stdout, sys.stderr
-    module, _, function = target.partition(":")
+def _work(target: Callable[..., Iterator[Any]], job: dict[str, Any], sender: Any) -> None:
+    sys.stdout = sys.stderr
     try:
-        for found in getattr(import_module(module), function)(**json.load(sys.stdin)):
-            print(json.dumps(["found", found]), file=output, flush=True)
+        for found in target(**job):
+            sender.send((False, found))
     except Exception as error:
         words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        print(json.dumps(["error", words[:500]]), file=output, flush=True)
-        if not isinstance(error, ImportError):
-            raise
+        sender.send((True, words[:500]))
 
 
 # What every result records: no names, no paths
@@ -288,23 +267,18 @@ def commit() -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Return the processor, its cores, and the GPU where one is usable."""
-    found = {"cpu": cpu_model(), "cores": len(cores())}
+    cpu = platform.processor() or platform.machine() or "unknown"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    found = {"cpu": " ".join(names[0].split()) if names else cpu, "cores": len(cores())}
     found |= {"architecture": platform.machine(), "system": platform.system()}
     cupy = backends()["cupy"]
     if cupy.usable:
         found |= {"gpu": cupy.device, "driver": dict(cupy.checks)["NVIDIA driver"]}
     return found
-
-
-def cpu_model() -> str:
-    """Return the processor's name, as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return " ".join(line.partition(":")[2].split())
-    except OSError:
-        pass
-    return platform.processor() or platform.machine() or "unknown"
 
 
 def versions() -> dict[str, str]:
@@ -332,7 +306,3 @@ def blas() -> list[dict[str, Any]]:
             owner = folder.removesuffix(".libs") if folder.endswith(".libs") else "the system"
             found.append({"of": owner, **{key: library.get(key) for key in keep}})
     return sorted(found, key=lambda library: str(library["of"]))
-
-
-if __name__ == "__main__":
-    work(sys.argv[1])

@@ -1,10 +1,12 @@
-"""Tables and charts of the result files; the README's pictures of models.
+"""Result files: how they are written, tables and charts of them; the README's pictures of models.
 
 ::
 
     python -m bench.table              # charts, bench/RESULTS.md, and the README's small table
     python -m bench.table --check      # exit 1 if RESULTS.md or the README has other tables
     python -m bench.table --pictures   # draw what ten digit models look like, for the README
+
+Tables need nothing but Python: they are also made where a machine is only prepared.
 """
 
 from __future__ import annotations
@@ -14,26 +16,344 @@ import io
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.kinds import (
-    TABLES,
-    Record,
-    comparisons,
-    is_beside,
-    markdown,
-    of,
-    seconds,
-    sizes,
-    times,
-    where,
-)
-from bench.run import RESULTS, ROOT
+Record = dict[str, Any]
 
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+DASH = "–"
+OURS = "gpulr-lbfgs"
+RIVALS = ("peer", "peer-blocks", "uncompiled", "portable")  # ways of the second table
+BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}
+NAMES = {"gpulr": "gpulr", "python": "Python", "numpy": "NumPy", "llvmlite": "llvmlite"}
+NAMES |= {"cupy": "CuPy"}
+PACKAGES = {"scikit-learn": "scikit-learn", "scikit-learn-intelex": "intelex", "jax": "jax"}
 CHARTS = ("gpulr-interleaved", "gpulr-peers", "gpulr-search")  # what gpulr.show.benchmark draws
+
+
+def write(report: dict[str, Any], output: Path | None) -> None:
+    """Write a report as JSON, to standard output where no file is named."""
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    if output is None:
+        print(text, end="")
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+
+
+# Words
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def seconds(value: float) -> str:
+    """Return a time in words, to three digits."""
+    unit, factor = next((u for u in (("s", 1), ("ms", 1e3)) if value * u[1] >= 1), ("µs", 1e6))
+    value *= factor
+    return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f} {unit}"
+
+
+def times(ratio: float | None) -> str:
+    """Return a ratio in words, to two digits below ten and whole above; a dash for none."""
+    if ratio is None:
+        return DASH
+    return f"{ratio:.1f}×" if ratio < 9.95 else f"{ratio:,.0f}×"
+
+
+def scientific(value: float) -> str:
+    """Return a gap with two digits."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def where(report: Record, packages: Sequence[str] = ()) -> str:
+    """Return the machine, versions, BLAS, commit and date of a result in words."""
+    found, commit, versions = report["machine"], report["commit"], report["versions"]
+    gpu = [found["gpu"]] if "gpu" in found else []
+    cores = f"{found['cpu']}, {found['cores']} core{'s' if found['cores'] != 1 else ''}"
+    words = [f"{NAMES[name]} {versions[name]}" for name in NAMES if name in versions]
+    for b in report["blas"]:
+        if b["of"] != "scipy":
+            name, kernels = BLAS.get(b["internal_api"], b["internal_api"]), b["architecture"]
+            words.append(f"{name} {b['version']} ({kernels} kernels, {b['num_threads']} threads)")
+    changes = " with changes" if commit["dirty"] else ""
+    words.append((f"commit {commit['id'][:10]}" if commit["id"] else "no commit") + changes)
+    words += [f"{PACKAGES[name]} {versions[name]}" for name in packages if name in versions]
+    return f"{'; '.join([*gpu, cores])}; {', '.join(words)}; {report['date'][:10]}"
+
+
+def sizes(data: Record) -> str:
+    found = f"{data['n_samples']:,} × {data['n_features']}"
+    return f"{data['data']}: {found} {data['X_dtype']}" if "data" in data else found
+
+
+def busy(shares: Iterable[float | None]) -> str:
+    """Return a sentence if other processes used much of the cores."""
+    share = max((share or 0.0 for share in shares), default=0.0)
+    return f" Other processes used up to {share:.0%} of the cores meanwhile." if share > 0.1 else ""
+
+
+def markdown(columns: str, rows: Iterable[tuple[bool, Sequence[str]]]) -> list[str]:
+    """Return a table's lines, of which some rows are bold; ">" marks what is aligned right."""
+    names = [name.strip() for name in columns.split("|")]
+    heads = [n.lstrip(">") for n in names]
+    lines = ["|" + "|".join(f" {n} " if n else " " for n in heads) + "|"]
+    lines.append("|" + "|".join("---:" if n.startswith(">") else "---" for n in names) + "|")
+    for bold, cells in rows:
+        cells = [f"**{c}**" if bold and c != DASH else c for c in cells]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+# Passes and trainings in turn
+
+
+def of(report: Record, task: str) -> list[Record]:
+    return [result for result in report["results"] if result["task"] == task]
+
+
+def is_beside(result: Record) -> bool:
+    """Whether it is of the second table: another library, or gpulr to be compared with one."""
+    own = result["way"] == "batched" and result["rows"] != result["X_dtype"]
+    return own or result["way"] in RIVALS
+
+
+def own_pass(report: Record, result: Record) -> Record | None:
+    """Return gpulr's pass from rows that are stored alike: on CuPy beside CuPy, else on NumPy."""
+    backend = "cupy" if result["backend"] == "cupy" else "numpy"
+    wanted = ("batched", backend, result["rows"], result["dtype"])
+    for found in of(report, "pass"):
+        if (found["way"], found["backend"], found["rows"], found["dtype"]) == wanted:
+            return found
+    return None
+
+
+def interleaved_table(report: Record) -> str:
+    """Return gpulr's ways and the notebook's; then, if there are any, other libraries' passes."""
+    ways: dict[tuple[str, str, str], dict[str, Record]] = {}
+    for found in report["results"]:
+        if not is_beside(found):
+            key = found["way"], found["backend"], found["dtype"]
+            ways.setdefault(key, {})[found["task"]] = found
+    rows = []
+    for (way, _, dtype), tasks in ways.items():
+        cells = [next(iter(tasks.values()))["label"], dtype]
+        for found in (tasks.get("pass"), tasks.get("training")):
+            faster = found["speedup"] if found else {}
+            cells.append(seconds(found["seconds"]["median"]) if found else DASH)
+            cells += [times(faster.get(k, {}).get("median")) for k in ("loop", "notebook")]
+        rows.append((way == "batched", cells))
+    steps = "".join(f", {r['iterations']} iterations" for r in of(report, "training")[:1])
+    head = f"||>one pass|>× loop|>× notebook|>training{steps}|>× loop|>× notebook"
+    first, taken = report["results"][0], [of(report, task)[:1] for task in ("pass", "training")]
+    caption = (
+        f"{sizes(first)}, {first['n_models']} models. {where(report)}. Times are medians of "
+        f"{'/'.join(str(r['rounds']) for found in taken for r in found)} rounds (pass/training) "
+        "in which all ran in turn; × is how many times faster than gpulr's own loop over digits "
+        "in the same dtype, and than the notebook: the median of the rounds' ratios."
+        f"{busy(r.get('others_cpu') for r in report['results'])}"
+    )
+    lines = [*markdown(head, rows), "", caption]
+    if not (rows := list(beside_rows(report))):
+        return "\n".join(lines)
+    words = (
+        "The same cost and gradient by other means, in the same run. Rows are the library's own "
+        "arrays before the clock starts. bench/passes.py says how they were written and tuned. "
+        "× is how many times faster gpulr is: the median of the rounds' ratios."
+    )
+    beside = markdown("one pass in float32|>|>gpulr on the same rows|>×", rows)
+    return "\n".join([*lines, "", *beside, "", words])
+
+
+def beside_rows(report: Record) -> Iterator[tuple[bool, list[str]]]:
+    """Yield the rows of the second table: what others took, or why they did not take part."""
+    for found in [*of(report, "pass"), *report.get("absent", [])]:
+        if "reason" not in found and found["way"] not in RIVALS:
+            continue
+        own, way, ratio = own_pass(report, found), found["way"], None
+        rows = f", {found['rows']} rows"
+        label = found["label"].removesuffix(rows) + rows
+        if "reason" not in found and own:
+            rival = found["backend"] + way.removeprefix("peer") if way.startswith("peer") else way
+            ratio = own["speedup"].get(rival, {}).get("median")
+        taken = found["reason"] if "reason" in found else seconds(found["seconds"]["median"])
+        yield (
+            False,
+            [label, taken, seconds(own["seconds"]["median"]) if own else DASH, times(ratio)],
+        )
+
+
+# Solvers
+
+
+def time_to(gap: float, points: Sequence[Record]) -> float | None:
+    """Return the shortest time in which any of the points came as close; None if none did."""
+    return min((point["seconds"] for point in points if point["gap"] <= gap), default=None)
+
+
+def comparisons(report: Record) -> Iterator[tuple[Record, Record, float | None, float | None]]:
+    """Yield (result, point, our seconds to its gap, ratio) for every point, in order."""
+    ours = next((r["points"] for r in report["results"] if r["name"] == OURS), [])
+    for result in report["results"]:
+        for point in result["points"]:
+            needed = None if result["name"] == OURS else time_to(point["gap"], ours)
+            yield result, point, needed, None if needed is None else point["seconds"] / needed
+
+
+def setting_words(setting: Record) -> str:
+    names = {"max_iter": "iterations"}
+    return ", ".join(
+        f"{v:g} {names[k]}" if k in names else f"{k}={v:g}" for k, v in setting.items()
+    )
+
+
+def reason(result: Record) -> str:
+    """Return why a contestant has no points."""
+    absent = ("ModuleNotFoundError", "PackageNotFoundError")
+    return "not installed" if result["error"].startswith(absent) else result["error"]
+
+
+def peers_words(report: Record) -> str:
+    return f"{sizes(report['data'])}, {report['data']['n_models']} models, C = {report['C']:g}"
+
+
+def peers_table(report: Record) -> str:
+    """Return each contestant's first setting, and our last."""
+    rows, seen, data, smallest = [], set(), report["data"], []
+    for result, point, needed, ratio in comparisons(report):
+        own, setting = result["name"] == OURS, setting_words(point["setting"])
+        if result["name"] not in seen or (own and point is result["points"][-1]):
+            there = DASH if needed is None else seconds(needed)
+            cells = [result["label"], result["dtype"], setting, seconds(point["seconds"])]
+            rows.append((own, [*cells, scientific(point["gap"]), there, times(ratio)]))
+        seen.add(result["name"])
+        if ratio is not None and not result["name"].startswith("gpulr"):
+            smallest.append((ratio, result["label"], setting))
+    for result in report["results"]:
+        if not result["points"]:
+            rows.append((False, [result["label"], result["dtype"], reason(result), *[DASH] * 4]))
+    how = (
+        f"Gap: the float64 objective, summed over the models, above the optimum, "
+        f"{report['optimum']['cost']:.7f}. × is how many times longer it took than gpulr's lbfgs "
+        "to a gap as small (whole calls of train; the shortest of those measured, each the median "
+        "of up to three). Each ran in its own process, one after the other."
+    )
+    first = [r["first_call_seconds"] for r in report["results"] if "first_call_seconds" in r]
+    if first:
+        how += (
+            " The first call of gpulr's lbfgs in its process, which compiles, took "
+            f"{seconds(first[0])} at its first tolerance."
+        )
+    if smallest:
+        ratio, label, setting = min(smallest)
+        how += f" The smallest × of all points in the chart: {times(ratio)} ({label}, {setting})."
+    if data["sampled_classes"] < data["n_models"]:
+        how += (
+            f" scikit-learn and intelex trained {data['sampled_classes']} of the "
+            f"{data['n_models']} classes; their time and gap are scaled up to all."
+        )
+    how += busy(point["others_cpu"] for _, point, _, _ in comparisons(report))
+    place = where(report, [name for name in report["versions"] if name in PACKAGES])
+    caption = f"{peers_words(report)} ({data['description']}). {place}. {how}"
+    table = markdown("|X|setting|>time|>gap|>gpulr lbfgs there|>×", rows)
+    return "\n".join([*table, "", caption])
+
+
+# Searches
+
+
+def search_table(report: Record) -> str:
+    rows, how, data, Cs, found = [], "", report["data"], report["Cs"], report["compared"]
+    (ours,) = (r["seconds"] for r in report["results"] if r["name"] == "gpulr")
+    for result in report["results"]:
+        own, models = result["name"].startswith("gpulr"), result["models"]
+        sampled = result["extrapolated_from_classes"]
+        if sampled:
+            models = models * data["n_models"] // sampled
+            how += (
+                f" ≈: {result['label']} trained {sampled} of the {data['n_models']} classes; its "
+                "time is scaled up to all."
+            )
+        taken = ("≈ " if sampled else "") + seconds(result["seconds"])
+        ratio = times(None if own else result["seconds"] / ours)
+        rows.append((own, [result["label"], result["dtype"], f"{models:,}", taken, ratio]))
+    how += busy(result["others_cpu"] for result in report["results"])
+    caption = (
+        f"{sizes(data)} ({data['description']}), {data['n_models']} classes × {len(Cs)} values of "
+        f"C from {Cs[0]:g} to {Cs[-1]:g} × {report['n_folds']} stratified folds, the same for "
+        f"both; tol={report['tol']:g} for both. {where(report, ['scikit-learn'])}. Whole calls, "
+        f"each in its own process, one after the other; the median of up to three.{how} Float64 "
+        f"objectives on each fold's rows: in {found['at_least_as_good']} of {found['models']} "
+        f"models gpulr's is at most {found['equal']:.0e} above scikit-learn's; the largest excess "
+        f"is {found['largest_excess']:.1e}, the largest gain {found['largest_gain']:.1e}. Held-out "
+        f"{found['score']} differs by at most {100 * found['largest_score_difference']:.2f} points "
+        "in any fold and C."
+    )
+    return "\n".join([*markdown("|X|>models|>time|>×", rows), "", caption])
+
+
+# What else is measured
+
+
+def many_classes_table(report: Record) -> str:
+    data, rows = report["data"], []
+    ours = report["results"][0]["seconds_for_all"]
+    for r in report["results"]:
+        own, memory = r["library"] == "gpulr", f"{(r['peak'] - r['peak_before']) / 2**20:,.0f} MB"
+        trained = f"{r['classes']:,} in {seconds(r['seconds'])}"
+        ratio = times(None if own else r["seconds_for_all"] / ours)
+        label = "gpulr.train" if own else "scikit-learn, OneVsRestClassifier"
+        rows.append((own, [label, trained, seconds(r["seconds_for_all"]), ratio, memory]))
+    caption = (
+        f"{sizes(data)} float32 rows around {data['n_classes']:,} centres; tol={data['tol']:g}. "
+        f"{where(report)}. Memory: the peak above what rows and imports took. Test accuracy of "
+        f"gpulr's model: {report['results'][0]['test_accuracy']:.3f}."
+    )
+    return "\n".join([*markdown("|trained|>time for all|>×|>memory", rows), "", caption])
+
+
+def threads_table(report: Record) -> str:
+    rows = []
+    for r in report["results"]:
+        size = f"{r['data']}, {r['n_samples']:,} × {r['n_features']} {r['X_dtype']}"
+        ratio = "{median:.2f} ({q1:.2f}–{q3:.2f})".format(**r["ratio"])
+        taken = [seconds(r[k]["median"]) for k in ("base_seconds", "seconds")]
+        bits = "yes" if r["same_bits"] else "no"
+        rows.append((False, [size, r["name"], *taken, ratio, f"{r['goal']:.2f}", bits]))
+    columns = "rows||>alone, or in turn|>|>ratio (quartiles)|>goal|same bits"
+    return "\n".join([*markdown(columns, rows), "", f"{where(report)}."])
+
+
+def coverage_table(report: Record) -> str:
+    shares = [(r["rows"], r["draws"], r["shares"]) for r in report["results"]]
+    rows = [(False, [str(n), draws, *(f"{s:.1%}" for s in found)]) for n, draws, found in shares]
+    error = (report["level"] * (1.0 - report["level"]) / report["sets"]) ** 0.5
+    caption = (
+        f"{report['sets']} data sets, {report['n']} replicates, {report['level']:.0%} intervals; "
+        f"the standard error of a share is {error:.1%}."
+    )
+    table = markdown(">rows|draws|>w₁|>w₂|>w₃|>b|>probabilities", rows)
+    return "\n".join([*table, "", caption])
+
+
+# By kind: the title in RESULTS.md, and what makes the table.
+TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
+    "gpulr-interleaved": ("One pass, and gradient descent", interleaved_table),
+    "gpulr-peers": ("To the optimum, beside other solvers", peers_table),
+    "gpulr-search": ("Choosing C by cross-validation", search_table),
+    "gpulr-many-classes": ("A thousand classes", many_classes_table),
+    "gpulr-threads": ("Training in threads", threads_table),
+    "gpulr-coverage": ("How often intervals hold the truth", coverage_table),
+}
+
+
+# All of them
 
 
 class ResultFileError(ValueError):
@@ -45,41 +365,22 @@ def obstacle(report: Record) -> str | None:
 
     Whatever CuPy computed has to come from a card, which ``machine`` names, and no rehearsal does.
     """
-    about = report.get("machine_info", report)
-    if about.get("rehearsal") or about.get("environment", {}).get("GPULR_BENCH_REHEARSE"):
+    if report.get("rehearsal"):
         return "it is a rehearsal, whose figures mean nothing"
     if report.get("kind") == "gpulr-prediction":
         return "it is computed, not measured"
-    results = [*report.get("results", []), *(b["extra_info"] for b in report.get("benchmarks", []))]
-    by_cupy = report.get("kind") == "gpulr-on-gpu" or any(
-        r.get("backend") == "cupy" for r in results
-    )
-    if by_cupy and not about.get("machine", {}).get("gpu"):
+    by_cupy = any(result.get("backend") == "cupy" for result in report.get("results", []))
+    by_cupy = by_cupy or report.get("kind") == "gpulr-on-gpu"
+    if by_cupy and not report.get("machine", {}).get("gpu"):
         return "it names no card, and says that CuPy computed it"
     return None
 
 
 def read(path: Path) -> Record:
-    """Read one result file of any kind; pytest-benchmark's becomes like the others.
-
-    Raises
-    ------
-    ResultFileError
-        If it is none, or lacks what its table needs.
-    """
+    """Read one result file of any kind; ResultFileError if it lacks what its table needs."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        if "benchmarks" in report:
-            keys = ("median", "q1", "q3")
-            results = [
-                {**b["extra_info"], "rounds": b["stats"]["rounds"], "speedup": {}}
-                | {"seconds": {key: b["stats"][key] for key in keys}}
-                for b in report["benchmarks"]
-            ]
-            about = {"date": report["datetime"], "commit": report["commit_info"]}
-            report = {"kind": "pytest-benchmark", **about, **report["machine_info"]}
-            report["results"] = results
-        if report["kind"] in ("pytest-benchmark", "gpulr-interleaved"):
+        if report["kind"] == "gpulr-interleaved":
             report["results"] = [{"rows": r["X_dtype"], **r} for r in report["results"]]
         report["name"] = path.stem
         if report["kind"] in TABLES:
@@ -93,18 +394,13 @@ def read(path: Path) -> Record:
 
 
 def read_all(folder: Path) -> list[Record]:
-    """Read a folder's result files, by kind, MNIST's first, then by name.
-
-    Of one machine pytest-benchmark's are left out if there are interleaved ones.
-    """
+    """Read a folder's result files, by kind, MNIST's first, then by name."""
     found = [read(path) for path in sorted(folder.glob("*.json"))]
     found = [report for report in found if report["kind"] in TABLES]
     if not found:
         raise ResultFileError("There are no result files. Measure first: see bench/__init__.py.")
-    raced = [report["machine"] for report in found if report["kind"] == "gpulr-interleaved"]
-    kept = [r for r in found if r["kind"] != "pytest-benchmark" or r["machine"] not in raced]
-    kinds = list(TABLES)
-    return sorted(kept, key=lambda r: (kinds.index(r["kind"]), "mnist" not in r["name"], r["name"]))
+    order = {kind: i for i, kind in enumerate(TABLES)}
+    return sorted(found, key=lambda r: (order[r["kind"]], "mnist" not in r["name"], r["name"]))
 
 
 def results_page(reports: Sequence[Record], folder: Path) -> str:
@@ -158,13 +454,7 @@ def small_table(reports: Sequence[Record]) -> str:
 
 
 def replace_section(readme: str, new: str) -> str:
-    """Return the README with what is between its markers replaced.
-
-    Raises
-    ------
-    ResultFileError
-        If it has not exactly one pair of markers, in order.
-    """
+    """Return the README with what is between its one pair of markers replaced."""
     before, first, rest = readme.partition(START)
     _, last, after = rest.partition(END)
     if not first or not last or START in rest or END in after:

@@ -1,4 +1,4 @@
-"""What is measured on a CPU, beside solvers and searches: ``python -m bench TASK`` runs one.
+"""What is measured on a CPU, but for solvers and searches: ``python -m bench TASK`` runs one.
 
 Each task is a function of its options that returns what its JSON file holds beside the
 circumstances; what it computes is compared with a reference before any time is believed. The
@@ -25,23 +25,13 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 
 import gpulr
-from bench import libraries
-from bench.contestants import (
-    NOTEBOOK,
-    PLAIN,
-    TASKS,
-    Contestant,
-    check,
-    contestants,
-    entry,
-    obstacle,
-    prepare,
-)
-from bench.data import Data, clouds, indicator, load_workload
-from bench.run import SETTINGS, Patience, Turn, Watch, blas, quartiles, race, take_turn, worker
+from bench import passes
+from bench.data import Data, clouds, digits, indicator, load_workload
+from bench.passes import NOTEBOOK, PEERS, PLAIN, Contestant
+from bench.run import SETTINGS, Patience, Watch, blas, quartiles, race, take_turn, worker
 from gpulr.backend import backends
 
-Floats = npt.NDArray[Any]
+Arrays = list[npt.NDArray[Any]]
 
 # Calls before the timed one, in every turn: after a pause the third pass is as fast as any later.
 UNTIMED = {"pass": 3, "training": 0}
@@ -55,11 +45,13 @@ def interleaved(
     backend: list[str] | None = None,
     pass_rounds: int = 30,
     training_rounds: int = 10,
-    patience: float = 600.0,
+    patience: float = 120.0,
+    limit: float = 240.0,
 ) -> dict[str, Any]:
     """One pass and a whole training: gpulr's ways, the notebook's, and other libraries, in turn.
 
-    --backend may be repeated; without, all that can be used take part.
+    --backend may be repeated; without, all that can be used take part. After --limit seconds of
+    passes, or of trainings, no new round begins.
     """
     found = backends()
     chosen = backend or [name for name in found if found[name].usable]
@@ -68,45 +60,46 @@ def interleaved(
             raise SystemExit(f"{name} cannot be used: {found[name].reason}. {found[name].remedy}.")
     work, left = load_workload(), Patience(patience)
     results, absent = [], []
-    for task, rounds in zip(TASKS, (pass_rounds, training_rounds), strict=True):
+    for task, rounds in zip(passes.TASKS, (pass_rounds, training_rounds), strict=True):
         entrants = []
         # The baselines come with NumPy's; a GPU is compared with them too.
         for name in dict.fromkeys(["numpy", *chosen]):
-            for contestant in contestants(task, name):
-                if reason := obstacle(contestant):
+            for contestant in passes.contestants(task, name):
+                if reason := passes.obstacle(contestant):
                     absent.append({**contestant.about(task), "reason": reason})
                     print(f"{task}: {contestant.label}: {reason}", file=sys.stderr)
                 else:
                     entrants.append(contestant)
         print(f"{task}: {len(entrants)} contestants", file=sys.stderr)
-        results += measure(task, entrants, work, max(rounds, 1), left)
+        results += measure(task, entrants, work, max(rounds, 1), left, limit)
     return {"schema": 2, "absent": absent, "results": results}
 
 
 def measure(
-    task: str, entrants: list[Contestant], work: Data, rounds: int, patience: Patience
+    task: str,
+    entrants: list[Contestant],
+    work: Data,
+    rounds: int,
+    patience: Patience,
+    limit: float,
 ) -> list[dict[str, Any]]:
     """Check and warm up every contestant, race them, check again; one record for each."""
-    runs = {contestant: prepare(task, contestant, work) for contestant in entrants}
-    records = {contestant: entry(task, contestant, run(), work) for contestant, run in runs.items()}
-    turns = race(runs, rounds, partial(take_turn, patience=patience, untimed=UNTIMED[task]))
-    for contestant, run in runs.items():
-        check(task, contestant, run(), work)
-    seconds = {contestant: [turn.seconds for turn in taken] for contestant, taken in turns.items()}
-    share = others(turn for taken in turns.values() for turn in taken)
+    runs = {one: passes.prepare(task, one, work) for one in entrants}
+    records = {one: passes.entry(task, one, run(), work) for one, run in runs.items()}
+    turn = partial(take_turn, patience=patience, untimed=UNTIMED[task])
+    turns = race(runs, rounds, turn, seconds=limit)
+    for one, run in runs.items():
+        passes.check(task, one, run(), work)
+    seconds = {one: [turn.seconds for turn in taken] for one, taken in turns.items()}
+    shares = [t.others for taken in turns.values() for t in taken if t.others is not None]
+    share = round(float(np.mean(shares)), 3) if shares else None
     return [
         {
-            **{**records[contestant], "rounds": rounds, "others_cpu": share},
-            **{"seconds": quartiles(taken), "speedup": speedups(contestant, seconds)},
+            **{**records[one], "rounds": len(taken), "others_cpu": share},
+            **{"seconds": quartiles(taken), "speedup": speedups(one, seconds)},
         }
-        for contestant, taken in seconds.items()
+        for one, taken in seconds.items()
     ]
-
-
-def others(turns: Iterator[Turn]) -> float | None:
-    """Return the mean share of the cores that others used; None if the system does not tell."""
-    shares = [turn.others for turn in turns if turn.others is not None]
-    return round(float(np.mean(shares)), 3) if shares else None
 
 
 def speedups(
@@ -122,9 +115,10 @@ def speedups(
         baselines["plain"] = PLAIN
     if contestant.way == "batched":
         baselines |= {way: replace(contestant, way=way) for way in ("loop", *SETTINGS)}
-        for backend, way in libraries.PASSES:
-            peer = replace(contestant, way=way, backend=backend)
-            baselines[backend + way.removeprefix("peer")] = peer
+        for library in passes.PASSES:
+            for way in PEERS:
+                name = library + way.removeprefix("peer")
+                baselines[name] = replace(contestant, way=way, backend=library)
     return {
         name: quartiles(np.divide(seconds[baseline], seconds[contestant]))
         for name, baseline in baselines.items()
@@ -145,7 +139,6 @@ COMPARISONS = (
     ("GridSearchCV, 2 jobs, threading", "grid-1", "grid-2-threading", SLOWER),
     ("GridSearchCV, 2 jobs, loky", "grid-1", "grid-2-loky", SLOWER),
 )
-Arrays = list[npt.NDArray[Any]]
 
 
 def threads(
@@ -167,11 +160,7 @@ def threads(
     compared = [c for c in COMPARISONS if c[2] in (only or [c[2]])]
     for name in data or ("digits", "mnist"):
         print(f"{name} …", file=sys.stderr)
-        if name == "digits":
-            digits = gpulr.datasets.load_digits()
-            rows = Data("digits", digits.X, digits.y, None)
-        else:
-            rows = load_workload()
+        rows = digits() if name == "digits" else load_workload()
         rows = replace(rows, X=rows.X[:n_samples], y=rows.y[:n_samples])
         ways = thread_ways(rows)
         ways = {way: ways[way] for way in dict.fromkeys(w for c in compared for w in c[1:3])}
@@ -180,14 +169,10 @@ def threads(
         seconds = {way: [turn.seconds for turn in taken] for way, taken in turns.items()}
         for words, base, other, goal in compared:
             times = {"base_seconds": quartiles(seconds[base]), "seconds": quartiles(seconds[other])}
-            results.append(
-                {
-                    **{**rows.sizes, "name": words, "base": base, "other": other},
-                    **{"rounds": rounds, **times, "goal": goal},
-                    "ratio": quartiles(np.divide(seconds[other], seconds[base])),
-                    "same_bits": agree(found[base], found[other]),
-                }
-            )
+            about = {**rows.sizes, "name": words, "base": base, "other": other, "rounds": rounds}
+            ratio = quartiles(np.divide(seconds[other], seconds[base]))
+            same = agree(found[base], found[other])
+            results.append({**about, **times, "goal": goal, "ratio": ratio, "same_bits": same})
     return {"blas_after": blas(), "results": results}
 
 
@@ -249,7 +234,7 @@ def many_classes(
     results = []
     for library in ("gpulr", "sklearn"):
         print(f"{library} …", file=sys.stderr)
-        results += worker("bench.tasks:train_many", {**job, "library": library}, 3600.0, library)
+        results += worker(train_many, {**job, "library": library}, 3600.0, library)
     return {"data": job, "results": results}
 
 
@@ -265,11 +250,8 @@ def train_many(
     """Train one contestant in this process, and say what it took."""
     warnings.simplefilter("ignore")
     X_all, y_all = clouds(n_samples + n_test, n_features, n_classes)
-    X, y, X_test, y_test = (
-        *(a[:n_samples] for a in (X_all, y_all)),
-        X_all[n_samples:],
-        y_all[n_samples:],
-    )
+    X, X_test = X_all[:n_samples], X_all[n_samples:]
+    y, y_test = y_all[:n_samples], y_all[n_samples:]
     found: dict[str, Any] = {"library": library, "tol": tol}
     # A small fit first: no one is charged for imports.
     if library == "gpulr":
@@ -332,18 +314,14 @@ def covered(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Tell of each data set which true values its intervals hold.
 
-    Returns
-    -------
-    parameters : (sets, 4) bool
-        Three weights and the intercept.
-    probabilities : (sets, 5) bool
-        Those of five rows, the same for all data sets.
+    Returns (sets, 4), three weights and the intercept, and (sets, 5), the probabilities of five
+    rows, the same for all data sets.
     """
     rng = np.random.default_rng(seed)
     new = rng.normal(size=(5, len(WEIGHTS)))
     truth = np.append(WEIGHTS, INTERCEPT)
 
-    def probability(X: Floats) -> Floats:
+    def probability(X: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return 1.0 / (1.0 + np.exp(-(X @ WEIGHTS + INTERCEPT)))
 
     parameters, probabilities = [], []

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-import gpulr
 
 ROOT = Path(__file__).resolve().parents[2]
 if not (ROOT / "bench" / "run.py").exists():
@@ -32,21 +30,20 @@ def _fresh(monkeypatch):
 @pytest.fixture
 def data():
     """Some of the bundled digits, as bytes."""
-    from bench.data import Data
+    from bench.data import digits
 
-    digits = gpulr.datasets.load_digits()
-    X, y = (16 * digits.X[:400]).round().astype(np.uint8), digits.y[:400].astype(np.int64)
-    return Data("digits", X, y, 1 / 16, "bundled digits")
+    found = digits()
+    X, y = (16 * found.X[:400]).round().astype(np.uint8), found.y[:400]
+    return replace(found, X=X, y=y, scale=1 / 16)
 
 
 @pytest.fixture
 def in_process(monkeypatch):
     """What would have a process of its own runs in this one, without pauses."""
-    from bench import fits, peers, tasks
+    from bench import peers, tasks
 
-    workers = {"bench.fits:fits": fits.fits, "bench.tasks:train_many": tasks.train_many}
     for module in (peers, tasks):
-        monkeypatch.setattr(
-            module, "worker", lambda target, job, *_: workers[target](**json.loads(json.dumps(job)))
-        )
+        monkeypatch.setattr(module, "worker", lambda target, job, *_: target(**job))
     monkeypatch.setattr("bench.run.PAUSE", 0.0)
+    monkeypatch.setattr(peers, "SHORT", 0.0)  # so every run is made once
+    monkeypatch.setattr(peers, "MEDIUM", 0.0)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bench import data as data_sets
-from bench import fits, kinds, peers
+from bench import peers, table
 from bench.data import Objective
+from bench.peers import Job, Peer
 from gpulr.families import search as searching
 from helpers import reference, scikit_learns, targets
 
@@ -22,9 +23,8 @@ def objective(data):
     return Objective(data.X * data.scale, data.y, np.arange(10), 1.0)
 
 
-def test_objective_is_the_formula(data, objective, monkeypatch):
+def test_objective_is_the_formula(data, objective, monkeypatch, rng):
     monkeypatch.setattr(data_sets, "BLOCK", 64)
-    rng = np.random.default_rng(0)
     theta = rng.standard_normal((65, 2))
     Y = np.column_stack([data.y == 3, data.y == 7])
     cost, gradient = reference(data.X / 16, Y, theta, 1.0)
@@ -33,58 +33,43 @@ def test_objective_is_the_formula(data, objective, monkeypatch):
     np.testing.assert_allclose(objective.gradient(theta, [3, 7]), gradient, rtol=1e-12, atol=1e-15)
 
 
-def test_optimum_is_where_the_gradient_vanishes(objective):
-    found = objective.newton(np.zeros(64), 0.0, 3, 1e-11)
-    assert found.gradient_norm <= 1e-11
-    w, b = found.theta[:-1], found.theta[-1:]
-    assert objective.costs(w[:, np.newaxis], b, [3])[0] == pytest.approx(found.cost, rel=1e-13)
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        W = w[:, np.newaxis] + 1e-3 * rng.standard_normal((64, 1))
-        assert objective.costs(W, b, [3])[0] > found.cost
-
-
-def test_optimum_is_scikit_learns(data, objective):
+def test_optimum_is_scikit_learns_and_the_gradient_vanishes_there(data, objective, monkeypatch):
     best = scikit_learns(data.X / 16, targets(data.y)[:, [3]], 1.0)
     theirs = objective.costs(best[:-1], best[-1], [3])[0]
-    assert objective.newton(np.zeros(64), 0.0, 3, 1e-11).cost == pytest.approx(theirs, abs=1e-12)
-
-
-def test_an_optimum_that_is_not_found_is_an_error(objective, monkeypatch):
+    found = objective.newton(np.zeros(64), 0.0, 3, 1e-11)
+    assert found.gradient_norm <= 1e-11
+    assert found.cost == pytest.approx(theirs, abs=1e-12)
+    w, b = found.theta[:-1, np.newaxis], found.theta[-1:]
+    assert objective.costs(w, b, [3])[0] == pytest.approx(found.cost, rel=1e-13)
     monkeypatch.setattr(peers, "GOAL", 0.0)
     with pytest.raises(ArithmeticError, match="The optimum was not found"):
         peers.find_optimum(objective, [(0.0, np.zeros(64), 0.0)])
 
 
-def test_gaps_and_times_of_a_sample_of_the_classes_are_scaled_up(data, tmp_path):
+def test_gaps_and_times_of_a_sample_of_the_classes_are_scaled_up(data):
     data = replace(data, sampled=(2, 5))
-    results = []
-    for name, k in (("part", 2), ("whole", 10)):
-        np.savez(tmp_path / f"{name}.npz", W=np.zeros((64, k)), b=np.zeros(k))
-        point = {"runs": [3.0, 1.0, 2.0], "weights": str(tmp_path / f"{name}.npz")}
-        results.append({"name": name, "one_class_at_a_time": k == 2, "points": [point]})
-    optimum = peers.measure_gaps(results, data, None)
-    best = np.array(optimum["costs"])
-    (part,), (whole,) = results[0]["points"], results[1]["points"]
+    (part, whole) = points = [
+        {"runs": [3.0, 1.0, 2.0], "W": np.zeros((64, k)), "b": np.zeros(k)} for k in (2, 10)
+    ]
+    results = [{"one_class_at_a_time": p is part, "points": [p]} for p in points]
+    best = np.array(peers.measure_gaps(results, data, None)["costs"])
     assert part["seconds"] == 10.0
     assert part["gap"] == pytest.approx(5 * (2 * np.log(2) - best[[2, 5]].sum()), rel=1e-3)
     assert whole["seconds"] == 2.0
     assert whole["gap"] == pytest.approx(10 * np.log(2) - best.sum(), rel=1e-3)
 
 
-def run(name, data, folder):
+def run(name, data):
     (peer,) = (peer for peer in peers.solver_peers("mnist") if peer.name == name)
-    peers.save(data, folder)
-    return peer, peers.run(peer, data, folder, 0.0, range(data.n_classes))
+    return peer, peers.run(Job(peer, range(data.n_classes), data.scale), data)
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("name", ["gpulr-lbfgs", "gpulr-gd", "sklearn-lbfgs"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_a_worker_comes_near_the_optimum(data, tmp_path, name, request):
+def test_a_contestant_comes_near_the_optimum(data, name):
     data = replace(data, X=data.X[:200], y=data.y[:200] % 3, sampled=(0, 1, 2))
-    if name != "gpulr-gd":  # one has a process of its own
-        request.getfixturevalue("in_process")
-    peer, result = run(name, data, tmp_path)
+    peer, result = run(name, data)
     assert "error" not in result
     peers.measure_gaps([result], data, None)
     assert [p["setting"] for p in result["points"]] == list(peer.settings)
@@ -93,11 +78,11 @@ def test_a_worker_comes_near_the_optimum(data, tmp_path, name, request):
 
 
 def test_a_peer_that_is_not_installed_is_recorded(data, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "jax.py").write_text("raise ModuleNotFoundError('no jax')")
-    _, result = run("jax-gd", data, tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    _, result = run("jax-gd", data)  # in a process of its own
     assert result["points"] == []
-    assert kinds.reason(result) == "not installed"
+    assert table.reason(result) == "not installed"
 
 
 def test_the_optimum_is_reused_for_the_same_data_alone(tmp_path):
@@ -114,10 +99,8 @@ def test_synthetic_rows_have_every_class(monkeypatch):
     assert data.X.dtype == np.float32
     assert len(np.unique(data.y)) == data.n_classes == 40
     assert len(data.sampled) == 2
-    assert peers.their_dtype(data) == "float32"
-    assert data_sets.DATA["embeddings"] is data_sets.embeddings
     monkeypatch.setattr(data_sets, "synthetic200", lambda *arguments: arguments)
-    assert data_sets.embeddings() == (20_000, 512, 20, "embeddings")
+    assert data_sets.DATA["embeddings"]() == (20_000, 512, 20, "embeddings")
     X, y = data_sets.clouds(200, 3, 50)
     assert (X.dtype, np.bincount(y).tolist()) == (np.float32, [4] * 50)
 
@@ -137,26 +120,19 @@ def pairs(few):
     return [(rows[rows % 2 != f], rows[rows % 2 == f]) for f in range(2)]
 
 
-def only(family, few, pairs, tol, X=None, **options):
-    """The one point of a family's fit."""
-    job = {"Cs": CS, "classes": [0, 1, 2, 3], "scale": 1 / 16, "pairs": pairs, "C": 1.0}
-    fit = fits.FITS[family](few.X if X is None else X, few.y, {**job, "options": options})
-    (point,) = fit({"tol": tol})
-    return point
-
-
-@pytest.fixture
-def _as_it_was(monkeypatch):
-    """The worker keeps what searches train, in a process of its own; here, for one test."""
-    monkeypatch.setattr(searching, "CrossValidation", searching.CrossValidation)
-
-
-@pytest.mark.usefixtures("_as_it_was")
 @pytest.mark.filterwarnings("ignore")
-def test_both_train_the_same_models(few, pairs):
+def test_both_train_the_same_models(few, pairs, monkeypatch):
+    # The process keeps what searches train; here, for one test.
+    monkeypatch.setattr(searching, "CrossValidation", searching.CrossValidation)
     X, Y = few.X / 16, targets(few.y)
-    ours = only("gpulr-search", few, pairs, 1e-6, refit=False)
-    theirs = only("sklearn-cv", few, pairs, 1e-6, X)
+
+    def only(family, tol, X, **options):
+        job = Job(Peer("", "", family, "", (), options), [0, 1, 2, 3], 1 / 16, 0.0, CS, pairs)
+        (point,) = peers.FITS[family](X, few.y, job)({"tol": tol})
+        return point
+
+    ours = only("gpulr-search", 1e-6, few.X, refit=False)
+    theirs = only("sklearn-cv", 1e-6, X)
     assert ours.W.shape == theirs.W.shape == (2, 2, 65, 4)
     for f, (train, _) in enumerate(pairs):
         for c, C in enumerate(CS):
@@ -165,15 +141,14 @@ def test_both_train_the_same_models(few, pairs):
             np.testing.assert_allclose(theirs.W[f, c], best, atol=2e-3)
     assert ours.about["models"] == theirs.about["models"] == 16
     assert (ours.seconds > 0, theirs.seconds > 0) == (True, True)
-    assert only("gpulr-search", few, pairs, 1e-3, refit=True).about["models"] == 20
-    assert only("sklearn", few, pairs, 1e-3, X, solver="lbfgs").about["models"] == 4
+    assert only("gpulr-search", 1e-3, few.X, refit=True).about["models"] == 20
+    assert only("sklearn", 1e-3, X, solver="lbfgs").about["models"] == 4
 
 
 @pytest.mark.parametrize("classes", [[0, 1, 2, 3], [1, 3]])
-def test_objectives_are_those_of_each_folds_rows(few, pairs, classes):
-    rng = np.random.default_rng(0)
+def test_objectives_are_those_of_each_folds_rows(few, pairs, classes, rng):
     ours, theirs = (
-        {"theta": rng.normal(size=(2, 2, 65, len(trained))), "classes": np.array(trained)}
+        (rng.normal(size=(2, 2, 65, len(trained))), np.array(trained))
         for trained in ([0, 1, 2, 3], classes)
     )
     compared = peers.compare(few, np.array(CS), pairs, classes, ours, theirs)
@@ -182,7 +157,7 @@ def test_objectives_are_those_of_each_folds_rows(few, pairs, classes):
     differences, scores = [], []
     for f, (train, test) in enumerate(pairs):
         for c, C in enumerate(CS):
-            both = ours["theta"][f, c][:, classes], theirs["theta"][f, c]
+            both = ours[0][f, c][:, classes], theirs[0][f, c]
             one, two = (reference(X[train], Y[train], theta, C)[0] for theta in both)
             differences.append(one - two)
             np.testing.assert_allclose(compared["difference"][f][c], one - two, rtol=6e-3)

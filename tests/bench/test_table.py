@@ -10,90 +10,59 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from bench import kinds, table
-from bench.run import ROOT
+from bench import table
+from bench.predict import prediction
+from bench.table import ROOT
 from gpulr.show.benchmarks import STYLES, WAYS
 
+BLAS = {"internal_api": "openblas", "version": "0.3.30", "architecture": "Zen", "num_threads": 2}
+SIZES = {"data": "MNIST", "n_samples": 60000, "n_features": 784, "X_dtype": "uint8"}
 
-def circumstances(**machine):
+
+def report(kind, results, *, gpu=None, **content):
+    """A result file's content, with the circumstances of a run."""
     return {
-        "date": "2026-11-20T12:00:00+00:00",
-        "machine": {"cpu": "A processor", "cores": 2, **machine},
+        **{"kind": f"gpulr-{kind}", "schema": 1, "date": "2026-11-20T12:00:00+00:00"},
+        "commit": {"id": "0123456789abcdef", "dirty": False},
+        "machine": {"cpu": "A processor", "cores": 2, **({"gpu": gpu} if gpu else {})},
         "versions": {"python": "3.13.1", "gpulr": "0.1.0", "numpy": "2.4.0", "scipy": "1.17.0"},
-        "blas": [
-            {
-                "of": owner,
-                "internal_api": "openblas",
-                "version": "0.3.30",
-                "architecture": "Zen",
-                "num_threads": 2,
-                "threading_layer": "pthreads",
-            }
-            for owner in ("numpy", "scipy")
-        ],
-        "environment": {"CUPY_TF32": None},
+        "blas": [{"of": owner, **BLAS} for owner in ("numpy", "scipy")],
+        **{"environment": {}, **content, "results": results},
     }
 
 
-def about(task, way, backend, dtype):
-    found = {
-        "task": task,
-        "way": way,
-        "label": f"{way} on {backend}",
-        "backend": backend,
-        "device": "cpu",
-        "dtype": dtype,
-        "data": "MNIST",
-        "n_samples": 56000,
-        "n_features": 784,
-        "n_models": 10,
-        "X_dtype": "uint8",
-        "error": 1e-7,
-    }
-    return found | ({"iterations": 20} if task == "training" else {})
+def quartiles(median):
+    return {"median": median, "q1": 0.9 * median, "q3": 1.2 * median}
 
 
-def result(task, way, dtype, seconds, backend="numpy", **speedup):
+def result(task, way, dtype, seconds, backend="numpy", rows="uint8", label=None, **speedup):
     return {
-        **about(task, way, backend, dtype),
-        "rounds": 5,
-        "seconds": {"median": seconds, "q1": 0.9 * seconds, "q3": 1.2 * seconds},
-        "speedup": {k: {"median": v, "q1": v - 0.1, "q3": v + 0.1} for k, v in speedup.items()},
+        **{"task": task, "way": way, "backend": backend, "dtype": dtype, "rows": rows},
+        **{**SIZES, "n_samples": 56000, "n_models": 10, "rounds": 5, "error": 1e-7},
+        **({"iterations": 20} if task == "training" else {}),
+        "label": label or f"{way} on {backend}",
+        "seconds": quartiles(seconds),
+        "speedup": {name: quartiles(ratio) for name, ratio in speedup.items()},
     }
 
 
-def interleaved(results, **machine):
-    commit = {"id": "0123456789abcdef", "dirty": False}
-    head = {"kind": "gpulr-interleaved", "schema": 1, "commit": commit}
-    return {**head, **circumstances(**machine), "results": results}
-
-
-def by_pytest_benchmark(**machine):
-    stats = {"median": 0.05, "q1": 0.04, "q3": 0.06, "rounds": 20, "min": 0.03}
-    return {
-        "machine_info": circumstances(**machine),
-        "commit_info": {"id": None, "dirty": True},
-        "datetime": "2026-11-20T12:00:00+00:00",
-        "benchmarks": [
-            {"extra_info": about("pass", "batched", "numpy", "float32"), "stats": stats}
-        ],
-    }
-
-
-RESULTS = [
-    result("pass", "notebook", "float64", 0.2),
-    result("pass", "loop", "float32", 0.1, notebook=2.0),
-    result("pass", "batched", "float32", 0.0204, notebook=9.84, loop=4.96),
-    result("training", "notebook", "float64", 4.0),
-    result("training", "batched", "float32", 0.00031, notebook=12904.2),
-]
+INTERLEAVED = report(
+    "interleaved",
+    [
+        result("pass", "notebook", "float64", 0.2),
+        result("pass", "loop", "float32", 0.1, notebook=2.0),
+        result("pass", "batched", "float32", 0.0204, notebook=9.84, loop=4.96),
+        result("training", "notebook", "float64", 4.0),
+        result("training", "batched", "float32", 0.00031, notebook=12904.2),
+    ],
+)
 
 
 @pytest.fixture
 def results(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
-    (folder / "numpy.json").write_text(json.dumps(interleaved(RESULTS)))
+    (folder / "numpy.json").write_text(json.dumps(INTERLEAVED))
     return folder
 
 
@@ -101,9 +70,22 @@ def page(folder):
     return table.results_page(table.read_all(folder), folder)
 
 
+@pytest.mark.parametrize(
+    ("function", "value", "words"),
+    [
+        *((table.seconds, 11.44, "11.4 s"), (table.seconds, 0.9999, "1,000 ms")),
+        *((table.seconds, 0.0307, "30.7 ms"), (table.seconds, 5.81e-5, "58.1 µs")),
+        *((table.times, 0.92, "0.9×"), (table.times, 9.96, "10×"), (table.times, None, "–")),
+    ],
+)
+def test_times_have_three_digits_and_ratios_two(function, value, words):
+    assert function(value) == words
+
+
 def test_the_table_says_what_the_file_says(results):
     lines = page(results).splitlines()
-    assert lines[4:7:2] == ["## One pass, and gradient descent", IMAGE.format("numpy")]
+    image = "![One pass, and gradient descent: numpy](results/numpy.png)"
+    assert lines[4:7:2] == ["## One pass, and gradient descent", image]
     lines = lines[8:]
     assert lines[0].startswith("| | | one pass | × loop | × notebook | training, 20 iterations |")
     assert lines[2] == "| notebook on numpy | float64 | 200 ms | – | – | 4.00 s | – | – |"
@@ -118,52 +100,27 @@ def test_the_table_says_what_the_file_says(results):
     )
 
 
-IMAGE = "![One pass, and gradient descent: {0}](results/{0}.png)"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(11.44, "11.4 s"), (0.9999, "1,000 ms"), (0.0307, "30.7 ms"), (5.81e-5, "58.1 µs")],
-)
-def test_times_have_three_digits(seconds, words):
-    assert kinds.seconds(seconds) == words
-
-
-@pytest.mark.parametrize(("ratio", "words"), [(0.92, "0.9×"), (9.96, "10×"), (None, "–")])
-def test_ratios_have_two_digits(ratio, words):
-    assert kinds.times(ratio) == words
-
-
-def test_ratios_come_from_interleaved_runs_alone(results):
-    (results / "numpy-pytest.json").write_text(json.dumps(by_pytest_benchmark()))
-    assert [r["name"] for r in table.read_all(results)] == ["numpy"]
-
-    (results / "numpy.json").unlink()
-    text = page(results)
-    assert "| **batched on numpy** | **float32** | **50.0 ms** | – | – | – | – | – |" in text
-    assert "hence no ratios" in text
-    assert "no commit with changes" in text
-
-
 def test_a_table_for_each_machine(results):
     gpu = [result("pass", "batched", "float32", 0.0003, backend="cupy")]
-    named = interleaved(gpu, gpu="A GPU (cuda:0)", driver="580")
+    named = report("interleaved", gpu, gpu="A GPU (cuda:0)")
+    named["commit"] = {"id": None, "dirty": True}
     (results / "cupy.json").write_text(json.dumps(named))
     text = page(results)
     assert text.count("|---|") == 2
     assert text.count("\n## ") == 1
     assert "A GPU (cuda:0); A processor, 2 cores" in text
+    assert "no commit with changes" in text
 
 
 def beside(way, backend, rows, seconds, **speedup):
-    found = result("pass", way, "float32", seconds, backend, **speedup)
     label = f"{way} on {backend}" + (f", {rows} rows" if way.startswith("peer") else "")
-    return {**found, "rows": rows, "label": label}
+    return result("pass", way, "float32", seconds, backend, rows, label, **speedup)
 
 
 def test_other_libraries_get_a_table_beside_gpulr_on_the_same_rows(results):
     faster = {"jax-blocks": 1.49, "uncompiled": 1.25, "notebook": 9.84}
     passes = [
+        *INTERLEAVED["results"][:1],
         beside("peer", "jax", "float32", 0.0402),
         beside("peer-blocks", "jax", "uint8", 0.0303),
         beside("uncompiled", "numpy", "uint8", 0.0255),
@@ -172,7 +129,7 @@ def test_other_libraries_get_a_table_beside_gpulr_on_the_same_rows(results):
     ]
     absent = {"task": "pass", "way": "peer", "label": "torch, uint8 rows", "backend": "torch"}
     absent |= {"dtype": "float32", "rows": "uint8", "reason": "not installed"}
-    content = {**interleaved([RESULTS[0], *passes]), "schema": 2, "absent": [absent]}
+    content = report("interleaved", passes, absent=[absent])
     (results / "numpy.json").write_text(json.dumps(content))
     lines = page(results).splitlines()[8:]
     assert lines[3].startswith("| **batched on numpy** | **float32** | **20.4 ms** | – | **9.8×**")
@@ -189,16 +146,15 @@ def test_other_libraries_get_a_table_beside_gpulr_on_the_same_rows(results):
     assert lines[14].endswith("how many times faster gpulr is: the median of the rounds' ratios.")
 
 
-def test_cupy_without_the_fused_kernel_is_beside_cupy(results):
-    (results / "numpy.json").unlink()
+def test_cupy_without_the_fused_kernel_is_beside_cupy():
     passes = [
         beside("batched", "cupy", "uint8", 0.0002, portable=1.5),
         beside("batched", "numpy", "uint8", 0.0204),
         beside("portable", "cupy", "uint8", 0.0003),
     ]
-    named = interleaved(passes, gpu="A GPU (cuda:0)", driver="580")
-    (results / "cupy.json").write_text(json.dumps(named))
-    assert "| portable on cupy, uint8 rows | 300 µs | 200 µs | 1.5× |" in page(results)
+    text = table.interleaved_table(report("interleaved", passes, gpu="A GPU (cuda:0)"))
+    assert "| portable on cupy | " not in text.partition("one pass in float32")[0]
+    assert "| portable on cupy, uint8 rows | 300 µs | 200 µs | 1.5× |" in text
 
 
 def point(seconds, gap, **setting):
@@ -212,38 +168,31 @@ def solver(name, dtype, *points, **more):
 
 
 OURS = [point(0.5, 1e-3, tol=1e-4), point(0.25, 1e-1, tol=1e-2), point(1.0, 1e-5, tol=1e-5)]
-SIZES = {"data": "MNIST", "n_samples": 60000, "n_features": 784, "X_dtype": "uint8"}
-COMMIT = {"commit": {"id": "0123456789abcdef", "dirty": False}}
-SOLVERS = {
-    **{"kind": "gpulr-peers", "schema": 1, **circumstances(), **COMMIT},
-    "data": {**SIZES, "description": "images", "n_models": 10, "sampled_classes": 10},
-    "C": 1.0,
-    "optimum": {"cost": 0.6004018, "gradient_norm": 1e-11, "costs": [0.06] * 10},
-    "results": [
+SOLVERS = report(
+    "peers",
+    [
         solver("gpulr-lbfgs", "uint8", *OURS),
         solver("sklearn-lbfgs", "float32", point(15.0, 4e-3, tol=1e-4), point(3.0, 0.2, tol=1)),
         solver("sklearn-liblinear", "float64", point(30.0, 1e-6, tol=1e-4)),
         solver("jax-gd", "float32", error="ModuleNotFoundError: No module named 'jax'"),
     ],
-}
-
-
-def test_time_to_a_gap_is_the_shortest_that_was_measured():
-    assert kinds.time_to(4e-3, OURS) == 0.5
-    assert kinds.time_to(1e-1, OURS) == 0.25
-    assert kinds.time_to(1e-6, OURS) is None
+    data={**SIZES, "description": "images", "n_models": 10, "sampled_classes": 10},
+    C=1.0,
+    optimum={"cost": 0.6004018, "gradient_norm": 1e-11, "costs": [0.06] * 10},
+)
 
 
 def test_the_table_of_solvers_says_what_the_file_says():
-    rows = kinds.peers_table(SOLVERS).splitlines()
+    assert [table.time_to(gap, OURS) for gap in (4e-3, 1e-1, 1e-6)] == [0.5, 0.25, None]
+    rows = table.peers_table(SOLVERS).splitlines()
     own = "| **The gpulr-lbfgs** | **uint8** |"
     assert rows[2] == f"{own} **tol=0.0001** | **500 ms** | **1.0e-3** | – | – |"
     assert rows[3].startswith(f"{own} **tol=1e-05** | **1.00 s** |")
-    assert (
-        rows[4] == "| The sklearn-lbfgs | float32 | tol=0.0001 | 15.0 s | 4.0e-3 | 500 ms | 30× |"
-    )
-    assert rows[5] == "| The sklearn-liblinear | float64 | tol=0.0001 | 30.0 s | 1.0e-6 | – | – |"
-    assert rows[6] == "| The jax-gd | float32 | not installed | – | – | – | – |"
+    assert rows[4:7] == [
+        "| The sklearn-lbfgs | float32 | tol=0.0001 | 15.0 s | 4.0e-3 | 500 ms | 30× |",
+        "| The sklearn-liblinear | float64 | tol=0.0001 | 30.0 s | 1.0e-6 | – | – |",
+        "| The jax-gd | float32 | not installed | – | – | – | – |",
+    ]
     assert rows[8].startswith("MNIST: 60,000 × 784 uint8, 10 models, C = 1 (images). A processor")
     assert "smallest × of all points in the chart: 12× (The sklearn-lbfgs, tol=1)" in rows[8]
 
@@ -258,36 +207,28 @@ def searches(*, sampled=None):
     results[2] |= {"extrapolated_from_classes": sampled, "models": 50 if sampled else 500}
     about = {"Cs": [1e-4, 1e4], "n_folds": 5, "tol": 1e-4, "compared": compared}
     data = {**SIZES, "description": "digits", "n_models": 10}
-    about |= {"kind": "gpulr-search", "data": data, "results": results}
-    return {**circumstances(), **COMMIT, **about}
+    return report("search", results, data=data, **about)
 
 
 def test_the_table_of_searches_says_how_good_the_models_are():
-    text = kinds.search_table(searches())
+    text = table.search_table(searches())
     assert "| **gpulr** | **float64** | **500** | **4.00 s** | – |" in text
     assert "| 500 | 240 s | 60× |" in text
     assert "498 of 500" in text
     assert "at most 0.12 points" in text
     assert "≈" not in text
-    text = kinds.search_table(searches(sampled=1))
+    text = table.search_table(searches(sampled=1))
     assert "| 500 | ≈ 240 s | 60× |" in text
     assert "trained 1 of the 10 classes; its time is scaled up to all" in text
 
 
 def test_the_table_of_threads_has_times_ratio_and_goal():
-    result = {
-        **{"data": "rows", "n_samples": 20000, "n_features": 784, "X_dtype": "uint8"},
-        **{"name": "8 trainings at once", "goal": 1.0, "same_bits": False},
-        "base_seconds": {"median": 2.0, "q1": 1.9, "q3": 2.1},
-        "seconds": {"median": 1.0, "q1": 0.9, "q3": 1.1},
-        "ratio": {"median": 0.5, "q1": 0.45, "q3": 0.55},
-    }
-    assert kinds.threads_table({**circumstances(), **COMMIT, "results": [result]}).splitlines()[
-        2:3
-    ] == [
-        "| rows, 20,000 × 784 uint8 | 8 trainings at once | 2.00 s | 1.00 s | 0.50 (0.45–0.55) "
-        "| 1.00 | no |"
-    ]
+    found = {**SIZES, "data": "rows", "name": "8 trainings at once", "goal": 1.0}
+    found |= {"base_seconds": quartiles(2.0), "seconds": quartiles(1.0), "same_bits": False}
+    text = table.threads_table(report("threads", [{**found, "ratio": quartiles(0.5)}]))
+    cells = ["rows, 60,000 × 784 uint8", "8 trainings at once", "2.00 s", "1.00 s"]
+    cells += ["0.50 (0.45–0.60)", "1.00", "no"]
+    assert text.splitlines()[2] == f"| {' | '.join(cells)} |"
 
 
 @pytest.fixture
@@ -343,23 +284,18 @@ def test_a_readme_without_markers_is_left_alone(command, tmp_path, capsys, text)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", *(f'{{"kind": "{k}", "results": []}}' for k in kinds.TABLES)]
+    "content", ["", "[]", "{}", *(f'{{"kind": "{k}", "results": []}}' for k in table.TABLES)]
 )
 def test_foreign_and_incomplete_files_are_named(command, results, capsys, content):
     (results / "other.json").write_text(content)
     assert table.main(command) == 1
-    assert re.search(
-        r"other.json is no complete result of .* measure again", capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert re.search(r"other.json is no complete result of .* measure again", error)
 
 
 def test_no_results_at_all(tmp_path, capsys):
     assert table.main(["--results", str(tmp_path)]) == 1
     assert "Measure first" in capsys.readouterr().err
-
-
-def test_the_readme_and_the_page_show_the_committed_results():
-    assert table.main(["--check"]) == 0
 
 
 def shown():
@@ -368,7 +304,8 @@ def shown():
     return [ROOT / path for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)]
 
 
-def test_the_readme_shows_pictures_that_are_small():
+def test_the_readme_and_the_page_show_the_committed_results_and_small_pictures():
+    assert table.main(["--check"]) == 0
     assert len(shown()) >= 2
     assert sum(path.stat().st_size for path in shown()) < 200_000
 
@@ -384,13 +321,24 @@ def test_the_script_draws_all_that_the_readme_shows(tmp_path):
     assert not pyplot.get_fignums()
 
 
-def test_committed_results_name_no_paths_or_hosts():
-    for path in (ROOT / "bench" / "results").glob("*.json"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        machine = content.get("machine_info", content)
-        assert "node" not in machine
-        assert set(machine["machine"]) <= {
-            *("cpu", "cores", "architecture", "system", "gpu", "driver")
-        }
-        assert "filepath" not in path.read_text(encoding="utf-8")
-        assert path.stat().st_size < 50_000
+@pytest.mark.parametrize("path", sorted(table.RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_committed_results_are_from_real_machines_and_name_no_paths_or_hosts(path):
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text)
+    assert table.obstacle(content) is None
+    assert "node" not in content
+    known = {"cpu", "cores", "architecture", "system", "gpu", "driver"}
+    assert set(content["machine"]) <= known
+    assert "filepath" not in text
+    assert len(text.encode()) < 50_000
+
+
+def test_results_without_a_card_do_not_belong_to_the_results():
+    by_cupy = report("interleaved", [{"backend": "cupy"}])
+    named = report("interleaved", [{"backend": "cupy"}], gpu="NVIDIA H100 80GB HBM3 (cuda:0)")
+    assert "names no card" in table.obstacle(by_cupy)
+    assert "names no card" in table.obstacle(report("on-gpu", [], parts={}))
+    assert "rehearsal" in table.obstacle({**named, "rehearsal": True})
+    assert "computed" in table.obstacle(prediction())
+    assert table.obstacle(named) is None
+    assert table.obstacle(report("interleaved", [{"backend": "numpy"}])) is None

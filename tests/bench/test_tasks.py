@@ -10,27 +10,29 @@ import types
 import numpy as np
 import pytest
 
-from bench import contestants, kinds, run, table, tasks
+from bench import passes, run, table, tasks
 from bench.__main__ import app
-from bench.contestants import Contestant
+from bench.passes import Contestant
 
 
-def main(arguments):
-    return app(arguments, standalone_mode=False) or 0
+def main(*arguments, **options):
+    options = {f"--{name.replace('_', '-')}": str(value) for name, value in options.items()}
+    pairs = [part for option in options.items() for part in option]
+    return app([*arguments, *pairs], standalone_mode=False) or 0
 
 
-@pytest.mark.parametrize("task", contestants.TASKS)
+@pytest.mark.parametrize("task", passes.TASKS)
 def test_every_contestant_computes_the_same(data, task):
-    taking_part = [c for c in contestants.contestants(task, "numpy") if not contestants.obstacle(c)]
+    taking_part = [c for c in passes.contestants(task, "numpy") if not passes.obstacle(c)]
     assert len(taking_part) >= {"pass": 7, "training": 6}[task]
     for contestant in taking_part:
-        timed = contestants.prepare(task, contestant, data)
-        entry = contestants.entry(task, contestant, timed(), data)  # checks the result
+        timed = passes.prepare(task, contestant, data)
+        entry = passes.entry(task, contestant, timed(), data)  # checks the result
         assert json.loads(json.dumps(entry))["n_samples"] == 400
     data.expected_pass[-1, 0] += 0.1
     data.expected_training[-1, 0] += 0.1
     with pytest.raises(ArithmeticError, match="is off by"):
-        contestants.check(task, contestant, timed(), data)
+        passes.check(task, contestant, timed(), data)
 
 
 @pytest.mark.parametrize("peer", ["jax", "torch"])
@@ -39,30 +41,29 @@ def test_a_wrong_result_of_another_library_is_caught(data, peer, way):
     contestant = Contestant(way, peer, "float32")
     expected = data.expected_pass
     result = expected[0].astype(np.float32), expected[1:-1], expected[-1]
-    contestants.check("pass", contestant, [result], data)
+    passes.check("pass", contestant, [result], data)
     for part in range(3):
         wrong = [array.copy() for array in result]
         wrong[part][..., 3] += 1e-2
         with pytest.raises(ArithmeticError, match=f"{contestant.id}: .* is off by"):
-            contestants.check("pass", contestant, [wrong], data)
+            passes.check("pass", contestant, [wrong], data)
 
 
 def test_contestants_are_told_apart():
-    for task in contestants.TASKS:
-        every = [c for name in ("numpy", "cupy") for c in contestants.contestants(task, name)]
+    ways = []
+    for task in passes.TASKS:
+        every = [c for name in ("numpy", "cupy") for c in passes.contestants(task, name)]
         assert len({c.id for c in every}) == len(every)
         assert len({(c.label, c.dtype) for c in every}) == len(every)
-    passes, trainings = (
-        {c.way for name in ("numpy", "cupy") for c in contestants.contestants(task, name)}
-        for task in contestants.TASKS
-    )
-    assert passes - trainings == {"peer", "peer-blocks", "uncompiled", "portable"}
+        ways.append({c.way for c in every})
+    assert ways[0] - ways[1] == {"peer", "peer-blocks", "uncompiled", "portable"}
 
 
 def test_a_library_that_is_not_installed_is_left_out_and_recorded(
     data, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(tasks, "load_workload", lambda: data)
+    monkeypatch.setattr(run, "PAUSE", 0.0)
     monkeypatch.setenv("GPULR_COMPILE", "never")
     # Not None in sys.modules, into which array-api-compat looks.
     (tmp_path / "jax.py").write_text("raise ModuleNotFoundError('no jax', name='jax')")
@@ -71,24 +72,25 @@ def test_a_library_that_is_not_installed_is_left_out_and_recorded(
     for name in ("jax", "torch"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     path = tmp_path / "results" / "numpy.json"
-    rounds = ["--pass-rounds", "1", "--training-rounds", "1", "--patience", "0"]
-    assert main(["interleaved", "--backend", "numpy", *rounds, "--output", str(path)]) == 0
+    # The limit ends each race after a round.
+    few = {"backend": "numpy", "pass_rounds": 9, "training_rounds": 1, "limit": 0, "patience": 0}
+    assert main("interleaved", **few, output=path) == 0
     found = json.loads(path.read_text())
     assert (found["kind"], found["schema"]) == ("gpulr-interleaved", 2)
     assert not {"jax", "torch", "llvmlite"} & set(found["versions"])
     assert found["environment"]["GPULR_COMPILE"] == "never"
     assert {r["way"] for r in found["results"]} == {"notebook", "plain", "loop", "batched"}
     assert {r["rows"] for r in found["results"]} == {"uint8", "float32", "float64"}
+    assert {r["rounds"] for r in found["results"]} == {1}
     reasons = {(r["task"], r["backend"]): r["reason"] for r in found["absent"]}
     assert reasons == {
         ("pass", "jax"): "not installed",
         ("pass", "torch"): "cannot be imported: RuntimeError",
         ("pass", "numpy"): "nothing is compiled",
     }
-    assert [r["way"] for r in found["absent"] if r["rows"] == "float32"] == 2 * [
-        *("peer", "peer-blocks")
-    ]
-    text = kinds.interleaved_table(table.read(path))
+    left_out = [r["way"] for r in found["absent"] if r["rows"] == "float32"]
+    assert left_out == 2 * ["peer", "peer-blocks"]
+    text = table.interleaved_table(table.read(path))
     assert "| jax.jit, uint8 rows | not installed | " in text
     error = capsys.readouterr().err
     assert text in error
@@ -121,17 +123,13 @@ def test_the_compiler_is_left_out_of_one_contestant_alone(monkeypatch, before):
 def test_speedups_over_other_libraries_are_on_the_same_rows():
     seconds = {}
     for rows, whole, blocks, own in (("uint8", 6.0, 3.0, 2.0), ("float32", 4.0, 2.0, 1.0)):
-        for way, backend, taken in (
-            *(("peer", "jax", whole), ("peer-blocks", "jax", blocks)),
-            ("batched", "numpy", own),
-        ):
-            seconds[Contestant(way, backend, "float32", rows)] = [taken] * 3
+        seconds[Contestant("peer", "jax", "float32", rows)] = [whole] * 3
+        seconds[Contestant("peer-blocks", "jax", "float32", rows)] = [blocks] * 3
+        seconds[Contestant("batched", "numpy", "float32", rows)] = [own] * 3
     seconds[Contestant("batched", "numpy", "float64")] = [3.0] * 3
     seconds[Contestant("uncompiled", "numpy", "float32")] = [2.5] * 3
-    medians = {
-        c.id: {k: v["median"] for k, v in tasks.speedups(c, seconds).items()} for c in seconds
-    }
-    assert {name: found for name, found in medians.items() if found} == {
+    found = {c: tasks.speedups(c, seconds) for c in seconds}
+    assert {c.id: {k: v["median"] for k, v in f.items()} for c, f in found.items() if f} == {
         "numpy-float32-batched-on-uint8": {"uncompiled": 1.25, "jax": 3.0, "jax-blocks": 1.5},
         "numpy-float32-batched-on-float32": {"jax": 4.0, "jax-blocks": 2.0},
     }
@@ -139,11 +137,11 @@ def test_speedups_over_other_libraries_are_on_the_same_rows():
 
 def test_what_threads_print_is_what_they_write(tmp_path, capsys):
     path = tmp_path / "results" / "threads.json"
-    few = ["--data", "digits", "--n-samples", "200", "--rounds", "1", "--patience", "0"]
     # Not loky's: its processes would outlive the test.
     ways = ["worker", "at-once", "grid-2-threading"]
     only = [part for way in ways for part in ("--only", way)]
-    assert main(["threads", *few, *only, "--output", str(path)]) == 0
+    few = {"data": "digits", "n_samples": 200, "rounds": 1, "patience": 0}
+    assert main("threads", *only, **few, output=path) == 0
     found = json.loads(path.read_text(encoding="utf-8"))
     assert found["kind"] == "gpulr-threads"
     assert found["commit"].keys() == {"id", "dirty"}
@@ -152,7 +150,7 @@ def test_what_threads_print_is_what_they_write(tmp_path, capsys):
         expected = result["seconds"]["median"] / result["base_seconds"]["median"]
         assert result["ratio"]["median"] == pytest.approx(expected, rel=1e-2)
         assert (result["n_samples"], result["n_features"], result["rounds"]) == (200, 64, 1)
-    assert kinds.threads_table(found) in capsys.readouterr().err
+    assert table.threads_table(found) in capsys.readouterr().err
 
 
 def test_ways_that_find_other_numbers_are_no_comparison():
@@ -165,12 +163,12 @@ def test_ways_that_find_other_numbers_are_no_comparison():
 
 @pytest.mark.usefixtures("in_process")
 def test_many_classes_and_coverage(capsys):
-    sizes = {"n-samples": 2500, "n-test": 250, "n-features": 8, "n-classes": 50, "sampled": 2}
-    assert main(["many-classes", *(f"--{name}={size}" for name, size in sizes.items())]) == 0
+    sizes = {"n_samples": 2500, "n_test": 250, "n_features": 8, "n_classes": 50, "sampled": 2}
+    assert main("many-classes", **sizes) == 0
     ours, theirs = json.loads(capsys.readouterr().out)["results"]
     assert (ours["classes"], theirs["classes"]) == (50, 2)
     assert theirs["seconds_for_all"] == pytest.approx(25 * theirs["seconds"])
-    assert main(["coverage", "--sets", "2", "--n", "30", "--rows", "60"]) == 0
+    assert main("coverage", sets=2, n=30, rows=60) == 0
     found = json.loads(capsys.readouterr().out)["results"]
     assert [(r["rows"], r["draws"], len(r["shares"])) for r in found] == [
         *((60, "poisson", 5), (60, "multinomial", 5))
