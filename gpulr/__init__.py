@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from gpulr.reporting import report
 
 _SUBMODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
-_HOMES = {
+_HOMES = {  # of the public names; those that are not here are in errors
     "backends": "backend",
     "Bootstrap": "families.intervals",
     "OneVsAll": "model.one_vs_all",
@@ -65,32 +65,6 @@ _HOMES = {
     "Search": "families.search_result",
     "search": "families.search",
     "train": "families.training",
-    **dict.fromkeys(
-        (
-            "BackendFallbackWarning",
-            "BackendUnavailableError",
-            "ConvergenceWarning",
-            "DataError",
-            "DataFallbackWarning",
-            "DataFileError",
-            "DataUnavailableError",
-            "DeviceMemoryError",
-            "DivergenceError",
-            "FileNotWrittenError",
-            "GpulrError",
-            "GpulrWarning",
-            "LabelColumnWarning",
-            "MissingExtraError",
-            "ModelFileError",
-            "ParameterError",
-            "ParameterWarning",
-            "RowNumberWarning",
-            "ScaleWarning",
-            "SearchInterrupted",
-            "TrainingInterrupted",
-        ),
-        "errors",
-    ),
 }
 
 __all__ = [
@@ -142,11 +116,11 @@ def __getattr__(name: str) -> Any:
 
     if name in _SUBMODULES:
         return import_module(f"gpulr.{name}")
-    if name in _HOMES:
-        value = getattr(import_module(f"gpulr.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'gpulr' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'gpulr' has no attribute {name!r}")
+    value = getattr(import_module(f"gpulr.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -31,6 +31,8 @@ def rich_bar(console: Any, *columns: str) -> Any:
 
 
 class _ProgressBar:
+    """A bar on standard error for each run; silent where that is no terminal, and without rich."""
+
     columns: tuple[str, ...] = ()
 
     def __init__(self, console: Any = None) -> None:

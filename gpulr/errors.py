@@ -64,9 +64,7 @@ class DataFileError(GpulrError, ValueError):
 
     def __init__(self, path: str | Path, found: str, remedy: str) -> None:
         super().__init__(f"{path}: {found}. {remedy}")
-        self.path = Path(path)
-        self.found = found
-        self.remedy = remedy
+        self.path, self.found, self.remedy = Path(path), found, remedy
 
     def __reduce__(self) -> tuple[type[DataFileError], tuple[Path, str, str]]:
         return type(self), (self.path, self.found, self.remedy)
@@ -160,12 +158,9 @@ class TrainingInterrupted(KeyboardInterrupt):
         The model as it stood after the last finished iteration.
     """
 
-    def __init__(self, message: str, model: Any) -> None:
+    def __init__(self, message: str, model: Any = None) -> None:
         super().__init__(message)
         self.model = model
-
-    def __reduce__(self) -> tuple[type[TrainingInterrupted], tuple[str, Any]]:
-        return type(self), (str(self), self.model)
 
 
 class SearchInterrupted(KeyboardInterrupt):

@@ -22,10 +22,9 @@ penalised. This is scikit-learn's objective divided by ``C m``, so an equal ``C`
 optimum.
 
 The functions take arrays of any library that follows the array API standard (NumPy, CuPy, …) and
-compute where those arrays are; lists, and numbers alone, are taken as NumPy's. Their arguments have
-been validated by the callers. ``forward`` and ``backward`` return *sums over rows*, so a pass over
-many rows adds up what they return for each block of rows, and ``cost`` and ``gradient`` turn the
-sums into means and add the penalty.
+compute where those are; lists, and numbers alone, are taken as NumPy's. ``forward`` and
+``backward`` return *sums over rows*, so a pass adds up what they return for each block of rows, and
+``cost`` and ``gradient`` turn the sums into means and add the penalty.
 """
 
 from __future__ import annotations
@@ -58,10 +57,10 @@ def _of_lists(function: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(function)
     def call(*arrays: Any, **named: Any) -> T:
-        if all(hasattr(array, "dtype") for array in arrays):  # as in every pass
+        are_arrays = [hasattr(array, "dtype") for array in arrays]
+        if all(are_arrays):  # as in every pass
             return function(*arrays, **named)
-        alone = not any(hasattr(array, "dtype") for array in arrays)
-        kinds = (list, tuple, float, int) if alone else (list, tuple)
+        kinds = (list, tuple) if any(are_arrays) else (list, tuple, float, int)
         made = (np.asarray(x, dtype=float) if isinstance(x, kinds) else x for x in arrays)
         return function(*made, **named)
 
@@ -99,10 +98,10 @@ def log_normalized(Z: Array) -> Array:
     of them underflow. One column of margins is that of the second of two classes.
     """
     xp = array_namespace(Z)
+    both = xp.concat([-Z, Z], axis=1) if Z.shape[1] == 1 else Z
+    log_P = -log_loss(both, xp.ones_like(both))  # log σ(z) = −ℓ(z, 1)
     if Z.shape[1] == 1:
-        Z = xp.concat([-Z, Z], axis=1)
-        return -log_loss(Z, xp.ones_like(Z))
-    log_P = -log_loss(Z, xp.ones_like(Z))  # log σ(z) = −ℓ(z, 1)
+        return log_P
     log_P = log_P - xp.max(log_P, axis=1, keepdims=True)
     return log_P - xp.log(xp.sum(xp.exp(log_P), axis=1, keepdims=True))
 
@@ -150,7 +149,7 @@ def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
     e += 1.0
     R /= e
     R *= 1.0 - 2.0 * Y
-    return R, _sum(ell if s is None else s * ell)
+    return R, *_sums(ell if s is None else s * ell)
 
 
 @_of_lists
@@ -165,9 +164,8 @@ def backward(X: Array, R: Array, s: Array | None = None) -> tuple[Array, Array]:
         Σᵢ sᵢ rᵢ.
     """
     R = R if s is None else s * R
-    # Xᵀ R, written as (Rᵀ X)ᵀ: OpenBLAS then repacks the thin R rather than X (10 % of the
-    # product).
-    return (R.T @ X).T, _sum(R)
+    # Xᵀ R as (Rᵀ X)ᵀ: OpenBLAS then repacks the thin R rather than X (10 % of the product).
+    return (R.T @ X).T, *_sums(R)
 
 
 @_of_lists
@@ -227,13 +225,8 @@ def _exponents(Z: Array, Y: Array) -> tuple[Array, Array]:
     return low, size
 
 
-def _sum(A: Array) -> Array:
-    """Sum over the rows in float64, as a product: reducing a thin array is four times slower."""
-    return _sums(A)[0]
-
-
 def _sums(*arrays: Array) -> list[Array]:
-    """Return the sum over the rows of each, of equal length."""
+    """Sum each over the rows in float64, as a product: reducing a thin array is slower by four."""
     xp, A = array_namespace(*arrays), arrays[0]
     ones = xp.ones(A.shape[0], dtype=xp.float64, device=device(A))
     return [ones @ xp.astype(A, xp.float64) for A in arrays]

@@ -56,28 +56,21 @@ def replace_file(path: str | Path, content: bytes, what: str = "model") -> None:
 
 
 def check_folder(path: Path, subject: str, example: str) -> None:
-    """Refuse a path where no file can be written, which is tried out; nothing is left behind.
+    """Raise ParameterError where no file can be written, which is tried; nothing is left behind.
 
-    Parameters
-    ----------
-    path : Path
-    subject : str
-        What names it, such as "--output m.safetensors", for the error.
-    example : str
-        What a file there could be called.
-
-    Raises ParameterError where it is a folder, in none that exists, in one that takes no files, or
-    no name of a file.
+    ``subject`` is what names the path, such as "--output m.safetensors"; ``example`` is what a file
+    there could be called.
     """
+    folder = path.absolute().parent
     try:
         if path.is_dir():
             raise ParameterError(
                 f"{subject}: that is a folder; expected a file name, such as {path / example}."
             )
-        if not path.absolute().parent.is_dir():
+        if not folder.is_dir():
             raise ParameterError(
-                f"{subject}: expected a file name in a folder that exists. Create "
-                f"{path.absolute().parent} first, or choose another path."
+                f"{subject}: expected a file name in a folder that exists. Create {folder} first, "
+                "or choose another path."
             )
         path.exists()  # raises where the name is too long
         with replaced(Path(os.path.realpath(path))) as temporary:
@@ -105,7 +98,11 @@ def replaced(path: Path) -> Iterator[Path]:
 
     Raises OSError where it cannot be written; what was at ``path`` is untouched.
     """
-    before = _replaceable(path)
+    before = None
+    with contextlib.suppress(FileNotFoundError):
+        before = path.stat()
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        raise OSError("it exists and is not a regular file")
     _remove_abandoned(path.parent)
     temporary, lock = _created(path.parent, 0o666 if before is None else before.st_mode & 0o777)
     with contextlib.ExitStack() as opened:
@@ -123,17 +120,6 @@ def replaced(path: Path) -> Iterator[Path]:
             opened.close()
             temporary.unlink(missing_ok=True)
             raise
-
-
-def _replaceable(path: Path) -> os.stat_result | None:
-    """Return what the system says of the file at ``path``, or None without one."""
-    try:
-        before = path.stat()
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(before.st_mode):
-        raise OSError("it exists and is not a regular file")
-    return before
 
 
 def _created(folder: Path, mode: int) -> tuple[Path, int]:

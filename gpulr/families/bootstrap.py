@@ -98,9 +98,7 @@ def bootstrap(
     ------
     DataError
         As :func:`gpulr.train`, and for classes so small that no draw has rows of all.
-    ParameterError
-        A setting cannot be used.
-    BackendUnavailableError, DivergenceError
+    ParameterError, BackendUnavailableError, DivergenceError
         As :func:`gpulr.train`.
     TrainingInterrupted
         Ctrl-C; its ``model`` is that of all rows.

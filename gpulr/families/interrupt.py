@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+# Ctrl-C; what batch systems send; what a terminal sends that is closed (but not on Windows).
 ENDING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-"""Ctrl-C; what batch systems send; what a terminal sends that is closed (but not on Windows)."""
 
 
 @contextmanager
@@ -33,9 +33,8 @@ def ctrl_c() -> Iterator[Callable[[], bool]]:
     Other threads get no signals, and a handler that the program installed itself is left alone.
     """
     pressed = threading.Event()
-    own: list[int] = []
+    default, own = signal.default_int_handler, []
     if threading.current_thread() is threading.main_thread():
-        default = signal.default_int_handler
         own = [number for number in ENDING if signal.getsignal(number) is default]
 
     def press(signum: int, frame: Any) -> None:
@@ -44,7 +43,7 @@ def ctrl_c() -> Iterator[Callable[[], bool]]:
 
     def restore() -> None:
         for number in own:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, default)
 
     for number in own:
         signal.signal(number, press)

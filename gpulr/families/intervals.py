@@ -65,11 +65,11 @@ class Bootstrap:
 
     def coef_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Return the ends of an interval for each weight, (n_features, n_models) each."""
-        return self._interval(self.coef, level)
+        return _ends(self.coef, self._level(level))
 
     def intercept_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Return the ends of an interval for each intercept, (n_models,) each."""
-        return self._interval(self.intercept, level)
+        return _ends(self.intercept, self._level(level))
 
     @host_memory
     def proba_interval(self, X: Any, level: float = 0.95) -> tuple[Array, Array]:
@@ -114,9 +114,6 @@ class Bootstrap:
             intercept=xp.reshape(self.intercept, (-1,)),
             intercept_at_center=None if at_center is None else xp.reshape(at_center, (-1,)),
         )
-
-    def _interval(self, values: Array, level: float) -> tuple[Array, Array]:
-        return _ends(values, self._level(level))
 
     def _level(self, level: float) -> float:
         level = positive_number("level", level)

@@ -126,12 +126,12 @@ def test_the_same_seed_gives_the_same(blobs):
 
 
 def test_the_tolerance_follows_the_rows(rng):
-    """With 200,000 rows gradients differ by 1e-3: with train's own 1e-4, one in ten would stay."""
-    X = rng.normal(size=(200_000, 2))
+    """Gradients differ by the less the more rows there are: with train's own 1e-4, some stay."""
+    X = rng.normal(size=(30_000, 2))
     y = rng.random(len(X)) < 1 / (1 + np.exp(-X @ [1.0, -1.0]))
     result = gpulr.bootstrap(X, y, n=12, random_state=0)
     exact = gpulr.bootstrap(X, y, n=12, random_state=0, dtype="float64", tol=1e-9)
-    assert result.model.settings["tol"] < 1e-5
+    assert result.model.settings["tol"] < 2e-5
     spread = coefs(exact).std(axis=0)
     assert np.all(np.abs(coefs(result) - coefs(exact)) < 0.05 * spread)
 

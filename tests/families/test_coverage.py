@@ -16,16 +16,24 @@ sys.path.append(str(ROOT))  # last, so that an installed gpulr stays the one tha
 tasks = pytest.importorskip("bench.tasks")
 
 
+MORE = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
-    "weights", ["poisson", pytest.param("multinomial", marks=pytest.mark.slow)]
+    ("weights", "n_sets", "n"),
+    [
+        ("poisson", 25, 60),
+        pytest.param("poisson", 100, 100, marks=MORE),
+        pytest.param("multinomial", 100, 100, marks=MORE),
+    ],
 )
-def test_coverage(weights):
-    """The four true values of 100 data sets, 200 rows each, are in 95 % of the intervals."""
-    parameters, probabilities = tasks.covered(100, 200, n=100, weights=weights, seed=5)
-    assert parameters.shape == (100, 4)
-    # As independent as 400 throws: the features are. One such test in a thousand would fail.
-    least, most = binom.interval(0.999, 400, 0.95)
+def test_coverage(weights, n_sets, n):
+    """The four true values of each data set, of 200 rows, are in 95 % of the intervals."""
+    parameters, probabilities = tasks.covered(n_sets, 200, n=n, weights=weights, seed=5)
+    assert parameters.shape == (n_sets, 4)
+    # As independent as four throws each: the features are. One such test in a thousand would fail.
+    least, most = binom.interval(0.999, 4 * n_sets, 0.95)
     assert least <= parameters.sum() <= most
     # The five probabilities of a data set are functions of the same four weights.
-    least, most = binom.interval(0.999, 100, 0.95)
-    assert least / 100 <= probabilities.mean() <= most / 100
+    least, most = binom.interval(0.999, n_sets, 0.95)
+    assert least / n_sets <= probabilities.mean() <= most / n_sets

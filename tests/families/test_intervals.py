@@ -72,10 +72,10 @@ def test_errors_name_the_row_and_the_level(result, put, blobs, monkeypatch):
 def test_intervals_shrink_with_the_root_of_the_rows(rng):
     """Sixteen times the rows, a quarter of the width."""
     widths = []
-    for n_rows in (500, 8000):
+    for n_rows in (200, 3200):
         X = rng.normal(size=(n_rows, 4))
         y = rng.random(n_rows) < 1 / (1 + np.exp(-X @ [0.5, -0.5, 0.3, 0.0]))
-        low, high = gpulr.bootstrap(X, y, n=400, C=1e3, random_state=0).coef_interval(0.8)
+        low, high = gpulr.bootstrap(X, y, n=300, C=1e3, random_state=0).coef_interval(0.8)
         widths.append(np.mean(high - low))
     # Each width is known to some 5 % (of the four together, 3 %).
     assert widths[0] / widths[1] == pytest.approx(4.0, rel=0.15)

@@ -25,18 +25,19 @@ def test_values_of_C_may_come_in_any_order(put, blobs):
     for values in (Cs[order], Cs[order].tolist(), put(Cs[order])):
         found = gpulr.search(put(X), y, Cs=values, cv=3, refit=False)
         np.testing.assert_array_equal(found.Cs, Cs[order])
-        np.testing.assert_array_equal(found.scores, sorted_.scores[:, order])
-        np.testing.assert_array_equal(found.n_iter, sorted_.n_iter[:, order])
-        np.testing.assert_array_equal(found.cost, sorted_.cost[:, order])
+        for name in ("scores", "n_iter", "cost"):
+            expected = getattr(sorted_, name)[:, order]
+            np.testing.assert_array_equal(getattr(found, name), expected)
         assert (found.best_C, found.best_C_1se) == (sorted_.best_C, sorted_.best_C_1se)
 
 
 def test_a_number_of_values_or_a_single_one(blobs):
     found = gpulr.search(*blobs, Cs=3, cv=2, refit=False)
     np.testing.assert_allclose(found.Cs, [1e-4, 1, 1e4])
-    found = gpulr.search(*blobs, Cs=[2], cv=2, refit=False)
+    found = gpulr.search(*blobs, Cs=[2], cv=2, refit=np.bool_(False))
     assert found.Cs.tolist() == [2.0]
     assert found.best_C == found.best_C_1se == 2.0
+    assert found.model is None
 
 
 @pytest.mark.parametrize(
@@ -85,9 +86,9 @@ def test_folds_that_cannot_be_trained_are_told(blobs):
         gpulr.search(X, y[:-1])
 
 
-def test_groups_of_classes_within_a_budget_of_memory(put, made, digits):
-    X, y = digits[0][:400], digits[1][:400]
-    told = []
+def test_groups_of_classes_within_a_budget_of_memory(put, made, rng):
+    y, told = np.arange(300) % 10, []
+    X = (rng.normal(size=(300, 8)) + rng.normal(size=(10, 8))[y]).astype(np.float32)
     whole = gpulr.search(put(X), y, Cs=CS, cv=3, **TIGHT)
     each = gpulr.search(put(X), y, Cs=CS, cv=3, memory=1, callbacks=[told.append], **TIGHT)
     task = made[0].task
@@ -129,13 +130,11 @@ def test_callbacks_are_closed(blobs):
         def close(self):
             self.closed += 1
 
-    bar = Bar()
-    gpulr.search(*blobs, Cs=CS, cv=3, callbacks=[bar])
-    assert bar.closed == 1
-
     def fail(progress):
         raise ZeroDivisionError
 
+    gpulr.search(*blobs, Cs=CS, cv=3, callbacks=[bar := Bar()])
+    assert bar.closed == 1
     with pytest.raises(ZeroDivisionError):
         gpulr.search(*blobs, Cs=CS, cv=3, callbacks=[bar := Bar(), fail])
     assert bar.closed == 1
@@ -178,7 +177,8 @@ def test_the_warning_of_models_that_float32_holds_back_says_so(blobs):
 @pytest.mark.parametrize("refit", [True, "1se"])
 def test_the_refitted_model_is_that_of_train(put, digits, refit):
     X, y, X_test, y_test = digits
-    X, y = X[:700], y[:700]
+    X, y = X[y < 4], y[y < 4]
+    X, y, X_test, y_test = X[:240], y[:240], X_test[y_test < 4], y_test[y_test < 4]
     found = gpulr.search(put(X), y, Cs=8, cv=3, refit=refit)
     C = found.best_C if refit is True else found.best_C_1se
     assert found.best_C_1se < found.best_C
@@ -193,7 +193,7 @@ def test_the_refitted_model_is_that_of_train(put, digits, refit):
     np.testing.assert_allclose(
         model.evaluate(put(X_test), y_test).accuracy,
         expected.evaluate(put(X_test), y_test).accuracy,
-        atol=0.006,
+        atol=0.015,  # two rows
     )
     assert type(model.weights) is type(expected.weights)
 
@@ -217,11 +217,6 @@ def test_the_refitted_model_of_weighted_standardized_bytes(rng, tmp_path):
     assert found.model.image_shape == (2, 2)
     found.model.save(tmp_path / "m.safetensors")
     assert gpulr.load(tmp_path / "m.safetensors").settings == found.model.settings
-
-
-def test_refit_can_be_left_out(blobs):
-    assert gpulr.search(*blobs, Cs=CS, cv=3, refit=False).model is None
-    assert gpulr.search(*blobs, Cs=CS, cv=3, refit=np.bool_(False)).model is None
 
 
 def test_data_sets_and_the_default_data(blobs, monkeypatch):
@@ -260,24 +255,22 @@ def test_an_interrupted_search_keeps_the_values_of_C_that_were_done(put, made, b
     assert closed == [True]
 
 
-def test_a_search_interrupted_at_once_has_nothing(blobs):
+@pytest.mark.parametrize(
+    ("told", "done", "settings"), [(0, 0, {}), (27, 3, {"max_iter": 1, "tol": 1e-9})]
+)
+def test_interrupted_at_once_or_when_told_of_the_last_that_ended_short(blobs, told, done, settings):
     def interrupt(progress):
-        raise KeyboardInterrupt
+        if progress.done == told:
+            raise KeyboardInterrupt if told == 0 else StopIteration
 
-    with pytest.raises(gpulr.SearchInterrupted, match="after 0 of 3 values of C") as caught:
-        gpulr.search(*blobs, Cs=CS, cv=3, callbacks=[interrupt])
-    assert caught.value.search is None
-
-
-def test_a_callback_that_interrupts_when_told_of_the_last_that_ended_short(blobs):
-    def interrupt(progress):
-        if progress.done == progress.total:
-            raise StopIteration
-
-    with pytest.raises(gpulr.SearchInterrupted, match="after 3 of 3") as caught:
-        gpulr.search(*blobs, Cs=CS, cv=3, max_iter=1, tol=1e-9, callbacks=[interrupt])
-    assert caught.value.search.Cs.tolist() == CS
-    assert caught.value.search.model is None
+    with pytest.raises(gpulr.SearchInterrupted, match=f"after {done} of 3 values of C") as caught:
+        gpulr.search(*blobs, Cs=CS, cv=3, callbacks=[interrupt], **settings)
+    found = caught.value.search
+    if not done:
+        assert found is None
+    else:
+        assert found.Cs.tolist() == CS
+        assert found.model is None
 
 
 def test_an_interrupted_refit_keeps_all_scores(monkeypatch, blobs):
