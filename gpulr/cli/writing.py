@@ -40,8 +40,7 @@ def report(
     than none.
     """
     page.check_output(output, "--output")
-    model, name, n, absent = load(path), None, 0, ""
-    X, y, part = None, None, ""
+    model, dataset, name, n, absent = load(path), None, None, 0, ""
     try:
         dataset = data_for(model, data, label)
     except (DataError, DataFileError, DataUnavailableError) as error:
@@ -50,9 +49,8 @@ def report(
         absent = str(error)
         terminal.say(f"Not evaluated: {' '.join(absent.splitlines())}")
     else:
-        X, y, part = page.rows_of(dataset)
-        name, n = dataset.name, len(X)
-    page.write(model, output, X, y, part=part, search=model.data.get("search"), absent=absent)
+        name, n = dataset.name, len(test_rows(dataset)[0])
+    page.write(model, output, dataset, None, search=model.data.get("search"), absent=absent)
     size = terminal.say_written(output)
     if json:
         terminal.print_json({"model": path, "output": output, "data": name, "n": n, "bytes": size})

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.families.search_result import standard_errors
-from gpulr.model.record import History
-from gpulr.reporting.axis import Axis, rounded_down
+from gpulr.families.search_result import choose, standard_errors
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.predictions import shortened
 from gpulr.words import counted
 
@@ -25,6 +24,7 @@ MOST_CURVES = 12  # more are drawn as a band
 MOST_POINTS = 160
 LABEL_STEP = 13  # least distance of two names at the end of curves
 LONGEST_LABEL = 7  # characters of such a name
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What the template draws, in units of the view box."""
+    """What the template draws, in units of the view box; ticks are places and what to write."""
 
     title: str
     description: str
@@ -65,77 +65,62 @@ class Chart:
     bottom: int = HEIGHT - BOTTOM
 
 
-def cost_chart(history: History, names: Sequence[str]) -> Chart | None:
-    """Draw each model's cost along the iterations; None where there were none."""
-    values = history.cost
-    spread = values.max() / max(values.min(), 1e-300)
-    return _along_iterations(
-        "Cost",
-        "Mean log-loss plus penalty of each model",
-        values,
-        history.n_iter,
-        names,
-        logarithmic=bool(values.min() > 0 and spread > 4),
-        named=True,
-    )
+def training_charts(model: OneVsAll, names: Sequence[str]) -> list[Chart]:
+    """Draw each model's cost and largest gradient entry along the iterations, where there are."""
+    history, charts = model.history, []
+    cost, gradient = history.cost, history.gradient_norm
+    logarithmic = bool(cost.min() > 0 and cost.max() / cost.min() > 4)
+    if _drawable(cost):
+        what = "Mean log-loss plus penalty of each model"
+        charts.append(_along_iterations("Cost", what, cost, model, names, logarithmic, named=True))
+    if _drawable(gradient) and gradient.max() > 0:
+        gradient = np.maximum(gradient, gradient[gradient > 0].min())
+        what = "How far from the optimum"
+        if 1 < len(names) <= MOST_CURVES:
+            what = "How far each model is from its optimum; colours as before"
+        tol = float(model.settings.get("tol", 0.0)) or None
+        title = "Largest gradient entry"
+        charts.append(_along_iterations(title, what, gradient, model, names, True, tol))
+    return charts
 
 
-def gradient_chart(history: History, names: Sequence[str], tol: float) -> Chart | None:
-    """Draw each model's largest gradient entry, and the tolerance."""
-    values = history.gradient_norm
-    positive = values[values > 0]
-    if not positive.size:
-        return None
-    values = np.maximum(values, positive.min())
-    return _along_iterations(
-        "Largest gradient entry",
-        "How far each model is from its optimum; colours as before"
-        if 1 < len(names) <= MOST_CURVES
-        else "How far from the optimum",
-        values,
-        history.n_iter,
-        names,
-        logarithmic=True,
-        tol=tol if tol > 0 else None,
-    )
+def _drawable(values: Floats) -> bool:
+    return len(values) > 1 and bool(np.isfinite(values).all())
 
 
 def _along_iterations(
     title: str,
     description: str,
     values: Floats,
-    n_iter: npt.NDArray[np.int64],
+    model: OneVsAll,
     names: Sequence[str],
-    *,
     logarithmic: bool,
     tol: float | None = None,
     named: bool = False,
-) -> Chart | None:
+) -> Chart:
     last = len(values) - 1
-    if last < 1 or not np.isfinite(values).all():
-        return None
-    low, high = float(values.min()), float(values.max())
-    if tol is not None:
-        low, high = min(low, tol), max(high, tol)
-    y = _y_axis(low, high, logarithmic=logarithmic)
+    ends = [values.min(), values.max(), *([] if tol is None else [tol])]
+    y = _y_axis(float(min(ends)), float(max(ends)), logarithmic=logarithmic)
     right = WIDTH - (RIGHT if named else RIGHT // 3)
     x = Axis(0, last, LEFT, right, whole=True)
     shown = np.unique(np.linspace(0, last, MOST_POINTS).round().astype(int))
     curves, bands = [], []
     if len(names) <= MOST_CURVES:
-        ends = np.minimum(n_iter, last)
-        label_y = _apart(y.at(values[ends, np.arange(len(names))])).round(1).tolist()
+        n_iter = np.minimum(model.history.n_iter, last)
+        label_y = _apart(y.at(values[n_iter, np.arange(len(names))])).round(1).tolist()
         for j, name in enumerate(names):
-            steps = np.append(shown[shown < ends[j]], ends[j])
-            points = np.column_stack([x.at(steps), y.at(values[steps, j])])
-            text = shortened(name, LONGEST_LABEL)
-            curves.append(Curve(_points(points), _end(points), name, j, text, label_y[j]))
+            steps = np.append(shown[shown < n_iter[j]], n_iter[j])
+            points, end = _line(x.at(steps), y.at(values[steps, j]))
+            label = shortened(name, LONGEST_LABEL)
+            curves.append(Curve(points, end, name, j, label, label_y[j]))
     else:
-        across, where = np.quantile(values[shown], [0, 0.25, 0.5, 0.75, 1], axis=1), x.at(shown)
-        lines = [np.column_stack([where, y.at(each)]) for each in across]
-        bands = [_points(np.vstack([lines[a], lines[b][::-1]])) for a, b in ((0, 4), (1, 3))]
-        end = _end(lines[2])
-        curves.append(Curve(_points(lines[2]), end, "median", 0, "median", end[1]))
+        across = np.quantile(values[shown], [0, 0.25, 0.5, 0.75, 1], axis=1)
+        (low, quarter, (points, end), three, high) = (_line(x.at(shown), y.at(v)) for v in across)
+        bands = [
+            " ".join([below, *reversed(above.split())])
+            for (below, _), (above, _) in ((low, high), (quarter, three))
+        ]
+        curves.append(Curve(points, end, "median", 0, "median", end[1]))
         description += f": median, middle half and range of {len(names)}"
     return Chart(
         title,
@@ -151,22 +136,17 @@ def _along_iterations(
     )
 
 
-def search_chart(
-    Cs: Floats, scores: Floats, scoring: str, best: float, one_se: float
-) -> Chart | None:
+def search_chart(Cs: Floats, scores: Floats, scoring: str) -> Chart | None:
     """Draw mean score (n_folds, n_Cs) and standard error along C, and the two choices."""
     finite = np.argsort(Cs)
     finite = finite[np.isfinite(Cs[finite])]  # ∞ has no place on the axis
-    C, mean, error = (
-        values[finite] for values in (Cs, scores.mean(axis=0), standard_errors(scores))
-    )
+    C, mean, error = Cs[finite], scores.mean(axis=0)[finite], standard_errors(scores)[finite]
     if len(C) < 2 or not np.isfinite(mean).all():
         return None
-    y = _y_axis(float((mean - error).min()), float((mean + error).max()), logarithmic=False)
-    air = (C[-1] / C[0]) ** 0.04
+    y = _y_axis(float((mean - error).min()), float((mean + error).max()))
+    air, right = (C[-1] / C[0]) ** 0.04, round(WIDTH - RIGHT / 3)
     x = Axis(C[0] / air, C[-1] * air, LEFT, WIDTH - RIGHT / 3, logarithmic=True)
-    points = np.column_stack([x.at(C), y.at(mean)]).round(1)
-    bars = np.column_stack([x.at(C), y.at(mean - error), y.at(mean + error)])
+    best, one_se = choose(scores, Cs)
     marks = {one_se: "one standard error", best: "best"}
     if best == one_se:
         marks = {best: "best, and within one standard error"}
@@ -176,45 +156,95 @@ def search_chart(
         "C (inverse regularisation strength)",
         x.ticks(),
         y.ticks(),
-        [Curve(_points(points), _end(points))],
-        round(WIDTH - RIGHT / 3),
-        bars=bars.round(1).tolist(),
-        dots=points.tolist(),
+        [Curve(*_line(x.at(C), y.at(mean)))],
+        right,
+        bars=np.transpose([x.at(C), y.at(mean - error), y.at(mean + error)]).round(1).tolist(),
+        dots=np.transpose([x.at(C), y.at(mean)]).round(1).tolist(),
         marks=[(float(x.at(C).round(1)), name) for C, name in marks.items() if math.isfinite(C)],
     )
 
 
-def _y_axis(low: float, high: float, *, logarithmic: bool) -> Axis:
+def _line(x: Floats, y: Floats) -> tuple[str, tuple[float, float]]:
+    """Return the points of a line, and its end."""
+    end_x, end_y = round(float(x[-1]), 1), round(float(y[-1]), 1)
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True)), (end_x, end_y)
+
+
+def _apart(y: Floats) -> Floats:
+    """Return places for names, near to ``y``, in its order and ``LABEL_STEP`` from each other."""
+    order, steps = np.argsort(y, kind="stable"), LABEL_STEP * np.arange(len(y))
+    free = y[order] - steps  # places that may be equal, but not fall
+    down, up = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
+    placed = np.empty_like(y)
+    placed[order] = steps + np.clip((down + up) / 2, TOP + 4, HEIGHT - BOTTOM - steps[-1])
+    return placed
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Where values are on a side of the chart; ``begin`` and ``end`` in units of the view box."""
+
+    low: float
+    high: float
+    begin: float
+    end: float
+    logarithmic: bool = False
+    whole: bool = False
+
+    def at(self, values: npt.ArrayLike) -> Floats:
+        """Return where values are."""
+        x, low, high = np.asarray(values, dtype=np.float64), self.low, self.high
+        if self.logarithmic:
+            x, low, high = np.log10(np.clip(x, low, high)), math.log10(low), math.log10(high)
+        where: Floats = self.begin + (x - low) / (high - low) * (self.end - self.begin)
+        return where
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return where round values are, and the values."""
+        values = (_decades if self.logarithmic else _round_values)(self)
+        return list(zip(self.at(values).round(1).tolist(), map(_tick, values), strict=True))
+
+
+def _y_axis(low: float, high: float, *, logarithmic: bool = False) -> Axis:
     """Return the axis of values from ``low`` to ``high``, with some air."""
     if logarithmic:
-        low, high = rounded_down(low), 1 / rounded_down(1 / high)
+        low, high = _rounded_down(low), 1 / _rounded_down(1 / high)
         return Axis(low, high, HEIGHT - BOTTOM, TOP, logarithmic=True)
     air = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return Axis(low - air, high + air, HEIGHT - BOTTOM, TOP)
 
 
-def _apart(y: Floats) -> Floats:
-    """Return places for names, near to ``y``, in its order and ``LABEL_STEP`` from each other."""
-    order = np.argsort(y, kind="stable")
-    placed = y[order].copy()
-    for _ in range(200):
-        gaps = LABEL_STEP - np.diff(placed)
-        if not (gaps > 1e-3).any():
-            break
-        push = np.maximum(gaps, 0) / 2
-        placed[:-1] -= push
-        placed[1:] += push
-        placed += np.clip(TOP + 4 - placed[0], 0, None)
-        placed -= np.clip(placed[-1] - (HEIGHT - BOTTOM), 0, None)
-    result = np.empty_like(placed)
-    result[order] = placed
-    return result
+def _rounded_down(x: float) -> float:
+    """Return the greatest of 1, 2, 5, 10, … that is at most x."""
+    ten = 10.0 ** math.floor(math.log10(x))
+    return ten * max(k for k in (1, 2, 5) if k == 1 or k * ten <= x)
 
 
-def _points(points: Floats) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+def _round_values(axis: Axis) -> list[float]:
+    """Return some five round values."""
+    length = axis.high - axis.low
+    step = 10.0 ** math.floor(math.log10(length / 5))
+    step *= next(k for k in (1, 2, 5, 10) if length / (k * step) <= 6)
+    step = max(step, 1.0) if axis.whole else step
+    first, last = math.ceil(axis.low / step - 1e-9), math.floor(axis.high / step + 1e-9)
+    return [round(k * step, 12) for k in range(first, last + 1)]
 
 
-def _end(points: Floats) -> tuple[float, float]:
-    x, y = points[-1].round(1).tolist()
-    return x, y
+def _decades(axis: Axis) -> list[float]:
+    """Return powers of ten, every second or third where they are many, or 1, 2, 5."""
+    first, last = math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high))
+    tens = [10.0**k for k in range(first, last + 1)]
+    low, high = axis.low * (1 - 1e-9), axis.high * (1 + 1e-9)
+    within = [t for t in tens if low <= t <= high]
+    if len(within) > 3:
+        return within[:: math.ceil(len(within) / 7)]
+    return [k * t for t in tens for k in (1, 2, 5) if low <= k * t <= high]
+
+
+def _tick(value: float) -> str:
+    if value and not 1e-3 <= abs(value) < 1e5:
+        exponent = math.floor(math.log10(abs(value)) + 1e-9)
+        digits = f"{value / 10.0**exponent:.3g}"
+        power = "10" + str(exponent).translate(SUPERSCRIPT)
+        return power if digits == "1" else f"{digits}×{power}".replace("-", "−")
+    return f"{value:g}".replace("-", "−")

@@ -11,8 +11,15 @@ from typing import Any
 
 from gpulr import datasets
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import DataRecord, TrainingSettings
+from gpulr.model.record import DataRecord
 from gpulr.words import counted
+
+# What training does unless told otherwise, and the command line's way to say something else.
+DEFAULTS = {
+    **{"learning_rate": None, "class_weight": None, "sample_weight": False},
+    **{"fit_intercept": True, "standardize": False, "batched": True},
+}
+FLAGS = {"class_weight": "--balanced", "batched": "--loop", "standardize": "--standardize"}
 
 
 def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
@@ -23,13 +30,29 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
     data, settings = model.data, model.settings
     if not {"solver", "C", "max_iter", "tol", "dtype"} <= set(settings):
         return "", ["The model does not say how it was trained."]
-    notes: list[str] = []
-    source, beyond = _source(data), _beyond_the_command_line(settings)
+    arguments: dict[str, Any] = {
+        name: value
+        for name, value in settings.items()
+        if name not in DEFAULTS or value != DEFAULTS[name]
+    }
+    if "standardize" in arguments:
+        arguments.pop("scale", None)
+    else:
+        arguments.setdefault("scale", model.scale)
+    arguments["backend"] = model.backend
+    source, notes = _source(data), []
+    only_in_python = {
+        "sample_weight": "sample_weight" in arguments,
+        "a class_weight for each class": isinstance(arguments.get("class_weight"), dict),
+        "a C for each model": isinstance(arguments["C"], list),
+        "fit_intercept=False": "fit_intercept" in arguments,
+    }
+    beyond = [name for name, is_so in only_in_python.items() if is_so]
     if source is not None and not beyond:
         # os.path, unlike Path.exists, returns False for what can be no name.
         if source not in datasets.NAMES and not os.path.exists(source):  # noqa: PTH110
             notes.append("The data is no longer where it was, or this is another machine.")
-        return _command(model, source), notes
+        return _command(data, source, arguments), notes
     if source is None:
         notes.append(
             "The model was trained in Python, on data that was passed as arrays; its file does "
@@ -38,9 +61,9 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
         )
     else:
         notes.append(f"The command line has no option for {' and '.join(beyond)}.")
-    if settings.get("sample_weight"):
+    if "sample_weight" in arguments:
         notes.append("Rows were weighted; the file does not hold the weights.")
-    return _call(model, source), notes
+    return _call(model, source, arguments), notes
 
 
 def _source(data: DataRecord) -> str | None:
@@ -48,90 +71,52 @@ def _source(data: DataRecord) -> str | None:
     name, source = str(data.get("name", "")), str(data.get("source", ""))
     if name in datasets.NAMES:
         return name
-    if name == "arrays" or not source:
-        return None
     looks_like_a_path = Path(source).is_absolute() or Path(source).suffix
-    return source if looks_like_a_path and " from " not in source else None
+    return source if looks_like_a_path and name != "arrays" and " from " not in source else None
 
 
-def _beyond_the_command_line(settings: TrainingSettings) -> list[str]:
-    found = {
-        "sample_weight": bool(settings.get("sample_weight")),
-        "a class_weight for each class": isinstance(settings.get("class_weight"), dict),
-        "a C for each model": isinstance(settings.get("C"), list),
-        "fit_intercept=False": settings.get("fit_intercept") is False,
-    }
-    return [name for name, is_so in found.items() if is_so]
-
-
-def _command(model: OneVsAll, source: str) -> str:
-    settings, data = model.settings, model.data
-    search = data.get("search")
-    words: list[list[str]] = [["gpulr", "search" if search else "train"], ["--data", source]]
+def _command(data: DataRecord, source: str, arguments: Mapping[str, Any]) -> str:
+    search, options = data.get("search"), dict[str, Any](data=source)
     if data.get("label") is not None:
-        words.append(["--label", str(data["label"])])
+        options["label"] = str(data["label"])
     if split := data.get("split"):
-        words += [["--test-size", _number(split["test_size"])], ["--seed", str(split["seed"])]]
+        options |= {"test_size": split["test_size"], "seed": split["seed"]}
     elif source not in ("mnist", "digits"):  # which have a test part
-        words.append(["--test-size", "0"])
-    words.append(["--backend", model.backend])
+        options["test_size"] = 0
     if search:
-        words += [
-            ["--Cs", ",".join(_number(C) for C in search["Cs"]) + ("," * (len(search["Cs"]) == 1))],
-            ["--folds", str(search["folds"])],
-            ["--scoring", search["scoring"]],
-        ]
-        words += [["--one-standard-error"]] if search.get("refit") == "1se" else []
-    else:
-        words += [["--solver", settings["solver"]], ["--C", _number(settings["C"])]]
-    if settings.get("standardize"):
-        words.append(["--standardize"])
-    else:
-        scale = float(settings.get("scale", model.scale))
-        words.append(["--scale", "1/255" if scale == 1 / 255 else _number(scale)])
-    if settings.get("class_weight") == "balanced":
-        words.append(["--balanced"])
-    if settings.get("learning_rate") is not None:
-        words.append(["--learning-rate", _number(settings["learning_rate"])])
-    words += [
-        ["--max-iter", str(settings["max_iter"])],
-        ["--tol", _number(settings["tol"])],
-        ["--dtype", settings["dtype"]],
-        *([] if settings.get("batched", True) else [["--loop"]]),
-        ["--output", "model.safetensors"],
-    ]
-    return " \\\n    ".join(" ".join(shlex.quote(word) for word in part) for part in words)
+        Cs = ",".join(map(_number, search["Cs"])) + ("," if len(search["Cs"]) == 1 else "")
+        options |= {"Cs": Cs, "folds": search["folds"], "scoring": search["scoring"]}
+        arguments = {k: value for k, value in arguments.items() if k not in ("solver", "C")}
+    options |= arguments
+    if options.get("scale") == 1 / 255:
+        options["scale"] = "1/255"
+    words = ["gpulr search" if search else "gpulr train"]
+    for name, value in {**options, "output": "model.safetensors"}.items():
+        value = value if isinstance(value, str) else _number(value)
+        option = f"--{name.replace('_', '-')} {shlex.quote(value)}"
+        words.append(FLAGS.get(name, option))
+    if search and search.get("refit") == "1se":
+        words.append("--one-standard-error")
+    return " \\\n    ".join(words)
 
 
-def _call(model: OneVsAll, source: str | None) -> str:
+def _call(model: OneVsAll, source: str | None, arguments: dict[str, Any]) -> str:
     """Return the call in Python; the arrays go by the names that its documentation has."""
-    settings: Mapping[str, Any] = model.settings
-    lines, first = ["import gpulr"], ["X", "y"]
+    lines, words = ["import gpulr"], ["X", "y"]
     if source is not None:
         lines.append(f"data = gpulr.datasets.load({source!r})")
         if split := model.data.get("split"):
             lines.append(f"data = data.split({split['test_size']!r}, seed={split['seed']!r})")
-        first = ["data"]
-    arguments = {name: settings.get(name) for name in ("solver", "C")}
-    if settings.get("sample_weight"):
-        first.append("sample_weight=sample_weight")
-    weight = settings.get("class_weight")
+        words = ["data"]
+    if arguments.pop("sample_weight", False):
+        words.append("sample_weight=sample_weight")
+    weight = arguments.get("class_weight")
     if isinstance(weight, dict):  # the record has labels as text
         labels = [label for label in model.classes.tolist() if str(label) in weight]
-        weight = {label: weight[str(label)] for label in labels}
-    optional = {"class_weight": weight, "learning_rate": settings.get("learning_rate")}
-    arguments |= {name: value for name, value in optional.items() if value is not None}
-    if settings.get("standardize"):
-        arguments["standardize"] = True
-    else:
-        arguments["scale"] = settings.get("scale", model.scale)
-    if settings.get("fit_intercept") is False:
-        arguments["fit_intercept"] = False
-    arguments |= {name: settings.get(name) for name in ("max_iter", "tol", "dtype")}
-    arguments["backend"] = model.backend
+        arguments["class_weight"] = {label: weight[str(label)] for label in labels}
     if source is None and model.image_shape is not None:
         arguments["image_shape"] = model.image_shape
-    words = [*first, *(f"{name}={_python(value)}" for name, value in arguments.items())]
+    words += [f"{name}={_python(value)}" for name, value in arguments.items()]
     lines += ["model = gpulr.train(", *(f"    {word}," for word in words), ")"]
     return "\n".join([*lines, 'model.save("model.safetensors")'])
 
@@ -150,4 +135,4 @@ def _number(x: Any) -> str:
     if x is None or math.isinf(x):  # a model's file holds infinity as null
         return "inf"
     short = f"{x:g}"
-    return short if float(short) == x else repr(float(x))
+    return short if float(short) == x and not isinstance(x, int) else repr(x)

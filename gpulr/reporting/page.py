@@ -7,24 +7,17 @@ import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gpulr.datasets import Dataset
 from gpulr.errors import DataError, ParameterError, needs_extra
 from gpulr.families.search_result import Search, search_record
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import is_model
 from gpulr.output_files import check_folder, path_of, replace_file
 
-if TYPE_CHECKING:
-    from gpulr.datasets import Dataset
 
-
-def report(
-    model: OneVsAll | Search,
-    path: str | Path,
-    X: Any = None,
-    y: Any = None,
-) -> None:
+def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = None) -> None:
     """Write a report on a model: one HTML file that needs nothing else, not even a network.
 
     It has the accuracies on the rows passed here, the worst mistakes, the course of training, the
@@ -51,8 +44,6 @@ def report(
     ParameterError
         No page can be written to the path, or the search has no model.
     """
-    from gpulr.datasets import Dataset
-
     search: Mapping[str, Any] | None = None
     if isinstance(model, Search):
         if model.model is None:
@@ -64,31 +55,16 @@ def report(
             "and gpulr.load return it, or a search with a refitted one."
         )
     path = check_output(path)
-    part = "the rows passed to report()"
-    if isinstance(X, Dataset):
-        if y is not None:
-            raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
-        X, y, part = rows_of(X)
-    elif (X is None) != (y is None):
+    if not isinstance(X, Dataset) and (X is None) != (y is None):
         raise DataError("Pass both X and y to be evaluated on, or neither.")
     absent = "No labelled rows were passed to report()." if X is None else ""
-    write(model, path, X, y, part=part, search=search, absent=absent)
-
-
-def rows_of(dataset: Dataset) -> tuple[Any, Any, str]:
-    """Return the rows to evaluate on, the test part where there is one, and what they are."""
-    if dataset.X_test is None:
-        return dataset.X, dataset.y, f"all rows of {dataset.name}"
-    return dataset.X_test, dataset.y_test, f"the test rows of {dataset.name}"
+    write(model, path, X, y, search=search, absent=absent)
 
 
 def check_output(path: str | Path, name: str = "path") -> Path:
-    """Return the path, unless a page must not be written there.
+    """Return the path; ParameterError if no page must be written there.
 
-    Raises
-    ------
-    ParameterError
-        It does not end in .html, is a model's file or a folder, or is in no folder.
+    It has to end in .html, be in a folder that there is, and not be a folder or a model's file.
     """
     path = path_of(name, path)
     check_folder(path, f"{name} {path}", "report.html")
@@ -105,26 +81,19 @@ def write(
     X: Any,
     y: Any,
     *,
-    part: str = "",
     search: Mapping[str, Any] | None = None,
     absent: str = "",
 ) -> None:
     """Write the page; the arguments are those of :func:`facts_of`, and checked.
 
     Everything that is inserted is escaped, and the page's policy allows no other code.
-
-    Raises
-    ------
-    MissingExtraError
-        Jinja2 or Pillow is not installed.
     """
     with needs_extra("plot", "Writing a report needs Jinja2 and Pillow"):
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
 
-        from gpulr.reporting.facts import facts_of
+        from gpulr.reporting.facts import FILTERS, facts_of
 
-    facts = facts_of(model, X, y, part=part, search=search, absent=absent)
     here = files("gpulr.reporting")
     css, js = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
@@ -134,12 +103,14 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= FILTERS
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(css)}; script-src {_hash(js)}; "
         "base-uri 'none'; form-action 'none'"
     )
     inserted = {"policy": Markup(policy), "css": Markup(css), "js": Markup(js)}
+    facts = facts_of(model, X, y, search, absent)
     page = environment.get_template("page.html.j2").render(**facts, **inserted)
     # A path that is not Unicode has surrogates, which UTF-8 cannot hold.
     replace_file(path, page.encode("utf-8", "backslashreplace"), what="report")

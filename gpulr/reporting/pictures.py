@@ -1,9 +1,12 @@
-"""Weights and rows as small PNG files, embedded in the page."""
+"""What the page draws from: weights and rows as small PNG files, and the model for the canvas."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
+from dataclasses import asdict
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -11,12 +14,16 @@ import numpy.typing as npt
 from PIL import Image
 
 from gpulr.backend import to_host
+from gpulr.images.framing import DRAWN, Frame
+from gpulr.images.strokes import PEN, paper_of
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.record import uncentered_intercept
 from gpulr.show.predictions import as_bytes, grey_images, weight_images, weight_limit
 
 LONGEST_SIDE = 48  # pixels; larger images are scaled down
 LEVELS = 31  # of each sign
 NEGATIVE, POSITIVE = (36, 113, 199), (214, 72, 40)  # seen on white and on black
+LARGEST = 480_000  # characters that the weights may take in the page, of a megabyte for all of it
 
 
 def weight_pictures(model: OneVsAll, most: int) -> tuple[list[str], float]:
@@ -54,3 +61,45 @@ def _png(image: Image.Image, **options: Any) -> str:
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True, **options)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def canvas_of(model: OneVsAll, names: list[str]) -> tuple[dict[str, Any] | None, str]:
+    """Return what ``page.js`` computes probabilities from; or None, and why there is no canvas.
+
+    Weights are in the dtype of the model, little-endian, rows after rows, in base64. The intercept
+    is that of rows as they are passed, whatever training's centre was.
+    """
+    shape, weights = model.image_shape, to_host(model.weights)
+    size = -(-weights.nbytes // 3) * 4
+    if shape is None:
+        return None, "its rows are not images"
+    if len(shape) != 2:
+        return None, f"its images are not grey; their shape is {shape}"
+    if min(shape) < 4:
+        return None, f"images of {shape[0]}×{shape[1]} pixels hold no drawing"
+    if size > LARGEST:
+        return None, (
+            f"its {weights.size:,} weights would take {size / 1e6:.1f} MB "
+            f"of this page, of which they may have {LARGEST / 1e6:g}"
+        )
+    intercept = to_host(model.intercept) if model.center is None else uncentered_intercept(model)
+    paper = paper_of(shape)
+    little = np.ascontiguousarray(weights, dtype=weights.dtype.newbyteorder("<"))
+    return asdict(Frame.of(model)) | {
+        "names": names,
+        "multilabel": model.multilabel,
+        "paper": paper,
+        "pen": PEN,
+        "drawn": DRAWN,
+        "bits": 8 * weights.dtype.itemsize,
+        "weights": base64.b64encode(little.tobytes()).decode(),
+        "intercept": intercept.astype(np.float64).tolist(),
+        "examples": {} if model.multilabel or paper[0] != paper[1] else _examples(names),
+    }, ""
+
+
+def _examples(names: list[str]) -> dict[str, Any]:
+    """Return strokes of the digits that are among the classes."""
+    text = (files("gpulr.reporting") / "examples.json").read_text(encoding="utf-8")
+    digits = {name.removesuffix(".0") for name in names}
+    return {digit: strokes for digit, strokes in json.loads(text).items() if digit in digits}
