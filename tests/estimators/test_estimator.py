@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: scikit-learn's own checks, and scikit-learn's own optimum."""
+"""The scikit-learn estimators: scikit-learn's own checks, optimum, and scores."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from scipy import sparse
 from sklearn import datasets
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.model_selection import (
+    GridSearchCV,
+    StratifiedKFold,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -29,6 +34,7 @@ from gpulr.estimators import cross_validated, logistic_regression
 from helpers import python
 
 EXACT = {"tol": 1e-9, "max_iter": 20_000}
+CS = [0.01, 1.0, 100.0]
 
 
 # ---- scikit-learn's checks ----------------------------------------------------------------------
@@ -39,6 +45,7 @@ EXACT = {"tol": 1e-9, "max_iter": 20_000}
     [
         OneVsAllLogisticRegression(),
         OneVsAllLogisticRegression(warm_start=True, class_weight="balanced", dtype="float64"),
+        OneVsAllLogisticRegressionCV(Cs=CS, cv=3),
     ]
 )
 def test_scikit_learns_checks(estimator, check):
@@ -52,32 +59,41 @@ def test_scikit_learns_checks_of_another_solver(estimator, check):
     check(estimator)
 
 
-@pytest.mark.slow  # each check once more
-def test_no_check_is_skipped():
+@pytest.mark.slow  # each check once more; of the search with ten values of C on five folds
+@pytest.mark.parametrize("name", ["OneVsAllLogisticRegression", "OneVsAllLogisticRegressionCV"])
+def test_no_check_is_skipped(name):
     pytest.importorskip("pandas", reason="one of the checks needs DataFrames")
-    code = """
+    code = f"""
 import warnings
-from functools import cache
 warnings.simplefilter("error")
+warnings.filterwarnings("ignore", "The least populated class in y")
 from sklearn.utils.estimator_checks import check_estimator
 import gpulr
-results = check_estimator(gpulr.OneVsAllLogisticRegression(), on_skip=None)
+results = check_estimator(gpulr.{name}(), on_skip=None)
 assert len(results) > 50
-print({result["status"] for result in results})
+print({{result["status"] for result in results}})
 """
     # Without the variable, scikit-learn leaves a check of array-API dispatch out.
     assert python(code, SCIPY_ARRAY_API="1").strip() == "{'passed'}"
 
 
-def test_array_api_dispatch():
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("estimator", "check", "dtypes"),
+    [
+        ("OneVsAllLogisticRegression()", "check_array_api_input_and_values", "float32 float64"),
+        ("OneVsAllLogisticRegressionCV(Cs=[0.1, 1.0], cv=3)", "check_array_api_input", "float64"),
+    ],
+)
+def test_array_api_dispatch(estimator, check, dtypes):
     pytest.importorskip("array_api_strict")
     pytest.importorskip("sklearn", "1.9", reason="before, the check wants classes_ on the device")
-    code = """
-from sklearn.utils.estimator_checks import check_array_api_input_and_values as check
+    code = f"""
+from sklearn.utils.estimator_checks import {check} as check
 import array_api_strict, gpulr
-estimator = gpulr.OneVsAllLogisticRegression()
 for name in ("CPU_DEVICE", "device1"):
-    for dtype in ("float32", "float64"):
+    for dtype in "{dtypes}".split():
+        estimator = gpulr.{estimator}
         check("", estimator, "array_api_strict", device_name=name, dtype_name=dtype)
 """
     python(code, SCIPY_ARRAY_API="1")
@@ -90,7 +106,7 @@ for name in ("CPU_DEVICE", "device1"):
 def load(name):
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     if name == "digits":
-        return X[::3] / 16, y[::3]
+        return X[::6] / 16, y[::6]
     return (StandardScaler().fit_transform(X) if name in ("wine", "breast_cancer") else X), y
 
 
@@ -99,7 +115,7 @@ NAMES = ("digits", "iris", "wine", "breast_cancer")
 
 @cache
 def one_vs_rest(name, **settings):
-    inner = LogisticRegression(solver="newton-cholesky", tol=1e-12, max_iter=1000, **settings)
+    inner = LogisticRegression(solver="newton-cg", tol=1e-11, max_iter=9999, **settings)
     return OneVsRestClassifier(inner).fit(*load(name))
 
 
@@ -256,7 +272,7 @@ def test_the_dtype_follows_X(blobs, given):
 
 def test_a_scale():
     X, y = datasets.load_digits(return_X_y=True)
-    scaled = OneVsAllLogisticRegression(scale=1 / 16, **EXACT).fit(X[::3], y[::3])
+    scaled = OneVsAllLogisticRegression(scale=1 / 16, **EXACT).fit(X[::6], y[::6])
     plain = OneVsAllLogisticRegression(**EXACT).fit(*load("digits"))
     np.testing.assert_allclose(16 * scaled.coef_, plain.coef_, atol=1e-6)
 
@@ -293,8 +309,9 @@ def test_parameters_are_checked_by_fit(blobs, settings, message):
 
 def test_search_and_pipeline():
     X, y = datasets.load_wine(return_X_y=True)
-    pipeline = make_pipeline(StandardScaler(), OneVsAllLogisticRegression())
-    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.95
+    for model in (OneVsAllLogisticRegressionCV(Cs=CS, cv=3), OneVsAllLogisticRegression()):
+        pipeline = make_pipeline(StandardScaler(), model)
+        assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.95
     grid = {"onevsalllogisticregression__C": [1e-4, 1.0]}
     search = GridSearchCV(pipeline, grid, cv=3, n_jobs=1).fit(X, y)
     assert search.best_params_ == {"onevsalllogisticregression__C": 1.0}
@@ -313,21 +330,6 @@ def test_sample_weights_are_routed():
     for one in found["estimator"]:
         assert not np.any(one.predict(X) == 2)
     assert found["test_score"].mean() > 0.9
-
-
-def test_pickling(blobs):
-    X, y = blobs
-    model = OneVsAllLogisticRegression(C=[0.1, 1.0, 10.0]).fit(X, y)
-    again = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    assert again.model_.settings == model.model_.settings
-    np.testing.assert_array_equal(clone(model).fit(X, y).coef_, model.coef_)
-
-
-def test_how_it_looks():
-    model = OneVsAllLogisticRegression(C=2.0)
-    assert repr(model) == "OneVsAllLogisticRegression(C=2.0)"
-    assert "OneVsAllLogisticRegression" in model._repr_html_()
 
 
 def test_attributes(blobs):
@@ -350,22 +352,28 @@ def test_attributes(blobs):
 # ---- training ------------------------------------------------------------------------------------
 
 
-def test_warm_start(blobs):
+def test_a_warm_start_needs_the_same_features_and_can_be_left_out(blobs):
     X, y = blobs
     model = OneVsAllLogisticRegression(warm_start=True, **EXACT).fit(X.astype(float), y)
     assert model.n_iter_.max() > 3
     weights = model.coef_.copy()
-    model.fit(X.astype(float), y)
-    assert model.n_iter_.max() == 0
+    assert model.fit(X.astype(float), y).n_iter_.max() == 0
     np.testing.assert_array_equal(model.coef_, weights)
     with pytest.raises(ValueError, match="model of 4 features"):
         model.fit(X[:, :2], y)
-    model.set_params(warm_start=False, tol=1e-4).fit(X[:, :2], y)
-    assert model.coef_.shape == (3, 2)
+    assert model.set_params(warm_start=False, tol=1e-4).fit(X[:, :2], y).coef_.shape == (3, 2)
 
 
-def test_the_warning_is_scikit_learns_and_gpulrs(blobs):
-    model = OneVsAllLogisticRegression(max_iter=2, tol=1e-12)
+BOTH = pytest.mark.parametrize(
+    "model",
+    [OneVsAllLogisticRegression(), OneVsAllLogisticRegressionCV(Cs=CS, cv=3)],
+    ids=["one", "cv"],
+)
+
+
+@BOTH
+def test_the_warning_is_scikit_learns_and_gpulrs(blobs, model):
+    model = clone(model).set_params(max_iter=2, tol=1e-12)
     for category in (ConvergenceWarning, gpulr.ConvergenceWarning):
         with pytest.warns(category, match=r"did not reach tol=1e-12.*raise max_iter") as caught:
             model.fit(*blobs)
@@ -374,6 +382,33 @@ def test_the_warning_is_scikit_learns_and_gpulrs(blobs):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", category)
             model.fit(*blobs)
+
+
+@BOTH
+def test_pickles_clones_and_how_it_looks(blobs, model):
+    X, y = blobs
+    model = clone(model).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again.model_.settings == model.model_.settings
+    assert clone(model).get_params() == model.get_params()
+    np.testing.assert_array_equal(clone(model).fit(X, y).coef_, model.coef_)
+    assert type(model).__name__ in model._repr_html_()
+    assert repr(OneVsAllLogisticRegression(C=2.0)) == "OneVsAllLogisticRegression(C=2.0)"
+
+
+@BOTH
+def test_verbose_shows_a_progress_bar(blobs, monkeypatch, model):
+    shown = []
+    monkeypatch.setattr(logistic_regression, "ProgressBar", lambda: shown.append)
+    monkeypatch.setattr(cross_validated, "SearchProgressBar", lambda: shown.append)
+    clone(model).fit(*blobs)
+    assert not shown
+    fitted = clone(model).set_params(verbose=1).fit(*blobs)
+    if hasattr(fitted, "search_"):
+        assert shown[-1].done == shown[-1].total == 27
+    else:
+        assert shown[-1].iteration == fitted.n_iter_.max()
 
 
 @pytest.mark.parametrize("cv", [False, True])
@@ -398,15 +433,6 @@ def test_a_stall_at_rounding_is_silent_and_any_other_is_told(cv, rng):
     assert not model.model_.converged
 
 
-def test_verbose_shows_a_progress_bar(blobs, monkeypatch):
-    shown = []
-    monkeypatch.setattr(logistic_regression, "ProgressBar", lambda: shown.append)
-    OneVsAllLogisticRegression().fit(*blobs)
-    assert not shown
-    model = OneVsAllLogisticRegression(verbose=1).fit(*blobs)
-    assert shown[-1].iteration == model.n_iter_.max()
-
-
 def test_an_interrupted_estimator_is_fitted(blobs, monkeypatch):
     def interrupt(progress):
         if progress.iteration == 2:
@@ -425,3 +451,90 @@ def test_docstring_examples(module):
     result = doctest.testmod(module)
     assert result.attempted
     assert not result.failed
+
+
+# ---- the C that cross-validation chooses ---------------------------------------------------------
+
+
+def test_attributes_of_a_search_and_one_standard_error(digits):
+    X, y = digits[0][:400], digits[1][:400]
+    fitted = OneVsAllLogisticRegressionCV(Cs=CS, cv=4).fit(X, y)
+    found = gpulr.search(X, y, Cs=CS, cv=4, scale=None)
+    np.testing.assert_array_equal(fitted.scores_, found.scores)
+    np.testing.assert_array_equal(fitted.Cs_, CS)
+    assert fitted.C_ == found.best_C == fitted.search_.best_C
+    np.testing.assert_array_equal(fitted.coef_, found.model.weights.T)
+    assert fitted.n_iter_.tolist() == [fitted.model_.history.n_iter.max()]
+    assert fitted.n_features_in_ == 64
+    assert fitted.model_.settings["C"] == fitted.C_
+    fitted = OneVsAllLogisticRegressionCV(Cs=np.logspace(-1, 2, 15), refit="1se").fit(X, y)
+    assert fitted.C_ == fitted.search_.best_C_1se < fitted.search_.best_C
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_a_binary_problem_has_scikit_learns_scores(rng, fit_intercept):
+    X = rng.normal(size=(150, 5)) + 0.5
+    y = X @ rng.normal(size=5) + rng.normal(size=150) > 0.3
+    settings = {"Cs": CS, "cv": 5, "tol": 1e-8, "fit_intercept": fit_intercept}
+    ours = OneVsAllLogisticRegressionCV(**settings).fit(X, y)
+    theirs = LogisticRegressionCV(**settings, scoring="accuracy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of parameters that one version has and another lacks
+        theirs.fit(X, y)
+    scores = theirs.scores_[True] if isinstance(theirs.scores_, dict) else theirs.scores_
+    np.testing.assert_allclose(ours.scores_, scores.reshape(5, 3), atol=1e-12)
+    assert np.ravel(theirs.C_)[0] == ours.C_
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+
+
+def test_the_model_is_one_vs_rest_at_the_chosen_c(blobs):
+    X, y = blobs
+    ours = OneVsAllLogisticRegressionCV(Cs=CS, cv=3, tol=1e-8, dtype="float64").fit(X, y)
+    inner = LogisticRegression(C=ours.C_, solver="newton-cholesky", tol=1e-9, max_iter=10_000)
+    theirs = OneVsRestClassifier(inner).fit(X.astype(np.float64), y)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
+
+
+def test_arrays_of_a_search_stay_where_they_are(put, blobs):
+    X, y = blobs
+    here = put(X)
+    fitted = OneVsAllLogisticRegressionCV(Cs=CS, cv=3).fit(here, put(y))
+    on_host = OneVsAllLogisticRegressionCV(Cs=CS, cv=3).fit(X, y)
+    assert is_device_array(fitted.predict(here)) == is_device_array(here)
+    assert is_device_array(fitted.coef_) == is_device_array(here)
+    np.testing.assert_allclose(to_host(fitted.coef_), on_host.coef_, atol=1e-3)
+    for name, atol in {"Cs_": 0, "scores_": 0.04, "coefs_paths_": 0.05, "n_iter_": 5}.items():
+        there = getattr(fitted, name)
+        assert array_namespace(there) is array_namespace(here)
+        assert device(there) == device(here)
+        np.testing.assert_allclose(to_host(there), getattr(on_host, name), atol=atol)
+
+
+def test_weights_count_in_fitting_and_in_scoring(blobs):
+    X, y = blobs
+    pairs = list(StratifiedKFold(3).split(X, y))
+    weight = np.where(np.arange(len(y)) % 2, 1.0, 0.0)
+    kept = weight > 0
+    number = np.cumsum(kept) - 1
+    fewer = [(number[train[kept[train]]], number[test[kept[test]]]) for train, test in pairs]
+    settings = {"Cs": CS, "tol": 1e-6, "dtype": "float64"}
+    weighed = OneVsAllLogisticRegressionCV(cv=pairs, **settings).fit(X, y, sample_weight=weight)
+    alone = OneVsAllLogisticRegressionCV(cv=fewer, **settings).fit(X[kept], y[kept])
+    np.testing.assert_allclose(weighed.scores_, alone.scores_, atol=1e-12)
+    np.testing.assert_allclose(weighed.coef_, alone.coef_, atol=1e-3)
+
+
+def test_a_fold_without_a_class_is_told(blobs):
+    X, y = blobs
+    pairs = [(np.flatnonzero(y < 2), np.flatnonzero(y == 2))]
+    with pytest.raises(ValueError, match=r"trains on no row of \[2\]"):
+        OneVsAllLogisticRegressionCV(Cs=CS, cv=pairs).fit(X, y)
+
+
+def test_it_is_no_more_than_one_search(blobs):
+    """A C that GridSearchCV would choose from the same scores."""
+    X, y = blobs
+    fitted = OneVsAllLogisticRegressionCV(Cs=CS, cv=3, tol=1e-6).fit(X, y)
+    for C, scores in zip(CS, fitted.scores_.T, strict=True):
+        one = OneVsAllLogisticRegression(C=C, tol=1e-6)
+        np.testing.assert_allclose(cross_val_score(one, X, y, cv=3), scores, atol=1e-12)
