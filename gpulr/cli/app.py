@@ -37,14 +37,14 @@ class Recipe(StrEnum):
     notebook = "notebook"
 
 
-def option(default: Any, help: str, *names: str, **how: Any) -> Any:  # noqa: A002 (Typer's word)
+def option(default: Any, words: str, *names: str, **how: Any) -> Any:
     """Return an option; without ``names``, of the name that its parameter has."""
-    return typer.Option(default, *names, help=help, **how)
+    return typer.Option(default, *names, help=words, **how)
 
 
-def flag(default: bool, help: str, names: str, **how: Any) -> Any:  # noqa: A002
-    """Return an option that takes no value; Typer would show one, <bool>."""
-    return typer.Option(default, names, metavar="", help=help, **how)
+def flag(names: str, words: str, **how: Any) -> Any:
+    """Return an option that takes no value (Typer would show one, <bool>): on if it has an off."""
+    return typer.Option("/" in names, names, help=words, metavar="", **how)
 
 
 DATA = (
@@ -59,10 +59,10 @@ DATA_OF_MODEL = option(None, f"{DATA} Default: what the model was trained on.")
 LABEL = option(None, f"{COLUMN} Default: {USUAL}")
 LABEL_OF_MODEL = option(None, f"{COLUMN} Default: the one that the model remembers; else {USUAL}")
 MODEL = typer.Argument(metavar="MODEL", help="A file that `gpulr train --output` wrote.")
-JSON = flag(False, "Print one JSON object.", "--json")
+JSON = flag("--json", "Print one JSON object.")
 BACKEND = option("auto", "Where to compute: auto, numpy, cupy.")
 SCALE = option("auto", "Multiply the features by this; auto: 1/255 for uint8, else 1.")
-BALANCED = flag(False, "Give every class the same total weight.", "--balanced")
+BALANCED = flag("--balanced", "Give every class the same total weight.")
 DTYPE = option("float32", "Precision: float32 or float64.")
 TEST_SIZE = option(0.2, "Share of rows to hold out for testing, where the data has no test part.")
 SEED = option(0, "Any whole number; another one holds out other rows for testing.", min=0)
@@ -88,9 +88,7 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _gpulr(
-    version: bool = flag(
-        False, "Print the version.", "--version", callback=_version, is_eager=True
-    ),
+    version: bool = flag("--version", "Print the version.", callback=_version, is_eager=True),
 ) -> None:
     pass
 
@@ -104,9 +102,7 @@ def train(
     solver: str = option("lbfgs", "How to train: lbfgs, nesterov (accelerated), gd (textbook)."),
     C: float = option(1.0, "Inverse regularisation strength; inf for none.", "--C"),
     scale: str = SCALE,
-    standardize: bool = flag(
-        False, "Mean 0 and standard deviation 1 per feature.", "--standardize"
-    ),
+    standardize: bool = flag("--standardize", "Mean 0 and standard deviation 1 per feature."),
     balanced: bool = BALANCED,
     learning_rate: float | None = option(
         None, "Fixed step size of gd and nesterov. Default: from the curvature."
@@ -114,7 +110,7 @@ def train(
     max_iter: int | None = option(None, "Most iterations. Default: 2000; 600 for the notebook."),
     tol: float = option(1e-4, "Stop at gradients this small; 0: exactly --max-iter iterations."),
     dtype: str = DTYPE,
-    batched: bool = flag(True, "All models at once, or one after the other.", "--batched/--loop"),
+    batched: bool = flag("--batched/--loop", "All models at once, or one after the other."),
     test_size: float = TEST_SIZE,
     seed: int = SEED,
     output: Path | None = option(None, "Save the model, e.g. model.safetensors.", "--output", "-o"),
@@ -140,16 +136,15 @@ def search(
     scoring: str = option(
         "accuracy", "accuracy, balanced_accuracy or neg_log_loss, on held-out rows."
     ),
-    refit: bool = flag(True, "Train a model on all rows with the best C.", "--refit/--no-refit"),
+    refit: bool = flag("--refit/--no-refit", "Train a model on all rows with the best C."),
     one_standard_error: bool = flag(
-        False,
-        "Refit with the smallest C within one standard error of the best instead.",
         "--one-standard-error",
+        "Refit with the smallest C within one standard error of the best instead.",
     ),
     backend: str = BACKEND,
     scale: str = SCALE,
     standardize: bool = flag(
-        False, "Mean 0 and standard deviation 1 per feature, of all rows.", "--standardize"
+        "--standardize", "Mean 0, standard deviation 1 per feature, over all rows."
     ),
     balanced: bool = BALANCED,
     max_iter: int = option(2000, "Most iterations for each C."),
@@ -247,7 +242,7 @@ def video(
     samples: int = option(60, "How many rows to show, drawn at random."),
     seconds_per_sample: float = option(1.5, "How long each is shown."),
     seed: int = option(0, "Any whole number; another one draws other rows.", min=0),
-    training: bool = flag(False, "Show the weights while they are trained again.", "--training"),
+    training: bool = flag("--training", "Show the weights while they are trained again."),
     solver: str = option("gd", "With --training, how: gd (textbook), nesterov, lbfgs."),
     max_iter: int = option(300, "With --training, how many iterations."),
     seconds: float = option(12.0, "With --training, length of the video."),

@@ -54,8 +54,10 @@ def break_folders(monkeypatch):
 
 
 TRAIN = ("train", "--data", "digits", "--max-iter", 5, "--tol", 0)
+SEARCH = ("search", "--data", "digits", "--Cs", "0.1,1", "--folds", 2)
 
 
+@pytest.mark.parametrize("json", [(), ("--json",)])
 @pytest.mark.parametrize(
     ("full", "expected"),
     [
@@ -63,29 +65,26 @@ TRAIN = ("train", "--data", "digits", "--max-iter", 5, "--tol", 0)
         (["there", "rescue/deep"], "here"),
         (["there", "rescue/deep", "here"], "state"),
         (["there", "rescue/deep", "here", "state"], "temporary"),
+        (["there"], "here"),  # without a folder for rescued models
     ],
 )
 def test_a_model_that_cannot_be_written_goes_elsewhere(
-    invoke, here, tmp_path, monkeypatch, break_folders, full, expected
+    invoke, here, tmp_path, monkeypatch, break_folders, full, expected, json
 ):
-    monkeypatch.setenv("GPULR_RESCUE", str(tmp_path / "rescue" / "deep"))
+    if expected != "here" or len(full) > 1:
+        monkeypatch.setenv("GPULR_RESCUE", str(tmp_path / "rescue" / "deep"))
     break_folders(*(tmp_path / name for name in full))
-    result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", code=1)
+    result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", *json, code=1)
     (rescued,) = (tmp_path / expected).iterdir()
     assert result.stderr.splitlines()[-1] == str(rescued)
     assert os.strerror(errno.ENOSPC) in result.stderr
     assert "in memory" not in result.stderr
-    assert "multiclass accuracy (test)" in result.stdout
+    if json:
+        assert strict_json(result.stdout)["output"] == str(rescued)
+    else:
+        assert "multiclass accuracy (test)" in result.stdout
     assert gpulr.load(rescued).n_iter == 5
     assert [*(tmp_path / "there").iterdir()] == []
-
-
-def test_without_a_rescue_folder_it_goes_to_the_working_one(here, tmp_path, break_folders, invoke):
-    break_folders(tmp_path / "there")
-    result = invoke(*TRAIN, "-o", tmp_path / "there" / "m.safetensors", "--json", code=1)
-    (rescued,) = here.iterdir()
-    assert strict_json(result.stdout)["output"] == str(rescued)
-    assert result.stderr.splitlines()[-1] == str(rescued)
 
 
 def test_no_file_is_replaced_by_a_rescued_model(here, tmp_path, monkeypatch, break_folders, invoke):
@@ -107,26 +106,16 @@ def test_a_model_that_goes_nowhere_is_told_of(here, tmp_path, break_folders, inv
 
 def test_a_refitted_model_goes_elsewhere_too(here, tmp_path, break_folders, invoke):
     break_folders(tmp_path / "there")
-    search = ("search", "--data", "digits", "--Cs", "0.1,1", "--folds", 2)
-    result = invoke(*search, "-o", tmp_path / "there" / "m.safetensors", code=1)
+    result = invoke(*SEARCH, "-o", tmp_path / "there" / "m.safetensors", code=1)
     assert gpulr.load(result.stderr.splitlines()[-1]).data["search"]["Cs"] == [0.1, 1]
     assert "refitted on all rows" in result.stdout
 
 
-@pytest.fixture
-def press(monkeypatch):
-    """Press Ctrl-C in the fourth iteration of `gpulr train`."""
-
-    def callback(progress):
-        if progress.iteration == 4:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(train, "ProgressBar", lambda: callback)
-
-
-@pytest.mark.usefixtures("press")
 @pytest.mark.parametrize("json", [(), ("--json",)])
-def test_ctrl_c_in_a_read_only_folder_loses_no_model(here, tmp_path, break_folders, json, invoke):
+def test_ctrl_c_in_a_read_only_folder_loses_no_model(
+    here, tmp_path, break_folders, json, invoke, ctrl_c
+):
+    ctrl_c(train, lambda progress: progress.iteration == 4)
     break_folders(here, read_only=True)
     result = invoke(*TRAIN, *json, code=130)
     (rescued,) = (tmp_path / "state").iterdir()
@@ -139,13 +128,10 @@ def test_ctrl_c_in_a_read_only_folder_loses_no_model(here, tmp_path, break_folde
 
 @pytest.mark.skipif(os.name == "nt", reason="a folder in use cannot be removed there")
 @pytest.mark.parametrize("output", [(), ("-o", "m.safetensors")])
-def test_a_working_folder_that_is_gone_loses_no_model(here, tmp_path, monkeypatch, output, invoke):
-    def callback(progress):
-        if progress.iteration == 4:
-            here.rmdir()
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(train, "ProgressBar", lambda: callback)
+def test_a_working_folder_that_is_gone_loses_no_model(
+    here, tmp_path, monkeypatch, output, invoke, ctrl_c
+):
+    ctrl_c(train, lambda progress: progress.iteration == 4 and here.rmdir() is None)
     result = invoke(*TRAIN, *output, code=130)
     (rescued,) = (tmp_path / "state").iterdir()
     assert result.stderr.splitlines()[-1] == str(rescued)
@@ -154,25 +140,31 @@ def test_a_working_folder_that_is_gone_loses_no_model(here, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "target", "example"),
     [
-        ("train", "--data", "missing.npz", "-o", "m.safetensors"),
-        ("search", "--data", "missing.npz", "-o", "m.safetensors"),
-        ("search", "--data", "missing.npz", "--plot", "path.png"),
-        ("report", "missing.safetensors", "-o", "page.html"),
-        ("export", "missing.safetensors", "-o", "m.onnx"),
-        ("video", "missing.safetensors", "-o", "m.mp4"),
-        ("predict", "{model}", "missing.png", "--framed", "{here}"),
+        (("train", "--data", "missing.npz", "-o"), "m.safetensors", "model.safetensors"),
+        (("search", "--data", "missing.npz", "-o"), "m.safetensors", "model.safetensors"),
+        (("search", "--data", "missing.npz", "--plot"), "path.png", "path.png"),
+        (("report", "missing.safetensors", "-o"), "page.html", "report.html"),
+        (("export", "missing.safetensors", "-o"), "m.onnx", "model.onnx"),
+        (("video", "missing.safetensors", "-o"), "m.mp4", "video.mp4"),
+        (("predict", "{model}", "missing.png", "--framed"), ".", ""),
     ],
 )
-def test_targets_are_tried_before_anything_else(here, model_file, break_folders, arguments, invoke):
+def test_targets_are_tried_before_anything_else(
+    here, model_file, break_folders, arguments, target, example, invoke
+):
     if arguments[0] == "video":
         pytest.importorskip("av", reason="PyAV is not installed")
-    arguments = [each.format(here=here, model=model_file) for each in arguments]
-    invoke(*arguments, code=3)  # it can be written, and what is missing is told
+    arguments = [each.format(model=model_file) for each in arguments]
+    invoke(*arguments, target, code=3)  # it can be written, and what is missing is told
     assert [*here.iterdir()] == []
+    if example:
+        result = invoke(*arguments, here, code=2)
+        assert f"{here}: that is a folder" in result.stderr
+        assert str(here / example) in result.stderr
     break_folders(here, read_only=True)
-    result = invoke(*arguments, code=2)
+    result = invoke(*arguments, here / target, code=2)
     assert f"no file can be written there ({os.strerror(errno.EROFS)})" in result.stderr
     assert result.stdout == ""
 
@@ -182,28 +174,31 @@ def test_a_target_whose_name_is_too_long_is_refused_first(here, invoke):
     assert os.strerror(errno.ENAMETOOLONG) in result.stderr
 
 
-def test_a_full_disk_keeps_the_old_chart_and_the_scores(here, tmp_path, break_folders, invoke):
-    (tmp_path / "there" / "path.png").write_text("old")
-    break_folders(tmp_path / "there")
-    search = ("search", "--data", "digits", "--Cs", "0.1,1", "--folds", 2, "--plot")
-    result = invoke(*search, tmp_path / "there" / "path.png", code=1)
-    assert "within one standard error" in result.stdout
-    assert "the chart could not be written" in result.stderr
-    assert [each.name for each in (tmp_path / "there").iterdir()] == ["path.png"]
-    assert (tmp_path / "there" / "path.png").read_text() == "old"
-
-
-def test_a_full_disk_keeps_the_old_picture_and_the_predictions(
-    invoke, here, tmp_path, model_file, break_folders
+@pytest.mark.parametrize(
+    ("arguments", "name", "what", "shown"),
+    [
+        ((*SEARCH, "--plot", "{path}"), "path.png", "chart", "within one standard error"),
+        (
+            ("predict", "{model}", "x.png", "--framed", "{there}"),
+            "x-framed.png",
+            "picture",
+            "x.png",
+        ),
+    ],
+)
+def test_a_full_disk_keeps_the_old_picture_and_prints_results(
+    invoke, here, tmp_path, model_file, break_folders, arguments, name, what, shown
 ):
+    there = tmp_path / "there"
+    (there / name).write_text("old")
     Image.radial_gradient("L").save(here / "x.png")
-    (tmp_path / "there" / "x-framed.png").write_text("old")
-    break_folders(tmp_path / "there")
-    result = invoke("predict", model_file, "x.png", "--framed", tmp_path / "there", code=1)
-    assert "x.png" in result.stdout
-    assert "the picture could not be written" in result.stderr
-    assert [each.name for each in (tmp_path / "there").iterdir()] == ["x-framed.png"]
-    assert (tmp_path / "there" / "x-framed.png").read_text() == "old"
+    break_folders(there)
+    names = {"path": there / name, "model": model_file, "there": there}
+    result = invoke(*(str(each).format(**names) for each in arguments), code=1)
+    assert shown in result.stdout
+    assert f"the {what} could not be written" in result.stderr
+    assert [each.name for each in there.iterdir()] == [name]
+    assert (there / name).read_text() == "old"
 
 
 def test_a_model_is_saved_before_it_is_evaluated(here, monkeypatch, invoke):
@@ -215,15 +210,7 @@ def test_a_model_is_saved_before_it_is_evaluated(here, monkeypatch, invoke):
     assert gpulr.load("m.safetensors").n_iter == 5
 
 
-@pytest.fixture
-def default_handler():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("default_handler")
-def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch, invoke):
+def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch, invoke, ctrl_c):
     real = output_files.replaced
 
     @contextmanager

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
-import gpulr
 from gpulr.cli import doctor
 from gpulr.cli.doctor import _memory, _processors
 from gpulr.cli.terminal import escaped, on_one_line
@@ -95,25 +93,16 @@ def test_errors_do_not_act_on_the_terminal(tables, arguments, code, words, invok
     assert not [character for character in ACTING if character in result.stderr]
 
 
-def test_usage_errors_do_not_act_on_the_terminal_either(run):
+def test_usage_errors_say_what_to_do_and_do_not_act_on_the_terminal(run):
     for arguments in (["x\x1b\u202e"], ["train", "--x\x1b\u202e"], ["train", "x\x1b\u202e"]):
         error = run(*arguments, code=2).stderr
         assert r"x\x1b\u202e" in error
         assert not [character for character in ACTING if character in error]
-
-
-def test_usage_errors_say_what_to_do(run):
     assert "No such command 'trian' (did you mean train?). `" in run("trian", code=2).stderr
     error = run("train", "table.csv", code=2).stderr
     assert error.startswith("error: Got unexpected extra argument (table.csv). Data are named by")
     assert "(s)" not in error
     assert "gpulr train --help` tells what there is" in error
-
-
-def test_help_tells_of_exit_codes_and_of_the_last_line(invoke):
-    shown = " ".join(invoke("--help").stdout.split())
-    for words in ("2 usage", "130 interrupted", "GPULR_RESCUE", "the last line on standard error"):
-        assert words in shown
 
 
 @pytest.mark.parametrize(
@@ -129,47 +118,12 @@ def test_help_tells_of_exit_codes_and_of_the_last_line(invoke):
         (("export", "digits.safetensors", "-o", "m.onnx", "--input-dtype", "unit8"), 2, "uint8"),
     ],
 )
-def test_near_misses_are_asked_about(pictures, arguments, code, word, invoke):
+def test_near_misses_are_asked_about(run, model_file, tmp_path, arguments, code, word):
     if arguments[0] == "export":
         pytest.importorskip("onnx", reason="onnx is not installed")
-    (pictures.parent / "table.csv").touch()
-    (pictures.parent / "seven.png").touch()
-    assert f"(did you mean {word}?)" in invoke(*arguments, code=code).stderr
-
-
-@pytest.fixture
-def pictures(tmp_path, monkeypatch):
-    """A folder of pictures and other things, beside a model of the digits, which is here."""
-    monkeypatch.chdir(tmp_path)
-    data, folder = gpulr.datasets.load_digits(), tmp_path / "pictures"
-    gpulr.train(data, max_iter=30, tol=0).save("digits.safetensors")
-    folder.mkdir()
-    for i, digit in enumerate((4, 0)):
-        mean = data.X[data.y == digit].mean(axis=0).reshape(8, 8)
-        ink = np.kron(255 - 255 * mean, np.ones((12, 12))).round().astype(np.uint8)
-        Image.fromarray(ink).save(folder / f"{9 - i}.PNG")
-    (folder / "notes.txt").write_text("four and zero")
-    (folder / ".hidden.png").write_text("no picture")
-    (folder / "more.png").mkdir()
-    return folder
-
-
-def test_a_folder_of_pictures_is_predicted_in_order(pictures, invoke):
-    result = invoke("predict", "digits.safetensors", "pictures", "--framed", "seen", "--json")
-    found = strict_json(result.stdout)["predictions"]
-    assert [(each["input"], each["predicted"]) for each in found] == [
-        ("pictures/8.PNG", 0),
-        ("pictures/9.PNG", 4),
-    ]
-    assert "pictures: 2 pictures; 3 other files or folders skipped" in result.stderr
-    assert "2 images in seen" in result.stderr
-
-
-def test_a_folder_without_pictures_is_told(pictures, invoke):
-    (pictures.parent / "empty").mkdir()
-    result = invoke("predict", "digits.safetensors", "empty", "pictures/8.PNG", code=3)
-    assert "empty: is a folder without pictures (.png, " in result.stderr
-    assert "pictures/8.PNG" in result.stdout
+    for name in ("table.csv", "seven.png"):
+        (tmp_path / name).touch()
+    assert f"(did you mean {word}?)" in run(*arguments, code=code).stderr
 
 
 def test_the_first_line_is_in_words(invoke):
