@@ -49,7 +49,7 @@ def report(
         absent = str(error)
         terminal.say(f"Not evaluated: {' '.join(absent.splitlines())}")
     else:
-        name, n = dataset.name, len(test_rows(dataset)[0])
+        name, n = dataset.name, len(test_rows(dataset)[1])
     page.write(model, output, dataset, None, search=model.data.get("search"), absent=absent)
     size = terminal.say_written(output)
     if json:
