@@ -1,8 +1,7 @@
-"""Whatever becomes of a picture's or an array's bytes, reading gives rows or a DataFileError."""
+"""Whatever becomes of a picture's bytes, reading gives its brightness or a DataFileError."""
 
 from __future__ import annotations
 
-import io
 import random
 import struct
 import zlib
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gpulr.datasets.readers.numpy_files import read_npy
+from dataset_files import spoilt
 from gpulr.errors import DataFileError
 from gpulr.images.decoding import read_grey
 
@@ -30,26 +29,6 @@ FORMATS = {
     "grey.bmp": (GREY, {}),
     "grey.pgm": (GREY, {}),
 }
-
-
-def spoilt(content, generator):
-    """Return bytes some of which are changed, left out, repeated, or another number."""
-    content = bytearray(content)
-    for _ in range(generator.choice([1, 1, 2, 5])):
-        at, kind = generator.randrange(len(content)), generator.randrange(4)
-        if kind == 0:
-            content[at] ^= 1 << generator.randrange(8)
-        elif kind == 1:
-            del content[at : at + generator.choice([1, 4, len(content)])]
-        elif kind == 2:
-            number = generator.choice([0, 1, 255, 65535, 2**31 - 1, 2**32 - 1])
-            content[at : at + 4] = number.to_bytes(4, generator.choice(["big", "little"]))
-        else:
-            other = generator.randrange(len(content))
-            content[at : at + 16] = content[other : other + 16]
-        if not content:
-            break
-    return bytes(content)
 
 
 def with_checksums(png, generator):
@@ -91,16 +70,3 @@ def test_pictures(tmp_path, name):
         assert grey.dtype == np.float32
         assert np.isfinite(grey).all()
     assert read < 60
-
-
-def test_arrays(tmp_path):
-    stream, generator, path = io.BytesIO(), random.Random(3), tmp_path / "a.npy"
-    np.save(stream, np.arange(12.0).reshape(4, 3))
-    for _ in range(300):
-        header, body = stream.getvalue()[:128], stream.getvalue()[128:]
-        path.write_bytes(spoilt(header, generator)[:128].ljust(128) + body)
-        try:
-            rows = read_npy(path)
-        except DataFileError:
-            continue
-        assert 0 < rows.nbytes <= path.stat().st_size
