@@ -34,14 +34,8 @@ def read_grey(path: Path) -> npt.NDArray[np.float32]:
     It is turned as its EXIF data say; what is transparent lies on white paper, or on black, if what
     is drawn is bright. Large photos are reduced while they are decoded (JPEG) or afterwards.
 
-    Raises
-    ------
-    DataFileError
-        The file is missing, no regular file, damaged, no image, or would take too much memory.
-    ParameterError
-        It is no path.
-    MissingExtraError
-        Pillow is not installed.
+    Raises DataFileError for a file that is missing, no regular file, damaged, no image, or would
+    take too much memory; ParameterError for what is no path; MissingExtraError without Pillow.
     """
     path = path_of("path", path)
     with checked(path, "an image"):
@@ -64,7 +58,6 @@ def png_of(grey: npt.NDArray[np.uint8]) -> bytes:
 
 
 def _opened(path: Path) -> Any:
-    """Open an image file, of which nothing is decoded yet."""
     from PIL import Image, UnidentifiedImageError
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -85,33 +78,23 @@ def _opened(path: Path) -> Any:
 
 
 def _limit(image: Any, path: Path) -> None:
-    """Have a JPEG file decoded at half its sides, a quarter or an eighth, and refuse what is large.
-
-    That is what takes more than ``_DECODED`` bytes to decode.
-    """
-    size = f"{image.width}×{image.height} pixels"
-    longest = max(image.size)
-    needed = image.width * image.height * _BYTES.get(image.mode, 4)
+    """Have a large JPEG file decoded smaller; refuse what takes more than ``_DECODED`` bytes."""
+    (width, height), coefficients = image.size, 0
     if image.format == "JPEG":
-        n_coefficients = image.width * image.height * len(image.getbands())
-        factor = next((f for f in (1, 2, 4) if _pixels(image) <= f * f * _KEPT), 8)
-        if factor > 1:
-            image.draft("L", (image.width // factor, image.height // factor))
-        needed = _pixels(image) * _BYTES.get(image.mode, 4)
         if "progression" in image.info:  # all of its coefficients are kept, in two bytes each
-            needed += 2 * n_coefficients
+            coefficients = 2 * width * height * len(image.getbands())
+        factor = next((f for f in (1, 2, 4) if width * height <= f * f * _KEPT), 8)
+        if factor > 1:
+            image.draft("L", (width // factor, height // factor))
+    needed = math.prod(image.size) * _BYTES.get(image.mode, 4) + coefficients
     needed *= _COPIES.get(image.format, 1)
-    if needed > _DECODED or longest > _LONGEST:
+    if needed > _DECODED or max(width, height) > _LONGEST:
         raise DataFileError(
             path,
-            f"an image of {size}, which takes {needed:,} bytes to decode; at most {_DECODED:,} are "
-            f"spent, and {_LONGEST:,} pixels on a side",
+            f"an image of {width}×{height} pixels, which takes {needed:,} bytes to decode; at most "
+            f"{_DECODED:,} are spent, and {_LONGEST:,} pixels on a side",
             "Scale it down, or save it as a JPEG file that is not progressive.",
         )
-
-
-def _pixels(image: Any) -> int:
-    return int(image.width * image.height)
 
 
 def _reduced(image: Any) -> Any:
@@ -119,25 +102,23 @@ def _reduced(image: Any) -> Any:
     from PIL import Image
 
     kept = _KEPT_OF_NARROW if min(image.size) < _NARROW else _KEPT
-    if _pixels(image) <= kept:
+    if math.prod(image.size) <= kept:
         return image
-    block = next(b for b in count(2) if math.prod(_blocks(image, b)) <= kept)
+
+    def blocks(side: int) -> tuple[int, int]:  # in a row and in a column, with those cut short
+        return -(-image.width // side), -(-image.height // side)
+
+    block = next(b for b in count(2) if math.prod(blocks(b)) <= kept)
+    mode = image.mode[0] if image.mode.startswith(("I", "F")) else "L"
     if _has_alpha(image):
         mode = "RGBA"
-    else:
-        mode = image.mode[0] if image.mode.startswith(("I", "F")) else "L"
-    small = Image.new(mode, _blocks(image, block))
+    small = Image.new(mode, blocks(block))
     rows = block * max(1, _STRIP // (image.width * block))
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
         small.paste(strip.convert(mode).reduce(block), (0, top // block))
     small.info = image.info  # which holds the EXIF data
     return small
-
-
-def _blocks(image: Any, side: int) -> tuple[int, int]:
-    """Return how many square blocks lie in a row and in a column, those cut short included."""
-    return -(-image.width // side), -(-image.height // side)
 
 
 def _has_alpha(image: Any) -> bool:

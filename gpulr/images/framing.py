@@ -1,8 +1,8 @@
-"""From a drawing of any size to the image that a model sees: one algorithm, for every way in.
+"""From a drawing of any size to the image that a model sees.
 
 Pictures (:mod:`gpulr.images.loading`) and strokes (:mod:`gpulr.images.strokes`) both end here, and
-so does the canvas of a report (``reporting/page.js``, which has the same steps in the same order).
-Nothing depends on a library's resampling, so the ways agree to rounding.
+the canvas of a report takes the same steps in the same order (``reporting/page.js``). Nothing
+depends on a library's resampling, so all three agree to rounding.
 """
 
 from __future__ import annotations
@@ -61,14 +61,9 @@ class Frame:
             )
         row, column = model.data.get("middle", [(side - 1) / 2 for side in shape])
         low, high = model.data.get("feature_range", (0.0, 255.0))
-        return cls(
-            shape=(shape[0], shape[1]),
-            extent=float(model.data.get("extent", 20 / 28)),
-            middle=(float(row), float(column)),
-            low=float(low),
-            high=float(high),
-            bright=model.data.get("background", "dark") == "bright",
-        )
+        extent, bright = model.data.get("extent", 20 / 28), model.data.get("background") == "bright"
+        middle = float(row), float(column)
+        return cls((shape[0], shape[1]), float(extent), middle, float(low), float(high), bright)
 
     def framed(self, ink: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return a drawing cut out, scaled and centred as MNIST's digits were.

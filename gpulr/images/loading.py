@@ -46,22 +46,12 @@ def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Pa
 
     The folder is made if it is missing. Of ``seven.jpg`` it gets ``seven-framed.png``, and of a
     second ``seven.jpg`` from elsewhere ``seven-framed-2.png``. Files that cannot be read are left
-    out.
-
-    Raises
-    ------
-    DataError
-        The model was not trained on grey images.
-    FileNotWrittenError
-        The disk is full, say; a picture that was there before is untouched.
-    ParameterError
-        The folder cannot be made, or takes no files.
+    out. Raises as `load_images`, `make_folder` and `output_files.replace_file`.
     """
     frame = Frame.of(model)
     make_folder(folder)
     block = np.ones((max(1, _ENLARGED // max(frame.shape)),) * 2)
-    written: list[Path] = []
-    read = {path.resolve() for path in paths}
+    written, read = list[Path](), {path.resolve() for path in paths}
     for path in paths:
         try:
             row = load_images([path], model)[0]

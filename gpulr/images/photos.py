@@ -1,8 +1,4 @@
-"""What is drawn on a photographed page: the light on the paper, its edge and specks taken away.
-
-:mod:`gpulr.images.loading` reads files, this module turns their brightness into ink, and
-:mod:`gpulr.images.framing` frames ink.
-"""
+"""What is drawn on a photographed page: the light on the paper, its edge and specks taken away."""
 
 from __future__ import annotations
 
@@ -30,6 +26,8 @@ _PEN = 0.09  # of the drawing's longer side: how thick a stroke is at least
 def drawing(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
     """Return what is drawn, (height, width) float32, 0 for paper to 1; None where nothing is.
 
+    Of brightness from 0 to 1, (height, width):
+
     1. Large pictures are reduced, by means over square blocks.
     2. Bright on dark becomes dark on bright.
     3. The paper's brightness, a quadratic surface fitted to all but what stands out, is divided
@@ -39,11 +37,6 @@ def drawing(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
        is; so do specks.
     5. Strokes of a thin pen are thickened to about what MNIST's digits have, whatever the model was
        trained on: images record no pen.
-
-    Parameters
-    ----------
-    grey : (height, width) float32
-        Brightness, 0 to 1.
     """
     grey = _reduced(grey)
     if _is_bright_on_dark(grey):
@@ -77,10 +70,7 @@ def edge_of(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _is_bright_on_dark(grey: npt.NDArray[np.float32]) -> bool:
-    """Return whether edge and middle are dark, and what is bright stands out more than the rest.
-
-    A dark edge alone lies around a bright page, and dim paper has darker ink on it.
-    """
+    # A dark edge alone lies around a bright page, and dim paper has darker ink on it.
     low, middle, high = np.percentile(grey, (0.1, 50, 99.9))
     return bool(max(middle, np.median(edge_of(grey))) <= 0.5 and high - middle > middle - low)
 
@@ -92,8 +82,7 @@ def _reduced(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return grey
     height, width = (size // block for size in grey.shape)
     whole = grey[: height * block, : width * block]
-    means: npt.NDArray[np.float32] = whole.reshape(height, block, width, block).mean(axis=(1, 3))
-    return means
+    return whole.reshape(height, block, width, block).mean(axis=(1, 3))  # type: ignore[no-any-return]
 
 
 def _paper(grey: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], float]:
@@ -173,5 +162,4 @@ def _thickened(ink: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     pad = math.ceil(grow) + 1
     ink, core = np.pad(ink, pad), np.pad(core, pad)
     covered = np.clip(grow + 1 - ndimage.distance_transform_edt(~core), 0, 1)
-    thick: npt.NDArray[np.float32] = np.maximum(ink, covered.astype(np.float32))
-    return thick
+    return np.maximum(ink, covered.astype(np.float32))  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
-"""Strokes of a pen as rows that a model can be applied to: what a report's canvas does, in Python.
+"""Strokes of a pen as rows that a model can be applied to.
 
 A drawing is a list of strokes, a stroke a list of points (x, y) on paper; x goes right, y down. Its
-raster is computed here and, in the same steps, in ``reporting/page.js``, rather than by a canvas,
-which every browser fills in its own way.
+raster is computed here and, in the same steps, in ``reporting/page.js``: every browser fills a
+canvas in its own way.
 """
 
 from __future__ import annotations
@@ -32,12 +32,7 @@ def draw(strokes: Iterable[npt.ArrayLike], model: OneVsAll) -> npt.NDArray[np.fl
     """Return a drawing as the row that ``model`` expects, framed as its training images were.
 
     The strokes are (n_points, 2) each, on paper of size :func:`paper_of`; the row is (n_features,)
-    float64.
-
-    Raises
-    ------
-    DataError
-        Nothing is drawn, or the model was not trained on grey images.
+    float64. Raises DataError where nothing is drawn, or the model was not trained on grey images.
     """
     frame = Frame.of(model)
     return frame.row(frame.framed(rasterize(strokes, paper_of(frame.shape))))
