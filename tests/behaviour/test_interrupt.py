@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from gpulr.solvers import SOLVERS
 from helpers import interrupt
 
 
-@pytest.mark.parametrize("batched", [True, False])
-@pytest.mark.parametrize("solver", SOLVERS)
+# In one process: test_a_keyboard_interrupt_in_a_callback_keeps_the_model, of every solver.
+@pytest.mark.parametrize(("solver", "batched"), [("lbfgs", True), ("gd", False)])
 def test_ctrl_c_raises_with_the_model_so_far(solver, batched):
     assert interrupt(f"""
 try:
@@ -109,27 +110,23 @@ except KeyboardInterrupt:
 """) == (0, "done")
 
 
-@pytest.fixture
-def default_handler():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("default_handler")
 def test_the_handler_is_restored_after_training_and_after_errors(blobs):
     def fail(progress):
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
         raise ZeroDivisionError
 
-    gpulr.train(*blobs, max_iter=1, tol=0)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(ZeroDivisionError):
-        gpulr.train(*blobs, callbacks=[fail])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(gpulr.DivergenceError):
-        gpulr.train(*blobs, solver="gd", learning_rate=1e30)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for settings, error in (
+            ({"max_iter": 1, "tol": 0}, None),
+            ({"callbacks": [fail]}, ZeroDivisionError),
+            ({"solver": "gd", "learning_rate": 1e30}, gpulr.DivergenceError),
+        ):
+            with pytest.raises(error) if error else nullcontext():
+                gpulr.train(*blobs, **settings)
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

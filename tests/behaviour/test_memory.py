@@ -29,6 +29,7 @@ print((peak() - before) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ print((peak() - before) // 1024)
     ids=["train", "standardized", "search"],
 )
 def test_bytes_are_never_copied_whole_to_floats(real_mnist, call, more, mebibytes):
-    # The rows as float32 would be 179 MiB.
+    # The rows as float32 would be 179 MiB. tests/families/test_training.py does so with fewer.
     used = int(python(CODE.format(call=call, more=more), timeout=120))
     assert 0 < used <= mebibytes
 

@@ -13,7 +13,6 @@ from sklearn.multiclass import OneVsRestClassifier
 import gpulr
 from gpulr.backend import to_host
 from gpulr.core.targets import LabelTargets
-from gpulr.solvers import SOLVERS
 from gpulr.validation.labels import check_indicator
 from helpers import assert_close, assert_optimal, stacked
 
@@ -50,8 +49,9 @@ def test_predictions_are_those_of_one_vs_rest(tagged):
     assert model.score(X, Y) == theirs.score(X, Y)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize(
+    ("solver", "batched"), [("lbfgs", True), ("lbfgs", False), ("nesterov", True), ("gd", False)]
+)
 def test_every_solver(tagged, solver, batched):
     X, Y = tagged
     model = gpulr.train(X, Y, solver=solver, batched=batched, max_iter=5000)
@@ -233,18 +233,22 @@ def test_figures_are_scikit_learns(put, tagged):
     Y[:, 3] = 0  # neither there nor predicted: F1 is 0 by convention, without a warning
     model = gpulr.train(put(X), put(Y))
     result, predicted = model.evaluate(put(X), put(Y)), to_host(model.predict(put(X)))
-    assert result.subset_accuracy == pytest.approx(accuracy_score(Y, predicted))
+    pairs = list(zip(Y.T, predicted.T, strict=True))
+    f1 = [f1_score(*pair, zero_division=0) for pair in pairs]
+    expected = {
+        "subset_accuracy": accuracy_score(Y, predicted),
+        "label_accuracy": [accuracy_score(*pair) for pair in pairs],
+        "mean_label_accuracy": np.mean(predicted == Y),
+        "label_f1": f1,
+        "macro_f1": np.mean(f1),
+        "micro_f1": f1_score(Y.ravel(), predicted.ravel()),
+        "positives": Y.sum(axis=0),
+        "predicted_positives": predicted.sum(axis=0),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(result, name), value, err_msg=name)
     assert model.score(put(X), put(Y)) == result.subset_accuracy
-    each = [accuracy_score(Y[:, j], predicted[:, j]) for j in range(4)]
-    np.testing.assert_allclose(result.label_accuracy, each)
-    assert result.mean_label_accuracy == pytest.approx(np.mean(predicted == Y))
-    f1 = [f1_score(Y[:, j], predicted[:, j], zero_division=0) for j in range(4)]
-    np.testing.assert_allclose(result.label_f1, f1)
     assert result.label_f1[3] == 0
-    assert result.macro_f1 == pytest.approx(np.mean(f1))
-    assert result.micro_f1 == pytest.approx(f1_score(Y.ravel(), predicted.ravel()))
-    assert result.positives.tolist() == Y.sum(axis=0).tolist()
-    assert result.predicted_positives.tolist() == predicted.sum(axis=0).tolist()
     assert result.labels is model.classes
 
 

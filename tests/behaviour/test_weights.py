@@ -30,6 +30,7 @@ def weights(rng):
 @pytest.mark.parametrize("C", [0.01, 1.0, 100.0, [0.01, 1.0, 100.0, 1e4]], ids=str)
 def test_sample_weights_against_scikit_learn(put, uneven, weights, C):
     X, y = uneven
+    weights.flags.writeable = False  # and they are not modified
     for s in (weights, put(weights), weights.tolist()):
         model = gpulr.train(put(X), y, C=C, sample_weight=s, **EXACT)
         assert model.converged
@@ -66,8 +67,10 @@ def test_balanced_two_classes(put, uneven):
     assert by_name.settings["class_weight"] == {"no": s.min(), "yes": s.max()}
 
 
-@EVERY_SOLVER
-@pytest.mark.parametrize("class_weight", [None, "balanced"])
+@pytest.mark.parametrize(
+    ("solver", "class_weight"),
+    [*((solver, None) for solver in SOLVERS), ("lbfgs", "balanced")],
+)
 def test_a_weight_of_two_is_the_row_twice_and_of_zero_its_absence(
     put, uneven, rng, solver, class_weight
 ):
@@ -111,14 +114,6 @@ def test_weights_of_one_change_nothing(put, uneven):
     for settings in ({"sample_weight": np.ones(300)}, {"class_weight": {}}):
         weighted = gpulr.train(put(X), y, **settings)
         np.testing.assert_allclose(stacked(weighted), stacked(plain), rtol=1e-4, atol=1e-6)
-
-
-def test_weights_are_not_modified(uneven, weights):
-    X, y = uneven
-    before = weights.copy()
-    weights.flags.writeable = False
-    gpulr.train(X, y, sample_weight=weights, class_weight="balanced", max_iter=3, tol=0)
-    np.testing.assert_array_equal(weights, before)
 
 
 def test_a_class_without_weight_keeps_its_column(uneven):
