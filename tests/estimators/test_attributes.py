@@ -333,35 +333,27 @@ def test_classes_that_no_model_can_have(fitted, blobs):
 # ---- one truth for what is saved, exported and asked for -----------------------------------------
 
 
-def test_what_is_saved_and_exported_is_what_predicts(fitted, blobs, tmp_path):
+@pytest.mark.parametrize("kept", [[0, 1, 2], [0, 2]], ids=["all", "two models of two classes"])
+def test_what_is_saved_and_exported_is_what_predicts(fitted, blobs, tmp_path, kept):
     onnxruntime = pytest.importorskip("onnxruntime")
     X = blobs[0].astype(float)
     fitted.coef_ = fitted.coef_[::-1] + 0.5
     fitted.intercept_ = fitted.intercept_ - 1
+    keep_classes(fitted, kept)
     assert_predicts(fitted, X, fitted.coef_, fitted.intercept_, fitted.classes_)
-    expected = fitted.predict_proba(X)
-    fitted.model_.save(tmp_path / "model.safetensors")
-    loaded = gpulr.load(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(loaded.predict_proba(X, normalize=True), expected)
-    np.testing.assert_allclose(fitted.model_.to_sklearn().predict_proba(X), expected, rtol=1e-9)
-    fitted.model_.to_onnx(tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    np.testing.assert_array_equal(session.run(["label"], {"X": X})[0], fitted.predict(X))
-
-
-def test_two_models_of_two_classes_are_saved_and_exported(fitted, blobs, tmp_path):
-    X, two = blobs[0].astype(float), np.array([0, 2])
-    keep_classes(fitted, two)
     expected = fitted.predict_proba(X)
     fitted.model_.save(tmp_path / "model.safetensors")
     loaded = gpulr.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict_proba(X, normalize=True), expected)
     theirs = fitted.model_.to_sklearn()
     assert isinstance(theirs, OneVsRestClassifier)
-    assert len(theirs.estimators_) == loaded.n_models == 2
+    assert len(theirs.estimators_) == loaded.n_models == len(kept)
     np.testing.assert_array_equal(theirs.predict(X), fitted.predict(X))
     np.testing.assert_allclose(theirs.predict_proba(X), expected, rtol=1e-9)
-    assert fitted.model_.score(X, fitted.predict(X)) == 1.0
+    assert loaded.score(X, fitted.predict(X)) == 1.0
+    fitted.model_.to_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    np.testing.assert_array_equal(session.run(["label"], {"X": X})[0], fitted.predict(X))
 
 
 def test_the_history_is_that_of_the_weights(fitted, blobs):

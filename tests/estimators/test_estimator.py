@@ -14,7 +14,7 @@ from array_api_compat import array_namespace, device
 from scipy import sparse
 from sklearn import datasets
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import (
     GridSearchCV,
@@ -281,27 +281,6 @@ def test_rows_with_any_number_of_labels_are_refused(blobs):
     X, y = blobs
     with pytest.raises(ValueError, match=r"one label per row.*gpulr\.train"):
         OneVsAllLogisticRegression().fit(X, np.eye(3)[y])
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"C": -1}, "C=-1"),
-        ({"solver": "adam"}, "solver='adam'"),
-        ({"tol": "small"}, "tol='small'"),
-        ({"max_iter": 1.5}, "max_iter=1.5"),
-        ({"class_weight": {7: 1.0}}, "class_weight names"),
-        ({"fit_intercept": None}, "fit_intercept=None"),
-        ({"backend": "abacus"}, "backend='abacus'"),
-        ({"dtype": "int8"}, "dtype='int8'"),
-    ],
-)
-def test_parameters_are_checked_by_fit(blobs, settings, message):
-    model = OneVsAllLogisticRegression(**settings)
-    with pytest.raises(ValueError, match=message):
-        model.fit(*blobs)
-    with pytest.raises(NotFittedError):
-        model.predict(blobs[0])
 
 
 # ---- among scikit-learn's tools ------------------------------------------------------------------
