@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -19,21 +19,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpulr import errors, logistic
 from gpulr.backend import backend_of, fits_float32, offers_float64, to_host
-from gpulr.estimators.fitted import (
-    fingerprint,
-    intercept_of,
-    model_of,
-    record_of,
-    sorted_by_class,
-    with_history,
-)
+from gpulr.estimators.fitted import fingerprint, model_of, sorted_by_class, unknown_history
 from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
 from gpulr.estimators.migration import translated
 from gpulr.families.advice import Advice
 from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.settings import Settings
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import TrainingSettings
+from gpulr.model.record import FACTS, History, TrainingSettings, uncentered_intercept
 from gpulr.validation.parameters import callables, switch
 
 Array = Any
@@ -117,13 +110,18 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _adopt(self, model: OneVsAll) -> None:
         """Set the fitted attributes."""
-        n_iter = np.array([model.n_iter], dtype=np.int32)
+        here = backend_of(model.weights).asarray
         self.coef_ = model.weights.T
-        self.intercept_ = intercept_of(model)
+        self.intercept_ = model.intercept
+        if model.center is not None:
+            # float64, since X W + b cancels where means are large; from this the intercept at the
+            # centre comes back exactly.
+            self.intercept_ = here(uncentered_intercept(model))
         self.classes_ = model.classes
-        self.n_iter_ = backend_of(model.weights).asarray(n_iter)
-        self._record = record_of(model)
-        self._record["fingerprint"] = fingerprint(self._given())
+        self.n_iter_ = here(np.array([model.n_iter], dtype=np.int32))
+        history = {field.name: getattr(model.history, field.name) for field in fields(History)}
+        self._record = {name: getattr(model, name) for name in (*FACTS, "center")}
+        self._record |= {"history": history, "fingerprint": fingerprint(self._given())}
 
     def _given(self, classes: Any = None) -> OneVsAll:
         """Return the model that the attributes make up, in the order of ``classes_``.
@@ -178,13 +176,22 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(names) == model.n_features:
             data = model.data | {"feature_names": [str(name) for name in names]}
             model = replace(model, data=data)
+        if getattr(self, "_record", {}).get("fingerprint") == fingerprint(model):
+            return model
+        # The weights are not those that training ended with: how they came about is not known.
         C = np.asarray(self._inverse_penalty(), dtype=np.float64)
         settings: TrainingSettings = {
             "C": C.tolist() if C.shape in ((), (model.n_models,)) else 1.0,
             "tol": self.tol,
             "max_iter": self.max_iter,
         }
-        return with_history(model, getattr(self, "_record", {}), settings)
+        shape = model.image_shape
+        return replace(
+            model,
+            history=unknown_history(model.n_models),
+            settings=settings,
+            image_shape=shape if shape and np.prod(shape) == model.n_features else None,
+        )
 
     def _model_and_rows(self, X: Any) -> tuple[OneVsAll, Array]:
         model = self._predictor()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,10 @@ from gpulr._version import __version__
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import FACTS, History, TrainingSettings, uncentered_intercept
+from gpulr.model.record import FACTS, History
 from gpulr.validation.label_values import check_labels
 
 Array = Any
-
-
-def record_of(model: OneVsAll) -> dict[str, Any]:
-    """Return what a model says beside its weights, intercept and classes."""
-    return {
-        **{name: getattr(model, name) for name in (*FACTS, "center")},
-        "history": {field.name: getattr(model.history, field.name) for field in fields(History)},
-    }
 
 
 def fingerprint(model: OneVsAll) -> str:
@@ -47,24 +39,13 @@ def fingerprint(model: OneVsAll) -> str:
     return digest.hexdigest()
 
 
-def intercept_of(model: OneVsAll) -> Array:
-    """Return the intercept (n_models,) that goes with the weights as they are rounded.
-
-    In their dtype; in float64 of a standardised model, since X W + b cancels where means are large,
-    and from this one the intercept at the centre comes back exactly.
-    """
-    if model.center is None:
-        return model.intercept
-    return backend_of(model.weights).asarray(uncentered_intercept(model))
-
-
 def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any]) -> OneVsAll:
     """Return the model that attributes make up, in the order of the classes; for predicting.
 
     ``coef`` is (n_models, n_features) or (n_features,), dense or sparse, and computed in its dtype;
     numbers that are neither float32 nor float64 become float64. ``intercept`` is (n_models,), or a
-    number for all; ``classes`` one for each model, or two for one. The ``record``, of
-    :func:`record_of`, may be of other weights, or empty.
+    number for all; ``classes`` one for each model, or two for one. The ``record`` may be of other
+    weights, or empty.
 
     Raises ParameterError where they are not real numbers, or do not belong together.
     """
@@ -106,29 +87,10 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
         weights=weights,
         intercept=backend.asarray(b, weights.dtype),
         classes=classes,
-        history=_unknown(n_models) if history is None else History(**history),
+        history=unknown_history(n_models) if history is None else History(**history),
         center=center,
         intercept_at_center=at_center,
         **known,
-    )
-
-
-def with_history(
-    model: OneVsAll, record: Mapping[str, Any], settings: TrainingSettings
-) -> OneVsAll:
-    """Return the model with its history where the record is of its weights.
-
-    Where they are others by now, nothing is known of how they came about, and ``settings`` takes
-    the place of those in the record.
-    """
-    if record and record["fingerprint"] == fingerprint(model):
-        return model
-    shape = model.image_shape
-    return replace(
-        model,
-        history=_unknown(model.n_models),
-        settings=settings,
-        image_shape=shape if shape and np.prod(shape) == model.n_features else None,
     )
 
 
@@ -195,7 +157,7 @@ def _array(values: Any) -> tuple[Array, Any, bool]:
     return array, xp, xp.isdtype(array.dtype, ("bool", "integral", "real floating"))
 
 
-def _unknown(n_models: int) -> History:
+def unknown_history(n_models: int) -> History:
     """Return the history of weights that were not trained but assigned."""
     nothing = np.full((1, n_models), np.nan)
     no = np.zeros(n_models, dtype=np.bool_)
