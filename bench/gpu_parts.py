@@ -38,7 +38,7 @@ from bench.run import Run, quartiles, race, rehearsal, setting, worker
 from bench.table import RESULTS, rounded
 from gpulr.backend import Backend, backend_of, select, to_host
 from gpulr.errors import BackendUnavailableError
-from gpulr.kernels.fused_problem import FusedProblem
+from gpulr.kernels.dispatch import FusedProblem
 
 FLUSH_FACTOR = 4  # of the L2 cache, that nothing of what was there before stays
 LONGEST_HOLD = 0.05  # seconds

@@ -8,13 +8,11 @@ from __future__ import annotations
 from gpulr.backend import Backend
 from gpulr.core.problem import Problem
 
-__all__ = ["problem_class"]
-
 
 def problem_class(backend: Backend) -> type[Problem]:
     """Return the class of the problems that are to be solved on a backend."""
     if backend.kernels is None:
         return Problem
-    from gpulr.kernels.fused_problem import FusedProblem  # takes 20 ms
+    from gpulr.kernels.dispatch import FusedProblem  # takes 20 ms
 
     return FusedProblem

@@ -1,4 +1,4 @@
-"""Whether a problem's passes go through the fused kernels: by size, a check and measured speed.
+"""Problems whose passes go through the fused kernels: by size, a check and measured speed.
 
 ``GPULR_FUSED=never`` does without them, ``=require`` makes it an error where they cannot be used;
 with ``auto``, the default, they are used where they have been found right, and faster than the
@@ -7,7 +7,9 @@ portable pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from gpulr.backend import Backend, to_host
 from gpulr.backend.compiled_rows import grouping_cost
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.environment import setting
-from gpulr.core.problem import Problem
+from gpulr.core.margins import Margins
+from gpulr.core.problem import Pass, Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
@@ -34,24 +37,49 @@ LEAST = 2**22
 AGREEMENT = 2e-3
 
 
+class FusedProblem(Problem):
+    """A problem on a backend that has kernels; a part of its models, or rows, is another one."""
+
+    @cached_property
+    def dispatch(self) -> Dispatch:
+        """What computes the passes of this problem."""
+        kernels = self.backend.kernels
+        assert kernels is not None  # else it would be a Problem
+        return choose(self, kernels)
+
+    @property
+    def recursion(self) -> Recursion | None:
+        return self.dispatch.recursion
+
+    @property
+    def descend(self) -> Callable[[Array, Array, Array, int], tuple[Array, ...]] | None:
+        return None if self.dispatch.whole is None else self.dispatch.whole.descend
+
+    def evaluate(self, theta: Array) -> Pass:
+        fused = self.dispatch.whole
+        return super().evaluate(theta) if fused is None else Pass(*fused.evaluate(theta))
+
+    def margins(self, theta: Array) -> Margins:
+        fused = self.dispatch.halves
+        if fused is None:
+            return super().margins(theta)
+        return Margins(fused.margins(theta), self.backend)
+
+    def evaluate_margins(self, margins: Margins, theta: Array) -> Pass:
+        fused = self.dispatch.halves
+        if fused is None:
+            return super().evaluate_margins(margins, theta)
+        return Pass(*fused.evaluate_margins(margins.Z, theta))
+
+
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """What computes a problem's passes.
+    """What computes a problem's passes, by kernels; None: array functions do."""
 
-    Attributes
-    ----------
-    whole, halves : FusedPass or None
-        For whole passes, and for margins and passes from margins; None: the portable pass.
-    reason : str
-        Why, in words.
-    recursion : Recursion or None
-        For what L-BFGS computes between its halves, where kernels serve for these.
-    """
-
-    whole: FusedPass | None
-    halves: FusedPass | None
-    reason: str
-    recursion: Recursion | None = None
+    whole: FusedPass | None  # whole passes
+    halves: FusedPass | None  # margins, and passes from margins
+    reason: str  # why, in words
+    recursion: Recursion | None = None  # what L-BFGS computes between these halves
 
 
 def _requested() -> str:
@@ -71,17 +99,8 @@ WASTE = 1.4
 def choose(problem: Problem, kernels: Kernels) -> Dispatch:
     """Choose what computes a problem's passes; kernels are tried once for problems like it.
 
-    Raises
-    ------
-    ParameterError
-        ``GPULR_FUSED`` is not a value that it can have.
-    BackendUnavailableError
-        The kernels cannot be used, and ``GPULR_FUSED=require``.
-
-    Warns
-    -----
-    BackendFallbackWarning
-        The kernels fail, or are wrong.
+    Warns of kernels that fail or are wrong, with a BackendFallbackWarning. Where they cannot be
+    used, and ``GPULR_FUSED=require``, raises BackendUnavailableError.
     """
     wanted = _requested()
     if wanted == "never":
@@ -97,17 +116,19 @@ def choose(problem: Problem, kernels: Kernels) -> Dispatch:
         if wanted == "require":
             raise BackendUnavailableError(f"GPULR_FUSED=require, but {reason}.")
         return Dispatch(None, None, str(reason))
-    one = FusedPass(problem, layout, kernels)
     # Speed depends on the layout, on how full the card is, and on how full the last group is.
     groups = -(-problem.n_models // layout.columns)
     rows = problem.rows.n_samples.bit_length()
     key = kernels, layout, groups, rows, type(problem.targets), problem.weights.weight_sets is None
     if key not in _found:
-        _found[key] = _try_out(problem, one, wanted)
+        _found[key] = _try_out(problem, FusedPass(problem, layout, kernels), wanted)
         _at_hand.setdefault(_kind(kernels, layout), []).append(layout)
     whole, halves, reason = _found[key]
     if wanted == "require":
         whole = halves = True
+    if not (whole or halves):
+        return Dispatch(None, None, reason)
+    one = FusedPass(problem, layout, kernels)
     recursion = Recursion(problem.backend, kernels, problem.rows.n_features) if halves else None
     return Dispatch(one if whole else None, one if halves else None, reason, recursion)
 
@@ -162,14 +183,13 @@ def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool,
     try:
         wrong = _disagreement(problem, one, theta)
         if wrong is None:
-            ours = one.kernels.seconds(lambda: one.evaluate(theta))
-            ours_halved = one.kernels.seconds(
-                lambda: one.evaluate_margins(one.margins(theta), theta)
+            timed = (
+                lambda: one.evaluate(theta),
+                lambda: one.evaluate_margins(one.margins(theta), theta),
+                lambda: Problem.evaluate(problem, theta),
+                lambda: Problem.evaluate_margins(problem, Problem.margins(problem, theta), theta),
             )
-            theirs = one.kernels.seconds(lambda: Problem.evaluate(problem, theta))
-            theirs_halved = one.kernels.seconds(
-                lambda: Problem.evaluate_margins(problem, Problem.margins(problem, theta), theta)
-            )
+            ours, ours_halved, theirs, theirs_halved = map(one.kernels.seconds, timed)
     except Exception as error:  # compilers and drivers fail in many ways; the portable pass serves
         wrong = f"{type(error).__name__}: {error}"
     if wrong is not None:

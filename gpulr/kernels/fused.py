@@ -28,33 +28,39 @@ SCRATCH_BYTES = 256 * 2**20  # for what segments give, at most
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows of one launch, and its arguments for them."""
+    """Rows of one launch, and its arguments for them, as propagate takes them."""
 
     rows: slice
-    X: Array
     grid: Grid
-    sizes: tuple[int, int, int]  # n_rows, segment_rows, tile_rows
-    targets: tuple[Any, ...]  # codes, …, n_sets, as propagate takes them
+    around: tuple[Any, ...]  # X, center, n_rows, segment_rows, tile_rows
+    targets: tuple[Any, ...]  # codes, …, n_sets
 
 
-@dataclass(frozen=True, eq=False)
 class FusedPass:
-    """Cost and gradient of a problem, by kernels.
+    """Cost and gradient of a problem that has no :func:`obstacle`, by kernels as they are planned.
 
     All methods return new arrays, and wait for nothing.
-
-    Attributes
-    ----------
-    problem : Problem
-        One that has no :func:`obstacle`.
-    plan : Plan
-        As :func:`plan_for` made it.
-    kernels : Kernels
     """
 
-    problem: Problem
-    plan: Plan
-    kernels: Kernels
+    def __init__(self, problem: Problem, plan: Plan, kernels: Kernels) -> None:
+        self.problem, self.plan, self.kernels = problem, plan, kernels
+        self._launchers: dict[str, Launch] = {}
+        rows, n, k = problem.rows, problem.rows.n_features, problem.n_models
+        center = None
+        if rows.center is not None and rows.center_in_block is None:
+            center = kernels.contiguous(rows.center[:, 0])
+        # The scale, or scales (n_features,), and the centre (n_features,) of rows as stored.
+        self._scaling: tuple[float, Array | None, Array | None] = (rows.scale, None, center)
+        if not isinstance(rows.scale, float):
+            self._scaling = (1.0, kernels.contiguous(rows.scale[:, 0]), center)
+        self._means = 1.0 / problem.m, problem.penalty
+        self._chunks = self._cut()
+        # What each pass writes anew: W and b; dW and sums of all segments; what these add up to.
+        self._parameters = self._new((n, k), "float32"), self._new((k,), "float32")
+        segments = max(chunk.grid.segments for chunk in self._chunks)
+        sums = self._new((segments, 2, k), "float64")
+        self._partial = self._new((segments, n, k), "float32"), sums
+        self._total = self._new((n + 2, k), "float64")
 
     def evaluate(self, theta: Array) -> tuple[Array, Array]:
         """Return cost (n_models,) and gradient (n_features + 1, n_models), both float64."""
@@ -65,22 +71,18 @@ class FusedPass:
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) float32."""
         k = self.problem.n_models
-        W, b = self._parameters
         self._absorb(self.kernels.contiguous(theta))
         Z = self._new((self.problem.rows.n_samples, k), "float32")
         for chunk in self._chunks:
-            arguments = [chunk.X, self._center, *chunk.sizes, W, b, k, Z[chunk.rows, :]]
+            arguments = [*chunk.around, *self._parameters, k, Z[chunk.rows, :]]
             self._propagate("propagate_forward", chunk.grid, arguments)
         return Z
 
     def evaluate_margins(self, Z: Array, theta: Array) -> tuple[Array, Array]:
         """Return what :meth:`evaluate` does, from the margins Z of ``theta``."""
         theta, Z = self.kernels.contiguous(theta), self.kernels.contiguous(Z)
-        for i, chunk in enumerate(self._chunks):
-            arguments = [chunk.X, self._center, *chunk.sizes, Z[chunk.rows, :]]
-            arguments += [self.problem.n_models, *chunk.targets, *self._partial]
-            self._propagate("propagate_back", chunk.grid, arguments)
-            self._add_segments(chunk.grid, begins=i == 0)
+        for chunk in self._chunks:
+            self._back("propagate_back", chunk, [Z[chunk.rows, :]])
         return self._finished(theta)
 
     def descend(
@@ -99,8 +101,8 @@ class FusedPass:
         cost : (n_models,), gradient : (n_features + 1, n_models)
             After the last step.
         """
-        xp, iteration = self.problem.backend.xp, self._iteration
-        there, cost, down, size, measured = self._descent
+        xp = self.problem.backend.xp
+        iteration, (there, cost, down, size, measured) = self._recorded
         there[...], down[...], size[...] = theta, gradient, rate
         every_theta = self._new((n, *there.shape), "float64")
         every_measure = self._new((n, *measured.shape), "float64")
@@ -110,38 +112,28 @@ class FusedPass:
         return every_theta, every_measure, xp.asarray(cost, copy=True), xp.asarray(down, copy=True)
 
     @cached_property
-    def _descent(self) -> tuple[Array, Array, Array, Array, Array]:
-        """Where the recorded iteration has theta, cost, gradient, rate, and what it measures."""
+    def _recorded(self) -> tuple[Callable[[], None], list[Array]]:
+        """An iteration, and where it has theta, cost, gradient, rate, and what it measures."""
         n, k = self.problem.rows.n_features, self.problem.n_models
-        shapes = (n + 1, k), (k,), (n + 1, k), (k,), (2, k)
         xp, device = self.problem.backend.xp, self.problem.backend.device
-        theta, cost, gradient, rate, measured = (
-            xp.zeros(shape, dtype=xp.float64, device=device) for shape in shapes
-        )
-        return theta, cost, gradient, rate, measured
-
-    @cached_property
-    def _iteration(self) -> Callable[[], None]:
-        theta, cost, gradient, rate, measured = self._descent
+        shapes = (n + 1, k), (k,), (n + 1, k), (k,), (2, k)
+        arrays = [xp.zeros(shape, dtype=xp.float64, device=device) for shape in shapes]
+        theta, cost, gradient, rate, measured = arrays
 
         def iterate() -> None:
             self._pass(theta, gradient, rate)
             self._finish(theta, cost, gradient, measured)
 
         iterate()  # what is compiled, and allocated, at first use cannot be recorded
-        return self.kernels.capture(iterate)
+        return self.kernels.capture(iterate), arrays
 
     # ---- kernels -----------------------------------------------------------------------------
 
     def _pass(self, theta: Array, gradient: Array | None = None, rate: Array | None = None) -> None:
         """Absorb the scaling, after a step if there is a rate, and add up what the rows give."""
         self._absorb(theta, gradient, rate)
-        W, b = self._parameters
-        for i, chunk in enumerate(self._chunks):
-            arguments = [chunk.X, self._center, *chunk.sizes, W, b, self.problem.n_models]
-            arguments += [*chunk.targets, *self._partial]
-            self._propagate("propagate", chunk.grid, arguments)
-            self._add_segments(chunk.grid, begins=i == 0)
+        for chunk in self._chunks:
+            self._back("propagate", chunk, self._parameters)
 
     def _absorb(
         self, theta: Array, gradient: Array | None = None, rate: Array | None = None
@@ -151,10 +143,13 @@ class FusedPass:
         arguments = [theta, gradient, rate, n, k, *self._scaling, *self._parameters]
         self._run("absorb_scaling", k, arguments)
 
-    def _add_segments(self, grid: Grid, *, begins: bool) -> None:
+    def _back(self, name: str, chunk: Chunk, given: Any) -> None:
+        """Add what some rows give to the total, which the first of them begin."""
         n, k = self.problem.rows.n_features, self.problem.n_models
-        blocks = math.ceil((n + 2) * k / (THREADS // LANES))
-        arguments = [*self._partial, grid.segments, n, k, int(begins), self._total]
+        arguments = [*chunk.around, *given, k, *chunk.targets, *self._partial]
+        self._propagate(name, chunk.grid, arguments)
+        blocks, begins = math.ceil((n + 2) * k / (THREADS // LANES)), int(chunk.rows.start == 0)
+        arguments = [*self._partial, chunk.grid.segments, n, k, begins, self._total]
         self._run("add_segments", blocks, arguments)
 
     def _finish(
@@ -167,9 +162,8 @@ class FusedPass:
         self._run("finish_pass", k, arguments)
 
     def _finished(self, theta: Array) -> tuple[Array, Array]:
-        k = self.problem.n_models
-        cost = self._new((k,), "float64")
-        gradient = self._new((self.problem.rows.n_features + 1, k), "float64")
+        cost = self._new((self.problem.n_models,), "float64")
+        gradient = self._new(theta.shape, "float64")
         self._finish(theta, cost, gradient)
         return cost, gradient
 
@@ -185,68 +179,23 @@ class FusedPass:
             self._launchers[name] = self.kernels.kernel(PARAMETERS, {}, name, 0)
         self._launchers[name]((blocks, 1), THREADS, arguments)
 
-    @cached_property
-    def _launchers(self) -> dict[str, Launch]:
-        return {}
-
     # ---- what they are given -----------------------------------------------------------------
 
-    @cached_property
-    def _chunks(self) -> list[Chunk]:
-        """The rows, in as many launches as scratch memory asks for: one, as a rule."""
-        problem, card = self.problem, self.kernels.card
-        n, k = problem.rows.n_samples, problem.n_models
-        each = 4 * problem.rows.n_features * k  # bytes that a segment writes
+    def _cut(self) -> list[Chunk]:
+        """Cut the rows into as many launches as scratch memory asks for: one, as a rule."""
+        rows, card = self.problem.rows, self.kernels.card
+        n, k = rows.n_samples, self.problem.n_models
+        each = 4 * rows.n_features * k  # bytes that a segment writes
         size = min(n, CHUNK_ROWS)
         while size > 64 and each * self.plan.grid(card, size, k).segments > SCRATCH_BYTES:
             size = math.ceil(size / 32) * 16  # rows that are a multiple of 16 bytes from the first
-        chunks = []
+        X, chunks = self.kernels.contiguous(rows.X, 16), []
         for start in range(0, n, size):
-            rows = slice(start, min(n, start + size))
-            grid = self.plan.grid(card, rows.stop - start, k)
-            sizes = rows.stop - start, grid.segment_rows, grid.tile_rows
-            chunks.append(Chunk(rows, self._stored[rows, :], grid, sizes, self._targets_of(rows)))
+            part = slice(start, min(n, start + size))
+            grid = self.plan.grid(card, part.stop - start, k)
+            around = X[part, :], rows.center_in_block, part.stop - start, *grid[2:]
+            chunks.append(Chunk(part, grid, around, self._targets_of(part)))
         return chunks
-
-    @cached_property
-    def _stored(self) -> Array:
-        return self.kernels.contiguous(self.problem.rows.X, 16)
-
-    @cached_property
-    def _center(self) -> Array | None:
-        return self.problem.rows.center_in_block
-
-    @cached_property
-    def _scaling(self) -> tuple[float, Array | None, Array | None]:
-        """The scale, or scales (n_features,), and the centre (n_features,) of rows as stored."""
-        rows, center = self.problem.rows, None
-        if rows.center is not None and rows.center_in_block is None:
-            center = self.kernels.contiguous(rows.center[:, 0])
-        if isinstance(rows.scale, float):
-            return rows.scale, None, center
-        return 1.0, self.kernels.contiguous(rows.scale[:, 0]), center
-
-    @cached_property
-    def _means(self) -> tuple[Array, Array]:
-        """1 / m and 1 / (C m)."""
-        return 1.0 / self.problem.m, self.problem.penalty
-
-    @cached_property
-    def _parameters(self) -> tuple[Array, Array]:
-        """W and b, which each pass writes anew."""
-        n, k = self.problem.rows.n_features, self.problem.n_models
-        return self._new((n, k), "float32"), self._new((k,), "float32")
-
-    @cached_property
-    def _partial(self) -> tuple[Array, Array]:
-        """DW and sums of all segments, which each launch writes anew."""
-        n, k = self.problem.rows.n_features, self.problem.n_models
-        segments = max(chunk.grid.segments for chunk in self._chunks)
-        return self._new((segments, n, k), "float32"), self._new((segments, 2, k), "float64")
-
-    @cached_property
-    def _total(self) -> Array:
-        return self._new((self.problem.rows.n_features + 2, self.problem.n_models), "float64")
 
     def _targets_of(self, rows: slice) -> tuple[Any, ...]:
         targets, weights = self.problem.targets, self.problem.weights

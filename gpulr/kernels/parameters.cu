@@ -11,15 +11,8 @@
 // `scales` (features,) where that is not null; center (features,), null where rows are centred before
 // they are multiplied, or not at all. See gpulr/core/rows.py and gpulr/core/problem.py.
 
-#ifndef THREADS
 #define THREADS 256  // a power of two
-#endif
-#ifndef LANES  // threads that share the segments of one sum
-#define LANES 8
-#endif
-
-static_assert(THREADS % 64 == 0 && (THREADS & (THREADS - 1)) == 0, "THREADS is a power of two");
-static_assert(THREADS % LANES == 0, "LANES divide THREADS");
+#define LANES 8      // threads that share the segments of one sum
 
 // The sum, or the largest, of a value per thread, in all threads. A NaN is the largest.
 template <bool LARGEST>

@@ -32,53 +32,27 @@ RESERVED = 1024  # bytes of shared memory that CUDA keeps for itself in each blo
 
 
 class Grid(NamedTuple):
-    """How a pass is launched.
+    """How a pass is launched: blocks of models and of rows."""
 
-    Attributes
-    ----------
-    groups, segments : int
-        Blocks: of models, and of rows.
-    segment_rows, tile_rows : int
-        Rows of a segment, and how many of them are in shared memory at a time.
-    """
-
-    groups: int
-    segments: int
-    segment_rows: int
-    tile_rows: int
+    groups: int  # of models
+    segments: int  # of rows
+    segment_rows: int  # rows of a segment
+    tile_rows: int  # how many of them are in shared memory at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What ``propagate.cu`` is compiled with; the fields are its macros.
+    """What ``propagate.cu`` is compiled with; the fields are its macros."""
 
-    Attributes
-    ----------
-    storage : 8, 16 or 32
-        Bits of a stored number.
-    features, columns : int
-        Features, and models in a group.
-    centered : bool
-        A centre is subtracted from every row.
-    tile : int
-        Rows that shared memory has room for.
-    rows : int
-        Rows that a thread's loads of weights serve; divides ``tile``.
-    quads : int
-        Of features, that a thread owns.
-    threads, blocks : int
-        Threads of a block, and blocks on an SM.
-    """
-
-    storage: int
+    storage: int  # bits of a stored number: 8, 16 or 32
     features: int
-    columns: int
-    centered: bool
-    tile: int
-    rows: int
-    quads: int
-    threads: int
-    blocks: int
+    columns: int  # models in a group
+    centered: bool  # a centre is subtracted from every row
+    tile: int  # rows that shared memory has room for
+    rows: int  # that a thread's loads of weights serve; divides ``tile``
+    quads: int  # of features, that a thread owns
+    threads: int  # of a block
+    blocks: int  # on an SM
 
     @property
     def macros(self) -> dict[str, int]:
@@ -87,8 +61,8 @@ class Plan:
 
     def shared_bytes(self, *, forward: bool = True, backward: bool = True) -> int:
         """Return the dynamic shared memory of a block, in bytes."""
-        tile_bytes, fixed, each = self._shared(forward, backward)
-        return fixed + self.tile * (tile_bytes + each)
+        row, fixed, each = self._shared(forward, backward)
+        return fixed + self.tile * (row + each)
 
     def _shared(self, forward: bool, backward: bool) -> tuple[int, int, int]:
         """Return bytes of a row, of what does not depend on rows, and of a row's residuals."""
@@ -157,7 +131,7 @@ def plan_for(problem: Problem, card: Card) -> Plan | None:
 def plan(
     card: Card, storage: int, n_features: int, n_models: int, *, centered: bool = False
 ) -> Plan | None:
-    """Lay a pass out, or return None where it is not to be had: too many features for the card.
+    """Lay a pass out, or return None where the card has too little shared memory for the features.
 
     Of the widths of a group, the one that wastes fewest columns and reads X least often; then the
     most rows in shared memory that leave room for two blocks on an SM, else for one.

@@ -6,22 +6,19 @@
 //
 // The floor, for 56,000 x 784 and ten models, per pass:
 //   bytes    X once: 176 MB as float32, 88 as fp16, 44 as bytes; 59, 29 and 15 us at 3 TB/s.
-//   flops    2 x 56,000 x 784 x 10 multiply-adds: 26 us at 67 Tflop/s, half of that rate being an
-//            FMA's two operations.
-//   issue    An SM issues four warp instructions per clock, of which an FMA is one; what is not an
-//            FMA costs as much. Compiled for sm_90, a row takes each of seven warps 80 FMAs and 15
-//            other instructions (20 as bytes, to take them apart twice): 71,000 clocks (74,000) of
-//            132 SMs, 40 us (42) at 1.755 GHz. So float32 is bound by memory, and bytes by issue.
-//            Computed, not measured.
+//   flops    2 x 56,000 x 784 x 10 FMAs, each two operations: 26 us at 67 Tflop/s.
+//   issue    An SM issues four warp instructions per clock. Compiled for sm_90, a row takes each of
+//            seven warps 80 FMAs and 15 others (20 as bytes, to take them apart twice): 71,000 clocks
+//            (74,000) of 132 SMs, 40 us (42) at 1.755 GHz. So float32 is bound by memory, and bytes
+//            by issue. Computed, not measured.
 //
 // Reasons for its shape:
 // - Backward: a thread owns QUADS x 4 features, and holds their X'R for all COLUMNS in registers
 //   from its first row to its last. A row costs it one load of its numbers, and loads of R that are
 //   the same for the whole warp. With 784 features, 196 threads own one quad each.
-// - Forward: with W in registers too, each thread would have partial sums of every row, and adding
-//   them over 196 threads takes half as many instructions as the products do. So W is in shared
-//   memory, and a thread takes ROWS rows and some of their quads: a load of W serves ROWS rows, and
-//   few threads share a row, whose sums are added through shared memory.
+// - Forward: partial sums of every row in as many threads would take half as many instructions to
+//   add up as the products do. So W is in shared memory, and a thread takes ROWS rows and some of
+//   their quads: a load of W serves ROWS rows, and few threads share a row.
 // - QUADS x COLUMNS <= 10: 40 sums of X'R and ROWS x COLUMNS <= 40 of margins fit, with what
 //   else there is, into 128 registers, which two blocks of 256 threads leave each. More models than
 //   COLUMNS are further groups, blockIdx.x; those of the same rows run at the same time, so that all
@@ -30,39 +27,21 @@
 //   the hardware can (sm_80), so that they hold no registers.
 // - Rows in shared memory are an odd number of 16 bytes apart: eight threads that read the same
 //   quad of eight rows then meet no bank conflict.
-// - No atomics. Each block writes sums of its own rows (its segment), and finish_pass in
-//   parameters.cu adds those in their order, in float64: the same bits in every run.
-// - FP32 throughout, no tensor cores: those take two fp16 halves of W and R to keep accuracy, and
-//   are left until there is a card to try them on.
+// - No atomics: add_segments in parameters.cu adds each block's sums in their order, in float64.
+// - FP32 throughout, no tensor cores: those take two fp16 halves of W and R to keep accuracy.
 //
-// Compiled with -D for each width; as it stands, for MNIST's. Include nothing: NVRTC needs no paths.
+// Compiled with -D for each of these. Include nothing: NVRTC needs no paths.
 
-#ifndef STORAGE  // bits of a stored number: 8 (uint8), 16 (IEEE half) or 32 (float)
-#define STORAGE 32
-#endif
-#ifndef FEATURES
+#ifndef FEATURES         // as it stands, for MNIST
+#define STORAGE 32       // bits of a stored number: 8 (uint8), 16 (IEEE half) or 32 (float)
 #define FEATURES 784
-#endif
-#ifndef CENTERED  // 1: `center` is subtracted from every row
-#define CENTERED 0
-#endif
-#ifndef COLUMNS  // models in a group
-#define COLUMNS 10
-#endif
-#ifndef TILE  // rows that shared memory has room for
-#define TILE 20
-#endif
-#ifndef ROWS  // rows that a thread's loads of W serve
-#define ROWS 2
-#endif
-#ifndef QUADS  // of features that a thread owns
-#define QUADS 1
-#endif
-#ifndef THREADS
+#define CENTERED 0       // 1: `center` is subtracted from every row
+#define COLUMNS 10       // models in a group
+#define TILE 20          // rows that shared memory has room for
+#define ROWS 2           // rows that a thread's loads of W serve
+#define QUADS 1          // of features that a thread owns
 #define THREADS 224
-#endif
-#ifndef BLOCKS  // that an SM is to hold
-#define BLOCKS 2
+#define BLOCKS 2         // that an SM is to hold
 #endif
 
 #define ALL_QUADS ((FEATURES + 3) / 4)
@@ -77,6 +56,12 @@
 static_assert(TILE % ROWS == 0 && TILE / ROWS <= THREADS, "ROWS divide TILE, for enough threads");
 static_assert(OWNERS <= THREADS && COLUMNS <= THREADS, "there are enough threads");
 static_assert(!(CENTERED && STORAGE == 8), "the centre of bytes is absorbed by the weights");
+
+// For each sum that a thread holds: of a quad j of its own, a feature i of it, and a model c.
+#define EACH_SUM(quads)                                 \
+    _Pragma("unroll") for (int j = 0; j < (quads); j++) \
+    _Pragma("unroll") for (int i = 0; i < 4; i++)       \
+    _Pragma("unroll") for (int c = 0; c < COLUMNS; c++)
 
 struct alignas(16) Four {
     float v[4];
@@ -266,12 +251,7 @@ __device__ __forceinline__ void pass(
     const float intercept = FORWARD && column < columns ? b[first + column] : 0.0f;
     double loss = 0.0, residual = 0.0;
     float gradient[BACKWARD ? QUADS : 1][4][COLUMNS];
-#pragma unroll
-    for (int j = 0; j < (BACKWARD ? QUADS : 1); j++)
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-#pragma unroll
-            for (int c = 0; c < COLUMNS; c++) gradient[j][i][c] = 0.0f;
+    EACH_SUM(BACKWARD ? QUADS : 1) gradient[j][i][c] = 0.0f;
 
     for (long long start = begin; start < end; start += tile_rows) {
         const int n = end - start < tile_rows ? (int)(end - start) : tile_rows;
@@ -405,29 +385,19 @@ __device__ __forceinline__ void pass(
         float* const other = (float*)weights;
         for (int k = 1; k < SHARES; k++) {
             if (share == k) {
-#pragma unroll
-                for (int j = 0; j < QUADS; j++)
-#pragma unroll
-                    for (int i = 0; i < 4; i++)
-#pragma unroll
-                        for (int c = 0; c < COLUMNS; c++) {
-                            const int q = owner + j * OWNERS;
-                            if (q < ALL_QUADS) other[(i * COLUMNS + c) * ALL_QUADS + q] = gradient[j][i][c];
-                        }
+                EACH_SUM(QUADS) {
+                    const int q = owner + j * OWNERS;
+                    if (q < ALL_QUADS) other[(i * COLUMNS + c) * ALL_QUADS + q] = gradient[j][i][c];
+                }
             }
             __syncthreads();
             if (share == 0) {
-#pragma unroll
-                for (int j = 0; j < QUADS; j++)
-#pragma unroll
-                    for (int i = 0; i < 4; i++)
-#pragma unroll
-                        for (int c = 0; c < COLUMNS; c++) {
-                            const int q = owner + j * OWNERS;
-                            if (q < ALL_QUADS)
-                                gradient[j][i][c] = __fmaf_ieee_rn(
-                                    other[(i * COLUMNS + c) * ALL_QUADS + q], 1.0f, gradient[j][i][c]);
-                        }
+                EACH_SUM(QUADS) {
+                    const int q = owner + j * OWNERS;
+                    if (q < ALL_QUADS)
+                        gradient[j][i][c] = __fmaf_ieee_rn(
+                            other[(i * COLUMNS + c) * ALL_QUADS + q], 1.0f, gradient[j][i][c]);
+                }
             }
             __syncthreads();
         }
@@ -460,31 +430,30 @@ __device__ __forceinline__ void pass(
 }
 
 // blockIdx.x: group of COLUMNS models; blockIdx.y: segment of segment_rows rows, which come into
-// shared memory tile_rows at a time, a multiple of ROWS. X (rows, FEATURES) aligned to 16 bytes; W (FEATURES, models), b (models,); dW (segments, FEATURES, models) and sums
-// (segments, 2, models), of losses and of residuals, are written.
+// shared memory tile_rows at a time, a multiple of ROWS. X (rows, FEATURES) aligned to 16 bytes;
+// W (FEATURES, models), b (models,); dW (segments, FEATURES, models) and sums (segments, 2, models),
+// of losses and of residuals, are written.
+#define ROWS_GIVEN const void *X, const float *center, int rows, int segment_rows, int tile_rows
+#define ROWS_HERE X, center, rows, segment_rows, tile_rows
+#define TARGETS_GIVEN                                                                            \
+    const int *codes, const float *table, const unsigned char *indicator, const int *label,      \
+        int labels, const float *base, const unsigned char *sets, const int *set_index, int n_sets
+#define TARGETS_HERE codes, table, indicator, label, labels, base, sets, set_index, n_sets
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate(
-    const void* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
-    const float* b, int models, const int* codes, const float* table, const unsigned char* indicator,
-    const int* label, int labels, const float* base, const unsigned char* sets, const int* set_index,
-    int n_sets, float* dW, double* sums) {
-    const Targets targets{codes, table, indicator, label, labels, base, sets, set_index, n_sets};
-    pass<true, true>(X, center, rows, segment_rows, tile_rows, W, b, models, nullptr, targets, dW, sums);
+    ROWS_GIVEN, const float* W, const float* b, int models, TARGETS_GIVEN, float* dW, double* sums) {
+    const Targets targets{TARGETS_HERE};
+    pass<true, true>(ROWS_HERE, W, b, models, nullptr, targets, dW, sums);
 }
 
 // Margins alone: Z (rows, models) is written.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_forward(
-    const void* X, const float* center, int rows, int segment_rows, int tile_rows, const float* W,
-    const float* b, int models, float* Z) {
-    pass<true, false>(X, center, rows, segment_rows, tile_rows, W, b, models, Z, Targets{}, nullptr, nullptr);
+    ROWS_GIVEN, const float* W, const float* b, int models, float* Z) {
+    pass<true, false>(ROWS_HERE, W, b, models, Z, Targets{}, nullptr, nullptr);
 }
 
 // What propagate does, from margins Z at hand.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_back(
-    const void* X, const float* center, int rows, int segment_rows, int tile_rows, float* Z,
-    int models,
-    const int* codes, const float* table, const unsigned char* indicator, const int* label,
-    int labels, const float* base, const unsigned char* sets, const int* set_index, int n_sets,
-    float* dW, double* sums) {
-    const Targets targets{codes, table, indicator, label, labels, base, sets, set_index, n_sets};
-    pass<false, true>(X, center, rows, segment_rows, tile_rows, nullptr, nullptr, models, Z, targets, dW, sums);
+    ROWS_GIVEN, float* Z, int models, TARGETS_GIVEN, float* dW, double* sums) {
+    const Targets targets{TARGETS_HERE};
+    pass<false, true>(ROWS_HERE, nullptr, nullptr, models, Z, targets, dW, sums);
 }

@@ -16,13 +16,10 @@
 // all eigenvectors are known: reduced, d, s, y are (features + 1, models) float64, the intercept
 // last; values (features,) the eigenvalues; gamma, kappa, lam, t, rho, slope (models,).
 
-#ifndef THREADS
 #define THREADS 256
-#endif
 #define WARPS (THREADS / 32)
 #define PAIRS 10  // at most; pointers of those that there are not are null
-
-static_assert(THREADS % 32 == 0 && THREADS <= 1024, "whole warps, of one block");
+#define EACH_PAIR(x) x##0, x##1, x##2, x##3, x##4, x##5, x##6, x##7, x##8, x##9
 
 // The sum of a value per thread, in all threads. Two rows of parts take turns, so that one barrier
 // does: who writes a row again has passed the other row's barrier, before which all have read it.
@@ -55,19 +52,13 @@ struct Inverse {
 extern "C" __global__ void __launch_bounds__(THREADS) find_direction(
     const double* reduced, const double* gamma, const double* kappa, const double* lam,
     const double* values, int features, int models,
-    const double* s0, const double* s1, const double* s2, const double* s3, const double* s4,
-    const double* s5, const double* s6, const double* s7, const double* s8, const double* s9,
-    const double* y0, const double* y1, const double* y2, const double* y3, const double* y4,
-    const double* y5, const double* y6, const double* y7, const double* y8, const double* y9,
-    const double* rho0, const double* rho1, const double* rho2, const double* rho3,
-    const double* rho4, const double* rho5, const double* rho6, const double* rho7,
-    const double* rho8, const double* rho9, double* d, double* slope) {
+    EACH_PAIR(const double* s), EACH_PAIR(const double* y), EACH_PAIR(const double* rho), double* d,
+    double* slope) {
     extern __shared__ double q[];
     __shared__ double parts[2][WARPS], alpha[PAIRS];
-    const double* const s[PAIRS] = {s0, s1, s2, s3, s4, s5, s6, s7, s8, s9};
-    const double* const y[PAIRS] = {y0, y1, y2, y3, y4, y5, y6, y7, y8, y9};
-    const double* const rhos[PAIRS] = {rho0, rho1, rho2, rho3, rho4,
-                                       rho5, rho6, rho7, rho8, rho9};
+    const double* const s[PAIRS] = {EACH_PAIR(s)};
+    const double* const y[PAIRS] = {EACH_PAIR(y)};
+    const double* const rhos[PAIRS] = {EACH_PAIR(rho)};
     const int model = blockIdx.x, thread = threadIdx.x;
     const Inverse inverse{values, features, kappa[model], lam[model]};
     const double scale = gamma[model];

@@ -7,15 +7,13 @@ with a curvature of which only leading eigenvectors are known, or with more pair
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpulr.backend import Backend, to_host
-from gpulr.backend.cuda_kernels import Kernels, Launch
+from gpulr.backend.cuda_kernels import Kernels
 
 Array = Any
 Pair = tuple[Array, Array, Array]  # s and y (n_features + 1, n_models), ρ (n_models,)
@@ -24,7 +22,6 @@ SOURCE = Path(__file__).with_name("recursion.cu")
 THREADS, PAIRS = 256, 10  # those of recursion.cu
 
 
-@dataclass(frozen=True, eq=False)
 class Recursion:
     """L-BFGS's two loops, and what it learns from a step; nothing waits for the device.
 
@@ -33,9 +30,11 @@ class Recursion:
     memory, a number for each feature, fits wherever a fused pass does.
     """
 
-    backend: Backend
-    kernels: Kernels
-    n_features: int
+    def __init__(self, backend: Backend, kernels: Kernels, n_features: int) -> None:
+        self.backend, self.put, self.n_features = backend, kernels.contiguous, n_features
+        shared = 8 * (n_features + 1)  # bytes of what the loops change
+        self._find_direction = kernels.kernel(SOURCE, {}, "find_direction", shared)
+        self._learn_pair = kernels.kernel(SOURCE, {}, "learn_pair", 0)
 
     def direction(
         self,
@@ -50,12 +49,12 @@ class Recursion:
 
         ``pairs``, oldest first, are at most ``PAIRS``.
         """
-        put, missing = self.kernels.contiguous, (None,) * (PAIRS - len(pairs))
-        d, slope = self._like(gradient), self._like(gamma)
-        arguments = [*map(put, (gradient, gamma, kappa, lam)), *self._sizes(values, gradient)]
+        (d, slope), k = self._like(gradient, gamma), int(gradient.shape[1])
+        missing = (None,) * (PAIRS - len(pairs))
+        arguments = [*map(self.put, (gradient, gamma, kappa, lam, values)), self.n_features, k]
         for part in range(3):
-            arguments += [*(put(pair[part]) for pair in pairs), *missing]
-        self._finding((int(d.shape[1]), 1), THREADS, [*arguments, d, slope])
+            arguments += [*(self.put(pair[part]) for pair in pairs), *missing]
+        self._find_direction((k, 1), THREADS, [*arguments, d, slope])
         return d, slope
 
     def pair(
@@ -73,27 +72,14 @@ class Recursion:
 
         Where the pair is not to be used, ρ and y are 0, and γ is what it was.
         """
-        given = map(self.kernels.contiguous, (d, t, after, before, gamma, kappa, lam))
-        learnt = s, y, rho, gamma = tuple(map(self._like, (d, d, t, t)))
-        sizes = self._sizes(values, d)
-        self._learning((int(d.shape[1]), 1), THREADS, [*given, *sizes, *learnt])
-        return s, y, rho, gamma
+        (s, y, rho, new), k = self._like(d, d, t, t), int(d.shape[1])
+        given = map(self.put, (d, t, after, before, gamma, kappa, lam, values))
+        self._learn_pair((k, 1), THREADS, [*given, self.n_features, k, s, y, rho, new])
+        return s, y, rho, new
 
-    @cached_property
-    def _finding(self) -> Launch:
-        shared = 8 * (self.n_features + 1)  # bytes of what the loops change
-        return self.kernels.kernel(SOURCE, {}, "find_direction", shared)
-
-    @cached_property
-    def _learning(self) -> Launch:
-        return self.kernels.kernel(SOURCE, {}, "learn_pair", 0)
-
-    def _sizes(self, values: Array, u: Array) -> tuple[Array, int, int]:
-        return self.kernels.contiguous(values), self.n_features, int(u.shape[1])
-
-    def _like(self, x: Array) -> Array:
-        xp = self.backend.xp
-        return xp.empty(x.shape, dtype=xp.float64, device=self.backend.device)
+    def _like(self, *arrays: Array) -> list[Array]:
+        xp, device = self.backend.xp, self.backend.device
+        return [xp.empty(x.shape, dtype=xp.float64, device=device) for x in arrays]
 
 
 def disagreement(backend: Backend, kernels: Kernels) -> str | None:

@@ -22,6 +22,9 @@ import gpulr.kernels
 from cuda_compile import ARCHITECTURES, CompilationError, complaints
 from cuda_host import require
 from cupy_options import cupy_options
+from fused_kernels import H100
+from gpulr.kernels.fused import PROPAGATE
+from gpulr.kernels.plan import plan
 
 pytestmark = pytest.mark.slow
 
@@ -84,10 +87,9 @@ def test_products_of_rows_are_ieee_multiply_adds_under_cupys_options(storage):
     """Bytes are subnormal numbers, which others take for zero."""
     if reason := cuda_compile.why_not("nvrtc"):
         pytest.skip(reason)
-    columns, rows = 10, 2
-    text = cuda_compile.ptx(
-        KERNELS / "propagate.cu", {"STORAGE": storage, "COLUMNS": columns, "ROWS": rows}
-    )
+    laid = plan(H100, storage, 784, 10)
+    columns, rows = laid.columns, laid.rows
+    text = cuda_compile.ptx(PROPAGATE, laid.macros)
     _, _, whole = text.partition(".entry propagate(")
     whole = whole.partition(".entry")[0]
     assert whole.count("fma.rn.f32") >= 4 * columns * (rows + 1)

@@ -24,9 +24,8 @@ from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.kernels import problem_class
-from gpulr.kernels.dispatch import choose, trial, trials
+from gpulr.kernels.dispatch import FusedProblem, choose, trial, trials
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.fused_problem import FusedProblem
 from gpulr.kernels.plan import plan_for
 
 ATTRIBUTES = {

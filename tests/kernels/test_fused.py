@@ -23,6 +23,7 @@ from cuda_host import KernelFault
 from fused_kernels import CARDS, CASES, H100, T4, assert_right, fused, make
 from gpulr.core.problem import Problem
 from gpulr.kernels import fused as fused_pass
+from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import MOST_FEATURES, obstacle, plan_for
 from helpers import make_problem
 
@@ -166,7 +167,7 @@ def test_sanitizers_find_nothing(what, sanitize):
     problem, theta, *expected = make(n, features, models, **options)
     one = fused(problem, sanitize=sanitize)
     if what == "two quads a thread":  # which otherwise only more features than a test likes have
-        one = replace(one, plan=replace(one.plan, quads=2))
+        one = FusedPass(problem, replace(one.plan, quads=2), one.kernels)
     Z = one.margins(theta)
     assert_right(problem, one.evaluate(theta), theta, *expected)
     assert_right(problem, one.evaluate_margins(Z, theta), theta, *expected)
