@@ -58,26 +58,15 @@ def test_the_most_probable_come_first_and_of_equal_ones_the_first():
     assert most_probable(P[0], 9).tolist() == [1, 2, 3, 0]
 
 
-@pytest.mark.parametrize(
-    ("label", "text"),
-    [
-        ("<script>$x$", "<script>$x$"),
-        ("a\nb", "a b"),
-        ("a\x1bb", "a�b"),
-        ("\ud800", "�"),
-        ("", "(empty)"),
-        (" ", "(empty)"),
-        (7, "7"),
-        (b"\xff", "b'\\xff'"),
-        ("x" * 18, "x" * 18),
-        ("x" * 19, "x" * 17 + "…"),
-    ],
-)
-def test_labels_are_one_printable_line(label, text):
-    assert label_text(label) == text
+LABELS = {
+    **{"<script>$x$": "<script>$x$", "a\nb": "a b", "a\x1bb": "a�b", "\ud800": "�", "": "(empty)"},
+    **{" ": "(empty)", 7: "7", b"\xff": "b'\\xff'", "x" * 18: "x" * 18, "x" * 19: "x" * 17 + "…"},
+}
 
 
-def test_a_word_is_not_cut_off_after_a_space():
+def test_labels_are_one_printable_line():
+    assert {label: label_text(label) for label in LABELS} == LABELS
+    # A word is not cut off after a space.
     assert [shortened("ab cd", n) for n in (5, 4, 3)] == ["ab cd", "ab…", "ab…"]
 
 
@@ -90,16 +79,12 @@ def test_images_of_every_shape(digits, shape, image):
     model = gpulr.train(X, digits[1], image_shape=shape, max_iter=2, tol=0)
     assert is_image(model.image_shape)
     assert model.data["feature_range"] == [0, 1]
+    assert not any(map(is_image, (None, (64,), (2, 5, 2), (2, 2, 4, 4))))
     pixels = as_bytes(grey_images(model, X[:2], shape))
     assert pixels.shape == (2, *image)
     if shape == (3, 8, 8):
         expected = np.rint(255 * X[0].reshape(3, 8, 8).transpose(1, 2, 0))
         np.testing.assert_array_equal(pixels[0], expected)
-
-
-@pytest.mark.parametrize("shape", [None, (64,), (2, 5, 2), (2, 2, 4, 4)])
-def test_what_is_no_image(shape):
-    assert not is_image(shape)
 
 
 def test_weights_have_one_scale_and_their_channels_are_added_up(rng):

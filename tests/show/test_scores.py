@@ -16,17 +16,11 @@ from gpulr.show.canvas import Colour
 from shown import drawn, multiples, names_of, widths
 
 
-def result_of(Z, codes, classes=None):
-    Z = np.asarray(Z, dtype=np.float64)
-    classes = np.arange(Z.shape[1]) if classes is None else np.asarray(classes)
-    return evaluate_margins(Z, np.asarray(codes), classes)
-
-
 @pytest.fixture
 def evaluation():
     """Of three classes: one row of class 0 and two of class 1 are taken for class 2."""
     predicted, true = np.array([0, 0, 2, 1, 2, 2, 2, 2]), np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    return result_of(2.0 * np.eye(3)[predicted] - 1, true)
+    return evaluate_margins(2.0 * np.eye(3)[predicted] - 1, true, np.arange(3))
 
 
 def test_confusion_counts_and_colours_mistakes(evaluation):
@@ -47,9 +41,8 @@ def test_confusion_counts_and_colours_mistakes(evaluation):
 
 
 def test_confusion_without_mistakes_and_with_a_class_that_has_no_rows():
-    perfect = result_of(np.eye(3)[[0, 1]] - 0.5, [0, 1])
-    ax = show.confusion(perfect)
-    assert "2 of 2 rows right (100.0%)" in drawn(ax)
+    perfect = evaluate_margins(np.eye(3)[[0, 1]] - 0.5, np.array([0, 1]), np.arange(3))
+    assert "2 of 2 rows right (100.0%)" in drawn(show.confusion(perfect))
     ax = show.accuracy(perfect)
     assert widths(ax.containers[0]) == [1, 1, 0]
     assert "no rows" in drawn(ax)
@@ -57,14 +50,11 @@ def test_confusion_without_mistakes_and_with_a_class_that_has_no_rows():
 
 def test_confusion_of_many_classes(letters):
     model, X, y = letters
-    result = model.evaluate(X, y)
-    ax = show.confusion(result)
+    ax = show.confusion(model.evaluate(X, y))
     assert names_of(ax) == list(string.ascii_lowercase)
     assert sum(int(text.get_text()) for text in ax.texts) == 260
-    n = 100
-    many = Evaluation(1.0, np.ones(n), 1.0, np.eye(n, dtype=np.int64), np.arange(n))
-    ax = show.confusion(many)
-    assert not ax.texts
+    many = Evaluation(1.0, np.ones(99), 1.0, np.eye(99, dtype=np.int64), np.arange(99))
+    assert not show.confusion(many).texts
 
 
 def test_accuracies_are_drawn_under_their_names(evaluation):
@@ -72,8 +62,8 @@ def test_accuracies_are_drawn_under_their_names(evaluation):
     recall, binary = ax.containers
     assert widths(recall) == pytest.approx([2 / 3, 1 / 3, 1])
     assert widths(binary) == pytest.approx(evaluation.binary_accuracy)
-    assert {to_hex(bar.get_facecolor()) for bar in recall} == {Colour.BLUE.lower()}
-    assert {to_hex(bar.get_facecolor()) for bar in binary} == {Colour.SKY.lower()}
+    for bars, colour in ((recall, Colour.BLUE), (binary, Colour.SKY)):
+        assert {to_hex(bar.get_facecolor()) for bar in bars} == {colour.lower()}
     base = [segment[0, 0] for segment in ax.collections[0].get_segments()]
     assert base == pytest.approx([5 / 8, 5 / 8, 6 / 8])  # rows of other classes
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
@@ -81,18 +71,17 @@ def test_accuracies_are_drawn_under_their_names(evaluation):
     assert legend[1].startswith("binary accuracy")
     mean = evaluation.mean_binary_accuracy
     assert mean != pytest.approx(evaluation.accuracy)
-    assert ax.get_title(loc="left") == (
-        f"multiclass accuracy 0.625  ·  mean of the binary accuracies {mean:.3f}"
-    )
+    title = f"multiclass accuracy 0.625  ·  mean of the binary accuracies {mean:.3f}"
+    assert ax.get_title(loc="left") == title
     assert names_of(ax) == ["0", "1", "2"]
     assert "0.667" in drawn(ax)
 
 
 def test_two_classes_have_one_model_and_one_accuracy():
-    result = result_of([[1.0], [-1.0], [1.0]], [1, 0, 0], ["no", "yes"])
-    ax = show.accuracy(result)
+    Z, codes, classes = np.array([[1.0], [-1.0], [1.0]]), np.array([1, 0, 0]), ["no", "yes"]
+    ax = show.accuracy(evaluate_margins(Z, codes, np.array(classes)))
     (recall,) = ax.containers
-    assert (widths(recall), names_of(ax)) == ([0.5, 1.0], ["no", "yes"])
+    assert (widths(recall), names_of(ax)) == ([0.5, 1.0], classes)
     assert ax.get_title(loc="left") == "accuracy 0.667"
 
 
@@ -110,18 +99,11 @@ def test_accuracies_of_labels(digits):
 
 
 def test_of_very_many_classes_the_worst_are_drawn():
-    right, n = np.arange(50), 50
+    right, binary = np.arange(50), np.linspace(0, 1, 50)
     confusion = np.diag(right)
     confusion[:, 0] += 50 - right
-    result = Evaluation(0.5, np.linspace(0, 1, n), 0.5, confusion, np.arange(n))
-    ax = show.accuracy(result)
+    ax = show.accuracy(Evaluation(0.5, binary, 0.5, confusion, np.arange(50)))
     assert names_of(ax) == [str(j) for j in range(1, 41)]  # class 0, always right, is left out
     assert widths(ax.containers[0]) == pytest.approx(right[1:41] / 50)
-    assert widths(ax.containers[1]) == pytest.approx(np.linspace(0, 1, n)[1:41])
+    assert widths(ax.containers[1]) == pytest.approx(binary[1:41])
     assert "the 40 of 50 with the lowest recall" in ax.get_title(loc="left")
-
-
-def test_what_is_no_evaluation(ten):
-    for what in (show.confusion, show.accuracy):
-        with pytest.raises(ParameterError, match=r"OneVsAll; expected what model\.evaluate"):
-            what(ten)
