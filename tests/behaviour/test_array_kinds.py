@@ -72,13 +72,21 @@ NUMBERS = {
     "an array of arrays": np.array([*X, None], dtype=object)[:-1],
     "a matrix": X.view(np.matrix),
     "nothing masked": np.ma.array(X, mask=False),
+    "Fortran order": np.asfortranarray(X),
+    "every other": np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2],
+    "reversed": X[::-1].copy()[::-1],
+    "read-only": np.frombuffer(X.tobytes()).reshape(X.shape),
+    "memory-mapped": X,
 }
 
 
 @pytest.mark.parametrize("kind", NUMBERS)
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
-def test_numbers_of_any_kind(kind):
+def test_numbers_of_any_kind(kind, tmp_path):
     rows = NUMBERS[kind]
+    if kind == "memory-mapped":
+        np.save(tmp_path / "X.npy", rows)
+        rows = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert_trains_as(rows, np.array([list(row) for row in rows], dtype=np.float64))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from contextlib import nullcontext
 
 import numpy as np
@@ -13,21 +14,41 @@ from gpulr.solvers import SOLVERS
 from helpers import interrupt
 
 
-# In one process: test_a_keyboard_interrupt_in_a_callback_keeps_the_model, of every solver.
-@pytest.mark.parametrize(("solver", "batched"), [("lbfgs", True), ("gd", False)])
-def test_ctrl_c_raises_with_the_model_so_far(solver, batched):
-    assert interrupt(f"""
+@pytest.fixture(autouse=True)
+def default_handler():
+    """Ctrl-C does what it does in a program of the user's."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class Press:
+    """A callback that presses Ctrl-C at an iteration."""
+
+    def __init__(self, at=2):
+        self.at = at
+
+    def __call__(self, progress):
+        if progress.iteration == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+LONG = {"max_iter": 10**7, "tol": 0}
+
+
+def test_ctrl_c_of_a_terminal_raises_with_the_model_so_far():
+    assert interrupt("""
 try:
-    gpulr.train(X, y, solver={solver!r}, batched={batched}, **settings)
+    gpulr.train(X, y, solver="gd", batched=False, **settings)
 except gpulr.TrainingInterrupted as error:
     model = error.model
     assert isinstance(error, KeyboardInterrupt)
-    assert f"after {{model.n_iter}} iterations" in str(error)
+    assert f"after {model.n_iter} iterations" in str(error)
 assert 2 <= model.n_iter < 10**6, model.n_iter
 assert len(model.history.cost) == model.n_iter + 1
 assert not model.converged
 assert np.isfinite(model.weights).all() and model.weights[:, 0].any()
-again = gpulr.train(X, y, solver={solver!r}, max_iter=model.n_iter, tol=0)
+again = gpulr.train(X, y, solver="gd", max_iter=model.n_iter, tol=0)
 np.testing.assert_allclose(model.weights[:, 0], again.weights[:, 0], rtol=1e-4, atol=1e-6)
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 model.predict(X)
@@ -47,86 +68,77 @@ for C in (1, 10):
     assert "TrainingInterrupted" in output
 
 
-def test_training_in_another_thread_goes_on():
-    assert interrupt("""
-results = []
-def train():
-    results.append(gpulr.train(X, y, max_iter=300, tol=0, callbacks=[lambda p: time.sleep(0.002)]))
-worker = threading.Thread(target=train)
-worker.start()
-try:
-    gpulr.train(X, y, **settings)
-except gpulr.TrainingInterrupted as error:
-    assert error.model.n_iter < 10**6
-worker.join(30)
-assert results[0].n_iter == 300
-print("done")
-""") == (0, "done")
+@pytest.mark.parametrize("main_thread", ["trains", "waits"])
+def test_training_in_another_thread_goes_on(blobs, main_thread):
+    results, begun, pressed = [], threading.Event(), threading.Event()
+
+    def wait(progress):
+        begun.set()
+        pressed.wait(30)
+
+    def train():
+        results.append(gpulr.train(*blobs, max_iter=30, tol=0, callbacks=[wait]))
+
+    def press():
+        if main_thread == "trains":
+            gpulr.train(*blobs, callbacks=[Press()], **LONG)
+        signal.raise_signal(signal.SIGINT)
+
+    worker = threading.Thread(target=train)
+    worker.start()
+    assert begun.wait(30)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        press()
+    pressed.set()
+    worker.join(30)
+    assert isinstance(caught.value, gpulr.TrainingInterrupted) == (main_thread == "trains")
+    assert results[0].n_iter == 30
 
 
-def test_training_in_a_thread_alone_leaves_ctrl_c_to_the_main_thread():
-    assert interrupt("""
-results, done = [], threading.Event()
-def train():
-    results.append(gpulr.train(X, y, max_iter=100, tol=0, callbacks=[tell]))
-    done.set()
-threading.Thread(target=train).start()
-try:
-    time.sleep(30)
-except KeyboardInterrupt:
-    done.wait(30)
-    print(results[0].n_iter)
-""") == (0, "100")
+def test_a_handler_of_the_programs_own_is_left_alone(blobs):
+    presses = []
+
+    def handler(signum, frame):
+        presses.append(signum)
+
+    def stop(progress):
+        if presses:
+            raise StopIteration
+
+    signal.signal(signal.SIGINT, handler)
+    model = gpulr.train(*blobs, callbacks=[Press(), stop], **LONG)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert (len(presses), model.n_iter) == (1, 2)
 
 
-def test_a_handler_of_the_programs_own_is_left_alone():
-    assert interrupt("""
-presses = []
-def handler(signum, frame):
-    presses.append(signum)
-signal.signal(signal.SIGINT, handler)
-def stop(progress):
-    tell(progress)
-    if presses:
-        raise StopIteration
-model = gpulr.train(X, y, max_iter=10**7, tol=0, callbacks=[stop])
-assert signal.getsignal(signal.SIGINT) is handler
-print(len(presses), model.n_iter < 10**6)
-""") == (0, "1 True")
+def test_a_second_ctrl_c_interrupts_at_once(blobs):
+    reached = []
 
+    def press_twice(progress):
+        signal.raise_signal(signal.SIGINT)  # the first: training ends after this iteration
+        reached.append(progress.iteration)
+        signal.raise_signal(signal.SIGINT)
+        reached.append("never")
 
-def test_a_second_ctrl_c_interrupts_at_once():
-    assert interrupt("""
-def hang(progress):
-    print("ready", flush=True)
-    signal.raise_signal(signal.SIGINT)  # the first: training ends after this iteration
-    for _ in range(3000):
-        time.sleep(0.01)                # which never ends
-try:
-    gpulr.train(X, y, max_iter=10**7, tol=0, callbacks=[hang])
-except KeyboardInterrupt:
+    with pytest.raises(KeyboardInterrupt):
+        gpulr.train(*blobs, callbacks=[press_twice], **LONG)
+    assert reached == [0]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    print("done")
-""") == (0, "done")
 
 
-def test_the_handler_is_restored_after_training_and_after_errors(blobs):
-    def fail(progress):
-        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-        raise ZeroDivisionError
-
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        for settings, error in (
-            ({"max_iter": 1, "tol": 0}, None),
-            ({"callbacks": [fail]}, ZeroDivisionError),
-            ({"solver": "gd", "learning_rate": 1e30}, gpulr.DivergenceError),
-        ):
-            with pytest.raises(error) if error else nullcontext():
-                gpulr.train(*blobs, **settings)
-            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"max_iter": 1, "tol": 0}, None),
+        ({"callbacks": [lambda progress: 1 / 0]}, ZeroDivisionError),
+        ({"solver": "gd", "learning_rate": 1e30}, gpulr.DivergenceError),
+        ({"callbacks": [Press()]}, gpulr.TrainingInterrupted),
+    ],
+)
+def test_the_handler_is_restored_after_training_and_after_errors(blobs, settings, error):
+    with pytest.raises(error) if error else nullcontext():
+        gpulr.train(*blobs, **settings)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -226,15 +226,3 @@ def test_kernels_of_one_penalty_do_not_serve(table):
     assert obstacle(problem) is None
     rows = problem.rows.equilibrated(centered=True)
     assert "penalties of their own" in obstacle(replace(problem, rows=rows))
-
-
-def test_a_stall_of_uneven_features_advises_to_scale_them(rng):
-    y = np.arange(200) % 2
-    X = rng.normal(size=(200, 3)) + y[:, np.newaxis] + [0.0, 1e4, 0.0]
-    with pytest.warns(gpulr.ConvergenceWarning, match=r"lose precision.*standardize=True"):
-        model = gpulr.train(X, y, C=np.inf)
-    assert model.history.stalled.all()
-    assert gpulr.train(X, y, C=np.inf, standardize=True).converged
-    with pytest.warns(gpulr.ConvergenceWarning, match="no closer approach") as caught:
-        gpulr.train(X, y, standardize=True, tol=1e-12)
-    assert "standardize" not in str(caught[0].message)

@@ -7,7 +7,6 @@ import tracemalloc
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.preprocessing import StandardScaler
 
 import gpulr
 from gpulr import backend
@@ -81,15 +80,6 @@ def test_every_solver_step_by_step(counts, solver):
     np.testing.assert_allclose(model.weights, dense.weights, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
-def test_standardized_against_standard_scaler(counts, C):
-    X, y = counts
-    scaler = StandardScaler().fit(X)
-    model = gpulr.train(sparse.csr_array(X), y, C=C, standardize=True, **EXACT)
-    theta = np.vstack([model.weights * scaler.scale_[:, np.newaxis], model.intercept_at_center])
-    assert_optimal(scaler.transform(X), targets(y), theta, C, tol=1e-9, rounding=1e-12)
-
-
 def test_weighted_and_uint8_is_scaled(counts, rng):
     X, y = counts
     s = rng.exponential(size=200)
@@ -140,7 +130,7 @@ def test_nothing_but_zeros():
 
 def test_memory_stays_far_below_the_dense_rows(rng):
     X = sparse.random_array(
-        (20_000, 3000), density=0.001, random_state=rng, format="csr", dtype=np.float32
+        (20_000, 2000), density=0.001, random_state=rng, format="csr", dtype=np.float32
     )
     y = np.asarray(X[:, :100].sum(axis=1) > 0.1).astype(int)
     gpulr.train(X[:50], np.arange(50) % 2, standardize=True, max_iter=1, tol=0)
@@ -153,7 +143,7 @@ def test_memory_stays_far_below_the_dense_rows(rng):
         finally:
             tracemalloc.stop()
         assert model.converged
-        assert peak < 60e6 < 4 * 20_000 * 3000 / 3
+        assert peak < 50e6 < 4 * 20_000 * 2000 / 3
 
 
 def test_a_gpu_that_cannot_take_it_says_so(counts):

@@ -26,43 +26,6 @@ class Frame:
         return np.array(self._values, dtype=dtype)
 
 
-def memory_map(X, folder):
-    np.save(folder / "X.npy", X)
-    return np.load(folder / "X.npy", mmap_mode="r")
-
-
-def read_only(X, folder):
-    X = X.copy()
-    X.flags.writeable = False
-    return X
-
-
-FORMS = {
-    "list": lambda X, folder: X.tolist(),
-    "list of arrays": lambda X, folder: list(X),
-    "frame": lambda X, folder: Frame(X),
-    "Fortran order": lambda X, folder: np.asfortranarray(X),
-    "every other": lambda X, folder: np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2],
-    "reversed": lambda X, folder: X[::-1].copy()[::-1],
-    "read-only": read_only,
-    "memory-mapped": memory_map,
-    "big-endian": lambda X, folder: X.astype(">f4"),
-    "float64": lambda X, folder: X.astype(np.float64),
-    "long double": lambda X, folder: X.astype(np.longdouble),
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_rows_in_any_form(blobs, tmp_path, form):
-    X, y = blobs
-    expected = gpulr.train(X, y, **FEW)
-    model = gpulr.train(FORMS[form](X, tmp_path), y, **FEW)
-    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(
-        model.decision_function(FORMS[form](X, tmp_path)), expected.decision_function(X), atol=1e-5
-    )
-
-
 def objects(*labels):
     array = np.empty(len(labels), dtype=object)
     array[:] = labels
