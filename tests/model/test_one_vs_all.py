@@ -9,6 +9,7 @@ from scipy.special import expit, log_expit, softmax
 import gpulr
 from gpulr.backend import to_host
 from gpulr.model.record import History
+from gpulr.model.scores import evaluate_margins
 from helpers import assert_close
 
 WEIGHTS = np.array([[1.0, -2.0, 0.5], [0.0, 1.5, -1.0]])
@@ -107,18 +108,15 @@ def test_models_without_weights_share_evenly_and_margins_decide_ties():
 def test_evaluation(put):
     y = np.array([1, 1, 2, 0])
     result = make_model(put=put).evaluate(put(X), put(y))
-    predicted = Z.argmax(axis=1)
-    assert result.accuracy == np.mean(predicted == y)
-    expected = [np.mean((Z[:, j] > 0) == (y == j)) for j in range(3)]
-    assert result.binary_accuracy.tolist() == expected
-    assert result.mean_binary_accuracy == np.mean(expected)
-    confusion = np.zeros((3, 3), dtype=int)
-    np.add.at(confusion, (y, predicted), 1)
-    assert result.confusion.tolist() == confusion.tolist()
-    assert make_model(put=put).score(put(X), put(y)) == result.accuracy
+    expected = evaluate_margins(Z, y, np.arange(3))
+    assert result.accuracy == expected.accuracy == make_model(put=put).score(put(X), put(y))
+    np.testing.assert_array_equal(result.binary_accuracy, expected.binary_accuracy)
+    np.testing.assert_array_equal(result.confusion, expected.confusion)
     result = make_model(classes=["a", "b", "c"]).evaluate(X, ["c"] * 4)
-    assert result.confusion.shape == (3, 3)
     assert result.confusion[:2].sum() == 0
+    for method in (make_model().evaluate, make_model().score):
+        with pytest.raises(gpulr.DataError, match=r"X is a Dataset.*evaluate\(data\.X, data\.y\)"):
+            method(gpulr.datasets.Dataset(X, y))
 
 
 @pytest.mark.parametrize(
