@@ -75,14 +75,7 @@ def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -
     lies in the cache folder, and never in ``$GPULR_DATA_HOME``. The `mirrors` are URLs of folders,
     each ending in "/", that hold the files by name.
 
-    Raises
-    ------
-    DataFileError
-        If a damaged file lies in ``$GPULR_DATA_HOME`` and no good one can be had.
-    DataUnavailableError
-        If a file is neither found nor downloadable.
-    MissingExtraError
-        If a file is not found, and what downloads need is not installed.
+    Raises as `mnist.load_mnist`.
     """
     folders = [folder / subfolder for folder in search_folders()]
     found, faults = search(files, folders)
@@ -157,25 +150,20 @@ def search(
 
 
 def _locate(file: KnownFile, folder: Path) -> Located | None:
-    """Read a known file in a folder, gzipped or decompressed, and verify its sha256.
-
-    None if it is there in neither form; a DataFileError if what is there is damaged, another file,
-    or not readable.
-    """
+    """Read a known file, gzipped or decompressed; None if there is neither, or DataFileError."""
     plain = file.name.removesuffix(".gz"), file.plain_size, file.plain_sha256
-    fault: DataFileError | None = None
+    faults = []
     for name, size, sha256 in ((file.name, file.size, file.sha256), plain):
-        path = folder / name
         try:
-            content = _verified(path, size, sha256)
+            content = _verified(folder / name, size, sha256)
         except DataFileError as error:
-            fault = fault or error
+            faults.append(error)
             continue
         if content is not None:
             content = gzip.decompress(content) if name == file.name else content
-            return Located(path, size, content)
-    if fault is not None:
-        raise fault
+            return Located(folder / name, size, content)
+    if faults:
+        raise faults[0]
     return None
 
 
@@ -310,10 +298,7 @@ def _writable(folders: Sequence[Path]) -> Path:
 
 @contextlib.contextmanager
 def _progress(file: KnownFile) -> Iterator[SimpleNamespace | None]:
-    """Show a progress bar on stderr, if that is a terminal and rich is installed; else give None.
-
-    What is yielded has the attributes that pooch wants of a progress bar.
-    """
+    """Show what pooch takes for a progress bar, if stderr is a terminal and rich is installed."""
     if sys.stderr is None or not sys.stderr.isatty() or find_spec("rich") is None:
         yield None
         return

@@ -89,13 +89,7 @@ def read_labelled(
 
     The label column is the one that `label` names, else the one named as the model's label, else
     the only one that is none of its features, else the one that :func:`read` would take.
-
-    Raises
-    ------
-    DataFileError
-        As :func:`read`.
-    DataError
-        The features have other names than the model's.
+    Raises as :func:`read`, and DataError where the features have other names than the model's.
     """
     path = expanded(path)
     return _of_table(_in_order(read_table(path, label=label, known=known), known, path), path)

@@ -42,10 +42,9 @@ def looks_like_idx(path: Path) -> bool:
 
 
 def read_idx(path: Path) -> Parts:
-    """Read an IDX file of images and the file of labels beside it.
+    """Read an IDX file of images, and that of labels beside it: train-labels-idx1-ubyte[.gz], say.
 
-    The images are ``*images-idx3-ubyte`` or the like, with or without ``.gz``. The labels' name is
-    the same with "labels" for "images" and another number of dimensions.
+    It is called the same with "labels" for "images" and another number of dimensions.
     """
     with checked(path, EXPECTED):
         if _is_labels(path):

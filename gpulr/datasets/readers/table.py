@@ -71,25 +71,16 @@ def read_table(
     square of 16 or more, they are pixels and become uint8, so that an MNIST table is as small, and
     scaled the same way, as the IDX files.
 
-    Parameters
-    ----------
-    label : str or int, optional
-        Name of the label column, or its index from 0 (negative: from the end), also as text.
-        Default: the column named label, class, target or y (in any case, in this order), else
-        the only column of text (in the first 20 samples), else the first, after a warning where
-        there is a header.
-    known : KnownColumns, optional
-        What the model that the table is for knows: its names go before that default.
-    unlabelled : bool
-        Whether a table with as many columns as the model has features is taken to have no label
-        column, unless `label` or the model's label names one.
+    `label` is the name of the label column, or its index from 0 (negative: from the end), also as
+    text. Default: the column named label, class, target or y (in any case, in this order), else the
+    only column of text (in the first 20 samples), else the first, after a warning where there is a
+    header. What the model that the table is for knows (`known`) goes before that default. Where it
+    may be `unlabelled`, a table with as many columns as the model has features has no label column,
+    unless `label` or the model's label names one.
 
-    Raises
-    ------
-    DataFileError
-        Naming line and column, if values are missing or not numbers, or rows differ in length;
-        also if the label column is unknown or ambiguous, or the first column, taken for it,
-        holds fractions; or there are no samples.
+    Raises DataFileError naming line and column, if values are missing or not numbers, or rows
+    differ in length; also if the label column is unknown or ambiguous, or the first column, taken
+    for it, holds fractions; or there are no samples.
     """
     with checked(path, "a CSV table") as stored:
         content = _content(path, stored)
@@ -218,11 +209,7 @@ def _features(parts: list[npt.NDArray[np.float32]]) -> npt.NDArray[Any]:
 
 
 def _first_fault(content: bytes, columns: Columns) -> str | None:
-    """Describe the first row that is ragged, lacks a value, or has text among its features.
-
-    As "line 3, column 2 ('width'): …", both counted from 1; None if the csv module finds nothing
-    wrong.
-    """
+    """Say what is wrong in the first bad row, "line 3, column 2 ('width'): …"; None if none is."""
     rows = csv.reader(text_lines(content, columns.skipped), delimiter=columns.delimiter)
     n_columns = len(columns.header) if columns.header is not None else None
     try:

@@ -80,11 +80,9 @@ def find_columns(
     if known.features is None:  # where they are known, their names decide, whatever is missing
         named = header is not None and known.label in header
         numbers = max(0, min(numbers, n_columns - known.n_features - (named or not unlabelled)))
-    column, certain, guessed = None, False, False
-    if label is None:
-        column, certain = _known_label(header, n_columns, numbers, known, required=not unlabelled)
-    if not certain:
-        column, guessed = _label_column(header, samples, n_columns, label, first=numbers)
+    column, guessed = _label_column(
+        header, samples, n_columns, label, known, numbers, required=not unlabelled
+    )
     if column is not None:
         numbers = min(numbers, column)
     if numbers and known.features is None:
@@ -218,60 +216,25 @@ def _row_numbers(
     return len(list(takewhile(numbers_rows, nameless)))
 
 
-def _known_label(
-    header: list[str] | None,
-    n_columns: int,
-    row_numbers: int,
-    known: KnownColumns,
-    *,
-    required: bool,
-) -> tuple[int | None, bool]:
-    """Index of the label column of a table for a model (or None), and whether that is certain.
-
-    It is the column of the label's name. Otherwise a table with as many columns as the model has
-    features, not counting `row_numbers`, has none, which is an error if one is `required`. Of one
-    column more it is the one that is not among the features' names, or, where there are no names,
-    the one at the label's index.
-    """
-    if header is not None and known.label is not None:
-        column = _named(header, [known.label], exact=True)
-        if column is not None:
-            return column, True
-    names = () if header is None else header[row_numbers:]
-    others = [i for i, name in enumerate(names, row_numbers) if name not in (known.features or ())]
-    if header is not None and not others and not required:
-        return None, True  # also where features are missing, which their names will tell
-    n_others = n_columns - row_numbers
-    if n_others == known.n_features:
-        if not required:
-            return None, True
-        label = "" if known.label is None else f" {known.label!r}"
-        raise UnusableError(
-            f"has {counted(n_others, 'column')}, as many as the model has features, so none for "
-            f"the label{label}",
-            "Add the labels, or use `gpulr predict` for rows without.",
-        )
-    if n_others == known.n_features + 1:
-        if header is not None and known.features is not None and len(others) == 1:
-            return others[0], True
-        if header is None and known.label is not None and INDEX.fullmatch(known.label):
-            return _label_at(known.label, None, n_columns), True
-    return None, False
-
-
 def _label_column(
     header: list[str] | None,
     samples: list[list[str]],
     n_columns: int,
     label: str | int | None,
+    known: KnownColumns,
+    row_numbers: int,
     *,
-    first: int,
-) -> tuple[int, bool]:
-    """Index of the label column, from 0, and whether it is a mere guess.
+    required: bool,
+) -> tuple[int | None, bool]:
+    """Index of the label column, from 0, or None; and whether it is a mere guess.
 
-    Without `label` it is the column with a usual name; else the only one that holds text in each of
-    the first `samples` (one text alone may be a slip in a column of numbers); else the `first`,
-    which is the guess: see `check_guess`. So it is where it holds the text and has no name.
+    It is what `label` names, else the column of the model's label. Otherwise a table with as many
+    columns as the model has features, not counting `row_numbers`, has none, which is an error if
+    one is `required`. Of one column more it is the one that is not among the features' names, or,
+    where there are no names, the one at the label's index. Else it is the column with a usual name,
+    or the only one that holds text in each of the first `samples` (one text alone may be a slip in
+    a column of numbers), or the first, which is the guess: see `check_guess`. So it is where it
+    holds the text and has no name.
     """
     if label is not None:
         column = None
@@ -279,6 +242,28 @@ def _label_column(
             column = _named(header, [label], exact=True)
             column = _named(header, [label.casefold()]) if column is None else column
         return _label_at(label, header, n_columns) if column is None else column, False
+    if header is not None and known.label is not None:
+        column = _named(header, [known.label], exact=True)
+        if column is not None:
+            return column, False
+    names = () if header is None else header[row_numbers:]
+    others = [i for i, name in enumerate(names, row_numbers) if name not in (known.features or ())]
+    n_more = n_columns - row_numbers - known.n_features
+    # Without others also where features are missing, which their names will tell.
+    if not required and (n_more == 0 or (header is not None and not others)):
+        return None, False
+    if n_more == 0:
+        named = "" if known.label is None else f" {known.label!r}"
+        raise UnusableError(
+            f"has {counted(known.n_features, 'column')}, as many as the model has features, so "
+            f"none for the label{named}",
+            "Add the labels, or use `gpulr predict` for rows without.",
+        )
+    if n_more == 1:
+        if header is not None and known.features is not None and len(others) == 1:
+            return others[0], False
+        if header is None and known.label is not None and INDEX.fullmatch(known.label):
+            return _label_at(known.label, None, n_columns), False
     column = _named(header or [], LABEL_NAMES)
     if column is None:
         texts = [
@@ -287,9 +272,9 @@ def _label_column(
             if samples and all(i < len(row) and _is_text(row[i]) for row in samples)
         ]
         if len(texts) != 1:
-            return first, True
+            return row_numbers, True
         column = texts[0]
-    return column, column == first and header is not None and header[column] == ""
+    return column, column == row_numbers and header is not None and header[column] == ""
 
 
 def _label_at(label: str | int, header: list[str] | None, n_columns: int) -> int:
