@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,13 +73,3 @@ def mirrors(monkeypatch):
             yield served
 
     return opened
-
-
-@pytest.fixture(scope="session")
-def real_mnist():
-    """Folder whose mnist/ holds the real files; skips without. Nothing is downloaded."""
-    for folder in download.search_folders():
-        found, _ = download.search(mnist.FILES, [folder / mnist.FOLDER])
-        if len(found) == len(mnist.FILES):
-            return Path.cwd() / folder
-    pytest.skip("MNIST's four files are neither in GPULR_DATA_HOME nor in the cache folder")

@@ -1,14 +1,19 @@
+"""Data sets by name: digits, MNIST where it is on this machine, and small files in its place."""
+
 from __future__ import annotations
 
 import hashlib
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 
-from gpulr.datasets import NAMES, describe, load, load_default, load_digits, mnist
+from dataset_files import idx_bytes
+from gpulr.datasets import NAMES, describe, load, load_default, load_digits, load_mnist, mnist
 from gpulr.errors import DataFallbackWarning, DataFileError
 
 
@@ -108,14 +113,14 @@ def test_import_is_light(code, unwanted):
     assert (result.stdout, result.stderr) == ("[]\n", "")
 
 
-# -- mnist-original without the real files ------------------------------------------------------
+# -- mnist-original: small files in its place --------------------------------------------------
 
 
 @pytest.fixture
 def tiny_original(tiny, cache_folder, put, monkeypatch):
     """The tiny files in place, and mnist-original's known content replaced by theirs."""
     put(cache_folder / "mnist", tiny)
-    parts = mnist.load_mnist()
+    parts = load_mnist()
     train, test = np.argsort(parts.y, kind="stable"), np.argsort(parts.y_test, kind="stable")
     X = np.vstack([parts.X[train], parts.X_test[test]])
     y = np.hstack([parts.y[train], parts.y_test[test]])
@@ -127,8 +132,6 @@ def tiny_original(tiny, cache_folder, put, monkeypatch):
 
 
 def test_original_is_built_or_read(tiny_original, cache_folder):
-    import scipy.io
-
     X, y = tiny_original
     built = load("mnist-original")
     assert built.source.startswith("built from ")
@@ -145,8 +148,6 @@ def test_original_is_built_or_read(tiny_original, cache_folder):
 
 @pytest.mark.parametrize("which", ["pixel", "label", "order"])
 def test_original_with_other_content(tiny_original, cache_folder, which):
-    import scipy.io
-
     X, y = tiny_original
     if which == "pixel":
         X[3, 400] ^= 1
@@ -157,3 +158,87 @@ def test_original_with_other_content(tiny_original, cache_folder, which):
     scipy.io.savemat(cache_folder / "mnist-original.mat", {"data": X.T, "label": y})
     with pytest.raises(DataFileError, match="does not hold mnist-original"):
         load("mnist-original")
+
+
+# -- the real files, where they are on this machine --------------------------------------------
+
+
+@pytest.fixture
+def offline(real_mnist, monkeypatch):
+    """The folder that holds them."""
+    home = Path(real_mnist.source).parent
+    monkeypatch.setenv("GPULR_DATA_HOME", str(home))
+    monkeypatch.setattr(mnist, "MIRRORS", ())
+    return home
+
+
+@pytest.mark.mnist
+def test_mnist(offline):
+    got = load_mnist()
+    assert (got.X.shape, got.X_test.shape) == ((60_000, 784), (10_000, 784))
+    assert (got.X.dtype, got.y.dtype) == (np.uint8, np.int64)
+    assert got.y[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert got.y_test[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert got.X.sum(dtype=np.int64) == 1_567_298_545
+    assert (got.image_shape, got.name) == ((28, 28), "mnist")
+    assert got.source == str(offline / "mnist")
+    record = describe()[0]
+    assert (record.available, record.size) == (True, sum(file.size for file in mnist.FILES))
+    arrays = [got.X.reshape(-1, 28, 28), got.y, got.X_test.reshape(-1, 28, 28), got.y_test]
+    for file, array in zip(mnist.FILES, arrays, strict=True):
+        plain = idx_bytes(array.astype(np.uint8))
+        assert hashlib.sha256(plain).hexdigest() == file.plain_sha256
+        assert len(plain) == file.plain_size
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_mnist_read_as_a_folder_is_the_same(offline):
+    named, read = load("mnist"), load(offline / "mnist")
+    for part in ("X", "y", "X_test", "y_test"):
+        np.testing.assert_array_equal(getattr(named, part), getattr(read, part))
+    assert read.image_shape == (28, 28)
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_original_file_equals_the_one_built_of_idx_files(offline, tmp_path, monkeypatch):
+    archive = offline / "mnist-original.mat.zip"
+    found = load("mnist-original") if archive.exists() else None
+    (tmp_path / "mnist").symlink_to(offline / "mnist")
+    monkeypatch.setenv("GPULR_DATA_HOME", str(tmp_path))
+    built = load("mnist-original")
+    assert built.source.startswith("built from ")
+    assert built.X.shape == (70_000, 784)
+    assert (built.X.dtype, built.y.dtype) == (np.uint8, np.int64)
+    assert (np.diff(built.y[:60_000]) >= 0).all()
+    assert (np.diff(built.y[60_000:]) >= 0).all()
+    part = built.split()
+    assert (part.X.shape, part.X_test.shape) == ((56_000, 784), (14_000, 784))
+    if found is None:
+        pytest.skip("mnist-original.mat.zip is not in GPULR_DATA_HOME")
+    assert found.source == str(archive)
+    assert (found.X.tobytes(), found.y.tobytes()) == (built.X.tobytes(), built.y.tobytes())
+    assert found.X.flags.c_contiguous
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / archive.name).write_bytes(content)
+    with pytest.raises(DataFileError, match="sha256"):
+        load("mnist-original")
+
+
+@pytest.mark.mnist
+def test_csv_of_mnist_is_small_and_quick(offline, tmp_path):
+    """A twentieth of mnist_train.csv; the whole takes about twenty times as long."""
+    got = load_mnist()
+    X, y = got.X[:3000], got.y[:3000]
+    texts = np.array([str(i) for i in range(256)])[np.column_stack([y, X])]
+    lines = ["label," + ",".join(f"{i}x{j}" for i in range(28) for j in range(28))]
+    lines += [",".join(row) for row in texts.tolist()]
+    (tmp_path / "mnist_train.csv").write_text("\n".join(lines))
+    start = time.process_time()
+    read = load(tmp_path / "mnist_train.csv")
+    assert time.process_time() - start < 1.5
+    np.testing.assert_array_equal(read.X, X)
+    np.testing.assert_array_equal(read.y, y)
+    assert (read.X.dtype, read.image_shape) == (np.uint8, (28, 28))
