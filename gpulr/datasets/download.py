@@ -83,7 +83,8 @@ def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -
     if missing:
         of_user = [fault for fault in faults if not fault.path.is_relative_to(folders[-1])]
         try:
-            target = _download(missing, folders[-1:] if of_user else folders, mirrors)
+            writable = folders[-1:] if of_user else folders
+            target = _download(missing, writable, subfolder, mirrors)
             fetched, late_faults = search(missing, [target])
             if len(fetched) < len(missing):  # somebody removed or spoilt it meanwhile
                 cause = late_faults[0] if late_faults else f"  {target}: a download vanished"
@@ -177,9 +178,11 @@ def _verified(path: Path, size: int, sha256: str) -> bytes | None:
         if path.is_file():
             with path.open("rb") as stream:
                 there = os.fstat(stream.fileno()).st_size
-                content = stream.read(size + 1) if there == size else b""  # perhaps it is huge
-                of_content = hashlib.sha256(content) if content else None
-                digest = (of_content or hashlib.file_digest(stream, "sha256")).hexdigest()
+                if there == size:
+                    content = stream.read(size + 1)
+                    digest = hashlib.sha256(content).hexdigest()
+                else:  # perhaps huge: do not load it
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
             if digest == sha256:
                 return content
             found = f"is damaged or another file: found {there:,} bytes, sha256 {digest}"
@@ -190,7 +193,9 @@ def _verified(path: Path, size: int, sha256: str) -> bytes | None:
     raise DataFileError(path, found, remedy) from cause
 
 
-def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequence[str]) -> Path:
+def _download(
+    files: Sequence[KnownFile], folders: Sequence[Path], subfolder: str, mirrors: Sequence[str]
+) -> Path:
     """Download files into the first of the folders that can be written to, and return it.
 
     All mirrors are probed at once, each in a daemon thread, so that without a network the failure
@@ -199,8 +204,8 @@ def _download(files: Sequence[KnownFile], folders: Sequence[Path], mirrors: Sequ
     The error names each mirror and what it answered.
     """
     what = (
-        f"Not on this machine: {_names(files)}. Set {HOME_VARIABLE} to a folder whose mnist/ holds "
-        "them, or have them downloaded, which needs pooch and filelock"
+        f"{_names(files)}: not on this machine. Set {HOME_VARIABLE} to a folder whose {subfolder}/ "
+        "holds them. To download them, gpulr needs pooch and filelock"
     )
     with needs_extra("data", what):
         import filelock

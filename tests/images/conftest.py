@@ -15,6 +15,12 @@ def model():
     return gpulr.train(gpulr.datasets.load_digits(), max_iter=60, tol=0)
 
 
+@pytest.fixture(scope="session")
+def mnist_model(real_mnist):
+    X, y = real_mnist.X[:2000], real_mnist.y[:2000]
+    return gpulr.train(X, y, image_shape=(28, 28), tol=1e-2)
+
+
 @pytest.fixture
 def row_of(model, tmp_path):
     """The row of a picture, or of ink on paper from 0 to 1, that is saved in a file first."""

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-import gpulr
 from gpulr.errors import DataFileError, MissingExtraError
 from gpulr.images import decoding
 from gpulr.images.loading import load_images
@@ -245,13 +244,12 @@ def test_strokes_of_a_thin_pen_are_thickened(strokes, row_of, monkeypatch):
 
 
 @pytest.mark.mnist
-def test_test_images_of_mnist_are_what_they_were(real_mnist, tmp_path):
-    model = gpulr.train(real_mnist.X[:2000], real_mnist.y[:2000], image_shape=(28, 28), tol=1e-2)
+def test_test_images_of_mnist_are_what_they_were(real_mnist, mnist_model, tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(100)]
     for path, row in zip(paths, real_mnist.X_test, strict=False):
         Image.fromarray(row.reshape(28, 28)).save(path)
     np.testing.assert_array_equal(
-        load_images(paths, model).round(3), real_mnist.X_test[:100].astype(np.float32)
+        load_images(paths, mnist_model).round(3), real_mnist.X_test[:100].astype(np.float32)
     )
 
 

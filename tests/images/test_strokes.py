@@ -121,10 +121,9 @@ def test_training_images_are_framed_as_they_were(digits):
 
 
 @pytest.mark.mnist
-def test_mnist_is_framed_as_it_was(real_mnist):
+def test_mnist_is_framed_as_it_was(real_mnist, mnist_model):
     images = real_mnist.X_test[:200].reshape(-1, 28, 28) / 255
-    model = gpulr.train(real_mnist.X[:2000], real_mnist.y[:2000], image_shape=(28, 28), tol=1e-2)
-    frame = Frame.of(model)
+    frame = Frame.of(mnist_model)
     assert (frame.middle, frame.extent) == ((14.0, 14.0), 20 / 28)
     pages = (np.pad(np.kron(image, np.ones((7, 7))), ((3, 60), (40, 9))) for image in images)
     error = [
