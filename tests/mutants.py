@@ -18,21 +18,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 30
-COMPARISONS = {
+SWAPPED = {
     **{ast.Lt: ast.GtE, ast.GtE: ast.Lt, ast.Gt: ast.LtE, ast.LtE: ast.Gt},
     **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
-    **{ast.In: ast.NotIn, ast.NotIn: ast.In},
+    **{ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And},
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
 }
-OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 
 
-@dataclass(frozen=True)
-class Mutant:
+class Mutant(NamedTuple):
     """``old`` at a place of a file becomes ``new``."""
 
     path: Path
@@ -44,45 +43,43 @@ class Mutant:
 
 def changed(node: ast.expr) -> ast.expr | None:
     """Return the mistaken form of an expression, or None if it has none."""
-    if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        operator = COMPARISONS[type(node.ops[0])]()
-        return ast.Compare(node.left, [operator], node.comparators)
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        return ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
-    if isinstance(node, ast.BoolOp):
-        return ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        return node.operand
-    if isinstance(node, ast.IfExp):
-        return ast.IfExp(node.test, node.orelse, node.body)
-    if isinstance(node, ast.Constant) and type(node.value) is bool:
-        return ast.Constant(not node.value)
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return ast.Constant(node.value + 1)
+    match node:
+        case ast.Compare(left, [operator], comparators):
+            return ast.Compare(left, [SWAPPED[type(operator)]()], comparators)
+        case ast.BinOp(left, operator, right) if type(operator) in SWAPPED:
+            return ast.BinOp(left, SWAPPED[type(operator)](), right)
+        case ast.BoolOp(operator, values):
+            return ast.BoolOp(SWAPPED[type(operator)](), values)
+        case ast.UnaryOp(ast.Not(), operand):
+            return operand
+        case ast.IfExp(test, body, other):
+            return ast.IfExp(test, other, body)
+        case ast.Constant(bool(value)):
+            return ast.Constant(not value)
+        case ast.Constant(int(value) | float(value)):
+            return ast.Constant(value + 1)
     return None
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
     """Yield every mutant of a file; annotations, docstrings and constants of modules stay."""
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
-    for function in ast.walk(tree):
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        for statement in function.body:
-            for node in ast.walk(statement):
-                if not isinstance(node, ast.expr) or node.lineno != node.end_lineno:
-                    continue
-                new, old = changed(node), ast.get_source_segment(text, node)
-                if new is not None and old:
-                    yield Mutant(path, node.lineno, node.col_offset, old, f"({ast.unparse(new)})")
+    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef)]
+    lines = text.encode().split(b"\n")
+    for statement in (statement for function in functions for statement in function.body):
+        for node in ast.walk(statement):
+            if not isinstance(node, ast.expr) or node.lineno != node.end_lineno:
+                continue
+            if (new := changed(node)) is not None:
+                old = lines[node.lineno - 1][node.col_offset : node.end_col_offset].decode()
+                yield Mutant(path, node.lineno, node.col_offset, old, f"({ast.unparse(new)})")
 
 
-def tests_of(path: Path) -> list[str]:
+def tests_of(path: Path) -> str:
     """Return the tests of the room that a file stands in."""
     room = path.relative_to(ROOT / "gpulr").parts[0]
-    own = ROOT / "tests" / (room if not room.endswith(".py") else f"test_{room}")
-    return [str(own.relative_to(ROOT))] if own.exists() else ["tests/behaviour"]
+    own = f"tests/{room}" if not room.endswith(".py") else f"tests/test_{room}"
+    return own if (ROOT / own).exists() else "tests/behaviour"
 
 
 def is_killed(mutant: Mutant) -> bool:
@@ -92,25 +89,17 @@ def is_killed(mutant: Mutant) -> bool:
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "results"))
         target = copy / mutant.path.relative_to(ROOT)
         lines = target.read_bytes().split(b"\n")
-        line = lines[mutant.line - 1]
-        end = mutant.column + len(mutant.old.encode())
+        line, end = lines[mutant.line - 1], mutant.column + len(mutant.old.encode())
         lines[mutant.line - 1] = line[: mutant.column] + mutant.new.encode() + line[end:]
         target.write_bytes(b"\n".join(lines))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        command += ["-m", "not browser and not slow", *tests_of(mutant.path)]
+        command += ["-m", "not browser and not slow", tests_of(mutant.path)]
         environment = os.environ | {"GPULR_TEST_BACKENDS": "numpy", "PYTHONPATH": str(copy)}
+        how = {"cwd": copy, "env": environment, "timeout": SECONDS, "capture_output": True}
         try:
-            done = subprocess.run(
-                command,
-                cwd=copy,
-                env=environment,
-                timeout=SECONDS,
-                capture_output=True,
-                check=False,
-            )
+            return subprocess.run(command, check=False, **how).returncode != 0
         except subprocess.TimeoutExpired:
             return False
-        return done.returncode != 0
 
 
 def main() -> None:

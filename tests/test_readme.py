@@ -11,42 +11,38 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [path for path in (README, *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
+PAGES = {
+    path: path.read_text(encoding="utf-8")
+    for path in (README, *sorted((ROOT / "docs").glob("*.md")))
+    if path.exists()
+}
+EXAMPLES = [
+    doctest.DocTestParser().get_doctest(block, {}, f"{page.stem} {i}", None, 0)
+    for page, text in PAGES.items()
+    for i, block in enumerate(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
+]
 
 
-def examples():
-    parser = doctest.DocTestParser()
-    return [
-        parser.get_doctest(block, {}, f"{page.stem} {i}", None, 0)
-        for page in PAGES
-        for i, block in enumerate(
-            re.findall(r"```pycon\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-        )
-    ]
-
-
-@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_example(example, tmp_path, monkeypatch):
     if "as_frame=True" in example.docstring:
         pytest.importorskip("pandas", reason="pandas is not installed")
     monkeypatch.chdir(tmp_path)
     failures: list[str] = []
-    runner = doctest.DocTestRunner(verbose=False)
-    runner.run(example, out=failures.append)
+    doctest.DocTestRunner(verbose=False).run(example, out=failures.append)
     assert not failures, "".join(failures)
     assert example.examples
 
 
 @pytest.mark.skipif(not README.exists(), reason="README.md is not beside the tests")
 def test_the_readme_is_short_and_has_examples():
-    assert len(README.read_text(encoding="utf-8").splitlines()) <= 220
-    assert examples()
+    assert len(PAGES[README].splitlines()) <= 220
+    assert EXAMPLES
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    text = page.read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", PAGES[page])
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
