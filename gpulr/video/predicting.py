@@ -193,8 +193,7 @@ def _picture(
     sheet, n, right = Sheet(size), len(samples.images), samples.predictions.right
     color = RIGHT if right[i] else WRONG
     _title(sheet, samples, i, color)
-    x, y, width, height = sheet.picture(64, 122, 532, samples.images[i])
-    sheet.box(x - 1, y - 1, width + 2, height + 2, QUIET, outline=True)
+    sheet.picture(64, 122, 532, samples.images[i])
     sheet.text(664, 138, samples.caption, size=17, color=MUTED, width=552)
     _bars(sheet, samples, i, P, lengths, color)
     sheet.text(64, 696, f"{i + 1} / {n}", size=18, color=INK, bold=True)
@@ -252,14 +251,8 @@ def _bars(
         sheet.box(x + left, top, full, height, TRACK)
         sheet.box(x + left, top, filled, height, fill)
         if samples.predictions.true[i, j]:
-            _tag(sheet, x + left, y, full, filled, height)
+            # At the end of what is filled, inside if that is long.
+            space, tag, anchor = (-8, PAPER, "rm") if filled > 0.5 * full else (8, INK, "lm")
+            how: dict[str, Any] = {"size": min(16.0, 0.62 * height), "color": tag, "anchor": anchor}
+            sheet.text(x + left + filled + space, y, "true", **how)
         sheet.text(x + width, y, f"{100 * P[j]:.1f}%", size=text, **style)
-
-
-def _tag(sheet: Sheet, x: float, y: float, full: float, filled: float, height: float) -> None:
-    """Mark the bar of the true class: at the end of what is filled, inside if it is long."""
-    size = min(16.0, 0.62 * height)
-    if filled > 0.5 * full:
-        sheet.text(x + filled - 8, y, "true", size=size, color=PAPER, anchor="rm")
-    else:
-        sheet.text(x + filled + 8, y, "true", size=size, color=INK, anchor="lm")

@@ -25,7 +25,7 @@ from gpulr.solvers import Solver, minimize
 from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, positive_number, whole_number
 from gpulr.video.film import Film, Picture, Progress, checked, encode, shape_of
-from gpulr.video.sheet import BLUE, LONGEST, MUTED, QUIET, RIGHT, TRACK, Sheet
+from gpulr.video.sheet import BLUE, LONGEST, MUTED, RIGHT, TRACK, Sheet
 
 _METHODS = {"gd": "gradient descent", "nesterov": "accelerated gradient", "lbfgs": "L-BFGS"}
 MOST_IMAGES = 30
@@ -256,8 +256,7 @@ def _weights(sheet: Sheet, W: npt.NDArray[np.float32], names: list[str], limit: 
     pixels = _diverging(np.clip(W / limit, -1, 1))
     for j in range(n):
         x, y = 64 + (j % columns) * cell_w, 122 + (j // columns) * cell_h
-        left, top, w, h = sheet.picture(x, y + name, side, pixels[j])
-        sheet.box(left - 1, top - 1, w + 2, h + 2, QUIET, outline=True)
+        left, top = sheet.picture(x, y + name, side, pixels[j])
         sheet.text(left, top - 6, names[j], size=18, bold=True, width=cell_w - gap)
 
 

@@ -6,7 +6,6 @@ import bisect
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,15 +59,11 @@ class Sheet:
         """Return how wide a line of text would be."""
         return _font(round(size * self._scale), bold).getlength(text) / self._scale
 
-    def box(
-        self, x: float, y: float, width: float, height: float, color: str, *, outline: bool = False
-    ) -> None:
-        """Fill a rectangle, or outline it thinly; one narrower than a pixel is not seen."""
+    def box(self, x: float, y: float, width: float, height: float, color: str) -> None:
+        """Fill a rectangle; one narrower than a pixel is not seen."""
         (left, top), (right, bottom) = self._at(x, y), self._at(x + width, y + height)
         if right > left and bottom > top:
-            corners, thin = (left, top, right - 1, bottom - 1), max(1, round(self._scale))
-            how: Any = {"outline": color, "width": thin} if outline else {"fill": color}
-            self._draw.rectangle(corners, **how)
+            self._draw.rectangle((left, top, right - 1, bottom - 1), fill=color)
 
     def curve(
         self, points: npt.NDArray[np.float64], color: str, *, width: float, dot: float
@@ -92,23 +87,29 @@ class Sheet:
 
     def picture(
         self, x: float, y: float, side: float, pixels: npt.NDArray[np.uint8]
-    ) -> tuple[float, float, float, float]:
-        """Show grey or coloured pixels as large as fits in a square, and centred in it.
+    ) -> tuple[float, float]:
+        """Show grey or coloured pixels as large as fits in a square, centred in it, and outlined.
 
         Each becomes a square of a whole number of the video's pixels, so that edges are sharp; an
-        image that has more pixels than the square is averaged instead. Returns where it is: x, y,
-        width and height.
+        image that has more pixels than the square is averaged instead. Returns x and y of where it
+        begins.
         """
-        height, width = pixels.shape[:2]
-        factor = side * self._scale / max(height, width)
+        (height, width), scale = pixels.shape[:2], self._scale
+        factor = side * scale / max(height, width)
         if factor >= 1:
             factor = math.floor(factor)
         w, h = max(1, round(width * factor)), max(1, round(height * factor))
         resample = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.BOX
-        left, top = self._at(x + (side - w / self._scale) / 2, y + (side - h / self._scale) / 2)
+        left, top = self._at(x + (side - w / scale) / 2, y + (side - h / scale) / 2)
         self.image.paste(Image.fromarray(pixels).resize((w, h), resample), (left, top))
-        s = self._scale
-        return (left - self._left) / s, (top - self._top) / s, w / s, h / s
+        x, y = (left - self._left) / scale, (top - self._top) / scale
+        (left, top), (right, bottom) = (
+            self._at(x - 1, y - 1),
+            self._at(x + w / scale + 1, y + h / scale + 1),
+        )
+        corners = (left, top, right - 1, bottom - 1)
+        self._draw.rectangle(corners, outline=QUIET, width=max(1, round(scale)))
+        return x, y
 
     def _at(self, x: float, y: float) -> tuple[int, int]:
         return round(self._left + x * self._scale), round(self._top + y * self._scale)

@@ -61,6 +61,7 @@ def test_train_evaluate_predict_agree(told):
     predicted = told("predict", "model.safetensors", "digits")
     right = [p["predicted"] == p["true"] for p in predicted["predictions"]]
     assert np.mean(right) == trained["test_accuracy"]
+    assert told("report", "model.safetensors")["n"] == trained["n_test"]
 
 
 def test_train_json_equals_the_library_and_writes_infinity_as_null(told):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
 import gpulr
 from gpulr import video
-from gpulr.errors import DataError, MissingExtraError, ParameterError
+from gpulr.errors import DataError, DataFileError, MissingExtraError, ParameterError
 from gpulr.video import film, retraining
 from gpulr.video.retraining import Recording, pictures_of
 from gpulr.video.sheet import Sheet
-from helpers import start_python, strict_json
 
 SMALL = {"size": (320, 180), "seconds": 0.2}
 
@@ -145,77 +144,43 @@ def test_a_callback_can_end_training(av, model, data, tmp_path, recorded):
     assert len(recorded[0].weights) == len(recorded[0].cost) == 5
 
 
-@pytest.mark.parametrize("how", ["callback", "progress"])
-def test_an_interrupted_run_leaves_what_was_there(av, model, data, tmp_path, how):
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [("training", "callback"), ("training", "progress"), ("predictions", "progress")],
+)
+def test_an_interrupted_run_leaves_what_was_there(av, model, data, tmp_path, kind, how, there):
     path = tmp_path / "t.mp4"
-    path.write_bytes(b"before")
+    if there:
+        path.write_bytes(b"before")
 
     def interrupt(*_):
+        assert len(files(tmp_path)) == there + (how == "progress")  # beside where it will be
         raise KeyboardInterrupt
 
     more = {"callbacks": [interrupt]} if how == "callback" else {"progress": interrupt}
+    more |= {"max_iter": 5} if kind == "training" else {"samples": 5}
     with pytest.raises(KeyboardInterrupt):
-        video.training(model, data.X, data.y, path, max_iter=5, **more, **SMALL)
-    assert files(tmp_path) == ["t.mp4"]
-    assert path.read_bytes() == b"before"
+        getattr(video, kind)(model, data.X, data.y, path, **more, **SMALL)
+    assert files(tmp_path) == ["t.mp4"] * there
+    assert not there or path.read_bytes() == b"before"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for other processes")
-def test_ctrl_c_leaves_no_file(av, tmp_path):
-    code = f"""
-import gpulr, sys
-from gpulr import video
-data = gpulr.datasets.load_digits()
-model = gpulr.train(data, max_iter=2, tol=0)
-tell = lambda done, total: print("frames", flush=True)
-video.predictions(model, data.X, data.y, {str(tmp_path / "d.mp4")!r}, samples=1000, progress=tell)
-"""
-    with start_python(code) as process:
-        assert process.stdout.readline() == "frames\n"
-        assert len(files(tmp_path)) == 1  # beside where it will be
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-    assert process.returncode != 0
-    assert files(tmp_path) == []
-
-
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
 def test_a_file_that_cannot_be_written_is_one_error(av, model, data, tmp_path):
-    if sys.platform == "win32":
-        pytest.skip("Windows has no limit on a file's size")
-    code = f"""
-import gpulr, resource, signal
-from gpulr import video
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-data = gpulr.datasets.load_digits()
-model = gpulr.train(data, max_iter=2, tol=0)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-try:
-    video.predictions(model, data.X, data.y, {str(tmp_path / "d.mp4")!r}, samples=20, seconds=0.2)
-except gpulr.DataFileError as error:
-    print(error)
-"""
-    with start_python(code) as process:
-        output, _ = process.communicate(timeout=60)
-    assert "the video could not be written" in output
-    assert "What was there before is untouched" in output
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(DataFileError, match=r"could not be written.*is untouched"):
+            video.predictions(model, data.X, data.y, tmp_path / "d.mp4", samples=20, seconds=0.2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert files(tmp_path) == []
     os.mkfifo(tmp_path / "d.mp4")
     with pytest.raises(ParameterError, match="not a regular file"):
         video.predictions(model, data.X, data.y, tmp_path / "d.mp4", samples=1)
-
-
-def test_rows_that_are_no_images_are_a_typed_error(av, data, tmp_path):
-    flat = gpulr.train(data.X, data.y, max_iter=1, tol=0)
-    deep = gpulr.train(data.X.reshape(-1, 2, 2, 4, 4), data.y, max_iter=1, tol=0)
-    words = r"64 numbers without an image shape.*image_shape="
-    for write, model, message in (
-        (video.predictions, flat, words),
-        (video.training, flat, words),
-        (video.predictions, deep, r"shape \(2, 2, 4, 4\)"),
-    ):
-        with pytest.raises(DataError, match=message):
-            write(model, data.X, data.y, tmp_path / "d.mp4")
-    assert files(tmp_path) == []
 
 
 def test_without_pyav_the_error_names_the_extra(monkeypatch, model, data, tmp_path):
@@ -231,41 +196,46 @@ def test_pyav_without_libx264_says_which_to_install(av, monkeypatch):
         film.require_pyav()
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"path": "d.avi"}, "ends in .mp4"),
-        ({"path": "no/such/folder/d.mp4"}, "folder that exists"),
-        ({"size": (641, 360)}, "even numbers"),
-        ({"size": (64, 36)}, "even numbers"),
-        ({"size": "big"}, "even numbers"),
-        ({"fps": 0}, "fps=0"),
-        ({"fps": 1000}, "1 to 120"),
-        ({"samples": 0}, "samples=0"),
-        ({"seconds": 0}, "seconds=0"),
-        ({"seed": -1}, "seed=-1"),
-    ],
-)
-def test_settings_that_cannot_be_used(av, model, data, tmp_path, changed, message):
-    path = tmp_path / changed.pop("path", "d.mp4")
-    with pytest.raises(ParameterError, match=message):
-        video.predictions(model, data.X, data.y, path, **changed)
-    assert files(tmp_path) == []
+@pytest.fixture(scope="module")
+def models(model, data):
+    """Of images, of rows that are none, and of images that no video shows."""
+    train = partial(gpulr.train, max_iter=1, tol=0)
+    deep = data.X.reshape(-1, 2, 2, 4, 4)
+    return {"images": model, "flat": train(data.X, data.y), "deep": train(deep, data.y)}
+
+
+FLAT = r"64 numbers without an image shape.*image_shape="
 
 
 @pytest.mark.parametrize(
     ("kind", "rows", "more", "error", "message"),
     [
+        ("predictions", None, {"path": "d.avi"}, ParameterError, "ends in .mp4"),
+        ("predictions", None, {"path": "no/such/d.mp4"}, ParameterError, "folder that exists"),
+        ("predictions", None, {"size": (641, 360)}, ParameterError, "even numbers"),
+        ("predictions", None, {"size": (64, 36)}, ParameterError, "even numbers"),
+        ("predictions", None, {"size": "big"}, ParameterError, "even numbers"),
+        ("predictions", None, {"fps": 0}, ParameterError, "fps=0"),
+        ("predictions", None, {"fps": 1000}, ParameterError, "1 to 120"),
+        ("predictions", None, {"samples": 0}, ParameterError, "samples=0"),
+        ("predictions", None, {"seconds": 0}, ParameterError, "seconds=0"),
+        ("predictions", None, {"seed": -1}, ParameterError, "seed=-1"),
         ("predictions", lambda X, y: (X[:, :10], y), {}, DataError, "10 features"),
         ("predictions", lambda X, y: (X, y + 100), {}, DataError, "not trained on"),
         ("training", lambda X, y: (X, y % 5), {}, DataError, "has the classes"),
-        ("training", lambda X, y: (X, y), {"X_test": [[0.0]]}, DataError, "both X_test and y_test"),
-        ("training", lambda X, y: (X, y), {"solver": "newton"}, ParameterError, "solver='newton'"),
+        ("training", None, {"X_test": [[0.0]]}, DataError, "both X_test and y_test"),
+        ("training", None, {"solver": "newton"}, ParameterError, "solver='newton'"),
+        ("predictions", None, {"model": "flat"}, DataError, FLAT),
+        ("training", None, {"model": "flat"}, DataError, FLAT),
+        ("predictions", None, {"model": "deep"}, DataError, r"shape \(2, 2, 4, 4\)"),
     ],
 )
-def test_data_that_are_not_the_models(av, model, data, tmp_path, kind, rows, more, error, message):
+def test_what_cannot_be_filmed(av, models, data, tmp_path, kind, rows, more, error, message):
+    X, y = (data.X, data.y) if rows is None else rows(data.X, data.y)
+    how = {"model": "images", "path": "d.mp4"} | more
+    model, path = models[how.pop("model")], tmp_path / how.pop("path")
     with pytest.raises(error, match=message):
-        getattr(video, kind)(model, *rows(data.X, data.y), tmp_path / "d.mp4", **more)
+        getattr(video, kind)(model, X, y, path, **how)
     assert files(tmp_path) == []
 
 
@@ -276,28 +246,19 @@ def model_file(model, tmp_path):
     return path
 
 
-def test_command(av, run, model, data, model_file, tmp_path):
+def test_command(av, run, told, model, data, model_file, tmp_path):
     output = tmp_path / "digits.mp4"
-    small = ("--size", "320x180", "--fps", 10, "--json")
+    command = ("video", model_file, "-o", output, "--size", "320x180", "--fps", 10)
     of_samples = ("--samples", 4, "--seconds-per-sample", 0.5, "--seed", 3)
-    result = run("video", model_file, "-o", output, *small, *of_samples)
-    record = strict_json(result.stdout)
+    record = told(*command, *of_samples)
     rows = record.pop("rows")
     assert record == {
-        "model": str(model_file),
-        "output": str(output),
-        "data": "digits",
-        "frames": 20,
-        "fps": 10,
-        "size": [320, 180],
-        "seconds": 2.0,
-        "bytes": output.stat().st_size,
+        **{"model": str(model_file), "output": str(output), "data": "digits", "frames": 20},
+        **{"fps": 10, "size": [320, 180], "seconds": 2.0, "bytes": output.stat().st_size},
         "accuracy": model.score(data.X_test[rows], data.y_test[rows]),
     }
-    assert "Wrote" in result.stderr
-    of_training = ("--training", "--seconds", 1, "--max-iter", 20)
-    trained = run("video", model_file, "-o", output, *small, *of_training)
-    record = strict_json(trained.stdout)
+    assert "Wrote" in run(*command, *of_samples).stderr
+    record = told(*command, "--training", "--seconds", 1, "--max-iter", 20)
     assert record["frames"] == 10
     again = gpulr.train(data, solver="gd", max_iter=20, tol=0)
     assert record["accuracy"] == pytest.approx(again.score(data.X_test, data.y_test), abs=0.005)
@@ -323,12 +284,10 @@ def test_command_failures(av, run, model_file, tmp_path, options, code, words):
 
 
 def test_command_refuses_rows_that_are_no_images_and_to_replace_the_model(
-    av, run, model, data, tmp_path
+    av, run, models, model_file, tmp_path
 ):
-    path = tmp_path / "m.safetensors"
-    gpulr.train(data.X, data.y, max_iter=1, tol=0).save(path)
-    assert "without an image shape" in run("video", path, "-o", "d.mp4", code=3).stderr
-    model.save(path)
-    path = path.rename(tmp_path / "m.mp4")
+    models["flat"].save(tmp_path / "m.safetensors")
+    assert "without an image shape" in run("video", "m.safetensors", "-o", "d.mp4", code=3).stderr
+    path = model_file.rename(tmp_path / "m.mp4")
     assert "would be lost" in run("video", path, "-o", path, code=2).stderr
     assert gpulr.load(path).n_models == 10
