@@ -1,16 +1,9 @@
 """The report: one HTML file about a trained model, with a canvas to try it on.
 
-facts.py      what the page says, as plain data
-tested.py     of it, accuracies and mistakes
-charts.py     curves as points of an SVG
-axis.py       of a chart, with round values at its ticks
-pictures.py   weights and rows as small PNGs
-command.py    what trains the model again
-canvas.py     what the canvas needs to know
-page.py       template, styles and script, put together under one policy
-
-In this package: what becomes that file. It may import show, families and what is below them. It
-needs the extra ``plot``.
+In this package: what becomes that file. facts.py is what the page says, charts.py its curves,
+pictures.py what it draws from, command.py what trains the model again; page.py puts template,
+styles and script together. It may import show, families and what is below them, and needs the extra
+``plot``.
 """
 
 from gpulr.reporting.page import report

@@ -110,15 +110,11 @@
     return z.map((m) => { const e = Math.exp(-Math.abs(m)); return (m >= 0 ? 1 : e) / (1 + e); });
   }
 
-  function decoded(text, bits) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-    return bits === 64 ? new Float64Array(bytes.buffer) : new Float32Array(bytes.buffer);
-  }
-
   // ---- the page ----
   const find = (id) => document.getElementById(id);
   const model = JSON.parse(find("model").textContent);
-  model.weights = decoded(model.weights, model.bits);
+  const { buffer } = Uint8Array.from(atob(model.weights), (c) => c.charCodeAt(0));
+  model.weights = model.bits === 64 ? new Float64Array(buffer) : new Float32Array(buffer);
   const [height, width] = model.paper;
   const canvas = find("canvas"), seen = find("seen"), context = canvas.getContext("2d");
   const twoClasses = model.intercept.length === 1 && !model.multilabel;
@@ -126,15 +122,6 @@
   let strokes = [], current = null, pointer = null;
   let cursor = [width / 2, height / 2], keyboard = false, asked = 0, row = null, P = null;
   let ink = rasterized([], model.paper, model.pen);
-
-  function evaluate() {
-    const frame = framed(ink, model);
-    row = frame && rowOf(frame, model);
-    P = row && probabilities(row, model);
-  }
-
-  // Probability of each name: of two classes the one model's, and what is left.
-  const ofNames = () => (twoClasses ? [1 - P[0], P[0]] : Array.from(P));
 
   const bars = find("bars"), listed = model.names.length <= MOST_BARS;
   const lines = Array.from({ length: listed ? model.names.length : TOP }, () => {
@@ -149,7 +136,8 @@
   if (longest > 3) bars.classList.add("wide");
 
   function show() {
-    const p = P ? ofNames() : null;
+    // Probability of each name: of two classes the one model's, and what is left.
+    const p = P && (twoClasses ? [1 - P[0], P[0]] : Array.from(P));
     let order = model.names.map((_, k) => k);
     const sorted = p ? [...order].sort((a, b) => p[b] - p[a]) : order;
     if (!listed) order = sorted.slice(0, TOP);
@@ -224,14 +212,15 @@
   function now() {
     cancelAnimationFrame(asked);
     asked = 0;
-    evaluate();
+    const frame = framed(ink, model);
+    row = frame && rowOf(frame, model);
+    P = row && probabilities(row, model);
     paint();
     show();
   }
 
   function begin(point) {
-    current = [];
-    strokes.push(current);
+    strokes.push(current = []);
     extend(point);
   }
 

@@ -139,6 +139,14 @@ def places(box, stroke):
     return [(box["x"] + x * scale, box["y"] + y * scale) for x, y in stroke]
 
 
+def put(page, strokes):
+    page.evaluate("strokes => gpulr.draw(strokes)", strokes)
+
+
+def best(page):
+    return page.locator("#best").text_content()
+
+
 def drawn_with_mouse(page, strokes):
     box = page.locator("#canvas").bounding_box()
     for stroke in strokes:
@@ -151,33 +159,24 @@ def drawn_with_mouse(page, strokes):
 
 
 @pytest.mark.parametrize("digit", [3, 7])
-def test_a_digit_drawn_with_the_mouse(opened, model, digit):
+def test_a_digit_as_it_was_recorded_and_drawn_with_the_mouse(opened, model, digit):
     page = opened(model)
+    put(page, recorded(digit))
+    assert page.evaluate("gpulr.strokes") == recorded(digit)
+    assert agree(page, model)[1].argmax() == digit
+    put(page, [])
     drawn_with_mouse(page, recorded(digit))
     row, P = agree(page, model)
+    expect_text(page, "#spoken", re.compile(f"^{digit}, p = {P.max():.3f}; next "))
     names, values = shown(page)
     assert names == [str(k) for k in range(10)]
     np.testing.assert_allclose(values, P, rtol=0, atol=0.5001e-3)
-    assert page.locator("#best").text_content() == str(digit) == str(model.predict(row[None])[0])
+    assert best(page) == str(digit) == str(model.predict(row[None])[0])
     assert page.locator("#bars .best .name").all_text_contents() == [str(digit)]
-    expect_text(page, "#spoken", re.compile(f"^{digit}, p = {P.max():.3f}; next "))
     points = np.concatenate([np.array(stroke) for stroke in page.evaluate("gpulr.strokes")])
     assert np.abs(points[0] - recorded(digit)[0][0]).max() < 1.5
-    widths = page.evaluate(
-        "[...document.querySelectorAll('#bars .fill')].map(e => e.style.transform)"
-    )
-    assert len(set(widths)) == 10
-
-
-@pytest.mark.parametrize("digit", [3, 7])
-def test_recorded_strokes_are_what_python_makes_of_them(opened, model, digit):
-    page = opened(model)
-    page.evaluate("strokes => gpulr.draw(strokes)", recorded(digit))
-    row = draw(recorded(digit), model)
-    np.testing.assert_allclose(page.evaluate("gpulr.row"), row, rtol=0, atol=1e-6)
-    P = python_probabilities(model, row)
-    np.testing.assert_allclose(page.evaluate("gpulr.probabilities"), P, rtol=0, atol=1e-6)
-    assert P.argmax() == digit
+    widths = "[...document.querySelectorAll('#bars .fill')].map(e => e.style.transform)"
+    assert len(set(page.evaluate(widths))) == 10
 
 
 def models(data, rng):
@@ -202,27 +201,22 @@ def test_every_kind_of_model_agrees_with_python(opened, data, rng):
         page = opened(model)
         height, width = page.evaluate("JSON.parse(document.getElementById('model').text).paper")
         for n_strokes in (1, 3):
-            strokes = [
-                (rng.random((rng.integers(1, 9), 2)) * [width, height]).tolist()
-                for _ in range(n_strokes)
-            ]
-            page.evaluate("strokes => gpulr.draw(strokes)", strokes)
+            points = [rng.random((rng.integers(1, 9), 2)) for _ in range(n_strokes)]
+            put(page, [(stroke * [width, height]).tolist() for stroke in points])
             row, P = agree(page, model)
         names, values = shown(page)
         P = np.array([1 - P[0], P[0]]) if model.n_models == 1 else P
         assert len(names) == len(P) == len(model.classes), name
         np.testing.assert_allclose(values, P, rtol=0, atol=0.5001e-3)
         if not model.multilabel:
-            told = page.locator("#best").text_content()
-            assert told == str(model.predict(row[np.newaxis])[0])
+            assert best(page) == str(model.predict(row[np.newaxis])[0])
         page.context.close()
 
 
 def test_a_finger(opened, model):
     page = opened(model, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    assert page.evaluate("getComputedStyle(document.getElementById('canvas')).touchAction") == (
-        "none"
-    )
+    touch_action = "getComputedStyle(document.getElementById('canvas')).touchAction"
+    assert page.evaluate(touch_action) == "none"
     page.locator("#canvas").scroll_into_view_if_needed()
     box = page.locator("#canvas").bounding_box()
     touch = page.context.new_cdp_session(page)
@@ -234,7 +228,7 @@ def test_a_finger(opened, model):
             touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
         touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     agree(page, model)
-    assert page.locator("#best").text_content() == "7"
+    assert best(page) == "7"
     assert page.evaluate("scrollY") == before
 
 
@@ -252,16 +246,14 @@ def test_the_keyboard(opened, model):
     keys.press("ArrowRight")
     _, P = agree(page, model)
     (stroke,) = page.evaluate("gpulr.strokes")
-    assert stroke[0] == [80, 60]
-    assert stroke[11] == [190, 60]
-    assert stroke[-1] == [158, 220]
-    assert page.locator("#best").text_content() == str(P.argmax())
+    assert [stroke[0], stroke[11], stroke[-1]] == [[80, 60], [190, 60], [158, 220]]
+    assert best(page) == str(P.argmax())
     keys.press("Space")
     keys.press("u")
     assert page.evaluate("gpulr.strokes.length") == 1
     keys.press("Delete")
     assert page.evaluate("gpulr.strokes.length") == 0
-    assert page.locator("#best").text_content() == "–"
+    assert best(page) == "–"
     keys.press("Space")
     keys.press("Escape")
     assert page.evaluate("gpulr.strokes.length") == 0
@@ -281,9 +273,9 @@ def test_buttons(opened, model):
     agree(page, model)
     drawn_with_mouse(page, [[(10.0, 10.0), (20.0, 10.0)]])
     page.get_by_role("button", name="Undo").click()
-    assert page.locator("#best").text_content() == "3"
+    assert best(page) == "3"
     page.get_by_role("button", name="Clear").click()
-    assert page.locator("#best").text_content() == "–"
+    assert best(page) == "–"
     assert page.locator("#hint").is_visible()
     assert page.evaluate("gpulr.probabilities") is None
 
@@ -292,7 +284,7 @@ def test_hostile_labels(opened, data):
     labels = np.array([HOSTILE, *(f"\"'><b>{k}&amp;" for k in range(9))])
     model = gpulr.train(data.X, labels[data.y], image_shape=(8, 8), max_iter=20, tol=0)
     page = opened(model, data.X_test, labels[data.y_test])
-    page.evaluate("strokes => gpulr.draw(strokes)", recorded(3))
+    put(page, recorded(3))
     names, _ = shown(page)
     assert [name[:30] for name in names] == [str(label)[:30] for label in model.classes]
     assert page.locator("script").count() == 2
@@ -347,14 +339,12 @@ VIEWS = {
 @pytest.mark.parametrize("view", VIEWS)
 def test_fits_the_screen(opened, model, data, view, tmp_path):
     page = opened(model, enlarged(data.X_test), data.y_test, **VIEWS[view])
-    page.evaluate("strokes => gpulr.draw(strokes)", recorded(3))
+    put(page, recorded(3))
     shown(page)
     page.wait_for_timeout(150)  # for the bars, which move
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    sizes = page.evaluate(
-        "[...document.querySelectorAll('button')].map(e => e.getBoundingClientRect().height)"
-    )
-    assert min(sizes) >= 40
+    heights = "all => all.map(e => e.getBoundingClientRect().height)"
+    assert min(page.locator("button").evaluate_all(heights)) >= 40
     table = page.get_by_role("region", name="Accuracy by class")
     assert table.evaluate("e => e.scrollWidth <= e.clientWidth")
     assert table.locator("th.never").is_visible() == (view != "narrow")
