@@ -54,17 +54,9 @@ def how_to_converge(
 ) -> Advice | None:
     """Say which models did not converge, and what to change; None if all did.
 
-    Parameters
-    ----------
-    ends : array of END, of any shape
-    who, which : str
-        How many did not ("2 of 3 models", unless given), and which these are.
-    use : str
-        What becomes of them, up to what they are told to change "for".
-    or_else : str
-        What else helps where iterations ran out, such as ", or lower C".
-    always : str
-        What helps in any case.
+    ``ends`` is of END, in any shape. The words are how many did not ("2 of 3 models", unless
+    given), and which these are; what becomes of them, up to what they are told to change "for";
+    what else helps where iterations ran out, such as ", or lower C"; and what helps in any case.
     """
     left = ~ends["converged"]
     if not left.any():

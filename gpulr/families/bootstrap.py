@@ -68,7 +68,7 @@ def bootstrap(
     Parameters
     ----------
     X, y, backend, C, class_weight, scale, standardize, max_iter, dtype
-        As :func:`gpulr.train` takes them. The solver is L-BFGS; ``max_iter`` is that of each group.
+        As for :func:`gpulr.train`. The solver is L-BFGS; ``max_iter`` is that of each group.
     n : int
         Replicates, at least 2. The ends of 95 % intervals want some hundreds.
     weights : "poisson" or "multinomial"

@@ -78,42 +78,29 @@ class Bootstrap:
         It is an interval for P(y = class | x), the probability itself, not for a label; see
         :meth:`OneVsAll.predict_proba`.
 
-        Parameters
-        ----------
-        X : (n_samples, n_features) or images (n_samples, height, width, …)
-            As for :meth:`OneVsAll.decision_function`; worked through in blocks of rows.
-        level : float
-            Between 0 and 1.
-
-        Raises
-        ------
-        DataError
-            As :meth:`OneVsAll.decision_function`.
+        X is as for :meth:`OneVsAll.decision_function`, with the same errors, and is worked through
+        in blocks of rows; ``level`` is between 0 and 1.
         """
         level = self._level(level)
         X = rows_for(self.model, X)
         finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
-        columns, n, k = self._columns(), self.n_replicates, self.model.n_models
+        xp, at_center = array_api_compat.array_namespace(self.coef), self.intercept_at_center
+        n, k = self.n_replicates, self.model.n_models
+        columns = replace(  # the models of all replicates side by side
+            self.model,
+            weights=xp.reshape(xp.permute_dims(self.coef, (1, 0, 2)), (-1, n * k)),
+            intercept=xp.reshape(self.intercept, (-1,)),
+            intercept_at_center=None if at_center is None else xp.reshape(at_center, (-1,)),
+        )
         step = max(1, BLOCK_BYTES // (32 * n * k))
         parts = []
         for start in range(0, X.shape[0], step):
             Z = columns.decision_function(X[start : min(start + step, X.shape[0]), :])
-            xp = array_api_compat.array_namespace(Z)
+            xp = array_api_compat.array_namespace(Z)  # that of X
             P = logistic.sigmoid(xp.reshape(Z, (Z.shape[0], n, k)))
             parts.append(_ends(xp.permute_dims(P, (1, 0, 2)), level))
         low, high = (xp.concat(list(ends), axis=0) for ends in zip(*parts, strict=True))
         return low, high
-
-    def _columns(self) -> OneVsAll:
-        """Return the models of all replicates as the columns of one weight matrix."""
-        xp, at_center = array_api_compat.array_namespace(self.coef), self.intercept_at_center
-        weights = xp.permute_dims(self.coef, (1, 0, 2))
-        return replace(
-            self.model,
-            weights=xp.reshape(weights, (self.model.n_features, -1)),
-            intercept=xp.reshape(self.intercept, (-1,)),
-            intercept_at_center=None if at_center is None else xp.reshape(at_center, (-1,)),
-        )
 
     def _level(self, level: float) -> float:
         level = positive_number("level", level)

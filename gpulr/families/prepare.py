@@ -45,8 +45,7 @@ Array = Any
 class TrainingData:
     """Rows and targets on a backend.
 
-    The columns of a family are the models of the labels, in order; or several sets of these, one
-    set after the other.
+    A family's columns are the models of the labels, or several sets of these, one after the other.
     """
 
     inputs: Inputs
@@ -181,15 +180,8 @@ def prepare(
         Whether all of it is short, so that threads had better do it one after the other; see
         :meth:`gpulr.backend.Backend.turn`.
 
-    Raises
-    ------
-    DataError
-        X holds NaN, infinity, or more than the dtype can.
-
-    Warns
-    -----
-    ScaleWarning
-        Bytes that are not pixels are divided by 255.
+    Raises DataError for an X with NaN, infinity, or more than the dtype can. Warns (ScaleWarning)
+    that bytes which seem to be no pixels are divided by 255.
     """
     n_samples, n_features = inputs.X.shape
     columns = n_sets * inputs.labels.n_models

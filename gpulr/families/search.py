@@ -89,8 +89,8 @@ def search(
         For each C. Models go on to a quarter of ``tol``, since those that start near their end
         would stop at once.
     callbacks : sequence of callables
-        Called with a :class:`SearchProgress` after each iteration; one that raises
-        ``StopIteration`` interrupts the search. One with a ``close`` method is closed at the end.
+        As for :func:`gpulr.train`, but called with a :class:`gpulr.callbacks.SearchProgress`;
+        ``StopIteration`` interrupts the search.
     memory : int, optional
         Bytes that columns trained together may take; more are trained in groups of classes. None:
         1 GiB. On a device it is no more than is free there.

@@ -230,32 +230,20 @@ def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> On
             f"start is a {type(start).__name__}; expected a model that gpulr.train returned, or "
             "that gpulr.load read."
         )
-    forms = ("one class for each row", "any number of labels for each row")
-    classes, others = (of.classes[:20].tolist() for of in (start, labels))
-    for fits, has, here, same in (
-        (
-            start.n_features == n_features,
-            counted(start.n_features, "feature"),
-            f"X has {n_features}",
-            "the same features",
-        ),
-        (
-            start.multilabel == labels.multilabel,
-            forms[start.multilabel],
-            f"y holds {forms[labels.multilabel]}",
-            "labels of one form",
-        ),
-        (
-            np.array_equal(start.classes, labels.classes),
-            f"the classes {classes}",
-            f"y holds {others}",
-            "the same classes",
-        ),
-    ):
-        if not fits:
-            raise ParameterError(
-                f"start is a model of {has}, and {here}. Train on {same}, or leave start out."
-            )
+    forms, same = ("one class for each row", "any number of labels for each row"), ""
+    if start.n_features != n_features:
+        has, here = counted(start.n_features, "feature"), f"X has {n_features}"
+        same = "the same features"
+    elif start.multilabel != labels.multilabel:
+        has, here = forms[start.multilabel], f"y holds {forms[labels.multilabel]}"
+        same = "labels of one form"
+    elif not np.array_equal(start.classes, labels.classes):
+        classes, others = (of.classes[:20].tolist() for of in (start, labels))
+        has, here, same = f"the classes {classes}", f"y holds {others}", "the same classes"
+    if same:
+        raise ParameterError(
+            f"start is a model of {has}, and {here}. Train on {same}, or leave start out."
+        )
     if not all(np.all(np.isfinite(to_host(a))) for a in (start.weights, start.intercept)):
         raise ParameterError("start holds weights that are not finite. Leave start out.")
     return start
@@ -268,13 +256,13 @@ def advice_for(
     left = np.flatnonzero(~solution.converged)
     names, norms = model.classes[-model.n_models :][left], solution.gradient_norm[-1, left]
     shown = ", ".join(f"{c} ({g:.1e})" for c, g in zip(names[:10], norms[:10], strict=True))
-    unpenalized = bool(np.isinf(model.settings["C"]).any())
+    unpenalized = np.isinf(model.settings["C"]).any()
+    never = " (C = ∞ never converges on separable data)" if unpenalized else ""
     return how_to_converge(
         ends_of(solution),
         rows,
         settings,
         which=f"; class (largest gradient entry): {shown}{', …' if len(left) > 10 else ''}",
         use="The model is usable; for a closer optimum",
-        or_else=", or lower C"
-        + (" (C = ∞ never converges on separable data)" if unpenalized else ""),
+        or_else=f", or lower C{never}",
     )
