@@ -6,7 +6,7 @@ its second device: it finds NumPy-isms, implicit transfers and upcasts without a
 Unset, all are tested, and one that this machine lacks skips with the reason (an installed llvmlite
 that cannot be used fails).
 ``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead, and
-``GPULR_REQUIRE_CUDA_COMPILE=1`` a missing compiler of CUDA code (g++ for the CPU; nvcc or NVRTC).
+``GPULR_REQUIRE_CUDA_COMPILE=1`` a missing compiler of CUDA code (g++ for the CPU; NVRTC).
 """
 
 from __future__ import annotations

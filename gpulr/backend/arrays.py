@@ -131,16 +131,10 @@ def storage_type(
     Bytes stay bytes, bits become bytes. Whole numbers and fractions of wider types are looked at in
     chunks of rows, until one shows that no smaller type will do: for most fractions the first.
 
-    Parameters
-    ----------
-    X : (n_samples, n_features)
-        Real numbers, on the host, of any layout and byte order.
-    rounds_to : dtype or None
-        What each block is converted to before anything else is done to it: an X that takes as much
-        or more is stored as that, since it is rounded once in either case, to the same bits. None:
-        blocks are centred first, and nothing may be rounded before.
-    available : namespace
-        Types that it lacks (array-api-strict has no float16) are left out.
+    ``rounds_to`` is what each block is converted to before anything else is done to it: an X that
+    takes as much or more is stored as that, since it is rounded once in either case, to the same
+    bits. None: blocks are centred first, and nothing may be rounded before. Types that the
+    namespace ``available`` lacks (array-api-strict has no float16) are left out.
     """
     if X.dtype.kind == "b":
         return np.dtype(np.uint8)

@@ -29,24 +29,12 @@ T = TypeVar("T")
 
 @dataclass(eq=False, repr=False)
 class Backend:
-    """Where arrays live, and how a pass over row blocks runs there.
+    """Where arrays live, and how a pass over row blocks runs there."""
 
-    Attributes
-    ----------
-    name : str
-        The library: "numpy", "cupy", or another array-API library whose arrays were passed in.
-    xp : module
-        Its array-API namespace.
-    device : object
-        The library's own device object (None: its default).
-    fallback_reason : str or None
-        Why this backend serves instead of the one that was asked for.
-    """
-
-    name: str
-    xp: Any
-    device: Any = None
-    fallback_reason: str | None = None
+    name: str  # "numpy", "cupy", or another array-API library whose arrays were passed in
+    xp: Any  # its array-API namespace
+    device: Any = None  # the library's own object; None: its default device
+    fallback_reason: str | None = None  # why this one serves instead of what was asked for
 
     # Converted rows, margins and residuals of one block stay below this many bytes.
     block_bytes = 256 * 2**20
@@ -145,18 +133,10 @@ class Backend:
     ) -> Array:
         """Return X as rows that passes map over: here, or on the host where they do not fit.
 
-        Rows of the host are uploaded once, in the smallest type that holds them exactly; where not
-        all fit, the first ones.
-
-        Parameters
-        ----------
-        X : (n_samples, n_features), or a sparse matrix
-            As it was passed in.
-        rounds_to : dtype of this library, optional
-            What blocks are rounded to first; see :func:`storage_type`.
-        column_bytes, n_columns : int
-            What training takes for each model, and how many there are: all are to fit beside X,
-            or as many as fit into a quarter of what is free.
+        Rows of the host are uploaded once, in the smallest type that holds them exactly (or that
+        blocks are rounded to first: see :func:`storage_type`); where not all fit, the first ones.
+        So that ``n_columns`` models of ``column_bytes`` fit beside X, or as many as take a quarter
+        of what is free.
         """
         if is_sparse(X) or library_of(X) == self.name:
             return self.asarray(X)
@@ -219,22 +199,12 @@ class Backend:
     ) -> Iterator[T]:
         """Yield ``function(block)`` for each block of rows, in their order.
 
+        What it returns must not share memory with X, the rows that it takes blocks of, if any. If
+        these are streamed, one block is copied while another is computed.
+
         A block that does not fit in memory is cut in two, as are those after it, in this pass and
-        in later ones: there may be more results than blocks.
-
-        Parameters
-        ----------
-        function : callable
-            What it returns does not share memory with the rows.
-        blocks : list of slice
-        X : array, optional
-            The rows that ``function`` takes blocks of, if any. If they are streamed, one block is
-            copied while another is computed.
-
-        Raises
-        ------
-        DeviceMemoryError
-            Not even one row fits.
+        in later ones: there may be more results than blocks. Where not even one row fits, this
+        raises :class:`DeviceMemoryError`.
         """
         stream = X if isinstance(X, HostRows) else None
         left = deque(blocks)

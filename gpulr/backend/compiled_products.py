@@ -51,21 +51,11 @@ FUSED = ("contract",)  # a × b + c may be rounded once
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """How many accumulators of how many lanes are kept in registers.
+    """How many accumulators of how many lanes are kept in registers."""
 
-    Attributes
-    ----------
-    lanes : int
-        Numbers in a vector.
-    columns : int
-        Of W, or of R.
-    depth : int
-        Rows in a tile of X W; vectors of features in a tile of Rᵀ X.
-    """
-
-    lanes: int
-    columns: int
-    depth: int
+    lanes: int  # numbers in a vector
+    columns: int  # of W, or of R
+    depth: int  # rows in a tile of X W; vectors of features in a tile of Rᵀ X
 
     @classmethod
     def of(cls, n_columns: int, itemsize: int) -> Tile:
@@ -91,22 +81,14 @@ def _vectors() -> tuple[int, int]:
 class Products(NamedTuple):
     """The compiled functions, and the tile they were compiled for.
 
-    Attributes
-    ----------
-    tile : Tile
-    margins : (X, n_rows, stride, n_features, n_columns, WT, ld, Z) -> None
-        Z = X W. X is ``stride`` entries from row to row; WT (n_columns, ≥ n_features) ``ld``; Z is
-        (n_rows, n_columns), contiguous.
-    gradient : (X, n_rows, stride, n_features, n_columns, DT, ld, R) -> None
-        DT += Rᵀ X. R is (n_rows, n_columns), contiguous; DT like WT above.
-    engine : object
-        Owns the machine code.
+    Both take (X, n_rows, stride, n_features, n_columns, WT, ld, Z), where X is ``stride`` entries
+    from row to row and WT (n_columns, ≥ n_features) is ``ld``; Z (n_rows, n_columns) is contiguous.
     """
 
     tile: Tile
-    margins: Callable[..., None]
-    gradient: Callable[..., None]
-    engine: Any
+    margins: Callable[..., None]  # Z = X W
+    gradient: Callable[..., None]  # WT += Zᵀ X
+    engine: Any  # owns the machine code
 
 
 class _Writer:

@@ -19,24 +19,13 @@ ROUNDS = 3  # of a measurement, the shortest of which counts
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the layout of a kernel asks of a CUDA device.
-
-    Attributes
-    ----------
-    name : str
-    capability : int
-        Compute capability: 90 for 9.0.
-    processors : int
-        SMs.
-    shared_block, shared_processor : int
-        Bytes of shared memory that a block may use (opted in to), and that an SM has.
-    """
+    """What the layout of a kernel asks of a CUDA device."""
 
     name: str
-    capability: int
-    processors: int
-    shared_block: int
-    shared_processor: int
+    capability: int  # compute capability: 90 for 9.0
+    processors: int  # SMs
+    shared_block: int  # bytes of shared memory that a block may use (opted in to),
+    shared_processor: int  # and that an SM has
 
 
 @cache

@@ -25,13 +25,6 @@ class Copies:
     A device that works beside the host has two queues, one of copies and one of all else. Each runs
     in order; events, marks in one queue, are what the other queue, or the host, waits for. None is
     an event that has passed.
-
-    Parameters
-    ----------
-    xp : module
-        The namespace of the library whose arrays are copied to.
-    device : object
-        Where they are.
     """
 
     def __init__(self, xp: Any, device: Any) -> None:
@@ -80,15 +73,10 @@ class Uploader:
         dtype: np.dtype[Any],
         after: Event,
     ) -> Event:
-        """Queue copies of some rows to ``target``; returns the event of the last one's end.
+        """Queue copies of rows that ``read`` returns on the host; the event of the last one's end.
 
-        Parameters
-        ----------
-        read : callable
-            Returns rows of a range, on the host.
-        target : (n_rows, n_features) of ``dtype``, C-contiguous, on the device
-        after : event
-            When ``target`` may be written to.
+        The target is (n_rows, n_features) of ``dtype``, C-contiguous, on the device, and may be
+        written to once ``after`` has passed.
         """
         width = int(target.shape[1])
         length = max(1, STAGING_BYTES // (width * dtype.itemsize))
@@ -155,16 +143,8 @@ class HostRows:
     serve the others. While a block is computed, :meth:`ahead` copies the following one into the
     other buffer, once what was computed from that buffer is done; computing waits for the copy.
 
-    Parameters
-    ----------
-    X : (n_samples, n_features), on the host
-    dtype : NumPy dtype
-        What blocks are on the device, and between. The attribute is the library's own dtype.
-    uploader : Uploader
-    out_of_memory : tuple of exception types
-        What the device's library raises where memory does not suffice.
-    index : (n_rows,) int, optional
-        Which rows of X these are; all of them without.
+    X is (n_samples, n_features), of which an ``index`` (n_rows,) may name some rows. Blocks are of
+    ``dtype`` on the device and between (as an attribute it is the library's own dtype).
     """
 
     ndim = 2

@@ -9,21 +9,50 @@ from typing import Any, NamedTuple
 
 from gpulr import logistic
 from gpulr.backend import Backend
-from gpulr.core.margins import Margins
 from gpulr.core.rows import Rows
 from gpulr.core.targets import RowWeights, Targets
 
 Array = Any
 
 
-class Pass(NamedTuple):
-    """What one pass over all rows returns, per model.
+@dataclass(frozen=True, eq=False)
+class Margins:
+    """Z = X W + b of all rows, (n_samples, n_models) in the compute dtype, kept where the rows are.
 
-    Attributes
-    ----------
-    cost : (n_models,) float64
-    gradient : (n_features + 1, n_models) float64
-        With respect to the weights of the scaled rows; the intercept's is the last row.
+    Solvers know nothing but the methods, so that a problem whose rows are elsewhere can return
+    margins of its own kind.
+    """
+
+    Z: Array
+    backend: Backend
+
+    def blocks(self) -> list[slice]:
+        """Return the blocks of rows to map over where only margins are needed."""
+        return self.backend.row_blocks(int(self.Z.shape[0]), 0, int(self.Z.shape[1]))
+
+    def along(self, direction: Margins, t: Array) -> Margins:
+        """Return Z + t D, for steps t (n_models,) and the margins D of a direction."""
+        D = direction.Z
+        t = self.backend.xp.astype(t, D.dtype)
+        Z = self.backend.collect_blocks(
+            lambda rows: self.Z[rows, :] + t * D[rows, :], self.blocks()
+        )
+        return Margins(Z, self.backend)
+
+    def where(self, flags: Array, other: Margins) -> Margins:
+        """Return these margins for the models that ``flags`` names, and the other's elsewhere."""
+        return Margins(self.backend.xp.where(flags, self.Z, other.Z), self.backend)
+
+    def take(self, models: Array) -> Margins:
+        """Return the margins of some of the models (int indices on the device)."""
+        return Margins(self.backend.xp.take(self.Z, models, axis=1), self.backend)
+
+
+class Pass(NamedTuple):
+    """What one pass over all rows returns: cost (n_models,) and gradient, both float64.
+
+    The gradient (n_features + 1, n_models) is with respect to the weights of the scaled rows; the
+    intercept's is the last row.
     """
 
     cost: Array
@@ -36,30 +65,15 @@ class Problem:
 
     All arrays are on the backend's device. Parameters are stacked as ``theta`` (n_features + 1,
     n_models) float64, the intercept in the last row; weights refer to the scaled rows.
-
-    Attributes
-    ----------
-    rows : Rows
-    targets : Targets
-        What each model is to answer for each row.
-    C : (n_models,) float64
-        Inverse regularisation strength, ∞ for none.
-    weights : RowWeights
-    m : (n_models,) float64
-        Sum of the weights that each model gives the rows; see :meth:`of`.
-    mass : float
-        Sum of the weights that all models share.
-    intercept : bool
-        False holds it at 0: its gradient is 0, and rows are [X, 0] in what [X, 1] is said of.
     """
 
     rows: Rows
-    targets: Targets
-    C: Array
+    targets: Targets  # what each model is to answer for each row
+    C: Array  # (n_models,) float64, inverse regularisation strength, ∞ for none
     weights: RowWeights
-    m: Array
-    mass: float
-    intercept: bool = True
+    m: Array  # (n_models,) float64, the sum of the weights that each model gives the rows
+    mass: float  # the sum of the weights that all models share
+    intercept: bool = True  # False holds it at 0, and rows are [X, 0] in what [X, 1] is said of
 
     @classmethod
     def of(
@@ -73,17 +87,7 @@ class Problem:
         set_index: Array | None = None,
         intercept: bool = True,
     ) -> Problem:
-        """Return the problem, with its sums of weights.
-
-        Parameters
-        ----------
-        sample_weight : (n_samples, 1) in the compute dtype, optional
-            Weights that all models share.
-        weight_sets : (n_samples, n_sets), set_index : (n_models,) int, optional
-            Factors of the weights, of which each model uses one column.
-        intercept : bool
-            False holds it at 0.
-        """
+        """Return the problem, with its sums of weights; see :class:`RowWeights` for these."""
         weights = RowWeights(sample_weight, weight_sets, set_index, rows.backend, rows.dtype)
         return cls._weighed(rows, targets, C, weights, intercept)
 
@@ -97,11 +101,10 @@ class Problem:
             mass = float(xp.sum(weights.base, dtype=xp.float64))
         m = xp.full((k,), mass, dtype=xp.float64, device=rows.backend.device)
         if weights.weight_sets is not None:
-            (each,) = rows.sum(
+            (m,) = rows.sum(
                 lambda part: (xp.sum(weights.block(part), axis=0, dtype=xp.float64),),
                 rows.margin_blocks(k),
             )
-            m = each
         return cls(rows, targets, C, weights, m, mass, intercept)
 
     @property
@@ -188,10 +191,9 @@ class Problem:
     def derivatives_along(
         self, margins: Margins, direction: Margins, t: float = 0.0
     ) -> tuple[Array, Array, Array]:
-        """Return first and second derivative of each mean log-loss at Z + t D along D, and σ'.
+        """Return first and second derivative of each mean log-loss at Z + t D along D, and mean σ'.
 
-        No pass over the rows is needed. Returns three arrays (n_models,) float64, the last one the
-        mean of σ' over the rows.
+        No pass over the rows is needed. All three are (n_models,) float64.
         """
         Z, D = margins.Z, direction.Z
 

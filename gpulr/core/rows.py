@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import Backend, HostRows, is_sparse, to_host
+from gpulr.backend.arrays import floating_dtype
 
 Array = Any
 
@@ -28,29 +29,20 @@ class Rows:
     numbers that would cancel (at a mean of 10⁴ standard deviations float32 margins lose 3e-3), so
     they are centred inside the block.
 
-    Attributes
-    ----------
-    X : (n_samples, n_features), any real dtype; or a SciPy CSR array, on NumPy; or HostRows
-        What :meth:`Backend.place` makes of what was passed in.
-    scale : float, or (n_features, 1) float64
-    center : (n_features, 1) float64, or None
-    backend : Backend
-    dtype : dtype of the backend's library
-        What blocks are converted to, and products computed in; sums over blocks are float64.
-    factor : float, or (n_features, 1) float64
-        1, or what :meth:`equilibrated` multiplies features by beyond the caller's scale. The
-        penalty refers to the caller's: a weight w of these rows is one of factor · w there.
-    known : (least, most), or None
-        The extremes of the features, where they are known; see :attr:`extremes`.
+    X is what :meth:`Backend.place` makes of what was passed in: (n_samples, n_features) of any real
+    dtype, a SciPy CSR array (on NumPy) or HostRows. Center, and scale and factor where they are no
+    numbers, are (n_features, 1) float64.
     """
 
     X: Array
     scale: float | Array
     center: Array | None
     backend: Backend
-    dtype: Any
+    dtype: Any  # what blocks are converted to, and products computed in; sums of blocks are float64
+    # What equilibrated() multiplies features by beyond the caller's scale, to which the penalty
+    # refers: a weight w of these rows is one of factor · w there.
     factor: float | Array = 1.0
-    known: tuple[Array, Array] | None = None
+    known: tuple[Array, Array] | None = None  # the extremes of the features, of a sample
 
     @property
     def n_samples(self) -> int:
@@ -209,10 +201,7 @@ class Rows:
 
 
 def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
-    """Return the least and the largest number of each feature; see :attr:`Rows.extremes`.
-
-    X is what :meth:`Backend.place` returned. One pass over it, as quick as reading it.
-    """
+    """Return the least and the largest number of each feature; see :attr:`Rows.extremes`."""
     xp = backend.xp
     if is_sparse(X):
         least, most = np.zeros((2, X.shape[1]))
@@ -238,3 +227,46 @@ def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
         least = lower if least is None else xp.minimum(least, lower)
         most = upper if most is None else xp.maximum(most, upper)
     return xp.astype(least.T, xp.float64), xp.astype(most.T, xp.float64)
+
+
+def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
+    """Return X with every feature shifted to mean 0 and scaled to standard deviation 1.
+
+    The deviation is that of the population (1/n), as in scikit-learn's StandardScaler; a feature
+    that is constant (to rounding) becomes zero. Mean and deviation are found in two passes over
+    blocks, in float64.
+    """
+    xp = backend.xp
+    n = float(X.shape[0])
+    plain = Rows(X, 1.0, None, backend, xp.float64)
+    # Blocks as short as for that many models: float64, and squares, take more.
+    blocks = plain.converted_blocks(backend.row_width(X) // 2)
+
+    def column_sums(function: Callable[[Array], Array]) -> Array:
+        def sums(rows: slice) -> tuple[Array]:
+            block = function(plain.block(rows))
+            return (xp.ones(block.shape[0], dtype=xp.float64, device=backend.device) @ block,)
+
+        return plain.sum(sums, blocks)[0]
+
+    mean = xp.expand_dims(column_sums(lambda block: block) / n, axis=1)
+    if backend.centers_in_block(X):
+        # The centre as the compute dtype has it: what blocks are shifted by, exactly.
+        mean = xp.astype(xp.astype(mean, dtype), xp.float64)
+        shifted = Rows(X, 1.0, mean, backend, xp.float64)
+
+        def moments(rows: slice) -> tuple[Array, ...]:
+            block = shifted.block(rows)
+            return xp.sum(block**2, axis=0), xp.sum(block, axis=0)
+
+        squares, drift = shifted.sum(moments, blocks)
+        variance = squares / n - (drift / n) ** 2
+    else:
+        variance = column_sums(lambda block: block * block) / n - mean[:, 0] ** 2
+    # As X itself is rounded: it is shifted before it is rounded to the compute dtype.
+    own = xp.finfo(floating_dtype(X, xp) or xp.float64)
+    eps = min(float(xp.finfo(dtype).eps), float(own.eps))
+    floor = (10.0 * eps * xp.abs(mean[:, 0])) ** 2
+    constant = variance <= floor
+    scale = xp.where(constant, 0.0, 1.0 / xp.sqrt(xp.where(constant, 1.0, variance)))
+    return Rows(X, xp.expand_dims(scale, axis=1), mean, backend, dtype)

@@ -14,13 +14,7 @@ Array = Any
 class ClassTargets:
     """Targets of rows that have one class each: Y = table[codes, :].
 
-    Attributes
-    ----------
-    codes : (n_samples,) int32
-        The class of each row, as an index.
-    table : (n_classes, n_models) in the compute dtype
-        The target of each model for each class, 0 or 1.
-    backend : Backend
+    The table is (n_classes, n_models) of 0 and 1 in the compute dtype, codes (n_samples,) int32.
     """
 
     codes: Array
@@ -49,13 +43,8 @@ class ClassTargets:
 class LabelTargets:
     """Targets of rows that have any number of labels: Y = indicator[:, label].
 
-    Attributes
-    ----------
-    indicator : (n_samples, n_labels) of 0 and 1, any dtype; or a SciPy CSR array, on NumPy
-    label : (n_models,) int
-        The label that each model predicts.
-    backend : Backend
-    dtype : compute dtype
+    The indicator is (n_samples, n_labels) of 0 and 1 in any dtype, or a SciPy CSR array, on NumPy;
+    label (n_models,) int is the one that each model predicts, and dtype what computes.
     """
 
     indicator: Array
@@ -92,22 +81,13 @@ class RowWeights:
     """Weights of the rows: base, or base ∘ weight_sets[:, set_index] where they differ by model.
 
     Folds of a cross-validation are sets of zeros and ones, bootstrap replicates sets of counts.
-
-    Attributes
-    ----------
-    base : (n_samples, 1) in the compute dtype, or None: all ones
-    weight_sets : (n_samples, n_sets), any real dtype, or None
-    set_index : (n_models,) int, or None
-        The set that each model uses.
-    backend : Backend
-    dtype : compute dtype
     """
 
-    base: Array | None
-    weight_sets: Array | None
-    set_index: Array | None
+    base: Array | None  # (n_samples, 1) in the compute dtype; None: all ones
+    weight_sets: Array | None  # (n_samples, n_sets), any real dtype
+    set_index: Array | None  # (n_models,) int: the set that each model uses
     backend: Backend
-    dtype: Any
+    dtype: Any  # what computes
 
     def shared(self, rows: slice) -> Array | None:
         """Return what all models share, (n_rows, 1), or None where that is all ones."""

@@ -26,8 +26,7 @@ from gpulr.backend import (
     to_host,
 )
 from gpulr.core.problem import Problem
-from gpulr.core.rows import Rows, extremes
-from gpulr.core.standardized import standardized
+from gpulr.core.rows import Rows, extremes, standardized
 from gpulr.core.targets import Targets
 from gpulr.errors import ParameterError, ScaleWarning, warn
 from gpulr.families.inputs import Inputs, look_of_images

@@ -18,8 +18,7 @@ from gpulr.backend import Backend, to_host
 from gpulr.backend.compiled_rows import grouping_cost
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.environment import setting
-from gpulr.core.margins import Margins
-from gpulr.core.problem import Pass, Problem
+from gpulr.core.problem import Margins, Pass, Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn

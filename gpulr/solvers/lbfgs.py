@@ -10,8 +10,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from gpulr.backend import to_host
-from gpulr.core.margins import Margins
-from gpulr.core.problem import Problem
+from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 from gpulr.kernels.recursion import PAIRS
 from gpulr.solvers.curvature import SharedCurvature

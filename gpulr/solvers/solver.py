@@ -11,8 +11,7 @@ import numpy.typing as npt
 from array_api_compat import array_namespace
 
 from gpulr.backend import Backend
-from gpulr.core.margins import Margins
-from gpulr.core.problem import Problem
+from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 
 Array = Any

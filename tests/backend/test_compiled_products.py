@@ -14,7 +14,7 @@ from helpers import python
 
 STORAGE = {"bool": (0, 2), "uint8": (0, 256), "int8": (-128, 128), "float32": None, "float64": None}
 VECTORS = [(64, 32), (32, 16), (16, 32), (16, 16)]  # bytes and registers: AVX-512, AVX, NEON, SSE
-COLUMNS = (1, 2, 3, 7, 10, 11, 23)
+COLUMNS = (1, 3, 7, 10, 23)
 GUARD = -77.0
 
 
@@ -51,17 +51,14 @@ def compiled(X, compute="float32"):
     return compiled_rows.CompiledRows(X, np.dtype(compute))
 
 
-def test_what_rows_may_be_stored_as(compiled_products):
-    assert set(STORAGE) == set(compiled_products.STORAGE)
-
-
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", STORAGE)
 def test_products_of_every_shape(compiled_products, rng, storage, compute):
+    assert set(STORAGE) == set(compiled_products.STORAGE)
     itemsize = np.dtype(storage).itemsize
-    for n_features in (64 // np.dtype(compute).itemsize, 17, 31, 33, 100, 785):
+    for n_features in (64 // np.dtype(compute).itemsize, 17, 33, 785):
         sub_block = max(8, compiled_products.SUB_BLOCK_BYTES // itemsize // n_features // 8 * 8)
-        for n_rows in (8, 9, 100, 513, 2 * sub_block + 9):
+        for n_rows in (8, 9, 513, 2 * sub_block + 9):
             X = sample(rng, storage, n_rows, n_features)
             assert_products(compiled(X, compute), X, *factors(rng, X, compute), COLUMNS)
 
@@ -176,26 +173,22 @@ def run(storage, n_rows, n_features, n_columns, gap, at_end):
     assert np.all(Z == n_features)
     products.gradient(*sizes, WT.ctypes.data, n_features + gap, Z.ctypes.data)
     assert np.all(WT == 1 + n_rows * n_features)
-"""
+    kept.clear()
 
-
-@pytest.mark.skipif(sys.platform != "linux", reason="protects pages as on Linux")
-def test_nothing_beyond_the_operands_is_touched(compiled_products):
-    code = (
-        BETWEEN_PROTECTED_PAGES
-        + """
 for at_end in (False, True):
     for storage in ("uint8", "float32", "float64"):
         for n_rows in (8, 9, 13, 300):
             for n_features in (16, 17, 31, 130, 400):
                 for n_columns in (3, 4, 8):
-                    run(storage, n_rows, n_features, n_columns, 0, at_end)
-                    run(storage, n_rows, n_features, n_columns, 7, at_end)
-                    kept.clear()
+                    for gap in (0, 7):
+                        run(storage, n_rows, n_features, n_columns, gap, at_end)
 print("done")
 """
-    )
-    assert python(code).strip() == "done"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects pages as on Linux")
+def test_nothing_beyond_the_operands_is_touched(compiled_products):
+    assert python(BETWEEN_PROTECTED_PAGES).strip() == "done"
 
 
 @pytest.mark.parametrize("compute", ["float32", "float64"])

@@ -85,13 +85,6 @@ def test_unknown_names(name):
         select(name)
 
 
-@pytest.mark.parametrize("variable", ["GPULR_BACKEND", "GPULR_FALLBACK"])
-def test_unknown_names_in_the_environment(monkeypatch, variable, blobs):
-    monkeypatch.setenv(variable, "nonsense")
-    with pytest.raises(gpulr.ParameterError, match=rf"{variable}='nonsense' in the environment"):
-        gpulr.train(*blobs)
-
-
 @pytest.mark.parametrize(
     ("flops", "expected"), [(AUTO_MIN_FLOPS * 0.99, "numpy"), (AUTO_MIN_FLOPS, "cupy")]
 )
@@ -106,16 +99,20 @@ def test_small_work_does_not_even_look_for_cupy(install):
     assert looked == []
 
 
-def test_auto_with_a_broken_cupy_is_quiet_and_records_why(install, monkeypatch):
+@pytest.mark.parametrize("variable", ["GPULR_BACKEND", "GPULR_FALLBACK"])
+def test_unknown_names_in_the_environment(monkeypatch, variable, blobs):
+    monkeypatch.setenv(variable, "nonsense")
+    with pytest.raises(gpulr.ParameterError, match=rf"{variable}='nonsense' in the environment"):
+        gpulr.train(*blobs)
+
+
+def test_auto_with_a_broken_cupy_is_quiet_and_records_why(no_cupy, install, monkeypatch):
+    assert select("auto").fallback_reason is None  # nothing is installed
     install("allocation")
     monkeypatch.setenv("GPULR_FALLBACK", "error")  # nobody asked for CuPy
     chosen = select("auto")
     assert chosen.name == "numpy"
     assert "allocation failed: CudaError" in chosen.fallback_reason
-
-
-def test_auto_without_cupy_has_nothing_to_record(no_cupy):
-    assert select("auto").fallback_reason is None
 
 
 # ---- fallback ---------------------------------------------------------------------------------
@@ -180,29 +177,38 @@ def test_each_step_of_the_probe(install, broken):
     assert status.remedy in str(caught[0].message)
 
 
-def test_no_driver_is_said_so(install):
-    install("no device", driver=None)
-    assert "no NVIDIA driver" in gpulr.backends()["cupy"].reason
-
-
-def test_two_wheels_are_refused_by_name(install):
-    install(wheels=("cupy-cuda12x", "numpy", "cupy_cuda13x"))
+@pytest.mark.parametrize(
+    ("installed", "reason", "remedy"),
+    [
+        ({"broken": "no device", "driver": None}, "no NVIDIA driver", "nvidia-smi"),
+        (
+            {"wheels": ("cupy-cuda12x", "numpy", "cupy_cuda13x")},
+            "cupy-cuda12x 14.2.0, cupy_cuda13x 14.2.0",
+            "uninstall both",
+        ),
+        (None, "CuPy is not installed", ".[cuda13]"),
+    ],
+    ids=["no driver", "two wheels", "no CuPy"],
+)
+def test_what_is_wrong_with_an_installation(
+    install, no_cupy, monkeypatch, installed, reason, remedy
+):
+    if installed is None:
+        monkeypatch.setattr(probes, "nvidia_driver", lambda: "supports CUDA 13.0")
+    else:
+        install(**installed)
     status = gpulr.backends()["cupy"]
     assert not status.usable
-    assert "cupy-cuda12x 14.2.0, cupy_cuda13x 14.2.0" in status.reason
-    assert "uninstall both" in status.remedy
+    assert reason in status.reason
+    assert ("driver" in status.reason) == (reason == "no NVIDIA driver")
+    assert remedy in status.remedy
 
 
-def test_cupy_is_missing_but_the_driver_is_there(no_cupy, monkeypatch):
-    monkeypatch.setattr(probes, "nvidia_driver", lambda: "supports CUDA 13.0")
-    status = gpulr.backends()["cupy"]
-    assert status.reason == "CuPy is not installed"
-    assert ".[cuda13]" in status.remedy
-
-
-def test_a_probe_that_passes(install):
-    install()
-    status = gpulr.backends()["cupy"]
+def test_a_probe_that_passes_runs_once_per_process(install):
+    looked = install()
+    for _ in range(3):
+        status = gpulr.backends()["cupy"]
+    assert looked.count("cupy") == 1
     assert status.usable
     assert status.reason is None
     assert status.device == "Fake GPU (cuda:0)"
@@ -211,13 +217,6 @@ def test_a_probe_that_passes(install):
     assert checks["import cupy"] == "14.2.0"
     steps = ("allocation", "elementwise kernel", "matrix product", "synchronise")
     assert all(checks[step] == "ok" for step in steps)
-
-
-def test_a_probe_runs_once_per_process(install):
-    looked = install()
-    for _ in range(3):
-        gpulr.backends()
-    assert looked.count("cupy") == 1
 
 
 def test_training_on_the_stand_in(install, blobs):

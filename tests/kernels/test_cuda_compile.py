@@ -1,12 +1,11 @@
-"""CUDA kernels compiled for sm_75, sm_80 and sm_90, where nvcc or NVRTC is at hand.
+"""CUDA kernels compiled for sm_75, sm_80 and sm_90, where NVRTC is at hand.
 
 Proven: every kernel compiles for each of them, by itself and with its declared macros, without a
 warning; nothing spills into memory nor lies there, registers and static shared memory suffice for
 the threads and blocks of ``__launch_bounds__``. All that with the options which the installed CuPy
-passes to NVRTC, as its own code says; where they cannot be read, these tests fail. By NVRTC: so it
-does the way CuPy compiles it at run time, with the headers that CuPy has. Not proven: that a kernel
-is right (test_cuda_host.py), that dynamic shared memory suffices, that it is fast, or that another
-nvcc says the same.
+passes to NVRTC, as its own code says (where they cannot be read, these tests fail), and with the
+headers that CuPy has. Not proven: that a kernel is right (test_cuda_host.py), that dynamic shared
+memory suffices, that it is fast, or that another NVRTC says the same.
 """
 
 from __future__ import annotations
@@ -19,14 +18,13 @@ import pytest
 
 import cuda_compile
 import gpulr.kernels
-from cuda_compile import ARCHITECTURES, CompilationError, complaints
+from cuda_compile import ARCHITECTURES, CompilationError, complaints, cupy_options, usages
 from cuda_host import require
-from cupy_options import cupy_options
 from fused_kernels import H100
 from gpulr.kernels.fused import PROPAGATE
 from gpulr.kernels.plan import plan
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiler")]
 
 TOYS = Path(__file__).parents[1] / "support" / "cuda"
 KERNELS = Path(gpulr.kernels.__file__).parent
@@ -42,14 +40,10 @@ def cases():
             yield pytest.param(source, defines, id=f"{source.stem}-{words or 'defaults'}")
 
 
-@pytest.fixture(params=["nvcc", "nvrtc"])
-def compiled(request):
-    """The compiler, as a function. Where one is missing, the other has to do."""
-    reason = cuda_compile.why_not(request.param)
-    if reason and not all(map(cuda_compile.why_not, ("nvcc", "nvrtc"))):
-        pytest.skip(reason)
-    require(reason)
-    return getattr(cuda_compile, request.param)
+@pytest.fixture
+def compiler():
+    """NVRTC, which works."""
+    require(cuda_compile.why_not())
 
 
 @pytest.fixture
@@ -74,19 +68,17 @@ def test_cupys_own_options_are_those_that_the_shim_models():
 
 
 @pytest.mark.parametrize(("path", "defines"), [*cases()])
-def test_kernels_fit(compiled, path, defines):
-    usages = compiled(path, defines)
-    names = {usage.kernel for usage in usages}
+def test_kernels_fit(path, defines):
+    found = usages(path, defines)
+    names = {usage.kernel for usage in found}
     assert names
-    assert {(u.kernel, u.arch) for u in usages} == {*product(names, ARCHITECTURES)}
-    assert [words for usage in usages for words in complaints(usage)] == []
+    assert {(u.kernel, u.arch) for u in found} == {*product(names, ARCHITECTURES)}
+    assert [words for usage in found for words in complaints(usage)] == []
 
 
 @pytest.mark.parametrize("storage", [8, 16, 32])
 def test_products_of_rows_are_ieee_multiply_adds_under_cupys_options(storage):
     """Bytes are subnormal numbers, which others take for zero."""
-    if reason := cuda_compile.why_not("nvrtc"):
-        pytest.skip(reason)
     laid = plan(H100, storage, 784, 10)
     columns, rows = laid.columns, laid.rows
     text = cuda_compile.ptx(PROPAGATE, laid.macros)
@@ -114,20 +106,16 @@ extern "C" __global__ void __launch_bounds__(BOUNDS) rows(const float* x, float*
 }"""
 
 
-def test_registers_that_spill_are_found(compiled, source):
-    roomy = compiled(source(ROWS), {"BOUNDS": "256"}, ["sm_80"])
+def test_registers_that_spill_are_found(source):
+    roomy = usages(source(ROWS), {"BOUNDS": "256"}, ["sm_80"])
     assert [(u.kernel, u.max_threads, u.min_blocks) for u in roomy] == [("rows", 256, None)]
     assert complaints(roomy[0]) == []
-    if compiled is cuda_compile.nvcc:
-        with pytest.raises(CompilationError, match="spill"):
-            compiled(source(ROWS), {"BOUNDS": "1024"}, ["sm_80"])
-    else:
-        (crammed,) = compiled(source(ROWS), {"BOUNDS": "1024"}, ["sm_80"])
-        assert any("spill stores" in words for words in complaints(crammed))
+    (crammed,) = usages(source(ROWS), {"BOUNDS": "1024"}, ["sm_80"])
+    assert any("spill stores" in words for words in complaints(crammed))
 
 
-def test_arrays_in_memory_are_found(compiled, source):
-    (usage,) = compiled(source(ROWS.replace("(j + 7)", "(i + j)")), {"BOUNDS": "256"}, ["sm_90"])
+def test_arrays_in_memory_are_found(source):
+    (usage,) = usages(source(ROWS.replace("(j + 7)", "(i + j)")), {"BOUNDS": "256"}, ["sm_90"])
     assert usage.stack >= 256
     assert any("bytes of stack" in words for words in complaints(usage))
 
@@ -141,39 +129,37 @@ extern "C" __global__ void __launch_bounds__(256, BLOCKS) kept(const float* x, f
 }"""
 
 
-def test_shared_memory_over_the_budget_is_found(compiled, source):
+def test_shared_memory_over_the_budget_is_found(source):
     kept = source(SHARED)
-    usages = compiled(kept, {"BLOCKS": 2, "SIZE": 10_000})
-    assert [(u.shared, u.min_blocks) for u in usages] == [(40_000, 2)] * 3
-    assert {u.arch: bool(complaints(u)) for u in usages} == {
+    found = usages(kept, {"BLOCKS": 2, "SIZE": 10_000})
+    assert [(u.shared, u.min_blocks) for u in found] == [(40_000, 2)] * 3
+    assert {u.arch: bool(complaints(u)) for u in found} == {
         "sm_75": True,  # 64 KB
         "sm_80": False,
         "sm_90": False,
     }
     with pytest.raises(CompilationError, match="too much shared data"):
-        compiled(kept, {"BLOCKS": 1, "SIZE": 13_000}, ["sm_90"])
+        usages(kept, {"BLOCKS": 1, "SIZE": 13_000}, ["sm_90"])
 
 
-def test_kernels_without_launch_bounds_are_found(compiled, source):
-    (usage,) = compiled(source(ROWS.replace("__launch_bounds__(BOUNDS)", "")), {}, ["sm_80"])
+def test_kernels_without_launch_bounds_are_found(source):
+    (usage,) = usages(source(ROWS.replace("__launch_bounds__(BOUNDS)", "")), {}, ["sm_80"])
     words = " ".join(complaints(usage))
     assert "no __launch_bounds__" in words
     assert "too many for 1 × 1024 threads" in words
 
 
-def test_warnings_and_errors_are_found(compiled, source):
+def test_warnings_and_errors_are_found(source):
     unused = 'extern "C" __global__ void __launch_bounds__(32) f(int* x) { int y; *x = 1; }'
     with pytest.raises(CompilationError, match="never referenced"):
-        compiled(source(unused), {}, ["sm_80"])
+        usages(source(unused), {}, ["sm_80"])
     with pytest.raises(CompilationError, match="nonsense"):
-        compiled(source(unused.replace("int y", "nonsense y")), {}, ["sm_80"])
+        usages(source(unused.replace("int y", "nonsense y")), {}, ["sm_80"])
 
 
 def test_headers_that_nvrtc_lacks_are_found(source):
-    if reason := cuda_compile.why_not("nvrtc"):
-        pytest.skip(reason)
     text = (
         '#include <cstdio>\nextern "C" __global__ void __launch_bounds__(32) f(int* x) { *x = 1; }'
     )
     with pytest.raises(CompilationError, match="cstdio"):
-        cuda_compile.nvrtc(source(text), {}, ["sm_80"])
+        usages(source(text), {}, ["sm_80"])

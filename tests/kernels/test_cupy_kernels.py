@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 from importlib.util import find_spec
 
 import array_api_compat
@@ -16,6 +17,7 @@ import pytest
 
 import gpulr
 from cuda_host import HostModule, why_not
+from fake_cupy import CARD, FakeArray, fake_cupy
 from fused_kernels import H100
 from gpulr.backend import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
@@ -28,129 +30,13 @@ from gpulr.kernels.dispatch import FusedProblem, choose, trial, trials
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import plan_for
 
-ATTRIBUTES = {
-    "cudaDevAttrMultiProcessorCount": H100.processors,
-    "cudaDevAttrMaxSharedMemoryPerBlockOptin": H100.shared_block,
-    "cudaDevAttrMaxSharedMemoryPerMultiprocessor": H100.shared_processor,
-}
-
-
-class Memory:
-    """Where an array is, by its number."""
-
-    def __init__(self, ptr):
-        self.ptr = ptr
-
-
-class Array(np.ndarray):
-    """A NumPy array that says where it is as CuPy's do."""
-
-    @property
-    def data(self):
-        return Memory(self.ctypes.data)
-
-
-class Function:
-    """One kernel of a module, as CuPy's RawKernel takes its arguments."""
-
-    def __init__(self, cupy, compiled, name):
-        self.cupy, self.compiled, self.name = cupy, compiled, name
-        self.max_dynamic_shared_size_bytes = 48 * 1024
-
-    def __call__(self, grid, block, args, *, shared_mem=0):
-        assert isinstance(grid, tuple)
-        assert isinstance(block, tuple)
-        assert shared_mem <= self.max_dynamic_shared_size_bytes
-        # None would be an argument that is not there; a Python int would be eight bytes.
-        assert {type(a) for a in args} <= {Array, np.uintp, np.int32, np.float64}
-        plain = [_plain(a) for a in args]
-
-        def run():
-            self.compiled.launch(self.name, grid, block, plain, shared_mem)
-            self.cupy.launched.append(self.name)
-
-        stream = self.cupy.current
-        run() if stream.captured is None else stream.captured.append(run)
-
-
-def _plain(argument):
-    if isinstance(argument, np.uintp):
-        assert argument == 0
-        return None
-    if isinstance(argument, np.ndarray):
-        return argument.view(np.ndarray)
-    return argument.item()
-
-
-class Graph:
-    def __init__(self, launches):
-        self.launches = launches
-
-    def launch(self, stream=None):
-        for run in self.launches:
-            run()
-
-
-class Stream:
-    def __init__(self, cupy, non_blocking):
-        assert non_blocking, "the default stream cannot be captured"
-        self.cupy, self.captured = cupy, None
-
-    def __enter__(self):
-        self.before, self.cupy.current = self.cupy.current, self
-        return self
-
-    def __exit__(self, *exception):
-        self.cupy.current = self.before
-
-    def begin_capture(self):
-        self.captured = []
-
-    def end_capture(self):
-        graph, self.captured = Graph(self.captured), None
-        return graph
-
-
-class Event:
-    clock = 0.0
-
-    def record(self):
-        Event.clock += 1.0
-        self.time = Event.clock
-
-    def synchronize(self):
-        pass
-
 
 @pytest.fixture
 def cupy(monkeypatch):
-    """Install a stand-in for CuPy."""
+    """Install a stand-in for CuPy that runs kernels on this CPU."""
     if reason := why_not():
         pytest.skip(reason)
-    cupy = types.ModuleType("cupy")
-    cupy.ndarray = Array
-    cupy.launched, cupy.modules = [], []
-    cupy.current = types.SimpleNamespace(captured=None)
-
-    def raw_module(*, code, options):
-        assert options[0].startswith("--std=")
-        macros = dict(option.removeprefix("-D").split("=") for option in options[1:])
-        compiled = HostModule(code, defines=macros)
-        cupy.modules.append(macros)
-        return types.SimpleNamespace(get_function=lambda name: Function(cupy, compiled, name))
-
-    cupy.RawModule = raw_module
-    cupy.cuda = types.SimpleNamespace(
-        Device=lambda index=0: types.SimpleNamespace(id=index, compute_capability="90"),
-        Event=Event,
-        Stream=lambda non_blocking=False: Stream(cupy, non_blocking),
-        get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
-        runtime=types.SimpleNamespace(
-            deviceGetAttribute=lambda attribute, device: attribute,
-            getDeviceProperties=lambda device: {"name": b"H100"},
-            **ATTRIBUTES,
-        ),
-    )
+    cupy = fake_cupy(compiler=lambda code, macros: HostModule(code, defines=macros))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     kernels_of.cache_clear()
     yield cupy
@@ -167,13 +53,13 @@ class Namespace(types.ModuleType):
 
         def function(*arguments, **options):
             made = value(*arguments, **options)
-            return made.view(Array) if isinstance(made, np.ndarray) else made
+            return made.view(FakeArray) if isinstance(made, np.ndarray) else made
 
         return function
 
 
 def put(x, dtype=None):
-    return np.asarray(x, dtype).view(Array)
+    return np.asarray(x, dtype).view(FakeArray)
 
 
 @pytest.fixture
@@ -186,7 +72,7 @@ def problem(rng):
 
 
 def test_the_card(cupy):
-    assert Kernels(0).card == H100
+    assert Kernels(0).card == replace(H100, name="Fake GPU")
     assert kernels_of(0) is kernels_of(0)
     assert kernels_of(0) is not kernels_of(1)
 
@@ -260,7 +146,7 @@ def test_cupy_has_what_is_asked_of_it():
     import cupy
 
     runtime = cupy.cuda.runtime
-    assert all(hasattr(runtime, name) for name in ATTRIBUTES)
+    assert all(hasattr(runtime, name) for name in CARD)
     for name in ("Device", "Event", "Stream", "get_elapsed_time"):
         assert hasattr(cupy.cuda, name)
     assert hasattr(cupy.cuda.Stream, "begin_capture")

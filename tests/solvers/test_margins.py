@@ -10,7 +10,7 @@ from scipy import sparse
 
 from gpulr import logistic
 from gpulr.backend import backend_of, to_host
-from gpulr.core.margins import Margins
+from gpulr.core.problem import Margins
 from helpers import assert_close, make_problem, reference, targets
 
 EACH_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])

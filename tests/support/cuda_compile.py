@@ -1,34 +1,32 @@
-"""CUDA kernels compiled for GPUs that need not be here: by nvcc, and by NVRTC as CuPy does.
+"""CUDA kernels compiled by NVRTC as CuPy does, for GPUs that need not be here.
 
-Both are given the options that the installed CuPy would give NVRTC (see cupy_options.py), of which
-some change the arithmetic, and tell what ptxas says of each kernel: registers, what of them spilled
-into memory, shared memory. nvcc is that of the machine; NVRTC comes as a wheel, with cuda-bindings
-to call it (extra ``cuda-compile``). Neither needs a GPU or a driver.
+What ptxas says of each kernel is told: registers, what of them spilled into memory, shared memory.
+NVRTC is given the options that the installed CuPy would give it, of which some change the
+arithmetic. CuPy can be imported without a driver, and little else: gpulr asks it for a kernel as it
+does on a card, and where NVRTC would compile it, its options are written down instead. That happens
+in a process of its own, since the tests' is to be one without CuPy.
+
+NVRTC comes as a wheel, with cuda-bindings to call it (extra ``cuda-compile``).
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from cupy_options import cupy_options
+from types import SimpleNamespace
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
 STATIC_SHARED = 48 * 1024  # bytes; a launch cannot ask for more than that without saying so
 REGISTERS = 64 * 1024  # of one multiprocessor
 SHARED = {"sm_75": 64 * 1024, "sm_80": 164 * 1024, "sm_90": 228 * 1024}  # of one multiprocessor
 RESERVED = {"sm_75": 0, "sm_80": 1024, "sm_90": 1024}  # of that, by CUDA in each block
-
-# What NVRTC alone has, and where things are that no kernel of gpulr includes.
-NOT_NVCCS = ("-arch=", "-I", "--device-as-default-execution-space", "--pch")
 
 ENTRY = re.compile(r"Compiling entry function '(?P<kernel>\w+)' for '(?P<arch>\w+)'")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -41,34 +39,21 @@ BOUNDS = re.compile(
 
 
 class CompilationError(Exception):
-    """A compiler refuses a source, or warns of it."""
+    """NVRTC refuses a source, or warns of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one kernel needs of one kind of GPU.
-
-    Attributes
-    ----------
-    kernel, arch : str
-    registers : int
-        Of one thread.
-    stack, spill_stores, spill_loads : int
-        Bytes of a thread's memory, and that registers are moved into it and back; 0 is wanted.
-    shared : int
-        Bytes that a block has by ``__shared__`` of known size.
-    max_threads, min_blocks : int or None
-        Of ``__launch_bounds__``.
-    """
+    """What one kernel needs of one kind of GPU; stack and spills, which should be 0, in bytes."""
 
     kernel: str
     arch: str
-    registers: int
+    registers: int  # of one thread
     stack: int
     spill_stores: int
     spill_loads: int
-    shared: int
-    max_threads: int | None
+    shared: int  # bytes that a block has by __shared__ of known size
+    max_threads: int | None  # of __launch_bounds__, as is
     min_blocks: int | None
 
 
@@ -95,42 +80,23 @@ def complaints(usage: Usage) -> list[str]:
     return [f"{usage.kernel} on {usage.arch}: {what}" for what in found]
 
 
-def why_not(compiler: str) -> str | None:
-    """Say why "nvcc" or "nvrtc" cannot be used here, or None where it can.
+@cache
+def why_not() -> str | None:
+    """Say why NVRTC cannot be used here, or None where it can.
 
-    That CuPy's options cannot be read is none of the reasons on Linux, where tests bring a CuPy.
+    Found out by compiling the simplest kernel: wheels that can be imported prove nothing. That
+    CuPy's options cannot be read is none of the reasons on Linux, where tests bring a CuPy.
     """
     if sys.platform != "linux" and not importlib.util.find_spec("cupy"):
         return "CuPy is not installed, whose options kernels are compiled with"
-    if compiler == "nvcc":
-        if _nvcc():
-            return None
-        return "nvcc is neither on PATH, nor in $CUDA_HOME/bin or /usr/local/cuda/bin"
-    return _tried()
-
-
-@cache
-def _tried() -> str | None:
-    """Compile by NVRTC the simplest kernel: wheels that can be imported prove nothing."""
     install = 'python -m pip install ".[cuda-compile]"'
-    try:
-        import cuda.bindings.nvrtc  # noqa: F401 - which looks for the library when it is used
-    except ImportError as error:
-        return f"cuda-bindings, for NVRTC, cannot be imported ({error}): {install}"
     if not _headers():
         return f"there is no wheel with cuda_fp16.h: {install}"
     try:
         _compiled('extern "C" __global__ void tried(int* x) { *x = 1; }', ["-arch=sm_90"])
-    except (CompilationError, RuntimeError) as error:
+    except (ImportError, CompilationError, RuntimeError) as error:
         return f"NVRTC cannot compile the simplest kernel ({error}): {install}"
     return None
-
-
-@cache
-def _nvcc() -> str | None:
-    homes = filter(None, (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")))
-    folders = [str(Path(home) / "bin") for home in (*homes, "/usr/local/cuda")]
-    return shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(folders))
 
 
 @cache
@@ -143,61 +109,41 @@ def _headers() -> str | None:
     return None
 
 
-def nvcc(source: Path, defines=None, architectures=ARCHITECTURES) -> list[Usage]:
-    """Compile by nvcc, for all architectures in one call, with CuPy's options but for its paths.
-
-    Warnings are errors. There is no -D but for ``defines``.
-    """
-    options = [o for o in _cupys(architectures)[0] if not o.startswith(NOT_NVCCS)]
-    with tempfile.TemporaryDirectory(prefix="cuda-compile-") as folder:
-        targets = [f"-gencode=arch=compute_{a[3:]},code={a}" for a in architectures]
-        macros = [f"-D{name}={value}" for name, value in (defines or {}).items()]
-        process = subprocess.run(
-            [
-                *(_nvcc(), "-fatbin", *options, *targets, *macros, "-Xptxas=-v,-warn-spills"),
-                *("-Werror=all-warnings", "--keep", "--keep-dir", folder),
-                *(str(source), "-o", str(Path(folder) / "made.fatbin")),
-            ],
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
-        if process.returncode:
-            raise CompilationError(process.stderr + process.stdout)
-        ptx = next(Path(folder).glob("*.ptx")).read_text(encoding="utf-8")
-    return _usages(process.stderr + process.stdout, ptx)
-
-
-def nvrtc(source: Path, defines=None, architectures=ARCHITECTURES) -> list[Usage]:
+def usages(source: Path, defines=None, architectures=ARCHITECTURES) -> list[Usage]:
     """Compile as CuPy's RawModule does: one text, its options, macros, NVIDIA's headers.
 
     Warnings are errors.
     """
-    made = _by_nvrtc(source, defines, architectures)
-    return [usage for log, assembly in made for usage in _usages(log, assembly)]
+    found = []
+    for log, assembly in _by_nvrtc(source, defines, architectures):
+        bounds = {}
+        for kernel, x, y, z, blocks in BOUNDS.findall(assembly):
+            threads = int(x) * int(y or 1) * int(z or 1) if x else None
+            bounds[kernel] = threads, int(blocks) if blocks else None
+        starts = [*ENTRY.finditer(log)]
+        for start, end in zip(starts, [*(s.start() for s in starts[1:]), len(log)], strict=True):
+            said = log[start.end() : end]
+            frame = map(int, FRAME.search(said).groups())
+            shared = SMEM.search(said)
+            numbers = int(USED.search(said)[1]), *frame, int(shared[1]) if shared else 0
+            found.append(Usage(start["kernel"], start["arch"], *numbers, *bounds[start["kernel"]]))
+    return found
 
 
 def ptx(source: Path, defines=None, architecture="sm_90") -> str:
-    """Return the assembly that :func:`nvrtc` makes."""
+    """Return the assembly that is made."""
     return _by_nvrtc(source, defines, [architecture])[0][1]
 
 
 def _by_nvrtc(source, defines, architectures):
+    """Return log and assembly for each architecture."""
     macros = [f"-D{name}={value}" for name, value in (defines or {}).items()]
     more = [*macros, f"-I{_headers()}", "--ptxas-options=-v"]
-    text = source.read_text(encoding="utf-8")
-    return [_compiled(text, [*options, *more]) for options in _cupys(architectures)]
-
-
-def _cupys(architectures) -> list[list[str]]:
-    """Return CuPy's options for each architecture."""
-    capabilities = tuple(a.removeprefix("sm_") for a in architectures)
-    found = cupy_options(capabilities)
-    return [found[capability] for capability in capabilities]
+    options = cupy_options(tuple(a.removeprefix("sm_") for a in architectures))
+    return [_compiled(source.read_text("utf-8"), [*each, *more]) for each in options.values()]
 
 
 def _compiled(text: str, options: list[str]) -> tuple[str, str]:
-    """Return the log and the assembly."""
     from cuda.bindings import nvrtc as library
 
     def call(function, *arguments):
@@ -215,33 +161,77 @@ def _compiled(text: str, options: list[str]) -> tuple[str, str]:
         words = log.decode(errors="replace").rstrip("\0")
         if status != library.nvrtcResult.NVRTC_SUCCESS or "warning" in words:
             raise CompilationError(f"{status.name}: {words}")
-        ptx = bytearray(call(library.nvrtcGetPTXSize, program))
-        call(library.nvrtcGetPTX, program, ptx)
-        return words, ptx.decode()
+        assembly = bytearray(call(library.nvrtcGetPTXSize, program))
+        call(library.nvrtcGetPTX, program, assembly)
+        return words, assembly.decode()
     finally:
         library.nvrtcDestroyProgram(program)
 
 
-def _usages(log: str, ptx: str) -> list[Usage]:
-    """Read ptxas's log and, for launch bounds, one of the assemblies that it was given."""
-    bounds = {}
-    for kernel, x, y, z, blocks in BOUNDS.findall(ptx):
-        threads = int(x) * int(y or 1) * int(z or 1) if x else None
-        bounds[kernel] = threads, int(blocks) if blocks else None
-    usages = []
-    starts = [*ENTRY.finditer(log)]
-    for start, end in zip(starts, [*(s.start() for s in starts[1:]), len(log)], strict=True):
-        said = log[start.end() : end]
-        kernel = start["kernel"]
-        shared = SMEM.search(said)
-        usages.append(
-            Usage(
-                kernel,
-                start["arch"],
-                int(USED.search(said)[1]),
-                *(int(number) for number in FRAME.search(said).groups()),
-                int(shared[1]) if shared else 0,
-                *bounds[kernel],
-            )
-        )
-    return usages
+@cache
+def cupy_options(capabilities: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return CuPy's options for a kernel without macros, by the capability of the card ("90").
+
+    Raises
+    ------
+    RuntimeError
+        CuPy or NVRTC is not installed, or CuPy does not come as far as to compile something.
+    """
+    import gpulr
+
+    path = filter(None, [str(Path(gpulr.__file__).parents[1]), os.environ.get("PYTHONPATH")])
+    process = subprocess.run(
+        [sys.executable, str(Path(__file__).resolve()), *capabilities],
+        # In memory: not from the cache of compiled kernels, which it would read first.
+        env=os.environ | {"CUPY_CACHE_IN_MEMORY": "1", "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if process.returncode:
+        raise RuntimeError(f"CuPy's own options cannot be read: {process.stderr.strip()}")
+    return json.loads(process.stdout)
+
+
+class Told(BaseException):
+    """The options, in place of a compilation; nothing catches it on its way."""
+
+
+def _options(capabilities: list[str]) -> dict[str, list[str]]:
+    """Return the options for each card, in a process where CuPy may be changed.
+
+    What of CuPy would ask a device is replaced, and nothing else: what it adds is found, whatever
+    that is.
+    """
+    import cupy
+    from cupy._core import raw
+    from cupy.cuda import compiler
+
+    from gpulr.backend.cuda_kernels import Kernels
+    from gpulr.kernels.recursion import SOURCE
+
+    def tell(program, options):
+        raise Told(options)
+
+    class Module(cupy.RawModule):
+        def get_function(self, name):  # which would ask for the device's number first
+            self.compile()
+
+    cupy.RawModule = Module
+    compiler.nvrtc = SimpleNamespace(**{**vars(compiler.nvrtc), "compileProgram": tell})
+    compiler._preprocess = lambda *what: ""  # an empty program, for the name of a cache's file
+    for module, name in ((compiler, "_get_arch_for_options_for_nvrtc"), (raw, "_get_raw_module")):
+        # Less what remembers their answers for each device.
+        setattr(module, name, getattr(module, name).__wrapped__)
+    found = {}
+    for capability in capabilities:
+        compiler._get_arch = lambda capability=capability: capability
+        try:
+            Kernels(0).kernel(SOURCE, {}, "find_direction", 0)
+        except Told as told:
+            found[capability] = list(told.args[0])
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(_options(sys.argv[1:])))

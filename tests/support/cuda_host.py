@@ -23,19 +23,22 @@ miss ends the launch with a `KernelFault` that says where everybody was. ``sanit
 
 from __future__ import annotations
 
+import atexit
 import os
+import re
 import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cuda_gxx import CompilationError, build, build_plain
-
-SANITIZERS = ("thread", "address", "undefined")
+HOST = Path(__file__).parent / "cuda" / "host"
 MAX_THREADS = 1024  # of a block
 MAX_SHARED = 227 * 1024  # bytes of a block, on sm_90
 TIMEOUT = 120  # seconds a launch
@@ -46,26 +49,46 @@ ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0:exitcode=66",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
+# -ffp-contract: what is not written as fma is none, on any host; char is signed, as on the device.
+FLAGS = [
+    *("-std=c++20", "-O1", "-g1", "-pthread", "-ffp-contract=off", "-fno-strict-aliasing"),
+    "-fsigned-char",
+]
+# The shim's macros leave marks in the preprocessed text: kernels are found there, whatever macros
+# made their names, and those of a branch that is not compiled are not.
+KERNEL = re.compile(
+    r"__attribute__\(\(noinline, used\)\)(?:\s|__attribute__\s*\(\(.*?\)\)|\w+\b(?!\s*\())*"
+    r"\b(?!__attribute__)(\w+)\s*\("
+)
+ALIGNED = r"(?:(?:__attribute__\s*\(\(.*?\)\)|alignas\s*\(.*?\))\s*)?"
+DYNAMIC = re.compile(
+    rf"\bextern\s+thread_local\s+{ALIGNED}((?:\w|::|\s)+?)\s*{ALIGNED}\b(\w+)\s*\[\s*\]\s*;"
+)
+
+
+class CompilationError(Exception):
+    """g++ refuses a source."""
 
 
 class KernelFault(Exception):  # noqa: N818 - not an error of these tests
     """A launch did not end as it should: the report of the sanitizer, or of the barriers."""
 
 
+@cache
 def why_not(sanitize=None) -> str | None:
-    """Say why kernels cannot be run here, with such a sanitizer, or None where they can."""
+    """Say why kernels cannot be run here, with such a sanitizer, or None where they can.
+
+    Found out by a program without any CUDA in it, so that a fault of the shim does not skip.
+    """
     if sys.platform != "linux":
         return "the host shim of CUDA is for Linux"
     if not shutil.which("g++"):
         return "g++ is not installed (Debian: apt-get install g++)"
-    return _tried(sanitize)
-
-
-@cache
-def _tried(sanitize) -> str | None:
-    """Build and run a program without any CUDA in it, so that a fault of the shim does not skip."""
+    made = _folder() / f"plain-{sanitize}"
+    made.with_suffix(".cpp").write_text("#include <bit>\nint main() {}\n", encoding="utf-8")
     try:
-        _run([str(build_plain("#include <bit>\nint main() {}\n", _names(sanitize)))], b"")
+        _gxx("-std=c++20", *_sanitized(sanitize), made.with_suffix(".cpp"), "-o", made)
+        _run([str(made)], b"")
     except (CompilationError, KernelFault) as error:
         return f"g++ cannot do C++20 with -fsanitize={sanitize}: {error}"
     return None
@@ -99,11 +122,9 @@ class HostModule:
     """
 
     def __init__(self, source, *, defines=None, sanitize=None, seed=0):
-        names = _names(sanitize)
         self.seed = seed
         macros = tuple(f"-D{name}={value}" for name, value in (defines or {}).items())
-        self._program, _ = build(source, macros, names)
-        self.kernels = _described(self._program)
+        self._program, self.kernels = _built(source, macros, sanitize)
 
     def launch(self, name, grid, block, args, shared=0):
         """Run every block of one kernel, and write what it wrote into the arrays.
@@ -121,98 +142,52 @@ class HostModule:
         ------
         KernelFault
             A sanitizer's report, a divergent barrier, a trap, a crash, or no end in two minutes.
-        TypeError, ValueError
+        AssertionError
             Arguments or sizes that a launch cannot have.
         """
-        if name not in self.kernels:
-            raise ValueError(f"there is no kernel {name!r}, but {sorted(self.kernels)}")
-        grid, block = _three(grid), _three(block)
-        if not 0 < np.prod(block) <= MAX_THREADS or block[2] > 64:
-            raise ValueError(f"block={block}: a block has 1 to {MAX_THREADS} threads, z up to 64")
-        if min(grid) < 1 or max(grid[1:]) > 65535:
-            raise ValueError(f"grid={grid}: from 1 to 65535 blocks, more along x alone")
-        if not 0 <= shared <= MAX_SHARED:
-            raise ValueError(f"shared={shared}: from 0 to {MAX_SHARED} bytes")
+        grid, block = ((*np.ravel(sizes).tolist(), 1, 1)[:3] for sizes in (grid, block))
+        assert 0 < np.prod(block) <= MAX_THREADS, block
+        assert block[2] <= 64, block
+        assert min(grid) > 0, grid
+        assert max(grid[1:]) < 65536, grid
+        assert 0 <= shared <= MAX_SHARED
         payload, outputs = _packed(name, self.kernels[name], args)
         command = [*map(str, (self._program, name, *grid, *block, int(shared), self.seed))]
         output = _run(command, payload)
-        if len(output) != sum(array.nbytes for array in outputs):
-            raise KernelFault(f"{name}: {len(output)} bytes came back, not those of the arrays")
+        assert len(output) == sum(array.nbytes for array in outputs)
         for array in outputs:
             flat = array.reshape(-1, order="A")
             flat[...] = np.frombuffer(output[: array.nbytes], array.dtype)
             output = output[array.nbytes :]
 
 
-@cache
-def _described(program):
-    """Return each kernel's parameters: pairs of kind (in, out or value) and dtype."""
-    kernels = {}
-    for line in _run([str(program)], b"").decode().splitlines():
-        name, *words = line.split()
-        kernels[name] = [tuple(word.split(":")) for word in words]
-    return kernels
-
-
-def _names(sanitize):
-    names = tuple(sanitize.split(",")) if sanitize else ()
-    if unknown := set(names) - set(SANITIZERS):
-        raise ValueError(f"sanitize={sanitize!r}: {unknown} unknown; known: {SANITIZERS}")
-    return names
-
-
-def _three(sizes):
-    sizes = (sizes,) if np.ndim(sizes) == 0 else tuple(sizes)
-    if not 1 <= len(sizes) <= 3:
-        raise ValueError(f"{sizes}: one to three sizes")
-    return tuple(int(size) for size in sizes + (1, 1, 1)[len(sizes) :])
-
-
 def _packed(name, parameters, args):
     """Return the bytes of the arguments as runtime.cpp reads them, and the arrays to be written."""
-    if len(args) != len(parameters):
-        raise TypeError(f"{name} takes {len(parameters)} arguments, not {len(args)}")
     pieces, outputs, arrays = [], [], []
     for i, ((kind, dtype), value) in enumerate(zip(parameters, args, strict=True)):
-        what = f"{name}, argument {i} ({kind} {dtype})"
-        if dtype == "unknown" and (kind == "value" or value is not None):
-            raise TypeError(f"{what}: a struct, which cannot be passed from here")
+        what = f"{name}, argument {i} ({kind} {dtype}): {value!r}"
         if kind == "value":
-            data = _scalar(what, dtype, value).tobytes()
-            pieces += [b"v", struct.pack("=q", len(data)), data]
-            continue
-        if kind == "out" and value is not None:
-            outputs.append(value)
-        if value is None:
+            scalar = np.array(value, dtype)
+            assert scalar == value, what
+            pieces += [b"v", struct.pack("=q", scalar.nbytes), scalar.tobytes()]
+        elif value is None:
             pieces += [b"r", struct.pack("=q", -1)]
-            continue
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{what}: an array or None, not {type(value).__name__}")
-        if dtype != "void" and value.dtype != dtype:
-            raise TypeError(f"{what}: the array is {value.dtype}")
-        if not value.flags.forc:
-            raise TypeError(f"{what}: the array is not contiguous")
-        if kind == "out" and not value.flags.writeable:
-            raise TypeError(f"{what}: the array is read-only")
-        for other_kind, other in arrays:
-            if "out" in (kind, other_kind) and np.may_share_memory(value, other):
-                raise ValueError(f"{what}: shares memory with another argument")
-        arrays.append((kind, value))
-        mark = b"w" if kind == "out" else b"r"
-        pieces += [mark, struct.pack("=q", value.nbytes), value.tobytes(order="A")]
+        else:
+            assert dtype in ("void", value.dtype), what
+            assert value.flags.forc, what
+            for other in arrays if kind == "out" else outputs:
+                assert not np.may_share_memory(value, other), what
+            arrays.append(value)
+            if kind == "out":
+                outputs.append(value)
+            mark = b"w" if kind == "out" else b"r"
+            pieces += [mark, struct.pack("=q", value.nbytes), value.tobytes(order="A")]
     return b"".join(pieces), outputs
-
-
-def _scalar(what, dtype, value):
-    kinds = {"f": (int, float, np.number), "b": (bool, np.bool_)}
-    wanted = kinds.get(np.dtype(dtype).kind, (int, np.integer))
-    if not isinstance(value, wanted) or (isinstance(value, bool) and dtype != "bool"):
-        raise TypeError(f"{what}: a number of that type, not {value!r}")
-    return np.array(value, dtype=dtype)
 
 
 def _run(command, payload):
     """Run the program; without address randomisation where ThreadSanitizer cannot live with it."""
+    *_, what = command[:2]
     for prefix in ([], ["setarch", "-R"]):
         try:
             process = subprocess.run(
@@ -223,11 +198,98 @@ def _run(command, payload):
                 timeout=TIMEOUT,
             )
         except subprocess.TimeoutExpired:
-            raise KernelFault(f"{command[1]} did not end in {TIMEOUT} s") from None
+            raise KernelFault(f"{what} did not end in {TIMEOUT} s") from None
         report = process.stderr.decode(errors="replace")
         if "unexpected memory mapping" not in report:
             break
     if process.returncode or report:
         end = f"exit status {process.returncode}"
-        raise KernelFault(f"{command[1]}: {report.strip() or end}")
+        raise KernelFault(f"{what}: {report.strip() or end}")
     return process.stdout
+
+
+# ---- by g++ --------------------------------------------------------------------------------------
+
+
+@cache
+def _built(source, macros, sanitize):
+    """Compile a source: preprocess it, rewrite what C++ lacks, and add a table of kernels.
+
+    Return the program, and each kernel's parameters: pairs of kind (in, out or value) and dtype.
+    """
+    if isinstance(source, Path):
+        text, label = source.read_text(encoding="utf-8"), str(source.resolve())
+        local = ["-iquote", source.resolve().parent]
+    else:
+        text, label, local = source, "<source>", []
+    stem = _folder() / sha256(repr((text, label, macros, sanitize)).encode()).hexdigest()[:16]
+    plain, expanded = stem.with_suffix(".cu"), stem.with_suffix(".ii")
+    plain.write_text(f'#line 1 "{label}"\n{text}', encoding="utf-8")
+    _gxx(
+        *(*FLAGS, *macros, "-I", HOST, *local, "-include", HOST / "shim.h", "-x", "c++", "-E"),
+        *(plain, "-o", expanded),
+    )
+    made = _with_table(expanded.read_text(encoding="utf-8"), f'# 1 "{label}"')
+    expanded.write_text(made, encoding="utf-8")
+    fatal = ["-fno-sanitize-recover=all"] if "undefined" in (sanitize or "") else []
+    sanitized = [*_sanitized(sanitize), *fatal]
+    _gxx(*FLAGS, *_filled(), *sanitized, expanded, _runtime(sanitize), "-o", stem)
+    lines = [line.split() for line in _run([str(stem)], b"").decode().splitlines()]
+    return stem, {name: [tuple(word.split(":")) for word in words] for name, *words in lines}
+
+
+def _with_table(text: str, start: str) -> str:
+    """Return the preprocessed text, rewritten, with the table of its kernels."""
+    shim, mark, own = text.partition(start)
+    names = []
+    for found in KERNEL.finditer(own):
+        before = re.split(r"[;{}]", own[: found.start()])[-1]
+        if not re.search(r"\btemplate\b", before):  # whose instances have no name
+            names.append(found[1])
+    names = list(dict.fromkeys(names))
+    if not names:
+        raise CompilationError(f"{start} has no kernel: nothing is __global__")
+    kernels = ", ".join(f'Trampoline<&::{name}>::kernel("{name}")' for name in names)
+    shared = r"static \1*& \2 = reinterpret_cast<\1*&>(::cuda_host::dynamic_shared);"
+    table = (
+        f'\n# 1 "<kernels>"\nnamespace cuda_host {{ const Kernel kernels[] = {{{kernels}}}; '
+        f"const int n_kernels = {len(names)}; }}\n"
+    )
+    return shim + mark + DYNAMIC.sub(shared, own) + table
+
+
+@cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="cuda-host-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _sanitized(sanitize):
+    return [f"-fsanitize={name}" for name in sanitize.split(",")] if sanitize else []
+
+
+@cache
+def _filled() -> list[str]:
+    """Variables that nobody initialises are filled with garbage, by g++ from version 12 on."""
+    version = subprocess.run(["g++", "-dumpversion"], capture_output=True, text=True, check=True)
+    major = int(version.stdout.split(".")[0])
+    return ["-ftrivial-auto-var-init=pattern"] if major >= 12 else []
+
+
+@cache
+def _runtime(sanitize) -> Path:
+    """Compile what runs blocks, once for each way to sanitize; itself it is not instrumented."""
+    made = _folder() / f"runtime-{sanitize}.o"
+    known = {"thread": "-DCUDA_HOST_TSAN", "address": "-DCUDA_HOST_ASAN"}
+    macros = [known[name] for name in known if name in (sanitize or "")]
+    _gxx("-std=c++20", "-O2", "-g1", *macros, "-c", HOST / "runtime.cpp", "-o", made)
+    return made
+
+
+def _gxx(*arguments) -> None:
+    process = subprocess.run(
+        ["g++", *map(str, arguments)], capture_output=True, text=True, errors="replace"
+    )
+    if process.returncode:
+        raise CompilationError(process.stderr)
