@@ -51,7 +51,7 @@ def test_data_sets(tmp_path, name):
     path.write_bytes(content)
     right = read(path)
     assert len(right.X) == 6
-    for _ in range(150):
+    for _ in range(100):
         path.write_bytes(spoilt(content, generator))
         try:
             got = read(path)
@@ -66,7 +66,7 @@ def test_data_sets(tmp_path, name):
 
 def test_rows(tmp_path):
     content, generator, path = saved(np.save, np.ones((4, 3))), random.Random(3), tmp_path / "a.npy"
-    for _ in range(300):
+    for _ in range(200):
         path.write_bytes(spoilt(content[:128], generator)[:128].ljust(128) + content[128:])
         try:
             rows = read_npy(path)
