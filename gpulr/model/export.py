@@ -128,22 +128,15 @@ def _model(model: Trained, dtype: np.dtype[Any]) -> ModelProto:
     opened = f'<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]> one_vs_all'
     proto = parser.parse_model("\n".join([f"{opened} ({X}) => ({outputs}) {{", *steps, "}"]))
     proto.producer_name, proto.producer_version = "gpulr", __version__
-    proto.graph.input[
-        0
-    ].doc_string = (
-        "Rows as training was given them: scaling and standardisation are part of the model."
-    )
+    says = "Rows as training was given them: scaling and standardisation are part of the model."
+    proto.graph.input[0].doc_string = says
     for node in proto.graph.node:
         node.name = node.output[0]
     proto.graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in tensors.items())
+    facts = {"classes": classes.tolist(), "image_shape": model.image_shape, "scale": model.scale}
     # ASCII only, as in model files.
-    facts = {
-        "gpulr_version": __version__,
-        "classes": json.dumps(classes.tolist()),
-        "image_shape": json.dumps(model.image_shape),
-        "scale": json.dumps(model.scale),
-    }
-    helper.set_model_props(proto, facts)
+    props = {"gpulr_version": __version__} | {name: json.dumps(facts[name]) for name in facts}
+    helper.set_model_props(proto, props)
     return proto
 
 

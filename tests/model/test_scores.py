@@ -118,18 +118,6 @@ def test_a_function_gets_labels_and_probabilities(held_out):
     np.testing.assert_allclose(P, expected[:, 1] if len(classes) == 2 else expected, rtol=1e-10)
 
 
-def test_a_function_gets_weights_if_it_takes_them(held_out):
-    classes, Z, codes, weight = held_out
-
-    def brier(y, P, *, sample_weight):
-        own = P if P.ndim == 1 else P[:, -1]
-        return -np.average((own - (y == classes[-1])) ** 2, weights=sample_weight)
-
-    score = scorer(brier, labels(classes)).function(Z, codes, weight)
-    expected = -np.average((probabilities(Z)[:, -1] - (codes == codes.max())) ** 2, weights=weight)
-    assert score == pytest.approx(expected, rel=1e-10)
-
-
 def test_metrics_of_scikit_learn_can_be_passed(held_out):
     classes, Z, codes, weight = held_out
     if len(classes) == 2:
