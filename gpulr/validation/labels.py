@@ -254,7 +254,7 @@ def _real_matrix(y: Any) -> Array:
     """Return y as an array of real numbers or booleans, in its own library, or as a CSR array."""
     if is_table(y):
         return from_table(y, "y")
-    if is_device_array(y):
+    if is_device_array(y) and not is_any_sparse(y):
         return on_device(y, "y")
     Y = as_csr(y, "y") if is_any_sparse(y) else as_numpy(y, "y")
     if Y.dtype.kind == "O":
