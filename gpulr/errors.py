@@ -15,30 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "BackendFallbackWarning",
-    "BackendUnavailableError",
-    "ConvergenceWarning",
-    "DataError",
-    "DataFallbackWarning",
-    "DataFileError",
-    "DataUnavailableError",
-    "DeviceMemoryError",
-    "DivergenceError",
-    "FileNotWrittenError",
-    "GpulrError",
-    "GpulrWarning",
-    "LabelColumnWarning",
-    "MissingExtraError",
-    "ModelFileError",
-    "ParameterError",
-    "ParameterWarning",
-    "RowNumberWarning",
-    "ScaleWarning",
-    "SearchInterrupted",
-    "TrainingInterrupted",
-]
-
 
 class GpulrError(Exception):
     """Base class of gpulr's exceptions."""
@@ -207,6 +183,13 @@ class ParameterWarning(GpulrWarning):
 
 class ConvergenceWarning(GpulrWarning):
     """Some models did not reach the tolerance."""
+
+
+__all__ = sorted(  # the classes above
+    name
+    for name, value in vars().items()
+    if isinstance(value, type) and value.__module__ == __name__
+)
 
 
 def warn(message: str, category: type[GpulrWarning]) -> None:

@@ -31,38 +31,26 @@ def coefs(result):
     return np.concatenate([to_host(result.coef), to_host(result.intercept)[:, np.newaxis]], axis=1)
 
 
+def parameters(model):
+    """Weights with the intercept below them, (n_features + 1, n_models)."""
+    return np.vstack([to_host(model.weights), to_host(model.intercept)])
+
+
 @pytest.mark.parametrize("kind", ["poisson", "multinomial"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("settings", [{}, {"standardize": True}, {"C": [0.1, 1.0, 10.0]}], ids=str)
 def test_a_replicate_is_training_with_its_counts(put, blobs, rng, kind, weighted, settings):
     X, y = blobs
     s = rng.uniform(0.5, 2.0, len(y)) if weighted else np.ones(len(y))
-    result = gpulr.bootstrap(
-        put(X),
-        y,
-        n=4,
-        weights=kind,
-        random_state=3,
-        sample_weight=s if weighted else None,
-        **EXACT,
-        **settings,
-    )
+    how = {"n": 4, "random_state": 3, "sample_weight": s if weighted else None}
+    result = gpulr.bootstrap(put(X), y, weights=kind, **how, **EXACT, **settings)
     assert result.n_replicates == 4
     assert result.converged.shape == (4, 3)
     assert result.converged.all()
-    counts = counts_of(3, 4, len(y), kind)
-    for r in range(4):
-        model = gpulr.train(put(X), y, sample_weight=s * counts[r], **EXACT, **settings)
-        np.testing.assert_allclose(
-            to_host(result.coef)[r], to_host(model.weights), rtol=1e-4, atol=1e-5
-        )
-        np.testing.assert_allclose(
-            to_host(result.intercept)[r], to_host(model.intercept), rtol=1e-4, atol=1e-5
-        )
-    whole = gpulr.train(put(X), y, sample_weight=s, **EXACT, **settings)
-    np.testing.assert_allclose(
-        to_host(result.model.weights), to_host(whole.weights), rtol=1e-4, atol=1e-5
-    )
+    found = [*coefs(result), parameters(result.model)]
+    for each, counts in zip(found, [*counts_of(3, 4, len(y), kind), 1], strict=True):
+        model = gpulr.train(put(X), y, sample_weight=s * counts, **EXACT, **settings)
+        np.testing.assert_allclose(each, parameters(model), rtol=1e-4, atol=1e-5)
 
 
 def test_arrays_are_where_the_data_are(put, blobs):
@@ -149,13 +137,6 @@ def test_replicates_without_a_class_are_drawn_again(put, rng):
     some = kept[0]
     model = gpulr.train(X, y, sample_weight=counts[some], **EXACT)
     np.testing.assert_allclose(to_host(result.coef)[some], model.weights, rtol=1e-4, atol=1e-5)
-
-
-def test_classes_that_are_too_small_are_an_error(put, rng):
-    X = rng.normal(size=(60, 2))
-    y = np.minimum(np.arange(60), 40)  # forty classes of one row: all are drawn once in 10⁸ times
-    with pytest.raises(gpulr.DataError, match="100 draws of the rows for replicate"):
-        gpulr.bootstrap(put(X), y, n=2, random_state=0)
 
 
 @pytest.mark.parametrize("kind", ["poisson", "multinomial"])
@@ -281,8 +262,15 @@ def test_settings_that_cannot_be_used(blobs, settings, words):
 
 def test_data_that_cannot_be_used(blobs):
     X, y = blobs
-    for bad in ((X, None), (X, y[:-1]), (X, np.zeros(90)), (np.full_like(X, np.nan), y)):
-        with pytest.raises(gpulr.DataError):
-            gpulr.bootstrap(*bad, n=2)
+    few = np.minimum(np.arange(60), 40)  # forty classes of one row: all drawn once in 10⁸ times
+    for bad, words in (
+        ((X, None), "Pass both X and y"),
+        ((X, y[:-1]), "labels"),
+        ((X, np.zeros(90)), "class"),
+        ((np.full_like(X, np.nan), y), "NaN"),
+        ((X[:60], few), "100 draws of the rows for replicate"),
+    ):
+        with pytest.raises(gpulr.DataError, match=words):
+            gpulr.bootstrap(*bad, n=2, random_state=0)
     with pytest.raises(gpulr.DataError, match="sample_weight"):
         gpulr.bootstrap(X, y, n=2, sample_weight=-np.ones(90))

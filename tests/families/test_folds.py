@@ -80,14 +80,12 @@ def test_rows_that_a_fold_repeats_are_counted():
 @pytest.mark.parametrize(
     ("cv", "error", "words"),
     [
-        (1, ParameterError, "at least 2"),
-        (0, ParameterError, "at least 2"),
-        (-3, ParameterError, "at least 2"),
-        (True, ParameterError, "at least 2"),
+        *((n, ParameterError, "at least 2") for n in (1, 0, -3, True)),
         (2.5, ParameterError, "cv=2.5"),
         ("5", ParameterError, "splitter"),
         (21, ParameterError, "21"),  # more than any class has rows
         (GroupKFold(3), ParameterError, "groups"),
+        ((GroupKFold(3), GROUPS[:59]), ParameterError, "59"),
         ([], DataError, "no folds"),
         ([1, 2], DataError, "Fold 0 of cv is not a pair"),
         ([([0, 1], [2]), ([0, 1],)], DataError, "Fold 1 of cv is not a pair"),
@@ -103,13 +101,9 @@ def test_rows_that_a_fold_repeats_are_counted():
     ],
 )
 def test_what_is_no_cross_validation_is_told(cv, error, words):
+    cv, groups = cv if isinstance(cv, tuple) else (cv, None)
     with pytest.raises(error, match=words):
-        split(cv, Y)
-
-
-def test_groups_of_another_length_are_told():
-    with pytest.raises(ParameterError, match="59"):
-        split(GroupKFold(3), Y, GROUPS[:59])
+        split(cv, Y, groups)
 
 
 def test_a_fold_needs_rows_of_every_class_with_weight():

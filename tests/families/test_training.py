@@ -66,22 +66,13 @@ def test_labels_of_any_kind(blobs, kind):
     assert model.predict(X).tolist() == labels[expected.predict(X)].tolist()
 
 
-def test_objects_that_are_booleans_stay_booleans(blobs):
+def test_types_of_labels(blobs):
     X, codes = blobs
-    model = gpulr.train(X, (codes > 0).astype(object), **FEW)
-    assert model.classes.dtype == bool
-
-
-def test_labels_of_another_type_than_the_models(blobs):
-    X, codes = blobs
+    assert gpulr.train(X, (codes > 0).astype(object), **FEW).classes.dtype == bool
     model = gpulr.train(X, LABELS["dates"][codes], **FEW)
     for others in (LABELS["decimals"], LABELS["days"], LABELS["str"]):
         with pytest.raises(gpulr.DataError, match="labels that this model was not trained on"):
             model.evaluate(X, others[codes])
-
-
-def test_class_weights_of_days(blobs):
-    X, codes = blobs
     days = LABELS["nanoseconds"]
     weighted = gpulr.train(X, days[codes], class_weight={days[0]: 3.0}, **FEW)
     expected = gpulr.train(X, days[codes], sample_weight=np.where(codes == 0, 3.0, 1.0), **FEW)
@@ -159,13 +150,12 @@ def test_images_are_flattened_and_their_shape_is_kept(put, rng):
     assert gpulr.train(images[..., np.newaxis], y, **FEW).image_shape == (4, 3, 1)
 
 
-def test_image_shape_may_be_given(rng, tmp_path):
-    X, y = rng.random((30, 12)), np.arange(30) % 3
-    for shape in ((4, 3), [4, 3], np.array([4, 3])):
-        model = gpulr.train(X, y, image_shape=shape, **FEW)
-        assert model.image_shape == (4, 3)
-        model.save(tmp_path / "model.safetensors")
-        assert gpulr.load(tmp_path / "model.safetensors").image_shape == (4, 3)
+@pytest.mark.parametrize("shape", [(4, 3), [4, 3], np.array([4, 3])], ids=repr)
+def test_image_shape_may_be_given(rng, tmp_path, shape):
+    model = gpulr.train(rng.random((30, 12)), np.arange(30) % 3, image_shape=shape, **FEW)
+    model.save(tmp_path / "model.safetensors")
+    for each in (model, gpulr.load(tmp_path / "model.safetensors")):
+        assert each.image_shape == (4, 3)
 
 
 def test_uint8_is_scaled_by_1_255_unless_told_otherwise(put, rng):
@@ -304,6 +294,8 @@ def test_not_converging_warns_once_with_names_and_norms(blobs):
     for name, norm, converged in zip(names, norms, model.history.converged, strict=True):
         assert (f"{name} ({norm:.1e})" in message) != converged
     assert "raise max_iter" in message
+    assert gpulr.train(X, y, tol=0.01).converged  # without a warning
+    assert not gpulr.train(X, y, **FEW).converged
 
 
 @pytest.mark.parametrize("batched", [True, False])
@@ -318,8 +310,3 @@ def test_many_models_are_not_all_named(rng):
     with pytest.warns(gpulr.ConvergenceWarning, match=r"20 of 20 .*9 \([^)]*\), …") as caught:
         gpulr.train(rng.normal(size=(60, 3)), y, max_iter=1)
     assert "19 (" not in str(caught[0].message)
-
-
-def test_tol_zero_and_convergence_do_not_warn(blobs):
-    assert not gpulr.train(*blobs, **FEW).converged
-    assert gpulr.train(*blobs, tol=0.01).converged
