@@ -69,55 +69,41 @@ def test_what_ends_processes_saves_the_model(start, tmp_path, name, interrupt):
     assert model.score(digits.X_test, digits.y_test) > 0.9
 
 
-# ---- streams -----------------------------------------------------------------------------------
-
-
-def run_with(environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close=None):
-    return subprocess.run(
+@posix
+@pytest.mark.parametrize(
+    ("closed", "target", "code", "error"),
+    [
+        (
+            None,
+            "/dev/full",
+            1,
+            f"standard output cannot be written to: {os.strerror(errno.ENOSPC)}",
+        ),
+        (1, None, 1, f"standard output cannot be written to: {os.strerror(errno.EBADF)}"),
+        (None, "pipe", 0, None),  # a reader that has gone is none
+        (2, None, 0, None),  # messages are not missed where nobody can read them
+    ],
+)
+def test_streams_that_take_nothing(environment, closed, target, code, error):
+    stdout = subprocess.PIPE
+    if target == "pipe":
+        reading, stdout = os.pipe()
+        os.close(reading)
+    elif target is not None:
+        if not os.path.exists(target):  # noqa: PTH110
+            pytest.skip(f"needs {target}")
+        stdout = os.open(target, os.O_WRONLY)
+    process = subprocess.run(
         [sys.executable, "-m", "gpulr", "data", "--json"],
-        env=environment,
-        stdout=stdout,
-        stderr=stderr,
-        text=True,
-        timeout=60,
-        preexec_fn=None if close is None else lambda: os.close(close),
+        **{"env": environment, "stdout": stdout, "stderr": subprocess.PIPE},
+        **{"text": True, "timeout": 60},
+        preexec_fn=None if closed is None else lambda: os.close(closed),
     )
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
-def test_results_that_cannot_be_written_are_a_failure(environment):
-    with open("/dev/full", "w") as full:  # noqa: PTH123
-        process = run_with(environment, stdout=full)
-    assert process.returncode == 1
-    assert process.stderr == (
-        f"error: standard output cannot be written to: {os.strerror(errno.ENOSPC)}\n"
-    )
-
-
-@posix
-def test_a_closed_standard_output_is_a_failure(environment):
-    process = run_with(environment, close=1)
-    assert process.returncode == 1
-    assert process.stderr.startswith("error: standard output cannot be written to")
-    assert len(process.stderr.splitlines()) == 1
-
-
-@posix
-def test_a_reader_that_has_gone_is_none(environment):
-    reading, writing = os.pipe()
-    os.close(reading)
-    try:
-        process = run_with(environment, stdout=writing)
-    finally:
-        os.close(writing)
-    assert (process.returncode, process.stderr) == (0, "")
-
-
-@posix
-def test_messages_are_not_missed_where_nobody_can_read_them(environment):
-    process = run_with(environment, close=2)
-    assert process.returncode == 0
-    assert "digits" in strict_json(process.stdout)
+    if target is not None:
+        os.close(stdout)
+    assert (process.returncode, process.stderr) == (code, f"error: {error}\n" if error else "")
+    if closed == 2:
+        assert "digits" in strict_json(process.stdout)
 
 
 class Broken:

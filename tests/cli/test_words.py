@@ -135,9 +135,6 @@ def test_the_first_line_is_in_words(invoke):
     assert ": 1 iteration of lbfgs" in result.stdout
 
 
-# ---- doctor ------------------------------------------------------------------------------------
-
-
 def test_doctor_says_whose_blas_and_what_is_not_installed(monkeypatch, invoke):
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "llvmlite" else "1.0")
     shown = invoke("doctor").stdout
@@ -171,14 +168,11 @@ def test_the_owner_of_a_library(path, owner):
         (0.5, 1, "the time of 0.5"),
     ],
 )
-def test_doctor_tells_of_quotas(quota, threads, words):
+def test_doctor_tells_of_quotas_and_memory(quota, threads, words):
     line = _processors({"machine": 16, "allowed": 8, "quota": quota, "threads": threads})
     assert line.startswith("processors: 16, of which this process may use 8; ")
     assert words in line
     assert ("OMP_NUM_THREADS" in line) == (quota is not None and threads > max(1, quota))
-
-
-def test_doctor_tells_of_memory():
     assert _memory({"machine": 2**34, "limit": None}).startswith("memory: 16.0 GiB; no limit")
     assert _memory({"machine": 2**34, "limit": 2**31}).endswith("(control group): 2.0 GiB")
     assert _memory({"machine": None, "limit": None}).startswith("memory: unknown")
