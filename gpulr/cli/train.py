@@ -143,21 +143,16 @@ def record_of_run(
 
 def record_of_model(model: OneVsAll) -> dict[str, Any]:
     """Return how a model was trained, for JSON."""
-    own = ("n_features", "classes", "backend", "device", "fallback_reason")
+    own = ("n_features", "classes", "backend", "device", "fallback_reason", "n_iter", "converged")
     return {
         **{name: getattr(model, name) for name in own},
         **{name: model.settings[name] for name in ("solver", "C", "scale", "max_iter", "tol")},
-        "n_iter": model.n_iter,
-        "converged": model.converged,
         "cost": model.history.cost[-1],
     }
 
 
 def _show(
-    model: OneVsAll,
-    on_train: evaluate.Figures,
-    on_test: evaluate.Figures | None,
-    seconds: float,
+    model: OneVsAll, on_train: evaluate.Figures, on_test: evaluate.Figures | None, seconds: float
 ) -> None:
     part, shown = ("train", on_train) if on_test is None else ("test", on_test)
     (name, *numbers), rows = evaluate.by_model(shown, part)

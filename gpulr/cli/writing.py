@@ -10,23 +10,14 @@ from typing import Any
 from gpulr.callbacks import ProgressBar, rich_bar
 from gpulr.cli import terminal
 from gpulr.cli.data import data_for, say_dataset, test_rows
-from gpulr.errors import (
-    DataError,
-    DataFileError,
-    DataUnavailableError,
-    ParameterError,
-    needs_extra,
-)
+from gpulr.errors import DataError, DataFileError, DataUnavailableError, ParameterError, needs_extra
 from gpulr.model.export import save_joblib
 from gpulr.model.one_vs_all import load
 from gpulr.output_files import check_folder
 from gpulr.reporting import page
 from gpulr.words import counted
 
-FORMATS = {
-    ".onnx": "for ONNX Runtime and the like",
-    ".joblib": "scikit-learn's estimator, pickled",
-}
+FORMATS = {".onnx": "for ONNX Runtime and the like", ".joblib": "scikit-learn's estimator, pickled"}
 OF_SAMPLES = ("samples", "seconds_per_sample", "seed")
 OF_TRAINING = ("solver", "max_iter", "seconds")
 

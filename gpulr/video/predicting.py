@@ -25,18 +25,7 @@ from gpulr.show.predictions import (
 )
 from gpulr.validation.parameters import positive_number, whole_number
 from gpulr.video.film import Film, Picture, Progress, checked, encode, shape_of
-from gpulr.video.sheet import (
-    BAR,
-    INK,
-    LONGEST,
-    MUTED,
-    PAPER,
-    QUIET,
-    RIGHT,
-    TRACK,
-    WRONG,
-    Sheet,
-)
+from gpulr.video.sheet import BAR, INK, LONGEST, MUTED, PAPER, QUIET, RIGHT, TRACK, WRONG, Sheet
 
 _MOST, _TOP = 30, 10  # beyond so many classes, the ten most probable have bars
 _MOST_LONG = 12  # of names longer than 8 letters, which do not fit into two columns
@@ -138,10 +127,7 @@ class Samples:
 
 
 def samples_of(
-    model: OneVsAll,
-    X: npt.NDArray[Any],
-    true: npt.NDArray[np.bool_],
-    rows: npt.NDArray[np.int64],
+    model: OneVsAll, X: npt.NDArray[Any], true: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64]
 ) -> Samples:
     """Predict the rows of X, which are these rows of the data, and say what is shown of each."""
     predictions, k = Predictions.of(model, X, true), len(model.classes)
@@ -183,11 +169,7 @@ def pictures_of(samples: Samples, size: tuple[int, int], hold: int) -> Iterator[
 
 
 def _picture(
-    samples: Samples,
-    i: int,
-    P: npt.NDArray[Any],
-    lengths: npt.NDArray[Any],
-    size: tuple[int, int],
+    samples: Samples, i: int, P: npt.NDArray[Any], lengths: npt.NDArray[Any], size: tuple[int, int]
 ) -> Image.Image:
     """Return the picture of sample i, with probabilities P and bars of these lengths."""
     sheet, n, right = Sheet(size), len(samples.images), samples.predictions.right

@@ -248,8 +248,7 @@ def _weights(sheet: Sheet, W: npt.NDArray[np.float32], names: list[str], limit: 
     width, height, name, gap = 736.0, 528.0, 26.0, 10.0
     n = len(W)
     columns = max(
-        range(1, n + 1),
-        key=lambda c: (min(width / c - gap, height / -(-n // c) - name - gap), c),
+        range(1, n + 1), key=lambda c: (min(width / c - gap, height / -(-n // c) - name - gap), c)
     )
     cell_w, cell_h = width / columns, height / -(-n // columns)
     side = min(cell_w - gap, cell_h - name - gap)

@@ -26,7 +26,7 @@ def ctrl_c(monkeypatch):
 
 @pytest.fixture(scope="session")
 def digits_model():
-    return gpulr.train(gpulr.datasets.load_digits(), max_iter=100, tol=0)
+    return gpulr.train(gpulr.datasets.load_digits(), max_iter=30, tol=0)
 
 
 @pytest.fixture

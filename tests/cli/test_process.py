@@ -57,7 +57,7 @@ gpulr.cli.main()
     ("name", "interrupt"),
     [  # SIG_IGN: in the background
         *(("SIGINT", "default_int_handler"), ("SIGTERM", "SIG_IGN")),
-        ("SIGHUP", "default_int_handler"),
+        pytest.param("SIGHUP", "default_int_handler", marks=pytest.mark.slow),
     ],
 )
 def test_what_ends_processes_saves_the_model(start, tmp_path, name, interrupt):

@@ -219,13 +219,13 @@ def test_beyond_30_classes_the_ten_most_probable_and_the_true_one(data):
 def test_one_model_has_two_bars_that_sum_to_one(data):
     y = np.where(data.y == 3, "three", "other")
     model = gpulr.train(data.X, y, image_shape=(8, 8), max_iter=30, tol=0)
-    samples, _ = stills(model, data.X[:50], y[:50])
+    samples, _ = stills(model, data.X[:20], y[:20])
     np.testing.assert_allclose(samples.predictions.probabilities.sum(axis=1), 1)
     np.testing.assert_allclose(
-        samples.predictions.probabilities[:, 1], model.predict_proba(data.X[:50])[:, 0], rtol=1e-5
+        samples.predictions.probabilities[:, 1], model.predict_proba(data.X[:20])[:, 0], rtol=1e-5
     )
     np.testing.assert_array_equal(
-        model.classes[samples.predictions.predicted.argmax(axis=1)], model.predict(data.X[:50])
+        model.classes[samples.predictions.predicted.argmax(axis=1)], model.predict(data.X[:20])
     )
     assert "one model" in samples.caption
 
@@ -233,9 +233,9 @@ def test_one_model_has_two_bars_that_sum_to_one(data):
 def test_several_labels(data):
     Y = (data.y[:, None] % [2, 3, 5] == 0) & (data.y[:, None] > 0)
     model = gpulr.train(data.X, Y, image_shape=(8, 8), max_iter=30, tol=0)
-    samples, pictures = stills(model, data.X[:30], Y[:30].astype(int))
-    np.testing.assert_array_equal(samples.predictions.predicted, model.predict(data.X[:30]))
-    assert samples.predictions.right.mean() == model.score(data.X[:30], Y[:30])
+    samples, pictures = stills(model, data.X[:15], Y[:15].astype(int))
+    np.testing.assert_array_equal(samples.predictions.predicted, model.predict(data.X[:15]))
+    assert samples.predictions.right.mean() == model.score(data.X[:15], Y[:15])
     assert 0 < samples.predictions.right.mean() < 1
     assert samples.joined(np.array([True, False, True])) == "0, 2"
     assert samples.joined(np.zeros(3, dtype=bool)) == "none"
