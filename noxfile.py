@@ -153,6 +153,8 @@ def bench(session: nox.Session, backend: str) -> None:
     command = ("python", "-m", "bench", "interleaved", *backends, *session.posargs)
     session.run(*command, f"--output={ROOT}/bench/results/{backend}.json", env=environment)
     session.run("python", "-m", "bench.table")
+    once = ("python", "-m", "pytest", "bench/bench_training.py", "-k", backend)
+    session.run(*once, env=environment)  # each way by itself, on the screen
 
 
 @nox.session

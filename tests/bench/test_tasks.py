@@ -35,6 +35,28 @@ def test_every_contestant_computes_the_same(data, task):
         passes.check(task, contestant, timed(), data)
 
 
+def test_pytest_benchmark(monkeypatch, data):
+    from bench import bench_training
+
+    names = [parameter.id for parameter in bench_training.BENCHED]
+    assert {
+        f"{task}-numpy-float32-{way}-on-uint8"
+        for task in passes.TASKS
+        for way in ("loop", "batched")
+    } <= set(names)
+    monkeypatch.setattr(bench_training, "load_workload", lambda: data)
+    timed = types.SimpleNamespace(extra_info={}, pedantic=lambda run, **_: run())
+    for parameter in bench_training.BENCHED:
+        task, contestant = parameter.values
+        if contestant.backend == "numpy":
+            bench_training.test_task(timed, task, contestant)
+            assert (timed.group, timed.extra_info["way"]) == (task, contestant.way)
+    monkeypatch.setenv("GPULR_REQUIRE_GPU", "1")
+    if contestant.backend == "cupy" and not bench_training.probe("cupy").usable:
+        with pytest.raises(pytest.fail.Exception, match="cannot be used"):
+            bench_training.test_task(timed, task, contestant)
+
+
 @pytest.mark.parametrize("peer", ["jax", "torch"])
 @pytest.mark.parametrize("way", ["peer", "peer-blocks"])
 def test_a_wrong_result_of_another_library_is_caught(data, peer, way):
