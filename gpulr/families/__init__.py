@@ -2,10 +2,10 @@
 
 What is here trains: a family of columns is a file of its own, with what only it needs beside it::
 
-    training    warm_start                                      a class or a label a column
+    training                                                    a class or a label a column
     search      cross_validation, folds, search_result          and a value of C, and a fold
-    bootstrap   replicates, intervals                           and a resample of the rows
-    all         inputs, settings, prepare, scaling, advice, interrupt
+    bootstrap   intervals                                       and a resample of the rows
+    all         inputs, settings, prepare, advice, interrupt
 
 It may import models, validation, solvers and what is below, data sets and pictures for its results.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -138,11 +138,10 @@ def bootstrap(
         ctrl_c() as interrupted,
         closing(callbacks),
     ):
-        replicates = Replicates(data, C, weights, seeds)
-        run = replicates.runner(callbacks=callbacks, interrupted=interrupted)
+        replicates = Replicates(data, C, weights, seeds, callbacks, interrupted)
         state = State(settings.tol, tol_is_chosen=tol is not None)
         while not replicates.complete(state):
-            state = replicates.step(state, run)
+            state = replicates.step(state)
     data = replace(data, settings=replace(settings, tol=state.tol))
     whole, parts = state.parts[0], [part for part in state.parts[1:] if part.result not in ENDED]
     model = data.model(whole, C)
@@ -194,6 +193,8 @@ class Replicates:
     C: float | list[float]
     kind: str  # "poisson" or "multinomial"
     seeds: Sequence[np.random.SeedSequence]  # of each replicate
+    callbacks: Sequence[Callback]
+    interrupted: Callable[[], bool]
 
     @cached_property
     def every(self) -> Problem:
@@ -207,32 +208,44 @@ class Replicates:
         bytes_each = self.data.n_models * method.column_bytes(rows) + rows.n_samples
         return cut(len(self.seeds), bytes_each, GROUP_BYTES, rows.backend)
 
-    def runner(self, **calls: Any) -> Callable[..., Solution]:
-        """Return :func:`minimize` with all but the problem; what columns share is prepared."""
-        method, max_iter = self.data.settings.method(), self.data.settings.max_iter
+    @cached_property
+    def _prepared(self) -> Any:
+        """What all columns share."""
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told by an error
-            prepared = method.prepare(self.every) if max_iter else None
-        return partial(minimize, method, prepared=prepared, max_iter=max_iter, **calls)
+            return self.data.settings.method().prepare(self.every)
+
+    def _train(self, problem: Problem, tol: float, **how: Any) -> Solution:
+        method, max_iter = self.data.settings.method(), self.data.settings.max_iter
+        return minimize(
+            method,
+            problem,
+            max_iter=max_iter,
+            tol=tol,
+            callbacks=self.callbacks,
+            prepared=self._prepared if max_iter else None,
+            interrupted=self.interrupted,
+            **how,
+        )
 
     def complete(self, state: State) -> bool:
         """Whether there is nothing left to train."""
         done = len(state.parts)
         return bool(state.ended) or (done > 1 and done > len(self.groups))
 
-    def step(self, state: State, run: Callable[..., Solution]) -> State:
+    def step(self, state: State) -> State:
         """Train the model of all rows; or that again, to a tolerance; or the next replicates."""
         asarray, k, parts = self.every.backend.asarray, self.data.n_models, state.parts
         if not parts:
-            return replace(state, parts=(run(self.every, tol=state.tol),))
+            return replace(state, parts=(self._train(self.every, state.tol),))
         theta = parts[0].theta
         if not state.tol_is_chosen:
             if (tol := self.tolerance(theta)) < START_TOL:
-                parts = (run(self.every, tol=tol, start=asarray(theta)),)
+                parts = (self._train(self.every, tol, start=asarray(theta)),)
             return State(min(START_TOL, tol), tol_is_chosen=True, parts=parts)
         group = self.groups[len(parts) - 1]
-        part = run(
+        part = self._train(
             self.problem(group),
-            tol=state.tol,
+            state.tol,
             start=asarray(np.tile(theta, (1, len(group)))),
             models=np.arange((group[0] + 1) * k, (group[-1] + 2) * k),
         )
