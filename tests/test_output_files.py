@@ -6,6 +6,8 @@ import os
 import signal
 import stat
 import threading
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -37,12 +39,20 @@ with replaced(Path(os.environ["TARGET"])) as temporary:
 """
 
 
+@contextmanager
+def writing(path, **environment):
+    """Another process, while it writes."""
+    with start_python(WRITER, TARGET=str(path), **environment) as process:
+        assert process.stdout.readline() == "writing\n"
+        yield process
+        process.communicate(timeout=60)
+
+
 @posix
 def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_there(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with start_python(WRITER, TARGET=str(path)) as process:
-        assert process.stdout.readline() == "writing\n"
+    with writing(path) as process:
         process.kill()
     assert len(names(tmp_path)) == 2
     assert path.read_bytes() == b"old"
@@ -51,14 +61,19 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_there(tmp
 
 
 @posix
+def test_an_interrupted_process_removes_its_own(tmp_path):
+    with writing(tmp_path / "a.bin") as process:
+        process.send_signal(signal.SIGINT)
+    assert names(tmp_path) == []
+
+
+@posix
 def test_what_a_living_process_writes_is_left(tmp_path, tmp_path_factory):
     path, done = tmp_path / "a.bin", tmp_path_factory.mktemp("done") / "done"
-    with start_python(WRITER, TARGET=str(path), DONE=str(done)) as process:
-        assert process.stdout.readline() == "writing\n"
+    with writing(path, DONE=str(done)) as process:
         write(tmp_path / "another.bin")
         assert len(names(tmp_path)) == 2
         done.touch()
-        process.communicate(timeout=60)
     assert process.returncode == 0
     assert path.read_bytes() == b"half"
     assert names(tmp_path) == ["a.bin", "another.bin"]
@@ -68,8 +83,7 @@ def test_what_this_process_writes_is_left(tmp_path):
     with replaced(tmp_path / "a.bin") as first:
         first.write_bytes(b"first")
         write(tmp_path / "b.bin")
-        with replaced(tmp_path / "a.bin") as second:
-            second.write_bytes(b"second")
+        write(tmp_path / "a.bin", b"second")
     assert (tmp_path / "a.bin").read_bytes() == b"first"
     assert names(tmp_path) == ["a.bin", "b.bin"]
 
@@ -151,22 +165,15 @@ def test_names_as_long_as_the_file_system_takes(tmp_path, length):
     name = "x" * (length - 12) + ".safetensors"
     write(tmp_path / name)
     write(tmp_path / name, b"newer")
-    assert names(tmp_path) == [name]
     with pytest.raises(OSError, match="too long"):
         write(tmp_path / ("y" * 256))
     assert names(tmp_path) == [name]
 
 
-@pytest.fixture
-def mask():
-    before = os.umask(0o027)
-    yield
-    os.umask(before)
-
-
 @posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o666, 0o755, 0o200])
-def test_the_mode_of_what_is_replaced_is_kept(tmp_path, mask, mode):
+def test_the_mode_of_what_is_replaced_is_kept(tmp_path, mode, request):
+    request.addfinalizer(partial(os.umask, os.umask(0o027)))
     path = tmp_path / "a.bin"
     path.touch()
     path.chmod(mode)
@@ -198,12 +205,3 @@ def test_owner_and_group_are_kept_where_they_may_be(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "chown", refuse)
     write(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o604  # the group is another
-
-
-@posix
-def test_an_interrupted_process_removes_its_own(tmp_path):
-    with start_python(WRITER, TARGET=str(tmp_path / "a.bin")) as process:
-        assert process.stdout.readline() == "writing\n"
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert names(tmp_path) == []
