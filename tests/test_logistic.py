@@ -45,7 +45,6 @@ def test_sigmoid_is_exact_in_both_tails_symmetric_and_reaches_its_ends(put, dtyp
     exact = expit(MARGINS.astype(dtype).astype(np.float64))
     assert_close(logistic.sigmoid(Z), exact, like=Z, dtype=dtype, ulps=4, atol=np.finfo(dtype).tiny)
 
-
     P = to_host(logistic.sigmoid(put([0.0, -0.0, 1e4, -1e4], dtype)))
     assert P.tolist() == [0.5, 0.5, 1.0, 0.0]
     total = to_host(logistic.sigmoid(Z) + logistic.sigmoid(-Z))

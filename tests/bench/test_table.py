@@ -310,6 +310,7 @@ def test_the_readme_and_the_page_show_the_committed_results_and_small_pictures()
     assert sum(path.stat().st_size for path in shown()) < 200_000
 
 
+@pytest.mark.slow
 def test_the_script_draws_all_that_the_readme_shows(tmp_path):
     assert table.main(["--pictures", "--data", "digits", "--output", str(tmp_path)]) == 0
     drawn = sorted(tmp_path.iterdir())

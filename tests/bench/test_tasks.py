@@ -157,7 +157,9 @@ def test_speedups_over_other_libraries_are_on_the_same_rows():
     }
 
 
-def test_what_threads_print_is_what_they_write(tmp_path, capsys):
+def test_what_threads_print_is_what_they_write(tmp_path, capsys, monkeypatch):
+    for name, few in (("AT_ONCE", 2), ("GRID", {"C": [1.0]}), ("FOLDS", 2)):
+        monkeypatch.setattr(tasks, name, few)
     path = tmp_path / "results" / "threads.json"
     # Not loky's: its processes would outlive the test.
     ways = ["worker", "at-once", "grid-2-threading"]
