@@ -171,10 +171,10 @@ def test_a_file_that_cannot_be_written_is_one_error(av, model, data, tmp_path):
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, before[1]))
     try:
         with pytest.raises(DataFileError, match=r"could not be written.*is untouched"):
-            video.predictions(model, data.X, data.y, tmp_path / "d.mp4", samples=5, **SMALL)
+            video.predictions(model, data.X, data.y, tmp_path / "d.mp4", samples=9, **SMALL)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert files(tmp_path) == []
