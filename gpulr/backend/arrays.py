@@ -23,7 +23,8 @@ _CANDIDATES = {
     "float32": (-(2**24), 2**24),
 }
 FIRST_ROWS = 64  # most fractions are found out to be such in the first few rows
-CHUNK_BYTES = 2**20  # looked at at a time, in cache
+CHUNK_BYTES = 8 * 2**20  # what a thread looks at,
+LOOK_BYTES = 2**20  # so much at a time, in cache
 
 
 def library_of(x: Any) -> str | None:
@@ -153,12 +154,15 @@ def storage_type(
 
     def look(rows: slice) -> int:
         """Return the index of the first candidate that holds these rows, and all before them."""
-        chunk, found = X[rows], smallest
-        while found < len(candidates) and not _holds(candidates[found], chunk):
-            found += 1
+        found = smallest
+        for a in range(rows.start, rows.stop, step):
+            part = X[a : min(a + step, rows.stop)]
+            while found < len(candidates) and not _holds(candidates[found], part):
+                found += 1
         return found
 
-    n, length = len(X), max(1, CHUNK_BYTES // (X.shape[1] * X.itemsize))
+    n, row_bytes = len(X), X.shape[1] * X.itemsize
+    length, step = max(1, CHUNK_BYTES // row_bytes), max(1, LOOK_BYTES // row_bytes)
     chunks = [slice(a, min(a + length, n)) for a in range(FIRST_ROWS, n, length)]
     for batch in ([slice(0, min(FIRST_ROWS, n))], chunks):
         if smallest < len(candidates):
@@ -169,9 +173,9 @@ def storage_type(
     return [*candidates, last][smallest]
 
 
-def _holds(dtype: np.dtype[Any], chunk: npt.NDArray[Any]) -> bool:
-    if chunk.dtype.kind in "iu":  # 64 bits would be rounded by the comparison itself
+def _holds(dtype: np.dtype[Any], part: npt.NDArray[Any]) -> bool:
+    if part.dtype.kind in "iu":  # 64 bits would be rounded by the comparison itself
         least, most = _CANDIDATES[dtype.name]
-        return least <= int(chunk.min()) and int(chunk.max()) <= most
+        return least <= int(part.min()) and int(part.max()) <= most
     with np.errstate(all="ignore"):  # NaN, infinity and what is too large come back as others
-        return np.array_equal(chunk.astype(dtype).astype(chunk.dtype), chunk)
+        return np.array_equal(part.astype(dtype).astype(part.dtype), part)

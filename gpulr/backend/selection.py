@@ -18,12 +18,7 @@ from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.environment import setting
 from gpulr.backend.probes import BackendStatus
-from gpulr.errors import (
-    BackendFallbackWarning,
-    BackendUnavailableError,
-    ParameterError,
-    warn,
-)
+from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
 from gpulr.words import did_you_mean
 
 # Below this many floating-point operations a CPU is done in about a second: starting CUDA and
@@ -75,30 +70,19 @@ def _new(name: str, fallback_reason: str | None = None) -> Backend:
 
 
 def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -> Backend:
-    """Choose the backend for some work.
+    """Choose the backend for some work, of so many floating-point operations.
 
-    Parameters
-    ----------
-    requested : "auto", "numpy" or "cupy"
-        "auto" defers to ``GPULR_BACKEND``, then to where X is, then to a working GPU if the work
-        repays it.
-    X : array, optional
-        The data; an array that is already on a device is used where it is, unless its library lacks
-        something there that training needs, such as float64 in JAX as it comes: then on the host.
-    flops : float
-        Estimate of the work, in floating-point operations.
+    The argument "auto" defers to ``GPULR_BACKEND``, then to where X is, then to a working GPU if
+    the work repays it. An array that is already on a device is used where it is, unless its library
+    lacks something there that training needs, such as float64 in JAX as it comes: then on the host.
 
     Raises
     ------
     ParameterError
         Unknown name, in the argument or in the environment.
     BackendUnavailableError
-        The backend cannot be used and ``GPULR_FALLBACK=error``.
-
-    Warns
-    -----
-    BackendFallbackWarning
-        The backend cannot be used; NumPy serves instead (``GPULR_FALLBACK=warn``, the default).
+        The backend cannot be used and ``GPULR_FALLBACK=error``; as it comes, "warn", NumPy serves
+        instead, after a BackendFallbackWarning.
     """
     allowed = ("auto", *BACKENDS)
     if not isinstance(requested, str) or requested not in allowed:

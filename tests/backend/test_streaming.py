@@ -82,7 +82,8 @@ F4, F8 = np.dtype("float32"), np.dtype("float64")
     ],
 )
 def test_the_smallest_type_that_holds_all_values(monkeypatch, values, dtype, rounds_to, stored):
-    monkeypatch.setattr(arrays, "CHUNK_BYTES", 70)
+    monkeypatch.setattr(arrays, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(arrays, "LOOK_BYTES", 70)
     for rows in (2, FIRST_ROWS + 3, FIRST_ROWS + 400):  # the second value is in the last piece
         X = np.full((rows, 3), values[0], dtype)
         X[-1, -1] = values[1]
@@ -281,6 +282,15 @@ def test_what_cannot_be_computed_with_is_found(
 # ---- blocks -----------------------------------------------------------------------------------
 
 
+def blocks_of(n, length):
+    return [slice(a, min(a + length, n)) for a in range(0, n, length)]
+
+
+def converted(device, rows):
+    """What a pass maps: blocks in the compute dtype, on the host."""
+    return lambda block: to_host(device.as_compute(rows[block, :], device.xp.float32)).copy()
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 65])
 @pytest.mark.parametrize("index", [None, "some"])
 def test_blocks_come_in_order_and_whole(make_device, monkeypatch, rng, n, index):
@@ -293,19 +303,15 @@ def test_blocks_come_in_order_and_whole(make_device, monkeypatch, rng, n, index)
         rows, X = rows.take(chosen), X[chosen]
         chosen = rng.permutation(71)[:65]
         rows, X = rows.take(chosen), X[chosen]
-    blocks = [slice(a, min(a + n, len(X))) for a in range(0, len(X), n)]
+    blocks = blocks_of(len(X), n)
     assert rows.shape == X.shape
     assert rows.dtype == device.xp.uint8
-
-    def use(block):
-        return to_host(device.as_compute(rows[block, :], device.xp.float32))
-
     for number in range(2):
         parts = []
-        for i, part in enumerate(device.map_blocks(use, blocks, rows)):
+        for i, part in enumerate(device.map_blocks(converted(device, rows), blocks, rows)):
             if number == 0:  # the next block is on its way
                 assert bool(device.in_flight) == (i + 1 < len(blocks))
-            parts.append(part.copy())
+            parts.append(part)
         np.testing.assert_array_equal(np.concatenate(parts), X)
         assert device.in_flight == 0
     assert device.uploaded == (1 if len(blocks) < 3 else 2) * X.size  # two blocks stay
@@ -318,15 +324,10 @@ def test_the_first_rows_are_kept_where_there_is_room(make_device, images, kept):
     rows = device.host_rows(X, X.dtype)
     rows.keep((kept + 5) * 32 - 1 if kept == 1201 else kept * 32 + 31)
     assert device.uploaded == kept * 32
-    blocks = [slice(a, min(a + 100, 1201)) for a in range(0, 1201, 100)]
-
-    def use(block):
-        assert rows[block, :]._array.flags.c_contiguous
-        return device.as_compute(rows[block, :], device.xp.float32)
-
+    blocks = blocks_of(1201, 100)
     streamed = sum(block.stop - block.start for block in blocks if block.stop > kept)
     for number in (1, 2):
-        parts = [to_host(part).copy() for part in device.map_blocks(use, blocks, rows)]
+        parts = list(device.map_blocks(converted(device, rows), blocks, rows))
         np.testing.assert_array_equal(np.concatenate(parts), X)
         # Of one or two blocks, nothing is copied again.
         passes = number if streamed > 200 else 1
@@ -334,7 +335,9 @@ def test_the_first_rows_are_kept_where_there_is_room(make_device, images, kept):
     for half in (kept // 2, kept // 4):
         rows.drop()
         assert device.pool.live == half * 32
-    np.testing.assert_array_equal(to_host(rows[slice(0, 100), slice(None)]), X[:100])
+    first = rows[slice(0, 100), slice(None)]
+    assert first._array.flags.c_contiguous
+    np.testing.assert_array_equal(to_host(first), X[:100])
 
 
 def test_what_is_kept_makes_room_where_memory_runs_out(make_device, images):
@@ -344,13 +347,8 @@ def test_what_is_kept_makes_room_where_memory_runs_out(make_device, images):
     rows.keep(50_000)
     assert device.pool.failed == 0
     assert device.pool.live == X.nbytes
-    blocks = [slice(0, 100), slice(100, 200)]
-    sums = device.map_blocks(
-        lambda block: device.xp.sum(device.as_compute(rows[block, :], device.xp.float32)),
-        blocks,
-        rows,
-    )
-    assert float(sum(sums)) == X[:200].sum()
+    parts = list(device.map_blocks(converted(device, rows), blocks_of(200, 100), rows))
+    np.testing.assert_array_equal(np.concatenate(parts), X[:200])
     assert device.pool.failed == 1
     assert device.pool.live == 600 * 32
     device.pool.budget = 1000
@@ -361,11 +359,7 @@ def test_what_is_kept_makes_room_where_memory_runs_out(make_device, images):
 def test_a_pass_that_ends_early_leaves_nothing_in_flight(make_device, images):
     device = make_device(PLENTY)
     rows = device.host_rows(images[0], np.dtype("uint8"))
-    blocks = [slice(0, 400), slice(400, 800), slice(800, 1201)]
-
-    def use(block):
-        return to_host(device.as_compute(rows[block, :], device.xp.float32))
-
+    blocks, use = blocks_of(1201, 401), converted(device, rows)
     started = device.map_blocks(use, blocks, rows)
     next(started)
     assert device.in_flight
