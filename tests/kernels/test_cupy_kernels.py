@@ -77,23 +77,18 @@ def test_the_card(cupy):
     assert kernels_of(0) is not kernels_of(1)
 
 
-def test_passes(cupy, problem, rng):
+def test_passes_and_a_captured_iteration(cupy, problem, rng):
     kernels = kernels_of(0)
     one = FusedPass(problem, plan_for(problem, kernels.card), kernels)
+    assert one.plan.shared_bytes() > 48 * 1024
     theta = put(rng.normal(size=(31, 3)))
     got, expected = one.evaluate(theta), problem.evaluate(theta)
     np.testing.assert_allclose(got[0], expected.cost, rtol=1e-5)
     np.testing.assert_allclose(got[1], expected.gradient, atol=1e-6)
-    assert len(cupy.modules) == 2  # one for each source
     got = one.evaluate_margins(one.margins(theta), theta)
     np.testing.assert_allclose(got[1], expected.gradient, atol=1e-6)
-    assert len(cupy.modules) == 2
-    assert one.plan.shared_bytes() > 48 * 1024
-
-
-def test_an_iteration_is_captured(cupy, problem):
-    kernels = kernels_of(0)
-    one = FusedPass(problem, plan_for(problem, kernels.card), kernels)
+    assert len(cupy.modules) == 2  # one for each source
+    cupy.launched.clear()
     theta = put(np.zeros((31, 3)))
     gradient = put(problem.evaluate(theta).gradient)
     thetas, _, cost, _ = one.descend(theta, gradient, put(np.full(3, 0.5)), 3)

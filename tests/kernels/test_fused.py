@@ -27,6 +27,8 @@ from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import MOST_FEATURES, obstacle, plan_for
 from helpers import make_problem
 
+EACH_STORAGE = pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+
 
 @pytest.mark.parametrize(("n", "features", "models", "options"), CASES.values(), ids=CASES.keys())
 def test_a_pass_and_its_halves(n, features, models, options):
@@ -47,7 +49,7 @@ def test_a_pass_and_its_halves(n, features, models, options):
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+@EACH_STORAGE
 def test_each_card_has_its_layout(card, dtype):
     problem, theta, *expected = make(70, 100, 12, dtype=dtype, sets=2)
     one = fused(problem, card)
@@ -84,7 +86,7 @@ def test_extreme_margins_are_exact():
     np.testing.assert_allclose(cost, np.log(2.0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+@EACH_STORAGE
 def test_the_opposite_question_has_the_same_bits(dtype):
     problem, theta, *_ = make(64, 30, 7, dtype=dtype, size=9.0)
     targets = replace(problem.targets, table=1 - problem.targets.table)
@@ -101,7 +103,7 @@ def test_the_opposite_question_has_the_same_bits(dtype):
 
 
 @pytest.mark.parametrize("answer", [0, 1])
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+@EACH_STORAGE
 def test_what_sure_models_have_left_to_learn_is_exact(rng, dtype, answer):
     X = rng.integers(0, 3, (50, 32)).astype(dtype)
     theta = np.full((33, 1), 1.0 if answer else -1.0)  # margins of about ±32
@@ -174,43 +176,56 @@ def test_sanitizers_find_nothing(what, sanitize):
     one.descend(theta, 0.0 * theta, 0.0 * problem.m, 1)
 
 
-# A barrier that is taken out; each stands between a write and a read by other threads.
-BARRIERS = {
-    "after rows are copied": ("    __syncthreads();\n}", "}"),
-    "after margins": (
+BOUNDS = "const int n = end - start < tile_rows ? (int)(end - start) : tile_rows;"
+# Barriers between a write and a read by other threads are missing; rows beyond the last are read;
+# and threads leave before others wait for them.
+MISTAKES = {
+    "no barrier after rows": ("    __syncthreads();\n}", "}", "thread", "data race"),
+    "no barrier after margins": (
         "            __syncthreads();\n        }\n\n        if (lane",
         "        }\n\n        if (lane",
+        *("thread", "data race"),
     ),
-    "after residuals": (
+    "no barrier after residuals": (
         "        __syncthreads();\n\n        if constexpr (BACKWARD) {\n            if (share",
         "        if constexpr (BACKWARD) {\n            if (share",
+        *("thread", "data race"),
     ),
-    "before the next rows": (
-        "            __syncthreads();  // before the next rows are copied\n",
-        "",
+    "no barrier before the next rows": (
+        *("            __syncthreads();  // before the next rows are copied\n", ""),
+        *("thread", "data race"),
+    ),
+    "beyond the rows": (BOUNDS, "const int n = tile_rows;", "address,undefined", "overflow"),
+    "threads that leave": (
+        *("const int t = threadIdx.x;", "const int t = threadIdx.x; if (t > 99) return;"),
+        *(None, "divergent barrier: 100 threads"),
     ),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", BARRIERS)
-def test_the_thread_sanitizer_finds_a_missing_barrier(where, broken):
-    broken(fused_pass, "PROPAGATE", *BARRIERS[where])
-    problem, theta, *_ = make(600, 30, 7)
-    one = fused(problem, replace(H100, processors=1), sanitize="thread")
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistakes_in_a_kernel_are_found(what, broken):
+    present, absent, sanitize, words = MISTAKES[what]
+    broken(fused_pass, "PROPAGATE", present, absent)
+    problem, theta, *_ = make(601, 30, 7)
+    one = fused(problem, replace(H100, processors=1), sanitize=sanitize)
     assert one._chunks[0].grid.segment_rows > one.plan.tile  # rows come in more than one tile
-    with pytest.raises(KernelFault, match="data race"):
+    with pytest.raises(KernelFault, match=words):
         one.evaluate(theta)
 
 
-@pytest.mark.slow
-def test_the_address_sanitizer_finds_a_read_beyond_the_rows(broken):
-    present = "const int n = end - start < tile_rows ? (int)(end - start) : tile_rows;"
-    broken(fused_pass, "PROPAGATE", present, "const int n = tile_rows;")
-    problem, theta, *_ = make(61, 30, 7)
-    one = fused(problem, sanitize="address,undefined")
-    with pytest.raises(KernelFault, match="overflow"):
-        one.evaluate(theta)
+def test_the_shim_flushes_subnormals_as_cards_do(broken):
+    problem, theta, *_ = make(133, 30, 7, dtype="uint8")
+    broken(fused_pass, "PROPAGATE", "__fmaf_ieee_rn(x[r].v[f]", "__fmaf_rn(x[r].v[f]")
+    lost = fused(problem).margins(theta)
+    np.testing.assert_array_equal(lost, np.broadcast_to(theta[-1].astype(np.float32), (133, 7)))
+
+
+def test_threads_run_in_an_order_of_each_seed(broken):
+    problem, theta, *_ = make(133, 30, 7, dtype="uint8")
+    broken(fused_pass, "PROPAGATE", *MISTAKES["no barrier after margins"][:2])
+    assert len({fused(problem, seed=seed).margins(theta).tobytes() for seed in range(4)}) > 1
 
 
 def test_few_bytes_of_scratch_are_more_launches(monkeypatch):

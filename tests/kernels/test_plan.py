@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cuda_compile
-from cuda_host import KernelFault, require
-from fused_kernels import A100, CARDS, H100, RTX_4090, T4, module
+from cuda_host import KernelFault
+from fused_kernels import CARDS, H100, RTX_4090, module
 from gpulr.kernels.fused import CHUNK_ROWS, PROPAGATE
 from gpulr.kernels.plan import LEAST_ROWS, MOST_FEATURES, MOST_ROWS, RESERVED, WIDTHS, plan
 
@@ -25,7 +24,7 @@ SIZES = {
 }
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(**SIZES)
 def test_a_plan_fits_and_covers_everything(card, storage, features, models, centered, rows):
     laid = plan(card, storage, features, models, centered=centered)
@@ -66,29 +65,6 @@ def test_a_plan_is_none_beyond_the_bound():
 )
 def test_groups_waste_few_columns(models, columns):
     assert plan(H100, 8, 784, models).columns == columns
-
-
-LAYOUTS = {
-    "bytes": (8, 784, 10, False),
-    "floats": (32, 784, 10, False),
-    "halves, few": (16, 100, 10, True),
-    "two quads a thread": (32, 2051, 5, True),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("card", [T4, A100, H100], ids=lambda card: card.name)
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
-def test_a_layout_compiles_for_its_card(card, layout):
-    storage, features, models, centered = layout
-    laid = plan(card, storage, features, models, centered=centered)
-    require(cuda_compile.why_not())
-    usages = cuda_compile.usages(PROPAGATE, laid.macros, [f"sm_{card.capability}"])
-    assert len(usages) == 3
-    for usage in usages:
-        assert cuda_compile.complaints(usage) == []
-        assert usage.registers * laid.threads * laid.blocks <= 65_536
-        assert usage.min_blocks in (None, laid.blocks)
 
 
 @pytest.mark.slow
