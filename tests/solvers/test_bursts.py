@@ -13,10 +13,9 @@ import gpulr
 from gpulr.backend import Backend, NumPyBackend, backend_of, to_host
 from gpulr.core.problem import Problem
 from gpulr.solvers import LBFGS, SOLVERS, GradientDescent, gradient_descent, lbfgs, minimize
-from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.driver import _until_next_look
-from helpers import assert_optimal, make_problem, stacked, targets
+from helpers import make_problem
 
 EVERY_SOLVER = pytest.mark.parametrize("solver", SOLVERS)
 ON_A_DEVICE = pytest.mark.parametrize("library", ["strict"], indirect=True)
@@ -160,8 +159,8 @@ def test_rows_of_zeros_have_no_curvature(put, monkeypatch, every):
 @EVERY_SOLVER
 @pytest.mark.parametrize("every", [3, 8])
 def test_bursts_change_nothing(digits, solver, every, monkeypatch):
-    X, y = digits[0][:300], digits[1][:300]
-    settings = {"solver": solver, "C": np.geomspace(0.001, 0.03, 10), "dtype": "float64"}
+    X, y = digits[0][:200], digits[1][:200]
+    settings = {"solver": solver, "C": np.geomspace(0.001, 0.01, 10), "dtype": "float64"}
     told = {1: [], every: []}
 
     def run(length):
@@ -179,21 +178,6 @@ def test_bursts_change_nothing(digits, solver, every, monkeypatch):
         np.testing.assert_array_equal(ours.converged, theirs.converged)
         np.testing.assert_allclose(ours.cost, theirs.cost, rtol=1e-9)
     assert np.all(np.diff(model.history.seconds) > 0)
-
-
-@EVERY_SOLVER
-def test_the_optimum_and_its_figures(put, blobs, solver):
-    X, y = blobs
-    C, tol = np.array([0.1, 0.3, 1.0]), 1e-5
-    model = gpulr.train(put(X), y, solver=solver, C=C, tol=tol, dtype="float64")
-    assert model.converged
-    assert_optimal(X.astype(np.float64), targets(y), stacked(model), C, tol=tol)
-    problem = make_problem(put, X, y, C=C, dtype="float64")
-    cost, gradient = problem.evaluate(put(stacked(model)))
-    np.testing.assert_allclose(model.history.cost[-1], to_host(cost), rtol=1e-12)
-    norm = np.abs(to_host(gradient)).max(axis=0)
-    np.testing.assert_allclose(model.history.gradient_norm[-1], norm, rtol=1e-7)
-    assert np.all(norm <= tol * (1 + 1e-7))
 
 
 @EVERY_SOLVER
@@ -286,29 +270,6 @@ def test_a_start_at_the_optimum_takes_no_burst(blobs, bursts):
     again = gpulr.train(*blobs, start=model, tol=2e-4)
     assert again.n_iter == 0
     assert bursts == []
-
-
-@pytest.mark.usefixtures("bursts_of_8")
-def test_models_leave_once_each_and_are_carried_on(blobs):
-    solver, problem = LBFGS(), make_problem(np.asarray, *blobs, C=[1e-3, 1.0, 1e3])
-    prepared, left = solver.prepare(problem), []
-    continuation = Continuation(problem)
-
-    def leaving(models, state):
-        left.extend(models.tolist())
-        assert state.theta.shape == (5, len(models))
-        continuation.collect(models, state)
-
-    minimize(solver, problem, max_iter=100, tol=1e-5, prepared=prepared, leaving=leaving)
-    assert sorted(left) == [0, 1, 2]
-    following = replace(problem, C=problem.C * 2)
-    solution = minimize(
-        solver, following, max_iter=100, tol=1e-5, begin=continuation.begin(prepared)
-    )
-    alone = minimize(solver, following, max_iter=100, tol=1e-5)
-    assert solution.converged.all()
-    assert solution.n_iter.sum() < alone.n_iter.sum()
-    np.testing.assert_allclose(solution.cost[-1], alone.cost[-1], rtol=1e-5)
 
 
 # ---- when to look ------------------------------------------------------------------------------

@@ -119,11 +119,20 @@ def test_models_far_from_the_next_optimum_begin_at_zero(put, problem):
     assert not to_host(state.theta)[:, 2].any()
 
 
-def test_it_saves_iterations(problem, curvature_kind):
+@pytest.mark.parametrize("every", [1, 8])
+def test_it_saves_iterations(problem, curvature_kind, monkeypatch, every):
+    monkeypatch.setattr(type(problem.backend), "check_every", every)
     solver, settings = LBFGS(), {"max_iter": 200, "tol": 1e-6}
-    continuation = Continuation(problem)
+    continuation, left = Continuation(problem), []
     prepared = solver.prepare(problem)
-    minimize(solver, problem, prepared=prepared, leaving=continuation.collect, **settings)
+
+    def leaving(models, state):
+        left.extend(models.tolist())
+        assert state.theta.shape == (9, len(models))
+        continuation.collect(models, state)
+
+    minimize(solver, problem, prepared=prepared, leaving=leaving, **settings)
+    assert sorted(left) == [0, 1, 2]  # once each
     new = replace(problem, C=problem.C * 3)
     alone = minimize(solver, new, prepared=prepared, **settings)
     carried = minimize(solver, new, begin=continuation.begin(prepared), **settings)

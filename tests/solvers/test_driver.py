@@ -111,16 +111,13 @@ def test_a_column_does_not_depend_on_the_others(put, blobs, solver, tol):
 
 
 @FIXED_STEP
-def test_divergence_is_an_error_that_names_the_cure(put, blobs, solver):
+def test_divergence_is_an_error_that_names_models_and_the_cure(put, blobs, solver):
     X, y = blobs
     with pytest.raises(gpulr.DivergenceError, match=r"3 models \(0, 1, 2\).*smaller learning_rate"):
         gpulr.train(put(X), y, solver=solver, learning_rate=1e25, max_iter=100)
-
-
-def test_divergence_of_one_model_names_it(blobs):
-    X, y = blobs
+    settings = {"C": [1, 1e-12, 1], "learning_rate": 0.1, "batched": False, "max_iter": 200}
     with pytest.raises(gpulr.DivergenceError, match=r"1 model \(1\)"):
-        gpulr.train(X, y, solver="gd", C=[1, 1e-12, 1], learning_rate=0.1, batched=False)
+        gpulr.train(X, y, solver="gd", **settings)
 
 
 def test_values_beyond_the_compute_dtype_are_a_typed_error(blobs):
@@ -128,22 +125,6 @@ def test_values_beyond_the_compute_dtype_are_a_typed_error(blobs):
     with pytest.raises(gpulr.DataError, match=r"too large to compute with.*float64"):
         gpulr.train(X.astype(np.float64) * 1e39, y)
     gpulr.train(X.astype(np.float64) * 1e39, y, scale=1e-39, max_iter=3, tol=0, dtype="float64")
-
-
-@pytest.mark.parametrize("batched", [True, False])
-def test_stop_iteration_ends_training(put, blobs, batched):
-    X, y = blobs
-
-    def stop(progress):
-        if progress.iteration == 4:
-            raise StopIteration
-
-    model = gpulr.train(put(X), y, callbacks=[stop], batched=batched)
-    assert model.n_iter == 4
-    assert not model.converged
-    expected = [4, 4, 4] if batched else [4, 0, 0]
-    assert model.history.n_iter.tolist() == expected
-    assert len(model.history.cost) == 5
 
 
 def test_callbacks_are_told_of_each_iteration_and_closed(blobs):
@@ -155,6 +136,8 @@ def test_callbacks_are_told_of_each_iteration_and_closed(blobs):
 
         def __call__(self, progress):
             records.append(progress)
+            if self.closed:
+                raise ZeroDivisionError
             progress.cost[:] = -1  # what it does with its record does not reach training
 
         def close(self):
@@ -163,6 +146,10 @@ def test_callbacks_are_told_of_each_iteration_and_closed(blobs):
     callback = Callback()
     model = gpulr.train(X, y, callbacks=[callback], max_iter=5, tol=0)
     assert callback.closed == 1
+    with pytest.raises(ZeroDivisionError):
+        gpulr.train(X, y, callbacks=[callback])
+    assert callback.closed == 2
+    records.pop()
     assert [r.iteration for r in records] == list(range(6))
     assert {r.max_iter for r in records} == {5}
     assert model.history.cost.min() > 0
@@ -174,26 +161,11 @@ def test_callbacks_are_told_of_each_iteration_and_closed(blobs):
         records[0].iteration = 3
 
 
-def test_callbacks_are_closed_after_an_error(blobs):
-    class Callback:
-        closed = False
-
-        def __call__(self, progress):
-            raise ZeroDivisionError
-
-        def close(self):
-            self.closed = True
-
-    callback = Callback()
-    with pytest.raises(ZeroDivisionError):
-        gpulr.train(*blobs, callbacks=[callback])
-    assert callback.closed
-
-
 @EVERY_SOLVER
 def test_the_same_bits_from_run_to_run(digits, solver, monkeypatch):
     monkeypatch.setattr(NumPyBackend, "block_bytes", 50_000)
-    runs = [gpulr.train(*digits[:2], solver=solver, max_iter=30, tol=0) for _ in range(3)]
+    X, y = digits[0][:500], digits[1][:500]
+    runs = [gpulr.train(X, y, solver=solver, max_iter=20, tol=0) for _ in range(3)]
     for run in runs[1:]:
         np.testing.assert_array_equal(run.weights, runs[0].weights)
         np.testing.assert_array_equal(run.history.cost, runs[0].history.cost)

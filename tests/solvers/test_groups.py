@@ -113,26 +113,17 @@ def test_what_ends_training_leaves_later_groups_at_their_start(put, many, little
     assert not model.converged
 
 
-def test_several_labels_in_groups(put, rng, monkeypatch):
-    X = rng.normal(size=(200, 4))
-    Y = (X @ rng.normal(size=(4, 7)) + rng.normal(size=(200, 7)) > 0).astype(np.uint8)
-    whole = gpulr.train(put(X), put(Y), tol=1e-7, dtype="float64")
-    monkeypatch.setattr(groups, "WORKING_BYTES", 1)
-    parts = gpulr.train(put(X), put(Y), tol=1e-7, dtype="float64")
-    np.testing.assert_allclose(stacked(parts), stacked(whole), atol=1e-4)
-
-
 def test_groups_take_less_memory(rng, monkeypatch):
-    X, y = rng.normal(size=(4000, 20)).astype(np.float32), np.arange(4000) % 200
+    X, y = rng.normal(size=(2000, 20)).astype(np.float32), np.arange(2000) % 200
 
     def peak():
         tracemalloc.start()
-        gpulr.train(X, y, max_iter=12, tol=0)
+        gpulr.train(X, y, max_iter=6, tol=0)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
 
     gpulr.train(X, y, max_iter=1, tol=0)  # imports and compilation are not counted
     whole = peak()
-    monkeypatch.setattr(groups, "WORKING_BYTES", 2 * 2**20)
+    monkeypatch.setattr(groups, "WORKING_BYTES", 2**20)
     assert peak() < whole / 3

@@ -47,7 +47,7 @@ def hostile(seed):
 
 
 @pytest.mark.filterwarnings("ignore::gpulr.ConvergenceWarning")
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2, 3))])
 def test_converged_means_that_the_exact_gradient_is_within_the_tolerance(part):
     converged, models = 0, 0
     for seed in range(10 * part, 10 * part + 10):
