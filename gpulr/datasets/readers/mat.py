@@ -185,19 +185,26 @@ def _inflated(element: memoryview) -> tuple[bytes, int]:
 
 def _complex_name(head: bytes, size: int, order: str) -> set[str]:
     """Check a matrix of so many bytes by its first; return its name if its values are complex."""
-    flags, position = _content(head, 0, order, FLAGS_TYPE)
-    word, _ = struct.unpack(order + "2I", flags)
+    position = 0
+
+    def content(expected: int) -> bytes:
+        nonlocal position
+        kind, size, start, position = _tag(head, position, order)
+        if kind != expected or start + size > len(head):
+            raise ValueError(f"a variable's element has type {kind} and {size:,} bytes")
+        return head[start : start + size]
+
+    word, _ = struct.unpack(order + "2I", content(FLAGS_TYPE))
     if (word & 0xFF) not in NUMERIC_CLASSES:
         return set()
-    dimensions, position = _content(head, position, order, DIMENSIONS_TYPE)
+    dimensions = content(DIMENSIONS_TYPE)
     n_dimensions = len(dimensions) // 4
     if not 2 <= n_dimensions <= MAX_DIMENSIONS:
         raise ValueError(f"a variable has {n_dimensions} dimensions")
     shape = struct.unpack(f"{order}{n_dimensions}i", dimensions)
     if min(shape) < 0:
         raise ValueError(f"a variable has the shape {shape}")
-    encoded, position = _content(head, position, order, NAME_TYPE)
-    name = encoded.decode("latin-1")
+    name = content(NAME_TYPE).decode("latin-1")
     kind, n_bytes, start, end = _tag(head, position, order)
     if kind not in MI_SIZES:
         raise ValueError(f"the values of variable {name} have the unknown type {kind}")
@@ -208,14 +215,6 @@ def _complex_name(head: bytes, size: int, order: str) -> set[str]:
     if not start + n_bytes <= size <= end:
         raise EOFError(f"variable {name} is not as long as its tags claim")
     return set()
-
-
-def _content(head: bytes, position: int, order: str, expected: int) -> tuple[bytes, int]:
-    """Content and end of the element at a position, which lies in the head."""
-    kind, size, start, end = _tag(head, position, order)
-    if kind != expected or start + size > len(head):
-        raise ValueError(f"a variable's element has type {kind} and {size:,} bytes")
-    return head[start : start + size], end
 
 
 def _tag(head: bytes, position: int, order: str) -> tuple[int, int, int, int]:
