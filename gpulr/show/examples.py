@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
+from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.show.canvas import PLAIN, Colour, axes, bare, grid, model_of
 from gpulr.show.predictions import (
@@ -197,7 +198,7 @@ def _draw_bars(ax: Axes, names: list[str], predictions: Predictions, i: int, wro
     shown = np.sort(most_probable(predictions.Z[i], MOST_BARS))
     where = np.arange(len(shown))
     colours = np.select([true, predicted], [Colour.GREEN, wrong], Colour.GREY)[shown]
-    ax.barh(where, predictions.probabilities[i, shown], height=0.8, color=colours)
+    ax.barh(where, sigmoid(predictions.Z[i, shown]), height=0.8, color=colours)
     ax.axvline(0.5, color=Colour.BLACK, linewidth=0.6, linestyle=":")
     size = min(8.0, 60 / len(shown) + 1)
     ax.set_yticks(where, [names[j] for j in shown], fontsize=size, **PLAIN)
