@@ -117,10 +117,8 @@ def _bar(result: Mapping[str, Any]) -> tuple[str, float, float, float, str]:
         if result["rows"] not in (result["dtype"], result["X_dtype"]):
             label += f", {result['rows']} rows"
         return label, seconds["median"], seconds["q1"], seconds["q3"], WAYS[result["way"]]
-    runs, colour = (
-        result["runs"],
-        WAYS["batched" if result["name"].startswith("gpulr") else "notebook"],
-    )
+    colour = Colour.BLUE if result["name"].startswith("gpulr") else Colour.GREY
+    runs = result["runs"]
     if sampled := result["extrapolated_from_classes"]:
         label, runs = f"{label} (scaled up from {sampled} classes)", [seconds]
     return label, seconds, min(runs), max(runs), colour
