@@ -407,7 +407,7 @@ def solvers(
 
     The gap is the float64 objective, summed over the models, less the optimum's. A solver that is
     not installed is recorded as skipped. The optimum is taken from the output file if that exists
-    and was made from the same data. --data is mnist, flights or synthetic200; --only names a
+    and was made from the same data. --data is one of bench.data.DATA; --only names a
     contestant, and may be repeated; each may wait for --patience seconds.
     """
     everyone = {peer.name: peer for peer in solver_peers(data)}
@@ -479,7 +479,7 @@ def search(
 
     All classes × ten values of C × five stratified folds, the same folds for both, to the same
     tolerance. scikit-learn takes minutes; ``--classes N`` gives it N of the classes only, and its
-    time is then scaled up, which the results say. --data is mnist or embeddings.
+    time is then scaled up, which the results say. --data is one of bench.data.DATA.
     """
     rows = DATA[data]()
     every = list(range(rows.n_classes))
