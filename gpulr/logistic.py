@@ -39,18 +39,6 @@ from array_api_compat import array_namespace, device
 Array = Any  # an array of whichever library the caller uses
 T = TypeVar("T")
 
-__all__ = [
-    "activate",
-    "backward",
-    "cost",
-    "derivatives_along",
-    "forward",
-    "gradient",
-    "log_loss",
-    "log_normalized",
-    "sigmoid",
-]
-
 
 def _of_lists(function: Callable[..., T]) -> Callable[..., T]:
     """Let a function take lists and, where none of its arguments is an array, numbers."""
@@ -112,21 +100,8 @@ def forward(
 ) -> tuple[Array, Array, Array]:
     """Forward propagation: rows to margins, residuals and log-loss.
 
-    Parameters
-    ----------
-    X : (n_rows, n_features), W : (n_features, n_models), b : (n_models,), Y : (n_rows, n_models)
-        All of one floating dtype.
-    s : (n_rows, 1) or (n_rows, n_models), optional
-        Sample weights.
-
-    Returns
-    -------
-    Z : (n_rows, n_models)
-        Margins.
-    R : (n_rows, n_models)
-        Residuals, which :func:`backward` needs.
-    loss : (n_models,) float64
-        Σᵢ sᵢ ℓ(zᵢ, yᵢ): the sum over the rows, accumulated in float64.
+    All arrays are of one floating dtype; weights ``s`` are (n_rows, 1) or (n_rows, n_models).
+    Returns Z and R, (n_rows, n_models), and Σᵢ sᵢ ℓ(zᵢ, yᵢ), (n_models,), accumulated in float64.
     """
     Z = X @ W + b
     return Z, *activate(Z, Y, s)
