@@ -256,8 +256,9 @@ def _real_matrix(y: Any) -> Array:
         return from_table(y, "y")
     if is_device_array(y) and not is_any_sparse(y):
         return on_device(y, "y")
-    Y = as_csr(y, "y") if is_any_sparse(y) else as_numpy(y, "y")
-    if Y.dtype.kind == "O":
+    sparse = is_any_sparse(y)
+    Y = as_csr(y, "y") if sparse else as_numpy(y, "y")
+    if Y.dtype.kind == "O" and not sparse:
         with suppress(DataError):
             Y = real_numbers(Y, "y")
     elif is_extension_float(Y.dtype):

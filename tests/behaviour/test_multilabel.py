@@ -180,6 +180,12 @@ def test_sample_weights(put, tagged, rng):
             gpulr.train(X, Y, class_weight=each)
 
 
+def cells(Y):
+    """The indices and row starts of a sparse matrix that stores every cell of Y."""
+    n, k = Y.shape
+    return np.tile(np.arange(k), n), np.arange(0, n * k + 1, k)
+
+
 BAD = {
     "two": (lambda Y: 2 * Y, r"holds \[2\]; expected 0 and 1 only"),
     "minus one": (lambda Y: 2.0 * Y - 1, r"holds \[-1.0\]"),
@@ -192,6 +198,10 @@ BAD = {
     "text": (lambda Y: Y.astype(str), r"dtype <U\d+; .*MultiLabelBinarizer"),
     "names": (lambda Y: [["a", "b"]] * 240, r"dtype <U\d+; .*MultiLabelBinarizer"),
     "objects": (lambda Y: np.where(Y, "a", None), "dtype object"),
+    "sparse objects": (
+        lambda Y: sparse.csr_array((Y.ravel().astype(object), *cells(Y)), shape=Y.shape),
+        "y is a matrix of dtype object; expected zeros and ones",
+    ),
     "too few": (lambda Y: Y[:-1], r"shape \(239, 4\); expected \(240, n_labels\)"),
     "transposed": (lambda Y: Y.T, r"shape \(4, 240\); expected \(240, n_labels\)"),
     "masked": (lambda Y: np.ma.masked_equal(Y, 1), "masked array"),
