@@ -61,8 +61,8 @@ def check_folder(path: Path, subject: str, example: str) -> None:
     ``subject`` is what names the path, such as "--output m.safetensors"; ``example`` is what a file
     there could be called.
     """
-    folder = path.absolute().parent
     try:
+        folder = path.absolute().parent  # raises where the working directory was removed
         if path.is_dir():
             raise ParameterError(
                 f"{subject}: that is a folder; expected a file name, such as {path / example}."

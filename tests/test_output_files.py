@@ -8,11 +8,13 @@ import stat
 import threading
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from gpulr import output_files
-from gpulr.output_files import replaced
+from gpulr.errors import ParameterError
+from gpulr.output_files import check_folder, replaced
 from helpers import start_python
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs locks and modes of POSIX")
@@ -158,6 +160,15 @@ def test_many_threads_at_once(tmp_path):
         thread.join()
     assert faults == []
     assert names(tmp_path) == ["0.bin", "1.bin", "2.bin"]
+
+
+@posix
+def test_a_working_directory_that_was_removed(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ParameterError, match=r"^m: no file can .* there \(No such.*another path"):
+        check_folder(Path("m.bin"), "m", "model.bin")
 
 
 @pytest.mark.parametrize("length", [237, 238, 250, 255])
