@@ -183,7 +183,7 @@ def _verified(path: Path, size: int, sha256: str) -> bytes | None:
                     digest = hashlib.sha256(content).hexdigest()
                 else:  # perhaps huge: do not load it
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            if digest == sha256:
+            if there == size and digest == sha256:
                 return content
             found = f"is damaged or another file: found {there:,} bytes, sha256 {digest}"
     except OSError as error:
@@ -281,8 +281,8 @@ def _download_from(mirror: str, files: Sequence[KnownFile], target: Path) -> str
                 fetch(mirror + file.name, str(temporary), None)
                 _verified(temporary, file.size, file.sha256)
         except DataFileError as error:
-            return f"{file.name}: wrong hash: it {error.found}"
-        except Exception as error:  # network, wrong hash, full disk: the next mirror, or say it
+            return f"{file.name} {error.found}"
+        except Exception as error:  # network, full disk: the next mirror, or say it
             return f"{file.name}: {_reason(error)}"
     return None
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,16 @@ def test_folder_or_unreadable_file_in_its_place(tiny, home, put, monkeypatch):
         load_mnist()
 
 
+def test_of_another_size_than_is_known(tiny, home, put):
+    """As one that grows while it is read."""
+    put(home / "mnist", tiny)
+    file = mnist.FILES[0]
+    wrong = replace(file, size=file.size + 1)
+    found, faults = download.search([wrong], [home / "mnist"])
+    assert not found
+    assert f"found {file.size:,} bytes, sha256 {file.sha256}" in str(*faults)
+
+
 @pytest.mark.parametrize("package", NEEDED)
 def test_without_what_downloads_need(tiny, cache_folder, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
@@ -225,7 +236,9 @@ def answering(change, **options):
 forbidden = answering(lambda content: b"no", status=403)
 BAD_MIRRORS = {
     "begins with b'<!'": answering(lambda content: b"<!DOCTYPE html>"),
-    "wrong hash": answering(lambda content: content[:-1] + b"?"),
+    f"{mnist.FILES[0].name} is damaged or another file: found": answering(
+        lambda content: content[:-1] + b"?"
+    ),
     "HTTP 403": forbidden,
     "Error": answering(lambda content: content[:20], length=4000),
 }
