@@ -177,10 +177,10 @@ def _check_part(X: Any, y: Any, part: str) -> None:
                 f"{name} is of type {kind}; expected a NumPy array. Pass np.asarray({name})."
             )
     if X.ndim != 2:
-        raise DataError(
-            f"{X_name} has shape {X.shape}; expected (n_samples, n_features). "
-            f"Flatten images with {X_name}.reshape(len({X_name}), -1)."
-        )
+        advice = f"Pass {X_name}.reshape(-1, 1) if it is a single feature."
+        if X.ndim > 2:
+            advice = f"Flatten images with {X_name}.reshape(len({X_name}), -1)."
+        raise DataError(f"{X_name} has shape {X.shape}; expected (n_samples, n_features). {advice}")
     if X.dtype.kind not in "biuf":
         raise DataError(
             f"{X_name} has dtype {X.dtype}; expected integers, booleans or real floats. "

@@ -152,9 +152,9 @@ def _dataset(
     name = path.resolve().name if path.is_dir() else SUFFIXES.sub("", path.name) or path.name
     try:
         are_images = X.ndim > 2 and X_test is not None and X_test.ndim > 2
-        X, image_shape = _samples(X)
+        X, image_shape = _samples(X, "X")
         if X_test is not None and y_test is not None:
-            X_test, test_shape = _samples(X_test)
+            X_test, test_shape = _samples(X_test, "X_test")
             if are_images and test_shape != image_shape:
                 raise DataError(
                     f"X has images of shape {image_shape}, but X_test of shape {test_shape}."
@@ -167,11 +167,13 @@ def _dataset(
         raise DataFileError(path, found, "Correct and save it again.") from error
 
 
-def _samples(X: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], tuple[int, ...] | None]:
+def _samples(X: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[int, ...] | None]:
     """Make a table in native byte order; also return the shape of one sample if it is an image.
 
     So are samples of more than one axis, and uint8 ones whose number is a square of 16 or more.
     """
+    if X.ndim < 2:
+        raise DataError(f"{name} has shape {X.shape}; expected (n_samples, n_features)")
     dtype = X.dtype.newbyteorder("=")
     if dtype.kind == "b":
         dtype = np.dtype(np.uint8)

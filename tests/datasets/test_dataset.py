@@ -60,7 +60,7 @@ def test_split_refuses_silly_settings_and_a_second_test_part(dataset):
     ("change", "message"),
     [
         ({"y": np.zeros(11, int)}, "12 samples, but y has 11"),
-        ({"X": np.zeros(12)}, r"expected \(n_samples, n_features\)"),
+        ({"X": np.zeros(12)}, r"expected \(n_samples, n_features\)\. Pass X\.reshape\(-1, 1\) if"),
         ({"X": np.zeros((12, 5, 5))}, "Flatten"),
         ({"X": np.zeros((12, 2), complex)}, "complex"),
         ({"X": np.zeros((12, 2), object)}, "object"),

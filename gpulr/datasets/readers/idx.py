@@ -88,9 +88,11 @@ def parse_idx(stream: Stream, stored: int, *, is_gzipped: bool) -> npt.NDArray[A
     magic = stream.read(4)
     code, n_dimensions = (magic[2], magic[3]) if len(magic) == 4 else (0, 0)
     if magic[:2] != b"\0\0" or code not in DTYPES or not 1 <= n_dimensions <= MAX_DIMENSIONS:
-        raise ValueError(
-            f"it is not an IDX file, perhaps a web page: it begins with {magic + stream.read(12)!r}"
-            " instead of 00 00, a dtype code and a number of dimensions"
+        raise UnusableError(
+            f"is not an IDX file: it begins with {magic + stream.read(12)!r} instead of 00 00, a "
+            "dtype code and a number of dimensions",
+            "Some mirrors answer with a web page or an error text saved under the file's name; get "
+            "the file again, from another one.",
         )
     header = stream.read(4 * n_dimensions)
     if len(header) < 4 * n_dimensions:

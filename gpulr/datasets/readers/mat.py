@@ -109,11 +109,16 @@ def _load(content: bytes) -> tuple[list[str], list[npt.NDArray[Any]]]:
     def check(name: str, *, is_complex: bool) -> None:
         shape, kind = listed[name]
         if kind not in NUMERIC or 0 in shape or is_complex:
+            remedy = (
+                f"Save real numbers, for example real({name})."
+                if is_complex
+                else f"Convert it in MATLAB, for example with full({name}), double({name}) or "
+                f"grp2idx({name}), and save it again."
+            )
             raise UnusableError(
                 f"variable {name} is {'×'.join(map(str, shape))} of class "
                 f"{'complex ' * is_complex}{kind}; expected a full array of real numbers",
-                f"Convert it in MATLAB, for example with full({name}), double({name}) or "
-                f"grp2idx({name}), and save it again.",
+                remedy,
             )
 
     for name in wanted:
