@@ -77,7 +77,7 @@ def fault(value: Any, expected: Any, where: str, within: Within | None = None) -
     elif origin is list:
         length = within or ANY_LENGTH
         right = isinstance(value, list) and length.least <= len(value) <= length.most
-        wanted = f"a list of {length.least} to {length.most:.0f}"
+        wanted = f"a list{_size(length)}"
     elif expected in (int, float):
         within = within or ANY_NUMBER
         right = isinstance(value, int | expected) and not isinstance(value, bool)
@@ -89,9 +89,19 @@ def fault(value: Any, expected: Any, where: str, within: Within | None = None) -
         right, wanted = expected is Any or isinstance(value, expected), NAMES.get(expected, "")
     if not right:
         # The value may be of any size.
-        found = f"a {type(value).__name__}" if isinstance(value, dict | list) else f"{value!r:.60}"
+        found = f"{value!r:.60}"
+        if isinstance(value, dict | list):
+            found = f"a {type(value).__name__} of {len(value)}"
         return f"{where} is {found}; expected {wanted}"
     return next(filter(None, (fault(*item) for item in _items(value, expected, where))), "")
+
+
+def _size(length: Within) -> str:
+    """Say how long a list may be, where that is bounded."""
+    if length.most >= sys.float_info.max:
+        return f" of {length.least:.0f} or more" if length.least > 0 else ""
+    least, most = f"{length.least:.0f}", f"{length.most:.0f}"
+    return f" of {least}" if least == most else f" of {least} to {most}"
 
 
 def _items(value: Any, expected: Any, where: str) -> Iterator[tuple[Any, Any, str]]:
@@ -135,7 +145,10 @@ def classes_of(record: Any, limit: int) -> npt.NDArray[Any]:
     except (TypeError, ValueError, SyntaxError, MemoryError) as error:
         raise ValueError(f"model.classes.dtype is {name!r:.60}: {error}") from error
     if dtype.kind not in "biufSUmM" or dtype.str != name:
-        raise ValueError(f"model.classes.dtype is {name!r:.60}; expected one that labels have")
+        raise ValueError(
+            f"model.classes.dtype is {name!r:.60}; expected that of numbers, "
+            "booleans, text, bytes or times"
+        )
     if wrong := fault(values, list[LABELS.get(dtype.kind, int)], "model.classes.values"):  # type: ignore[misc]
         raise ValueError(wrong)
     if dtype.kind in "SU":
@@ -150,7 +163,8 @@ def classes_of(record: Any, limit: int) -> npt.NDArray[Any]:
         classes: npt.NDArray[Any] = np.asarray(values, np.int64 if dtype.kind in "mM" else dtype)
     except OverflowError as error:
         raise ValueError(f"model.classes.values: {error}") from error
-    classes = classes.view(dtype)
+    if dtype.kind in "mM":
+        classes = classes.view(dtype)
     if len(np.unique(classes)) < len(classes):
         raise ValueError("model.classes.values has a label twice")
     return classes
@@ -170,25 +184,32 @@ def check_tensors(
     if n_features < 1 or n_models not in fitting:
         raise ValueError(f"weights {weights.shape} do not fit {n_classes} classes")
     each, own = (n_models,), (weights.dtype.type,)
-    # Shape, dtype and which values may be; costs are NaN, unknown, where weights were assigned.
-    expected: dict[str, tuple[tuple[int, ...], tuple[type, ...], Any]] = {
-        "weights": (weights.shape, COMPUTED, np.isfinite),
-        "intercept": (each, own, np.isfinite),
-        "cost": ((max(1, len(cost)), n_models), (np.floating,), lambda cost: ~np.isinf(cost)),
-        "gradient_norm": (cost.shape, (np.floating,), lambda norm: ~np.isinf(norm)),
-        "seconds": ((len(cost),), (np.floating,), np.isfinite),
-        "n_iter": (each, (np.signedinteger,), lambda n: (n >= 0) & (n < len(cost))),
-        "converged": (each, (np.bool_,), np.isfinite),
-        "stalled": (each, (np.bool_,), np.isfinite),
+    not_finite = ("what is no finite number", lambda array: ~np.isfinite(array))
+    # Costs are NaN, unknown, where weights were assigned.
+    infinite = ("infinity", np.isinf)
+    beyond_costs = (
+        "negative numbers, or more iterations than there are costs",
+        lambda n: (n < 0) | (n >= len(cost)),
+    )
+    # Shape, dtype, and which values may not be, in words and as a predicate.
+    expected: dict[str, tuple[tuple[int, ...], tuple[type, ...], tuple[str, Any]]] = {
+        "weights": (weights.shape, COMPUTED, not_finite),
+        "intercept": (each, own, not_finite),
+        "cost": ((max(1, len(cost)), n_models), (np.floating,), infinite),
+        "gradient_norm": (cost.shape, (np.floating,), infinite),
+        "seconds": ((len(cost),), (np.floating,), not_finite),
+        "n_iter": (each, (np.signedinteger,), beyond_costs),
+        "converged": (each, (np.bool_,), not_finite),
+        "stalled": (each, (np.bool_,), not_finite),
     }
     if "center" in tensors or "intercept_at_center" in tensors:
-        expected["center"] = ((n_features,), COMPUTED, np.isfinite)
-        expected["intercept_at_center"] = (each, own, np.isfinite)
-    for name, (shape, dtypes, usable) in expected.items():
+        expected["center"] = ((n_features,), COMPUTED, not_finite)
+        expected["intercept_at_center"] = (each, own, not_finite)
+    for name, (shape, dtypes, (words, wrong)) in expected.items():
         array = tensors.get(name)
         if array is None or array.shape != shape or not issubclass(array.dtype.type, dtypes):
             found = "missing" if array is None else f"{array.shape} {array.dtype}"
             kinds = " or ".join(dtype.__name__ for dtype in dtypes)
             raise ValueError(f"{name} is {found}; expected {shape} {kinds}")
-        if not usable(array).all():
-            raise ValueError(f"{name} holds numbers that it cannot")
+        if wrong(array).any():
+            raise ValueError(f"{name} holds {words}")

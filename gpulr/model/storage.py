@@ -93,6 +93,7 @@ def read(path: str | Path) -> dict[str, Any]:
             "It is damaged or was not written by gpulr: train again, or restore it from a copy.",
         ) from error
     text, version = metadata.get("model", ""), metadata.get("format_version")
+    cause: Exception | None = None
     if metadata.get("format") != FORMAT:
         fault = "a safetensors file, but not a gpulr model"
         cure = "Pass a file that `gpulr train --output` or OneVsAll.save wrote."
@@ -106,7 +107,8 @@ def read(path: str | Path) -> dict[str, Any]:
             return _fields(tensors, text)
         except (ValueError, RecursionError, MemoryError) as error:
             fault, cure = f"incomplete model ({type(error).__name__}: {error})", "Train again."
-    raise ModelFileError(path, fault, cure)
+            cause = error
+    raise ModelFileError(path, fault, cure) from cause
 
 
 def _why_missing(path: Path) -> str:

@@ -173,13 +173,40 @@ def a_single_class(record, tensors):
         (lambda record, tensors: tensors.pop("weights"), "hold 0 features"),
         (lambda record, tensors: tensors.pop("cost"), "lacks weights or costs"),
         (a_single_class, "fit 1 classes"),
+        (
+            lambda record, tensors: record["classes"].update(dtype="<c8"),
+            "'<c8'; expected that of numbers, booleans, text, bytes or times",
+        ),
+        (
+            lambda record, tensors: record["data"].update(feature_names="ab"),
+            "'ab'; expected a list or: ",
+        ),
+        (
+            lambda record, tensors: record["classes"].update(values=[]),
+            "a list of 0; expected a list of 1 or more\\)",
+        ),
+        (
+            lambda record, tensors: record.update(image_shape="23"),
+            "'23'; expected a list of 1 to 32 or: ",
+        ),
+        (
+            lambda record, tensors: record["data"].update(feature_range=[0]),
+            "a list of 1; expected a list of 2\\)",
+        ),
+        (lambda record, tensors: tensors["weights"].fill(np.nan), "weights holds what is no fin"),
+        (lambda record, tensors: tensors["cost"].fill(np.inf), "cost holds infinity"),
+        (
+            lambda record, tensors: tensors["n_iter"].fill(99),
+            "n_iter holds .* more iterations than there are costs",
+        ),
     ],
-    ids=["classes", "settings", "weights", "history", "a single class"],
+    ids=range(13),
 )
 def test_an_incomplete_model_is_refused(changed, change, message):
     with pytest.raises(gpulr.ModelFileError, match=f"incomplete model.*{message}") as caught:
         changed(change)
     assert caught.value.remedy in str(caught.value)
+    assert isinstance(caught.value.__cause__, ValueError)
 
 
 def test_a_wide_dtype_of_labels_takes_no_more_than_they_need():
@@ -190,6 +217,10 @@ def test_a_wide_dtype_of_labels_takes_no_more_than_they_need():
     assert kept.dtype == np.dtype("<U100")
     wide = classes_of({"dtype": "|S100000000", "values": ["\xff"]}, limit=1000)
     assert wide.tolist() == [b"\xff"]
+    empty = classes_of({"dtype": "<U0", "values": [""]}, limit=1000)
+    assert empty.tolist() == [""]
+    with pytest.raises(ValueError, match="has a label twice"):
+        classes_of({"dtype": "|S0", "values": ["", ""]}, limit=1000)
     with pytest.raises(ValueError, match="longer"):
         classes_of({"dtype": "<U1", "values": ["a", "bcd"]}, limit=1000)
 
