@@ -12,7 +12,7 @@ import numpy as np
 
 from gpulr import logistic
 from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
-from gpulr.errors import ParameterError
+from gpulr.errors import DataError, ParameterError
 from gpulr.model import export, scores, storage
 from gpulr.model.record import Trained
 from gpulr.validation.arrays import check_rows, finite_rows
@@ -173,6 +173,7 @@ class OneVsAll(Trained):
         return self.classes[to_host(index)]
 
     # Any: which of the two it is, no type tells, and the second would hide the first's attributes.
+    # y has a default so that a Dataset alone, which has labels, is told how to pass them.
     @host_memory
     def evaluate(self, X: Any, y: Any = None) -> Any:
         """Return how good the predictions on labelled rows are.
@@ -191,6 +192,9 @@ class OneVsAll(Trained):
             know.
         """
         X = rows_for(self, X)
+        if y is None:
+            shape = f"(n_samples, {self.n_models})" if self.multilabel else "(n_samples,)"
+            raise DataError(f"There is no y to compare predictions with. Pass the labels, {shape}.")
         if self.multilabel:
             _, Y = check_indicator(y, X.shape[0], self.classes)
             Y = Y.toarray() if is_sparse(Y) else to_host(Y)

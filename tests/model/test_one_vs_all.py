@@ -117,6 +117,10 @@ def test_evaluation(put):
     for method in (make_model().evaluate, make_model().score):
         with pytest.raises(gpulr.DataError, match=r"X is a Dataset.*evaluate\(data\.X, data\.y\)"):
             method(gpulr.datasets.Dataset(X, y))
+        with pytest.raises(gpulr.DataError, match=r"Pass the labels, \(n_samples,\)\."):
+            method(X)
+    with pytest.raises(gpulr.DataError, match=r"Pass the labels, \(n_samples, 3\)\."):
+        make_model(multilabel=True).evaluate(X)
 
 
 @pytest.mark.parametrize(
