@@ -77,7 +77,9 @@ _PACKAGES = {
 
 @contextlib.contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Turn a failed import in this block into a MissingExtraError: the extra, what it lacks.
+    """Turn a failed import in this block into a MissingExtraError.
+
+    It names the extra and which of its packages are missing.
 
     >>> with needs_extra("plot", "Drawing needs matplotlib"):
     ...     from matplotlib.figure import Figure

@@ -75,7 +75,16 @@ def obtain(files: Sequence[KnownFile], subfolder: str, mirrors: Sequence[str]) -
     lies in the cache folder, and never in ``$GPULR_DATA_HOME``. The `mirrors` are URLs of folders,
     each ending in "/", that hold the files by name.
 
-    Raises as `mnist.load_mnist`.
+    Raises
+    ------
+    DataUnavailableError
+        They are neither on this machine nor downloadable, or nowhere can be written to.
+    MissingExtraError
+        They are not on this machine, and what a download needs is not installed.
+    DataFileError
+        A file in ``$GPULR_DATA_HOME`` is damaged and no good copy can be had.
+    ParameterError
+        ``$GPULR_DATA_HOME`` begins with the home of an unknown user.
     """
     folders = [folder / subfolder for folder in search_folders()]
     found, faults = search(files, folders)

@@ -46,7 +46,16 @@ def save_framed(paths: Sequence[Path], model: OneVsAll, folder: Path) -> list[Pa
 
     The folder is made if it is missing. Of ``seven.jpg`` it gets ``seven-framed.png``, and of a
     second ``seven.jpg`` from elsewhere ``seven-framed-2.png``. Files that cannot be read are left
-    out. Raises as `load_images`, `make_folder` and `output_files.replace_file`.
+    out.
+
+    Raises
+    ------
+    DataError
+        The model was not trained on grey images.
+    ParameterError
+        The folder cannot be made.
+    FileNotWrittenError
+        A picture cannot be written.
     """
     frame = Frame.of(model)
     make_folder(folder)

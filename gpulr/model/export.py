@@ -101,10 +101,11 @@ def _input_dtype(model: Trained, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
 
 def _model(model: Trained, dtype: np.dtype[Any]) -> ModelProto:
     """Return the forward pass of X of a dtype, in ONNX's text format and then as a message."""
-    from onnx import helper, numpy_helper, parser
+    from onnx import TensorProto, helper, numpy_helper, parser
 
     steps, tensors = margins_graph(model, dtype)
     steps.append("probabilities = Sigmoid (margins)")
+    to_int64 = f"Cast <to = {TensorProto.INT64}> (positive)"
     classes, k = _labels(model.classes), model.n_models
     number, label = (_onnx_type(of) for of in (tensors["weights"].dtype, classes.dtype))
     outputs = f"{number}[batch, {k}] probabilities, {number}[batch, {k}] margins"
@@ -112,13 +113,13 @@ def _model(model: Trained, dtype: np.dtype[Any]) -> ModelProto:
         tensors["zero"] = np.zeros((), tensors["weights"].dtype)
         steps.append("positive = Greater (margins, zero)")
     if model.multilabel:
-        steps.append("label = Cast <to = 7> (positive)")
+        steps.append(f"label = {to_int64}")
         outputs += f", int64[batch, {k}] label"
     else:
         tensors["classes"] = classes
         if k == 1:
             tensors["columns"] = np.array([1])
-            steps.append("positive_int64 = Cast <to = 7> (positive)")
+            steps.append(f"positive_int64 = {to_int64}")
             steps.append("index = Squeeze (positive_int64, columns)")
         else:
             steps.append("index = ArgMax <axis = 1, keepdims = 0> (margins)")
