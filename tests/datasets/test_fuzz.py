@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 
 import numpy as np
 import pytest
@@ -43,9 +44,17 @@ CHECKED = {
 }
 
 
+@pytest.fixture(params=["same", pytest.param("fresh", marks=pytest.mark.slow)])
+def generator(request):
+    """The same numbers in every run, or others."""
+    seed = request.node.name if request.param == "same" else secrets.randbits(64)
+    print(f"random.Random({seed!r})")  # shown where the test fails
+    return random.Random(seed)
+
+
 @pytest.mark.parametrize("name", [*PLAIN, *CHECKED])
-def test_data_sets(tmp_path, name):
-    path, generator = tmp_path / name, random.Random(name)
+def test_data_sets(tmp_path, name, generator):
+    path = tmp_path / name
     (tmp_path / f"{name[0]}-labels-idx1-ubyte").write_bytes(idx_bytes(y.astype(np.uint8)))
     content = (PLAIN | CHECKED)[name]
     path.write_bytes(content)
@@ -64,8 +73,8 @@ def test_data_sets(tmp_path, name):
             np.testing.assert_array_equal(got.y, right.y)
 
 
-def test_rows(tmp_path):
-    content, generator, path = saved(np.save, np.ones((4, 3))), random.Random(3), tmp_path / "a.npy"
+def test_rows(tmp_path, generator):
+    content, path = saved(np.save, np.ones((4, 3))), tmp_path / "a.npy"
     for _ in range(200):
         path.write_bytes(spoilt(content[:128], generator)[:128].ljust(128) + content[128:])
         try:

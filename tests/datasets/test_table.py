@@ -112,13 +112,22 @@ def test_pixels_become_uint8(table, X, y):
         assert each.X.dtype == np.uint8
 
 
-@pytest.mark.parametrize(
-    "change", ["X[:, :24]", "X[:, :9]", "X // 2", "X + 1.5", "X - 1", "X + 1", "X / 255"]
-)
+OTHER_NUMBERS = {
+    "not square": lambda X: X[:, :24],
+    "small": lambda X: X[:, :9],
+    "up to 127": lambda X: X // 2,
+    "fractions": lambda X: X + 1.5,
+    "from -1": lambda X: X - 1,
+    "up to 256": lambda X: X + 1,
+    "up to 1": lambda X: X / 255,
+}
+
+
+@pytest.mark.parametrize("change", OTHER_NUMBERS.values(), ids=OTHER_NUMBERS)
 def test_other_numbers_stay_float(table, X, y, change):
     X = X.astype(float)
     X[0, :2] = 0, 255
-    X = eval(change)
+    X = change(X)
     got = table(rows(np.column_stack([y, X])))
     np.testing.assert_allclose(got.X, X, rtol=1e-6)
     assert got.X.dtype == np.float32

@@ -78,12 +78,16 @@ print({{result["status"] for result in results}})
     assert python(code, SCIPY_ARRAY_API="1").strip() == "{'passed'}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "check", "dtypes"),
     [
         ("OneVsAllLogisticRegression()", "check_array_api_input_and_values", "float32 float64"),
-        ("OneVsAllLogisticRegressionCV(Cs=[0.1, 1.0], cv=3)", "check_array_api_input", "float64"),
+        pytest.param(
+            "OneVsAllLogisticRegressionCV(Cs=[0.1, 1.0], cv=3)",
+            "check_array_api_input",
+            "float64",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_array_api_dispatch(estimator, check, dtypes):
