@@ -1,7 +1,7 @@
 """Videos of a model at work, and of its training. They need the extra ``video``.
 
 In this package: what becomes an MP4 file. It may import show, families and what is below them;
-only encoder.py imports PyAV.
+only film.py imports PyAV.
 """
 
 from __future__ import annotations

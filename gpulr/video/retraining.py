@@ -88,7 +88,7 @@ def training(
     DivergenceError
         The model's ``learning_rate`` is too large for this solver.
     GpulrError
-        The other ones are those of :func:`gpulr.video.predictions`.
+        Others as :func:`gpulr.video.predictions`.
     """
     path, size, fps = checked(path, size, fps)
     frames = max(2, round(positive_number("seconds", seconds) * fps))

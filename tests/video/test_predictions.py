@@ -135,6 +135,9 @@ def test_bytes_and_rows_depend_on_the_seed_alone(av, model, data, tmp_path):
 
     first, rows = film(1)
     assert film(1) == (first, rows)
+    # What x264 says of itself: threads of slices would race for what they share.
+    assert b" threads=1 " in first
+    assert b" sliced_threads=0 " in first
     other, other_rows = film(2)
     assert other != first
     assert other_rows != rows
