@@ -17,6 +17,7 @@ import typer
 from gpulr._version import __version__
 from gpulr.cli import terminal
 from gpulr.cli.terminal import Task, guarded
+from gpulr.errors import needs_extra
 
 app = typer.Typer(
     name="gpulr",
@@ -253,7 +254,13 @@ def video(
     """Film a model at work, sample by sample, or its weights in training (extra: video)."""
     from gpulr.cli.writing import film
 
-    return partial(film, given=_given(context))
+    with needs_extra("video", "Videos need PyAV and Pillow"):
+        from gpulr.video import predictions
+        from gpulr.video import training as again
+        from gpulr.video.film import require_pyav
+
+    require_pyav()
+    return partial(film, write=again if training else predictions, given=_given(context))
 
 
 @command

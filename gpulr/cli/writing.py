@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpulr.callbacks import ProgressBar, rich_bar
 from gpulr.cli import terminal
 from gpulr.cli.data import data_for, say_dataset, test_rows
-from gpulr.errors import DataError, DataFileError, DataUnavailableError, ParameterError, needs_extra
+from gpulr.errors import DataError, DataFileError, DataUnavailableError, ParameterError
 from gpulr.model.export import save_joblib
 from gpulr.model.one_vs_all import load
 from gpulr.output_files import check_folder
 from gpulr.reporting import page
 from gpulr.words import counted
+
+if TYPE_CHECKING:
+    from gpulr.video.film import Film
 
 FORMATS = {".onnx": "for ONNX Runtime and the like", ".joblib": "scikit-learn's estimator, pickled"}
 OF_SAMPLES = ("samples", "seconds_per_sample", "seed")
@@ -80,14 +83,14 @@ def film(
     training: bool,
     size: str,
     fps: int,
+    write: Callable[..., Film],
     given: set[str],
     json: bool,
     **options: Any,
 ) -> None:
-    """Write a video of a saved model's predictions, or of its training."""
-    with needs_extra("video", "Videos need PyAV and Pillow"):
-        from gpulr import video
-        from gpulr.video.film import checked, shape_of
+    """Write a video of a saved model's predictions, or of its training: what ``write`` writes."""
+    from gpulr.video.film import checked, shape_of
+
     if refused := given & set(OF_SAMPLES if training else OF_TRAINING):
         why = "--training shows no samples" if training else "only --training trains"
         raise ParameterError(f"{why}; leave out {terminal.options(refused)}.")
@@ -98,7 +101,6 @@ def film(
     _not_the_model(output, path)
     dataset = data_for(model, data, label)
     say_dataset(dataset)
-    write: Any = video.training if training else video.predictions
     if training:
         X, y = dataset.X, dataset.y
         how |= {name: options[name] for name in OF_TRAINING}

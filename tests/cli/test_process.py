@@ -23,16 +23,27 @@ class Presser:
         if name == {name!r}:
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Presser())
-sys.argv = ["gpulr", "data", "digits"]
+sys.argv = ["gpulr", *{arguments}]
 from gpulr.cli import main
 main()
 """
 
+VIDEO = ["video", "m.safetensors", "-o", "d.mp4", "--json"]  # which is otherwise an object
+
 
 @posix
-@pytest.mark.parametrize("name", ["typer", "numpy", "gpulr.cli.data", "gpulr.datasets.mnist"])
-def test_ctrl_c_while_importing_ends_without_a_traceback(start, name):
-    process = start(source=IMPORTING.format(name=name), code=130)
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *((name, ["data", "digits"]) for name in ("typer", "numpy", "gpulr.cli.data")),
+        ("gpulr.datasets.mnist", ["data", "digits"]),
+        *((name, VIDEO) for name in ("gpulr.video", "gpulr.video.retraining", "PIL.Image", "av")),
+    ],
+)
+def test_ctrl_c_while_importing_ends_at_once(start, name, arguments):
+    if name == "av":
+        pytest.importorskip("av", reason="PyAV is not installed")
+    process = start(source=IMPORTING.format(name=name, arguments=arguments), code=130)
     assert (process.stdout, process.stderr) == ("", "error: interrupted\n")
 
 
