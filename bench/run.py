@@ -17,6 +17,7 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -228,6 +229,8 @@ def _work(target: Callable[..., Iterator[Any]], job: dict[str, Any], sender: Any
         for found in target(**job):
             sender.send((False, found))
     except Exception as error:
+        if not isinstance(error, ImportError):  # of a package that is not installed
+            traceback.print_exc()
         words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         sender.send((True, words[:500]))
 

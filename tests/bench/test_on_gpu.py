@@ -301,12 +301,13 @@ def test_a_record_outlives_what_comes_after(tmp_path, monkeypatch, capsys):
     assert "two" in capsys.readouterr().err
 
 
-def test_a_worker_that_hangs_is_ended_and_what_it_found_counts(tmp_path, monkeypatch):
+def test_a_worker_that_hangs_is_ended_and_what_it_found_counts(tmp_path, monkeypatch, capfd):
     (tmp_path / "trial.py").write_text(
         "import time\n"
         "def hanging(who):\n    print('noise')\n    yield ['a line', who]\n    time.sleep(60)\n"
         "def failing():\n    yield 1\n    raise SystemExit(5)\n"
         "def wrong():\n    yield 1\n    raise ValueError('why\\nand where')\n"
+        "def lacking():\n    yield 1\n    raise ImportError('no peer')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     import trial
@@ -317,9 +318,14 @@ def test_a_worker_that_hangs_is_ended_and_what_it_found_counts(tmp_path, monkeyp
     lines.close()
     with pytest.raises(TimeoutError, match="here did not end in 0 s"):
         list(run.worker(trial.hanging, {"who": "here"}, 0.01, "here"))
-    for target, words in ((trial.failing, "exit code 5"), (trial.wrong, "^ValueError: why$")):
+    for target, words, traced in (
+        (trial.failing, "exit code 5", False),
+        (trial.wrong, "^ValueError: why$", True),
+        (trial.lacking, "^ImportError: no peer$", False),
+    ):
         with pytest.raises(RuntimeError, match=words):
             list(run.worker(target, {}, 30.0, "here"))
+        assert ("Traceback" in capfd.readouterr().err) == traced
     assert time.monotonic() - started < 50.0  # none of them slept
 
 
