@@ -29,22 +29,27 @@ def save(
     gets a new name there, which is the last line on standard error. Ctrl-C waits until the file is
     complete; a second one does not.
     """
-    if model.fallback_reason:
-        terminal.say(f"Trained on {model.backend}: {' '.join(model.fallback_reason.split())}")
     words = "Saved"
     if interrupted:
         output = output or Path(f"interrupted-{secrets.token_hex(3)}{SUFFIX}")
         done = counted(model.n_iter, "iteration")
         words = f"Interrupted after {done}; saved the model so far as"
     elif output is None:
+        _say_backend(model)
         terminal.say("The model was not saved; --output model.safetensors keeps it")
         return None, 0
     with ctrl_c() as pressed:
         path = _save(model, output, words)
     terminal.known(output=path)
+    _say_backend(model)
     if interrupted or pressed():
         return path, terminal.INTERRUPTED
     return path, 0 if path == output else terminal.FAILED
+
+
+def _say_backend(model: OneVsAll) -> None:
+    if model.fallback_reason:
+        terminal.say(f"Trained on {model.backend}: {' '.join(model.fallback_reason.split())}")
 
 
 def _save(model: OneVsAll, path: Path, words: str) -> Path | None:

@@ -226,6 +226,16 @@ def test_ctrl_c_waits_for_a_file_that_is_being_written(here, monkeypatch, invoke
     assert gpulr.load("m.safetensors").n_iter == 5
 
 
+def test_ctrl_c_while_the_backend_is_told_loses_no_model(here, monkeypatch, no_cupy, invoke):
+    def say(words):
+        if "Trained on" in words:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("gpulr.cli.terminal.say", say)
+    invoke(*TRAIN, "--backend", "cupy", "-o", "m.safetensors", code=130)
+    assert gpulr.load("m.safetensors").n_iter == 5
+
+
 def test_ctrl_c_in_the_evaluation_loses_no_model(here, monkeypatch, invoke):
     def interrupt(self, X, y):
         raise KeyboardInterrupt
