@@ -15,6 +15,7 @@ from gpulr.families.search_result import Search, search_record
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import is_model
 from gpulr.output_files import check_folder, path_of, replace_file
+from gpulr.show.predictions import labelled_rows
 
 
 def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = None) -> None:
@@ -55,6 +56,7 @@ def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = N
             "and gpulr.load return it, or a search with a refitted one."
         )
     path = check_output(path)
+    labelled_rows(X, y)  # refuses a Dataset with y
     if not isinstance(X, Dataset) and (X is None) != (y is None):
         raise DataError("Pass both X and y to be evaluated on, or neither.")
     absent = "No labelled rows were passed to report()." if X is None else ""

@@ -352,6 +352,7 @@ def test_labels_of_days_and_of_a_frame(paged, blobs):
         ("nowhere/report.html", None, ParameterError, "folder"),
         ("report.html", lambda data: (data.X,), DataError, "both"),
         ("report.html", lambda data: (data.X[:, :5], data.y), DataError, "features"),
+        ("report.html", lambda data: (data, data.y), DataError, "brings its own labels"),
         ("model.html", None, ParameterError, "would be lost"),
     ],
 )
@@ -367,6 +368,9 @@ def test_without_jinja2_the_error_names_the_extra(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r'python -m pip install "\.\[plot\]"'):
         gpulr.report(model, tmp_path / "report.html")
+    with pytest.raises(DataError, match="brings its own labels"):  # told first
+        digits = gpulr.datasets.load_digits()
+        gpulr.report(model, tmp_path / "report.html", digits, digits.y)
     assert not list(tmp_path.iterdir())
 
 
