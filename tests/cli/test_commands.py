@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -281,9 +282,8 @@ def test_ctrl_c_prints_the_json_of_the_model_so_far(ctrl_c, told, output):
 
 @pytest.mark.slow
 @pytest.mark.mnist
-def test_recipe_notebook(mnist_home, ctrl_c, told):
-    arguments = ("train", "--recipe", "notebook")
-    record = told(*arguments, GPULR_DATA_HOME=mnist_home)
+def test_recipe_notebook(mnist_home, told):
+    record = told("train", "--recipe", "notebook", GPULR_DATA_HOME=mnist_home)
     assert (record["data"], record["n_train"], record["n_test"]) == ("mnist-original", 56000, 14000)
     assert record["C"] is None
     theirs, ours = record["notebook"], np.array(record["binary_accuracy"])
@@ -295,10 +295,21 @@ def test_recipe_notebook(mnist_home, ctrl_c, told):
     ):
         assert value == pytest.approx(expected, abs=atol)
     assert 0.885 < record["test_accuracy"] < 0.91
-    ctrl_c(notebook, lambda progress: progress.iteration == 4)
-    record = told(*arguments, code=130, GPULR_DATA_HOME=mnist_home)
+
+
+@pytest.mark.parametrize("n_classes", [1, 10])  # digit 0 alone, or all ten
+def test_ctrl_c_in_the_notebook_prints_the_json_of_the_model_so_far(
+    ctrl_c, told, monkeypatch, n_classes
+):
+    digits = gpulr.datasets.load_digits()
+    whole = replace(digits, X_test=None, y_test=None, name="mnist-original")
+    monkeypatch.setattr(notebook, "load_mnist_original", lambda: whole)
+    ctrl_c(notebook, lambda progress: progress.iteration == 4 and len(progress.cost) == n_classes)
+    record = told("train", "--recipe", "notebook", "--max-iter", 9, code=130)
     assert (record["data"], record["interrupted"]) == ("mnist-original", True)
-    assert gpulr.load(record["output"]).n_iter == record["n_iter"]
+    model = gpulr.load(record["output"])
+    assert (model.n_models, model.n_iter) == (n_classes, 4)
+    assert record["n_iter"] == 4
 
 
 def test_help_and_version(run):

@@ -83,11 +83,13 @@ def test_a_matrix_of_labels(run, told, tmp_path):
     assert f"all labels of a row right (test) {evaluated['subset_accuracy']:.4f}" in text
 
 
-def test_without_refit_and_the_chart(told, tmp_path):
-    record = told(
+def test_without_refit_and_the_chart(run, tmp_path):
+    result = run(
         *(*DIGITS, "--Cs", "1,inf", "--no-refit", "--scoring", "neg_log_loss", "--folds", 2),
-        *("--max-iter", 30, "--standardize", "--balanced", "--plot", "path.png"),
+        *("--max-iter", 30, "--standardize", "--balanced", "--plot", "path.png", "--json"),
     )
+    assert "Drew path.png" in result.stderr
+    record = strict_json(result.stdout)
     assert record["Cs"] == [1, None]
     assert record["scoring"] == "neg_log_loss"
     assert max(record["mean_scores"]) < 0
