@@ -368,8 +368,8 @@ def test_without_jinja2_the_error_names_the_extra(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r'python -m pip install "\.\[plot\]"'):
         gpulr.report(model, tmp_path / "report.html")
+    digits = gpulr.datasets.load_digits()
     with pytest.raises(DataError, match="brings its own labels"):  # told first
-        digits = gpulr.datasets.load_digits()
         gpulr.report(model, tmp_path / "report.html", digits, digits.y)
     assert not list(tmp_path.iterdir())
 
