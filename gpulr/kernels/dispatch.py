@@ -119,15 +119,17 @@ def choose(problem: Problem, kernels: Kernels) -> Dispatch:
     groups = -(-problem.n_models // layout.columns)
     rows = problem.rows.n_samples.bit_length()
     key = kernels, layout, groups, rows, type(problem.targets), problem.weights.weight_sets is None
+    one = None
     if key not in _found:
-        _found[key] = _try_out(problem, FusedPass(problem, layout, kernels), wanted)
+        _found[key], one = _try_out(problem, layout, kernels, wanted)
         _at_hand.setdefault(_kind(kernels, layout), []).append(layout)
     whole, halves, reason = _found[key]
     if wanted == "require":
         whole = halves = True
     if not (whole or halves):
         return Dispatch(None, None, reason)
-    one = FusedPass(problem, layout, kernels)
+    if one is None:
+        one = FusedPass(problem, layout, kernels)
     recursion = Recursion(problem.backend, kernels, problem.rows.n_features) if halves else None
     return Dispatch(one if whole else None, one if halves else None, reason, recursion)
 
@@ -176,10 +178,16 @@ def trial(backend: Backend, kernels: Kernels) -> str:
         return f"failed: {type(error).__name__}: {error}"
 
 
-def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool, str]:
-    """Compare the kernels with the portable pass, at parameters drawn once, and time both."""
+def _try_out(
+    problem: Problem, layout: Plan, kernels: Kernels, wanted: str
+) -> tuple[tuple[bool, bool, str], FusedPass | None]:
+    """Compare the kernels with the portable pass, at parameters drawn once, and time both.
+
+    Returns what was found, and the pass that was tried, or None where it failed.
+    """
     theta = _parameters(problem)
     try:
+        one = FusedPass(problem, layout, kernels)  # copies what is not contiguous: may not fit
         wrong = _disagreement(problem, one, theta)
         if wrong is None:
             timed = (
@@ -188,11 +196,11 @@ def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool,
                 lambda: Problem.evaluate(problem, theta),
                 lambda: Problem.evaluate_margins(problem, Problem.margins(problem, theta), theta),
             )
-            ours, ours_halved, theirs, theirs_halved = map(one.kernels.seconds, timed)
+            ours, ours_halved, theirs, theirs_halved = map(kernels.seconds, timed)
     except Exception as error:  # compilers and drivers fail in many ways; the portable pass serves
         wrong = f"{type(error).__name__}: {error}"
     if wrong is not None:
-        message = f"the fused pass failed on {one.kernels.card.name}: {wrong}"
+        message = f"the fused pass failed on {kernels.card.name}: {wrong}"
         if wanted == "require":
             raise BackendUnavailableError(f"GPULR_FUSED=require, but {message}.")
         warn(
@@ -200,10 +208,10 @@ def _try_out(problem: Problem, one: FusedPass, wanted: str) -> tuple[bool, bool,
             "does so without this warning.",
             BackendFallbackWarning,
         )
-        return False, False, message
+        return (False, False, message), None
     words = f"fused {ours:.2e} s, portable {theirs:.2e} s a pass"
     words += f"; {ours_halved:.2e} and {theirs_halved:.2e} s in halves"
-    return ours < theirs, ours_halved < theirs_halved, words
+    return (ours < theirs, ours_halved < theirs_halved, words), one
 
 
 def _parameters(problem: Problem) -> Array:

@@ -182,6 +182,38 @@ def test_kernels_that_fail_are_told_of_once_and_not_used(problem, wrong):
         assert choose(problem, kernels).whole is None
 
 
+@pytest.mark.parametrize("wanted", ["auto", "require"])
+def test_a_pass_that_does_not_fit_in_memory_is_told_of_and_not_used(problem, monkeypatch, wanted):
+    class Large(FusedPass):
+        def __init__(self, *arguments):
+            raise MemoryError("out of memory: 1,234 bytes")
+
+    monkeypatch.setenv("GPULR_FUSED", wanted)
+    monkeypatch.setattr(dispatch, "FusedPass", Large)
+    words = "fused pass failed on H100: MemoryError: out of memory: 1,234 bytes"
+    if wanted == "require":
+        with pytest.raises(gpulr.BackendUnavailableError, match=f"require, but the {words}"):
+            choose(problem, Timed(*FAST))
+        return
+    with pytest.warns(gpulr.BackendFallbackWarning, match=words):
+        chosen = choose(problem, Timed(*FAST))
+    assert chosen.whole is chosen.halves is chosen.recursion is None
+
+
+def test_the_pass_that_is_tried_serves(problem, monkeypatch):
+    made = []
+
+    class Counted(FusedPass):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(dispatch, "FusedPass", Counted)
+    chosen = choose(problem, Timed(*FAST))
+    assert made == [chosen.whole]
+    assert chosen.halves is chosen.whole
+
+
 def test_a_trial_says_what_came_of_it(monkeypatch):
     numpy = backend_of(None)
     assert trials(numpy) == []
