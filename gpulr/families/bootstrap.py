@@ -265,7 +265,7 @@ class Replicates:
         generators = [np.random.default_rng(self.seeds[r]) for r in group]
         counts = np.stack([self._draw(generator) for generator in generators])
         for _ in range(MOST_DRAWS):
-            problem = self.data.problem(self.C, np.ascontiguousarray(counts.T))
+            problem = self.data.problem(self.C, weight_sets=np.ascontiguousarray(counts.T))
             lacking = self._possible & ~self._of_both_kinds(problem)
             again = np.flatnonzero(lacking.any(axis=1))
             if not len(again):

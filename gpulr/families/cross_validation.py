@@ -109,7 +109,7 @@ class CrossValidation:
         number, place = divmod(path.n_steps, len(self.Cs))
         group, c, settings = self.groups[number], self.order[place], self.data.settings
         C, shape = float(self.Cs[c]), (len(self.folds), len(group))
-        unit = path.problem or self.data.problem(1.0, self._counts, group)
+        unit = path.problem or self.data.problem(1.0, weight_sets=self._counts, models=group)
         prepared = path.prepared or self.solver.prepare(unit)
         problem = replace(unit, C=unit.C * C)
         continuation = Continuation(problem)

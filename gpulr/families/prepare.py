@@ -61,6 +61,7 @@ class TrainingData:
     def problem(
         self,
         C: float | npt.ArrayLike,
+        *,
         weight_sets: Array | None = None,
         models: npt.NDArray[np.integer[Any]] | None = None,
     ) -> Problem:
@@ -72,7 +73,7 @@ class TrainingData:
         weight_sets : (n_samples, n_sets), optional
             Factors of the rows' weights; each set of columns uses one of them.
         models : (n,) int, optional
-            Which models of the labels each set is of; None: all of them.
+            The models of the labels that are trained, in each set; None: all of them.
         """
         backend, targets, weight = self.rows.backend, self.targets, self.inputs.weight
         each, set_index = np.broadcast_to(np.asarray(C, np.float64), self.n_models), None
@@ -81,6 +82,7 @@ class TrainingData:
             models = np.arange(self.n_models) if models is None else models
             set_index = backend.asarray(np.repeat(np.arange(n_sets, dtype=np.int32), len(models)))
             models = np.tile(models, n_sets)
+        if models is not None:
             each, targets = each[models], targets.select(backend.asarray(models.astype(np.int32)))
         # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
         unit = 1.0 if weight is None else float(weight.mean())
@@ -179,8 +181,15 @@ def prepare(
         Whether all of it is short, so that threads had better do it one after the other; see
         :meth:`gpulr.backend.Backend.turn`.
 
-    Raises DataError for an X with NaN, infinity, or more than the dtype can. Warns (ScaleWarning)
-    that bytes which seem to be no pixels are divided by 255.
+    Raises
+    ------
+    DataError
+        X has NaN, infinity, or numbers that are too large for the dtype.
+
+    Warns
+    -----
+    ScaleWarning
+        X is uint8 and is divided by 255, though its numbers do not look like pixels.
     """
     n_samples, n_features = inputs.X.shape
     columns = n_sets * inputs.labels.n_models

@@ -11,6 +11,9 @@ import pytest
 
 import gpulr
 from gpulr.backend import NumPyBackend, threads, to_host
+from gpulr.families.inputs import read_inputs
+from gpulr.families.prepare import prepare
+from gpulr.families.settings import Settings
 from helpers import assert_close
 
 FEW = {"max_iter": 20, "tol": 0}
@@ -133,6 +136,23 @@ def test_weights_have_the_compute_dtype(put, blobs, dtype):
     assert str(model.intercept.dtype).endswith(name)
     assert model.settings["dtype"] == name
     assert str(model.decision_function(put(X)).dtype).endswith(name)
+
+
+def test_a_problem_of_some_models(put, blobs):
+    X, y = blobs
+    C, some = np.array([0.5, 1.0, 2.0]), np.array([2, 0])
+    sets = np.stack([np.arange(len(X)) % 2, np.arange(len(X)) % 3], axis=1).astype(np.uint8)
+    with prepare(read_inputs(put(X), y, None), Settings(), requested="auto", n_passes=1) as data:
+        for weight_sets, columns in ((None, some), (put(sets), np.array([2, 0, 5, 3]))):
+            whole = data.problem(C, weight_sets=weight_sets)
+            part = data.problem(C, weight_sets=weight_sets, models=some)
+            assert part.n_models == len(columns)
+            theta = np.random.default_rng(0).normal(size=(X.shape[1] + 1, whole.n_models))
+            expected, got = whole.evaluate(put(theta)), part.evaluate(put(theta[:, columns]))
+            for each, of_all in zip(got, expected, strict=True):
+                np.testing.assert_allclose(
+                    to_host(each), to_host(of_all)[..., columns], rtol=1e-5, atol=1e-7
+                )
 
 
 # ---- images, scale, C --------------------------------------------------------------------------
