@@ -118,8 +118,8 @@ def probe_cupy() -> BackendStatus:
                 "use a machine with an NVIDIA GPU and its driver, then " + _CUPY_INSTALL,
             )
         return failed("CuPy is not installed", _CUPY_INSTALL)
-    names = [(d.name or "", d.version) for d in metadata.distributions()]
-    wheels = sorted({f"{name} {version}" for name, version in names if _CUPY_WHEEL.match(name)})
+    found = [d for d in metadata.distributions() if _CUPY_WHEEL.match(d.name or "")]
+    wheels = sorted({f"{d.name} {d.version}" for d in found})
     checks.append(("CuPy wheel", ", ".join(wheels) or "built from source"))
     if len(wheels) > 1:
         return failed(
