@@ -6,7 +6,8 @@ A group of one column each is the per-model loop, which batched training is comp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from gpulr.backend import Backend, to_host
 from gpulr.core.problem import Problem
 from gpulr.solvers.driver import minimize
-from gpulr.solvers.solution import Solution
+from gpulr.solvers.solution import Callback, Solution
 from gpulr.solvers.solver import Solver
 
 Array = Any
@@ -27,9 +28,10 @@ WORKING_BYTES = 2**30
 
 
 def cut(n: int, item_bytes: int, budget: int, backend: Backend) -> list[Group]:
-    """Cut ``n`` items into the fewest groups, nearly equal, of which each takes ``budget`` bytes.
+    """Cut ``n`` items into the fewest groups, nearly equal, each of at most ``budget`` bytes.
 
-    On a device it is no more than is free there. An item that takes more is a group of its own.
+    On a device the budget is no more than what is free there. An item that takes more is a group of
+    its own.
     """
     most = max(1, backend.available_bytes(budget) // item_bytes)
     return list(np.array_split(np.arange(n), math.ceil(n / most)))
@@ -51,24 +53,30 @@ def minimize_in_groups(
     problem: Problem,
     groups: Sequence[Group],
     *,
+    max_iter: int,
+    tol: float,
+    callbacks: Sequence[Callback] = (),
     start: Array | None = None,
-    **settings: Any,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Solution:
     """Train one group of columns after the other, and put them side by side.
 
-    The groups have all columns, once each; what these share is prepared once. ``start`` and the
-    settings are those of :func:`gpulr.solvers.minimize`. When a callback or an interrupt ends
-    training, the groups that have not begun keep their start, and have a cost of NaN.
+    The groups have all columns, once each; what these share is prepared once. The keywords are
+    those of :func:`gpulr.solvers.minimize`. When a callback or an interrupt ends training, the
+    groups that have not begun keep their start, and have a cost of NaN.
     """
+    train = partial(
+        minimize, solver, max_iter=max_iter, tol=tol, callbacks=callbacks, interrupted=interrupted
+    )
     if len(groups) == 1:
-        return minimize(solver, problem, start=start, **settings)
+        return train(problem, start=start)
     backend = problem.backend
-    settings["prepared"] = solver.prepare(problem) if settings["max_iter"] else None
+    prepared = solver.prepare(problem) if max_iter else None
     parts: list[Solution] = []
     for group in groups:
         index = backend.asarray(group.astype(np.int32))
         begin = None if start is None else backend.xp.take(start, index, axis=1)
-        parts.append(minimize(solver, problem.select(index), models=group, start=begin, **settings))
+        parts.append(train(problem.select(index), models=group, start=begin, prepared=prepared))
         if parts[-1].result in ("interrupted", "stopped"):
             break
     return _side_by_side(parts, groups, to_host(problem.start() if start is None else start))
