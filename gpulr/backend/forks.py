@@ -2,7 +2,8 @@
 
 A forked child has the forking thread alone, and finds every lock as the others held it: OpenBLAS
 holds one for a moment in each product. The child would wait for it for ever at its own first
-product, so a fork waits until the threads that train or predict are between two products.
+product, so a fork waits until the threads that train or predict are between two products, for a
+second at most.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class _Computing:
         here = threading.get_ident()
         with self._changed:
             self._forks += 1
+            self.quiet = False  # should a KeyboardInterrupt end the wait
             self.quiet = self._changed.wait_for(
                 lambda: not self._inside.keys() - {here}, LONGEST_WAIT
             )

@@ -328,6 +328,18 @@ def test_forks(code):
     assert python(TRAIN_IN_BLOCKS + code, timeout=60).strip() == "0"
 
 
+def test_a_fork_that_did_not_wait_to_the_end_found_others_inside(monkeypatch):
+    computing = type(threads.computing)()
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(computing._changed, "wait_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        computing.before_fork()
+    assert not computing.quiet
+
+
 def test_a_thread_that_outlives_the_main_one_trains_on():
     code = """
 main = threading.main_thread()
