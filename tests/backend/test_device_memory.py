@@ -123,13 +123,12 @@ def test_nothing_is_kept_beside_the_next_block(make_device):
     def function(rows):
         seen.append((rows.stop - rows.start, device.pool.live))
         first = device.xp.zeros(rows.stop - rows.start, device=device.device)
-        return device.xp.sum(device.xp.concat([first + 1.0, first]))
+        return device.xp.concat([first + 1.0, first])[:1000]
 
-    parts = device.map_blocks(function, [slice(0, 8000)])  # no list: it would keep the parts
-    assert [float(part) for part in parts] == [2000.0] * 4
-    sizes, live = zip(*seen, strict=True)
-    assert sizes == (8000, 4000, 2000, 2000, 2000, 2000)
-    assert max(live) <= 8  # a sum, which the loop here still holds
+    parts = device.map_blocks(function, [slice(0, 8000)])
+    while next(parts, None) is not None:  # a name for the part would keep it
+        pass
+    assert seen == [(size, 0) for size in (8000, 4000, 2000, 2000, 2000, 2000)]
 
 
 def test_rows_that_did_not_fit_after_all_are_streamed(make_device, images, monkeypatch):

@@ -288,7 +288,13 @@ def blocks_of(n, length):
 
 def converted(device, rows):
     """What a pass maps: blocks in the compute dtype, on the host."""
-    return lambda block: to_host(device.as_compute(rows[block, :], device.xp.float32)).copy()
+
+    def convert(block):
+        part = rows[block, :]
+        assert part._array.flags.c_contiguous
+        return to_host(device.as_compute(part, device.xp.float32)).copy()
+
+    return convert
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 65])
@@ -335,9 +341,7 @@ def test_the_first_rows_are_kept_where_there_is_room(make_device, images, kept):
     for half in (kept // 2, kept // 4):
         rows.drop()
         assert device.pool.live == half * 32
-    first = rows[slice(0, 100), slice(None)]
-    assert first._array.flags.c_contiguous
-    np.testing.assert_array_equal(to_host(first), X[:100])
+    np.testing.assert_array_equal(to_host(rows[slice(0, 100), slice(None)]), X[:100])
 
 
 def test_what_is_kept_makes_room_where_memory_runs_out(make_device, images):

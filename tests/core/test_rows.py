@@ -1,0 +1,29 @@
+"""What models see of the rows: shifted, and scaled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpulr.backend import backend_of, to_host
+from gpulr.core.rows import standardized
+
+
+@pytest.mark.parametrize("block_bytes", [300, 2**20])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_standardized_has_mean_and_deviation_of_each_feature(
+    put, rng, monkeypatch, dtype, block_bytes
+):
+    X = rng.uniform(0, 256, (123, 6)).astype(dtype)
+    X[:, 2] = 7  # constant
+    if dtype == "float64":
+        X[:, 4] += 1e6
+    there = put(X)
+    backend = backend_of(there)
+    monkeypatch.setattr(type(backend), "block_bytes", block_bytes)
+    rows = standardized(there, backend, backend.xp.float32)
+    seen = X.astype(np.float64)
+    deviation = seen.std(axis=0)
+    scale = np.divide(1.0, deviation, out=np.zeros(6), where=deviation > 0.0)
+    np.testing.assert_allclose(to_host(rows.center)[:, 0], seen.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(to_host(rows.scale)[:, 0], scale, rtol=1e-9)
