@@ -175,6 +175,7 @@ def _packed(name, parameters, args):
         else:
             assert dtype in ("void", value.dtype), what
             assert value.flags.forc, what
+            assert kind == "in" or value.flags.writeable, what
             for other in arrays if kind == "out" else outputs:
                 assert not np.may_share_memory(value, other), what
             arrays.append(value)
