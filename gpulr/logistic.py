@@ -39,6 +39,18 @@ from array_api_compat import array_namespace, device
 Array = Any  # an array of whichever library the caller uses
 T = TypeVar("T")
 
+__all__ = [
+    "activate",
+    "backward",
+    "cost",
+    "derivatives_along",
+    "forward",
+    "gradient",
+    "log_loss",
+    "log_normalized",
+    "sigmoid",
+]
+
 
 def _of_lists(function: Callable[..., T]) -> Callable[..., T]:
     """Let a function take lists and, where none of its arguments is an array, numbers."""

@@ -153,7 +153,7 @@ def storage_type(
     smallest = 0
 
     def look(rows: slice) -> int:
-        """Return the index of the first candidate that holds these rows, and all before them."""
+        """Return the index of the first candidate, from ``smallest`` on, that holds these rows."""
         found = smallest
         for a in range(rows.start, rows.stop, step):
             part = X[a : min(a + step, rows.stop)]

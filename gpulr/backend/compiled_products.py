@@ -81,13 +81,14 @@ def _vectors() -> tuple[int, int]:
 class Products(NamedTuple):
     """The compiled functions, and the tile they were compiled for.
 
-    Both take (X, n_rows, stride, n_features, n_columns, WT, ld, Z), where X is ``stride`` entries
-    from row to row and WT (n_columns, ≥ n_features) is ``ld``; Z (n_rows, n_columns) is contiguous.
+    Both take (X, n_rows, stride, n_features, n_columns, WT, ld, Z), or DT and R for WT and Z. Rows
+    of X are ``stride`` entries apart, those of WT and DT (n_columns, ≥ n_features) ``ld`` entries;
+    Z and R (n_rows, n_columns) are contiguous.
     """
 
     tile: Tile
     margins: Callable[..., None]  # Z = X W
-    gradient: Callable[..., None]  # WT += Zᵀ X
+    gradient: Callable[..., None]  # DT += Rᵀ X
     engine: Any  # owns the machine code
 
 
@@ -175,8 +176,8 @@ class _Writer:
     ) -> Iterator[tuple[ir.Value, ...]]:
         """Write loops over sub-blocks of rows, and groups of columns within.
 
-        Yields where the rows begin and end, the first column of the group, and which columns are
-        new: the last group begins earlier than others end.
+        Yields where the rows begin and end, the first column of the group, and the first of its
+        columns that is new: the last group may begin with columns of the one before.
         """
         b, n_ = self.b, self.count
         most = b.sdiv(n_(SUB_BLOCK_BYTES // self._bytes(self.storage)), stride)

@@ -87,7 +87,7 @@ class Problem:
         set_index: Array | None = None,
         intercept: bool = True,
     ) -> Problem:
-        """Return the problem, with its sums of weights; see :class:`RowWeights` for these."""
+        """Return the problem; :class:`RowWeights` says what the three arrays of weights are."""
         weights = RowWeights(sample_weight, weight_sets, set_index, rows.backend, rows.dtype)
         return cls._weighed(rows, targets, C, weights, intercept)
 

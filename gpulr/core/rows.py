@@ -42,7 +42,7 @@ class Rows:
     # What equilibrated() multiplies features by beyond the caller's scale, to which the penalty
     # refers: a weight w of these rows is one of factor · w there.
     factor: float | Array = 1.0
-    known: tuple[Array, Array] | None = None  # the extremes of the features, of a sample
+    known: tuple[Array, Array] | None = None  # extremes, where they are known
 
     @property
     def n_samples(self) -> int:

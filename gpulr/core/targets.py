@@ -44,7 +44,7 @@ class LabelTargets:
     """Targets of rows that have any number of labels: Y = indicator[:, label].
 
     The indicator is (n_samples, n_labels) of 0 and 1 in any dtype, or a SciPy CSR array, on NumPy;
-    label (n_models,) int is the one that each model predicts, and dtype what computes.
+    label (n_models,) int is the one that each model predicts, and dtype the compute dtype.
     """
 
     indicator: Array
@@ -87,7 +87,7 @@ class RowWeights:
     weight_sets: Array | None  # (n_samples, n_sets), any real dtype
     set_index: Array | None  # (n_models,) int: the set that each model uses
     backend: Backend
-    dtype: Any  # what computes
+    dtype: Any  # the compute dtype
 
     def shared(self, rows: slice) -> Array | None:
         """Return what all models share, (n_rows, 1), or None where that is all ones."""

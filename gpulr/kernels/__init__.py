@@ -8,6 +8,8 @@ from __future__ import annotations
 from gpulr.backend import Backend
 from gpulr.core.problem import Problem
 
+__all__ = ["problem_class"]
+
 
 def problem_class(backend: Backend) -> type[Problem]:
     """Return the class of the problems that are to be solved on a backend."""

@@ -16,9 +16,10 @@
 // - Backward: a thread owns QUADS x 4 features, and holds their X'R for all COLUMNS in registers
 //   from its first row to its last. A row costs it one load of its numbers, and loads of R that are
 //   the same for the whole warp. With 784 features, 196 threads own one quad each.
-// - Forward: partial sums of every row in as many threads would take half as many instructions to
-//   add up as the products do. So W is in shared memory, and a thread takes ROWS rows and some of
-//   their quads: a load of W serves ROWS rows, and few threads share a row.
+// - Forward: if each thread multiplied the quads that it owns, every row would have a partial sum in
+//   each of 196 threads, and adding these up would take half as many instructions as the products
+//   do. So W is in shared memory, and a thread takes ROWS rows and some of their quads: a load of W
+//   serves ROWS rows, and few threads share a row.
 // - QUADS x COLUMNS <= 10: 40 sums of X'R and ROWS x COLUMNS <= 40 of margins fit, with what
 //   else there is, into 128 registers, which two blocks of 256 threads leave each. More models than
 //   COLUMNS are further groups, blockIdx.x; those of the same rows run at the same time, so that all

@@ -35,10 +35,11 @@ class SharedCurvature(Shared):
     all eigenvectors V, or the leading ones of many features. The intercept is eliminated exactly,
     so that it stays unpenalised.
 
-    f is what :class:`gpulr.core.rows.Rows` has multiplied each feature by, usually 1. Where some
-    differ, each eigenvector v is given a penalty of its own, λ Σ f² v², and the coupling of
-    different eigenvectors by f² is left out. It is weak, because features are factored at 1/√f of
-    their size: so tiny ones, which are penalised more, have little part in others' eigenvectors.
+    f is :attr:`gpulr.core.rows.Rows.factor` (not its scale), usually 1. Where some differ, each
+    eigenvector v is given a penalty of its own, λ Σ f² v², and the coupling of different
+    eigenvectors by f² is left out. It is weak, because features that were tiny (f > 1), which are
+    penalised more, are factored at 1/√f of their size: so they have little part in others'
+    eigenvectors.
 
     Solvers compute in coordinates u of the parameters, θ = A u, in which the inverse is cheap
     (diagonal, with all eigenvectors). Gradients are Aᵀ g there, so that inner products of steps and
@@ -53,7 +54,7 @@ class SharedCurvature(Shared):
     values: Array
     # Stands for all other eigenvalues; (n_features, 1) where rounding exceeds it for some features.
     rest: float | Array
-    tilt: float | Array = 1.0  # or (n_features, 1): 1/√f, the size at which features are factored
+    tilt: float | Array = 1.0  # or (n_features, 1): 1/√f of features that were tiny (f > 1)
     squares: float | Array = 1.0  # or (n_features, 1): f² at that size, what multiplies λ
     share: float | Array = 1.0  # or (rank, 1): what multiplies λ along each eigenvector
 

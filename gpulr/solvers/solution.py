@@ -63,7 +63,8 @@ class Solution:
     gradient_norm: npt.NDArray[np.float64]  # (max(n_iter) + 1, n_models)
     seconds: npt.NDArray[np.float64]  # (max(n_iter) + 1,) when each was done; see Progress
     # (n_models,) The solver found no better parameters in this precision, though ``tol`` was not
-    # reached; and what is left of the gradient cannot be told from rounding.
+    # reached.
     stalled: npt.NDArray[np.bool_]
+    # (n_models,) It stalled, and what is left of the gradient cannot be told from rounding.
     rounding: npt.NDArray[np.bool_]
     result: str  # "converged", "stalled", "max_iter", "stopped" or "interrupted"
