@@ -2,6 +2,9 @@
 
     python -m pytest bench/bench_training.py            # --benchmark-autosave, -compare, …
 
+What these options save, in .benchmarks, names the host, the checkout's folder and the branch: it is
+not to be committed.
+
 It times each by itself. Figures to be published come from ``python -m bench interleaved``, which
 times them in turn, so that what else runs on the machine disturbs all alike.
 """
