@@ -12,8 +12,9 @@ from typing import Any
 import typer
 
 from bench import peers, tasks
+from bench.files import write
 from bench.run import circumstances
-from bench.table import TABLES, write
+from bench.table import TABLES
 
 TASKS = {"interleaved": tasks.interleaved, "peers": peers.solvers, "search": peers.search}
 TASKS |= {"threads": tasks.threads, "many-classes": tasks.many_classes, "coverage": tasks.coverage}

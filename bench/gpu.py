@@ -34,9 +34,9 @@ import pytest
 
 from bench import gpu_parts
 from bench.data import load_workload
+from bench.files import RESULTS, ROOT, write
 from bench.gpu_parts import card
 from bench.run import circumstances, rehearsal
-from bench.table import RESULTS, ROOT, write
 from bench.table import seconds as in_seconds
 from gpulr.errors import BackendUnavailableError
 

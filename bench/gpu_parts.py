@@ -22,6 +22,7 @@ import numpy as np
 
 import gpulr
 from bench.data import Data, Objective, load_workload
+from bench.files import RESULTS, rounded
 from bench.passes import (
     PASSES,
     Contestant,
@@ -35,7 +36,6 @@ from bench.passes import (
 )
 from bench.peers import CS, N_FOLDS, TOL
 from bench.run import Run, quartiles, race, rehearsal, setting, worker
-from bench.table import RESULTS, rounded
 from gpulr.backend import Backend, backend_of, select, to_host
 from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.dispatch import FusedProblem

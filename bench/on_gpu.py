@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.table import ROOT, write
+from bench.files import ROOT, write
 
 WHEELS = ROOT / "wheels"
 # Without these nothing can be measured; without the others there are fewer tests.

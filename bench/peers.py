@@ -27,8 +27,8 @@ from sklearn.multiclass import OneVsRestClassifier
 
 import gpulr
 from bench.data import DATA, Data, Objective, indicator
+from bench.files import rounded
 from bench.run import Patience, Watch, wait, worker
-from bench.table import rounded
 from gpulr.families import search as searching
 
 Floats = npt.NDArray[Any]

@@ -27,7 +27,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.table import DASH, rounded, seconds, write
+from bench.files import rounded, write
+from bench.table import DASH, seconds
 
 PREDICTION = Path(__file__).resolve().parent / "predictions" / "h100.json"
 Found = dict[str, Any]

@@ -27,7 +27,7 @@ from unittest import mock
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from bench.table import ROOT, rounded
+from bench.files import ROOT, rounded
 from gpulr import __version__
 from gpulr.backend import backends, select
 from gpulr.backend.compiled_rows import compiler

@@ -1,4 +1,4 @@
-"""Result files: how they are written, tables and charts of them; the README's pictures of models.
+"""Tables and charts of results; the README's pictures of models.
 
 ::
 
@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.files import RESULTS, ROOT
+
 Record = dict[str, Any]
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "results"
 START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 DASH = "–"
 OURS = "gpulr-lbfgs"
@@ -35,21 +35,7 @@ PACKAGES = {"scikit-learn": "scikit-learn", "scikit-learn-intelex": "intelex", "
 CHARTS = ("gpulr-interleaved", "gpulr-peers", "gpulr-search")  # what gpulr.show.benchmark draws
 
 
-def write(report: dict[str, Any], output: Path | None) -> None:
-    """Write a report as JSON, to standard output where no file is named."""
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    if output is None:
-        print(text, end="")
-    else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
-
-
 # Words
-
-
-def rounded(value: float, digits: int = 4) -> float:
-    return float(f"{value:.{digits}g}")
 
 
 def seconds(value: float) -> str:

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from bench import data, gpu, gpu_parts, on_gpu, predict, run, table
+from bench.files import RESULTS, ROOT
 from bench.gpu import main
 from gpulr import backend
 from gpulr.backend import BackendStatus
 from helpers import python, strict_json
 
-ROOT = run.ROOT
 SCRIPT = ROOT / "bench" / "on_gpu.sh"
 PARTS = re.findall(r"^(?:PARTS=')?(\w+) (\d+)'?$", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
 NAMES = [name for name, _ in PARTS]
@@ -139,7 +139,7 @@ def test_usage(environment, arguments):
 def test_rehearsals_and_measurements_are_not_written_to_the_results(
     environment, monkeypatch, capsys
 ):
-    place = table.RESULTS / "x"
+    place = RESULTS / "x"
     process = run_script(environment, "--rehearse", "numpy", place)
     place.rmdir()
     assert process.returncode == 2

@@ -11,8 +11,8 @@ from matplotlib import pyplot
 from PIL import Image
 
 from bench import table
+from bench.files import RESULTS, ROOT
 from bench.predict import prediction
-from bench.table import ROOT
 from gpulr.show.benchmarks import STYLES, WAYS
 
 BLAS = {"internal_api": "openblas", "version": "0.3.30", "architecture": "Zen", "num_threads": 2}
@@ -322,7 +322,7 @@ def test_the_script_draws_all_that_the_readme_shows(tmp_path):
     assert not pyplot.get_fignums()
 
 
-@pytest.mark.parametrize("path", sorted(table.RESULTS.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
 def test_committed_results_are_from_real_machines_and_name_no_paths_or_hosts(path):
     text = path.read_text(encoding="utf-8")
     content = json.loads(text)
