@@ -204,7 +204,7 @@ def test_mnist_read_as_a_folder_is_the_same(offline):
 def test_original_file_equals_the_one_built_of_idx_files(offline, tmp_path, monkeypatch):
     archive = offline / "mnist-original.mat.zip"
     found = load("mnist-original") if archive.exists() else None
-    (tmp_path / "mnist").symlink_to(offline / "mnist")
+    (tmp_path / "mnist").symlink_to((offline / "mnist").resolve())
     monkeypatch.setenv("GPULR_DATA_HOME", str(tmp_path))
     built = load("mnist-original")
     assert built.source.startswith("built from ")
