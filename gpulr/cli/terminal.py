@@ -169,7 +169,8 @@ def show_error(message: str) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     words = str(message)
-    if issubclass(category, errors.ConvergenceWarning | errors.ScaleWarning):
+    ours = errors.ConvergenceWarning | errors.DataFallbackWarning | errors.ScaleWarning
+    if issubclass(category, ours):
         words = in_options(words)
     err().print(Text("warning:", "bold yellow"), words, soft_wrap=True)
 

@@ -88,7 +88,9 @@ def test_default_data_falls_back_loudly_without_network(told, run):
     started = time.monotonic()
     assert told("train", *QUICK)["data"] == "digits"
     assert time.monotonic() - started < 25  # 15 s for giving up, and some for a slow machine
-    assert "warning: MNIST cannot be had" in run("train", *QUICK).stderr
+    shown = run("train", *QUICK).stderr
+    assert "warning: MNIST cannot be had" in shown
+    assert "name them: --data digits." in shown
 
 
 FAILURES = [
