@@ -144,11 +144,14 @@ class _Turn:
     """A context that one thread is in at a time; a thread may enter it again."""
 
     def __init__(self) -> None:
-        self.in_child()
+        self._lock = threading.RLock()
 
     def in_child(self) -> None:
-        """Let a forked child take its turn, whichever thread of its parent had it."""
-        self._lock = threading.RLock()
+        """Let a forked child take the turn of a thread that it has not; its own it goes on with."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        else:
+            self._lock = threading.RLock()
 
     def __enter__(self) -> None:
         with computing.paused():

@@ -310,6 +310,13 @@ if not child:
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 done.set()
 """,
+    "a child forked in its own turn ends it": """
+with threads.turn:
+    child = os.fork()
+if not child:
+    os._exit(0 if train().n_iter == 5 else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""",
     "a callback forks": """
 def fork(progress):
     child = os.fork()
