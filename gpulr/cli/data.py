@@ -116,13 +116,6 @@ def known_columns(model: OneVsAll) -> KnownColumns:
     )
 
 
-def test_rows(dataset: datasets.Dataset) -> tuple[str, Any, Any]:
-    """Return "test" and the rows of the test part; where there is none, "all" and all rows."""
-    if dataset.X_test is not None:
-        return "test", dataset.X_test, dataset.y_test
-    return "all", dataset.X, dataset.y
-
-
 def record_source(model: OneVsAll, split: SplitRecord | None, label: str | None) -> None:
     """Keep in the model what finds its data, and the rows held out, again for `evaluate`."""
     if split is not None:

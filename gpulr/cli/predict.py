@@ -11,8 +11,9 @@ from rich.table import Column
 
 from gpulr import datasets
 from gpulr.cli import terminal
-from gpulr.cli.data import in_a_cell, known_columns, test_rows
+from gpulr.cli.data import in_a_cell, known_columns
 from gpulr.cli.terminal import on_one_line
+from gpulr.datasets.dataset import test_rows
 from gpulr.datasets.readers.numpy_files import read_npy
 from gpulr.datasets.reading import SUPPORTED, is_table, read_rows
 from gpulr.errors import DataError, DataFileError, DataUnavailableError

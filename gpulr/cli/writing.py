@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpulr.callbacks import ProgressBar, rich_bar
 from gpulr.cli import terminal
-from gpulr.cli.data import data_for, say_dataset, test_rows
+from gpulr.cli.data import data_for, say_dataset
+from gpulr.datasets.dataset import test_rows
 from gpulr.errors import DataError, DataFileError, DataUnavailableError, ParameterError
 from gpulr.model.export import save_joblib
 from gpulr.model.one_vs_all import load

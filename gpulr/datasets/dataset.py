@@ -160,6 +160,13 @@ class Dataset:
         )
 
 
+def test_rows(dataset: Dataset) -> tuple[str, Any, Any]:
+    """Return "test" and the rows of the test part; where there is none, "all" and all rows."""
+    if dataset.X_test is not None:
+        return "test", dataset.X_test, dataset.y_test
+    return "all", dataset.X, dataset.y
+
+
 def is_indicator(y: npt.NDArray[Any]) -> bool:
     """Whether y is a matrix of zeros and ones, with a column for each of several labels."""
     if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "biuf":

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gpulr.backend import backend_of, is_sparse, to_host
 from gpulr.datasets import Dataset
+from gpulr.datasets.dataset import test_rows
 from gpulr.errors import DataError, ParameterError
 from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll
@@ -109,7 +110,7 @@ def labelled_rows(X: Any, y: Any) -> tuple[Any, Any]:
         return X, y
     if y is not None:
         raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
-    return (X.X, X.y) if X.X_test is None else (X.X_test, X.y_test)
+    return test_rows(X)[1:]
 
 
 def take_rows(X: Array, rows: npt.NDArray[np.intp]) -> Array:
