@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gpulr import logistic
 from gpulr.backend.arrays import is_sparse, library_of, offers_float64, storage_type, to_host
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.host_rows import Copies, HostRows, Uploader
@@ -261,6 +262,19 @@ class Backend:
         """Return what ``function`` returns for each block of rows, one below the other."""
         parts = list(self.map_blocks(function, blocks, X))
         return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
+
+    def activate_margins(self, Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
+        """Return residuals and summed log-losses of a block; see :func:`gpulr.logistic.activate`.
+
+        The residuals are valid until the next call in this thread.
+        """
+        return logistic.activate(Z, Y, s)
+
+    def derivatives_along(
+        self, Z: Array, D: Array, t: float, Y: Array, s: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        """Return what :func:`gpulr.logistic.derivatives_along` does at Z + t D, of a block."""
+        return logistic.derivatives_along(Z + t * D if t else Z, D, Y, s)
 
     def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
         """Return a block of rows in the compute dtype, less ``center`` (n_features,) if given.

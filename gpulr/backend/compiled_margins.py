@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
+
+from gpulr import logistic
+from gpulr.backend.compiled_products import _vectors, engine_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -156,6 +161,7 @@ class Writer:
 
     def __init__(self, lanes: int) -> None:
         self.module, self.lanes = ir.Module(), lanes
+        self.module.triple = llvm.get_process_triple()
         self.floats, self.doubles = (ir.VectorType(kind, lanes) for kind in (FLOAT, DOUBLE))
         self.add = [self.add_rows(False), self.add_rows(True)]
 
@@ -193,13 +199,20 @@ class Writer:
                 total = self.at(sums, b.mul(INT64(i), k), DOUBLE)
                 with b.if_else(b.icmp_signed("!=", by_element, INT64(0))) as (yes, no):
                     with yes:
-                        b.call(self.add[1], [part, total, height, k, self.at(weights, start, FLOAT)])
+                        b.call(
+                            self.add[1], [part, total, height, k, self.at(weights, start, FLOAT)]
+                        )
                     with no:
-                        b.call(self.add[0], [part, total, height, k, self.at(weights, first, FLOAT)])
+                        b.call(
+                            self.add[0], [part, total, height, k, self.at(weights, first, FLOAT)]
+                        )
         b.ret_void()
 
     def add_rows(self, by_element: bool) -> ir.Function:
-        kind = ir.FunctionType(ir.VoidType(), [FLOAT.as_pointer(), DOUBLE.as_pointer(), INT64, INT64, FLOAT.as_pointer()])
+        kind = ir.FunctionType(
+            ir.VoidType(),
+            [FLOAT.as_pointer(), DOUBLE.as_pointer(), INT64, INT64, FLOAT.as_pointer()],
+        )
         function = ir.Function(self.module, kind, f"add_rows_{by_element:d}")
         function.linkage = "internal"
         function.attributes.add("noinline")
@@ -279,3 +292,75 @@ class Writer:
         takes = [value.type, address.type, INT32, mask.type]
         masked = _declared(b, f"llvm.masked.store.{_short(value.type)}.p0", ir.VoidType(), takes)
         b.call(masked, [value, address, INT32(4), mask])
+
+
+class MarginFunctions:
+    """The compiled functions, of NumPy arrays; see :class:`gpulr.backend.Backend`."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine  # owns the machine code
+        number, pointer = ctypes.c_int64, ctypes.c_void_p
+
+        def function(name: str) -> Any:
+            kind = [number, number, ctypes.c_float, pointer, number, *[pointer] * 5]
+            return ctypes.CFUNCTYPE(None, *kind)(engine.get_function_address(name))
+
+        self._activate, self._derivatives = function("activate"), function("derivatives_along")
+        self._scratch = threading.local()
+
+    @staticmethod
+    def take(*arrays: npt.NDArray[Any] | None) -> bool:
+        """Whether these margins, targets and weights are as the functions read them."""
+        return all(a is None or (a.dtype == np.float32 and a.flags.c_contiguous) for a in arrays)
+
+    def activate(self, Z: Floats, Y: Floats, s: Floats | None) -> tuple[Floats, Any]:
+        n, k = Z.shape
+        R = self._room("residuals", n * k)[: n * k].reshape(n, k)
+        (loss,) = self._call(self._activate, 1, 0.0, s, Z, Y, R)
+        return R, loss
+
+    def derivatives_along(
+        self, Z: Floats, D: Floats, t: float, Y: Floats, s: Floats | None
+    ) -> tuple[Any, Any, Any]:
+        first, second, spread = self._call(self._derivatives, 3, t, s, Z, D, Y)
+        return first, second, spread
+
+    def _call(self, function: Any, n_sums: int, t: float, s: Floats | None, *arrays: Floats) -> Any:
+        n, k = arrays[0].shape
+        if s is None:
+            s = self._room("ones", n)
+            s[:n] = 1.0
+        by_element, sums = s.shape[1:] not in ((), (1,)), np.zeros((n_sums, k))
+        terms = self._room("terms", n_sums * max(k, TERMS))
+        pointers = (a.ctypes.data for a in arrays)
+        function(n, k, t, s.ctypes.data, by_element, terms.ctypes.data, sums.ctypes.data, *pointers)
+        return sums
+
+    def _room(self, name: str, size: int) -> Floats:
+        """Return this thread's array of that name: fresh memory takes as long as the arithmetic."""
+        array = getattr(self._scratch, name, None)
+        if array is None or array.size < size:
+            array = np.empty(size, np.float32)
+            setattr(self._scratch, name, array)
+        return array
+
+
+def compile_functions() -> MarginFunctions | None:
+    """Compile them, and compare what they return with NumPy's; None where that is wrong."""
+    writer = Writer(_vectors()[0] // 4)
+    writer.function("activate", _activate, 2, 1)
+    writer.function("derivatives_along", _derivatives_along, 3, 0)
+    functions = MarginFunctions(engine_of(writer.module))
+    Z = np.linspace(-95.0, 95.0, 37 * 3, dtype=np.float32).reshape(37, 3)
+    Y, D = (np.arange(37 * 3).reshape(37, 3) % 2).astype(np.float32), Z[::-1].copy() / 8.0
+    with np.errstate(under="ignore"):
+        pairs = [
+            *zip(functions.activate(Z, Y, D), logistic.activate(Z, Y, D), strict=True),
+            *zip(
+                functions.derivatives_along(Z, D, 0.5, Y, D[:, :1].copy()),
+                logistic.derivatives_along(Z + 0.5 * D, D, Y, D[:, :1]),
+                strict=True,
+            ),
+        ]
+    right = all(np.allclose(*pair, rtol=1e-4, atol=1e-6) for pair in pairs)
+    return functions if right else None

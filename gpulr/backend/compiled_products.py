@@ -329,17 +329,7 @@ def compile_products(n_columns: int, storage: str, compute: str) -> Products:
     writer = _Writer(tile, storage, compute)
     writer.margins()
     writer.gradient()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(str(writer.module))
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=2,
-        jit=True,
-    )
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
+    engine = engine_of(writer.module)
     address, size = ctypes.c_void_p, ctypes.c_int64
     kind = ctypes.CFUNCTYPE(None, address, size, size, size, size, address, size, address)
     return Products(
@@ -348,3 +338,18 @@ def compile_products(n_columns: int, storage: str, compute: str) -> Products:
         kind(engine.get_function_address("gradient")),
         engine,
     )
+
+
+def engine_of(module: ir.Module) -> Any:
+    """Compile a module for this CPU; the engine that is returned owns the machine code."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=2,
+        jit=True,
+    )
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
+    engine.finalize_object()
+    return engine

@@ -19,6 +19,7 @@ from gpulr.backend.forks import computing
 from gpulr.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
+    from gpulr.backend.compiled_margins import MarginFunctions
     from gpulr.backend.compiled_products import Products
 
 INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
@@ -115,6 +116,15 @@ def _products(n_columns: int, storage: str, compute: str) -> Products:
             best = exact
             at_hand[best] = compiled_products.compile_products(best, storage, compute)
         return at_hand[best]
+
+
+@cache
+def margin_functions() -> MarginFunctions | None:
+    """Return compiled functions of margins, or None where they are not right."""
+    from gpulr.backend.compiled_margins import compile_functions
+
+    with computing.paused(), _lock:
+        return compile_functions()
 
 
 def grouping_cost(width: int, n_columns: int) -> int:

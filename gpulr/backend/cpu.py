@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
-from gpulr.backend.compiled_rows import CompiledRows, compiler, fits
+from gpulr.backend.compiled_rows import CompiledRows, compiler, fits, margin_functions
 from gpulr.backend.forks import computing
 
 Array = Any
@@ -118,6 +118,18 @@ class NumPyBackend(Backend):
         if compiled and fits(block, dtype):
             return CompiledRows(block, np.dtype(dtype))
         return SlicedRows(block)
+
+    def activate_margins(self, Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
+        if compiler().usable and (compiled := margin_functions()) and compiled.take(Z, Y, s):
+            return compiled.activate(Z, Y, s)
+        return super().activate_margins(Z, Y, s)
+
+    def derivatives_along(
+        self, Z: Array, D: Array, t: float, Y: Array, s: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        if compiler().usable and (compiled := margin_functions()) and compiled.take(Z, D, Y, s):
+            return compiled.derivatives_along(Z, D, t, Y, s)
+        return super().derivatives_along(Z, D, t, Y, s)
 
     def centers_in_block(self, X: Array) -> bool:
         return not is_sparse(X) and X.dtype.itemsize > 1

@@ -169,7 +169,7 @@ class Problem:
 
         def propagate(rows: slice) -> tuple[Array, ...]:
             X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
-            _, R, loss = logistic.forward(X, W, b, Y, s)
+            R, loss = self.backend.activate_margins(X @ W + b, Y, s)
             return loss, *logistic.backward(X, R, s)
 
         return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
@@ -183,7 +183,7 @@ class Problem:
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            R, loss = logistic.activate(margins.Z[rows, :], Y, s)
+            R, loss = self.backend.activate_margins(margins.Z[rows, :], Y, s)
             return loss, *logistic.backward(self.rows.operand(rows), R, s)
 
         return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
@@ -198,10 +198,8 @@ class Problem:
         Z, D = margins.Z, direction.Z
 
         def derivatives(rows: slice) -> tuple[Array, ...]:
-            along = D[rows, :]
-            here = Z[rows, :] + t * along if t else Z[rows, :]
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            return logistic.derivatives_along(here, along, Y, s)
+            return self.backend.derivatives_along(Z[rows, :], D[rows, :], t, Y, s)
 
         first, second, slope = self.rows.sum(derivatives, margins.blocks())
         return first / self.m, second / self.m, slope / self.m
