@@ -24,16 +24,19 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from gpulr import logistic
-from gpulr.backend.compiled_products import _vectors, engine_of
+from gpulr.backend import compiled_products
 
 Floats = npt.NDArray[np.float32]
+Sums = npt.NDArray[np.float64]
 
 FLOAT, DOUBLE, INT32, INT64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
 ADDRESS = ir.IntType(8).as_pointer()
-TERMS = 4096  # elements of a sub-block, whose terms are in the first cache until they are summed
+FUSED = ("contract",)  # a × b + c may be rounded once
+SUB_BLOCK = 4096  # elements whose terms stay in the first-level cache until they are summed
 
-# exp(t) = 2ⁿ exp(r), r = t − n ln 2 with ln 2 in two parts, of which n times the first is exact, and
-# exp(r) = 1 + r + r² p(r): the polynomial of Cephes' expf.c, right to one unit in the last place.
+# exp(t) = 2ⁿ exp(r), r = t − n ln 2 with ln 2 in two parts, the first of few enough bits that n
+# times it is exact; exp(r) = 1 + r + r² p(r) with the polynomial p of Cephes' expf.c. The error is
+# about one unit in the last place.
 LN2 = (0.693359375, -2.12194440e-4)
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
 LEAST = -87.0  # e^−87 is about the smallest normal number
@@ -43,51 +46,50 @@ ARTANH = tuple(2.0 / n for n in (15, 13, 11, 9, 7, 5, 3, 1))
 
 @dataclass(frozen=True)
 class Vector:
-    """A vector of floats in a function that is being written, with their operators."""
+    """A vector of floats in the function that ``b`` writes, with the operators of numbers."""
 
     value: ir.Value
     b: ir.IRBuilder
 
-    def _of(self, other: Vector | float) -> ir.Value:
-        if isinstance(other, Vector):
-            return other.value
-        kind = self.value.type
-        return ir.Constant(kind, [float(np.float32(other))] * kind.count)
-
     def constant(self, x: float) -> Vector:
-        return Vector(self._of(x), self.b)
+        """Return a vector of this length that holds x everywhere."""
+        kind = self.value.type
+        return Vector(ir.Constant(kind, [float(np.float32(x))] * kind.count), self.b)
+
+    def _value(self, other: Vector | float) -> ir.Value:
+        return (other if isinstance(other, Vector) else self.constant(other)).value
 
     def __add__(self, other: Vector | float) -> Vector:
-        return Vector(self.b.fadd(self.value, self._of(other), flags=("contract",)), self.b)
+        return Vector(self.b.fadd(self.value, self._value(other), flags=FUSED), self.b)
 
     def __sub__(self, other: Vector | float) -> Vector:
-        return Vector(self.b.fsub(self.value, self._of(other), flags=("contract",)), self.b)
+        return Vector(self.b.fsub(self.value, self._value(other), flags=FUSED), self.b)
 
     def __mul__(self, other: Vector | float) -> Vector:
-        return Vector(self.b.fmul(self.value, self._of(other), flags=("contract",)), self.b)
+        return Vector(self.b.fmul(self.value, self._value(other), flags=FUSED), self.b)
 
     def __rtruediv__(self, other: float) -> Vector:
-        return Vector(self.b.fdiv(self._of(other), self.value), self.b)
+        return Vector(self.b.fdiv(self._value(other), self.value), self.b)
 
     def __neg__(self) -> Vector:
         return Vector(self.b.fneg(self.value), self.b)
 
     def call(self, name: str) -> Vector:
-        """Apply one of LLVM's functions of a vector."""
+        """Apply one of LLVM's functions, element by element."""
         kind = self.value.type
-        function = _declared(self.b, f"llvm.{name}.{_short(kind)}", kind, [kind])
+        function = _declared(self.b, f"llvm.{name}.{_suffix(kind)}", kind, [kind])
         return Vector(self.b.call(function, [self.value]), self.b)
 
     def where(self, order: str, bound: float, yes: Vector | float, no: Vector | float) -> Vector:
-        """Choose by how each number compares with a bound; a NaN is ``no``."""
-        flags = self.b.fcmp_ordered(order, self.value, self._of(bound))
-        return Vector(self.b.select(flags, self._of(yes), self._of(no)), self.b)
+        """Choose by how each number compares with a bound; ``no`` for a NaN."""
+        flags = self.b.fcmp_ordered(order, self.value, self._value(bound))
+        return Vector(self.b.select(flags, self._value(yes), self._value(no)), self.b)
 
     def power_of_two(self) -> Vector:
         """Return 2ⁿ of whole numbers −127 < n < 128."""
-        ints = ir.VectorType(INT32, self.value.type.count)
-        exponent = self.b.fptosi((self + 127.0).value, ints)
-        bits = self.b.shl(exponent, ir.Constant(ints, [23] * ints.count))
+        integers = ir.VectorType(INT32, self.value.type.count)
+        exponent = self.b.fptosi((self + 127.0).value, integers)
+        bits = self.b.shl(exponent, ir.Constant(integers, [23] * integers.count))
         return Vector(self.b.bitcast(bits, self.value.type), self.b)
 
 
@@ -97,27 +99,31 @@ def _polynomial(coefficients: Sequence[float], x: Vector) -> Vector:
 
 
 def _exp(t: Vector) -> Vector:
-    """e^t for t ≤ 0."""
+    """Return e^t for t ≤ 0, at least e^−87; the product keeps a NaN one."""
     t = t.where("<", LEAST, LEAST, t)
     n = (t * math.log2(math.e)).call("rint")
     r = t - n * LN2[0] - n * LN2[1]
     return (_polynomial(EXP, r) * (r * r) + r + 1.0) * n.power_of_two()
 
 
+# What is computed from an element: (what is stored, what is summed). As in gpulr.logistic, u is the
+# margin towards the wrong answer, and sign = 1 − 2y.
+Step = Callable[..., tuple[list[Vector], list[Vector]]]
+
+
 def _activate(z: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
-    """Residuals, to be stored, and losses, to be summed."""
+    """Residual; loss. One division serves 1 / (1 + e) and 1 / (2 + e)."""
     sign = y * -2.0 + 1.0
     u = z * sign
     e = _exp(-u.call("fabs"))
     inverse = 1.0 / ((e + 1.0) * (e + 2.0))
-    ratio = e * (inverse * (e + 1.0))
-    log1p = _polynomial(ARTANH, ratio * ratio) * ratio
+    s = e * (inverse * (e + 1.0))
     residual = sign * u.where(">", 0.0, 1.0, e) * (inverse * (e + 2.0))
-    return [residual], [u.where("<", 0.0, 0.0, u) + log1p]
+    return [residual], [u.where("<", 0.0, 0.0, u) + _polynomial(ARTANH, s * s) * s]
 
 
 def _derivatives_along(z: Vector, d: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
-    """First and second derivatives along d, and σ', all to be summed."""
+    """Nothing; first and second derivative along d, and σ'."""
     sign = y * -2.0 + 1.0
     u = z * sign
     e = _exp(-u.call("fabs"))
@@ -127,7 +133,7 @@ def _derivatives_along(z: Vector, d: Vector, y: Vector) -> tuple[list[Vector], l
     return [], [residual * d, slope * d * d, slope]
 
 
-def _short(kind: ir.VectorType) -> str:
+def _suffix(kind: ir.VectorType) -> str:
     return f"v{kind.count}f{32 if kind.element == FLOAT else 64}"
 
 
@@ -151,161 +157,167 @@ def _loop(b: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: ir.Value) -> I
     b.position_at_end(after)
 
 
-class Writer:
-    """Writes functions of arrays (n, k), float32 and contiguous.
+class _Writer:
+    """Writes functions of arrays (n, k), contiguous float32.
 
-    Each is (n, k, t, weights, by_element, terms, sums, *arrays) -> None. Weights are those of the
-    rows, (n,), or of the elements, and are multiplied into what is added to ``sums`` (n_sums, k)
-    float64. ``terms`` is room for ``n_sums`` × max(``TERMS``, k) float32.
+    Each is (n, k, t, weights, by_element, terms, sums, *arrays) -> None: of three arrays read, the
+    first is z, the second d, and z + t d takes the place of z. ``weights``, (n,) or (n, k) if
+    ``by_element``, multiply what is added to ``sums`` (n_sums, k) float64. ``terms`` has space for
+    n_sums × max(``SUB_BLOCK``, k) float32.
     """
 
     def __init__(self, lanes: int) -> None:
         self.module, self.lanes = ir.Module(), lanes
         self.module.triple = llvm.get_process_triple()
-        self.floats, self.doubles = (ir.VectorType(kind, lanes) for kind in (FLOAT, DOUBLE))
-        self.add = [self.add_rows(False), self.add_rows(True)]
+        self.floats = ir.VectorType(FLOAT, lanes)
+        self.add_rows = [self._add_rows(by_element) for by_element in (False, True)]
 
-    def function(self, name: str, step: Callable[..., Any], n_read: int, n_written: int) -> None:
-        count = n_read + n_written
-        kind = [INT64, INT64, FLOAT, ADDRESS, INT64, ADDRESS, ADDRESS, *[ADDRESS] * count]
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), kind), name)
+    def _begin(self, name: str, takes: list[ir.Type]) -> ir.Function:
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), takes), name)
         for argument in function.args:
             if argument.type == ADDRESS:
                 argument.add_attribute("noalias")
-        self.b = b = ir.IRBuilder(function.append_basic_block())
-        n, k, t, weights, by_element, terms, sums, *arrays = function.args
-        rows = b.sdiv(INT64(TERMS), k)
-        rows = b.select(b.icmp_signed("<", rows, INT64(1)), INT64(1), rows)
-        with _loop(b, INT64(0), n, rows) as first:
+        self.b = ir.IRBuilder(function.append_basic_block())
+        return function
+
+    def function(self, name: str, step: Step, n_read: int, n_written: int) -> None:
+        """Write a function of so many arrays that are read, and others that are written."""
+        takes = [INT64, INT64, FLOAT, ADDRESS, INT64, *[ADDRESS] * (2 + n_read + n_written)]
+        n, k, t, weights, by_element, terms, sums, *arrays = self._begin(name, takes).args
+        b, zero, one = self.b, INT64(0), INT64(1)
+        fit = b.sdiv(INT64(SUB_BLOCK), k)
+        fit = b.select(b.icmp_signed("<", fit, one), one, fit)
+        with _loop(b, zero, n, fit) as first:
             left = b.sub(n, first)
-            height = b.select(b.icmp_signed("<", left, rows), left, rows)
-            length, start = b.mul(height, k), b.mul(first, k)
+            n_rows = b.select(b.icmp_signed("<", left, fit), left, fit)
+            start, length = b.mul(first, k), b.mul(n_rows, k)
 
-            def compute(at: ir.Value, mask: ir.Value | None) -> None:
+            def compute(at: ir.Value, mask: ir.Value | None) -> int:
                 here = b.add(start, at)
-                read = [Vector(self.load(a, here, self.floats, mask), b) for a in arrays[:n_read]]
-                if n_read == 3:  # z, d, y: the margins are z + t d
-                    read[0] = read[0] + read[1] * Vector(self.splat(t, self.lanes), b)
-                written, summed = step(*read)
-                for array, vector in zip(arrays[n_read:], written, strict=True):
-                    self.store(vector.value, array, here, mask)
+                read = [Vector(self._load(a, here, self.floats, mask), b) for a in arrays[:n_read]]
+                if n_read == 3:
+                    read[0] += read[1] * Vector(self._splat(t, self.lanes), b)
+                stored, summed = step(*read)
+                for array, vector in zip(arrays[n_read:], stored, strict=True):
+                    self._store(vector.value, array, here, mask)
                 for i, vector in enumerate(summed):
-                    self.store(vector.value, terms, b.add(b.mul(INT64(i), length), at), mask)
-                self.n_sums = len(summed)
+                    self._store(vector.value, terms, b.add(b.mul(INT64(i), length), at), mask)
+                return len(summed)
 
-            self.vectors(length, compute)
-            for i in range(self.n_sums):
-                part = self.at(terms, b.mul(INT64(i), length), FLOAT)
-                total = self.at(sums, b.mul(INT64(i), k), DOUBLE)
-                with b.if_else(b.icmp_signed("!=", by_element, INT64(0))) as (yes, no):
-                    with yes:
-                        b.call(
-                            self.add[1], [part, total, height, k, self.at(weights, start, FLOAT)]
-                        )
-                    with no:
-                        b.call(
-                            self.add[0], [part, total, height, k, self.at(weights, first, FLOAT)]
-                        )
+            lanes = INT64(self.lanes)
+            whole = b.mul(b.sdiv(length, lanes), lanes)
+            with _loop(b, zero, whole, lanes) as at:
+                compute(at, None)
+            with b.if_then(b.icmp_signed("<", whole, length)):
+                lane = ir.Constant(ir.VectorType(INT64, self.lanes), list(range(self.lanes)))
+                rest = self._splat(b.sub(length, whole), self.lanes)
+                n_sums = compute(whole, b.icmp_signed("<", lane, rest))
+
+            for i in range(n_sums):
+                part = b.bitcast(self._at(terms, b.mul(INT64(i), length), FLOAT), ADDRESS)
+                total = b.bitcast(self._at(sums, b.mul(INT64(i), k), DOUBLE), ADDRESS)
+                with b.if_else(b.icmp_signed("!=", by_element, zero)) as branches:
+                    for branch, add, offset in zip(
+                        branches, reversed(self.add_rows), (start, first), strict=True
+                    ):
+                        with branch:
+                            weight = b.bitcast(self._at(weights, offset, FLOAT), ADDRESS)
+                            b.call(add, [part, total, n_rows, k, weight])
         b.ret_void()
 
-    def add_rows(self, by_element: bool) -> ir.Function:
-        kind = ir.FunctionType(
-            ir.VoidType(),
-            [FLOAT.as_pointer(), DOUBLE.as_pointer(), INT64, INT64, FLOAT.as_pointer()],
+    def _add_rows(self, by_element: bool) -> ir.Function:
+        """Write (terms, sums, n, k, weights): add terms (n, k), weighted, to sums (k,) float64."""
+        function = self._begin(
+            f"add_rows_{by_element:d}", [ADDRESS, ADDRESS, INT64, INT64, ADDRESS]
         )
-        function = ir.Function(self.module, kind, f"add_rows_{by_element:d}")
         function.linkage = "internal"
         function.attributes.add("noinline")
-        self.b = b = ir.IRBuilder(function.append_basic_block())
-        terms, sums, n, k, weights = function.args
+        (terms, sums, n, k, weights), b = function.args, self.b
 
-        def columns(column: ir.Value, width: int) -> None:
+        def add(column: ir.Value, width: int) -> None:
+            """Go down some columns, with their sums in registers."""
             floats, doubles = (ir.VectorType(kind, width) for kind in (FLOAT, DOUBLE))
-            start, before = self.load(sums, column, doubles), b.block
-            body, after = b.append_basic_block(), b.append_basic_block()
-            b.branch(body)
+            before, body, after = b.block, b.append_basic_block(), b.append_basic_block()
+            start = self._load(sums, column, doubles)
+            b.branch(body)  # there are rows
             b.position_at_end(body)
             row, total = b.phi(INT64), b.phi(doubles)
             at = b.add(b.mul(row, k), column)
             if by_element:
-                weight = self.load(weights, at, floats)
+                weight = self._load(weights, at, floats)
             else:
-                weight = self.splat(b.load(self.at(weights, row, FLOAT), align=4), width)
-            term = b.fpext(b.fmul(self.load(terms, at, floats), weight), doubles)
-            sum_, following = b.fadd(total, term), b.add(row, INT64(1))
-            for phi, a, z in ((row, INT64(0), following), (total, start, sum_)):
-                phi.add_incoming(a, before)
-                phi.add_incoming(z, body)
+                weight = self._splat(b.load(self._at(weights, row, FLOAT), align=4), width)
+            term = b.fpext(b.fmul(self._load(terms, at, floats), weight), doubles)
+            following, added = b.add(row, INT64(1)), b.fadd(total, term)
+            for phi, first, next_ in ((row, INT64(0), following), (total, start, added)):
+                phi.add_incoming(first, before)
+                phi.add_incoming(next_, body)
             b.cbranch(b.icmp_signed("<", following, n), body, after)
             b.position_at_end(after)
-            self.store(sum_, sums, column)
+            self._store(added, sums, column)
 
-        whole = b.mul(b.sdiv(k, INT64(self.lanes)), INT64(self.lanes))
-        with _loop(b, INT64(0), whole, INT64(self.lanes)) as column:
-            columns(column, self.lanes)
-        width, column = self.lanes // 2, whole
-        while width:
-            fits = b.icmp_signed("!=", b.and_(k, INT64(width)), INT64(0))
-            with b.if_then(fits):
-                columns(column, width)
-            column = b.add(column, b.and_(k, INT64(width)))
-            width //= 2
+        lanes = INT64(self.lanes)
+        whole = b.mul(b.sdiv(k, lanes), lanes)
+        with _loop(b, INT64(0), whole, lanes) as column:
+            add(column, self.lanes)
+        column, width = whole, self.lanes // 2
+        while width:  # the columns that are left, by the bits of their number
+            bit = b.and_(k, INT64(width))
+            with b.if_then(b.icmp_signed("!=", bit, INT64(0))):
+                add(column, width)
+            column, width = b.add(column, bit), width // 2
         b.ret_void()
         return function
 
-    def vectors(self, length: ir.Value, write: Callable[[ir.Value, ir.Value | None], None]) -> None:
-        """Write what goes through so many numbers: whole vectors, and a masked one for the rest."""
-        b, lanes = self.b, INT64(self.lanes)
-        whole = b.mul(b.sdiv(length, lanes), lanes)
-        with _loop(b, INT64(0), whole, lanes) as at:
-            write(at, None)
-        with b.if_then(b.icmp_signed("<", whole, length)):
-            lane = ir.Constant(ir.VectorType(INT64, self.lanes), list(range(self.lanes)))
-            write(whole, b.icmp_signed("<", lane, self.splat(b.sub(length, whole), self.lanes)))
-
-    def splat(self, value: ir.Value, lanes: int) -> ir.Value:
+    def _splat(self, value: ir.Value, lanes: int) -> ir.Value:
         """Return a vector of one value."""
         undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
         one = self.b.insert_element(undefined, value, INT32(0))
         first = ir.Constant(ir.VectorType(INT32, lanes), None)
         return self.b.shuffle_vector(one, undefined, first)
 
-    def at(self, base: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
+    def _at(self, base: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
+        """Return the address of an entry of an array."""
         return self.b.gep(self.b.bitcast(base, kind.as_pointer()), [index])
 
-    def _address(self, base: ir.Value, at: ir.Value, kind: ir.VectorType) -> ir.Value:
-        return self.b.bitcast(self.at(base, at, kind.element), kind.as_pointer())
-
-    def load(self, base: ir.Value, at: ir.Value, kind: ir.VectorType, mask: Any = None) -> ir.Value:
-        address, b = self._address(base, at, kind), self.b
+    def _load(
+        self, base: ir.Value, at: ir.Value, kind: ir.VectorType, mask: ir.Value | None = None
+    ) -> ir.Value:
+        b = self.b
+        address = b.bitcast(self._at(base, at, kind.element), kind.as_pointer())
         if mask is None:
             return b.load(address, align=4)
         takes = [address.type, INT32, mask.type, kind]
-        masked = _declared(b, f"llvm.masked.load.{_short(kind)}.p0", kind, takes)
+        masked = _declared(b, f"llvm.masked.load.{_suffix(kind)}.p0", kind, takes)
         return b.call(masked, [address, INT32(4), mask, ir.Constant(kind, None)])
 
-    def store(self, value: ir.Value, base: ir.Value, at: ir.Value, mask: Any = None) -> None:
-        address, b = self._address(base, at, value.type), self.b
+    def _store(
+        self, value: ir.Value, base: ir.Value, at: ir.Value, mask: ir.Value | None = None
+    ) -> None:
+        b, kind = self.b, value.type
+        address = b.bitcast(self._at(base, at, kind.element), kind.as_pointer())
         if mask is None:
             b.store(value, address, align=4)
             return
-        takes = [value.type, address.type, INT32, mask.type]
-        masked = _declared(b, f"llvm.masked.store.{_short(value.type)}.p0", ir.VoidType(), takes)
+        takes = [kind, address.type, INT32, mask.type]
+        masked = _declared(b, f"llvm.masked.store.{_suffix(kind)}.p0", ir.VoidType(), takes)
         b.call(masked, [value, address, INT32(4), mask])
 
 
 class MarginFunctions:
     """The compiled functions, of NumPy arrays; see :class:`gpulr.backend.Backend`."""
 
-    def __init__(self, engine: Any) -> None:
-        self.engine = engine  # owns the machine code
-        number, pointer = ctypes.c_int64, ctypes.c_void_p
-
-        def function(name: str) -> Any:
-            kind = [number, number, ctypes.c_float, pointer, number, *[pointer] * 5]
-            return ctypes.CFUNCTYPE(None, *kind)(engine.get_function_address(name))
-
-        self._activate, self._derivatives = function("activate"), function("derivatives_along")
+    def __init__(self) -> None:
+        writer = _Writer(compiled_products._vectors()[0] // 4)
+        writer.function("activate", _activate, 2, 1)
+        writer.function("derivatives_along", _derivatives_along, 3, 0)
+        self._engine = compiled_products.engine_of(writer.module)  # owns the machine code
+        number, address = ctypes.c_int64, ctypes.c_void_p
+        takes: list[Any] = [number, number, ctypes.c_float, address, number, *[address] * 5]
+        self._activate, self._derivatives_along = (
+            ctypes.CFUNCTYPE(None, *takes)(self._engine.get_function_address(name))
+            for name in ("activate", "derivatives_along")
+        )
         self._scratch = threading.local()
 
     @staticmethod
@@ -313,32 +325,34 @@ class MarginFunctions:
         """Whether these margins, targets and weights are as the functions read them."""
         return all(a is None or (a.dtype == np.float32 and a.flags.c_contiguous) for a in arrays)
 
-    def activate(self, Z: Floats, Y: Floats, s: Floats | None) -> tuple[Floats, Any]:
-        n, k = Z.shape
-        R = self._room("residuals", n * k)[: n * k].reshape(n, k)
-        (loss,) = self._call(self._activate, 1, 0.0, s, Z, Y, R)
+    def activate(self, Z: Floats, Y: Floats, s: Floats | None) -> tuple[Floats, Sums]:
+        """Return the residuals, valid until this thread's next call, and the summed losses."""
+        R = self._space("residuals", Z.size)[: Z.size].reshape(Z.shape)
+        (loss,) = self._sums(self._activate, 1, 0.0, s, Z, Y, R)
         return R, loss
 
     def derivatives_along(
         self, Z: Floats, D: Floats, t: float, Y: Floats, s: Floats | None
-    ) -> tuple[Any, Any, Any]:
-        first, second, spread = self._call(self._derivatives, 3, t, s, Z, D, Y)
+    ) -> tuple[Sums, Sums, Sums]:
+        """Return the sums of first and second derivatives at Z + t D along D, and of σ'."""
+        first, second, spread = self._sums(self._derivatives_along, 3, t, s, Z, D, Y)
         return first, second, spread
 
-    def _call(self, function: Any, n_sums: int, t: float, s: Floats | None, *arrays: Floats) -> Any:
-        n, k = arrays[0].shape
+    def _sums(self, function: Any, n: int, t: float, s: Floats | None, *arrays: Floats) -> Sums:
+        n_rows, k = arrays[0].shape
         if s is None:
-            s = self._room("ones", n)
-            s[:n] = 1.0
-        by_element, sums = s.shape[1:] not in ((), (1,)), np.zeros((n_sums, k))
-        terms = self._room("terms", n_sums * max(k, TERMS))
-        pointers = (a.ctypes.data for a in arrays)
-        function(n, k, t, s.ctypes.data, by_element, terms.ctypes.data, sums.ctypes.data, *pointers)
+            s = self._space("ones", n_rows)
+            s[:n_rows] = 1.0
+        by_element, sums = s.ndim == 2 and s.shape[1] > 1, np.zeros((n, k))
+        terms = self._space("terms", n * max(k, SUB_BLOCK))
+        used: tuple[npt.NDArray[Any], ...] = (s, terms, sums, *arrays)
+        weights, *others = (a.ctypes.data for a in used)
+        function(n_rows, k, t, weights, by_element, *others)
         return sums
 
-    def _room(self, name: str, size: int) -> Floats:
+    def _space(self, name: str, size: int) -> Floats:
         """Return this thread's array of that name: fresh memory takes as long as the arithmetic."""
-        array = getattr(self._scratch, name, None)
+        array: Floats | None = getattr(self._scratch, name, None)
         if array is None or array.size < size:
             array = np.empty(size, np.float32)
             setattr(self._scratch, name, array)
@@ -347,20 +361,20 @@ class MarginFunctions:
 
 def compile_functions() -> MarginFunctions | None:
     """Compile them, and compare what they return with NumPy's; None where that is wrong."""
-    writer = Writer(_vectors()[0] // 4)
-    writer.function("activate", _activate, 2, 1)
-    writer.function("derivatives_along", _derivatives_along, 3, 0)
-    functions = MarginFunctions(engine_of(writer.module))
-    Z = np.linspace(-95.0, 95.0, 37 * 3, dtype=np.float32).reshape(37, 3)
-    Y, D = (np.arange(37 * 3).reshape(37, 3) % 2).astype(np.float32), Z[::-1].copy() / 8.0
+    functions = MarginFunctions()
+    Z = np.linspace(-90.0, 90.0, 37 * 3, dtype=np.float32).reshape(37, 3)
+    Y, D = (np.arange(37 * 3).reshape(37, 3) % 2).astype(np.float32), Z[::-1] / np.float32(8.0)
+    weight = np.abs(D[:, :1])
     with np.errstate(under="ignore"):
-        pairs = [
-            *zip(functions.activate(Z, Y, D), logistic.activate(Z, Y, D), strict=True),
-            *zip(
-                functions.derivatives_along(Z, D, 0.5, Y, D[:, :1].copy()),
-                logistic.derivatives_along(Z + 0.5 * D, D, Y, D[:, :1]),
-                strict=True,
-            ),
-        ]
-    right = all(np.allclose(*pair, rtol=1e-4, atol=1e-6) for pair in pairs)
+        found: tuple[Any, ...] = (
+            *functions.activate(Z, Y, D),
+            *functions.derivatives_along(Z, D, 0.5, Y, weight),
+        )
+        expected: tuple[Any, ...] = (
+            *logistic.activate(Z, Y, D),
+            *logistic.derivatives_along(Z + 0.5 * D, D, Y, weight),
+        )
+    right = all(
+        np.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in zip(found, expected, strict=True)
+    )
     return functions if right else None

@@ -1,0 +1,115 @@
+"""Compiled functions of margins: against float64, on vectors of every length, to the same bits."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from gpulr import backend, logistic
+from gpulr.backend import compiled_rows
+
+COLUMNS = (1, 2, 3, 7, 10, 16, 31, 40)
+
+
+@pytest.fixture
+def functions(compiled_products, monkeypatch):
+    """Return what compiles the functions for vectors of so many bytes."""
+    from gpulr.backend import compiled_margins
+
+    def compiled(width=None):
+        if width is not None:
+            monkeypatch.setattr(compiled_products, "_vectors", lambda: (width, 32))
+        return compiled_margins.compile_functions()
+
+    return compiled
+
+
+def sample(rng, n, k, weights=None):
+    """Return margins, a direction, targets and weights, all (n, k) or of the rows."""
+    Z, D = 8 * rng.standard_normal((2, n, k))
+    Y, s = rng.random((n, k)) < 0.2, rng.random((n, k))
+    s = None if weights is None else s[:, : weights or None]
+    return [None if a is None else np.float32(a) for a in (Z, D, Y, s)]
+
+
+def wide(*arrays):
+    return [None if a is None else np.float64(a) for a in arrays]
+
+
+@pytest.mark.parametrize("width", [64, 32, 16])  # AVX-512, AVX, NEON and SSE
+def test_they_are_right(functions, rng, width):
+    compiled = functions(width)
+    for k, weights in product(COLUMNS, (None, 1, 0)):  # none, of rows, of elements
+        for n in (1, 5, 4096 // k, 4096 // k + 1):
+            Z, D, Y, s = sample(rng, n, k, weights)
+            R, loss = compiled.activate(Z, Y, s)
+            expected_R, expected_loss = logistic.activate(*wide(Z, Y, s))
+            assert R.dtype == np.float32
+            np.testing.assert_allclose(R, expected_R, rtol=6e-7)  # also where 1 − p is 1e-20
+            np.testing.assert_allclose(loss, expected_loss, rtol=3e-7)
+
+            sums = compiled.derivatives_along(Z, D, 0.5, Y, s)
+            Z, D, Y, s = wide(Z, D, Y, s)
+            here = np.float64(np.float32(Z + 0.5 * D))  # as the functions round it
+            terms = logistic.derivatives_along(here, np.abs(D), Y * 0.0, s)
+            for found, exact, size in zip(
+                sums, logistic.derivatives_along(here, D, Y, s), terms, strict=True
+            ):
+                np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-6 * size.max())
+
+
+def test_extreme_margins(functions):
+    compiled = functions()
+    Z = np.float32([[0, 17, -17, 87, -87, 200, -200, 1e38, -1e38, np.inf, -np.inf, np.nan]])
+    for y in (0.0, 1.0):
+        Y = np.full_like(Z, y)
+        R, loss = compiled.activate(Z, Y, None)
+        u = np.where(y, -1.0, 1.0) * np.float64(Z)
+        with np.errstate(over="ignore"):
+            expected = np.where(y, -1.0, 1.0) / (1.0 + np.exp(-u))
+        np.testing.assert_allclose(R, expected, rtol=1e-6, atol=1e-37)
+        np.testing.assert_allclose(
+            loss, np.maximum(u, 0.0)[0] + np.log1p(np.exp(-np.abs(u)))[0], rtol=1e-6, atol=1e-37
+        )
+
+
+def test_a_column_has_the_same_bits_beside_any_others(functions, rng):
+    compiled = functions()
+    Z, D, Y, s = sample(rng, 1000, 40, weights=0)
+    R, loss = compiled.activate(Z, Y, s)
+    R, sums = R.copy(), compiled.derivatives_along(Z, D, 1.0, Y, s)
+    for columns in (slice(0, 1), slice(3, 13), slice(39, 40), slice(7, 38)):
+        part = [np.ascontiguousarray(a[:, columns]) for a in (Z, D, Y, s)]
+        found, total = compiled.activate(part[0], part[2], part[3])
+        np.testing.assert_array_equal(found, R[:, columns])
+        np.testing.assert_array_equal(total, loss[columns])
+        of_part = compiled.derivatives_along(*part[:2], 1.0, *part[2:])
+        for whole, some in zip(sums, of_part, strict=True):
+            np.testing.assert_array_equal(some, whole[columns])
+
+
+def test_what_they_do_not_take_is_left_to_numpy(functions, rng):
+    numpy = backend.select("numpy")
+    Z, D, Y, s = sample(rng, 50, 6, weights=1)
+    for part in (lambda a: a.astype(np.float64), lambda a: a[:, ::2], lambda a: a[::2, :3]):
+        z, d, y = (part(a) for a in (Z, D, Y))
+        assert not compiled_rows.margin_functions().take(z, y)
+        w = None if len(z) < 50 else s.astype(z.dtype)
+        for found, expected in (
+            (numpy.activate_margins(z, y, w), logistic.activate(z, y, w)),
+            (
+                numpy.derivatives_along(z, d, 0.5, y, w),
+                logistic.derivatives_along(z + 0.5 * d, d, y, w),
+            ),
+        ):
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_wrong_functions_are_not_used(functions, compiled_products, monkeypatch):
+    from gpulr.backend import compiled_margins
+
+    monkeypatch.setattr(compiled_margins, "LN2", (0.7, 0.0))
+    assert functions() is None
