@@ -107,6 +107,7 @@ def _own_environment(monkeypatch):
     """No setting of the user's reaches a test, and no pytest that it starts is told of this one."""
     for variable in (*SETTINGS, "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("GPULR_CODE_CACHE", "never")
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from llvmlite import ir
 
 from gpulr import logistic
 from gpulr.backend import compiled_products
+from gpulr.backend.machine_code import load
 
 Floats = npt.NDArray[np.float32]
 Sums = npt.NDArray[np.float64]
@@ -308,10 +309,15 @@ class MarginFunctions:
     """The compiled functions, of NumPy arrays; see :class:`gpulr.backend.Backend`."""
 
     def __init__(self) -> None:
-        writer = _Writer(compiled_products._vectors()[0] // 4)
-        writer.function("activate", _activate, 2, 1)
-        writer.function("derivatives_along", _derivatives_along, 3, 0)
-        self._engine = compiled_products.engine_of(writer.module)  # owns the machine code
+        lanes = compiled_products._vectors()[0] // 4
+
+        def write() -> ir.Module:
+            writer = _Writer(lanes)
+            writer.function("activate", _activate, 2, 1)
+            writer.function("derivatives_along", _derivatives_along, 3, 0)
+            return writer.module
+
+        self._engine = load(f"margins-{lanes}", write)
         number, address = ctypes.c_int64, ctypes.c_void_p
         takes: list[Any] = [number, number, ctypes.c_float, address, number, *[address] * 5]
         self._activate, self._derivatives_along = (

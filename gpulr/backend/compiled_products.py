@@ -34,6 +34,8 @@ from typing import Any, NamedTuple
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from gpulr.backend.machine_code import load
+
 MOST_COLUMNS = {32: 10, 16: 6}  # of a tile, by the number of vector registers
 SUB_BLOCK_BYTES = 192 * 1024  # of rows: this sub-block and the next one fit in 1 MiB of cache
 ROWS_AHEAD = 4  # how far X W prefetches
@@ -326,10 +328,15 @@ def compile_products(n_columns: int, storage: str, compute: str) -> Products:
     The functions serve any number of columns, this one without waste.
     """
     tile = Tile.of(n_columns, 4 if compute == "float32" else 8)
-    writer = _Writer(tile, storage, compute)
-    writer.margins()
-    writer.gradient()
-    engine = engine_of(writer.module)
+
+    def write() -> ir.Module:
+        writer = _Writer(tile, storage, compute)
+        writer.margins()
+        writer.gradient()
+        return writer.module
+
+    shape = f"{tile.lanes}x{tile.columns}x{tile.depth}"
+    engine = load(f"products-{storage}-{compute}-{shape}", write)
     address, size = ctypes.c_void_p, ctypes.c_int64
     kind = ctypes.CFUNCTYPE(None, address, size, size, size, size, address, size, address)
     return Products(
@@ -338,18 +345,3 @@ def compile_products(n_columns: int, storage: str, compute: str) -> Products:
         kind(engine.get_function_address("gradient")),
         engine,
     )
-
-
-def engine_of(module: ir.Module) -> Any:
-    """Compile a module for this CPU; the engine that is returned owns the machine code."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
-        opt=2,
-        jit=True,
-    )
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
-    engine.finalize_object()
-    return engine

@@ -72,6 +72,8 @@ def _probe() -> CompilerStatus:
         import llvmlite
         import llvmlite.binding as llvm
 
+        from gpulr.backend.machine_code import folder
+
         k = 10  # as many as are wanted most often
         tile = _products(k, "uint8", "float32").tile
         X = np.arange(11 * 37, dtype=np.uint8).reshape(11, 37)
@@ -87,6 +89,7 @@ def _probe() -> CompilerStatus:
         return CompilerStatus(f"llvmlite failed: {type(error).__name__}: {error}")
     version = str(llvmlite.__version__)
     words = f"llvmlite {version}, {llvm.get_host_cpu_name()}, {tile.lanes} float32 at a time"
+    words += f", code kept in {folder() or 'no folder'}"
     return CompilerStatus(words, version)
 
 

@@ -27,6 +27,7 @@ _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
 _LIBRARIES = ["numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoolctl", "llvmlite"]
 _VARIABLES = (
+    "GPULR_CODE_CACHE",
     "GPULR_COMPILE",
     "GPULR_BACKEND",
     "GPULR_FUSED",
