@@ -58,7 +58,7 @@ def folder() -> Path | None:
         if not chosen:
             import platformdirs
 
-            chosen = platformdirs.user_cache_path("gpulr", appauthor=False) / "code"
+            chosen = str(platformdirs.user_cache_path("gpulr", appauthor=False) / "code")
         path = Path(chosen)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gpulr import logistic
 from gpulr.backend import Backend
-from gpulr.core.rows import Rows
+from gpulr.core.rows import Rows, affine
 from gpulr.core.targets import RowWeights, Targets
 
 Array = Any
@@ -34,10 +34,13 @@ class Margins:
         """Return Z + t D, for steps t (n_models,) and the margins D of a direction."""
         D = direction.Z
         t = self.backend.xp.astype(t, D.dtype)
-        Z = self.backend.collect_blocks(
-            lambda rows: self.Z[rows, :] + t * D[rows, :], self.blocks()
-        )
-        return Margins(Z, self.backend)
+
+        def along(rows: slice) -> Array:
+            Z = t * D[rows, :]
+            Z += self.Z[rows, :]
+            return Z
+
+        return Margins(self.backend.collect_blocks(along, self.blocks()), self.backend)
 
     def where(self, flags: Array, other: Margins) -> Margins:
         """Return these margins for the models that ``flags`` names, and the other's elsewhere."""
@@ -169,7 +172,7 @@ class Problem:
 
         def propagate(rows: slice) -> tuple[Array, ...]:
             X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
-            R, loss = self.backend.activate_margins(X @ W + b, Y, s)
+            R, loss = self.backend.activate_margins(affine(X, W, b), Y, s)
             return loss, *logistic.backward(X, R, s)
 
         return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))

@@ -142,7 +142,7 @@ class Rows:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
         W, b = self.absorb_scaling(theta)
         return self.backend.collect_blocks(
-            lambda rows: self.operand(rows) @ W + b, self.blocks(int(theta.shape[1])), self.X
+            lambda rows: affine(self.operand(rows), W, b), self.blocks(int(theta.shape[1])), self.X
         )
 
     def undo_scaling(self, dW: Array, db: Array) -> tuple[Array, Array]:
@@ -198,6 +198,13 @@ class Rows:
                 totals = tuple(map(xp.add, totals, parts))
         assert totals is not None  # there are rows
         return totals
+
+
+def affine(X: Any, W: Array, b: Array) -> Array:
+    """Return X W + b of an operand X; b is added in place, as fresh memory takes as long."""
+    Z = X @ W
+    Z += b
+    return Z
 
 
 def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
