@@ -80,18 +80,18 @@ def test_groups_make_no_difference(put, blobs, monkeypatch):
     # A replicate takes three columns, and a byte for each row.
     backend = backend_of(put(X))
     rows = Rows(put(X), 1.0, None, backend, backend.xp.float64)
-    monkeypatch.setattr(
-        "gpulr.families.bootstrap.GROUP_BYTES", 2 * (3 * LBFGS().column_bytes(rows) + len(X))
-    )
-    result = gpulr.bootstrap(put(X), y, n=7, random_state=1, callbacks=[apart.append], **EXACT)
-    np.testing.assert_allclose(coefs(result), coefs(together), rtol=1e-4, atol=1e-5)
-    groups = [tuple(p.models) for p in apart if p.iteration == 0]
-    assert groups[0] == (0, 1, 2)
-    assert [len(group) for group in groups[1:]] == [6, 6, 6, 3]
-    assert sum(groups, ()) == tuple(range(24))
-    # The tolerance that is chosen depends on the draws alone.
-    one = gpulr.bootstrap(put(X), y, n=7, random_state=1)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "gpulr.families.bootstrap.GROUP_BYTES", 2 * (3 * LBFGS().column_bytes(rows) + len(X))
+        )
+        result = gpulr.bootstrap(put(X), y, n=7, random_state=1, callbacks=[apart.append], **EXACT)
+        np.testing.assert_allclose(coefs(result), coefs(together), rtol=1e-4, atol=1e-5)
+        groups = [tuple(p.models) for p in apart if p.iteration == 0]
+        assert groups[0] == (0, 1, 2)
+        assert [len(group) for group in groups[1:]] == [6, 6, 6, 3]
+        assert sum(groups, ()) == tuple(range(24))
+        # The tolerance that is chosen depends on the draws alone.
+        one = gpulr.bootstrap(put(X), y, n=7, random_state=1)
     other = gpulr.bootstrap(put(X), y, n=7, random_state=1)
     assert one.model.settings["tol"] == other.model.settings["tol"]
 
