@@ -332,6 +332,7 @@ def environment(tmp_path):
     """Environment of a command: isolated from the user's settings, and from the network."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GPULR_", "XDG_"))}
     return kept | {
+        "GPULR_CODE_CACHE": "never",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "http_proxy": "http://127.0.0.1:9",
         "https_proxy": "http://127.0.0.1:9",

@@ -146,7 +146,8 @@ class LBFGS(Solver):
             margins = margins.where(enough, state.margins)
         norm = xp.max(xp.abs(gradient), axis=0)
         better = xp.logical_or(norm < 0.9 * state.best, cost < state.least - noise / 8.0)
-        tries = state.idle + xp.where(xp.logical_or(enough, about_equal), MOVED, FAILED)
+        moved = xp.logical_or(enough, about_equal)
+        tries = xp.where(moved, state.idle + MOVED, state.idle + FAILED)
         idle = xp.where(better, 0.0, tries)
         return LBFGSState(
             theta=theta,
