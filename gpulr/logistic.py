@@ -136,7 +136,7 @@ def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
     e += 1.0
     R /= e
     R *= 1.0 - 2.0 * Y
-    return R, *_sums(ell if s is None else s * ell)
+    return R, *row_sums(ell if s is None else s * ell)
 
 
 @_of_lists
@@ -152,7 +152,7 @@ def backward(X: Array, R: Array, s: Array | None = None) -> tuple[Array, Array]:
     """
     R = R if s is None else s * R
     # Xᵀ R as (Rᵀ X)ᵀ: OpenBLAS then repacks the thin R rather than X (10 % of the product).
-    return (R.T @ X).T, *_sums(R)
+    return (R.T @ X).T, *row_sums(R)
 
 
 @_of_lists
@@ -193,7 +193,7 @@ def derivatives_along(
         R, slope = s * R, s * slope
     bend = slope * D
     bend *= D
-    first, second, spread = _sums(R, bend, slope)
+    first, second, spread = row_sums(R, bend, slope)
     return first, second, spread
 
 
@@ -212,7 +212,7 @@ def _exponents(Z: Array, Y: Array) -> tuple[Array, Array]:
     return low, size
 
 
-def _sums(*arrays: Array) -> list[Array]:
+def row_sums(*arrays: Array) -> list[Array]:
     """Sum each over the rows in float64, as a product: reducing a thin array is slower by four."""
     xp, A = array_namespace(*arrays), arrays[0]
     ones = xp.ones(A.shape[0], dtype=xp.float64, device=device(A))

@@ -257,18 +257,41 @@ class Backend:
         )
 
     def collect_blocks(
-        self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
+        self,
+        function: Callable[..., Array],
+        blocks: list[slice],
+        n_columns: int,
+        dtype: Any,
+        X: Array | None = None,
     ) -> Array:
-        """Return what ``function`` returns for each block of rows, one below the other."""
+        """Return what ``function`` returns for each block, (n_rows, n_columns), below each other.
+
+        Where blocks of the whole can be written to, it is called with that as ``out``, and may put
+        there what it returns.
+        """
         parts = list(self.map_blocks(function, blocks, X))
         return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
 
-    def activate_margins(self, Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
-        """Return residuals and summed log-losses of a block; see :func:`gpulr.logistic.activate`.
+    def affine(self, X: Any, W: Array, b: Array, out: Array | None = None) -> Array:
+        """Return X W + b of an :meth:`operand` X; it may be written to ``out``."""
+        Z = X @ W
+        Z += b  # in place: fresh memory takes as long as the sum
+        return Z
+
+    def along(self, Z: Array, D: Array, t: Array, out: Array | None = None) -> Array:
+        """Return Z + t D of a block; it may be written to ``out``."""
+        return Z + t * D
+
+    def activate_margins(
+        self, Z: Array, Y: Array, s: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        """Return s ∘ R, Σ s ℓ and Σ s r of a block; see :func:`gpulr.logistic.activate`.
 
         The residuals are valid until the next call in this thread.
         """
-        return logistic.activate(Z, Y, s)
+        R, loss = logistic.activate(Z, Y, s)
+        R = R if s is None else s * R
+        return R, loss, *logistic.row_sums(R)
 
     def derivatives_along(
         self, Z: Array, D: Array, t: float, Y: Array, s: Array | None = None

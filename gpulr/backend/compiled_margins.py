@@ -113,14 +113,14 @@ Step = Callable[..., tuple[list[Vector], list[Vector]]]
 
 
 def _activate(z: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
-    """Residual; loss. One division serves 1 / (1 + e) and 1 / (2 + e)."""
+    """Residual; loss and residual. One division serves 1 / (1 + e) and 1 / (2 + e)."""
     sign = y * -2.0 + 1.0
     u = z * sign
     e = _exp(-u.call("fabs"))
     inverse = 1.0 / ((e + 1.0) * (e + 2.0))
     s = e * (inverse * (e + 1.0))
     residual = sign * u.where(">", 0.0, 1.0, e) * (inverse * (e + 2.0))
-    return [residual], [u.where("<", 0.0, 0.0, u) + _polynomial(ARTANH, s * s) * s]
+    return [residual], [u.where("<", 0.0, 0.0, u) + _polynomial(ARTANH, s * s) * s, residual]
 
 
 def _derivatives_along(z: Vector, d: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
@@ -331,11 +331,13 @@ class MarginFunctions:
         """Whether these margins, targets and weights are as the functions read them."""
         return all(a is None or (a.dtype == np.float32 and a.flags.c_contiguous) for a in arrays)
 
-    def activate(self, Z: Floats, Y: Floats, s: Floats | None) -> tuple[Floats, Sums]:
-        """Return the residuals, valid until this thread's next call, and the summed losses."""
+    def activate(self, Z: Floats, Y: Floats, s: Floats | None) -> tuple[Floats, Sums, Sums]:
+        """Return s ∘ R, valid until this thread's next call, and the sums of s ℓ and of s r."""
         R = self._space("residuals", Z.size)[: Z.size].reshape(Z.shape)
-        (loss,) = self._sums(self._activate, 1, 0.0, s, Z, Y, R)
-        return R, loss
+        loss, db = self._sums(self._activate, 2, 0.0, s, Z, Y, R)
+        if s is not None:
+            R *= s
+        return R, loss, db
 
     def derivatives_along(
         self, Z: Floats, D: Floats, t: float, Y: Floats, s: Floats | None
@@ -376,8 +378,9 @@ def compile_functions() -> MarginFunctions | None:
             *functions.activate(Z, Y, D),
             *functions.derivatives_along(Z, D, 0.5, Y, weight),
         )
+        R, loss = logistic.activate(Z, Y, D)
         expected: tuple[Any, ...] = (
-            *logistic.activate(Z, Y, D),
+            *(D * R, loss, *logistic.row_sums(D * R)),
             *logistic.derivatives_along(Z + 0.5 * D, D, Y, weight),
         )
     right = all(

@@ -163,8 +163,9 @@ def fits(X: npt.NDArray[Any], dtype: npt.DTypeLike) -> bool:
 class CompiledRows:
     """Rows X (n_rows, n_features), stored as they are, that multiply in ``dtype``.
 
-    Supports what a pass needs: ``X @ W`` and ``A @ X``, W (n_features, n_columns) and A (n_columns,
-    n_rows) of that dtype. See :func:`fits` for the rows it takes.
+    Supports what a pass needs: ``X @ W``, also written to where that is to be, and ``A @ X``, with
+    W (n_features, n_columns) and A (n_columns, n_rows) of that dtype. See :func:`fits` for the rows
+    it takes.
     """
 
     __array_ufunc__ = None  # NumPy leaves A @ X to __rmatmul__
@@ -192,10 +193,15 @@ class CompiledRows:
         function(X, n_rows, stride, n_features, wide.shape[0], W, wide.shape[1], Z)
 
     def __matmul__(self, W: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return self.matmul(W)
+
+    def matmul(self, W: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         n_features, n_columns = W.shape
         products, given, WT = self._prepare(n_columns)
         WT[:n_columns, :n_features] = W.T
-        Z = np.empty((self.X.shape[0], given), dtype=self.dtype)
+        Z = out
+        if Z is None or given > n_columns:
+            Z = np.empty((self.X.shape[0], given), dtype=self.dtype)
         self._call(products.margins, Z, WT)
         return Z if given == n_columns else Z[:, :n_columns].copy()
 

@@ -73,24 +73,33 @@ class NumPyBackend(Backend):
         return threads.map_blocks(function, blocks)
 
     def collect_blocks(
-        self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
+        self,
+        function: Callable[..., Array],
+        blocks: list[slice],
+        n_columns: int,
+        dtype: Any,
+        X: Array | None = None,
     ) -> Array:
-        if len(blocks) == 1:
-            return function(blocks[0])
-        # Written by the threads: all parts beside the whole would be twice the memory.
-        whole: list[npt.NDArray[Any]] = []
-        lock = threading.Lock()
+        whole = np.empty((blocks[-1].stop, n_columns), dtype)
 
         def write(rows: slice) -> None:
-            part = function(rows)
-            with lock:
-                if not whole:
-                    whole.append(np.empty((blocks[-1].stop, *part.shape[1:]), part.dtype))
-            whole[0][rows] = part
+            out = whole[rows]
+            if (part := function(rows, out=out)) is not out:
+                out[:] = part
 
         for _ in self.map_blocks(write, blocks):
             pass
-        return whole[0]
+        return whole
+
+    def affine(self, X: Any, W: Array, b: Array, out: Array | None = None) -> Array:
+        Z = X @ W if is_sparse(X) else X.matmul(W, out)
+        Z += b
+        return Z
+
+    def along(self, Z: Array, D: Array, t: Array, out: Array | None = None) -> Array:
+        out = np.multiply(D, t, out=out)
+        out += Z
+        return out
 
     def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
         if is_sparse(X_block):
@@ -119,7 +128,9 @@ class NumPyBackend(Backend):
             return CompiledRows(block, np.dtype(dtype))
         return SlicedRows(block)
 
-    def activate_margins(self, Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
+    def activate_margins(
+        self, Z: Array, Y: Array, s: Array | None = None
+    ) -> tuple[Array, Array, Array]:
         if compiler().usable and (compiled := margin_functions()) and compiled.take(Z, Y, s):
             return compiled.activate(Z, Y, s)
         return super().activate_margins(Z, Y, s)
@@ -145,7 +156,7 @@ class NumPyBackend(Backend):
 class SlicedRows:
     """A block X of rows (n_rows, n_features) that multiplies slice by slice where that is faster.
 
-    Supports what a pass needs: ``X @ W`` and ``A @ X``.
+    Supports what a pass needs: ``X @ W``, also written to where that is to be, and ``A @ X``.
     """
 
     __array_ufunc__ = None  # NumPy leaves A @ X to __rmatmul__
@@ -162,12 +173,15 @@ class SlicedRows:
         return length, n_rows // length
 
     def __matmul__(self, W: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return self.matmul(W)
+
+    def matmul(self, W: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         n_rows, n_features = self.X.shape
         n_columns = W.shape[1]
         length, count = self._cut(n_columns)
         if not count:
-            return self.X @ W  # type: ignore[no-any-return]
-        Z = np.empty((n_rows, n_columns), dtype=self.X.dtype)
+            return np.matmul(self.X, W, out=out)
+        Z = np.empty((n_rows, n_columns), dtype=self.X.dtype) if out is None else out
         end = count * length
         stack = self.X[:end].reshape(count, length, n_features)
         np.matmul(stack, W, out=Z[:end].reshape(count, length, n_columns))

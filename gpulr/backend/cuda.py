@@ -69,7 +69,12 @@ class CuPyBackend(Backend):
         return CudaCopies(self.xp, self.device)
 
     def collect_blocks(
-        self, function: Callable[[slice], Array], blocks: list[slice], X: Array | None = None
+        self,
+        function: Callable[..., Array],
+        blocks: list[slice],
+        n_columns: int,
+        dtype: Any,
+        X: Array | None = None,
     ) -> Array:
         # Written into the whole: all parts beside it would be twice the memory.
         whole, end = None, blocks[-1].stop
@@ -78,8 +83,7 @@ class CuPyBackend(Backend):
             if part.shape[0] == end:
                 return part
             if whole is None:
-                shape = (end, *part.shape[1:])
-                whole = self.xp.empty(shape, dtype=part.dtype, device=self.device)
+                whole = self.xp.empty((end, n_columns), dtype=dtype, device=self.device)
             whole[first : first + part.shape[0], ...] = part
             first += part.shape[0]
         return whole

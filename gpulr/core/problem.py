@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gpulr import logistic
 from gpulr.backend import Backend
-from gpulr.core.rows import Rows, affine
+from gpulr.core.rows import Rows
 from gpulr.core.targets import RowWeights, Targets
 
 Array = Any
@@ -32,15 +32,14 @@ class Margins:
 
     def along(self, direction: Margins, t: Array) -> Margins:
         """Return Z + t D, for steps t (n_models,) and the margins D of a direction."""
-        D = direction.Z
+        D, k = direction.Z, int(self.Z.shape[1])
         t = self.backend.xp.astype(t, D.dtype)
 
-        def along(rows: slice) -> Array:
-            Z = t * D[rows, :]
-            Z += self.Z[rows, :]
-            return Z
+        def along(rows: slice, out: Array | None = None) -> Array:
+            return self.backend.along(self.Z[rows, :], D[rows, :], t, out)
 
-        return Margins(self.backend.collect_blocks(along, self.blocks()), self.backend)
+        Z = self.backend.collect_blocks(along, self.blocks(), k, D.dtype)
+        return Margins(Z, self.backend)
 
     def where(self, flags: Array, other: Margins) -> Margins:
         """Return these margins for the models that ``flags`` names, and the other's elsewhere."""
@@ -172,8 +171,8 @@ class Problem:
 
         def propagate(rows: slice) -> tuple[Array, ...]:
             X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
-            R, loss = self.backend.activate_margins(affine(X, W, b), Y, s)
-            return loss, *logistic.backward(X, R, s)
+            R, loss, db = self.backend.activate_margins(self.backend.affine(X, W, b), Y, s)
+            return loss, (R.T @ X).T, db
 
         return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
@@ -186,8 +185,8 @@ class Problem:
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            R, loss = self.backend.activate_margins(margins.Z[rows, :], Y, s)
-            return loss, *logistic.backward(self.rows.operand(rows), R, s)
+            R, loss, db = self.backend.activate_margins(margins.Z[rows, :], Y, s)
+            return loss, (R.T @ self.rows.operand(rows)).T, db
 
         return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
 

@@ -140,10 +140,12 @@ class Rows:
 
     def margins(self, theta: Array) -> Array:
         """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
-        W, b = self.absorb_scaling(theta)
-        return self.backend.collect_blocks(
-            lambda rows: affine(self.operand(rows), W, b), self.blocks(int(theta.shape[1])), self.X
-        )
+        (W, b), k = self.absorb_scaling(theta), int(theta.shape[1])
+
+        def margins(rows: slice, out: Array | None = None) -> Array:
+            return self.backend.affine(self.operand(rows), W, b, out)
+
+        return self.backend.collect_blocks(margins, self.blocks(k), k, self.dtype, self.X)
 
     def undo_scaling(self, dW: Array, db: Array) -> tuple[Array, Array]:
         """Return (rowsᵀ R, 1ᵀ R) from what blocks give, (blockᵀ R, 1ᵀ R), all float64."""
@@ -198,13 +200,6 @@ class Rows:
                 totals = tuple(map(xp.add, totals, parts))
         assert totals is not None  # there are rows
         return totals
-
-
-def affine(X: Any, W: Array, b: Array) -> Array:
-    """Return X W + b of an operand X; b is added in place, as fresh memory takes as long."""
-    Z = X @ W
-    Z += b
-    return Z
 
 
 def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:

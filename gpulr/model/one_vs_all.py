@@ -113,12 +113,13 @@ class OneVsAll(Trained):
             if self.center is not None and backend.centers_in_block(X):
                 center, b = backend.asarray(self.center), backend.asarray(self.intercept_at_center)
             finite_rows(X, backend, W.dtype)
-            return backend.collect_blocks(
-                lambda rows: backend.operand(X[rows, :], W.dtype, center) @ W + b,
-                backend.row_blocks(
-                    X.shape[0], backend.operand_width(X, W.dtype, center), self.n_models
-                ),
-            )
+            width = backend.operand_width(X, W.dtype, center)
+            blocks = backend.row_blocks(X.shape[0], width, self.n_models)
+
+            def margins(rows: slice, out: Array | None = None) -> Array:
+                return backend.affine(backend.operand(X[rows, :], W.dtype, center), W, b, out)
+
+            return backend.collect_blocks(margins, blocks, self.n_models, W.dtype)
 
     @host_memory
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:

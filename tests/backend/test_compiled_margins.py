@@ -38,17 +38,25 @@ def wide(*arrays):
     return [None if a is None else np.float64(a) for a in arrays]
 
 
+def activated(Z, Y, s):
+    R, loss = logistic.activate(Z, Y, s)
+    R = R if s is None else s * R
+    return R, loss, *logistic.row_sums(R)
+
+
 @pytest.mark.parametrize("width", [64, 32, 16])  # AVX-512, AVX, NEON and SSE
 def test_they_are_right(functions, rng, width):
     compiled = functions(width)
     for k, weights in product(COLUMNS, (None, 1, 0)):  # none, of rows, of elements
         for n in (1, 5, 4096 // k, 4096 // k + 1):
             Z, D, Y, s = sample(rng, n, k, weights)
-            R, loss = compiled.activate(Z, Y, s)
-            expected_R, expected_loss = logistic.activate(*wide(Z, Y, s))
+            R, loss, db = compiled.activate(Z, Y, s)
+            expected_R, expected_loss, expected_db = activated(*wide(Z, Y, s))
             assert R.dtype == np.float32
-            np.testing.assert_allclose(R, expected_R, rtol=6e-7)  # also where 1 − p is 1e-20
+            np.testing.assert_allclose(R, expected_R, rtol=7e-7)  # also where 1 − p is 1e-20
             np.testing.assert_allclose(loss, expected_loss, rtol=3e-7)
+            size = np.abs(expected_R).sum(axis=0).max()
+            np.testing.assert_allclose(db, expected_db, rtol=1e-6, atol=3e-7 * size)
 
             sums = compiled.derivatives_along(Z, D, 0.5, Y, s)
             Z, D, Y, s = wide(Z, D, Y, s)
@@ -65,7 +73,7 @@ def test_extreme_margins(functions):
     Z = np.float32([[0, 17, -17, 87, -87, 200, -200, 1e38, -1e38, np.inf, -np.inf, np.nan]])
     for y in (0.0, 1.0):
         Y = np.full_like(Z, y)
-        R, loss = compiled.activate(Z, Y, None)
+        R, loss, _ = compiled.activate(Z, Y, None)
         u = np.where(y, -1.0, 1.0) * np.float64(Z)
         with np.errstate(over="ignore"):
             expected = np.where(y, -1.0, 1.0) / (1.0 + np.exp(-u))
@@ -78,13 +86,14 @@ def test_extreme_margins(functions):
 def test_a_column_has_the_same_bits_beside_any_others(functions, rng):
     compiled = functions()
     Z, D, Y, s = sample(rng, 1000, 40, weights=0)
-    R, loss = compiled.activate(Z, Y, s)
+    R, *totals = compiled.activate(Z, Y, s)
     R, sums = R.copy(), compiled.derivatives_along(Z, D, 1.0, Y, s)
     for columns in (slice(0, 1), slice(3, 13), slice(39, 40), slice(7, 38)):
         part = [np.ascontiguousarray(a[:, columns]) for a in (Z, D, Y, s)]
-        found, total = compiled.activate(part[0], part[2], part[3])
+        found, *some = compiled.activate(part[0], part[2], part[3])
         np.testing.assert_array_equal(found, R[:, columns])
-        np.testing.assert_array_equal(total, loss[columns])
+        for whole, total in zip(totals, some, strict=True):
+            np.testing.assert_array_equal(total, whole[columns])
         of_part = compiled.derivatives_along(*part[:2], 1.0, *part[2:])
         for whole, some in zip(sums, of_part, strict=True):
             np.testing.assert_array_equal(some, whole[columns])
@@ -98,7 +107,7 @@ def test_what_they_do_not_take_is_left_to_numpy(functions, rng):
         assert not compiled_rows.margin_functions().take(z, y)
         w = None if len(z) < 50 else s.astype(z.dtype)
         for found, expected in (
-            (numpy.activate_margins(z, y, w), logistic.activate(z, y, w)),
+            (numpy.activate_margins(z, y, w), activated(z, y, w)),
             (
                 numpy.derivatives_along(z, d, 0.5, y, w),
                 logistic.derivatives_along(z + 0.5 * d, d, y, w),

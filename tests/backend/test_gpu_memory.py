@@ -76,10 +76,11 @@ def test_streamed_blocks_are_whole(pool, images, n_rows):
             part = here.as_compute(rows[block, :], xp.float32)
             for _ in range(5):
                 heavy @ heavy
-            return xp.sum(part * xp.arange(784, dtype=xp.float32), axis=1, dtype=xp.float64)
+            numbers = xp.arange(784, dtype=xp.float32)
+            return xp.sum(part * numbers, axis=1, dtype=xp.float64, keepdims=True)
 
         for _ in range(2):
-            sums = to_host(here.collect_blocks(function, blocks, rows))
+            sums = to_host(here.collect_blocks(function, blocks, 1, xp.float64, rows))[:, 0]
             expected = X[: blocks[-1].stop].astype(np.float64) @ np.arange(784.0)
             np.testing.assert_array_equal(sums, expected)
 
