@@ -34,7 +34,8 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace, device
+
+from gpulr.namespaces import array_namespace, device
 
 Array = Any  # an array of whichever library the caller uses
 T = TypeVar("T")
@@ -214,6 +215,6 @@ def _exponents(Z: Array, Y: Array) -> tuple[Array, Array]:
 
 def row_sums(*arrays: Array) -> list[Array]:
     """Sum each over the rows in float64, as a product: reducing a thin array is slower by four."""
-    xp, A = array_namespace(*arrays), arrays[0]
+    xp, A = array_namespace(arrays[0]), arrays[0]
     ones = xp.ones(A.shape[0], dtype=xp.float64, device=device(A))
-    return [ones @ xp.astype(A, xp.float64) for A in arrays]
+    return [ones @ xp.astype(A, xp.float64, copy=False) for A in arrays]

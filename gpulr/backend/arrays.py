@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import threads
+from gpulr.namespaces import array_namespace, device
 
 Array = Any
 
@@ -33,7 +34,7 @@ def library_of(x: Any) -> str | None:
         return "numpy"
     if isinstance(x, np.generic) or not array_api_compat.is_array_api_obj(x):
         return None
-    namespace: str = array_api_compat.array_namespace(x).__name__
+    namespace: str = array_namespace(x).__name__
     return namespace.removeprefix("array_api_compat.").split(".")[0]
 
 
@@ -63,7 +64,7 @@ def to_host(x: Any) -> npt.NDArray[Any]:
         except (BufferError, RuntimeError):  # such as bfloat16 of JAX, which ml_dtypes knows
             return np.asarray(x)
     except TypeError:  # no such dtype
-        xp = array_api_compat.array_namespace(x)
+        xp = array_namespace(x)
         if x.dtype == xp.float32:
             raise
         return to_host(xp.astype(x, xp.float32))
@@ -88,7 +89,7 @@ def fits_float32(x: Array) -> bool:
     """Whether float32 holds all numbers of the dtype of ``x``: bfloat16, int16, >f4, … ."""
     if isinstance(x.dtype, np.dtype):
         return np.can_cast(x.dtype, np.float32)
-    xp = array_api_compat.array_namespace(x)
+    xp = array_namespace(x)
     if xp.isdtype(x.dtype, "bool"):
         return True
     if xp.isdtype(x.dtype, "real floating"):
@@ -109,11 +110,11 @@ def check_computes(x: Array) -> None:
     Exception
         Whatever the library of ``x`` raises where it does not do these things, or not there.
     """
-    xp = array_api_compat.array_namespace(x)
+    xp = array_namespace(x)
     version = getattr(xp, "__array_api_version__", None)
-    device = str(array_api_compat.device(x))
+    here = str(device(x))
     layout = str(getattr(x, "layout", None))  # PyTorch's: strided or sparse
-    kind = (type(x), xp.__name__, version, str(x.dtype), layout, device)
+    kind = (type(x), xp.__name__, version, str(x.dtype), layout, here)
     if kind in _computes:
         return
     row = x[:1, ...]

@@ -8,7 +8,6 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
 from gpulr.backend import probes
@@ -19,6 +18,7 @@ from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.environment import setting
 from gpulr.backend.probes import BackendStatus
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
+from gpulr.namespaces import array_namespace, device
 from gpulr.words import did_you_mean
 
 # Below this many floating-point operations a CPU is done in about a second: starting CUDA and
@@ -46,9 +46,9 @@ def backend_of(x: Any) -> Backend:
     """Return the backend of an array, on the device where it is (NumPy for anything else)."""
     name = library_of(x)
     if name in (None, "numpy"):
-        return NumPyBackend("numpy", array_api_compat.array_namespace(np.empty(0)))
+        return NumPyBackend("numpy", np)
     cls = BACKENDS[name][0] if name in BACKENDS else Backend
-    return cls(str(name), array_api_compat.array_namespace(x), array_api_compat.device(x))
+    return cls(str(name), array_namespace(x), device(x))
 
 
 def _lacks(backend: Backend) -> str:
@@ -65,7 +65,7 @@ def _lacks(backend: Backend) -> str:
 
 
 def _new(name: str, fallback_reason: str | None = None) -> Backend:
-    xp = import_module(f"array_api_compat.{name}")
+    xp = np if name == "numpy" else import_module(f"array_api_compat.{name}")
     return BACKENDS[name][0](name, xp, None, fallback_reason)
 
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace, device
 
 from gpulr._version import __version__
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import FACTS, History
+from gpulr.namespaces import array_namespace, device
 from gpulr.validation.label_values import check_labels
 
 Array = Any

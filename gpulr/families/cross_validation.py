@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from gpulr.families.advice import END, ends_of
 from gpulr.families.folds import Folds
 from gpulr.families.prepare import TrainingData
 from gpulr.model.scores import Scorer
+from gpulr.namespaces import array_namespace
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.groups import cut
@@ -220,7 +220,7 @@ class Path:
         data, sets = self.task.data, self.theta.shape[:2]
         columns = np.moveaxis(self.theta, 2, 0).reshape(self.theta.shape[2], -1)
         of_X = data.parameters(columns, sets)
-        xp = array_api_compat.array_namespace(of_X["weights"])
+        xp = array_namespace(of_X["weights"])
         parts = [of_X["weights"]]
         if data.settings.fit_intercept:
             parts.append(xp.expand_dims(of_X["intercept"], axis=-2))

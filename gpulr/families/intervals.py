@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import array_api_compat
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +12,7 @@ from gpulr import logistic
 from gpulr.backend import backend_of, host_memory
 from gpulr.errors import DataError, ParameterError
 from gpulr.model.one_vs_all import OneVsAll, rows_for
+from gpulr.namespaces import array_namespace
 from gpulr.validation.arrays import finite_rows
 from gpulr.validation.parameters import positive_number
 from gpulr.words import counted
@@ -84,7 +84,7 @@ class Bootstrap:
         level = self._level(level)
         X = rows_for(self.model, X)
         finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
-        xp, at_center = array_api_compat.array_namespace(self.coef), self.intercept_at_center
+        xp, at_center = array_namespace(self.coef), self.intercept_at_center
         n, k = self.n_replicates, self.model.n_models
         columns = replace(  # the models of all replicates side by side
             self.model,
@@ -96,7 +96,7 @@ class Bootstrap:
         parts = []
         for start in range(0, X.shape[0], step):
             Z = columns.decision_function(X[start : min(start + step, X.shape[0]), :])
-            xp = array_api_compat.array_namespace(Z)  # that of X
+            xp = array_namespace(Z)  # that of X
             P = logistic.sigmoid(xp.reshape(Z, (Z.shape[0], n, k)))
             parts.append(_ends(xp.permute_dims(P, (1, 0, 2)), level))
         low, high = (xp.concat(list(ends), axis=0) for ends in zip(*parts, strict=True))
@@ -116,7 +116,7 @@ class Bootstrap:
 
 def _ends(values: Array, level: float) -> tuple[Array, Array]:
     """Return the quantiles of ``values`` over their first axis, between which a share lies."""
-    xp, n = array_api_compat.array_namespace(values), values.shape[0]
+    xp, n = array_namespace(values), values.shape[0]
     values, tail = xp.sort(values, axis=0), (1.0 - level) / 2.0
 
     def quantile(q: float) -> Array:

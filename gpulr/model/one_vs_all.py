@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
 from gpulr import logistic
@@ -15,6 +14,7 @@ from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, t
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import export, scores, storage
 from gpulr.model.record import Trained
+from gpulr.namespaces import array_namespace
 from gpulr.validation.arrays import check_rows, finite_rows
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator
@@ -149,7 +149,7 @@ class OneVsAll(Trained):
         Z = self.decision_function(X)
         if not normalize:
             return logistic.sigmoid(Z)
-        return array_api_compat.array_namespace(Z).exp(logistic.log_normalized(Z))
+        return array_namespace(Z).exp(logistic.log_normalized(Z))
 
     @host_memory
     def predict(self, X: Any) -> Array:
@@ -160,7 +160,7 @@ class OneVsAll(Trained):
         row has, P > 1/2.
         """
         Z = self.decision_function(X)
-        xp = array_api_compat.array_namespace(Z)
+        xp = array_namespace(Z)
         if self.multilabel:
             return xp.astype(Z > 0, xp.uint8)
         index = xp.astype(Z[:, 0] > 0, xp.int32) if self.n_models == 1 else xp.argmax(Z, axis=1)

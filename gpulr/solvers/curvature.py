@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from gpulr.backend import is_sparse, to_host
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.errors import DataError
+from gpulr.namespaces import array_namespace
 from gpulr.solvers.solver import Shared
 
 Array = Any

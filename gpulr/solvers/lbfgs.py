@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from gpulr.backend import to_host
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 from gpulr.kernels.recursion import PAIRS
+from gpulr.namespaces import array_namespace
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.solver import Solver, State
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace
 
 from gpulr.backend import Backend
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
+from gpulr.namespaces import array_namespace
 
 Array = Any
 

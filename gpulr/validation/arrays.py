@@ -7,11 +7,11 @@ import os
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
 from gpulr.errors import DataError
+from gpulr.namespaces import array_namespace
 from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, on_device, real_numbers
 from gpulr.validation.tables import from_table, is_table
 from gpulr.words import counted, shown

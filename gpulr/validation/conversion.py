@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace
 
 from gpulr.backend import (
     check_computes,
@@ -22,6 +21,7 @@ from gpulr.backend import (
     to_host,
 )
 from gpulr.errors import DataError
+from gpulr.namespaces import array_namespace
 
 Array = Any
 

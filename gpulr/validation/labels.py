@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import array_namespace
 
 from gpulr.backend import Backend, is_device_array, is_sparse, to_host
 from gpulr.core.targets import ClassTargets, LabelTargets, Targets
 from gpulr.errors import DataError, ParameterError
+from gpulr.namespaces import array_namespace
 from gpulr.validation.conversion import (
     as_csr,
     as_numpy,

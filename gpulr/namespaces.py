@@ -1,0 +1,21 @@
+"""The functions that compute on an array: those of its library, by the array API's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+Array = Any
+
+
+def array_namespace(x: Array) -> Any:
+    """Return the namespace of an array. NumPy's is NumPy itself, which follows the standard."""
+    # array_api_compat.numpy wraps the same functions, and imports all of NumPy's submodules.
+    return np if isinstance(x, np.ndarray | np.generic) else array_api_compat.array_namespace(x)
+
+
+def device(x: Array) -> Any:
+    """Return where an array is, as its library takes it; None is NumPy's."""
+    return None if isinstance(x, np.ndarray | np.generic) else array_api_compat.device(x)
