@@ -58,7 +58,7 @@ def _of_lists(function: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(function)
     def call(*arrays: Any, **named: Any) -> T:
-        are_arrays = [hasattr(array, "dtype") for array in arrays]
+        are_arrays = [hasattr(array, "dtype") for array in arrays if array is not None]
         if all(are_arrays):  # as in every pass
             return function(*arrays, **named)
         kinds = (list, tuple) if any(are_arrays) else (list, tuple, float, int)

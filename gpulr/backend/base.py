@@ -190,8 +190,9 @@ class Backend:
         row_bytes = 4 * (n_features + 6 * n_models)
         n_blocks = math.ceil(n_samples * row_bytes / self.block_bytes)
         n_blocks = max(1, n_blocks, math.ceil(n_samples / self.block_rows))
-        if n_blocks > 1:
-            n_blocks = 4 * math.ceil(n_blocks / 4)  # shared evenly by two or four threads
+        if n_blocks == 1:
+            return [slice(0, n_samples)]
+        n_blocks = 4 * math.ceil(n_blocks / 4)  # shared evenly by two or four threads
         edges = [n_samples * i // n_blocks for i in range(n_blocks + 1)]
         return [slice(a, b) for a, b in pairwise(edges) if b > a]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
 from gpulr.backend.compiled_rows import CompiledRows, compiler, fits, margin_functions
 from gpulr.backend.forks import computing
+
+if TYPE_CHECKING:
+    from gpulr.backend.compiled_margins import MarginFunctions
 
 Array = Any
 T = TypeVar("T")
@@ -57,6 +61,16 @@ class NumPyBackend(Backend):
         # about a million numbers on (5,000×200) they gain from the cores.
         small = n_samples * (n_features + 6 * n_models) <= 1_000_000
         return threads.turn if small else nullcontext()
+
+    @cached_property
+    def compiled(self) -> bool:
+        """Whether passes use compiled code: asked once, and not for every block."""
+        return compiler().usable
+
+    @cached_property
+    def margin_functions(self) -> MarginFunctions | None:
+        """What computes on margins; None: NumPy does."""
+        return margin_functions() if self.compiled else None
 
     def known_true(self, flags: Array) -> bool:
         return bool(np.all(flags))
@@ -120,33 +134,34 @@ class NumPyBackend(Backend):
     def operand(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
         if is_sparse(X_block):
             return self.as_compute(X_block, dtype)
-        compiled = compiler().usable
-        if compiled and center is None and fits(X_block, dtype):
+        if self.compiled and center is None and fits(X_block, dtype):
             return CompiledRows(X_block, np.dtype(dtype))
         block = self.as_compute(X_block, dtype, center)
-        if compiled and fits(block, dtype):
+        if self.compiled and fits(block, dtype):
             return CompiledRows(block, np.dtype(dtype))
         return SlicedRows(block)
 
     def activate_margins(
         self, Z: Array, Y: Array, s: Array | None = None
     ) -> tuple[Array, Array, Array]:
-        if compiler().usable and (compiled := margin_functions()) and compiled.take(Z, Y, s):
-            return compiled.activate(Z, Y, s)
+        functions = self.margin_functions
+        if functions is not None and functions.take(Z, Y, s):
+            return functions.activate(Z, Y, s)
         return super().activate_margins(Z, Y, s)
 
     def derivatives_along(
         self, Z: Array, D: Array, t: float, Y: Array, s: Array | None = None
     ) -> tuple[Array, Array, Array]:
-        if compiler().usable and (compiled := margin_functions()) and compiled.take(Z, D, Y, s):
-            return compiled.derivatives_along(Z, D, t, Y, s)
+        functions = self.margin_functions
+        if functions is not None and functions.take(Z, D, Y, s):
+            return functions.derivatives_along(Z, D, t, Y, s)
         return super().derivatives_along(Z, D, t, Y, s)
 
     def centers_in_block(self, X: Array) -> bool:
         return not is_sparse(X) and X.dtype.itemsize > 1
 
     def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
-        if is_sparse(X) or center is not None or not compiler().usable or not fits(X, dtype):
+        if is_sparse(X) or center is not None or not self.compiled or not fits(X, dtype):
             return self.row_width(X)
         # Rows that are not converted take no memory, and compiled products cut sub-blocks that fit
         # in cache by themselves. Longer blocks mean fewer calls, for which threads wait in turn.

@@ -154,8 +154,9 @@ class _Turn:
             self._lock = threading.RLock()
 
     def __enter__(self) -> None:
-        with computing.paused():
-            self._lock.acquire()
+        if not self._lock.acquire(blocking=False):
+            with computing.paused():
+                self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
@@ -190,7 +191,7 @@ def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Itera
     The order does not depend on the threads, so sums of the results have the same bits every time.
     Where one fails, or no more are asked for, blocks that have begun are waited for.
     """
-    n_threads = min(thread_count(), len(blocks))
+    n_threads = min(thread_count(), len(blocks)) if len(blocks) > 1 else 1
     if n_threads < 2:
         for block in blocks:
             computing.let_forks_go()

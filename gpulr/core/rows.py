@@ -105,10 +105,14 @@ class Rows:
         varies = spread > 10.0 * eps * reach
         return bool(reach.max() > 2.0**EXTREME * spread.min(where=varies, initial=np.inf))
 
+    @cached_property
+    def operand_width(self) -> int:
+        """How many numbers a row counts for in a pass."""
+        return self.backend.operand_width(self.X, self.dtype, self.center_in_block)
+
     def blocks(self, n_models: int) -> list[slice]:
         """Return the blocks of rows that a pass of so many models maps over, as operands."""
-        width = self.backend.operand_width(self.X, self.dtype, self.center_in_block)
-        return self.backend.row_blocks(self.n_samples, width, n_models)
+        return self.backend.row_blocks(self.n_samples, self.operand_width, n_models)
 
     def converted_blocks(self, n_models: int = 1) -> list[slice]:
         """Return the blocks to map over where whole blocks are converted."""
