@@ -48,10 +48,12 @@ def last_look(
         index = problem.backend.asarray(np.flatnonzero(look))
         problem = problem.select(index)
         theta = problem.backend.xp.take(theta, index, axis=1)
-    gradient, noise = (np.abs(to_host(part)) for part in _in_float64(problem, theta))
+    gradient, noise = _in_float64(problem, theta, with_noise=bool(stalled.any()))
+    size = np.abs(to_host(gradient))
     norm = norm.copy()
-    norm[look] = gradient.max(axis=0)
-    rounding[look] = np.all(gradient <= noise, axis=0)
+    norm[look] = size.max(axis=0)
+    if noise is not None:
+        rounding[look] = np.all(size <= to_host(noise), axis=0)
     return norm, rounding & stalled
 
 
@@ -72,26 +74,34 @@ def _doubt(problem: Problem, theta: Array, cost: Floats) -> Floats:
     return doubt
 
 
-def _in_float64(problem: Problem, theta: Array) -> tuple[Array, Array]:
+def _in_float64(problem: Problem, theta: Array, *, with_noise: bool) -> tuple[Array, Array | None]:
     """Return the gradient of models as they will be returned, and what of it may be rounding.
 
-    Both are (n_features + 1, n_models) float64.
+    Both are (n_features + 1, n_models) float64. The latter takes as long, and whole blocks of rows.
     """
-    xp, rows = problem.backend.xp, problem.rows
+    backend, xp, rows = problem.backend, problem.backend.xp, problem.rows
     exact = replace(rows, dtype=xp.float64)
     W, b = (xp.astype(part, xp.float64) for part in rows.absorb_scaling(theta))
 
     def propagate(block: slice) -> tuple[Array, ...]:
-        X, s = exact.block(block), problem.weights.block(block)
+        X, s = exact.operand(block), problem.weights.block(block)
         Y = xp.astype(problem.targets.block(block), xp.float64)
         s = None if s is None else xp.astype(s, xp.float64)
-        _, R, loss = logistic.forward(X, W, b, Y, s)
-        return loss, *logistic.backward(X, R, s), *logistic.backward(abs(X), xp.abs(R), s)
+        R, loss, db = backend.activate_margins(backend.affine(X, W, b), Y, s)
+        sums = loss, (R.T @ X).T, db
+        if not with_noise:
+            return sums
+        return *sums, *logistic.backward(abs(exact.block(block)), xp.abs(R))
 
-    # As for so many models: float64, and both X and |X|, take more.
-    blocks = exact.converted_blocks(problem.n_models + rows.backend.row_width(rows.X) // 2)
-    loss, dW, db, noise, db_noise = exact.sum(propagate, blocks)
+    # As for more models: float64, and both X and |X|, take more.
+    blocks = exact.blocks(2 * problem.n_models)
+    if with_noise:
+        blocks = exact.converted_blocks(problem.n_models + backend.row_width(rows.X) // 2)
+    loss, dW, db, *noises = exact.sum(propagate, blocks)
     gradient = problem.finish(theta, loss, dW, db).gradient
+    if not noises:
+        return gradient, None
+    noise, db_noise = noises
     if rows.center is not None and rows.center_in_block is None:
         noise = noise + xp.abs(rows.center) * db_noise
     noise = xp.concat([rows.multiplier * noise, xp.expand_dims(db_noise, axis=0)], axis=0)
