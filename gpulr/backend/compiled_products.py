@@ -10,7 +10,7 @@ The floor, for 56,000×784 bytes and ten float32 columns: 0.88 GFLOP each way, 8
 * Both loops run along the features, ``lanes`` at a time: every lane does useful work for any number
   of columns. A vector of x is converted once and serves all columns of a group.
 * X W: accumulators of ``depth`` rows × ``columns``; each vector of W serves all rows of the tile.
-  The lanes are added up at the end of a row.
+  The lanes are added up at the end of a row, those of all columns together.
 * Rᵀ X: accumulators of ``depth`` vectors × ``columns`` stay in registers while the rows of a
   sub-block, some 200, go by; each entry of R is broadcast once for all chunks. Sums of sub-blocks
   are added up afterwards, which rounds less than one long sum.
@@ -29,26 +29,28 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, HALF, INT8, INT32, INT64, Writer
 from gpulr.backend.machine_code import load
 
 MOST_COLUMNS = {32: 10, 16: 6}  # of a tile, by the number of vector registers
 SUB_BLOCK_BYTES = 192 * 1024  # of rows: this sub-block and the next one fit in 1 MiB of cache
 ROWS_AHEAD = 4  # how far X W prefetches
 
-INT8, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 STORAGE: dict[str, ir.Type] = {  # what rows may be stored as, by NumPy's name
     "bool": INT8,
     "uint8": INT8,
     "int8": INT8,
-    "float32": ir.FloatType(),
-    "float64": ir.DoubleType(),
+    "float16": HALF,
+    "float32": FLOAT,
+    "float64": DOUBLE,
 }
-FUSED = ("contract",)  # a × b + c may be rounded once
+BYTES = {INT8: 1, HALF: 2, FLOAT: 4, DOUBLE: 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,14 @@ def _vectors() -> tuple[int, int]:
     return (32 if features.get("avx") else 16), 16
 
 
+@cache
+def storage_types() -> frozenset[str]:
+    """Return what rows may be stored as on this CPU, by NumPy's names."""
+    features = llvm.get_host_cpu_features()
+    converts = features.get("f16c") or "neon" in features
+    return frozenset(STORAGE) if converts else frozenset(STORAGE) - {"float16"}
+
+
 class Products(NamedTuple):
     """The compiled functions, and the tile they were compiled for.
 
@@ -94,83 +104,21 @@ class Products(NamedTuple):
     engine: Any  # owns the machine code
 
 
-class _Writer:
+class _Writer(Writer):
     """Writes the two functions into an LLVM module."""
 
     def __init__(self, tile: Tile, storage: str, compute: str) -> None:
+        super().__init__()
         self.tile = tile
         self.storage, self.signed = STORAGE[storage], storage == "int8"
         self.number = STORAGE[compute]
         self.vector = ir.VectorType(self.number, tile.lanes)
         self.zero = ir.Constant(self.vector, None)
-        self.module = ir.Module()
-        self.module.triple = llvm.get_process_triple()
-        name = f"v{tile.lanes}f{8 * self._bytes(self.number)}"
-        self.add_lanes = ir.Function(
-            self.module,
-            ir.FunctionType(self.number, [self.number, self.vector]),
-            f"llvm.vector.reduce.fadd.{name}",
-        )
-        self.prefetch = ir.Function(
-            self.module,
-            ir.FunctionType(ir.VoidType(), [INT8.as_pointer(), INT32, INT32, INT32]),
-            "llvm.prefetch.p0",
-        )
-
-    @staticmethod
-    def _bytes(type_: ir.Type) -> int:
-        return {INT8: 1, ir.FloatType(): 4, ir.DoubleType(): 8}[type_]
 
     def function(self, name: str) -> tuple[ir.Value, ...]:
         """Begin a function and return its arguments."""
         rows, numbers = self.storage.as_pointer(), self.number.as_pointer()
-        arguments = [rows, *[INT64] * 4, numbers, INT64, numbers]
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), arguments), name)
-        for i in (0, 5, 7):
-            function.args[i].add_attribute("noalias")
-        self.b = ir.IRBuilder(function.append_basic_block())
-        return tuple(function.args)
-
-    def count(self, value: int) -> ir.Constant:
-        return ir.Constant(INT64, value)
-
-    def smaller(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
-
-    def at(self, pointer: ir.Value, *terms: ir.Value) -> ir.Value:
-        """Return the address of an entry whose index is the sum of the terms."""
-        for term in terms:
-            pointer = self.b.gep(pointer, [term])
-        return pointer
-
-    @contextmanager
-    def loop(
-        self, start: ir.Value, stop: ir.Value, step: int, *values: ir.Value
-    ) -> Iterator[tuple[ir.Value, list[ir.Value]]]:
-        """Write a loop over start, start + step, … below stop around what the block writes.
-
-        Yields the index, and a list of what the loop carries: ``values`` at first. The block puts
-        there what it makes of them, and finds there, after the loop, what they have become.
-        """
-        b, before = self.b, self.b.block
-        body, after = b.append_basic_block(), b.append_basic_block()
-        b.cbranch(b.icmp_signed("<", start, stop), body, after)
-        b.position_at_end(body)
-        index, phis = b.phi(INT64), [b.phi(value.type) for value in values]
-        carried = list(phis)
-        yield index, carried
-        following, last = b.add(index, self.count(step)), b.block
-        b.cbranch(b.icmp_signed("<", following, stop), body, after)
-        b.position_at_end(after)
-        ends = [b.phi(value.type) for value in values]
-        for phi, first, new in (
-            (index, start, following),
-            *zip(phis, values, carried, strict=True),
-            *zip(ends, values, carried, strict=True),
-        ):
-            phi.add_incoming(first, before)
-            phi.add_incoming(new, last)
-        carried[:] = ends
+        return tuple(self.begin(name, [rows, *[INT64] * 4, numbers, INT64, numbers]).args)
 
     @contextmanager
     def groups(
@@ -182,7 +130,7 @@ class _Writer:
         columns that is new: the last group may begin with columns of the one before.
         """
         b, n_ = self.b, self.count
-        most = b.sdiv(n_(SUB_BLOCK_BYTES // self._bytes(self.storage)), stride)
+        most = b.sdiv(n_(SUB_BLOCK_BYTES // BYTES[self.storage]), stride)
         length = b.mul(b.sdiv(most, n_(8)), n_(8))
         length = b.select(b.icmp_signed("<", length, n_(8)), n_(8), length)
         n_blocks = b.sdiv(b.sub(b.add(n_rows, length), n_(1)), length)
@@ -193,38 +141,46 @@ class _Writer:
             with self.loop(n_(0), k, self.tile.columns) as (new, _):
                 yield start, end, self.smaller(new, last), new
 
-    def load(self, pointer: ir.Value) -> ir.Value:
-        """Return a vector of numbers."""
-        return self.b.load(self.b.bitcast(pointer, self.vector.as_pointer()), align=1)
-
     def load_rows(self, pointer: ir.Value) -> ir.Value:
         """Return a vector of a row's entries, converted."""
         b, lanes = self.b, self.tile.lanes
-        stored = ir.VectorType(self.storage, lanes)
-        x = b.load(b.bitcast(pointer, stored.as_pointer()), align=1)
+        x = self.load(pointer, ir.VectorType(self.storage, lanes))
         if self.storage is INT8:
             wide = ir.VectorType(INT32, lanes)
             x = b.sext(x, wide) if self.signed else b.zext(x, wide)
             return b.sitofp(x, self.vector)
-        if self.storage == self.number:
+        if self.storage is HALF:  # processors convert it to float32 alone
+            x = b.fpext(x, ir.VectorType(FLOAT, lanes))
+        if x.type == self.vector:
             return x
-        narrow = self._bytes(self.storage) < self._bytes(self.number)
+        narrow = BYTES[x.type.element] < BYTES[self.number]
         return b.fpext(x, self.vector) if narrow else b.fptrunc(x, self.vector)
 
-    def everywhere(self, value: ir.Value) -> ir.Value:
-        """Return a vector of one value."""
-        undefined = ir.Constant(ir.VectorType(value.type, self.tile.lanes), ir.Undefined)
-        one = self.b.insert_element(undefined, value, ir.Constant(INT32, 0))
-        first = ir.Constant(ir.VectorType(INT32, self.tile.lanes), None)
-        return self.b.shuffle_vector(one, undefined, first)
+    def added_up(self, vectors: list[ir.Value]) -> Iterator[ir.Value]:
+        """Yield the sums of each vector's lanes, in the order of the vectors.
+
+        Halves of two vectors are put together and added, then quarters, and so on: half the work of
+        each by itself, and in the same order for all of them.
+        """
+        left, lanes = len(vectors), self.tile.lanes
+        each = lanes
+        while each > 1:
+            each //= 2
+            low = [i for i in range(2 * lanes) if i % (2 * each) < each]
+            high = [each + i for i in low]
+            pairs = zip_longest(vectors[::2], vectors[1::2], fillvalue=vectors[-1])
+            vectors = [
+                self.b.fadd(*(self.shuffle(*two, at) for at in (low, high))) for two in pairs
+            ]
+        for vector in vectors:
+            yield self.shuffle(vector, vector, range(min(left, lanes)))
+            left -= lanes
 
     def last_chunk(self, n: ir.Value, first: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return where the chunk of feature ``first`` is read, and which lanes are not before."""
         start = self.smaller(first, self.b.sub(n, self.count(self.tile.lanes)))
-        lane = ir.VectorType(INT64, self.tile.lanes)
-        skipped = self.everywhere(self.b.sub(first, start))
-        number = ir.Constant(lane, list(range(self.tile.lanes)))
-        return start, self.b.icmp_signed(">=", number, skipped)
+        before = self.first_lanes(self.b.sub(first, start), self.tile.lanes)
+        return start, self.b.not_(before)
 
     def add_products(
         self, sums: list[ir.Value], xs: list[ir.Value], ys: Iterable[ir.Value]
@@ -234,11 +190,6 @@ class _Writer:
             for i, x in enumerate(xs):
                 at = i * self.tile.columns + c
                 sums[at] = self.b.fadd(sums[at], self.b.fmul(x, y, flags=FUSED), flags=FUSED)
-
-    def ahead(self, pointer: ir.Value) -> None:
-        """Prefetch for reading, into the second-level cache."""
-        address = self.b.bitcast(pointer, INT8.as_pointer())
-        self.b.call(self.prefetch, [address, *(ir.Constant(INT32, v) for v in (0, 2, 1))])
 
     def margins(self) -> None:
         """Write Z = X W."""
@@ -253,7 +204,7 @@ class _Writer:
 
             def weights(f: ir.Value) -> Iterator[ir.Value]:
                 for c in range(tile.columns):
-                    yield self.load(self.at(W, f, b.mul(n_(c), ld)))
+                    yield self.load(self.at(W, f, b.mul(n_(c), ld)), self.vector)
 
             with self.loop(start, end, tile.depth) as (row, _):
                 row = self.smaller(row, last_rows)
@@ -268,12 +219,11 @@ class _Writer:
                     loaded = [self.load_rows(self.at(x, f)) for x in xs]
                     loaded = [b.select(new, x, self.zero) for x in loaded]
                     self.add_products(sums, loaded, weights(f))
-                for i, lanes in enumerate(sums):
-                    r, c = divmod(i, tile.columns)
-                    z = self.at(Z, b.mul(b.add(row, n_(r)), k), column, n_(c))
-                    zero = ir.Constant(self.number, 0.0)
-                    total = b.call(self.add_lanes, [zero, lanes], fastmath=("reassoc",))
-                    b.store(total, z, align=1)
+                for r in range(tile.depth):
+                    z = self.at(Z, b.mul(b.add(row, n_(r)), k), column)
+                    columns = sums[r * tile.columns : (r + 1) * tile.columns]
+                    for i, totals in enumerate(self.added_up(columns)):
+                        self.store(totals, self.at(z, i * tile.lanes))
         b.ret_void()
 
     def gradient(self) -> None:
@@ -282,7 +232,7 @@ class _Writer:
         b, n_ = self.b, self.count
         wide = tile.depth * tile.lanes
         tiled = b.mul(b.sdiv(n, n_(wide)), n_(wide))
-        line = 64 // self._bytes(self.storage)
+        line = 64 // BYTES[self.storage]
 
         with self.groups(n_rows, stride, k) as (start, end, column, new_columns):
             length = b.sub(end, start)
@@ -299,11 +249,11 @@ class _Writer:
                     if new is None:  # a share of the next sub-block, as long as this one
                         done = b.add(b.mul(length, places[0]), b.mul(row, n_(wide)))
                         for j in range(0, wide, line):
-                            self.ahead(self.at(following, done, n_(j)))
+                            self.ahead(self.at(following, done, j))
                     xs = [self.load_rows(self.at(x, f)) for f in places]
                     r = self.at(residuals, b.mul(row, k))
-                    rs = [b.load(self.at(r, n_(c)), align=1) for c in range(tile.columns)]
-                    self.add_products(sums, xs, [self.everywhere(residual) for residual in rs])
+                    rs = [self.load(self.at(r, c), self.number) for c in range(tile.columns)]
+                    self.add_products(sums, xs, [self.everywhere(r, tile.lanes) for r in rs])
                 for i, total in enumerate(sums):
                     j, c = divmod(i, tile.columns)
                     at = self.at(D, b.mul(n_(c), ld), places[j])
@@ -311,8 +261,7 @@ class _Writer:
                     total = b.select(again, self.zero, total)
                     if new is not None:
                         total = b.select(new, total, self.zero)
-                    total = b.fadd(self.load(at), total)
-                    b.store(total, b.bitcast(at, self.vector.as_pointer()), align=1)
+                    self.store(b.fadd(self.load(at, self.vector), total), at)
 
             with self.loop(n_(0), tiled, wide) as (f, _):
                 add_rows([b.add(f, n_(j * tile.lanes)) for j in range(tile.depth)])

@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.backend.buffers import LINE, buffer
 from gpulr.backend.environment import setting
 from gpulr.backend.forks import computing
 from gpulr.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
+    from gpulr.backend.compiled_bytes import ByteProducts
     from gpulr.backend.compiled_margins import MarginFunctions
     from gpulr.backend.compiled_products import Products
 
 INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
 LEAST_ROWS = 8  # the longest tile
 # Below so many features BLAS is faster: here lanes are added up at the end of each row. The bound
-# is lower for bytes, which BLAS cannot take unconverted.
-LEAST_FEATURES, LEAST_BYTES = 128, 48
+# is lower for what BLAS cannot take unconverted; NumPy converts float16 one by one.
+LEAST_FEATURES = {1: 48, 2: 16, 4: 128, 8: 128}  # by bytes of an entry
 WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself leaves the cache
 WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
 
@@ -74,14 +76,11 @@ def _probe() -> CompilerStatus:
 
         from gpulr.backend.machine_code import folder
 
-        k = 10  # as many as are wanted most often
-        tile = _products(k, "uint8", "float32").tile
-        X = np.arange(11 * 37, dtype=np.uint8).reshape(11, 37)
-        W = np.linspace(-1.0, 1.0, 37 * k, dtype=np.float32).reshape(37, k)
-        R = np.linspace(-1.0, 1.0, 11 * k, dtype=np.float32).reshape(11, k)
+        X, W, R = _trial()
+        tile = _products(W.shape[1], "uint8", "float32").tile
         rows, plain = CompiledRows(X, np.dtype(np.float32)), X.astype(np.float32)
         pairs = (rows @ W, plain @ W), (R.T @ rows, R.T @ plain)
-        if not all(np.allclose(*pair, rtol=1e-4, atol=1e-2) for pair in pairs):
+        if not all(np.allclose(a, b, rtol=1e-4, atol=1e-2) for a, b in pairs):
             return CompilerStatus("llvmlite compiles products that are wrong")
     except ImportError:
         return CompilerStatus(f"llvmlite is not installed ({INSTALL})")
@@ -89,6 +88,7 @@ def _probe() -> CompilerStatus:
         return CompilerStatus(f"llvmlite failed: {type(error).__name__}: {error}")
     version = str(llvmlite.__version__)
     words = f"llvmlite {version}, {llvm.get_host_cpu_name()}, {tile.lanes} float32 at a time"
+    words += ", bytes by integer dot products" if byte_products() else ""
     words += f", code kept in {folder() or 'no folder'}"
     return CompilerStatus(words, version)
 
@@ -131,6 +131,34 @@ def margin_functions() -> MarginFunctions | None:
 
 
 @cache
+def byte_products() -> ByteProducts | None:
+    """Return compiled products of bytes by digits; None where the processor has none, or not right.
+
+    They are used for all bytes and bits that multiply in float32, whatever the number of columns,
+    so that a column's bits do not depend on how many others there are.
+    """
+    from gpulr.backend import compiled_bytes
+
+    if not compiled_bytes.usable():
+        return None
+    with computing.paused(), _lock:
+        products = compiled_bytes.ByteProducts()
+    X, W, R = _trial()
+    plain = X.astype(np.float32)
+    Z = np.empty((11, 10), np.float32)
+    products.margins(X, W, Z)
+    pairs = (Z, plain @ W), (products.gradient(X, R), R.T @ plain)
+    return products if all(np.allclose(a, b, rtol=1e-4, atol=1e-2) for a, b in pairs) else None
+
+
+def _trial() -> tuple[npt.NDArray[Any], ...]:
+    """Return X (11, 37) uint8, W and R of ten columns, as many as are wanted most often."""
+    X = np.arange(11 * 37, dtype=np.uint8).reshape(11, 37)
+    W, R = (np.linspace(-1.0, 1.0, 10 * n, dtype=np.float32).reshape(n, 10) for n in (37, 11))
+    return X, W, R
+
+
+@cache
 def _name(dtype: np.dtype[Any]) -> str:
     """Return a dtype's name, which NumPy puts together anew each time, in 20 µs."""
     return dtype.name
@@ -148,16 +176,23 @@ def fits(X: npt.NDArray[Any], dtype: npt.DTypeLike) -> bool:
     dtype = np.dtype(dtype)
     return (
         _name(dtype) in ("float32", "float64")
-        and _name(X.dtype) in compiled_products.STORAGE
+        and _name(X.dtype) in compiled_products.storage_types()
         and X.dtype.isnative
         and X.shape[0] >= LEAST_ROWS
         and X.shape[1] >= 64 // dtype.itemsize  # the widest vector
-        and X.shape[1] >= (LEAST_BYTES if X.itemsize == 1 else LEAST_FEATURES)
+        and X.shape[1] >= LEAST_FEATURES[X.itemsize]
         and X.shape[1] <= WEIGHTS_BYTES // (10 * dtype.itemsize)
         and X.strides[1] == X.itemsize
         and X.strides[0] >= X.shape[1] * X.itemsize
         and X.strides[0] % X.itemsize == 0
     )
+
+
+def compiled_rows(X: npt.NDArray[Any], dtype: np.dtype[Any]) -> CompiledRows:
+    """Return rows that :func:`fits` as what multiplies fastest."""
+    if _name(X.dtype) in ("uint8", "bool") and dtype == np.float32 and byte_products():
+        return ByteRows(X, dtype)
+    return CompiledRows(X, dtype)
 
 
 class CompiledRows:
@@ -174,17 +209,16 @@ class CompiledRows:
         self.X = X
         self.dtype = dtype
 
-    def _prepare(self, n_columns: int) -> tuple[Products, int, npt.NDArray[Any]]:
-        """Return the functions, how many columns they are given, and zeros of that many rows.
+    def _prepare(self, n_columns: int) -> tuple[Products, int, int]:
+        """Return the functions, how many columns they are given, and how far apart rows of these.
 
-        The rows of zeros are an odd number of cache lines apart, so that they do not displace each
-        other in the cache at widths such as 1,024.
+        That is an odd number of cache lines, so that they do not displace each other in the cache
+        at widths such as 1,024.
         """
         products = _products(n_columns, _name(self.X.dtype), _name(self.dtype))
-        given = max(n_columns, products.tile.columns)
-        line = 64 // self.dtype.itemsize
+        line = LINE // self.dtype.itemsize
         apart = (-(-self.X.shape[1] // line) | 1) * line
-        return products, given, np.zeros((given, apart), dtype=self.dtype)
+        return products, max(n_columns, products.tile.columns), apart
 
     def _call(self, function: Any, columns: npt.NDArray[Any], wide: npt.NDArray[Any]) -> None:
         n_rows, n_features = self.X.shape
@@ -197,8 +231,10 @@ class CompiledRows:
 
     def matmul(self, W: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         n_features, n_columns = W.shape
-        products, given, WT = self._prepare(n_columns)
+        products, given, apart = self._prepare(n_columns)
+        WT = buffer("weights", given * apart, self.dtype).reshape(given, apart)
         WT[:n_columns, :n_features] = W.T
+        WT[n_columns:, :n_features] = 0.0
         Z = out
         if Z is None or given > n_columns:
             Z = np.empty((self.X.shape[0], given), dtype=self.dtype)
@@ -207,11 +243,32 @@ class CompiledRows:
 
     def __rmatmul__(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
         n_columns, n_rows = A.shape
-        products, given, DT = self._prepare(n_columns)
+        products, given, apart = self._prepare(n_columns)
         R = np.ascontiguousarray(A.T)  # as it is, where A is the transpose of residuals
         if given > n_columns:
             R = np.zeros((n_rows, given), dtype=self.dtype)
             R[:, :n_columns] = A.T
-        n_features = self.X.shape[1]
+        DT = np.zeros((given, apart), dtype=self.dtype)
         self._call(products.gradient, R, DT)
-        return DT[:n_columns, :n_features]
+        return DT[:n_columns, : self.X.shape[1]]
+
+
+class ByteRows(CompiledRows):
+    """Rows of bytes or bits that multiply by :class:`~gpulr.backend.compiled_bytes.ByteProducts`.
+
+    Columns of W whose digits do not suffice multiply in float32.
+    """
+
+    def matmul(self, W: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        products = byte_products()
+        assert products is not None
+        Z = np.empty((self.X.shape[0], W.shape[1]), np.float32) if out is None else out
+        known = products.margins(self.X, W, Z)
+        if not known.all():
+            Z[:, ~known] = super().matmul(W[:, ~known])
+        return Z
+
+    def __rmatmul__(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        products = byte_products()
+        assert products is not None
+        return products.gradient(self.X, A.T)

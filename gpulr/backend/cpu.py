@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
-from gpulr.backend.compiled_rows import CompiledRows, compiler, fits, margin_functions
+from gpulr.backend.compiled_rows import compiled_rows, compiler, fits, margin_functions
 from gpulr.backend.forks import computing
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ class NumPyBackend(Backend):
         if is_sparse(X_block):
             return self.as_compute(X_block, dtype)
         if self.compiled and center is None and fits(X_block, dtype):
-            return CompiledRows(X_block, np.dtype(dtype))
+            return compiled_rows(X_block, np.dtype(dtype))
         block = self.as_compute(X_block, dtype, center)
         if self.compiled and fits(block, dtype):
-            return CompiledRows(block, np.dtype(dtype))
+            return compiled_rows(block, np.dtype(dtype))
         return SlicedRows(block)
 
     def activate_margins(
