@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpulr.backend import is_sparse, to_host
+from gpulr.backend import Backend, is_sparse, to_host
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.errors import DataError
@@ -127,7 +127,7 @@ class SharedCurvature(Shared):
             rare = RARE_ROWS * (tilt * rows.spread)[:, 0] ** 2 / rows.n_samples
             more = xp.maximum(more, rare - variances)
         apart = more * xp.eye(rows.n_features, dtype=xp.float64, device=backend.device)
-        values, basis = xp.linalg.eigh(covariance + apart)
+        values, basis = _eigh(covariance + apart, backend)
         noise = xp.expand_dims(variances + more, axis=1) + (tilt * mean) ** 2
         return cls._of(problem, mean, values, basis, noise, 0.0)
 
@@ -218,6 +218,31 @@ class SharedCurvature(Shared):
             w = self.squares * (self.basis @ w if self.complete else w)
             w = self.basis.T @ w if self.complete else w
         return xp.concat([w, 0.0 * u[-1:, :]], axis=0)
+
+
+def _eigh(matrix: Array, backend: Backend) -> tuple[Array, Array]:
+    """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix (n, n).
+
+    Features without covariance, such as pixels that are always 0, are eigenvectors by themselves:
+    without the 107 that MNIST's sample of rows has, the others take 0.6 of the time.
+    """
+    xp, n = backend.xp, matrix.shape[0]
+    coupled = to_host(xp.sum(xp.astype(matrix != 0.0, xp.float64), axis=0)) > 1.0
+    inside, alone = np.flatnonzero(coupled), np.flatnonzero(~coupled)
+    if len(inside) == 0 or 20 * len(alone) < n:
+        values, basis = xp.linalg.eigh(matrix)
+        return values, basis
+    index = backend.asarray(inside)
+    values, basis = xp.linalg.eigh(xp.take(xp.take(matrix, index, axis=0), index, axis=1))
+    values = xp.concat([values, xp.take(xp.linalg.diagonal(matrix), backend.asarray(alone))])
+    # Rows in the features' order, columns in the values': the place of each among the coupled ones,
+    # or beyond them the place of a row or column of zeros but for the feature's own.
+    order = backend.asarray(np.argsort(to_host(values), kind="stable"))
+    place = backend.asarray(np.argsort(np.concatenate([inside, alone])))
+    own = xp.eye(len(alone), dtype=matrix.dtype, device=backend.device)
+    none = xp.zeros((len(inside), len(alone)), dtype=matrix.dtype, device=backend.device)
+    whole = xp.concat([xp.concat([basis, none], axis=1), xp.concat([none.T, own], axis=1)], axis=0)
+    return xp.take(values, order), xp.take(xp.take(whole, place, axis=0), order, axis=1)
 
 
 def _tilt(rows: Rows) -> float | Array:

@@ -11,9 +11,9 @@ import pytest
 from scipy import sparse
 
 import gpulr
-from gpulr.backend import to_host
+from gpulr.backend import backend_of, to_host
 from gpulr.solvers import LBFGS
-from gpulr.solvers.curvature import SharedCurvature
+from gpulr.solvers.curvature import SharedCurvature, _eigh
 from helpers import make_problem, targets
 
 KAPPA = np.array([0.25, 0.03, 1e-3])
@@ -65,6 +65,19 @@ def test_floats(put, rng, dtype, scale, weighted):
     X = rng.normal(size=(200, 7)) * np.linspace(0.3, 3, 7) + np.arange(7)
     s = rng.exponential(size=200).astype(np.float32).astype(float) if weighted else None
     check(put, X, X * scale, s=s, scale=scale, dtype=dtype, tolerance=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("alone", [[], [3], [0, 2, 8], range(9)])
+def test_features_without_covariance_are_eigenvectors(put, rng, alone):
+    half = rng.normal(size=(9, 9))
+    matrix = half @ half.T
+    own, alone = rng.random(9), list(alone)
+    matrix[alone], matrix[:, alone] = 0.0, 0.0
+    matrix[alone, alone] = own[alone]
+    values, basis = map(to_host, _eigh(put(matrix), backend_of(put(matrix))))
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrix), atol=1e-13)
+    np.testing.assert_allclose(basis @ np.diag(values) @ basis.T, matrix, atol=1e-13)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(9), atol=1e-13)
 
 
 @EACH_DTYPE
