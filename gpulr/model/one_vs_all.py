@@ -112,14 +112,19 @@ class OneVsAll(Trained):
             center = None
             if self.center is not None and backend.centers_in_block(X):
                 center, b = backend.asarray(self.center), backend.asarray(self.intercept_at_center)
-            finite_rows(X, backend, W.dtype)
             width = backend.operand_width(X, W.dtype, center)
             blocks = backend.row_blocks(X.shape[0], width, self.n_models)
 
             def margins(rows: slice, out: Array | None = None) -> Array:
                 return backend.affine(backend.operand(X[rows, :], W.dtype, center), W, b, out)
 
-            return backend.collect_blocks(margins, blocks, self.n_models, W.dtype)
+            # NaN and infinity make a row's margins such, whatever the weights: 0 · NaN is NaN. So
+            # the rows are looked through only where that has happened.
+            with np.errstate(over="ignore", invalid="ignore"):
+                Z = backend.collect_blocks(margins, blocks, self.n_models, W.dtype)
+            if not bool(to_host(backend.xp.all(backend.xp.isfinite(Z)))):
+                finite_rows(X, backend, W.dtype)
+            return Z
 
     @host_memory
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:

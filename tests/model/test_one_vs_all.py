@@ -53,6 +53,27 @@ def test_margins_in_several_blocks(put, rng, monkeypatch):
     assert_close(margins, expected, like=here, dtype="float64", atol=1e-14)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_are_not_finite_are_refused(put, rng, dtype, odd):
+    rows = rng.normal(size=(60, 130)).astype(dtype)
+    W = rng.normal(size=(130, 3)).astype(np.float32)
+    W[[7, 128]] = 0.0  # of features that no model looks at
+    for column in (7, 128, 129):
+        with np.errstate(over="ignore"):
+            rows[41, column] = odd
+        words = "beyond 3.4e.38" if np.isfinite(rows[41, column]) else "NaN or infinity"
+        model = make_model(W, np.zeros(3), put=lambda a: put(a.astype(np.float32)))
+        with pytest.raises(gpulr.errors.DataError, match=rf"{words}.*first in row 41"):
+            model.predict(put(rows))
+        rows[41, column] = 0.0
+
+
+def test_margins_that_overflow_are_no_fault_of_the_rows(put):
+    model = make_model(np.full((2, 3), 1e300), np.zeros(3), put=put)
+    assert np.all(to_host(model.decision_function(put(np.full((1, 2), 1e300)))) == np.inf)
+
+
 def test_classes_of_every_kind(put):
     winners = Z.argmax(axis=1)
     here = put(X)
