@@ -22,6 +22,7 @@ KAPPA = (1e-6, 0.25)  # bounds of the mean of σ'
 SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at most
 # A model has stalled after ten iterations that improved nothing, or thirty steps that failed.
 MOVED, FAILED, STALLED = 3.0, 1.0, 30.0
+LEAP = 10.0  # times the smallest gradient norm so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class LBFGS(Solver):
     A step that does not lower the cost enough (Armijo's condition) fails: the model stays, learns
     the curvature along it, and takes a quarter of the next one, while the others go on. So the host
     need not ask the device anything within an iteration. Where rounding hides whether the cost
-    fell, the slope at the end decides (Hager & Zhang 2005, (4.1), δ = 0.1).
+    fell, the step is good unless the gradient leaps.
 
     The factorisation and the first iterations use a sample of the rows. Its pairs are kept: they
     describe the curvature nearly as well as those of all rows would.
@@ -134,9 +135,10 @@ class LBFGS(Solver):
         reduced = state.curvature.reduce(gradient)
         pair, gamma = _learn(problem, state, d, t, reduced, kappa)
         noise = 8.0 * float(xp.finfo(problem.rows.dtype).eps) * xp.abs(state.cost)
+        norm = xp.max(xp.abs(gradient), axis=0)
         enough, about_equal = cost <= state.cost + 1e-4 * t * slope, cost <= state.cost + noise
-        level = xp.sum(d * reduced, axis=0) <= -0.8 * slope
-        enough = xp.logical_or(enough, xp.logical_and(about_equal, level))
+        no_leap = norm <= LEAP * state.best
+        enough = xp.logical_or(enough, xp.logical_and(about_equal, no_leap))
         if not problem.backend.known_true(enough):
             before = (state.theta, state.cost, state.gradient, state.reduced)
             theta, cost, gradient, reduced = (
@@ -144,7 +146,7 @@ class LBFGS(Solver):
                 for new, old in zip((theta, cost, gradient, reduced), before, strict=True)
             )
             margins = margins.where(enough, state.margins)
-        norm = xp.max(xp.abs(gradient), axis=0)
+            norm = xp.max(xp.abs(gradient), axis=0)
         better = xp.logical_or(norm < 0.9 * state.best, cost < state.least - noise / 8.0)
         moved = xp.logical_or(enough, about_equal)
         tries = xp.where(moved, state.idle + MOVED, state.idle + FAILED)
