@@ -142,7 +142,7 @@ class Problem:
         xp = self.backend.xp
         # A model may weigh none of the sampled rows: a fold that trains on few.
         m = xp.where(sample.m > 0.0, sample.m, self.m)
-        return replace(sample, C=self.C * (self.m / m))
+        return replace(sample, C=self.C * (self.m / m), m=m)
 
     def start(self) -> Array:
         """Return all-zero parameters, (n_features + 1, n_models) float64."""

@@ -19,6 +19,7 @@ from gpulr.solvers.solver import Solver, State
 Array = Any
 
 KAPPA = (1e-6, 0.25)  # bounds of the mean of σ'
+FEW = 10.0  # a model with fewer rows of either kind in the sample does not begin there
 SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at most
 # A model has stalled after ten iterations that improved nothing, or thirty steps that failed.
 MOVED, FAILED, STALLED = 3.0, 1.0, 30.0
@@ -84,7 +85,7 @@ class LBFGS(Solver):
 
     memory: int = 10  # pairs kept
     sample: int = 12_000  # rows in the sample, at most: fewer where they are wide
-    sample_iterations: int = 10  # on the sample, which do not count as iterations
+    sample_iterations: int = 6  # on the sample, which do not count as iterations
 
     def prepare(self, problem: Problem) -> Prepared:
         """Choose a sample of the rows, if there are many, and factor the shared curvature."""
@@ -101,7 +102,12 @@ class LBFGS(Solver):
     def init(
         self, problem: Problem, theta: Array | None = None, prepared: Prepared | None = None
     ) -> LBFGSState:
-        """Begin at ``theta``; without it, at where the first iterations on a sample lead."""
+        """Begin at ``theta``; without it, at where the first iterations on a sample lead.
+
+        These begin at weights of zero and the intercepts that are best with them, as do models with
+        too few rows of a kind in the sample: from an intercept of 0 to −10, of a rare class, it is
+        ten steps.
+        """
         prepared = self.prepare(problem) if prepared is None else prepared
         curvature, xp = prepared.curvature, problem.backend.xp
         if theta is not None:
@@ -109,13 +115,20 @@ class LBFGS(Solver):
         if prepared.index is None:
             return _start(problem, problem.start(), curvature)
         sample = problem.sample(prepared.index)
-        state = _start(sample, problem.start(), curvature)
-        if float(to_host(xp.min(xp.minimum(*sample.class_counts())))) >= 50:
+        theta, kappa = _best_intercepts(sample)
+        state = replace(_start(sample, theta, curvature), kappa=kappa)
+        anew = xp.minimum(*sample.class_counts()) < FEW
+        if not bool(to_host(xp.all(anew))):
             for _ in range(self.sample_iterations):
                 state = self.step(sample, state)
-        start, worse = _no_worse_than_zero(problem, state.theta, curvature)
-        pairs = tuple(replace(p, rho=xp.where(worse, 0.0, p.rho)) for p in state.pairs)
-        gamma, kappa = (xp.where(worse, a, b) for a, b in ((1.0, state.gamma), (0.25, state.kappa)))
+        theta, kappa = state.theta, state.kappa
+        if bool(to_host(xp.any(anew))):
+            found = zip((theta, kappa), _best_intercepts(problem), strict=True)
+            theta, kappa = (xp.where(anew, best, of_sample) for of_sample, best in found)
+        start, worse = _no_worse_than_zero(problem, theta, curvature)
+        anew = xp.logical_or(anew, worse)
+        pairs = tuple(replace(p, rho=xp.where(anew, 0.0, p.rho)) for p in state.pairs)
+        gamma, kappa = xp.where(anew, 1.0, state.gamma), xp.where(worse, 0.25, kappa)
         return replace(start, pairs=pairs, gamma=gamma, kappa=kappa)
 
     def step(self, problem: Problem, state: LBFGSState) -> LBFGSState:
@@ -201,6 +214,23 @@ def _no_worse_than_zero(
     if bool(to_host(xp.any(worse))):
         state = _start(problem, xp.where(worse, 0.0, theta), curvature)
     return state, worse
+
+
+def _best_intercepts(problem: Problem) -> tuple[Array, Array]:
+    """Return parameters with weights of zero and the intercepts of least cost, and κ there."""
+    xp, zero = problem.backend.xp, problem.start()
+    if not problem.intercept:
+        return zero, 0.25 + 0.0 * zero[0, :]
+
+    def total(rows: slice) -> tuple[Array]:
+        Y, s = problem.targets.block(rows), problem.weights.block(rows)
+        return (xp.sum(Y if s is None else s * Y, axis=0, dtype=xp.float64),)
+
+    blocks = problem.rows.margin_blocks(problem.n_models)
+    (positive,) = problem.rows.sum(total, blocks)
+    share = _clip(positive / problem.m, KAPPA[0], 1.0 - KAPPA[0])
+    b = xp.expand_dims(xp.log(share / (1.0 - share)), axis=0)
+    return xp.concat([zero[:-1, :], b], axis=0), share * (1.0 - share)
 
 
 def _start(problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:

@@ -1,0 +1,60 @@
+"""Where L-BFGS begins: at where iterations on a sample of the rows lead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gpulr.backend import to_host
+from gpulr.solvers import LBFGS, minimize
+from helpers import make_problem
+
+SOLVER = LBFGS(sample=1000)
+
+
+@pytest.fixture
+def rare(put, rng):
+    """Three models of 3,000 rows, of which the last has 12 positives: too few in the sample."""
+    codes = rng.integers(0, 2, 3000)
+    codes[rng.choice(3000, 12, replace=False)] = 2
+    X = rng.standard_normal((3000, 5)) + np.eye(3, 5)[codes]
+    return make_problem(put, X, codes, dtype="float64")
+
+
+def test_a_rare_class_keeps_no_other_model_from_the_sample(put, rare):
+    start = SOLVER.init(rare)
+    both = put(np.array([0, 1]))
+    others = SOLVER.init(rare.select(both))
+    np.testing.assert_allclose(to_host(start.theta)[:, :2], to_host(others.theta), rtol=1e-12)
+    assert to_host(start.pairs[-1].rho)[:2].all()
+    assert np.all(to_host(start.cost)[:2] < to_host(rare.evaluate(rare.start()).cost)[:2] - 0.05)
+
+
+def test_a_rare_class_begins_at_its_log_odds(rare):
+    start, share = SOLVER.init(rare), 12 / 3000
+    theta = to_host(start.theta)[:, 2]
+    assert not theta[:-1].any()
+    np.testing.assert_allclose(theta[-1], np.log(share / (1 - share)), rtol=1e-12)
+    np.testing.assert_allclose(to_host(start.kappa)[2], share * (1 - share), rtol=1e-12)
+    assert abs(to_host(start.gradient)[-1, 2]) < 1e-15
+    assert not to_host(start.pairs[-1].rho)[2]
+
+
+def test_without_an_intercept_it_begins_at_zero(rare):
+    start = SOLVER.init(replace(rare, intercept=False))
+    assert not to_host(start.theta)[:, 2].any()
+    assert to_host(start.kappa)[2] == 0.25
+
+
+def test_all_models_of_rare_classes(put, rare):
+    start = SOLVER.init(rare.select(put(np.array([2]))))
+    assert not start.pairs
+
+
+def test_the_optimum_is_the_same(rare):
+    found = minimize(SOLVER, rare, max_iter=100, tol=1e-9)
+    assert found.converged.all()
+    gradient = to_host(rare.evaluate(rare.backend.asarray(found.theta)).gradient)
+    assert np.abs(gradient).max() <= 1e-9
