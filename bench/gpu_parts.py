@@ -34,8 +34,8 @@ from bench.passes import (
     parts,
     prepare,
 )
-from bench.peers import CS, N_FOLDS, TOL
 from bench.run import Run, quartiles, race, rehearsal, setting, worker
+from bench.searches import CS, N_FOLDS, TOL
 from gpulr.backend import Backend, backend_of, select, to_host
 from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.dispatch import FusedProblem

@@ -32,6 +32,9 @@ BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}
 NAMES = {"gpulr": "gpulr", "python": "Python", "numpy": "NumPy", "llvmlite": "llvmlite"}
 NAMES |= {"cupy": "CuPy"}
 PACKAGES = {"scikit-learn": "scikit-learn", "scikit-learn-intelex": "intelex", "jax": "jax"}
+PACKAGES |= {name: name for name in ("torch", "cyanure", "snapml", "glum", "libmultilabel")}
+PACKAGES |= {"liblinear-multicore": "LIBLINEAR"}
+NEAR = (1e-2, 1e-3, 1e-4, 1e-6)  # gaps, relative to the optimum, at which solvers are shown
 CHARTS = ("gpulr-interleaved", "gpulr-peers", "gpulr-search")  # what gpulr.show.benchmark draws
 
 
@@ -178,18 +181,14 @@ def beside_rows(report: Record) -> Iterator[tuple[bool, list[str]]]:
 # Solvers
 
 
-def time_to(gap: float, points: Sequence[Record]) -> float | None:
-    """Return the shortest time in which any of the points came as close; None if none did."""
-    return min((point["seconds"] for point in points if point["gap"] <= gap), default=None)
-
-
-def comparisons(report: Record) -> Iterator[tuple[Record, Record, float | None, float | None]]:
-    """Yield (result, point, our seconds to its gap, ratio) for every point, in order."""
-    ours = next((r["points"] for r in report["results"] if r["name"] == OURS), [])
-    for result in report["results"]:
-        for point in result["points"]:
-            needed = None if result["name"] == OURS else time_to(point["gap"], ours)
-            yield result, point, needed, None if needed is None else point["seconds"] / needed
+def shown(points: Sequence[Record], cost: float) -> list[Record]:
+    """Return the soonest of a contestant's points within each of NEAR; else its nearest."""
+    found = []
+    for gap in NEAR:
+        within = [point for point in points if point["gap"] <= gap * cost]
+        if within and (soonest := min(within, key=lambda p: p["seconds"])) not in found:
+            found.append(soonest)
+    return found or sorted(points, key=lambda p: p["gap"])[:1]
 
 
 def setting_words(setting: Record) -> str:
@@ -210,41 +209,31 @@ def peers_words(report: Record) -> str:
 
 
 def peers_table(report: Record) -> str:
-    """Return each contestant's first setting, and our last."""
-    rows, seen, data, smallest = [], set(), report["data"], []
-    for result, point, needed, ratio in comparisons(report):
-        own, setting = result["name"] == OURS, setting_words(point["setting"])
-        if result["name"] not in seen or (own and point is result["points"][-1]):
-            there = DASH if needed is None else seconds(needed)
-            cells = [result["label"], result["dtype"], setting, seconds(point["seconds"])]
-            rows.append((own, [*cells, scientific(point["gap"]), there, times(ratio)]))
-        seen.add(result["name"])
-        if ratio is not None and not result["name"].startswith("gpulr"):
-            smallest.append((ratio, result["label"], setting))
+    """Return what each contestant took, and gpulr to the same gap."""
+    rows, data, ahead, cost = [], report["data"], [], report["optimum"]["cost"]
     for result in report["results"]:
+        own = result["name"] == OURS
+        for point in shown(result["points"], cost):
+            part = point.get("classes", data["n_models"]) < data["n_models"]
+            taken = ("≈ " if part else "") + seconds(point["seconds"])
+            there = seconds(point["ours"]["seconds"]) if point.get("ours") else DASH
+            cells = [result["label"], result["dtype"], setting_words(point["setting"]), taken]
+            cells += [scientific(point["gap"]), there, times(point.get("ratio"))]
+            rows.append((own, cells))
+            if (point.get("ratio") or 1.0) < 1.0:
+                ahead.append(result["label"])
         if not result["points"]:
             rows.append((False, [result["label"], result["dtype"], reason(result), *[DASH] * 4]))
     how = (
-        f"Gap: the float64 objective, summed over the models, above the optimum, "
-        f"{report['optimum']['cost']:.7f}. × is how many times longer it took than gpulr's lbfgs "
-        "to a gap as small (whole calls of train; the shortest of those measured, each the median "
-        "of up to three). Each ran in its own process, one after the other."
+        f"Gap: the float64 objective, summed over the models, above the optimum, {cost:.7f}. × is "
+        "how many times longer it took than gpulr's lbfgs to a gap as small (whole calls of train, "
+        "measured right after it; medians). Each ran in its own process; of runs that are looked "
+        "at on their way, the soonest within a hundredth, a thousandth, … of the optimum. ≈: it "
+        "trained a part of the classes; time and gap are scaled up to all."
     )
-    first = [r["first_call_seconds"] for r in report["results"] if "first_call_seconds" in r]
-    if first:
-        how += (
-            " The first call of gpulr's lbfgs in its process, which compiles, took "
-            f"{seconds(first[0])} at its first tolerance."
-        )
-    if smallest:
-        ratio, label, setting = min(smallest)
-        how += f" The smallest × of all points in the chart: {times(ratio)} ({label}, {setting})."
-    if data["sampled_classes"] < data["n_models"]:
-        how += (
-            f" scikit-learn and intelex trained {data['sampled_classes']} of the "
-            f"{data['n_models']} classes; their time and gap are scaled up to all."
-        )
-    how += busy(point["others_cpu"] for _, point, _, _ in comparisons(report))
+    if ahead:
+        how += f" Ahead of gpulr: {', '.join(dict.fromkeys(ahead))}."
+    how += busy(result.get("others_cpu") for result in report["results"])
     place = where(report, [name for name in report["versions"] if name in PACKAGES])
     caption = f"{peers_words(report)} ({data['description']}). {place}. {how}"
     table = markdown("|X|setting|>time|>gap|>gpulr lbfgs there|>×", rows)
@@ -287,21 +276,14 @@ def search_table(report: Record) -> str:
 # What else is measured
 
 
-def many_classes_table(report: Record) -> str:
-    data, rows = report["data"], []
-    ours = report["results"][0]["seconds_for_all"]
+def ratios_table(report: Record) -> str:
+    rows = []
     for r in report["results"]:
-        own, memory = r["library"] == "gpulr", f"{(r['peak'] - r['peak_before']) / 2**20:,.0f} MB"
-        trained = f"{r['classes']:,} in {seconds(r['seconds'])}"
-        ratio = times(None if own else r["seconds_for_all"] / ours)
-        label = "gpulr.train" if own else "scikit-learn, OneVsRestClassifier"
-        rows.append((own, [label, trained, seconds(r["seconds_for_all"]), ratio, memory]))
-    caption = (
-        f"{sizes(data)} float32 rows around {data['n_classes']:,} centres; tol={data['tol']:g}. "
-        f"{where(report)}. Memory: the peak above what rows and imports took. Test accuracy of "
-        f"gpulr's model: {report['results'][0]['test_accuracy']:.3f}."
-    )
-    return "\n".join([*markdown("|trained|>time for all|>×|>memory", rows), "", caption])
+        ours, base = (seconds(r[key]["median"]) for key in ("ours_seconds", "base_seconds"))
+        ratio = "{median:.2f} ({q1:.2f}–{q3:.2f})".format(**r["ratio"]) + r.get("unit", "")
+        rows.append((False, [r["what"], ours, r["label"], base, ratio, goal_words(r)]))
+    columns = "|>gpulr|beside|>|>ratio (quartiles)|>goal"
+    return "\n".join([*markdown(columns, rows), "", f"{where(report)}. Medians of runs in turn."])
 
 
 def threads_table(report: Record) -> str:
@@ -333,10 +315,83 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "gpulr-interleaved": ("One pass, and gradient descent", interleaved_table),
     "gpulr-peers": ("To the optimum, beside other solvers", peers_table),
     "gpulr-search": ("Choosing C by cross-validation", search_table),
-    "gpulr-many-classes": ("A thousand classes", many_classes_table),
+    "gpulr-ratios": ("Passes, predictions, small fits, first calls", ratios_table),
     "gpulr-threads": ("Training in threads", threads_table),
     "gpulr-coverage": ("How often intervals hold the truth", coverage_table),
 }
+
+
+# Goals
+
+
+def goal_words(found: Record) -> str:
+    """Return a goal in words, a dash for none; ratios are to be at least or at most so large."""
+    unit = f" {found['unit']}" if "unit" in found else ""
+    if found.get("at_least"):
+        return f"≥ {found['at_least']:g}"
+    return f"≤ {found['at_most']:g}{unit}" if "at_most" in found else DASH
+
+
+def met(found: Record, value: float | None) -> str:
+    if value is None:
+        return "not measured"
+    met = value >= found["at_least"] if found.get("at_least") else value <= found["at_most"]
+    return "yes" if met else "no"
+
+
+def decisive(report: Record, goal: Record) -> tuple[Record, Record] | None:
+    """Return the contestant and its point that decide whether a goal is met; None without any.
+
+    The one with the smallest ratio, or of a goal on the first to a gap, that one.
+    """
+    low, high = (gap * report["optimum"]["cost"] for gap in goal["gap"])
+    found = [
+        (result, point)
+        for result in report["results"]
+        if result["name"] != OURS and result["name"].startswith(tuple(goal["names"]))
+        for point in shown(result["points"], report["optimum"]["cost"])
+        if (low or -1.0) < point["gap"] <= high
+    ]
+    key = "seconds" if goal.get("first") else "ratio"
+    return min(found, key=lambda each: each[1][key] or 0.0, default=None)
+
+
+def goals_table(reports: Sequence[Record]) -> str | None:
+    """Return the goals of all reports, and whether they are met; None where there are none."""
+    rows: list[list[str]] = []
+    for report in reports:
+        for goal in report.get("goals", []):
+            cells = [f"{report['data']['data']}: {goal['words']}"]
+            found = decisive(report, goal)
+            if found is None:
+                rows.append([*cells, *[DASH] * 5, goal_words(goal), met(goal, None)])
+                continue
+            result, point = found
+            ours = seconds(point["ours"]["seconds"]) if point["ours"] else DASH
+            cells += [result["label"], scientific(point["gap"]), seconds(point["seconds"]), ours]
+            ratio = point["ratio"] or 0.0
+            rows.append([*cells, times(point["ratio"]), goal_words(goal), met(goal, ratio)])
+        if report["kind"] == "gpulr-search" and "goal" in report:
+            ours, theirs = (r["seconds"] for r in report["results"][:2])
+            goal = {"at_least": report["goal"]}
+            cells = [f"search, {report['data']['data']}", report["results"][1]["label"], DASH]
+            cells += [seconds(theirs), seconds(ours), times(theirs / ours)]
+            rows.append([*cells, goal_words(goal), met(goal, theirs / ours)])
+        for r in report["results"] if report["kind"] == "gpulr-ratios" else ():
+            if goal_words(r) != DASH:
+                base, ours = (seconds(r[k]["median"]) for k in ("base_seconds", "ours_seconds"))
+                ratio, unit = r["ratio"]["median"], r.get("unit", "")
+                cells = [r["what"], r["label"], DASH, base, ours, f"{ratio:.2f} {unit}".strip()]
+                rows.append([*cells, goal_words(r), met(r, ratio)])
+    if not rows:
+        return None
+    caption = (
+        "For each goal the contestant that decides it: of several the one with the smallest ratio. "
+        "Goals of at least (≥) are on what others take ÷ what gpulr takes, to a gap as small, and "
+        "goals of at most (≤) on what gpulr takes ÷ what it is compared with."
+    )
+    columns = "goal|beside|>its gap|>its time|>gpulr|>ratio|>goal|met"
+    return "\n".join([*markdown(columns, ((False, row) for row in rows)), "", caption])
 
 
 # All of them
@@ -392,6 +447,8 @@ def read_all(folder: Path) -> list[Record]:
 def results_page(reports: Sequence[Record], folder: Path) -> str:
     """Return bench/RESULTS.md."""
     lines = ["# Results", "", "`python -m bench.table` writes this page from bench/results/*.json."]
+    if goals := goals_table(reports):
+        lines += ["", "## Goals", "", goals]
     title = None
     for report in reports:
         if title != (title := TABLES[report["kind"]][0]):
@@ -422,20 +479,18 @@ def small_table(reports: Sequence[Record]) -> str:
                         taken = [r["seconds"]["median"] for r in (own, other)]
                         add(what, taken[0], label, taken[1], own["speedup"][way]["median"])
         elif report["kind"] == "gpulr-peers":
-            for result, point, needed, ratio in comparisons(report):
-                if result["name"] == "sklearn-lbfgs" and ratio and point is result["points"][0]:
-                    what = f"to the gap of scikit-learn's lbfgs, {report['data']['data']}"
-                    add(what, needed, result["label"], point["seconds"], ratio)
+            for result in report["results"]:
+                for point in result["points"][:1]:
+                    if result["name"] == "sklearn-lbfgs" and point["ours"]:
+                        what = f"to the gap of scikit-learn's lbfgs, {report['data']['data']}"
+                        ours, theirs = point["ours"]["seconds"], point["seconds"]
+                        add(what, ours, result["label"], theirs, point["ratio"])
         elif report["kind"] == "gpulr-search":
             by_name = {r["name"]: r for r in report["results"]}
             ours, theirs = by_name["gpulr"], by_name["sklearn-cv"]
             taken = ours["seconds"], theirs["seconds"]
             what = f"search of {ours['models']} models, {report['data']['data']}"
             add(what, taken[0], "LogisticRegressionCV", taken[1], taken[1] / taken[0])
-        elif report["kind"] == "gpulr-many-classes":
-            ours, theirs = (r["seconds_for_all"] for r in report["results"])
-            what = f"{report['data']['n_classes']:,} classes, {sizes(report['data'])} float32"
-            add(what, ours, "OneVsRestClassifier", theirs, theirs / ours)
     return "\n".join(markdown("|>gpulr|beside|>× faster", rows))
 
 

@@ -7,11 +7,8 @@ circumstances; what it computes is compared with a reference before any time is 
 
 from __future__ import annotations
 
-import resource
 import sys
-import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,15 +17,13 @@ from typing import Any
 import joblib
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.multiclass import OneVsRestClassifier
 
 import gpulr
 from bench import passes
-from bench.data import Data, clouds, digits, indicator, load_workload
+from bench.data import Data, digits, load_workload
 from bench.passes import NOTEBOOK, PEERS, PLAIN, Contestant
-from bench.run import SETTINGS, Patience, Watch, blas, quartiles, race, take_turn, worker
+from bench.run import SETTINGS, Patience, blas, quartiles, race, take_turn
 from gpulr.backend import backends
 
 Arrays = list[npt.NDArray[Any]]
@@ -211,76 +206,6 @@ def agree(base: Arrays, other: Arrays) -> bool:
     for one, two in zip(base, other, strict=True):
         np.testing.assert_allclose(one, two, rtol=0.01, atol=0.01)
     return all(np.array_equal(one, two) for one, two in zip(base, other, strict=True))
-
-
-# Many classes
-
-
-def many_classes(
-    *,
-    n_samples: int = 50_000,
-    n_test: int = 5_000,
-    n_features: int = 768,
-    n_classes: int = 1_000,
-    sampled: int = 5,
-    tol: float = 1e-4,
-) -> dict[str, Any]:
-    """A thousand classes at once: time and peak memory, beside scikit-learn's one-vs-rest.
-
-    gpulr trains all classes; scikit-learn's OneVsRestClassifier some of them (the others are "none
-    of these"), which takes it the same time for each, so its time for all is computed.
-    """
-    job = dict(locals())
-    results = []
-    for library in ("gpulr", "sklearn"):
-        print(f"{library} …", file=sys.stderr)
-        results += worker(train_many, {**job, "library": library}, 3600.0, library)
-    return {"data": job, "results": results}
-
-
-def train_many(
-    library: str,
-    n_samples: int,
-    n_test: int,
-    n_features: int,
-    n_classes: int,
-    sampled: int,
-    tol: float,
-) -> Iterator[dict[str, Any]]:
-    """Train one contestant in this process, and say what it took."""
-    warnings.simplefilter("ignore")
-    X_all, y_all = clouds(n_samples + n_test, n_features, n_classes)
-    X, X_test = X_all[:n_samples], X_all[n_samples:]
-    y, y_test = y_all[:n_samples], y_all[n_samples:]
-    found: dict[str, Any] = {"library": library, "tol": tol}
-    # A small fit first: no one is charged for imports.
-    if library == "gpulr":
-        gpulr.train(X[:2000], y[:2000] % 5, max_iter=3, tol=0)
-    else:
-        y = indicator(y, range(sampled), np.uint8)
-        LogisticRegression(max_iter=3).fit(X[:2000], np.arange(len(X[:2000])) % 2)
-    before, watch = peak_memory(), Watch()
-    started = time.perf_counter()
-    if library == "gpulr":
-        model = gpulr.train(X, y, tol=tol)
-        found |= {"classes": model.n_models, "n_iter": model.n_iter, "converged": model.converged}
-    else:
-        one = LogisticRegression(tol=tol, max_iter=2000)
-        estimators = OneVsRestClassifier(one).fit(X, y).estimators_
-        found |= {"classes": sampled, "n_iter": max(int(each.n_iter_[0]) for each in estimators)}
-    found["seconds"] = time.perf_counter() - started
-    found["seconds_for_all"] = found["seconds"] * n_classes / found["classes"]
-    found |= {"peak_before": before, "peak": peak_memory(), "others_cpu": watch.share()}
-    if library == "gpulr":
-        found["test_accuracy"] = model.score(X_test, y_test)
-        assert found["test_accuracy"] > 2.0 / n_classes, "the model is no better than chance"
-    yield found
-
-
-def peak_memory() -> int:
-    """Return the most memory this process has had, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 # How often bootstrap intervals hold the truth

@@ -37,6 +37,13 @@ STYLES = {
     "sklearn-newton-cg": (Colour.PURPLE, "D", "-"),
     "sklearn-newton-cholesky": (Colour.GREEN, "P", "-"),
     "sklearn-liblinear": (Colour.GREY, "X", "-"),
+    "sklearn-torch": (Colour.ORANGE, "o", "--"),
+    "torch-lbfgs": (Colour.BLACK, "s", "-"),
+    "cyanure": (Colour.VERMILION, "s", "--"),
+    "snapml": (Colour.PURPLE, "s", "--"),
+    "glum": (Colour.GREEN, "s", "--"),
+    "liblinear-multicore": (Colour.GREY, "s", "--"),
+    "libmultilabel": (Colour.GREY, "^", ":"),
 }
 KINDS = {  # what a result file says it is
     "gpulr-interleaved": "times of passes and trainings",

@@ -40,10 +40,10 @@ def data():
 @pytest.fixture
 def in_process(monkeypatch):
     """What would have a process of its own runs in this one, without pauses."""
-    from bench import peers, tasks
+    from bench import contestants, goals, peers
 
-    for module in (peers, tasks):
+    for module in (peers, goals):
         monkeypatch.setattr(module, "worker", lambda target, job, *_: target(**job))
     monkeypatch.setattr("bench.run.PAUSE", 0.0)
-    monkeypatch.setattr(peers, "SHORT", 0.0)  # so every run is made once
-    monkeypatch.setattr(peers, "MEDIUM", 0.0)
+    monkeypatch.setattr(contestants, "SHORT", 0.0)  # so every run is made once
+    monkeypatch.setattr(contestants, "MEDIUM", 0.0)

@@ -157,54 +157,82 @@ def test_cupy_without_the_fused_kernel_is_beside_cupy():
     assert "| portable on cupy, uint8 rows | 300 µs | 200 µs | 1.5× |" in text
 
 
-def point(seconds, gap, **setting):
-    return {"setting": setting, "seconds": seconds, "gap": gap, "others_cpu": 0.0, "runs": [1.0]}
+def point(seconds, gap, ours=None, classes=10, **setting):
+    own = {"setting": {"tol": 1e-4}, "seconds": ours} if ours else None
+    found = {"setting": setting, "seconds": seconds, "gap": gap, "classes": classes, "runs": [1.0]}
+    return {**found, "ours": own, "ratio": seconds / ours if ours else None}
 
 
 def solver(name, dtype, *points, **more):
-    one = name.startswith("sklearn")
-    about = {"label": f"The {name}", "dtype": dtype, "one_class_at_a_time": one}
+    about = {"label": f"The {name}", "dtype": dtype, "others_cpu": 0.0}
     return {"name": name, **about, "points": list(points), **more}
 
 
-OURS = [point(0.5, 1e-3, tol=1e-4), point(0.25, 1e-1, tol=1e-2), point(1.0, 1e-5, tol=1e-5)]
 SOLVERS = report(
     "peers",
     [
-        solver("gpulr-lbfgs", "uint8", *OURS),
-        solver("sklearn-lbfgs", "float32", point(15.0, 4e-3, tol=1e-4), point(3.0, 0.2, tol=1)),
-        solver("sklearn-liblinear", "float64", point(30.0, 1e-6, tol=1e-4)),
+        solver("gpulr-lbfgs", "uint8", point(0.5, 1e-3, tol=1e-4), point(0.25, 0.1, tol=1e-2)),
+        solver("sklearn-lbfgs", "float32", point(15.0, 4e-3, 0.5, tol=1e-4), point(3, 0.2, tol=1)),
+        solver("sklearn-liblinear", "float64", point(30.0, 1e-7, classes=4, eps=1e-4)),
+        solver("cyanure", "float32", point(0.4, 1e-5, 0.8, tol=1e-3), point(9, 1e-7, 0.9, tol=1)),
         solver("jax-gd", "float32", error="ModuleNotFoundError: No module named 'jax'"),
     ],
-    data={**SIZES, "description": "images", "n_models": 10, "sampled_classes": 10},
+    data={**SIZES, "description": "images", "n_models": 10, "judged": 10},
     C=1.0,
-    optimum={"cost": 0.6004018, "gradient_norm": 1e-11, "costs": [0.06] * 10},
+    optimum={"cost": 0.6004018, "gradient": 1e-11, "certainty": 1e-15},
+    goals=[
+        {"words": "tight", "at_least": 50, "names": ["cya", "jax"], "gap": [0.0, 1e-4]},
+        {"words": "loose", "at_least": 30, "names": [""], "gap": [1e-4, 1e-2]},
+        {"words": "first", "at_least": 9, "names": ["cya"], "gap": [0.0, 1e-6], "first": True},
+        {"words": "sure", "at_least": 1, "names": ["sklearn"], "gap": [0.0, 1e-4]},
+        {"words": "none", "at_least": 1, "names": ["jax"], "gap": [0.0, 1.0]},
+    ],
 )
 
 
 def test_the_table_of_solvers_says_what_the_file_says():
-    assert [table.time_to(gap, OURS) for gap in (4e-3, 1e-1, 1e-6)] == [0.5, 0.25, None]
     rows = table.peers_table(SOLVERS).splitlines()
     own = "| **The gpulr-lbfgs** | **uint8** |"
     assert rows[2] == f"{own} **tol=0.0001** | **500 ms** | **1.0e-3** | – | – |"
-    assert rows[3].startswith(f"{own} **tol=1e-05** | **1.00 s** |")
-    assert rows[4:7] == [
+    assert rows[3:8] == [
         "| The sklearn-lbfgs | float32 | tol=0.0001 | 15.0 s | 4.0e-3 | 500 ms | 30× |",
-        "| The sklearn-liblinear | float64 | tol=0.0001 | 30.0 s | 1.0e-6 | – | – |",
+        "| The sklearn-liblinear | float64 | eps=0.0001 | ≈ 30.0 s | 1.0e-7 | – | – |",
+        "| The cyanure | float32 | tol=0.001 | 400 ms | 1.0e-5 | 800 ms | 0.5× |",
+        "| The cyanure | float32 | tol=1 | 9.00 s | 1.0e-7 | 900 ms | 10× |",
         "| The jax-gd | float32 | not installed | – | – | – | – |",
     ]
-    assert rows[8].startswith("MNIST: 60,000 × 784 uint8, 10 models, C = 1 (images). A processor")
-    assert "smallest × of all points in the chart: 12× (The sklearn-lbfgs, tol=1)" in rows[8]
+    assert rows[9].startswith("MNIST: 60,000 × 784 uint8, 10 models, C = 1 (images). A processor")
+    assert rows[9].endswith(" Ahead of gpulr: The cyanure.")
+
+
+def test_goals_are_decided_by_the_smallest_ratio_or_the_first_point():
+    ratio = {"what": "one pass", "label": "NumPy", "ratio": quartiles(0.1), "rounds": 3}
+    ratio |= {"ours_seconds": quartiles(0.01), "base_seconds": quartiles(0.1)}
+    shell = {**ratio, "what": "start", "ratio": quartiles(0.9), "at_most": 0.7, "unit": "s"}
+    ratios = [{**ratio, "at_most": 0.15}, shell, {**ratio, "at_least": 0.0}]
+    reports = [SOLVERS, report("ratios", ratios), {**searches(), "goal": 120.0}]
+    assert table.goals_table(reports).splitlines()[2:-2] == [
+        "| MNIST: tight | The cyanure | 1.0e-5 | 400 ms | 800 ms | 0.5× | ≥ 50 | no |",
+        "| MNIST: loose | The sklearn-lbfgs | 4.0e-3 | 15.0 s | 500 ms | 30× | ≥ 30 | yes |",
+        "| MNIST: first | The cyanure | 1.0e-7 | 9.00 s | 900 ms | 10× | ≥ 9 | yes |",
+        "| MNIST: sure | The sklearn-liblinear | 1.0e-7 | 30.0 s | – | – | ≥ 1 | no |",
+        "| MNIST: none | – | – | – | – | – | ≥ 1 | not measured |",
+        "| one pass | NumPy | – | 100 ms | 10.0 ms | 0.10 | ≤ 0.15 | yes |",
+        "| start | NumPy | – | 100 ms | 10.0 ms | 0.90 s | ≤ 0.7 s | no |",
+        "| search, MNIST | sklearn-cv | – | 240 s | 4.00 s | 60× | ≥ 120 | no |",
+    ]
+    assert "0.10 (0.09–0.12) | ≤ 0.15 |" in table.ratios_table(reports[1])
+    assert table.goals_table([INTERLEAVED]) is None
 
 
 def searches(*, sampled=None):
     compared = {"models": 500, "at_least_as_good": 498, "equal": 1e-9, "score": "accuracy"}
     compared |= {"largest_excess": 2e-8, "largest_gain": 3e-3, "largest_score_difference": 0.0012}
-    names = {"gpulr": 4.0, "gpulr-refit": 4.5, "sklearn-cv": 240.0, "sklearn-ovr": 20.0}
+    names = {"gpulr": 4.0, "sklearn-cv": 240.0}
     found = {"dtype": "float64", "others_cpu": 0.0, "models": 500, "runs": [1.0]}
     found["extrapolated_from_classes"] = None
     results = [{**found, "name": n, "label": n, "seconds": taken} for n, taken in names.items()]
-    results[2] |= {"extrapolated_from_classes": sampled, "models": 50 if sampled else 500}
+    results[1] |= {"extrapolated_from_classes": sampled, "models": 50 if sampled else 500}
     about = {"Cs": [1e-4, 1e4], "n_folds": 5, "tol": 1e-4, "compared": compared}
     data = {**SIZES, "description": "digits", "n_models": 10}
     return report("search", results, data=data, **about)
@@ -260,7 +288,7 @@ def test_written_then_checked_and_charts_are_drawn(command, results, tmp_path, c
         assert row in text
     colours = {
         "numpy": [WAYS[way] for way in ("notebook", "loop", "batched")],
-        "peers-mnist": [STYLES[found["name"]][0] for found in SOLVERS["results"][:3]],
+        "peers-mnist": [STYLES[found["name"]][0] for found in SOLVERS["results"][:4]],
         "search-mnist": [WAYS["batched"]],
     }
     assert {p.stem for p in (tmp_path / "charts").iterdir()} == set(colours)
