@@ -300,6 +300,13 @@ class Backend:
         """Return what :func:`gpulr.logistic.derivatives_along` does at Z + t D, of a block."""
         return logistic.derivatives_along(Z + t * D if t else Z, D, Y, s)
 
+    def propagate(
+        self, X: Any, W: Array, b: Array, Y: Array, s: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        """Return the summed log-losses of an operand X, Xᵀ (s ∘ R) and the sums of s ∘ R."""
+        R, loss, db = self.activate_margins(self.affine(X, W, b), Y, s)
+        return loss, (R.T @ X).T, db
+
     def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
         """Return a block of rows in the compute dtype, less ``center`` (n_features,) if given.
 

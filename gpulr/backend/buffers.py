@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 LINE = 64  # bytes of a cache line, and of the widest vector
+SUB_BLOCK_BYTES = 192 * 1024  # of rows: this sub-block and the next one fit in 1 MiB of cache
 
 _kept = threading.local()
 

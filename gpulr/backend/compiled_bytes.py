@@ -22,8 +22,7 @@ Since sums of integers are exact, a column's bits depend on nothing but the colu
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -152,12 +151,12 @@ class _Writer(Writer):
         return total
 
     def panel(self, width: int) -> ir.Function:
-        """Write (X, n_rows, stride, n, Q, scale, Z, k, m): m ≤ ``width`` columns of X W."""
-        takes = [ADDRESSES[INT8], INT64, INT64, INT64, ADDRESSES[INT32], *[ADDRESSES[FLOAT]] * 2]
+        """Write (X, n_rows, stride, n, Q, scale, bias, Z, k, m): m ≤ ``width`` columns."""
+        takes = [ADDRESSES[INT8], INT64, INT64, INT64, ADDRESSES[INT32], *[ADDRESSES[FLOAT]] * 3]
         function = self.begin(f"panel_{width}", [*takes, INT64, INT64], internal=True)
-        (X, n_rows, stride, n, Q, scale, Z, k, m), b, n_ = function.args, self.b, self.count
+        (X, n_rows, stride, n, Q, scale, bias, Z, k, m), b, n_ = function.args, self.b, self.count
         n_vectors, mask = _vectors(width), self.first_lanes(m, LANES)
-        unit = self.load(scale, FLOATS)
+        unit, intercept = self.load(scale, FLOATS), self.load_first(bias, FLOATS, mask)
         fours = b.sdiv(n, n_(BYTES))
         rest = b.sub(n, b.mul(fours, n_(BYTES)))
         lines = self.whole(fours, LANES)
@@ -195,46 +194,54 @@ class _Writer(Writer):
                 step(sums, group, [b.lshr(x, shift) for x in last])
             for i in range(DEPTH):
                 parts = self.unpacked(sums[i * n_vectors : (i + 1) * n_vectors], width)
-                z = b.fmul(self.value(parts), unit)
+                z = b.fmul(self.value(parts), unit, flags=FUSED)
+                z = b.fadd(z, intercept, flags=FUSED)
                 self.store_first(z, self.at(Z, b.mul(b.add(row, n_(i)), k)), mask)
         b.ret_void()
         return function
 
-    def margins(self) -> None:
-        """Write (X, n_rows, stride, n, k, W, Z, scratch): Z = X W, with :func:`scratch_bytes`.
-
-        The scratch memory begins with the scales of the columns.
-        """
-        digits = {width: self.digits(width) for width in PANELS}
-        panels = {width: self.panel(width) for width in PANELS}
-        X, n_rows, stride, n, k, W, Z, scratch = self.public("margins")
+    def by_width(
+        self, digits: ir.Value, n: ir.Value, k: ir.Value, write: Callable[..., None]
+    ) -> None:
+        """Call ``write`` (width, column, m, Q, scale) for each panel, as narrow as serves it."""
         b, n_ = self.b, self.count
-        scales, Q = self.parts(scratch, k)
+        scales, Q = self.parts(digits, k)
         apart = b.mul(b.sdiv(b.add(n, n_(BYTES - 1)), n_(BYTES)), n_(LANES * DIGITS))
+        with self.loop(n_(0), k, LANES) as (column, _):
+            m = self.smaller(n_(LANES), b.sub(k, column))
+            place = self.at(Q, b.mul(b.sdiv(column, n_(LANES)), apart))
+            arguments = column, m, place, self.at(scales, column)
 
-        def by_width(write: Callable[..., None]) -> None:
-            """Call ``write`` for each panel, with the narrowest functions that serve it."""
-            with self.loop(n_(0), k, LANES) as (column, _):
-                m = self.smaller(n_(LANES), b.sub(k, column))
-                place = self.at(Q, b.mul(b.sdiv(column, n_(LANES)), apart))
-                arguments = column, m, place, self.at(scales, column)
-                with b.if_else(b.icmp_signed("<=", m, n_(PANELS[0]))) as (narrow, wider):
-                    with narrow:
-                        write(PANELS[0], *arguments)
-                    with (
-                        wider,
-                        b.if_else(b.icmp_signed("<=", m, n_(PANELS[1]))) as (middle, whole),
-                    ):
-                        with middle:
-                            write(PANELS[1], *arguments)
-                        with whole:
-                            write(PANELS[2], *arguments)
+            def narrowest(widths: Sequence[int]) -> None:
+                first, *wider = widths
+                if not wider:
+                    write(first, *arguments)
+                    return
+                with b.if_else(b.icmp_signed("<=", m, n_(first))) as (fits, does_not):
+                    with fits:
+                        write(first, *arguments)
+                    with does_not:
+                        narrowest(wider)
+
+            narrowest(PANELS)
+
+    def cut(self) -> None:
+        """Write (W, n, k, digits): cut up W (n, k); digits begin with the scales of the columns."""
+        functions = {width: self.digits(width) for width in PANELS}
+        W, n, k, digits = self.begin("cut", [ADDRESSES[FLOAT], INT64, INT64, ADDRESSES[INT8]]).args
 
         def cut(width: int, column: ir.Value, m: ir.Value, Q: ir.Value, scale: ir.Value) -> None:
             limit = ir.Constant(FLOAT, DWARFED)
-            b.call(digits[width], [self.at(W, column), n, k, m, limit, Q, scale])
+            self.b.call(functions[width], [self.at(W, column), n, k, m, limit, Q, scale])
 
-        by_width(cut)
+        self.by_width(digits, n, k, cut)
+        self.b.ret_void()
+
+    def margins(self) -> None:
+        """Write Z = X W + b, of the digits of W; rows are prefetched in a way of its own."""
+        panels = {width: self.panel(width) for width in PANELS}
+        X, n_rows, stride, n, k, digits, _, Z, bias, *_ = self.public("margins")
+        b, n_ = self.b, self.count
         with self.loop(n_(0), n_rows, SUB_BLOCK) as (row, _):
             row = self.smaller(row, b.sub(n_rows, n_(DEPTH)))
             length = self.smaller(n_(SUB_BLOCK), b.sub(n_rows, row))
@@ -243,10 +250,10 @@ class _Writer(Writer):
             def multiply(
                 width: int, column: ir.Value, m: ir.Value, Q: ir.Value, scale: ir.Value
             ) -> None:
-                place = self.at(z, column)
-                b.call(panels[width], [x, length, stride, n, Q, scale, place, k, m])
+                places = self.at(bias, column), self.at(z, column)
+                b.call(panels[width], [x, length, stride, n, Q, scale, *places, k, m])
 
-            by_width(multiply)
+            self.by_width(digits, n, k, multiply)
         b.ret_void()
 
     def interleave(self) -> ir.Function:
@@ -325,18 +332,19 @@ class _Writer(Writer):
         return function
 
     def gradient(self) -> None:
-        """Write (X, n_rows, stride, n, k, R, DT, scratch): DT += Rᵀ X.
+        """Write DT += Rᵀ X.
 
-        The features of DT (k, a multiple of 64) are in the order of the strips.
+        The features of DT (k, ld), a multiple of 64, are in the order of the strips. It is followed
+        by space for a strip, scales, and digits of R.
         """
         digits = self.module.globals[f"digits_{LANES}"]
         interleave, tile = self.interleave(), self.tile()
-        X, n_rows, stride, n, k, R, DT, scratch = self.public("gradient")
+        X, n_rows, stride, n, k, found, ld, R = self.public("gradient")
         b, n_ = self.b, self.count
-        strip = scratch
-        scales, Q = self.parts(self.at(scratch, SUB_BLOCK * STRIP), k)
+        DT = b.bitcast(found, ADDRESSES[FLOAT])
+        strip = b.bitcast(self.at(DT, b.mul(k, ld)), ADDRESSES[INT8])
+        scales, Q = self.parts(self.at(strip, SUB_BLOCK * STRIP), k)
         apart = SUB_BLOCK // BYTES * LANES * DIGITS
-        ld = self.whole(b.add(n, n_(STRIP - 1)), STRIP)
 
         with self.loop(n_(0), n_rows, SUB_BLOCK) as (row, _):
             length = self.smaller(n_(SUB_BLOCK), b.sub(n_rows, row))
@@ -366,68 +374,75 @@ class _Writer(Writer):
         b.ret_void()
 
     def public(self, name: str) -> tuple[ir.Value, ...]:
-        """Begin a function of (X, n_rows, stride, n, k, A, B, scratch) and return its arguments."""
-        takes = [ADDRESSES[INT8], *[INT64] * 4, *[ADDRESSES[FLOAT]] * 2, ADDRESSES[INT8]]
+        """Begin a function that is called as :class:`Products` says, and return its arguments."""
+        takes = [ADDRESSES[INT8], *[INT64] * 4, ADDRESSES[INT8], INT64, ADDRESSES[FLOAT]]
+        if name == "margins":
+            takes += [ADDRESSES[FLOAT], INT64, INT64]
         return tuple(self.begin(name, takes).args)
 
-    def parts(self, scratch: ir.Value, k: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Return where the columns' scales are, and where the digits."""
+    def parts(self, digits: ir.Value, k: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Return where the scales of k columns are, and where their digits."""
         columns = self.whole(self.b.add(k, self.count(LANES - 1)), LANES)
-        scales = self.b.bitcast(scratch, ADDRESSES[FLOAT])
+        scales = self.b.bitcast(digits, ADDRESSES[FLOAT])
         return scales, self.b.bitcast(self.at(scales, columns), ADDRESSES[INT32])
 
 
-def _scratch(n: int, k: int) -> npt.NDArray[np.uint8]:
-    """Return this thread's memory for a strip, scales, and the digits of n entries of k columns."""
-    panels = -(-k // LANES)
-    digits = 4 * LANES * DIGITS * -(-max(n, SUB_BLOCK) // BYTES)
-    return buffer("bytes", SUB_BLOCK * STRIP + panels * (4 * LANES + digits), np.uint8)
+def _digit_bytes(n: int, k: int) -> int:
+    """Return how many bytes scales and digits of n entries of k columns take."""
+    return -(-k // LANES) * 4 * LANES * (1 + DIGITS * -(-n // BYTES))
 
 
 class ByteProducts:
-    """The compiled functions, of NumPy arrays."""
+    """The compiled functions, of NumPy arrays: X of bytes or bits (n_rows ≥ 8, n_features ≥ 4)."""
+
+    sub_block = SUB_BLOCK
 
     def __init__(self) -> None:
         def write() -> ir.Module:
             writer = _Writer()
+            writer.cut()
             writer.margins()
             writer.gradient()
             return writer.module
 
         self._engine = load("products-of-bytes", write)
         address, size = ctypes.c_void_p, ctypes.c_int64
-        kind = ctypes.CFUNCTYPE(None, address, *[size] * 4, *[address] * 3)
-        self._margins, self._gradient = (
-            kind(self._engine.get_function_address(name)) for name in ("margins", "gradient")
+        product = [address, *[size] * 4, address, size, address]
+        self._cut, self.margins, self.gradient = (
+            ctypes.CFUNCTYPE(None, *takes)(self._engine.get_function_address(name))
+            for name, takes in (
+                ("cut", [address, size, size, address]),
+                ("margins", [*product, address, size, size]),
+                ("gradient", product),
+            )
         )
 
-    def margins(
-        self, X: npt.NDArray[Any], W: npt.NDArray[np.float32], Z: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.bool_]:
-        """Put X W into Z, contiguous; return which columns are right, not left to float32.
+    def cut(self, W: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        """Return scales and digits of W, valid until this thread's next call.
 
-        X is bytes or bits (n_rows ≥ 8, n_features ≥ 4), its rows contiguous.
+        Margins of a column whose digits do not suffice will be NaN.
         """
-        scratch = _scratch(*W.shape)
-        self._call(self._margins, X, np.ascontiguousarray(W), Z, scratch)
-        return np.isfinite(scratch[: 4 * W.shape[1]].view(np.float32))
+        W, digits = np.ascontiguousarray(W), buffer("digits", _digit_bytes(*W.shape), np.uint8)
+        self._cut(W.ctypes.data, *W.shape, digits.ctypes.data)
+        return digits
 
-    def gradient(self, X: npt.NDArray[Any], R: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return Rᵀ X, (n_columns, n_features), for residuals R (n_rows, n_columns)."""
-        n_features, k = X.shape[1], R.shape[1]
-        n_strips = -(-n_features // STRIP)
-        DT = buffer("gradient", k * n_strips * STRIP, np.float32)
-        DT[:] = 0.0
-        self._call(self._gradient, X, np.ascontiguousarray(R), DT, _scratch(0, k))
-        ordered = DT.reshape(k, n_strips, 4, 4, 4).swapaxes(2, 3)  # as features are in a row
-        return ordered.reshape(k, n_strips * STRIP)[:, :n_features]
+    def sums(self, n_features: int, k: int) -> tuple[npt.NDArray[np.float32], int]:
+        """Return zeros for a gradient DT, with what follows it, and its ``ld``.
+
+        Valid until this thread's next call.
+        """
+        ld = -(-n_features // STRIP) * STRIP
+        after = SUB_BLOCK * STRIP + _digit_bytes(SUB_BLOCK, k)
+        DT = buffer("sums", k * ld + after // 4, np.float32)
+        DT[: k * ld] = 0.0
+        return DT, ld
 
     @staticmethod
-    def _call(function: Any, X: npt.NDArray[Any], columns: Any, *others: Any) -> None:
-        addresses = (array.ctypes.data for array in (columns, *others))
-        function(
-            X.ctypes.data, *X.shape[:1], X.strides[0], X.shape[1], columns.shape[1], *addresses
-        )
+    def in_order(DT: npt.NDArray[np.float32], n_features: int, k: int) -> npt.NDArray[np.float32]:
+        """Return the gradient (k, n_features), its features in the order of X."""
+        n_strips = -(-n_features // STRIP)
+        strips = DT[: k * n_strips * STRIP].reshape(k, n_strips, 4, 4, 4).swapaxes(2, 3)
+        return strips.reshape(k, n_strips * STRIP)[:, :n_features]
 
 
 def usable() -> bool:

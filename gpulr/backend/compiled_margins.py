@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from llvmlite import ir
 
 from gpulr import logistic
 from gpulr.backend import compiled_products
+from gpulr.backend.buffers import buffer
 from gpulr.backend.machine_code import load
 
 Floats = npt.NDArray[np.float32]
@@ -40,7 +40,9 @@ SUB_BLOCK = 4096  # elements whose terms stay in the first-level cache until the
 # about one unit in the last place.
 LN2 = (0.693359375, -2.12194440e-4)
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
-LEAST = -87.0  # e^−87 is about the smallest normal number
+# Numbers below the smallest normal one, e^−87.3, take a hundred times as long to compute with.
+LEAST = -86.0  # half of what is computed is normal too
+SMALL = 1e-15  # as is its square, which is nothing beside 1
 # log1p(e) = 2 artanh(s), s = e / (2 + e) ≤ 1/3, whose series s + s³/3 + … ends below 1e-8 here.
 ARTANH = tuple(2.0 / n for n in (15, 13, 11, 9, 7, 5, 3, 1))
 
@@ -100,7 +102,7 @@ def _polynomial(coefficients: Sequence[float], x: Vector) -> Vector:
 
 
 def _exp(t: Vector) -> Vector:
-    """Return e^t for t ≤ 0, at least e^−87; the product keeps a NaN one."""
+    """Return e^t for t ≤ 0, at least e^−86; the product keeps a NaN one."""
     t = t.where("<", LEAST, LEAST, t)
     n = (t * math.log2(math.e)).call("rint")
     r = t - n * LN2[0] - n * LN2[1]
@@ -119,8 +121,9 @@ def _activate(z: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
     e = _exp(-u.call("fabs"))
     inverse = 1.0 / ((e + 1.0) * (e + 2.0))
     s = e * (inverse * (e + 1.0))
+    square = (s + SMALL) * (s + SMALL)
     residual = sign * u.where(">", 0.0, 1.0, e) * (inverse * (e + 2.0))
-    return [residual], [u.where("<", 0.0, 0.0, u) + _polynomial(ARTANH, s * s) * s, residual]
+    return [residual], [u.where("<", 0.0, 0.0, u) + _polynomial(ARTANH, square) * s, residual]
 
 
 def _derivatives_along(z: Vector, d: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
@@ -320,11 +323,10 @@ class MarginFunctions:
         self._engine = load(f"margins-{lanes}", write)
         number, address = ctypes.c_int64, ctypes.c_void_p
         takes: list[Any] = [number, number, ctypes.c_float, address, number, *[address] * 5]
-        self._activate, self._derivatives_along = (
+        self.functions = tuple(
             ctypes.CFUNCTYPE(None, *takes)(self._engine.get_function_address(name))
             for name in ("activate", "derivatives_along")
         )
-        self._scratch = threading.local()
 
     @staticmethod
     def take(*arrays: npt.NDArray[Any] | None) -> bool:
@@ -333,8 +335,8 @@ class MarginFunctions:
 
     def activate(self, Z: Floats, Y: Floats, s: Floats | None) -> tuple[Floats, Sums, Sums]:
         """Return s ∘ R, valid until this thread's next call, and the sums of s ℓ and of s r."""
-        R = self._space("residuals", Z.size)[: Z.size].reshape(Z.shape)
-        loss, db = self._sums(self._activate, 2, 0.0, s, Z, Y, R)
+        R = buffer("residuals", Z.size, np.float32).reshape(Z.shape)
+        loss, db = self._sums(self.functions[0], 2, 0.0, s, Z, Y, R)
         if s is not None:
             R *= s
         return R, loss, db
@@ -343,28 +345,25 @@ class MarginFunctions:
         self, Z: Floats, D: Floats, t: float, Y: Floats, s: Floats | None
     ) -> tuple[Sums, Sums, Sums]:
         """Return the sums of first and second derivatives at Z + t D along D, and of σ'."""
-        first, second, spread = self._sums(self._derivatives_along, 3, t, s, Z, D, Y)
+        first, second, spread = self._sums(self.functions[1], 3, t, s, Z, D, Y)
         return first, second, spread
 
     def _sums(self, function: Any, n: int, t: float, s: Floats | None, *arrays: Floats) -> Sums:
         n_rows, k = arrays[0].shape
-        if s is None:
-            s = self._space("ones", n_rows)
-            s[:n_rows] = 1.0
+        ones, terms = self.space(n_rows, n, k)
+        s = ones if s is None else s
         by_element, sums = s.ndim == 2 and s.shape[1] > 1, np.zeros((n, k))
-        terms = self._space("terms", n * max(k, SUB_BLOCK))
         used: tuple[npt.NDArray[Any], ...] = (s, terms, sums, *arrays)
         weights, *others = (a.ctypes.data for a in used)
         function(n_rows, k, t, weights, by_element, *others)
         return sums
 
-    def _space(self, name: str, size: int) -> Floats:
-        """Return this thread's array of that name: fresh memory takes as long as the arithmetic."""
-        array: Floats | None = getattr(self._scratch, name, None)
-        if array is None or array.size < size:
-            array = np.empty(size, np.float32)
-            setattr(self._scratch, name, array)
-        return array
+    @staticmethod
+    def space(n_rows: int, n_sums: int, k: int) -> tuple[Floats, Floats]:
+        """Return ones for so many rows, and space for the terms of sums."""
+        ones = buffer("ones", n_rows, np.float32)
+        ones[:] = 1.0
+        return ones, buffer("terms", n_sums * max(k, SUB_BLOCK), np.float32)
 
 
 def compile_functions() -> MarginFunctions | None:

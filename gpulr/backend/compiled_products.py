@@ -35,12 +35,11 @@ from typing import Any, NamedTuple
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from gpulr.backend.buffers import SUB_BLOCK_BYTES
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, HALF, INT8, INT32, INT64, Writer
 from gpulr.backend.machine_code import load
 
 MOST_COLUMNS = {32: 10, 16: 6}  # of a tile, by the number of vector registers
-SUB_BLOCK_BYTES = 192 * 1024  # of rows: this sub-block and the next one fit in 1 MiB of cache
-ROWS_AHEAD = 4  # how far X W prefetches
 
 STORAGE: dict[str, ir.Type] = {  # what rows may be stored as, by NumPy's name
     "bool": INT8,
@@ -93,13 +92,14 @@ def storage_types() -> frozenset[str]:
 class Products(NamedTuple):
     """The compiled functions, and the tile they were compiled for.
 
-    Both take (X, n_rows, stride, n_features, n_columns, WT, ld, Z), or DT and R for WT and Z. Rows
-    of X are ``stride`` entries apart, those of WT and DT (n_columns, ≥ n_features) ``ld`` entries;
-    Z and R (n_rows, n_columns) are contiguous.
+    Both take (X, n_rows, stride, n_features, n_columns, WT, ld, Z, b, even, odd), or DT and R for
+    WT and Z, and nothing after. Rows of X are ``stride`` entries apart, those of WT and DT
+    (n_columns, ≥ n_features) ``ld`` entries; Z and R (n_rows, n_columns) are contiguous. ``even``
+    and ``odd`` are how many entries ahead every other row of a tile is prefetched.
     """
 
     tile: Tile
-    margins: Callable[..., None]  # Z = X W
+    margins: Callable[..., None]  # Z = X W + b
     gradient: Callable[..., None]  # DT += Rᵀ X
     engine: Any  # owns the machine code
 
@@ -118,7 +118,10 @@ class _Writer(Writer):
     def function(self, name: str) -> tuple[ir.Value, ...]:
         """Begin a function and return its arguments."""
         rows, numbers = self.storage.as_pointer(), self.number.as_pointer()
-        return tuple(self.begin(name, [rows, *[INT64] * 4, numbers, INT64, numbers]).args)
+        takes = [rows, *[INT64] * 4, numbers, INT64, numbers]
+        if name == "margins":
+            takes += [numbers, INT64, INT64]
+        return tuple(self.begin(name, takes).args)
 
     @contextmanager
     def groups(
@@ -192,12 +195,14 @@ class _Writer(Writer):
                 sums[at] = self.b.fadd(sums[at], self.b.fmul(x, y, flags=FUSED), flags=FUSED)
 
     def margins(self) -> None:
-        """Write Z = X W."""
-        tile, (X, n_rows, stride, n, k, WT, ld, Z) = self.tile, self.function("margins")
+        """Write Z = X W + b."""
+        tile, (X, n_rows, stride, n, k, WT, ld, Z, bias, *soon) = (
+            self.tile,
+            self.function("margins"),
+        )
         b, n_ = self.b, self.count
         whole = b.mul(b.sdiv(n, n_(tile.lanes)), n_(tile.lanes))
         last_rows = b.sub(n_rows, n_(tile.depth))
-        soon = b.mul(stride, n_(ROWS_AHEAD))
 
         with self.groups(n_rows, stride, k) as (start, end, column, _):
             W = self.at(WT, b.mul(column, ld))
@@ -211,8 +216,8 @@ class _Writer(Writer):
                 xs = [self.at(X, b.mul(b.add(row, n_(r)), stride)) for r in range(tile.depth)]
                 zeros = [self.zero] * (tile.depth * tile.columns)
                 with self.loop(n_(0), whole, tile.lanes, *zeros) as (f, sums):
-                    for x in xs:
-                        self.ahead(self.at(x, f, soon))
+                    for r, x in enumerate(xs):
+                        self.ahead(self.at(x, f, soon[r % 2]))
                     self.add_products(sums, [self.load_rows(self.at(x, f)) for x in xs], weights(f))
                 with self.loop(whole, n, tile.lanes, *sums) as (f, sums):
                     f, new = self.last_chunk(n, f)
@@ -223,7 +228,8 @@ class _Writer(Writer):
                     z = self.at(Z, b.mul(b.add(row, n_(r)), k), column)
                     columns = sums[r * tile.columns : (r + 1) * tile.columns]
                     for i, totals in enumerate(self.added_up(columns)):
-                        self.store(totals, self.at(z, i * tile.lanes))
+                        intercept = self.load(self.at(bias, column, i * tile.lanes), totals.type)
+                        self.store(b.fadd(totals, intercept), self.at(z, i * tile.lanes))
         b.ret_void()
 
     def gradient(self) -> None:
@@ -246,10 +252,11 @@ class _Writer(Writer):
                 zeros = [self.zero] * (len(places) * tile.columns)
                 with self.loop(n_(0), length, 1, *zeros) as (row, sums):
                     x = self.at(here, b.mul(row, stride))
-                    if new is None:  # a share of the next sub-block, as long as this one
-                        done = b.add(b.mul(length, places[0]), b.mul(row, n_(wide)))
-                        for j in range(0, wide, line):
-                            self.ahead(self.at(following, done, j))
+                    # A share of the next sub-block, as long as this one.
+                    share = len(places) * tile.lanes
+                    done = b.add(b.mul(length, places[0]), b.mul(row, n_(share)))
+                    for j in range(0, share, line):
+                        self.ahead(self.at(following, done, j))
                     xs = [self.load_rows(self.at(x, f)) for f in places]
                     r = self.at(residuals, b.mul(row, k))
                     rs = [self.load(self.at(r, c), self.number) for c in range(tile.columns)]
@@ -287,10 +294,11 @@ def compile_products(n_columns: int, storage: str, compute: str) -> Products:
     shape = f"{tile.lanes}x{tile.columns}x{tile.depth}"
     engine = load(f"products-{storage}-{compute}-{shape}", write)
     address, size = ctypes.c_void_p, ctypes.c_int64
-    kind = ctypes.CFUNCTYPE(None, address, size, size, size, size, address, size, address)
+    takes = [address, size, size, size, size, address, size, address]
+    margins = ctypes.CFUNCTYPE(None, *takes, address, size, size)
     return Products(
         tile,
-        kind(engine.get_function_address("margins")),
-        kind(engine.get_function_address("gradient")),
+        margins(engine.get_function_address("margins")),
+        ctypes.CFUNCTYPE(None, *takes)(engine.get_function_address("gradient")),
         engine,
     )

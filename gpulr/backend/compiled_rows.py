@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend.buffers import LINE, buffer
+from gpulr.backend.buffers import LINE, SUB_BLOCK_BYTES, buffer
 from gpulr.backend.environment import setting
 from gpulr.backend.forks import computing
 from gpulr.errors import BackendUnavailableError
@@ -22,10 +23,12 @@ from gpulr.errors import BackendUnavailableError
 if TYPE_CHECKING:
     from gpulr.backend.compiled_bytes import ByteProducts
     from gpulr.backend.compiled_margins import MarginFunctions
+    from gpulr.backend.compiled_pass import PassFunction
     from gpulr.backend.compiled_products import Products
 
 INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
 LEAST_ROWS = 8  # the longest tile
+ROWS_AHEAD = 4  # how far X W prefetches
 # Below so many features BLAS is faster: here lanes are added up at the end of each row. The bound
 # is lower for what BLAS cannot take unconverted; NumPy converts float16 one by one.
 LEAST_FEATURES = {1: 48, 2: 16, 4: 128, 8: 128}  # by bytes of an entry
@@ -76,11 +79,8 @@ def _probe() -> CompilerStatus:
 
         from gpulr.backend.machine_code import folder
 
-        X, W, R = _trial()
-        tile = _products(W.shape[1], "uint8", "float32").tile
-        rows, plain = CompiledRows(X, np.dtype(np.float32)), X.astype(np.float32)
-        pairs = (rows @ W, plain @ W), (R.T @ rows, R.T @ plain)
-        if not all(np.allclose(a, b, rtol=1e-4, atol=1e-2) for a, b in pairs):
+        tile = _products(10, "uint8", "float32").tile
+        if not _right(lambda X: CompiledRows(X, np.dtype(np.float32))):
             return CompilerStatus("llvmlite compiles products that are wrong")
     except ImportError:
         return CompilerStatus(f"llvmlite is not installed ({INSTALL})")
@@ -141,21 +141,44 @@ def byte_products() -> ByteProducts | None:
 
     if not compiled_bytes.usable():
         return None
-    with computing.paused(), _lock:
-        products = compiled_bytes.ByteProducts()
-    X, W, R = _trial()
-    plain = X.astype(np.float32)
-    Z = np.empty((11, 10), np.float32)
-    products.margins(X, W, Z)
-    pairs = (Z, plain @ W), (products.gradient(X, R), R.T @ plain)
-    return products if all(np.allclose(a, b, rtol=1e-4, atol=1e-2) for a, b in pairs) else None
+    try:
+        with computing.paused(), _lock:
+            products = compiled_bytes.ByteProducts()
+    except Exception:  # another LLVM may know the instruction by another name
+        return None
+    return products if _right(lambda X: ByteRows(X, np.dtype(np.float32), products)) else None
 
 
-def _trial() -> tuple[npt.NDArray[Any], ...]:
-    """Return X (11, 37) uint8, W and R of ten columns, as many as are wanted most often."""
+def _right(rows_of: Callable[[npt.NDArray[Any]], CompiledRows]) -> bool:
+    """Compare products of some bytes with NumPy's, of ten columns: as many as most often."""
     X = np.arange(11 * 37, dtype=np.uint8).reshape(11, 37)
     W, R = (np.linspace(-1.0, 1.0, 10 * n, dtype=np.float32).reshape(n, 10) for n in (37, 11))
-    return X, W, R
+    rows, plain = rows_of(X), X.astype(np.float32)
+    pairs = (rows @ W, plain @ W), (R.T @ rows, R.T @ plain)
+    return all(np.allclose(a, b, rtol=1e-4, atol=1e-2) for a, b in pairs)
+
+
+@cache
+def pass_function() -> PassFunction | None:
+    """Return the compiled pass; None where it is not what its steps are, bit by bit."""
+    margins = margin_functions()
+    if margins is None:
+        return None
+    with computing.paused(), _lock:
+        from gpulr.backend.compiled_pass import PassFunction
+
+        function = PassFunction()
+    n, p = 3 * SUB_BLOCK_BYTES // (4 * 150), 150
+    X, W, Y = (
+        np.sin(np.arange(a * b, dtype=np.float32)).reshape(a, b)
+        for a, b in ((n, p), (p, 10), (n, 10))
+    )
+    rows, b = CompiledRows(X, np.dtype(np.float32)), W[0]
+    found = rows.evaluate(W, b, Y, margins, function)
+    R, loss, db = margins.activate(rows.affine(W, b), Y, None)
+    expected = loss, (R.T @ rows).T, db
+    right = found is not None and all(map(np.array_equal, found, expected))
+    return function if right else None
 
 
 @cache
@@ -190,17 +213,16 @@ def fits(X: npt.NDArray[Any], dtype: npt.DTypeLike) -> bool:
 
 def compiled_rows(X: npt.NDArray[Any], dtype: np.dtype[Any]) -> CompiledRows:
     """Return rows that :func:`fits` as what multiplies fastest."""
-    if _name(X.dtype) in ("uint8", "bool") and dtype == np.float32 and byte_products():
-        return ByteRows(X, dtype)
-    return CompiledRows(X, dtype)
+    takes_bytes = _name(X.dtype) in ("uint8", "bool") and dtype == np.float32
+    products = byte_products() if takes_bytes else None
+    return CompiledRows(X, dtype) if products is None else ByteRows(X, dtype, products)
 
 
 class CompiledRows:
     """Rows X (n_rows, n_features), stored as they are, that multiply in ``dtype``.
 
-    Supports what a pass needs: ``X @ W``, also written to where that is to be, and ``A @ X``, with
-    W (n_features, n_columns) and A (n_columns, n_rows) of that dtype. See :func:`fits` for the rows
-    it takes.
+    Supports what a pass needs: ``X @ W``, ``A @ X``, with W (n_features, n_columns) and A
+    (n_columns, n_rows) of that dtype, and what is made of these. See :func:`fits` for the rows.
     """
 
     __array_ufunc__ = None  # NumPy leaves A @ X to __rmatmul__
@@ -209,66 +231,150 @@ class CompiledRows:
         self.X = X
         self.dtype = dtype
 
-    def _prepare(self, n_columns: int) -> tuple[Products, int, int]:
-        """Return the functions, how many columns they are given, and how far apart rows of these.
+    @property
+    def _sub_block(self) -> int:
+        """How many rows the products work through at a time."""
+        rows: int = SUB_BLOCK_BYTES // self.X.strides[0]
+        return max(LEAST_ROWS, rows // 8 * 8)
+
+    def _functions(self, n_columns: int) -> tuple[Products | ByteProducts, int]:
+        """Return the functions, and how many columns they are given."""
+        products = _products(n_columns, _name(self.X.dtype), _name(self.dtype))
+        return products, max(n_columns, products.tile.columns)
+
+    def _apart(self) -> int:
+        """Return how far apart rows of a number for each feature are kept.
 
         That is an odd number of cache lines, so that they do not displace each other in the cache
         at widths such as 1,024.
         """
-        products = _products(n_columns, _name(self.X.dtype), _name(self.dtype))
         line = LINE // self.dtype.itemsize
-        apart = (-(-self.X.shape[1] // line) | 1) * line
-        return products, max(n_columns, products.tile.columns), apart
+        return int(-(-self.X.shape[1] // line) | 1) * line
 
-    def _call(self, function: Any, columns: npt.NDArray[Any], wide: npt.NDArray[Any]) -> None:
-        n_rows, n_features = self.X.shape
-        stride = self.X.strides[0] // self.X.itemsize
-        X, W, Z = (array.ctypes.data for array in (self.X, wide, columns))
-        function(X, n_rows, stride, n_features, wide.shape[0], W, wide.shape[1], Z)
-
-    def __matmul__(self, W: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return self.matmul(W)
-
-    def matmul(self, W: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-        n_features, n_columns = W.shape
-        products, given, apart = self._prepare(n_columns)
+    def _weights(self, W: npt.NDArray[Any], given: int) -> tuple[npt.NDArray[Any], int]:
+        """Return W as the functions take it, until this thread's next call, and its ``ld``."""
+        (n_features, n_columns), apart = W.shape, self._apart()
         WT = buffer("weights", given * apart, self.dtype).reshape(given, apart)
         WT[:n_columns, :n_features] = W.T
         WT[n_columns:, :n_features] = 0.0
+        return WT, apart
+
+    def _sums(self, given: int) -> tuple[npt.NDArray[Any], int]:
+        """Return zeros for the functions to add a gradient to, and its ``ld``."""
+        apart = self._apart()
+        return np.zeros((given, apart), self.dtype), apart
+
+    def _gradient(self, sums: npt.NDArray[Any], n_columns: int) -> npt.NDArray[Any]:
+        """Return the gradient (n_columns, n_features) that was added up."""
+        return sums[:n_columns, : self.X.shape[1]]
+
+    def _sizes(self, n_columns: int) -> tuple[int, ...]:
+        """Return n_rows, stride, n_features and n_columns, as the functions take them."""
+        return self.X.shape[0], self.X.strides[0] // self.X.itemsize, self.X.shape[1], n_columns
+
+    def __matmul__(self, W: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return self.affine(W, np.zeros(W.shape[1], self.dtype))
+
+    def affine(
+        self, W: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Return X W + b, written to ``out`` (n_rows, n_columns) if that is given."""
+        n_columns = W.shape[1]
+        products, given = self._functions(n_columns)
         Z = out
         if Z is None or given > n_columns:
-            Z = np.empty((self.X.shape[0], given), dtype=self.dtype)
-        self._call(products.margins, Z, WT)
+            Z = np.empty((self.X.shape[0], given), self.dtype)
+        b = np.ascontiguousarray(b) if given == n_columns else np.resize(b, given)
+        weights, ld = self._weights(W, given)
+        sizes = self._sizes(given)
+        X, W_, Z_, b_ = (a.ctypes.data for a in (self.X, weights, Z, b))
+        ahead = ROWS_AHEAD * sizes[1]
+        products.margins(X, *sizes, W_, ld, Z_, b_, ahead, ahead)
         return Z if given == n_columns else Z[:, :n_columns].copy()
 
     def __rmatmul__(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
         n_columns, n_rows = A.shape
-        products, given, apart = self._prepare(n_columns)
+        products, given = self._functions(n_columns)
         R = np.ascontiguousarray(A.T)  # as it is, where A is the transpose of residuals
         if given > n_columns:
             R = np.zeros((n_rows, given), dtype=self.dtype)
             R[:, :n_columns] = A.T
-        DT = np.zeros((given, apart), dtype=self.dtype)
-        self._call(products.gradient, R, DT)
-        return DT[:n_columns, : self.X.shape[1]]
+        sums, ld = self._sums(given)
+        X, D, R_ = (a.ctypes.data for a in (self.X, sums, R))
+        products.gradient(X, *self._sizes(given), D, ld, R_)
+        return self._gradient(sums, n_columns)
+
+    def evaluate(
+        self,
+        W: npt.NDArray[Any],
+        b: npt.NDArray[Any],
+        Y: npt.NDArray[Any],
+        margins: MarginFunctions,
+        function: PassFunction,
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]] | None:
+        """Return the summed losses, Xᵀ R and the sums of R at X W + b, from reading X once.
+
+        The same bits as step by step. None where that is not at hand for as many columns.
+        """
+        k, length = W.shape[1], self._sub_block
+        products, given = self._functions(k)
+        if given > k or self.X.shape[0] < length:
+            return None
+        weights, ld_W = self._weights(W, k)
+        sums, ld = self._sums(k)
+        Z, R = (buffer(name, 2 * length * k, np.float32) for name in ("margins", "residuals"))
+        scalars, b = np.zeros((2, k)), np.ascontiguousarray(b)
+        function(
+            (products.margins, margins.functions[0], products.gradient),
+            (self.X.itemsize, length, *self._sizes(k), ld_W, ld),
+            (self.X, weights, sums, scalars, b, Y, *margins.space(2 * length, 2, k), Z, R),
+        )
+        loss, db = scalars
+        return loss, self._gradient(sums, k).T, db
 
 
 class ByteRows(CompiledRows):
     """Rows of bytes or bits that multiply by :class:`~gpulr.backend.compiled_bytes.ByteProducts`.
 
-    Columns of W whose digits do not suffice multiply in float32.
+    Columns of W whose digits do not suffice, which come out as NaN, multiply in float32.
     """
 
-    def matmul(self, W: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-        products = byte_products()
-        assert products is not None
-        Z = np.empty((self.X.shape[0], W.shape[1]), np.float32) if out is None else out
-        known = products.margins(self.X, W, Z)
-        if not known.all():
-            Z[:, ~known] = super().matmul(W[:, ~known])
+    def __init__(self, X: npt.NDArray[Any], dtype: np.dtype[Any], products: ByteProducts) -> None:
+        super().__init__(X, dtype)
+        self.products = products
+
+    @property
+    def _sub_block(self) -> int:
+        return int(self.products.sub_block)
+
+    def _functions(self, n_columns: int) -> tuple[ByteProducts, int]:
+        return self.products, n_columns
+
+    def _weights(self, W: npt.NDArray[Any], given: int) -> tuple[npt.NDArray[Any], int]:
+        return self.products.cut(W), 0
+
+    def _sums(self, given: int) -> tuple[npt.NDArray[Any], int]:
+        return self.products.sums(self.X.shape[1], given)
+
+    def _gradient(self, sums: npt.NDArray[Any], n_columns: int) -> npt.NDArray[Any]:
+        return self.products.in_order(sums, self.X.shape[1], n_columns)
+
+    def affine(
+        self, W: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        Z = super().affine(W, b, out)
+        left = np.isnan(Z[0])
+        if left.any():
+            Z[:, left] = CompiledRows(self.X, self.dtype).affine(W[:, left], b[left])
         return Z
 
-    def __rmatmul__(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        products = byte_products()
-        assert products is not None
-        return products.gradient(self.X, A.T)
+    def evaluate(
+        self,
+        W: npt.NDArray[Any],
+        b: npt.NDArray[Any],
+        Y: npt.NDArray[Any],
+        margins: MarginFunctions,
+        function: PassFunction,
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]] | None:
+        found = super().evaluate(W, b, Y, margins, function)
+        return None if found is None or np.isnan(found[0]).any() else found

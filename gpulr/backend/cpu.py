@@ -14,7 +14,14 @@ import numpy.typing as npt
 from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
-from gpulr.backend.compiled_rows import compiled_rows, compiler, fits, margin_functions
+from gpulr.backend.compiled_rows import (
+    CompiledRows,
+    compiled_rows,
+    compiler,
+    fits,
+    margin_functions,
+    pass_function,
+)
 from gpulr.backend.forks import computing
 
 if TYPE_CHECKING:
@@ -106,9 +113,16 @@ class NumPyBackend(Backend):
         return whole
 
     def affine(self, X: Any, W: Array, b: Array, out: Array | None = None) -> Array:
-        Z = X @ W if is_sparse(X) else X.matmul(W, out)
-        Z += b
-        return Z
+        return X @ W + b if is_sparse(X) else X.affine(W, b, out)
+
+    def propagate(
+        self, X: Any, W: Array, b: Array, Y: Array, s: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        margins, found = self.margin_functions, None
+        if s is None and margins is not None and isinstance(X, CompiledRows) and margins.take(W, Y):
+            function = pass_function()
+            found = None if function is None else X.evaluate(W, b, Y, margins, function)
+        return super().propagate(X, W, b, Y, s) if found is None else found
 
     def along(self, Z: Array, D: Array, t: Array, out: Array | None = None) -> Array:
         out = np.multiply(D, t, out=out)
@@ -187,10 +201,18 @@ class SlicedRows:
             return n_rows, 0
         return length, n_rows // length
 
-    def __matmul__(self, W: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return self.matmul(W)
+    def affine(
+        self, W: npt.NDArray[Any], b: npt.NDArray[Any], out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Return X W + b, written to ``out`` if that is given."""
+        Z = self._matmul(W, out)
+        Z += b
+        return Z
 
-    def matmul(self, W: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+    def __matmul__(self, W: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return self._matmul(W)
+
+    def _matmul(self, W: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         n_rows, n_features = self.X.shape
         n_columns = W.shape[1]
         length, count = self._cut(n_columns)

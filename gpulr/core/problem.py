@@ -171,8 +171,7 @@ class Problem:
 
         def propagate(rows: slice) -> tuple[Array, ...]:
             X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
-            R, loss, db = self.backend.activate_margins(self.backend.affine(X, W, b), Y, s)
-            return loss, (R.T @ X).T, db
+            return self.backend.propagate(X, W, b, Y, s)
 
         return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 

@@ -118,9 +118,8 @@ def test_a_column_that_one_weight_dwarfs_is_left_to_float32(products, rng):
     X[::2, 17] = 0  # where the digits of the others would be all that is left
     W[17, 4] = 3e3 * np.abs(W[:, 4]).max()
     rows, plain = rows_of(X), compiled_rows.CompiledRows(X, np.dtype(np.float32))
-    Z = np.empty((300, 12), np.float32)
-    known = products.margins(X, W, Z)
-    assert np.flatnonzero(~known).tolist() == [4]
+    Z = super(compiled_rows.ByteRows, rows).affine(W, np.zeros(12, np.float32))
+    assert np.flatnonzero(np.isnan(Z[0])).tolist() == [4]
     assert_right(rows @ W, X, W, roundings=12)
     np.testing.assert_array_equal((rows @ W)[:, [4]], plain @ W[:, [4]])
     np.testing.assert_array_equal(np.delete(rows @ W, 4, 1), np.delete(Z, 4, 1))
@@ -163,7 +162,7 @@ def test_results_are_not_overwritten_by_the_next(products, rng):
 BETWEEN_PROTECTED_PAGES = """
 import ctypes, mmap
 import numpy as np
-from gpulr.backend.compiled_rows import byte_products
+from gpulr.backend.compiled_rows import ByteRows, byte_products
 
 mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
@@ -191,9 +190,9 @@ for at_end in (False, True):
                 X = guarded((n_rows, n), "uint8", at_end)
                 W, R = (guarded((m, k), "float32", at_end) for m in (n, n_rows))
                 Z = guarded((n_rows, k), "float32", at_end)
-                assert np.all(products.margins(X, W, Z))
-                assert np.all(Z == n)
-                assert np.all(products.gradient(X, R) == n_rows)
+                rows = ByteRows(X, np.dtype("float32"), products)
+                assert np.all(rows.affine(W, W[0], Z) == n + 1)
+                assert np.all(R.T @ rows == n_rows)
                 kept.clear()
 print("done")
 """
@@ -221,11 +220,26 @@ def test_other_processors_multiply_in_float32(products, monkeypatch, rng):
         compiled_rows.byte_products.cache_clear()
 
 
+def test_an_llvm_that_cannot_compile_them_does_without(products, monkeypatch):
+    from gpulr.backend import compiled_bytes
+
+    def fail(*arguments):
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr(compiled_bytes, "load", fail)
+    compiled_rows.byte_products.cache_clear()
+    try:
+        assert compiled_rows.byte_products() is None
+    finally:
+        compiled_rows.byte_products.cache_clear()
+
+
 def test_products_that_are_wrong_are_not_used(products, monkeypatch, uncompiled):
     from gpulr.backend.compiled_bytes import ByteProducts
 
-    right = ByteProducts.gradient
-    monkeypatch.setattr(ByteProducts, "gradient", lambda self, X, R: 1.001 * right(self, X, R))
+    right = ByteProducts.in_order
+    wrong = staticmethod(lambda *arguments: 1.001 * right(*arguments))
+    monkeypatch.setattr(ByteProducts, "in_order", wrong)
     compiled_rows.byte_products.cache_clear()
     try:
         assert compiled_rows.byte_products() is None

@@ -125,8 +125,10 @@ def test_only_the_result_is_written(compiled_products, rng, n_columns):
         WT = np.full((n_columns, ld), np.nan, np.float32)  # what is beyond the features is not read
         WT[:, :n_features] = W.T
         Z = np.full((n_rows + 20, n_columns), GUARD, np.float32)
-        products.margins(*sizes, WT.ctypes.data, ld, Z[10:].ctypes.data)
-        np.testing.assert_allclose(Z[10:-10], X @ np.float64(W), rtol=1e-4, atol=0.1)
+        b = np.arange(n_columns, dtype=np.float32)
+        addresses = WT.ctypes.data, ld, Z[10:].ctypes.data, b.ctypes.data
+        products.margins(*sizes, *addresses, 0, 0)
+        np.testing.assert_allclose(Z[10:-10], X @ np.float64(W) + b, rtol=1e-4, atol=0.1)
         Z[10:-10] = GUARD
         assert np.all(Z == GUARD)
 
@@ -170,8 +172,13 @@ def run(storage, n_rows, n_features, n_columns, gap, at_end):
     X[...], WT[...], Z[...] = 1, 1, 0
     products = compiled_rows._products(3, storage, "float32")
     sizes = X.ctypes.data, n_rows, n_features + gap, n_features, n_columns
-    products.margins(*sizes, WT.ctypes.data, n_features + gap, Z.ctypes.data)
-    assert np.all(Z == n_features)
+    b = guarded((1, n_columns), "float32", n_columns, at_end)
+    b[...] = 1
+    ahead = 4 * (n_features + gap)
+    addresses = WT.ctypes.data, n_features + gap, Z.ctypes.data, b.ctypes.data
+    products.margins(*sizes, *addresses, ahead, ahead)
+    assert np.all(Z == n_features + 1)
+    Z[...] = n_features
     products.gradient(*sizes, WT.ctypes.data, n_features + gap, Z.ctypes.data)
     assert np.all(WT == 1 + n_rows * n_features)
     kept.clear()
