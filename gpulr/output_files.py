@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,7 +125,7 @@ def _created(folder: Path, mode: int) -> tuple[Path, int]:
     """Create a temporary file, at first readable by no others than ``mode`` says, and lock it."""
     mode |= stat.S_IRUSR | stat.S_IWUSR
     while True:
-        temporary = folder / f".gpulr-{secrets.token_hex(8)}.tmp"
+        temporary = folder / f".gpulr-{os.urandom(8).hex()}.tmp"
         lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         if fcntl is None:
             return temporary, lock

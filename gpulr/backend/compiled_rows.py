@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,13 +62,35 @@ def compiler() -> CompilerStatus:
     requested = setting("GPULR_COMPILE", ("auto", "never", "require"))
     if requested == "never":
         return CompilerStatus("not used: GPULR_COMPILE=never")
-    status = _probe()
+    with computing.paused(), _loading:
+        status = _probe()
     if requested == "require" and not status.usable:
         raise BackendUnavailableError(
             f"GPULR_COMPILE=require, but products cannot be compiled: {status.words}. Install the "
             f"compiler, {INSTALL}."
         )
     return status
+
+
+def load_compiler_ahead() -> None:
+    """Begin to load the compiler in a thread of its own, which :func:`compiler` waits for.
+
+    LLVM takes some 50 ms to load, while checks of X and what factors its covariance need NumPy
+    alone.
+    """
+    if setting("GPULR_COMPILE", ("auto", "never", "require")) != "never":
+        _begin_to_load()
+
+
+@cache
+def _begin_to_load() -> None:
+    def load() -> None:
+        with _loading:
+            if _probe().usable:
+                margin_functions()
+
+    with suppress(RuntimeError):  # no thread can be had: who needs the compiler loads it
+        threading.Thread(target=load, name="gpulr-compiler").start()
 
 
 @cache
@@ -95,12 +118,15 @@ def _probe() -> CompilerStatus:
 
 _compiled: dict[tuple[str, str], dict[int, Products]] = {}
 _lock = threading.Lock()
+_loading = threading.Lock()  # taken before the other
 
 if hasattr(os, "register_at_fork"):
-    # A fork waits for a compilation, however long: LLVM's own locks would be taken in the child.
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
+    # A fork waits for a compilation, however long: LLVM's own locks, and those of modules that are
+    # being imported, would be taken in the child.
+    for each in (_lock, _loading):  # the last one first before a fork
+        os.register_at_fork(
+            before=each.acquire, after_in_parent=each.release, after_in_child=each.release
+        )
 
 
 def _products(n_columns: int, storage: str, compute: str) -> Products:

@@ -19,6 +19,7 @@ from gpulr.backend.compiled_rows import (
     compiled_rows,
     compiler,
     fits,
+    load_compiler_ahead,
     margin_functions,
     pass_function,
 )
@@ -57,6 +58,7 @@ class NumPyBackend(Backend):
     def activate(self) -> Iterator[None]:
         # What is not mapped over blocks is small: two BLAS threads gain nothing on it, and wait for
         # each other for seconds where other processes use the cores.
+        load_compiler_ahead()
         with threads.one_blas_thread(), computing():
             yield
 

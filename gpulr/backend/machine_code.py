@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,21 @@ def _path(name: str, *target: str) -> Path | None:
     """Return the file of this code; None where none can be kept."""
     if (where := folder()) is None:
         return None
-    key = hashlib.sha256("\0".join((name, llvmlite.__version__, *target)).encode())
     try:
-        for source in sorted(Path(__file__).parent.glob("compiled_*.py")):
-            key.update(source.read_bytes())
+        key = _sources().copy()
     except OSError:
         return None
+    key.update("\0".join((name, llvmlite.__version__, *target)).encode())
     return where / f"{name}-{key.hexdigest()[:32]}.o"
+
+
+@cache
+def _sources() -> Any:
+    """Return a digest of the lines that write code."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("compiled_*.py")):
+        digest.update(source.read_bytes())
+    return digest
 
 
 def _kept(path: Path) -> bytes | None:

@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -118,6 +117,8 @@ def probe_cupy() -> BackendStatus:
                 "use a machine with an NVIDIA GPU and its driver, then " + _CUPY_INSTALL,
             )
         return failed("CuPy is not installed", _CUPY_INSTALL)
+    from importlib import metadata  # which loads much of the standard library
+
     found = [d for d in metadata.distributions() if _CUPY_WHEEL.match(d.name or "")]
     wheels = sorted({f"{d.name} {d.version}" for d in found})
     checks.append(("CuPy wheel", ", ".join(wheels) or "built from source"))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gpulr.backend import host_memory, is_sparse, to_host
 from gpulr.errors import DataError
 from gpulr.model.record import DataRecord
-from gpulr.validation.arrays import check_rows, refuse_files
+from gpulr.validation.arrays import check_rows, is_dataset, refuse_files
 from gpulr.validation.labels import LabelMatrix, Labels, read_labels
 from gpulr.validation.parameters import image_shape_of, shape_of_images
 from gpulr.validation.tables import feature_names_of
@@ -58,12 +58,12 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
 
     Raises DataError if they are no rows and labels, or do not belong together.
     """
-    from gpulr import datasets
-
     record: DataRecord = {"name": "arrays", "source": "passed to train()"}
     if X is None and y is None:
-        X = datasets.load_default()
-    if isinstance(X, datasets.Dataset):
+        from gpulr.datasets import load_default  # which imports the readers of all files
+
+        X = load_default()
+    if is_dataset(X):
         if y is not None:
             raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
         dataset, names = X, X.feature_names

@@ -101,9 +101,14 @@ def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = N
         )
 
 
+def is_dataset(X: Any) -> bool:
+    """Whether X is a :class:`gpulr.datasets.Dataset`."""
+    return hasattr(type(X), "X_test")  # of the class: a table may have such a column
+
+
 def refuse_files(X: Any) -> None:
     """Raise DataError for a path, the name of a data set, or a Dataset in place of an array."""
-    if hasattr(type(X), "X_test"):  # of the class: a table may have such a column
+    if is_dataset(X):
         raise DataError(
             "X is a Dataset; expected an array. Pass its X, or its X_test; and with labels, as in "
             "evaluate(data.X, data.y)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -43,6 +44,12 @@ def is_extension_float(dtype: np.dtype[Any]) -> bool:
     return dtype.isbuiltin == 2 and np.can_cast(dtype, np.float32)
 
 
+def is_masked(x: Any) -> bool:
+    """Whether it is one of NumPy's masked arrays, and has values that are masked."""
+    # Where nobody has imported them there are none, and importing them takes as long as small fits.
+    return "numpy.ma" in sys.modules and isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x)
+
+
 def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -> npt.NDArray[Any]:
     """Return an object of any library as a NumPy array of whatever it holds.
 
@@ -55,8 +62,7 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
         return x  # type: ignore[no-any-return]
     if isinstance(x, Mapping) or (hasattr(kind, "keys") and not hasattr(kind, "__array__")):
         raise _mapping_refused(x, name)
-    masked_rows = (row for row in rows if isinstance(row, np.ma.MaskedArray))
-    if any(map(np.ma.is_masked, (x, *masked_rows))):
+    if is_masked(x) or any(map(is_masked, rows)):
         raise _masked_error(name)
     try:
         if len(rows) and is_device_array(rows[0]):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
-from gpulr.validation.conversion import as_numpy, shape_of
+from gpulr.validation.conversion import as_numpy, is_masked, shape_of
 from gpulr.words import counted, shown
 
 
@@ -26,7 +26,7 @@ def positive_number(
         # What float() would take for a number, with a warning or without.
         if isinstance(value, str | bytes | bool | np.bool_ | np.timedelta64 | np.complexfloating):
             raise TypeError
-        if np.ndim(value) or np.ma.is_masked(value):
+        if np.ndim(value) or is_masked(value):
             raise TypeError
         number = float(value)
     except OverflowError:  # a whole number beyond all floats
