@@ -50,6 +50,7 @@ __all__ = [
     "log_loss",
     "log_normalized",
     "sigmoid",
+    "slope",
 ]
 
 
@@ -78,6 +79,14 @@ def sigmoid(Z: Array) -> Array:
     xp = array_namespace(Z)
     e = xp.exp(-xp.abs(Z))
     return xp.exp(xp.minimum(Z, 0.0)) / (1.0 + e)
+
+
+@_of_lists
+def slope(Z: Array) -> Array:
+    """Slopes σ'(Z) = p (1 − p), element by element."""
+    xp = array_namespace(Z)
+    e = xp.exp(-xp.abs(Z))
+    return e / (1.0 + e) ** 2
 
 
 @_of_lists
@@ -217,4 +226,5 @@ def row_sums(*arrays: Array) -> list[Array]:
     """Sum each over the rows in float64, as a product: reducing a thin array is slower by four."""
     xp, A = array_namespace(arrays[0]), arrays[0]
     ones = xp.ones(A.shape[0], dtype=xp.float64, device=device(A))
-    return [ones @ xp.astype(A, xp.float64, copy=False) for A in arrays]
+    wide = xp.float64
+    return [ones @ (A if A.dtype == wide else xp.astype(A, wide)) for A in arrays]

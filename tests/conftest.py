@@ -27,6 +27,7 @@ import pytest
 import gpulr
 from gpulr import backend
 from gpulr.backend import backend_of, compiled_rows, library_of, probes
+from gpulr.solvers import exact_curvature
 from helpers import strict_json
 
 # scikit-learn's own tests, in a session with settings of its own: nox -s sklearn.
@@ -261,6 +262,12 @@ def put(xp, device):
         return xp.asarray(array, dtype=getattr(xp, array.dtype.name), device=device)
 
     return asarray
+
+
+@pytest.fixture
+def as_if_large(monkeypatch):
+    """No rows are so few that models have their own Hessians."""
+    monkeypatch.setattr(exact_curvature, "MOST", 0)
 
 
 @pytest.fixture

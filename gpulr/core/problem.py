@@ -205,6 +205,21 @@ class Problem:
         first, second, slope = self.rows.sum(derivatives, margins.blocks())
         return first / self.m, second / self.m, slope / self.m
 
+    def second_moments(self, margins: Margins, X: Array) -> Array:
+        """Return Xᵀ diag(s ∘ σ') X / m for each model, of any X (n_samples, n) float64.
+
+        (n_models, n, n) float64.
+        """
+        xp = self.backend.xp
+
+        def products(rows: slice) -> tuple[Array]:
+            slope, s = logistic.slope(margins.Z[rows, :]), self.weights.block(rows)
+            slope, part = slope if s is None else s * slope, X[rows, :]
+            return ((xp.astype(slope.T, xp.float64)[:, None, :] * part.T) @ part,)
+
+        (total,) = self.rows.sum(products, margins.blocks())
+        return total / self.m[:, None, None]
+
     def gram_product(self, V: Array) -> Array:
         """Return [X, 1]ᵀ diag(s) [X, 1] V / mass for the scaled X, with the shared weights s.
 
@@ -249,4 +264,4 @@ class Problem:
         """Put the intercept's row below that of the weights; zeros where it is held at 0."""
         xp = self.backend.xp
         db = db if self.intercept else xp.zeros_like(db)
-        return xp.concat([dW, xp.expand_dims(db, axis=0)], axis=0)
+        return xp.concat([dW, db[None, :]], axis=0)

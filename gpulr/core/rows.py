@@ -199,7 +199,8 @@ class Rows:
         totals: tuple[Array, ...] | None = None
         for parts in self.backend.map_blocks(function, blocks, self.X):
             if totals is None:
-                totals = tuple(xp.astype(part, xp.float64, copy=False) for part in parts)
+                wide = xp.float64
+                totals = tuple(p if p.dtype == wide else xp.astype(p, wide) for p in parts)
             else:
                 totals = tuple(map(xp.add, totals, parts))
         assert totals is not None  # there are rows

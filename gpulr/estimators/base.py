@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,14 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     fit_intercept: bool
     tol: float
     max_iter: int
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn looks at the signature each time that it clones or fits, which takes as long
+        # as some iterations on few rows.
+        names: list[str] = super()._get_param_names()
+        return names
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

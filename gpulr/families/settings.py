@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import numpy as np
@@ -76,5 +76,6 @@ class Settings:
     def record(self, rows: Rows) -> TrainingSettings:
         """Return what a model remembers of the settings."""
         scale = rows.scale if isinstance(rows.scale, float) else 1.0
-        used = asdict(self) | {"scale": scale, "dtype": np.dtype(self.dtype).name}
+        used = {each.name: getattr(self, each.name) for each in fields(self)}
+        used |= {"scale": scale, "dtype": np.dtype(self.dtype).name}
         return cast(TrainingSettings, used)

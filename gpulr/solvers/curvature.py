@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import Backend, is_sparse, to_host
-from gpulr.core.problem import Problem
+from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 from gpulr.errors import DataError
 from gpulr.namespaces import array_namespace
@@ -58,6 +58,7 @@ class SharedCurvature(Shared):
     squares: float | Array = 1.0  # or (n_features, 1): f² at that size, what multiplies λ
     share: float | Array = 1.0  # or (rank, 1): what multiplies λ along each eigenvector
 
+    exact = False
     # All eigenvectors of n features are n² numbers and some 9 n³ operations: 0.1 s at 1,024
     # features, from where on that costs more than the passes it saves.
     full_up_to = 1024
@@ -174,6 +175,10 @@ class SharedCurvature(Shared):
             return cls(mean, basis, values, rest)
         squares = (tilt * problem.rows.factor) ** 2
         return cls(mean, basis, values, rest, tilt, squares, inside @ squares)
+
+    def at(self, problem: Problem, margins: Margins) -> SharedCurvature:
+        """Return the curvature where models are: here it is the same everywhere."""
+        return self
 
     @property
     def complete(self) -> bool:

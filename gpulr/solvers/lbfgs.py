@@ -14,6 +14,7 @@ from gpulr.core.rows import Rows
 from gpulr.kernels.recursion import PAIRS
 from gpulr.namespaces import array_namespace
 from gpulr.solvers.curvature import SharedCurvature
+from gpulr.solvers.exact_curvature import ExactCurvature
 from gpulr.solvers.solver import Solver, State
 
 Array = Any
@@ -39,7 +40,7 @@ class Pair:
 class Prepared:
     """What all models share."""
 
-    curvature: SharedCurvature
+    curvature: Any  # SharedCurvature or ExactCurvature
     index: Array | None  # of a sample of the rows; None: all of them
 
 
@@ -58,7 +59,7 @@ class LBFGSState(State):
     factor: Array  # (n_models,) of the next step: 1, and a quarter of it for each that failed
     stalled: Array  # (n_models,) bool: no better is to be had in this precision
     age: int  # iterations since Z was computed from theta
-    curvature: SharedCurvature
+    curvature: Any  # SharedCurvature or ExactCurvature
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class LBFGS(Solver):
     need not ask the device anything within an iteration. Where rounding hides whether the cost
     fell, the step is good unless the gradient leaps.
 
+    Where rows and features are few, the initial Hessian is each model's own, and no pairs are kept.
+
     The factorisation and the first iterations use a sample of the rows. Its pairs are kept: they
     describe the curvature nearly as well as those of all rows would.
     """
@@ -89,6 +92,8 @@ class LBFGS(Solver):
 
     def prepare(self, problem: Problem) -> Prepared:
         """Choose a sample of the rows, if there are many, and factor the shared curvature."""
+        if ExactCurvature.serves(problem.rows):
+            return Prepared(ExactCurvature.of(problem), None)
         rows = np.arange(problem.rows.n_samples)
         if problem.weights.base is not None:
             rows = np.flatnonzero(to_host(problem.weights.base)[:, 0] > 0.0)
@@ -134,8 +139,9 @@ class LBFGS(Solver):
     def step(self, problem: Problem, state: LBFGSState) -> LBFGSState:
         """Find a direction, step along it, and learn from the change of the gradient."""
         xp = problem.backend.xp
-        d, slope = _direction(problem, state)
-        D = state.curvature.expand(d)
+        curvature = state.curvature.at(problem, state.margins)
+        d, slope = _direction(problem, state, curvature)
+        D = curvature.expand(d)
 
         if state.age >= 16:
             state = replace(state, margins=problem.margins(state.theta), age=0)
@@ -145,8 +151,11 @@ class LBFGS(Solver):
         theta = state.theta + t * D
         margins = state.margins.along(dZ, t)
         cost, gradient = problem.evaluate_margins(margins, theta)
-        reduced = state.curvature.reduce(gradient)
-        pair, gamma = _learn(problem, state, d, t, reduced, kappa)
+        reduced = curvature.reduce(gradient)
+        pairs, gamma = state.pairs, state.gamma
+        if not curvature.exact:
+            pair, gamma = _learn(problem, state, d, t, reduced, kappa)
+            pairs = (*pairs, pair)[-self.memory :]
         noise = 8.0 * float(xp.finfo(problem.rows.dtype).eps) * xp.abs(state.cost)
         norm = xp.max(xp.abs(gradient), axis=0)
         enough, about_equal = cost <= state.cost + 1e-4 * t * slope, cost <= state.cost + noise
@@ -170,7 +179,7 @@ class LBFGS(Solver):
             gradient=gradient,
             reduced=reduced,
             margins=margins,
-            pairs=(*state.pairs, pair)[-self.memory :],
+            pairs=pairs,
             gamma=gamma,
             kappa=kappa,
             best=xp.minimum(norm, state.best),
@@ -191,7 +200,8 @@ class LBFGS(Solver):
         itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
         margins = 4 * itemsize * rows.n_samples
         arrays = 4 * self.memory + 11 + rows.backend.check_every
-        return margins + arrays * 8 * (rows.n_features + 1)
+        hessians = 3 * (rows.n_features + 1) if ExactCurvature.serves(rows) else 0
+        return margins + (arrays + hessians) * 8 * (rows.n_features + 1)
 
 
 def resume(problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
@@ -280,7 +290,7 @@ def _learn(
     return Pair(s, y, rho), gamma
 
 
-def _direction(problem: Problem, state: LBFGSState) -> tuple[Array, Array]:
+def _direction(problem: Problem, state: LBFGSState, curvature: Any) -> tuple[Array, Array]:
     """Return a direction, reduced, that goes down, and the slope along it."""
     xp, lam = problem.backend.xp, problem.penalty
     if _has_kernels(problem, state):
@@ -288,9 +298,10 @@ def _direction(problem: Problem, state: LBFGSState) -> tuple[Array, Array]:
         known = state.curvature.values, state.gamma, state.kappa
         d, slope = problem.recursion.direction(state.reduced, pairs, *known, lam)
         return d, slope
-    d = -_two_loops(state, lam)
+    d = -_two_loops(state, curvature, lam)
     uphill = xp.logical_not(xp.sum(d * state.reduced, axis=0) < 0.0)
-    d = xp.where(uphill, -state.curvature.solve(state.reduced, state.kappa, lam), d)
+    if not problem.backend.known_true(~uphill):
+        d = xp.where(uphill, -curvature.solve(state.reduced, state.kappa, lam), d)
     return d, xp.sum(d * state.reduced, axis=0)
 
 
@@ -300,7 +311,7 @@ def _has_kernels(problem: Problem, state: LBFGSState) -> bool:
     return problem.recursion is not None and diagonal and len(state.pairs) <= PAIRS
 
 
-def _two_loops(state: LBFGSState, lam: Array) -> Array:
+def _two_loops(state: LBFGSState, curvature: Any, lam: Array) -> Array:
     """Return the inverse Hessian approximation applied to the gradient, both reduced."""
     xp = array_namespace(state.theta)
     q = state.reduced
@@ -309,7 +320,7 @@ def _two_loops(state: LBFGSState, lam: Array) -> Array:
         alpha = pair.rho * xp.sum(pair.s * q, axis=0)
         q = q - alpha * pair.y
         alphas.append(alpha)
-    r = state.gamma * state.curvature.solve(q, state.kappa, lam)
+    r = state.gamma * curvature.solve(q, state.kappa, lam)
     for pair, alpha in zip(state.pairs, reversed(alphas), strict=True):
         beta = pair.rho * xp.sum(pair.y * r, axis=0)
         r = r + (alpha - beta) * pair.s

@@ -64,7 +64,8 @@ class Solver(Protocol):
             state = self.step(problem, state)
             measured.append(measure(state))
             thetas.append(state.theta)
-        return state, problem.backend.xp.stack(measured), thetas
+        one = measured[0][None, :, :]
+        return state, one if n == 1 else problem.backend.xp.stack(measured), thetas
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes training takes for each column, at most."""

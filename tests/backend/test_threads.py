@@ -278,6 +278,7 @@ trainer.join()
 print(*{lib.num_threads - 2 for lib in threads._blas_libraries()})
 """,
     "a fork waits until a thread is between two products": """
+train()  # the compiler has been loaded: for that, too, a fork waits
 inside, seen = threading.Event(), []
 def hold():
     with backend.select("numpy").activate():

@@ -85,7 +85,7 @@ def test_the_history_ends_with_what_the_weights_give(put, blobs, solver):
 
 
 @pytest.fixture
-def sampled(monkeypatch):
+def sampled(as_if_large, monkeypatch):
     """Training that samples 500 rows of more than 1,000."""
     calls = []
 

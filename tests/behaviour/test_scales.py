@@ -195,7 +195,7 @@ def test_bootstrap(table):
 
 
 @pytest.mark.parametrize("sketch", [False, True])
-def test_pairs_of_the_next_penalty(put, monkeypatch, table, sketch):
+def test_pairs_of_the_next_penalty(put, monkeypatch, table, as_if_large, sketch):
     """The change of the penalty goes through the same coordinates as gradients do."""
     if sketch:
         monkeypatch.setattr(SharedCurvature, "full_up_to", 4)

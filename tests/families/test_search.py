@@ -111,7 +111,9 @@ def test_without_penalty(put, made, blobs):
 
 
 @pytest.mark.parametrize("missed", [False, True])
-def test_first_iterations_on_a_sample_lead_to_the_same(made, rng, small_sample, missed):
+def test_first_iterations_on_a_sample_lead_to_the_same(
+    made, rng, small_sample, as_if_large, missed
+):
     X, y = overlapping(rng)
     pairs = pairs_of(3, y)
     if missed:  # a fold has no row of the sample

@@ -1,0 +1,101 @@
+"""The curvature of each model by itself, all of it, where rows and features are few.
+
+A Hessian of few rows takes less time than the calls of an iteration. With one for each model and
+iteration as the initial Hessian, and no pairs, L-BFGS is Newton's method: half as many iterations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gpulr.backend import is_sparse
+from gpulr.core.problem import Margins, Problem
+from gpulr.core.rows import Rows
+from gpulr.namespaces import array_namespace
+from gpulr.solvers.solver import Shared
+
+Array = Any
+
+# Multiply-adds of a model's Hessian and its inverse, at most: half a millisecond.
+MOST = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class ExactCurvature(Shared):
+    """[X, 1]ᵀ diag(s ∘ σ') [X, 1] / m + diag(λ f², 0) of each model, at the margins where it is.
+
+    It serves as :class:`gpulr.solvers.curvature.SharedCurvature` does, which says what f is. In the
+    coordinates u features are centred, so that large means hide nothing.
+    """
+
+    X: Array  # (n_samples, n_features + 1) float64: scaled rows, centred, and 1 (no intercept: 0)
+    mean: Array  # (n_features, 1) of the scaled features; 0 without an intercept
+    squares: Array  # (n_features + 1,) f², then 0: what multiplies λ
+    unit: Array  # the matrix, (n_features + 1, n_features + 1)
+    # (n_features + 1,) mean², then 0, and what part of a feature's own second moment is added to
+    # its curvature, to exceed rounding: of constant features nothing else is left.
+    offset: Array
+    noise: float
+    hessians: Array | None = None  # (n_models, n_features + 1, n_features + 1)
+
+    exact = True  # no pairs are to be learnt
+    complete = False
+
+    @staticmethod
+    def serves(rows: Rows) -> bool:
+        """Whether rows are so few; it is the same for any number of models."""
+        n = rows.n_features + 1
+        return (rows.n_samples + n) * n * n <= MOST
+
+    @classmethod
+    def of(cls, problem: Problem) -> ExactCurvature:
+        """Return the curvature of a problem's rows; see :meth:`at`."""
+        backend, rows = problem.backend, problem.rows
+        xp = backend.xp
+
+        def wide(block: slice) -> Array:
+            X = rows.block(block)
+            return xp.astype(X.toarray() if is_sparse(X) else X, xp.float64)
+
+        X = xp.concat(list(backend.map_blocks(wide, rows.converted_blocks(), rows.X)), axis=0)
+        if rows.center is not None and rows.center_in_block is None:
+            X = X - rows.center[:, 0]
+        scale, factor = rows.multiplier, rows.factor
+        X = X * (scale if isinstance(scale, float) else scale[:, 0])
+        mean = xp.mean(X, axis=0) * float(problem.intercept)
+        one = xp.ones((rows.n_samples, 1), dtype=xp.float64, device=backend.device)
+        X = xp.concat([X - mean, one * float(problem.intercept)], axis=1)
+        squares = xp.ones_like(mean) * (factor if isinstance(factor, float) else factor[:, 0]) ** 2
+        squares, offset = (xp.concat([x, 0.0 * x[:1]]) for x in (squares, mean**2))
+        noise = max(float(xp.finfo(rows.dtype).eps), 1e-10)
+        unit = xp.eye(X.shape[1], dtype=xp.float64, device=backend.device)
+        return cls(X, mean[:, None], squares, unit, offset, noise)
+
+    def at(self, problem: Problem, margins: Margins) -> ExactCurvature:
+        """Return the curvature of a problem's models at these margins."""
+        xp = problem.backend.xp
+        H = problem.second_moments(margins, self.X)
+        own = xp.linalg.diagonal(H)  # (n_models, n_features + 1)
+        moments = own + own[:, -1:] * self.offset
+        more = self.noise * moments + problem.penalty[:, None] * self.squares
+        more = xp.where(own + more > 0.0, more, 1.0)  # nothing depends on it
+        H = H + more[:, :, None] * self.unit
+        return replace(self, hessians=H)
+
+    def reduce(self, gradient: Array) -> Array:
+        """Return a gradient (n_features + 1, n_models) in the coordinates u."""
+        xp = array_namespace(gradient)
+        last = gradient[-1:, :]
+        return xp.concat([gradient[:-1, :] - self.mean * last, last], axis=0)
+
+    def expand(self, u: Array) -> Array:
+        """Return the parameters, or a change of them, (n_features + 1, n_models)."""
+        xp, w = array_namespace(u), u[:-1, :]
+        b = u[-1:, :] - xp.sum(self.mean * w, axis=0, keepdims=True)
+        return xp.concat([w, b], axis=0)
+
+    def solve(self, q: Array, kappa: Array, lam: Array) -> Array:
+        """Return the inverse applied to a reduced gradient q; κ and λ are in it already."""
+        xp = array_namespace(q)
+        return xp.linalg.solve(self.hessians, q.T[:, :, None])[:, :, 0].T
