@@ -323,6 +323,20 @@ class Backend:
         """Return :meth:`as_compute` as what multiplies fastest; only ``@`` is used on it."""
         return self.as_compute(X_block, dtype, center)
 
+    def extremes(self, X_block: Array) -> tuple[Array, Array]:
+        """Return the least and the largest number of each feature, (1, n_features); NaN counts."""
+        xp, block = self.xp, X_block
+        if str(block.dtype).endswith("bool"):  # of which the array API standard has no minimum
+            block = xp.astype(block, xp.uint8)
+
+        def halved(function: Callable[[Array, Array], Array], part: Array) -> Array:
+            while part.shape[0] > 1:  # reducing a thin array along its rows is ten times slower
+                half = (part.shape[0] + 1) // 2
+                part = function(part[:half, :], part[-half:, :])
+            return xp.asarray(part, copy=True)
+
+        return halved(xp.minimum, block), halved(xp.maximum, block)
+
     def centers_in_block(self, X: Array) -> bool:
         """Whether rows of X are centred in the block: all but bytes, bits and sparse rows."""
         return not (self.xp.isdtype(X.dtype, "bool") or X.dtype in (self.xp.int8, self.xp.uint8))

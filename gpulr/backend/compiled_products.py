@@ -159,14 +159,13 @@ class _Writer(Writer):
         narrow = BYTES[x.type.element] < BYTES[self.number]
         return b.fpext(x, self.vector) if narrow else b.fptrunc(x, self.vector)
 
-    def added_up(self, vectors: list[ir.Value]) -> Iterator[ir.Value]:
-        """Yield the sums of each vector's lanes, in the order of the vectors.
+    def added_up(self, vectors: list[ir.Value]) -> list[ir.Value]:
+        """Return the sums of each vector's lanes, in the order of the vectors, in vectors.
 
         Halves of two vectors are put together and added, then quarters, and so on: half the work of
         each by itself, and in the same order for all of them.
         """
-        left, lanes = len(vectors), self.tile.lanes
-        each = lanes
+        lanes = each = self.tile.lanes
         while each > 1:
             each //= 2
             low = [i for i in range(2 * lanes) if i % (2 * each) < each]
@@ -175,9 +174,18 @@ class _Writer(Writer):
             vectors = [
                 self.b.fadd(*(self.shuffle(*two, at) for at in (low, high))) for two in pairs
             ]
-        for vector in vectors:
-            yield self.shuffle(vector, vector, range(min(left, lanes)))
-            left -= lanes
+        return vectors
+
+    def parts(
+        self, vectors: list[ir.Value], start: int, stop: int
+    ) -> Iterator[tuple[int, ir.Value]]:
+        """Yield numbers ``start`` to ``stop`` of vectors, by parts, and how many were before."""
+        at = start
+        while at < stop:
+            i, lane = divmod(at, self.tile.lanes)
+            end = min(self.tile.lanes, lane + stop - at)
+            yield at - start, self.shuffle(vectors[i], vectors[i], range(lane, end))
+            at += end - lane
 
     def last_chunk(self, n: ir.Value, first: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return where the chunk of feature ``first`` is read, and which lanes are not before."""
@@ -224,12 +232,13 @@ class _Writer(Writer):
                     loaded = [self.load_rows(self.at(x, f)) for x in xs]
                     loaded = [b.select(new, x, self.zero) for x in loaded]
                     self.add_products(sums, loaded, weights(f))
+                totals = self.added_up(sums)
                 for r in range(tile.depth):
                     z = self.at(Z, b.mul(b.add(row, n_(r)), k), column)
-                    columns = sums[r * tile.columns : (r + 1) * tile.columns]
-                    for i, totals in enumerate(self.added_up(columns)):
-                        intercept = self.load(self.at(bias, column, i * tile.lanes), totals.type)
-                        self.store(b.fadd(totals, intercept), self.at(z, i * tile.lanes))
+                    own = self.parts(totals, r * tile.columns, (r + 1) * tile.columns)
+                    for before, part in own:
+                        intercept = self.load(self.at(bias, column, before), part.type)
+                        self.store(b.fadd(part, intercept), self.at(z, before))
         b.ret_void()
 
     def gradient(self) -> None:

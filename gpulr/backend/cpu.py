@@ -18,6 +18,8 @@ from gpulr.backend.compiled_rows import (
     CompiledRows,
     compiled_rows,
     compiler,
+    compiler_at_hand,
+    extremes_function,
     fits,
     load_compiler_ahead,
     margin_functions,
@@ -172,6 +174,15 @@ class NumPyBackend(Backend):
         if functions is not None and functions.take(Z, D, Y, s):
             return functions.derivatives_along(Z, D, t, Y, s)
         return super().derivatives_along(Z, D, t, Y, s)
+
+    def extremes(self, X_block: Array) -> tuple[Array, Array]:
+        # The same numbers either way. NumPy converts float16 one by one, for longer than the
+        # compiler takes to load.
+        if X_block.dtype.itemsize == 2 or compiler_at_hand():
+            compiled = extremes_function(X_block) if self.compiled else None
+            if compiled is not None:
+                return compiled(X_block)
+        return super().extremes(X_block)
 
     def centers_in_block(self, X: Array) -> bool:
         return not is_sparse(X) and X.dtype.itemsize > 1

@@ -207,8 +207,12 @@ class Rows:
         return totals
 
 
+@np.errstate(invalid="ignore")  # some dtypes' minimum complains of NaN
 def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
-    """Return the least and the largest number of each feature; see :attr:`Rows.extremes`."""
+    """Return the least and the largest number of each feature; see :attr:`Rows.extremes`.
+
+    Both are NaN for a feature that has one.
+    """
     xp = backend.xp
     if is_sparse(X):
         least, most = np.zeros((2, X.shape[1]))
@@ -216,17 +220,8 @@ def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
         np.maximum.at(most, X.indices, X.data)
         return least[:, np.newaxis], most[:, np.newaxis]
 
-    def halved(function: Callable[[Array, Array], Array], block: Array) -> Array:
-        while block.shape[0] > 1:  # reducing a thin array along its rows is ten times slower
-            half = (block.shape[0] + 1) // 2
-            block = function(block[:half, :], block[-half:, :])
-        return xp.asarray(block, copy=True)
-
     def of_block(rows: slice) -> tuple[Array, Array]:
-        block = X[rows, :]
-        if str(block.dtype).endswith("bool"):  # of which the array API standard has no minimum
-            block = xp.astype(block, xp.uint8)
-        return halved(xp.minimum, block), halved(xp.maximum, block)
+        return backend.extremes(X[rows, :])
 
     blocks = backend.row_blocks(X.shape[0], 2 * backend.row_width(X), 1)
     least = most = None

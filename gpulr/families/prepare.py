@@ -232,8 +232,8 @@ def scaled_rows(
         column_bytes=group_size * column_bytes,
         n_columns=n_groups,
     )
-    finite_rows(X, backend, dtype, inputs.X)
     known = extremes(X, backend)
+    finite_rows(X, backend, dtype, inputs.X, known)
     if settings.standardize:
         rows = replace(standardized(X, backend, dtype), known=known)
     else:

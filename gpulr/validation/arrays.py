@@ -63,10 +63,17 @@ def as_rows(X: Any) -> Array:
     return from_table(X, "X") if is_table(X) else real_numbers(as_numpy(X, "X"), "X")
 
 
-def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = None) -> None:
+def finite_rows(
+    X: Array,
+    backend: Backend,
+    dtype: Any,
+    passed: Array | None = None,
+    known: tuple[Array, Array] | None = None,
+) -> None:
     """Raise DataError if X (on the backend's device) holds NaN or more than ``dtype`` can.
 
-    ``passed`` is what X was before it was rounded, to tell which of the two it is.
+    ``passed`` is what X was before it was rounded, to tell which of the two it is. ``known`` are
+    the features' extremes: where these are usable, so are all numbers, and X is not looked at.
     """
     xp, starts = backend.xp, None
     if is_sparse(X):
@@ -76,6 +83,8 @@ def finite_rows(X: Array, backend: Backend, dtype: Any, passed: Array | None = N
     if own is None:
         return
     largest = min(float(xp.finfo(own).max), float(xp.finfo(dtype).max))
+    if known is not None and all(bool(xp.all(xp.abs(part) <= largest)) for part in known):
+        return
 
     def usable(rows: slice) -> tuple[int, Array]:
         block = X[rows, :] if own == X.dtype else X[rows, :].astype(own)

@@ -73,7 +73,7 @@ def test_nan_survives_in_its_column(evaluate, rng, storage):
         assert np.isnan(np.atleast_2d(part)).all(axis=0).tolist() == expected
 
 
-def test_where_it_is_used(compiled_products, rng, monkeypatch):
+def test_where_it_is_used(compiled_products, uncompiled, rng, monkeypatch):
     backend, calls = select("numpy"), []
     original = compiled_rows.CompiledRows.evaluate
 

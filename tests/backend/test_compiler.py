@@ -233,10 +233,15 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert python(code, timeout=30).strip() == "0"
 
 
-def test_narrow_rows_are_left_to_blas():
+def test_few_narrow_rows_are_left_to_blas():
     pytest.importorskip("llvmlite")
     narrow, wide = np.zeros((20, 127), dtype=np.float32), np.zeros((20, 128), dtype=np.float32)
     assert not compiled_rows.fits(narrow, np.float32)
     assert compiled_rows.fits(wide, np.float32)
     assert not compiled_rows.fits(narrow[:, :47].astype(np.uint8), np.float32)
     assert compiled_rows.fits(np.zeros((20, 48), dtype=np.uint8), np.float32)
+    many = np.zeros((2**17 // 16, 16), dtype=np.float32)
+    assert compiled_rows.fits(many, np.float32)
+    assert not compiled_rows.fits(many[:-1], np.float32)
+    assert not compiled_rows.fits(many.reshape(-1, 8), np.float32)
+    assert compiled_rows.fits(many[:8].astype(np.float16), np.float32)
