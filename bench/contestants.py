@@ -24,7 +24,7 @@ from bench.run import Patience, Watch, cores, wait
 
 Setting = dict[str, Any]
 
-SHORT, MEDIUM = 2.0, 6.0  # seconds; runs below them are made three times, or twice
+SHORT = 2.0  # seconds; runs below it are made three times
 # Where a curve is looked at: after so many evaluations, or iterations.
 MARKS = tuple(round(10 * 2 ** (i / 2)) for i in range(14))
 
@@ -35,7 +35,8 @@ class Peer:
 
     Each of ``settings`` is a run, the one that users have first. ``dtype`` is of the X that it is
     given, "" for X as it is. ``patient`` multiplies the seconds that it may train: those that have
-    to train all classes at once get more. ``packages`` are those whose versions are recorded.
+    to train all classes at once get more. ``packages`` are those whose versions are recorded, and
+    ``runs`` how often it runs at least.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Peer:
     dtype: str = "float32"
     options: dict[str, Any] = field(default_factory=dict)
     patient: float = 1.0
+    runs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,16 +349,16 @@ LIBLINEAR = ("liblinear-multicore",)
 TOL, EPS = ({"tol": 1e-4},), ({"eps": 1e-4},)
 
 
-def _sklearn(solver: str, dtype: str = "float32", settings: tuple[Setting, ...] = TOL) -> Peer:
+def _sklearn(solver: str, dtype: str = "float32") -> Peer:
     name, label, options = f"sklearn-{solver}", f"scikit-learn, {solver}", {"solver": solver}
-    return Peer(name, label, sklearn_fit, SKLEARN, settings, dtype, options)
+    return Peer(name, label, sklearn_fit, SKLEARN, TOL, dtype, options)
 
 
 _EVERYONE = (
     Peer("torch-lbfgs", "torch LBFGS by hand", torch_fit, ("torch",), patient=4.0),
     Peer("jax-gd", "jax.jit gradient descent, step 1/L", jax_fit, ("jax", "jaxlib")),
     Peer("intelex-lbfgs", "scikit-learn-intelex, lbfgs", intelex_fit, INTELEX, TOL),
-    _sklearn("lbfgs", settings=(*TOL, {"tol": 1e-3})),
+    _sklearn("lbfgs"),
     _sklearn("newton-cg"),
     _sklearn("newton-cholesky"),
     _sklearn("liblinear", "float64"),  # which converts to it whatever it gets
@@ -365,14 +367,14 @@ _EVERYONE = (
         *(sklearn_torch_fit, (*SKLEARN, "torch"), TOL),
     ),
     Peer(
-        *("cyanure", "cyanure", cyanure_fit, ("cyanure",), ({"tol": 1e-3}, {"tol": 1e-5})),
+        *("cyanure", "cyanure", cyanure_fit, ("cyanure",), ({"tol": 1e-3},)),
         patient=4.0,
     ),
     Peer("snapml", "snapml", snapml_fit, ("snapml",), ({"tol": 1e-3},)),
     Peer("glum", "glum", glum_fit, ("glum",)),
     Peer(
         *("liblinear-multicore", "LIBLINEAR, multicore", liblinear_fit, LIBLINEAR),
-        *((*EPS, {"eps": 1e-2}), "float64"),
+        *(EPS, "float64"),
     ),
     Peer(
         *("libmultilabel", "LibMultiLabel, linear", libmultilabel_fit),
@@ -403,7 +405,7 @@ def fits(X: Any, y: Any, job: Job) -> Iterator[dict[str, Any]]:
     fit = family(X, y, job)
     for setting in job.peer.settings:
         runs, spent = 0, 0.0
-        while runs < (3 if spent < SHORT * runs else 2 if spent < MEDIUM * runs else 1):
+        while runs < job.peer.runs or (runs < 3 and spent < SHORT * runs):
             wait(patience)
             watch = Watch()
             for part in fit(setting):

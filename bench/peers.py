@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 import gpulr
-from bench.contestants import ENVIRONMENT, MEDIUM, PEERS, Job, Part, Setting, fits
+from bench.contestants import ENVIRONMENT, PEERS, Job, Part, Setting, fits
 from bench.data import DATA, Data, Objective, indicator
 from bench.files import rounded
 from bench.run import Patience, take_turn, worker
@@ -29,6 +29,7 @@ from bench.table import shown
 Floats = npt.NDArray[Any]
 
 CERTAIN = 1e-7  # of the optimum's cost: how near to it its cost has to be known
+LONG = 4.0  # seconds; our runs above it are made twice, others three times, and again beside peers
 GRACE = 25.0  # seconds that a process gets beside its budget, for imports and a last class
 # Of gpulr, from loose to tight; the last are for contestants that come nearer than float32 does.
 OURS: tuple[Setting, ...] = (
@@ -108,14 +109,13 @@ class Ours:
         self.points[index] = point
         return point
 
-    def timed(self, point: dict[str, Any]) -> list[float]:
-        """Return new timings of a point, in quiet moments."""
-        each = point["runs"][-1]
-        times = 7 if each < 0.2 else 3 if each < MEDIUM else 1
-        setting = point["setting"]
-        turns = [take_turn(lambda: self.train(setting), self.patience) for _ in range(times)]
-        point["runs"] += [turn.seconds for turn in turns]
-        return [turn.seconds for turn in turns]
+    def timed(self, point: dict[str, Any]) -> float:
+        """Time a point again, in a quiet moment, and return the median of all its times."""
+        while True:
+            turn = take_turn(lambda: self.train(point["setting"]), self.patience)
+            point["runs"].append(turn.seconds)
+            if len(point["runs"]) > 2 or turn.seconds > LONG:
+                return float(np.median(point["runs"]))
 
     def result(self) -> dict[str, Any]:
         """Return what the JSON records, as of any contestant."""
@@ -155,6 +155,9 @@ def run(job: Job, data: Data, *, limit: float) -> tuple[dict[str, Any], list[lis
                     result |= found
     except (TimeoutError, RuntimeError) as error:
         result["error"] = str(error)
+    if not points:
+        result.setdefault("error", f"nothing to judge after {job.budget:.0f} s")
+        print(f"  {result['error']}", file=sys.stderr)
     return result, [list(runs.values()) for runs in points.values()]
 
 
@@ -169,7 +172,7 @@ def judge(points: list[list[list[Part]]], ours: Ours, cost: float) -> list[dict[
     for point in shown(found, cost):
         classes = point["classes"]
         if own := ours.reach(point["gap"] * len(classes) / len(ours.data.models), classes):
-            seconds = float(np.median(ours.timed(own)))
+            seconds = ours.timed(own)
             point["ours"] = {"setting": own["setting"], "seconds": rounded(seconds)}
             point["ratio"] = rounded(point["seconds"] / seconds)
         print(f"  {point}", file=sys.stderr)

@@ -80,7 +80,7 @@ def search_peers(dtype: str) -> list[Peer]:
     """Return the searches; ``dtype`` is what scikit-learn's users would pass."""
     settings, words = ({"tol": TOL},), "scikit-learn, LogisticRegressionCV for each class"
     return [
-        Peer("gpulr", "gpulr.search", gpulr_search_fit, (), settings, "", {"refit": False}),
+        Peer("gpulr", "gpulr.search", gpulr_search_fit, (), settings, "", {"refit": False}, runs=3),
         Peer("sklearn-cv", words, sklearn_cv_fit, SKLEARN, settings, dtype),
     ]
 

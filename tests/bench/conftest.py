@@ -46,4 +46,3 @@ def in_process(monkeypatch):
         monkeypatch.setattr(module, "worker", lambda target, job, *_: target(**job))
     monkeypatch.setattr("bench.run.PAUSE", 0.0)
     monkeypatch.setattr(contestants, "SHORT", 0.0)  # so every run is made once
-    monkeypatch.setattr(contestants, "MEDIUM", 0.0)
