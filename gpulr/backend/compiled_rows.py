@@ -40,9 +40,6 @@ WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself l
 WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
 
 
-SINGLE = np.dtype(np.float32)
-
-
 class CompilerStatus(NamedTuple):
     """Whether products are compiled on this machine."""
 
@@ -98,8 +95,7 @@ def _begin_to_load() -> None:
     def load() -> None:
         with _loading:
             if _probe().usable:
-                pass_function()
-                byte_products()
+                margin_functions()
 
     with suppress(RuntimeError):  # no thread can be had: who needs the compiler loads it
         threading.Thread(target=load, name="gpulr-compiler").start()
@@ -160,14 +156,12 @@ def _products(n_columns: int, storage: str, compute: str) -> Products:
 
 
 @cache
-def margin_functions(dtype: np.dtype[Any] = SINGLE) -> MarginFunctions | None:
-    """Return compiled functions of margins of a dtype; None where there are none, or not right."""
-    from gpulr.backend import compiled_margins
+def margin_functions() -> MarginFunctions | None:
+    """Return compiled functions of margins, or None where they are not right."""
+    from gpulr.backend.compiled_margins import compile_functions
 
-    if dtype.name not in compiled_margins.FORMATS or not dtype.isnative:
-        return None
     with computing.paused(), _lock:
-        return compiled_margins.compile_functions(dtype)
+        return compile_functions()
 
 
 @cache

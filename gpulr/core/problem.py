@@ -45,6 +45,10 @@ class Margins:
         """Return these margins for the models that ``flags`` names, and the other's elsewhere."""
         return Margins(self.backend.xp.where(flags, self.Z, other.Z), self.backend)
 
+    def rows(self, index: Array) -> Margins:
+        """Return the margins of some of the rows (int indices on the device)."""
+        return Margins(self.backend.xp.take(self.Z, index, axis=0), self.backend)
+
     def take(self, models: Array) -> Margins:
         """Return the margins of some of the models (int indices on the device)."""
         return Margins(self.backend.xp.take(self.Z, models, axis=1), self.backend)

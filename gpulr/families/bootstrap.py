@@ -21,12 +21,15 @@ from gpulr.families.intervals import Bootstrap
 from gpulr.families.prepare import TrainingData, prepare
 from gpulr.families.settings import Settings
 from gpulr.solvers import Solution, minimize
+from gpulr.solvers.continuation import refreshed_together
 from gpulr.solvers.groups import cut
+from gpulr.solvers.lbfgs import resume
 from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, whole_number
 from gpulr.words import shown
 
 START_TOL = 1e-4  # of the fit that replicates start from, where their own is yet to be chosen
+TYPICAL_ITERATIONS = 10.0  # that replicates take from the optimum of all rows
 ENDED = ("stopped", "interrupted")
 # What one group of replicates may take; results do not depend on it, but for rounding.
 GROUP_BYTES = 2**30
@@ -243,10 +246,19 @@ class Replicates:
                 parts = (self._train(self.every, tol, start=asarray(theta)),)
             return State(min(START_TOL, tol), tol_is_chosen=True, parts=parts)
         group = self.groups[len(parts) - 1]
+        start = asarray(np.tile(theta, (1, len(group))))
+        classes = np.tile(np.arange(k), len(group))
+
+        def begin(problem: Problem) -> Any:
+            state = resume(problem, start, self._prepared.curvature)
+            n_iter = np.full(len(classes), TYPICAL_ITERATIONS)
+            return refreshed_together(problem, state, self._prepared, classes, n_iter)
+
         part = self._train(
             self.problem(group),
             state.tol,
-            start=asarray(np.tile(theta, (1, len(group)))),
+            begin=begin if self.data.settings.max_iter else None,
+            start=start,
             models=np.arange((group[0] + 1) * k, (group[-1] + 2) * k),
         )
         return replace(state, parts=(*parts, part))

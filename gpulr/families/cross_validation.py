@@ -112,7 +112,7 @@ class CrossValidation:
         unit = path.problem or self.data.problem(1.0, weight_sets=self._counts, models=group)
         prepared = path.prepared or self.solver.prepare(unit)
         problem = replace(unit, C=unit.C * C)
-        continuation = Continuation(problem)
+        continuation, classes = Continuation(problem), np.tile(np.arange(shape[1]), shape[0])
         solution = minimize(
             self.solver,
             problem,
@@ -120,7 +120,7 @@ class CrossValidation:
             tol=settings.tol / CLOSER,
             callbacks=[lambda now: tell(path.n_trained + int(now.converged.sum()), C)],
             prepared=prepared,
-            begin=path.continuation.begin(prepared) if path.continuation else None,
+            begin=path.continuation.begin(prepared, classes) if path.continuation else None,
             leaving=continuation.collect,
             interrupted=interrupted,
         )

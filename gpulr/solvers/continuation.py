@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from gpulr.core.problem import Problem
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.lbfgs import LBFGSState, Pair, Prepared, resume
+from gpulr.solvers.lbfgs import LBFGSState, Pair, Prepared, refresh, resume
+from gpulr.solvers.refresh import MARGIN, passes
 
 Array = Any
 
@@ -23,6 +24,7 @@ class _Ended(NamedTuple):
     theta: Array
     pairs: tuple[Pair, ...]
     gamma: Array
+    n_iter: int
 
 
 class Continuation:
@@ -40,11 +42,28 @@ class Continuation:
 
     def collect(self, models: npt.NDArray[np.int64], state: Any) -> None:
         """Collect columns that are done."""
-        self.parts.append(_Ended(models, state.theta, state.pairs, state.gamma))
+        n_iter = state.iteration
+        self.parts.append(_Ended(models, state.theta, state.pairs, state.gamma, n_iter))
 
-    def begin(self, prepared: Prepared) -> Callable[[Problem], LBFGSState]:
-        """Return what ``minimize`` takes as ``begin`` for the next problem."""
-        return lambda problem: self._state(problem, prepared.curvature)
+    def begin(
+        self, prepared: Prepared, groups: npt.NDArray[np.int64] | None = None
+    ) -> Callable[[Problem], LBFGSState]:
+        """Return what ``minimize`` takes as ``begin`` for the next problem.
+
+        ``groups`` (n_models,) says which models may share a curvature of their own, those of a
+        class on different folds, by numbers from 0 on.
+        """
+
+        def state(problem: Problem) -> LBFGSState:
+            state = self._state(problem, prepared.curvature)
+            if groups is None:
+                return state
+            n_iter = np.zeros(problem.n_models)
+            for part in self.parts:
+                n_iter[part.models] = part.n_iter
+            return refreshed_together(problem, state, prepared, groups, n_iter)
+
+        return state
 
     def _state(self, problem: Problem, curvature: SharedCurvature) -> LBFGSState:
         """Return the state of all columns, at where they ended, as one of ``problem``."""
@@ -67,6 +86,28 @@ class Continuation:
             pairs.append(Pair(s, y, xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)))
         gamma = joined([part.gamma for part in parts])
         return replace(state, pairs=tuple(pairs), gamma=gamma)
+
+
+def refreshed_together(
+    problem: Problem,
+    state: LBFGSState,
+    prepared: Prepared,
+    groups: npt.NDArray[np.int64],
+    n_iter: npt.NDArray[Any],
+) -> LBFGSState:
+    """Return a state at the start of a run with curvatures that the models of a group share.
+
+    Models are expected to take ``n_iter`` (n_models,) iterations, of which it is to save some half;
+    for groups where that pays.
+    """
+    state, pool = replace(state, pool=prepared.pool), prepared.pool
+    if pool is None:
+        return state
+    pays = np.bincount(groups, n_iter / 2.0) > MARGIN * passes(pool, first=False)
+    flags = pays[groups]
+    if not flags.any():
+        return state
+    return refresh(problem, state, flags, (np.cumsum(pays) - 1)[groups[flags]])
 
 
 def _no_pair(part: _Ended) -> Pair:

@@ -87,7 +87,7 @@ def minimize(
         interrupted,
         problem.backend.turn(rows.n_samples, rows.n_features, k),
     )
-    task = Task(solver, max_iter, tol, models, *calls, started=time.perf_counter())
+    task = Task(solver.aiming(tol), max_iter, tol, models, *calls, started=time.perf_counter())
     run = _begin(task, problem, start, prepared, begin)
     while not (run := _let_go(task, run)).result:
         run = _advance(task, run)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.core.problem import Margins, Problem
@@ -15,9 +16,12 @@ from gpulr.kernels.recursion import PAIRS
 from gpulr.namespaces import array_namespace
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.exact_curvature import ExactCurvature
+from gpulr.solvers.model_curvature import ModelCurvature
+from gpulr.solvers.refresh import Pool, factor_bytes, is_due, refreshed, worthwhile
 from gpulr.solvers.solver import Solver, State
 
 Array = Any
+Flags = npt.NDArray[np.bool_]
 
 KAPPA = (1e-6, 0.25)  # bounds of the mean of σ'
 FEW = 10.0  # a model with fewer rows of either kind in the sample does not begin there
@@ -42,11 +46,12 @@ class Prepared:
 
     curvature: Any  # SharedCurvature or ExactCurvature
     index: Array | None  # of a sample of the rows; None: all of them
+    pool: Pool | None = None  # of which models' own curvature is found; None: it is not
 
 
 @dataclass(frozen=True, slots=True)
 class LBFGSState(State):
-    """Where each model is, and what it has learnt of its cost; ``curvature`` is shared."""
+    """Where each model is, and what it has learnt of its cost."""
 
     reduced: Array  # the gradient in the coordinates of the curvature
     margins: Margins  # of all rows at theta
@@ -59,7 +64,12 @@ class LBFGSState(State):
     factor: Array  # (n_models,) of the next step: 1, and a quarter of it for each that failed
     stalled: Array  # (n_models,) bool: no better is to be had in this precision
     age: int  # iterations since Z was computed from theta
-    curvature: Any  # SharedCurvature or ExactCurvature
+    curvature: Any  # SharedCurvature, ModelCurvature or ExactCurvature
+    pool: Pool | None = None  # as in Prepared
+    iteration: int = 0
+    # (n_models,) The gradient norm ``since`` iterations ago; NaN where the model has just begun.
+    mark: Array | None = None
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,11 @@ class LBFGS(Solver):
     memory: int = 10  # pairs kept
     sample: int = 12_000  # rows in the sample, at most: fewer where they are wide
     sample_iterations: int = 6  # on the sample, which do not count as iterations
+    tol: float = 0.0  # to what gradients are to fall, by which it is judged what pays
+
+    def aiming(self, tol: float) -> LBFGS:
+        """Return the solver that judges by this tolerance what pays."""
+        return replace(self, tol=tol)
 
     def prepare(self, problem: Problem) -> Prepared:
         """Choose a sample of the rows, if there are many, and factor the shared curvature."""
@@ -99,10 +114,18 @@ class LBFGS(Solver):
             rows = np.flatnonzero(to_host(problem.weights.base)[:, 0] > 0.0)
         size = min(self.sample, max(1000, SAMPLE_BYTES // (8 * problem.rows.n_features)))
         if len(rows) <= 2 * size:
-            return Prepared(SharedCurvature.of(problem), None)
+            return self._prepared(problem, SharedCurvature.of(problem), None)
         chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
         index = problem.backend.asarray(chosen)
-        return Prepared(SharedCurvature.of(problem.sample(index), sampled=True), index)
+        curvature = SharedCurvature.of(problem.sample(index), sampled=True)
+        return self._prepared(problem, curvature, index)
+
+    def _prepared(
+        self, problem: Problem, curvature: SharedCurvature, index: Array | None
+    ) -> Prepared:
+        # Kernels that replace array functions take no curvature but the shared one.
+        own = curvature.complete and problem.recursion is None
+        return Prepared(curvature, index, Pool.of(problem, index, curvature) if own else None)
 
     def init(
         self, problem: Problem, theta: Array | None = None, prepared: Prepared | None = None
@@ -116,12 +139,12 @@ class LBFGS(Solver):
         prepared = self.prepare(problem) if prepared is None else prepared
         curvature, xp = prepared.curvature, problem.backend.xp
         if theta is not None:
-            return resume(problem, theta, curvature)
+            return replace(resume(problem, theta, curvature), pool=prepared.pool)
         if prepared.index is None:
-            return _start(problem, problem.start(), curvature)
+            return replace(_start(problem, problem.start(), curvature), pool=prepared.pool)
         sample = problem.sample(prepared.index)
         theta, kappa = _best_intercepts(sample)
-        state = replace(_start(sample, theta, curvature), kappa=kappa)
+        state = first = replace(_start(sample, theta, curvature), kappa=kappa)
         anew = xp.minimum(*sample.class_counts()) < FEW
         if not bool(to_host(xp.all(anew))):
             for _ in range(self.sample_iterations):
@@ -134,11 +157,19 @@ class LBFGS(Solver):
         anew = xp.logical_or(anew, worse)
         pairs = tuple(replace(p, rho=xp.where(anew, 0.0, p.rho)) for p in state.pairs)
         gamma, kappa = xp.where(anew, 1.0, state.gamma), xp.where(worse, 0.25, kappa)
-        return replace(start, pairs=pairs, gamma=gamma, kappa=kappa)
+        start = replace(start, pairs=pairs, gamma=gamma, kappa=kappa, pool=prepared.pool)
+        if not pairs:
+            return start
+        # The gradient fell on the sample as if it had begun at the mark.
+        fall = first.best / xp.max(xp.abs(state.gradient), axis=0)
+        mark = xp.where(anew, math.nan, start.best * fall)
+        return replace(start, mark=mark, since=self.sample_iterations)
 
     def step(self, problem: Problem, state: LBFGSState) -> LBFGSState:
         """Find a direction, step along it, and learn from the change of the gradient."""
         xp = problem.backend.xp
+        if state.pool is not None and is_due(state.iteration):
+            state = self._look(problem, state)
         curvature = state.curvature.at(problem, state.margins)
         d, slope = _direction(problem, state, curvature)
         D = curvature.expand(d)
@@ -189,7 +220,23 @@ class LBFGS(Solver):
             stalled=idle >= STALLED,
             age=state.age + 1,
             curvature=state.curvature,
+            pool=state.pool,
+            iteration=state.iteration + 1,
+            mark=state.mark,
+            since=state.since + 1,
         )
+
+    def _look(self, problem: Problem, state: LBFGSState) -> LBFGSState:
+        """Find the curvature of models anew where that pays."""
+        xp, pool = problem.backend.xp, state.pool
+        norm = xp.max(xp.abs(state.gradient), axis=0)
+        if pool is None or state.mark is None:
+            return replace(state, mark=norm)
+        flags = worthwhile(pool, to_host(state.mark), to_host(norm), state.since, self.tol)
+        if state.iteration == 0:  # as if others had fallen tenfold while these were not trained
+            unknown = xp.isnan(state.mark)
+            state = replace(state, mark=xp.where(unknown, 10.0 * norm, state.mark))
+        return refresh(problem, state, flags) if flags.any() else state
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes, at most.
@@ -201,7 +248,32 @@ class LBFGS(Solver):
         margins = 4 * itemsize * rows.n_samples
         arrays = 4 * self.memory + 11 + rows.backend.check_every
         hessians = 3 * (rows.n_features + 1) if ExactCurvature.serves(rows) else 0
-        return margins + (arrays + hessians) * 8 * (rows.n_features + 1)
+        return margins + (arrays + hessians) * 8 * (rows.n_features + 1) + factor_bytes(rows)
+
+
+def refresh(problem: Problem, state: LBFGSState, flags: Flags, groups: Any = None) -> LBFGSState:
+    """Return the state with the curvature of the models that are flagged found anew.
+
+    ``groups`` are those of :func:`gpulr.solvers.refresh.refreshed`. Pairs are kept, and γ is that
+    of the newest.
+    """
+    backend, xp, pool = problem.backend, problem.backend.xp, state.pool
+    assert pool is not None
+    index = backend.asarray(np.flatnonzero(flags))
+    some = problem if flags.all() else problem.select(index)
+    margins = state.margins if flags.all() else state.margins.take(index)
+    new, old = refreshed(pool, some, margins, groups), state.curvature
+    if not flags.all():
+        known = old if isinstance(old, ModelCurvature) else new.none(len(flags))
+        new = known.changed(flags, new)
+    gamma = xp.ones_like(state.gamma)
+    if state.pairs:
+        pair = state.pairs[-1]
+        yHy = xp.sum(pair.y * new.solve(pair.y, state.kappa, problem.penalty), axis=0)
+        good = xp.logical_and(pair.rho > 0.0, yHy > 0.0)
+        gamma = xp.where(good, 1.0 / xp.where(good, pair.rho * yHy, 1.0), 1.0)
+    gamma = xp.where(backend.asarray(flags), gamma, state.gamma)
+    return replace(state, curvature=new, gamma=gamma)
 
 
 def resume(problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSState:
@@ -282,7 +354,8 @@ def _learn(
     s, y = t * d, reduced - state.reduced
     sy = xp.sum(s * y, axis=0)
     yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
-    good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0))
+    # At the end steps may be so small that their squares vanish, and 1 / sᵀy would overflow.
+    good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0)) + 1e-290
     rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
     gamma = xp.where(good, sy / xp.where(good, yHy, 1.0), state.gamma)
     if not problem.backend.known_true(good):
@@ -307,8 +380,10 @@ def _direction(problem: Problem, state: LBFGSState, curvature: Any) -> tuple[Arr
 
 def _has_kernels(problem: Problem, state: LBFGSState) -> bool:
     """Whether kernels replace array functions: they take a diagonal initial Hessian, few pairs."""
+    if problem.recursion is None or isinstance(state.curvature, ModelCurvature):
+        return False
     diagonal = state.curvature.complete and isinstance(state.curvature.share, float)
-    return problem.recursion is not None and diagonal and len(state.pairs) <= PAIRS
+    return diagonal and len(state.pairs) <= PAIRS
 
 
 def _two_loops(state: LBFGSState, curvature: Any, lam: Array) -> Array:

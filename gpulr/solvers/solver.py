@@ -33,9 +33,17 @@ class State:
 class Shared:
     """Base of what a state holds for all models together, and which does not shrink with them."""
 
+    def take(self, models: Array) -> Shared:
+        """Return what serves some of the models (int indices on the device)."""
+        return self
+
 
 class Solver(Protocol):
     """A method: frozen settings, and a step that maps a state to the next one."""
+
+    def aiming(self, tol: float) -> Solver:
+        """Return the solver for a run to this tolerance; 0: as long as it is allowed."""
+        return self
 
     def prepare(self, problem: Problem) -> Any:
         """Return what all models of the problem share, for :meth:`init`; None if nothing."""
@@ -92,9 +100,9 @@ def take_models(value: Any, keep: Array) -> Any:
     """Return the part of a state, or of something in it, that belongs to the models ``keep``."""
     if isinstance(value, tuple):
         return tuple(take_models(item, keep) for item in value)
-    if isinstance(value, Margins):
+    if isinstance(value, Margins | Shared):
         return value.take(keep)
-    if dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = {
             f.name: take_models(getattr(value, f.name), keep) for f in dataclasses.fields(value)
         }

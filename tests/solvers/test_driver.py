@@ -174,7 +174,9 @@ def test_the_same_bits_from_run_to_run(digits, solver, monkeypatch):
 def test_a_run_goes_on_from_what_it_holds(blobs):
     problem, solver = make_problem(np.asarray, *blobs), SOLVERS["lbfgs"](None)
     calls = ((), None, lambda: False, nullcontext())
-    task = driver.Task(solver, 50, 1e-5, np.arange(3), *calls, started=time.perf_counter())
+    task = driver.Task(
+        solver.aiming(1e-5), 50, 1e-5, np.arange(3), *calls, started=time.perf_counter()
+    )
     run = driver._begin(task, problem, None, None, None)
     for _ in range(3):
         run = driver._advance(task, driver._let_go(task, run))
