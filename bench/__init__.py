@@ -9,6 +9,7 @@ the versions and the commit::
     python -m bench goals --output bench/results             # all that the goals are about
     python -m bench goals --only mnist --peer torch-lbfgs    # or some of it
     python -m bench threads
+    python -m bench passes-to-optimum
     python -m bench coverage
     python -m bench.table                   # bench/RESULTS.md, README's table, the charts
     python -m bench.table --pictures        # README's pictures of models

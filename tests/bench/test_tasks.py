@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 
-from bench import passes, run, table, tasks
+from bench import optimum, passes, run, table, tasks
 from bench.__main__ import app
 from bench.passes import Contestant
 
@@ -191,3 +191,12 @@ def test_coverage(capsys):
     assert [(r["rows"], r["draws"], len(r["shares"])) for r in found] == [
         *((60, "poisson", 5), (60, "multinomial", 5))
     ]
+
+
+def test_passes_to_the_optimum(capsys, monkeypatch):
+    monkeypatch.setattr(optimum, "CASES", (("digits", tasks.digits, 1.0, (30, 40)),))
+    assert main("passes-to-optimum", most=30) == 0
+    printed = capsys.readouterr()
+    (found,) = json.loads(printed.out)["results"]
+    assert 2.0 < found["passes"][0] < found["passes"][1] < 30.0
+    assert f"{found['passes'][1]:.1f} (≤ 30)" in printed.err
