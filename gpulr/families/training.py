@@ -65,8 +65,9 @@ def train(
         "auto": ``GPULR_BACKEND`` if set, else a GPU if it works and the work repays it, else NumPy.
         "cupy" on a machine that cannot run it trains on NumPy after a warning.
     solver : "lbfgs", "nesterov" or "gd"
-        Preconditioned L-BFGS, which reaches the optimum in some ten passes; accelerated gradient
-        descent; or the textbook's, at a fixed step.
+        Preconditioned L-BFGS, which reaches the optimum in some ten passes (with each model's own
+        Hessian, where rows and features are few: Newton's method); accelerated gradient descent; or
+        the textbook's, at a fixed step.
     C : float or (n_models,) array
         Inverse regularisation strength as in scikit-learn, > 0; ∞ for none.
     sample_weight : (n_samples,), optional
