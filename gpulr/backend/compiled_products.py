@@ -95,7 +95,8 @@ class Products(NamedTuple):
     Both take (X, n_rows, stride, n_features, n_columns, WT, ld, Z, b, even, odd), or DT and R for
     WT and Z, and nothing after. Rows of X are ``stride`` entries apart, those of WT and DT
     (n_columns, ≥ n_features) ``ld`` entries; Z and R (n_rows, n_columns) are contiguous. ``even``
-    and ``odd`` are how many entries ahead every other row of a tile is prefetched.
+    and ``odd`` are how many entries ahead every other row of a tile is prefetched. Functions of
+    centred rows take these from X less what WT and DT have in one row more, below the others.
     """
 
     tile: Tile
@@ -107,9 +108,9 @@ class Products(NamedTuple):
 class _Writer(Writer):
     """Writes the two functions into an LLVM module."""
 
-    def __init__(self, tile: Tile, storage: str, compute: str) -> None:
+    def __init__(self, tile: Tile, storage: str, compute: str, *, centred: bool = False) -> None:
         super().__init__()
-        self.tile = tile
+        self.tile, self.centred = tile, centred
         self.storage, self.signed = STORAGE[storage], storage == "int8"
         self.number = STORAGE[compute]
         self.vector = ir.VectorType(self.number, tile.lanes)
@@ -143,6 +144,21 @@ class _Writer(Writer):
             end = self.smaller(b.add(start, length), n_rows)
             with self.loop(n_(0), k, self.tile.columns) as (new, _):
                 yield start, end, self.smaller(new, last), new
+
+    def centers(self, wide: ir.Value, k: ir.Value, ld: ir.Value) -> Callable[[ir.Value], Any]:
+        """Return what gives the centres of features from the first one on; None: there are none."""
+        below = self.at(wide, self.b.mul(k, ld)) if self.centred else None
+        return lambda f: None if below is None else self.load(self.at(below, f), self.vector)
+
+    def load_shifted(self, pointer: ir.Value, center: ir.Value | None) -> ir.Value:
+        """Return a vector of a row's entries, less the centre, converted."""
+        b = self.b
+        if center is None:
+            return self.load_rows(pointer)
+        if BYTES[self.storage] <= BYTES[self.number]:
+            return b.fsub(self.load_rows(pointer), center)
+        wide = ir.VectorType(self.storage, self.tile.lanes)  # which is rounded afterwards
+        return b.fptrunc(b.fsub(self.load(pointer, wide), b.fpext(center, wide)), self.vector)
 
     def load_rows(self, pointer: ir.Value) -> ir.Value:
         """Return a vector of a row's entries, converted."""
@@ -213,7 +229,11 @@ class _Writer(Writer):
         last_rows = b.sub(n_rows, n_(tile.depth))
 
         with self.groups(n_rows, stride, k) as (start, end, column, _):
-            W = self.at(WT, b.mul(column, ld))
+            W, center_of = self.at(WT, b.mul(column, ld)), self.centers(WT, k, ld)
+
+            def loaded(f: ir.Value) -> list[ir.Value]:
+                center = center_of(f)
+                return [self.load_shifted(self.at(x, f), center) for x in xs]
 
             def weights(f: ir.Value) -> Iterator[ir.Value]:
                 for c in range(tile.columns):
@@ -226,12 +246,11 @@ class _Writer(Writer):
                 with self.loop(n_(0), whole, tile.lanes, *zeros) as (f, sums):
                     for r, x in enumerate(xs):
                         self.ahead(self.at(x, f, soon[r % 2]))
-                    self.add_products(sums, [self.load_rows(self.at(x, f)) for x in xs], weights(f))
+                    self.add_products(sums, loaded(f), weights(f))
                 with self.loop(whole, n, tile.lanes, *sums) as (f, sums):
                     f, new = self.last_chunk(n, f)
-                    loaded = [self.load_rows(self.at(x, f)) for x in xs]
-                    loaded = [b.select(new, x, self.zero) for x in loaded]
-                    self.add_products(sums, loaded, weights(f))
+                    rest = [b.select(new, x, self.zero) for x in loaded(f)]
+                    self.add_products(sums, rest, weights(f))
                 totals = self.added_up(sums)
                 for r in range(tile.depth):
                     z = self.at(Z, b.mul(b.add(row, n_(r)), k), column)
@@ -253,12 +272,13 @@ class _Writer(Writer):
             length = b.sub(end, start)
             here = self.at(X, b.mul(start, stride))
             following = self.at(here, b.mul(length, stride))
-            D = self.at(DT, b.mul(column, ld))
+            D, center_of = self.at(DT, b.mul(column, ld)), self.centers(DT, k, ld)
             residuals = self.at(R, b.mul(start, k), column)
 
             def add_rows(places: list[ir.Value], new: ir.Value | None = None) -> None:
                 """Add the sub-block's products for these chunks, or their new lanes, to DT."""
                 zeros = [self.zero] * (len(places) * tile.columns)
+                centers = [center_of(f) for f in places]
                 with self.loop(n_(0), length, 1, *zeros) as (row, sums):
                     x = self.at(here, b.mul(row, stride))
                     # A share of the next sub-block, as long as this one.
@@ -266,7 +286,10 @@ class _Writer(Writer):
                     done = b.add(b.mul(length, places[0]), b.mul(row, n_(share)))
                     for j in range(0, share, line):
                         self.ahead(self.at(following, done, j))
-                    xs = [self.load_rows(self.at(x, f)) for f in places]
+                    xs = [
+                        self.load_shifted(self.at(x, f), center)
+                        for f, center in zip(places, centers, strict=True)
+                    ]
                     r = self.at(residuals, b.mul(row, k))
                     rs = [self.load(self.at(r, c), self.number) for c in range(tile.columns)]
                     self.add_products(sums, xs, [self.everywhere(r, tile.lanes) for r in rs])
@@ -287,7 +310,9 @@ class _Writer(Writer):
         b.ret_void()
 
 
-def compile_products(n_columns: int, storage: str, compute: str) -> Products:
+def compile_products(
+    n_columns: int, storage: str, compute: str, *, centred: bool = False
+) -> Products:
     """Compile both products for rows stored as ``storage`` and computed in ``compute``.
 
     The functions serve any number of columns, this one without waste.
@@ -295,12 +320,12 @@ def compile_products(n_columns: int, storage: str, compute: str) -> Products:
     tile = Tile.of(n_columns, 4 if compute == "float32" else 8)
 
     def write() -> ir.Module:
-        writer = _Writer(tile, storage, compute)
+        writer = _Writer(tile, storage, compute, centred=centred)
         writer.margins()
         writer.gradient()
         return writer.module
 
-    shape = f"{tile.lanes}x{tile.columns}x{tile.depth}"
+    shape = f"{tile.lanes}x{tile.columns}x{tile.depth}" + "-centred" * centred
     engine = load(f"products-{storage}-{compute}-{shape}", write)
     address, size = ctypes.c_void_p, ctypes.c_int64
     takes = [address, size, size, size, size, address, size, address]

@@ -124,7 +124,7 @@ def _probe() -> CompilerStatus:
     return CompilerStatus(words, version)
 
 
-_compiled: dict[tuple[str, str], dict[int, Products]] = {}
+_compiled: dict[tuple[str, ...], dict[int, Products]] = {}
 _lock = threading.Lock()
 _loading = threading.Lock()  # taken before the other
 
@@ -137,7 +137,7 @@ if hasattr(os, "register_at_fork"):
         )
 
 
-def _products(n_columns: int, storage: str, compute: str) -> Products:
+def _products(n_columns: int, storage: str, compute: str, *, centred: bool = False) -> Products:
     """Return compiled functions for ``n_columns``: existing ones, unless they waste too much.
 
     All give the same bits.
@@ -145,13 +145,14 @@ def _products(n_columns: int, storage: str, compute: str) -> Products:
     from gpulr.backend import compiled_products
 
     with computing.paused(), _lock:
-        at_hand = _compiled.setdefault((storage, compute), {})
+        at_hand = _compiled.setdefault((storage, compute, *["centred"] * centred), {})
         exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
         cost = partial(grouping_cost, n_columns=n_columns)
         best = min(at_hand, key=cost, default=None)
         if best is None or cost(best) > WASTE * cost(exact):
             best = exact
-            at_hand[best] = compiled_products.compile_products(best, storage, compute)
+            kind = {"centred": True} if centred else {}
+            at_hand[best] = compiled_products.compile_products(best, storage, compute, **kind)
         return at_hand[best]
 
 
@@ -278,15 +279,22 @@ def _extremes(storage: str) -> Extremes | None:
     return extremes if right else None
 
 
-def compiled_rows(X: npt.NDArray[Any], dtype: np.dtype[Any]) -> CompiledRows:
-    """Return rows that :func:`fits` as what multiplies fastest."""
+def centers(X: npt.NDArray[Any], dtype: npt.DTypeLike, center: npt.NDArray[Any] | None) -> bool:
+    """Whether compiled products take the centre, if any, from rows that they take."""
+    return center is None or (X.dtype.kind == "f" and center.dtype == dtype)
+
+
+def compiled_rows(
+    X: npt.NDArray[Any], dtype: np.dtype[Any], center: npt.NDArray[Any] | None = None
+) -> CompiledRows:
+    """Return rows that :func:`fits`, less a centre, as what multiplies fastest."""
     takes_bytes = _name(X.dtype) in ("uint8", "bool") and dtype == np.float32
     products = byte_products() if takes_bytes else None
-    return CompiledRows(X, dtype) if products is None else ByteRows(X, dtype, products)
+    return CompiledRows(X, dtype, center) if products is None else ByteRows(X, dtype, products)
 
 
 class CompiledRows:
-    """Rows X (n_rows, n_features), stored as they are, that multiply in ``dtype``.
+    """Rows X (n_rows, n_features) less a centre, stored as they are, that multiply in ``dtype``.
 
     Supports what a pass needs: ``X @ W``, ``A @ X``, with W (n_features, n_columns) and A
     (n_columns, n_rows) of that dtype, and what is made of these. See :func:`fits` for the rows.
@@ -294,9 +302,12 @@ class CompiledRows:
 
     __array_ufunc__ = None  # NumPy leaves A @ X to __rmatmul__
 
-    def __init__(self, X: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, X: npt.NDArray[Any], dtype: np.dtype[Any], center: npt.NDArray[Any] | None = None
+    ) -> None:
         self.X = X
         self.dtype = dtype
+        self.center = center
 
     @property
     def _sub_block(self) -> int:
@@ -306,7 +317,8 @@ class CompiledRows:
 
     def _functions(self, n_columns: int) -> tuple[Products | ByteProducts, int]:
         """Return the functions, and how many columns they are given."""
-        products = _products(n_columns, _name(self.X.dtype), _name(self.dtype))
+        names, centred = (_name(self.X.dtype), _name(self.dtype)), self.center is not None
+        products = _products(n_columns, *names, centred=centred)
         return products, max(n_columns, products.tile.columns)
 
     def _apart(self) -> int:
@@ -321,15 +333,20 @@ class CompiledRows:
     def _weights(self, W: npt.NDArray[Any], given: int) -> tuple[npt.NDArray[Any], int]:
         """Return W as the functions take it, until this thread's next call, and its ``ld``."""
         (n_features, n_columns), apart = W.shape, self._apart()
-        WT = buffer("weights", given * apart, self.dtype).reshape(given, apart)
+        WT = buffer("weights", (given + 1) * apart, self.dtype).reshape(given + 1, apart)
         WT[:n_columns, :n_features] = W.T
-        WT[n_columns:, :n_features] = 0.0
+        WT[n_columns:given, :n_features] = 0.0
+        if self.center is not None:
+            WT[given, :n_features] = self.center
         return WT, apart
 
     def _sums(self, given: int) -> tuple[npt.NDArray[Any], int]:
         """Return zeros for the functions to add a gradient to, and its ``ld``."""
         apart = self._apart()
-        return np.zeros((given, apart), self.dtype), apart
+        sums = np.zeros((given + 1, apart), self.dtype)
+        if self.center is not None:
+            sums[given, : self.X.shape[1]] = self.center
+        return sums, apart
 
     def _gradient(self, sums: npt.NDArray[Any], n_columns: int) -> npt.NDArray[Any]:
         """Return the gradient (n_columns, n_features) that was added up."""

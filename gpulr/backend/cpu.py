@@ -16,6 +16,7 @@ from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
 from gpulr.backend.compiled_rows import (
     CompiledRows,
+    centers,
     compiled_rows,
     compiler,
     compiler_at_hand,
@@ -152,8 +153,8 @@ class NumPyBackend(Backend):
     def operand(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
         if is_sparse(X_block):
             return self.as_compute(X_block, dtype)
-        if self.compiled and center is None and fits(X_block, dtype):
-            return compiled_rows(X_block, np.dtype(dtype))
+        if self.compiled and centers(X_block, dtype, center) and fits(X_block, dtype):
+            return compiled_rows(X_block, np.dtype(dtype), center)
         block = self.as_compute(X_block, dtype, center)
         if self.compiled and fits(block, dtype):
             return compiled_rows(block, np.dtype(dtype))
@@ -188,7 +189,7 @@ class NumPyBackend(Backend):
         return not is_sparse(X) and X.dtype.itemsize > 1
 
     def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
-        if is_sparse(X) or center is not None or not self.compiled or not fits(X, dtype):
+        if is_sparse(X) or not (self.compiled and centers(X, dtype, center) and fits(X, dtype)):
             return self.row_width(X)
         # Rows that are not converted take no memory, and compiled products cut sub-blocks that fit
         # in cache by themselves. Longer blocks mean fewer calls, for which threads wait in turn.

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from gpulr.backend import compiled_rows
+from gpulr.backend import compiled_rows, select
 from helpers import python
 
 STORAGE = {"bool": (0, 2), "uint8": (0, 256), "int8": (-128, 128)}
@@ -145,7 +145,7 @@ BETWEEN_PROTECTED_PAGES = """
 import ctypes, mmap
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from gpulr.backend import compiled_rows
+from gpulr.backend import compiled_rows, select
 
 mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
@@ -232,3 +232,32 @@ def test_the_bits_of_a_margin_are_its_rows_own(compiled_products, rng, storage):
     Z = compiled(X) @ W
     for rows in (slice(0, 8), slice(1, 12), slice(300, 701), slice(5, 700, 7)):
         np.testing.assert_array_equal(compiled(X[rows]) @ W, Z[rows])
+
+
+@pytest.mark.parametrize("compute", ["float32", "float64"])
+@pytest.mark.parametrize("storage", ["float16", "float32", "float64"])
+def test_centred_rows_are_as_rows_that_were_shifted(compiled_products, rng, storage, compute):
+    for n_rows, n_features in ((8, 17), (300, 131), (700, 784)):
+        X = (1_000.0 + sample(rng, storage, n_rows, n_features)).astype(storage)
+        center = X.mean(axis=0, dtype=np.float64).astype(compute)
+        rows = compiled_rows.CompiledRows(X, np.dtype(compute), center)
+        shifted = compiled((X.astype(np.result_type(X, center)) - center).astype(compute), compute)
+        W, A = factors(rng, X, compute)
+        np.testing.assert_array_equal(rows @ W, shifted @ W)
+        assert_products(rows, shifted.X, W, A, COLUMNS)  # sums of other sub-blocks
+
+
+def test_which_centres_are_taken_without_a_copy(compiled_products, rng):
+    backend = select("numpy")
+    X, center = sample(rng, "float64", 50, 40), np.ones(40, np.float32)
+    for rows, c, taken in (
+        (X, center, True),
+        (X.astype(np.float16), center, True),
+        (X.astype(np.float16), center.astype(np.float64), False),  # would be rounded
+        (X.astype(np.uint8), center, False),
+    ):
+        operand = backend.operand(rows, np.float32, c)
+        assert (operand.X is rows) == taken
+        W = rng.normal(size=(40, 2)).astype(np.float32)
+        expected = (np.float64(rows) - 1.0) @ np.float64(W)
+        np.testing.assert_allclose(operand @ W, expected, rtol=1e-4, atol=1e-3)
