@@ -7,7 +7,7 @@ import math
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -307,6 +307,29 @@ class Backend:
         R, loss, db = self.activate_margins(self.affine(X, W, b), Y, s)
         return loss, (R.T @ X).T, db
 
+    def dots(self, vectors: Sequence[Array], x: Array) -> Array:
+        """Return the scalar products of each of some arrays with x, column by column.
+
+        All are (n, k), x is float64. Returns (n_vectors, k) float64.
+        """
+        return self.xp.stack([self.xp.sum(v * x, axis=0) for v in vectors])
+
+    def combine(
+        self,
+        x: Array,
+        coefficients: Array,
+        vectors: Sequence[Array],
+        factor: float | Array = 1.0,
+    ) -> Array:
+        """Return factor x + Σ c_i v_i for arrays as in :meth:`dots`.
+
+        Coefficients are (n_vectors, k), the factor is a number or (k,), all float64.
+        """
+        total = factor * x
+        for i, v in enumerate(vectors):
+            total = total + coefficients[i, :] * v
+        return total
+
     def as_compute(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
         """Return a block of rows in the compute dtype, less ``center`` (n_features,) if given.
 
@@ -336,6 +359,10 @@ class Backend:
             return xp.asarray(part, copy=True)
 
         return halved(xp.minimum, block), halved(xp.maximum, block)
+
+    def sparse_operand(self, X: Array, rows: slice, dtype: Any) -> Array:
+        """Return some rows of a SciPy CSR array as what multiplies fastest; only ``@`` is used."""
+        return self.as_compute(X[rows, :], dtype)
 
     def centers_in_block(self, X: Array) -> bool:
         """Whether rows of X are centred in the block: all but bytes, bits and sparse rows."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gpulr.backend.compiled_margins import MarginFunctions
     from gpulr.backend.compiled_pass import PassFunction
     from gpulr.backend.compiled_products import Products
+    from gpulr.backend.compiled_sparse import SparseProducts, SparseRows
+    from gpulr.backend.compiled_vectors import VectorFunctions
 
 INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
 LEAST_ROWS = 8  # the longest tile
@@ -163,6 +165,37 @@ def margin_functions() -> MarginFunctions | None:
 
     with computing.paused(), _lock:
         return compile_functions()
+
+
+@cache
+def vector_functions() -> VectorFunctions | None:
+    """Return compiled functions of vectors, or None where they are not right."""
+    from gpulr.backend.compiled_vectors import compile_functions
+
+    with computing.paused(), _lock:
+        return compile_functions()
+
+
+def sparse_rows(X: Any, rows: slice, dtype: npt.DTypeLike) -> SparseRows | None:
+    """Return some rows of a CSR array as an operand, or None where compiled products do not fit."""
+    stored, dtype = X.data.dtype, np.dtype(dtype)
+    floats = _name(stored) in ("float32", "float64") and stored.isnative
+    if not floats or _name(dtype) not in ("float32", "float64") or X.indices.dtype != np.int32:
+        return None
+    products = _sparse_products(_name(stored), _name(dtype))
+    if products is None:
+        return None
+    from gpulr.backend.compiled_sparse import SparseRows
+
+    return SparseRows(products, X, slice(*rows.indices(X.shape[0])[:2]), dtype)
+
+
+@cache
+def _sparse_products(stored: str, compute: str) -> SparseProducts | None:
+    from gpulr.backend.compiled_sparse import compile_functions
+
+    with computing.paused(), _lock:
+        return compile_functions(stored, compute)
 
 
 @cache

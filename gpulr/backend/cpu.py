@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,11 +25,14 @@ from gpulr.backend.compiled_rows import (
     load_compiler_ahead,
     margin_functions,
     pass_function,
+    sparse_rows,
+    vector_functions,
 )
 from gpulr.backend.forks import computing
 
 if TYPE_CHECKING:
     from gpulr.backend.compiled_margins import MarginFunctions
+    from gpulr.backend.compiled_vectors import VectorFunctions
 
 Array = Any
 T = TypeVar("T")
@@ -83,6 +86,11 @@ class NumPyBackend(Backend):
     def margin_functions(self) -> MarginFunctions | None:
         """What computes on margins; None: NumPy does."""
         return margin_functions() if self.compiled else None
+
+    @cached_property
+    def vector_functions(self) -> VectorFunctions | None:
+        """What computes on vectors like the parameters; None: NumPy does."""
+        return vector_functions() if self.compiled else None
 
     def known_true(self, flags: Array) -> bool:
         return bool(np.all(flags))
@@ -160,6 +168,10 @@ class NumPyBackend(Backend):
             return compiled_rows(block, np.dtype(dtype))
         return SlicedRows(block)
 
+    def sparse_operand(self, X: Array, rows: slice, dtype: Any) -> Array:
+        found = sparse_rows(X, rows, dtype) if self.compiled else None
+        return super().sparse_operand(X, rows, dtype) if found is None else found
+
     def activate_margins(
         self, Z: Array, Y: Array, s: Array | None = None
     ) -> tuple[Array, Array, Array]:
@@ -184,6 +196,24 @@ class NumPyBackend(Backend):
             if compiled is not None:
                 return compiled(X_block)
         return super().extremes(X_block)
+
+    def dots(self, vectors: Sequence[Array], x: Array) -> Array:
+        functions = self.vector_functions
+        if functions is not None and functions.take(vectors, x):
+            return functions.dots(vectors, x)
+        return super().dots(vectors, x)
+
+    def combine(
+        self,
+        x: Array,
+        coefficients: Array,
+        vectors: Sequence[Array],
+        factor: float | Array = 1.0,
+    ) -> Array:
+        functions = self.vector_functions
+        if functions is not None and functions.take(vectors, x):
+            return functions.combine(x, coefficients, vectors, factor)
+        return super().combine(x, coefficients, vectors, factor)
 
     def centers_in_block(self, X: Array) -> bool:
         return not is_sparse(X) and X.dtype.itemsize > 1

@@ -257,12 +257,17 @@ class Problem:
 
     def finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
         """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64."""
-        W = theta[:-1, :]
+        W, xp = theta[:-1, :], self.backend.xp
         dW, db = self.rows.undo_scaling(dW, db)
         # The penalty is one on the weights of the caller's scale.
-        factor = self.rows.factor
-        dW, db = logistic.gradient(dW, db, factor**2 * W, self.C, self.m)
-        return Pass(logistic.cost(loss, factor * W, self.C, self.m), self._stacked(dW, db))
+        if not isinstance(self.rows.factor, float):
+            W = self.rows.factor * W
+        squares = self.backend.dots([W], W)[0, :]
+        if not isinstance(self.rows.factor, float):
+            W = self.rows.factor * W
+        penalty = xp.expand_dims(self.penalty, axis=0)
+        dW = self.backend.combine(dW, penalty, [W], 1.0 / self.m)
+        return Pass(loss / self.m + self.penalty * squares / 2.0, self._stacked(dW, db / self.m))
 
     def _stacked(self, dW: Array, db: Array) -> Array:
         """Put the intercept's row below that of the weights; zeros where it is held at 0."""

@@ -76,14 +76,17 @@ class Continuation:
 
         state = resume(problem, joined([part.theta for part in parts]), curvature)
         change = problem.penalty - self.penalty
-        pairs = []
+        pairs: list[Pair] = []
         for age in range(max(len(part.pairs) for part in parts), 0, -1):
             each = [p.pairs[-age] if age <= len(p.pairs) else _no_pair(p) for p in parts]
             s, y = joined([pair.s for pair in each]), joined([pair.y for pair in each])
             y = y + change * curvature.penalized(s)
             sy = xp.sum(s * y, axis=0)
             good = xp.logical_and(joined([pair.rho for pair in each]) > 0.0, sy > 0.0)
-            pairs.append(Pair(s, y, xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)))
+            rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
+            inner = backend.dots([pair.s for pair in pairs], y) if pairs else None
+            s, y = (xp.astype(part, problem.rows.dtype) for part in (s, y))
+            pairs.append(Pair(s, y, rho, inner))
         gamma = joined([part.gamma for part in parts])
         return replace(state, pairs=tuple(pairs), gamma=gamma)
 

@@ -32,8 +32,9 @@ class SharedCurvature(Shared):
     """κ [X, 1]ᵀ [X, 1] / m + diag(λ f², 0), inverted for any κ and λ from one factorisation.
 
     The features' covariance is V diag(values) Vᵀ (without an intercept: their second moments), with
-    all eigenvectors V, or the leading ones of many features. The intercept is eliminated exactly,
-    so that it stays unpenalised.
+    all eigenvectors V, or the leading ones of many features. Of very sparse ones none is worth its
+    while: one value stands for all. The intercept is eliminated exactly, so that it stays
+    unpenalised.
 
     f is :attr:`gpulr.core.rows.Rows.factor` (not its scale), usually 1. Where some differ, each
     eigenvector v is given a penalty of its own, λ Σ f² v², and the coupling of different
@@ -47,10 +48,10 @@ class SharedCurvature(Shared):
     """
 
     mean: Array  # (n_features, 1) of the scaled features; 0 without an intercept
-    basis: Array  # (n_features, rank), V
-    # (rank, 1) Raised to what exceeds rounding: values of constant features are 0, and C = ∞ would
-    # divide by them. Rounding is that of the features in which a direction lies, so that large
-    # features do not hide the curvature of small ones.
+    basis: Array | None  # (n_features, rank), V; None: the features themselves
+    # (rank, 1), or without a basis (1, 1) or (n_features, 1). Raised to what exceeds rounding:
+    # values of constant features are 0, and C = ∞ would divide by them. Rounding is that of the
+    # features in which a direction lies, so that large ones do not hide that of small ones.
     values: Array
     # Stands for all other eigenvalues; (n_features, 1) where rounding exceeds it for some features.
     rest: float | Array
@@ -62,9 +63,15 @@ class SharedCurvature(Shared):
     # All eigenvectors of n features are n² numbers and some 9 n³ operations: 0.1 s at 1,024
     # features, from where on that costs more than the passes it saves.
     full_up_to = 1024
-    # Of more features the leading eigenvectors, as many as fit in 32 MiB, and at most this many.
-    sketch_rank = 128
+    # Of more features the leading eigenvectors, as many as fit in 32 MiB, and at most this many: on
+    # 20,000×4,096 floats 64 take 7 iterations to a gap of 1e-4, as 128 do; 8 take 10.
+    sketch_rank = 64
     sketch_bytes = 32 * 2**20
+    # To turn gradients and steps into r of n directions takes 8 n r operations for each model and
+    # iteration, and products with the rows four for each number that these hold. Where fewer
+    # directions than this would take a quarter of the products' time, there are none: text of
+    # 20,000×50,000 takes 9 iterations with none, 8 or 128 of them at C = 10, and 12 at C = 100.
+    least_rank = 8
 
     @classmethod
     def of(cls, problem: Problem, *, sampled: bool = False) -> SharedCurvature:
@@ -137,7 +144,10 @@ class SharedCurvature(Shared):
         """Two steps of subspace iteration (Halko, Martinsson & Tropp 2011, alg. 4.4)."""
         xp, rows = problem.backend.xp, problem.rows
         n = rows.n_features
-        rank = max(4, min(cls.sketch_rank, cls.sketch_bytes // (8 * n)))
+        stored = int(rows.X.nnz) if is_sparse(rows.X) else rows.n_samples * n
+        turning = stored // (8 * n) >= cls.least_rank
+        worth = min(cls.sketch_rank, cls.sketch_bytes // (8 * n), stored // (8 * n))
+        rank = max(4, worth if turning else 0)
         unit = problem.backend.asarray(np.vstack([np.zeros((n, 1)), np.ones((1, 1))]))
         mean = problem.gram_product(unit)[:-1, :]  # 0 without an intercept
         start = np.random.default_rng(0).standard_normal((n, rank))
@@ -153,11 +163,19 @@ class SharedCurvature(Shared):
         AQ = covariance(Q)
         values, turn = xp.linalg.eigh(Q.T @ AQ)
         moments, rest = (tilt * rows.reach) ** 2, float(to_host(values[0])) / 2.0
+        if not turning:
+            return cls._of(problem, mean, values[:1] / 2.0, None, moments, rest)
         return cls._of(problem, mean, values, Q @ turn, moments, rest)
 
     @classmethod
     def _of(
-        cls, problem: Problem, mean: Array, values: Array, basis: Array, moments: Array, rest: float
+        cls,
+        problem: Problem,
+        mean: Array,
+        values: Array,
+        basis: Array | None,
+        moments: Array,
+        rest: float,
     ) -> SharedCurvature:
         """Return the curvature, of no less than rounding leaves.
 
@@ -166,15 +184,21 @@ class SharedCurvature(Shared):
         xp = problem.backend.xp
         # A direction of less curvature holds nothing but noise.
         noise = max(float(xp.finfo(problem.rows.dtype).eps), 1e-10) * moments
-        values, inside = xp.expand_dims(values, axis=1), (basis * basis).T
+        inside = None if basis is None else (basis * basis).T
+
+        def along(each: Array) -> Array:  # of each feature, along each eigenvector
+            return each if inside is None else inside @ each
+
+        values, resolved = xp.expand_dims(values, axis=1), rest >= float(to_host(xp.max(noise)))
         unresolved = 16.0 * float(xp.finfo(values.dtype).eps) * values[-1:, :] + 1e-300
-        values = xp.maximum(values, inside @ noise + unresolved)
-        if rest < float(to_host(xp.max(noise))):
+        if basis is not None or not resolved:
+            values = xp.maximum(values, along(noise) + unresolved)
+        if not resolved:
             rest = xp.maximum(noise, rest) + 1e-300
         if isinstance(tilt := _tilt(problem.rows), float):
             return cls(mean, basis, values, rest)
         squares = (tilt * problem.rows.factor) ** 2
-        return cls(mean, basis, values, rest, tilt, squares, inside @ squares)
+        return cls(mean, basis, values, rest, tilt, squares, along(squares))
 
     def at(self, problem: Problem, margins: Margins) -> SharedCurvature:
         """Return the curvature where models are: here it is the same everywhere."""
@@ -182,22 +206,31 @@ class SharedCurvature(Shared):
 
     @property
     def complete(self) -> bool:
-        """Whether the basis has all eigenvectors."""
-        return bool(self.basis.shape[0] == self.basis.shape[1])
+        """Whether no eigenvectors are left out, so that the inverse is diagonal."""
+        return self.basis is None or bool(self.basis.shape[0] == self.basis.shape[1])
+
+    def _tilted(self, w: Array) -> Array:
+        return w if isinstance(self.tilt, float) else self.tilt * w
+
+    def _turned(self, w: Array) -> Array:
+        """Return the coordinates of w along all eigenvectors, where these are known."""
+        return self.basis.T @ w if self.complete and self.basis is not None else w
+
+    def _back(self, u: Array) -> Array:
+        return self.basis @ u if self.complete and self.basis is not None else u
 
     def reduce(self, gradient: Array) -> Array:
         """Return Aᵀ g: a gradient (n_features + 1, n_models) in the coordinates u."""
         xp = array_namespace(gradient)
         # The intercept is eliminated: what is left has the Schur complement κ covariance + λ.
         w = gradient[:-1, :] - self.mean * gradient[-1, :]
-        w = self.tilt * w
-        return xp.concat([self.basis.T @ w if self.complete else w, gradient[-1:, :]], axis=0)
+        return xp.concat([self._turned(self._tilted(w)), gradient[-1:, :]], axis=0)
 
     def expand(self, u: Array) -> Array:
         """Return A u: the parameters, or a change of them, (n_features + 1, n_models)."""
         xp = array_namespace(u)
-        w = self.tilt * (self.basis @ u[:-1, :] if self.complete else u[:-1, :])
-        b = u[-1:, :] - xp.sum(self.mean * w, axis=0, keepdims=True)
+        w = self._tilted(self._back(u[:-1, :]))
+        b = u[-1:, :] - self.mean.T @ w
         return xp.concat([w, b], axis=0)
 
     def solve(self, q: Array, kappa: Array, lam: Array) -> Array:
@@ -207,12 +240,16 @@ class SharedCurvature(Shared):
         if self.complete:
             u = q[:-1, :] / damped
         else:
+            assert self.basis is not None
             turned = self.basis.T @ q[:-1, :]
             each = kappa * self.rest + lam * self.squares
-            others = (q[:-1, :] - self.basis @ turned) / each
-            if len(each.shape) > 1:  # which turned some of them into the basis
+            if len(each.shape) > 1:
+                others = (q[:-1, :] - self.basis @ turned) / each
+                # Which turned some of them into the basis.
                 others = others - self.basis @ (self.basis.T @ others)
-            u = self.basis @ (turned / damped) + others
+                u = self.basis @ (turned / damped) + others
+            else:
+                u = q[:-1, :] / each + self.basis @ (turned / damped - turned / each)
         return xp.concat([u, q[-1:, :] / kappa], axis=0)
 
     def penalized(self, u: Array) -> Array:
@@ -220,8 +257,7 @@ class SharedCurvature(Shared):
         xp = array_namespace(u)
         w = u[:-1, :]
         if not isinstance(self.squares, float):
-            w = self.squares * (self.basis @ w if self.complete else w)
-            w = self.basis.T @ w if self.complete else w
+            w = self._turned(self.squares * self._back(w))
         return xp.concat([w, 0.0 * u[-1:, :]], axis=0)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import to_host
+from gpulr.backend import Backend, to_host
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 from gpulr.kernels.recursion import PAIRS
@@ -33,11 +33,15 @@ LEAP = 10.0  # times the smallest gradient norm so far
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A step s and the change y of the gradient along it, in the shared curvature's coordinates."""
+    """A step s and the change y of the gradient along it, in the shared curvature's coordinates.
 
-    s: Array  # (n_features + 1, n_models)
-    y: Array  # (n_features + 1, n_models)
+    s and y are (n_features + 1, n_models), in the dtype of the gradients' products or a wider one.
+    """
+
+    s: Array
+    y: Array
     rho: Array  # (n_models,) 1 / sᵀy, or 0: not to be used
+    inner: Array | None = None  # (n_before, n_models) yᵀs of the pairs before, or None: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class LBFGS(Solver):
         rows = np.arange(problem.rows.n_samples)
         if problem.weights.base is not None:
             rows = np.flatnonzero(to_host(problem.weights.base)[:, 0] > 0.0)
-        size = min(self.sample, max(1000, SAMPLE_BYTES // (8 * problem.rows.n_features)))
+        width = problem.backend.row_width(problem.rows.X)  # of sparse rows what is stored
+        size = min(self.sample, max(1000, SAMPLE_BYTES // (8 * width)))
         if len(rows) <= 2 * size:
             return self._prepared(problem, SharedCurvature.of(problem), None)
         chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
@@ -124,7 +129,7 @@ class LBFGS(Solver):
         self, problem: Problem, curvature: SharedCurvature, index: Array | None
     ) -> Prepared:
         # Kernels that replace array functions take no curvature but the shared one.
-        own = curvature.complete and problem.recursion is None
+        own = curvature.complete and curvature.basis is not None and problem.recursion is None
         return Prepared(curvature, index, Pool.of(problem, index, curvature) if own else None)
 
     def init(
@@ -179,7 +184,7 @@ class LBFGS(Solver):
         dZ = problem.margins(D)
         t, kappa = _newton_step(problem, state, D, dZ)
         t = state.factor * t
-        theta = state.theta + t * D
+        theta = problem.backend.combine(state.theta, xp.expand_dims(t, axis=0), [D])
         margins = state.margins.along(dZ, t)
         cost, gradient = problem.evaluate_margins(margins, theta)
         reduced = curvature.reduce(gradient)
@@ -351,64 +356,107 @@ def _learn(
         known = state.reduced, state.curvature.values, state.gamma
         *pair, gamma = problem.recursion.pair(d, t, reduced, *known, kappa, lam)
         return Pair(*pair), gamma
-    s, y = t * d, reduced - state.reduced
-    sy = xp.sum(s * y, axis=0)
-    yHy = xp.sum(y * state.curvature.solve(y, kappa, lam), axis=0)
+    dots, y = problem.backend.dots, _less(problem.backend, reduced, state.reduced)
+    products = dots([d, y, state.curvature.solve(y, kappa, lam)], y)
+    sy, yy, yHy = t * products[0, :], products[1, :], products[2, :]
+    ss = t * t * dots([d], d)[0, :]
     # At the end steps may be so small that their squares vanish, and 1 / sᵀy would overflow.
-    good = sy > 1e-12 * xp.sqrt(xp.sum(s * s, axis=0) * xp.sum(y * y, axis=0)) + 1e-290
+    good = sy > 1e-12 * xp.sqrt(ss * yy) + 1e-290
     rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
     gamma = xp.where(good, sy / xp.where(good, yHy, 1.0), state.gamma)
     if not problem.backend.known_true(good):
         y = xp.where(good, y, 0.0)  # where the cost is infinite, so is y, and 0 · ∞ is no number
-    return Pair(s, y, rho), gamma
+    inner = dots([pair.s for pair in state.pairs], y) if state.pairs else None
+    s, y = (xp.astype(part, problem.rows.dtype) for part in (t * d, y))
+    return Pair(s, y, rho, inner), gamma
+
+
+def _less(backend: Backend, a: Array, b: Array) -> Array:
+    """Return a − b."""
+    minus = -backend.xp.ones((1, a.shape[1]), dtype=a.dtype, device=backend.device)
+    return backend.combine(a, minus, [b])
 
 
 def _direction(problem: Problem, state: LBFGSState, curvature: Any) -> tuple[Array, Array]:
     """Return a direction, reduced, that goes down, and the slope along it."""
     xp, lam = problem.backend.xp, problem.penalty
     if _has_kernels(problem, state):
-        pairs = [(pair.s, pair.y, pair.rho) for pair in state.pairs]
+        # Those of a sample that was too small for kernels are not of their dtype.
+        wide = [[xp.astype(a, xp.float64, copy=False) for a in (p.s, p.y)] for p in state.pairs]
+        pairs = [(*each, pair.rho) for each, pair in zip(wide, state.pairs, strict=True)]
         known = state.curvature.values, state.gamma, state.kappa
         d, slope = problem.recursion.direction(state.reduced, pairs, *known, lam)
         return d, slope
-    d = -_two_loops(state, curvature, lam)
-    uphill = xp.logical_not(xp.sum(d * state.reduced, axis=0) < 0.0)
-    if not problem.backend.known_true(~uphill):
-        d = xp.where(uphill, -curvature.solve(state.reduced, state.kappa, lam), d)
-    return d, xp.sum(d * state.reduced, axis=0)
+    d = -_two_loops(problem.backend, state, curvature, lam)
+    slope = problem.backend.dots([d], state.reduced)[0, :]
+    if not problem.backend.known_true(slope < 0.0):
+        downhill = -curvature.solve(state.reduced, state.kappa, lam)
+        d = xp.where(slope < 0.0, d, downhill)
+        slope = xp.sum(d * state.reduced, axis=0)
+    return d, slope
 
 
 def _has_kernels(problem: Problem, state: LBFGSState) -> bool:
     """Whether kernels replace array functions: they take a diagonal initial Hessian, few pairs."""
-    if problem.recursion is None or isinstance(state.curvature, ModelCurvature):
+    curvature = state.curvature
+    if problem.recursion is None or isinstance(curvature, ModelCurvature):
         return False
-    diagonal = state.curvature.complete and isinstance(state.curvature.share, float)
+    diagonal = curvature.complete and isinstance(curvature.share, float)
+    diagonal = diagonal and curvature.values.shape[0] == curvature.mean.shape[0]
     return diagonal and len(state.pairs) <= PAIRS
 
 
-def _two_loops(state: LBFGSState, curvature: Any, lam: Array) -> Array:
-    """Return the inverse Hessian approximation applied to the gradient, both reduced."""
-    xp = array_namespace(state.theta)
-    q = state.reduced
-    alphas = []
-    for pair in reversed(state.pairs):
-        alpha = pair.rho * xp.sum(pair.s * q, axis=0)
-        q = q - alpha * pair.y
-        alphas.append(alpha)
-    r = state.gamma * curvature.solve(q, state.kappa, lam)
-    for pair, alpha in zip(state.pairs, reversed(alphas), strict=True):
-        beta = pair.rho * xp.sum(pair.y * r, axis=0)
-        r = r + (alpha - beta) * pair.s
-    return r
+def _two_loops(backend: Backend, state: LBFGSState, curvature: Any, lam: Array) -> Array:
+    """Return the inverse Hessian approximation applied to the gradient, both reduced.
+
+    The loops run over scalar products with the pairs, which take all of these at once: those with
+    what a loop has changed follow from those with what it began with, and from the pairs' own.
+    """
+    xp, pairs = backend.xp, state.pairs
+    curved = (state.kappa, lam)
+    if not pairs:
+        return state.gamma * curvature.solve(state.reduced, *curved)
+    S, Y = [pair.s for pair in pairs], [pair.y for pair in pairs]
+    inner = [_inner(backend, pair, S[:j]) for j, pair in enumerate(pairs)]
+
+    alphas: list[Array] = []  # newest first
+    products = backend.dots(S, state.reduced)
+    for j in reversed(range(len(pairs))):
+        alphas.append(pairs[j].rho * products[j, :])
+        if j > 0:
+            products = products[:j, :] - alphas[-1] * inner[j]
+    alphas.reverse()
+    q = backend.combine(state.reduced, -xp.stack(alphas), Y)
+    r = state.gamma * curvature.solve(q, *curved)
+    shares: list[Array] = []  # of each s, oldest first
+    products = backend.dots(Y, r)
+    for j, alpha in enumerate(alphas):
+        product = products[j, :]
+        if j > 0:
+            product = product + xp.sum(xp.stack(shares) * inner[j], axis=0)
+        shares.append(alpha - pairs[j].rho * product)
+    return backend.combine(r, xp.stack(shares), S)
+
+
+def _inner(backend: Backend, pair: Pair, before: list[Array]) -> Array:
+    """Return the scalar products (n_before, n_models) of a pair's y with the s of pairs before."""
+    if not before:
+        return None
+    if pair.inner is None:
+        return backend.dots(before, backend.xp.astype(pair.y, backend.xp.float64))
+    return pair.inner[-len(before) :, :]
 
 
 def _newton_step(problem: Problem, state: LBFGSState, D: Array, dZ: Margins) -> tuple[Array, Array]:
     """Return the step that Newton's method takes from 1 along D, and the mean of σ' at 1."""
     xp, lam = problem.backend.xp, problem.penalty
-    W, V = (problem.rows.factor * part[:-1, :] for part in (state.theta, D))
-    bend = lam * xp.sum(V * V, axis=0)
+    W, V = state.theta[:-1, :], D[:-1, :]
+    if not isinstance(problem.rows.factor, float):
+        W, V = problem.rows.factor * W, problem.rows.factor * V
+    penalty = lam * problem.backend.dots([W, V], V)
+    slope, bend = penalty[0, :], penalty[1, :]
     first, second, kappa = problem.derivatives_along(state.margins, dZ, 1.0)
-    first = first + lam * xp.sum(W * V, axis=0) + bend
+    first = first + slope + bend
     second = second + bend
     t = 1.0 - first / xp.where(second > 0.0, second, 1.0)
     return _clip(t, 0.05, 10.0), _clip(kappa, *KAPPA)

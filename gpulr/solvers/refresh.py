@@ -96,6 +96,7 @@ class Pool(Shared):
     def _coordinates(self, rows: Rows, directions: slice) -> Array:
         """Return (x − mean)ᵀ A of each row x, in the compute dtype."""
         xp, curvature = rows.backend.xp, self.curvature
+        assert curvature.basis is not None  # see LBFGS.prepare
         basis = curvature.tilt * curvature.basis[:, directions]
         offset = -xp.sum(curvature.mean * basis, axis=0, keepdims=True)
         return rows.margins(xp.concat([basis, offset], axis=0))

@@ -91,7 +91,8 @@ def test_what_lbfgs_does_between_passes(backend, features, models):
     for _ in range(12):
         state = solver.step(problem, state)
         found, again, expected = (
-            [*map(to_host, lbfgs._direction(p, state))] for p in (problem, problem, portable)
+            [*map(to_host, lbfgs._direction(p, state, state.curvature))]
+            for p in (problem, problem, portable)
         )
         assert found[0].tobytes() == again[0].tobytes()
         for ours, theirs in zip(found, expected, strict=True):

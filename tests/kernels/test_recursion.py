@@ -58,7 +58,8 @@ def problem(state, lam, kernels=None):
     recursion = None
     if kernels is not None:
         recursion = Recursion(NUMPY, kernels, len(state.curvature.values))
-    return SimpleNamespace(backend=NUMPY, penalty=lam, recursion=recursion)
+    rows = SimpleNamespace(dtype=np.float64)
+    return SimpleNamespace(backend=NUMPY, penalty=lam, recursion=recursion, rows=rows)
 
 
 def close(got, expected):
@@ -81,19 +82,19 @@ CASES = pytest.mark.parametrize(
 def test_the_two_loops(features, models, n_pairs):
     state, lam = make(features, models, n_pairs)
     kernels = HostKernels()
-    d, slope = _direction(problem(state, lam, kernels), state)
+    d, slope = _direction(problem(state, lam, kernels), state, state.curvature)
     assert kernels.launched == ["find_direction"]
-    close(d, -_two_loops(state, lam))
+    close(d, -_two_loops(NUMPY, state, state.curvature, lam))
     close(slope, np.sum(d * state.reduced, axis=0))
     assert (slope < 0.0).all()
 
 
 def test_pairs_that_are_not_to_be_used():
     state, lam = make(37, 5, 10, skipped=(0, 4, 9))
-    d, _ = _direction(problem(state, lam, HostKernels()), state)
-    close(d, -_two_loops(state, lam))
+    d, _ = _direction(problem(state, lam, HostKernels()), state, state.curvature)
+    close(d, -_two_loops(NUMPY, state, state.curvature, lam))
     used = [pair for i, pair in enumerate(state.pairs) if i not in (0, 4, 9)]
-    close(d, -_two_loops(replace(state, pairs=tuple(used)), lam))
+    close(d, -_two_loops(NUMPY, replace(state, pairs=tuple(used)), state.curvature, lam))
 
 
 @pytest.mark.parametrize("what", ["goes up", "is no number"])
@@ -105,12 +106,14 @@ def test_without_a_way_down_it_is_that_of_the_shared_curvature(what):
         s[:, 0], y[:, 0] = state.reduced[:, 0], -state.reduced[:, 0]
         rho[0] = 1.0 / (s[:, 0] @ y[:, 0])
         state = replace(state, pairs=(*state.pairs[:-1], Pair(s, y, rho)))
-        assert np.sum(_two_loops(state, lam) * state.reduced, axis=0)[0] < 0.0
+        assert (
+            np.sum(_two_loops(NUMPY, state, state.curvature, lam) * state.reduced, axis=0)[0] < 0.0
+        )
     else:
         rho[0] = np.nan
         state = replace(state, pairs=(*state.pairs[:-1], Pair(s, y, rho)))
-    expected, expected_slope = _direction(problem(state, lam), state)
-    d, slope = _direction(problem(state, lam, HostKernels()), state)
+    expected, expected_slope = _direction(problem(state, lam), state, state.curvature)
+    d, slope = _direction(problem(state, lam, HostKernels()), state, state.curvature)
     close(d, expected)
     close(slope, expected_slope)
     close(d[:, 0], -state.curvature.solve(state.reduced, state.kappa, lam)[:, 0])
@@ -154,7 +157,7 @@ def test_a_step_to_an_infinite_cost_teaches_nothing(kernels):
 
 def test_arrays_are_taken_as_they_are_meant():
     state, lam = make(37, 6, 3)
-    expected, _ = _direction(problem(state, lam), state)
+    expected, _ = _direction(problem(state, lam), state, state.curvature)
     state = replace(
         state,
         reduced=np.asfortranarray(state.reduced),
@@ -163,7 +166,7 @@ def test_arrays_are_taken_as_they_are_meant():
         ),
         gamma=np.repeat(state.gamma, 2)[::2],
     )
-    d, _ = _direction(problem(state, lam, HostKernels()), state)
+    d, _ = _direction(problem(state, lam, HostKernels()), state, state.curvature)
     close(d, expected)
 
 
@@ -180,10 +183,10 @@ def test_array_functions_serve_where_kernels_do_not(what):
         shares = replace(state.curvature, share=np.linspace(1.0, 2.0, 9)[:, np.newaxis])
         state = replace(state, curvature=shares)
     kernels = HostKernels()
-    d, _ = _direction(problem(state, lam, kernels), state)
+    d, _ = _direction(problem(state, lam, kernels), state, state.curvature)
     _learn(problem(state, lam, kernels), state, *step(state), state.kappa)
     assert not kernels.launched
-    close(d, -_two_loops(state, lam))
+    close(d, -_two_loops(NUMPY, state, state.curvature, lam))
 
 
 # ---- how it is done ---------------------------------------------------------------------------
@@ -194,7 +197,7 @@ def launched(kernels, features=150, models=3, n_pairs=3):
     state, lam = make(features, models, n_pairs)
     made = problem(state, lam, kernels)
     pair, gamma = _learn(made, state, *step(state), state.kappa)
-    return *_direction(made, state), pair.s, pair.y, pair.rho, gamma
+    return *_direction(made, state, state.curvature), pair.s, pair.y, pair.rho, gamma
 
 
 def test_the_same_bits_in_every_order():

@@ -194,6 +194,31 @@ def test_many_features_build_no_square_matrix(rng, monkeypatch, kind):
     assert peak < 8 * SharedCurvature.sketch_bytes + 20 * (p * 3 * 8 * 2) < 8 * p * p
 
 
+@pytest.mark.usefixtures("sketched")
+@pytest.mark.parametrize("C", [1.0, 100.0])
+def test_very_sparse_rows_need_no_eigenvectors(rng, monkeypatch, C):
+    y = np.arange(600) % 3
+    likely = rng.random((3, 800)) * 0.01 + 0.05 * (rng.random((3, 800)) < 0.1)
+    X = sparse.csr_array((rng.random((600, 800)) < likely[y]).astype(np.float32))
+    problem = make_problem(np.asarray, X, y, n_classes=3)
+    curvature = SharedCurvature.of(problem)
+    assert curvature.basis is None
+    assert curvature.complete
+    q = rng.normal(size=(801, 3))
+    u = curvature.reduce(q)
+    np.testing.assert_allclose(curvature.expand(u)[:-1], q[:-1] - curvature.mean * q[-1])
+    solved = curvature.solve(u, KAPPA, LAM)
+    np.testing.assert_allclose(solved[:-1], u[:-1] / (KAPPA * curvature.values + LAM))
+    np.testing.assert_allclose(solved[-1], u[-1] / KAPPA)
+
+    model = gpulr.train(X, y, C=C, tol=2e-6)
+    monkeypatch.setattr(SharedCurvature, "full_up_to", 1000)
+    exact = gpulr.train(X, y, C=C, dtype="float64", tol=1e-8)
+    assert model.converged
+    assert model.n_iter <= 30
+    np.testing.assert_allclose(model.history.cost[-1], exact.history.cost[-1], rtol=2e-4)
+
+
 # ---- features of different sizes, and rare ones -----------------------------------------------
 
 
