@@ -26,7 +26,7 @@ Setting = dict[str, Any]
 
 SHORT = 2.0  # seconds; runs below it are made three times
 # Where a curve is looked at: after so many evaluations, or iterations.
-MARKS = tuple(round(10 * 2 ** (i / 2)) for i in range(14))
+MARKS = tuple(round(5 * 2 ** (i / 3)) for i in range(24))
 
 
 @dataclass(frozen=True, slots=True)

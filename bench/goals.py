@@ -318,8 +318,8 @@ def goals(
             about["versions"] |= result.pop("versions", {})
         report = {"schema": 1, **about, **found, "name": file}
         report["took_seconds"] = round(time.monotonic() - started)
-        print(TABLES[report["kind"]][1](report), file=sys.stderr)
         if output is not None:
             write(report, output / f"{file}.json")
+        print(TABLES[report["kind"]][1](report), file=sys.stderr)
     if failed:
         raise SystemExit(f"These were not measured: {', '.join(failed)}.")

@@ -192,10 +192,12 @@ def shown(points: Sequence[Record], cost: float) -> list[Record]:
 
 
 def setting_words(setting: Record) -> str:
-    names = {"max_iter": "iterations"}
-    return ", ".join(
-        f"{v:g} {names[k]}" if k in names else f"{k}={v:g}" for k, v in setting.items()
-    )
+    names = {"max_iter": "iterations", "evaluations": "evaluations"}
+    words = []
+    for name, value in setting.items():
+        value = value if isinstance(value, str) else f"{value:g}"
+        words.append(f"{value} {names[name]}" if name in names else f"{name}={value}")
+    return ", ".join(words) or "defaults"
 
 
 def reason(result: Record) -> str:
@@ -205,7 +207,8 @@ def reason(result: Record) -> str:
 
 
 def peers_words(report: Record) -> str:
-    return f"{sizes(report['data'])}, {report['data']['n_models']} models, C = {report['C']:g}"
+    plural = " models" if report["data"]["n_models"] > 1 else " model"
+    return f"{sizes(report['data'])}, {report['data']['n_models']}{plural}, C = {report['C']:g}"
 
 
 def peers_table(report: Record) -> str:

@@ -205,6 +205,12 @@ def test_the_table_of_solvers_says_what_the_file_says():
     assert rows[9].endswith(" Ahead of gpulr: The cyanure.")
 
 
+def test_settings_in_words():
+    words = table.setting_words({"tol": 1e-6, "dtype": "float64", "max_iter": 20})
+    assert words == "tol=1e-06, dtype=float64, 20 iterations"
+    assert table.setting_words({}) == "defaults"
+
+
 def test_goals_are_decided_by_the_smallest_ratio_or_the_first_point():
     ratio = {"what": "one pass", "label": "NumPy", "ratio": quartiles(0.1), "rounds": 3}
     ratio |= {"ours_seconds": quartiles(0.01), "base_seconds": quartiles(0.1)}
