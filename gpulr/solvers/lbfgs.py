@@ -128,8 +128,10 @@ class LBFGS(Solver):
     def _prepared(
         self, problem: Problem, curvature: SharedCurvature, index: Array | None
     ) -> Prepared:
-        # Kernels that replace array functions take no curvature but the shared one.
-        own = curvature.complete and curvature.basis is not None and problem.recursion is None
+        # On a device the host would wait for gradients, and its kernels take the shared curvature.
+        on_host = problem.backend.known_true(np.ones(1, dtype=np.bool_))
+        own = curvature.complete and curvature.basis is not None
+        own = own and on_host and problem.recursion is None
         return Prepared(curvature, index, Pool.of(problem, index, curvature) if own else None)
 
     def init(
@@ -237,11 +239,13 @@ class LBFGS(Solver):
         norm = xp.max(xp.abs(state.gradient), axis=0)
         if pool is None or state.mark is None:
             return replace(state, mark=norm)
-        flags = worthwhile(pool, to_host(state.mark), to_host(norm), state.since, self.tol)
+        known = state.curvature if isinstance(state.curvature, ModelCurvature) else None
+        norms = to_host(state.mark), to_host(norm)
+        flags, groups = worthwhile(pool, *norms, state.since, self.tol, known)
         if state.iteration == 0:  # as if others had fallen tenfold while these were not trained
             unknown = xp.isnan(state.mark)
             state = replace(state, mark=xp.where(unknown, 10.0 * norm, state.mark))
-        return refresh(problem, state, flags) if flags.any() else state
+        return refresh(problem, state, flags, groups) if flags.any() else state
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes, at most.

@@ -123,19 +123,40 @@ def is_due(iteration: int) -> bool:
     return (iteration + 2) & (iteration + 1) == 0
 
 
-def worthwhile(pool: Pool, before: Floats, norm: Floats, n: int, tol: float) -> Flags:
-    """Tell which models have so long to go that a refresh pays.
+def worthwhile(
+    pool: Pool,
+    before: Floats,
+    norm: Floats,
+    n: int,
+    tol: float,
+    known: ModelCurvature | None = None,
+) -> tuple[Flags, Integers]:
+    """Tell which models have so long to go that a refresh pays, and which of them share one.
 
     Their gradients have fallen from ``before`` to ``norm`` in ``n`` iterations. They fall more
     slowly later: to ``tol`` it is about twice as many passes as if they went on so, of which a
-    refresh saves half. On models alone it depends, not on how many there are.
+    refresh saves half. It is for models that share a curvature in ``known`` what it is for all of
+    them; else it depends on each alone, not on how many there are.
+
+    Returns
+    -------
+    flags : (n_models,)
+    groups : (the number of these,)
+        Of those that are flagged, as :func:`refreshed` takes them.
     """
-    if n == 0:
-        return np.zeros(len(norm), dtype=np.bool_)
+    k = len(norm)
+    numbers = np.arange(k)
+    cost = np.full(k, passes(pool))
+    if known is not None:
+        own = known.which >= 0
+        numbers = np.where(own, known.which, known.which.max(initial=0) + 1 + numbers)
+        cost = np.where(own, passes(pool, first=False), cost)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        rate = np.maximum(np.log(before / norm) / n, 1e-3)
+        rate = np.maximum(np.log(before / norm) / max(n, 1), 1e-3)
         left = np.log(norm / max(tol, 1e-300)) / rate
-    return left > MARGIN * passes(pool)
+    left = np.where(left > 0.0, left, 0.0) if n else np.zeros(k)
+    flags = np.bincount(numbers, left)[numbers] > MARGIN * cost
+    return flags, np.unique(numbers[flags], return_inverse=True)[1].reshape(-1)
 
 
 def passes(pool: Pool, *, first: bool = True) -> float:

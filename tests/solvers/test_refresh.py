@@ -13,7 +13,7 @@ from gpulr.solvers import LBFGS, minimize, refresh
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.lbfgs import LBFGSState
 from gpulr.solvers.model_curvature import ModelCurvature
-from gpulr.solvers.refresh import PART, Pool, is_due, refreshed, worthwhile
+from gpulr.solvers.refresh import PART, Pool, is_due, passes, refreshed, worthwhile
 from helpers import make_problem
 
 ALWAYS = -1.0  # a margin that leaves each refresh worth while
@@ -120,23 +120,25 @@ def test_a_model_without_slopes_keeps_the_shared_curvature(put, rng, rows):
     assert np.all(np.isfinite(to_host(new.inverses)))
 
 
-def test_columns_take_the_same_path_alone_and_together(put, rows, monkeypatch):
+def test_columns_take_the_same_path_alone_and_together(rows, monkeypatch):
     monkeypatch.setattr(refresh, "MARGIN", ALWAYS)
     monkeypatch.setattr(refresh, "LEADING", 30)
     X, y = rows
-    problem = make_problem(put, X.astype(np.float32), y, C=10.0)
+    problem = make_problem(np.asarray, X.astype(np.float32), y, C=10.0)
     solver, settings = LBFGS(sample=200), {"max_iter": 12, "tol": 1e-6}
     together = minimize(solver, problem, **settings)
     for j in (0, 7):
-        alone = minimize(solver, problem.select(put(np.array([j]))), **settings)
+        alone = minimize(solver, problem.select(np.array([j])), **settings)
         np.testing.assert_allclose(alone.theta[:, 0], together.theta[:, j], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("fitted", [True, False])
 @pytest.mark.parametrize("C", [1.0, 100.0])
-def test_fewer_iterations_to_the_same_optimum(put, rows, monkeypatch, C, fitted):
+def test_fewer_iterations_to_the_same_optimum(rows, monkeypatch, C, fitted):
     X, y = rows
-    problem = replace(make_problem(put, X[:200], y[:200], dtype="float64", C=C), intercept=fitted)
+    problem = replace(
+        make_problem(np.asarray, X[:200], y[:200], dtype="float64", C=C), intercept=fitted
+    )
     found = []
     for margin in (ALWAYS, np.inf):
         monkeypatch.setattr(refresh, "MARGIN", margin)
@@ -189,6 +191,11 @@ def test_constant_columns_without_a_penalty(put, rng):
     assert np.abs(step).max() < 10.0
 
 
+def test_on_a_device_nothing_waits_for_gradients(put, rows):
+    problem = make_problem(put, *rows)
+    assert (LBFGS().prepare(problem).pool is None) == (problem.backend.name != "numpy")
+
+
 def test_when_it_is_looked_at():
     assert [i for i in range(70) if is_due(i)] == [0, 2, 6, 14, 30, 62]
 
@@ -198,6 +205,23 @@ def test_what_pays(rows):
     pool = Pool.of(problem, None, SharedCurvature.of(problem))
     before, norm = np.array([1.0, 1.0, 1.0, np.nan, 1e-3]), np.array([1e-2, 0.9, 2.0, 1e-2, 1e-9])
     # At once, not for long, never, unknown, done.
-    assert worthwhile(pool, before, norm, 2, 1e-4).tolist() == [False, True, True, False, False]
-    assert not worthwhile(pool, before, norm, 0, 1e-4).any()
-    assert worthwhile(pool, before, norm, 2, 0.0).tolist() == [True, True, True, False, True]
+    flags, groups = worthwhile(pool, before, norm, 2, 1e-4)
+    assert flags.tolist() == [False, True, True, False, False]
+    assert groups.tolist() == [0, 1]
+    assert not worthwhile(pool, before, norm, 0, 1e-4)[0].any()
+    assert worthwhile(pool, before, norm, 2, 0.0)[0].tolist() == [True, True, True, False, True]
+
+
+def test_what_pays_for_models_that_share(put, rows):
+    X, y = rows
+    problem = make_problem(put, X, y)
+    pool = Pool.of(problem, None, SharedCurvature.of(problem))
+    margins = problem.margins(problem.start())
+    known = refreshed(pool, problem, margins, np.array([0, 0, 0, 0, 0, 0, 0, 0, 1, 2]))
+    each = passes(pool, first=False)
+    before, tol = np.full(10, 10.0), 1e-4
+    falls = np.log(10.0 / tol) / (0.5 * each)  # to go on for half as long as a refresh takes
+    norm = 10.0 * np.exp(-2.0 * falls) + np.zeros(10)
+    flags, groups = worthwhile(pool, before, norm, 2, tol, known)
+    assert flags.tolist() == [True] * 8 + [False] * 2
+    assert groups.tolist() == [0] * 8
