@@ -185,7 +185,7 @@ def refreshed(
     slopes, mass = pool.slopes(problem, margins)
     lam = to_host(problem.penalty)
     members = np.bincount(groups)
-    if len(members) < k:
+    if not np.array_equal(groups, np.arange(k)):
         mean = np.zeros((len(members), k))
         mean[groups, np.arange(k)] = 1.0 / members[groups]
         slopes, mass, lam = mean @ slopes, mean @ mass, mean @ lam

@@ -100,11 +100,25 @@ def test_models_of_a_group_share_what_is_found_with_their_means(put, rng, rows):
     pool = Pool.of(problem, None, shared)
     theta = rng.standard_normal((X.shape[1] + 1, 10))
     margins = problem.margins(asarray(np.tile(theta[:, :5], 2)))
-    new = refreshed(pool, problem, margins, np.tile(np.arange(5), 2))
-    assert new.which.tolist() == [0, 1, 2, 3, 4] * 2
+    order = rng.permutation(5)
+    new = refreshed(pool, problem, margins, np.tile(order, 2))
+    assert new.which.tolist() == order.tolist() * 2
     each = refreshed(pool, problem, margins)
     np.testing.assert_allclose(
-        to_host(new.inverses), to_host(each.inverses)[:5], rtol=1e-9, atol=1e-12
+        to_host(new.inverses)[order], to_host(each.inverses)[:5], rtol=1e-9, atol=1e-12
+    )
+
+
+def test_the_order_of_numbers_is_free(put, rng, rows):
+    X, y = rows
+    problem = make_problem(put, X, y, dtype="float64")
+    pool = Pool.of(problem, None, SharedCurvature.of(problem))
+    margins = problem.margins(problem.backend.asarray(rng.standard_normal((X.shape[1] + 1, 10))))
+    order = rng.permutation(10)
+    new, each = (refreshed(pool, problem, margins, groups) for groups in (order, None))
+    assert new.which.tolist() == order.tolist()
+    np.testing.assert_allclose(
+        to_host(new.inverses)[order], to_host(each.inverses), rtol=1e-9, atol=1e-12
     )
 
 
