@@ -2,9 +2,9 @@
 
 NumPy goes through its arrays once for every operation, eleven times for residuals and losses. Here
 an element is loaded once, and all that is computed from it is stored or summed. The formulas are
-those of :func:`gpulr.logistic.activate` and :func:`gpulr.logistic.derivatives_along`, in float32.
-Sums are taken in float64 and in the order of the rows, so that a column's bits do not depend on how
-many others there are.
+those of :func:`gpulr.logistic.activate` and :func:`gpulr.logistic.derivatives_along`, in float32 or
+float64. Sums are taken in float64 and in the order of the rows, so that a column's bits do not
+depend on how many others there are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -27,7 +27,7 @@ from gpulr.backend import compiled_products
 from gpulr.backend.buffers import buffer
 from gpulr.backend.machine_code import load
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[Any]  # float32 or float64
 Sums = npt.NDArray[np.float64]
 
 FLOAT, DOUBLE, INT32, INT64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
@@ -35,16 +35,51 @@ ADDRESS = ir.IntType(8).as_pointer()
 FUSED = ("contract",)  # a × b + c may be rounded once
 SUB_BLOCK = 4096  # elements whose terms stay in the first-level cache until they are summed
 
-# exp(t) = 2ⁿ exp(r), r = t − n ln 2 with ln 2 in two parts, the first of few enough bits that n
-# times it is exact; exp(r) = 1 + r + r² p(r) with the polynomial p of Cephes' expf.c. The error is
-# about one unit in the last place.
-LN2 = (0.693359375, -2.12194440e-4)
-EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
-# Numbers below the smallest normal one, e^−87.3, take a hundred times as long to compute with.
-LEAST = -86.0  # half of what is computed is normal too
-SMALL = 1e-15  # as is its square, which is nothing beside 1
-# log1p(e) = 2 artanh(s), s = e / (2 + e) ≤ 1/3, whose series s + s³/3 + … ends below 1e-8 here.
-ARTANH = tuple(2.0 / n for n in (15, 13, 11, 9, 7, 5, 3, 1))
+
+class Format(NamedTuple):
+    """A format of numbers, and how functions are computed in it.
+
+    exp(t) = 2ⁿ exp(r), r = t − n ln 2 with ln 2 in two parts, the first of few enough bits that n
+    times it is exact; exp(r) = 1 + r + r² p(r). log1p(e) = 2 artanh(s), s = e / (2 + e) ≤ 1/3, with
+    artanh(s) = s + s³/3 + … . Errors are about one unit in the last place.
+    """
+
+    kind: ir.Type
+    integer: ir.IntType
+    digits: int  # bits after the point
+    bias: int  # of exponents
+    ln2: tuple[float, float]
+    exp: Sequence[float]  # p, from the highest power on
+    artanh: Sequence[float]  # of s², times 2
+    # Numbers below the smallest normal one take a hundred times as long to compute with.
+    least: float  # t from which on half of what is computed is normal
+    small: float  # nothing beside 1, and its square is normal
+
+
+# ln 2 and float32's polynomial are those of Cephes' exp.c and expf.c; float64's is Taylor's.
+SINGLE = Format(
+    FLOAT,
+    INT32,
+    23,
+    127,
+    (0.693359375, -2.12194440e-4),
+    (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5),
+    [2.0 / n for n in range(15, 0, -2)],
+    least=-86.0,
+    small=1e-15,
+)
+WIDE = Format(
+    DOUBLE,
+    INT64,
+    52,
+    1023,
+    (0.693145751953125, 1.42860682030941723212e-6),
+    [1.0 / math.factorial(n) for n in range(13, 1, -1)],
+    [2.0 / n for n in range(35, 0, -2)],
+    least=-707.0,
+    small=1e-150,
+)
+FORMATS = {"float32": SINGLE, "float64": WIDE}
 
 
 @dataclass(frozen=True)
@@ -54,10 +89,16 @@ class Vector:
     value: ir.Value
     b: ir.IRBuilder
 
+    @property
+    def format(self) -> Format:
+        """The format of its numbers."""
+        return SINGLE if self.value.type.element == FLOAT else WIDE
+
     def constant(self, x: float) -> Vector:
         """Return a vector of this length that holds x everywhere."""
         kind = self.value.type
-        return Vector(ir.Constant(kind, [float(np.float32(x))] * kind.count), self.b)
+        x = float(np.float32(x)) if kind.element == FLOAT else float(x)
+        return Vector(ir.Constant(kind, [x] * kind.count), self.b)
 
     def _value(self, other: Vector | float) -> ir.Value:
         return (other if isinstance(other, Vector) else self.constant(other)).value
@@ -89,10 +130,13 @@ class Vector:
         return Vector(self.b.select(flags, self._value(yes), self._value(no)), self.b)
 
     def power_of_two(self) -> Vector:
-        """Return 2ⁿ of whole numbers −127 < n < 128."""
-        integers = ir.VectorType(INT32, self.value.type.count)
-        exponent = self.b.fptosi((self + 127.0).value, integers)
-        bits = self.b.shl(exponent, ir.Constant(integers, [23] * integers.count))
+        """Return 2ⁿ of whole numbers n for which it is normal."""
+        form, count = self.format, self.value.type.count
+        short, whole = (ir.VectorType(kind, count) for kind in (INT32, form.integer))
+        exponent = self.b.fptosi((self + form.bias).value, short)
+        if whole != short:
+            exponent = self.b.sext(exponent, whole)
+        bits = self.b.shl(exponent, ir.Constant(whole, [form.digits] * count))
         return Vector(self.b.bitcast(bits, self.value.type), self.b)
 
 
@@ -102,11 +146,12 @@ def _polynomial(coefficients: Sequence[float], x: Vector) -> Vector:
 
 
 def _exp(t: Vector) -> Vector:
-    """Return e^t for t ≤ 0, at least e^−86; the product keeps a NaN one."""
-    t = t.where("<", LEAST, LEAST, t)
+    """Return e^t for t ≤ 0, at least that of the least t; the product keeps a NaN one."""
+    form = t.format
+    t = t.where("<", form.least, form.least, t)
     n = (t * math.log2(math.e)).call("rint")
-    r = t - n * LN2[0] - n * LN2[1]
-    return (_polynomial(EXP, r) * (r * r) + r + 1.0) * n.power_of_two()
+    r = t - n * form.ln2[0] - n * form.ln2[1]
+    return (_polynomial(form.exp, r) * (r * r) + r + 1.0) * n.power_of_two()
 
 
 # What is computed from an element: (what is stored, what is summed). As in gpulr.logistic, u is the
@@ -121,9 +166,10 @@ def _activate(z: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
     e = _exp(-u.call("fabs"))
     inverse = 1.0 / ((e + 1.0) * (e + 2.0))
     s = e * (inverse * (e + 1.0))
-    square = (s + SMALL) * (s + SMALL)
+    form = z.format
+    square = (s + form.small) * (s + form.small)
     residual = sign * u.where(">", 0.0, 1.0, e) * (inverse * (e + 2.0))
-    return [residual], [u.where("<", 0.0, 0.0, u) + _polynomial(ARTANH, square) * s, residual]
+    return [residual], [u.where("<", 0.0, 0.0, u) + _polynomial(form.artanh, square) * s, residual]
 
 
 def _derivatives_along(z: Vector, d: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
@@ -162,18 +208,18 @@ def _loop(b: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: ir.Value) -> I
 
 
 class _Writer:
-    """Writes functions of arrays (n, k), contiguous float32.
+    """Writes functions of arrays (n, k), contiguous and of one format.
 
     Each is (n, k, t, weights, by_element, terms, sums, *arrays) -> None: of three arrays read, the
     first is z, the second d, and z + t d takes the place of z. ``weights``, (n,) or (n, k) if
     ``by_element``, multiply what is added to ``sums`` (n_sums, k) float64. ``terms`` has space for
-    n_sums × max(``SUB_BLOCK``, k) float32.
+    n_sums × max(``SUB_BLOCK``, k) numbers of the format.
     """
 
-    def __init__(self, lanes: int) -> None:
-        self.module, self.lanes = ir.Module(), lanes
+    def __init__(self, kind: ir.Type, lanes: int) -> None:
+        self.module, self.kind, self.lanes = ir.Module(), kind, lanes
         self.module.triple = llvm.get_process_triple()
-        self.floats = ir.VectorType(FLOAT, lanes)
+        self.floats = ir.VectorType(kind, lanes)
         self.add_rows = [self._add_rows(by_element) for by_element in (False, True)]
 
     def _begin(self, name: str, takes: list[ir.Type]) -> ir.Function:
@@ -186,7 +232,7 @@ class _Writer:
 
     def function(self, name: str, step: Step, n_read: int, n_written: int) -> None:
         """Write a function of so many arrays that are read, and others that are written."""
-        takes = [INT64, INT64, FLOAT, ADDRESS, INT64, *[ADDRESS] * (2 + n_read + n_written)]
+        takes = [INT64, INT64, self.kind, ADDRESS, INT64, *[ADDRESS] * (2 + n_read + n_written)]
         n, k, t, weights, by_element, terms, sums, *arrays = self._begin(name, takes).args
         b, zero, one = self.b, INT64(0), INT64(1)
         fit = b.sdiv(INT64(SUB_BLOCK), k)
@@ -218,14 +264,14 @@ class _Writer:
                 n_sums = compute(whole, b.icmp_signed("<", lane, rest))
 
             for i in range(n_sums):
-                part = b.bitcast(self._at(terms, b.mul(INT64(i), length), FLOAT), ADDRESS)
+                part = b.bitcast(self._at(terms, b.mul(INT64(i), length), self.kind), ADDRESS)
                 total = b.bitcast(self._at(sums, b.mul(INT64(i), k), DOUBLE), ADDRESS)
                 with b.if_else(b.icmp_signed("!=", by_element, zero)) as branches:
                     for branch, add, offset in zip(
                         branches, reversed(self.add_rows), (start, first), strict=True
                     ):
                         with branch:
-                            weight = b.bitcast(self._at(weights, offset, FLOAT), ADDRESS)
+                            weight = b.bitcast(self._at(weights, offset, self.kind), ADDRESS)
                             b.call(add, [part, total, n_rows, k, weight])
         b.ret_void()
 
@@ -240,7 +286,7 @@ class _Writer:
 
         def add(column: ir.Value, width: int) -> None:
             """Go down some columns, with their sums in registers."""
-            floats, doubles = (ir.VectorType(kind, width) for kind in (FLOAT, DOUBLE))
+            floats, doubles = (ir.VectorType(kind, width) for kind in (self.kind, DOUBLE))
             before, body, after = b.block, b.append_basic_block(), b.append_basic_block()
             start = self._load(sums, column, doubles)
             b.branch(body)  # there are rows
@@ -250,8 +296,9 @@ class _Writer:
             if by_element:
                 weight = self._load(weights, at, floats)
             else:
-                weight = self._splat(b.load(self._at(weights, row, FLOAT), align=4), width)
-            term = b.fpext(b.fmul(self._load(terms, at, floats), weight), doubles)
+                weight = self._splat(b.load(self._at(weights, row, self.kind), align=4), width)
+            term = b.fmul(self._load(terms, at, floats), weight)
+            term = term if floats == doubles else b.fpext(term, doubles)
             following, added = b.add(row, INT64(1)), b.fadd(total, term)
             for phi, first, next_ in ((row, INT64(0), following), (total, start, added)):
                 phi.add_incoming(first, before)
@@ -311,31 +358,34 @@ class _Writer:
 class MarginFunctions:
     """The compiled functions, of NumPy arrays; see :class:`gpulr.backend.Backend`."""
 
-    def __init__(self) -> None:
-        lanes = compiled_products._vectors()[0] // 4
+    def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
+        self.dtype = np.dtype(dtype)
+        kind = FORMATS[self.dtype.name].kind
+        lanes = compiled_products._vectors()[0] // self.dtype.itemsize
 
         def write() -> ir.Module:
-            writer = _Writer(lanes)
+            writer = _Writer(kind, lanes)
             writer.function("activate", _activate, 2, 1)
             writer.function("derivatives_along", _derivatives_along, 3, 0)
             return writer.module
 
-        self._engine = load(f"margins-{lanes}", write)
+        self._engine = load(f"margins-{self.dtype.name}-{lanes}", write)
         number, address = ctypes.c_int64, ctypes.c_void_p
-        takes: list[Any] = [number, number, ctypes.c_float, address, number, *[address] * 5]
+        real = ctypes.c_float if kind == FLOAT else ctypes.c_double
+        takes: list[Any] = [number, number, real, address, number, *[address] * 5]
         self.functions = tuple(
             ctypes.CFUNCTYPE(None, *takes)(self._engine.get_function_address(name))
             for name in ("activate", "derivatives_along")
         )
 
-    @staticmethod
-    def take(*arrays: npt.NDArray[Any] | None) -> bool:
+    def take(self, *arrays: npt.NDArray[Any] | None) -> bool:
         """Whether these margins, targets and weights are as the functions read them."""
-        return all(a is None or (a.dtype == np.float32 and a.flags.c_contiguous) for a in arrays)
+        dtype = self.dtype
+        return all(a is None or (a.dtype == dtype and a.flags.c_contiguous) for a in arrays)
 
     def activate(self, Z: Floats, Y: Floats, s: Floats | None) -> tuple[Floats, Sums, Sums]:
         """Return s ∘ R, valid until this thread's next call, and the sums of s ℓ and of s r."""
-        R = buffer("residuals", Z.size, np.float32).reshape(Z.shape)
+        R = buffer("residuals", Z.size, self.dtype).reshape(Z.shape)
         loss, db = self._sums(self.functions[0], 2, 0.0, s, Z, Y, R)
         if s is not None:
             R *= s
@@ -358,19 +408,19 @@ class MarginFunctions:
         function(n_rows, k, t, weights, by_element, *others)
         return sums
 
-    @staticmethod
-    def space(n_rows: int, n_sums: int, k: int) -> tuple[Floats, Floats]:
+    def space(self, n_rows: int, n_sums: int, k: int) -> tuple[Floats, Floats]:
         """Return ones for so many rows, and space for the terms of sums."""
-        ones = buffer("ones", n_rows, np.float32)
+        ones = buffer("ones", n_rows, self.dtype)
         ones[:] = 1.0
-        return ones, buffer("terms", n_sums * max(k, SUB_BLOCK), np.float32)
+        return ones, buffer("terms", n_sums * max(k, SUB_BLOCK), self.dtype)
 
 
-def compile_functions() -> MarginFunctions | None:
+def compile_functions(dtype: npt.DTypeLike = np.float32) -> MarginFunctions | None:
     """Compile them, and compare what they return with NumPy's; None where that is wrong."""
-    functions = MarginFunctions()
-    Z = np.linspace(-90.0, 90.0, 37 * 3, dtype=np.float32).reshape(37, 3)
-    Y, D = (np.arange(37 * 3).reshape(37, 3) % 2).astype(np.float32), Z[::-1] / np.float32(8.0)
+    functions = MarginFunctions(dtype)
+    rtol, atol = (1e-5, 1e-7) if functions.dtype == np.float32 else (1e-12, 1e-14)
+    Z = np.linspace(-90.0, 90.0, 37 * 3, dtype=dtype).reshape(37, 3)
+    Y, D = (np.arange(37 * 3).reshape(37, 3) % 2).astype(dtype), Z[::-1] / 8.0
     weight = np.abs(D[:, :1])
     with np.errstate(under="ignore"):
         found: tuple[Any, ...] = (
@@ -383,6 +433,6 @@ def compile_functions() -> MarginFunctions | None:
             *logistic.derivatives_along(Z + 0.5 * D, D, Y, weight),
         )
     right = all(
-        np.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in zip(found, expected, strict=True)
+        np.allclose(a, b, rtol=rtol, atol=atol) for a, b in zip(found, expected, strict=True)
     )
     return functions if right else None

@@ -42,6 +42,9 @@ WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself l
 WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
 
 
+SINGLE = np.dtype(np.float32)
+
+
 class CompilerStatus(NamedTuple):
     """Whether products are compiled on this machine."""
 
@@ -97,7 +100,8 @@ def _begin_to_load() -> None:
     def load() -> None:
         with _loading:
             if _probe().usable:
-                margin_functions()
+                pass_function()
+                byte_products()
 
     with suppress(RuntimeError):  # no thread can be had: who needs the compiler loads it
         threading.Thread(target=load, name="gpulr-compiler").start()
@@ -159,12 +163,14 @@ def _products(n_columns: int, storage: str, compute: str, *, centred: bool = Fal
 
 
 @cache
-def margin_functions() -> MarginFunctions | None:
-    """Return compiled functions of margins, or None where they are not right."""
-    from gpulr.backend.compiled_margins import compile_functions
+def margin_functions(dtype: np.dtype[Any] = SINGLE) -> MarginFunctions | None:
+    """Return compiled functions of margins of a dtype; None where there are none, or not right."""
+    from gpulr.backend import compiled_margins
 
+    if dtype.name not in compiled_margins.FORMATS or not dtype.isnative:
+        return None
     with computing.paused(), _lock:
-        return compile_functions()
+        return compiled_margins.compile_functions(dtype)
 
 
 @cache

@@ -82,10 +82,10 @@ class NumPyBackend(Backend):
         """Whether passes use compiled code: asked once, and not for every block."""
         return compiler().usable
 
-    @cached_property
-    def margin_functions(self) -> MarginFunctions | None:
-        """What computes on margins; None: NumPy does."""
-        return margin_functions() if self.compiled else None
+    def margin_functions(self, *arrays: Array) -> MarginFunctions | None:
+        """Return what computes on such margins, targets and weights; None: NumPy does."""
+        functions = margin_functions(arrays[0].dtype) if self.compiled else None
+        return functions if functions is not None and functions.take(*arrays) else None
 
     @cached_property
     def vector_functions(self) -> VectorFunctions | None:
@@ -131,10 +131,11 @@ class NumPyBackend(Backend):
     def propagate(
         self, X: Any, W: Array, b: Array, Y: Array, s: Array | None = None
     ) -> tuple[Array, Array, Array]:
-        margins, found = self.margin_functions, None
-        if s is None and margins is not None and isinstance(X, CompiledRows) and margins.take(W, Y):
-            function = pass_function()
-            found = None if function is None else X.evaluate(W, b, Y, margins, function)
+        found = None
+        if s is None and isinstance(X, CompiledRows) and W.dtype == np.float32:
+            margins, function = self.margin_functions(W, Y), pass_function()
+            if margins is not None and function is not None:
+                found = X.evaluate(W, b, Y, margins, function)
         return super().propagate(X, W, b, Y, s) if found is None else found
 
     def along(self, Z: Array, D: Array, t: Array, out: Array | None = None) -> Array:
@@ -175,16 +176,16 @@ class NumPyBackend(Backend):
     def activate_margins(
         self, Z: Array, Y: Array, s: Array | None = None
     ) -> tuple[Array, Array, Array]:
-        functions = self.margin_functions
-        if functions is not None and functions.take(Z, Y, s):
+        functions = self.margin_functions(Z, Y, s)
+        if functions is not None:
             return functions.activate(Z, Y, s)
         return super().activate_margins(Z, Y, s)
 
     def derivatives_along(
         self, Z: Array, D: Array, t: float, Y: Array, s: Array | None = None
     ) -> tuple[Array, Array, Array]:
-        functions = self.margin_functions
-        if functions is not None and functions.take(Z, D, Y, s):
+        functions = self.margin_functions(Z, D, Y, s)
+        if functions is not None:
             return functions.derivatives_along(Z, D, t, Y, s)
         return super().derivatives_along(Z, D, t, Y, s)
 

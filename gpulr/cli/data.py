@@ -76,6 +76,7 @@ def read_data(
     data: str | None, label: str | None, test_size: float, seed: int
 ) -> tuple[datasets.Dataset, SplitRecord | None]:
     """Load a data set, hold rows out where it has no test part, and return how that was done."""
+    terminal.say(f"Loading {'the default data' if data is None else data} …")
     dataset = datasets.load_default() if data is None else datasets.load(data, label=label)
     if dataset.X_test is not None or not test_size:
         return dataset, None

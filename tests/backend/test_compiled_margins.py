@@ -1,4 +1,4 @@
-"""Compiled functions of margins: against float64, on vectors of every length, to the same bits."""
+"""Compiled functions of margins: against wider ones, on vectors of any length, to the same bits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from gpulr import backend, logistic
 from gpulr.backend import compiled_rows
 
 COLUMNS = (1, 2, 3, 7, 10, 16, 31, 40)
+EACH_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
+WIDER = {"float32": np.float64, "float64": np.longdouble}
+EPS = {dtype: float(np.finfo(dtype).eps) for dtype in WIDER}  # 1.2e-7 and 2.2e-16
 
 
 @pytest.fixture
@@ -18,24 +21,24 @@ def functions(compiled_products, monkeypatch):
     """Return what compiles the functions for vectors of so many bytes."""
     from gpulr.backend import compiled_margins
 
-    def compiled(width=None):
+    def compiled(dtype="float32", width=None):
         if width is not None:
             monkeypatch.setattr(compiled_products, "_vectors", lambda: (width, 32))
-        return compiled_margins.compile_functions()
+        return compiled_margins.compile_functions(dtype)
 
     return compiled
 
 
-def sample(rng, n, k, weights=None):
+def sample(rng, n, k, weights=None, dtype="float32"):
     """Return margins, a direction, targets and weights, all (n, k) or of the rows."""
     Z, D = 8 * rng.standard_normal((2, n, k))
     Y, s = rng.random((n, k)) < 0.2, rng.random((n, k))
     s = None if weights is None else s[:, : weights or None]
-    return [None if a is None else np.float32(a) for a in (Z, D, Y, s)]
+    return [None if a is None else a.astype(dtype) for a in (Z, D, Y, s)]
 
 
 def wide(*arrays):
-    return [None if a is None else np.float64(a) for a in arrays]
+    return [None if a is None else a.astype(WIDER[a.dtype.name]) for a in arrays]
 
 
 def activated(Z, Y, s):
@@ -44,48 +47,56 @@ def activated(Z, Y, s):
     return R, loss, *logistic.row_sums(R)
 
 
+@EACH_DTYPE
 @pytest.mark.parametrize("width", [64, 32, 16])  # AVX-512, AVX, NEON and SSE
-def test_they_are_right(functions, rng, width):
-    compiled = functions(width)
+def test_they_are_right(functions, rng, width, dtype):
+    compiled, eps = functions(dtype, width), EPS[dtype]
     for k, weights in product(COLUMNS, (None, 1, 0)):  # none, of rows, of elements
         for n in (1, 5, 4096 // k, 4096 // k + 1):
-            Z, D, Y, s = sample(rng, n, k, weights)
+            Z, D, Y, s = sample(rng, n, k, weights, dtype)
             R, loss, db = compiled.activate(Z, Y, s)
             expected_R, expected_loss, expected_db = activated(*wide(Z, Y, s))
-            assert R.dtype == np.float32
-            np.testing.assert_allclose(R, expected_R, rtol=7e-7)  # also where 1 − p is 1e-20
-            np.testing.assert_allclose(loss, expected_loss, rtol=3e-7)
+            assert R.dtype == dtype
+            np.testing.assert_allclose(R, expected_R, rtol=6 * eps)  # also where 1 − p is 1e-20
+            # Sums of thousands, in float64.
+            np.testing.assert_allclose(loss, expected_loss, rtol=3 * eps + 2e-14)
             size = np.abs(expected_R).sum(axis=0).max()
-            np.testing.assert_allclose(db, expected_db, rtol=1e-6, atol=3e-7 * size)
+            atol = (3 * eps + 2e-14) * size
+            np.testing.assert_allclose(db, expected_db, rtol=8 * eps, atol=atol)
 
             sums = compiled.derivatives_along(Z, D, 0.5, Y, s)
             Z, D, Y, s = wide(Z, D, Y, s)
-            here = np.float64(np.float32(Z + 0.5 * D))  # as the functions round it
+            here = (Z + 0.5 * D).astype(dtype).astype(Z.dtype)  # as the functions round it
             terms = logistic.derivatives_along(here, np.abs(D), Y * 0.0, s)
             for found, exact, size in zip(
                 sums, logistic.derivatives_along(here, D, Y, s), terms, strict=True
             ):
-                np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-6 * size.max())
+                np.testing.assert_allclose(found, exact, rtol=80 * eps, atol=8 * eps * size.max())
 
 
-def test_extreme_margins(functions):
-    compiled = functions()
-    Z = np.float32([[0, 17, -17, 87, -87, 200, -200, 1e38, -1e38, np.inf, -np.inf, np.nan]])
+@EACH_DTYPE
+def test_extreme_margins(functions, dtype):
+    compiled, eps = functions(dtype), EPS[dtype]
+    huge, tiny = float(np.finfo(dtype).max), 10 * float(np.finfo(dtype).tiny)
+    Z = np.array(
+        [[0, 17, -17, 87, -87, 200, -200, 700, -700, 1e38, -huge, np.inf, -np.inf, np.nan]]
+    )
+    Z = Z.astype(dtype)
     for y in (0.0, 1.0):
         Y = np.full_like(Z, y)
         R, loss, _ = compiled.activate(Z, Y, None)
         u = np.where(y, -1.0, 1.0) * np.float64(Z)
         with np.errstate(over="ignore"):
             expected = np.where(y, -1.0, 1.0) / (1.0 + np.exp(-u))
-        np.testing.assert_allclose(R, expected, rtol=1e-6, atol=1e-37)
-        np.testing.assert_allclose(
-            loss, np.maximum(u, 0.0)[0] + np.log1p(np.exp(-np.abs(u)))[0], rtol=1e-6, atol=1e-37
-        )
+        np.testing.assert_allclose(R, expected, rtol=8 * eps, atol=tiny)
+        losses = np.maximum(u, 0.0)[0] + np.log1p(np.exp(-np.abs(u)))[0]
+        np.testing.assert_allclose(loss, losses, rtol=8 * eps, atol=tiny)
 
 
-def test_a_column_has_the_same_bits_beside_any_others(functions, rng):
-    compiled = functions()
-    Z, D, Y, s = sample(rng, 1000, 40, weights=0)
+@EACH_DTYPE
+def test_a_column_has_the_same_bits_beside_any_others(functions, rng, dtype):
+    compiled = functions(dtype)
+    Z, D, Y, s = sample(rng, 1000, 40, weights=0, dtype=dtype)
     R, *totals = compiled.activate(Z, Y, s)
     R, sums = R.copy(), compiled.derivatives_along(Z, D, 1.0, Y, s)
     for columns in (slice(0, 1), slice(3, 13), slice(39, 40), slice(7, 38)):
@@ -102,9 +113,10 @@ def test_a_column_has_the_same_bits_beside_any_others(functions, rng):
 def test_what_they_do_not_take_is_left_to_numpy(functions, rng):
     numpy = backend.select("numpy")
     Z, D, Y, s = sample(rng, 50, 6, weights=1)
-    for part in (lambda a: a.astype(np.float64), lambda a: a[:, ::2], lambda a: a[::2, :3]):
+    for part in (lambda a: a.astype(np.float16), lambda a: a[:, ::2], lambda a: a[::2, :3]):
         z, d, y = (part(a) for a in (Z, D, Y))
         assert not compiled_rows.margin_functions().take(z, y)
+        assert numpy.margin_functions(z, y) is None
         w = None if len(z) < 50 else s.astype(z.dtype)
         for found, expected in (
             (numpy.activate_margins(z, y, w), activated(z, y, w)),
@@ -120,5 +132,7 @@ def test_what_they_do_not_take_is_left_to_numpy(functions, rng):
 def test_wrong_functions_are_not_used(functions, compiled_products, monkeypatch):
     from gpulr.backend import compiled_margins
 
-    monkeypatch.setattr(compiled_margins, "LN2", (0.7, 0.0))
-    assert functions() is None
+    for dtype, form in compiled_margins.FORMATS.items():
+        wrong = form._replace(ln2=(0.7, 0.0))
+        monkeypatch.setattr(compiled_margins, "SINGLE" if dtype == "float32" else "WIDE", wrong)
+        assert functions(dtype) is None

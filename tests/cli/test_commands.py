@@ -89,6 +89,7 @@ def test_default_data_falls_back_loudly_without_network(told, run):
     assert told("train", *QUICK)["data"] == "digits"
     assert time.monotonic() - started < 25  # 15 s for giving up, and some for a slow machine
     shown = run("train", *QUICK).stderr
+    assert shown.startswith("Loading ")
     assert "warning: MNIST cannot be had" in shown
     assert "name them: --data digits." in shown
 
