@@ -422,7 +422,8 @@ class ByteProducts:
 
         Margins of a column whose digits do not suffice will be NaN.
         """
-        W, digits = np.ascontiguousarray(W), buffer("digits", _digit_bytes(*W.shape), np.uint8)
+        W = np.ascontiguousarray(W, np.float32)
+        digits = buffer("digits", _digit_bytes(*W.shape), np.uint8)
         self._cut(W.ctypes.data, *W.shape, digits.ctypes.data)
         return digits
 

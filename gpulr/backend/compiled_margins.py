@@ -381,7 +381,9 @@ class MarginFunctions:
     def take(self, *arrays: npt.NDArray[Any] | None) -> bool:
         """Whether these margins, targets and weights are as the functions read them."""
         dtype = self.dtype
-        return all(a is None or (a.dtype == dtype and a.flags.c_contiguous) for a in arrays)
+        return all(
+            a is None or (a.dtype == dtype and a.flags.c_contiguous and a.size > 0) for a in arrays
+        )
 
     def activate(self, Z: Floats, Y: Floats, s: Floats | None) -> tuple[Floats, Sums, Sums]:
         """Return s ∘ R, valid until this thread's next call, and the sums of s ℓ and of s r."""

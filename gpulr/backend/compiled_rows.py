@@ -10,8 +10,8 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache, partial, wraps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ WASTE = 1.4  # a compilation takes as long as some ten passes of half the column
 
 
 SINGLE = np.dtype(np.float32)
+T = TypeVar("T")
 
 
 class CompilerStatus(NamedTuple):
@@ -162,8 +163,22 @@ def _products(n_columns: int, storage: str, compute: str, *, centred: bool = Fal
         return at_hand[best]
 
 
+def _or_none(function: Callable[..., T | None]) -> Callable[..., T | None]:
+    """Return None where a function fails: another LLVM may not know what it asks for."""
+
+    @wraps(function)
+    def attempt(*args: Any) -> T | None:
+        try:
+            return function(*args)
+        except Exception:  # LLVM's failures have no common base
+            return None
+
+    return attempt
+
+
 @cache
-def margin_functions(dtype: np.dtype[Any] = SINGLE) -> MarginFunctions | None:
+@_or_none
+def margin_functions(dtype: np.dtype[Any]) -> MarginFunctions | None:
     """Return compiled functions of margins of a dtype; None where there are none, or not right."""
     from gpulr.backend import compiled_margins
 
@@ -174,6 +189,7 @@ def margin_functions(dtype: np.dtype[Any] = SINGLE) -> MarginFunctions | None:
 
 
 @cache
+@_or_none
 def vector_functions() -> VectorFunctions | None:
     """Return compiled functions of vectors, or None where they are not right."""
     from gpulr.backend.compiled_vectors import compile_functions
@@ -184,9 +200,12 @@ def vector_functions() -> VectorFunctions | None:
 
 def sparse_rows(X: Any, rows: slice, dtype: npt.DTypeLike) -> SparseRows | None:
     """Return some rows of a CSR array as an operand, or None where compiled products do not fit."""
-    stored, dtype = X.data.dtype, np.dtype(dtype)
-    floats = _name(stored) in ("float32", "float64") and stored.isnative
-    if not floats or _name(dtype) not in ("float32", "float64") or X.indices.dtype != np.int32:
+    stored, dtype, indices = X.data.dtype, np.dtype(dtype), (X.indptr, X.indices)
+    if not (
+        all(_name(each) in ("float32", "float64") and each.isnative for each in (stored, dtype))
+        and all(part.dtype == np.int32 for part in indices)
+        and all(part.flags.c_contiguous for part in (*indices, X.data))
+    ):
         return None
     products = _sparse_products(_name(stored), _name(dtype))
     if products is None:
@@ -197,6 +216,7 @@ def sparse_rows(X: Any, rows: slice, dtype: npt.DTypeLike) -> SparseRows | None:
 
 
 @cache
+@_or_none
 def _sparse_products(stored: str, compute: str) -> SparseProducts | None:
     from gpulr.backend.compiled_sparse import compile_functions
 
@@ -205,6 +225,7 @@ def _sparse_products(stored: str, compute: str) -> SparseProducts | None:
 
 
 @cache
+@_or_none
 def byte_products() -> ByteProducts | None:
     """Return compiled products of bytes by digits; None where the processor has none, or not right.
 
@@ -215,11 +236,8 @@ def byte_products() -> ByteProducts | None:
 
     if not compiled_bytes.usable():
         return None
-    try:
-        with computing.paused(), _lock:
-            products = compiled_bytes.ByteProducts()
-    except Exception:  # another LLVM may know the instruction by another name
-        return None
+    with computing.paused(), _lock:
+        products = compiled_bytes.ByteProducts()
     return products if _right(lambda X: ByteRows(X, np.dtype(np.float32), products)) else None
 
 
@@ -233,9 +251,10 @@ def _right(rows_of: Callable[[npt.NDArray[Any]], CompiledRows]) -> bool:
 
 
 @cache
+@_or_none
 def pass_function() -> PassFunction | None:
     """Return the compiled pass; None where it is not what its steps are, bit by bit."""
-    margins = margin_functions()
+    margins = margin_functions(SINGLE)
     if margins is None:
         return None
     with computing.paused(), _lock:
@@ -285,6 +304,7 @@ def fits(X: npt.NDArray[Any], dtype: npt.DTypeLike) -> bool:
     dtype = np.dtype(dtype)
     return (
         _name(dtype) in ("float32", "float64")
+        and dtype.isnative
         and X.shape[0] >= LEAST_ROWS
         and readable(X, dtype)
         and (X.shape[1] >= LEAST_FEATURES[X.itemsize] or X.size >= LEAST_NUMBERS)
@@ -301,6 +321,7 @@ def extremes_function(X: npt.NDArray[Any]) -> Extremes | None:
 
 
 @cache
+@_or_none
 def _extremes(storage: str) -> Extremes | None:
     """Compile the function, and compare what it returns with NumPy's."""
     with computing.paused(), _lock:
@@ -407,7 +428,7 @@ class CompiledRows:
         Z = out
         if Z is None or given > n_columns:
             Z = np.empty((self.X.shape[0], given), self.dtype)
-        b = np.ascontiguousarray(b) if given == n_columns else np.resize(b, given)
+        b = np.ascontiguousarray(b if given == n_columns else np.resize(b, given), self.dtype)
         weights, ld = self._weights(W, given)
         sizes = self._sizes(given)
         X, W_, Z_, b_ = (a.ctypes.data for a in (self.X, weights, Z, b))
@@ -418,7 +439,7 @@ class CompiledRows:
     def __rmatmul__(self, A: npt.NDArray[Any]) -> npt.NDArray[Any]:
         n_columns, n_rows = A.shape
         products, given = self._functions(n_columns)
-        R = np.ascontiguousarray(A.T)  # as it is, where A is the transpose of residuals
+        R = np.ascontiguousarray(A.T, self.dtype)  # as it is, where A is Rᵀ
         if given > n_columns:
             R = np.zeros((n_rows, given), dtype=self.dtype)
             R[:, :n_columns] = A.T
@@ -446,7 +467,7 @@ class CompiledRows:
         weights, ld_W = self._weights(W, k)
         sums, ld = self._sums(k)
         Z, R = (buffer(name, 2 * length * k, np.float32) for name in ("margins", "residuals"))
-        scalars, b = np.zeros((2, k)), np.ascontiguousarray(b)
+        scalars, b = np.zeros((2, k)), np.ascontiguousarray(b, self.dtype)
         function(
             (products.margins, margins.functions[0], products.gradient),
             (self.X.itemsize, length, *self._sizes(k), ld_W, ld),

@@ -190,7 +190,9 @@ class VectorFunctions:
             and x.dtype == np.float64
             and x.flags.c_contiguous
             and x.size > 0
-            and all(v.dtype == dtype and v.flags.c_contiguous for v in vectors)
+            and all(
+                v.dtype == dtype and v.shape == x.shape and v.flags.c_contiguous for v in vectors
+            )
         )
 
     @staticmethod

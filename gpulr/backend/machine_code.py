@@ -84,9 +84,11 @@ def _path(name: str, *target: str) -> Path | None:
 
 @cache
 def _sources() -> Any:
-    """Return a digest of the lines that write code."""
+    """Return a digest of the lines that write code; OSError where only their bytecode is there."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("compiled_*.py")):
+    here = Path(__file__).parent
+    # The last one has a constant of theirs, and tells whether there are sources at all.
+    for source in (*sorted(here.glob("compiled_*.py")), here / "buffers.py"):
         digest.update(source.read_bytes())
     return digest
 

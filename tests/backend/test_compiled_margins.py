@@ -113,9 +113,14 @@ def test_a_column_has_the_same_bits_beside_any_others(functions, rng, dtype):
 def test_what_they_do_not_take_is_left_to_numpy(functions, rng):
     numpy = backend.select("numpy")
     Z, D, Y, s = sample(rng, 50, 6, weights=1)
-    for part in (lambda a: a.astype(np.float16), lambda a: a[:, ::2], lambda a: a[::2, :3]):
+    for part in (
+        lambda a: a.astype(np.float16),
+        lambda a: a[:, ::2],
+        lambda a: a[::2, :3],
+        lambda a: a[:, :0].copy(),  # no models, in none of which NumPy finds anything
+    ):
         z, d, y = (part(a) for a in (Z, D, Y))
-        assert not compiled_rows.margin_functions().take(z, y)
+        assert not compiled_rows.margin_functions(Z.dtype).take(z, y)
         assert numpy.margin_functions(z, y) is None
         w = None if len(z) < 50 else s.astype(z.dtype)
         for found, expected in (
@@ -127,6 +132,24 @@ def test_what_they_do_not_take_is_left_to_numpy(functions, rng):
         ):
             for a, b in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(a, b)
+
+
+def test_an_llvm_that_cannot_compile_them_does_without(functions, monkeypatch):
+    from gpulr.backend import compiled_margins
+
+    def fail(*arguments):
+        raise RuntimeError("Intrinsic has incorrect argument type")
+
+    monkeypatch.setattr(compiled_margins, "load", fail)
+    finders = compiled_rows.margin_functions, compiled_rows.pass_function
+    try:
+        for find in finders:
+            find.cache_clear()
+        assert compiled_rows.margin_functions(np.dtype(np.float32)) is None
+        assert compiled_rows.pass_function() is None
+    finally:
+        for find in finders:
+            find.cache_clear()
 
 
 def test_wrong_functions_are_not_used(functions, compiled_products, monkeypatch):

@@ -92,5 +92,6 @@ def test_others_go_to_numpy(compiled_products, rng, monkeypatch):
     for arrays, y in odd.values():
         np.testing.assert_allclose(numpy.dots(arrays, y), expected, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(numpy.combine(y, c, arrays), combined, rtol=1e-12, atol=1e-12)
+    odd["of another shape"] = ([v[:1] for v in vectors], x)  # which NumPy broadcasts
     assert compiled_rows.vector_functions().take(*odd.pop("as they are"))
     assert not any(compiled_rows.vector_functions().take(*arrays) for arrays in odd.values())

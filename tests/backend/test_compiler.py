@@ -150,7 +150,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(
-    ("rows", "compute"), [*((rows, "float32") for rows in REFUSED), ("as they are", "int32")]
+    ("rows", "compute"),
+    [*((rows, "float32") for rows in REFUSED), ("as they are", "int32"), ("as they are", ">f4")],
 )
 def test_rows_that_do_not_fit(compiled_products, rng, numpy, rows, compute):
     # Small whole numbers: every sum is exact, in any order.
@@ -245,3 +246,15 @@ def test_few_narrow_rows_are_left_to_blas():
     assert not compiled_rows.fits(many[:-1], np.float32)
     assert not compiled_rows.fits(many.reshape(-1, 8), np.float32)
     assert compiled_rows.fits(many[:8].astype(np.float16), np.float32)
+
+
+@pytest.mark.parametrize("storage", ["uint8", "float32"])
+def test_operands_of_another_dtype_are_converted(compiled_products, rng, storage):
+    X = rng.integers(0, 9, (300, 130)).astype(storage)
+    rows = compiled_rows.compiled_rows(X, np.dtype(np.float32))
+    W, R, b = (rng.standard_normal(shape) for shape in ((130, 3), (300, 3), (3,)))
+    narrow = (a.astype(np.float32) for a in (W, R, b))
+    for found, expected in zip(
+        *((rows.affine(W, b), R.T @ rows) for W, R, b in ((W, R, b), narrow)), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected, strict=True)

@@ -59,6 +59,23 @@ def test_other_code_and_other_machines_have_their_own(loads, monkeypatch):
     assert [loads(), loads()] == [True, True]  # no checksum is right either
 
 
+@pytest.mark.parametrize("missing", ["buffers.py", "compiled_loops.py"])
+def test_where_sources_are_not_at_hand_nothing_is_kept(loads, tmp_path, monkeypatch, missing):
+    from gpulr.backend import machine_code
+
+    original = machine_code.Path.read_bytes
+
+    def read(path):  # as in a ZIP file, or where there is bytecode alone
+        if path.name == missing:
+            raise NotADirectoryError(path)
+        return original(path)
+
+    machine_code._sources.cache_clear()
+    monkeypatch.setattr(machine_code.Path, "read_bytes", read)
+    assert [loads(), loads()] == [True, True]
+    assert not list((tmp_path / "code").iterdir())
+
+
 def test_where_nothing_can_be_kept(loads, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     for folder in ("never", tmp_path / "file", tmp_path / "file" / "below"):
