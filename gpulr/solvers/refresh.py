@@ -39,7 +39,10 @@ PART = 0.02
 LEAST = 1e-3  # of the shared curvature, of the diagonal in other directions
 # No Hessian is sought of models whose mean of σ' is less: only a few rows are left to tell of it.
 KAPPA = 1e-9
-MARGIN = 2.0  # how many times what it takes a refresh is to save
+# Nor of models with fewer rows of a sample for each direction, in effect, (Σ σ')² / Σ σ'² of them:
+# with one, as each of 200 classes had, their Hessians are worse than what all models share.
+ENOUGH = 2.0
+MARGIN = 1.4  # how many times what it takes a refresh is to save
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +194,10 @@ def refreshed(
         slopes, mass, lam = mean @ slopes, mean @ mass, mean @ lam
     with np.errstate(invalid="ignore", divide="ignore"):
         kappa = slopes.sum(axis=1) / mass
+        distinct = slopes.sum(axis=1) ** 2 / (slopes * slopes).sum(axis=1)
     found = kappa > KAPPA
+    if pool.index is not None:
+        found &= distinct >= ENOUGH * (pool.rank + 1)
     use = np.flatnonzero(found)
     numbers = np.cumsum(found) - 1
     inverses, rest = _factors(pool, slopes[use], kappa[use], lam[use])

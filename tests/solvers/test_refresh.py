@@ -122,6 +122,17 @@ def test_the_order_of_numbers_is_free(put, rng, rows):
     )
 
 
+def test_few_rows_of_a_sample_tell_nothing(put, rng, rows):
+    X, y = rows
+    problem = make_problem(put, X, y)
+    shared, asarray = SharedCurvature.of(problem), problem.backend.asarray
+    theta = np.zeros((X.shape[1] + 1, 10))
+    theta[:-1, 4] = 40.0 * rng.standard_normal(X.shape[1])  # its slopes lie on few rows
+    pool = Pool.of(problem, asarray(np.arange(len(X) - 1)), shared)
+    new = refreshed(pool, problem, problem.margins(asarray(theta)))
+    assert np.flatnonzero(new.which < 0).tolist() == [4]
+
+
 def test_a_model_without_slopes_keeps_the_shared_curvature(put, rng, rows):
     X, y = rows
     problem = make_problem(put, X, y)
