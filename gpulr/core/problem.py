@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise, starmap
 from typing import Any, NamedTuple
 
 from gpulr import logistic
@@ -13,6 +14,8 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import RowWeights, Targets
 
 Array = Any
+
+MODELS = 64  # multiplied at once, where each has slopes of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,15 +217,33 @@ class Problem:
 
         (n_models, n, n) float64.
         """
-        xp = self.backend.xp
 
         def products(rows: slice) -> tuple[Array]:
-            slope, s = logistic.slope(margins.Z[rows, :]), self.weights.block(rows)
-            slope, part = slope if s is None else s * slope, X[rows, :]
-            return ((xp.astype(slope.T, xp.float64)[:, None, :] * part.T) @ part,)
+            slopes, part = self._slopes(margins, rows), X[rows, :]
+            return ((slopes[:, None, :] * part.T) @ part,)
 
         (total,) = self.rows.sum(products, margins.blocks())
         return total / self.m[:, None, None]
+
+    def slope_sums(self, margins: Margins, P: Array) -> Array:
+        """Return Σ s σ' p / m over the rows p of any P (n_samples, n) float64, for each model.
+
+        (n_models, n) float64.
+        """
+        xp, map_blocks = self.backend.xp, self.backend.map_blocks
+        # Of all rows, then by models: sums of each block of rows may be larger than the block.
+        each = map_blocks(lambda rows: self._slopes(margins, rows), margins.blocks())
+        slopes = xp.concat(list(each), axis=1)
+        edges = [*range(0, self.n_models, MODELS), self.n_models]
+        some = list(starmap(slice, pairwise(edges)))
+        sums = xp.concat(list(map_blocks(lambda models: slopes[models, :] @ P, some)), axis=0)
+        return sums / self.m[:, None]
+
+    def _slopes(self, margins: Margins, rows: slice) -> Array:
+        """Return s σ' of some of the rows, (n_models, n_rows) float64."""
+        slopes, s = logistic.slope(margins.Z[rows, :]), self.weights.block(rows)
+        slopes = slopes if s is None else s * slopes
+        return self.backend.xp.astype(slopes.T, self.backend.xp.float64)
 
     def gram_product(self, V: Array) -> Array:
         """Return [X, 1]ᵀ diag(s) [X, 1] V / mass for the scaled X, with the shared weights s.

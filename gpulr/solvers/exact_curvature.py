@@ -7,18 +7,25 @@ iteration as the initial Hessian, and no pairs, L-BFGS is Newton's method: half 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from gpulr.backend import is_sparse
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
-from gpulr.namespaces import array_namespace
+from gpulr.namespaces import array_namespace, device
 from gpulr.solvers.solver import Shared
 
 Array = Any
 
 # Multiply-adds of a model's Hessian and its inverse, at most: half a millisecond.
 MOST = 1_000_000
+# From so many models on, products of the features are made beforehand, once for all iterations.
+# A Hessian is half as many multiply-adds then, and those of all models are one product: of 1,000
+# models on 2,000 rows × 20 features they take a tenth of the time.
+MANY = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +79,30 @@ class ExactCurvature(Shared):
         unit = xp.eye(X.shape[1], dtype=xp.float64, device=backend.device)
         return cls(X, mean[:, None], squares, unit, offset, noise)
 
+    @cached_property
+    def products(self) -> tuple[Array, Array]:
+        """The products of any two of n columns of X, and where each of n² is among them.
+
+        (n_samples, n (n + 1) / 2), and (n²,) int. Made when models are many.
+        """
+        xp, n = array_namespace(self.X), int(self.X.shape[1])
+        first, second = np.tril_indices(n)
+        place = np.zeros((n, n), dtype=np.int64)
+        place[first, second] = place[second, first] = np.arange(len(first))
+        first, second, place = (
+            xp.asarray(index, device=device(self.X)) for index in (first, second, place.reshape(-1))
+        )
+        return xp.take(self.X, first, axis=1) * xp.take(self.X, second, axis=1), place
+
     def at(self, problem: Problem, margins: Margins) -> ExactCurvature:
         """Return the curvature of a problem's models at these margins."""
         xp = problem.backend.xp
-        H = problem.second_moments(margins, self.X)
+        if problem.n_models < MANY:
+            H = problem.second_moments(margins, self.X)
+        else:
+            products, place = self.products
+            H = xp.take(problem.slope_sums(margins, products), place, axis=1)
+            H = xp.reshape(H, (problem.n_models, *self.unit.shape))
         own = xp.linalg.diagonal(H)  # (n_models, n_features + 1)
         moments = own + own[:, -1:] * self.offset
         more = self.noise * moments + problem.penalty[:, None] * self.squares

@@ -165,9 +165,8 @@ class LBFGS(Solver):
         pairs = tuple(replace(p, rho=xp.where(anew, 0.0, p.rho)) for p in state.pairs)
         gamma, kappa = xp.where(anew, 1.0, state.gamma), xp.where(worse, 0.25, kappa)
         start = replace(start, pairs=pairs, gamma=gamma, kappa=kappa, pool=prepared.pool)
-        if not pairs:
-            return start
-        # The gradient fell on the sample as if it had begun at the mark.
+        # The gradient fell on the sample as if it had begun at the mark. Models that do not begin
+        # there have none, whether others do or not: the path is the same alone and beside others.
         fall = first.best / xp.max(xp.abs(state.gradient), axis=0)
         mark = xp.where(anew, math.nan, start.best * fall)
         return replace(start, mark=mark, since=self.sample_iterations)
@@ -256,8 +255,10 @@ class LBFGS(Solver):
         itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
         margins = 4 * itemsize * rows.n_samples
         arrays = 4 * self.memory + 11 + rows.backend.check_every
-        hessians = 3 * (rows.n_features + 1) if ExactCurvature.serves(rows) else 0
-        return margins + (arrays + hessians) * 8 * (rows.n_features + 1) + factor_bytes(rows)
+        exact = 0  # Hessians and slopes in float64, as ExactCurvature has them
+        if ExactCurvature.serves(rows):
+            exact = 3 * 8 * (rows.n_features + 1) ** 2 + 2 * 8 * rows.n_samples
+        return margins + exact + arrays * 8 * (rows.n_features + 1) + factor_bytes(rows)
 
 
 def refresh(problem: Problem, state: LBFGSState, flags: Flags, groups: Any = None) -> LBFGSState:

@@ -8,8 +8,9 @@ from scipy import sparse
 
 import gpulr
 from gpulr.backend import to_host
+from gpulr.core import problem as problem_module
 from gpulr.solvers import exact_curvature
-from gpulr.solvers.exact_curvature import ExactCurvature
+from gpulr.solvers.exact_curvature import MANY, ExactCurvature
 from helpers import assert_optimal, make_problem, reference, targets
 
 MOST = exact_curvature.MOST
@@ -60,6 +61,23 @@ def test_it_inverts_the_second_derivatives(put, rng, dtype, centred, kind, weigh
         H = hessian(rows, targets(codes)[:, [j]], theta[:, [j]], C[j], s)
         expected = np.linalg.solve(H, q[:, j])
         np.testing.assert_allclose(found[:, j], expected, rtol=2e-4 if dtype == "float32" else 1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_models_have_the_hessians_of_each(put, rng, weighted, monkeypatch):
+    monkeypatch.setattr(problem_module, "MODELS", 4)
+    n_models = MANY + 3
+    X, Y = rng.normal(size=(70, 5)) + 3.0, rng.integers(0, n_models, 70)
+    Y[:n_models] = np.arange(n_models)
+    s = rng.uniform(0.0, 2.0, 70) if weighted else None
+    problem = make_problem(put, X, Y, dtype="float64", weights=s)
+    margins = problem.margins(put(rng.normal(size=(6, n_models))))
+    curvature = ExactCurvature.of(problem)
+    found = to_host(curvature.at(problem, margins).hessians)
+    for j in range(n_models):
+        index = put(np.array([j]))
+        one = curvature.at(problem.select(index), margins.take(index))
+        np.testing.assert_allclose(found[j], to_host(one.hessians)[0], rtol=1e-12, atol=1e-14)
 
 
 def test_features_that_tell_nothing_have_no_part_in_a_step(put, rng):

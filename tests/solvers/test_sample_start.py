@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpulr.backend import to_host
-from gpulr.solvers import LBFGS, minimize
+from gpulr.solvers import LBFGS, minimize, refresh
 from helpers import make_problem
 
 SOLVER = LBFGS(sample=1000)
@@ -49,8 +49,25 @@ def test_without_an_intercept_it_begins_at_zero(rare):
 
 
 def test_all_models_of_rare_classes(put, rare):
-    start = SOLVER.init(rare.select(put(np.array([2]))))
+    start, beside = SOLVER.init(rare.select(put(np.array([2])))), SOLVER.init(rare)
     assert not start.pairs
+    # By these it is judged whether a curvature of its own pays, whatever its neighbours.
+    assert start.since == beside.since
+    np.testing.assert_array_equal(to_host(start.mark), to_host(beside.mark)[2:])
+
+
+def test_a_rare_class_takes_the_same_path_alone(rng, monkeypatch):
+    X = rng.standard_normal((5000, 30)) * np.logspace(0, -1.5, 30)
+    Z = X @ rng.standard_normal((30, 2)) * 4.0 + rng.logistic(size=(5000, 2))
+    codes = np.where(Z[:, 1] >= np.sort(Z[:, 1])[-15], 2, Z[:, 0] > 0)
+    monkeypatch.setattr(refresh, "MARGIN", 0.3)
+    problem = make_problem(np.asarray, X.astype(np.float32), codes, C=100.0)
+    together = minimize(SOLVER, problem, max_iter=100, tol=1e-4)
+    alone = minimize(SOLVER, problem.select(np.array([2])), max_iter=100, tol=1e-4)
+    n = alone.n_iter[0]
+    assert n == together.n_iter[2]
+    norms = together.gradient_norm[: n + 1, 2]
+    np.testing.assert_allclose(alone.gradient_norm[:, 0], norms, rtol=1e-2)
 
 
 def test_the_optimum_is_the_same(rare):
