@@ -31,7 +31,7 @@ import gpulr
 from bench.data import ITERATIONS, LEARNING_RATE, N_MODELS, Data
 from bench.run import Run, setting
 from gpulr.backend import Backend, select, to_host
-from gpulr.backend.compiled_rows import compiler
+from gpulr.backend.compiler import compiler
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets

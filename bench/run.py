@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_info
 from bench.files import ROOT, rounded
 from gpulr import __version__
 from gpulr.backend import backends, select
-from gpulr.backend.compiled_rows import compiler
+from gpulr.backend.compiler import compiler
 
 ALLOWED = 0.05  # share of the cores that others may use
 # OpenBLAS's threads spin for a while after a product; they are not to disturb who comes next.

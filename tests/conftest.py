@@ -26,7 +26,14 @@ import pytest
 
 import gpulr
 from gpulr import backend
-from gpulr.backend import backend_of, compiled_rows, library_of, probes
+from gpulr.backend import (
+    backend_of,
+    compiled_functions,
+    compiled_rows,
+    compiler,
+    library_of,
+    probes,
+)
 from gpulr.solvers import exact_curvature
 from helpers import strict_json
 
@@ -160,10 +167,10 @@ def install(monkeypatch, unprobed):
 @pytest.fixture
 def uncompiled(monkeypatch):
     """Nothing is compiled in this test yet, and the compiler is tried out anew; and after it."""
-    monkeypatch.setattr(compiled_rows, "_compiled", {})
-    compiled_rows._probe.cache_clear()
+    monkeypatch.setattr(compiled_functions, "_compiled", {})
+    compiler._probe.cache_clear()
     yield
-    compiled_rows._probe.cache_clear()
+    compiler._probe.cache_clear()
 
 
 @pytest.fixture
@@ -183,7 +190,7 @@ def _strict():
 
 
 def _require_compiler():
-    if not (status := compiled_rows.compiler()).usable:
+    if not (status := compiler.compiler()).usable:
         required = "compiled" in (_stated() or ()) or find_spec("llvmlite")
         (pytest.fail if required else pytest.skip)(f"products cannot be compiled: {status.words}")
 

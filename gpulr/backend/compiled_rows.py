@@ -1,25 +1,24 @@
-"""Rows as operands of products with few columns, compiled where LLVM is installed.
-
-llvmlite is optional (the extra ``fast``). ``GPULR_COMPILE=never`` does without it, ``=require``
-makes its absence an error; with ``auto``, the default, it is used where it is installed and proven.
-"""
+"""Rows as operands of products with few columns, compiled where LLVM is installed."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
-from contextlib import suppress
-from functools import cache, partial, wraps
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend.buffers import LINE, SUB_BLOCK_BYTES, buffer
-from gpulr.backend.environment import setting
-from gpulr.backend.forks import computing
-from gpulr.errors import BackendUnavailableError
+from gpulr.backend.compiled_functions import (
+    SINGLE,
+    compiling,
+    extremes_of,
+    margin_functions,
+    or_none,
+    products_for,
+    sparse_products,
+)
 
 if TYPE_CHECKING:
     from gpulr.backend.compiled_bytes import ByteProducts
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
     from gpulr.backend.compiled_margins import MarginFunctions
     from gpulr.backend.compiled_pass import PassFunction
     from gpulr.backend.compiled_products import Products
-    from gpulr.backend.compiled_sparse import SparseProducts, SparseRows
-    from gpulr.backend.compiled_vectors import VectorFunctions
+    from gpulr.backend.compiled_sparse import SparseRows
 
-INSTALL = 'from a checkout of gpulr: python -m pip install ".[fast]"'
 LEAST_ROWS = 8  # the longest tile
 ROWS_AHEAD = 4  # how far X W prefetches
 # Calls of these functions take some 30 µs longer than NumPy's. Rows so narrow must be so many
@@ -39,163 +36,12 @@ ROWS_AHEAD = 4  # how far X W prefetches
 LEAST_FEATURES = {1: 48, 2: 16, 4: 128, 8: 128}  # by bytes of an entry
 LEAST_NUMBERS = 2**17
 WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself leaves the cache
-WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
-
-
-SINGLE = np.dtype(np.float32)
-T = TypeVar("T")
-
-
-class CompilerStatus(NamedTuple):
-    """Whether products are compiled on this machine."""
-
-    words: str  # the compiler and what it compiles for, or why it is not used
-    version: str | None = None  # of llvmlite, where usable
-
-    @property
-    def usable(self) -> bool:
-        """Whether a product has been compiled here, and is right."""
-        return self.version is not None
-
-
-def compiler() -> CompilerStatus:
-    """Say whether products are compiled here: found out once, by compiling one and checking it.
-
-    Raises
-    ------
-    ParameterError
-        ``GPULR_COMPILE`` is neither auto, never nor require.
-    BackendUnavailableError
-        It cannot be done, and ``GPULR_COMPILE=require``.
-    """
-    requested = setting("GPULR_COMPILE", ("auto", "never", "require"))
-    if requested == "never":
-        return CompilerStatus("not used: GPULR_COMPILE=never")
-    with computing.paused(), _loading:
-        status = _probe()
-    if requested == "require" and not status.usable:
-        raise BackendUnavailableError(
-            f"GPULR_COMPILE=require, but products cannot be compiled: {status.words}. Install the "
-            f"compiler, {INSTALL}."
-        )
-    return status
-
-
-def load_compiler_ahead() -> None:
-    """Begin to load the compiler in a thread of its own, which :func:`compiler` waits for.
-
-    LLVM takes some 50 ms to load, while checks of X and what factors its covariance need NumPy
-    alone.
-    """
-    if setting("GPULR_COMPILE", ("auto", "never", "require")) != "never":
-        _begin_to_load()
-
-
-def compiler_at_hand() -> bool:
-    """Whether nobody would have to wait for the compiler to be loaded."""
-    return _probe.cache_info().currsize > 0 and not _loading.locked()
 
 
 @cache
-def _begin_to_load() -> None:
-    def load() -> None:
-        with _loading:
-            if _probe().usable:
-                pass_function()
-                byte_products()
-
-    with suppress(RuntimeError):  # no thread can be had: who needs the compiler loads it
-        threading.Thread(target=load, name="gpulr-compiler").start()
-
-
-@cache
-def _probe() -> CompilerStatus:
-    """Compile a product and compare it with NumPy's."""
-    try:
-        import llvmlite
-        import llvmlite.binding as llvm
-
-        from gpulr.backend.machine_code import folder
-
-        tile = _products(10, "uint8", "float32").tile
-        if not _right(lambda X: CompiledRows(X, np.dtype(np.float32))):
-            return CompilerStatus("llvmlite compiles products that are wrong")
-    except ImportError:
-        return CompilerStatus(f"llvmlite is not installed ({INSTALL})")
-    except Exception as error:  # LLVM's failures have no common base; BLAS serves then
-        return CompilerStatus(f"llvmlite failed: {type(error).__name__}: {error}")
-    version = str(llvmlite.__version__)
-    words = f"llvmlite {version}, {llvm.get_host_cpu_name()}, {tile.lanes} float32 at a time"
-    words += ", bytes by integer dot products" if byte_products() else ""
-    words += f", code kept in {folder() or 'no folder'}"
-    return CompilerStatus(words, version)
-
-
-_compiled: dict[tuple[str, ...], dict[int, Products]] = {}
-_lock = threading.Lock()
-_loading = threading.Lock()  # taken before the other
-
-if hasattr(os, "register_at_fork"):
-    # A fork waits for a compilation, however long: LLVM's own locks, and those of modules that are
-    # being imported, would be taken in the child.
-    for each in (_lock, _loading):  # the last one first before a fork
-        os.register_at_fork(
-            before=each.acquire, after_in_parent=each.release, after_in_child=each.release
-        )
-
-
-def _products(n_columns: int, storage: str, compute: str, *, centred: bool = False) -> Products:
-    """Return compiled functions for ``n_columns``: existing ones, unless they waste too much.
-
-    All give the same bits.
-    """
-    from gpulr.backend import compiled_products
-
-    with computing.paused(), _lock:
-        at_hand = _compiled.setdefault((storage, compute, *["centred"] * centred), {})
-        exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
-        cost = partial(grouping_cost, n_columns=n_columns)
-        best = min(at_hand, key=cost, default=None)
-        if best is None or cost(best) > WASTE * cost(exact):
-            best = exact
-            kind = {"centred": True} if centred else {}
-            at_hand[best] = compiled_products.compile_products(best, storage, compute, **kind)
-        return at_hand[best]
-
-
-def _or_none(function: Callable[..., T | None]) -> Callable[..., T | None]:
-    """Return None where a function fails: another LLVM may not know what it asks for."""
-
-    @wraps(function)
-    def attempt(*args: Any) -> T | None:
-        try:
-            return function(*args)
-        except Exception:  # LLVM's failures have no common base
-            return None
-
-    return attempt
-
-
-@cache
-@_or_none
-def margin_functions(dtype: np.dtype[Any]) -> MarginFunctions | None:
-    """Return compiled functions of margins of a dtype; None where there are none, or not right."""
-    from gpulr.backend import compiled_margins
-
-    if dtype.name not in compiled_margins.FORMATS or not dtype.isnative:
-        return None
-    with computing.paused(), _lock:
-        return compiled_margins.compile_functions(dtype)
-
-
-@cache
-@_or_none
-def vector_functions() -> VectorFunctions | None:
-    """Return compiled functions of vectors, or None where they are not right."""
-    from gpulr.backend.compiled_vectors import compile_functions
-
-    with computing.paused(), _lock:
-        return compile_functions()
+def _name(dtype: np.dtype[Any]) -> str:
+    """Return a dtype's name, which NumPy puts together anew each time, in 20 µs."""
+    return dtype.name
 
 
 def sparse_rows(X: Any, rows: slice, dtype: npt.DTypeLike) -> SparseRows | None:
@@ -207,7 +53,7 @@ def sparse_rows(X: Any, rows: slice, dtype: npt.DTypeLike) -> SparseRows | None:
         and all(part.flags.c_contiguous for part in (*indices, X.data))
     ):
         return None
-    products = _sparse_products(_name(stored), _name(dtype))
+    products = sparse_products(_name(stored), _name(dtype))
     if products is None:
         return None
     from gpulr.backend.compiled_sparse import SparseRows
@@ -216,16 +62,7 @@ def sparse_rows(X: Any, rows: slice, dtype: npt.DTypeLike) -> SparseRows | None:
 
 
 @cache
-@_or_none
-def _sparse_products(stored: str, compute: str) -> SparseProducts | None:
-    from gpulr.backend.compiled_sparse import compile_functions
-
-    with computing.paused(), _lock:
-        return compile_functions(stored, compute)
-
-
-@cache
-@_or_none
+@or_none
 def byte_products() -> ByteProducts | None:
     """Return compiled products of bytes by digits; None where the processor has none, or not right.
 
@@ -236,12 +73,12 @@ def byte_products() -> ByteProducts | None:
 
     if not compiled_bytes.usable():
         return None
-    with computing.paused(), _lock:
+    with compiling():
         products = compiled_bytes.ByteProducts()
-    return products if _right(lambda X: ByteRows(X, np.dtype(np.float32), products)) else None
+    return products if matches(lambda X: ByteRows(X, np.dtype(np.float32), products)) else None
 
 
-def _right(rows_of: Callable[[npt.NDArray[Any]], CompiledRows]) -> bool:
+def matches(rows_of: Callable[[npt.NDArray[Any]], CompiledRows]) -> bool:
     """Compare products of some bytes with NumPy's, of ten columns: as many as most often."""
     X = np.arange(11 * 37, dtype=np.uint8).reshape(11, 37)
     W, R = (np.linspace(-1.0, 1.0, 10 * n, dtype=np.float32).reshape(n, 10) for n in (37, 11))
@@ -251,13 +88,13 @@ def _right(rows_of: Callable[[npt.NDArray[Any]], CompiledRows]) -> bool:
 
 
 @cache
-@_or_none
+@or_none
 def pass_function() -> PassFunction | None:
     """Return the compiled pass; None where it is not what its steps are, bit by bit."""
     margins = margin_functions(SINGLE)
     if margins is None:
         return None
-    with computing.paused(), _lock:
+    with compiling():
         from gpulr.backend.compiled_pass import PassFunction
 
         function = PassFunction()
@@ -272,17 +109,6 @@ def pass_function() -> PassFunction | None:
     expected = loss, (R.T @ rows).T, db
     right = found is not None and all(map(np.array_equal, found, expected))
     return function if right else None
-
-
-@cache
-def _name(dtype: np.dtype[Any]) -> str:
-    """Return a dtype's name, which NumPy puts together anew each time, in 20 µs."""
-    return dtype.name
-
-
-def grouping_cost(width: int, n_columns: int) -> int:
-    """Estimate how long products of so many columns take in groups; reading X counts as three."""
-    return (width + 3) * -(-n_columns // width)
 
 
 def readable(X: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
@@ -317,26 +143,7 @@ def extremes_function(X: npt.NDArray[Any]) -> Extremes | None:
     from gpulr.backend.compiled_extremes import compute_dtype
 
     storage = _name(X.dtype)
-    return _extremes(storage) if readable(X, compute_dtype(storage)) else None
-
-
-@cache
-@_or_none
-def _extremes(storage: str) -> Extremes | None:
-    """Compile the function, and compare what it returns with NumPy's."""
-    with computing.paused(), _lock:
-        from gpulr.backend.compiled_extremes import Extremes
-
-        extremes = Extremes(storage)
-    X = np.sin(np.arange(3.0 * 85)).reshape(3, 85)  # of which whole numbers are −1, 0 and 1
-    X = np.rint(X).astype(storage) if np.dtype(storage).kind != "f" else X.astype(storage)
-    if X.dtype.kind == "f":
-        X[1, 7], X[2, 8] = np.nan, np.inf
-    right = all(
-        np.array_equal(found[0], expected, equal_nan=True)
-        for found, expected in zip(extremes(X), (X.min(axis=0), X.max(axis=0)), strict=True)
-    )
-    return extremes if right else None
+    return extremes_of(storage) if readable(X, compute_dtype(storage)) else None
 
 
 def centers(X: npt.NDArray[Any], dtype: npt.DTypeLike, center: npt.NDArray[Any] | None) -> bool:
@@ -378,7 +185,7 @@ class CompiledRows:
     def _functions(self, n_columns: int) -> tuple[Products | ByteProducts, int]:
         """Return the functions, and how many columns they are given."""
         names, centred = (_name(self.X.dtype), _name(self.dtype)), self.center is not None
-        products = _products(n_columns, *names, centred=centred)
+        products = products_for(n_columns, *names, centred=centred)
         return products, max(n_columns, products.tile.columns)
 
     def _apart(self) -> int:

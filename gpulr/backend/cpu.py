@@ -14,20 +14,17 @@ import numpy.typing as npt
 from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
+from gpulr.backend.compiled_functions import margin_functions, vector_functions
 from gpulr.backend.compiled_rows import (
     CompiledRows,
     centers,
     compiled_rows,
-    compiler,
-    compiler_at_hand,
     extremes_function,
     fits,
-    load_compiler_ahead,
-    margin_functions,
     pass_function,
     sparse_rows,
-    vector_functions,
 )
+from gpulr.backend.compiler import compiler, compiler_at_hand, load_compiler_ahead
 from gpulr.backend.forks import computing
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gpulr.backend import threads
-from gpulr.backend.compiled_rows import compiler
+from gpulr.backend.compiler import compiler
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.memory import VARIABLE, in_words
 from gpulr.errors import BackendUnavailableError, ParameterError

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import Backend, to_host
-from gpulr.backend.compiled_rows import grouping_cost
+from gpulr.backend.compiled_functions import grouping_cost
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.environment import setting
 from gpulr.core.problem import Margins, Pass, Problem

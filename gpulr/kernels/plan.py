@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from gpulr.backend.compiled_rows import grouping_cost
+from gpulr.backend.compiled_functions import grouping_cost
 from gpulr.backend.cuda_kernels import Card
 from gpulr.core.problem import Problem
 from gpulr.core.targets import ClassTargets

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpulr.backend import compiled_rows, select
+from gpulr.backend import compiled_rows, compiler, select
 from helpers import python
 
 COLUMNS = (1, 2, 5, 6, 10, 11, 16, 17, 27, 48)
@@ -243,10 +243,10 @@ def test_products_that_are_wrong_are_not_used(products, monkeypatch, uncompiled)
     compiled_rows.byte_products.cache_clear()
     try:
         assert compiled_rows.byte_products() is None
-        assert compiled_rows.compiler().usable
-        assert "bytes" not in compiled_rows.compiler().words
+        assert compiler.compiler().usable
+        assert "bytes" not in compiler.compiler().words
     finally:
         compiled_rows.byte_products.cache_clear()
-    compiled_rows._probe.cache_clear()
+    compiler._probe.cache_clear()
     monkeypatch.undo()
-    assert "bytes by integer dot products" in compiled_rows.compiler().words
+    assert "bytes by integer dot products" in compiler.compiler().words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpulr.backend import compiled_rows, select
+from gpulr.backend import compiled_functions, compiled_rows, select
 from gpulr.backend.base import Backend
 
 STORAGE = ("bool", "uint8", "int8", "float16", "float32", "float64")
@@ -86,8 +86,8 @@ def test_a_function_that_is_wrong_is_not_used(compiled_products, rng, monkeypatc
 
     right = Extremes.__call__
     monkeypatch.setattr(Extremes, "__call__", lambda self, X: right(self, X[:-1]))
-    compiled_rows._extremes.cache_clear()
+    compiled_functions.extremes_of.cache_clear()
     try:
         assert compiled_rows.extremes_function(sample(rng, "float32", 50, 40)) is None
     finally:
-        compiled_rows._extremes.cache_clear()
+        compiled_functions.extremes_of.cache_clear()

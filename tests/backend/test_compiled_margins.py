@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpulr import backend, logistic
-from gpulr.backend import compiled_rows
+from gpulr.backend import compiled_functions, compiled_rows
 
 COLUMNS = (1, 2, 3, 7, 10, 16, 31, 40)
 EACH_DTYPE = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -120,7 +120,7 @@ def test_what_they_do_not_take_is_left_to_numpy(functions, rng):
         lambda a: a[:, :0].copy(),  # no models, in none of which NumPy finds anything
     ):
         z, d, y = (part(a) for a in (Z, D, Y))
-        assert not compiled_rows.margin_functions(Z.dtype).take(z, y)
+        assert not compiled_functions.margin_functions(Z.dtype).take(z, y)
         assert numpy.margin_functions(z, y) is None
         w = None if len(z) < 50 else s.astype(z.dtype)
         for found, expected in (
@@ -141,11 +141,11 @@ def test_an_llvm_that_cannot_compile_them_does_without(functions, monkeypatch):
         raise RuntimeError("Intrinsic has incorrect argument type")
 
     monkeypatch.setattr(compiled_margins, "load", fail)
-    finders = compiled_rows.margin_functions, compiled_rows.pass_function
+    finders = compiled_functions.margin_functions, compiled_rows.pass_function
     try:
         for find in finders:
             find.cache_clear()
-        assert compiled_rows.margin_functions(np.dtype(np.float32)) is None
+        assert compiled_functions.margin_functions(np.dtype(np.float32)) is None
         assert compiled_rows.pass_function() is None
     finally:
         for find in finders:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpulr.backend import compiled_rows, select
+from gpulr.backend import compiled_functions, compiled_rows, select
 from gpulr.backend.base import Backend
 
 STORAGE = ("bool", "uint8", "int8", "float16", "float32", "float64")
@@ -14,7 +14,7 @@ STORAGE = ("bool", "uint8", "int8", "float16", "float32", "float64")
 @pytest.fixture
 def evaluate(compiled_products):
     """Return what evaluates rows of X in one pass, or returns None."""
-    margins = compiled_rows.margin_functions(np.dtype(np.float32))
+    margins = compiled_functions.margin_functions(np.dtype(np.float32))
     function = compiled_rows.pass_function()
     assert margins is not None
     assert function is not None

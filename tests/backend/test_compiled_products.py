@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from gpulr.backend import compiled_rows, select
+from gpulr.backend import compiled_functions, compiled_rows, select
 from helpers import python
 
 STORAGE = {"bool": (0, 2), "uint8": (0, 256), "int8": (-128, 128)}
@@ -73,7 +73,7 @@ def test_tiles_of_other_cpus(compiled_products, uncompiled, rng, monkeypatch, ve
         for n_features in (16, 31, 785):
             X = sample(rng, storage, 300, n_features)
             assert_products(compiled(X, compute), X, *factors(rng, X, compute), (2, 10, 23))
-    tile = compiled_rows._products(10, "uint8", compute).tile
+    tile = compiled_functions.products_for(10, "uint8", compute).tile
     assert tile.lanes * np.dtype(compute).itemsize == vectors[0]
 
 
@@ -145,7 +145,7 @@ BETWEEN_PROTECTED_PAGES = """
 import ctypes, mmap
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from gpulr.backend import compiled_rows, select
+from gpulr.backend import compiled_functions, select
 
 mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
@@ -170,7 +170,7 @@ def run(storage, n_rows, n_features, n_columns, gap, at_end):
     WT = guarded((n_columns, n_features), "float32", n_features + gap, at_end)
     Z = guarded((n_rows, n_columns), "float32", n_columns, at_end)
     X[...], WT[...], Z[...] = 1, 1, 0
-    products = compiled_rows._products(3, storage, "float32")
+    products = compiled_functions.products_for(3, storage, "float32")
     sizes = X.ctypes.data, n_rows, n_features + gap, n_features, n_columns
     b = guarded((1, n_columns), "float32", n_columns, at_end)
     b[...] = 1
@@ -206,7 +206,7 @@ def test_the_bits_of_a_column_are_its_own(
 ):
     X = sample(rng, storage, 500, 785)
     rows, (W, A) = compiled(X, compute), factors(rng, X, compute)
-    monkeypatch.setattr(compiled_rows, "WASTE", np.inf)  # whatever is at hand is used
+    monkeypatch.setattr(compiled_functions, "WASTE", np.inf)  # whatever is at hand is used
 
     def assert_same_bits(columns):
         np.testing.assert_array_equal(rows @ W[:, columns], Z[:, columns])
@@ -216,7 +216,7 @@ def test_the_bits_of_a_column_are_its_own(
     Z, G = np.hstack([z for z, _ in alone]), np.vstack([g for _, g in alone])
     for width in (2, 3, 7, 10, 1):
         at_hand = {width: compiled_products.compile_products(width, storage, compute)}
-        monkeypatch.setattr(compiled_rows, "_compiled", {(storage, compute): at_hand})
+        monkeypatch.setattr(compiled_functions, "_compiled", {(storage, compute): at_hand})
         choices = [slice(0, 1), slice(4, 6), slice(3, 13), slice(22, None, -2), slice(0, 23)]
         for columns in choices:
             assert_same_bits(columns)

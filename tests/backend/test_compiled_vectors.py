@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from gpulr.backend import backend_of, compiled_rows, threads
+from gpulr.backend import backend_of, compiled_functions, threads
 
 COLUMNS = (1, 3, 8, 20, 33, 70)
 ROWS = (1, 255, 256, 700)
@@ -93,5 +93,5 @@ def test_others_go_to_numpy(compiled_products, rng, monkeypatch):
         np.testing.assert_allclose(numpy.dots(arrays, y), expected, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(numpy.combine(y, c, arrays), combined, rtol=1e-12, atol=1e-12)
     odd["of another shape"] = ([v[:1] for v in vectors], x)  # which NumPy broadcasts
-    assert compiled_rows.vector_functions().take(*odd.pop("as they are"))
-    assert not any(compiled_rows.vector_functions().take(*arrays) for arrays in odd.values())
+    assert compiled_functions.vector_functions().take(*odd.pop("as they are"))
+    assert not any(compiled_functions.vector_functions().take(*arrays) for arrays in odd.values())

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import gpulr
 import gpulr.backend
 from gpulr import backend
-from gpulr.backend import compiled_rows, probes
+from gpulr.backend import compiled_functions, compiled_rows, compiler, probes
 from gpulr.backend.cpu import SlicedRows
 from helpers import python
 
@@ -42,7 +42,7 @@ def test_training_works_without_llvmlite(no_llvmlite, monkeypatch, digits):
     monkeypatch.setenv("GPULR_COMPILE", "never")
     np.testing.assert_array_equal(gpulr.train(X, y).weights, model.weights)
     monkeypatch.delenv("GPULR_COMPILE")
-    status = compiled_rows.compiler()
+    status = compiler.compiler()
     assert not status.usable
     assert "llvmlite is not installed" in status.words
     monkeypatch.setenv("GPULR_COMPILE", "require")
@@ -53,11 +53,11 @@ def test_training_works_without_llvmlite(no_llvmlite, monkeypatch, digits):
 
 
 def test_never_tries_nothing_out(monkeypatch, numpy):
-    monkeypatch.setattr(compiled_rows, "_probe", lambda: pytest.fail("tried out"))
+    monkeypatch.setattr(compiler, "_probe", lambda: pytest.fail("tried out"))
     X = np.ones((40, 33), np.float32)
     for value in ("never", " NEVER "):
         monkeypatch.setenv("GPULR_COMPILE", value)
-        assert compiled_rows.compiler().words == "not used: GPULR_COMPILE=never"
+        assert compiler.compiler().words == "not used: GPULR_COMPILE=never"
         assert isinstance(numpy.operand(X, np.float32), SlicedRows)
         assert numpy.operand_width(X, np.float32) == 33
 
@@ -86,7 +86,7 @@ def test_other_values_are_refused_and_reported(monkeypatch, blobs):
 @pytest.mark.parametrize("value", ["", " ", "auto", " Auto ", "require"])
 def test_a_compiler_that_works_is_used(compiled_products, monkeypatch, numpy, value):
     monkeypatch.setenv("GPULR_COMPILE", value)
-    status = compiled_rows.compiler()
+    status = compiler.compiler()
     assert status.usable
     assert status.version in status.words
     X = np.ones((40, 64), np.uint8)
@@ -113,7 +113,7 @@ def test_products_that_are_wrong_are_found_out(
         )
 
     monkeypatch.setattr(compiled_products, "compile_products", without_the_last_feature)
-    assert compiled_rows.compiler().words == "llvmlite compiles products that are wrong"
+    assert compiler.compiler().words == "llvmlite compiles products that are wrong"
     assert isinstance(numpy.operand(np.ones((40, 64), np.float32), np.float32), SlicedRows)
 
 
@@ -122,7 +122,7 @@ def test_llvms_failure_becomes_a_reason(compiled_products, uncompiled, monkeypat
         raise RuntimeError("no such target")
 
     monkeypatch.setattr(compiled_products, "compile_products", fail)
-    status = compiled_rows.compiler()
+    status = compiler.compiler()
     assert not status.usable
     assert status.words == "llvmlite failed: RuntimeError: no such target"
     gpulr.train(*digits[:2], max_iter=1, tol=0)
@@ -177,11 +177,11 @@ def test_training_comes_to_the_same_optimum(
     X = np.round(16 * X).astype(storage)
     settings = {"dtype": "float64", "scale": 1 / 16, "tol": 1e-10}
     model = gpulr.train(X, y, **settings)
-    assert (storage, "float64") in compiled_rows._compiled
+    assert (storage, "float64") in compiled_functions._compiled
     monkeypatch.setenv("GPULR_COMPILE", "never")
-    monkeypatch.setattr(compiled_rows, "_compiled", {})
+    monkeypatch.setattr(compiled_functions, "_compiled", {})
     plain = gpulr.train(X, y, **settings)
-    assert not compiled_rows._compiled
+    assert not compiled_functions._compiled
     np.testing.assert_allclose(model.weights, plain.weights, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(model.intercept, plain.intercept, rtol=1e-6, atol=1e-8)
 

@@ -112,11 +112,11 @@ print(float(gpulr.train(X, np.arange(300) % 3, max_iter=2, tol=0).history.cost.s
 def test_what_is_read_computes_the_same(compiled_products, tmp_path, monkeypatch, rng):
     monkeypatch.setenv("GPULR_CODE_CACHE", str(tmp_path))
     X, W = rng.integers(0, 256, (50, 100)).astype(np.uint8), rng.normal(size=(100, 3))
-    from gpulr.backend import compiled_rows
+    from gpulr.backend import compiled_functions, compiled_rows
 
     results = []
     for _ in range(2):
-        monkeypatch.setattr(compiled_rows, "_compiled", {})
+        monkeypatch.setattr(compiled_functions, "_compiled", {})
         results.append(compiled_rows.CompiledRows(X, np.dtype("float32")) @ np.float32(W))
     np.testing.assert_array_equal(*results)
     np.testing.assert_allclose(results[0], X @ W, rtol=1e-4, atol=1e-2)

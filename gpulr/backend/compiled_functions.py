@@ -1,0 +1,139 @@
+"""Compiled functions: each is compiled once in a process, where it is needed first.
+
+Those that rows multiply by are checked where they are used, in :mod:`gpulr.backend.compiled_rows`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from gpulr.backend.forks import computing
+
+if TYPE_CHECKING:
+    from gpulr.backend.compiled_extremes import Extremes
+    from gpulr.backend.compiled_margins import MarginFunctions
+    from gpulr.backend.compiled_products import Products
+    from gpulr.backend.compiled_sparse import SparseProducts
+    from gpulr.backend.compiled_vectors import VectorFunctions
+
+WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
+SINGLE = np.dtype(np.float32)
+T = TypeVar("T")
+
+
+def hold_at_forks(lock: threading.Lock) -> None:
+    """Let forks wait for a lock, however long; the one that was made last is to be taken first.
+
+    LLVM's own locks, and those of modules that are being imported, would be taken in the child.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+        )
+
+
+_compiled: dict[tuple[str, ...], dict[int, Products]] = {}
+_lock = threading.Lock()
+hold_at_forks(_lock)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Return a context in which LLVM may be used: one thread at a time, which forks wait for."""
+    with computing.paused(), _lock:
+        yield
+
+
+def products_for(n_columns: int, storage: str, compute: str, *, centred: bool = False) -> Products:
+    """Return compiled functions for ``n_columns``: existing ones, unless they waste too much.
+
+    All give the same bits.
+    """
+    from gpulr.backend import compiled_products
+
+    with computing.paused(), _lock:  # as compiling(), and quicker: this is asked for each block
+        at_hand = _compiled.setdefault((storage, compute, *["centred"] * centred), {})
+        exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
+        cost = partial(grouping_cost, n_columns=n_columns)
+        best = min(at_hand, key=cost, default=None)
+        if best is None or cost(best) > WASTE * cost(exact):
+            best = exact
+            kind = {"centred": True} if centred else {}
+            at_hand[best] = compiled_products.compile_products(best, storage, compute, **kind)
+        return at_hand[best]
+
+
+def or_none(function: Callable[..., T | None]) -> Callable[..., T | None]:
+    """Return None where a function fails: another LLVM may not know what it asks for."""
+
+    @wraps(function)
+    def attempt(*args: Any) -> T | None:
+        try:
+            return function(*args)
+        except Exception:  # LLVM's failures have no common base
+            return None
+
+    return attempt
+
+
+@cache
+@or_none
+def margin_functions(dtype: np.dtype[Any]) -> MarginFunctions | None:
+    """Return compiled functions of margins of a dtype; None where there are none, or not right."""
+    from gpulr.backend import compiled_margins
+
+    if dtype.name not in compiled_margins.FORMATS or not dtype.isnative:
+        return None
+    with compiling():
+        return compiled_margins.compile_functions(dtype)
+
+
+@cache
+@or_none
+def vector_functions() -> VectorFunctions | None:
+    """Return compiled functions of vectors, or None where they are not right."""
+    from gpulr.backend.compiled_vectors import compile_functions
+
+    with compiling():
+        return compile_functions()
+
+
+@cache
+@or_none
+def sparse_products(stored: str, compute: str) -> SparseProducts | None:
+    """Return compiled products of sparse rows, by dtypes' names; None where they are not right."""
+    from gpulr.backend.compiled_sparse import compile_functions
+
+    with compiling():
+        return compile_functions(stored, compute)
+
+
+@cache
+@or_none
+def extremes_of(storage: str) -> Extremes | None:
+    """Return what finds extremes of rows of that dtype's name; None where it is not right."""
+    with compiling():
+        from gpulr.backend.compiled_extremes import Extremes
+
+        extremes = Extremes(storage)
+    X = np.sin(np.arange(3.0 * 85)).reshape(3, 85)  # of which whole numbers are −1, 0 and 1
+    X = np.rint(X).astype(storage) if np.dtype(storage).kind != "f" else X.astype(storage)
+    if X.dtype.kind == "f":
+        X[1, 7], X[2, 8] = np.nan, np.inf
+    right = all(
+        np.array_equal(found[0], expected, equal_nan=True)
+        for found, expected in zip(extremes(X), (X.min(axis=0), X.max(axis=0)), strict=True)
+    )
+    return extremes if right else None
+
+
+def grouping_cost(width: int, n_columns: int) -> int:
+    """Estimate how long products of so many columns take in groups; reading X counts as three."""
+    return (width + 3) * -(-n_columns // width)
