@@ -87,8 +87,9 @@ def _sources() -> Any:
     """Return a digest of the lines that write code; OSError where only their bytecode is there."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    # The last one has a constant of theirs, and tells whether there are sources at all.
-    for source in (*sorted(here.glob("compiled_*.py")), here / "buffers.py"):
+    # The last two have a constant of theirs and LLVM's settings, and show that there are sources.
+    others = here / "buffers.py", here / "machine_code.py"
+    for source in (*sorted(here.glob("compiled_*.py")), *others):
         digest.update(source.read_bytes())
     return digest
 

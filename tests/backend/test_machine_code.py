@@ -59,7 +59,7 @@ def test_other_code_and_other_machines_have_their_own(loads, monkeypatch):
     assert [loads(), loads()] == [True, True]  # no checksum is right either
 
 
-@pytest.mark.parametrize("missing", ["buffers.py", "compiled_loops.py"])
+@pytest.mark.parametrize("missing", ["buffers.py", "machine_code.py", "compiled_loops.py"])
 def test_where_sources_are_not_at_hand_nothing_is_kept(loads, tmp_path, monkeypatch, missing):
     from gpulr.backend import machine_code
 
