@@ -44,6 +44,7 @@ class ExactCurvature(Shared):
     # its curvature, to exceed rounding: of constant features nothing else is left.
     offset: Array
     noise: float
+    rounding: float  # of numbers of a feature, at most, in units of its mean
     hessians: Array | None = None  # (n_models, n_features + 1, n_features + 1)
 
     exact = True  # no pairs are to be learnt
@@ -76,8 +77,9 @@ class ExactCurvature(Shared):
         squares = xp.ones_like(mean) * (factor if isinstance(factor, float) else factor[:, 0]) ** 2
         squares, offset = (xp.concat([x, 0.0 * x[:1]]) for x in (squares, mean**2))
         noise = max(float(xp.finfo(rows.dtype).eps), 1e-10)
+        rounding = 8.0 * float(xp.finfo(rows.dtype).eps)
         unit = xp.eye(X.shape[1], dtype=xp.float64, device=backend.device)
-        return cls(X, mean[:, None], squares, unit, offset, noise)
+        return cls(X, mean[:, None], squares, unit, offset, noise, rounding)
 
     @cached_property
     def products(self) -> tuple[Array, Array]:
@@ -104,8 +106,13 @@ class ExactCurvature(Shared):
             H = xp.take(problem.slope_sums(margins, products), place, axis=1)
             H = xp.reshape(H, (problem.n_models, *self.unit.shape))
         own = xp.linalg.diagonal(H)  # (n_models, n_features + 1)
-        moments = own + own[:, -1:] * self.offset
-        more = self.noise * moments + problem.penalty[:, None] * self.squares
+        # ε mean², as for a constant feature, would exceed the variance of one with a large offset,
+        # and no pairs make good for that. Gradients along it are off by ε |mean| times a residual.
+        offset = own[:, -1:] * self.offset
+        least = xp.maximum(self.noise * xp.sqrt(own * offset), 0.01 * own)
+        varies = own > self.rounding**2 * offset
+        apart = xp.minimum(self.noise * offset, xp.where(varies, least, xp.inf))
+        more = self.noise * own + apart + problem.penalty[:, None] * self.squares
         more = xp.where(own + more > 0.0, more, 1.0)  # nothing depends on it
         H = H + more[:, :, None] * self.unit
         return replace(self, hessians=H)

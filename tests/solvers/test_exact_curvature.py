@@ -126,3 +126,15 @@ def test_only_few_rows_of_few_features_are_served(put, rng):
         for n, features in ((150, 4), (570, 30), (1798, 64), (20, 400), (40_000, 5))
     }
     assert [*served.values()] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(("dtype", "offset"), [("float32", 1e4), ("float64", 1e6)])
+def test_a_large_offset_damps_no_step(put, rng, dtype, offset):
+    X = rng.normal(size=(40, 3))
+    separable, noisy = X[:, 0] > 0, X[:, 0] + rng.logistic(size=40) > 0
+    X = np.hstack([X + offset, np.full((40, 1), 7.3)])
+    found = gpulr.train(put(X), separable, C=np.inf, dtype=dtype, max_iter=30)
+    assert found.history.converged.all()
+    if dtype == "float64":  # in float32 rounding is more than the tolerance
+        found = gpulr.train(put(X), noisy, dtype=dtype, max_iter=30)
+        assert found.history.converged.all()
