@@ -250,7 +250,8 @@ class LBFGS(Solver):
         """Return about how many bytes a column takes, at most.
 
         Margins are Z, dZ, those of a trial and a term of them; as θ are the pairs, the parameters
-        of a burst, and some eleven arrays. When converged models leave, the others are copied.
+        of a burst, and some eleven arrays. When converged models leave, the others are copied, as
+        factors of the models' own curvature are when some are found anew.
         """
         itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
         margins = 4 * itemsize * rows.n_samples
@@ -258,7 +259,7 @@ class LBFGS(Solver):
         exact = 0  # Hessians and slopes in float64, as ExactCurvature has them
         if ExactCurvature.serves(rows):
             exact = 3 * 8 * (rows.n_features + 1) ** 2 + 2 * 8 * rows.n_samples
-        return margins + exact + arrays * 8 * (rows.n_features + 1) + factor_bytes(rows)
+        return margins + exact + arrays * 8 * (rows.n_features + 1) + 3 * factor_bytes(rows)
 
 
 def refresh(problem: Problem, state: LBFGSState, flags: Flags, groups: Any = None) -> LBFGSState:

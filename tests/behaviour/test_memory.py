@@ -36,10 +36,11 @@ print((peak() - before) // 1024)
     ("call", "more", "mebibytes"),
     [
         ("train(data.X, data.y)", "", 96),
+        ("train(data.X, data.y, tol=1e-5)", "", 96),  # with curvatures of the models' own
         ("train(data.X, data.y, standardize=True)", "", 96),
         ("search(data.X, data.y, Cs=[0.01, 1])", "gpulr.search(*few, Cs=[1])", 160),
     ],
-    ids=["train", "standardized", "search"],
+    ids=["train", "for long", "standardized", "search"],
 )
 def test_bytes_are_never_copied_whole_to_floats(real_mnist, call, more, mebibytes):
     # The rows as float32 would be 179 MiB. tests/families/test_training.py does so with fewer.
