@@ -128,10 +128,7 @@ class LBFGS(Solver):
     def _prepared(
         self, problem: Problem, curvature: SharedCurvature, index: Array | None
     ) -> Prepared:
-        # On a device the host would wait for gradients, and its kernels take the shared curvature.
-        on_host = problem.backend.known_true(np.ones(1, dtype=np.bool_))
-        own = curvature.complete and curvature.basis is not None
-        own = own and on_host and problem.recursion is None
+        own = factor_bytes(problem.rows) > 0 and curvature.basis is not None
         return Prepared(curvature, index, Pool.of(problem, index, curvature) if own else None)
 
     def init(

@@ -250,10 +250,15 @@ def _factors(pool: Pool, slopes: Floats, kappa: Floats, lam: Floats) -> tuple[Ar
 
 
 def factor_bytes(rows: Rows) -> int:
-    """Return how many bytes a model's factor takes, at most."""
+    """Return how many bytes a model's factor takes, at most; 0 where models have none.
+
+    On a device the host would wait for gradients, and its kernels take the shared curvature.
+    """
+    on_host = rows.backend.check_every == 1
+    if not on_host or rows.n_features > SharedCurvature.full_up_to:
+        return 0
     itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
-    complete = rows.n_features <= SharedCurvature.full_up_to
-    return itemsize * (min(LEADING, rows.n_features) + 1) ** 2 if complete else 0
+    return itemsize * (min(LEADING, rows.n_features) + 1) ** 2
 
 
 def _drawn(pool: Pool) -> int:
