@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gpulr.core.problem import Problem
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.lbfgs import LBFGSState, Pair, Prepared, refresh, resume
-from gpulr.solvers.refresh import MARGIN, passes
+from gpulr.solvers.refresh import passes, pays_for
 
 Array = Any
 
@@ -106,7 +106,7 @@ def refreshed_together(
     state, pool = replace(state, pool=prepared.pool), prepared.pool
     if pool is None:
         return state
-    pays = np.bincount(groups, n_iter / 2.0) > MARGIN * passes(pool, first=False)
+    pays = pays_for(np.bincount(groups, n_iter / 2.0), passes(pool, first=False))
     flags = pays[groups]
     if not flags.any():
         return state

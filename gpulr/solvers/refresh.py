@@ -158,8 +158,14 @@ def worthwhile(
         rate = np.maximum(np.log(before / norm) / max(n, 1), 1e-3)
         left = np.log(norm / max(tol, 1e-300)) / rate
     left = np.where(left > 0.0, left, 0.0) if n else np.zeros(k)
-    flags = np.bincount(numbers, left)[numbers] > MARGIN * cost
+    flags = pays_for(np.bincount(numbers, left)[numbers], cost)
     return flags, np.unique(numbers[flags], return_inverse=True)[1].reshape(-1)
+
+
+def pays_for(saved: npt.NDArray[Any], cost: float | Floats) -> Flags:
+    """Tell where refreshes pay that save so many passes of one model, and take so many."""
+    pays: Flags = saved > MARGIN * cost
+    return pays
 
 
 def passes(pool: Pool, *, first: bool = True) -> float:

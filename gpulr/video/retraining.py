@@ -133,6 +133,9 @@ class _Watched:
     def __init__(self, solver: Solver, seen: Callable[[Any], None]) -> None:
         self._solver, self._seen = solver, seen
 
+    def aiming(self, tol: float) -> _Watched:
+        return _Watched(self._solver.aiming(tol), self._seen)
+
     def init(self, *arguments: Any) -> Any:
         state = self._solver.init(*arguments)
         self._seen(state.theta)

@@ -255,7 +255,7 @@ def test_training(solver, blobs, through, monkeypatch):
         np.testing.assert_allclose(model.history.cost, portable.history.cost, rtol=1e-4)
 
 
-def test_lbfgs_is_two_launches_beside_its_passes(blobs, through, monkeypatch):
+def test_lbfgs_is_two_launches_beside_its_passes(blobs, through, as_if_large, monkeypatch):
     X, y = blobs
     options = {"tol": 0, "max_iter": 14}  # in which pairs have come and gone
     model = gpulr.train(X, y, **options)
