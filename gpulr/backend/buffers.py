@@ -24,7 +24,7 @@ def aligned(size: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 def buffer(name: str, size: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Return this thread's array (size,) of that name and dtype: valid until it asks again."""
-    key = f"{name} {np.dtype(dtype).char}"
+    key = f"{name} {np.dtype(dtype).str}"
     array: npt.NDArray[Any] | None = getattr(_kept, key, None)
     if array is None or array.size < size:
         array = aligned(size, dtype)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from gpulr.backend import compiled_products
+from gpulr.backend import compiled_loops, compiled_products
 from gpulr.backend.buffers import SUB_BLOCK_BYTES
 from gpulr.backend.compiled_loops import INT64
 from gpulr.backend.machine_code import load
@@ -81,7 +81,7 @@ class Extremes:
 
     def __init__(self, storage: str) -> None:
         self.dtype = compute_dtype(storage)
-        lanes = compiled_products._vectors()[0] // self.dtype.itemsize
+        lanes = compiled_loops.vector_registers()[0] // self.dtype.itemsize
 
         def write() -> ir.Module:
             tile = compiled_products.Tile(lanes, 1, DEPTH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -12,6 +13,17 @@ INT1, INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 6
 HALF, FLOAT, DOUBLE = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 FUSED = ("contract",)  # a × b + c may be rounded once
 NAMES = {FLOAT: "f32", DOUBLE: "f64", INT8: "i8", INT16: "i16", INT32: "i32"}
+
+
+@cache
+def vector_registers() -> tuple[int, int]:
+    """Return this CPU's width of a vector in bytes, and how many registers it has for them."""
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64, 32
+    if "neon" in features:
+        return 16, 32
+    return (32 if features.get("avx") else 16), 16
 
 
 class Writer:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from gpulr import logistic
-from gpulr.backend import compiled_products
+from gpulr.backend import compiled_loops
 from gpulr.backend.buffers import buffer
 from gpulr.backend.machine_code import load
 
@@ -361,7 +361,7 @@ class MarginFunctions:
     def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
         self.dtype = np.dtype(dtype)
         kind = FORMATS[self.dtype.name].kind
-        lanes = compiled_products._vectors()[0] // self.dtype.itemsize
+        lanes = compiled_loops.vector_registers()[0] // self.dtype.itemsize
 
         def write() -> ir.Module:
             writer = _Writer(kind, lanes)

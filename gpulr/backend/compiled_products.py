@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from gpulr.backend import compiled_loops
 from gpulr.backend.buffers import SUB_BLOCK_BYTES
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, HALF, INT8, INT32, INT64, Writer
 from gpulr.backend.machine_code import load
@@ -63,22 +64,11 @@ class Tile:
     @classmethod
     def of(cls, n_columns: int, itemsize: int) -> Tile:
         """Return the tile for products with so many columns of numbers of so many bytes."""
-        width, registers = _vectors()
+        width, registers = compiled_loops.vector_registers()
         groups = -(-n_columns // MOST_COLUMNS[registers])
         columns = -(-n_columns // groups)
         # rows × columns accumulators, a vector of x for each row, one of w, and one to spare.
         return cls(width // itemsize, columns, min(8, (registers - 1) // (columns + 1)))
-
-
-@cache
-def _vectors() -> tuple[int, int]:
-    """Return this CPU's width of a vector in bytes, and how many registers it has for them."""
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 64, 32
-    if "neon" in features:
-        return 16, 32
-    return (32 if features.get("avx") else 16), 16
 
 
 @cache

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from gpulr.backend import compiled_products
+from gpulr.backend import compiled_loops
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, INT32, INT64, Writer
 from gpulr.backend.machine_code import load
 
@@ -34,7 +34,7 @@ class _Writer(Writer):
     def __init__(self, stored: ir.Type, number: ir.Type) -> None:
         super().__init__()
         self.stored, self.number = stored, number
-        self.lanes = compiled_products._vectors()[0] // (4 if number is FLOAT else 8)
+        self.lanes = compiled_loops.vector_registers()[0] // (4 if number is FLOAT else 8)
         self.vector = ir.VectorType(number, self.lanes)
 
     def function(self, name: str) -> tuple[ir.Value, ...]:

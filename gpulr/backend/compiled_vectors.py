@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from gpulr.backend import compiled_products, threads
+from gpulr.backend import compiled_loops, threads
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, INT64, NAMES, Writer
 from gpulr.backend.machine_code import load
 
@@ -134,7 +134,7 @@ class VectorFunctions:
     """
 
     def __init__(self) -> None:
-        lanes = compiled_products._vectors()[0] // 8
+        lanes = compiled_loops.vector_registers()[0] // 8
 
         def write() -> ir.Module:
             writer = _Writer(lanes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
+from gpulr.backend.buffers import buffer
 from gpulr.backend.compiled_functions import margin_functions, vector_functions
 from gpulr.backend.compiled_rows import (
     CompiledRows,
@@ -46,7 +46,6 @@ class NumPyBackend(Backend):
     # Measured on MNIST with 1 to 16 MiB: below 4 the calls cost more than the cache saves.
     block_bytes = 8 * 2**20
     check_every = 1  # a look costs nothing here
-    _scratch = threading.local()
 
     @property
     def device_name(self) -> str:
@@ -145,11 +144,7 @@ class NumPyBackend(Backend):
             return X_block.astype(dtype, copy=False)
         if X_block.dtype == dtype and center is None:
             return X_block
-        # One buffer per thread, so that converting uint8 pixels touches no new memory.
-        buffer = getattr(self._scratch, "buffer", None)
-        if buffer is None or buffer.dtype != dtype or buffer.size < X_block.size:
-            buffer = self._scratch.buffer = np.empty(X_block.size, dtype=dtype)
-        converted = buffer[: X_block.size].reshape(X_block.shape)
+        converted = buffer("converted", X_block.size, dtype).reshape(X_block.shape)
         if center is None:
             np.copyto(converted, X_block, casting="unsafe")
         else:

@@ -277,7 +277,10 @@ class Problem:
         return positive, every - positive
 
     def finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
-        """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64."""
+        """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64.
+
+        What :func:`gpulr.logistic.cost` and ``gradient`` say, without large temporaries.
+        """
         W, xp = theta[:-1, :], self.backend.xp
         dW, db = self.rows.undo_scaling(dW, db)
         # The penalty is one on the weights of the caller's scale.

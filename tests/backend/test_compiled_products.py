@@ -68,7 +68,7 @@ def test_products_of_every_shape(compiled_products, rng, storage, compute):
 @pytest.mark.parametrize("vectors", VECTORS, ids=str)
 def test_tiles_of_other_cpus(compiled_products, uncompiled, rng, monkeypatch, vectors, compute):
     # LLVM makes vectors that this CPU lacks of those that it has.
-    monkeypatch.setattr(compiled_products, "_vectors", lambda: vectors)
+    monkeypatch.setattr("gpulr.backend.compiled_loops.vector_registers", lambda: vectors)
     for storage in ("uint8", "float32"):
         for n_features in (16, 31, 785):
             X = sample(rng, storage, 300, n_features)
@@ -80,7 +80,7 @@ def test_tiles_of_other_cpus(compiled_products, uncompiled, rng, monkeypatch, ve
 @pytest.mark.parametrize(("width", "registers"), VECTORS)
 @pytest.mark.parametrize("itemsize", [4, 8])
 def test_tiles_fit_the_registers(compiled_products, monkeypatch, width, registers, itemsize):
-    monkeypatch.setattr(compiled_products, "_vectors", lambda: (width, registers))
+    monkeypatch.setattr("gpulr.backend.compiled_loops.vector_registers", lambda: (width, registers))
     for n_columns in range(1, 200):
         tile = compiled_products.Tile.of(n_columns, itemsize)
         assert tile.lanes * itemsize == width

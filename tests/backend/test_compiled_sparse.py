@@ -19,7 +19,9 @@ def products(compiled_products, monkeypatch):
 
     def compiled(stored, compute, width=None):
         if width is not None:
-            monkeypatch.setattr(compiled_products, "_vectors", lambda: (width, 32))
+            monkeypatch.setattr(
+                "gpulr.backend.compiled_loops.vector_registers", lambda: (width, 32)
+            )
         return compiled_sparse.compile_functions(stored, compute)
 
     return compiled

@@ -20,7 +20,9 @@ def functions(compiled_products, monkeypatch):
 
     def compiled(width=None):
         if width is not None:
-            monkeypatch.setattr(compiled_products, "_vectors", lambda: (width, 32))
+            monkeypatch.setattr(
+                "gpulr.backend.compiled_loops.vector_registers", lambda: (width, 32)
+            )
         return compiled_vectors.compile_functions()
 
     return compiled
