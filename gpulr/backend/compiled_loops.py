@@ -72,7 +72,7 @@ class Writer:
 
     @contextmanager
     def loop(
-        self, start: ir.Value, stop: ir.Value, step: int, *values: ir.Value
+        self, start: ir.Value, stop: ir.Value, step: ir.Value | int, *values: ir.Value
     ) -> Iterator[tuple[ir.Value, list[ir.Value]]]:
         """Write a loop over start, start + step, … below stop around what the block writes.
 
@@ -86,7 +86,8 @@ class Writer:
         index, phis = b.phi(INT64), [b.phi(value.type) for value in values]
         carried = list(phis)
         yield index, carried
-        following, last = b.add(index, self.count(step)), b.block
+        step = self.count(step) if isinstance(step, int) else step
+        following, last = b.add(index, step), b.block
         b.cbranch(b.icmp_signed("<", following, stop), body, after)
         b.position_at_end(after)
         ends = [b.phi(value.type) for value in values]
@@ -105,14 +106,19 @@ class Writer:
     def store(self, value: ir.Value, pointer: ir.Value, align: int = 1) -> None:
         self.b.store(value, self.b.bitcast(pointer, value.type.as_pointer()), align=align)
 
-    def load_first(self, pointer: ir.Value, kind: ir.VectorType, mask: ir.Value) -> ir.Value:
-        """Load a vector of which only the lanes of a mask are in memory, the others 0."""
+    def load_first(self, pointer: ir.Value, kind: ir.VectorType, mask: ir.Value | None) -> ir.Value:
+        """Load a vector of which only the lanes of a mask, if any, are in memory, the others 0."""
+        if mask is None:
+            return self.load(pointer, kind)
         name = f"llvm.masked.load.v{kind.count}{NAMES[kind.element]}.p0"
         address = self.b.bitcast(pointer, kind.as_pointer())
         return self.call(name, kind, address, INT32(1), mask, ir.Constant(kind, None))
 
-    def store_first(self, value: ir.Value, pointer: ir.Value, mask: ir.Value) -> None:
-        """Store the lanes of a mask."""
+    def store_first(self, value: ir.Value, pointer: ir.Value, mask: ir.Value | None) -> None:
+        """Store the lanes of a mask, or all."""
+        if mask is None:
+            self.store(value, pointer)
+            return
         kind = value.type
         name = f"llvm.masked.store.v{kind.count}{NAMES[kind.element]}.p0"
         address = self.b.bitcast(pointer, kind.as_pointer())

@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
@@ -25,14 +23,12 @@ from llvmlite import ir
 from gpulr import logistic
 from gpulr.backend import compiled_loops
 from gpulr.backend.buffers import buffer
+from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, INT32, INT64, NAMES, Writer
 from gpulr.backend.machine_code import load
 
 Floats = npt.NDArray[Any]  # float32 or float64
 Sums = npt.NDArray[np.float64]
 
-FLOAT, DOUBLE, INT32, INT64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
-ADDRESS = ir.IntType(8).as_pointer()
-FUSED = ("contract",)  # a × b + c may be rounded once
 SUB_BLOCK = 4096  # elements whose terms stay in the first-level cache until they are summed
 
 
@@ -84,10 +80,15 @@ FORMATS = {"float32": SINGLE, "float64": WIDE}
 
 @dataclass(frozen=True)
 class Vector:
-    """A vector of floats in the function that ``b`` writes, with the operators of numbers."""
+    """A vector of floats in the function that is being written, with the operators of numbers."""
 
     value: ir.Value
-    b: ir.IRBuilder
+    writer: Writer
+
+    @property
+    def b(self) -> ir.IRBuilder:
+        """Where the next instruction goes."""
+        return self.writer.b
 
     @property
     def format(self) -> Format:
@@ -98,36 +99,36 @@ class Vector:
         """Return a vector of this length that holds x everywhere."""
         kind = self.value.type
         x = float(np.float32(x)) if kind.element == FLOAT else float(x)
-        return Vector(ir.Constant(kind, [x] * kind.count), self.b)
+        return Vector(ir.Constant(kind, [x] * kind.count), self.writer)
 
     def _value(self, other: Vector | float) -> ir.Value:
         return (other if isinstance(other, Vector) else self.constant(other)).value
 
     def __add__(self, other: Vector | float) -> Vector:
-        return Vector(self.b.fadd(self.value, self._value(other), flags=FUSED), self.b)
+        return Vector(self.b.fadd(self.value, self._value(other), flags=FUSED), self.writer)
 
     def __sub__(self, other: Vector | float) -> Vector:
-        return Vector(self.b.fsub(self.value, self._value(other), flags=FUSED), self.b)
+        return Vector(self.b.fsub(self.value, self._value(other), flags=FUSED), self.writer)
 
     def __mul__(self, other: Vector | float) -> Vector:
-        return Vector(self.b.fmul(self.value, self._value(other), flags=FUSED), self.b)
+        return Vector(self.b.fmul(self.value, self._value(other), flags=FUSED), self.writer)
 
     def __rtruediv__(self, other: float) -> Vector:
-        return Vector(self.b.fdiv(self._value(other), self.value), self.b)
+        return Vector(self.b.fdiv(self._value(other), self.value), self.writer)
 
     def __neg__(self) -> Vector:
-        return Vector(self.b.fneg(self.value), self.b)
+        return Vector(self.b.fneg(self.value), self.writer)
 
     def call(self, name: str) -> Vector:
         """Apply one of LLVM's functions, element by element."""
         kind = self.value.type
-        function = _declared(self.b, f"llvm.{name}.{_suffix(kind)}", kind, [kind])
-        return Vector(self.b.call(function, [self.value]), self.b)
+        name = f"llvm.{name}.v{kind.count}{NAMES[kind.element]}"
+        return Vector(self.writer.call(name, kind, self.value), self.writer)
 
     def where(self, order: str, bound: float, yes: Vector | float, no: Vector | float) -> Vector:
         """Choose by how each number compares with a bound; ``no`` for a NaN."""
         flags = self.b.fcmp_ordered(order, self.value, self._value(bound))
-        return Vector(self.b.select(flags, self._value(yes), self._value(no)), self.b)
+        return Vector(self.b.select(flags, self._value(yes), self._value(no)), self.writer)
 
     def power_of_two(self) -> Vector:
         """Return 2ⁿ of whole numbers n for which it is normal."""
@@ -137,7 +138,7 @@ class Vector:
         if whole != short:
             exponent = self.b.sext(exponent, whole)
         bits = self.b.shl(exponent, ir.Constant(whole, [form.digits] * count))
-        return Vector(self.b.bitcast(bits, self.value.type), self.b)
+        return Vector(self.b.bitcast(bits, self.value.type), self.writer)
 
 
 def _polynomial(coefficients: Sequence[float], x: Vector) -> Vector:
@@ -183,31 +184,7 @@ def _derivatives_along(z: Vector, d: Vector, y: Vector) -> tuple[list[Vector], l
     return [], [residual * d, slope * d * d, slope]
 
 
-def _suffix(kind: ir.VectorType) -> str:
-    return f"v{kind.count}f{32 if kind.element == FLOAT else 64}"
-
-
-def _declared(b: ir.IRBuilder, name: str, returns: ir.Type, takes: list[ir.Type]) -> ir.Function:
-    known = b.module.globals.get(name)
-    return known or ir.Function(b.module, ir.FunctionType(returns, takes), name)
-
-
-@contextmanager
-def _loop(b: ir.IRBuilder, start: ir.Value, stop: ir.Value, step: ir.Value) -> Iterator[ir.Value]:
-    """Write a loop over start, start + step, … below stop around what the block writes."""
-    before, body, after = b.block, b.append_basic_block(), b.append_basic_block()
-    b.cbranch(b.icmp_signed("<", start, stop), body, after)
-    b.position_at_end(body)
-    index = b.phi(INT64)
-    index.add_incoming(start, before)
-    yield index
-    following = b.add(index, step)
-    index.add_incoming(following, b.block)
-    b.cbranch(b.icmp_signed("<", following, stop), body, after)
-    b.position_at_end(after)
-
-
-class _Writer:
+class _Writer(Writer):
     """Writes functions of arrays (n, k), contiguous and of one format.
 
     Each is (n, k, t, weights, by_element, terms, sums, *arrays) -> None: of three arrays read, the
@@ -217,142 +194,84 @@ class _Writer:
     """
 
     def __init__(self, kind: ir.Type, lanes: int) -> None:
-        self.module, self.kind, self.lanes = ir.Module(), kind, lanes
-        self.module.triple = llvm.get_process_triple()
-        self.floats = ir.VectorType(kind, lanes)
+        super().__init__()
+        self.kind, self.lanes = kind, lanes
+        self.numbers, self.totals = kind.as_pointer(), DOUBLE.as_pointer()
         self.add_rows = [self._add_rows(by_element) for by_element in (False, True)]
-
-    def _begin(self, name: str, takes: list[ir.Type]) -> ir.Function:
-        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), takes), name)
-        for argument in function.args:
-            if argument.type == ADDRESS:
-                argument.add_attribute("noalias")
-        self.b = ir.IRBuilder(function.append_basic_block())
-        return function
 
     def function(self, name: str, step: Step, n_read: int, n_written: int) -> None:
         """Write a function of so many arrays that are read, and others that are written."""
-        takes = [INT64, INT64, self.kind, ADDRESS, INT64, *[ADDRESS] * (2 + n_read + n_written)]
-        n, k, t, weights, by_element, terms, sums, *arrays = self._begin(name, takes).args
-        b, zero, one = self.b, INT64(0), INT64(1)
-        fit = b.sdiv(INT64(SUB_BLOCK), k)
-        fit = b.select(b.icmp_signed("<", fit, one), one, fit)
-        with _loop(b, zero, n, fit) as first:
-            left = b.sub(n, first)
-            n_rows = b.select(b.icmp_signed("<", left, fit), left, fit)
+        arrays = [self.numbers] * (n_read + n_written)
+        takes = [INT64, INT64, self.kind, self.numbers, INT64, self.numbers, self.totals, *arrays]
+        n, k, t, weights, by_element, terms, sums, *arrays = self.begin(name, takes).args
+        b, n_, floats = self.b, self.count, ir.VectorType(self.kind, self.lanes)
+        fit = b.sdiv(n_(SUB_BLOCK), k)
+        fit = b.select(b.icmp_signed("<", fit, n_(1)), n_(1), fit)
+        with self.loop(n_(0), n, fit) as (first, _):
+            n_rows = self.smaller(b.sub(n, first), fit)
             start, length = b.mul(first, k), b.mul(n_rows, k)
 
             def compute(at: ir.Value, mask: ir.Value | None) -> int:
-                here = b.add(start, at)
-                read = [Vector(self._load(a, here, self.floats, mask), b) for a in arrays[:n_read]]
+                places = [self.at(array, start, at) for array in arrays]
+                read = [Vector(self.load_first(a, floats, mask), self) for a in places[:n_read]]
                 if n_read == 3:
-                    read[0] += read[1] * Vector(self._splat(t, self.lanes), b)
+                    read[0] += read[1] * Vector(self.everywhere(t, self.lanes), self)
                 stored, summed = step(*read)
-                for array, vector in zip(arrays[n_read:], stored, strict=True):
-                    self._store(vector.value, array, here, mask)
+                for place, vector in zip(places[n_read:], stored, strict=True):
+                    self.store_first(vector.value, place, mask)
                 for i, vector in enumerate(summed):
-                    self._store(vector.value, terms, b.add(b.mul(INT64(i), length), at), mask)
+                    place = self.at(terms, b.mul(n_(i), length), at)
+                    self.store_first(vector.value, place, mask)
                 return len(summed)
 
-            lanes = INT64(self.lanes)
-            whole = b.mul(b.sdiv(length, lanes), lanes)
-            with _loop(b, zero, whole, lanes) as at:
+            whole = self.whole(length, self.lanes)
+            with self.loop(n_(0), whole, self.lanes) as (at, _):
                 compute(at, None)
             with b.if_then(b.icmp_signed("<", whole, length)):
-                lane = ir.Constant(ir.VectorType(INT64, self.lanes), list(range(self.lanes)))
-                rest = self._splat(b.sub(length, whole), self.lanes)
-                n_sums = compute(whole, b.icmp_signed("<", lane, rest))
+                n_sums = compute(whole, self.first_lanes(b.sub(length, whole), self.lanes))
 
             for i in range(n_sums):
-                part = b.bitcast(self._at(terms, b.mul(INT64(i), length), self.kind), ADDRESS)
-                total = b.bitcast(self._at(sums, b.mul(INT64(i), k), DOUBLE), ADDRESS)
-                with b.if_else(b.icmp_signed("!=", by_element, zero)) as branches:
+                part, total = (self.at(a, b.mul(n_(i), m)) for a, m in ((terms, length), (sums, k)))
+                with b.if_else(b.icmp_signed("!=", by_element, n_(0))) as branches:
                     for branch, add, offset in zip(
                         branches, reversed(self.add_rows), (start, first), strict=True
                     ):
                         with branch:
-                            weight = b.bitcast(self._at(weights, offset, self.kind), ADDRESS)
-                            b.call(add, [part, total, n_rows, k, weight])
+                            b.call(add, [part, total, n_rows, k, self.at(weights, offset)])
         b.ret_void()
 
     def _add_rows(self, by_element: bool) -> ir.Function:
         """Write (terms, sums, n, k, weights): add terms (n, k), weighted, to sums (k,) float64."""
-        function = self._begin(
-            f"add_rows_{by_element:d}", [ADDRESS, ADDRESS, INT64, INT64, ADDRESS]
-        )
-        function.linkage = "internal"
-        function.attributes.add("noinline")
+        takes = [self.numbers, self.totals, INT64, INT64, self.numbers]
+        function = self.begin(f"add_rows_{by_element:d}", takes, internal=True)
         (terms, sums, n, k, weights), b = function.args, self.b
 
         def add(column: ir.Value, width: int) -> None:
             """Go down some columns, with their sums in registers."""
             floats, doubles = (ir.VectorType(kind, width) for kind in (self.kind, DOUBLE))
-            before, body, after = b.block, b.append_basic_block(), b.append_basic_block()
-            start = self._load(sums, column, doubles)
-            b.branch(body)  # there are rows
-            b.position_at_end(body)
-            row, total = b.phi(INT64), b.phi(doubles)
-            at = b.add(b.mul(row, k), column)
-            if by_element:
-                weight = self._load(weights, at, floats)
-            else:
-                weight = self._splat(b.load(self._at(weights, row, self.kind), align=4), width)
-            term = b.fmul(self._load(terms, at, floats), weight)
-            term = term if floats == doubles else b.fpext(term, doubles)
-            following, added = b.add(row, INT64(1)), b.fadd(total, term)
-            for phi, first, next_ in ((row, INT64(0), following), (total, start, added)):
-                phi.add_incoming(first, before)
-                phi.add_incoming(next_, body)
-            b.cbranch(b.icmp_signed("<", following, n), body, after)
-            b.position_at_end(after)
-            self._store(added, sums, column)
+            place = self.at(sums, column)
+            with self.loop(self.count(0), n, 1, self.load(place, doubles)) as (row, totals):
+                at = b.add(b.mul(row, k), column)
+                if by_element:
+                    weight = self.load(self.at(weights, at), floats)
+                else:
+                    weight = self.everywhere(b.load(self.at(weights, row)), width)
+                term = b.fmul(self.load(self.at(terms, at), floats), weight)
+                term = term if floats == doubles else b.fpext(term, doubles)
+                totals[0] = b.fadd(totals[0], term)
+            self.store(totals[0], place)
 
-        lanes = INT64(self.lanes)
-        whole = b.mul(b.sdiv(k, lanes), lanes)
-        with _loop(b, INT64(0), whole, lanes) as column:
+        whole = self.whole(k, self.lanes)
+        with self.loop(self.count(0), whole, self.lanes) as (column, _):
             add(column, self.lanes)
         column, width = whole, self.lanes // 2
         while width:  # the columns that are left, by the bits of their number
-            bit = b.and_(k, INT64(width))
-            with b.if_then(b.icmp_signed("!=", bit, INT64(0))):
+            bit = b.and_(k, self.count(width))
+            with b.if_then(b.icmp_signed("!=", bit, self.count(0))):
                 add(column, width)
             column, width = b.add(column, bit), width // 2
         b.ret_void()
         return function
-
-    def _splat(self, value: ir.Value, lanes: int) -> ir.Value:
-        """Return a vector of one value."""
-        undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
-        one = self.b.insert_element(undefined, value, INT32(0))
-        first = ir.Constant(ir.VectorType(INT32, lanes), None)
-        return self.b.shuffle_vector(one, undefined, first)
-
-    def _at(self, base: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
-        """Return the address of an entry of an array."""
-        return self.b.gep(self.b.bitcast(base, kind.as_pointer()), [index])
-
-    def _load(
-        self, base: ir.Value, at: ir.Value, kind: ir.VectorType, mask: ir.Value | None = None
-    ) -> ir.Value:
-        b = self.b
-        address = b.bitcast(self._at(base, at, kind.element), kind.as_pointer())
-        if mask is None:
-            return b.load(address, align=4)
-        takes = [address.type, INT32, mask.type, kind]
-        masked = _declared(b, f"llvm.masked.load.{_suffix(kind)}.p0", kind, takes)
-        return b.call(masked, [address, INT32(4), mask, ir.Constant(kind, None)])
-
-    def _store(
-        self, value: ir.Value, base: ir.Value, at: ir.Value, mask: ir.Value | None = None
-    ) -> None:
-        b, kind = self.b, value.type
-        address = b.bitcast(self._at(base, at, kind.element), kind.as_pointer())
-        if mask is None:
-            b.store(value, address, align=4)
-            return
-        takes = [kind, address.type, INT32, mask.type]
-        masked = _declared(b, f"llvm.masked.store.{_suffix(kind)}.p0", ir.VoidType(), takes)
-        b.call(masked, [value, address, INT32(4), mask])
 
 
 class MarginFunctions:

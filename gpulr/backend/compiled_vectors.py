@@ -68,8 +68,7 @@ class _Writer(Writer):
         """Return vectors of numbers, as float64."""
         kind, found = ir.VectorType(array.type.pointee, self.lanes), []
         for i, mask in enumerate(masks):
-            place = self.at(array, at, i * self.lanes)
-            x = self.load(place, kind) if mask is None else self.load_first(place, kind, mask)
+            x = self.load_first(self.at(array, at, i * self.lanes), kind, mask)
             found.append(x if kind == self.doubles else self.b.fpext(x, self.doubles))
         return found
 
@@ -81,11 +80,7 @@ class _Writer(Writer):
         masks: Sequence[ir.Value | None],
     ) -> None:
         for i, (value, mask) in enumerate(zip(values, masks, strict=True)):
-            place = self.at(array, at, i * self.lanes)
-            if mask is None:
-                self.store(value, place)
-            else:
-                self.store_first(value, place, mask)
+            self.store_first(value, self.at(array, at, i * self.lanes), mask)
 
     def products(self, a: ir.Value, b: ir.Value, total: ir.Value) -> ir.Value:
         """Return total + a × b."""
