@@ -59,6 +59,14 @@ def test_gpulr_trains_at_the_loosest_tolerance_that_comes_as_near(data):
     assert 2 < len(gaps) < len(peers.OURS)
 
 
+def test_float32_is_trained_before_float64(data, monkeypatch):
+    ours, first = Ours(data, 1.0, 0.0), peers.FLOAT64
+    gaps = dict(enumerate((3e-7, 1e-7, 2e-7, 1e-9, 1e-12), first - 2))  # out of order there
+    monkeypatch.setattr(ours, "point", lambda i: {"at": i, "gaps": np.full(10, gaps.get(i, 0.1))})
+    reached = [ours.reach(10 * gap, range(10)) for gap in (2e-6, 2e-7, 5e-9)]
+    assert [point["at"] for point in reached] == [first - 2, first - 1, first + 1]
+
+
 def test_gaps_and_times_of_a_part_of_the_classes_are_scaled_up(data):
     ours = Ours(data, 1.0, 0.0)
     zero = partial(np.zeros, dtype=np.float32)
