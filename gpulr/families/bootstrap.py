@@ -23,7 +23,7 @@ from gpulr.families.settings import Settings
 from gpulr.solvers import Solution, minimize
 from gpulr.solvers.continuation import refreshed_together
 from gpulr.solvers.groups import cut
-from gpulr.solvers.lbfgs import resume
+from gpulr.solvers.lbfgs_start import resume
 from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, whole_number
 from gpulr.words import shown

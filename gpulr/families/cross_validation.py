@@ -21,7 +21,7 @@ from gpulr.namespaces import array_namespace
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.groups import cut
-from gpulr.solvers.lbfgs import Prepared
+from gpulr.solvers.lbfgs_state import Prepared
 from gpulr.solvers.solution import Solution
 
 Array = Any

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from gpulr.core.problem import Problem
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.lbfgs import LBFGSState, Pair, Prepared, refresh, resume
+from gpulr.solvers.lbfgs import refresh
+from gpulr.solvers.lbfgs_start import resume
+from gpulr.solvers.lbfgs_state import LBFGSState, Pair, Prepared
 from gpulr.solvers.refresh import passes, pays_for
 
 Array = Any

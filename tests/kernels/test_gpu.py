@@ -14,7 +14,8 @@ from gpulr.kernels.dispatch import trials
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import obstacle, plan_for
 from gpulr.kernels.recursion import disagreement
-from gpulr.solvers import LBFGS, lbfgs
+from gpulr.solvers import LBFGS
+from gpulr.solvers.pairs import direction
 
 pytestmark = [pytest.mark.gpu, pytest.mark.parametrize("library", ["cupy"], indirect=True)]
 
@@ -91,7 +92,7 @@ def test_what_lbfgs_does_between_passes(backend, features, models):
     for _ in range(12):
         state = solver.step(problem, state)
         found, again, expected = (
-            [*map(to_host, lbfgs._direction(p, state, state.curvature))]
+            [*map(to_host, direction(p, state, state.curvature))]
             for p in (problem, problem, portable)
         )
         assert found[0].tobytes() == again[0].tobytes()

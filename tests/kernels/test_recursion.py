@@ -17,7 +17,8 @@ from gpulr.backend import backend_of
 from gpulr.kernels import recursion
 from gpulr.kernels.recursion import PAIRS, Recursion, disagreement
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.lbfgs import LBFGSState, Pair, _direction, _learn, _two_loops
+from gpulr.solvers.lbfgs_state import LBFGSState, Pair
+from gpulr.solvers.pairs import direction, learn, two_loops
 
 NUMPY = backend_of(None)
 
@@ -82,19 +83,19 @@ CASES = pytest.mark.parametrize(
 def test_the_two_loops(features, models, n_pairs):
     state, lam = make(features, models, n_pairs)
     kernels = HostKernels()
-    d, slope = _direction(problem(state, lam, kernels), state, state.curvature)
+    d, slope = direction(problem(state, lam, kernels), state, state.curvature)
     assert kernels.launched == ["find_direction"]
-    close(d, -_two_loops(NUMPY, state, state.curvature, lam))
+    close(d, -two_loops(NUMPY, state, state.curvature, lam))
     close(slope, np.sum(d * state.reduced, axis=0))
     assert (slope < 0.0).all()
 
 
 def test_pairs_that_are_not_to_be_used():
     state, lam = make(37, 5, 10, skipped=(0, 4, 9))
-    d, _ = _direction(problem(state, lam, HostKernels()), state, state.curvature)
-    close(d, -_two_loops(NUMPY, state, state.curvature, lam))
+    d, _ = direction(problem(state, lam, HostKernels()), state, state.curvature)
+    close(d, -two_loops(NUMPY, state, state.curvature, lam))
     used = [pair for i, pair in enumerate(state.pairs) if i not in (0, 4, 9)]
-    close(d, -_two_loops(NUMPY, replace(state, pairs=tuple(used)), state.curvature, lam))
+    close(d, -two_loops(NUMPY, replace(state, pairs=tuple(used)), state.curvature, lam))
 
 
 @pytest.mark.parametrize("what", ["goes up", "is no number"])
@@ -107,13 +108,13 @@ def test_without_a_way_down_it_is_that_of_the_shared_curvature(what):
         rho[0] = 1.0 / (s[:, 0] @ y[:, 0])
         state = replace(state, pairs=(*state.pairs[:-1], Pair(s, y, rho)))
         assert (
-            np.sum(_two_loops(NUMPY, state, state.curvature, lam) * state.reduced, axis=0)[0] < 0.0
+            np.sum(two_loops(NUMPY, state, state.curvature, lam) * state.reduced, axis=0)[0] < 0.0
         )
     else:
         rho[0] = np.nan
         state = replace(state, pairs=(*state.pairs[:-1], Pair(s, y, rho)))
-    expected, expected_slope = _direction(problem(state, lam), state, state.curvature)
-    d, slope = _direction(problem(state, lam, HostKernels()), state, state.curvature)
+    expected, expected_slope = direction(problem(state, lam), state, state.curvature)
+    d, slope = direction(problem(state, lam, HostKernels()), state, state.curvature)
     close(d, expected)
     close(slope, expected_slope)
     close(d[:, 0], -state.curvature.solve(state.reduced, state.kappa, lam)[:, 0])
@@ -132,9 +133,9 @@ def step(state):
 def test_what_is_learnt_from_a_step(features, models, n_pairs):
     state, lam = make(features, models, n_pairs)
     kernels, kappa = HostKernels(), 2.0 * state.kappa
-    pair, gamma = _learn(problem(state, lam, kernels), state, *step(state), kappa)
+    pair, gamma = learn(problem(state, lam, kernels), state, *step(state), kappa)
     assert kernels.launched == ["learn_pair"]
-    expected, expected_gamma = _learn(problem(state, lam), state, *step(state), kappa)
+    expected, expected_gamma = learn(problem(state, lam), state, *step(state), kappa)
     assert ((pair.rho > 0.0) == (np.arange(models) % 3 != 1)).all()
     close(pair.s, expected.s)
     close(pair.y, expected.y)
@@ -149,7 +150,7 @@ def test_a_step_to_an_infinite_cost_teaches_nothing(kernels):
     reduced[:, 0], reduced[5, 2] = np.inf, np.nan
     with np.errstate(invalid="ignore"):
         made = problem(state, lam, kernels and kernels())
-        pair, gamma = _learn(made, state, d, t, reduced, state.kappa)
+        pair, gamma = learn(made, state, d, t, reduced, state.kappa)
     assert not pair.rho.any()
     assert not pair.y.any()
     np.testing.assert_array_equal(gamma, state.gamma)
@@ -157,7 +158,7 @@ def test_a_step_to_an_infinite_cost_teaches_nothing(kernels):
 
 def test_arrays_are_taken_as_they_are_meant():
     state, lam = make(37, 6, 3)
-    expected, _ = _direction(problem(state, lam), state, state.curvature)
+    expected, _ = direction(problem(state, lam), state, state.curvature)
     state = replace(
         state,
         reduced=np.asfortranarray(state.reduced),
@@ -166,7 +167,7 @@ def test_arrays_are_taken_as_they_are_meant():
         ),
         gamma=np.repeat(state.gamma, 2)[::2],
     )
-    d, _ = _direction(problem(state, lam, HostKernels()), state, state.curvature)
+    d, _ = direction(problem(state, lam, HostKernels()), state, state.curvature)
     close(d, expected)
 
 
@@ -183,10 +184,10 @@ def test_array_functions_serve_where_kernels_do_not(what):
         shares = replace(state.curvature, share=np.linspace(1.0, 2.0, 9)[:, np.newaxis])
         state = replace(state, curvature=shares)
     kernels = HostKernels()
-    d, _ = _direction(problem(state, lam, kernels), state, state.curvature)
-    _learn(problem(state, lam, kernels), state, *step(state), state.kappa)
+    d, _ = direction(problem(state, lam, kernels), state, state.curvature)
+    learn(problem(state, lam, kernels), state, *step(state), state.kappa)
     assert not kernels.launched
-    close(d, -_two_loops(NUMPY, state, state.curvature, lam))
+    close(d, -two_loops(NUMPY, state, state.curvature, lam))
 
 
 # ---- how it is done ---------------------------------------------------------------------------
@@ -196,8 +197,8 @@ def launched(kernels, features=150, models=3, n_pairs=3):
     """Launch both kernels; return what they give."""
     state, lam = make(features, models, n_pairs)
     made = problem(state, lam, kernels)
-    pair, gamma = _learn(made, state, *step(state), state.kappa)
-    return *_direction(made, state, state.curvature), pair.s, pair.y, pair.rho, gamma
+    pair, gamma = learn(made, state, *step(state), state.kappa)
+    return *direction(made, state, state.curvature), pair.s, pair.y, pair.rho, gamma
 
 
 def test_the_same_bits_in_every_order():

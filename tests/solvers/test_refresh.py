@@ -11,7 +11,7 @@ import scipy.sparse
 from gpulr.backend import to_host
 from gpulr.solvers import LBFGS, minimize, refresh
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.lbfgs import LBFGSState
+from gpulr.solvers.lbfgs_state import LBFGSState
 from gpulr.solvers.model_curvature import ModelCurvature
 from gpulr.solvers.refresh import PART, Pool, is_due, passes, refreshed, worthwhile
 from helpers import make_problem
