@@ -129,22 +129,20 @@ def unprobed():
 @pytest.fixture
 def install(monkeypatch, unprobed):
     """Install a stand-in for CuPy that breaks at a step; None works."""
-    from fake_cupy import FakeArray, fake_cupy, fake_cupyx
+    from fake_cupy import fake_cupy, fake_cupyx
+    from fake_gpu import Namespace
 
     imports = []
 
-    def put(broken=None, *, wheels=("cupy-cuda12x",), driver="supports CUDA 12.8"):
-        cupy = fake_cupy(broken)
+    def put(broken=None, *, compiler=None, wheels=("cupy-cuda12x",), driver="supports CUDA 12.8"):
+        cupy = fake_cupy(broken, compiler)
         if broken == "import cupy":
             library_of(None)  # array-api-compat, which looks into the module, remembers this
             monkeypatch.setitem(sys.modules, "cupy", None)  # as if its import raised ImportError
         else:
             monkeypatch.setitem(sys.modules, "cupy", cupy)
             monkeypatch.setitem(sys.modules, "cupyx", fake_cupyx(broken))
-        namespace = types.ModuleType("array_api_compat.cupy")
-        namespace.__dict__.update(vars(backend_of(None).xp))
-        namespace.empty = lambda shape, **how: np.empty(shape, how["dtype"]).view(FakeArray)
-        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", namespace)
+        monkeypatch.setitem(sys.modules, "array_api_compat.cupy", Namespace())
 
         def installed(name):
             imports.append(name)

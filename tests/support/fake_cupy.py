@@ -1,11 +1,13 @@
-"""A stand-in for CuPy: a thin layer over NumPy that works, or breaks as told."""
+"""A stand-in for CuPy on a GPU that is none, which works or breaks as told."""
 
 from __future__ import annotations
 
 import types
-from contextlib import nullcontext
+import weakref
 
 import numpy as np
+
+from fake_gpu import CudaError, FakeArray, Machine, OutOfMemoryError, apply
 
 CARD = {
     "cudaDevAttrMultiProcessorCount": 132,
@@ -14,33 +16,11 @@ CARD = {
 }
 
 
-class CudaError(RuntimeError):
-    """What CuPy raises has no base class in common."""
-
-
-class OutOfMemoryError(MemoryError):
-    """What CuPy raises where its pool cannot grow."""
-
-
-class FakeArray(np.ndarray):
-    """An array on the "device", whose product can be made to fail or to be wrong."""
-
-    broken = None
-
-    @property
-    def data(self):
-        return types.SimpleNamespace(ptr=self.ctypes.data)
-
-    def set(self, array, stream=None):
-        assert (self.shape, self.dtype) == (array.shape, array.dtype)
-        assert self.flags.c_contiguous
-        self[...] = array
-
-    def __matmul__(self, other):
-        if self.broken == "matrix product":
-            raise CudaError("CUBLAS_STATUS_NOT_INITIALIZED")
-        product = super().__matmul__(other)
-        return product + 1 if self.broken == "result" else product
+def _owner(array):
+    """Return the NumPy array that holds the memory of a NumPy array."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 class Event:
@@ -51,47 +31,71 @@ class Event:
 
     def record(self):
         Event.clock += 1.0
-        self.time = Event.clock
+        self.time, self.stream = Event.clock, None
 
     def synchronize(self):
-        pass
+        FakeArray.machine.wait()
+        self.arrive()
+
+    def arrive(self):
+        """Make the copies that this waits for."""
+        if self.stream is not None:
+            self.stream.arrive(self.copies)
 
 
 def fake_cupy(broken=None, compiler=None):
     """A module that looks like CuPy; ``broken`` names the step of the probe that fails.
 
     ``compiler`` (code, macros) returns what launches kernels. Their names are in ``launched``, in
-    order, and the macros of each module in ``modules``.
+    order, and the macros of each module in ``modules``. ``machine`` is what it runs on.
     """
+    machine = FakeArray.machine = Machine()
+    FakeArray.broken = broken
 
     def fail_at(step):
+        machine.call()
         if broken == step:
             raise CudaError(f"cudaErrorFake: {step}")
 
     def zeros(shape, dtype):
         fail_at("allocation")
-        return np.zeros(shape, dtype).view(type("Array", (FakeArray,), {"broken": broken}))
+        return FakeArray(np.zeros(shape, dtype))
 
     def exp(array):
         fail_at("elementwise kernel")
-        return np.exp(array)
+        return apply("exp", np.exp, array)
 
     def properties(index):
         fail_at("device")
         return {"name": b"Fake GPU"}
 
-    class Device(nullcontext):
+    class Device:
         compute_capability = "90"
 
-        def __init__(self, index=0):
-            super().__init__()
-            self.id = index
+        def __init__(self, index=None):
+            index = getattr(index, "id", index)
+            self.id = machine.current if index is None else index
+
+        def __eq__(self, other):
+            return self.id == other.id
+
+        def __hash__(self):
+            return self.id
+
+        def __enter__(self):
+            machine.call()
+            self.before, machine.current = [*getattr(self, "before", ()), machine.current], self.id
+            return self
+
+        def __exit__(self, *exception):
+            machine.call()  # which a failed device refuses, whatever has been raised
+            machine.current = self.before.pop()
 
     class Stream:
         captured = None
 
         def __init__(self, non_blocking=False):
-            self.non_blocking = non_blocking
+            self.non_blocking, self.pending, self.made = non_blocking, [], 0
 
         def __enter__(self):
             self.before, cupy.current = cupy.current, self
@@ -101,21 +105,51 @@ def fake_cupy(broken=None, compiler=None):
 
         def synchronize(self):
             fail_at("synchronise")
+            machine.wait()
+            self.arrive(self.made + len(self.pending))
 
         def record(self, event):
             assert not event.timed
+            event.stream, event.copies = self, self.made + len(self.pending)
             return event
 
         def wait_event(self, event):
             assert isinstance(event, Event)
+            event.arrive()
+
+        def copy_later(self, source, target):
+            """Copy from the host's memory, once somebody waits for it."""
+            target.a.view(np.uint8).fill(0xFF)
+            self.pending.append((weakref.ref(_owner(source)), source.tobytes(), target))
+
+        def arrive(self, copies):
+            while self.made < copies:
+                source, held, target = self.pending.pop(0)
+                assert source() is not None, "memory was given back while it was copied from"
+                made = np.frombuffer(held, target.dtype).reshape(target.shape)
+                target.a[...] = made
+                self.made += 1
 
         def begin_capture(self):
             assert self.non_blocking, "the default stream cannot be captured"
-            self.captured = []
+            if broken == "capture":
+                raise CudaError("cudaErrorStreamCaptureUnsupported: not permitted")
+            self.captured = machine.capturing = []
 
         def end_capture(self):
-            launches, self.captured = self.captured, None
-            return types.SimpleNamespace(launch=lambda: [run() for run in launches])
+            if self.captured is None:
+                raise CudaError("cudaErrorIllegalState: the stream is not captured")
+            launches, self.captured, machine.capturing = self.captured, None, None
+            if broken == "end of capture":
+                raise CudaError("cudaErrorStreamCaptureInvalidated: the capture was invalidated")
+
+            def launch():
+                machine.call()
+                cupy.replayed += 1
+                for run in launches:
+                    run()
+
+            return types.SimpleNamespace(launch=launch)
 
     class Kernel:
         """One kernel of a module, as CuPy's RawKernel takes its arguments."""
@@ -128,17 +162,23 @@ def fake_cupy(broken=None, compiler=None):
         def __call__(self, grid, block, args, *, shared_mem=0):
             assert type(grid) is type(block) is tuple
             assert shared_mem <= self.max_dynamic_shared_size_bytes
+            machine.call()
             # None would be an argument that is not there; a Python int would be eight bytes.
             assert {type(a) for a in args} <= {FakeArray, np.uintp, np.int32, np.float64}
             assert not any(a for a in args if isinstance(a, np.uintp))
+            for a in args:
+                assert not isinstance(a, FakeArray) or a.on == machine.current
             plain = [
-                a.view(np.ndarray) if a.ndim else None if isinstance(a, np.uintp) else a.item()
+                a.a if isinstance(a, FakeArray) else None if isinstance(a, np.uintp) else a.item()
                 for a in args
             ]
 
             def run():
                 self.compiled.launch(self.name, grid, block, plain, shared_mem)
                 cupy.launched.append(self.name)
+                machine.launched.append(self.name)
+                if broken == self.name:  # found out at a later call
+                    machine.failed = "cudaErrorIllegalAddress: an illegal memory access"
 
             run() if cupy.current.captured is None else cupy.current.captured.append(run)
 
@@ -166,7 +206,8 @@ def fake_cupy(broken=None, compiler=None):
     cupy.float32 = np.float32
     cupy.is_available = lambda: broken != "no device"
     cupy.zeros, cupy.exp = zeros, exp
-    cupy.launched, cupy.modules, cupy.current = [], [], Stream()
+    cupy.launched, cupy.modules, cupy.current, cupy.replayed = [], [], Stream(), 0
+    cupy.machine, machine.device = machine, Device
     if compiler is not None:
         cupy.RawModule = raw_module
     cupy.cuda = types.SimpleNamespace(
@@ -179,8 +220,9 @@ def fake_cupy(broken=None, compiler=None):
         runtime=types.SimpleNamespace(
             CUDARuntimeError=CudaError,
             deviceGetAttribute=lambda attribute, device: attribute,
+            deviceSynchronize=lambda: machine.wait(),
             getDeviceProperties=properties,
-            memGetInfo=lambda: (6 * 2**30, 8 * 2**30),
+            memGetInfo=lambda: machine.call() or (6 * 2**30, 8 * 2**30),
             **CARD,
         ),
     )
