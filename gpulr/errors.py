@@ -123,6 +123,10 @@ class DeviceMemoryError(GpulrError, MemoryError):
         self.needed, self.free, self.total = needed, free, total
 
 
+class DeviceLostError(GpulrError, RuntimeError):
+    """A kernel, or the device, failed in a way after which the process can no longer use it."""
+
+
 class DivergenceError(GpulrError, ArithmeticError):
     """Training left the finite numbers."""
 

@@ -27,7 +27,6 @@ import pytest
 import gpulr
 from gpulr import backend
 from gpulr.backend import (
-    backend_of,
     compiled_functions,
     compiled_rows,
     compiler,

@@ -16,6 +16,7 @@ BASES = {
     "DataError": ValueError,
     "DataFileError": ValueError,
     "DataUnavailableError": OSError,
+    "DeviceLostError": RuntimeError,
     "DeviceMemoryError": MemoryError,
     "DivergenceError": ArithmeticError,
     "MissingExtraError": ImportError,

@@ -22,7 +22,7 @@ from gpulr.backend.arrays import is_sparse, library_of, offers_float64, storage_
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.host_rows import Copies, HostRows, Uploader
 from gpulr.backend.memory import Memory
-from gpulr.errors import DataError, DeviceMemoryError
+from gpulr.errors import DataError, DeviceLostError, DeviceMemoryError, GpulrError
 
 Array = Any
 T = TypeVar("T")
@@ -79,12 +79,25 @@ class Backend:
     def activate(self) -> Iterator[None]:
         """Return a context in which new arrays and kernels go to this backend's device.
 
-        Where the device runs out of memory, it raises :class:`DeviceMemoryError`.
+        Where the device runs out of memory, it raises :class:`DeviceMemoryError`; where it can no
+        longer be used, :class:`DeviceLostError`.
         """
         failure = None
         try:
             yield
-        except self.out_of_memory as error:
+        except GpulrError:
+            raise
+        except Exception as error:  # libraries' have no common base
+            if not self.ran_out(error):
+                if (words := self.lost()) is None:
+                    raise
+                raise DeviceLostError(
+                    f"The device of {self.name} has failed, and no longer serves this process "
+                    f"({words}). Start a new one (in a notebook: restart the kernel). Should it "
+                    "happen again: GPULR_FUSED=never does without gpulr's own kernels, "
+                    'backend="numpy" without the device, and nvidia-smi -q tells of its memory '
+                    "errors."
+                ) from error
             failure = self._failure(error)
         if failure is not None:
             self.free()
@@ -97,6 +110,14 @@ class Backend:
     def free(self) -> None:
         """Give back memory that is kept for later and not in use."""
         gc.collect()  # what failed may be part of a cycle
+
+    def ran_out(self, error: BaseException) -> bool:
+        """Whether an exception means that memory has run out."""
+        return isinstance(error, self.out_of_memory)
+
+    def lost(self) -> str | None:
+        """Say why this process can no longer use the device, or None where it can."""
+        return None
 
     def bytes_wanted(self, error: BaseException) -> int | None:
         """Return how many bytes an exception of ``out_of_memory`` asked for; None: not known."""
@@ -164,7 +185,7 @@ class Backend:
         if self.available_bytes(rows.nbytes + beside) == rows.nbytes + beside:
             try:
                 return rows.uploaded()
-            except self.out_of_memory:
+            except self.out_of_memory:  # of the pool, as nothing is computed
                 pass
             self.free()
         return rows
@@ -215,7 +236,9 @@ class Backend:
                 rows, failure = left.popleft(), None
                 try:
                     part = function(rows)
-                except self.out_of_memory as error:
+                except Exception as error:
+                    if not self.ran_out(error):
+                        raise
                     failure = self._failure(error)
                 if failure is not None:
                     if stream is not None:

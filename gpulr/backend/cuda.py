@@ -17,6 +17,12 @@ from gpulr.backend.memory import Memory, capped
 
 Array = Any
 
+# How the runtime, the driver, cuBLAS and cuSOLVER say it, whose memory is not the pool's. They
+# raise it as the class of all their errors.
+_OUT_OF_MEMORY = re.compile(
+    r"\b(cudaErrorMemoryAllocation|CUDA_ERROR_OUT_OF_MEMORY|CU(BLAS|SOLVER)_STATUS_ALLOC_FAILED)\b"
+)
+
 
 class CuPyBackend(Backend):
     """CuPy on a CUDA GPU."""
@@ -36,7 +42,7 @@ class CuPyBackend(Backend):
 
     @contextmanager
     def activate(self) -> Iterator[None]:
-        with self._device(), super().activate():
+        with super().activate(), self._device():  # which cannot be left where it has failed
             yield
 
     @property
@@ -44,6 +50,20 @@ class CuPyBackend(Backend):
         import cupy
 
         return (cupy.cuda.memory.OutOfMemoryError,)
+
+    def ran_out(self, error: BaseException) -> bool:
+        return super().ran_out(error) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+    def lost(self) -> str | None:
+        import cupy
+
+        # What a kernel did comes out at any later call, and after some errors at every one.
+        try:
+            with self._device():
+                cupy.cuda.runtime.deviceSynchronize()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            return None if self.ran_out(error) else str(error)
+        return None
 
     def bytes_wanted(self, error: BaseException) -> int | None:
         found = re.search(r"allocating ([\d,]+) bytes", str(error))
