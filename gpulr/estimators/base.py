@@ -147,7 +147,8 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"coef_ is set and {missing} is not. Assign coef_, intercept_ and classes_, or "
                 "call fit."
             )
-        return model_of(self.coef_, intercept, classes, getattr(self, "_record", {}))
+        with backend_of(self.coef_).activate():
+            return model_of(self.coef_, intercept, classes, getattr(self, "_record", {}))
 
     def _predictor(self) -> OneVsAll:
         """Return the model that the attributes make up, for rows of ``n_features_in_``."""
@@ -240,7 +241,9 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
         model, rows = self._model_and_rows(X)
-        return logistic.log_normalized(model.decision_function(rows))
+        Z = model.decision_function(rows)
+        with backend_of(Z).activate():
+            return logistic.log_normalized(Z)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs."""

@@ -112,11 +112,12 @@ def sorted_by_class(model: OneVsAll) -> OneVsAll:
     def moved(array: Array) -> Array:
         if array is None or model.n_models == 1:  # of two classes, which change places
             return None if array is None else -array
-        xp, places = array_namespace(array), backend_of(array).asarray(order)
-        return xp.take(array, places, axis=array.ndim - 1)
+        here = backend_of(array)
+        return here.xp.take(array, here.asarray(order), axis=array.ndim - 1)
 
     names = ("weights", "intercept", "intercept_at_center")
-    return replace(model, classes=unique, **{n: moved(getattr(model, n)) for n in names})
+    with backend_of(model.weights).activate():
+        return replace(model, classes=unique, **{n: moved(getattr(model, n)) for n in names})
 
 
 def _weights(coef: Any) -> Array:

@@ -65,11 +65,13 @@ class Bootstrap:
 
     def coef_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Return the ends of an interval for each weight, (n_features, n_models) each."""
-        return _ends(self.coef, self._level(level))
+        with backend_of(self.coef).activate():
+            return _ends(self.coef, self._level(level))
 
     def intercept_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Return the ends of an interval for each intercept, (n_models,) each."""
-        return _ends(self.intercept, self._level(level))
+        with backend_of(self.intercept).activate():
+            return _ends(self.intercept, self._level(level))
 
     @host_memory
     def proba_interval(self, X: Any, level: float = 0.95) -> tuple[Array, Array]:
@@ -83,20 +85,28 @@ class Bootstrap:
         """
         level = self._level(level)
         X = rows_for(self.model, X)
-        finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
+        with backend_of(self.coef).activate():
+            columns = self._columns()
+        with backend_of(X).activate():
+            return self._proba_interval(columns, X, level)
+
+    def _columns(self) -> OneVsAll:
+        """Return the models of all replicates side by side."""
         xp, at_center = array_namespace(self.coef), self.intercept_at_center
-        n, k = self.n_replicates, self.model.n_models
-        columns = replace(  # the models of all replicates side by side
+        columns = self.n_replicates * self.model.n_models
+        return replace(
             self.model,
-            weights=xp.reshape(xp.permute_dims(self.coef, (1, 0, 2)), (-1, n * k)),
+            weights=xp.reshape(xp.permute_dims(self.coef, (1, 0, 2)), (-1, columns)),
             intercept=xp.reshape(self.intercept, (-1,)),
             intercept_at_center=None if at_center is None else xp.reshape(at_center, (-1,)),
         )
+
+    def _proba_interval(self, columns: OneVsAll, X: Array, level: float) -> tuple[Array, Array]:
+        finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
+        xp, parts, n, k = backend_of(X).xp, [], self.n_replicates, self.model.n_models
         step = max(1, BLOCK_BYTES // (32 * n * k))
-        parts = []
         for start in range(0, X.shape[0], step):
             Z = columns.decision_function(X[start : min(start + step, X.shape[0]), :])
-            xp = array_namespace(Z)  # that of X
             P = logistic.sigmoid(xp.reshape(Z, (Z.shape[0], n, k)))
             parts.append(_ends(xp.permute_dims(P, (1, 0, 2)), level))
         low, high = (xp.concat(list(ends), axis=0) for ends in zip(*parts, strict=True))

@@ -152,9 +152,10 @@ class OneVsAll(Trained):
                 "their probabilities do not sum to 1. Leave normalize out."
             )
         Z = self.decision_function(X)
-        if not normalize:
-            return logistic.sigmoid(Z)
-        return array_namespace(Z).exp(logistic.log_normalized(Z))
+        with backend_of(Z).activate():
+            if not normalize:
+                return logistic.sigmoid(Z)
+            return array_namespace(Z).exp(logistic.log_normalized(Z))
 
     @host_memory
     def predict(self, X: Any) -> Array:
@@ -165,6 +166,10 @@ class OneVsAll(Trained):
         row has, P > 1/2.
         """
         Z = self.decision_function(X)
+        with backend_of(Z).activate():
+            return self._named(Z)
+
+    def _named(self, Z: Array) -> Array:
         xp = array_namespace(Z)
         if self.multilabel:
             return xp.astype(Z > 0, xp.uint8)

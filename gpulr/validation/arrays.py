@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpulr.backend import Backend, is_device_array, is_sparse, to_host
+from gpulr.backend import Backend, backend_of, is_device_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
 from gpulr.errors import DataError
 from gpulr.namespaces import array_namespace
@@ -39,7 +39,8 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
             "Use X.reshape(1, -1) for a single row, X.reshape(-1, 1) for a single feature."
         )
     if X.ndim > 2:
-        X = array_namespace(X).reshape(X, (X.shape[0], math.prod(X.shape[1:])))
+        with backend_of(X).activate():
+            X = array_namespace(X).reshape(X, (X.shape[0], math.prod(X.shape[1:])))
     if 0 in X.shape:
         raise DataError(
             f"X is empty: its shape is {tuple(X.shape)}. Pass at least one row and one feature."

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import (
+    backend_of,
     check_computes,
     detached,
     fits_float32,
@@ -200,13 +201,14 @@ def on_device(x: Array, name: str) -> Array:
             raise DataError(f"{name} has dtype {x.dtype}; expected real numbers.")
         if math.prod(x.shape) == 0:
             return x
-        try:
-            check_computes(x)
-        except MemoryError:
-            raise
-        except Exception:
-            x = xp.astype(x, xp.float32 if fits_float32(x) else xp.float64)
-            check_computes(x)
+        with backend_of(x).activate():
+            try:
+                check_computes(x)
+            except MemoryError:
+                raise
+            except Exception:
+                x = xp.astype(x, xp.float32 if fits_float32(x) else xp.float64)
+                check_computes(x)
         return x
     except (DataError, MemoryError):
         raise

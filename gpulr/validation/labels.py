@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import Backend, is_device_array, is_sparse, to_host
+from gpulr.backend import Backend, backend_of, is_device_array, is_sparse, to_host
 from gpulr.core.targets import ClassTargets, LabelTargets, Targets
 from gpulr.errors import DataError, ParameterError
 from gpulr.namespaces import array_namespace
@@ -235,7 +235,8 @@ def check_indicator(
             f"{known[:20].tolist()}, in that order. Pass those columns, or y.to_numpy() if they "
             "are the same labels by other names."
         )
-    return names, _zeros_and_ones(Y)
+    with backend_of(Y).activate():
+        return names, _zeros_and_ones(Y)
 
 
 def _names(y: Any) -> npt.NDArray[Any] | None:
