@@ -32,6 +32,7 @@ from gpulr.errors import ParameterError, ScaleWarning, warn
 from gpulr.families.inputs import Inputs, look_of_images
 from gpulr.families.settings import Settings
 from gpulr.kernels import problem_class
+from gpulr.kernels.plan import in_order
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import DataRecord, History, Trained
 from gpulr.solvers import Solution
@@ -232,6 +233,7 @@ def scaled_rows(
         column_bytes=group_size * column_bytes,
         n_columns=n_groups,
     )
+    X = in_order(X, backend, dtype)
     known = extremes(X, backend)
     finite_rows(X, backend, dtype, inputs.X, known)
     if settings.standardize:

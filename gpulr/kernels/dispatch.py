@@ -23,7 +23,7 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.plan import Plan, obstacle, plan_for
+from gpulr.kernels.plan import FUSED, Plan, obstacle, plan_for
 from gpulr.kernels.recursion import Recursion, disagreement
 
 Array = Any
@@ -83,7 +83,7 @@ class Dispatch:
 
 def _requested() -> str:
     """Return ``GPULR_FUSED``, or raise ParameterError if it is none of auto, never and require."""
-    return setting("GPULR_FUSED", ("auto", "never", "require"))
+    return setting(*FUSED)
 
 
 # What this process has found out, by kernels and all that makes a difference to them; and the

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from gpulr.backend import Backend, HostRows
 from gpulr.backend.compiled_functions import grouping_cost
 from gpulr.backend.cuda_kernels import Card
+from gpulr.backend.environment import setting
 from gpulr.core.problem import Problem
 from gpulr.core.targets import ClassTargets
 
@@ -18,6 +20,7 @@ Array = Any
 
 STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "float32": 32}  # bits, by X's dtype
 MOST_SAMPLES = 2**31 - 1
+FUSED = "GPULR_FUSED", ("auto", "never", "require")  # a setting in the environment, its values
 
 # Weights of four features for each thread of the largest block, and the rows of a tile, fit in the
 # shared memory of no card beyond this.
@@ -91,6 +94,24 @@ class Plan:
         )
 
 
+def in_order(X: Array, backend: Backend, dtype: Any) -> Array:
+    """Return rows on a backend as kernels read them, row after row from a multiple of 16 bytes.
+
+    Other rows, which only a caller's own array has, are copied: here, once for all problems that
+    are made of them. Without memory for that they are left to the portable pass.
+    """
+    kernels = backend.kernels
+    if kernels is None or isinstance(X, HostRows) or setting(*FUSED) == "never":
+        return X
+    if dtype != backend.xp.float32 or storage_of(X) is None:
+        return X
+    try:
+        return kernels.contiguous(X, 16)
+    except backend.out_of_memory:
+        backend.free()
+        return X
+
+
 def storage_of(X: Array) -> int | None:
     """Return how many bits a number of X takes, or None where kernels do not take its dtype."""
     return STORAGE.get(str(X.dtype).rpartition(".")[2])
@@ -105,6 +126,8 @@ def obstacle(problem: Problem) -> str | None:
         return "kernels compute in float32"
     if storage_of(rows.X) is None:
         return f"kernels take X as uint8, bool, float16 or float32, and it is {rows.X.dtype}"
+    if not rows.X.flags.c_contiguous:
+        return "X is not in C order, and there was no memory for a copy that is"
     if not isinstance(rows.factor, float):
         return "features of extreme sizes have penalties of their own, and kernels take one for all"
     if rows.n_features > MOST_FEATURES:

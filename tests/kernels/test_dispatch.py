@@ -10,6 +10,7 @@ import pytest
 import gpulr
 from fused_kernels import T4, HostKernels
 from gpulr.backend import NumPyBackend, backend_of
+from gpulr.backend.buffers import aligned
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
@@ -313,3 +314,57 @@ def test_labels_and_weights(rng, through, monkeypatch):
     monkeypatch.setenv("GPULR_FUSED", "never")
     portable = gpulr.train(X, Y, **options)
     np.testing.assert_allclose(model.decision_function(X), portable.decision_function(X), atol=2e-3)
+
+
+class Copying(Timed):
+    """Kernels that count the copies of rows that they have to make."""
+
+    def __init__(self, shape):
+        super().__init__(*FAST)
+        self.shape, self.copies = shape, 0
+
+    def contiguous(self, x, alignment=1):
+        found = super().contiguous(x, alignment)
+        self.copies += found is not x and x.shape == self.shape
+        return found
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "misaligned", "strided"])
+def test_rows_are_copied_once_however_many_models_leave(blobs, as_if_large, monkeypatch, layout):
+    X, y = blobs
+    kernels = Copying(X.shape)
+    monkeypatch.setattr(NumPyBackend, "kernels", kernels)
+    plain = aligned(X.size + 1, np.float32)
+    kept = plain[:-1] if layout == "C" else plain[1:]
+    kept = kept.reshape(X.shape)
+    kept[...] = X
+    if layout == "F":
+        kept = np.asfortranarray(X)
+    elif layout == "strided":
+        kept = np.repeat(X, 2, axis=1)[:, ::2]
+    model = gpulr.train(kept, y, C=[0.01, 1.0, 100.0], tol=1e-3)
+    assert len(set(model.history.n_iter.tolist())) > 1
+    assert "propagate_back" in kernels.launched
+    assert kernels.copies == (layout != "C")
+    kernels.copies = 0
+    monkeypatch.setenv("GPULR_FUSED", "never")
+    gpulr.train(kept, y, tol=1e-3)
+    assert kernels.copies == 0
+
+
+def test_rows_that_cannot_be_copied_are_left_to_the_portable_pass(blobs, monkeypatch):
+    class Full(Timed):
+        def contiguous(self, x, alignment=1):
+            if x.flags.c_contiguous:
+                return x
+            raise MemoryError("no more")
+
+    X, y = blobs
+    kernels = Full(*FAST)
+    monkeypatch.setattr(NumPyBackend, "kernels", kernels)
+    monkeypatch.setattr(NumPyBackend, "out_of_memory", (MemoryError,))
+    gpulr.train(np.asfortranarray(X), y)
+    assert not kernels.launched
+    monkeypatch.setenv("GPULR_FUSED", "require")
+    with pytest.raises(gpulr.BackendUnavailableError, match=r"in C order, and .* a copy"):
+        gpulr.train(np.asfortranarray(X), y)
