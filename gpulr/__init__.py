@@ -83,6 +83,7 @@ __all__ = [
     "FileNotWrittenError",
     "GpulrError",
     "GpulrWarning",
+    "KernelCacheWarning",
     "LabelColumnWarning",
     "MissingExtraError",
     "ModelFileError",

@@ -167,6 +167,10 @@ class BackendFallbackWarning(GpulrWarning):
     """The requested backend cannot be used; NumPy trains instead."""
 
 
+class KernelCacheWarning(GpulrWarning):
+    """Kernels that are compiled for the GPU cannot be kept for later processes."""
+
+
 class DataFallbackWarning(GpulrWarning):
     """The default data is not available; the bundled digits are used instead."""
 

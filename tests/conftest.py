@@ -126,15 +126,23 @@ def unprobed():
 
 
 @pytest.fixture
-def install(monkeypatch, unprobed):
+def install(monkeypatch, unprobed, tmp_path):
     """Install a stand-in for CuPy that breaks at a step; None works."""
     from fake_cupy import fake_cupy, fake_cupyx
     from fake_gpu import Namespace
 
     imports = []
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
 
-    def put(broken=None, *, compiler=None, wheels=("cupy-cuda12x",), driver="supports CUDA 12.8"):
-        cupy = fake_cupy(broken, compiler)
+    def put(
+        broken=None,
+        *,
+        compiler=None,
+        wheels=("cupy-cuda12x",),
+        driver="supports CUDA 12.8",
+        **card,
+    ):
+        cupy = fake_cupy(broken, compiler, **card)
         if broken == "import cupy":
             library_of(None)  # array-api-compat, which looks into the module, remembers this
             monkeypatch.setitem(sys.modules, "cupy", None)  # as if its import raised ImportError

@@ -1,12 +1,9 @@
-"""Whether a backend works on this machine, proven by trying it out."""
+"""What is found out about a backend on this machine; of NumPy, which always works."""
 
 from __future__ import annotations
 
 import ctypes
-import math
 import os
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +12,6 @@ import numpy as np
 
 from gpulr.backend import threads
 from gpulr.backend.compiler import compiler
-from gpulr.backend.cuda import CuPyBackend
-from gpulr.backend.memory import VARIABLE, in_words
 from gpulr.errors import BackendUnavailableError, ParameterError
 
 
@@ -79,97 +74,3 @@ def nvidia_driver() -> str | None:
     if kernel_module.exists():
         words = f"{kernel_module.read_text().splitlines()[0].strip()}; {words}"
     return words
-
-
-_CUPY_WHEEL = re.compile(r"cupy[-_](cuda|rocm)", re.IGNORECASE)
-_CUPY_INSTALL = (
-    "install the wheel for your driver, from a checkout of gpulr: "
-    'python -m pip install ".[cuda13]" (CUDA 13) or python -m pip install ".[cuda12]" (CUDA 12), '
-    "never both"
-)
-
-
-_CUPY_STEPS = (
-    "import cupy",
-    "device",
-    "device memory",
-    "allocation",
-    "elementwise kernel",
-    "matrix product",
-    "synchronise",
-)
-
-
-def probe_cupy() -> BackendStatus:
-    """Prove that CuPy works: a device, an allocation, a kernel, a matrix product, a synchronise."""
-    checks: list[tuple[str, str]] = []
-
-    def failed(reason: str, remedy: str) -> BackendStatus:
-        return BackendStatus("cupy", False, tuple(checks), reason=reason, remedy=remedy)
-
-    driver = nvidia_driver()
-    checks.append(("NVIDIA driver", driver or "not found"))
-    if not installed("cupy"):
-        checks.append(("CuPy", "not installed"))
-        if driver is None:
-            return failed(
-                "CuPy is not installed, and this machine has no NVIDIA driver",
-                "use a machine with an NVIDIA GPU and its driver, then " + _CUPY_INSTALL,
-            )
-        return failed("CuPy is not installed", _CUPY_INSTALL)
-    from importlib import metadata  # which loads much of the standard library
-
-    found = [d for d in metadata.distributions() if _CUPY_WHEEL.match(d.name or "")]
-    wheels = sorted({f"{d.name} {d.version}" for d in found})
-    checks.append(("CuPy wheel", ", ".join(wheels) or "built from source"))
-    if len(wheels) > 1:
-        return failed(
-            f"two CuPy wheels are installed and break each other: {', '.join(wheels)}",
-            "uninstall both, then " + _CUPY_INSTALL,
-        )
-    steps, outcomes = list(_CUPY_STEPS), _try_cupy()
-    try:
-        for outcome in outcomes:
-            checks.append((steps.pop(0), outcome))
-            if outcome == "none":
-                return failed(
-                    "CuPy finds no CUDA device"
-                    + (" (this machine has no NVIDIA driver)" if driver is None else ""),
-                    "install an NVIDIA driver, or check nvidia-smi and CUDA_VISIBLE_DEVICES",
-                )
-    except Exception as error:  # CuPy's have no common base, and any of them means: unusable
-        words = f"failed: {type(error).__name__}: {error}"
-        checks.append((steps[0], words))
-        return failed(
-            f"CuPy's {steps[0]} {words}", "check that the wheel fits the driver; " + _CUPY_INSTALL
-        )
-    return BackendStatus("cupy", True, tuple(checks), device=dict(checks)["device"])
-
-
-def _try_cupy() -> Iterator[str]:
-    """Take the steps, and yield the outcome of each."""
-    import cupy
-
-    yield str(cupy.__version__)
-    backend = CuPyBackend("cupy", None)
-    yield backend.device_name if cupy.is_available() else "none"
-    yield _memory_words(backend)
-    a = cupy.zeros((64, 64), dtype=cupy.float32)
-    yield "ok"
-    a = cupy.exp(a + 1)
-    yield "ok"
-    product = float((a @ a)[0, 0])
-    if not math.isclose(product, 64 * math.e**2, rel_tol=1e-4):
-        raise ArithmeticError(f"64 e² came out as {product}")
-    yield "ok"
-    backend.synchronize()
-    yield "ok"
-
-
-def _memory_words(backend: CuPyBackend) -> str:
-    try:
-        memory = backend.memory()
-    except ParameterError as error:  # training says so as well
-        return str(error)
-    capped = f" of what {VARIABLE} allows" if os.environ.get(VARIABLE, "").strip() else ""
-    return f"{in_words(memory.total)}, {in_words(memory.free)} free{capped}"

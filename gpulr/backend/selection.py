@@ -15,6 +15,7 @@ from gpulr.backend.arrays import is_device_array, library_of, offers_float64
 from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.cuda_probe import probe_cupy
 from gpulr.backend.environment import setting
 from gpulr.backend.probes import BackendStatus
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
@@ -27,7 +28,7 @@ AUTO_MIN_FLOPS = 1e11
 
 BACKENDS: dict[str, tuple[type[Backend], Callable[[], BackendStatus]]] = {
     "numpy": (NumPyBackend, probes.probe_numpy),
-    "cupy": (CuPyBackend, probes.probe_cupy),
+    "cupy": (CuPyBackend, probe_cupy),
 }
 
 

@@ -43,8 +43,10 @@ class Event:
             self.stream.arrive(self.copies)
 
 
-def fake_cupy(broken=None, compiler=None):
+def fake_cupy(broken=None, compiler=None, *, says=None, capability="90"):
     """A module that looks like CuPy; ``broken`` names the step of the probe that fails.
+
+    It ``says`` so in these words. ``capability`` is the card's.
 
     ``compiler`` (code, macros) returns what launches kernels. Their names are in ``launched``, in
     order, and the macros of each module in ``modules``. ``machine`` is what it runs on.
@@ -55,7 +57,7 @@ def fake_cupy(broken=None, compiler=None):
     def fail_at(step):
         machine.call()
         if broken == step:
-            raise CudaError(f"cudaErrorFake: {step}")
+            raise CudaError(says or f"cudaErrorFake: {step}")
 
     def zeros(shape, dtype):
         fail_at("allocation")
@@ -69,8 +71,31 @@ def fake_cupy(broken=None, compiler=None):
         fail_at("device")
         return {"name": b"Fake GPU"}
 
+    def eigh(array):
+        fail_at("eigenvectors")
+        return apply("eigh", np.linalg.eigh, array)
+
+    def raw_kernel(code, name, options):
+        assert f"void {name}(const float *x, float *y, int n)" in code
+
+        def launch(grid, block, arguments):
+            fail_at("compiled kernel")
+            x, y, n = arguments
+            assert type(n) is np.int32
+            assert grid[0] * block[0] >= n == x.size
+            machine.launch(name, x, y)
+            y.a[...] = (3 if broken == "wrong kernel" else 2) * x.a
+
+        return launch
+
+    def device_count():
+        if broken == "no device":
+            raise CudaError("cudaErrorNoDevice: no CUDA-capable device is detected")
+        fail_at("driver")
+        return 2
+
     class Device:
-        compute_capability = "90"
+        compute_capability = capability
 
         def __init__(self, index=None):
             index = getattr(index, "id", index)
@@ -204,8 +229,8 @@ def fake_cupy(broken=None, compiler=None):
     cupy.ndarray = FakeArray  # array-api-compat asks every array whether it is one
     cupy.__version__ = "14.2.0"
     cupy.float32 = np.float32
-    cupy.is_available = lambda: broken != "no device"
-    cupy.zeros, cupy.exp = zeros, exp
+    cupy.zeros, cupy.exp, cupy.RawKernel = zeros, exp, raw_kernel
+    cupy.linalg = types.SimpleNamespace(eigh=eigh)
     cupy.launched, cupy.modules, cupy.current, cupy.replayed = [], [], Stream(), 0
     cupy.machine, machine.device = machine, Device
     if compiler is not None:
@@ -217,7 +242,9 @@ def fake_cupy(broken=None, compiler=None):
         get_current_stream=lambda: cupy.current,
         get_elapsed_time=lambda start, end: 1e3 * (end.time - start.time),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        nvrtc=types.SimpleNamespace(getVersion=lambda: (12, 4)),
         runtime=types.SimpleNamespace(
+            getDeviceCount=device_count,
             CUDARuntimeError=CudaError,
             deviceGetAttribute=lambda attribute, device: attribute,
             deviceSynchronize=lambda: machine.wait(),
