@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         FileNotWrittenError,
         GpulrError,
         GpulrWarning,
+        KernelCacheWarning,
         LabelColumnWarning,
         MissingExtraError,
         ModelFileError,

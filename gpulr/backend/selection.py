@@ -22,9 +22,11 @@ from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, Parame
 from gpulr.namespaces import array_namespace, device
 from gpulr.words import did_you_mean
 
-# Below this many floating-point operations a CPU is done in about a second: starting CUDA and
-# uploading would not repay. An estimate (50–100 GFLOP/s on two cores), not a measurement.
-AUTO_MIN_FLOPS = 1e11
+# Below this many floating-point operations a CPU is done in about ten seconds (at 100 GFLOP/s, an
+# estimate). A first training on a GPU takes as long before its first pass: NVRTC compiles some
+# forty of CuPy's array functions in 0.14 s each, and three sources of gpulr's in 3.4 s (processor
+# time of NVRTC 13.5 for sm_90, at 2.8 GHz). Later processes find these compiled.
+AUTO_MIN_FLOPS = 1e12
 
 BACKENDS: dict[str, tuple[type[Backend], Callable[[], BackendStatus]]] = {
     "numpy": (NumPyBackend, probes.probe_numpy),

@@ -24,7 +24,7 @@ from gpulr.backend.cuda_kernels import Kernels, kernels_of
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
-from gpulr.kernels import problem_class
+from gpulr.kernels import dispatch, problem_class
 from gpulr.kernels.dispatch import FusedProblem, choose, trial, trials
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import plan_for
@@ -144,3 +144,47 @@ def test_cupy_has_what_is_asked_of_it():
     assert hasattr(cupy.cuda.Graph, "launch")
     assert hasattr(cupy.RawKernel, "max_dynamic_shared_size_bytes")
     assert gpulr.backends()["cupy"].name == "cupy"
+
+
+@pytest.fixture
+def numbers(rng):
+    """Ten classes of overlapping images, X (300, 40) uint8; and y."""
+    y = rng.integers(0, 10, 300)
+    X = rng.integers(0, 200, (300, 40), dtype=np.uint8)
+    X[np.arange(300), y] += 55
+    return X, y
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "gd"])
+def test_a_first_training_compiles_little(cupy, numbers, monkeypatch, solver):
+    monkeypatch.setattr(dispatch, "LEAST", 0)
+    options = {"backend": "cupy", "solver": solver, "max_iter": 5, "tol": 0}
+    gpulr.train(*numbers, **options)
+    launched = cupy.machine.launched
+    assert "propagate_back" in launched
+    # NVRTC takes about 1 s for a module of gpulr's, and 0.14 s for each of CuPy's array functions.
+    assert len(cupy.modules) <= 4, cupy.modules  # with the probe's
+    passes = launched.index("propagate_forward" if solver == "lbfgs" else "propagate")
+    assert len(set(launched[:passes])) <= 36
+    compiled_first = list(cupy.modules)
+    gpulr.train(numbers[0][:290], numbers[1][:290], **options)
+    assert cupy.modules == compiled_first
+
+
+def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypatch):
+    monkeypatch.setattr(dispatch, "LEAST", 0)
+    X, y = numbers
+    with cupy.cuda.Device(1):
+        there, labels = put(X), put(y)
+    assert cupy.machine.current == 0
+    model = gpulr.train(there, labels, tol=1e-3)
+    assert (model.backend, model.device) == ("cupy", "Fake GPU (cuda:1)")
+    assert "propagate_back" in cupy.machine.launched
+    reference = gpulr.train(X, y, backend="numpy", tol=1e-3)
+    for name in ("predict", "predict_proba", "decision_function"):
+        found = getattr(model, name)(there)
+        assert found.on == model.weights.on == 1
+        close(found, getattr(reference, name)(X), rtol=2e-2, atol=2e-2)
+    assert model.score(there, labels) == pytest.approx(reference.score(X, y), abs=0.01)
+    assert reference.predict(there).on == 1
+    assert cupy.machine.current == 0
