@@ -14,26 +14,30 @@ from typing import Any
 
 import numpy as np
 
-from gpulr.backend import Backend, to_host
-from gpulr.backend.compiled_functions import grouping_cost
+from gpulr.backend import Backend
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.environment import setting
 from gpulr.core.problem import Margins, Pass, Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
-from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
+from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import FUSED, Plan, obstacle, plan_for
 from gpulr.kernels.recursion import Recursion, disagreement
+from gpulr.kernels.trials import (
+    Trials,
+    parameters,
+    passes_disagree,
+    recursion_fails,
+    try_out,
+    with_memory,
+)
 
 Array = Any
 
 # Numbers in X below which kernels are not compiled: the first time on a machine that takes a second
 # or two, as long as a thousand portable passes. An estimate.
 LEAST = 2**22
-# How far apart the two passes may be, of the largest number: both are float32 in other orders, and
-# cuBLAS may be set to use TF32 (CUPY_TF32).
-AGREEMENT = 2e-3
 
 
 class FusedProblem(Problem):
@@ -46,9 +50,11 @@ class FusedProblem(Problem):
         assert kernels is not None  # else it would be a Problem
         return choose(self, kernels)
 
-    @property
+    @cached_property
     def recursion(self) -> Recursion | None:
-        return self.dispatch.recursion
+        kernels = self.backend.kernels
+        assert kernels is not None
+        return recursion_for(self, kernels)
 
     @property
     def descend(self) -> Callable[[Array, Array, Array, int], tuple[Array, ...]] | None:
@@ -78,7 +84,6 @@ class Dispatch:
     whole: FusedPass | None  # whole passes
     halves: FusedPass | None  # margins, and passes from margins
     reason: str  # why, in words
-    recursion: Recursion | None = None  # what L-BFGS computes between these halves
 
 
 def _requested() -> str:
@@ -86,13 +91,9 @@ def _requested() -> str:
     return setting(*FUSED)
 
 
-# What this process has found out, by kernels and all that makes a difference to them; and the
-# layouts tried so far, whose kernels are compiled.
-_found: dict[Any, tuple[bool, bool, str]] = {}
-_at_hand: dict[Any, list[Plan]] = {}
-# Compiling takes as long as ten thousand passes, loading a compiled kernel as some hundred: more
-# than a better layout saves once some models have converged.
-WASTE = 1.4
+# What this process has found out: by kind of layout; and by kernels, how those of L-BFGS fail.
+_trials: dict[Any, Trials] = {}
+_recursion_fails: dict[Kernels, str | None] = {}
 
 
 def choose(problem: Problem, kernels: Kernels) -> Dispatch:
@@ -102,54 +103,63 @@ def choose(problem: Problem, kernels: Kernels) -> Dispatch:
     used, and ``GPULR_FUSED=require``, raises BackendUnavailableError.
     """
     wanted = _requested()
-    if wanted == "never":
-        return Dispatch(None, None, "GPULR_FUSED=never")
-    reason = obstacle(problem)
-    size = problem.rows.n_samples * problem.rows.n_features
-    if reason is None and wanted == "auto" and size < LEAST:
-        reason = f"X has {size:,} numbers; kernels are compiled from {LEAST:,} on"
-    layout = None if reason else _layout(problem, kernels)
-    if reason is None and layout is None:
+    reason = _not_compiled(problem, wanted) or obstacle(problem)
+    best = None if reason else plan_for(problem, kernels.card)
+    if reason is None and best is None:
         reason = f"too little shared memory on {kernels.card.name} for so many features"
-    if reason is not None or layout is None:
+    if best is None:
         if wanted == "require":
             raise BackendUnavailableError(f"GPULR_FUSED=require, but {reason}.")
         return Dispatch(None, None, str(reason))
-    # Speed depends on the layout, on how full the card is, and on how full the last group is.
-    groups = -(-problem.n_models // layout.columns)
-    rows = problem.rows.n_samples.bit_length()
-    key = kernels, layout, groups, rows, type(problem.targets), problem.weights.weight_sets is None
-    one = None
-    if key not in _found:
-        _found[key], one = _try_out(problem, layout, kernels, wanted)
-        _at_hand.setdefault(_kind(kernels, layout), []).append(layout)
-    whole, halves, reason = _found[key]
+    kind = kernels, best.storage, best.features, best.centered
+    trials, k = _trials.setdefault(kind, Trials()), problem.n_models
+    layout = trials.layout(best, k)
+    # Speed depends on the layout, and on how full the card is.
+    work = problem.rows.n_samples * -(-k // layout.columns)
+    reads = type(problem.targets), problem.weights.weight_sets is None
+    found, one = trials.nearest(layout, work, reads), None
+    if found is None:
+        found, one = try_out(problem, layout, kernels, wanted, work, reads)
+        trials.found.append(found)
+    whole, halves, reason = found.whole, found.halves, found.reason
     if wanted == "require":
         whole = halves = True
-    if not (whole or halves):
-        return Dispatch(None, None, reason)
+    if (whole or halves) and one is None:
+        try:
+            one = with_memory(problem.backend, lambda: FusedPass(problem, layout, kernels))
+        except Exception as error:
+            if wanted == "require" or not problem.backend.ran_out(error):
+                raise
+            reason = f"there is no memory for it: {error}"
     if one is None:
-        one = FusedPass(problem, layout, kernels)
-    recursion = Recursion(problem.backend, kernels, problem.rows.n_features) if halves else None
-    return Dispatch(one if whole else None, one if halves else None, reason, recursion)
+        return Dispatch(None, None, reason)
+    return Dispatch(one if whole else None, one if halves else None, reason)
 
 
-def _layout(problem: Problem, kernels: Kernels) -> Plan | None:
-    """Lay out a problem's passes, as earlier ones were if that wastes little."""
-    best, k = plan_for(problem, kernels.card), problem.n_models
-    if best is None:
+def recursion_for(problem: Problem, kernels: Kernels) -> Recursion | None:
+    """Return L-BFGS's kernels, which pay beside any pass; None: they are not used.
+
+    They are tried out once, as :func:`choose` does, and warned of.
+    """
+    wanted = _requested()
+    if _not_compiled(problem, wanted) is not None:
         return None
-    most = WASTE * grouping_cost(best.columns, k)
-    known = [
-        layout
-        for layout in _at_hand.get(_kind(kernels, best), ())
-        if layout.columns >= k or grouping_cost(layout.columns, k) <= most
-    ]
-    return min(known, key=lambda layout: grouping_cost(layout.columns, k), default=best)
+    backend = problem.backend
+    if kernels not in _recursion_fails:
+        _recursion_fails[kernels] = recursion_fails(backend, kernels, wanted)
+    if _recursion_fails[kernels] is not None:
+        return None
+    return Recursion(backend, kernels, problem.rows.n_features)
 
 
-def _kind(kernels: Kernels, layout: Plan) -> Any:
-    return kernels, layout.storage, layout.features, layout.centered
+def _not_compiled(problem: Problem, wanted: str) -> str | None:
+    """Say why nothing is compiled for a problem, or None where it may be."""
+    if wanted == "never":
+        return "GPULR_FUSED=never"
+    size = problem.rows.n_samples * problem.rows.n_features
+    if wanted == "auto" and size < LEAST:
+        return f"X has {size:,} numbers; kernels are compiled from {LEAST:,} on"
+    return None
 
 
 def trials(backend: Backend) -> list[tuple[str, str]]:
@@ -171,67 +181,10 @@ def trial(backend: Backend, kernels: Kernels) -> str:
         card = kernels.card
         layout = plan_for(problem, card)
         assert layout is not None  # 20 features fit
-        wrong = _disagreement(problem, FusedPass(problem, layout, kernels), _parameters(problem))
+        one = FusedPass(problem, layout, kernels)
+        wrong = passes_disagree(problem, one, parameters(problem))
+        wrong = wrong or disagreement(backend, kernels)
         memory = f"{card.shared_block // 1024} KiB of shared memory for a block"
         return wrong or f"works (sm_{card.capability}, {card.processors} processors, {memory})"
     except Exception as error:  # which the report is to show
         return f"failed: {type(error).__name__}: {error}"
-
-
-def _try_out(
-    problem: Problem, layout: Plan, kernels: Kernels, wanted: str
-) -> tuple[tuple[bool, bool, str], FusedPass | None]:
-    """Compare the kernels with the portable pass, at parameters drawn once, and time both.
-
-    Returns what was found, and the pass that was tried, or None where it failed.
-    """
-    theta = _parameters(problem)
-    try:
-        one = FusedPass(problem, layout, kernels)  # copies what is not contiguous: may not fit
-        wrong = _disagreement(problem, one, theta)
-        if wrong is None:
-            timed = (
-                lambda: one.evaluate(theta),
-                lambda: one.evaluate_margins(one.margins(theta), theta),
-                lambda: Problem.evaluate(problem, theta),
-                lambda: Problem.evaluate_margins(problem, Problem.margins(problem, theta), theta),
-            )
-            ours, ours_halved, theirs, theirs_halved = map(kernels.seconds, timed)
-    except Exception as error:  # compilers and drivers fail in many ways; the portable pass serves
-        wrong = f"{type(error).__name__}: {error}"
-    if wrong is not None:
-        message = f"the fused pass failed on {kernels.card.name}: {wrong}"
-        if wanted == "require":
-            raise BackendUnavailableError(f"GPULR_FUSED=require, but {message}.")
-        warn(
-            f"{message}. Training goes on by the portable pass, which is slower; GPULR_FUSED=never "
-            "does so without this warning.",
-            BackendFallbackWarning,
-        )
-        return (False, False, message), None
-    words = f"fused {ours:.2e} s, portable {theirs:.2e} s a pass"
-    words += f"; {ours_halved:.2e} and {theirs_halved:.2e} s in halves"
-    return (ours < theirs, ours_halved < theirs_halved, words), one
-
-
-def _parameters(problem: Problem) -> Array:
-    """Return parameters with margins of all sizes, the same ones every time."""
-    n, k = problem.rows.n_features, problem.n_models
-    theta = np.random.default_rng(0).standard_normal((n + 1, k)) / np.sqrt(n)
-    return problem.backend.asarray(theta)
-
-
-def _disagreement(problem: Problem, one: FusedPass, theta: Array) -> str | None:
-    """Say where the kernels differ from the portable pass, or None where they agree."""
-    expected = Problem.evaluate(problem, theta)
-    passes = {
-        "the whole pass": one.evaluate(theta),
-        "the pass from margins": one.evaluate_margins(one.margins(theta), theta),
-    }
-    for name, got in passes.items():
-        for what, ours, theirs in zip(("cost", "gradient"), got, expected, strict=True):
-            a, b = to_host(ours), to_host(theirs)
-            apart, largest = np.abs(a - b).max(initial=0.0), np.abs(b).max(initial=0.0)
-            if not apart <= AGREEMENT * largest:
-                return f"{name}'s {what} is off by {apart:.1e}, of {largest:.1e}"
-    return disagreement(problem.backend, one.kernels)

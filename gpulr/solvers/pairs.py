@@ -68,11 +68,11 @@ def direction(problem: Problem, state: LBFGSState, curvature: Any) -> tuple[Arra
 def _has_kernels(problem: Problem, state: LBFGSState) -> bool:
     """Whether kernels replace array functions: they take a diagonal initial Hessian, few pairs."""
     curvature = state.curvature
-    if problem.recursion is None or isinstance(curvature, ModelCurvature):
+    if isinstance(curvature, ModelCurvature) or len(state.pairs) > PAIRS:
         return False
     diagonal = curvature.complete and isinstance(curvature.share, float)
     diagonal = diagonal and curvature.values.shape[0] == curvature.mean.shape[0]
-    return diagonal and len(state.pairs) <= PAIRS
+    return diagonal and problem.recursion is not None  # for which they are compiled
 
 
 def two_loops(backend: Backend, state: LBFGSState, curvature: Any, lam: Array) -> Array:

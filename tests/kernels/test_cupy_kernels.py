@@ -18,7 +18,7 @@ from cuda_host import HostModule, why_not
 from fake_cupy import CARD
 from fake_gpu import FakeArray, Namespace
 from fused_kernels import H100
-from gpulr.backend import to_host
+from gpulr.backend import select, to_host
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.cuda_kernels import Kernels, kernels_of
 from gpulr.core.problem import Problem
@@ -130,6 +130,30 @@ def test_the_backend_chooses_and_reports(cupy, problem, monkeypatch):
     assert chosen.whole.kernels is backend.kernels is kernels_of(0)
     assert trial(problem.backend, kernels_of(0)).startswith("works (sm_90")
     assert [name for name, _ in trials(backend)] == ["fused pass"]
+
+
+@pytest.fixture
+def large(monkeypatch, as_if_large):
+    """No rows are too few for kernels, or for the curvature that models share."""
+    monkeypatch.setattr(dispatch, "LEAST", 0)
+
+
+def test_training_on_the_stand_in(cupy, blobs, large, monkeypatch):
+    X, y = blobs
+    monkeypatch.setenv("GPULR_FUSED", "require")
+    expected = gpulr.train(X, y, backend="numpy", tol=1e-5)
+    model = gpulr.train(X, y, backend="cupy", tol=1e-5)
+    assert {"propagate_back", "find_direction"} <= set(cupy.launched)
+    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["propagate", "find_direction"])
+def test_a_kernel_that_ends_the_device(cupy, blobs, large, name):
+    """Its error comes at a later call, in a trial: no other pass can go on."""
+    select("cupy")
+    cupy.machine.crashes = name
+    with pytest.raises(gpulr.DeviceLostError, match="cudaErrorIllegalAddress"):
+        gpulr.train(*blobs, backend="cupy")
 
 
 @pytest.mark.skipif(find_spec("cupy") is None, reason="CuPy is not installed")

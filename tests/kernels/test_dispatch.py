@@ -15,7 +15,8 @@ from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.kernels import dispatch
-from gpulr.kernels.dispatch import FusedProblem, choose, trial, trials
+from gpulr.kernels import trials as trials_module
+from gpulr.kernels.dispatch import FusedProblem, choose, recursion_for, trial, trials
 from gpulr.kernels.fused import FusedPass
 from gpulr.solvers.curvature import SharedCurvature
 from helpers import make_problem
@@ -65,14 +66,51 @@ def test_what_is_faster_serves(problem, seconds, whole, halves):
     kernels = Timed(*seconds)
     chosen = choose(problem, kernels)
     assert (chosen.whole is not None, chosen.halves is not None) == (whole, halves)
-    assert (chosen.recursion is not None) == halves
     assert f"{seconds[0]:.2e}" in chosen.reason
     assert kernels.asked == 4
     choose(problem, kernels)  # measured once
+    choose(problem.sample(np.arange(15)), kernels)  # as much, or nearly
     assert kernels.asked == 4
-    few = problem.sample(np.arange(7))
-    choose(few, kernels)  # another size, which fills a card less
+    choose(problem.sample(np.arange(7)), kernels)  # another size, which fills a card less
     assert kernels.asked == 8
+
+
+@pytest.mark.parametrize("seconds", [FAST, (2.0, 2.0, 1.0, 1.0)])
+def test_the_kernels_of_lbfgs_serve_beside_any_pass(problem, seconds, rng):
+    """They pay where the portable pass is faster, or the only one."""
+    kernels = Timed(*seconds)
+    double = make_problem(np.asarray, rng.normal(size=(9, 2)), [0, 1, 2] * 3, dtype="float64")
+    for each in (problem, double):
+        assert recursion_for(each, kernels) is not None
+    assert kernels.launched == ["find_direction", "learn_pair"] * 3  # tried once
+
+
+def test_shrinking_problems_are_tried_at_most_three_times(rng, monkeypatch):
+    """Of one kind of rows, whatever the models, the rows, and what they are to answer."""
+    made = []
+
+    class Counted(FusedPass):
+        def __init__(self, problem, *arguments):
+            super().__init__(problem, *arguments)
+            made.append(problem)
+
+    monkeypatch.setattr(trials_module, "FusedPass", Counted)
+    X, numpy = rng.normal(size=(640, 9)).astype(np.float32), backend_of(None)
+    codes, kernels = rng.integers(0, 7, 640).astype(np.int32), Timed(*FAST)
+    tried = []
+    for rows in (640, 320, 40):
+        for models in (120, 119, 60, 33, 9, 6, 4, 2, 1):
+            table = rng.integers(0, 2, (7, models)).astype(np.float32)
+            targets = ClassTargets(codes[:rows], table, numpy)
+            sets = {"weight_sets": np.ones((rows, 2), np.uint8)} if models % 2 else {}
+            if sets:
+                sets["set_index"] = np.zeros(models, np.int32)
+            few = Rows(X[:rows], 1.0, None, numpy, np.float32)
+            chosen = choose(Problem.of(few, targets, np.ones(models), **sets), kernels)
+            assert chosen.whole is not None
+            tried.append(chosen.whole.plan)
+    assert kernels.asked == 4 * len(made) == 12
+    assert len(set(tried)) <= 3  # what has not been tried does not serve
 
 
 def test_models_that_leave_compile_nothing(rng):
@@ -112,7 +150,7 @@ def test_small_data_and_never_compile_nothing(problem, monkeypatch, wanted, leas
     monkeypatch.setattr(dispatch, "LEAST", least)
     kernels = Timed(*FAST)
     chosen = choose(problem, kernels)
-    assert chosen.whole is chosen.halves is chosen.recursion is None
+    assert chosen.whole is chosen.halves is None
     assert words in chosen.reason
     assert not kernels.launched
     monkeypatch.setattr(dispatch, "LEAST", 60 * 9)
@@ -168,19 +206,92 @@ class Wrong(Timed):
         return broken
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [None, "propagate", "propagate_forward", "propagate_back", "find_direction", "learn_pair"],
-)
+@pytest.mark.parametrize("wrong", [None, "propagate", "propagate_forward", "propagate_back"])
 def test_kernels_that_fail_are_told_of_once_and_not_used(problem, wrong):
     kernels = Wrong(wrong, *FAST) if wrong else Uncompiled(*FAST)
     with pytest.warns(gpulr.BackendFallbackWarning, match="fused pass failed on H100") as told:
         chosen = choose(problem, kernels)
     assert len(told) == 1
-    assert chosen.whole is chosen.halves is chosen.recursion is None
+    assert chosen.whole is chosen.halves is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert choose(problem, kernels).whole is None
+
+
+@pytest.mark.parametrize("wrong", [None, "find_direction", "learn_pair"])
+def test_kernels_of_lbfgs_that_fail_are_told_of_once_and_not_used(problem, wrong, monkeypatch):
+    kernels = Wrong(wrong, *FAST) if wrong else Uncompiled(*FAST)
+    with pytest.warns(gpulr.BackendFallbackWarning, match="of L-BFGS failed on H100") as told:
+        assert recursion_for(problem, kernels) is None
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert recursion_for(problem, kernels) is None
+    monkeypatch.setenv("GPULR_FUSED", "require")
+    with pytest.raises(gpulr.BackendUnavailableError, match="require, but kernels of L-BFGS"):
+        recursion_for(problem, Wrong(wrong, *FAST) if wrong else Uncompiled(*FAST))
+
+
+class Full(Timed):
+    """Memory runs out at the first few kernels that are asked for."""
+
+    def __init__(self, fails, error=MemoryError):
+        super().__init__(*FAST)
+        self.fails, self.error = fails, error
+
+    def kernel(self, *arguments):
+        if self.fails:
+            self.fails -= 1
+            raise self.error("Out of memory allocating 1,234 bytes")
+        return super().kernel(*arguments)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """NumPy's memory is a device's; return how often it was given back."""
+    freed = []
+    monkeypatch.setattr(NumPyBackend, "out_of_memory", (MemoryError,))
+    monkeypatch.setattr(NumPyBackend, "free", lambda self: freed.append(1))
+    return freed
+
+
+def test_memory_that_is_given_back_suffices(problem, short):
+    kernels = Full(1)
+    assert choose(problem, kernels).whole is not None
+    assert recursion_for(problem, Full(1)) is not None
+    assert short == [1, 1]
+
+
+def test_memory_that_runs_out_says_nothing_of_speed(problem, short, monkeypatch):
+    kernels = Full(2)
+    with pytest.warns(gpulr.BackendFallbackWarning, match=r"1,234 bytes.*in smaller blocks"):
+        assert choose(problem, kernels).whole is None
+    assert choose(problem, kernels).whole is not None  # tried again, once there is memory
+    monkeypatch.setenv("GPULR_FUSED", "require")
+    with pytest.raises(MemoryError, match="1,234"):  # which is typed where the device is left
+        choose(problem, Full(2))
+    with pytest.raises(MemoryError, match="1,234"):
+        recursion_for(problem, Full(2))
+
+
+def test_a_pass_for_which_memory_runs_out_later(problem, short, monkeypatch):
+    kernels = Timed(*FAST)
+    assert choose(problem, kernels).whole is not None
+
+    def full(*arguments):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(dispatch, "FusedPass", full)
+    chosen = choose(problem, kernels)
+    assert chosen.whole is chosen.halves is None
+    assert "no more" in chosen.reason
+
+
+def test_a_device_that_is_lost_is_no_reason_for_another_pass(problem, monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "lost", lambda self: "cudaErrorIllegalAddress")
+    for use in (choose, recursion_for):
+        with pytest.raises(RuntimeError, match="illegal"):
+            use(problem, Full(1, lambda words: RuntimeError("an illegal access")))
 
 
 @pytest.mark.parametrize("wanted", ["auto", "require"])
@@ -190,7 +301,7 @@ def test_a_pass_that_does_not_fit_in_memory_is_told_of_and_not_used(problem, mon
             raise MemoryError("out of memory: 1,234 bytes")
 
     monkeypatch.setenv("GPULR_FUSED", wanted)
-    monkeypatch.setattr(dispatch, "FusedPass", Large)
+    monkeypatch.setattr(trials_module, "FusedPass", Large)
     words = "fused pass failed on H100: MemoryError: out of memory: 1,234 bytes"
     if wanted == "require":
         with pytest.raises(gpulr.BackendUnavailableError, match=f"require, but the {words}"):
@@ -198,7 +309,7 @@ def test_a_pass_that_does_not_fit_in_memory_is_told_of_and_not_used(problem, mon
         return
     with pytest.warns(gpulr.BackendFallbackWarning, match=words):
         chosen = choose(problem, Timed(*FAST))
-    assert chosen.whole is chosen.halves is chosen.recursion is None
+    assert chosen.whole is chosen.halves is None
 
 
 def test_the_pass_that_is_tried_serves(problem, monkeypatch):
@@ -209,7 +320,7 @@ def test_the_pass_that_is_tried_serves(problem, monkeypatch):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr(dispatch, "FusedPass", Counted)
+    monkeypatch.setattr(trials_module, "FusedPass", Counted)
     chosen = choose(problem, Timed(*FAST))
     assert made == [chosen.whole]
     assert chosen.halves is chosen.whole
@@ -278,7 +389,7 @@ def test_features_of_which_leading_eigenvectors_are_known(blobs, through, monkey
     monkeypatch.setattr(SharedCurvature, "full_up_to", 3)
     monkeypatch.setattr(SharedCurvature, "sketch_bytes", 0)
     assert gpulr.train(np.hstack([X, X**2]), y, tol=1e-5).converged
-    assert through.launched.count("find_direction") == 3  # the trial's
+    assert "find_direction" not in through.launched  # nor tried
     assert "propagate_back" in through.launched
 
 

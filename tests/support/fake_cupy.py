@@ -203,7 +203,7 @@ def fake_cupy(broken=None, compiler=None, *, says=None, capability="90"):
                 self.compiled.launch(self.name, grid, block, plain, shared_mem)
                 cupy.launched.append(self.name)
                 machine.launched.append(self.name)
-                if broken == self.name:  # found out at a later call
+                if machine.crashes == self.name:  # found out at a later call
                     machine.failed = "cudaErrorIllegalAddress: an illegal memory access"
 
             run() if cupy.current.captured is None else cupy.current.captured.append(run)

@@ -34,6 +34,8 @@ class Machine:
         The device that is current.
     failed : str or None
         An error that comes back at every call from now on: a kernel's, which is sticky.
+    crashes : str or None
+        The kernel that fails so, once it has been launched.
     budget : int or None
         Bytes that arrays may take.
     launched : list of str
@@ -43,7 +45,8 @@ class Machine:
     """
 
     def __init__(self):
-        self.current, self.failed, self.budget, self.live = 0, None, None, 0
+        self.current, self.failed, self.crashes = 0, None, None
+        self.budget, self.live = None, 0
         self.launched, self.counts, self.capturing = [], Counter(), None
 
     def call(self):

@@ -1,0 +1,187 @@
+"""What kernels are tried out with: whether they are right here, and how fast; what was found."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gpulr.backend import Backend, to_host
+from gpulr.backend.compiled_functions import grouping_cost
+from gpulr.backend.cuda_kernels import Kernels
+from gpulr.core.problem import Problem
+from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
+from gpulr.kernels.fused import FusedPass
+from gpulr.kernels.plan import Plan
+from gpulr.kernels.recursion import disagreement
+
+Array = Any
+T = TypeVar("T")
+
+# Layouts of one kind that are tried in a process. Each is compiled, which takes as long as ten
+# thousand passes, and a search whose models converge would come to ever smaller problems.
+MOST_TRIALS = 3
+ALIKE = 4.0  # what was found out at this many times the work, or a part of it, is not tried again
+# Loading a compiled kernel takes as long as some hundred passes: more than a better layout saves
+# once some models have converged.
+WASTE = 1.4
+# How far apart the two passes may be, of the largest number: both are float32 in other orders, and
+# cuBLAS may be set to use TF32 (CUPY_TF32).
+AGREEMENT = 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of a trial."""
+
+    layout: Plan
+    work: float  # rows, times groups of models
+    reads: Any  # which targets and weights there were: other ways through the kernels
+    whole: bool  # whether whole passes are right, and faster
+    halves: bool
+    reason: str
+    remembered: bool = True  # False: memory ran out, which tells nothing of other problems
+
+
+@dataclass(slots=True)
+class Trials:
+    """What this process has found out about layouts of one kind: its rows, on one device."""
+
+    found: list[Found] = field(default_factory=list)
+
+    def layout(self, best: Plan, models: int) -> Plan:
+        """Return a layout: an earlier one if that wastes little, or if no other can be tried."""
+        most = WASTE * grouping_cost(best.columns, models)
+        if len(self.found) >= MOST_TRIALS:
+            most = math.inf
+        known = [f.layout for f in self.found if f.remembered]
+        fitting = [
+            layout
+            for layout in known
+            if layout.columns >= models or grouping_cost(layout.columns, models) <= most
+        ]
+        return min(fitting, key=lambda each: grouping_cost(each.columns, models), default=best)
+
+    def nearest(self, layout: Plan, work: float, reads: Any) -> Found | None:
+        """Return what was found in the most similar case; None: this one is to be tried."""
+
+        def distance(found: Found) -> tuple[bool, float]:
+            return found.reads != reads, abs(math.log(found.work / work))
+
+        known = [f for f in self.found if f.remembered and f.layout == layout]
+        nearest = min(known, key=distance, default=None)
+        if len(self.found) >= MOST_TRIALS:
+            return nearest or Found(layout, work, reads, False, False, "no trial is left")
+        if nearest is None or distance(nearest) > (False, math.log(ALIKE)):
+            return None
+        return nearest
+
+
+def with_memory(backend: Backend, function: Callable[[], T]) -> T:
+    """Call a function; where memory runs out, once more with all that can be given back."""
+    try:
+        return function()
+    except Exception as error:
+        if not backend.ran_out(error):
+            raise
+        traceback.clear_frames(error.__traceback__)
+    backend.free()
+    return function()
+
+
+def try_out(
+    problem: Problem, layout: Plan, kernels: Kernels, wanted: str, work: float, reads: Any
+) -> tuple[Found, FusedPass | None]:
+    """Compare the kernels with the portable pass, at parameters drawn once, and time both.
+
+    Returns what was found, and the pass that was tried, or None where it failed.
+    """
+    one, remembered, serves = None, True, "Training goes on by the portable pass, which is slower"
+    try:
+        one, wrong, seconds = with_memory(
+            problem.backend, lambda: _compared(problem, layout, kernels)
+        )
+    except Exception as error:  # compilers and drivers fail in many ways; the portable pass serves
+        wrong = f"{type(error).__name__}: {error}"
+        if problem.backend.ran_out(error):
+            if wanted == "require":
+                raise
+            remembered, serves = False, "Training goes on by the portable pass, in smaller blocks"
+        elif problem.backend.lost() is not None:
+            raise
+    if wrong is not None:
+        message = f"the fused pass failed on {kernels.card.name}: {wrong}"
+        _tell(message, wanted, serves)
+        return Found(layout, work, reads, False, False, message, remembered), None
+    ours, ours_halved, theirs, theirs_halved = seconds
+    words = f"fused {ours:.2e} s, portable {theirs:.2e} s a pass"
+    words += f"; {ours_halved:.2e} and {theirs_halved:.2e} s in halves"
+    return Found(layout, work, reads, ours < theirs, ours_halved < theirs_halved, words), one
+
+
+def recursion_fails(backend: Backend, kernels: Kernels, wanted: str) -> str | None:
+    """Try L-BFGS's kernels out, and say how they fail, or None where they do not."""
+    try:
+        wrong = with_memory(backend, lambda: disagreement(backend, kernels))
+    except Exception as error:  # as above
+        if backend.ran_out(error) or backend.lost() is not None:
+            raise
+        wrong = f"{type(error).__name__}: {error}"
+    if wrong is not None:
+        message = f"kernels of L-BFGS failed on {kernels.card.name}: {wrong}"
+        _tell(message, wanted, "Array functions serve, which are slower")
+    return wrong
+
+
+def _tell(message: str, wanted: str, serves: str) -> None:
+    if wanted == "require":
+        raise BackendUnavailableError(f"GPULR_FUSED=require, but {message}.")
+    warn(
+        f"{message}. {serves}; GPULR_FUSED=never does so without this warning.",
+        BackendFallbackWarning,
+    )
+
+
+def _compared(
+    problem: Problem, layout: Plan, kernels: Kernels
+) -> tuple[FusedPass, str | None, list[float]]:
+    """Return the fused pass, where it is wrong, and seconds of it, its halves, and the portable."""
+    theta = parameters(problem)
+    one = FusedPass(problem, layout, kernels)  # copies what is not contiguous: may not fit
+    wrong = passes_disagree(problem, one, theta)
+    if wrong is not None:
+        return one, wrong, []
+    timed = (
+        lambda: one.evaluate(theta),
+        lambda: one.evaluate_margins(one.margins(theta), theta),
+        lambda: Problem.evaluate(problem, theta),
+        lambda: Problem.evaluate_margins(problem, Problem.margins(problem, theta), theta),
+    )
+    return one, None, [kernels.seconds(function) for function in timed]
+
+
+def parameters(problem: Problem) -> Array:
+    """Return parameters with margins of all sizes, the same ones every time."""
+    n, k = problem.rows.n_features, problem.n_models
+    theta = np.random.default_rng(0).standard_normal((n + 1, k)) / np.sqrt(n)
+    return problem.backend.asarray(theta)
+
+
+def passes_disagree(problem: Problem, one: FusedPass, theta: Array) -> str | None:
+    """Say where the kernels differ from the portable pass, or None where they agree."""
+    expected = Problem.evaluate(problem, theta)
+    passes = {
+        "the whole pass": one.evaluate(theta),
+        "the pass from margins": one.evaluate_margins(one.margins(theta), theta),
+    }
+    for name, got in passes.items():
+        for what, ours, theirs in zip(("cost", "gradient"), got, expected, strict=True):
+            a, b = to_host(ours), to_host(theirs)
+            apart, largest = np.abs(a - b).max(initial=0.0), np.abs(b).max(initial=0.0)
+            if not apart <= AGREEMENT * largest:
+                return f"{name}'s {what} is off by {apart:.1e}, of {largest:.1e}"
+    return None
