@@ -239,3 +239,13 @@ def test_numbers_and_lists_are_taken_as_numpys_arrays():
     np.testing.assert_allclose(logistic.cost(loss, W, 2.0, 2), loss / 2 + 0.05 / 8)
     np.testing.assert_allclose(logistic.gradient(W, b, W, 1, 2)[0], arrays[1])
     assert logistic.derivatives_along([[1]], [[1]], [[0]])[0].shape == (1,)
+
+
+def test_a_device_reduces_rows_and_multiplies_nothing(monkeypatch):
+    """Products in float64 are slow there, and need a wide copy."""
+    strict = pytest.importorskip("array_api_strict")
+    monkeypatch.delattr(type(strict.ones(1)), "__matmul__")
+    A = strict.asarray(np.arange(6, dtype=np.float32).reshape(3, 2))
+    (sums,) = logistic.row_sums(A)
+    assert sums.dtype == strict.float64
+    np.testing.assert_array_equal(to_host(sums), [6.0, 9.0])

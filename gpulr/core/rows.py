@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpulr import logistic
 from gpulr.backend import Backend, HostRows, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
 
@@ -253,9 +254,11 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
     blocks = plain.converted_blocks(backend.row_width(X) // 2)
 
     def column_sums(function: Callable[[Array], Array]) -> Array:
-        def sums(rows: slice) -> tuple[Array]:
+        def sums(rows: slice) -> tuple[Array, ...]:
             block = function(plain.block(rows))
-            return (xp.ones(block.shape[0], dtype=xp.float64, device=backend.device) @ block,)
+            if is_sparse(block):
+                return (np.ones(block.shape[0]) @ block,)
+            return tuple(logistic.row_sums(block))
 
         return plain.sum(sums, blocks)[0]
 
