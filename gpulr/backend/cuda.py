@@ -40,6 +40,10 @@ class CuPyBackend(Backend):
         properties = cupy.cuda.runtime.getDeviceProperties(index)
         return f"{properties['name'].decode()} (cuda:{index})"
 
+    @property
+    def versions(self) -> dict[str, str]:
+        return super().versions | self.kernels.notes
+
     @contextmanager
     def activate(self) -> Iterator[None]:
         with super().activate(), self._device():  # which cannot be left where it has failed

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gpulr.backend.cuda_signatures import check, signature
+
 Array = Any
 Launch = Callable[[tuple[int, int], int, Sequence[Any]], None]  # grid, block, arguments
 
@@ -42,6 +44,7 @@ class Kernels:
 
     def __init__(self, device: int) -> None:
         self.device = device
+        self.notes: dict[str, str] = {}  # what turned out not to be possible, for the record
         self._modules: dict[Any, Any] = {}
 
     @cached_property
@@ -66,7 +69,8 @@ class Kernels:
         """Compile ``source``, once, and return what puts one of its kernels into the queue.
 
         ``shared`` is its dynamic shared memory, in bytes. Arguments are arrays on the device (None:
-        a null pointer), and Python numbers: int for C's int, float for double.
+        a null pointer), and Python numbers: int for C's int, float for double. Others than the
+        source declares are a TypeError.
         """
         import cupy
 
@@ -76,10 +80,12 @@ class Kernels:
             code = source.read_text(encoding="utf-8")
             self._modules[key] = cupy.RawModule(code=code, options=options)
         function = self._modules[key].get_function(name)
+        parameters = signature(source, name)
         if shared > 48 * 1024:  # more has to be asked for
             function.max_dynamic_shared_size_bytes = shared
 
         def launch(grid: tuple[int, int], block: int, arguments: Sequence[Any]) -> None:
+            check(name, parameters, arguments)
             function(grid, (block,), tuple(map(_argument, arguments)), shared_mem=shared)
 
         return launch
@@ -91,16 +97,25 @@ class Kernels:
         return x.copy(order="C")
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``function`` launches, without running it, and return what runs it."""
+        """Record what ``function`` launches, without running it, and return what runs it.
+
+        Where the device or its driver does not record, that is ``function`` itself, from then on.
+        """
         import cupy
 
+        if "CUDA graph" in self.notes:
+            return function
         stream = cupy.cuda.Stream(non_blocking=True)
-        with stream:
-            stream.begin_capture()
-            try:
-                function()
-            finally:
-                graph = stream.end_capture()
+        try:
+            with stream:
+                stream.begin_capture()
+                try:
+                    function()
+                finally:
+                    graph = stream.end_capture()
+        except Exception as error:  # drivers fail in many ways; function, if it does, fails again
+            self.notes["CUDA graph"] = f"not recorded: {type(error).__name__}: {error}"
+            return function
         return graph.launch  # type: ignore[no-any-return]
 
     def seconds(self, function: Callable[[], object]) -> float:

@@ -22,7 +22,7 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.plan import FUSED, Plan, obstacle, plan_for
+from gpulr.kernels.plan import FUSED, obstacle, plan_for
 from gpulr.kernels.recursion import Recursion, disagreement
 from gpulr.kernels.trials import (
     Trials,

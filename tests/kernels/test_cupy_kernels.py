@@ -97,10 +97,30 @@ def test_a_capture_that_fails_leaves_the_stream_as_it_was(cupy):
     def fail():
         raise RuntimeError("within")
 
-    before = cupy.current
-    with pytest.raises(RuntimeError, match="within"):
-        kernels_of(0).capture(fail)
+    before, kernels = cupy.current, kernels_of(0)
+    assert kernels.capture(fail) is fail  # which says so itself
     assert cupy.current is before
+    assert cupy.machine.capturing is None
+    assert kernels.notes == {"CUDA graph": "not recorded: RuntimeError: within"}
+    assert kernels.capture(print) is print  # not tried again
+
+
+@pytest.mark.parametrize("broken", [None, "capture", "end of capture"])
+def test_iterations_that_cannot_be_recorded_are_launched(
+    install, broken, blobs, large, monkeypatch
+):
+    if reason := why_not():
+        pytest.skip(reason)
+    monkeypatch.setenv("GPULR_FUSED", "require")
+    install(broken, compiler=compiled)
+    kernels_of.cache_clear()
+    cupy, options = sys.modules["cupy"], {"solver": "gd", "tol": 0, "max_iter": 6}
+    model = gpulr.train(*blobs, backend="cupy", **options)
+    assert cupy.replayed == (0 if broken else 6)
+    assert ("cudaErrorStreamCapture" in model.versions.get("CUDA graph", "")) == bool(broken)
+    expected = gpulr.train(*blobs, backend="numpy", **options)
+    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-4, atol=1e-5)
+    kernels_of.cache_clear()
 
 
 def test_arrays_are_copied_only_where_they_must_be(cupy):

@@ -10,6 +10,7 @@ import pytest
 from cuda_host import HostModule, why_not
 from gpulr.backend import backend_of, to_host
 from gpulr.backend.cuda_kernels import Card
+from gpulr.backend.cuda_signatures import check, signature
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, LabelTargets
 from gpulr.kernels import problem_class
@@ -55,6 +56,8 @@ class HostKernels:
         compiled = module(source, macros, self.sanitize)
 
         def launch(grid, block, arguments):
+            check(name, signature(source, name), arguments)
+
             def run():
                 compiled.seed = self.seed
                 compiled.launch(name, grid, block, arguments, shared)
