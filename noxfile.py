@@ -1,16 +1,15 @@
 """The sessions that check gpulr, and the benchmarks; ``nox --list`` names them.
 
 ``nox`` alone runs the tests that need no GPU and the linter, in less than five minutes on two
-cores; ``nox -s more`` what takes longer than a change should wait for, and mypy. The browser skips
-where there is no Chromium. Tests that need MNIST find it through GPULR_DATA_HOME or the cache
-folder, and skip with a reason where it is absent; so do tests that need g++ (CUDA kernels run on
-the CPU, on Linux).
+cores; ``nox -s more`` what takes longer than a change should wait for, and mypy; ``nox -s nightly``
+the rest. Tests that need MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a
+reason where it is absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux) or
+Chromium (a report is drawn on; GPULR_REQUIRE_BROWSER=1 makes its absence an error).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import tomllib
 from pathlib import Path
 
@@ -32,7 +31,6 @@ CORE = [
     *("tests/core", "tests/model", "tests/validation", "tests/families/test_training.py"),
 ]
 TOOLS = ("hypothesis>=6.100", "pytest-xdist>=3.5")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 
 
@@ -62,18 +60,23 @@ def tests(session: nox.Session) -> None:
     session.run(*PYTEST, "not browser and not slow", *session.posargs, env=TESTED)
 
 
-@nox.session(venv_backend="none")
+@nox.session
 def more(session: nox.Session) -> None:
-    """Run what takes longer than a change should wait for."""
-    for name in ("types", "slow", "core", "oldest", "sklearn(1.9)", "sklearn(1.6)", "browser"):
+    """Run what takes longer than a change should wait for; screenshots are in build/screenshots."""
+    install(session, "test", "cuda-compile", "fast", "browser")
+    environment = {**TESTED, "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots")}
+    session.run(*PYTEST, "(slow or browser) and not nightly", env=environment)
+    run_sklearn_suite(session)  # with the newest scikit-learn
+    for name in ("types", "core", "oldest"):
         session.notify(name)
 
 
 @nox.session
-def slow(session: nox.Session) -> None:
-    """Run the tests that take long, of every backend that needs no GPU."""
-    install(session, "test", "cuda-compile", "fast")
-    session.run(*PYTEST, "slow and not browser", *session.posargs, env=TESTED)
+def nightly(session: nox.Session) -> None:
+    """Run what takes longest, and scikit-learn's own tests of the oldest release."""
+    install(session, "test", "fast")
+    session.run(*PYTEST, "nightly", env=TESTED)
+    session.notify("sklearn(1.6)")
 
 
 @nox.session
@@ -109,29 +112,16 @@ def tests_cupy(session: nox.Session) -> None:
 @nox.parametrize("release", [nox.param(release, id=release) for release in ("1.9", "1.6")])
 def sklearn(session: nox.Session, release: str) -> None:
     """Run scikit-learn's own tests of its logistic regressions against gpulr's estimators."""
-    install(session, "test")
+    install(session, "test-on-gpu")
     # The newest, which tests/sklearn_suite is for, or the oldest that pyproject.toml allows.
     session.install(f"scikit-learn=={release}.*", "--only-binary=scikit-learn")
+    run_sklearn_suite(session)
+
+
+def run_sklearn_suite(session: nox.Session) -> None:
+    """Run scikit-learn's own tests with what is installed."""
     suite = ("pytest", "tests/sklearn_suite", "-n", "2")
-    session.run(*suite, *session.posargs, env={"SCIPY_ARRAY_API": "1"})
-
-
-@nox.session
-def browser(session: nox.Session) -> None:
-    """Draw on a report in Chromium; screenshots are left in build/screenshots."""
-    if not any(map(shutil.which, BROWSERS)):
-        if os.environ.get("GPULR_REQUIRE_BROWSER") == "1":
-            session.error("GPULR_REQUIRE_BROWSER=1, and this machine has no Chromium")
-        session.skip(
-            "this machine has no Chromium: apt-get install chromium (GPULR_REQUIRE_BROWSER=1 "
-            "makes that an error)"
-        )
-    install(session, "browser")
-    environment = {
-        "GPULR_REQUIRE_BROWSER": "1",
-        "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots"),
-    }
-    session.run("pytest", "tests/reporting/test_browser.py", *session.posargs, env=environment)
+    session.run(*suite, env={"SCIPY_ARRAY_API": "1"})
 
 
 @nox.session

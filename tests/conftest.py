@@ -36,7 +36,7 @@ from gpulr.backend import (
 from gpulr.solvers import exact_curvature
 from helpers import strict_json
 
-# scikit-learn's own tests, in a session with settings of its own: nox -s sklearn.
+# scikit-learn's own tests have settings of their own: nox -s sklearn.
 collect_ignore = ["sklearn_suite"]
 
 # What is tested here needs an extra: without these packages it is left out, as the header says.

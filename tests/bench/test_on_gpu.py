@@ -43,6 +43,7 @@ def run_script(environment, *arguments, script=SCRIPT, **variables):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_everything_is_rehearsed(environment, tmp_path):
     process = run_script(environment, "--rehearse", "numpy", tmp_path / "out")
     assert process.returncode == 0, process.stdout + process.stderr

@@ -229,7 +229,7 @@ def small(data, monkeypatch):
     "name",
     [
         *("thousand", "search", "pass", "predict", "first-call"),
-        pytest.param("small", marks=pytest.mark.slow),
+        pytest.param("small", marks=[pytest.mark.slow, pytest.mark.nightly]),
     ],
 )
 def test_a_setting_is_written_as_soon_as_it_is_measured(name, tmp_path, capsys):
