@@ -129,7 +129,9 @@ class TrainingData:
         settings["C"] = C  # type: ignore[typeddict-item]
         settings["sample_weight"] = inputs.sample_weighted
         settings["class_weight"], settings["batched"] = inputs.class_weight, batched
-        history = ("cost", "gradient_norm", "seconds", "n_iter", "converged", "stalled")
+        history = ["cost", "gradient_norm", "seconds", "n_iter", "converged", "stalled"]
+        if self.settings.solver == "lbfgs":
+            history.append("refreshes")
         return OneVsAll(
             **self.parameters(solution.theta),
             classes=inputs.labels.classes,

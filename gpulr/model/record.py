@@ -6,6 +6,7 @@ there is what these types say: :mod:`gpulr.model.schema` checks it.
 
 import math
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -107,6 +108,11 @@ class History:
     converged : (n_models,) bool
     stalled : (n_models,) bool
         Ended short of the tolerance, since the dtype allowed no better.
+    refreshes : (n_models,) int64, or None
+        How many times "lbfgs" found a model's own curvature, its Hessian on rows of a sample, since
+        that saves more passes than it takes; 0 where what all models share served, -1 where the
+        Hessian of all rows did, found anew in every iteration (few rows and features). None: not
+        known (a file of an earlier version), or another solver.
     """
 
     cost: npt.NDArray[np.float64]
@@ -115,8 +121,19 @@ class History:
     n_iter: npt.NDArray[np.int64]
     converged: npt.NDArray[np.bool_]
     stalled: npt.NDArray[np.bool_]
+    refreshes: npt.NDArray[np.int64] | None = None
 
-    __repr__ = brief
+    @property
+    def curvature(self) -> list[str] | None:
+        """What curvature each model went by: "exact", "shared" or "own"; see ``refreshes``."""
+        if self.refreshes is None:
+            return None
+        return [("exact", "shared", "own")[sign + 1] for sign in np.sign(self.refreshes).tolist()]
+
+    def __repr__(self) -> str:
+        text, found = brief(self), Counter(self.curvature)
+        words = ", ".join(f"{found[kind]} {kind}" for kind in sorted(found))
+        return f"{text[:-1]}, curvature: {words})" if words else text
 
 
 # What a model says beside its arrays, classes and history: plain values.

@@ -202,6 +202,9 @@ def check_tensors(
         "converged": (each, (np.bool_,), not_finite),
         "stalled": (each, (np.bool_,), not_finite),
     }
+    if "refreshes" in tensors:  # earlier versions do not know it
+        below = ("numbers below -1", lambda n: n < -1)
+        expected["refreshes"] = (each, (np.signedinteger,), below)
     if "center" in tensors or "intercept_at_center" in tensors:
         expected["center"] = ((n_features,), COMPUTED, not_finite)
         expected["intercept_at_center"] = (each, own, not_finite)

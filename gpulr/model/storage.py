@@ -142,11 +142,12 @@ def _fields(tensors: dict[str, npt.NDArray[Any]], text: str) -> dict[str, Any]:
         settings["C"] = [math.inf if each is None else each for each in C]
     elif C is None:
         settings["C"] = math.inf
+    history: dict[str, Any] = {name: tensors.get(name) for name in _HISTORY}
     return {
         **{name: record[name] for name in FACTS},
         **{name: tensors.get(name) for name in _ARRAYS},
         "classes": classes,
-        "history": History(**{name: tensors[name] for name in _HISTORY}),
+        "history": History(**history),
         "image_shape": None if shape is None else tuple(shape),
     }
 

@@ -132,7 +132,10 @@ class Run:
 # NumPy's warnings are kept back: the loop itself looks for costs that are not finite.
 OVERFLOW: Any = {"over": "ignore", "invalid": "ignore"}
 # As in Solution; and the norm at which a column is looked at: whether it has converged.
-ENDS = {"n_iter": np.int64, "converged": np.bool_, "stalled": np.bool_, "rounding": np.bool_}
+ENDS = {
+    **dict.fromkeys(("n_iter", "refreshes"), np.int64),
+    **dict.fromkeys(("converged", "stalled", "rounding"), np.bool_),
+}
 COLUMN = np.dtype([*ENDS.items(), ("goal", np.float64)])
 
 
@@ -166,6 +169,10 @@ def _let_go(task: Task, run: Run) -> Run:
     if not run.ending.any():
         return run
     backend, going = run.problem.backend, ~run.ending
+    if (refreshes := getattr(run.state, "refreshes", None)) is not None:
+        columns = run.columns.copy()
+        columns["refreshes"][run.active[run.ending]] = to_host(refreshes)[run.ending]
+        run = replace(run, columns=columns)
     if task.leaving is not None:
         task.leaving(run.active[run.ending], part_of(run.state, run.ending, backend))
     if run.result:

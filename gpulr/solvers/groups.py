@@ -86,7 +86,8 @@ def _side_by_side(
     parts: Sequence[Solution], groups: Sequence[Group], theta: npt.NDArray[np.float64]
 ) -> Solution:
     k, length = theta.shape[1], max(len(part.seconds) for part in parts)
-    whole: dict[str, Array] = {"theta": theta.copy(), "n_iter": np.zeros(k, dtype=np.int64)}
+    whole: dict[str, Array] = {"theta": theta.copy()}
+    whole |= {name: np.zeros(k, np.int64) for name in ("n_iter", "refreshes")}
     whole |= {name: np.zeros(k, np.bool_) for name in ("converged", "stalled", "rounding")}
     whole |= {name: np.full((length, k), np.nan) for name in ("cost", "gradient_norm")}
     seconds = np.zeros(length)

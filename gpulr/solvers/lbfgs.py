@@ -182,6 +182,7 @@ class LBFGS(Solver):
             iteration=state.iteration + 1,
             mark=state.mark,
             since=state.since + 1,
+            refreshes=state.refreshes,
         )
 
     def _look(self, problem: Problem, state: LBFGSState) -> LBFGSState:
@@ -226,6 +227,8 @@ def refresh(problem: Problem, state: LBFGSState, flags: Flags, groups: Any = Non
     some = problem if flags.all() else problem.select(index)
     margins = state.margins if flags.all() else state.margins.take(index)
     new, old = refreshed(pool, some, margins, groups), state.curvature
+    found = np.zeros(len(flags), np.int64)
+    found[flags] = new.which >= 0
     if not flags.all():
         known = old if isinstance(old, ModelCurvature) else new.none(len(flags))
         new = known.changed(flags, new)
@@ -236,7 +239,8 @@ def refresh(problem: Problem, state: LBFGSState, flags: Flags, groups: Any = Non
         good = xp.logical_and(pair.rho > 0.0, yHy > 0.0)
         gamma = xp.where(good, 1.0 / xp.where(good, pair.rho * yHy, 1.0), 1.0)
     gamma = xp.where(backend.asarray(flags), gamma, state.gamma)
-    return replace(state, curvature=new, gamma=gamma)
+    refreshes = state.refreshes + backend.asarray(found)
+    return replace(state, curvature=new, gamma=gamma, refreshes=refreshes)
 
 
 def _newton_step(problem: Problem, state: LBFGSState, D: Array, dZ: Margins) -> tuple[Array, Array]:

@@ -58,6 +58,8 @@ class LBFGSState(State):
     # (n_models,) The gradient norm ``since`` iterations ago; NaN where the model has just begun.
     mark: Array | None = None
     since: int = 0
+    # (n_models,) How often its own curvature was found, or -1: it is exact in every iteration.
+    refreshes: Array | None = None
 
 
 def clip(x: Array, least: float, most: float) -> Array:

@@ -67,4 +67,7 @@ class Solution:
     stalled: npt.NDArray[np.bool_]
     # (n_models,) It stalled, and what is left of the gradient cannot be told from rounding.
     rounding: npt.NDArray[np.bool_]
+    # (n_models,) How often each model's own curvature was found; -1: it was exact, and found in
+    # every iteration (few rows and features). 0 of solvers that have none.
+    refreshes: npt.NDArray[np.int64]
     result: str  # "converged", "stalled", "max_iter", "stopped" or "interrupted"

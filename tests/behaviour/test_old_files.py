@@ -38,6 +38,7 @@ def test_what_a_file_of_an_earlier_version_holds_is_saved_again(name, tmp_path):
     for field in dataclasses.fields(before):
         if field.name != "history":
             np.testing.assert_array_equal(getattr(after, field.name), getattr(before, field.name))
+    assert before.history.refreshes is None  # not known then
     for field in dataclasses.fields(before.history):
         np.testing.assert_array_equal(
             getattr(after.history, field.name), getattr(before.history, field.name)

@@ -14,6 +14,7 @@ from gpulr.backend import NumPyBackend, threads, to_host
 from gpulr.families.inputs import read_inputs
 from gpulr.families.prepare import prepare
 from gpulr.families.settings import Settings
+from gpulr.solvers import lbfgs
 from helpers import assert_close
 
 FEW = {"max_iter": 20, "tol": 0}
@@ -125,6 +126,32 @@ def test_device_in_device_out(put, rng, dtype):
     assert model.data["dtype"] == dtype
     assert isinstance(model.history.cost, np.ndarray)
     assert model.device == gpulr.backend.backend_of(here).device_name
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_the_history_tells_what_curvature_each_model_went_by(rng, monkeypatch, batched):
+    X, y = rng.normal(size=(900, 40)), np.arange(900) % 3
+    settings = {"batched": batched, "max_iter": 8, "tol": 0}
+    few = gpulr.train(X[:, :5], y, **settings).history
+    assert (few.refreshes.tolist(), few.curvature) == ([-1] * 3, ["exact"] * 3)
+    assert repr(few).endswith("curvature: 3 exact)")
+    descent = gpulr.train(X, y, solver="gd", **settings).history
+    assert descent.refreshes is None
+    assert descent.curvature is None
+    assert repr(descent).endswith("refreshes=None)")
+
+    def second(pool, before, norm, n, tol, known=None):  # pays for one of three, alone or not
+        flags = norm == shared.gradient_norm[2, 1]  # looked at before the third iteration
+        return flags, np.zeros(int(flags.sum()), np.int64)
+
+    never = lambda pool, before, *_: (np.zeros(len(before), np.bool_), None)  # noqa: E731
+    monkeypatch.setattr(lbfgs, "worthwhile", never)
+    shared = gpulr.train(X, y, **settings).history
+    assert shared.curvature == ["shared"] * 3
+    monkeypatch.setattr(lbfgs, "worthwhile", second)
+    own = gpulr.train(X, y, **settings).history
+    assert own.refreshes.tolist() == [0, 1, 0]
+    assert repr(own).endswith("curvature: 1 own, 2 shared)")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", np.float32, np.dtype("float64"), float])

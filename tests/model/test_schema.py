@@ -145,6 +145,7 @@ WRONG_ARRAYS = {
     "n_iter": [np.zeros(3), np.array([0, 0, 99]), np.zeros(3, np.uint64), np.array([0, 0, -1])],
     "converged": [np.zeros(3)],
     "stalled": [np.zeros(2, bool)],
+    "refreshes": [np.zeros(2, np.int64), np.zeros(3), np.array([0, -2, 1])],
     "center": [np.zeros(6)],
     "intercept_at_center": [np.zeros(3)],
 }  # fmt: skip

@@ -72,9 +72,7 @@ def test_floats(put, rng, dtype, scale, weighted):
 @EACH_DTYPE
 @pytest.mark.parametrize("n", [1, 7, 150])
 @pytest.mark.parametrize("size", [1.0, 1e-60, 1e60])
-def test_products_with_all_eigenvectors_in_the_compute_dtype(
-    put, rng, monkeypatch, dtype, n, size
-):
+def test_products_with_all_eigenvectors_in_the_compute_dtype(put, rng, monkeypatch, dtype, n, size):
     """They are right to its rounding, of columns of any size, and each column's are its own."""
     monkeypatch.setattr(SharedCurvature, "quick_from", 1)
     X = rng.normal(size=(300, n)) * np.linspace(0.3, 3, n) + np.arange(n)

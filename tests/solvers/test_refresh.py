@@ -170,6 +170,9 @@ def test_fewer_iterations_to_the_same_optimum(rows, monkeypatch, C, fitted):
         found.append(minimize(LBFGS(), problem, max_iter=200, tol=1e-8))
         assert found[-1].converged.all()
     assert found[0].n_iter.sum() < 0.8 * found[1].n_iter.sum()
+    looks = np.array([sum(map(is_due, range(n))) for n in found[0].n_iter])
+    assert np.all((found[0].refreshes > 0) & (found[0].refreshes <= looks))
+    assert not found[1].refreshes.any()
     np.testing.assert_allclose(found[0].theta, found[1].theta, atol=1e-3)
 
 
