@@ -51,7 +51,9 @@ def compiling() -> Iterator[None]:
         yield
 
 
-def products_for(n_columns: int, storage: str, compute: str, *, centred: bool = False) -> Products:
+def products_for(
+    n_columns: int, storage: str, compute: str, *, centred: bool = False, wide: bool = False
+) -> Products:
     """Return compiled functions for ``n_columns``: existing ones, unless they waste too much.
 
     All give the same bits.
@@ -59,13 +61,15 @@ def products_for(n_columns: int, storage: str, compute: str, *, centred: bool = 
     from gpulr.backend import compiled_products
 
     with computing.paused(), _lock:  # as compiling(), and quicker: this is asked for each block
-        at_hand = _compiled.setdefault((storage, compute, *["centred"] * centred), {})
+        copied = wide and n_columns > compiled_products.most_columns()
+        kind = {"centred": centred, "wide": wide, "copied": copied}
+        kind = {name: True for name, is_so in kind.items() if is_so}
+        at_hand = _compiled.setdefault((storage, compute, *kind), {})
         exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
         cost = partial(grouping_cost, n_columns=n_columns)
         best = min(at_hand, key=cost, default=None)
         if best is None or cost(best) > WASTE * cost(exact):
             best = exact
-            kind = {"centred": True} if centred else {}
             at_hand[best] = compiled_products.compile_products(best, storage, compute, **kind)
         return at_hand[best]
 

@@ -15,6 +15,11 @@ The floor, for 56,000×784 bytes and ten float32 columns: 0.88 GFLOP each way, 8
   sub-block, some 200, go by; each entry of R is broadcast once for all chunks. Sums of sub-blocks
   are added up afterwards, which rounds less than one long sum.
 * Rows are prefetched into the second-level cache. Without, floats take twice as long.
+* Rows of more than ``WIDE`` features are multiplied panel by panel. Of whole rows of 4,096 floats
+  eight would be a sub-block, and ten columns of W would leave the first-level cache.
+* Where such a panel serves several groups of columns, each sub-block of it is copied first,
+  converted: rows at distances of 16 KB displace each other in the caches. On 4,096×200 columns both
+  are twice as fast for it; with one group the copy would take longer than it saves.
 
 What does not fit a tile overlaps its neighbour instead of needing code of its own: the last columns
 and rows are computed twice, to the same bits, and the last features are masked.
@@ -40,6 +45,10 @@ from gpulr.backend.buffers import SUB_BLOCK_BYTES
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, HALF, INT8, INT32, INT64, Writer
 from gpulr.backend.machine_code import load
 
+WIDE = 1024  # features; more are cut into panels
+PANEL, PANEL_BYTES = 768, 128 * 1024  # features of a panel, about, and bytes of a sub-block of it
+COPIED = PANEL_BYTES // 4 * 9 // 8  # numbers, with the margins
+MARGIN = 16  # numbers between copied rows: the lanes of the longest vector
 MOST_COLUMNS = {32: 10, 16: 6}  # of a tile, by the number of vector registers
 
 STORAGE: dict[str, ir.Type] = {  # what rows may be stored as, by NumPy's name
@@ -51,6 +60,12 @@ STORAGE: dict[str, ir.Type] = {  # what rows may be stored as, by NumPy's name
     "float64": DOUBLE,
 }
 BYTES = {INT8: 1, HALF: 2, FLOAT: 4, DOUBLE: 8}
+
+
+def panel(n_features: int) -> int:
+    """Return how many features the panels of wide rows have, all but the last one."""
+    each = -(-n_features // -(-n_features // PANEL))
+    return -(-each // 128) * 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +80,15 @@ class Tile:
     def of(cls, n_columns: int, itemsize: int) -> Tile:
         """Return the tile for products with so many columns of numbers of so many bytes."""
         width, registers = compiled_loops.vector_registers()
-        groups = -(-n_columns // MOST_COLUMNS[registers])
+        groups = -(-n_columns // most_columns())
         columns = -(-n_columns // groups)
         # rows × columns accumulators, a vector of x for each row, one of w, and one to spare.
         return cls(width // itemsize, columns, min(8, (registers - 1) // (columns + 1)))
+
+
+def most_columns() -> int:
+    """Return how many columns a tile has at most; more are multiplied in groups."""
+    return MOST_COLUMNS[compiled_loops.vector_registers()[1]]
 
 
 @cache
@@ -86,7 +106,8 @@ class Products(NamedTuple):
     WT and Z, and nothing after. Rows of X are ``stride`` entries apart, those of WT and DT
     (n_columns, ≥ n_features) ``ld`` entries; Z and R (n_rows, n_columns) are contiguous. ``even``
     and ``odd`` are how many entries ahead every other row of a tile is prefetched. Functions of
-    centred rows take these from X less what WT and DT have in one row more, below the others.
+    centred rows take these from X less what WT and DT have in one row more, below the others, and
+    those that copy have ``COPIED`` numbers below that row to do so.
     """
 
     tile: Tile
@@ -95,12 +116,33 @@ class Products(NamedTuple):
     engine: Any  # owns the machine code
 
 
+class Part(NamedTuple):
+    """What the loops of both functions are at."""
+
+    features: tuple[ir.Value, ir.Value]  # where they begin and end
+    rows: tuple[ir.Value, ir.Value]
+    length: ir.Value  # of sub-blocks
+    column: ir.Value  # the first one of the group
+    new: ir.Value  # the first that the group before has not: the last group may begin earlier
+    X: ir.Value  # where row 0 and feature 0 are, or would be if all were copied
+    stride: ir.Value  # entries between rows there
+
+
 class _Writer(Writer):
     """Writes the two functions into an LLVM module."""
 
-    def __init__(self, tile: Tile, storage: str, compute: str, *, centred: bool = False) -> None:
+    def __init__(
+        self,
+        tile: Tile,
+        storage: str,
+        compute: str,
+        *,
+        centred: bool = False,
+        wide: bool = False,
+        copied: bool = False,
+    ) -> None:
         super().__init__()
-        self.tile, self.centred = tile, centred
+        self.tile, self.centred, self.wide, self.copied = tile, centred, wide, copied
         self.storage, self.signed = STORAGE[storage], storage == "int8"
         self.number = STORAGE[compute]
         self.vector = ir.VectorType(self.number, tile.lanes)
@@ -116,29 +158,50 @@ class _Writer(Writer):
 
     @contextmanager
     def groups(
-        self, n_rows: ir.Value, stride: ir.Value, k: ir.Value
-    ) -> Iterator[tuple[ir.Value, ...]]:
-        """Write loops over sub-blocks of rows, and groups of columns within.
-
-        Yields where the rows begin and end, the first column of the group, and the first of its
-        columns that is new: the last group may begin with columns of the one before.
-        """
-        b, n_ = self.b, self.count
-        most = b.sdiv(n_(SUB_BLOCK_BYTES // BYTES[self.storage]), stride)
-        length = b.mul(b.sdiv(most, n_(8)), n_(8))
+        self, X: ir.Value, sizes: tuple[ir.Value, ...], W: ir.Value, ld: ir.Value
+    ) -> Iterator[Part]:
+        """Write loops over panels of features, sub-blocks of rows, and groups of columns within."""
+        (n_rows, stride, n, k), b, n_ = sizes, self.b, self.count
+        panel, most = n, b.sdiv(n_(SUB_BLOCK_BYTES // BYTES[self.storage]), stride)
+        if self.wide:
+            n_panels = b.sdiv(b.add(n, n_(PANEL - 1)), n_(PANEL))
+            panel = b.sdiv(b.sub(b.add(n, n_panels), n_(1)), n_panels)
+            panel = self.whole(b.add(panel, n_(127)), 128)
+            most = b.sdiv(n_(PANEL_BYTES // BYTES[self.number]), panel)
+        length = self.whole(most, 8)
         length = b.select(b.icmp_signed("<", length, n_(8)), n_(8), length)
         n_blocks = b.sdiv(b.sub(b.add(n_rows, length), n_(1)), length)
         last = b.sub(k, n_(self.tile.columns))
-        with self.loop(n_(0), n_blocks, 1) as (block, _):
-            start = b.mul(block, length)
-            end = self.smaller(b.add(start, length), n_rows)
+        pitch = b.add(panel, n_(MARGIN)) if self.copied else stride
+        with self.loop(n_(0), n, panel) as (feature, _), self.loop(n_(0), n_blocks, 1) as (i, _):
+            features = feature, self.smaller(b.add(feature, panel), n)
+            start = b.mul(i, length)
+            rows = start, self.smaller(b.add(start, length), n_rows)
+            place = X
+            if self.copied:
+                # Of the last rows so many that a tile may begin before the sub-block.
+                begin = self.smaller(start, b.sub(n_rows, n_(8)))
+                space = self.at(W, b.mul(b.add(k, n_(1)), ld), MARGIN)
+                place = self.at(space, b.sub(n_(0), b.add(b.mul(begin, pitch), feature)))
+                center_of = self.centers(W, k, ld)
+                with self.loop(begin, rows[1], 1) as (row, _):
+                    x, copy = self.at(X, b.mul(row, stride)), self.at(place, b.mul(row, pitch))
+                    with self.loop(*features, self.tile.lanes) as (f, _):
+                        f, _ = self.last_chunk(n, f)
+                        self.store(self.load_shifted(self.at(x, f), center_of(f)), self.at(copy, f))
             with self.loop(n_(0), k, self.tile.columns) as (new, _):
-                yield start, end, self.smaller(new, last), new
+                yield Part(features, rows, length, self.smaller(new, last), new, place, pitch)
 
     def centers(self, wide: ir.Value, k: ir.Value, ld: ir.Value) -> Callable[[ir.Value], Any]:
         """Return what gives the centres of features from the first one on; None: there are none."""
         below = self.at(wide, self.b.mul(k, ld)) if self.centred else None
         return lambda f: None if below is None else self.load(self.at(below, f), self.vector)
+
+    def load_row(self, pointer: ir.Value, center: ir.Value | None) -> ir.Value:
+        """Return a vector of a row, or of its copy, to compute with."""
+        return (
+            self.load(pointer, self.vector) if self.copied else self.load_shifted(pointer, center)
+        )
 
     def load_shifted(self, pointer: ir.Value, center: ir.Value | None) -> ir.Value:
         """Return a vector of a row's entries, less the centre, converted."""
@@ -215,39 +278,52 @@ class _Writer(Writer):
             self.function("margins"),
         )
         b, n_ = self.b, self.count
-        whole = b.mul(b.sdiv(n, n_(tile.lanes)), n_(tile.lanes))
-        last_rows = b.sub(n_rows, n_(tile.depth))
-
-        with self.groups(n_rows, stride, k) as (start, end, column, _):
+        with self.groups(X, (n_rows, stride, n, k), WT, ld) as part:
+            (first, stop), column = part.features, part.column
+            whole = b.add(first, self.whole(b.sub(stop, first), tile.lanes))
             W, center_of = self.at(WT, b.mul(column, ld)), self.centers(WT, k, ld)
 
             def loaded(f: ir.Value) -> list[ir.Value]:
                 center = center_of(f)
-                return [self.load_shifted(self.at(x, f), center) for x in xs]
+                return [self.load_row(self.at(x, f), center) for x in xs]
 
             def weights(f: ir.Value) -> Iterator[ir.Value]:
                 for c in range(tile.columns):
                     yield self.load(self.at(W, f, b.mul(n_(c), ld)), self.vector)
 
-            with self.loop(start, end, tile.depth) as (row, _):
-                row = self.smaller(row, last_rows)
-                xs = [self.at(X, b.mul(b.add(row, n_(r)), stride)) for r in range(tile.depth)]
+            with self.loop(*part.rows, tile.depth) as (new_row, _):
+                end = part.rows[1] if self.wide else n_rows
+                row = self.smaller(new_row, b.sub(end, n_(tile.depth)))
+                numbers = [b.add(row, n_(r)) for r in range(tile.depth)]
+                xs = [self.at(part.X, b.mul(r, part.stride)) for r in numbers]
+                if self.copied:
+                    later = [self.at(X, b.mul(b.add(r, part.length), stride)) for r in numbers]
+                else:
+                    later = [self.at(x, soon[r % 2]) for r, x in enumerate(xs)]
                 zeros = [self.zero] * (tile.depth * tile.columns)
-                with self.loop(n_(0), whole, tile.lanes, *zeros) as (f, sums):
-                    for r, x in enumerate(xs):
-                        self.ahead(self.at(x, f, soon[r % 2]))
+                with self.loop(first, whole, tile.lanes, *zeros) as (f, sums):
+                    for x in later:
+                        self.ahead(self.at(x, f))
                     self.add_products(sums, loaded(f), weights(f))
-                with self.loop(whole, n, tile.lanes, *sums) as (f, sums):
-                    f, new = self.last_chunk(n, f)
-                    rest = [b.select(new, x, self.zero) for x in loaded(f)]
+                with self.loop(whole, stop, tile.lanes, *sums) as (f, sums):
+                    f, lanes = self.last_chunk(n, f)
+                    rest = [b.select(lanes, x, self.zero) for x in loaded(f)]
                     self.add_products(sums, rest, weights(f))
                 totals = self.added_up(sums)
-                for r in range(tile.depth):
-                    z = self.at(Z, b.mul(b.add(row, n_(r)), k), column)
+                for r, number in enumerate(numbers):
+                    z = self.at(Z, b.mul(number, k), column)
                     own = self.parts(totals, r * tile.columns, (r + 1) * tile.columns)
-                    for before, part in own:
-                        intercept = self.load(self.at(bias, column, before), part.type)
-                        self.store(b.fadd(part, intercept), self.at(z, before))
+                    for before, total in own:
+                        place = self.at(z, before)
+                        known = self.load(self.at(bias, column, before), total.type)
+                        if self.wide:  # rows and columns of the tile before have their sums
+                            begins = b.icmp_signed("==", first, n_(0))
+                            known = b.select(begins, known, self.load(place, total.type))
+                            old = b.sub(part.new, b.add(column, n_(before)))
+                            old = b.select(b.icmp_signed("<", number, new_row), n_(tile.lanes), old)
+                            again = self.first_lanes(b.select(begins, n_(0), old), total.type.count)
+                            total = b.select(again, ir.Constant(total.type, None), total)
+                        self.store(b.fadd(total, known), place)
         b.ret_void()
 
     def gradient(self) -> None:
@@ -255,13 +331,14 @@ class _Writer(Writer):
         tile, (X, n_rows, stride, n, k, DT, ld, R) = self.tile, self.function("gradient")
         b, n_ = self.b, self.count
         wide = tile.depth * tile.lanes
-        tiled = b.mul(b.sdiv(n, n_(wide)), n_(wide))
         line = 64 // BYTES[self.storage]
 
-        with self.groups(n_rows, stride, k) as (start, end, column, new_columns):
+        with self.groups(X, (n_rows, stride, n, k), DT, ld) as part:
+            (first, stop), (start, end), column = part.features, part.rows, part.column
+            tiled = b.add(first, self.whole(b.sub(stop, first), wide))
             length = b.sub(end, start)
-            here = self.at(X, b.mul(start, stride))
-            following = self.at(here, b.mul(length, stride))
+            here = self.at(part.X, b.mul(start, part.stride))
+            following = self.at(X, b.mul(end, stride))
             D, center_of = self.at(DT, b.mul(column, ld)), self.centers(DT, k, ld)
             residuals = self.at(R, b.mul(start, k), column)
 
@@ -270,14 +347,17 @@ class _Writer(Writer):
                 zeros = [self.zero] * (len(places) * tile.columns)
                 centers = [center_of(f) for f in places]
                 with self.loop(n_(0), length, 1, *zeros) as (row, sums):
-                    x = self.at(here, b.mul(row, stride))
                     # A share of the next sub-block, as long as this one.
                     share = len(places) * tile.lanes
-                    done = b.add(b.mul(length, places[0]), b.mul(row, n_(share)))
+                    if self.wide:
+                        soon = b.add(b.mul(row, stride), places[0])
+                    else:
+                        soon = b.add(b.mul(length, places[0]), b.mul(row, n_(share)))
                     for j in range(0, share, line):
-                        self.ahead(self.at(following, done, j))
+                        self.ahead(self.at(following, soon, j))
+                    x = self.at(here, b.mul(row, part.stride))
                     xs = [
-                        self.load_shifted(self.at(x, f), center)
+                        self.load_row(self.at(x, f), center)
                         for f, center in zip(places, centers, strict=True)
                     ]
                     r = self.at(residuals, b.mul(row, k))
@@ -286,22 +366,28 @@ class _Writer(Writer):
                 for i, total in enumerate(sums):
                     j, c = divmod(i, tile.columns)
                     at = self.at(D, b.mul(n_(c), ld), places[j])
-                    again = b.icmp_signed("<", b.add(column, n_(c)), new_columns)
+                    again = b.icmp_signed("<", b.add(column, n_(c)), part.new)
                     total = b.select(again, self.zero, total)
                     if new is not None:
                         total = b.select(new, total, self.zero)
                     self.store(b.fadd(self.load(at, self.vector), total), at)
 
-            with self.loop(n_(0), tiled, wide) as (f, _):
+            with self.loop(first, tiled, wide) as (f, _):
                 add_rows([b.add(f, n_(j * tile.lanes)) for j in range(tile.depth)])
-            with self.loop(tiled, n, tile.lanes) as (f, _):
+            with self.loop(tiled, stop, tile.lanes) as (f, _):
                 f, new = self.last_chunk(n, f)
                 add_rows([f], new)
         b.ret_void()
 
 
 def compile_products(
-    n_columns: int, storage: str, compute: str, *, centred: bool = False
+    n_columns: int,
+    storage: str,
+    compute: str,
+    *,
+    centred: bool = False,
+    wide: bool = False,
+    copied: bool = False,
 ) -> Products:
     """Compile both products for rows stored as ``storage`` and computed in ``compute``.
 
@@ -310,12 +396,17 @@ def compile_products(
     tile = Tile.of(n_columns, 4 if compute == "float32" else 8)
 
     def write() -> ir.Module:
-        writer = _Writer(tile, storage, compute, centred=centred)
+        writer = _Writer(tile, storage, compute, centred=centred, wide=wide, copied=copied)
         writer.margins()
         writer.gradient()
         return writer.module
 
-    shape = f"{tile.lanes}x{tile.columns}x{tile.depth}" + "-centred" * centred
+    shape = (
+        f"{tile.lanes}x{tile.columns}x{tile.depth}"
+        + "-centred" * centred
+        + "-wide" * wide
+        + "-copied" * copied
+    )
     engine = load(f"products-{storage}-{compute}-{shape}", write)
     address, size = ctypes.c_void_p, ctypes.c_int64
     takes = [address, size, size, size, size, address, size, address]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend.buffers import LINE, SUB_BLOCK_BYTES, buffer
+from gpulr.backend.buffers import LINE, SUB_BLOCK_BYTES, aligned, buffer
 from gpulr.backend.compiled_functions import (
     SINGLE,
     compiling,
@@ -177,16 +177,34 @@ class CompiledRows:
         self.center = center
 
     @property
+    def _wide(self) -> bool:
+        """Whether the products go through the rows panel by panel."""
+        from gpulr.backend import compiled_products
+
+        return bool(self.X.shape[1] > compiled_products.WIDE)
+
+    @property
     def _sub_block(self) -> int:
         """How many rows the products work through at a time."""
+        from gpulr.backend import compiled_products
+
         rows: int = SUB_BLOCK_BYTES // self.X.strides[0]
+        if self._wide:
+            panel = compiled_products.panel(self.X.shape[1])
+            rows = compiled_products.PANEL_BYTES // (panel * self.dtype.itemsize)
         return max(LEAST_ROWS, rows // 8 * 8)
 
     def _functions(self, n_columns: int) -> tuple[Products | ByteProducts, int]:
         """Return the functions, and how many columns they are given."""
         names, centred = (_name(self.X.dtype), _name(self.dtype)), self.center is not None
-        products = products_for(n_columns, *names, centred=centred)
+        products = products_for(n_columns, *names, centred=centred, wide=self._wide)
         return products, max(n_columns, products.tile.columns)
+
+    def _space(self) -> int:
+        """Return the space for numbers of wide rows that are copied, below W and the sums."""
+        from gpulr.backend import compiled_products
+
+        return compiled_products.COPIED if self._wide else 0
 
     def _apart(self) -> int:
         """Return how far apart rows of a number for each feature are kept.
@@ -200,7 +218,9 @@ class CompiledRows:
     def _weights(self, W: npt.NDArray[Any], given: int) -> tuple[npt.NDArray[Any], int]:
         """Return W as the functions take it, until this thread's next call, and its ``ld``."""
         (n_features, n_columns), apart = W.shape, self._apart()
-        WT = buffer("weights", (given + 1) * apart, self.dtype).reshape(given + 1, apart)
+        size = (given + 1) * apart
+        whole = buffer("weights", size + self._space(), self.dtype)
+        WT = whole[:size].reshape(given + 1, apart)
         WT[:n_columns, :n_features] = W.T
         WT[n_columns:given, :n_features] = 0.0
         if self.center is not None:
@@ -210,7 +230,10 @@ class CompiledRows:
     def _sums(self, given: int) -> tuple[npt.NDArray[Any], int]:
         """Return zeros for the functions to add a gradient to, and its ``ld``."""
         apart = self._apart()
-        sums = np.zeros((given + 1, apart), self.dtype)
+        size = (given + 1) * apart
+        whole = aligned(size + self._space(), self.dtype)
+        sums = whole[:size].reshape(given + 1, apart)
+        sums[:] = 0.0
         if self.center is not None:
             sums[given, : self.X.shape[1]] = self.center
         return sums, apart

@@ -44,7 +44,7 @@ def assert_same_bits(found, expected):
 
 
 @pytest.mark.parametrize("storage", STORAGE)
-@pytest.mark.parametrize("n_features", [64, 803])
+@pytest.mark.parametrize("n_features", [64, 803, 1543])
 def test_it_returns_the_bits_of_its_steps(evaluate, rng, storage, n_features):
     narrow = sample(rng, storage, 1, n_features, 1)[0]
     sub_block = compiled_rows.compiled_rows(narrow, np.dtype(np.float32))._sub_block

@@ -65,13 +65,34 @@ def test_products_of_every_shape(compiled_products, rng, storage, compute):
 
 
 @pytest.mark.parametrize("compute", ["float32", "float64"])
+@pytest.mark.parametrize("storage", STORAGE)
+def test_products_of_wide_rows(compiled_products, rng, storage, compute):
+    for n_features in (1025, 1541, 2304):  # of panels whose last one is shorter than a vector, too
+        for n_rows in (8, 9, 61):
+            X = sample(rng, storage, n_rows, n_features)
+            assert_products(compiled(X, compute), X, *factors(rng, X, compute), COLUMNS)
+
+
+@pytest.mark.parametrize("compute", ["float32", "float64"])
+@pytest.mark.parametrize("n_features", [1025, 1536, 1537, 5000])
+def test_copies_of_wide_rows_fit_their_space(compiled_products, n_features, compute):
+    panel = compiled_products.panel(n_features)
+    assert panel % 128 == 0
+    assert compiled_products.PANEL // 2 <= panel <= compiled_products.PANEL
+    rows = compiled(np.ones((8, n_features), compute), compute)
+    assert rows._sub_block * panel * rows.dtype.itemsize <= compiled_products.PANEL_BYTES
+    size = compiled_products.MARGIN + rows._sub_block * (panel + compiled_products.MARGIN)
+    assert size <= compiled_products.COPIED == rows._space()
+
+
+@pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("vectors", VECTORS, ids=str)
 def test_tiles_of_other_cpus(compiled_products, uncompiled, rng, monkeypatch, vectors, compute):
     # LLVM makes vectors that this CPU lacks of those that it has.
     monkeypatch.setattr("gpulr.backend.compiled_loops.vector_registers", lambda: vectors)
     for storage in ("uint8", "float32"):
-        for n_features in (16, 31, 785):
-            X = sample(rng, storage, 300, n_features)
+        for n_features, n_rows in ((16, 300), (31, 300), (785, 300), (1043, 50)):
+            X = sample(rng, storage, n_rows, n_features)
             assert_products(compiled(X, compute), X, *factors(rng, X, compute), (2, 10, 23))
     tile = compiled_functions.products_for(10, "uint8", compute).tile
     assert tile.lanes * np.dtype(compute).itemsize == vectors[0]
@@ -165,12 +186,12 @@ def guarded(shape, dtype, stride, at_end):
     flat = np.frombuffer(memory, dtype, size // itemsize, first)
     return as_strided(flat, shape, (stride * itemsize, itemsize))
 
-def run(storage, n_rows, n_features, n_columns, gap, at_end):
+def run(storage, n_rows, n_features, n_columns, gap, at_end, wide=False):
     X = guarded((n_rows, n_features), storage, n_features + gap, at_end)
     WT = guarded((n_columns, n_features), "float32", n_features + gap, at_end)
     Z = guarded((n_rows, n_columns), "float32", n_columns, at_end)
     X[...], WT[...], Z[...] = 1, 1, 0
-    products = compiled_functions.products_for(3, storage, "float32")
+    products = compiled_functions.products_for(3, storage, "float32", wide=wide)
     sizes = X.ctypes.data, n_rows, n_features + gap, n_features, n_columns
     b = guarded((1, n_columns), "float32", n_columns, at_end)
     b[...] = 1
@@ -190,6 +211,8 @@ for at_end in (False, True):
                 for n_columns in (3, 4, 8):
                     for gap in (0, 7):
                         run(storage, n_rows, n_features, n_columns, gap, at_end)
+        for n_columns in (3, 8):
+            run(storage, 61, 1541, n_columns, 7, at_end, wide=True)
 print("done")
 """
 
@@ -199,12 +222,13 @@ def test_nothing_beyond_the_operands_is_touched(compiled_products):
     assert python(BETWEEN_PROTECTED_PAGES).strip() == "done"
 
 
+@pytest.mark.parametrize("shape", [(500, 785), (90, 1600)])
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", ["uint8", "float32", "float64"])
 def test_the_bits_of_a_column_are_its_own(
-    compiled_products, uncompiled, rng, monkeypatch, storage, compute
+    compiled_products, uncompiled, rng, monkeypatch, storage, compute, shape
 ):
-    X = sample(rng, storage, 500, 785)
+    X = sample(rng, storage, *shape)
     rows, (W, A) = compiled(X, compute), factors(rng, X, compute)
     monkeypatch.setattr(compiled_functions, "WASTE", np.inf)  # whatever is at hand is used
 
@@ -215,29 +239,39 @@ def test_the_bits_of_a_column_are_its_own(
     alone = [(rows @ W[:, [j]], A[[j]] @ rows) for j in range(23)]
     Z, G = np.hstack([z for z, _ in alone]), np.vstack([g for _, g in alone])
     for width in (2, 3, 7, 10, 1):
-        at_hand = {width: compiled_products.compile_products(width, storage, compute)}
-        monkeypatch.setattr(compiled_functions, "_compiled", {(storage, compute): at_hand})
+        kinds = [()] if shape[1] < 1024 else [("wide",), ("wide", "copied")]
+        at_hand = {
+            (storage, compute, *kind): {
+                width: compiled_products.compile_products(
+                    width, storage, compute, **dict.fromkeys(kind, True)
+                )
+            }
+            for kind in kinds
+        }
+        monkeypatch.setattr(compiled_functions, "_compiled", at_hand)
         choices = [slice(0, 1), slice(4, 6), slice(3, 13), slice(22, None, -2), slice(0, 23)]
         for columns in choices:
             assert_same_bits(columns)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(assert_same_bits, 4 * choices))
-        assert list(at_hand) == [width]
+        assert len(at_hand) == len(kinds)
+        assert all(list(each) == [width] for each in at_hand.values())
 
 
 @pytest.mark.parametrize("storage", ["uint8", "float32"])
 def test_the_bits_of_a_margin_are_its_rows_own(compiled_products, rng, storage):
-    X = sample(rng, storage, 700, 400)
-    W, _ = factors(rng, X, "float32")
-    Z = compiled(X) @ W
-    for rows in (slice(0, 8), slice(1, 12), slice(300, 701), slice(5, 700, 7)):
-        np.testing.assert_array_equal(compiled(X[rows]) @ W, Z[rows])
+    for n_features in (400, 1600):
+        X = sample(rng, storage, 700, n_features)
+        W, _ = factors(rng, X, "float32")
+        Z = compiled(X) @ W
+        for rows in (slice(0, 8), slice(1, 12), slice(300, 701), slice(5, 700, 7)):
+            np.testing.assert_array_equal(compiled(X[rows]) @ W, Z[rows])
 
 
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", ["float16", "float32", "float64"])
 def test_centred_rows_are_as_rows_that_were_shifted(compiled_products, rng, storage, compute):
-    for n_rows, n_features in ((8, 17), (300, 131), (700, 784)):
+    for n_rows, n_features in ((8, 17), (300, 131), (700, 784), (90, 1600)):
         X = (1_000.0 + sample(rng, storage, n_rows, n_features)).astype(storage)
         center = X.mean(axis=0, dtype=np.float64).astype(compute)
         rows = compiled_rows.CompiledRows(X, np.dtype(compute), center)
