@@ -106,7 +106,9 @@ def look_of_images(X: Any, image_shape: tuple[int, ...] | None) -> DataRecord:
     bright = bool(border.mean() > middle)
     drawn = images < middle if bright else images > middle
     spans = [drawn.any(axis=3 - axis).sum(axis=1) / image_shape[axis - 1] for axis in (1, 2)]
-    extent = float(np.median(np.maximum(*spans)))
+    # As np.median does, which would import numpy.ma, for as long as a pass over MNIST takes.
+    each = np.sort(np.maximum(*spans))
+    extent = float(each[len(each) // 2] + each[(len(each) - 1) // 2]) / 2
     ink = images.max() - images if bright else images - images.min()
     return {
         "background": "bright" if bright else "dark",
