@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from gpulr.backend.buffers import buffer
+from gpulr.backend.buffers import address, buffer
 from gpulr.backend.compiled_loops import FLOAT, FUSED, INT8, INT16, INT32, INT64, Writer
 from gpulr.backend.machine_code import load
 
@@ -424,7 +424,7 @@ class ByteProducts:
         """
         W = np.ascontiguousarray(W, np.float32)
         digits = buffer("digits", _digit_bytes(*W.shape), np.uint8)
-        self._cut(W.ctypes.data, *W.shape, digits.ctypes.data)
+        self._cut(address(W), *W.shape, address(digits))
         return digits
 
     def sums(self, n_features: int, k: int) -> tuple[npt.NDArray[np.float32], int]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from gpulr.backend import compiled_loops, compiled_products
-from gpulr.backend.buffers import SUB_BLOCK_BYTES
+from gpulr.backend.buffers import SUB_BLOCK_BYTES, address
 from gpulr.backend.compiled_loops import INT64
 from gpulr.backend.machine_code import load
 
@@ -99,5 +99,5 @@ class Extremes:
         n_rows, n_features = X.shape
         least, most = (np.full((1, n_features), x, self.dtype) for x in (np.inf, -np.inf))
         sizes = n_rows, X.strides[0] // X.itemsize, n_features
-        self._extremes(X.ctypes.data, *sizes, least.ctypes.data, most.ctypes.data)
+        self._extremes(address(X), *sizes, address(least), address(most))
         return least, most

@@ -22,7 +22,7 @@ from llvmlite import ir
 
 from gpulr import logistic
 from gpulr.backend import compiled_loops
-from gpulr.backend.buffers import buffer
+from gpulr.backend.buffers import address, buffer, ones
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, INT32, INT64, NAMES, Writer
 from gpulr.backend.machine_code import load
 
@@ -321,19 +321,17 @@ class MarginFunctions:
 
     def _sums(self, function: Any, n: int, t: float, s: Floats | None, *arrays: Floats) -> Sums:
         n_rows, k = arrays[0].shape
-        ones, terms = self.space(n_rows, n, k)
-        s = ones if s is None else s
+        one, terms = self.space(n_rows, n, k)
+        s = one if s is None else s
         by_element, sums = s.ndim == 2 and s.shape[1] > 1, np.zeros((n, k))
         used: tuple[npt.NDArray[Any], ...] = (s, terms, sums, *arrays)
-        weights, *others = (a.ctypes.data for a in used)
+        weights, *others = map(address, used)
         function(n_rows, k, t, weights, by_element, *others)
         return sums
 
     def space(self, n_rows: int, n_sums: int, k: int) -> tuple[Floats, Floats]:
         """Return ones for so many rows, and space for the terms of sums."""
-        ones = buffer("ones", n_rows, self.dtype)
-        ones[:] = 1.0
-        return ones, buffer("terms", n_sums * max(k, SUB_BLOCK), self.dtype)
+        return ones(n_rows, self.dtype), buffer("terms", n_sums * max(k, SUB_BLOCK), self.dtype)
 
 
 def compile_functions(dtype: npt.DTypeLike = np.float32) -> MarginFunctions | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from gpulr.backend.buffers import address
 from gpulr.backend.compiled_loops import FLOAT, INT8, INT64, Writer
 from gpulr.backend.machine_code import load
 
@@ -83,4 +84,4 @@ class PassFunction:
             (2 · length, n_columns), all float32
         """
         addresses = (ctypes.cast(function, ctypes.c_void_p) for function in functions)
-        self._evaluate(*addresses, *sizes, *(array.ctypes.data for array in arrays))
+        self._evaluate(*addresses, *sizes, *map(address, arrays))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend.buffers import LINE, SUB_BLOCK_BYTES, aligned, buffer
+from gpulr.backend.buffers import LINE, SUB_BLOCK_BYTES, address, aligned, buffer
 from gpulr.backend.compiled_functions import (
     SINGLE,
     compiling,
@@ -132,8 +132,8 @@ def fits(X: npt.NDArray[Any], dtype: npt.DTypeLike) -> bool:
         _name(dtype) in ("float32", "float64")
         and dtype.isnative
         and X.shape[0] >= LEAST_ROWS
+        and (X.shape[1] >= LEAST_FEATURES.get(X.itemsize, 0) or X.size >= LEAST_NUMBERS)
         and readable(X, dtype)
-        and (X.shape[1] >= LEAST_FEATURES[X.itemsize] or X.size >= LEAST_NUMBERS)
         and X.shape[1] <= WEIGHTS_BYTES // (10 * dtype.itemsize)
     )
 
@@ -261,7 +261,7 @@ class CompiledRows:
         b = np.ascontiguousarray(b if given == n_columns else np.resize(b, given), self.dtype)
         weights, ld = self._weights(W, given)
         sizes = self._sizes(given)
-        X, W_, Z_, b_ = (a.ctypes.data for a in (self.X, weights, Z, b))
+        X, W_, Z_, b_ = map(address, (self.X, weights, Z, b))
         ahead = ROWS_AHEAD * sizes[1]
         products.margins(X, *sizes, W_, ld, Z_, b_, ahead, ahead)
         return Z if given == n_columns else Z[:, :n_columns].copy()
@@ -274,7 +274,7 @@ class CompiledRows:
             R = np.zeros((n_rows, given), dtype=self.dtype)
             R[:, :n_columns] = A.T
         sums, ld = self._sums(given)
-        X, D, R_ = (a.ctypes.data for a in (self.X, sums, R))
+        X, D, R_ = map(address, (self.X, sums, R))
         products.gradient(X, *self._sizes(given), D, ld, R_)
         return self._gradient(sums, n_columns)
 

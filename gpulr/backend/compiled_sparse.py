@@ -16,6 +16,7 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from gpulr.backend import compiled_loops
+from gpulr.backend.buffers import address
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, INT32, INT64, Writer
 from gpulr.backend.machine_code import load
 
@@ -190,8 +191,7 @@ class SparseRows:
 
     def _call(self, function: Any, wide: Floats, long: Floats) -> None:
         arrays = self.X.indptr, self.X.indices, self.X.data, wide, long
-        addresses = (array.ctypes.data for array in arrays)
-        function(self.rows.start, self.rows.stop, wide.shape[1], *addresses)
+        function(self.rows.start, self.rows.stop, wide.shape[1], *map(address, arrays))
 
 
 def compile_functions(stored: str, compute: str) -> SparseProducts | None:

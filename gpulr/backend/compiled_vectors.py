@@ -21,6 +21,7 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from gpulr.backend import compiled_loops, threads
+from gpulr.backend.buffers import address
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, INT64, NAMES, Writer
 from gpulr.backend.machine_code import load
 
@@ -155,7 +156,7 @@ class VectorFunctions:
         sums = np.empty((-(-n // ROWS), len(vectors), k))
 
         def of_rows(first: int, count: int) -> None:
-            function(first, count, *given, 0, sums[first // ROWS :].ctypes.data)
+            function(first, count, *given, 0, address(sums[first // ROWS :]))
 
         function, given = self._dots[vectors[0].dtype], self._given(vectors, x)
         _in_threads(of_rows, n, k)
@@ -170,7 +171,7 @@ class VectorFunctions:
         each[:-1], each[-1] = coefficients, factor
 
         def of_rows(first: int, count: int) -> None:
-            function(first, count, *given, each.ctypes.data, out.ctypes.data)
+            function(first, count, *given, address(each), address(out))
 
         function, given = self._combine[vectors[0].dtype], self._given(vectors, x)
         _in_threads(of_rows, n, k)
@@ -192,13 +193,15 @@ class VectorFunctions:
 
     @staticmethod
     def _given(vectors: Sequence[Floats], x: Floats) -> tuple[Any, ...]:
-        table = (ctypes.c_void_p * len(vectors))(*(v.ctypes.data for v in vectors))
-        return x.shape[1], len(vectors), table, x.ctypes.data
+        table = (ctypes.c_void_p * len(vectors))(*map(address, vectors))
+        return x.shape[1], len(vectors), table, address(x)
 
 
 def _in_threads(function: Callable[[int, int], None], n: int, k: int) -> None:
     """Call a function with the first row and the number of rows of each part of n."""
-    count = min(n * k // TASK, 2 * threads.thread_count())
+    count = n * k // TASK
+    if count > 1:
+        count = min(count, 2 * threads.thread_count())
     if count < 2:
         function(0, n)
         return

@@ -157,7 +157,7 @@ class NumPyBackend(Backend):
         if self.compiled and centers(X_block, dtype, center) and fits(X_block, dtype):
             return compiled_rows(X_block, np.dtype(dtype), center)
         block = self.as_compute(X_block, dtype, center)
-        if self.compiled and fits(block, dtype):
+        if block is not X_block and self.compiled and fits(block, dtype):
             return compiled_rows(block, np.dtype(dtype))
         return SlicedRows(block)
 

@@ -281,7 +281,7 @@ class Problem:
 
         What :func:`gpulr.logistic.cost` and ``gradient`` say, without large temporaries.
         """
-        W, xp = theta[:-1, :], self.backend.xp
+        W = theta[:-1, :]
         dW, db = self.rows.undo_scaling(dW, db)
         # The penalty is one on the weights of the caller's scale.
         if not isinstance(self.rows.factor, float):
@@ -289,7 +289,7 @@ class Problem:
         squares = self.backend.dots([W], W)[0, :]
         if not isinstance(self.rows.factor, float):
             W = self.rows.factor * W
-        penalty = xp.expand_dims(self.penalty, axis=0)
+        penalty = self.penalty[None, :]
         dW = self.backend.combine(dW, penalty, [W], 1.0 / self.m)
         return Pass(loss / self.m + self.penalty * squares / 2.0, self._stacked(dW, db / self.m))
 

@@ -130,7 +130,8 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = here(np.array([model.n_iter], dtype=np.int32))
         history = {field.name: getattr(model.history, field.name) for field in fields(History)}
         self._record = {name: getattr(model, name) for name in (*FACTS, "center")}
-        self._record |= {"history": history, "fingerprint": fingerprint(self._given())}
+        same = model if model.center is None else self._given()
+        self._record |= {"history": history, "fingerprint": fingerprint(same)}
 
     def _given(self, classes: Any = None) -> OneVsAll:
         """Return the model that the attributes make up, in the order of ``classes_``.

@@ -149,7 +149,7 @@ def _begin(task: Task, problem: Problem, start: Array | None, prepared: Any, beg
         else:  # nothing is trained, not even on a sample
             theta = problem.start() if start is None else start
             state = State(theta, *problem.evaluate(theta))
-        measured = problem.backend.xp.expand_dims(measure(state), axis=0)
+        measured = measure(state)[None, :, :]
     k = problem.n_models
     columns = np.zeros(k, COLUMN)
     columns["goal"] = task.tol
@@ -191,21 +191,30 @@ def _look(task: Task, run: Run, state: Any, measured: Array, thetas: Sequence[Ar
     came, before, n = to_host(measured), run, len(thetas)
     each = (time.perf_counter() - task.started - run.seconds) / n
     for figures, theta in zip(came, thetas, strict=True):
-        run = _iteration(task, run, figures, theta, run.seconds + each)
+        run = _iteration(task, run, state, figures, theta, run.seconds + each)
         if run.result:
-            return replace(run, state=state)
-    left = run.active[~run.ending]
-    most = min(run.problem.backend.check_every, task.max_iter - run.iteration)
-    burst = _until_next_look(before.figures[1, left], run.figures[1, left], n, task.tol, most)
-    return replace(run, state=state, burst=burst)
+            return run
+    burst = min(run.problem.backend.check_every, task.max_iter - run.iteration)
+    if burst > 1:
+        left = run.active[~run.ending]
+        norms = before.figures[1, left], run.figures[1, left]
+        burst = _until_next_look(*norms, n, task.tol, burst)
+    return run if burst == run.burst else replace(run, burst=burst)
 
 
-def _iteration(task: Task, run: Run, measured: Floats, theta: Array, seconds: float) -> Run:
-    """Return the run after one more iteration, of which these are the figures and parameters."""
+def _iteration(
+    task: Task, run: Run, state: Any, measured: Floats, theta: Array, seconds: float
+) -> Run:
+    """Return the run after one more iteration, of which these are the figures and parameters.
+
+    The state is that at the end of the burst.
+    """
     going, figures, columns = ~run.ending, run.figures.copy(), run.columns.copy()
     figures[:, run.active[going]] = measured[:2, going]
     iteration = run.iteration + 1
-    run = replace(run, figures=figures, columns=columns, iteration=iteration, seconds=seconds)
+    run = replace(
+        run, state=state, figures=figures, columns=columns, iteration=iteration, seconds=seconds
+    )
     if not np.isfinite(figures).all():
         lost = task.models[~np.isfinite(figures).all(axis=0)]
         raise DivergenceError(
@@ -240,7 +249,9 @@ def _judge(
 ) -> None:
     """Take a last look at some of the active columns, and write down what they are found to be."""
     which, backend = run.active[look], run.problem.backend
-    problem = run.problem.select(backend.asarray(np.flatnonzero(look)))
+    problem = run.problem
+    if not look.all():
+        problem = problem.select(backend.asarray(np.flatnonzero(look)))
     cost, found = run.figures[:, which]
     theta = part_of(theta, look, backend)
     norm, rounding = last_look(problem, theta, cost, found, stuck, task.tol)

@@ -137,7 +137,7 @@ class LBFGS(Solver):
         dZ = problem.margins(D)
         t, kappa = _newton_step(problem, state, D, dZ)
         t = state.factor * t
-        theta = problem.backend.combine(state.theta, xp.expand_dims(t, axis=0), [D])
+        theta = problem.backend.combine(state.theta, t[None, :], [D])
         margins = state.margins.along(dZ, t)
         cost, gradient = problem.evaluate_margins(margins, theta)
         reduced = curvature.reduce(gradient)

@@ -26,11 +26,13 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_X_y
 
 import gpulr
 from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
 from gpulr.backend import is_device_array, to_host
-from gpulr.estimators import cross_validated, logistic_regression
+from gpulr.estimators import cross_validated, inputs, logistic_regression
 from helpers import python
 
 EXACT = {"tol": 1e-9, "max_iter": 20_000}
@@ -46,6 +48,45 @@ CS = [0.01, 1.0, 100.0]
 )
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
+
+
+ROWS = np.random.default_rng(0).standard_normal((30, 3))
+LABELS = np.arange(30) % 3
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "seen"),
+    [
+        (ROWS, LABELS, True),
+        (ROWS.astype(np.float32).T.copy().T, LABELS.astype(np.int8), True),
+        (np.rint(ROWS).astype(np.int64), LABELS == 1, True),
+        (np.where(ROWS > 2.0, np.nan, ROWS), LABELS, False),
+        (np.where(ROWS > 2.0, np.inf, ROWS), LABELS, False),
+        (np.full((30, 3), 1e308), LABELS, False),  # whose sum is not finite
+        (ROWS, LABELS[:20], False),
+        (ROWS, LABELS[:, None], False),
+        (ROWS, LABELS + 0.5, False),
+        (ROWS, np.arange(30), False),
+        (ROWS, LABELS * 10, False),  # might be as many classes
+        (ROWS[:, :0], LABELS, False),
+        (ROWS[0], LABELS[:3], False),
+        (ROWS + 1j, LABELS, False),
+    ],
+)
+def test_what_is_seen_to_pass_scikit_learns_checks_passes_them(X, y, seen):
+    assert inputs._pass(X, y) == seen
+    if seen:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            rows, labels = check_X_y(X, y, **inputs._AS_IS)
+            check_classification_targets(y)
+        assert rows is X
+        assert np.array_equal(labels, y)
+
+
+def test_more_classes_than_half_the_rows_are_told_as_scikit_learn_does():
+    with pytest.warns(UserWarning, match="greater than 50% of the number"):
+        OneVsAllLogisticRegression(backend="numpy").fit(ROWS, np.arange(30))
 
 
 @pytest.mark.slow
