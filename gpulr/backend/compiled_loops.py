@@ -11,6 +11,7 @@ from llvmlite import ir
 
 INT1, INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 HALF, FLOAT, DOUBLE = ir.HalfType(), ir.FloatType(), ir.DoubleType()
+PANEL = 4  # vectors of columns that are kept in registers
 FUSED = ("contract",)  # a × b + c may be rounded once
 NAMES = {FLOAT: "f32", DOUBLE: "f64", INT8: "i8", INT16: "i16", INT32: "i32"}
 
@@ -99,6 +100,25 @@ class Writer:
             phi.add_incoming(first, before)
             phi.add_incoming(new, last)
         carried[:] = ends
+
+    def panels(self, k: ir.Value, lanes: int) -> Iterator[tuple[ir.Value, list[ir.Value | None]]]:
+        """Write what the caller writes for ``PANEL`` vectors of k columns at a time, and the rest.
+
+        Yields the first column, and for each vector None, or the mask of the lanes that there are.
+        What is left goes into one panel: each goes through all rows anew.
+        """
+        b, size = self.b, PANEL * lanes
+        whole = self.whole(k, size)
+        with self.loop(self.count(0), whole, size) as (column, _):
+            yield column, [None] * PANEL
+        left = b.sub(k, whole)
+        for vectors in range(1, PANEL + 1):
+            before = self.count((vectors - 1) * lanes)
+            some = b.icmp_signed(">", left, before)
+            fit = b.icmp_signed("<=", left, self.count(vectors * lanes))
+            with b.if_then(b.and_(some, fit)):
+                masks: list[ir.Value | None] = [None] * (vectors - 1)
+                yield whole, [*masks, self.first_lanes(b.sub(left, before), lanes)]
 
     def load(self, pointer: ir.Value, kind: ir.Type, align: int = 1) -> ir.Value:
         return self.b.load(self.b.bitcast(pointer, kind.as_pointer()), align=align)

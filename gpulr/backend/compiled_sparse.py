@@ -8,7 +8,6 @@ to rows of the gradient. Rows are read where they are, of any floating dtype, wi
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from gpulr.backend.machine_code import load
 Floats = npt.NDArray[Any]
 
 NUMBERS = {"float32": FLOAT, "float64": DOUBLE}
-MOST = 4  # vectors of columns that are kept in registers
 
 
 class _Writer(Writer):
@@ -44,32 +42,12 @@ class _Writer(Writer):
         takes = [INT64, INT64, INT64, indices, indices, self.stored.as_pointer(), numbers, numbers]
         return tuple(self.begin(name, takes).args)
 
-    def panels(self, k: ir.Value) -> Iterator[tuple[ir.Value, list[ir.Value]]]:
-        """Write what the caller writes for as many columns as fit, and for those that are left.
-
-        Yields the first column, and the masks of the vectors: all that are left go into as few.
-        """
-        b, size = self.b, MOST * self.lanes
-        whole = self.whole(k, size)
-        every = ir.Constant(ir.VectorType(ir.IntType(1), self.lanes), [1] * self.lanes)
-        with self.loop(self.count(0), whole, size) as (column, _):
-            yield column, [every] * MOST
-        left, vectors = b.sub(k, whole), 1
-        while vectors <= MOST:
-            most, least = vectors * self.lanes, vectors // 2 * self.lanes
-            some = b.icmp_signed(">", left, self.count(least))
-            fit = b.icmp_signed("<=", left, self.count(most))
-            with self.b.if_then(b.and_(some, fit)):
-                starts = [self.count(i * self.lanes) for i in range(vectors)]
-                yield whole, [self.first_lanes(b.sub(left, s), self.lanes) for s in starts]
-            vectors *= 2
-
-    def read(self, array: ir.Value, at: ir.Value, masks: list[ir.Value]) -> list[ir.Value]:
+    def read(self, array: ir.Value, at: ir.Value, masks: list[ir.Value | None]) -> list[ir.Value]:
         places = (self.at(array, at, i * self.lanes) for i in range(len(masks)))
         return [self.load_first(p, self.vector, m) for p, m in zip(places, masks, strict=True)]
 
     def write(
-        self, values: list[ir.Value], array: ir.Value, at: ir.Value, masks: list[ir.Value]
+        self, values: list[ir.Value], array: ir.Value, at: ir.Value, masks: list[ir.Value | None]
     ) -> None:
         for i, (value, mask) in enumerate(zip(values, masks, strict=True)):
             self.store_first(value, self.at(array, at, i * self.lanes), mask)
@@ -96,7 +74,7 @@ class _Writer(Writer):
     def margins(self) -> None:
         """Write long = X wide."""
         first, last, k, indptr, indices, data, W, Z = self.function("margins")
-        for column, masks in self.panels(k):
+        for column, masks in self.panels(k, self.lanes):
             with self.loop(first, last, 1) as (row, _):
                 zeros = [ir.Constant(self.vector, None)] * len(masks)
                 with self.loop(*self.entries(indptr, row), 1, *zeros) as (entry, sums):
@@ -130,7 +108,7 @@ class _Writer(Writer):
         """Write the same for any number of columns."""
         here = self.b
         first, last, k, indptr, indices, data, D, R = self.function("masked_gradient")
-        for column, masks in self.panels(k):
+        for column, masks in self.panels(k, self.lanes):
             with self.loop(first, last, 1) as (row, _):
                 rs = self.read(R, self.b.add(self.b.mul(self.b.sub(row, first), k), column), masks)
                 with self.loop(*self.entries(indptr, row), 1) as (entry, _):

@@ -12,7 +12,7 @@ bits depend neither on the threads nor on how many other columns there are.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -48,21 +48,6 @@ class _Writer(Writer):
         takes = [*[INT64] * 4, stored.as_pointer().as_pointer(), *[numbers] * 3]
         return tuple(self.begin(f"{name}_{NAMES[stored]}", takes).args)
 
-    def panels(self, k: ir.Value) -> Iterator[tuple[ir.Value, list[ir.Value | None]]]:
-        """Write loops over the columns: four vectors of them at a time, one, and what is left.
-
-        Yields the first column, and for each vector None, or the mask of the lanes that there are.
-        """
-        start = self.count(0)
-        for vectors in (4, 1):
-            size = vectors * self.lanes
-            stop = self.whole(k, size)
-            with self.loop(start, stop, size) as (column, _):
-                yield column, [None] * vectors
-            start = stop
-        with self.b.if_then(self.b.icmp_signed("<", start, k)):
-            yield start, [self.first_lanes(self.b.sub(k, start), self.lanes)]
-
     def read(
         self, array: ir.Value, at: ir.Value, masks: Sequence[ir.Value | None]
     ) -> list[ir.Value]:
@@ -96,7 +81,7 @@ class _Writer(Writer):
             sums = self.at(out, b.mul(b.mul(b.sdiv(start, self.count(ROWS)), m), k))
             with self.loop(zero, m, 1) as (i, _):
                 V = b.load(self.at(table, i))
-                for column, masks in self.panels(k):
+                for column, masks in self.panels(k, self.lanes):
                     zeros = [ir.Constant(self.doubles, None)] * len(masks)
                     with self.loop(start, stop, 1, *zeros) as (row, totals):
                         at = b.add(b.mul(b.add(first, row), k), column)
@@ -110,7 +95,7 @@ class _Writer(Writer):
         """Write out = c_m x + Σ_i c_i V_i, with coefficients c (m + 1, k)."""
         first, n, k, m, table, x, coefficients, out = self.function("combine", stored)
         b, zero = self.b, self.count(0)
-        for column, masks in self.panels(k):
+        for column, masks in self.panels(k, self.lanes):
             with self.loop(zero, n, 1) as (row, _):
                 at = b.add(b.mul(b.add(first, row), k), column)
                 factors = self.read(coefficients, b.add(b.mul(m, k), column), masks)
