@@ -332,12 +332,27 @@ class Backend:
         R, loss, db = self.activate_margins(self.affine(X, W, b), Y, s)
         return loss, (R.T @ X).T, db
 
+    def sweep(
+        self, function: Callable[[slice], tuple[list[Array], list[Array]]], n: int, k: int
+    ) -> tuple[list[Array], list[Array]]:
+        """Go once through arrays (n, k) like the parameters, and do all that some rows allow.
+
+        ``function`` returns of some of the rows arrays, which are put together, and sums as
+        :meth:`dots_of_rows` gives, which are added up. Here it gets all rows at once.
+        """
+        arrays, sums = function(slice(0, n))
+        return arrays, [self.xp.sum(each, axis=0) for each in sums]
+
+    def dots_of_rows(self, vectors: Sequence[Array], x: Array) -> Array:
+        """Return sums (n_sums, n_vectors, k) that add up to :meth:`dots`, of some rows."""
+        return self.xp.stack([self.xp.sum(v * x, axis=0) for v in vectors])[None, :, :]
+
     def dots(self, vectors: Sequence[Array], x: Array) -> Array:
         """Return the scalar products of each of some arrays with x, column by column.
 
         All are (n, k), x is float64. Returns (n_vectors, k) float64.
         """
-        return self.xp.stack([self.xp.sum(v * x, axis=0) for v in vectors])
+        return self.dots_of_rows(vectors, x)[0, :, :]
 
     def combine(
         self,

@@ -3,32 +3,30 @@
 L-BFGS keeps up to ten pairs of arrays as large as the parameters, and reads all of them four times
 an iteration. For sparse text (50,000 words × 20 models) an array is 8 MB: array functions read and
 write three or four of these for each product, ten times as much as the pairs themselves. Here all
-arrays are gone through together, a block of rows at a time, by as many threads as there are.
+arrays are gone through together, of the rows that :mod:`gpulr.backend.sweeps` gives.
 
-Products are summed over ``ROWS`` rows, in their order, and these sums in theirs: so that a column's
+Products are summed over ``UNIT`` rows, in their order, and these sums in theirs: so that a column's
 bits depend neither on the threads nor on how many other columns there are.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from gpulr.backend import compiled_loops, threads
+from gpulr.backend import compiled_loops
 from gpulr.backend.buffers import address
 from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, INT64, NAMES, Writer
 from gpulr.backend.machine_code import load
+from gpulr.backend.sweeps import UNIT
 
 Floats = npt.NDArray[Any]
 
-ROWS = 256  # whose products are summed at a time
-TASK = 2**16  # numbers of an array that a thread is given at a time, at least
 STORED: dict[np.dtype[Any], ir.Type] = {np.dtype(np.float32): FLOAT, np.dtype(np.float64): DOUBLE}
 
 
@@ -76,9 +74,9 @@ class _Writer(Writer):
         """Write out[s, i] = Σ V_i x over the rows of sub-block s, the coefficients being unused."""
         first, n, k, m, table, x, _, out = self.function("dots", stored)
         b, zero = self.b, self.count(0)
-        with self.loop(zero, n, ROWS) as (start, _):
-            stop = self.smaller(b.add(start, self.count(ROWS)), n)
-            sums = self.at(out, b.mul(b.mul(b.sdiv(start, self.count(ROWS)), m), k))
+        with self.loop(zero, n, UNIT) as (start, _):
+            stop = self.smaller(b.add(start, self.count(UNIT)), n)
+            sums = self.at(out, b.mul(b.mul(b.sdiv(start, self.count(UNIT)), m), k))
             with self.loop(zero, m, 1) as (i, _):
                 V = b.load(self.at(table, i))
                 for column, masks in self.panels(k, self.lanes):
@@ -129,37 +127,34 @@ class VectorFunctions:
         kind = ctypes.CFUNCTYPE(None, *[number] * 4, *[address] * 4)
         self._dots, self._combine = (
             {
-                dtype: kind(self._engine.get_function_address(f"{name}_{NAMES[stored]}"))
+                dtype: kind(self._engine.get_functionaddress(f"{name}_{NAMES[stored]}"))
                 for dtype, stored in STORED.items()
             }
             for name in ("dots", "combine")
         )
 
     def dots(self, vectors: Sequence[Floats], x: Floats) -> Floats:
-        """Return the scalar products of each vector with x, (n_vectors, k)."""
+        """Return Σ v x of each vector over each ``UNIT`` rows, (n_sums, n_vectors, k)."""
         n, k = x.shape
-        sums = np.empty((-(-n // ROWS), len(vectors), k))
-
-        def of_rows(first: int, count: int) -> None:
-            function(first, count, *given, 0, address(sums[first // ROWS :]))
-
-        function, given = self._dots[vectors[0].dtype], self._given(vectors, x)
-        _in_threads(of_rows, n, k)
-        return reduce(np.add, sums)
+        sums = np.empty((-(-n // UNIT), len(vectors), k))
+        table, at = self._table(vectors), address(x)
+        self._dots[vectors[0].dtype](0, n, k, len(vectors), table, at, 0, address(sums))
+        return sums
 
     def combine(
-        self, x: Floats, coefficients: Floats, vectors: Sequence[Floats], factor: float | Floats
+        self,
+        x: Floats,
+        coefficients: Floats,
+        vectors: Sequence[Floats],
+        factor: float | Floats,
+        out: Floats | None = None,
     ) -> Floats:
         """Return factor x + Σ c_i v_i, with coefficients (n_vectors, k) and factor (k,)."""
         n, k = x.shape
-        out, each = np.empty((n, k)), np.empty((len(vectors) + 1, k))
+        out, each = np.empty((n, k)) if out is None else out, np.empty((len(vectors) + 1, k))
         each[:-1], each[-1] = coefficients, factor
-
-        def of_rows(first: int, count: int) -> None:
-            function(first, count, *given, address(each), address(out))
-
-        function, given = self._combine[vectors[0].dtype], self._given(vectors, x)
-        _in_threads(of_rows, n, k)
+        table, places = self._table(vectors), map(address, (x, each, out))
+        self._combine[vectors[0].dtype](0, n, k, len(vectors), table, *places)
         return out
 
     @staticmethod
@@ -177,35 +172,20 @@ class VectorFunctions:
         )
 
     @staticmethod
-    def _given(vectors: Sequence[Floats], x: Floats) -> tuple[Any, ...]:
-        table = (ctypes.c_void_p * len(vectors))(*map(address, vectors))
-        return x.shape[1], len(vectors), table, address(x)
-
-
-def _in_threads(function: Callable[[int, int], None], n: int, k: int) -> None:
-    """Call a function with the first row and the number of rows of each part of n."""
-    count = n * k // TASK
-    if count > 1:
-        count = min(count, 2 * threads.thread_count())
-    if count < 2:
-        function(0, n)
-        return
-    size = -(-n // (count * ROWS)) * ROWS
-    parts = [slice(first, min(first + size, n)) for first in range(0, n, size)]
-    for _ in threads.map_blocks(lambda part: function(part.start, part.stop - part.start), parts):
-        pass
+    def _table(vectors: Sequence[Floats]) -> Any:
+        return (ctypes.c_void_p * len(vectors))(*map(address, vectors))
 
 
 def compile_functions() -> VectorFunctions | None:
     """Compile them, and compare what they return with NumPy's; None where that is wrong."""
     functions, rng = VectorFunctions(), np.random.default_rng(0)
-    x, c = rng.standard_normal((ROWS + 5, 43)), rng.standard_normal((3, 43))
+    x, c = rng.standard_normal((UNIT + 5, 43)), rng.standard_normal((3, 43))
     right = True
     for dtype in STORED:
         vectors = [np.asarray(rng.standard_normal(x.shape), dtype) for _ in range(len(c))]
         combined = 3.0 * x + sum(each * v for each, v in zip(c, vectors, strict=True))
         dots = np.stack([(v * x).sum(axis=0) for v in vectors])
-        right &= np.allclose(functions.dots(vectors, x), dots, rtol=1e-12, atol=1e-12)
+        right &= np.allclose(functions.dots(vectors, x).sum(axis=0), dots, rtol=1e-12, atol=1e-12)
         right &= np.allclose(
             functions.combine(x, c, vectors, 3.0), combined, rtol=1e-12, atol=1e-12
         )

@@ -26,6 +26,7 @@ from gpulr.backend.compiled_rows import (
 )
 from gpulr.backend.compiler import compiler, compiler_at_hand, load_compiler_ahead
 from gpulr.backend.forks import computing
+from gpulr.backend.sweeps import sweep
 
 if TYPE_CHECKING:
     from gpulr.backend.compiled_margins import MarginFunctions
@@ -190,11 +191,28 @@ class NumPyBackend(Backend):
                 return compiled(X_block)
         return super().extremes(X_block)
 
-    def dots(self, vectors: Sequence[Array], x: Array) -> Array:
+    def sweep(
+        self, function: Callable[[slice], tuple[list[Array], list[Array]]], n: int, k: int
+    ) -> tuple[list[Array], list[Array]]:
+        # Without compiled functions sums of blocks would depend on how many columns there are.
+        go = super().sweep if self.vector_functions is None else sweep
+        return go(function, n, k)
+
+    def dots_of_rows(self, vectors: Sequence[Array], x: Array) -> Array:
         functions = self.vector_functions
         if functions is not None and functions.take(vectors, x):
             return functions.dots(vectors, x)
-        return super().dots(vectors, x)
+        return super().dots_of_rows(vectors, x)
+
+    def dots(self, vectors: Sequence[Array], x: Array) -> Array:
+        functions = self.vector_functions
+        if functions is None or not functions.take(vectors, x):
+            return super().dots(vectors, x)
+
+        def of_rows(rows: slice) -> tuple[list[Array], list[Array]]:
+            return [], [functions.dots([v[rows] for v in vectors], x[rows])]
+
+        return sweep(of_rows, *x.shape)[1][0]
 
     def combine(
         self,
@@ -204,9 +222,17 @@ class NumPyBackend(Backend):
         factor: float | Array = 1.0,
     ) -> Array:
         functions = self.vector_functions
-        if functions is not None and functions.take(vectors, x):
-            return functions.combine(x, coefficients, vectors, factor)
-        return super().combine(x, coefficients, vectors, factor)
+        if functions is None or not functions.take(vectors, x):
+            return super().combine(x, coefficients, vectors, factor)
+        out = np.empty(x.shape)
+
+        def of_rows(rows: slice) -> tuple[list[Array], list[Array]]:
+            some = [v[rows] for v in vectors]
+            functions.combine(x[rows], coefficients, some, factor, out[rows])
+            return [], []
+
+        sweep(of_rows, *x.shape)
+        return out
 
     def centers_in_block(self, X: Array) -> bool:
         return not is_sparse(X) and X.dtype.itemsize > 1

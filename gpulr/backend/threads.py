@@ -185,13 +185,19 @@ if hasattr(os, "register_at_fork"):
         )
 
 
+_worker = threading.local()
+
+
 def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Iterator[T]:
     """Yield ``function(block)`` in the order of the blocks, by as many threads as BLAS has.
 
     The order does not depend on the threads, so sums of the results have the same bits every time.
-    Where one fails, or no more are asked for, blocks that have begun are waited for.
+    Where one fails, or no more are asked for, blocks that have begun are waited for. What a block
+    maps in its turn is mapped by its own thread: were all threads to wait for others, none would go
+    on.
     """
-    n_threads = min(thread_count(), len(blocks)) if len(blocks) > 1 else 1
+    alone = len(blocks) < 2 or getattr(_worker, "busy", False)
+    n_threads = 1 if alone else min(thread_count(), len(blocks))
     if n_threads < 2:
         for block in blocks:
             computing.let_forks_go()
@@ -201,11 +207,13 @@ def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Itera
 
     def work(context: Context, block: Block) -> T:
         at_work.add(threading.get_ident())
+        _worker.busy = True
         try:
             with computing():
                 one_blas_thread.renew()
                 return context.run(function, block)
         finally:
+            _worker.busy = False
             at_work.discard(threading.get_ident())
 
     with one_blas_thread():

@@ -27,6 +27,8 @@ Array = Any
 # 100 converge in 31 and 21 passes, and 1 not in 60; on 149 rare indicators 10 is as good as 1.
 RARE_ROWS = 10.0
 
+EVERY = slice(None)
+
 
 @dataclass(frozen=True, eq=False)
 class SharedCurvature(Shared):
@@ -221,8 +223,19 @@ class SharedCurvature(Shared):
         """Whether no eigenvectors are left out, so that the inverse is diagonal."""
         return self.basis is None or bool(self.basis.shape[0] == self.basis.shape[1])
 
-    def _tilted(self, w: Array) -> Array:
-        return w if isinstance(self.tilt, float) else self.tilt * w
+    @property
+    def by_rows(self) -> bool:
+        """Whether :meth:`reduce` and :meth:`solve` do with some rows of the parameters."""
+        return self.basis is None
+
+    def _apart(self, u: Array, rows: slice) -> tuple[Array, Array | None]:
+        """Return weights, and the intercept's row if it is among these rows of the parameters."""
+        if rows.stop is not None and rows.stop <= self.mean.shape[0]:
+            return u, None
+        return u[:-1, :], u[-1:, :]
+
+    def _tilted(self, w: Array, rows: slice = EVERY) -> Array:
+        return w if isinstance(self.tilt, float) else self.tilt[rows, :] * w
 
     def _turned(self, w: Array) -> Array:
         """Return the coordinates of w along all eigenvectors, where these are known."""
@@ -244,12 +257,12 @@ class SharedCurvature(Shared):
         found[...] = multiply(xp.astype(w / size, self.dtype))  # functions of vectors take it
         return found * size
 
-    def reduce(self, gradient: Array) -> Array:
-        """Return Aᵀ g: a gradient (n_features + 1, n_models) in the coordinates u."""
-        xp = array_namespace(gradient)
+    def reduce(self, gradient: Array, rows: slice = EVERY) -> Array:
+        """Return Aᵀ g, or some rows: a gradient (n_features + 1, n_models) in coordinates u."""
+        w, b = self._apart(gradient[rows, :], rows)
         # The intercept is eliminated: what is left has the Schur complement κ covariance + λ.
-        w = gradient[:-1, :] - self.mean * gradient[-1, :]
-        return xp.concat([self._turned(self._tilted(w)), gradient[-1:, :]], axis=0)
+        w = w - self.mean[rows, :] * gradient[-1, :]
+        return _stacked(self._turned(self._tilted(w, rows)), b)
 
     def expand(self, u: Array) -> Array:
         """Return A u: the parameters, or a change of them, (n_features + 1, n_models)."""
@@ -258,24 +271,27 @@ class SharedCurvature(Shared):
         b = u[-1:, :] - self.mean.T @ w
         return xp.concat([w, b], axis=0)
 
-    def solve(self, q: Array, kappa: Array, lam: Array) -> Array:
-        """Return the inverse applied to a reduced gradient q; κ and λ are (n_models,)."""
-        xp = array_namespace(q)
-        damped = kappa * self.values + lam * self.share
+    def solve(self, q: Array, kappa: Array, lam: Array, rows: slice = EVERY) -> Array:
+        """Return the inverse applied to a reduced gradient, of which q are all rows or some.
+
+        κ and λ are (n_models,).
+        """
+        w, b = self._apart(q, rows)
+        damped = kappa * _of(self.values, rows) + lam * _of(self.share, rows)
         if self.complete:
-            u = q[:-1, :] / damped
+            u = w / damped
         else:
             assert self.basis is not None
-            turned = self.basis.T @ q[:-1, :]
+            turned = self.basis.T @ w
             each = kappa * self.rest + lam * self.squares
             if len(each.shape) > 1:
-                others = (q[:-1, :] - self.basis @ turned) / each
+                others = (w - self.basis @ turned) / each
                 # Which turned some of them into the basis.
                 others = others - self.basis @ (self.basis.T @ others)
                 u = self.basis @ (turned / damped) + others
             else:
-                u = q[:-1, :] / each + self.basis @ (turned / damped - turned / each)
-        return xp.concat([u, q[-1:, :] / kappa], axis=0)
+                u = w / each + self.basis @ (turned / damped - turned / each)
+        return _stacked(u, None if b is None else b / kappa)
 
     def penalized(self, u: Array) -> Array:
         """Return what a penalty of λ = 1 adds to the change of a reduced gradient along ``u``."""
@@ -284,6 +300,16 @@ class SharedCurvature(Shared):
         if not isinstance(self.squares, float):
             w = self._turned(self.squares * self._back(w))
         return xp.concat([w, 0.0 * u[-1:, :]], axis=0)
+
+
+def _of(each: float | Array, rows: slice) -> float | Array:
+    """Return what belongs to some rows of the weights: one value may stand for all."""
+    return each if isinstance(each, float) or each.shape[0] == 1 else each[rows, :]
+
+
+def _stacked(weights: Array, b: Array | None) -> Array:
+    """Return rows of the parameters, of which the intercept's may be one."""
+    return weights if b is None else array_namespace(weights).concat([weights, b], axis=0)
 
 
 def _eigh(matrix: Array, backend: Backend) -> tuple[Array, Array]:

@@ -48,6 +48,7 @@ class ExactCurvature(Shared):
     hessians: Array | None = None  # (n_models, n_features + 1, n_features + 1)
 
     exact = True  # no pairs are to be learnt
+    by_rows = False
     complete = False
 
     @staticmethod

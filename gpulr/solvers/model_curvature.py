@@ -35,6 +35,7 @@ class ModelCurvature(Shared):
     backend: Backend
 
     exact = False
+    by_rows = False
 
     def __post_init__(self) -> None:
         # Models by their factors, as many for each factor as the most that one has: padded with

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from gpulr.backend import Backend
@@ -25,25 +26,44 @@ def learn(
         known = state.reduced, state.curvature.values, state.gamma
         *pair, gamma = problem.recursion.pair(d, t, reduced, *known, kappa, lam)
         return Pair(*pair), gamma
-    dots, y = problem.backend.dots, _less(problem.backend, reduced, state.reduced)
-    products = dots([d, y, state.curvature.solve(y, kappa, lam)], y)
-    sy, yy, yHy = t * products[0, :], products[1, :], products[2, :]
-    ss = t * t * dots([d], d)[0, :]
+    backend, curvature, dtype = problem.backend, state.curvature, problem.rows.dtype
+    minus = -xp.ones((1, d.shape[1]), dtype=d.dtype, device=backend.device)
+
+    def differ(dots: Any, rows: slice) -> tuple[list[Array], list[Array]]:
+        u, before = d[rows, :], [pair.s[rows, :] for pair in state.pairs]
+        y = backend.combine(reduced[rows, :], minus, [state.reduced[rows, :]])
+        sums = [dots([u, y, _solved(curvature, y, kappa, lam, rows)], y)]
+        sums += [dots([u], u)]
+        sums += [dots(before, y)] if before else []
+        return [xp.astype(t * u, dtype), xp.astype(y, dtype)], sums
+
+    (s, y), sums = _sweep(backend, curvature, differ, d.shape)
+    sy, yy, yHy = t * sums[0][0, :], sums[0][1, :], sums[0][2, :]
+    ss, inner = t * t * sums[1][0, :], (sums[2] if state.pairs else None)
     # At the end steps may be so small that their squares vanish, and 1 / sᵀy would overflow.
     good = sy > 1e-12 * xp.sqrt(ss * yy) + 1e-290
     rho = xp.where(good, 1.0 / xp.where(good, sy, 1.0), 0.0)
     gamma = xp.where(good, sy / xp.where(good, yHy, 1.0), state.gamma)
-    if not problem.backend.known_true(good):
-        y = xp.where(good, y, 0.0)  # where the cost is infinite, so is y, and 0 · ∞ is no number
-    inner = dots([pair.s for pair in state.pairs], y) if state.pairs else None
-    s, y = (xp.astype(part, problem.rows.dtype) for part in (t * d, y))
+    if not backend.known_true(good):
+        # Where the cost is infinite, so is y, and 0 · ∞ is no number.
+        y = xp.where(good, y, xp.zeros_like(y))
+        inner = None if inner is None else xp.where(good, inner, 0.0)
     return Pair(s, y, rho, inner), gamma
 
 
-def _less(backend: Backend, a: Array, b: Array) -> Array:
-    """Return a − b."""
-    minus = -backend.xp.ones((1, a.shape[1]), dtype=a.dtype, device=backend.device)
-    return backend.combine(a, minus, [b])
+def _sweep(
+    backend: Backend, curvature: Any, function: Any, shape: tuple[int, int]
+) -> tuple[list[Array], list[Array]]:
+    """Go through the parameters once, or compute with all rows where the curvature needs them."""
+    if curvature.by_rows:
+        return backend.sweep(partial(function, backend.dots_of_rows), *shape)
+    found: tuple[list[Array], list[Array]] = function(backend.dots, slice(0, shape[0]))
+    return found
+
+
+def _solved(curvature: Any, q: Array, kappa: Array, lam: Array, rows: slice) -> Array:
+    """Return what the curvature's inverse makes of some rows of a reduced gradient."""
+    return curvature.solve(q, kappa, lam, *([rows] if curvature.by_rows else []))
 
 
 def direction(problem: Problem, state: LBFGSState, curvature: Any) -> tuple[Array, Array]:
@@ -56,8 +76,7 @@ def direction(problem: Problem, state: LBFGSState, curvature: Any) -> tuple[Arra
         known = state.curvature.values, state.gamma, state.kappa
         d, slope = problem.recursion.direction(state.reduced, pairs, *known, lam)
         return d, slope
-    d = -two_loops(problem.backend, state, curvature, lam)
-    slope = problem.backend.dots([d], state.reduced)[0, :]
+    d, slope = two_loops(problem.backend, state, curvature, lam)
     if not problem.backend.known_true(slope < 0.0):
         downhill = -curvature.solve(state.reduced, state.kappa, lam)
         d = xp.where(slope < 0.0, d, downhill)
@@ -75,36 +94,49 @@ def _has_kernels(problem: Problem, state: LBFGSState) -> bool:
     return diagonal and problem.recursion is not None  # for which they are compiled
 
 
-def two_loops(backend: Backend, state: LBFGSState, curvature: Any, lam: Array) -> Array:
-    """Return the inverse Hessian approximation applied to the gradient, both reduced.
+def two_loops(
+    backend: Backend, state: LBFGSState, curvature: Any, lam: Array
+) -> tuple[Array, Array]:
+    """Return the direction −H g, with H the inverse Hessian approximation, and the slope along it.
 
     The loops run over scalar products with the pairs, which take all of these at once: those with
     what a loop has changed follow from those with what it began with, and from the pairs' own.
     """
-    xp, pairs = backend.xp, state.pairs
-    curved = (state.kappa, lam)
-    if not pairs:
-        return state.gamma * curvature.solve(state.reduced, *curved)
+    xp, pairs, g = backend.xp, state.pairs, state.reduced
     S, Y = [pair.s for pair in pairs], [pair.y for pair in pairs]
     inner = [_inner(backend, pair, S[:j]) for j, pair in enumerate(pairs)]
 
     alphas: list[Array] = []  # newest first
-    products = backend.dots(S, state.reduced)
+    products: Any = backend.dots(S, g) if pairs else None
     for j in reversed(range(len(pairs))):
         alphas.append(pairs[j].rho * products[j, :])
         if j > 0:
             products = products[:j, :] - alphas[-1] * inner[j]
     alphas.reverse()
-    q = backend.combine(state.reduced, -xp.stack(alphas), Y)
-    r = state.gamma * curvature.solve(q, *curved)
-    shares: list[Array] = []  # of each s, oldest first
-    products = backend.dots(Y, r)
+    less = -xp.stack(alphas) if pairs else None
+
+    def between(dots: Any, rows: slice) -> tuple[list[Array], list[Array]]:
+        some = [y[rows, :] for y in Y]
+        q = backend.combine(g[rows, :], less, some) if some else g[rows, :]
+        r = state.gamma * _solved(curvature, q, state.kappa, lam, rows)
+        return [r], [dots(some, r)] if some else []
+
+    (r,), sums = _sweep(backend, curvature, between, g.shape)
+    shares: list[Array] = []  # of each s, oldest first, with the opposite sign
     for j, alpha in enumerate(alphas):
-        product = products[j, :]
+        product = sums[0][j, :]
         if j > 0:
-            product = product + xp.sum(xp.stack(shares) * inner[j], axis=0)
-        shares.append(alpha - pairs[j].rho * product)
-    return backend.combine(r, xp.stack(shares), S)
+            product = product - xp.sum(xp.stack(shares) * inner[j], axis=0)
+        shares.append(pairs[j].rho * product - alpha)
+    to_add = xp.stack(shares) if pairs else None
+
+    def last(dots: Any, rows: slice) -> tuple[list[Array], list[Array]]:
+        some = [s[rows, :] for s in S]
+        d = backend.combine(r[rows, :], to_add, some, -1.0) if some else -r[rows, :]
+        return [d], [dots([d], g[rows, :])]
+
+    (d,), (slope,) = _sweep(backend, curvature, last, g.shape)
+    return d, slope[0, :]
 
 
 def _inner(backend: Backend, pair: Pair, before: list[Array]) -> Array:

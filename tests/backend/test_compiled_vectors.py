@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from gpulr.backend import backend_of, compiled_functions, threads
+from gpulr.backend import backend_of, compiled_functions, sweeps, threads
 
 COLUMNS = (1, 3, 8, 20, 33, 70)
 ROWS = (1, 255, 256, 700)
@@ -40,7 +40,7 @@ def test_they_are_right(functions, rng, width, dtype):
     for n, k, count in product(ROWS, COLUMNS, (1, 10)):
         vectors, x, c = sample(rng, n, k, dtype, count)
         size = np.stack([np.abs(v * x).sum(axis=0) for v in vectors])
-        found = compiled.dots(vectors, x)
+        found = compiled.dots(vectors, x).sum(axis=0)
         assert np.all(np.abs(found - [(v * x).sum(axis=0) for v in vectors]) <= 1e-13 * size)
         factor = rng.standard_normal(k)
         expected = factor * x + sum(each * v for each, v in zip(c, vectors, strict=True))
@@ -50,23 +50,30 @@ def test_they_are_right(functions, rng, width, dtype):
 
 
 def test_bits_depend_neither_on_threads_nor_on_other_columns(functions, rng, monkeypatch):
-    from gpulr.backend import compiled_vectors
+    functions()
+    backend = backend_of(None)
+    assert backend.vector_functions is not None
+    vectors, x, c = sample(rng, 3001, 40, np.float32)
 
-    compiled = functions()
-    vectors, x, c = sample(rng, 3000, 40, np.float32)
-    monkeypatch.setattr(compiled_vectors, "TASK", 2**30)
-    alone = compiled.dots(vectors, x), compiled.combine(x, c, vectors, 2.0)
-    monkeypatch.setattr(compiled_vectors, "TASK", 1)
-    for n_threads in (1, 2, 5):
+    def both(v, x, c):
+        def at_once(rows):
+            combined = backend.combine(x[rows], c, [each[rows] for each in v], 2.0)
+            return [combined], [backend.dots_of_rows([each[rows] for each in v], combined)]
+
+        (combined,), (dots,) = backend.sweep(at_once, *x.shape)
+        np.testing.assert_array_equal(combined, backend.combine(x, c, v, 2.0))
+        np.testing.assert_array_equal(dots, backend.dots(v, combined))
+        return combined, dots
+
+    expected = both(vectors, x, c)
+    np.testing.assert_allclose(expected[1], [(v * expected[0]).sum(axis=0) for v in vectors])
+    for block, n_threads in ((1, 1), (1, 3), (2**15, 2), (2**30, 2)):
+        monkeypatch.setattr(sweeps, "BLOCK", block)
         monkeypatch.setattr(threads, "thread_count", lambda n=n_threads: n)
-        np.testing.assert_array_equal(compiled.dots(vectors, x), alone[0])
-        np.testing.assert_array_equal(compiled.combine(x, c, vectors, 2.0), alone[1])
-    for columns in (slice(7, 8), slice(3, 20)):
-        part = [np.ascontiguousarray(a[:, columns]) for a in (*vectors, x)]
-        dots = compiled.dots(part[:3], part[3])
-        np.testing.assert_array_equal(dots, alone[0][:, columns])
-        combined = compiled.combine(part[3], c[:, columns], part[:3], 2.0)
-        np.testing.assert_array_equal(combined, alone[1][:, columns])
+        for columns in (slice(None), slice(7, 8), slice(3, 20)):
+            *part, some = [np.ascontiguousarray(a[:, columns]) for a in (*vectors, x)]
+            for found, whole in zip(both(part, some, c[:, columns]), expected, strict=True):
+                np.testing.assert_array_equal(found, whole[:, columns])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -75,7 +82,7 @@ def test_what_is_not_finite_stays_in_its_column(functions, rng, bad):
     vectors[1][17, 5] = bad
     x[2, 9] = bad
     compiled = functions()
-    for found in (compiled.dots(vectors, x), compiled.combine(x, c, vectors, 1.0)):
+    for found in (compiled.dots(vectors, x).sum(axis=0), compiled.combine(x, c, vectors, 1.0)):
         lost = ~np.isfinite(found).all(axis=0)
         assert lost.nonzero()[0].tolist() == [5, 9]
 

@@ -367,3 +367,14 @@ def test_omp_num_threads_counts():
     code += "print(threads.thread_count(), train().n_iter, threading.active_count())"
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     assert python(code, **limits).split() == ["1", "5", "1"]
+
+
+def test_what_blocks_map_in_their_turn_waits_for_no_thread(monkeypatch):
+    monkeypatch.setattr(threads, "thread_count", lambda: 2)
+
+    def of(block):
+        return list(threads.map_blocks(lambda inner: 10 * block + inner, range(4)))
+
+    expected = [[10 * block + inner for inner in range(4)] for block in range(6)]
+    for _ in range(20):
+        assert list(threads.map_blocks(of, range(6))) == expected

@@ -284,3 +284,30 @@ def test_features_that_the_sample_does_not_show(rng, monkeypatch, C):
     assert model.converged
     assert model.n_iter <= 50
     assert np.abs(model.weights[-1]).max() < 1e-12
+
+
+@pytest.mark.parametrize("each", [False, True])  # whether features have figures of their own
+def test_without_a_basis_some_rows_do(put, rng, each):
+    def of_features(number):
+        return put(rng.uniform(0.5, 2.0, (8, 1))) if each else number
+
+    one = put(rng.uniform(0.5, 2.0, (8 if each else 1, 1)))
+    settings = of_features(0.3), of_features(1.0), of_features(1.0), of_features(1.0)
+    curvature = SharedCurvature(put(rng.normal(size=(8, 1))), None, one, *settings)
+    g, kappa, lam = (put(rng.uniform(0.5, 2.0, shape)) for shape in ((9, 3), 3, 3))
+    assert curvature.by_rows
+    reduced, parts = curvature.reduce(g), (slice(0, 5), slice(5, 8), slice(8, 9))
+    solved = curvature.solve(reduced, kappa, lam)
+    mean, tilt, values, share = (
+        to_host(part) if hasattr(part, "shape") else part
+        for part in (curvature.mean, curvature.tilt, curvature.values, curvature.share)
+    )
+    expected = np.vstack([tilt * (to_host(g)[:-1] - mean * to_host(g)[-1]), to_host(g)[-1:]])
+    np.testing.assert_allclose(to_host(reduced), expected, rtol=1e-14)
+    damped = to_host(kappa) * values + to_host(lam) * share
+    damped = np.vstack([np.broadcast_to(damped, (8, 3)), to_host(kappa)])
+    np.testing.assert_allclose(to_host(solved), expected / damped, rtol=1e-14)
+    for rows in parts:
+        np.testing.assert_array_equal(to_host(curvature.reduce(g, rows)), to_host(reduced)[rows])
+        found = curvature.solve(reduced[rows, :], kappa, lam, rows)
+        np.testing.assert_array_equal(to_host(found), to_host(solved)[rows])
