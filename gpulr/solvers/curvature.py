@@ -228,14 +228,15 @@ class SharedCurvature(Shared):
         """Whether :meth:`reduce` and :meth:`solve` do with some rows of the parameters."""
         return self.basis is None
 
-    def _apart(self, u: Array, rows: slice) -> tuple[Array, Array | None]:
-        """Return weights, and the intercept's row if it is among these rows of the parameters."""
-        if rows.stop is not None and rows.stop <= self.mean.shape[0]:
-            return u, None
-        return u[:-1, :], u[-1:, :]
+    def _apart(self, u: Array, rows: slice) -> tuple[Array, Array | None, slice]:
+        """Return weights, the intercept's row if it is among these rows, and which features'."""
+        n = self.mean.shape[0]
+        if rows.stop is not None and rows.stop <= n:
+            return u, None, rows
+        return u[:-1, :], u[-1:, :], slice(rows.start, n)
 
-    def _tilted(self, w: Array, rows: slice = EVERY) -> Array:
-        return w if isinstance(self.tilt, float) else self.tilt[rows, :] * w
+    def _tilted(self, w: Array, features: slice = EVERY) -> Array:
+        return w if isinstance(self.tilt, float) else self.tilt[features, :] * w
 
     def _turned(self, w: Array) -> Array:
         """Return the coordinates of w along all eigenvectors, where these are known."""
@@ -259,10 +260,10 @@ class SharedCurvature(Shared):
 
     def reduce(self, gradient: Array, rows: slice = EVERY) -> Array:
         """Return Aᵀ g, or some rows: a gradient (n_features + 1, n_models) in coordinates u."""
-        w, b = self._apart(gradient[rows, :], rows)
+        w, b, features = self._apart(gradient[rows, :], rows)
         # The intercept is eliminated: what is left has the Schur complement κ covariance + λ.
-        w = w - self.mean[rows, :] * gradient[-1, :]
-        return _stacked(self._turned(self._tilted(w, rows)), b)
+        w = w - self.mean[features, :] * gradient[-1, :]
+        return _stacked(self._turned(self._tilted(w, features)), b)
 
     def expand(self, u: Array) -> Array:
         """Return A u: the parameters, or a change of them, (n_features + 1, n_models)."""
@@ -276,8 +277,8 @@ class SharedCurvature(Shared):
 
         κ and λ are (n_models,).
         """
-        w, b = self._apart(q, rows)
-        damped = kappa * _of(self.values, rows) + lam * _of(self.share, rows)
+        w, b, features = self._apart(q, rows)
+        damped = kappa * _of(self.values, features) + lam * _of(self.share, features)
         if self.complete:
             u = w / damped
         else:
@@ -302,9 +303,9 @@ class SharedCurvature(Shared):
         return xp.concat([w, 0.0 * u[-1:, :]], axis=0)
 
 
-def _of(each: float | Array, rows: slice) -> float | Array:
-    """Return what belongs to some rows of the weights: one value may stand for all."""
-    return each if isinstance(each, float) or each.shape[0] == 1 else each[rows, :]
+def _of(each: float | Array, features: slice) -> float | Array:
+    """Return what belongs to some features: one value may stand for all of them."""
+    return each if isinstance(each, float) or each.shape[0] == 1 else each[features, :]
 
 
 def _stacked(weights: Array, b: Array | None) -> Array:
