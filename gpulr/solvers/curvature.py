@@ -278,7 +278,10 @@ class SharedCurvature(Shared):
         κ and λ are (n_models,).
         """
         w, b, features = self._apart(q, rows)
-        damped = kappa * _of(self.values, features) + lam * _of(self.share, features)
+        values, share = self.values, self.share
+        if self.basis is None:
+            values, share = _of(values, features), _of(share, features)
+        damped = kappa * values + lam * share
         if self.complete:
             u = w / damped
         else:
@@ -303,7 +306,7 @@ class SharedCurvature(Shared):
         return xp.concat([w, 0.0 * u[-1:, :]], axis=0)
 
 
-def _of(each: float | Array, features: slice) -> float | Array:
+def _of(each: Any, features: slice) -> Any:
     """Return what belongs to some features: one value may stand for all of them."""
     return each if isinstance(each, float) or each.shape[0] == 1 else each[features, :]
 
