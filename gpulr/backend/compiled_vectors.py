@@ -127,7 +127,7 @@ class VectorFunctions:
         kind = ctypes.CFUNCTYPE(None, *[number] * 4, *[address] * 4)
         self._dots, self._combine = (
             {
-                dtype: kind(self._engine.get_functionaddress(f"{name}_{NAMES[stored]}"))
+                dtype: kind(self._engine.get_function_address(f"{name}_{NAMES[stored]}"))
                 for dtype, stored in STORED.items()
             }
             for name in ("dots", "combine")
