@@ -1,7 +1,8 @@
 """Measurements of one CUDA GPU: what gpulr costs there, apart and beside others.
 
-``bash bench/on_gpu.sh OUTDIR`` runs all of it, the GPU tests first, in less than eight minutes and
-without a network; it says which modules are missing. Each part is also run by itself::
+``bash bench/on_gpu.sh OUTDIR`` runs all of it, in less than ten minutes and without a network: a
+smoke run of each kind of rows, compute-sanitizer, the GPU tests, then what is to be measured. It
+says which modules are missing. Each part is also run by itself::
 
     GPULR_FALLBACK=error python -m bench.gpu pass --output pass.json
 
@@ -32,7 +33,7 @@ from typing import Any
 
 import pytest
 
-from bench import gpu_parts
+from bench import gpu_parts, gpu_peers, gpu_smoke
 from bench.data import load_workload
 from bench.files import RESULTS, ROOT, write
 from bench.gpu_parts import card
@@ -40,7 +41,7 @@ from bench.run import circumstances, rehearsal
 from bench.table import seconds as in_seconds
 from gpulr.errors import BackendUnavailableError
 
-TESTS_SECONDS = 105.0  # after which no new test begins
+TESTS_SECONDS = 80.0  # after which no new test begins
 NAMED = 50  # failed tests; all are counted
 REHEARSED = ("tests/test_logistic.py", "tests/core/test_problem.py")
 
@@ -166,9 +167,10 @@ def tests_part(record: Record) -> None:
 
 
 PARTS: dict[str, Callable[..., None]] = {
-    **{"tests": tests_part, "pass": gpu_parts.pass_part, "transfer": gpu_parts.transfer_part},
-    **{"training": gpu_parts.training_part, "search": gpu_parts.search_part},
-    **{"peers": gpu_parts.peers_part, "start": gpu_parts.start_part},
+    **{"smoke": gpu_smoke.smoke_part, "sanitizer": gpu_smoke.sanitizer_part, "tests": tests_part},
+    **{"pass": gpu_parts.pass_part, "training": gpu_parts.training_part},
+    **{"search": gpu_parts.search_part, "peers": gpu_peers.peers_part},
+    **{"transfer": gpu_parts.transfer_part, "start": gpu_parts.start_part},
 }
 
 

@@ -1,4 +1,4 @@
-"""The parts of :mod:`bench.gpu` that measure: pass, transfer, training, search, peers, start.
+"""The parts of :mod:`bench.gpu` that measure gpulr: pass, transfer, training, search, start.
 
 They measure a card through CuPy, with CUDA events, or for a rehearsal its stand-in.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import product
@@ -24,13 +23,9 @@ import gpulr
 from bench.data import Data, Objective, load_workload
 from bench.files import RESULTS, rounded
 from bench.passes import (
-    PASSES,
     Contestant,
-    Pass,
     check,
     evaluate,
-    gpu_device,
-    library_obstacle,
     parts,
     prepare,
 )
@@ -45,7 +40,6 @@ LONGEST_HOLD = 0.05  # seconds
 QUEUED = 20  # calls
 TOLS = (1e-4, 5e-5, 2e-5, 1e-5)
 # Seconds until a process is ended; what it has found by then counts.
-LIBRARIES = {"gpulr": 15.0, "jax": 25.0, "torch": 40.0}
 STARTS = {"nothing-compiled": 25.0, "kernels-compiled": 12.0}
 
 # Keeps the stream busy, and neither memory nor the L2 cache.
@@ -408,121 +402,6 @@ def search_part(here: Card, work: Data, record: Any) -> None:
             scores=[rounded(score) for score in result.mean_scores],
             gradient_norm=rounded(error),
         )
-
-
-# Part peers
-
-
-def peers_part(here: Card, work: Data, record: Any) -> None:
-    """The same pass by torch, torch.compile and jax.jit, each in its own process, gpulr too.
-
-    They bring their own CUDA libraries. All multiply in float32 proper, without TF32. The formulas
-    are tried with the models on either axis, and the faster counts.
-    """
-    for library, limit in LIBRARIES.items():
-        with record.attempt(library):
-            for found in worker(time_passes, {"library": library}, limit, library):
-                name = found.pop("name")
-                if "reason" in found:
-                    record.leave_out(name, found["reason"])
-                elif "failure" in found:
-                    record.fail(name, found["failure"])
-                else:
-                    record.add(name, **work.sizes, **found)
-    ratios(record)
-
-
-def ratios(record: Any) -> None:
-    """Record how many times faster gpulr is than the faster writing of each library."""
-    best: dict[tuple[str, str], dict[str, float]] = {}
-    for result in record.content["results"]:
-        times = best.setdefault((result["library"], result["rows"]), {})
-        for kind in ("host", "queued"):
-            times[kind] = min(result["seconds"][kind]["median"], times.get(kind, float("inf")))
-    record.content["speedup"] = {
-        f"{library}-on-{rows}": {k: rounded(times[k] / own[k]) for k in own}
-        for (library, rows), times in best.items()
-        if library != "gpulr" and (own := best.get(("gpulr", rows)))
-    }
-    for name, found in record.content["speedup"].items():
-        words = ", ".join(f"{ratio:.3g} ({kind})" for kind, ratio in found.items())
-        print(f"  gpulr is as fast as {name} times {words}", file=sys.stderr)
-
-
-# A way's name, library and rows; and what builds its pass.
-Way = tuple[str, str, str, Callable[[], Pass]]
-
-
-def time_passes(library: str) -> Iterator[dict[str, Any]]:
-    """In a library's own process: yield what was measured in each way, or why it was not."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if library != "gpulr" and (reason := library_obstacle(library)):
-        yield {"name": library, "reason": reason}
-        return
-    work = load_workload()
-    try:
-        for way in ways_of(library, work):
-            try:
-                yield time_pass(way, work)
-            except Exception as error:  # the others are still to be measured
-                # A peer that cannot run here is left out; one that computes something else is not.
-                fault = library == "gpulr" or isinstance(error, ArithmeticError)
-                words = f"{type(error).__name__}: {error}"[:500]
-                yield {"name": way[0], "failure" if fault else "reason": words}
-    except (LookupError, RuntimeError) as error:  # no GPU for it, or none that it can start
-        if library == "gpulr":
-            raise
-        yield {"name": library, "reason": f"{error}"[:500]}
-
-
-def ways_of(library: str, work: Data) -> Iterator[Way]:
-    """Yield gpulr's pass as it is by default; another library's with the models on either axis."""
-    if library == "gpulr":
-        here = card()
-        for rows in ("float32", "uint8"):
-            yield f"gpulr-on-{rows}", library, rows, partial(own_pass, here, work, rows)
-        return
-    device = gpu_device(library)
-    if device is None and not rehearsal():
-        raise LookupError(f"{library} has no GPU here")
-    names = {"jax": ("jax.jit",), "torch": ("torch", "torch.compile")}[library]
-    for name, rows, first in product(names, ("float32", "uint8"), (True, False)):
-        called = f"{name}-on-{rows}-models-{'first' if first else 'last'}"
-        options: dict[str, Any] = {"columns_first": first, "device": device or "cpu"}
-        if name == "torch.compile":
-            options["compiled"] = True
-        yield called, name, rows, partial(PASSES[library], work, rows, **options)
-
-
-def own_pass(here: Card, work: Data, rows: str) -> Pass:
-    contestant = Contestant("batched", here.backend.name, "float32", rows)
-    return partial(evaluate, parts(contestant, work, here.backend)), here.wait
-
-
-def time_pass(way: Way, work: Data) -> dict[str, Any]:
-    """Check a way, and time it."""
-    name, library, rows, build = way
-    started = time.perf_counter()
-    run, wait = build()
-    results = wait(run())
-    first = time.perf_counter() - started
-    if library != "gpulr":  # torch's are not NumPy's to read while on a GPU
-        results = [[np.asarray(p.cpu() if hasattr(p, "cpu") else p) for p in r] for r in results]
-    error = check("pass", Contestant("batched", library, "float32", rows), results, work)
-    times: dict[str, list[float]] = {"host": [], "queued": []}
-    for _ in range(3):
-        wait(run())
-    for _ in range(2 if rehearsal() else 30):
-        for kind, calls in (("host", 1), ("queued", QUEUED)):
-            started = time.perf_counter()
-            for _ in range(calls):
-                last = run()
-            wait(last)
-            times[kind].append((time.perf_counter() - started) / calls)
-    found = {kind: quartiles(taken) for kind, taken in times.items()}
-    version = getattr(sys.modules.get(library.partition(".")[0]), "__version__", None)
-    about = {"name": name, "library": library, "rows": rows, "error": rounded(error, 2)}
-    return {**about, "version": version, "seconds": found | {"first": quartiles([first])}}
 
 
 # Part start

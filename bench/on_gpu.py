@@ -80,7 +80,7 @@ def needs() -> tuple[list[str], int]:
     no_cupy = find_spec("cupy") is None and not rehearsal
     if no_cupy:
         lines.append("CuPy is missing: cupy-cuda12x or cupy-cuda13x, whichever fits the driver.")
-    if peers := [name for name in ("torch", "jax") if find_spec(name) is None]:
+    if peers := [name for name in ("torch", "jax", "cuml") if find_spec(name) is None]:
         lines.append(f"Not installed, and left out of the comparison: {', '.join(peers)}.")
     code = 3 if essential or no_cupy else int(bool(absent))
     if code < 3 and not rehearsal:

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from bench import data, gpu, gpu_parts, on_gpu, predict, run, table
+from bench import data, gpu, gpu_parts, gpu_peers, gpu_smoke, on_gpu, predict, run, table
 from bench.files import RESULTS, ROOT
 from bench.gpu import main
 from gpulr import backend
@@ -73,12 +73,13 @@ def test_everything_is_rehearsed(environment, tmp_path):
     assert searched["models"] == searched["converged"] == 150
 
 
-def test_limits_leave_less_than_eight_minutes():
-    assert NAMES[:2] == ["tests", "pass"]  # the most important first
+def test_limits_leave_less_than_ten_minutes():
+    # Whether it works at all, then the most telling first.
+    assert NAMES[:5] == ["smoke", "sanitizer", "tests", "pass", "training"]
     assert set(NAMES) == set(gpu.PARTS)
     deadline = int(re.search(r"^DEADLINE=(\d+)", SCRIPT.read_text(), re.MULTILINE)[1])
     assert sum(int(limit) + 2 for _, limit in PARTS) <= deadline
-    assert deadline + 2 + 2 * 5 < 480
+    assert deadline + 2 + 2 * 5 < 600
 
 
 STUB = """#!/usr/bin/env bash
@@ -106,7 +107,7 @@ def test_a_part_that_fails_or_hangs_does_not_stop_the_others(environment, tmp_pa
     script = tmp_path / "bench" / "on_gpu.sh"
     script.parent.mkdir()
     text = SCRIPT.read_text(encoding="utf-8")
-    for old, new in (("transfer 20", "transfer 1"), ("limit < 3", "limit < 1")):
+    for old, new in (("transfer 15", "transfer 1"), ("limit < 3", "limit < 1")):
         assert old in text
         text = text.replace(old, new)
     script.write_text(text, encoding="utf-8")
@@ -165,7 +166,7 @@ def test_missing_packages_are_told_with_the_cure(monkeypatch, capsys):
     command = text.split("pip download")[1].splitlines()[0].split()
     assert {"array-api-compat", "safetensors", "pytest", "hypothesis"} <= set(command)
     assert f"{sys.version_info.major}.{sys.version_info.minor}" in command
-    assert "left out of the comparison: torch, jax" in text
+    assert "left out of the comparison: torch, jax, cuml" in text
 
     here = [n for n in on_gpu.needed() if n != "hypothesis"]
     assert not any(name.startswith("cupy") for name in here)  # a card's own CuPy is there
@@ -234,6 +235,96 @@ def test_a_wrong_pass_is_not_timed(rehearsed, monkeypatch, capsys):
     assert not any(r["name"].startswith("portable") for r in found["results"])
     assert any(r["name"].startswith("loop") for r in found["results"])
     assert "is off by" in capsys.readouterr().err
+
+
+def test_a_kind_of_rows_that_fails_does_not_stop_the_others(rehearsed, monkeypatch):
+    def worker(target, job, limit, what):
+        assert (target, job) == (gpu_smoke.smoke, {"kind": what, "n_rows": gpu_smoke.ROWS})
+        assert limit == (gpu_smoke.FIRST if what == "uint8" else gpu_smoke.LATER)
+        yield "lbfgs", {"seconds": {"first": {"median": 1.0}}, "error": 0.0}
+        if what == "float32":
+            raise RuntimeError("float32 ended with exit code -6")
+
+    monkeypatch.setattr(gpu_smoke, "worker", worker)
+    code, found = rehearsed("smoke")
+    assert code == 1
+    (failed,) = found["failed"]
+    assert failed == {"name": "float32", "error": "RuntimeError: float32 ended with exit code -6"}
+    assert [result["rows"] for result in found["results"]] == list(gpu_smoke.KINDS)
+
+
+@pytest.mark.parametrize("kind", gpu_smoke.KINDS)
+def test_a_smoke_run_is_compared_with_numpy(monkeypatch, kind):
+    monkeypatch.setenv("GPULR_BENCH_REHEARSE", "numpy")
+    assert [solver for solver, _ in gpu_smoke.smoke(kind, 200)] == list(gpu_smoke.SOLVERS)
+    train = gpu_smoke.gpulr.train
+
+    def wrong(X, y, backend="auto", C=1.0, **options):
+        return train(X, y, C=C if backend == "numpy" else 2 * C, **options)
+
+    monkeypatch.setattr(gpu_smoke.gpulr, "train", wrong)
+    with pytest.raises(ArithmeticError, match=f"lbfgs on {kind} rows: the cost is off by"):
+        list(gpu_smoke.smoke(kind, 200))
+
+
+TOOL = """#!/bin/sh
+# Stands for compute-sanitizer: --tool NAME --error-exitcode CODE COMMAND
+case $2 in
+racecheck) echo "========= COMPUTE-SANITIZER"; echo "========= Error: Race in propagate"; exit $4 ;;
+synccheck) exec sleep 30 ;;
+esac
+case "$*" in *"-m bench.gpu_smoke"*) exit 0 ;; esac
+exit 9
+"""
+
+
+def test_what_a_sanitizer_finds_is_kept(rehearsed, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gpu_smoke, "PLACES", "")
+    code, found = rehearsed("sanitizer")
+    assert code == 0
+    assert found["absent"] == [{"name": "compute-sanitizer", "reason": "it is not installed"}]
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text(TOOL)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(gpu_smoke, "TOOL_SECONDS", 1.0)
+    code, found = rehearsed("sanitizer")
+    assert code == 1
+    assert [f["name"] for f in found["failed"]] == ["racecheck-uint8", "racecheck-float32"]
+    assert "exit code 66: Error: Race in propagate" in found["failed"][0]["error"]
+    assert [a["name"] for a in found["absent"]] == ["synccheck-uint8", "synccheck-float32"]
+    assert [result["name"] for result in found["results"]] == [
+        *("memcheck-uint8", "initcheck-uint8", "memcheck-float32", "initcheck-float32")
+    ]
+
+
+def test_peers_that_are_missing_or_slow_are_left_out_with_the_reason(rehearsed, monkeypatch):
+    def worker(target, job, limit, what):
+        library = job["library"]
+        if target is gpu_peers.time_trainings:
+            yield from target(library) if library == "cuml" else ()
+        elif library == "torch":
+            raise TimeoutError("torch did not end in 40 s")
+
+    monkeypatch.setitem(sys.modules, "cuml", None)
+    monkeypatch.setattr(gpu_peers, "worker", worker)
+    code, found = rehearsed("peers")
+    assert code == 0
+    assert {a["name"]: a["reason"] for a in found["absent"]} == {
+        "torch": "torch did not end in 40 s",
+        "training-cuml": "not installed",
+    }
+
+
+@pytest.mark.parametrize("library", ["gpulr", "sklearn-cupy"])
+def test_trainings_of_peers_are_judged_in_float64(monkeypatch, library):
+    monkeypatch.setenv("GPULR_BENCH_REHEARSE", "numpy")
+    monkeypatch.setattr(gpu_peers.os, "environ", dict(gpu_peers.os.environ))
+    (found,) = gpu_peers.time_trainings(library)
+    assert (found["name"], found["models"]) == (f"training-{library}", 10)
+    assert found["gradient_norm"] < 1e-3
+    assert 0.0 < found["cost"] < np.log(2.0)
 
 
 @pytest.fixture
@@ -339,7 +430,7 @@ def test_ratios_are_to_the_faster_writing_of_a_library(monkeypatch):
     ):
         seconds = {k: {"median": taken, "q1": taken, "q3": taken} for k in ("host", "queued")}
         kept.add(f"{library} {taken}", library=library, rows=rows, seconds=seconds)
-    gpu_parts.ratios(kept)
+    gpu_peers.ratios(kept)
     assert kept.content["speedup"] == {"jax.jit-on-uint8": {"host": 2.0, "queued": 2.0}}
 
 

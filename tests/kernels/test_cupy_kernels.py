@@ -232,3 +232,15 @@ def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypat
     assert model.score(there, labels) == pytest.approx(reference.score(X, y), abs=0.01)
     assert reference.predict(there).on == 1
     assert cupy.machine.current == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float16", "bool"])
+def test_the_smoke_run_that_a_card_is_first_given(cupy, numbers, monkeypatch, kind):
+    gpu_smoke = pytest.importorskip("bench.gpu_smoke")
+    data = pytest.importorskip("bench.data")
+    work = data.Data("numbers", *numbers, 1 / 255)
+    monkeypatch.setattr(gpu_smoke, "load_workload", lambda: work)
+    found = dict(gpu_smoke.smoke(kind, 200))
+    assert all(run["error"] < 1e-5 for run in found.values())
+    assert {"propagate", "propagate_back", "find_direction"} <= set(cupy.machine.launched)
