@@ -18,7 +18,7 @@ goals are measured beside the libraries in bench/requirements.txt; one that is m
 and the others run. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE should be unset: they change which
 kernels are timed.
 
-One GPU, all of it, in under eight minutes: ``bash bench/on_gpu.sh OUTDIR`` (:mod:`bench.gpu`); what
+One GPU, all of it, in under ten minutes: ``bash bench/on_gpu.sh OUTDIR`` (:mod:`bench.gpu`); what
 an H100 should measure, by arithmetic, and a result beside it: :mod:`bench.predict`. What is
 computed without a card is no result: tests keep it out of bench/results.
 """
