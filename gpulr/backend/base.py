@@ -27,8 +27,6 @@ from gpulr.errors import DataError, DeviceLostError, DeviceMemoryError, GpulrErr
 Array = Any
 T = TypeVar("T")
 
-FEW = 2**16  # numbers that are reduced as they lie
-
 
 @dataclass(eq=False, repr=False)
 class Backend:
@@ -391,10 +389,6 @@ class Backend:
         xp, block = self.xp, X_block
         if str(block.dtype).endswith("bool"):  # of which the array API standard has no minimum
             block = xp.astype(block, xp.uint8)
-
-        if block.shape[0] * block.shape[1] <= FEW:  # the calls take longer than the numbers
-            least, most = (f(block, axis=0, keepdims=True) for f in (xp.min, xp.max))
-            return least, most
 
         def halved(function: Callable[[Array, Array], Array], part: Array) -> Array:
             while part.shape[0] > 1:  # reducing a thin array along its rows is ten times slower

@@ -90,7 +90,7 @@ class NumPyBackend(Backend):
         return vector_functions() if self.compiled else None
 
     def known_true(self, flags: Array) -> bool:
-        return bool(np.all(flags))
+        return bool(flags.all())
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         return x if is_sparse(x) else self.xp.asarray(to_host(x), dtype=dtype)

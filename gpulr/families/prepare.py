@@ -77,7 +77,7 @@ class TrainingData:
             The models of the labels that are trained, in each set; None: all of them.
         """
         backend, targets, weight = self.rows.backend, self.targets, self.inputs.weight
-        each, set_index = np.broadcast_to(np.asarray(C, np.float64), self.n_models), None
+        each, set_index = np.full(self.n_models, C, np.float64), None
         if weight_sets is not None:
             weight_sets, n_sets = backend.asarray(weight_sets), int(weight_sets.shape[1])
             models = np.arange(self.n_models) if models is None else models

@@ -67,12 +67,13 @@ class ExactCurvature(Shared):
             X = rows.block(block)
             return xp.astype(X.toarray() if is_sparse(X) else X, xp.float64)
 
-        X = xp.concat(list(backend.map_blocks(wide, rows.converted_blocks(), rows.X)), axis=0)
+        parts = list(backend.map_blocks(wide, rows.converted_blocks(), rows.X))
+        X = parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
         if rows.center is not None and rows.center_in_block is None:
             X = X - rows.center[:, 0]
         scale, factor = rows.multiplier, rows.factor
         X = X * (scale if isinstance(scale, float) else scale[:, 0])
-        mean = xp.mean(X, axis=0) * float(problem.intercept)
+        mean = xp.sum(X, axis=0) / rows.n_samples * float(problem.intercept)
         one = xp.ones((rows.n_samples, 1), dtype=xp.float64, device=backend.device)
         X = xp.concat([X - mean, one * float(problem.intercept)], axis=1)
         squares = xp.ones_like(mean) * (factor if isinstance(factor, float) else factor[:, 0]) ** 2

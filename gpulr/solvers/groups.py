@@ -34,6 +34,8 @@ def cut(n: int, item_bytes: int, budget: int, backend: Backend) -> list[Group]:
     its own.
     """
     most = max(1, backend.available_bytes(budget) // item_bytes)
+    if n <= most:
+        return [np.arange(n)]
     return list(np.array_split(np.arange(n), math.ceil(n / most)))
 
 
