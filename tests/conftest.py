@@ -30,6 +30,7 @@ from gpulr.backend import (
     compiled_functions,
     compiled_rows,
     compiler,
+    kernel_cache,
     library_of,
     probes,
 )
@@ -120,9 +121,12 @@ def _own_environment(monkeypatch):
 @pytest.fixture
 def unprobed():
     """Backends are tried out anew in this test, and again after it."""
-    backend.probe.cache_clear()
+    found = backend.probe, kernel_cache.keep_kernels, kernel_cache.tell_if_not_kept
+    for each in found:
+        each.cache_clear()
     yield
-    backend.probe.cache_clear()
+    for each in found:
+        each.cache_clear()
 
 
 @pytest.fixture

@@ -10,18 +10,17 @@ import math
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpulr.backend import probes
 from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.kernel_cache import keep_kernels, tell_if_not_kept
 from gpulr.backend.memory import VARIABLE, in_words
 from gpulr.backend.probes import BackendStatus
-from gpulr.errors import KernelCacheWarning, ParameterError, warn
+from gpulr.errors import ParameterError
 
 _WHEEL = re.compile(r"cupy[-_](?:cuda(\d+)|rocm)", re.IGNORECASE)
 _INSTALL = (
@@ -85,18 +84,11 @@ def probe_cupy() -> BackendStatus:
         checks.append(("NVIDIA driver", driver or "not found"))
         wheel = _wheel(checks, driver)
         _check_driver(driver, wheel)
-        folder, kept = keep_kernels()
-        checks.append(("kernel cache", folder))
+        checks.append(("kernel cache", keep_kernels()[0]))
         _take_steps(checks, driver, wheel)
     except UnusableError as why:
         return BackendStatus("cupy", False, tuple(checks), reason=why.reason, remedy=why.remedy)
-    if not kept:
-        warn(
-            f"CuPy's folder of compiled kernels {folder}. Every process compiles them anew, which "
-            "takes some seconds; set CUPY_CACHE_DIR to a folder that can be written before Python "
-            "starts.",
-            KernelCacheWarning,
-        )
+    tell_if_not_kept()
     return BackendStatus("cupy", True, tuple(checks), device=dict(checks)["device"])
 
 
@@ -136,26 +128,6 @@ def _check_driver(driver: str | None, wheel: _Wheel) -> None:
         f"update the driver to one that supports CUDA {wheel.cuda}, or uninstall "
         f"{wheel.name.partition(' ')[0]}, then " + _INSTALL,
     )
-
-
-def keep_kernels() -> tuple[str, bool]:
-    """Say where CuPy keeps compiled kernels, and whether it can; let it do without where not.
-
-    Otherwise importing CuPy fails, or whatever is compiled first. The cure has to be in the
-    environment: CuPy looks for it there, at its import and whenever it compiles.
-    """
-    # As cupy.cuda.compiler has it.
-    folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path("~/.cupy/kernel_cache").expanduser())
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return str(folder), True
-    except OSError as error:
-        words = f"{folder} cannot be written ({type(error).__name__}: {error.strerror or error})"
-    os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
-    if not folder.is_dir():
-        os.environ["CUPY_CACHE_DIR"] = tempfile.gettempdir()
-    return words, False
 
 
 def _take_steps(checks: list[tuple[str, str]], driver: str | None, wheel: _Wheel) -> None:

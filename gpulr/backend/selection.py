@@ -17,6 +17,7 @@ from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.cuda_probe import probe_cupy
 from gpulr.backend.environment import setting
+from gpulr.backend.kernel_cache import tell_if_not_kept
 from gpulr.backend.probes import BackendStatus
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
 from gpulr.namespaces import array_namespace, device
@@ -97,6 +98,8 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
     if requested == library_of(X) or (requested == "auto" and is_device_array(X)):
         backend = backend_of(X)
         lack = _lacks(backend)
+        if backend.name == "cupy":  # which nobody has tried out
+            tell_if_not_kept()
         return _new("numpy", lack) if lack else backend
     if requested == "auto":
         reason = None

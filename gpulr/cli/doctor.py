@@ -100,6 +100,7 @@ def _memory(found: dict[str, Any]) -> str:
 
 def report() -> dict[str, Any]:
     """Return everything as plain data, by name."""
+    environment = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     statuses = backends()  # NumPy's loads its BLAS, which threadpool_info then finds
     try:
         automatic = select("auto").name
@@ -118,7 +119,7 @@ def report() -> dict[str, Any]:
         },
         "memory": {"machine": physical_memory(), "limit": memory_limit()},
         "versions": {name: _version(name) for name in _LIBRARIES},
-        "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "environment": environment,  # as it was: the look at CuPy may change it
         "blas": [
             {
                 "of": _owner(library["filepath"]),

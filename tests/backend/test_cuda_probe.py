@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import tempfile
 
+import numpy as np
 import pytest
 
 import gpulr
-from gpulr.backend import cuda_probe, probes, select
+from fake_gpu import FakeArray
+from gpulr.backend import kernel_cache, probes, select
 
 INVALID_ARCH = "nvrtc: error: invalid value for --gpu-architecture (-arch)"
 NO_HEADER = (
@@ -128,19 +130,30 @@ def test_kernels_that_cannot_be_kept_are_told_of_once(install, kept, monkeypatch
         "set CUPY_CACHE_DIR",
     ):
         assert words in str(caught[0].message)
-    assert "cannot be written" in dict(status.checks)["kernel cache"]
+    for words in ("cannot be written", "set CUPY_CACHE_DIR"):
+        assert words in dict(status.checks)["kernel cache"]
     # As CuPy asks: it makes the folder where it is imported, and writes there unless told not to.
     assert os.environ["CUPY_CACHE_DIR"] == tempfile.gettempdir()
     assert os.environ["CUPY_CACHE_IN_MEMORY"] == "1"
 
 
-def test_a_folder_that_is_there_and_cannot_be_written(kept, tmp_path, monkeypatch):
+def test_an_array_of_cupys_is_told_of_it_too(install, kept, monkeypatch):
+    install()
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(kept / "kernels"))
+    array = FakeArray(np.zeros(3))
+    with pytest.warns(gpulr.errors.KernelCacheWarning, match="set CUPY_CACHE_DIR"):
+        assert select("auto", X=array).name == "cupy"
+    assert select("auto", X=array).name == "cupy"
+    assert gpulr.backends()["cupy"].usable
+
+
+def test_a_folder_that_is_there_and_cannot_be_written(unprobed, kept, tmp_path, monkeypatch):
     def refuse(**where):
         raise PermissionError(13, "Permission denied", where["dir"])
 
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(cuda_probe.tempfile, "TemporaryFile", refuse)
-    words, can = cuda_probe.keep_kernels()
+    monkeypatch.setattr(kernel_cache.tempfile, "TemporaryFile", refuse)
+    words, can = kernel_cache.keep_kernels()
     assert not can
     assert "cannot be written (PermissionError: Permission denied)" in words
     assert os.environ["CUPY_CACHE_DIR"] == str(tmp_path)
