@@ -287,14 +287,23 @@ class Backend:
         n_columns: int,
         dtype: Any,
         X: Array | None = None,
+        whole: Array | None = None,
     ) -> Array:
         """Return what ``function`` returns for each block, (n_rows, n_columns), below each other.
 
         Where blocks of the whole can be written to, it is called with that as ``out``, and may put
-        there what it returns.
+        there what it returns. ``whole`` is an array of that shape and dtype that may be used up.
         """
         parts = list(self.map_blocks(function, blocks, X))
         return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
+
+    def where_columns(self, flags: Array, Z: Array, other: Array) -> Array:
+        """Return the columns of Z that are flagged, and the other's elsewhere; Z may be written."""
+        return self.xp.where(flags, Z, other)
+
+    def take_columns(self, Z: Array, index: Array, blocks: list[slice]) -> Array:
+        """Return some columns of Z, of which these are blocks of rows."""
+        return self.xp.take(Z, index, axis=1)
 
     def affine(self, X: Any, W: Array, b: Array, out: Array | None = None) -> Array:
         """Return X W + b of an :meth:`operand` X; it may be written to ``out``."""

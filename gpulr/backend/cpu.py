@@ -110,8 +110,10 @@ class NumPyBackend(Backend):
         n_columns: int,
         dtype: Any,
         X: Array | None = None,
+        whole: Array | None = None,
     ) -> Array:
-        whole = np.empty((blocks[-1].stop, n_columns), dtype)
+        if whole is None:  # fresh memory takes twice as long as to write to it
+            whole = np.empty((blocks[-1].stop, n_columns), dtype)
 
         def write(rows: slice) -> None:
             out = whole[rows]
@@ -121,6 +123,21 @@ class NumPyBackend(Backend):
         for _ in self.map_blocks(write, blocks):
             pass
         return whole
+
+    def where_columns(self, flags: Array, Z: Array, other: Array) -> Array:
+        index = np.flatnonzero(~flags)
+        if 8 * len(index) > len(flags):
+            return super().where_columns(flags, Z, other)
+        # One of 200 columns takes a fifteenth of the time that all do.
+        Z[:, index] = other[:, index]
+        return Z
+
+    def take_columns(self, Z: Array, index: Array, blocks: list[slice]) -> Array:
+        def take(rows: slice, out: Array) -> Array:
+            # In the mode "raise" NumPy would take them twice.
+            return np.take(Z[rows], index, axis=1, out=out, mode="clip")
+
+        return self.collect_blocks(take, blocks, len(index), Z.dtype)
 
     def affine(self, X: Any, W: Array, b: Array, out: Array | None = None) -> Array:
         return X @ W + b if is_sparse(X) else X.affine(W, b, out)

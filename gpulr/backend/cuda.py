@@ -99,6 +99,7 @@ class CuPyBackend(Backend):
         n_columns: int,
         dtype: Any,
         X: Array | None = None,
+        whole: Array | None = None,
     ) -> Array:
         # Written into the whole: all parts beside it would be twice the memory.
         whole, end = None, blocks[-1].stop

@@ -34,19 +34,25 @@ class Margins:
         return self.backend.row_blocks(int(self.Z.shape[0]), 0, int(self.Z.shape[1]))
 
     def along(self, direction: Margins, t: Array) -> Margins:
-        """Return Z + t D, for steps t (n_models,) and the margins D of a direction."""
+        """Return Z + t D, for steps t (n_models,) and the margins D of a direction.
+
+        D is not to be used any more: its memory may be that of the result.
+        """
         D, k = direction.Z, int(self.Z.shape[1])
         t = self.backend.xp.astype(t, D.dtype)
 
         def along(rows: slice, out: Array | None = None) -> Array:
             return self.backend.along(self.Z[rows, :], D[rows, :], t, out)
 
-        Z = self.backend.collect_blocks(along, self.blocks(), k, D.dtype)
+        Z = self.backend.collect_blocks(along, self.blocks(), k, D.dtype, whole=D)
         return Margins(Z, self.backend)
 
     def where(self, flags: Array, other: Margins) -> Margins:
-        """Return these margins for the models that ``flags`` names, and the other's elsewhere."""
-        return Margins(self.backend.xp.where(flags, self.Z, other.Z), self.backend)
+        """Return these margins for the models that ``flags`` names, and the other's elsewhere.
+
+        These are not to be used any more: their memory may be that of the result.
+        """
+        return Margins(self.backend.where_columns(flags, self.Z, other.Z), self.backend)
 
     def rows(self, index: Array) -> Margins:
         """Return the margins of some of the rows (int indices on the device)."""
@@ -54,7 +60,7 @@ class Margins:
 
     def take(self, models: Array) -> Margins:
         """Return the margins of some of the models (int indices on the device)."""
-        return Margins(self.backend.xp.take(self.Z, models, axis=1), self.backend)
+        return Margins(self.backend.take_columns(self.Z, models, self.blocks()), self.backend)
 
 
 class Pass(NamedTuple):

@@ -45,6 +45,28 @@ def test_margins(put, rng, case, dtype):
 
 
 @EACH_DTYPE
+def test_margins_along_a_direction_of_some_models_and_of_others(put, rng, dtype):
+    Z, D, t = rng.normal(size=(70, 20)), rng.normal(size=(70, 20)), rng.normal(size=20)
+    backend = backend_of(put(Z))
+    (Z, D), t = (np.asarray(each, dtype) for each in (Z, D)), np.asarray(t, dtype)
+
+    def margins(values):
+        return Margins(put(values.copy()), backend)
+
+    ulps = {"like": put(Z), "dtype": dtype, "ulps": 4}
+    before = margins(Z)
+    assert_close(before.along(margins(D), put(t)).Z, Z + t * D, **ulps)
+    assert_close(before.Z, Z, **ulps)
+    for n in (1, 7, 20):  # who stay where they were: few of them, or many
+        flags = np.arange(20) >= n
+        found = margins(D).where(put(flags), before)
+        assert_close(found.Z, np.where(flags, D, Z), **ulps)
+        assert_close(before.Z, Z, **ulps)
+    for models in ([3], [0, 1, 7, 19], np.arange(20)):
+        assert_close(before.take(put(np.array(models))).Z, Z[:, models], **ulps)
+
+
+@EACH_DTYPE
 def test_a_pass_from_margins_equals_a_whole_one(put, rng, case, dtype):
     make, X, s = case
     problem, theta = make(dtype), rng.normal(size=(6, 3))
