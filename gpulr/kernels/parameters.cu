@@ -11,6 +11,7 @@
 // `scales` (features,) where that is not null; center (features,), null where rows are centred before
 // they are multiplied, or not at all. See gpulr/core/rows.py and gpulr/core/problem.py.
 
+// A least number of blocks, 1, where ptxas would rather spill than take more registers.
 #define THREADS 256  // a power of two
 #define LANES 8      // threads that share the segments of one sum
 
@@ -84,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) add_segments(
 // The gradient, the cost, and, where measured (2, models) is not null, cost and largest |gradient|
 // there. share = 1/m and penalty = 1/(C m) are (models,); intercept 0 holds it where it is. A block a
 // model.
-extern "C" __global__ void __launch_bounds__(THREADS) finish_pass(
+extern "C" __global__ void __launch_bounds__(THREADS, 1) finish_pass(
     const double* total, const double* theta, int features, int models, double scale,
     const double* scales, const double* center, const double* share, const double* penalty,
     int intercept, double* gradient, double* cost, double* measured) {

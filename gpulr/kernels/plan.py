@@ -184,7 +184,9 @@ def _layout(card: Card, storage: int, n_features: int, columns: int, centered: b
             continue
         found = None
         # Loads of weights serve more rows where registers allow; float32 waits for memory anyway.
-        for rows in (4, 2) if storage < 32 and card.capability >= 80 else (2,):
+        # Halves of few features are short of some registers.
+        allow = storage == 8 or (storage == 16 and (columns < 10 or owners > 112))
+        for rows in (4, 2) if allow and card.capability >= 80 else (2,):
             one = Plan(storage, n_features, columns, centered, rows, rows, quads, threads, blocks)
             row, fixed, each = one._shared(forward=True, backward=True)
             room = min(card.shared_block, card.shared_processor // blocks - RESERVED) - fixed

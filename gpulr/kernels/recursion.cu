@@ -16,6 +16,7 @@
 // all eigenvectors are known: reduced, d, s, y are (features + 1, models) float64, the intercept
 // last; values (features,) the eigenvalues; gamma, kappa, lam, t, rho, slope (models,).
 
+// A least number of blocks, 1, where ptxas would rather spill than take more registers.
 #define THREADS 256
 #define WARPS (THREADS / 32)
 #define PAIRS 10  // at most; pointers of those that there are not are null
@@ -49,7 +50,7 @@ struct Inverse {
 // The direction d, downhill, and the slope along it. Pairs are given from the oldest on; one whose
 // rho is 0 is not used. Where their direction goes up, d is that of the shared curvature alone. A
 // block a model; shared memory of features + 1 doubles.
-extern "C" __global__ void __launch_bounds__(THREADS) find_direction(
+extern "C" __global__ void __launch_bounds__(THREADS, 1) find_direction(
     const double* reduced, const double* gamma, const double* kappa, const double* lam,
     const double* values, int features, int models,
     EACH_PAIR(const double* s), EACH_PAIR(const double* y), EACH_PAIR(const double* rho), double* d,
@@ -152,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) learn_pair(
     ss = together(ss, parts, turn);
     yy = together(yy, parts, turn);
     yHy = together(yHy, parts, turn);
-    const bool good = sy > 1e-12 * sqrt(ss * yy);
+    const bool good = sy > 1e-12 * sqrt(ss * yy) + 1e-290;  // nor may 1 / sy overflow
     if (!good) {
         for (int f = thread; f <= features; f += THREADS) y[(long long)f * models + model] = 0.0;
     }

@@ -1,4 +1,4 @@
-"""CUDA kernels compiled for sm_75, sm_80 and sm_90, where NVRTC is at hand.
+"""CUDA kernels compiled for sm_75 to sm_120, where NVRTC is at hand.
 
 Proven: every kernel compiles for each of them, by itself and as it is laid out for cards, without a
 warning; nothing spills into memory nor lies there, registers and static shared memory suffice for
@@ -10,6 +10,7 @@ it is fast, or that another NVRTC says the same.
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import product
 
@@ -18,10 +19,16 @@ import pytest
 import cuda_compile
 from cuda_compile import ARCHITECTURES, complaints, cupy_options, usages
 from cuda_host import require
-from fused_kernels import A100, H100, T4
+from fused_kernels import CARDS, H100
+from gpulr.backend.cuda_kernels import Card
 from gpulr.kernels.fused import PARAMETERS, PROPAGATE
 from gpulr.kernels.plan import plan
 from gpulr.kernels.recursion import SOURCE as RECURSION
+from gpulr.kernels.step import SOURCE as STEP
+
+A10 = Card("A10", 86, 72, 101_376, 102_400)
+B200 = Card("B200", 100, 148, 232_448, 233_472)
+RTX_5090 = Card("RTX 5090", 120, 170, 101_376, 102_400)
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +48,9 @@ def test_cupys_own_options_are_those_that_the_shim_models():
         assert "-ftz=true" in options  # so tests/support/cuda/host/runtime.cpp flushes subnormals
 
 
-@pytest.mark.parametrize("path", [PARAMETERS, PROPAGATE, RECURSION], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
+)
 def test_kernels_fit(path):
     found = usages(path)
     names = {usage.kernel for usage in found}
@@ -54,21 +63,31 @@ LAYOUTS = {
     "bytes": (8, 784, 10, False),
     "floats": (32, 784, 10, False),
     "halves, few": (16, 100, 10, True),
+    "halves, fewer": (16, 64, 10, False),
+    "halves, fewer, centred": (16, 64, 10, True),
     "two quads a thread": (32, 2051, 5, True),
 }
 
 
-@pytest.mark.parametrize("card", [T4, A100, H100], ids=lambda card: card.name)
+@pytest.mark.parametrize("card", [*CARDS, A10, B200, RTX_5090], ids=lambda card: card.name)
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_a_layout_compiles_for_its_card(card, layout):
     storage, features, models, centered = layout
     laid = plan(card, storage, features, models, centered=centered)
     found = usages(PROPAGATE, laid.macros, [f"sm_{card.capability}"])
-    assert len(found) == 3
+    assert len(found) == 4
     for usage in found:
         assert complaints(usage) == []
         assert usage.registers * laid.threads * laid.blocks <= 65_536
         assert usage.min_blocks in (None, laid.blocks)
+
+
+@pytest.mark.parametrize(
+    "path", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
+)
+def test_quotients_and_roots_are_rounded_as_ieee_says_under_cupys_options(path):
+    """-ftz=true is the only option of CuPy's that changes arithmetic: no quick division or root."""
+    assert not re.search(r"\b(?:div|sqrt|rcp|rsqrt)\.(?:approx|full)", cuda_compile.ptx(path))
 
 
 @pytest.mark.parametrize("storage", [8, 16, 32])

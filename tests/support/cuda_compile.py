@@ -22,11 +22,14 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-ARCHITECTURES = ("sm_75", "sm_80", "sm_90")
+# KiB of shared memory of one multiprocessor.
+_SHARED = {75: 64, 80: 164, 86: 100, 89: 100, 90: 228, 100: 228, 120: 100}
+ARCHITECTURES = tuple(f"sm_{capability}" for capability in _SHARED)
 STATIC_SHARED = 48 * 1024  # bytes; a launch cannot ask for more than that without saying so
 REGISTERS = 64 * 1024  # of one multiprocessor
-SHARED = {"sm_75": 64 * 1024, "sm_80": 164 * 1024, "sm_90": 228 * 1024}  # of one multiprocessor
-RESERVED = {"sm_75": 0, "sm_80": 1024, "sm_90": 1024}  # of that, by CUDA in each block
+SHARED = dict(zip(ARCHITECTURES, (1024 * size for size in _SHARED.values()), strict=True))
+# Of that, by CUDA in each block.
+RESERVED = {architecture: 0 if architecture == "sm_75" else 1024 for architecture in ARCHITECTURES}
 
 ENTRY = re.compile(r"Compiling entry function '(?P<kernel>\w+)' for '(?P<arch>\w+)'")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
