@@ -174,6 +174,11 @@ class Problem:
         return None
 
     @property
+    def stepping(self) -> Any:
+        """What computes L-BFGS's step along a direction faster; None: nothing does."""
+        return None
+
+    @property
     def descend(self) -> Callable[[Array, Array, Array, int], tuple[Array, ...]] | None:
         """What takes steps of gradient descent faster than one by one; None: nothing does."""
         return None

@@ -24,6 +24,7 @@ from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import FUSED, obstacle, plan_for
 from gpulr.kernels.recursion import Recursion, disagreement
+from gpulr.kernels.step import Step
 from gpulr.kernels.trials import (
     Trials,
     parameters,
@@ -55,6 +56,10 @@ class FusedProblem(Problem):
         kernels = self.backend.kernels
         assert kernels is not None
         return recursion_for(self, kernels)
+
+    @cached_property
+    def stepping(self) -> Step | None:
+        return None if self.dispatch.halves is None else Step(self.dispatch.halves)
 
     @property
     def descend(self) -> Callable[[Array, Array, Array, int], tuple[Array, ...]] | None:

@@ -458,3 +458,39 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_back(
     const Targets targets{TARGETS_HERE};
     pass<false, true>(ROWS_HERE, nullptr, nullptr, models, Z, targets, dW, sums);
 }
+
+// What Newton's method asks along a direction D, at Z + D: sums over the rows of the first and second
+// derivative of the log-loss, and of the slopes, in sums (segments, 3, models). Z and D (rows, models).
+// As in gpulr/logistic.py, derivatives_along.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) look_along(
+    const float* Z, const float* D, int rows, int segment_rows, int models, TARGETS_GIVEN,
+    double* sums) {
+    __shared__ double each[3][THREADS];
+    const Targets targets{TARGETS_HERE};
+    const int t = threadIdx.x, model = blockIdx.x * COLUMNS + t % COLUMNS;
+    const long long begin = (long long)blockIdx.y * segment_rows;
+    const long long end = begin + segment_rows < rows ? begin + segment_rows : rows;
+    double first = 0.0, second = 0.0, slopes = 0.0;
+    if (t / COLUMNS < LANES && model < models) {
+        for (long long row = begin + t / COLUMNS; row < end; row += LANES) {
+            const float d = D[row * models + model], z = Z[row * models + model] + d;
+            const bool y = targets.positive(row, model, models);
+            const float s = targets.weight(row, model);
+            const float u = y ? -z : z, e = expf(-fabsf(u)), whole = 1.0f + e;
+            const float p = (u >= 0.0f ? 1.0f : e) / whole, slope = s * (e / whole / whole);
+            first += s * (y ? -p : p) * d;
+            second += slope * d * d;
+            slopes += slope;
+        }
+    }
+    each[0][t] = first, each[1][t] = second, each[2][t] = slopes;
+    __syncthreads();
+    for (int i = t; i < 3 * COLUMNS; i += THREADS) {
+        const int c = i % COLUMNS;
+        if (blockIdx.x * COLUMNS + c < models) {
+            double sum = 0.0;
+            for (int l = 0; l < LANES; l++) sum += each[i / COLUMNS][l * COLUMNS + c];
+            sums[((long long)blockIdx.y * 3 + i / COLUMNS) * models + blockIdx.x * COLUMNS + c] = sum;
+        }
+    }
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -258,8 +259,24 @@ class SharedCurvature(Shared):
         found[...] = multiply(xp.astype(w / size, self.dtype))  # functions of vectors take it
         return found * size
 
+    @cached_property
+    def _whole(self) -> Array | None:
+        """A (n_features + 1, n_features + 1) where all eigenvectors are known, on devices.
+
+        One product is one launch there; on a CPU the intercept's part would take longer.
+        """
+        basis = self.basis
+        if basis is None or isinstance(basis, np.ndarray) or not self.complete:
+            return None
+        xp, basis = array_namespace(basis), self._tilted(basis)
+        columns = xp.concat([basis, -(self.mean.T @ basis)], axis=0)
+        last = xp.concat([xp.zeros_like(self.mean), xp.ones_like(self.mean[:1, :])], axis=0)
+        return xp.concat([columns, last], axis=1)
+
     def reduce(self, gradient: Array, rows: slice = EVERY) -> Array:
         """Return Aᵀ g, or some rows: a gradient (n_features + 1, n_models) in coordinates u."""
+        if self._whole is not None:
+            return self._whole.T @ gradient
         w, b, features = self._apart(gradient[rows, :], rows)
         # The intercept is eliminated: what is left has the Schur complement κ covariance + λ.
         w = w - self.mean[features, :] * gradient[-1, :]
@@ -268,6 +285,8 @@ class SharedCurvature(Shared):
     def expand(self, u: Array) -> Array:
         """Return A u: the parameters, or a change of them, (n_features + 1, n_models)."""
         xp = array_namespace(u)
+        if self._whole is not None:
+            return self._whole @ u
         w = self._tilted(self._back(u[:-1, :]))
         b = u[-1:, :] - self.mean.T @ w
         return xp.concat([w, b], axis=0)

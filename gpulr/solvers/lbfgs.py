@@ -135,17 +135,50 @@ class LBFGS(Solver):
         if state.age >= 16:
             state = replace(state, margins=problem.margins(state.theta), age=0)
         dZ = problem.margins(D)
-        t, kappa = _newton_step(problem, state, D, dZ)
-        t = state.factor * t
-        theta = problem.backend.combine(state.theta, t[None, :], [D])
-        margins = state.margins.along(dZ, t)
+        kernels = problem.stepping
+        if kernels is None:
+            t, kappa = _newton_step(problem, state, D, dZ)
+            t = state.factor * t
+            theta = problem.backend.combine(state.theta, t[None, :], [D])
+            margins = state.margins.along(dZ, t)
+        else:
+            t, kappa, theta, margins = kernels.choose(
+                state.theta, state.margins, D, dZ, state.factor
+            )
         cost, gradient = problem.evaluate_margins(margins, theta)
         reduced = curvature.reduce(gradient)
         pairs, gamma = state.pairs, state.gamma
         if not curvature.exact:
             pair, gamma = learn(problem, state, d, t, reduced, kappa)
             pairs = (*pairs, pair)[-self.memory :]
-        noise = 8.0 * float(xp.finfo(problem.rows.dtype).eps) * xp.abs(state.cost)
+        noise = 8.0 * float(xp.finfo(problem.rows.dtype).eps)
+        if kernels is not None:
+            before = (state.theta, state.cost, state.gradient, state.reduced)
+            after, limits = (theta, cost, gradient, reduced), (noise, LEAP, MOVED, FAILED, STALLED)
+            known = state.best, state.least, state.idle, state.factor
+            judged = kernels.judge(before, after, slope, t, known, (state.margins, margins), limits)
+            (best, least, idle, factor), stalled, measured = judged
+            return replace(
+                state,
+                theta=theta,
+                cost=cost,
+                gradient=gradient,
+                reduced=reduced,
+                margins=margins,
+                pairs=pairs,
+                gamma=gamma,
+                kappa=kappa,
+                best=best,
+                least=least,
+                idle=idle,
+                factor=factor,
+                stalled=stalled,
+                measured=measured,
+                age=state.age + 1,
+                iteration=state.iteration + 1,
+                since=state.since + 1,
+            )
+        noise = noise * xp.abs(state.cost)
         norm = xp.max(xp.abs(gradient), axis=0)
         enough, about_equal = cost <= state.cost + 1e-4 * t * slope, cost <= state.cost + noise
         no_leap = norm <= LEAP * state.best

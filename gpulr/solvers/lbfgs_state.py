@@ -60,6 +60,7 @@ class LBFGSState(State):
     since: int = 0
     # (n_models,) How often its own curvature was found, or -1: it is exact in every iteration.
     refreshes: Array | None = None
+    measured: Array | None = None  # what measure() returns, where kernels have written it
 
 
 def clip(x: Array, least: float, most: float) -> Array:

@@ -10,6 +10,7 @@ from fused_kernels import module
 from gpulr.backend.cuda_signatures import TYPES, check, signature
 from gpulr.kernels.fused import PARAMETERS, PROPAGATE
 from gpulr.kernels.recursion import SOURCE as RECURSION
+from gpulr.kernels.step import SOURCE as STEP
 
 ADD = """
 #define PAIR(x) x##0, x##1
@@ -79,7 +80,9 @@ def test_anything_else_is_an_error(source, changed, words):
         check("add", signature(source, "add"), of(**changed))
 
 
-@pytest.mark.parametrize("source", [PARAMETERS, PROPAGATE, RECURSION], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "source", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
+)
 def test_a_compiler_reads_the_same(source):
     if reason := why_not():
         pytest.skip(reason)

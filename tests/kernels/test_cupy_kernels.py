@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from functools import cache
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 import gpulr
-from cuda_host import HostModule, why_not
+from cuda_host import why_not
 from fake_cupy import CARD
 from fake_gpu import FakeArray, Namespace
-from fused_kernels import H100
+from fused_kernels import H100, compiled
 from gpulr.backend import select, to_host
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.cuda_kernels import Kernels, kernels_of
@@ -39,15 +38,6 @@ def cupy(install):
     kernels_of.cache_clear()
     yield sys.modules["cupy"]
     kernels_of.cache_clear()
-
-
-@cache
-def _compiled(code, macros):
-    return HostModule(code, defines=dict(macros))
-
-
-def compiled(code, macros):
-    return _compiled(code, tuple(macros.items()))
 
 
 def put(x, dtype=None):
@@ -235,6 +225,7 @@ def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_if_large")
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float16", "bool"])
 def test_the_smoke_run_that_a_card_is_first_given(cupy, numbers, monkeypatch, kind):
     gpu_smoke = pytest.importorskip("bench.gpu_smoke")

@@ -367,18 +367,22 @@ def test_training(solver, blobs, through, monkeypatch):
         np.testing.assert_allclose(model.history.cost, portable.history.cost, rtol=1e-4)
 
 
-def test_lbfgs_is_two_launches_beside_its_passes(blobs, through, as_if_large, monkeypatch):
+def test_lbfgs_is_a_few_launches_beside_its_passes(blobs, through, as_if_large, monkeypatch):
     X, y = blobs
     options = {"tol": 0, "max_iter": 14}  # in which pairs have come and gone
     model = gpulr.train(X, y, **options)
     trial, training = 3, 14
     for name in ("find_direction", "learn_pair"):
         assert through.launched.count(name) == trial + training
+    steps = "look_along", "choose_step", "step_margins", "judge_step", "keep_margins"
+    for name in steps:
+        assert through.launched.count(name) >= training
     # The same passes, and array functions between them: what differs is rounding.
     monkeypatch.setattr(FusedProblem, "recursion", None)
+    monkeypatch.setattr(FusedProblem, "stepping", None)
     through.launched.clear()
     portable = gpulr.train(X, y, **options)
-    assert set(through.launched).isdisjoint(("find_direction", "learn_pair"))
+    assert set(through.launched).isdisjoint(("find_direction", "learn_pair", *steps))
     assert "propagate_back" in through.launched
     np.testing.assert_allclose(model.history.cost, portable.history.cost, rtol=1e-7)
     np.testing.assert_allclose(model.weights, portable.weights, rtol=1e-4, atol=1e-5)

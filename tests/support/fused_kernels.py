@@ -35,6 +35,11 @@ def module(source, macros, sanitize=None):
     return _modules[key]
 
 
+def compiled(code, macros):
+    """Compile the text of a source for this CPU: what the stand-in for CuPy launches."""
+    return module(code, macros)
+
+
 class HostKernels:
     """Launches kernels at once, on this CPU; what is captured is recorded, and not run.
 

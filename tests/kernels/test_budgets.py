@@ -1,0 +1,62 @@
+"""What an iteration asks of a device, counted on one that is none: launches, waits, copies."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import gpulr
+from cuda_host import why_not
+from fused_kernels import compiled
+from gpulr.backend.cuda_kernels import kernels_of
+from gpulr.kernels import dispatch
+
+
+@pytest.fixture
+def spent(install, as_if_large, monkeypatch, rng):
+    """Return what iterations 9 to 16 ask of the device: names of launches, and counts."""
+    if reason := why_not():
+        pytest.skip(reason)
+    monkeypatch.setattr(dispatch, "LEAST", 0)
+    install(compiler=compiled)
+    machine, X, y = sys.modules["cupy"].machine, rng.normal(size=(90, 7)), np.arange(90) % 3
+
+    def spend(fused="require", **options):
+        monkeypatch.setenv("GPULR_FUSED", fused)
+        kernels_of.cache_clear()
+        asked = []
+
+        def look(progress):
+            if progress.iteration in (8, 16):
+                asked.append((len(machine.launched), machine.counts.copy()))
+
+        gpulr.train(
+            X.astype(np.float32),
+            y,
+            backend="cupy",
+            tol=0,
+            max_iter=24,
+            callbacks=[look],
+            **options,
+        )
+        (first, before), (last, after) = asked
+        return machine.launched[first:last], after - before
+
+    yield spend
+    kernels_of.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("options", "launches"),
+    [({"fused": "require"}, 15), ({"fused": "never"}, 383), ({"solver": "gd"}, 7)],
+    ids=["L-BFGS", "L-BFGS by array functions", "gradient descent"],
+)
+def test_iterations(spent, options, launches):
+    names, counts = spent(**options)
+    assert len(names) <= 8 * launches, Counter(names)
+    assert counts["to host"] <= 1  # a look, at the end of a burst
+    assert counts["to device"] == counts["synchronise"] == 0
+    assert counts["copy"] <= (2 if options.get("solver") else 0)  # of a burst's last figures
