@@ -393,6 +393,14 @@ class Backend:
         """Return :meth:`as_compute` as what multiplies fastest; only ``@`` is used on it."""
         return self.as_compute(X_block, dtype, center)
 
+    def gram(self, X_block: Array, dtype: Any) -> tuple[Array, Array]:
+        """Return XᵀX (n_features, n_features) and the sums of the features of a block of rows.
+
+        Both in the compute dtype, or a wider one.
+        """
+        xp, X = self.xp, self.as_compute(X_block, dtype)
+        return X.T @ X, xp.ones(X.shape[0], dtype=X.dtype, device=self.device) @ X
+
     def extremes(self, X_block: Array) -> tuple[Array, Array]:
         """Return the least and the largest number of each feature, (1, n_features); NaN counts."""
         xp, block = self.xp, X_block

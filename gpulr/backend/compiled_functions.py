@@ -18,6 +18,7 @@ from gpulr.backend.forks import computing
 
 if TYPE_CHECKING:
     from gpulr.backend.compiled_extremes import Extremes
+    from gpulr.backend.compiled_gram import ByteGram
     from gpulr.backend.compiled_margins import MarginFunctions
     from gpulr.backend.compiled_products import Products
     from gpulr.backend.compiled_sparse import SparseProducts
@@ -117,6 +118,18 @@ def sparse_products(stored: str, compute: str) -> SparseProducts | None:
 
     with compiling():
         return compile_functions(stored, compute)
+
+
+@cache
+@or_none
+def gram_of_bytes() -> ByteGram | None:
+    """Return the compiled XᵀX of bytes; None where the processor has none, or not right."""
+    from gpulr.backend import compiled_bytes, compiled_gram
+
+    if not compiled_bytes.usable():
+        return None
+    with compiling():
+        return compiled_gram.compile_function()
 
 
 @cache

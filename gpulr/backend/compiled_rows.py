@@ -14,6 +14,7 @@ from gpulr.backend.compiled_functions import (
     SINGLE,
     compiling,
     extremes_of,
+    gram_of_bytes,
     margin_functions,
     or_none,
     products_for,
@@ -23,6 +24,7 @@ from gpulr.backend.compiled_functions import (
 if TYPE_CHECKING:
     from gpulr.backend.compiled_bytes import ByteProducts
     from gpulr.backend.compiled_extremes import Extremes
+    from gpulr.backend.compiled_gram import ByteGram
     from gpulr.backend.compiled_margins import MarginFunctions
     from gpulr.backend.compiled_pass import PassFunction
     from gpulr.backend.compiled_products import Products
@@ -144,6 +146,12 @@ def extremes_function(X: npt.NDArray[Any]) -> Extremes | None:
 
     storage = _name(X.dtype)
     return extremes_of(storage) if readable(X, compute_dtype(storage)) else None
+
+
+def gram_function(X: npt.NDArray[Any]) -> ByteGram | None:
+    """Return what multiplies such rows with themselves; None: nothing compiled does."""
+    bytes_ = _name(X.dtype) in ("uint8", "bool")
+    return gram_of_bytes() if bytes_ and readable(X, SINGLE) else None
 
 
 def centers(X: npt.NDArray[Any], dtype: npt.DTypeLike, center: npt.NDArray[Any] | None) -> bool:

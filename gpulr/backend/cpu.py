@@ -21,6 +21,7 @@ from gpulr.backend.compiled_rows import (
     compiled_rows,
     extremes_function,
     fits,
+    gram_function,
     pass_function,
     sparse_rows,
 )
@@ -207,6 +208,10 @@ class NumPyBackend(Backend):
             if compiled is not None:
                 return compiled(X_block)
         return super().extremes(X_block)
+
+    def gram(self, X_block: Array, dtype: Any) -> tuple[Array, Array]:
+        compiled = gram_function(X_block) if self.compiled else None
+        return super().gram(X_block, dtype) if compiled is None else compiled(X_block)
 
     def sweep(
         self, function: Callable[[slice], tuple[list[Array], list[Array]]], n: int, k: int

@@ -111,7 +111,10 @@ class SharedCurvature(Shared):
             first = rows.factor[:, 0]
 
         def products(block: slice) -> tuple[Array, ...]:
-            X, s = rows.block(block), problem.weights.shared(block)
+            s = problem.weights.shared(block)
+            if shift is None and s is None and not is_sparse(rows.X):
+                return backend.gram(rows.X[block, :], rows.dtype)
+            X = rows.block(block)
             if shift is not None:
                 X = (X - shift) * in_block
             elif first is not None:
