@@ -419,6 +419,10 @@ class Backend:
         """Return some rows of a SciPy CSR array as what multiplies fastest; only ``@`` is used."""
         return self.as_compute(X[rows, :], dtype)
 
+    def sparse_sums(self, X: Array, rows: slice, W: Array, out: Array | None = None) -> Array:
+        """Return some rows of a SciPy CSR array times W, summed in float64."""
+        return self.as_compute(X[rows, :], self.xp.float64) @ W
+
     def centers_in_block(self, X: Array) -> bool:
         """Whether rows of X are centred in the block: all but bytes, bits and sparse rows."""
         return not (self.xp.isdtype(X.dtype, "bool") or X.dtype in (self.xp.int8, self.xp.uint8))

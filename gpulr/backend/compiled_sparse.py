@@ -36,11 +36,12 @@ class _Writer(Writer):
         self.lanes = compiled_loops.vector_registers()[0] // (4 if number is FLOAT else 8)
         self.vector = ir.VectorType(number, self.lanes)
 
-    def function(self, name: str) -> tuple[ir.Value, ...]:
+    def function(self, name: str, long: ir.Type | None = None) -> tuple[ir.Value, ...]:
         """Begin a function; returns its arguments."""
         numbers, indices = self.number.as_pointer(), INT32.as_pointer()
-        takes = [INT64, INT64, INT64, indices, indices, self.stored.as_pointer(), numbers, numbers]
-        return tuple(self.begin(name, takes).args)
+        takes = [INT64, INT64, INT64, indices, indices, self.stored.as_pointer(), numbers]
+        long_numbers = numbers if long is None else long.as_pointer()
+        return tuple(self.begin(name, [*takes, long_numbers]).args)
 
     def read(self, array: ir.Value, at: ir.Value, masks: list[ir.Value | None]) -> list[ir.Value]:
         places = (self.at(array, at, i * self.lanes) for i in range(len(masks)))
@@ -88,6 +89,28 @@ class _Writer(Writer):
                 self.write(sums, Z, at, masks)
         self.b.ret_void()
 
+    def sums(self) -> None:
+        """Write long = X wide, summed in float64, which long is: rows may have many entries."""
+        first, last, k, indptr, indices, data, W, Z = self.function("sums", DOUBLE)
+        self.lanes = compiled_loops.vector_registers()[0] // 8
+        self.vector, wide = (ir.VectorType(kind, self.lanes) for kind in (self.number, DOUBLE))
+
+        def widened(x: ir.Value) -> ir.Value:
+            return x if x.type == wide else self.b.fpext(x, wide)
+
+        for column, masks in self.panels(k, self.lanes):
+            with self.loop(first, last, 1) as (row, _):
+                zeros = [ir.Constant(wide, None)] * len(masks)
+                with self.loop(*self.entries(indptr, row), 1, *zeros) as (entry, totals):
+                    feature, x = self.entry(indices, data, entry, k)
+                    ws = self.read(W, self.b.add(feature, column), masks)
+                    xs = widened(self.everywhere(x, self.lanes))
+                    pairs = zip(totals, map(widened, ws), strict=True)
+                    totals[:] = [self.added(total, xs, w) for total, w in pairs]
+                at = self.b.add(self.b.mul(self.b.sub(row, first), k), column)
+                self.write(totals, Z, at, masks)
+        self.b.ret_void()
+
     def gradient(self) -> None:
         """Write wide += Xᵀ long."""
         first, last, k, indptr, indices, data, D, R = self.function("gradient")
@@ -130,13 +153,15 @@ class SparseProducts:
             writer = _Writer(NUMBERS[stored], NUMBERS[compute])
             writer.margins()
             writer.gradient()
+            writer.sums()
             return writer.module
 
         self._engine = load(f"sparse-{stored}-{compute}", write)
         number, address = ctypes.c_int64, ctypes.c_void_p
         kind = ctypes.CFUNCTYPE(None, *[number] * 3, *[address] * 5)
-        self.margins, self.gradient = (
-            kind(self._engine.get_function_address(name)) for name in ("margins", "gradient")
+        self.margins, self.gradient, self.sums = (
+            kind(self._engine.get_function_address(name))
+            for name in ("margins", "gradient", "sums")
         )
 
 
@@ -157,6 +182,13 @@ class SparseRows:
         Z = np.empty((n_rows, W.shape[1]), self.dtype) if out is None else out
         self._call(self.products.margins, np.ascontiguousarray(W, self.dtype), Z)
         Z += b
+        return Z
+
+    def sums(self, W: Floats, out: Floats | None = None) -> Floats:
+        """Return X W in float64, written to ``out`` if that is given, contiguous."""
+        n_rows = self.rows.stop - self.rows.start
+        Z = np.empty((n_rows, W.shape[1])) if out is None else out
+        self._call(self.products.sums, np.ascontiguousarray(W, self.dtype), Z)
         return Z
 
     def __matmul__(self, W: Floats) -> Floats:
@@ -180,5 +212,6 @@ def compile_functions(stored: str, compute: str) -> SparseProducts | None:
     plain = rng.standard_normal((11, 7)) * (rng.random((11, 7)) < 0.5)
     rows = SparseRows(products, csr_array(plain.astype(stored)), slice(1, 10), compute)
     W, R = rng.standard_normal((7, 90)).astype(compute), rng.standard_normal((9, 90))
-    pairs = (rows @ W, plain[1:10] @ W), (R.T.astype(compute) @ rows, R.T @ plain[1:10])
+    pairs = [(rows @ W, plain[1:10] @ W), (R.T.astype(compute) @ rows, R.T @ plain[1:10])]
+    pairs.append((rows.sums(W), plain[1:10] @ W))
     return products if all(np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in pairs) else None

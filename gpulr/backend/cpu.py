@@ -188,6 +188,10 @@ class NumPyBackend(Backend):
         found = sparse_rows(X, rows, dtype) if self.compiled else None
         return super().sparse_operand(X, rows, dtype) if found is None else found
 
+    def sparse_sums(self, X: Array, rows: slice, W: Array, out: Array | None = None) -> Array:
+        found = sparse_rows(X, rows, W.dtype) if self.compiled else None
+        return super().sparse_sums(X, rows, W, out) if found is None else found.sums(W, out)
+
     def activate_margins(
         self, Z: Array, Y: Array, s: Array | None = None
     ) -> tuple[Array, Array, Array]:

@@ -199,6 +199,9 @@ class Problem:
 
     def evaluate_margins(self, margins: Margins, theta: Array) -> Pass:
         """Return what :meth:`evaluate` does, from the margins of ``theta``: half a pass."""
+        if self.rows.by_feature is not None:
+            R, loss, db = self._residuals(margins)
+            return self.finish(theta, loss, self.rows.products_by_feature(R), db)
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
@@ -206,6 +209,18 @@ class Problem:
             return loss, (R.T @ self.rows.operand(rows)).T, db
 
         return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
+
+    def _residuals(self, margins: Margins) -> tuple[Array, Array, Array]:
+        """Return s ∘ R of all rows, and the sums of losses and of s ∘ R."""
+        xp, shape = self.backend.xp, margins.Z.shape
+        every = xp.empty(shape, dtype=margins.Z.dtype, device=self.backend.device)
+
+        def residuals(rows: slice) -> tuple[Array, ...]:
+            Y, s = self.targets.block(rows), self.weights.block(rows)
+            every[rows, :], loss, db = self.backend.activate_margins(margins.Z[rows, :], Y, s)
+            return loss, db
+
+        return every, *self.rows.sum(residuals, margins.blocks())
 
     def derivatives_along(
         self, margins: Margins, direction: Margins, t: float = 0.0

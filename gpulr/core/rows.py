@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,8 @@ Array = Any
 # resolves. Tiny ones grow by up to 2^TINIEST: beyond that, float64 cannot balance their penalty
 # with others' gradients. Huge ones shrink by up to 2^HUGEST: weights in float32 reach 2^±126.
 EXTREME, TINIEST, HUGEST = 10, 24, 100
+# Of a feature, at most, where a copy of X by features is kept: 8 bytes for each in float32.
+ENTRIES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,17 @@ class Rows:
             least, most = least - self.center, most - self.center
         return self.multiplier * xp.maximum(-least, most)
 
+    @cached_property
+    def longest(self) -> float:
+        """The largest Σ |x| of a row of a sparse X, where products see it; ∞ where not known.
+
+        Of text it is a hundredth of the sum of all features' :attr:`reach`.
+        """
+        if not is_sparse(self.X) or self.center is not None:
+            return math.inf
+        each = np.abs(np.broadcast_to(to_host(self.multiplier), (self.n_features, 1)))
+        return float(np.max(abs(self.X) @ each))
+
     @property
     def spread(self) -> Array:
         """Half of what each feature extends over, scaled, (n_features, 1) float64."""
@@ -105,6 +119,28 @@ class Rows:
         eps = float(self.backend.xp.finfo(self.dtype).eps)
         varies = spread > 10.0 * eps * reach
         return bool(reach.max() > 2.0**EXTREME * spread.min(where=varies, initial=np.inf))
+
+    @cached_property
+    def by_feature(self) -> Array | None:
+        """Xᵀ as a CSR array, where a sparse X has few entries a feature; else None.
+
+        There Xᵀ R is made feature by feature: sums of blocks of rows have all features, and would
+        be as large as what is added to them.
+        """
+        few = is_sparse(self.X) and self.X.nnz <= ENTRIES * self.n_features
+        return self.X.T.tocsr() if few else None
+
+    def products_by_feature(self, R: Array) -> Array:
+        """Return Xᵀ R, (n_features, n_models) float64, from :attr:`by_feature`."""
+        transposed, k = self.by_feature, int(R.shape[1])
+        assert transposed is not None
+
+        def products(features: slice, out: Array | None = None) -> Array:
+            return self.backend.sparse_sums(transposed, features, R, out)
+
+        width = self.backend.row_width(transposed)
+        blocks = self.backend.row_blocks(self.n_features, width, k)
+        return self.backend.collect_blocks(products, blocks, k, self.backend.xp.float64)
 
     @cached_property
     def operand_width(self) -> int:

@@ -56,6 +56,11 @@ def test_they_are_right(products, rng, width, stored, compute):
             assert np.all(np.abs(Z - dense @ np.float64(W)) <= 20 * eps * size)
             size = np.abs(dense.T) @ np.abs(np.float64(R))
             assert np.all(np.abs(G - dense.T @ np.float64(R)) <= 20 * eps * size)
+            S = block.sums(W)
+            assert S.dtype == np.float64
+            stored_size = np.abs(dense.astype(compute)) @ np.abs(np.float64(W))
+            exact = np.float64(dense.astype(compute)) @ np.float64(W)
+            assert np.all(np.abs(S - exact) <= 1e-14 * stored_size)
             out = np.empty_like(Z)
             b = W[0]
             assert block.affine(W, b, out) is out
@@ -70,6 +75,7 @@ def test_a_columns_bits_do_not_depend_on_the_others(compiled_products, rng):
     for k in COLUMNS[:-1]:
         np.testing.assert_array_equal(block @ W[:, :k], Z[:, :k])
         np.testing.assert_array_equal((R[:, :k].T @ block).T, G[:, :k])
+        np.testing.assert_array_equal(block.sums(W[:, :k]), block.sums(W)[:, :k])
 
 
 def test_what_is_not_finite_stays_where_it_is(compiled_products, rng):
@@ -79,6 +85,7 @@ def test_what_is_not_finite_stays_where_it_is(compiled_products, rng):
     block = compiled_rows.sparse_rows(X, slice(0, 60), np.float32)
     W, R = (np.ones((n, 20), np.float32) for n in (40, 60))
     assert np.flatnonzero(np.isnan(block @ W).any(axis=1)).tolist() == [row]
+    assert np.flatnonzero(np.isnan(block.sums(W)).any(axis=1)).tolist() == [row]
     assert np.flatnonzero(np.isnan(R.T @ block).any(axis=0)).tolist() == [X.indices[5]]
 
 
