@@ -17,7 +17,7 @@ from gpulr.solvers.exact_curvature import ExactCurvature
 from gpulr.solvers.lbfgs_start import best_intercepts, no_worse_than_zero, resume, start
 from gpulr.solvers.lbfgs_state import KAPPA, LBFGSState, Prepared, clip
 from gpulr.solvers.model_curvature import ModelCurvature
-from gpulr.solvers.pairs import direction, learn
+from gpulr.solvers.pairs import direction, in_coordinates, learn
 from gpulr.solvers.refresh import Pool, factor_bytes, is_due, refreshed, worthwhile
 from gpulr.solvers.solver import Solver
 
@@ -146,7 +146,7 @@ class LBFGS(Solver):
                 state.theta, state.margins, D, dZ, state.factor
             )
         cost, gradient = problem.evaluate_margins(margins, theta)
-        reduced = curvature.reduce(gradient)
+        reduced = in_coordinates(problem.backend, curvature, gradient)
         pairs, gamma = state.pairs, state.gamma
         if not curvature.exact:
             pair, gamma = learn(problem, state, d, t, reduced, kappa)

@@ -51,6 +51,16 @@ def learn(
     return Pair(s, y, rho, inner), gamma
 
 
+def in_coordinates(backend: Backend, curvature: Any, gradient: Array) -> Array:
+    """Return the gradient in the coordinates of the curvature."""
+    if not curvature.by_rows:
+        return curvature.reduce(gradient)
+    (reduced,), _ = backend.sweep(
+        lambda rows: ([curvature.reduce(gradient, rows)], []), *gradient.shape
+    )
+    return reduced
+
+
 def _sweep(
     backend: Backend, curvature: Any, function: Any, shape: tuple[int, int]
 ) -> tuple[list[Array], list[Array]]:

@@ -7,6 +7,7 @@ the tolerance. Then models are evaluated once more, in float64 and as they will 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -65,7 +66,11 @@ def _doubt(problem: Problem, theta: Array, cost: Floats) -> Floats:
     """
     xp, rows = problem.backend.xp, problem.rows
     eps, reach = float(xp.finfo(rows.dtype).eps), rows.reach
-    margins = xp.sum(reach * xp.abs(theta[:-1, :]), axis=0) + xp.abs(theta[-1, :])
+    sizes = xp.abs(theta[:-1, :])
+    margins = xp.sum(reach * sizes, axis=0)
+    if math.isfinite(rows.longest):
+        margins = xp.minimum(margins, rows.longest * xp.max(sizes, axis=0))
+    margins = margins + xp.abs(theta[-1, :])
     # Both in one transfer: a device is kept waiting for each.
     figures = to_host(xp.stack([margins, xp.max(reach) + 0.0 * margins]))
     largest = max(1.0, float(figures[1, 0]))

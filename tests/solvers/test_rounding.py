@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import gpulr
 from gpulr.backend import to_host
@@ -84,6 +85,21 @@ def test_models_whose_rounding_is_small_cost_no_pass(put, digits, monkeypatch):
 
     monkeypatch.setattr("gpulr.solvers.rounding._in_float64", no_look)
     assert gpulr.train(put(digits[0]), digits[1]).converged
+
+
+def test_rows_of_few_entries_cost_no_pass_either(rng, monkeypatch):
+    def no_look(problem, theta, **settings):
+        pytest.fail("a pass over the rows")
+
+    monkeypatch.setattr("gpulr.solvers.rounding._in_float64", no_look)
+    X = sparse.random_array((400, 3000), density=4e-3, random_state=rng, format="csr")
+    X, y = X.astype(np.float32), np.arange(400) % 2
+    model = gpulr.train(X, y, C=100.0, tol=1e-5, max_iter=1000)
+    assert model.converged
+    _, gradient = reference(X.toarray(), targets(y), stacked(model), 100.0)
+    assert np.abs(gradient).max() <= 1e-5
+    # By all features' sizes it could have been rounding.
+    assert np.finfo(np.float32).eps * np.abs(model.weights).sum() > 1e-5
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint8", "standardized uint8", "labels", "weights"])
