@@ -191,14 +191,23 @@ def numbers(rng):
 
 @pytest.mark.parametrize("solver", ["lbfgs", "gd"])
 def test_a_first_training_compiles_little(cupy, numbers, as_if_large, monkeypatch, solver):
-    monkeypatch.setattr(dispatch, "LEAST", 0)
+    monkeypatch.setenv("GPULR_FUSED", "require")
+    chosen, choose = [], dispatch.choose
+
+    def counted(*arguments):
+        found = choose(*arguments)
+        chosen.append(len(cupy.modules))
+        return found
+
+    monkeypatch.setattr(dispatch, "choose", counted)
     options = {"backend": "cupy", "solver": solver, "max_iter": 5, "tol": 0}
     gpulr.train(*numbers, **options)
     launched = cupy.machine.launched
     assert "propagate_back" in launched
     # NVRTC takes about 1 s for a module of gpulr's, and 0.14 s for each of CuPy's array functions.
-    # With the probe's; gradient descent has nothing between its passes.
-    assert len(cupy.modules) == (4 if solver == "lbfgs" else 3)
+    assert chosen[0] <= 4  # before the first pass, with the probe's
+    # Gradient descent has nothing between its passes, L-BFGS a direction and a step.
+    assert len(cupy.modules) == chosen[0] + (2 if solver == "lbfgs" else 0)
     passes = launched.index("propagate_forward" if solver == "lbfgs" else "propagate")
     assert len(set(launched[:passes])) <= 36
     compiled_first = list(cupy.modules)
@@ -207,7 +216,7 @@ def test_a_first_training_compiles_little(cupy, numbers, as_if_large, monkeypatc
 
 
 def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypatch):
-    monkeypatch.setattr(dispatch, "LEAST", 0)
+    monkeypatch.setenv("GPULR_FUSED", "require")
     X, y = numbers
     with cupy.cuda.Device(1):
         there, labels = put(X), put(y)
@@ -228,7 +237,7 @@ def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypat
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_if_large")
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float16", "bool"])
-def test_the_smoke_run_that_a_card_is_first_given(cupy, numbers, as_if_large, monkeypatch, kind):
+def test_the_smoke_run_that_a_card_is_first_given(cupy, numbers, monkeypatch, kind):
     gpu_smoke = pytest.importorskip("bench.gpu_smoke")
     data = pytest.importorskip("bench.data")
     work = data.Data("numbers", *numbers, 1 / 255)
