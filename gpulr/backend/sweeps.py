@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import reduce
+from itertools import pairwise, starmap
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,10 @@ BLOCK = 2**16  # numbers of an array in a block, about: 0.5 MB
 def sweep(function: Callable[[slice], Parts], n: int, k: int) -> Parts:
     """Do what :meth:`gpulr.backend.Backend.sweep` says, with arrays (n, k)."""
     size = max(1, BLOCK // (k * UNIT)) * UNIT
-    blocks = [slice(first, min(first + size, n)) for first in range(0, n, size)]
+    edges = [*range(0, n, size), n]
+    if len(edges) > 2 and n - edges[-2] < UNIT:
+        edges.pop(-2)  # few rows may be added otherwise, and how many are left depends on k
+    blocks = list(starmap(slice, pairwise(edges)))
     if len(blocks) == 1:
         arrays, sums = function(blocks[0])
         return arrays, [reduce(np.add, each) for each in sums]

@@ -49,11 +49,12 @@ def test_they_are_right(functions, rng, width, dtype):
         )
 
 
-def test_bits_depend_neither_on_threads_nor_on_other_columns(functions, rng, monkeypatch):
+@pytest.mark.parametrize(("n", "count"), [(3001, 3), (2561, 1)])  # of which 185, and 1, are left
+def test_bits_depend_neither_on_threads_nor_on_other_columns(functions, rng, monkeypatch, n, count):
     functions()
     backend = backend_of(None)
     assert backend.vector_functions is not None
-    vectors, x, c = sample(rng, 3001, 40, np.float32)
+    vectors, x, c = sample(rng, n, 40, np.float32, count)
 
     def both(v, x, c):
         def at_once(rows):
