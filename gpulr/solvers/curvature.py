@@ -66,6 +66,7 @@ class SharedCurvature(Shared):
     # of these; None: V itself is one.
     operand: Any = None
     dtype: Any = None
+    launches: bool = False  # whether it is these that take time, as on a device with kernels
 
     exact = False
     # All eigenvectors of n features are n² numbers and some 9 n³ operations: 0.1 s at 1,024
@@ -216,7 +217,8 @@ class SharedCurvature(Shared):
         operand, dtype = None, problem.rows.dtype
         if basis is not None and cls.quick_from <= basis.shape[0] == basis.shape[1]:
             operand = problem.backend.operand(xp.astype(basis, dtype), dtype)
-        found = cls(mean, basis, values, rest, operand=operand, dtype=dtype)
+        launches = problem.backend.kernels is not None
+        found = cls(mean, basis, values, rest, operand=operand, dtype=dtype, launches=launches)
         if isinstance(tilt := _tilt(problem.rows), float):
             return found
         squares = (tilt * problem.rows.factor) ** 2
@@ -268,12 +270,9 @@ class SharedCurvature(Shared):
 
     @cached_property
     def _whole(self) -> Array | None:
-        """A (n_features + 1, n_features + 1) where all eigenvectors are known, on devices.
-
-        One product is one launch there; on a CPU the intercept's part would take longer.
-        """
+        """A, whole, where launches count and all eigenvectors are known."""
         basis = self.basis
-        if basis is None or isinstance(basis, np.ndarray) or not self.complete:
+        if basis is None or not (self.launches and self.complete):
             return None
         xp, basis = array_namespace(basis), self._tilted(basis)
         columns = xp.concat([basis, -(self.mean.T @ basis)], axis=0)
