@@ -75,5 +75,5 @@ def start(problem: Problem, theta: Array, curvature: SharedCurvature) -> LBFGSSt
         stalled=one < 0.0,
         age=0,
         curvature=curvature,
-        refreshes=xp.astype(0.0 * one - float(curvature.exact), xp.int64),
+        refreshes=-xp.ones_like(one, dtype=xp.int64) if curvature.exact else None,
     )

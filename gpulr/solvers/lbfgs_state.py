@@ -59,6 +59,7 @@ class LBFGSState(State):
     mark: Array | None = None
     since: int = 0
     # (n_models,) How often its own curvature was found, or -1: it is exact in every iteration.
+    # None: never, of any model.
     refreshes: Array | None = None
     measured: Array | None = None  # what measure() returns, where kernels have written it
 

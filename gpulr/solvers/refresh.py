@@ -42,7 +42,7 @@ KAPPA = 1e-9
 # Nor of models with fewer rows of a sample for each direction, in effect, (Σ σ')² / Σ σ'² of them:
 # with one, as each of 200 classes had, their Hessians are worse than what all models share.
 ENOUGH = 2.0
-MARGIN = 1.4  # how many times what it takes a refresh is to save
+MARGIN = 1.1  # how many times what it takes a refresh is to save
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +138,9 @@ def worthwhile(
 
     Their gradients have fallen from ``before`` to ``norm`` in ``n`` iterations. They fall more
     slowly later: to ``tol`` it is about twice as many passes as if they went on so, of which a
-    refresh saves half. It is for models that share a curvature in ``known`` what it is for all of
-    them; else it depends on each alone, not on how many there are.
+    refresh saves half. The fewer iterations tell, the more it has to save. It is for models that
+    share a curvature in ``known`` what it is for all of them; else it depends on each alone, not on
+    how many there are.
 
     Returns
     -------
@@ -158,7 +159,7 @@ def worthwhile(
         rate = np.maximum(np.log(before / norm) / max(n, 1), 1e-3)
         left = np.log(norm / max(tol, 1e-300)) / rate
     left = np.where(left > 0.0, left, 0.0) if n else np.zeros(k)
-    flags = pays_for(np.bincount(numbers, left)[numbers], cost)
+    flags = pays_for(np.bincount(numbers, left)[numbers], cost * (1.0 + 2.0 / max(n, 1)))
     return flags, np.unique(numbers[flags], return_inverse=True)[1].reshape(-1)
 
 
