@@ -1,6 +1,6 @@
 """L-BFGS's step along a direction by kernels, on problems whose passes go through them in halves.
 
-:mod:`gpulr.solvers.lbfgs` says in array functions what these compute.
+:class:`gpulr.solvers.stepping.Stepping` says in array functions what these compute.
 """
 
 from __future__ import annotations
@@ -62,14 +62,10 @@ class Step:
         known: Sequence[Array],
         margins: tuple[Margins, Margins],
         limits: tuple[float, ...],
-    ) -> tuple[list[Array], Array, Array]:
-        """Keep steps that are good enough.
+    ) -> tuple[Sequence[Array], Margins, list[Array], Array, Array]:
+        """Keep steps that are good enough; what was before is written over what came of others.
 
-        ``before`` and ``after`` are θ, cost, gradient and reduced gradient, ``margins`` those then:
-        where the step was not good enough, the former are written over the latter. ``known`` are
-        best, least, idle and factor; ``limits`` the noise of a cost, relative, and the solver's
-        LEAP, MOVED, FAILED and STALLED. Returns these, whether stalled, and the figures
-        (3, n_models).
+        Returns also the figures (3, n_models).
         """
         one, put = self.one, self.one.kernels.contiguous
         n, k, rows = self._sizes
@@ -81,7 +77,7 @@ class Step:
         self._kernel("judge_step")((k, 1), THREADS, [*given, *made])
         Z, stepped = put(margins[0].Z), margins[1].Z
         self._kernel("keep_margins")(self._blocks, THREADS, [Z, enough, rows, k, stepped])
-        return new, stalled, measured
+        return after, margins[1], new, stalled, measured
 
     @property
     def _sizes(self) -> tuple[int, int, int]:

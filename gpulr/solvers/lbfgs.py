@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.core.problem import Margins, Problem
+from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.exact_curvature import ExactCurvature
 from gpulr.solvers.lbfgs_start import best_intercepts, no_worse_than_zero, resume, start
-from gpulr.solvers.lbfgs_state import KAPPA, LBFGSState, Prepared, clip
+from gpulr.solvers.lbfgs_state import LBFGSState, Prepared
 from gpulr.solvers.model_curvature import ModelCurvature
 from gpulr.solvers.pairs import direction, in_coordinates, learn
 from gpulr.solvers.refresh import Pool, factor_bytes, is_due, passes, refreshed, worthwhile
 from gpulr.solvers.solver import Solver
+from gpulr.solvers.stepping import Stepping
 
 Array = Any
 Flags = npt.NDArray[np.bool_]
@@ -128,7 +129,6 @@ class LBFGS(Solver):
 
     def step(self, problem: Problem, state: LBFGSState) -> LBFGSState:
         """Find a direction, step along it, and learn from the change of the gradient."""
-        xp = problem.backend.xp
         if state.pool is not None and is_due(state.iteration):
             state = self._look(problem, state)
         curvature = state.curvature.at(problem, state.margins)
@@ -138,67 +138,29 @@ class LBFGS(Solver):
         if state.age >= 16:
             state = replace(state, margins=problem.margins(state.theta), age=0)
         dZ = problem.margins(D)
-        kernels = problem.stepping
-        if kernels is None:
-            t, kappa = _newton_step(problem, state, D, dZ)
-            t = state.factor * t
-            theta = problem.backend.combine(state.theta, t[None, :], [D])
-            margins = state.margins.along(dZ, t)
-        else:
-            t, kappa, theta, margins = kernels.choose(
-                state.theta, state.margins, D, dZ, state.factor
-            )
+        steps = problem.stepping or Stepping(problem)
+        t, kappa, theta, margins = steps.choose(state.theta, state.margins, D, dZ, state.factor)
         cost, gradient = problem.evaluate_margins(margins, theta)
         reduced = in_coordinates(problem.backend, curvature, gradient)
         pairs, gamma = state.pairs, state.gamma
         if not curvature.exact:
             pair, gamma = learn(problem, state, d, t, reduced, kappa)
             pairs = (*pairs, pair)[-self.memory :]
-        noise = 8.0 * float(xp.finfo(problem.rows.dtype).eps)
-        if kernels is not None:
-            before = (state.theta, state.cost, state.gradient, state.reduced)
-            after, limits = (theta, cost, gradient, reduced), (noise, LEAP, MOVED, FAILED, STALLED)
-            known = state.best, state.least, state.idle, state.factor
-            judged = kernels.judge(before, after, slope, t, known, (state.margins, margins), limits)
-            (best, least, idle, factor), stalled, measured = judged
-            return replace(
-                state,
-                theta=theta,
-                cost=cost,
-                gradient=gradient,
-                reduced=reduced,
-                margins=margins,
-                pairs=pairs,
-                gamma=gamma,
-                kappa=kappa,
-                best=best,
-                least=least,
-                idle=idle,
-                factor=factor,
-                stalled=stalled,
-                measured=measured,
-                age=state.age + 1,
-                iteration=state.iteration + 1,
-                since=state.since + 1,
-            )
-        noise = noise * xp.abs(state.cost)
-        norm = xp.max(xp.abs(gradient), axis=0)
-        enough, about_equal = cost <= state.cost + 1e-4 * t * slope, cost <= state.cost + noise
-        no_leap = norm <= LEAP * state.best
-        enough = xp.logical_or(enough, xp.logical_and(about_equal, no_leap))
-        if not problem.backend.known_true(enough):
-            before = (state.theta, state.cost, state.gradient, state.reduced)
-            theta, cost, gradient, reduced = (
-                xp.where(enough, new, old)
-                for new, old in zip((theta, cost, gradient, reduced), before, strict=True)
-            )
-            margins = margins.where(enough, state.margins)
-            norm = xp.max(xp.abs(gradient), axis=0)
-        better = xp.logical_or(norm < 0.9 * state.best, cost < state.least - noise / 8.0)
-        moved = xp.logical_or(enough, about_equal)
-        tries = xp.where(moved, state.idle + MOVED, state.idle + FAILED)
-        idle = xp.where(better, 0.0, tries)
-        return LBFGSState(
+        before = (state.theta, state.cost, state.gradient, state.reduced)
+        known = (state.best, state.least, state.idle, state.factor)
+        noise = 8.0 * float(problem.backend.xp.finfo(problem.rows.dtype).eps)
+        (theta, cost, gradient, reduced), margins, known, stalled, measured = steps.judge(
+            before,
+            (theta, cost, gradient, reduced),
+            slope,
+            t,
+            known,
+            (state.margins, margins),
+            (noise, LEAP, MOVED, FAILED, STALLED),
+        )
+        best, least, idle, factor = known
+        return replace(
+            state,
             theta=theta,
             cost=cost,
             gradient=gradient,
@@ -207,18 +169,15 @@ class LBFGS(Solver):
             pairs=pairs,
             gamma=gamma,
             kappa=kappa,
-            best=xp.minimum(norm, state.best),
-            least=xp.minimum(cost, state.least),
+            best=best,
+            least=least,
             idle=idle,
-            factor=xp.where(enough, 1.0, state.factor / 4.0),
-            stalled=idle >= STALLED,
+            factor=factor,
+            stalled=stalled,
             age=state.age + 1,
-            curvature=state.curvature,
-            pool=state.pool,
             iteration=state.iteration + 1,
-            mark=state.mark,
             since=state.since + 1,
-            refreshes=state.refreshes,
+            measured=measured,
         )
 
     def _look(self, problem: Problem, state: LBFGSState) -> LBFGSState:
@@ -280,18 +239,3 @@ def refresh(problem: Problem, state: LBFGSState, flags: Flags, groups: Any = Non
     if state.refreshes is not None:
         refreshes = state.refreshes + refreshes
     return replace(state, curvature=new, gamma=gamma, refreshes=refreshes)
-
-
-def _newton_step(problem: Problem, state: LBFGSState, D: Array, dZ: Margins) -> tuple[Array, Array]:
-    """Return the step that Newton's method takes from 1 along D, and the mean of σ' at 1."""
-    xp, lam = problem.backend.xp, problem.penalty
-    W, V = state.theta[:-1, :], D[:-1, :]
-    if not isinstance(problem.rows.factor, float):
-        W, V = problem.rows.factor * W, problem.rows.factor * V
-    penalty = lam * problem.backend.dots([W, V], V)
-    slope, bend = penalty[0, :], penalty[1, :]
-    first, second, kappa = problem.derivatives_along(state.margins, dZ, 1.0)
-    first = first + slope + bend
-    second = second + bend
-    t = 1.0 - first / xp.where(second > 0.0, second, 1.0)
-    return clip(t, 0.05, 10.0), clip(kappa, *KAPPA)

@@ -12,9 +12,10 @@ import pytest
 import gpulr
 from gpulr.backend import Backend, NumPyBackend, backend_of, to_host
 from gpulr.core.problem import Problem
-from gpulr.solvers import LBFGS, SOLVERS, GradientDescent, gradient_descent, lbfgs, minimize
+from gpulr.solvers import LBFGS, SOLVERS, GradientDescent, gradient_descent, minimize
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.driver import _until_next_look
+from gpulr.solvers.stepping import Stepping
 from helpers import make_problem
 
 EVERY_SOLVER = pytest.mark.parametrize("solver", SOLVERS)
@@ -111,7 +112,7 @@ def test_no_question_whatever_the_problem(put, rng, bursts, monkeypatch, kind):
     elif kind == "centred":
         settings["standardize"] = True
     else:
-        monkeypatch.setattr(lbfgs, "_newton_step", too_long(lbfgs._newton_step))
+        monkeypatch.setattr(Stepping, "_newton", too_long(Stepping._newton))
     gpulr.train(put(X), y, **settings)
     assert [n for n, _ in bursts] == [8, 8, 4]
 
@@ -307,9 +308,9 @@ def test_what_is_known_to_be_true(put):
 def too_long(newton_step, factor=3.0):
     """Every second model steps too far, but for one that has been told to take shorter steps."""
 
-    def run(problem, state, *arguments):
-        xp = problem.backend.xp
-        t, kappa = newton_step(problem, state, *arguments)
+    def run(stepping, *arguments):
+        problem, xp = stepping.problem, stepping.problem.backend.xp
+        t, kappa = newton_step(stepping, *arguments)
         far = problem.backend.asarray(np.arange(problem.n_models) % 2 == 1)
         return xp.where(far, factor * t, t), kappa
 
@@ -319,7 +320,7 @@ def too_long(newton_step, factor=3.0):
 def test_a_model_whose_step_fails_stays_and_tries_a_shorter_one(put, blobs, monkeypatch):
     problem, solver = make_problem(put, *blobs, dtype="float64"), LBFGS()
     state = solver.step(problem, solver.init(problem))
-    monkeypatch.setattr(lbfgs, "_newton_step", too_long(lbfgs._newton_step, 50.0))
+    monkeypatch.setattr(Stepping, "_newton", too_long(Stepping._newton, 50.0))
     failed = solver.step(problem, state)
     assert to_host(failed.factor).tolist() == [1.0, 0.25, 1.0]
     for name in ("theta", "cost", "gradient", "reduced", "margins.Z"):
