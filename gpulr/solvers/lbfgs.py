@@ -149,7 +149,7 @@ class LBFGS(Solver):
         before = (state.theta, state.cost, state.gradient, state.reduced)
         known = (state.best, state.least, state.idle, state.factor)
         noise = 8.0 * float(problem.backend.xp.finfo(problem.rows.dtype).eps)
-        (theta, cost, gradient, reduced), margins, known, stalled, measured = steps.judge(
+        (theta, cost, gradient, reduced), margins, figures, stalled, measured = steps.judge(
             before,
             (theta, cost, gradient, reduced),
             slope,
@@ -158,7 +158,7 @@ class LBFGS(Solver):
             (state.margins, margins),
             (noise, LEAP, MOVED, FAILED, STALLED),
         )
-        best, least, idle, factor = known
+        best, least, idle, factor = figures
         return replace(
             state,
             theta=theta,

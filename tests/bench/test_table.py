@@ -288,7 +288,7 @@ def test_written_then_checked_and_charts_are_drawn(command, results, tmp_path, c
     assert text.endswith(f" |\n{table.END}\nAfter\n")
     for row in (
         "| one pass, 10 models, MNIST | 20.4 ms | the notebook: 200 ms | 9.8× |",
-        "| to the gap of scikit-learn's lbfgs, MNIST | 500 ms | The sklearn-lbfgs: 15.0 s | 30× |",
+        "| MNIST: 60,000 × 784 uint8, 10 models | 500 ms | 15.0 s | 30× | The cyanure | 0.5× |",
         "| search of 500 models, MNIST | 4.00 s | LogisticRegressionCV: 240 s | 60× |",
     ):
         assert row in text
