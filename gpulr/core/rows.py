@@ -101,7 +101,9 @@ class Rows:
         if not is_sparse(self.X) or self.center is not None:
             return math.inf
         each = np.abs(np.broadcast_to(to_host(self.multiplier), (self.n_features, 1)))
-        return float(np.max(abs(self.X) @ each))
+        # Not of bytes: of -128 there is no opposite among them.
+        X = self.X if self.X.dtype.kind == "f" else self.X.astype(self.dtype)
+        return float(np.max(abs(X) @ each))
 
     @property
     def spread(self) -> Array:

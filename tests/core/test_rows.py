@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import sparse
 
 from gpulr.backend import Backend, backend_of, to_host
-from gpulr.core.rows import standardized
+from gpulr.core.rows import Rows, standardized
 
 
 @pytest.mark.parametrize("block_bytes", [300, 2**20])
@@ -38,3 +42,15 @@ def test_extremes_are_those_of_numpy(put, rng, dtype):
     least, most = Backend.extremes(backend_of(there), there)
     np.testing.assert_array_equal(to_host(least), X.min(axis=0, keepdims=True))
     np.testing.assert_array_equal(to_host(most), X.max(axis=0, keepdims=True))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "bool", "float32", "float64"])
+def test_the_longest_row(rng, dtype):
+    X = rng.integers(0 if dtype == "uint8" else -128, 128, (37, 6))
+    X[3] = X[3].clip(None, 0) if dtype == "uint8" else -128  # of which int8 has no opposite
+    X = X.astype(dtype)
+    scale = rng.uniform(0.5, 2.0, (6, 1))
+    rows = Rows(sparse.csr_array(X), scale, None, backend_of(None), np.float32)
+    expected = (np.abs(X.astype(np.float64)) @ scale).max()
+    np.testing.assert_allclose(rows.longest, expected, rtol=1e-12)
+    assert replace(rows, X=X).longest == math.inf
