@@ -159,10 +159,14 @@ def install(monkeypatch, unprobed, tmp_path):
             imports.append(name)
             return True
 
+        def distribution(name, **known):  # others look for plug-ins among them
+            more = {"_normalized_name": name, "entry_points": ()}
+            return types.SimpleNamespace(name=name, **more, **known)
+
         def distributions():
-            found = [types.SimpleNamespace(name=name, version="14.2.0") for name in wheels]
+            found = [distribution(name, version="14.2.0") for name in wheels]
             # To read a version takes its time: nobody asks for those of others.
-            return [types.SimpleNamespace(name=name) for name in ("numpy", None)] + found
+            return [distribution(name) for name in ("numpy", None)] + found
 
         monkeypatch.setattr(probes, "installed", installed)
         monkeypatch.setattr(probes, "nvidia_driver", lambda: driver)

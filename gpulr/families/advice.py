@@ -67,7 +67,9 @@ def how_to_converge(
     change = f"raise max_iter, scale the features (standardize=True){or_else}"
     more = "" if settings.dtype == np.float64 else 'train with dtype="float64", or '
     why, instead = f"{settings.dtype} allows no closer approach", f"{more}raise tol"
-    if rows.uneven and not settings.standardize:
+    with rows.backend.activate():  # training has ended
+        uneven = rows.uneven
+    if uneven and not settings.standardize:
         why = f"features of such different sizes and offsets lose precision in {settings.dtype}"
         instead = f"scale the features (standardize=True), {instead}"
     if stalled[left].all():

@@ -107,7 +107,8 @@ class TrainingData:
         standardised training also ``center`` and ``intercept_at_center``. With ``sets``, the shape
         of the sets that the columns are: (…, n_features, n_models) and (…, n_models).
         """
-        arrays = absorb_scaling(theta, self.rows)
+        with self.rows.backend.activate():  # training may have ended
+            arrays = absorb_scaling(theta, self.rows)
         if sets is not None:
             for name in arrays.keys() - {"center"}:
                 shape = (*arrays[name].shape[:-1], *sets, self.n_models)

@@ -215,22 +215,34 @@ def test_a_first_training_compiles_little(cupy, numbers, as_if_large, monkeypatc
     assert cupy.modules == compiled_first
 
 
-def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypatch):
+@pytest.mark.parametrize("standardize", [False, True])
+def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypatch, standardize):
     monkeypatch.setenv("GPULR_FUSED", "require")
     X, y = numbers
     with cupy.cuda.Device(1):
         there, labels = put(X), put(y)
     assert cupy.machine.current == 0
-    model = gpulr.train(there, labels, tol=1e-3)
+    model = gpulr.train(there, labels, tol=1e-3, standardize=standardize)
     assert (model.backend, model.device) == ("cupy", "Fake GPU (cuda:1)")
     assert "propagate_back" in cupy.machine.launched
-    reference = gpulr.train(X, y, backend="numpy", tol=1e-3)
+    reference = gpulr.train(X, y, backend="numpy", tol=1e-3, standardize=standardize)
     for name in ("predict", "predict_proba", "decision_function"):
         found = getattr(model, name)(there)
         assert found.on == model.weights.on == 1
         close(found, getattr(reference, name)(X), rtol=2e-2, atol=2e-2)
     assert model.score(there, labels) == pytest.approx(reference.score(X, y), abs=0.01)
     assert reference.predict(there).on == 1
+    assert cupy.machine.current == 0
+
+
+@pytest.mark.parametrize("family", ["train", "search", "bootstrap"])
+def test_advice_on_another_card_is_found_there(cupy, numbers, family):
+    X, y = numbers
+    with cupy.cuda.Device(1):
+        there = put(X[:60, :9], np.float32)
+    options = {"train": {}, "search": {"Cs": [0.1, 1.0], "cv": 2}, "bootstrap": {"n": 2}}
+    with pytest.warns(gpulr.ConvergenceWarning, match="raise max_iter"):
+        getattr(gpulr, family)(there, y[:60] % 3, tol=1e-9, max_iter=2, **options[family])
     assert cupy.machine.current == 0
 
 

@@ -103,7 +103,7 @@ def fake_cupy(broken=None, compiler=None, *, says=None, capability="90"):
             self.id = machine.current if index is None else index
 
         def __eq__(self, other):
-            return self.id == other.id
+            return isinstance(other, Device) and self.id == other.id
 
         def __hash__(self):
             return self.id

@@ -242,7 +242,7 @@ def _operators():
 _operators()
 
 VIEWS = ("reshape", "expand_dims", "squeeze", "broadcast_to", "permute_dims", "matrix_transpose")
-PLAIN = ("isdtype", "finfo", "iinfo", "result_type", "can_cast", "__array_namespace_info__")
+PLAIN = ("isdtype", "finfo", "iinfo", "result_type", "can_cast")
 
 
 class Namespace(types.ModuleType):
@@ -264,6 +264,10 @@ class Namespace(types.ModuleType):
         FakeArray.machine.counts["to device"] += 1
         with FakeArray.machine.device(device):
             return FakeArray(np.array(x, dtype=dtype))
+
+    def __array_namespace_info__(self):
+        found = self.of.__array_namespace_info__()
+        return types.SimpleNamespace(dtypes=lambda *, device=None, kind=None: found.dtypes(kind=kind))
 
     def astype(self, x, dtype, copy=True, device=None):
         return x.astype(dtype, copy)
