@@ -17,8 +17,11 @@ def keep_kernels() -> tuple[str, bool]:
     Otherwise importing CuPy fails, or whatever is compiled first. The cure has to be in the
     environment: CuPy looks for it there, at its import and whenever it compiles.
     """
-    # As cupy.cuda.compiler has it.
-    folder = Path(os.environ.get("CUPY_CACHE_DIR") or Path("~/.cupy/kernel_cache").expanduser())
+    if os.environ.get("CUPY_CACHE_DIR") == "":
+        del os.environ["CUPY_CACHE_DIR"]  # importing CuPy would fail
+    # As CuPy has it; Path's own function raises where a user has no home.
+    default = os.path.expanduser("~/.cupy/kernel_cache")  # noqa: PTH111
+    folder = Path(os.environ.get("CUPY_CACHE_DIR", default))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -167,6 +167,21 @@ def test_a_folder_that_can_be_written_is_left_as_it_is(install, kept, tmp_path):
     assert os.environ["CUPY_CACHE_IN_MEMORY"] == "0"
 
 
+def test_a_folder_of_no_name_is_none(unprobed, kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CUPY_CACHE_DIR", "")  # with which importing CuPy fails
+    assert kernel_cache.keep_kernels() == (str(tmp_path / ".cupy/kernel_cache"), True)
+    assert "CUPY_CACHE_DIR" not in os.environ
+
+
+def test_a_user_without_a_home(unprobed, kept, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUPY_CACHE_DIR", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where nobody has a home
+    monkeypatch.chdir(tmp_path)
+    assert kernel_cache.keep_kernels() == ("~/.cupy/kernel_cache", True)
+    assert (tmp_path / "~/.cupy/kernel_cache").is_dir()  # where CuPy makes it
+
+
 def test_nothing_is_made_where_cupy_is_not_installed(no_cupy, kept, tmp_path, monkeypatch):
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
     monkeypatch.setattr(probes, "nvidia_driver", lambda: None)

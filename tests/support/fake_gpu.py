@@ -267,7 +267,11 @@ class Namespace(types.ModuleType):
 
     def __array_namespace_info__(self):
         found = self.of.__array_namespace_info__()
-        return types.SimpleNamespace(dtypes=lambda *, device=None, kind=None: found.dtypes(kind=kind))
+
+        def dtypes(*, device=None, kind=None):
+            return found.dtypes(kind=kind)
+
+        return types.SimpleNamespace(dtypes=dtypes)
 
     def astype(self, x, dtype, copy=True, device=None):
         return x.astype(dtype, copy)
