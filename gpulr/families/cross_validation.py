@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import to_host
+from gpulr.backend import backend_of, to_host
 from gpulr.core.problem import Problem
 from gpulr.families.advice import END, ends_of
 from gpulr.families.folds import Folds
 from gpulr.families.prepare import TrainingData
 from gpulr.model.scores import Scorer
-from gpulr.namespaces import array_namespace
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.groups import cut
@@ -220,8 +219,9 @@ class Path:
         data, sets = self.task.data, self.theta.shape[:2]
         columns = np.moveaxis(self.theta, 2, 0).reshape(self.theta.shape[2], -1)
         of_X = data.parameters(columns, sets)
-        xp = array_namespace(of_X["weights"])
-        parts = [of_X["weights"]]
-        if data.settings.fit_intercept:
-            parts.append(xp.expand_dims(of_X["intercept"], axis=-2))
-        return xp.permute_dims(xp.concat(parts, axis=-2), (1, 0, 3, 2))
+        parts, here = [of_X["weights"]], backend_of(of_X["weights"])
+        xp = here.xp
+        with here.activate():
+            if data.settings.fit_intercept:
+                parts.append(xp.expand_dims(of_X["intercept"], axis=-2))
+            return xp.permute_dims(xp.concat(parts, axis=-2), (1, 0, 3, 2))

@@ -235,6 +235,17 @@ def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypat
     assert cupy.machine.current == 0
 
 
+def test_an_estimator_that_chooses_C_does_so_on_the_card_of_its_rows(cupy, numbers):
+    X, y = numbers
+    with cupy.cuda.Device(1):
+        there = put(X[:60, :9], np.float32)
+    estimator = gpulr.OneVsAllLogisticRegressionCV(Cs=[0.1, 1.0], cv=2, tol=1e-2)
+    estimator.fit(there, y[:60] % 3)
+    assert estimator.coefs_paths_.on == estimator.coef_.on == 1
+    assert tuple(estimator.coefs_paths_.shape) == (2, 2, 3, 10)
+    assert estimator.predict(there).on == 1
+
+
 @pytest.mark.parametrize("family", ["train", "search", "bootstrap"])
 def test_advice_on_another_card_is_found_there(cupy, numbers, family):
     X, y = numbers
