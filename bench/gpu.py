@@ -170,6 +170,7 @@ PARTS: dict[str, Callable[..., None]] = {
     **{"smoke": gpu_smoke.smoke_part, "sanitizer": gpu_smoke.sanitizer_part, "tests": tests_part},
     **{"pass": gpu_parts.pass_part, "training": gpu_parts.training_part},
     **{"search": gpu_parts.search_part, "peers": gpu_peers.peers_part},
+    **{"eigenvectors": gpu_parts.eigenvectors_part},
     **{"transfer": gpu_parts.transfer_part, "start": gpu_parts.start_part},
 }
 

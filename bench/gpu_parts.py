@@ -34,6 +34,7 @@ from bench.searches import CS, N_FOLDS, TOL
 from gpulr.backend import Backend, backend_of, select, to_host
 from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.dispatch import FusedProblem
+from gpulr.solvers.subspace import leading
 
 FLUSH_FACTOR = 4  # of the L2 cache, that nothing of what was there before stays
 LONGEST_HOLD = 0.05  # seconds
@@ -402,6 +403,23 @@ def search_part(here: Card, work: Data, record: Any) -> None:
             scores=[rounded(score) for score in result.mean_scores],
             gradient_norm=rounded(error),
         )
+
+
+# Part eigenvectors
+
+
+def eigenvectors_part(here: Card, work: Data, record: Any) -> None:
+    """All eigenvectors of a covariance, and the leading ones: what rank_for weighs."""
+    some = work.X[:12_000].astype(np.float64) * work.scale
+    some -= some.mean(axis=0)
+    xp, n = here.backend.xp, some.shape[1]
+    matrix = here.backend.asarray(some.T @ some / len(some))
+    runs: dict[str, Run] = {f"all-{n}": lambda: xp.linalg.eigh(matrix)}
+    for rank in (64 * n // 784, 128 * n // 784, 256 * n // 784):  # in a rehearsal fewer
+        runs[f"leading-{rank}-of-{n}"] = partial(leading, matrix, rank, here.backend)
+    for name, run in runs.items():
+        with record.attempt(name), here.backend.activate():
+            record.add(name, seconds=here.timed(run, 5))
 
 
 # Part start

@@ -36,7 +36,8 @@ tests 100
 pass 50
 training 45
 search 35
-peers 125
+eigenvectors 8
+peers 115
 transfer 15
 start 35'
 DEADLINE=560 # seconds after the start, whatever a part's own limit

@@ -149,6 +149,7 @@ class TrainingData:
                 "python": platform.python_version(),
                 "numpy": np.__version__,
                 **backend.versions,
+                **self.settings.method().notes(self.rows),
                 "system": f"{platform.system()} {platform.machine()}",
             },
             multilabel=inputs.labels.multilabel,

@@ -54,7 +54,8 @@ class OneVsAll(Trained):
         of its label and features; of images how they look; from the command line the split, and the
         search that chose C.
     versions : dict
-        Of gpulr, Python and the libraries used; and the system that they ran on.
+        Of gpulr, Python and the libraries used; and the system that they ran on. On a device also
+        what was chosen there, such as how many eigenvectors "lbfgs" went by.
     center : (n_features,) or None, intercept_at_center : (n_models,) or None
         After standardised training: margins of X wider than a byte are computed as (X − center)
         weights + intercept_at_center, which equals X weights + intercept but does not cancel where

@@ -20,6 +20,7 @@ from gpulr.core.rows import Rows
 from gpulr.errors import DataError
 from gpulr.namespaces import array_namespace, device
 from gpulr.solvers.solver import Shared
+from gpulr.solvers.subspace import leading, rank_for
 
 Array = Any
 
@@ -86,17 +87,17 @@ class SharedCurvature(Shared):
     quick_from = 256
 
     @classmethod
-    def of(cls, problem: Problem, *, sampled: bool = False) -> SharedCurvature:
-        """Factor the covariance of the problem's rows, all there are or a sample of them.
+    def of(cls, problem: Problem, *, sample_of: Rows | None = None) -> SharedCurvature:
+        """Factor the covariance of the problem's rows, all there are or a sample of others.
 
         Takes 4 n² float64 up to ``full_up_to`` features, and about 5 × ``sketch_bytes`` above,
         whatever their number.
         """
         full = problem.rows.n_features <= cls.full_up_to
-        return cls._full(problem, sampled) if full else cls._sketch(problem)
+        return cls._full(problem, sample_of) if full else cls._sketch(problem)
 
     @classmethod
-    def _full(cls, problem: Problem, sampled: bool) -> SharedCurvature:
+    def _full(cls, problem: Problem, sample_of: Rows | None) -> SharedCurvature:
         backend, rows = problem.backend, problem.rows
         xp, scale = backend.xp, rows.multiplier
         if not isinstance(scale, float):
@@ -148,13 +149,19 @@ class SharedCurvature(Shared):
             covariance = tilt * covariance * tilt[:, 0]
         covariance = _finite(covariance, problem)
         variances = xp.linalg.diagonal(covariance)
+        rank = rank_for(rows if sample_of is None else sample_of)
         # A feature that is 0 has no gradient: set apart, it has no part in any other's direction.
-        more = xp.where(rows.reach[:, 0] > 0.0, 0.0, xp.max(variances))
-        if sampled:
+        # Where few leading directions are sought it is to be none of these.
+        large = float(rank == rows.n_features) * xp.max(variances)
+        more = xp.where(rows.reach[:, 0] > 0.0, 0.0, large)
+        if sample_of is not None:
             rare = RARE_ROWS * (tilt * rows.spread)[:, 0] ** 2 / rows.n_samples
             more = xp.maximum(more, rare - variances)
         apart = more * xp.eye(rows.n_features, dtype=xp.float64, device=backend.device)
-        values, basis = _eigh(covariance + apart, backend)
+        if rank < rows.n_features:
+            values, basis = leading(covariance + apart, rank, backend)
+        else:
+            values, basis = _eigh(covariance + apart, backend)
         noise = xp.expand_dims(variances + more, axis=1) + (tilt * mean) ** 2
         return cls._of(problem, mean, values, basis, noise, 0.0)
 

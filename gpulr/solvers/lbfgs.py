@@ -21,6 +21,7 @@ from gpulr.solvers.pairs import direction, in_coordinates, learn
 from gpulr.solvers.refresh import Pool, factor_bytes, is_due, passes, refreshed, worthwhile
 from gpulr.solvers.solver import Solver
 from gpulr.solvers.stepping import Stepping
+from gpulr.solvers.subspace import rank_for
 
 Array = Any
 Flags = npt.NDArray[np.bool_]
@@ -81,7 +82,7 @@ class LBFGS(Solver):
             return self._prepared(problem, SharedCurvature.of(problem), None)
         chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
         index = problem.backend.asarray(chosen)
-        curvature = SharedCurvature.of(problem.sample(index), sampled=True)
+        curvature = SharedCurvature.of(problem.sample(index), sample_of=problem.rows)
         return self._prepared(problem, curvature, index)
 
     def _prepared(
@@ -194,6 +195,14 @@ class LBFGS(Solver):
             if passes(pool) > SURE:
                 return state
         return refresh(problem, state, flags, groups) if flags.any() else state
+
+    def notes(self, rows: Rows) -> dict[str, str]:
+        """Return by how many eigenvectors the models went, where that was a choice."""
+        n, full = rows.n_features, rows.n_features <= SharedCurvature.full_up_to
+        if rows.backend.kernels is None or not full or ExactCurvature.serves(rows):
+            return {}
+        few = (rank := rank_for(rows)) < n
+        return {"eigenvectors": f"{rank} of {n}, by subspace iteration" if few else f"all {n}"}
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes, at most.

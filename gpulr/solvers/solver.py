@@ -75,6 +75,10 @@ class Solver(Protocol):
         one = measured[0][None, :, :]
         return state, one if n == 1 else problem.backend.xp.stack(measured), thetas
 
+    def notes(self, rows: Rows) -> dict[str, str]:
+        """Return what the record says of choices that these rows led to."""
+        return {}
+
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes training takes for each column, at most."""
 

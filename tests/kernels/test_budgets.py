@@ -13,6 +13,7 @@ from cuda_host import why_not
 from fused_kernels import compiled
 from gpulr.backend.cuda_kernels import kernels_of
 from gpulr.kernels import dispatch
+from gpulr.solvers import subspace
 
 
 @pytest.fixture
@@ -47,6 +48,14 @@ def spent(install, as_if_large, monkeypatch, rng):
 
     yield spend
     kernels_of.cache_clear()
+
+
+def test_with_few_eigenvectors(spent, monkeypatch):
+    monkeypatch.setattr(subspace, "RANK", 2)
+    names, counts = spent()
+    assert len(names) <= 8 * 15, Counter(names)
+    assert counts["to host"] <= 1
+    assert counts["to device"] == counts["synchronise"] == counts["copy"] == 0
 
 
 @pytest.mark.parametrize(
