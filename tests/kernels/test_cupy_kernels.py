@@ -232,6 +232,7 @@ def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypat
         close(found, getattr(reference, name)(X), rtol=2e-2, atol=2e-2)
     assert model.score(there, labels) == pytest.approx(reference.score(X, y), abs=0.01)
     assert reference.predict(there).on == 1
+    assert model.predict(put(X)).on == 0  # the weights follow the rows
     assert cupy.machine.current == 0
 
 

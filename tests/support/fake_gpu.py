@@ -258,6 +258,9 @@ class Namespace(types.ModuleType):
 
     def asarray(self, x, dtype=None, device=None, copy=None):
         if isinstance(x, FakeArray):
+            with FakeArray.machine.device(device) as there:
+                if x.on != there.id:  # CuPy copies what is on another device to that
+                    x = FakeArray(x.a.copy())
             same = dtype is None or x.dtype == dtype
             return (x.copy() if copy else x) if same else x.astype(dtype)
         FakeArray.machine.call()
