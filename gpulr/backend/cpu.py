@@ -144,6 +144,17 @@ class NumPyBackend(Backend):
 
         return self.collect_blocks(take, blocks, len(index), Z.dtype)
 
+    def take_rows(self, X: Array, index: Array) -> Array:
+        known = len(index) > 0 and index.min() >= 0 and index.max() < X.shape[0]
+        if is_sparse(X) or X.ndim != 2 or not X.flags.c_contiguous or not known:
+            return super().take_rows(X, index)  # NumPy would copy all of another X for each block
+
+        def take(rows: slice, out: Array) -> Array:
+            return np.take(X, index[rows], axis=0, out=out, mode="clip")  # as take_columns does
+
+        blocks = self.row_blocks(len(index), self.row_width(X), 1)
+        return self.collect_blocks(take, blocks, X.shape[1], X.dtype)
+
     def affine(self, X: Any, W: Array, b: Array, out: Array | None = None) -> Array:
         return X @ W + b if is_sparse(X) else X.affine(W, b, out)
 

@@ -241,15 +241,19 @@ class Rows:
     ) -> tuple[Array, ...]:
         """Add up, in float64 and in their order, what ``function`` returns for each block."""
         xp = self.backend.xp
-        totals: tuple[Array, ...] | None = None
+        totals: list[Array] = []
+        own = False  # whether no one else has the totals, so that they may be written to
         for parts in self.backend.map_blocks(function, blocks, self.X):
-            if totals is None:
+            if not totals:
                 wide = xp.float64
-                totals = tuple(p if p.dtype == wide else xp.astype(p, wide) for p in parts)
-            else:
-                totals = tuple(map(xp.add, totals, parts))
-        assert totals is not None  # there are rows
-        return totals
+                totals = [p if p.dtype == wide else xp.astype(p, wide) for p in parts]
+            elif not own:
+                totals, own = list(map(xp.add, totals, parts)), True
+            else:  # in half the time that new arrays would take
+                for i, part in enumerate(parts):
+                    totals[i] += part
+        assert totals  # there are rows
+        return tuple(totals)
 
 
 @np.errstate(invalid="ignore")  # some dtypes' minimum complains of NaN

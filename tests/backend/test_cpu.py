@@ -36,3 +36,17 @@ def test_what_is_no_number_shows_where_it_is_alone():
     expected = np.zeros((5, 3))
     expected[2, 1], expected[3, 2] = np.nan, np.inf
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("layout", ["rows", "columns", "every other"])
+def test_rows_are_taken_block_by_block_as_numpy_takes_them(rng, monkeypatch, dtype, layout):
+    backend = select("numpy")
+    monkeypatch.setattr(type(backend), "block_bytes", 300)
+    X = rng.uniform(-3, 3, (70, 6)).astype(dtype)
+    X = {"rows": X, "columns": np.asfortranarray(X), "every other": X[::2, ::2]}[layout]
+    for index in (rng.integers(0, 35, 41), np.array([-1, 3, -35]), np.array([], np.int64)):
+        np.testing.assert_array_equal(backend.take_rows(X, index), X[index], strict=True)
+    for beyond in (len(X), -len(X) - 1):
+        with pytest.raises(IndexError):
+            backend.take_rows(X, np.array([0, beyond]))

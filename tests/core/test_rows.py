@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -54,3 +55,21 @@ def test_the_longest_row(rng, dtype):
     expected = (np.abs(X.astype(np.float64)) @ scale).max()
     np.testing.assert_allclose(rows.longest, expected, rtol=1e-12)
     assert replace(rows, X=X).longest == math.inf
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 7])
+def test_blocks_are_added_up_in_their_order_and_left_as_they_are(put, rng, n_blocks):
+    there = put(np.ones((n_blocks, 1), np.float32))
+    backend = backend_of(there)
+    rows = Rows(there, 1.0, None, backend, backend.xp.float32)
+    wide = rng.standard_normal((n_blocks, 4)) * 10.0 ** rng.integers(0, 9, (n_blocks, 1))
+    narrow = rng.standard_normal((n_blocks, 3, 2)).astype(np.float32)
+    given = [(backend.asarray(w), backend.asarray(n)) for w, n in zip(wide, narrow, strict=True)]
+    blocks = [slice(i, i + 1) for i in range(n_blocks)]
+    found = rows.sum(lambda block: given[block.start], blocks)
+    for total, parts in zip(found, (wide, narrow), strict=True):
+        expected = reduce(np.add, parts.astype(np.float64))
+        np.testing.assert_array_equal(to_host(total), expected, strict=True)
+    for i, (w, n) in enumerate(given):
+        np.testing.assert_array_equal(to_host(w), wide[i])
+        np.testing.assert_array_equal(to_host(n), narrow[i])
