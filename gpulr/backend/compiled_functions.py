@@ -62,7 +62,7 @@ def products_for(
     from gpulr.backend import compiled_products
 
     with computing.paused(), _lock:  # as compiling(), and quicker: this is asked for each block
-        copied = wide and n_columns > compiled_products.most_columns()
+        copied = wide and n_columns > 2 * compiled_products.most_columns()
         kind = {"centred": centred, "wide": wide, "copied": copied}
         kind = {name: True for name, is_so in kind.items() if is_so}
         at_hand = _compiled.setdefault((storage, compute, *kind), {})

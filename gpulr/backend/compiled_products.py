@@ -17,9 +17,9 @@ The floor, for 56,000×784 bytes and ten float32 columns: 0.88 GFLOP each way, 8
 * Rows are prefetched into the second-level cache. Without, floats take twice as long.
 * Rows of more than ``WIDE`` features are multiplied panel by panel. Of whole rows of 4,096 floats
   eight would be a sub-block, and ten columns of W would leave the first-level cache.
-* Where such a panel serves several groups of columns, each sub-block of it is copied first,
+* Where such a panel serves three groups of columns or more, each sub-block of it is copied first,
   converted: rows at distances of 16 KB displace each other in the caches. On 4,096×200 columns both
-  are twice as fast for it; with one group the copy would take longer than it saves.
+  are twice as fast for it; with one or two groups the copy would take longer than it saves.
 
 What does not fit a tile overlaps its neighbour instead of needing code of its own: the last columns
 and rows are computed twice, to the same bits, and the last features are masked.

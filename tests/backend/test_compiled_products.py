@@ -15,7 +15,7 @@ from helpers import python
 STORAGE = {"bool": (0, 2), "uint8": (0, 256), "int8": (-128, 128)}
 STORAGE |= dict.fromkeys(("float16", "float32", "float64"))
 VECTORS = [(64, 32), (32, 16), (16, 32), (16, 16)]  # bytes and registers: AVX-512, AVX, NEON, SSE
-COLUMNS = (1, 3, 7, 10, 23)
+COLUMNS = (1, 3, 7, 10, 15, 23)
 GUARD = -77.0
 
 
