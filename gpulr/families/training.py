@@ -104,8 +104,9 @@ def train(
         trains them all at once, or in groups where they would take more than 1 GiB of working
         memory (:mod:`gpulr.solvers.groups`).
     start : OneVsAll, optional
-        A model of the same features and classes, at whose weights training begins; without, at
-        zero.
+        A model of the same features and classes, at whose weights training begins. Without, at
+        zero; "lbfgs", where there are many rows, at where its first steps on a sample of them lead:
+        that is what ``history.cost`` begins with.
     callbacks : sequence of callables
         Called with a :class:`gpulr.callbacks.Progress` after each iteration; one that raises
         ``StopIteration`` ends training (of all models). One with a ``close`` method is closed at

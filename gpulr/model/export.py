@@ -210,7 +210,7 @@ def to_sklearn(model: Trained) -> Any:
     """Return a fitted scikit-learn estimator that predicts the same.
 
     Two classes: a ``LogisticRegression``. More: a ``OneVsRestClassifier`` of one for each, whose
-    ``predict_proba`` is the model's with ``normalize=True``. After standardised training it
+    ``predict_proba`` is the model's with ``normalize=True``. It knows the names of columns. After standardised training it
     computes in float64, as it has no centre.
 
     ``tol`` and ``max_iter`` are the model's. ``C`` is in units of X as it was passed, which
@@ -239,13 +239,20 @@ def to_sklearn(model: Trained) -> Any:
     C = model.scale**2 * np.asarray(model.settings.get("C", 1.0), dtype=np.float64)
     penalties = np.broadcast_to(C, model.n_models).tolist()
 
+    names = model.data.get("feature_names")
+
     def fitted(j: int, classes: npt.NDArray[Any], **more: Any) -> LogisticRegression:
         estimator = LogisticRegression(C=penalties[j], **settings, **more)
         estimator.classes_ = classes
         estimator.coef_ = np.ascontiguousarray(W.T[j : j + 1])
         estimator.intercept_ = b[j : j + 1].copy()
         estimator.n_iter_ = model.history.n_iter[j : j + 1].astype(np.int32)
+        return named(estimator)
+
+    def named(estimator: Any) -> Any:
         estimator.n_features_in_ = model.n_features
+        if names is not None:
+            estimator.feature_names_in_ = np.asarray(names, dtype=object)
         return estimator
 
     multilabel, no_or_yes = model.multilabel, np.array([0, 1])
@@ -265,8 +272,7 @@ def to_sklearn(model: Trained) -> Any:
     if not multilabel:
         whole.label_binarizer_.y_type_ = "multiclass"  # of two classes too: each has its own model
     whole.classes_ = whole.label_binarizer_.classes_
-    whole.n_features_in_ = model.n_features
-    return whole
+    return named(whole)
 
 
 def class_weight_of(model: Trained) -> Any:

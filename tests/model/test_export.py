@@ -214,6 +214,20 @@ def test_sklearns_estimator_predicts_the_same(tmp_path, rng, kind, labels, stand
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
+def test_sklearns_estimator_knows_the_names_of_columns(rng, n_classes):
+    X = pytest.importorskip("pandas").DataFrame(rng.normal(size=(40, 3)), columns=["a", "b", "c"])
+    model = gpulr.train(X, np.arange(40) % n_classes)
+    estimator = model.to_sklearn()
+    assert estimator.feature_names_in_.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(estimator.predict(X), model.predict(X))  # and no warning
+    with pytest.raises(ValueError, match="feature names"):
+        estimator.predict(X[["c", "b", "a"]])
+    assert not hasattr(
+        gpulr.train(X.to_numpy(), np.arange(40) % 2).to_sklearn(), "feature_names_in_"
+    )
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("scale", [1.0, 0.1])
 def test_a_clone_fitted_anew_finds_the_same_optimum(rng, n_classes, scale):
     X, codes = rows(rng, "float64")
