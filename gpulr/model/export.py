@@ -210,8 +210,8 @@ def to_sklearn(model: Trained) -> Any:
     """Return a fitted scikit-learn estimator that predicts the same.
 
     Two classes: a ``LogisticRegression``. More: a ``OneVsRestClassifier`` of one for each, whose
-    ``predict_proba`` is the model's with ``normalize=True``. It knows the names of columns. After standardised training it
-    computes in float64, as it has no centre.
+    ``predict_proba`` is the model's with ``normalize=True``. It knows the names of columns. After
+    standardised training it computes in float64, as it has no centre.
 
     ``tol`` and ``max_iter`` are the model's. ``C`` is in units of X as it was passed, which
     scikit-learn does not scale: the model's C times ``scale``², so that a clone fitted anew has the
