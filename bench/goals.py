@@ -88,7 +88,10 @@ TRAINED: dict[str, dict[str, Any]] = {
     },
     "binary-narrow": {"goals": [goal("scikit-learn's best", 8, "sklearn-")]},
     "binary-float64": {"goals": [goal("scikit-learn's best", 6, "sklearn-")]},
-    "thousand": {"only": ["sklearn-lbfgs"], "goals": [goal("scikit-learn", 60, "sklearn-")]},
+    "thousand": {
+        "only": ["sklearn-lbfgs"],  # which ends a third above the optimum
+        "goals": [goal("scikit-learn", 60, "sklearn-", gap=(0.0, 0.5))],
+    },
 }
 
 

@@ -127,10 +127,7 @@ class SharedCurvature(Shared):
             total = (ones if s is None else s[:, 0]) @ X
             return gram.toarray() if is_sparse(gram) else gram, total
 
-        # Of bytes half as many blocks, since adding up what these return takes as long as they do.
-        wide = rows.n_features // 2 if plain else backend.row_width(rows.X)
-        blocks = backend.row_blocks(rows.n_samples, wide, 1)
-        gram, total = rows.sum(products, blocks)
+        gram, total = rows.sum(products, rows.converted_blocks())
         # With rows r = s ∘ (x − c): the covariance does not see c, and the mean does.
         mean = total / problem.mass
         covariance = gram / problem.mass - xp.expand_dims(mean, axis=1) * mean
