@@ -20,7 +20,7 @@ import numpy.typing as npt
 from llvmlite import ir
 
 from gpulr.backend import compiled_bytes
-from gpulr.backend.buffers import buffer
+from gpulr.backend.buffers import address, buffer
 from gpulr.backend.compiled_bytes import ADDRESSES, BYTES, INTS, LANES, STRIP, SUB_BLOCK
 from gpulr.backend.compiled_loops import INT8, INT32, INT64
 from gpulr.backend.machine_code import load
@@ -121,8 +121,8 @@ class ByteGram:
             return writer.module
 
         self._engine = load("gram-of-bytes", write)
-        address, size = ctypes.c_void_p, ctypes.c_int64
-        takes = [address, size, size, size, address, address, size, address]
+        place, size = ctypes.c_void_p, ctypes.c_int64
+        takes = [place, size, size, size, place, place, size, place]
         self._gram = ctypes.CFUNCTYPE(None, *takes)(self._engine.get_function_address("gram"))
 
     def __call__(self, X: npt.NDArray[Any]) -> tuple[Floats, Floats]:
@@ -141,11 +141,11 @@ class ByteGram:
         found[:] = 0
         D, sums = found[: ld * ld].reshape(ld, ld), found[ld * ld :]
         strips = buffer("strips", 2 * SUB_BLOCK * ld, np.uint8)
-        places = strips.ctypes.data, D.ctypes.data, ld, sums.ctypes.data
+        places = address(strips), address(D), ld, address(sums)
         rest = np.zeros((BYTES, n), np.uint8)
         rest[: n_rows - whole] = X[whole:]
         for rows in (X[:whole], rest[: BYTES * (whole < n_rows)]):
-            self._gram(rows.ctypes.data, len(rows), rows.strides[0], n, *places)
+            self._gram(address(rows), len(rows), rows.strides[0], n, *places)
         order = np.arange(ld).reshape(-1, 4, 4, 4).swapaxes(1, 2).reshape(-1)[:n]
         total = sums[order].astype(np.float64)
         return D[:n, :n] + 128.0 * total[:, np.newaxis], total

@@ -2,7 +2,7 @@
 //
 // As array functions these are some 80 launches an iteration; here they are four. Small arrays are
 // (features + 1, models) float64, the intercept last, or (models,); a block takes a model, and sums
-// are float64 in an order that depends on sizes alone. gpulr/solvers/lbfgs.py says the same in array
+// are float64 in an order that depends on sizes alone. gpulr/solvers/stepping.py says the same in array
 // functions, which serve elsewhere; comparisons are written so that a NaN does here what it does there.
 
 #define THREADS 256  // a power of two
