@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from gpulr.core.rows import Rows
 from gpulr.errors import ParameterError
@@ -13,6 +15,27 @@ from gpulr.model.record import TrainingSettings
 from gpulr.solvers import SOLVERS, Solver
 from gpulr.validation.parameters import compute_dtype, positive_number, switch, whole_number
 from gpulr.words import did_you_mean, shown
+
+
+class TrainingArguments(TypedDict, total=False):
+    """The arguments of :func:`gpulr.train` that other families hand on to training, by name.
+
+    Those that are of one model only, ``start`` and ``image_shape``, are not among them.
+    """
+
+    backend: str
+    solver: str
+    sample_weight: npt.ArrayLike | None
+    class_weight: Mapping[Any, float] | str | None
+    scale: float | str | None
+    standardize: bool
+    fit_intercept: bool
+    learning_rate: float | None
+    max_iter: int
+    tol: float
+    dtype: npt.DTypeLike
+    batched: bool
+    callbacks: Sequence[Callable[[Any], object]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
