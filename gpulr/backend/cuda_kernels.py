@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend.cuda_signatures import check, signature
+from gpulr.backend.cuda_sources import text_of
 
 Array = Any
 Launch = Callable[[tuple[int, int], int, Sequence[Any]], None]  # grid, block, arguments
@@ -77,8 +78,7 @@ class Kernels:
         key = source, tuple(sorted(macros.items()))
         if key not in self._modules:
             options = ("--std=c++17", *(f"-D{macro}={value}" for macro, value in key[1]))
-            code = source.read_text(encoding="utf-8")
-            self._modules[key] = cupy.RawModule(code=code, options=options)
+            self._modules[key] = cupy.RawModule(code=text_of(source), options=options)
         function = self._modules[key].get_function(name)
         parameters = signature(source, name)
         if shared > 48 * 1024:  # more has to be asked for

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gpulr.backend.cuda_sources import text_of
+
 TYPES = {
     **{"double": "float64", "float": "float32", "int": "int32"},
     **{"unsigned char": "uint8", "void": None},  # void: any
@@ -37,7 +39,7 @@ class Parameter:
 @cache
 def signature(source: Path, kernel: str) -> tuple[Parameter, ...]:
     """Return the parameters of a ``__global__`` function, of which macros may stand for some."""
-    text = re.sub(r"//.*|\\\n", " ", source.read_text(encoding="utf-8"))
+    text = re.sub(r"//.*|\\\n", " ", text_of(source))
     found = re.search(rf"__global__[^;{{}}]*?\b{kernel}\(([^{{}}]*?)\)\s*\{{", text)
     if found is None:
         raise ValueError(f"{source.name} has no kernel {kernel!r}.")

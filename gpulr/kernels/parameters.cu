@@ -15,21 +15,7 @@
 #define THREADS 256  // a power of two
 #define LANES 8      // threads that share the segments of one sum
 
-// The sum, or the largest, of a value per thread, in all threads. A NaN is the largest.
-template <bool LARGEST>
-__device__ __forceinline__ double together(double value, double* shared) {
-    __syncthreads();  // who is still reading what was there
-    shared[threadIdx.x] = value;
-    __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if ((int)threadIdx.x < half) {
-            const double a = shared[threadIdx.x], b = shared[threadIdx.x + half];
-            shared[threadIdx.x] = !LARGEST ? a + b : a > b || a != a ? a : b;
-        }
-        __syncthreads();
-    }
-    return shared[0];
-}
+#include "together.cuh"
 
 // A step of gradient descent, theta -= rate * gradient, where rate (models,) is not null; then
 // W (features, models) and b (models,) in float32, so that margins are X W + b. A block a model.

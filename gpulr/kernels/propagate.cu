@@ -31,7 +31,7 @@
 // - No atomics: add_segments in parameters.cu adds each block's sums in their order, in float64.
 // - FP32 throughout, no tensor cores: those take two fp16 halves of W and R to keep accuracy.
 //
-// Compiled with -D for each of these. Include nothing: NVRTC needs no paths.
+// Compiled with -D for each of these, from one text: gpulr/backend/cuda_sources.py puts headers in.
 
 #ifndef FEATURES         // as it stands, for MNIST
 #define STORAGE 32       // bits of a stored number: 8 (uint8), 16 (IEEE half) or 32 (float)

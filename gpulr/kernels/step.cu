@@ -8,21 +8,7 @@
 #define THREADS 256  // a power of two
 #define CLIP(x, least, most) ((x) < (least) ? (least) : (x) > (most) ? (most) : (x))
 
-// The sum, or the largest, of a value per thread, in all threads. A NaN is the largest.
-template <bool LARGEST>
-__device__ __forceinline__ double together(double value, double* shared) {
-    __syncthreads();  // who is still reading what was there
-    shared[threadIdx.x] = value;
-    __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if ((int)threadIdx.x < half) {
-            const double a = shared[threadIdx.x], b = shared[threadIdx.x + half];
-            shared[threadIdx.x] = !LARGEST ? a + b : a > b || a != a ? a : b;
-        }
-        __syncthreads();
-    }
-    return shared[0];
-}
+#include "together.cuh"
 
 // Newton's step t from 1 along D, times `factor`; theta + t D; and kappa, the mean slope there. sums
 // (segments, 3, models) are look_along's, share = 1/m, penalty = 1/(C m).

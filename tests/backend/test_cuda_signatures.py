@@ -8,6 +8,7 @@ import pytest
 from cuda_host import HostModule, why_not
 from fused_kernels import module
 from gpulr.backend.cuda_signatures import TYPES, check, signature
+from gpulr.backend.cuda_sources import text_of
 from gpulr.kernels.fused import PARAMETERS, PROPAGATE
 from gpulr.kernels.recursion import SOURCE as RECURSION
 from gpulr.kernels.step import SOURCE as STEP
@@ -94,3 +95,20 @@ def test_a_compiler_reads_the_same(source):
         for mine, (kind, dtype) in zip(read, parameters, strict=True):
             assert mine.pointer == (kind != "value")
             assert TYPES[mine.type] in (None, np.dtype(dtype).name)
+
+
+def test_headers_stand_where_they_are_included(tmp_path):
+    (tmp_path / "one.cuh").write_text("int one;\n")
+    (tmp_path / "two.cuh").write_text('#include "one.cuh"\nint two;')
+    path = tmp_path / "source.cu"
+    path.write_text('// not #include "here.cuh"\n#include "two.cuh"\nint three;\n')
+    made = '// not #include "here.cuh"\nint one;\n\nint two;\nint three;\n'
+    assert text_of(path) == made
+
+
+@pytest.mark.parametrize(
+    "source", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
+)
+def test_a_compiler_is_given_one_text(source):
+    """NVRTC has no folder to look into, and CuPy's cache knows a source by its text."""
+    assert "#include" not in text_of(source)

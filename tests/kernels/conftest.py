@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 
@@ -14,6 +16,8 @@ def broken(tmp_path, monkeypatch):
         assert text.count(present) == 1
         path = tmp_path / getattr(module, name).name
         path.write_text(text.replace(present, absent))
+        for header in getattr(module, name).parent.glob("*.cuh"):
+            shutil.copy(header, tmp_path)
         monkeypatch.setattr(module, name, path)
 
     return replace_in

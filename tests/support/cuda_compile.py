@@ -22,6 +22,8 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from gpulr.backend.cuda_sources import text_of
+
 # KiB of shared memory of one multiprocessor.
 _SHARED = {75: 64, 80: 164, 86: 100, 89: 100, 90: 228, 100: 228, 120: 100}
 ARCHITECTURES = tuple(f"sm_{capability}" for capability in _SHARED)
@@ -143,7 +145,7 @@ def _by_nvrtc(source, defines, architectures):
     macros = [f"-D{name}={value}" for name, value in (defines or {}).items()]
     more = [*macros, f"-I{_headers()}", "--ptxas-options=-v"]
     options = cupy_options(tuple(a.removeprefix("sm_") for a in architectures))
-    return [_compiled(source.read_text("utf-8"), [*each, *more]) for each in options.values()]
+    return [_compiled(text_of(source), [*each, *more]) for each in options.values()]
 
 
 def _compiled(text: str, options: list[str]) -> tuple[str, str]:
