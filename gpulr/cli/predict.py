@@ -160,10 +160,12 @@ def _show(model: OneVsAll, shown: list[dict[str, Any]]) -> None:
 def _certainty(model: OneVsAll, record: dict[str, Any]) -> list[str]:
     """Return in words how probable the prediction is, and what comes next to it."""
     P: npt.NDArray[np.floating] = record["probabilities"]
+    said = np.isin(model.classes, record["predicted"])
     if model.multilabel:
-        return [", ".join(f"{p:.3f}" for p in P[P > 0.5])]
+        return [", ".join(f"{p:.3f}" for p in P[said])]
     if model.n_models == 1:
-        return [f"{max(P[0], 1 - P[0]):.3f}"]
-    first, second = most_probable(P, 2)
+        return [f"{P[0] if said[1] else 1 - P[0]:.3f}"]
+    first = int(said.argmax())
+    second = next(j for j in most_probable(P, 2) if j != first)
     unsure = "" if record["certain"] else " (unsure)"
     return [f"{P[first]:.3f}{unsure}", f"{on_one_line(model.classes[second])} ({P[second]:.3f})"]

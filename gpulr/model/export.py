@@ -8,6 +8,8 @@ The graph of an ONNX file is the model's forward pass, for rows as training was 
     X → [Cast] → [Sub center] → Gemm with W and b → margins → Sigmoid → probabilities
     margins → ArgMax, or Greater than 0 for one model → index → Gather from the classes → label
 
+With thresholds, ArgMax is of margins less these, in float64, and Greater is GreaterOrEqual.
+
 Opset 17 and IR version 8 are those of ONNX 1.12 (2022) and ONNX Runtime 1.12: every operator here
 is older, and runtimes refuse files that are newer than they are.
 """
@@ -109,9 +111,14 @@ def _model(model: Trained, dtype: np.dtype[Any]) -> ModelProto:
     classes, k = _labels(model.classes), model.n_models
     number, label = (_onnx_type(of) for of in (tensors["weights"].dtype, classes.dtype))
     outputs = f"{number}[batch, {k}] probabilities, {number}[batch, {k}] margins"
+    at = model.thresholds
     if k == 1 or model.multilabel:
-        tensors["zero"] = np.zeros((), tensors["weights"].dtype)
-        steps.append("positive = Greater (margins, zero)")
+        if at is None:
+            tensors["zero"] = np.zeros((), tensors["weights"].dtype)
+            steps.append("positive = Greater (margins, zero)")
+        else:
+            tensors["thresholds"] = _rounded_up(at, tensors["weights"].dtype)
+            steps.append("positive = GreaterOrEqual (margins, thresholds)")
     if model.multilabel:
         steps.append(f"label = {to_int64}")
         outputs += f", int64[batch, {k}] label"
@@ -122,7 +129,12 @@ def _model(model: Trained, dtype: np.dtype[Any]) -> ModelProto:
             steps.append(f"positive_int64 = {to_int64}")
             steps.append("index = Squeeze (positive_int64, columns)")
         else:
-            steps.append("index = ArgMax <axis = 1, keepdims = 0> (margins)")
+            compared = "margins"
+            if at is not None:
+                tensors["thresholds"], compared = at, "above"
+                steps.append(f"margins_float64 = Cast <to = {TensorProto.DOUBLE}> (margins)")
+                steps.append("above = Sub (margins_float64, thresholds)")
+            steps.append(f"index = ArgMax <axis = 1, keepdims = 0> ({compared})")
         steps.append("label = Gather <axis = 0> (classes, index)")
         outputs += f", {label}[batch] label, int64[batch] index"
     X = f"{_onnx_type(dtype)}[batch, {model.n_features}] X"
@@ -170,6 +182,16 @@ def margins_graph(
         steps.append(f"X_centered = Sub ({wide}, center)")
         X = cast("X_centered", exact, weights.dtype)
     return [*steps, f"margins = Gemm ({X}, weights, intercept)"], tensors
+
+
+def _rounded_up(thresholds: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return the least number of a dtype that is not below each threshold.
+
+    A margin of that dtype reaches the one exactly if it reaches the other.
+    """
+    with np.errstate(over="ignore"):
+        near: npt.NDArray[Any] = thresholds.astype(dtype)
+    return np.where(near < thresholds, np.nextafter(near, dtype.type(np.inf)), near)
 
 
 def _onnx_type(dtype: np.dtype[Any]) -> str:
@@ -224,8 +246,16 @@ def to_sklearn(model: Trained) -> Any:
     Raises
     ------
     ParameterError
-        More than two classes that scikit-learn does not take: bytes, or dates.
+        The model has thresholds, which these estimators cannot hold (moved into the intercept they
+        would change the probabilities). More than two classes that scikit-learn does not take:
+        bytes, or dates.
     """
+    if model.thresholds is not None:
+        raise ParameterError(
+            "This model has thresholds, which scikit-learn's estimators cannot hold. Export it "
+            "without, dataclasses.replace(model, thresholds=None).to_sklearn(), and compare what "
+            "decision_function returns with model.thresholds; or use to_onnx, which has them."
+        )
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.preprocessing import LabelBinarizer

@@ -13,6 +13,7 @@ from gpulr import logistic
 from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import export, scores, storage
+from gpulr.model.predicted import predicted, predicted_codes
 from gpulr.model.record import Trained
 from gpulr.namespaces import array_namespace
 from gpulr.validation.arrays import check_rows, finite_rows
@@ -62,6 +63,10 @@ class OneVsAll(Trained):
         means are large.
     multilabel : bool
         Trained on a matrix of labels.
+    thresholds : (n_models,) float64 NumPy array, or None
+        A label is predicted where its margin is at least its threshold, and of several classes the
+        one whose margin lies furthest above its own. None: where the margin is positive, and the
+        one with the largest. Infinite: never.
     """
 
     @property
@@ -164,7 +169,7 @@ class OneVsAll(Trained):
 
         Numbers come back where X is, if its library has them; other labels as a NumPy array. A
         multi-label model returns (n_samples, n_labels) uint8 where X is: 1 for each label that the
-        row has, P > 1/2.
+        row has, P > 1/2. With ``thresholds`` margins are compared with these, as said there.
         """
         Z = self.decision_function(X)
         with backend_of(Z).activate():
@@ -173,8 +178,8 @@ class OneVsAll(Trained):
     def _named(self, Z: Array) -> Array:
         xp = array_namespace(Z)
         if self.multilabel:
-            return xp.astype(Z > 0, xp.uint8)
-        index = xp.astype(Z[:, 0] > 0, xp.int32) if self.n_models == 1 else xp.argmax(Z, axis=1)
+            return xp.astype(predicted(Z, self.thresholds), xp.uint8)
+        index = predicted_codes(Z, self.thresholds)
         if is_device_array(Z) and self.classes.dtype.kind in "biuf":
             # A library may lack their dtype, or store it only.
             with suppress(RuntimeError, TypeError, OverflowError):
@@ -210,9 +215,11 @@ class OneVsAll(Trained):
         if self.multilabel:
             _, Y = check_indicator(y, X.shape[0], self.classes)
             Y = Y.toarray() if is_sparse(Y) else to_host(Y)
-            return scores.evaluate_labels(to_host(self.decision_function(X)), Y, self.classes)
+            Z = to_host(self.decision_function(X))
+            return scores.evaluate_labels(Z, Y, self.classes, self.thresholds)
         codes = codes_of(y, X.shape[0], self.classes)
-        return scores.evaluate_margins(to_host(self.decision_function(X)), codes, self.classes)
+        Z = to_host(self.decision_function(X))
+        return scores.evaluate_margins(Z, codes, self.classes, self.thresholds)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the multiclass accuracy on labelled rows; subset accuracy of several labels."""

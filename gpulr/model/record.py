@@ -162,6 +162,7 @@ class Trained:
     center: Array | None = None
     intercept_at_center: Array | None = None
     multilabel: bool = False
+    thresholds: npt.NDArray[np.float64] | None = None
 
     @property
     def n_features(self) -> int:

@@ -208,6 +208,9 @@ def check_tensors(
     if "center" in tensors or "intercept_at_center" in tensors:
         expected["center"] = ((n_features,), COMPUTED, not_finite)
         expected["intercept_at_center"] = (each, own, not_finite)
+    if "thresholds" in tensors:
+        unordered = ("NaN or -infinity", lambda t: ~(t > -np.inf))
+        expected["thresholds"] = (each, (np.float64,), unordered)
     for name, (shape, dtypes, (words, wrong)) in expected.items():
         array = tensors.get(name)
         if array is None or array.shape != shape or not issubclass(array.dtype.type, dtypes):

@@ -13,20 +13,21 @@ import numpy.typing as npt
 
 from gpulr.errors import ParameterError
 from gpulr.logistic import log_loss, log_normalized, sigmoid
+from gpulr.model.predicted import Thresholds, predicted, predicted_codes
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.words import brief, did_you_mean, shown
 
 Floats = npt.NDArray[Any]
 
 
-def predicted_codes(Z: Floats) -> npt.NDArray[np.int64]:
-    """Return the class with the largest margin; of one model, whether its margin is positive."""
-    return Z.argmax(axis=1) if Z.shape[1] > 1 else (Z[:, 0] > 0).astype(np.int64)
-
-
-def accuracy(Z: Floats, codes: npt.NDArray[Any], weight: Floats | None = None) -> float:
-    """Weighted share of rows whose class, the one with the largest margin, is right."""
-    return float(np.average(predicted_codes(Z) == codes, weights=weight))
+def accuracy(
+    Z: Floats,
+    codes: npt.NDArray[Any],
+    weight: Floats | None = None,
+    thresholds: Thresholds | None = None,
+) -> float:
+    """Weighted share of rows whose predicted class is right."""
+    return float(np.average(predicted_codes(Z, thresholds) == codes, weights=weight))
 
 
 def balanced_accuracy(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> float:
@@ -42,9 +43,15 @@ def negative_log_loss(Z: Floats, codes: npt.NDArray[Any], weight: Floats) -> flo
     return float(np.average(log_P[np.arange(len(codes)), codes], weights=weight))
 
 
-def subset_accuracy(Z: Floats, truth: npt.NDArray[Any], weight: Floats | None = None) -> float:
+def subset_accuracy(
+    Z: Floats,
+    truth: npt.NDArray[Any],
+    weight: Floats | None = None,
+    thresholds: Thresholds | None = None,
+) -> float:
     """Weighted share of rows of which every label is right; the truth is (n_rows, n_labels)."""
-    return float(np.average(((Z > 0) == truth).all(axis=1), weights=weight))
+    right = (predicted(Z, thresholds) == truth).all(axis=1)
+    return float(np.average(right, weights=weight))
 
 
 def negative_label_loss(Z: Floats, truth: npt.NDArray[Any], weight: Floats) -> float:
@@ -133,9 +140,10 @@ class Evaluation:
     Attributes
     ----------
     accuracy : float
-        Multiclass: the share of rows whose class, the one with the largest margin, is right.
+        Multiclass: the share of rows whose predicted class is right.
     binary_accuracy : (n_models,) float64
-        Per model: the share of rows for which P > 1/2 exactly if the row is of the model's class.
+        Per model: the share of rows for which P > 1/2 (or its threshold is reached) exactly if the
+        row is of the model's class.
     mean_binary_accuracy : float
         The mean of those; not the accuracy of the one-vs-all classifier.
     confusion : (n_classes, n_classes) int64
@@ -158,7 +166,7 @@ class MultilabelEvaluation:
 
     Where most rows lack most labels, predicting none makes ``mean_label_accuracy`` large; F1 counts
     only rows that have a label or are predicted to, and ``subset_accuracy`` only rows that are
-    right throughout. A label is predicted where P > 1/2.
+    right throughout. A label is predicted where P > 1/2, or by the model's thresholds.
 
     Attributes
     ----------
@@ -193,34 +201,42 @@ class MultilabelEvaluation:
 
 
 def evaluate_margins(
-    Z: npt.NDArray[np.floating], codes: npt.NDArray[np.integer], classes: npt.NDArray[np.generic]
+    Z: npt.NDArray[np.floating],
+    codes: npt.NDArray[np.integer],
+    classes: npt.NDArray[np.generic],
+    thresholds: Thresholds | None = None,
 ) -> Evaluation:
     """Evaluate margins Z (n_samples, n_models) against true class indices (n_samples,)."""
     k = len(classes)
     positive = np.arange(k)[-Z.shape[1] :]  # one model of two classes is of the second
-    binary = ((Z > 0) == (codes[:, np.newaxis] == positive)).mean(axis=0)
-    pairs = codes.astype(np.int64) * k + predicted_codes(Z)
+    right = predicted(Z, thresholds) == (codes[:, np.newaxis] == positive)
+    binary, said = right.mean(axis=0), predicted_codes(Z, thresholds)
+    pairs = codes.astype(np.int64) * k + said
     confusion = np.bincount(pairs, minlength=k**2).reshape(k, k)
-    return Evaluation(accuracy(Z, codes), binary, float(binary.mean()), confusion, classes)
+    share = float(np.mean(said == codes))
+    return Evaluation(share, binary, float(binary.mean()), confusion, classes)
 
 
 def evaluate_labels(
-    Z: npt.NDArray[np.floating], Y: npt.NDArray[np.uint8], labels: npt.NDArray[np.generic]
+    Z: npt.NDArray[np.floating],
+    Y: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.generic],
+    thresholds: Thresholds | None = None,
 ) -> MultilabelEvaluation:
     """Evaluate margins Z (n_samples, n_labels) against the true indicator matrix Y."""
     from sklearn.metrics import f1_score
 
-    predicted = (Z > 0).astype(np.uint8)
-    right = (predicted == Y).mean(axis=0)
-    f1 = np.asarray(f1_score(Y, predicted, average=None, zero_division=0.0), dtype=np.float64)
+    said = predicted(Z, thresholds).astype(np.uint8)
+    right = (said == Y).mean(axis=0)
+    f1 = np.asarray(f1_score(Y, said, average=None, zero_division=0.0), dtype=np.float64)
     return MultilabelEvaluation(
-        subset_accuracy=subset_accuracy(Z, Y),
+        subset_accuracy=subset_accuracy(Z, Y, thresholds=thresholds),
         label_accuracy=right,
         mean_label_accuracy=float(right.mean()),
         label_f1=f1,
-        micro_f1=float(f1_score(Y, predicted, average="micro", zero_division=0.0)),
+        micro_f1=float(f1_score(Y, said, average="micro", zero_division=0.0)),
         macro_f1=float(f1.mean()),
         positives=Y.sum(axis=0, dtype=np.int64),
-        predicted_positives=predicted.sum(axis=0, dtype=np.int64),
+        predicted_positives=said.sum(axis=0, dtype=np.int64),
         labels=labels,
     )

@@ -25,10 +25,12 @@ from gpulr.output_files import path_of, replace_file
 from gpulr.words import is_there_another
 
 FORMAT = "gpulr-one-vs-all"
-VERSION = 1
+VERSION = 2  # what this gpulr reads, and every earlier one
+PLAIN = 1  # written for models without thresholds, of which earlier versions predict the same
 SUFFIX = ".safetensors"
 _HISTORY = tuple(field.name for field in fields(History))
-_ARRAYS = ("weights", "intercept", "center", "intercept_at_center")  # the last two: or None
+# All but the first two: or None.
+_ARRAYS = ("weights", "intercept", "center", "intercept_at_center", "thresholds")
 
 
 def save(model: Trained, path: str | Path) -> None:
@@ -65,7 +67,8 @@ def save(model: Trained, path: str | Path) -> None:
             f"the model was not written, since what it says could not be read again: {error}",
             "What was there before is untouched; correct the model, then save it.",
         ) from error
-    metadata = {"format": FORMAT, "format_version": str(VERSION), "model": text}
+    version = PLAIN if model.thresholds is None else VERSION
+    metadata = {"format": FORMAT, "format_version": str(version), "model": text}
     metadata["sha256"] = _digest(tensors, text)
     replace_file(path, to_bytes(tensors, metadata=metadata))
 
@@ -97,8 +100,9 @@ def read(path: str | Path) -> dict[str, Any]:
     if metadata.get("format") != FORMAT:
         fault = "a safetensors file, but not a gpulr model"
         cure = "Pass a file that `gpulr train --output` or OneVsAll.save wrote."
-    elif version != str(VERSION):
-        fault, cure = f"model format version {version}, this gpulr reads {VERSION}", "Update gpulr."
+    elif version not in [str(each) for each in range(PLAIN, VERSION + 1)]:
+        fault = f"model format version {version}, this gpulr reads {PLAIN} to {VERSION}"
+        cure = "Update gpulr."
     elif metadata.get("sha256") != _digest(tensors, text):
         fault = "its content does not match its sha256: the file is damaged"
         cure = "Train again, or restore it from a copy."

@@ -222,7 +222,7 @@ def _mistakes(predictions: Predictions, classes: list[str]) -> tuple[Array, list
     That is the true class, the predicted one and their probabilities; of a row with several labels,
     whether one is there, its name, and its probability twice.
     """
-    Z, true, predicted = predictions.Z, predictions.true, predictions.predicted
+    Z, true, predicted = predictions.above, predictions.true, predictions.predicted
     if predictions.multilabel:
         wrong, margin = predicted != true, np.abs(Z)
     else:

@@ -102,13 +102,16 @@
   const rowOf = (frame, { low, high, bright }) =>
     frame.map((ink) => low + (bright ? 1 - ink : ink) * (high - low));
 
-  function probabilities(row, { weights, intercept }) {
+  function margins(row, { weights, intercept }) {
     const n = intercept.length, z = Float64Array.from(intercept);
     for (let i = 0; i < row.length; i++) {
       if (row[i] !== 0) for (let j = 0; j < n; j++) z[j] += row[i] * weights[i * n + j];
     }
-    return z.map((m) => { const e = Math.exp(-Math.abs(m)); return (m >= 0 ? 1 : e) / (1 + e); });
+    return z;
   }
+
+  const probabilities = (z) =>
+    z.map((m) => { const e = Math.exp(-Math.abs(m)); return (m >= 0 ? 1 : e) / (1 + e); });
 
   // ---- the page ----
   const find = (id) => document.getElementById(id);
@@ -120,7 +123,7 @@
   const twoClasses = model.intercept.length === 1 && !model.multilabel;
   const MOST_BARS = 40, TOP = 10;
   let strokes = [], current = null, pointer = null;
-  let cursor = [width / 2, height / 2], keyboard = false, asked = 0, row = null, P = null;
+  let cursor = [width / 2, height / 2], keyboard = false, asked = 0, row = null, Z = null, P = null;
   let ink = rasterized([], model.paper, model.pen);
 
   const bars = find("bars"), listed = model.names.length <= MOST_BARS;
@@ -138,18 +141,21 @@
   function show() {
     // Probability of each name: of two classes the one model's, and what is left.
     const p = P && (twoClasses ? [1 - P[0], P[0]] : Array.from(P));
+    const above = Z && Array.from(Z, (z, j) => z - (model.thresholds ? model.thresholds[j] : 0));
+    if (above && twoClasses) above.unshift(-above[0]);
     let order = model.names.map((_, k) => k);
-    const sorted = p ? [...order].sort((a, b) => p[b] - p[a]) : order;
+    const sorted = p ? [...order].sort((a, b) => above[b] - above[a]) : order;
+    const present = (k) => (model.thresholds ? above[k] >= 0 : above[k] > 0);
     if (!listed) order = sorted.slice(0, TOP);
     lines.forEach(({ item, name, fill, value }, k) => {
-      const c = order[k], best = p !== null && (model.multilabel ? p[c] > 0.5 : c === sorted[0]);
+      const c = order[k], best = p !== null && (model.multilabel ? present(c) : c === sorted[0]);
       name.textContent = name.title = model.names[c];
       value.textContent = p ? p[c].toFixed(3) : "–";
       fill.style.transform = `scaleX(${p ? p[c] : 0})`;
       item.classList.toggle("best", best);
     });
     find("hint").hidden = strokes.length > 0;
-    const told = p ? answer(p, sorted) : ["–", "\u00a0", ""];
+    const told = p ? answer(p, sorted, present) : ["–", "\u00a0", ""];
     find("best").textContent = told[0];
     find("best").classList.toggle("long", told[0].length > 4);
     find("how-sure").textContent = told[1];
@@ -159,10 +165,10 @@
   }
 
   // The answer, how probable it is, and the same as it is spoken.
-  function answer(p, sorted) {
+  function answer(p, sorted, present) {
     if (model.multilabel) {
-      const present = sorted.filter((k) => p[k] > 0.5).map((k) => model.names[k]);
-      const words = present.length ? present.join(", ") : "none";
+      const found = sorted.filter(present).map((k) => model.names[k]);
+      const words = found.length ? found.join(", ") : "none";
       return [words, "", `Labels: ${words}`];
     }
     const [first, second] = sorted;
@@ -214,7 +220,8 @@
     asked = 0;
     const frame = framed(ink, model);
     row = frame && rowOf(frame, model);
-    P = row && probabilities(row, model);
+    Z = row && margins(row, model);
+    P = Z && probabilities(Z);
     paint();
     show();
   }

@@ -94,8 +94,16 @@ def canvas_of(model: OneVsAll, names: list[str]) -> tuple[dict[str, Any] | None,
         "bits": 8 * weights.dtype.itemsize,
         "weights": base64.b64encode(little.tobytes()).decode(),
         "intercept": intercept.astype(np.float64).tolist(),
+        "thresholds": _thresholds(model),
         "examples": {} if model.multilabel or paper[0] != paper[1] else _examples(names),
     }, ""
+
+
+def _thresholds(model: OneVsAll) -> list[float] | None:
+    """Return the thresholds as JSON holds them: an infinite one is above all margins."""
+    if model.thresholds is None:
+        return None
+    return [min(t, float(np.finfo(np.float64).max)) for t in model.thresholds.tolist()]
 
 
 def _examples(names: list[str]) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def _legend(model: OneVsAll, predictions: Predictions) -> str:
 def _draw_bars(ax: Axes, names: list[str], predictions: Predictions, i: int, wrong: str) -> None:
     """Draw the probabilities of row i, at most ten: the largest, in the order of the names."""
     predicted, true = predictions.predicted[i], predictions.true[i]
-    shown = np.sort(most_probable(predictions.Z[i], MOST_BARS))
+    shown = np.sort(most_probable(predictions.above[i], MOST_BARS))
     where = np.arange(len(shown))
     colours = np.select([true, predicted], [Colour.GREEN, wrong], Colour.GREY)[shown]
     ax.barh(where, sigmoid(predictions.Z[i, shown]), height=0.8, color=colours)

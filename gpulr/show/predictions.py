@@ -18,6 +18,7 @@ from gpulr.datasets.dataset import test_rows
 from gpulr.errors import DataError, ParameterError
 from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.predicted import above, predicted, predicted_codes
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator
 from gpulr.validation.parameters import image_shape_of, shape_of_images
@@ -43,6 +44,8 @@ class Predictions:
         Whether the truth is known; otherwise nothing is true, and no row is right.
     multilabel : bool
         Whether a row may have any number of labels.
+    above : (n_rows, n_names) float64
+        How far each margin lies above the name's threshold: Z, where the model has none.
     """
 
     Z: npt.NDArray[np.float64]
@@ -50,6 +53,7 @@ class Predictions:
     true: npt.NDArray[np.bool_]
     known: bool
     multilabel: bool
+    above: npt.NDArray[np.float64]
 
     @classmethod
     def of(
@@ -57,16 +61,21 @@ class Predictions:
     ) -> Predictions:
         """Predict the rows of X; ``true`` is as of :func:`true_names`, None if it is not known."""
         Z = to_host(model.decision_function(X)).astype(np.float64)
+        if model.multilabel:
+            said = predicted(Z, model.thresholds)
+        else:
+            codes = predicted_codes(Z, model.thresholds)
+            said = codes[:, np.newaxis] == np.arange(len(model.classes))
+        far = above(Z, model.thresholds)
         if model.n_models == 1 and not model.multilabel:
-            Z = np.hstack([-Z, Z])
-        largest = Z.argmax(axis=1)[:, np.newaxis] == np.arange(Z.shape[1])
-        predicted = Z > 0 if model.multilabel else largest
-        known, true = true is not None, np.zeros_like(predicted) if true is None else true
-        return cls(Z, predicted, true, known, model.multilabel)
+            Z, far = np.hstack([-Z, Z]), np.hstack([-far, far])
+        known, true = true is not None, np.zeros_like(said) if true is None else true
+        return cls(Z, said, true, known, model.multilabel, far)
 
     def take(self, rows: npt.NDArray[np.intp]) -> Predictions:
         """Return the predictions of some of the rows."""
-        return replace(self, Z=self.Z[rows], predicted=self.predicted[rows], true=self.true[rows])
+        names = ("Z", "predicted", "true", "above")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     @property
     def probabilities(self) -> Array:
@@ -80,14 +89,20 @@ class Predictions:
 
     @property
     def certain(self) -> Array:
-        """Whether some name is more probable than not, (n_rows,); of two classes, one always is."""
-        return self.Z.max(axis=1) >= 0
+        """Whether some name is more probable than not, (n_rows,); of two classes, one always is.
+
+        With thresholds: whether some margin reaches its own.
+        """
+        return self.above.max(axis=1) >= 0
 
     @property
     def confidence(self) -> Array:
-        """Margin of the predicted class, or the widest of the wrong labels; (n_rows,)."""
-        wrong = self.predicted != self.true
-        return (np.where(wrong, np.abs(self.Z), 0.0) if self.multilabel else self.Z).max(axis=1)
+        """Margin of the predicted class, or the widest of the wrong labels; (n_rows,).
+
+        With thresholds: how far it lies above, or below, its own.
+        """
+        wrong, far = self.predicted != self.true, self.above
+        return (np.where(wrong, np.abs(far), 0.0) if self.multilabel else far).max(axis=1)
 
 
 def true_names(model: OneVsAll, y: Any, n_rows: int) -> npt.NDArray[np.bool_]:

@@ -133,14 +133,15 @@ def samples_of(
     predictions, k = Predictions.of(model, X, true), len(model.classes)
     caption = "Each class by its own model: they need not sum to 100%"
     if model.multilabel:
-        caption = "Each label by its own model; predicted above 50%"
+        at = "50%" if model.thresholds is None else "its own threshold"
+        caption = f"Each label by its own model; predicted above {at}"
     elif model.n_models == 1:
         caption = "Probability, by one model of two classes"
     bars: npt.NDArray[np.intp] = np.broadcast_to(np.arange(k), true.shape)
     names = label_texts(model.classes, LONGEST)
     if k > (_MOST if max(map(len, names)) <= 8 else _MOST_LONG):
         caption = f"The {_TOP} most probable of {k:,} classes, each by its own model"
-        bars = most_probable(predictions.Z, _TOP)
+        bars = most_probable(predictions.above, _TOP)
         # The true class takes the last place, if it is not among them.
         missed = ~np.take_along_axis(true, bars, axis=1).any(axis=1) & true.any(axis=1)
         bars[missed, -1] = true[missed].argmax(axis=1)

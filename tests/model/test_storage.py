@@ -154,10 +154,23 @@ def test_other_files_and_newer_versions_are_refused(model, path, monkeypatch):
     for metadata in (None, {}, {"format": "pt"}):
         path.write_bytes(to_bytes({"weights": np.zeros((2, 3))}, metadata=metadata))
         refused(path, "a safetensors file, but not a gpulr model")
-    monkeypatch.setattr(storage, "VERSION", 2)
+    monkeypatch.setattr(storage, "PLAIN", 3)
     model.save(path)
     monkeypatch.undo()
-    refused(path, r"version 2, this gpulr reads 1\. Update gpulr")
+    refused(path, r"version 3, this gpulr reads 1 to 2\. Update gpulr")
+
+
+def test_thresholds_are_kept_and_older_versions_refuse_them(model, path, monkeypatch):
+    chosen = dataclasses.replace(model, thresholds=np.array([0.5, -1.0, np.inf]))
+    chosen.save(path)
+    assert_same(gpulr.load(path), chosen)
+    monkeypatch.setattr(storage, "VERSION", 1)  # as an earlier gpulr reads it
+    refused(path, "model format version 2")
+    model.save(path)
+    assert_same(gpulr.load(path), model)
+    for wrong in ([0.0, 1.0], [0.0, np.nan, 1.0], [0.0, -np.inf, 1.0], np.float32([0, 1, 2])):
+        with pytest.raises(gpulr.ModelFileError, match="thresholds"):
+            dataclasses.replace(model, thresholds=np.asarray(wrong)).save(path)
 
 
 def test_places_without_a_model(tmp_path):
