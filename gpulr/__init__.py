@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gpulr.estimators.onnx_pipelines import register_skl2onnx
     from gpulr.families.bootstrap import bootstrap
     from gpulr.families.intervals import Bootstrap
+    from gpulr.families.out_of_fold import cross_val_predict
     from gpulr.families.search import search
     from gpulr.families.search_result import Search
     from gpulr.families.training import train
@@ -61,6 +62,7 @@ _HOMES = {  # of the public names; those that are not here are in errors
     "OneVsAllLogisticRegression": "estimators.logistic_regression",
     "OneVsAllLogisticRegressionCV": "estimators.cross_validated",
     "bootstrap": "families.bootstrap",
+    "cross_val_predict": "families.out_of_fold",
     "load": "model.one_vs_all",
     "register_skl2onnx": "estimators.onnx_pipelines",
     "report": "reporting",
@@ -102,6 +104,7 @@ __all__ = [
     "backends",
     "bootstrap",
     "callbacks",
+    "cross_val_predict",
     "datasets",
     "errors",
     "load",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import backend_of, to_host
+from gpulr.backend import backend_of
 from gpulr.core.problem import Problem
 from gpulr.families.advice import END, ends_of
 from gpulr.families.folds import Folds
@@ -190,16 +190,13 @@ class Path:
 
         Rows count by ``sample_weight`` (n_samples,), or all the same.
         """
-        data, done = self.task.data, np.flatnonzero(self.done)
-        backend, tests = data.rows.backend, self.task.folds.tests
+        data, tests, done = self.task.data, self.task.folds.tests, np.flatnonzero(self.done)
         scores = np.zeros((len(tests), len(done)))
         for f, test in enumerate(tests if len(done) else ()):
-            held_out = data.rows.sample(backend.asarray(test))
             truth = data.inputs.labels.truth(test)
             weight = np.ones(len(test)) if sample_weight is None else sample_weight[test]
-            for i, c in enumerate(done):
-                theta = backend.asarray(self.theta[c, f], backend.xp.float64)
-                scores[f, i] = scorer.function(to_host(held_out.margins(theta)), truth, weight)
+            for i, Z in enumerate(data.margins((self.theta[c, f] for c in done), test)):
+                scores[f, i] = scorer.function(Z, truth, weight)
         return scores
 
     def mean_theta(self, Cs: npt.ArrayLike) -> Array:

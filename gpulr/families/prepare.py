@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,6 +97,20 @@ class TrainingData:
             set_index=set_index,
             intercept=self.settings.fit_intercept,
         )
+
+    def margins(
+        self, thetas: Iterable[npt.NDArray[Any]], rows: npt.NDArray[np.int64] | None = None
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Return the margins of some of the rows, or of all, for each of several parameters.
+
+        Each theta (n_features + 1, n_columns) gives (n_rows, n_columns) in the compute dtype, on
+        the host.
+        """
+        backend, seen = self.rows.backend, self.rows
+        if rows is not None:
+            seen = seen.sample(backend.asarray(rows))
+        for theta in thetas:
+            yield to_host(seen.margins(backend.asarray(theta, backend.xp.float64)))
 
     def parameters(
         self, theta: npt.NDArray[Any], sets: tuple[int, ...] | None = None

@@ -1,0 +1,128 @@
+"""cross_val_predict(): what each row is taken for by models that have not seen it."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr import logistic
+from gpulr.backend import backend_of, host_memory, is_device_array
+from gpulr.errors import ParameterError, TrainingInterrupted
+from gpulr.families.folds import Folds, check_folds, split
+from gpulr.families.settings import TrainingArguments
+from gpulr.families.several_sets import read_request
+from gpulr.model.predicted import predicted, predicted_codes
+from gpulr.validation.labels import LabelMatrix, Labels
+from gpulr.words import did_you_mean, shown
+
+Array = Any
+METHODS = ("predict_proba", "decision_function", "predict")
+
+
+@host_memory
+def cross_val_predict(
+    X: Any,
+    y: Any = None,
+    *,
+    C: float | npt.ArrayLike = 1.0,
+    cv: Any = 5,
+    method: str = "predict_proba",
+    groups: npt.ArrayLike | None = None,
+    **arguments: Unpack[TrainingArguments],
+) -> Array:
+    """Predict every row by the models of the fold that holds it out.
+
+    The models of all classes and folds are the columns of one matrix. No row is predicted by a
+    model that was trained on it, so these answers are those to calibrate, to choose thresholds, or
+    to look for wrong labels with.
+
+    Parameters
+    ----------
+    X, y, C
+        As for :func:`gpulr.train`.
+    cv, groups
+        As for :func:`gpulr.search`; each row has to be held out by exactly one fold.
+    method : "predict_proba", "decision_function" or "predict"
+        What is answered, as by the method of :class:`gpulr.OneVsAll` of that name.
+    **arguments
+        Further arguments of :func:`gpulr.train`; scale, mean and standard deviation are those of
+        all rows.
+
+    Returns
+    -------
+    array
+        Rows in the order of X, where X is. "predict_proba": (n_samples, n_classes), which sum to 1
+        in each row, as ``model.predict_proba(X, normalize=True)`` has them and other libraries
+        expect them (of two classes, a column for each); of a matrix of labels (n_samples,
+        n_labels), each label's own. "decision_function": margins (n_samples, n_models), of two
+        classes one. "predict": classes (n_samples,), or zeros and ones (n_samples, n_labels).
+
+    Raises
+    ------
+    DataError
+        X, y or the folds cannot be trained on; a fold trains on no row of some class.
+    ParameterError
+        A setting cannot be used; the folds do not hold out each row once.
+    TrainingInterrupted
+        Ctrl-C, or a callback's wish; nothing is known then.
+
+    Warns
+    -----
+    ConvergenceWarning, BackendFallbackWarning, ScaleWarning
+
+    Examples
+    --------
+    >>> import gpulr
+    >>> data = gpulr.datasets.load_digits()
+    >>> P = gpulr.cross_val_predict(data)
+    >>> P.shape
+    (1797, 10)
+    """
+    if not isinstance(method, str) or method not in METHODS:
+        raise ParameterError(
+            f"method={shown(method)}{did_you_mean(method, METHODS)}; use one of "
+            f"{', '.join(METHODS)}."
+        )
+    request = read_request("cross_val_predict", X, y, C, arguments)
+    inputs, labels = request.inputs, request.inputs.labels
+    folds = split(cv, labels.strata, groups)
+    _check_partition(folds)
+    check_folds(folds, labels, inputs.weight, None)
+    with request.prepare(len(folds)) as training:
+        data = training.data
+        solution = training.train(data.problem(request.C, weight_sets=folds.counts))
+        if solution is None:
+            raise TrainingInterrupted("The models of the folds were interrupted; none is kept.")
+        Z = np.empty((data.rows.n_samples, data.n_models), data.settings.dtype)
+        thetas = np.split(solution.theta, len(folds), axis=1)
+        for theta, test in zip(thetas, folds.tests, strict=True):
+            (Z[test],) = data.margins([theta], test)
+    training.warn(solution)
+    return _answers(labels, Z, method, inputs.X)
+
+
+def _check_partition(folds: Folds) -> None:
+    """Raise ParameterError unless each row is held out by one fold."""
+    times = np.bincount(np.concatenate(folds.tests), minlength=len(folds.counts))
+    if (times != 1).any():
+        row = int(np.argmax(times != 1))
+        raise ParameterError(
+            f"The folds of cv hold out row {row} {times[row]} times; to predict every row once, "
+            "they have to be a partition of the rows, as those of KFold, StratifiedKFold, "
+            "GroupKFold or a number of folds are."
+        )
+
+
+def _answers(labels: Labels | LabelMatrix, Z: npt.NDArray[Any], method: str, X: Any) -> Array:
+    """Return what a model with the margins Z answers, where X is."""
+    there = backend_of(X).asarray if is_device_array(X) else np.asarray
+    if method == "predict":
+        if labels.multilabel:
+            return there(predicted(Z).astype(np.uint8))
+        classes = labels.classes[predicted_codes(Z)]
+        return there(classes) if classes.dtype.kind in "biuf" else classes
+    if method == "predict_proba":
+        Z = logistic.sigmoid(Z) if labels.multilabel else np.exp(logistic.log_normalized(Z))
+    return there(Z)
