@@ -27,7 +27,7 @@ from gpulr.backend import (
 )
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows, extremes, standardized
-from gpulr.core.targets import Targets
+from gpulr.core.targets import LabelTargets, Targets
 from gpulr.errors import ParameterError, ScaleWarning, warn
 from gpulr.families.inputs import Inputs, look_of_images
 from gpulr.families.settings import Settings
@@ -221,6 +221,9 @@ def prepare(
         look = look_of_images(inputs.X, inputs.image_shape)
         record: DataRecord = {**inputs.record, **seen, **look}
         targets = inputs.labels.targets(backend, rows.dtype)
+        if isinstance(targets, LabelTargets) and not is_sparse(targets.indicator):
+            indicator = in_order(targets.indicator, backend, rows.dtype)
+            targets = replace(targets, indicator=indicator)
         yield TrainingData(inputs, settings, rows, targets, record)
 
 

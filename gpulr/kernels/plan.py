@@ -97,8 +97,9 @@ class Plan:
 def in_order(X: Array, backend: Backend, dtype: Any) -> Array:
     """Return rows on a backend as kernels read them, row after row from a multiple of 16 bytes.
 
-    Other rows, which only a caller's own array has, are copied: here, once for all problems that
-    are made of them. Without memory for that they are left to the portable pass.
+    They are X, or an indicator of labels. Other ones, which only a caller's own array has, are
+    copied: here, once for all problems that are made of them. Without memory for that they are left
+    to the portable pass.
     """
     kernels = backend.kernels
     if kernels is None or isinstance(X, HostRows) or setting(*FUSED) == "never":

@@ -432,15 +432,15 @@ def test_labels_and_weights(rng, through, monkeypatch):
 
 
 class Copying(Timed):
-    """Kernels that count the copies of rows that they have to make."""
+    """Kernels that count the copies of arrays of some shapes that they have to make."""
 
-    def __init__(self, shape):
+    def __init__(self, *shapes):
         super().__init__(*FAST)
-        self.shape, self.copies = shape, 0
+        self.shapes, self.copies = shapes, 0
 
     def contiguous(self, x, alignment=1):
         found = super().contiguous(x, alignment)
-        self.copies += found is not x and x.shape == self.shape
+        self.copies += found is not x and x.shape in self.shapes
         return found
 
 
@@ -465,6 +465,26 @@ def test_rows_are_copied_once_however_many_models_leave(blobs, as_if_large, monk
     monkeypatch.setenv("GPULR_FUSED", "never")
     gpulr.train(kept, y, tol=1e-3)
     assert kernels.copies == 0
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "strided"])
+def test_labels_are_copied_once_however_many_models_leave(
+    blobs, as_if_large, monkeypatch, rng, layout
+):
+    X, y = blobs
+    Y = (rng.random((len(X), 12)) < 0.3).astype(np.uint8)
+    Y[:, :3] |= y[:, np.newaxis] == np.arange(3)
+    kept = {
+        "C": Y,
+        "F": np.asfortranarray(Y),
+        "strided": np.repeat(Y, 2, axis=1)[:, ::2],
+    }[layout]
+    kernels = Copying(X.shape, Y.shape)
+    monkeypatch.setattr(NumPyBackend, "kernels", kernels)
+    model = gpulr.train(np.asfortranarray(X), kept, C=[0.01, *[1.0] * 10, 100.0], tol=1e-3)
+    assert len(set(model.history.n_iter.tolist())) > 1
+    assert "propagate_back" in kernels.launched
+    assert kernels.copies == 1 + (layout == "F")  # checks have made rows of strided ones
 
 
 def test_rows_that_cannot_be_copied_are_left_to_the_portable_pass(blobs, monkeypatch):
