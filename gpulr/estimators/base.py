@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from gpulr import errors, logistic
-from gpulr.backend import backend_of, fits_float32, offers_float64, to_host
+from gpulr.backend import backend_of, fits_float32, is_sparse, offers_float64, to_host
 from gpulr.estimators.fitted import fingerprint, model_of, sorted_by_class, unknown_history
 from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
 from gpulr.estimators.migration import translated
@@ -28,6 +29,8 @@ from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.settings import Settings
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import FACTS, History, TrainingSettings, uncentered_intercept
+from gpulr.model.scores import scorer
+from gpulr.validation.labels import LabelMatrix, Labels, check_indicator, check_row_weight
 from gpulr.validation.parameters import callables, switch
 
 Array = Any
@@ -74,6 +77,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = True
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -111,6 +115,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if chosen["verbose"]:
             chosen["callbacks"] += (progress_bar(),)
         inputs = read_inputs(X, y, chosen["image_shape"])
+        self._sparse = is_sparse(getattr(inputs.labels, "indicator", None))
         weights, classes = chosen["class_weight"], inputs.labels.classes.tolist()
         if isinstance(weights, Mapping) and all(label in weights for label in classes):
             # It may have more, which a fold lacks.
@@ -126,22 +131,29 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             # float64, since X W + b cancels where means are large; from this the intercept at the
             # centre comes back exactly.
             self.intercept_ = here(uncentered_intercept(model))
-        self.classes_ = model.classes
+        # Of several labels their columns in y, as OneVsRestClassifier has them.
+        self.classes_ = np.arange(model.n_models) if model.multilabel else model.classes
         self.n_iter_ = here(np.array([model.n_iter], dtype=np.int32))
         history = {field.name: getattr(model.history, field.name) for field in fields(History)}
         self._record = {name: getattr(model, name) for name in (*FACTS, "center")}
+        if model.multilabel:
+            self._record["labels"] = model.classes
         same = model if model.center is None else self._given()
         self._record |= {"history": history, "fingerprint": fingerprint(same)}
 
-    def _given(self, classes: Any = None) -> OneVsAll:
+    def _given(self, labels: Labels | LabelMatrix | None = None) -> OneVsAll:
         """Return the model that the attributes make up, in the order of ``classes_``.
 
-        ``classes`` are those that it has where nobody has set any.
+        It is of these ``labels`` where nobody has set any.
         """
         if not hasattr(self, "coef_"):
             check_is_fitted(self)
         intercept = getattr(self, "intercept_", None if self.fit_intercept else 0.0)
-        classes = getattr(self, "classes_", classes)
+        classes, record = getattr(self, "classes_", None), getattr(self, "_record", {})
+        if labels is not None and classes is None:
+            classes = np.arange(labels.n_models) if labels.multilabel else labels.classes
+        if labels is not None and labels.multilabel and not record:
+            record = {"multilabel": True, "labels": labels.classes}
         if intercept is None or classes is None:
             missing = "intercept_" if intercept is None else "classes_"
             raise errors.ParameterError(
@@ -149,7 +161,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "call fit."
             )
         with backend_of(self.coef_).activate():
-            return model_of(self.coef_, intercept, classes, getattr(self, "_record", {}))
+            return model_of(self.coef_, intercept, classes, record)
 
     def _predictor(self) -> OneVsAll:
         """Return the model that the attributes make up, for rows of ``n_features_in_``."""
@@ -167,17 +179,25 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "coef_"):
             return None
         n_features, labels = inputs.X.shape[1], inputs.labels
-        start = sorted_by_class(self._given(labels.classes))
+        start = sorted_by_class(self._given(labels))
         same = np.array_equal(start.classes, labels.classes)
+        same = same and start.multilabel == labels.multilabel
         if not same or start.weights.shape != (n_features, labels.n_models):
+            what = [("classes", "labels")[of.multilabel] for of in (start, labels)]
             raise errors.ParameterError(
                 f"warm_start=True begins at coef_, which has {start.n_models} rows: a model of "
-                f"{start.n_features} features for the classes {start.classes[:20].tolist()}. For X "
-                f"and y it takes {labels.n_models}: {n_features} features, classes "
-                f"{labels.classes[:20].tolist()}. Train on the same features and classes, or use "
+                f"{start.n_features} features for the {what[0]} {start.classes[:20].tolist()}. For "
+                f"X and y it takes {labels.n_models}: {n_features} features, {what[1]} "
+                f"{labels.classes[:20].tolist()}. Train on the same features and {what[1]}, or use "
                 "warm_start=False."
             )
         return start
+
+    @property
+    def multilabel_(self) -> bool:
+        """Whether rows have any number of labels, as those of a matrix y."""
+        check_is_fitted(self)
+        return bool(getattr(self, "_record", {}).get("multilabel", False))
 
     @property
     def model_(self) -> OneVsAll:
@@ -219,34 +239,59 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         (n_samples,) with two classes, positive for ``classes_[1]``; otherwise (n_samples,
-        n_classes). In the dtype of ``coef_``.
+        n_classes), or of several labels (n_samples, n_labels). In the dtype of ``coef_``.
         """
         model, rows = self._model_and_rows(X)
         Z = model.decision_function(rows)
-        return Z[:, 0] if Z.shape[1] == 1 else Z
+        return Z[:, 0] if Z.shape[1] == 1 and not model.multilabel else Z
 
     def predict(self, X: Any) -> Array:
-        """Return each row's class, (n_samples,): the one with the largest margin."""
+        """Return each row's class, (n_samples,): the one with the largest margin.
+
+        Of several labels: (n_samples, n_labels) int of 0 and 1, a CSR matrix where y was sparse.
+        """
         model, rows = self._model_and_rows(X)
-        return model.predict(rows)
+        found = model.predict(rows)
+        if not model.multilabel:
+            return found
+        if getattr(self, "_sparse", False):
+            return csr_matrix(to_host(found), dtype=np.int64)
+        backend = backend_of(found)
+        with backend.activate():  # the library's own int is what arange has
+            return backend.xp.astype(found, backend.xp.arange(1).dtype)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, (n_samples, n_classes).
 
         With more than two classes these are the models' own probabilities, divided by their sum, as
-        in scikit-learn's ``OneVsRestClassifier``; ``model_.predict_proba`` has them undivided.
+        in scikit-learn's ``OneVsRestClassifier``; ``model_.predict_proba`` has them undivided. Of
+        several labels each one's own, (n_samples, n_labels).
         """
         model, rows = self._model_and_rows(X)
-        return model.predict_proba(rows, normalize=True)
+        return model.predict_proba(rows, normalize=not model.multilabel)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
         model, rows = self._model_and_rows(X)
         Z = model.decision_function(rows)
-        with backend_of(Z).activate():
+        here = backend_of(Z)
+        with here.activate():
+            if model.multilabel:
+                return -logistic.log_loss(Z, here.xp.ones_like(Z))
             return logistic.log_normalized(Z)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs."""
+        """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs.
+
+        Of several labels it is the share of rows with all of them right.
+        """
+        if self.multilabel_:
+            model, rows = self._model_and_rows(X)
+            n_rows = int(rows.shape[0])
+            labels = LabelMatrix(*check_indicator(y, n_rows, model.classes))
+            weight = np.ones(n_rows) if sample_weight is None else sample_weight
+            weight = check_row_weight(weight, n_rows)
+            Z, truth = to_host(model.decision_function(rows)), labels.truth(np.arange(n_rows))
+            return scorer("accuracy", labels).function(Z, truth, weight)
         y, sample_weight = read_truth(y, sample_weight)
         return float(accuracy_score(y, to_host(self.predict(X)), sample_weight=sample_weight))

@@ -62,7 +62,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         of X.
     coefs_paths_ : (n_folds, n_Cs, n_models, n_features + 1)
         The coefficients of each fold's models, the intercept last (where one is fitted).
-    coef_, intercept_, n_iter_, classes_, n_features_in_, feature_names_in_, model_
+    coef_, intercept_, n_iter_, classes_, multilabel_, n_features_in_, feature_names_in_, model_
         Of the model that was trained on all rows, as of :class:`OneVsAllLogisticRegression`.
     search_ : Search
         Everything that was found; it has a table and a plot.

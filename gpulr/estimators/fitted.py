@@ -42,6 +42,8 @@ def fingerprint(model: OneVsAll) -> str:
 def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any]) -> OneVsAll:
     """Return the model that attributes make up, in the order of the classes; for predicting.
 
+    Of several labels the record has the names; see :func:`_named`.
+
     ``coef`` is (n_models, n_features) or (n_features,), dense or sparse, and computed in its dtype;
     numbers that are neither float32 nor float64 become float64. ``intercept`` is (n_models,), or a
     number for all; ``classes`` one for each model, or two for one. The ``record`` may be of other
@@ -51,12 +53,13 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
     """
     weights = _weights(coef)
     n_features, n_models = weights.shape
-    classes = to_host(classes)
-    if classes.ndim != 1 or len(classes) not in ((2,) if n_models == 1 else (n_models,)):
+    classes, multilabel = to_host(classes), record.get("multilabel", False)
+    two = n_models == 1 and not multilabel
+    if classes.ndim != 1 or len(classes) != (2 if two else n_models):
+        each = "label" if multilabel else "class, or one row for two classes"
         raise ParameterError(
             f"coef_ has {n_models} rows, and classes_ has shape {classes.shape}; expected one row "
-            "for each class, or one row for two classes. Assign coef_, intercept_ and classes_ "
-            "that belong together."
+            f"for each {each}. Assign coef_, intercept_ and classes_ that belong together."
         )
     b, xp, real = _array(intercept)
     if not real or tuple(b.shape) not in ((), (1,), (n_models,)):
@@ -86,7 +89,7 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
     return OneVsAll(
         weights=weights,
         intercept=backend.asarray(b, weights.dtype),
-        classes=classes,
+        classes=_named(classes, record["labels"]) if multilabel else classes,
         history=unknown_history(n_models) if history is None else History(**history),
         center=center,
         intercept_at_center=at_center,
@@ -94,8 +97,16 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
     )
 
 
+def _named(labels: npt.NDArray[Any], names: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the names of labels that are known by their columns in y; of others the labels."""
+    columns = labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < len(names)
+    return names[labels] if columns else labels
+
+
 def sorted_by_class(model: OneVsAll) -> OneVsAll:
     """Return the same model with its classes sorted and of one type, as those of models are.
+
+    Labels of which a row may have several keep their order.
 
     Raises ParameterError where one occurs twice, and DataError where they are no labels.
     """
@@ -106,8 +117,8 @@ def sorted_by_class(model: OneVsAll) -> OneVsAll:
             f"classes_ holds {classes[:20].tolist()}, some of them more than once; expected each "
             "class once."
         )
-    if np.array_equal(unique, classes):
-        return replace(model, classes=unique)
+    if model.multilabel or np.array_equal(unique, classes):
+        return replace(model, classes=classes)
 
     def moved(array: Array) -> Array:
         if array is None or model.n_models == 1:  # of two classes, which change places

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _get_feature_names,
@@ -20,6 +19,7 @@ from gpulr.errors import DataError
 from gpulr.validation.arrays import as_rows, check_rows
 from gpulr.validation.conversion import as_numpy, real_numbers
 from gpulr.validation.label_values import label_array, of_one_type
+from gpulr.validation.labels import is_label_matrix
 from gpulr.validation.tables import column_names, feature_names_of, is_table, order_of
 
 Array = Any
@@ -32,28 +32,32 @@ class ObjectsError(DataError, TypeError):
     """Rows of objects that are not numbers: a TypeError to scikit-learn."""
 
 
-def read_rows_and_labels(estimator: Any, X: Any, y: Any) -> tuple[Array, npt.NDArray[Any]]:
+def read_rows_and_labels(estimator: Any, X: Any, y: Any) -> tuple[Array, Any]:
     """Check what ``fit`` is passed, as scikit-learn does; labels come back on the host.
+
+    A matrix of labels comes back as it is, for :func:`gpulr.validation.labels.read_labels`, which
+    takes more of them than scikit-learn's checks.
 
     Sets ``n_features_in_``, and ``feature_names_in_`` where the columns of X have names. Raises
     ValueError or TypeError: DataError, or scikit-learn's own.
     """
-    y = _labels(y)
-    if y is not None and y.ndim == 2 and y.shape[1] > 1:
-        raise DataError(
-            f"y has shape {y.shape}; expected one label per row. For rows with several labels "
-            "use gpulr.train or gpulr.search, which take a matrix of zeros and ones."
-        )
+    matrix = is_label_matrix(y)
+    y = y if matrix else _labels(y)
     if is_device_array(X):
         # scikit-learn would bring X to the host, or refuse it, unless a switch is set.
-        rows, y = check_rows(X), column_or_1d(y, warn=True)
+        rows = check_rows(X)
+        y = y if matrix else column_or_1d(y, warn=True)
         _forget_names(estimator, rows)
-        check_classification_targets(y)
+        if not matrix:
+            check_classification_targets(y)
         return rows, y
-    rows = _on_host(estimator, X)
-    if not _pass(rows, y):
-        rows, y = check_X_y(rows, y, estimator=estimator, **_AS_IS)
-        check_classification_targets(y)
+    if matrix:
+        rows = _checked(estimator, X)
+    else:
+        rows = _on_host(estimator, X)
+        if not _pass(rows, y):
+            rows, y = check_X_y(rows, y, estimator=estimator, **_AS_IS)
+            check_classification_targets(y)
     _check_names(estimator, X, rows, reset=True)
     return rows, y
 
@@ -78,8 +82,12 @@ def read_rows(estimator: Any, X: Any, n_features: int) -> Array:
     """Check what a fitted estimator is to predict; columns with names are put in its order."""
     if is_device_array(X):
         return check_rows(X, n_features=n_features)
-    rows = check_array(_on_host(estimator, X), estimator=estimator, input_name="X", **_AS_IS)
-    return _check_names(estimator, X, rows, reset=False)
+    return _check_names(estimator, X, _checked(estimator, X), reset=False)
+
+
+def _checked(estimator: Any, X: Any) -> Array:
+    """Check rows on the host as scikit-learn does."""
+    return check_array(_on_host(estimator, X), estimator=estimator, input_name="X", **_AS_IS)
 
 
 def read_truth(y: Any, sample_weight: Any) -> tuple[Any, Any]:

@@ -29,7 +29,8 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
 
     All parameters of scikit-learn's ``LogisticRegression`` are taken by their names, so that it, or
     ``OneVsRestClassifier`` of it, can be replaced by this name, and ``estimator__C`` in a grid by
-    ``C``. Defaults are scikit-learn's, but for ``max_iter``.
+    ``C``. Defaults are scikit-learn's, but for ``max_iter``. As ``OneVsRestClassifier`` it takes a
+    matrix of labels, for rows that have any number of them.
 
     Parameters
     ----------
@@ -70,6 +71,10 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         Of one model with two classes, else of one for each class. In the array library of X, and in
         the dtype that is computed in; after standardised training the intercept is float64.
     classes_ : (n_classes,) NumPy array
+        Of several labels their columns in y, 0, 1, …, as in ``OneVsRestClassifier``; the names that
+        a DataFrame has for them are in ``model_.classes``.
+    multilabel_ : bool
+        Whether y was a matrix of labels.
     n_iter_ : (1,) int32
         The most iterations of any model; ``model_.history.n_iter`` has them per model.
     n_features_in_ : int
@@ -149,8 +154,11 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         ----------
         X : (n_samples, n_features)
             Any real dtype, in any array library; a DataFrame; or a sparse matrix.
-        y : (n_samples,)
-            Labels: numbers, booleans or strings.
+        y : (n_samples,), or (n_samples, n_labels) of 0 and 1
+            Labels: numbers, booleans or strings. Or, for rows that have any number of labels, a
+            matrix: dense, sparse, or a DataFrame, whose columns name them. A column that is all 0
+            or all 1 is learnt as that constant. scikit-learn stratifies no such y, and its
+            ``CalibratedClassifierCV`` takes none.
         sample_weight : (n_samples,), optional
             Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
 

@@ -80,7 +80,7 @@ def register_skl2onnx() -> None:
 
 def _convert(scope: Scope, operator: Operator, container: ModelComponentContainer) -> None:
     """Add an estimator's forward pass to a file: X → margins → label, probabilities."""
-    from onnx import helper, parser
+    from onnx import TensorProto, helper, parser
     from skl2onnx.common.data_types import guess_proto_type
     from skl2onnx.common.utils_classifier import get_label_classes
 
@@ -90,15 +90,22 @@ def _convert(scope: Scope, operator: Operator, container: ModelComponentContaine
     steps, tensors = margins_graph(estimator._predictor(), dtype)  # in the order of classes_
     compute = tensors["weights"].dtype
     tensors |= {"zero": np.zeros((), compute), "one": np.ones((), compute)}
-    tensors["classes"] = _labels(get_label_classes(scope, estimator))
-    if tensors["weights"].shape[1] == 1:  # its margin is the second class's
-        steps += ["first = Neg (margins)", "both = Concat <axis = 1> (first, margins)"]
+    found, raw = "both", container.get_options(estimator, {"raw_scores": False})["raw_scores"]
+    if estimator.multilabel_:
+        found, to_int64 = "margins", f"Cast <to = {TensorProto.INT64}>"
+        steps += ["positive = Greater (margins, zero)", f"label = {to_int64} (positive)"]
+        if not raw:
+            found, steps = "probabilities", [*steps, "probabilities = Sigmoid (margins)"]
     else:
-        steps += ["both = Identity (margins)"]
-    steps += ["index = ArgMax <axis = 1, keepdims = 0> (both)", "label = Gather (classes, index)"]
-    found = "both"
-    if not container.get_options(estimator, {"raw_scores": False})["raw_scores"]:
-        found, steps = "probabilities", [*steps, _NORMALIZED]
+        tensors["classes"] = _labels(get_label_classes(scope, estimator))
+        if tensors["weights"].shape[1] == 1:  # its margin is the second class's
+            steps += ["first = Neg (margins)", "both = Concat <axis = 1> (first, margins)"]
+        else:
+            steps += ["both = Identity (margins)"]
+        steps += ["index = ArgMax <axis = 1, keepdims = 0> (both)"]
+        steps += ["label = Gather (classes, index)"]
+        if not raw:
+            found, steps = "probabilities", [*steps, _NORMALIZED]
     steps += [f"scores = Cast <to = {guess_proto_type(scores.type)}> ({found})"]
     names: dict[str, str] = {"X": X.full_name, "label": label.full_name, "scores": scores.full_name}
 

@@ -198,9 +198,7 @@ def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
     Raises DataError as :func:`check_labels` and :func:`check_indicator` do, and for fewer than two
     classes.
     """
-    table = is_table(y) and not isinstance(y, np.ndarray)
-    shape = (n_samples, len(column_names(y))) if table else shape_of(y)
-    if len(shape) == 2 and shape[1] > 1:
+    if is_label_matrix(y):
         return LabelMatrix(*check_indicator(y, n_samples))
     classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
     if len(classes) < 2:
@@ -209,6 +207,14 @@ def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
             "Check the labels, or how the rows were split."
         )
     return Labels(classes, codes.astype(np.int32))
+
+
+def is_label_matrix(y: Any) -> bool:
+    """Whether y has several columns: one for each label that a row may have."""
+    if is_table(y) and not isinstance(y, np.ndarray):
+        return len(column_names(y)) > 1
+    shape = shape_of(y)
+    return len(shape) == 2 and shape[1] > 1
 
 
 def check_indicator(

@@ -98,7 +98,7 @@ def test_more_classes_than_half_the_rows_are_told_as_scikit_learn_does():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
     [
-        OneVsAllLogisticRegression(warm_start=True, class_weight="balanced", dtype="float64"),
+        OneVsAllLogisticRegression(warm_start=True, dtype="float64"),
         OneVsAllLogisticRegression(solver="nesterov"),
     ]
 )
@@ -326,12 +326,6 @@ def test_a_scale():
     scaled = OneVsAllLogisticRegression(scale=1 / 16, **EXACT).fit(X[::6], y[::6])
     plain = OneVsAllLogisticRegression(**EXACT).fit(*load("digits"))
     np.testing.assert_allclose(16 * scaled.coef_, plain.coef_, atol=1e-6)
-
-
-def test_rows_with_any_number_of_labels_are_refused(blobs):
-    X, y = blobs
-    with pytest.raises(ValueError, match=r"one label per row.*gpulr\.train"):
-        OneVsAllLogisticRegression().fit(X, np.eye(3)[y])
 
 
 # ---- among scikit-learn's tools ------------------------------------------------------------------
