@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gpulr.estimators.onnx_pipelines import register_skl2onnx
     from gpulr.families.bootstrap import bootstrap
     from gpulr.families.intervals import Bootstrap
+    from gpulr.families.learning_curve import LearningCurve, learning_curve
     from gpulr.families.out_of_fold import cross_val_predict
     from gpulr.families.search import search
     from gpulr.families.search_result import Search
@@ -58,11 +59,13 @@ _SUBMODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
 _HOMES = {  # of the public names; those that are not here are in errors
     "backends": "backend",
     "Bootstrap": "families.intervals",
+    "LearningCurve": "families.learning_curve",
     "OneVsAll": "model.one_vs_all",
     "OneVsAllLogisticRegression": "estimators.logistic_regression",
     "OneVsAllLogisticRegressionCV": "estimators.cross_validated",
     "bootstrap": "families.bootstrap",
     "cross_val_predict": "families.out_of_fold",
+    "learning_curve": "families.learning_curve",
     "load": "model.one_vs_all",
     "register_skl2onnx": "estimators.onnx_pipelines",
     "report": "reporting",
@@ -88,6 +91,7 @@ __all__ = [
     "GpulrWarning",
     "KernelCacheWarning",
     "LabelColumnWarning",
+    "LearningCurve",
     "MissingExtraError",
     "ModelFileError",
     "OneVsAll",
@@ -107,6 +111,7 @@ __all__ = [
     "cross_val_predict",
     "datasets",
     "errors",
+    "learning_curve",
     "load",
     "logistic",
     "register_skl2onnx",

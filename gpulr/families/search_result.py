@@ -77,15 +77,7 @@ class Search:
 
     def to_frame(self) -> Any:
         """Return :attr:`table` as a pandas DataFrame; pandas has to be installed."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingExtraError(
-                "to_frame() needs pandas, which is not installed: python -m pip install pandas. "
-                "The same figures are in .table, a NumPy array of records."
-            ) from error
-
-        return pandas.DataFrame(self.table)
+        return frame_of(self.table)
 
     def __repr__(self) -> str:
         n_folds, n_Cs = self.scores.shape
@@ -104,6 +96,19 @@ class Search:
         from gpulr.show import c_path
 
         return c_path(self, ax=ax)
+
+
+def frame_of(table: npt.NDArray[Any]) -> Any:
+    """Return a result's table as a pandas DataFrame; raises MissingExtraError without pandas."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError(
+            "to_frame() needs pandas, which is not installed: python -m pip install pandas. "
+            "The same figures are in .table, a NumPy array of records."
+        ) from error
+
+    return pandas.DataFrame(table)
 
 
 def search_record(found: Search) -> SearchRecord:

@@ -31,16 +31,27 @@ if TYPE_CHECKING:
     from gpulr.show.examples import mistakes, samples
     from gpulr.show.models import c_path, cost, weights
     from gpulr.show.scores import accuracy, confusion
+    from gpulr.show.sizes import learning_curve
 
-__all__ = ["accuracy", "benchmark", "c_path", "confusion", "cost", "mistakes", "samples", "weights"]
+__all__ = [
+    "accuracy",
+    "benchmark",
+    "c_path",
+    "confusion",
+    "cost",
+    "learning_curve",
+    "mistakes",
+    "samples",
+    "weights",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gpulr.show' has no attribute {name!r}")
     with needs_extra("plot", "Drawing needs matplotlib"):
-        from gpulr.show import benchmarks, examples, models, scores
-    for module in (benchmarks, examples, models, scores):
+        from gpulr.show import benchmarks, examples, models, scores, sizes
+    for module in (benchmarks, examples, models, scores, sizes):
         globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 
