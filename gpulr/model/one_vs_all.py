@@ -12,7 +12,8 @@ import numpy as np
 from gpulr import logistic
 from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
 from gpulr.errors import DataError, ParameterError
-from gpulr.model import export, scores, storage
+from gpulr.model import calibration, export, scores, storage
+from gpulr.model import thresholds as choosing
 from gpulr.model.predicted import predicted, predicted_codes
 from gpulr.model.record import Trained
 from gpulr.namespaces import array_namespace
@@ -53,7 +54,8 @@ class OneVsAll(Trained):
     data : dict
         name, source, n_samples, and the smallest and largest feature value; of a table the names
         of its label and features; of images how they look; from the command line the split, and the
-        search that chose C.
+        search that chose C. Also each model's share of positive rows, as they were weighted
+        ("prior"); and how it was calibrated and its thresholds chosen.
     versions : dict
         Of gpulr, Python and the libraries used; and the system that they ran on. On a device also
         what was chosen there, such as how many eigenvectors "lbfgs" went by.
@@ -226,6 +228,9 @@ class OneVsAll(Trained):
         result = self.evaluate(X, y)
         return float(result.subset_accuracy if self.multilabel else result.accuracy)
 
+    calibrated = calibration.calibrated
+    with_thresholds = choosing.with_thresholds
+    with_prior = calibration.with_prior
     save = storage.save
     to_onnx = export.save_onnx
     to_sklearn = export.to_sklearn

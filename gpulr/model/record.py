@@ -75,8 +75,24 @@ class SplitRecord(TypedDict):
     seed: Count
 
 
+class CalibrationRecord(TypedDict):
+    """How margins were calibrated: a z + b for each model, found on so many rows."""
+
+    n_samples: Count
+    a: list[NotNegative]
+    b: list[float]
+
+
+class ThresholdRecord(TypedDict):
+    """What thresholds were chosen by: "f1", or the least "precision" or "recall"."""
+
+    by: str
+    least: float | None
+    n_samples: Count
+
+
 class DataRecord(TypedDict, total=False):
-    """What a model was trained on."""
+    """What a model was trained on, and what was changed since."""
 
     name: str
     source: str
@@ -90,6 +106,9 @@ class DataRecord(TypedDict, total=False):
     middle: Annotated[list[Pixel], Pair]
     split: SplitRecord | None
     search: SearchRecord | None
+    prior: list[Annotated[float, Within(0, 1)]] | None
+    calibration: CalibrationRecord | None
+    thresholds: ThresholdRecord | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
