@@ -9,8 +9,8 @@ from gpulr.cli import terminal
 from gpulr.cli.data import data_for, say_dataset
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.dataset import test_rows
+from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.model.one_vs_all import load
-from gpulr.model.scores import Evaluation, MultilabelEvaluation
 
 Figures = Evaluation | MultilabelEvaluation
 

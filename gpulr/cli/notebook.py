@@ -19,8 +19,8 @@ from gpulr.cli.train import Clock, check_run, record_of_model, record_of_run
 from gpulr.datasets import load_mnist_original
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.training import train
+from gpulr.model.evaluation import Evaluation
 from gpulr.model.record import SplitRecord
-from gpulr.model.scores import Evaluation
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 

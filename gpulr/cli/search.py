@@ -19,10 +19,11 @@ from gpulr.families.folds import check_number
 from gpulr.families.search import check_search
 from gpulr.families.search import search as search_models
 from gpulr.families.search_result import Search, search_record
-from gpulr.model.scores import LABEL_SCORERS, SCORERS, MultilabelEvaluation
+from gpulr.model.evaluation import MultilabelEvaluation
+from gpulr.model.scores import check_score
 from gpulr.output_files import check_folder, replace_file
 from gpulr.validation.parameters import inverse_penalties
-from gpulr.words import counted, did_you_mean
+from gpulr.words import counted
 
 
 def search(
@@ -115,11 +116,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     inverse_penalties(settings["Cs"])
     check_search(checked_settings(settings))
     check_number(settings["cv"])
-    scoring, known = settings["scoring"], {**SCORERS, **LABEL_SCORERS}
-    if scoring not in known:
-        raise ParameterError(
-            f"--scoring {scoring}{did_you_mean(scoring, known)}; use one of {', '.join(known)}."
-        )
+    check_score(settings["scoring"])
 
 
 def _draw(found: Search, plot: Path) -> None:

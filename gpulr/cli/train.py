@@ -17,8 +17,8 @@ from gpulr.datasets import Dataset
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.settings import Settings
 from gpulr.families.training import train as train_model
+from gpulr.model.evaluation import MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.scores import MultilabelEvaluation
 from gpulr.model.storage import check_suffix, is_model
 from gpulr.output_files import check_folder
 from gpulr.validation.parameters import positive_number

@@ -12,7 +12,7 @@ import numpy as np
 from gpulr import logistic
 from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
 from gpulr.errors import DataError, ParameterError
-from gpulr.model import calibration, export, scores, storage
+from gpulr.model import calibration, evaluation, export, storage
 from gpulr.model import thresholds as choosing
 from gpulr.model.predicted import predicted, predicted_codes
 from gpulr.model.record import Trained
@@ -199,9 +199,9 @@ class OneVsAll(Trained):
 
         Returns
         -------
-        scores.Evaluation
+        evaluation.Evaluation
             Binary accuracies, multiclass accuracy and confusion matrix.
-        scores.MultilabelEvaluation
+        evaluation.MultilabelEvaluation
             Of a multi-label model, with y (n_samples, n_labels): accuracies and F1 of the labels.
 
         Raises
@@ -218,10 +218,10 @@ class OneVsAll(Trained):
             _, Y = check_indicator(y, X.shape[0], self.classes)
             Y = Y.toarray() if is_sparse(Y) else to_host(Y)
             Z = to_host(self.decision_function(X))
-            return scores.evaluate_labels(Z, Y, self.classes, self.thresholds)
+            return evaluation.evaluate_labels(Z, Y, self.classes, self.thresholds)
         codes = codes_of(y, X.shape[0], self.classes)
         Z = to_host(self.decision_function(X))
-        return scores.evaluate_margins(Z, codes, self.classes, self.thresholds)
+        return evaluation.evaluate_margins(Z, codes, self.classes, self.thresholds)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the multiclass accuracy on labelled rows; subset accuracy of several labels."""

@@ -14,8 +14,8 @@ from gpulr._version import __version__
 from gpulr.backend import to_host
 from gpulr.datasets import Dataset
 from gpulr.families.search_result import choose, standard_errors
+from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll, rows_for
-from gpulr.model.scores import Evaluation, MultilabelEvaluation
 from gpulr.reporting.charts import search_chart, training_charts
 from gpulr.reporting.command import reproduction
 from gpulr.reporting.pictures import canvas_of, row_pictures, weight_pictures

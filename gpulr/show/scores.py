@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.transforms import ScaledTranslation
 
 from gpulr.errors import ParameterError
-from gpulr.model.scores import Evaluation, MultilabelEvaluation
+from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
 from gpulr.show.predictions import label_texts
 

@@ -8,8 +8,8 @@ from scipy.special import expit, log_expit, softmax
 
 import gpulr
 from gpulr.backend import to_host
+from gpulr.model.evaluation import evaluate_margins
 from gpulr.model.record import History
-from gpulr.model.scores import evaluate_margins
 from helpers import assert_close
 
 WEIGHTS = np.array([[1.0, -2.0, 0.5], [0.0, 1.5, -1.0]])

@@ -8,7 +8,8 @@ from scipy.special import log_softmax
 from sklearn import metrics
 
 from gpulr import ParameterError, logistic
-from gpulr.model.scores import SCORERS, evaluate_margins, scorer
+from gpulr.model.evaluation import evaluate_margins
+from gpulr.model.scores import SCORES, scorer
 from gpulr.validation.labels import LabelMatrix, Labels
 from helpers import assert_close
 
@@ -43,26 +44,68 @@ def predicted(Z):
     return Z.argmax(axis=1) if Z.shape[1] > 1 else (Z[:, 0] > 0).astype(int)
 
 
-THEIRS = {
-    "accuracy": lambda y, Z, s: metrics.accuracy_score(y, predicted(Z), sample_weight=s),
-    "balanced_accuracy": lambda y, Z, s: metrics.balanced_accuracy_score(
-        y, predicted(Z), sample_weight=s
-    ),
-    "neg_log_loss": lambda y, Z, s: (
-        -metrics.log_loss(y, probabilities(Z), sample_weight=s, labels=range(max(2, Z.shape[1])))
-    ),
-}
+def theirs(name, y, Z, s):
+    """The score by scikit-learn's functions alone, of classes or of a matrix of labels."""
+    two, matrix = Z.shape[1] == 1, np.ndim(y) > 1
+    P = 1 / (1 + np.exp(-Z.astype(np.float64))) if matrix else probabilities(Z)
+    said = Z > 0 if matrix else predicted(Z)
+    own = {
+        "accuracy": metrics.accuracy_score,
+        "balanced_accuracy": metrics.balanced_accuracy_score,
+        **{name: getattr(metrics, f"{name}_score") for name in ("f1", "precision", "recall")},
+    }
+    base, _, average = name.rpartition("_")
+    if matrix and name in ("balanced_accuracy", "neg_log_loss", "neg_brier_score"):
+        of_one = {
+            "neg_log_loss": metrics.log_loss,
+            "neg_brier_score": metrics.brier_score_loss,
+        }
+        if name in of_one:
+            each = [-of_one[name](a, p, sample_weight=s) for a, p in zip(y.T, P.T, strict=True)]
+        else:
+            each = [own[name](a, b, sample_weight=s) for a, b in zip(y.T, said.T, strict=True)]
+        return np.mean(each)
+    if name == "neg_log_loss":
+        return -metrics.log_loss(y, P, sample_weight=s, labels=range(P.shape[1]))
+    if name == "neg_brier_score":
+        P = P[:, 1] if two else P
+        return -metrics.brier_score_loss(y, P, sample_weight=s)
+    if name == "top_k_accuracy":
+        return 1.0 if two else metrics.top_k_accuracy_score(y, Z, k=2, sample_weight=s)
+    if name.startswith("roc_auc"):
+        average = "weighted" if name.endswith("weighted") else "macro"
+        # Ranks of rounded numbers: as the model's predict_proba computes them.
+        score = Z[:, 0] if two else Z if matrix else np.exp(logistic.log_normalized(Z))
+        return metrics.roc_auc_score(y, score, average=average, multi_class="ovr", sample_weight=s)
+    if name.startswith("average_precision"):
+        average = average if average in ("micro", "weighted") else "macro"
+        score = Z[:, 0] if two else Z
+        return metrics.average_precision_score(y, score, average=average, sample_weight=s)
+    if base in own:
+        return own[base](y, said, average=average, sample_weight=s, zero_division=0)
+    if name in ("f1", "precision", "recall"):
+        average = "macro" if matrix else "binary"
+        return own[name](y, said, average=average, sample_weight=s, zero_division=0)
+    return own[name](y, said, sample_weight=s)
 
 
-@pytest.mark.parametrize("name", SCORERS)
+OF_TWO = ("roc_auc", "average_precision", "f1", "precision", "recall")
+
+
+@pytest.mark.parametrize("name", SCORES)
 def test_scores_are_those_of_scikit_learn(held_out, name):
     classes, Z, codes, some = held_out
+    if len(classes) > 2 and name in OF_TWO:
+        with pytest.raises(ParameterError, match=f"{name} is for two classes .* 4 classes. Use"):
+            scorer(name, labels(classes))
+        return
     score = scorer(name, labels(classes))
     assert score.name == name
-    for weight in (some, np.ones(200)):
-        expected = pytest.approx(THEIRS[name](codes, Z, weight), rel=1e-12)
-        assert score.function(Z, codes, weight) == expected
-        assert score.function(Z, codes, 2 * weight) == expected
+    for margins in (Z, Z.astype(np.float64), np.round(Z), np.round(Z) * 0):
+        for weight in (some, np.ones(200)):
+            expected = pytest.approx(theirs(name, codes, margins, weight), rel=1e-11)
+            assert score.function(margins, codes, weight) == expected
+            assert score.function(margins, codes, 2 * weight) == expected
 
 
 def test_balanced_accuracy_is_of_the_classes_that_occur(held_out):
@@ -122,11 +165,11 @@ def test_metrics_of_scikit_learn_can_be_passed(held_out):
     classes, Z, codes, weight = held_out
     if len(classes) == 2:
         ours = scorer(metrics.roc_auc_score, labels(classes)).function(Z, codes, weight)
-        theirs = metrics.roc_auc_score(codes, Z[:, 0], sample_weight=weight)
+        expected = metrics.roc_auc_score(codes, Z[:, 0], sample_weight=weight)
     else:
         ours = -scorer(metrics.log_loss, labels(classes)).function(Z, codes, weight)
-        theirs = THEIRS["neg_log_loss"](codes, Z, weight)
-    assert ours == pytest.approx(theirs, rel=1e-10)
+        expected = theirs("neg_log_loss", codes, Z, weight)
+    assert ours == pytest.approx(expected, rel=1e-10)
 
 
 def test_one_without_a_signature_is_called_without_weights(held_out):
@@ -154,29 +197,45 @@ def test_what_is_no_score_is_told(held_out):
 
 
 def test_what_cannot_score_is_told():
-    for scoring in ("roc_auc", None, 3, ["accuracy"]):
+    for scoring in ("r2", None, 3, ["accuracy"]):
         with pytest.raises(ParameterError, match="neg_log_loss"):
             scorer(scoring, labels(np.arange(3)))
-    with pytest.raises(ParameterError, match="pass the metric"):
-        scorer(metrics.make_scorer(metrics.accuracy_score), labels(np.arange(3)))
+    with pytest.raises(ParameterError, match="did you mean roc_auc_ovr"):
+        scorer("roc_auc_ov", labels(np.arange(3)))
 
 
-def test_scores_of_a_matrix_of_labels(rng):
-    truth = rng.integers(0, 2, (200, 3)).astype(np.uint8)
+@pytest.fixture
+def matrix(rng):
+    """A matrix of labels, margins (200, 3) float32 and weights, some of them 0."""
+    truth = (rng.random((200, 3)) < [0.5, 0.1, 0.8]).astype(np.uint8)
     Z = (3 * truth - 1.5 + rng.normal(size=truth.shape) * 2).astype(np.float32)
-    weight = rng.random(200)
-    matrix = LabelMatrix(np.arange(3), truth)
-    found = scorer("accuracy", matrix).function(Z, truth, weight)
-    assert found == pytest.approx(metrics.accuracy_score(truth, Z > 0, sample_weight=weight))
-    assert 0.2 < found < 0.9
-    P = 1 / (1 + np.exp(-Z.astype(np.float64)))
-    each = [metrics.log_loss(truth[:, j], P[:, j], sample_weight=weight) for j in range(3)]
-    found = scorer("neg_log_loss", matrix).function(Z, truth, weight)
-    assert found == pytest.approx(-np.mean(each))
-    found = scorer(metrics.label_ranking_average_precision_score, matrix).function(Z, truth, weight)
-    assert found == metrics.label_ranking_average_precision_score(truth, P, sample_weight=weight)
-    with pytest.raises(ParameterError, match="balanced_accuracy"):
-        scorer("balanced_accuracy", matrix)
+    weight = rng.random(200) * (rng.random(200) < 0.9)
+    return LabelMatrix(np.array(["a", "b", "c"]), truth), Z, truth, weight
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_of_a_matrix_of_labels(matrix, name):
+    labels, Z, truth, some = matrix
+    if name == "top_k_accuracy":
+        with pytest.raises(ParameterError, match="one class each"):
+            scorer(name, labels)
+        return
+    score = scorer(name, labels).function
+    for margins in (Z, Z.astype(np.float64), np.round(Z), np.round(Z) * 0):
+        for weight in (some, np.ones(200)):
+            expected = pytest.approx(theirs(name, truth, margins, weight), rel=1e-11)
+            assert score(margins, truth, weight) == expected
+
+
+def test_a_function_of_a_matrix_of_labels(matrix):
+    labels, Z, truth, weight = matrix
+    metric = metrics.label_ranking_average_precision_score
+    P = logistic.sigmoid(Z.astype(np.float64))
+    found = scorer(metric, labels).function(Z, truth, weight)
+    assert found == metric(truth, P, sample_weight=weight)
+    truth = np.where(truth, truth, 2)
+    with pytest.raises(ParameterError, match="which entries of y are unknown"):
+        scorer(metric, labels).function(Z, truth, weight)
 
 
 # Margins, true codes, classes; accuracy, binary accuracies and confusion, counted by hand.

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 import gpulr
 from gpulr import show
 from gpulr.errors import ParameterError
-from gpulr.model.scores import Evaluation, evaluate_margins
+from gpulr.model.evaluation import Evaluation, evaluate_margins
 from gpulr.show.canvas import Colour
 from shown import drawn, multiples, names_of, widths
 

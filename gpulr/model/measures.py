@@ -1,0 +1,302 @@
+"""What each score computes: of all models together, and of each by itself.
+
+Names and meanings are scikit-learn's. Scores of ranking go by margins, losses by probabilities, and
+all others by what is predicted, with thresholds where there are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.errors import ParameterError
+from gpulr.logistic import log_normalized
+from gpulr.model.binary import UNKNOWN, counts, losses, of_each_model, ranking
+from gpulr.model.predicted import Thresholds, predicted, predicted_codes
+
+Floats = npt.NDArray[Any]
+Truth = npt.NDArray[Any]
+Each = npt.NDArray[np.float64]
+
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Score(Protocol[Result]):
+    """A score of margins (n_rows, n_models) of rows that weigh (n_rows,), with thresholds or none.
+
+    The truth is class indices (n_rows,), or a matrix (n_rows, n_labels) of 0, 1 and UNKNOWN.
+    """
+
+    def __call__(
+        self, Z: Floats, truth: Truth, weight: Floats, thresholds: Thresholds | None = None
+    ) -> Result:
+        """Return the score."""
+        ...
+
+
+def share_right(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+    """Return the weighted share of rows that are right; with several labels, right throughout.
+
+    scikit-learn calls this accuracy for several labels too. Of those, unknown ones do not count.
+    """
+    if truth.ndim == 1:
+        return float(np.average(predicted_codes(Z, thresholds) == truth, weights=weight))
+    right = ((predicted(Z, thresholds) == truth) | (truth == UNKNOWN)).all(axis=1)
+    return float(np.average(right, weights=weight * (truth != UNKNOWN).any(axis=1)))
+
+
+def top_k_share(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+    """Return the weighted share of rows whose class has one of the two largest margins.
+
+    Of equal margins the later class's counts as larger, as in scikit-learn.
+    """
+    if Z.shape[1] == 1:
+        return 1.0
+    own = np.take_along_axis(Z, truth[:, np.newaxis], axis=1)
+    later = np.arange(Z.shape[1]) > truth[:, np.newaxis]
+    above = np.count_nonzero((own < Z) | ((own == Z) & later), axis=1)
+    return float(np.average(above < 2, weights=weight))
+
+
+def log_likelihood(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+    """Return the weighted mean of the log of the normalised probability of the true class."""
+    log_P = log_normalized(Z.astype(np.float64))
+    return float(np.average(log_P[np.arange(len(truth)), truth], weights=weight))
+
+
+def brier(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+    """Return minus the weighted mean squared distance of normalised probabilities to the truth.
+
+    Of two classes it is half of that, as in scikit-learn.
+    """
+    P = np.exp(log_normalized(Z.astype(np.float64)))
+    P[np.arange(len(truth)), truth] -= 1.0
+    return -float(np.average((P * P).sum(axis=1), weights=weight)) / (2 if Z.shape[1] == 1 else 1)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Weights of rows, for each class or label: rightly predicted ones, predicted and true ones."""
+
+    right: Each
+    predicted: Each
+    true: Each
+
+    @staticmethod
+    def of(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Counts:
+        """Count what all models together predict: one class each row, or any number of labels."""
+        if truth.ndim > 1:
+            return Counts.of_binary(Z, truth, weight, thresholds)
+        n, codes = max(2, Z.shape[1]), predicted_codes(Z, thresholds)
+        confusion = np.bincount(n * truth.astype(np.int64) + codes, weight, n * n).reshape(n, n)
+        return Counts(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+
+    @staticmethod
+    def of_binary(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Counts:
+        """Count what each model predicts by itself."""
+        _, wrong, missed, right = of_each_model(counts, Z, truth, weight, thresholds)
+        return Counts(right, right + wrong, right + missed)
+
+    @property
+    def total(self) -> Counts:
+        """The counts of all classes or labels added up, (1,)."""
+        return Counts(*(np.array([x.sum()]) for x in (self.right, self.predicted, self.true)))
+
+    def precision(self) -> Each:
+        """Share of predicted ones that are right; 0 where there are none."""
+        return _ratio(self.right, self.predicted)
+
+    def recall(self) -> Each:
+        """Share of true ones that are predicted; 0 where there are none."""
+        return _ratio(self.right, self.true)
+
+    def f1(self) -> Each:
+        """Harmonic mean of both; 0 where nothing is true or predicted."""
+        return _ratio(2 * self.right, self.predicted + self.true)
+
+
+def _ratio(part: Each, whole: Each) -> Each:
+    return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
+
+
+def mean(values: Each, weights: Each | None = None) -> float:
+    """Return the mean of those that are defined, NaN where none is."""
+    some = ~np.isnan(values)
+    if weights is not None:
+        some &= weights > 0
+        weights = weights[some]
+    return float(np.average(values[some], weights=weights)) if some.any() else np.nan
+
+
+def averaged(measure: Callable[[Counts], Each], average: str) -> Score[float]:
+    """Return a score that is the average of precision, recall or F1 over classes or labels."""
+
+    def function(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+        found = Counts.of(Z, truth, weight, thresholds)
+        if average == "micro":
+            return float(measure(found.total)[0])
+        values = measure(found)
+        if average == "binary":
+            return float(values[-1])
+        if average == "weighted":
+            return mean(values, found.true) if found.true.any() else 0.0
+        if truth.ndim == 1:  # a class that no row has or is predicted to have does not exist
+            values = values[(found.true > 0) | (found.predicted > 0)]
+        return mean(values)
+
+    return function
+
+
+def each_of_counts(measure: Callable[[Counts], Each]) -> Score[Each]:
+    """Return each model's precision, recall or F1; NaN where no row has its label."""
+
+    def per_model(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+        found = Counts.of_binary(Z, truth, weight, thresholds)
+        return np.where(found.true > 0, measure(found), np.nan)
+
+    return per_model
+
+
+def each_accuracy(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+    """Return how often each model is right that says "this class" or "not"."""
+    no, wrong, missed, yes = of_each_model(counts, Z, truth, weight, thresholds)
+    with np.errstate(invalid="ignore"):
+        share: Each = (no + yes) / (no + wrong + missed + yes)
+    return share
+
+
+def each_balanced_accuracy(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+    """Return the mean of how often each model is right about positives, and about negatives."""
+    no, wrong, missed, yes = of_each_model(counts, Z, truth, weight, thresholds)
+    with np.errstate(invalid="ignore"):
+        mean_share: Each = (yes / (yes + missed) + no / (no + wrong)) / 2
+    return mean_share
+
+
+def each_log_likelihood(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+    """Return minus the log-loss of each model's own probabilities."""
+    return -of_each_model(losses, Z, truth, weight)[0]
+
+
+def each_brier(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+    """Return minus the mean squared error of each model's own probabilities."""
+    return -of_each_model(losses, Z, truth, weight)[1]
+
+
+def each_auroc(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+    """Return the area under each model's ROC curve."""
+    return of_each_model(ranking, Z, truth, weight)[0]
+
+
+def each_average_precision(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+    """Return each model's average precision."""
+    return of_each_model(ranking, Z, truth, weight)[1]
+
+
+def no_score_of_one(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+    """Refuse to score each model by itself."""
+    raise ParameterError(
+        "top_k_accuracy compares the margins of all classes; no model has one by itself. Use "
+        "accuracy, f1_macro, roc_auc_ovr or another score that every model has."
+    )
+
+
+def mean_recall(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+    """Return the mean over the classes that occur of the share of their rows that are right."""
+    found = Counts.of(Z, truth, weight, thresholds)
+    return mean(found.recall()[found.true > 0])
+
+
+def mean_of(
+    per_model: Score[Each], *, weighted: bool = False, normalized: bool = False
+) -> Score[float]:
+    """Return the mean over models; or by the rows of each class; or of normalised probabilities."""
+
+    def function(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+        rows = Counts.of_binary(Z, truth, weight).true if weighted else None
+        if normalized and truth.ndim == 1 and Z.shape[1] > 1:
+            Z = np.exp(log_normalized(Z))  # in the margins' dtype, as predict_proba has them
+        return mean(per_model(Z, truth, weight, thresholds), rows)
+
+    return function
+
+
+def pooled_average_precision(
+    Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None
+) -> float:
+    """Return the average precision of all entries of the matrix together."""
+    if Z.shape[1] > 1:
+        if truth.ndim == 1:
+            truth = truth[:, np.newaxis] == np.arange(Z.shape[1])
+        weight = np.repeat(weight, Z.shape[1])
+        truth = truth.reshape(-1, 1)
+    return float(each_average_precision(Z.reshape(-1, 1), truth, weight)[0])
+
+
+AVERAGES = ("macro", "micro", "weighted")
+
+
+def _averages(
+    base: str, measure: Callable[[Counts], Each]
+) -> dict[str, tuple[Score[float], Score[Each]]]:
+    each = each_of_counts(measure)
+    names = {base: "binary", **{f"{base}_{average}": average for average in AVERAGES}}
+    return {name: (averaged(measure, average), each) for name, average in names.items()}
+
+
+# By name: of rows of one class each, of all models together and of each by itself.
+SCORES: dict[str, tuple[Score[float], Score[Each]]] = {
+    "accuracy": (share_right, each_accuracy),
+    "balanced_accuracy": (mean_recall, each_balanced_accuracy),
+    "neg_log_loss": (log_likelihood, each_log_likelihood),
+    "neg_brier_score": (brier, each_brier),
+    "roc_auc": (mean_of(each_auroc), each_auroc),
+    "roc_auc_ovr": (mean_of(each_auroc, normalized=True), each_auroc),
+    "roc_auc_ovr_weighted": (mean_of(each_auroc, normalized=True, weighted=True), each_auroc),
+    "average_precision": (mean_of(each_average_precision), each_average_precision),
+    "average_precision_macro": (mean_of(each_average_precision), each_average_precision),
+    "average_precision_micro": (pooled_average_precision, each_average_precision),
+    "average_precision_weighted": (
+        mean_of(each_average_precision, weighted=True),
+        each_average_precision,
+    ),
+    **_averages("f1", Counts.f1),
+    **_averages("precision", Counts.precision),
+    **_averages("recall", Counts.recall),
+    "top_k_accuracy": (top_k_share, no_score_of_one),
+}
+# Of a matrix of labels, some are other things.
+LABEL_SCORES: dict[str, tuple[Score[float], Score[Each]]] = {
+    name: own for name, own in SCORES.items() if name != "top_k_accuracy"
+} | {
+    "balanced_accuracy": (mean_of(each_balanced_accuracy), each_balanced_accuracy),
+    "neg_log_loss": (mean_of(each_log_likelihood), each_log_likelihood),
+    "neg_brier_score": (mean_of(each_brier), each_brier),
+    **{name: SCORES[f"{name}_macro"] for name in ("f1", "precision", "recall")},
+}
+
+
+def all_known(truth: Truth, name: str) -> Truth:
+    """Return a matrix of labels, or refuse one of which some entries are unknown."""
+    if (truth == UNKNOWN).any():
+        raise ParameterError(
+            f"scoring={name} cannot tell which entries of y are unknown. Use one of "
+            f"{', '.join(LABEL_SCORES)}, which leave them out."
+        )
+    return truth
+
+
+def checked_value(value: Any, name: str, *, undefined: bool = False) -> float:
+    """Return what a scoring function returned as a float, or raise ParameterError.
+
+    NaN is refused too, unless a score may be ``undefined``, as of one model it may.
+    """
+    real = isinstance(value, float | int | np.floating | np.integer)
+    if isinstance(value, bool) or not real or not (np.isfinite(value) or undefined):
+        raise ParameterError(f"scoring={name} returned {value!r}; expected a finite number.")
+    return float(value)
