@@ -52,7 +52,8 @@
 #define OWNERS ((ALL_QUADS + QUADS - 1) / QUADS)               // threads that own all features
 #define SHARES (THREADS / OWNERS)                              // of rows, where features are few
 #define PITCH ((COLUMNS + 3) / 4 * 4)                          // of rows of R
-#define LANES (THREADS / COLUMNS)                              // rows activated at once
+
+#include "passes.cuh"
 
 static_assert(TILE % ROWS == 0 && TILE / ROWS <= THREADS, "ROWS divide TILE, for enough threads");
 static_assert(OWNERS <= THREADS && COLUMNS <= THREADS, "there are enough threads");
@@ -169,43 +170,6 @@ __device__ __forceinline__ void arrived() {
 #endif
     __syncthreads();
 }
-
-// Bring a line of global memory into the cache.
-__device__ __forceinline__ void fetch(const void* place) {
-#ifdef __CUDA_ARCH__
-    asm volatile("prefetch.global.L1 [%0];" ::"l"(place));
-#else
-    (void)place;
-#endif
-}
-
-// What the models are to answer, and what rows weigh; see gpulr/core/targets.py.
-struct Targets {
-    const int* codes;                // (rows,), or null
-    const float* table;              // (classes, models)
-    const unsigned char* indicator;  // (rows, labels), where codes is null
-    const int* label;                // (models,)
-    int labels;
-    const float* base;          // (rows,), or null: all ones
-    const unsigned char* sets;  // (rows, n_sets), or null
-    const int* set_index;          // (models,)
-    int n_sets;
-
-    // Ask for what a row will need: it is there by the time that its margins are.
-    __device__ __forceinline__ void ahead(long long row) const {
-        if (codes) fetch(codes + row);
-        if (base) fetch(base + row);
-        if (sets) fetch(sets + row * n_sets);
-    }
-    __device__ __forceinline__ bool positive(long long row, int model, int models) const {
-        if (codes) return table[(long long)codes[row] * models + model] != 0.0f;
-        return indicator[row * labels + label[model]] != 0;
-    }
-    __device__ __forceinline__ float weight(long long row, int model) const {
-        float s = base ? base[row] : 1.0f;
-        return sets ? s * sets[row * n_sets + set_index[model]] : s;
-    }
-};
 
 // Z is written by the forward half alone, and read by the backward half alone.
 template <bool FORWARD, bool BACKWARD>
@@ -327,11 +291,9 @@ __device__ __forceinline__ void pass(
                     if (column < columns) {
                         const bool y = targets.positive(start + r, first + column, models);
                         const float s = targets.weight(start + r, first + column);
-                        // As in gpulr/logistic.py: from the margin towards the wrong answer.
-                        const float u = y ? -z : z, e = expf(-fabsf(u));
-                        const float p = (u >= 0.0f ? 1.0f : e) / (1.0f + e);
-                        losses += s * (fmaxf(u, 0.0f) + log1pf(e));
-                        R = s * (y ? -p : p);
+                        const Answer answer(y, z);
+                        losses += s * answer.loss();
+                        R = s * answer.residual();
                         rest += R;
                     }
                     residuals[r * PITCH + column] = UP * R;
@@ -430,67 +392,3 @@ __device__ __forceinline__ void pass(
     }
 }
 
-// blockIdx.x: group of COLUMNS models; blockIdx.y: segment of segment_rows rows, which come into
-// shared memory tile_rows at a time, a multiple of ROWS. X (rows, FEATURES) aligned to 16 bytes;
-// W (FEATURES, models), b (models,); dW (segments, FEATURES, models) and sums (segments, 2, models),
-// of losses and of residuals, are written.
-#define ROWS_GIVEN const void *X, const float *center, int rows, int segment_rows, int tile_rows
-#define ROWS_HERE X, center, rows, segment_rows, tile_rows
-#define TARGETS_GIVEN                                                                            \
-    const int *codes, const float *table, const unsigned char *indicator, const int *label,      \
-        int labels, const float *base, const unsigned char *sets, const int *set_index, int n_sets
-#define TARGETS_HERE codes, table, indicator, label, labels, base, sets, set_index, n_sets
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate(
-    ROWS_GIVEN, const float* W, const float* b, int models, TARGETS_GIVEN, float* dW, double* sums) {
-    const Targets targets{TARGETS_HERE};
-    pass<true, true>(ROWS_HERE, W, b, models, nullptr, targets, dW, sums);
-}
-
-// Margins alone: Z (rows, models) is written.
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_forward(
-    ROWS_GIVEN, const float* W, const float* b, int models, float* Z) {
-    pass<true, false>(ROWS_HERE, W, b, models, Z, Targets{}, nullptr, nullptr);
-}
-
-// What propagate does, from margins Z at hand.
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate_back(
-    ROWS_GIVEN, float* Z, int models, TARGETS_GIVEN, float* dW, double* sums) {
-    const Targets targets{TARGETS_HERE};
-    pass<false, true>(ROWS_HERE, nullptr, nullptr, models, Z, targets, dW, sums);
-}
-
-// What Newton's method asks along a direction D, at Z + D: sums over the rows of the first and second
-// derivative of the log-loss, and of the slopes, in sums (segments, 3, models). Z and D (rows, models).
-// As in gpulr/logistic.py, derivatives_along.
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) look_along(
-    const float* Z, const float* D, int rows, int segment_rows, int models, TARGETS_GIVEN,
-    double* sums) {
-    __shared__ double each[3][THREADS];
-    const Targets targets{TARGETS_HERE};
-    const int t = threadIdx.x, model = blockIdx.x * COLUMNS + t % COLUMNS;
-    const long long begin = (long long)blockIdx.y * segment_rows;
-    const long long end = begin + segment_rows < rows ? begin + segment_rows : rows;
-    double first = 0.0, second = 0.0, slopes = 0.0;
-    if (t / COLUMNS < LANES && model < models) {
-        for (long long row = begin + t / COLUMNS; row < end; row += LANES) {
-            const float d = D[row * models + model], z = Z[row * models + model] + d;
-            const bool y = targets.positive(row, model, models);
-            const float s = targets.weight(row, model);
-            const float u = y ? -z : z, e = expf(-fabsf(u)), whole = 1.0f + e;
-            const float p = (u >= 0.0f ? 1.0f : e) / whole, slope = s * (e / whole / whole);
-            first += s * (y ? -p : p) * d;
-            second += slope * d * d;
-            slopes += slope;
-        }
-    }
-    each[0][t] = first, each[1][t] = second, each[2][t] = slopes;
-    __syncthreads();
-    for (int i = t; i < 3 * COLUMNS; i += THREADS) {
-        const int c = i % COLUMNS;
-        if (blockIdx.x * COLUMNS + c < models) {
-            double sum = 0.0;
-            for (int l = 0; l < LANES; l++) sum += each[i / COLUMNS][l * COLUMNS + c];
-            sums[((long long)blockIdx.y * 3 + i / COLUMNS) * models + blockIdx.x * COLUMNS + c] = sum;
-        }
-    }
-}
