@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ScaleWarning,
         SearchInterrupted,
         TrainingInterrupted,
+        UndefinedScoreWarning,
     )
     from gpulr.estimators.cross_validated import OneVsAllLogisticRegressionCV
     from gpulr.estimators.logistic_regression import OneVsAllLogisticRegression
@@ -104,6 +105,7 @@ __all__ = [
     "Search",
     "SearchInterrupted",
     "TrainingInterrupted",
+    "UndefinedScoreWarning",
     "__version__",
     "backends",
     "bootstrap",

@@ -191,6 +191,13 @@ class ParameterWarning(GpulrWarning):
     """A parameter of scikit-learn's is taken, but what is done differs from what it says."""
 
 
+class UndefinedScoreWarning(GpulrWarning):
+    """Rows leave the score of some models undefined: they have none of the label, or nothing else.
+
+    It is NaN, and left out of averages.
+    """
+
+
 class ConvergenceWarning(GpulrWarning):
     """Some models did not reach the tolerance."""
 
