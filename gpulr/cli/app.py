@@ -112,6 +112,14 @@ def train(
     tol: float = option(1e-4, "Stop at gradients this small; 0: exactly --max-iter iterations."),
     dtype: str = DTYPE,
     batched: bool = flag("--batched/--loop", "All models at once, or one after the other."),
+    calibrate: bool = flag(
+        "--calibrate", "Calibrate probabilities, by margins of five folds' held-out rows."
+    ),
+    thresholds: str | None = option(
+        None,
+        "A threshold for each label, by the same margins: f1 (the best), precision=0.9 or "
+        "recall=0.9 (at least).",
+    ),
     test_size: float = TEST_SIZE,
     seed: int = SEED,
     output: Path | None = option(None, "Save the model, e.g. model.safetensors.", "--output", "-o"),

@@ -161,3 +161,9 @@ def say_data(dataset: datasets.Dataset, settings: dict[str, Any]) -> None:
     if settings["scale"] == "auto" and not settings["standardize"]:
         words += ", divided by 255; --scale 1 leaves them as they are"
     terminal.say(f"{dataset.source}: whole numbers from 0 to 255, {words}")
+
+
+def say_refinements(model: OneVsAll) -> None:
+    """Tell of a model's thresholds and calibration, where it has any."""
+    if model.refinements:
+        terminal.say(f"The model has {' and '.join(model.refinements)}")

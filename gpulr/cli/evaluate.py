@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulr.cli import terminal
-from gpulr.cli.data import data_for, say_dataset
+from gpulr.cli.data import data_for, say_dataset, say_refinements
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.dataset import test_rows
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
@@ -21,9 +21,11 @@ def evaluate(*, path: Path, data: str | None = None, label: str | None = None, j
     dataset = data_for(model, data, label)
     part, X, y = test_rows(dataset)
     say_dataset(dataset)
+    say_refinements(model)
     result = model.evaluate(X, y)
     if json:
         about = {"model": path, "data": dataset.name, "part": part, "n": len(X)}
+        about |= {"refinements": model.refinements, "thresholds": model.thresholds}
         terminal.print_json({**about, "classes": model.classes, **record(result)})
         return
     title = f"{dataset.name}, {part} rows: {len(X):,}"

@@ -11,7 +11,7 @@ from rich.table import Column
 
 from gpulr import datasets
 from gpulr.cli import terminal
-from gpulr.cli.data import in_a_cell, known_columns
+from gpulr.cli.data import in_a_cell, known_columns, say_refinements
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.dataset import test_rows
 from gpulr.datasets.readers.numpy_files import read_npy
@@ -44,6 +44,7 @@ def predict(
         Frame.of(model)  # which only a model of images has
         make_folder(framed)
         check_folder(framed / "0-framed.png", f"--framed {framed}", "")
+    say_refinements(model)
     records: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     for name in inputs:

@@ -11,7 +11,8 @@ from rich.table import Column
 from gpulr.backend import BACKENDS
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import evaluate, terminal
-from gpulr.cli.data import read_data, record_of, record_source, say_data
+from gpulr.cli.data import read_data, record_of, record_source, say_data, say_refinements
+from gpulr.cli.refining import refined, rule_of
 from gpulr.cli.saving import save
 from gpulr.datasets import Dataset
 from gpulr.errors import ParameterError, TrainingInterrupted
@@ -45,12 +46,15 @@ def train(
     test_size: float,
     seed: int,
     balanced: bool,
+    calibrate: bool = False,
+    thresholds: str | None = None,
     output: Path | None = None,
     json: bool,
     **settings: Any,
 ) -> int:
-    """Load, split if need be, train, save, evaluate, print."""
+    """Load, split if need be, train, refine, save, evaluate, print."""
     settings["class_weight"] = "balanced" if balanced else None
+    rule = None if thresholds is None else rule_of(thresholds)
     check_run(settings, test_size, output)
     positive_number("C", settings["C"], infinite=True)
     checked_settings(settings)
@@ -64,6 +68,17 @@ def train(
         interrupted, model = True, interruption.model
     clock.lap("train")
     record_source(model, split, label)
+    if (calibrate or rule is not None) and not interrupted:
+        try:
+            model = refined(model, dataset, settings, seed=seed, calibrate=calibrate, rule=rule)
+        except TrainingInterrupted:
+            interrupted = True
+            terminal.say("Interrupted: there are no thresholds, and no calibration")
+        except Exception:
+            save(model, output)
+            raise
+        clock.lap("refine")
+        say_refinements(model)
     # Before anything else that could fail: training may have taken hours.
     path, code = save(model, output, interrupted=interrupted)
     if code == terminal.INTERRUPTED and not json:
@@ -148,6 +163,8 @@ def record_of_model(model: OneVsAll) -> dict[str, Any]:
         **{name: getattr(model, name) for name in own},
         **{name: model.settings[name] for name in ("solver", "C", "scale", "max_iter", "tol")},
         "cost": model.history.cost[-1],
+        "refinements": model.refinements,
+        "thresholds": model.thresholds,
     }
 
 

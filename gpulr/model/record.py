@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import to_host
-from gpulr.words import brief
+from gpulr.words import brief, counted
 
 Array = Any
 
@@ -81,6 +81,7 @@ class CalibrationRecord(TypedDict):
     n_samples: Count
     a: list[NotNegative]
     b: list[float]
+    folds: NotRequired[Count]  # of out-of-fold margins, from the command line
 
 
 class ThresholdRecord(TypedDict):
@@ -89,6 +90,7 @@ class ThresholdRecord(TypedDict):
     by: str
     least: float | None
     n_samples: Count
+    folds: NotRequired[Count]
 
 
 class DataRecord(TypedDict, total=False):
@@ -192,6 +194,27 @@ class Trained:
     def n_models(self) -> int:
         """Number of columns of the weight matrix."""
         return int(self.weights.shape[1])
+
+    @property
+    def refinements(self) -> list[str]:
+        """What was done to the model after training, in words: thresholds and calibration."""
+        words, chosen = [], self.data.get("thresholds")
+        if self.thresholds is not None:
+            words.append("thresholds")
+            if chosen:
+                best = f"{chosen['by']} of {chosen['least']:g} or more" if chosen["least"] else "F1"
+                words[0] += f" for {best} {_rows_of(chosen)}"
+        if calibration := self.data.get("calibration"):
+            words.append(f"calibration {_rows_of(calibration)}")
+        return words
+
+
+def _rows_of(record: CalibrationRecord | ThresholdRecord) -> str:
+    """Say by which margins something was found."""
+    rows = counted(record["n_samples"], "row")
+    if "folds" in record:
+        return f"by out-of-fold margins of {rows} in {record['folds']} folds"
+    return f"by margins of {rows}"
 
 
 def uncentered_intercept(model: Trained) -> npt.NDArray[np.float64]:

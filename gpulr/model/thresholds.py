@@ -63,7 +63,7 @@ def with_thresholds(
         Labels without positive rows, which keep their threshold (0 if they had none); and those for
         which no threshold has the precision, which are never predicted: theirs is infinite.
     """
-    by, least = _checked(rule)
+    by, least = check_rule(rule)
     rows = held_out(model, Z, y, sample_weight)
     thresholds = np.zeros(model.n_models)
     for some, margins, truth, weight in rows.blocks():
@@ -92,7 +92,7 @@ def with_thresholds(
     )
 
 
-def _checked(rule: Any) -> tuple[str, float | None]:
+def check_rule(rule: Any) -> tuple[str, float | None]:
     """Return what a rule goes by, and the least precision or recall; or raise ParameterError."""
     if isinstance(rule, str) and rule == "f1":
         return rule, None

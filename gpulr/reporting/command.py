@@ -19,7 +19,12 @@ DEFAULTS = {
     **{"learning_rate": None, "class_weight": None, "sample_weight": False},
     **{"fit_intercept": True, "standardize": False, "batched": True},
 }
-FLAGS = {"class_weight": "--balanced", "batched": "--loop", "standardize": "--standardize"}
+FLAGS = {
+    "class_weight": "--balanced",
+    "batched": "--loop",
+    "standardize": "--standardize",
+    "calibrate": "--calibrate",
+}
 
 
 def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
@@ -47,6 +52,12 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
         "a C for each model": isinstance(arguments["C"], list),
         "fit_intercept=False": "fit_intercept" in arguments,
     }
+    refined = (data.get("calibration"), data.get("thresholds"))
+    if any(each and "folds" not in each for each in refined):
+        notes.append(
+            f"It was then given {' and '.join(model.refinements)}, with OneVsAll.calibrated or "
+            "with_thresholds."
+        )
     beyond = [name for name, is_so in only_in_python.items() if is_so]
     if source is not None and not beyond:
         # os.path, unlike Path.exists, returns False for what can be no name.
@@ -88,6 +99,11 @@ def _command(data: DataRecord, source: str, arguments: Mapping[str, Any]) -> str
         options |= {"Cs": Cs, "folds": search["folds"], "scoring": search["scoring"]}
         arguments = {k: value for k, value in arguments.items() if k not in ("solver", "C")}
     options |= arguments
+    if (calibration := data.get("calibration")) and "folds" in calibration:
+        options["calibrate"] = True
+    if (chosen := data.get("thresholds")) and "folds" in chosen:
+        least = f"={_number(chosen['least'])}" if chosen["least"] else ""
+        options["thresholds"] = f"{chosen['by']}{least}"
     if options.get("scale") == 1 / 255:
         options["scale"] = "1/255"
     words = ["gpulr search" if search else "gpulr train"]

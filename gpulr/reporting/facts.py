@@ -145,6 +145,9 @@ def _data(model: OneVsAll) -> dict[str, Any]:
         facts["values"] = f"{data['dtype']}, {low:.6g} to {high:.6g}"
     if split := data.get("split"):
         facts["held out"] = f"{in_words(split['test_size'])} of the rows, seed {split['seed']}"
+    for words in model.refinements:
+        what, _, how = words.partition(" ")
+        facts[what] = how or "assigned"
     if data.get("label") is not None:
         facts["label column"] = str(data["label"])
     return facts

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,18 +182,22 @@ def test_a_digit_as_it_was_recorded_and_drawn_with_the_mouse(opened, model, digi
 
 def models(data, rng):
     X, y = data.X, data.y
+    Y, size = y[:, None] % [2, 3, 5] == 0, np.where(y > 4, "large", "small")
     few = {"max_iter": 15, "tol": 0}
     letters = np.array([chr(ord("a") + k) for k in range(26)])
     wide = rng.random((60, 12, 30)).astype(np.float32)
     return {
-        "8×8": gpulr.train(data, **few),
+        "8×8": (several := gpulr.train(data, **few)),
         "dark on bright": gpulr.train(255 - enlarged(X)[:500], y[:500], **few),
         "standardised": gpulr.train(enlarged(X)[:500], y[:500], standardize=True, **few),
         "float64": gpulr.train(data, dtype="float64", **few),
         "not square": gpulr.train(wide, np.arange(60) % 4, **few),
         "26 classes": gpulr.train(enlarged(X)[:520], letters[np.arange(520) % 26], **few),
-        "two classes": gpulr.train(X, np.where(y > 4, "large", "small"), image_shape=(8, 8), **few),
-        "several labels": gpulr.train(X, y[:, None] % [2, 3, 5] == 0, image_shape=(8, 8), **few),
+        "two classes": (two := gpulr.train(X, size, image_shape=(8, 8), **few)),
+        "several labels": (labels := gpulr.train(X, Y, image_shape=(8, 8), **few)),
+        "thresholds": replace(several, thresholds=np.array([*range(-4, 5), np.inf])),
+        "labels' thresholds": replace(labels, thresholds=np.array([-2.0, 2.0, np.inf])),
+        "two classes' threshold": replace(two, thresholds=np.array([3.0])),
     }
 
 
@@ -208,8 +213,12 @@ def test_every_kind_of_model_agrees_with_python(opened, data, rng):
         P = np.array([1 - P[0], P[0]]) if model.n_models == 1 else P
         assert len(names) == len(P) == len(model.classes), name
         np.testing.assert_allclose(values, P, rtol=0, atol=0.5001e-3)
+        (said,) = model.predict(row[np.newaxis])
         if not model.multilabel:
-            assert best(page) == str(model.predict(row[np.newaxis])[0])
+            assert best(page) == str(said)
+        else:
+            found = [] if best(page) == "none" else best(page).split(", ")
+            assert sorted(found) == [str(k) for k in np.flatnonzero(said)]
         page.context.close()
 
 

@@ -412,6 +412,7 @@ def cli(*arguments):
         ["train", "--scale", "1/3", "--C", "inf", "--max-iter", 4, "--tol", 0],
         ["train", "--test-size", 0.3, "--seed", 4, "--tol", 1e-2],
         ["train", "--test-size", 0, "--tol", 1e-2],
+        ["train", "--calibrate", "--thresholds", "precision=0.75", "--seed", 2, "--tol", 1e-2],
         ["search", "--Cs", "0.1,1", "--folds", 3, "--one-standard-error", "--tol", 1e-2],
     ],
 )
@@ -451,6 +452,20 @@ def test_the_call_trains_the_same_model(settings, data):
     namespace = {"X": X, "y": y}
     exec(call.rpartition("\n")[0], namespace)
     np.testing.assert_array_equal(namespace["model"].weights, first.weights)
+
+
+def test_the_page_says_what_was_done_after_training(data, tmp_path):
+    model = gpulr.train(data.X, data.y, max_iter=4, tol=0)
+    Z = model.decision_function(data.X_test)
+    new = model.with_thresholds(Z, data.y_test, {"recall": 0.8}).calibrated(Z, data.y_test)
+    gpulr.report(new, tmp_path / "report.html", data.X_test, data.y_test)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    rows = f"by margins of {len(Z)} rows"
+    assert f"<dt>thresholds</dt><dd>for recall of 0.8 or more {rows}</dd>" in page
+    assert f"<dt>calibration</dt><dd>{rows}</dd>" in page
+    assert "largest margin above its threshold" in page
+    assert any("OneVsAll.calibrated" in note for note in reproduction(new)[1])
+    assert len(reproduction(new)[1]) == len(reproduction(model)[1]) + 1
 
 
 def test_the_call_names_what_the_command_line_lacks(data):
