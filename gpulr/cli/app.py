@@ -150,6 +150,7 @@ def search(
         "--one-standard-error",
         "Refit with the smallest C within one standard error of the best instead.",
     ),
+    per_model: bool = flag("--per-model", "A C for each model, by its own scores."),
     backend: str = BACKEND,
     scale: str = SCALE,
     standardize: bool = flag(

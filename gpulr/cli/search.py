@@ -160,7 +160,7 @@ def _show(found: Search, dataset: Dataset, tested: evaluate.Figures | None) -> N
     table = terminal.table(headings, [])
     for C, mean, error in zip(found.Cs, found.mean_scores, found.standard_errors, strict=True):
         marks = {"best": found.best_C, "within one standard error": found.best_C_1se}
-        words = ", ".join(mark for mark, marked in marks.items() if marked == C)
+        words = ", ".join(filter(None, (_marked(*mark, C) for mark in marks.items())))
         style = "bold" if words else None
         table.add_row(f"{C:.4g}", f"{mean:.4f}", f"{error:.4f}", words, style=style)
     n_folds, n_Cs, n_models = found.converged.shape
@@ -171,7 +171,16 @@ def _show(found: Search, dataset: Dataset, tested: evaluate.Figures | None) -> N
         f"{found.seconds:.2f} s, {found.converged.sum()} converged"
     ]
     if found.model is not None:
-        lines.append(f"refitted on all rows with C = {found.model.settings['C']:.4g}")
+        C = found.model.settings["C"]
+        own = "the C of each model" if isinstance(C, list) else f"C = {C:.4g}"
+        lines.append(f"refitted on all rows with {own}")
     if tested is not None:
         lines.append(evaluate.summary(tested, "test")[-1])
     terminal.show(table, *lines)
+
+
+def _marked(mark: str, choice: Any, C: float) -> str:
+    """Return the mark of a C that is the choice, or of how many models it is that of each."""
+    if np.ndim(choice) == 0:
+        return mark if choice == C else ""
+    return f"{mark} of {counted(n, 'model')}" if (n := int(np.sum(choice == C))) else ""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping
 
-from gpulr.backend import backend_of
+from gpulr.backend import backend_of, to_host
 from gpulr.callbacks import SearchProgressBar
 from gpulr.estimators.base import OneVsAllClassifier, warn_of
 from gpulr.families.cross_validation import SearchProgress
@@ -22,7 +22,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     """One-vs-all logistic regression whose C is chosen by cross-validation.
 
     Every class, fold and C is a column of one matrix: see :func:`gpulr.search`. One C serves all
-    classes, the one of the best mean score.
+    classes, the one of the best mean score, or each has its own.
 
     All parameters of scikit-learn's ``LogisticRegressionCV`` are taken by their names.
 
@@ -38,6 +38,10 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     refit : True, "1se" or False
         The C of the model: that of the best mean score, or the smallest within one standard error
         of it. False: the model is the mean of the folds' models, each with the best C of its fold.
+    per_model : bool
+        True: each model has the C that is best by its own scores.
+    keep_paths : bool
+        False: there is no ``coefs_paths_``, which may take much memory.
     standardize, callbacks, image_shape
         As for :func:`gpulr.search`.
     solver, learning_rate
@@ -53,7 +57,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
 
     Attributes
     ----------
-    C_ : float
+    C_ : float, or with ``per_model`` (n_models,)
         The C of the model; with ``refit=False`` the mean of those of the folds.
     l1_ratio_ : float
         0, as scikit-learn calls an L2 penalty.
@@ -61,7 +65,8 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         The values that were tried, and each fold's score on its held-out rows. In the array library
         of X.
     coefs_paths_ : (n_folds, n_Cs, n_models, n_features + 1)
-        The coefficients of each fold's models, the intercept last (where one is fitted).
+        The coefficients of each fold's models, the intercept last (where one is fitted); so many
+        numbers of the compute dtype.
     coef_, intercept_, n_iter_, classes_, multilabel_, n_features_in_, feature_names_in_, model_
         Of the model that was trained on all rows, as of :class:`OneVsAllLogisticRegression`.
     search_ : Search
@@ -80,7 +85,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     (5, 3)
     """
 
-    C_: float
+    C_: Any
 
     # groups are the splitter's: they are passed on where it asks for them.
     __metadata_request__fit: ClassVar[dict[str, str]] = {"groups": UNUSED}
@@ -92,6 +97,8 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         cv: Any = 5,
         scoring: str | Callable[..., float] | None = "accuracy",
         refit: bool | str = True,
+        per_model: bool = False,
+        keep_paths: bool = True,
         tol: float = 1e-4,
         max_iter: int = 2000,
         solver: str = "lbfgs",
@@ -116,6 +123,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         use_legacy_attributes: bool | str = False,
     ) -> None:
         self.Cs, self.cv, self.scoring, self.refit = Cs, cv, scoring, refit
+        self.per_model, self.keep_paths = per_model, keep_paths
         self.tol, self.max_iter, self.solver = tol, max_iter, solver
         self.class_weight, self.fit_intercept = class_weight, fit_intercept
         self.scale, self.standardize, self.learning_rate = scale, standardize, learning_rate
@@ -133,12 +141,13 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
             self._found = _found(found)
 
     def _inverse_penalty(self) -> Any:
-        return getattr(self, "C_", 1.0)
+        C = getattr(self, "C_", 1.0)
+        return to_host(C) if np.ndim(C) else C
 
     @property
     def search_(self) -> Search:
         """Everything that was found, with the model that the attributes are now."""
-        return Search(model=self.model_, **self._found)
+        return Search(model=self.model_, paths=getattr(self, "coefs_paths_", None), **self._found)
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return what is asked for of the metadata that ``fit`` gets: ``groups`` are for ``cv``."""
@@ -170,8 +179,8 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         Warns as :meth:`OneVsAllLogisticRegression.fit` does.
         """
         inputs, settings, chosen = self._read(X, y, SearchProgressBar)
-        names = ("Cs", "cv", "scoring", "refit", "callbacks")
-        found, advice, path = search_on(
+        names = ("Cs", "cv", "scoring", "refit", "per_model", "keep_paths", "callbacks")
+        found, advice = search_on(
             inputs.weighted(sample_weight, chosen["class_weight"]),
             settings,
             chosen["backend"],
@@ -182,11 +191,12 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         assert found.model is not None
         self._found = _found(found)
         self._adopt(found.model)
-        self.C_ = found.model.settings["C"]  # type: ignore[assignment]
+        here, C = backend_of(self.coef_).asarray, found.model.settings["C"]
+        self.C_ = here(np.array(C)) if isinstance(C, list) else C
         self.l1_ratio_ = 0.0
-        here = backend_of(self.coef_).asarray
         self.Cs_, self.scores_ = here(found.Cs), here(found.scores)
-        self.coefs_paths_ = here(path.coefficients())
+        if found.paths is not None:
+            self.coefs_paths_ = here(found.paths)
         if chosen["refit"] == "mean":
             self.n_iter_ = here(np.array([found.n_iter.max()], dtype=np.int32))
         warn_of(advice)
@@ -194,5 +204,6 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
 
 
 def _found(search: Search) -> dict[str, Any]:
-    """Return what a search found beside its model."""
-    return {f.name: getattr(search, f.name) for f in fields(search) if f.name != "model"}
+    """Return what a search found beside its model and what ``coefs_paths_`` has."""
+    kept = {f.name for f in fields(search)} - {"model", "paths"}
+    return {name: getattr(search, name, None) for name in kept}

@@ -184,37 +184,48 @@ class Path:
         return done
 
     def score(
-        self, scorer: Scorer, sample_weight: npt.NDArray[np.float64] | None
+        self,
+        scorer: Scorer,
+        sample_weight: npt.NDArray[np.float64] | None,
+        *,
+        per_model: bool = False,
     ) -> npt.NDArray[np.float64]:
         """Return the scores on held-out rows of the values of C that are done, (n_folds, n_done).
 
-        Rows count by ``sample_weight`` (n_samples,), or all the same.
+        Or (n_folds, n_done, n_models), of each model by itself. Rows count by ``sample_weight``
+        (n_samples,), or all the same.
         """
         data, tests, done = self.task.data, self.task.folds.tests, np.flatnonzero(self.done)
-        scores = np.zeros((len(tests), len(done)))
+        function = scorer.per_model if per_model else scorer.function
+        scores = np.zeros((len(tests), len(done), *((data.n_models,) if per_model else ())))
         for f, test in enumerate(tests if len(done) else ()):
             truth = data.inputs.labels.truth(test)
             weight = np.ones(len(test)) if sample_weight is None else sample_weight[test]
             for i, Z in enumerate(data.margins((self.theta[c, f] for c in done), test)):
-                scores[f, i] = scorer.function(Z, truth, weight)
+                scores[f, i] = function(Z, truth, weight)
         return scores
 
     def mean_theta(self, Cs: npt.ArrayLike) -> Array:
-        """Return the mean over the folds of the parameters at these C, one for each fold or all.
+        """Return the mean over the folds of the parameters at these C.
 
+        ``Cs`` is one C, or broadcasts to one for each fold and model, (n_folds, n_models).
         (n_features + 1, n_models) float64, on the device.
         """
-        Cs = np.broadcast_to(Cs, len(self.task.folds))
-        thetas = [self.theta[self.task.Cs == C, f][0] for f, C in enumerate(Cs)]
-        return self.task.data.rows.backend.asarray(np.mean(thetas, axis=0, dtype=np.float64))
+        _, n_folds, _, k = self.theta.shape
+        chosen = np.broadcast_to(Cs, (n_folds, k))[..., np.newaxis]
+        index = np.argmax(chosen == self.task.Cs, axis=-1)  # (n_folds, n_models)
+        thetas = self.theta[index, np.arange(n_folds)[:, np.newaxis], :, np.arange(k)]
+        theta = np.ascontiguousarray(thetas.mean(axis=0, dtype=np.float64).T)
+        return self.task.data.rows.backend.asarray(theta)
 
     def coefficients(self) -> Array:
-        """Return the parameters for X as it was passed, (n_folds, n_Cs, n_models, n_features + 1).
+        """Return the parameters for X as it was passed, of the values of C that are done.
 
-        In the compute dtype, the intercept last; without it where none is fitted.
+        (n_folds, n_done, n_models, n_features + 1) in the compute dtype, the intercept last;
+        without it where none is fitted.
         """
-        data, sets = self.task.data, self.theta.shape[:2]
-        columns = np.moveaxis(self.theta, 2, 0).reshape(self.theta.shape[2], -1)
+        data, theta = self.task.data, self.theta[self.done]
+        sets, columns = theta.shape[:2], np.moveaxis(theta, 2, 0).reshape(theta.shape[2], -1)
         of_X = data.parameters(columns, sets)
         parts, here = [of_X["weights"]], backend_of(of_X["weights"])
         xp = here.xp

@@ -26,11 +26,12 @@ class Search:
     Cs : (n_Cs,) float64
         Inverse regularisation strengths, in the order they were asked for.
     scores : (n_folds, n_Cs) float64
-        On each fold's held-out rows; the greater the better.
+        On each fold's held-out rows; the greater the better. With ``per_model``, the mean of those
+        of the models.
     scoring : str
-    best_C : float
-        The C of the best mean score; of equal ones the smallest.
-    best_C_1se : float
+    best_C : float, or (n_models,) float64
+        The C of the best mean score; of equal ones the smallest. With ``per_model``, each model's.
+    best_C_1se : float, or (n_models,) float64
         The smallest C whose mean score is within one standard error of the best.
     model : OneVsAll or None
         Trained on all rows with the C that ``refit`` chose.
@@ -41,19 +42,27 @@ class Search:
         Where each model ended, on its fold's training rows.
     seconds : float
         Everything, refitting included.
+    model_scores : (n_folds, n_Cs, n_models) float64, or None
+        With ``per_model``: of each model by itself, its class or label against all others; NaN
+        where a fold's rows leave its score undefined.
+    paths : (n_folds, n_Cs, n_models, n_features + 1), or None
+        With ``keep_paths``: the weights of each fold and C for X as it was passed, the intercept
+        last (without it where none is fitted), in the compute dtype and X's array library.
     """
 
     Cs: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
     scoring: str
-    best_C: float
-    best_C_1se: float
+    best_C: float | npt.NDArray[np.float64]
+    best_C_1se: float | npt.NDArray[np.float64]
     model: OneVsAll | None
     n_iter: npt.NDArray[np.int64]
     converged: npt.NDArray[np.bool_]
     cost: npt.NDArray[np.float64]
     gradient_norm: npt.NDArray[np.float64]
     seconds: float
+    model_scores: npt.NDArray[np.float64] | None = None
+    paths: Any = None
 
     @property
     def mean_scores(self) -> npt.NDArray[np.float64]:
@@ -81,11 +90,18 @@ class Search:
 
     def __repr__(self) -> str:
         n_folds, n_Cs = self.scores.shape
+        words = f"<Search: {counted(n_Cs, 'value')} of C on {counted(n_folds, 'fold')}, "
+        if self.model_scores is not None:
+            choices = np.array([self.best_C, self.best_C_1se])
+            low, high = choices.min(axis=1), choices.max(axis=1)
+            return (
+                f"{words}best C of each model {low[0]:g} to {high[0]:g}, within one standard error "
+                f"{low[1]:g} to {high[1]:g}>"
+            )
         best = self.mean_scores[np.argmax(self.Cs == self.best_C)]
         return (
-            f"<Search: {counted(n_Cs, 'value')} of C on {counted(n_folds, 'fold')}, best C = "
-            f"{self.best_C:g} with {self.scoring} {best:.4f}, within one standard error C = "
-            f"{self.best_C_1se:g}>"
+            f"{words}best C = {self.best_C:g} with {self.scoring} {best:.4f}, within one standard "
+            f"error C = {self.best_C_1se:g}>"
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -113,7 +129,7 @@ def frame_of(table: npt.NDArray[Any]) -> Any:
 
 def search_record(found: Search) -> SearchRecord:
     """Return what a model's file keeps of the search that chose its C, as JSON holds it."""
-    return {
+    record: SearchRecord = {
         "Cs": found.Cs.tolist(),
         "scores": found.scores.tolist(),
         "scoring": found.scoring,
@@ -122,6 +138,9 @@ def search_record(found: Search) -> SearchRecord:
         "models": int(found.converged.size),
         "seconds": found.seconds,
     }
+    if found.model_scores is not None:
+        record["best_C"] = np.asarray(found.best_C).tolist()
+    return record
 
 
 def standard_errors(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -139,3 +158,26 @@ def choose(scores: npt.NDArray[np.float64], Cs: npt.NDArray[np.float64]) -> tupl
     best = order[np.argmax(mean[order])]
     near = order[mean[order] >= mean[best] - error[best]]
     return float(Cs[best]), float(Cs[near[0]])
+
+
+def choose_each(
+    scores: npt.NDArray[np.float64], Cs: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return what :func:`choose` does for each model, (n_models,), by its own scores.
+
+    ``scores`` are (n_folds, n_Cs, n_models). Folds where a model's are undefined (NaN) have no part
+    in its choice; one that has none in any fold goes by the mean of the others.
+    """
+    every, chosen = mean_of_defined(scores), []
+    for own in np.moveaxis(scores, 2, 0):
+        defined = ~np.isnan(own).any(axis=1)
+        chosen.append(choose(own[defined] if defined.any() else every, Cs))
+    best, one_se = np.array(chosen).T
+    return best, one_se
+
+
+def mean_of_defined(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean over the last axis of what is not NaN; NaN where all is."""
+    defined = ~np.isnan(scores)
+    total, n = np.where(defined, scores, 0.0).sum(axis=-1), defined.sum(axis=-1)
+    return np.asarray(np.where(n > 0, total / np.maximum(n, 1), np.nan))

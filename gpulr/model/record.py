@@ -66,6 +66,7 @@ class SearchRecord(TypedDict):
     models: Count
     seconds: NotNegative
     refit: NotRequired[Simple]
+    best_C: NotRequired[list[InversePenalty]]  # of each model, where each has its own
 
 
 class SplitRecord(TypedDict):

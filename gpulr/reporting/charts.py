@@ -136,8 +136,8 @@ def _along_iterations(
     )
 
 
-def search_chart(Cs: Floats, scores: Floats, scoring: str) -> Chart | None:
-    """Draw mean score (n_folds, n_Cs) and standard error along C, and the two choices."""
+def search_chart(Cs: Floats, scores: Floats, scoring: str, *, marked: bool = True) -> Chart | None:
+    """Draw mean score (n_folds, n_Cs) and standard error along C, and mark the two choices."""
     finite = np.argsort(Cs)
     finite = finite[np.isfinite(Cs[finite])]  # ∞ has no place on the axis
     C, mean, error = Cs[finite], scores.mean(axis=0)[finite], standard_errors(scores)[finite]
@@ -148,7 +148,9 @@ def search_chart(Cs: Floats, scores: Floats, scoring: str) -> Chart | None:
     x = Axis(C[0] / air, C[-1] * air, LEFT, WIDTH - RIGHT / 3, logarithmic=True)
     best, one_se = choose(scores, Cs)
     marks = {one_se: "one standard error", best: "best"}
-    if best == one_se:
+    if not marked:
+        marks = {}
+    elif best == one_se:
         marks = {best: "best, and within one standard error"}
     return Chart(
         "Choice of C",

@@ -46,10 +46,11 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
         arguments.setdefault("scale", model.scale)
     arguments["backend"] = model.backend
     source, notes = _source(data), []
+    own_search = "best_C" in (data.get("search") or {})
     only_in_python = {
         "sample_weight": "sample_weight" in arguments,
         "a class_weight for each class": isinstance(arguments.get("class_weight"), dict),
-        "a C for each model": isinstance(arguments["C"], list),
+        "a C for each model": isinstance(arguments["C"], list) and not own_search,
         "fit_intercept=False": "fit_intercept" in arguments,
     }
     refined = (data.get("calibration"), data.get("thresholds"))
@@ -113,6 +114,8 @@ def _command(data: DataRecord, source: str, arguments: Mapping[str, Any]) -> str
         words.append(FLAGS.get(name, option))
     if search and search.get("refit") == "1se":
         words.append("--one-standard-error")
+    if search and "best_C" in search:
+        words.append("--per-model")
     return " \\\n    ".join(words)
 
 

@@ -29,6 +29,7 @@ from gpulr.show.predictions import (
     take_rows,
     true_names,
 )
+from gpulr.words import counted
 
 MOST_ROWS = 200  # of a table with a row for each model
 MOST_PICTURES = 60
@@ -125,8 +126,12 @@ def _search(search: Mapping[str, Any]) -> Mapping[str, Any]:
     scores = np.asarray(search["scores"], dtype=np.float64)
     choices = dict(zip(("best", "within one standard error"), choose(scores, Cs), strict=True))
     marks = [", ".join(name for name, choice in choices.items() if choice == C) for C in Cs]
+    own = [np.inf if C is None else C for C in search.get("best_C", ())]
+    if own:  # of each model
+        numbers = [int(np.sum(np.array(own) == C)) for C in Cs]
+        marks = [f"best of {counted(n, 'model')}" if n else "" for n in numbers]
     rows = zip(Cs, scores.mean(axis=0), standard_errors(scores), marks, strict=True)
-    chart = search_chart(Cs, scores, search["scoring"])
+    chart = search_chart(Cs, scores, search["scoring"], marked=not own)
     return {**search, "rows": list(rows), "folds": len(scores), "chart": chart}
 
 

@@ -84,6 +84,8 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
 def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     """Draw mean score and standard error along C, and mark both choices.
 
+    Where each model has a C of its own, the best ones are marked with how many models chose them.
+
     Parameters
     ----------
     search : Search, or a fitted OneVsAllLogisticRegressionCV
@@ -106,8 +108,13 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     C, mean, error = found.Cs[finite], found.mean_scores[finite], found.standard_errors[finite]
     ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=Colour.BLUE, linewidth=0)
     ax.plot(C, mean, "o-", color=Colour.BLUE, label="mean ± standard error")
-    marks = {found.best_C: ("best", "-"), found.best_C_1se: ("one standard error", "--")}
-    if len(marks) == 1:
+    marks: dict[float, tuple[str, str]] = {}
+    if np.ndim(found.best_C):
+        for value, n in zip(*np.unique(found.best_C, return_counts=True), strict=True):
+            marks[float(value)] = (f"best of {counted(int(n), 'model')}", ":")
+    else:
+        marks = {found.best_C: ("best", "-"), found.best_C_1se: ("one standard error", "--")}
+    if len(marks) == 1 and not np.ndim(found.best_C):
         marks = {found.best_C: ("best, and within one standard error", "-")}
     for value, (name, style) in marks.items():
         look: dict[str, Any] = {"color": Colour.VERMILION, "linestyle": style}

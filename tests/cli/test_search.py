@@ -83,6 +83,21 @@ def test_a_matrix_of_labels(run, told, tmp_path):
     assert f"all labels of a row right (test) {evaluated['subset_accuracy']:.4f}" in text
 
 
+def test_a_C_for_each_model(run, told):
+    arguments = (*DIGITS, "--Cs", "0.001,0.1,10", "--folds", 2, "--per-model", "--tol", 1e-2)
+    record = told(*arguments, "-o", "m.safetensors")
+    assert record["refit_C"] == record["best_C"]
+    assert len(record["best_C"]) == 10
+    assert len(record["mean_scores"]) == 3
+    model = gpulr.load("m.safetensors")
+    assert model.settings["C"] == model.data["search"]["best_C"] == record["best_C"]
+    text = " ".join(run(*arguments).stdout.split())
+    for C, n in zip(*np.unique(record["best_C"], return_counts=True), strict=True):
+        assert f"{C:.4g} │" in text
+        assert f"best of {n} model" in text
+    assert "refitted on all rows with the C of each model" in text
+
+
 def test_without_refit_and_the_chart(run, tmp_path):
     result = run(
         *(*DIGITS, "--Cs", "1,inf", "--no-refit", "--scoring", "neg_log_loss", "--folds", 2),

@@ -519,6 +519,24 @@ def test_the_model_is_one_vs_rest_at_the_chosen_c(blobs):
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
 
 
+def test_a_search_of_a_C_for_each_model(put, blobs):
+    X, y = blobs
+    fitted = OneVsAllLogisticRegressionCV(Cs=CS, cv=3, per_model=True).fit(put(X), y)
+    found = gpulr.search(put(X), y, Cs=CS, cv=3, scale=None, per_model=True)
+    assert fitted.C_.shape == (3,)
+    assert device(fitted.C_) == device(fitted.coef_)
+    assert to_host(fitted.C_).tolist() == found.best_C.tolist()
+    assert fitted.search_.model.settings["C"] == found.best_C.tolist()
+    assert fitted.search_.model_scores.shape == (3, len(CS), 3)
+    assert fitted.search_.paths is fitted.coefs_paths_
+    fitted.coef_ = 2.0 * fitted.coef_  # its history is not known any more, its settings are
+    assert fitted.model_.settings["C"] == found.best_C.tolist()
+    lean = OneVsAllLogisticRegressionCV(Cs=CS, cv=3, keep_paths=False).fit(X, y)
+    assert isinstance(lean.C_, float)
+    assert not hasattr(lean, "coefs_paths_")
+    assert lean.search_.paths is None
+
+
 def test_arrays_of_a_search_stay_where_they_are(put, blobs):
     X, y = blobs
     here = put(X)

@@ -297,6 +297,14 @@ def test_many_classes_in_tables_that_end(paged, rng):
     assert not page.lacks("100 more not shown", "Commonest confusions, of 300 classes")
 
 
+def test_a_search_of_a_C_for_each_model(paged, data):
+    found = gpulr.search(data, Cs=[0.01, 1], cv=2, tol=1e-2, per_model=True)
+    page = paged(found)
+    for n in np.unique(found.best_C, return_counts=True)[1]:
+        assert f"best of {n} model" in page.shown
+    assert page.lacks("within one standard error")
+
+
 def test_a_search(paged, data):
     found = gpulr.search(data, Cs=[0.01, 1, np.inf], cv=3, max_iter=30, tol=1e-2)
     page = paged(found, data)
@@ -414,6 +422,7 @@ def cli(*arguments):
         ["train", "--test-size", 0, "--tol", 1e-2],
         ["train", "--calibrate", "--thresholds", "precision=0.75", "--seed", 2, "--tol", 1e-2],
         ["search", "--Cs", "0.1,1", "--folds", 3, "--one-standard-error", "--tol", 1e-2],
+        ["search", "--Cs", "0.1,1", "--folds", 2, "--per-model", "--tol", 1e-2],
     ],
 )
 def test_the_command_trains_the_same_model(options, data, tmp_path, monkeypatch):
