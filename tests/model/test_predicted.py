@@ -110,3 +110,22 @@ def test_the_page_gets_them(rng):
     found = json.loads(json.dumps(canvas_of(model, list("abc"))[0], allow_nan=False))
     assert found["thresholds"][:2] == [0.25, -1.0]
     assert found["thresholds"][2] > 1e300
+
+
+def test_where_rows_and_weights_are(put, rng):
+    X = rng.normal(size=(90, 5)).astype(np.float32)
+    Y = (X[:, :3] + rng.normal(size=(90, 3)) > 0.5).astype(np.uint8)
+    for y in (Y, Y.sum(axis=1), Y[:, 0]):
+        here, there = gpulr.train(X, y), gpulr.train(put(X), y)
+        Z = here.decision_function(X)
+        refined = [
+            model.with_thresholds(Z, y).calibrated(put(Z), put(y)) for model in (here, there)
+        ]
+        here, there = refined
+        assert type(there.weights) is type(put(X))
+        np.testing.assert_allclose(to_host(there.weights), here.weights, rtol=1e-3, atol=1e-4)
+        labels = there.predict(put(X))
+        assert type(labels) is type(put(y))
+        far = np.abs(here.decision_function(X) - here.thresholds).min(axis=1) > 1e-3
+        np.testing.assert_array_equal(to_host(labels)[far], here.predict(X)[far])
+        assert there.score(put(X), put(y)) == pytest.approx(here.score(X, y), abs=0.05)

@@ -1,0 +1,42 @@
+"""Rare labels that a model never predicts, and what thresholds of their own change.
+
+Fifty labels on embeddings, some of which one row in a hundred has. At a margin of 0, a probability
+of one half, a model that knows rather well which rows are likelier still says "no" to all of them:
+F1 is 0. Out-of-fold margins tell where each label's threshold had better be, and no row is needed
+that training has not had already.
+
+Run it: python docs/examples/rare_labels.py
+"""
+
+import numpy as np
+
+import gpulr
+
+rng = np.random.default_rng(0)
+n_samples, n_features, n_labels = 6_000, 64, 50
+
+# Embeddings, and labels that depend on them, from one that a third of the rows has to rare ones.
+X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
+directions = rng.normal(size=(n_features, n_labels)) * 2 / np.sqrt(n_features)
+scores = X @ directions + rng.logistic(size=(n_samples, n_labels))
+share = np.geomspace(0.3, 0.01, n_labels)
+cut = np.array([np.quantile(scores[:, j], 1 - share[j]) for j in range(n_labels)])
+Y = (scores > cut).astype(np.uint8)
+X_train, Y_train, X_test, Y_test = X[:4_000], Y[:4_000], X[4_000:], Y[4_000:]
+
+model = gpulr.train(X_train, Y_train, C=0.02)
+
+# Margins of every training row by models of the folds that hold it out, with the same settings.
+Z = gpulr.cross_val_predict(X_train, Y_train, C=0.02, method="decision_function")
+chosen = model.with_thresholds(Z, Y_train, "f1")
+
+before, after = (each.evaluate(X_test, Y_test).label_f1 for each in (model, chosen))
+never = before == 0
+print(f"labels whose F1 is 0: {never.sum()} before, {(after == 0).sum()} after")
+print(f"their mean F1:        {before[never].mean():.2f} before, {after[never].mean():.2f} after")
+print(f"macro F1:             {before.mean():.2f} before, {after.mean():.2f} after")
+
+# Probabilities stay as they are; calibration is another thing, and thresholds move along with it.
+calibrated = chosen.calibrated(Z, Y_train)
+same = (calibrated.predict(X_test) == chosen.predict(X_test)).mean()
+print(f"predicted the same after calibration: {100 * same:.2f} %")
