@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from gpulr.families.search_result import Search
     from gpulr.families.training import train
     from gpulr.model.one_vs_all import OneVsAll, load
+    from gpulr.model.stacking import stack
     from gpulr.reporting import report
 
 _SUBMODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
@@ -72,6 +73,7 @@ _HOMES = {  # of the public names; those that are not here are in errors
     "report": "reporting",
     "Search": "families.search_result",
     "search": "families.search",
+    "stack": "model.stacking",
     "train": "families.training",
 }
 
@@ -120,6 +122,7 @@ __all__ = [
     "report",
     "search",
     "show",
+    "stack",
     "train",
     "video",
 ]

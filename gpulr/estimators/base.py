@@ -216,11 +216,13 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "tol": self.tol,
             "max_iter": self.max_iter,
         }
-        shape = model.image_shape
+        shape, data = model.image_shape, model.data.copy()
+        data.pop("prior", None)
         return replace(
             model,
             history=unknown_history(model.n_models),
             settings=settings,
+            data=data,
             image_shape=shape if shape and np.prod(shape) == model.n_features else None,
         )
 

@@ -22,6 +22,7 @@ from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import FACTS, History
+from gpulr.model.selection import take
 from gpulr.namespaces import array_namespace, device
 from gpulr.validation.label_values import check_labels
 
@@ -117,18 +118,16 @@ def sorted_by_class(model: OneVsAll) -> OneVsAll:
             f"classes_ holds {classes[:20].tolist()}, some of them more than once; expected each "
             "class once."
         )
-    if model.multilabel or np.array_equal(unique, classes):
+    if model.multilabel or (np.diff(order) > 0).all():
         return replace(model, classes=classes)
-
-    def moved(array: Array) -> Array:
-        if array is None or model.n_models == 1:  # of two classes, which change places
-            return None if array is None else -array
-        here = backend_of(array)
-        return here.xp.take(array, here.asarray(order), axis=array.ndim - 1)
-
-    names = ("weights", "intercept", "intercept_at_center")
-    with backend_of(model.weights).activate():
-        return replace(model, classes=unique, **{n: moved(getattr(model, n)) for n in names})
+    # What is known of training is of these weights only if they are in the order of training again.
+    known: dict[str, Any] = {name: getattr(model, name) for name in ("history", "settings", "data")}
+    unknown: dict[str, Any] = {
+        "history": unknown_history(model.n_models),
+        "settings": {},
+        "data": {},
+    }
+    return replace(take(replace(model, classes=classes, **unknown), classes=order), **known)
 
 
 def _weights(coef: Any) -> Array:

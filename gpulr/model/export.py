@@ -28,6 +28,7 @@ from gpulr._version import __version__
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError, needs_extra
 from gpulr.model.record import Trained, uncentered_intercept
+from gpulr.model.selection import take
 from gpulr.output_files import path_of, replace_file
 from gpulr.words import did_you_mean, shown
 
@@ -260,6 +261,9 @@ def to_sklearn(model: Trained) -> Any:
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.preprocessing import LabelBinarizer
 
+    if not model.multilabel and model.classes.dtype.kind != "O":
+        order = np.argsort(model.classes)  # scikit-learn's are sorted
+        model = take(model, classes=order) if (np.diff(order) < 0).any() else model
     W, b = to_host(model.weights), to_host(model.intercept)
     if model.center is not None:
         # scikit-learn has no centre: X W + b, which in float32 cancels where means are large.

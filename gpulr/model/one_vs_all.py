@@ -12,7 +12,7 @@ import numpy as np
 from gpulr import logistic
 from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
 from gpulr.errors import DataError, ParameterError
-from gpulr.model import calibration, evaluation, export, storage
+from gpulr.model import calibration, evaluation, export, selection, storage
 from gpulr.model import thresholds as choosing
 from gpulr.model.predicted import predicted, predicted_codes
 from gpulr.model.record import Trained
@@ -40,7 +40,7 @@ class OneVsAll(Trained):
         In the compute dtype and the array library of the X that training was given.
     classes : (n_classes,) NumPy array
         Sorted labels, in the dtype of y; of a multi-label model the labels' names, in the order of
-        y's columns.
+        y's columns; of a model that was selected or stacked, in the order asked for.
     history : History
     backend, device : str
         What trained it.
@@ -55,7 +55,8 @@ class OneVsAll(Trained):
         name, source, n_samples, and the smallest and largest feature value; of a table the names
         of its label and features; of images how they look; from the command line the split, and the
         search that chose C. Also each model's share of positive rows, as they were weighted
-        ("prior"); and how it was calibrated and its thresholds chosen.
+        ("prior"); how it was calibrated and its thresholds chosen; and the ``origin`` of a model
+        that was selected or stacked.
     versions : dict
         Of gpulr, Python and the libraries used; and the system that they ran on. On a device also
         what was chosen there, such as how many eigenvectors "lbfgs" went by.
@@ -234,6 +235,7 @@ class OneVsAll(Trained):
     save = storage.save
     to_onnx = export.save_onnx
     to_sklearn = export.to_sklearn
+    select = selection.select
 
 
 def load(path: str | Path) -> OneVsAll:

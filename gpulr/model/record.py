@@ -107,6 +107,7 @@ class DataRecord(TypedDict, total=False):
     background: Literal["dark", "bright"]
     extent: Annotated[float, Within(sys.float_info.min, 1)]
     middle: Annotated[list[Pixel], Pair]
+    origin: str  # of a model that was not trained as it is: what it was made of
     split: SplitRecord | None
     search: SearchRecord | None
     prior: list[Annotated[float, Within(0, 1)]] | None

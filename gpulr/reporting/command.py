@@ -33,6 +33,8 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
     A command line only where it has all that training had; what it cannot say, the notes do.
     """
     data, settings = model.data, model.settings
+    if "origin" in data:
+        return "", [f"The model was not trained as it is. It is made of {data['origin']}."]
     if not {"solver", "C", "max_iter", "tol", "dtype"} <= set(settings):
         return "", ["The model does not say how it was trained."]
     arguments: dict[str, Any] = {

@@ -142,6 +142,8 @@ def _data(model: OneVsAll) -> dict[str, Any]:
         features += f" ({'×'.join(map(str, model.image_shape))} images)"
     name, source = shortened(data.get("name", "–"), LONGEST_TEXT), data.get("source", "–")
     facts: dict[str, Any] = {"name": name, "source": source}
+    if "origin" in data:
+        facts["made of"] = shortened(data["origin"], LONGEST_TEXT)
     if "n_samples" in data:
         facts["training rows"] = data["n_samples"]
     facts["features"] = features

@@ -144,5 +144,6 @@ def codes_of(y: Any, n_samples: int, classes: npt.NDArray[Any]) -> npt.NDArray[n
             f"{np.unique(y[~known])[:10].tolist()}; it knows {classes[:20].tolist()}. "
             "Check that model and data belong together."
         )
-    codes: npt.NDArray[np.intp] = np.searchsorted(classes, y)
+    order = np.argsort(classes)  # those of a selection may be in any
+    codes: npt.NDArray[np.intp] = order[np.searchsorted(classes, y, sorter=order)]
     return codes
