@@ -183,6 +183,10 @@ class RowNumberWarning(GpulrWarning):
     """The first column of a table has no name and numbers the rows; it is left out."""
 
 
+class FoldWarning(GpulrWarning):
+    """Some folds train on rows of one kind only, or say nothing of some models."""
+
+
 class ScaleWarning(GpulrWarning):
     """The automatic scale does not seem to fit the values of X."""
 

@@ -45,6 +45,7 @@ __all__ = [
     "backward",
     "cost",
     "derivatives_along",
+    "entry_weights",
     "forward",
     "gradient",
     "log_loss",
@@ -147,6 +148,19 @@ def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
     R /= e
     R *= 1.0 - 2.0 * Y
     return R, *row_sums(ell if s is None else s * ell)
+
+
+@_of_lists
+def entry_weights(Y: Array, positive: Array, s: Array | None = None) -> Array:
+    """Return what each row weighs for each model, (n_rows, n_models), where positives weigh more.
+
+    ``positive`` (n_models,) multiplies the weights ``s`` of the rows that a model is to answer with
+    1. Where Y is 2 it is not known what to answer, and the row weighs nothing.
+    """
+    xp = array_namespace(Y)
+    # Chosen, not computed as 1 + (positive - 1) y, which rounds small factors.
+    weights = xp.where(Y > 1.0, 0.0, xp.where(Y > 0.0, positive, 1.0))
+    return weights if s is None else weights * s
 
 
 @_of_lists

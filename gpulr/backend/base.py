@@ -316,27 +316,42 @@ class Backend:
         return Z + t * D
 
     def activate_margins(
-        self, Z: Array, Y: Array, s: Array | None = None
+        self, Z: Array, Y: Array, s: Array | None = None, positive: Array | None = None
     ) -> tuple[Array, Array, Array]:
         """Return s ∘ R, Σ s ℓ and Σ s r of a block; see :func:`gpulr.logistic.activate`.
 
-        The residuals are valid until the next call in this thread.
+        Weights s are multiplied as :func:`gpulr.logistic.entry_weights` says where ``positive`` is
+        given. The residuals are valid until the next call in this thread.
         """
+        s = s if positive is None else logistic.entry_weights(Y, positive, s)
         R, loss = logistic.activate(Z, Y, s)
         R = R if s is None else s * R
         return R, loss, *logistic.row_sums(R)
 
     def derivatives_along(
-        self, Z: Array, D: Array, t: float, Y: Array, s: Array | None = None
+        self,
+        Z: Array,
+        D: Array,
+        t: float,
+        Y: Array,
+        s: Array | None = None,
+        positive: Array | None = None,
     ) -> tuple[Array, Array, Array]:
         """Return what :func:`gpulr.logistic.derivatives_along` does at Z + t D, of a block."""
+        s = s if positive is None else logistic.entry_weights(Y, positive, s)
         return logistic.derivatives_along(Z + t * D if t else Z, D, Y, s)
 
     def propagate(
-        self, X: Any, W: Array, b: Array, Y: Array, s: Array | None = None
+        self,
+        X: Any,
+        W: Array,
+        b: Array,
+        Y: Array,
+        s: Array | None = None,
+        positive: Array | None = None,
     ) -> tuple[Array, Array, Array]:
         """Return the summed log-losses of an operand X, Xᵀ (s ∘ R) and the sums of s ∘ R."""
-        R, loss, db = self.activate_margins(self.affine(X, W, b), Y, s)
+        R, loss, db = self.activate_margins(self.affine(X, W, b), Y, s, positive)
         return loss, (R.T @ X).T, db
 
     def sweep(

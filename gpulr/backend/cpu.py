@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gpulr import logistic
 from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
@@ -159,14 +160,20 @@ class NumPyBackend(Backend):
         return X @ W + b if is_sparse(X) else X.affine(W, b, out)
 
     def propagate(
-        self, X: Any, W: Array, b: Array, Y: Array, s: Array | None = None
+        self,
+        X: Any,
+        W: Array,
+        b: Array,
+        Y: Array,
+        s: Array | None = None,
+        positive: Array | None = None,
     ) -> tuple[Array, Array, Array]:
         found = None
-        if s is None and isinstance(X, CompiledRows) and W.dtype == np.float32:
+        if s is None and positive is None and isinstance(X, CompiledRows) and W.dtype == np.float32:
             margins, function = self.margin_functions(W, Y), pass_function()
             if margins is not None and function is not None:
                 found = X.evaluate(W, b, Y, margins, function)
-        return super().propagate(X, W, b, Y, s) if found is None else found
+        return super().propagate(X, W, b, Y, s, positive) if found is None else found
 
     def along(self, Z: Array, D: Array, t: Array, out: Array | None = None) -> Array:
         out = np.multiply(D, t, out=out)
@@ -204,20 +211,28 @@ class NumPyBackend(Backend):
         return super().sparse_sums(X, rows, W, out) if found is None else found.sums(W, out)
 
     def activate_margins(
-        self, Z: Array, Y: Array, s: Array | None = None
+        self, Z: Array, Y: Array, s: Array | None = None, positive: Array | None = None
     ) -> tuple[Array, Array, Array]:
         functions = self.margin_functions(Z, Y, s)
         if functions is not None:
+            s = s if positive is None else logistic.entry_weights(Y, positive, s)
             return functions.activate(Z, Y, s)
-        return super().activate_margins(Z, Y, s)
+        return super().activate_margins(Z, Y, s, positive)
 
     def derivatives_along(
-        self, Z: Array, D: Array, t: float, Y: Array, s: Array | None = None
+        self,
+        Z: Array,
+        D: Array,
+        t: float,
+        Y: Array,
+        s: Array | None = None,
+        positive: Array | None = None,
     ) -> tuple[Array, Array, Array]:
         functions = self.margin_functions(Z, D, Y, s)
         if functions is not None:
+            s = s if positive is None else logistic.entry_weights(Y, positive, s)
             return functions.derivatives_along(Z, D, t, Y, s)
-        return super().derivatives_along(Z, D, t, Y, s)
+        return super().derivatives_along(Z, D, t, Y, s, positive)
 
     def extremes(self, X_block: Array) -> tuple[Array, Array]:
         # The same numbers either way. NumPy converts float16 one by one, for longer than the

@@ -9,7 +9,7 @@ from itertools import pairwise, starmap
 from typing import Any, NamedTuple
 
 from gpulr import logistic
-from gpulr.backend import Backend
+from gpulr.backend import Backend, to_host
 from gpulr.core.rows import Rows
 from gpulr.core.targets import RowWeights, Targets
 
@@ -100,10 +100,31 @@ class Problem:
         sample_weight: Array | None = None,
         weight_sets: Array | None = None,
         set_index: Array | None = None,
+        pos_weight: Array | None = None,
+        balanced: bool = False,
+        unknown: bool = False,
         intercept: bool = True,
     ) -> Problem:
-        """Return the problem; :class:`RowWeights` says what the three arrays of weights are."""
+        """Return the problem; :class:`RowWeights` says what the three arrays of weights are.
+
+        ``pos_weight`` (n_models,) float64 multiplies the weights of rows that a model is to answer
+        with 1. Where it is to be ``balanced``, they weigh as much as all others, by n / (2 n₊) and
+        n / (2 n₋) with the weights of the rows that the model trains on. ``unknown`` says whether
+        targets may be 2.
+        """
         weights = RowWeights(sample_weight, weight_sets, set_index, rows.backend, rows.dtype)
+        if pos_weight is not None or balanced or unknown:
+            xp = rows.backend.xp
+            positive = xp.ones_like(C) if pos_weight is None else pos_weight
+            one = xp.astype(xp.ones_like(C), rows.dtype)
+            if balanced:
+                known = replace(weights, positive=one) if unknown else weights
+                ratio, common = balance(rows, targets, known)
+                # What positives and negatives have in common has no effect on means, and is as a
+                # factor of C on the penalty beside them.
+                positive, C = positive * ratio, C * common
+            if unknown or bool(to_host(xp.any(positive != 1.0))):
+                weights = replace(weights, positive=one * xp.astype(positive, rows.dtype))
         return cls._weighed(rows, targets, C, weights, intercept)
 
     @classmethod
@@ -115,11 +136,13 @@ class Problem:
         if weights.base is not None:
             mass = float(xp.sum(weights.base, dtype=xp.float64))
         m = xp.full((k,), mass, dtype=xp.float64, device=rows.backend.device)
-        if weights.weight_sets is not None:
+        if weights.weight_sets is not None or weights.positive is not None:
             (m,) = rows.sum(
-                lambda part: (xp.sum(weights.block(part), axis=0, dtype=xp.float64),),
+                lambda part: (xp.sum(weights.of_entries(part, targets), axis=0, dtype=xp.float64),),
                 rows.margin_blocks(k),
             )
+            # Of no rows at all, as of a fold's among those of a sample, every sum is 0.
+            m = xp.where(m > 0.0, m, mass)
         return cls(rows, targets, C, weights, m, mass, intercept)
 
     @property
@@ -152,10 +175,7 @@ class Problem:
             self.weights.sample(index),
             self.intercept,
         )
-        xp = self.backend.xp
-        # A model may weigh none of the sampled rows: a fold that trains on few.
-        m = xp.where(sample.m > 0.0, sample.m, self.m)
-        return replace(sample, C=self.C * (self.m / m), m=m)
+        return replace(sample, C=self.C * (self.m / sample.m))
 
     def start(self) -> Array:
         """Return all-zero parameters, (n_features + 1, n_models) float64."""
@@ -189,7 +209,7 @@ class Problem:
 
         def propagate(rows: slice) -> tuple[Array, ...]:
             X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
-            return self.backend.propagate(X, W, b, Y, s)
+            return self.backend.propagate(X, W, b, Y, s, self.weights.positive)
 
         return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
@@ -205,7 +225,8 @@ class Problem:
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            R, loss, db = self.backend.activate_margins(margins.Z[rows, :], Y, s)
+            Z, positive = margins.Z[rows, :], self.weights.positive
+            R, loss, db = self.backend.activate_margins(Z, Y, s, positive)
             return loss, (R.T @ self.rows.operand(rows)).T, db
 
         return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
@@ -217,7 +238,8 @@ class Problem:
 
         def residuals(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            every[rows, :], loss, db = self.backend.activate_margins(margins.Z[rows, :], Y, s)
+            Z, positive = margins.Z[rows, :], self.weights.positive
+            every[rows, :], loss, db = self.backend.activate_margins(Z, Y, s, positive)
             return loss, db
 
         return every, *self.rows.sum(residuals, margins.blocks())
@@ -233,7 +255,8 @@ class Problem:
 
         def derivatives(rows: slice) -> tuple[Array, ...]:
             Y, s = self.targets.block(rows), self.weights.block(rows)
-            return self.backend.derivatives_along(Z[rows, :], D[rows, :], t, Y, s)
+            positive = self.weights.positive
+            return self.backend.derivatives_along(Z[rows, :], D[rows, :], t, Y, s, positive)
 
         first, second, slope = self.rows.sum(derivatives, margins.blocks())
         return first / self.m, second / self.m, slope / self.m
@@ -267,7 +290,8 @@ class Problem:
 
     def _slopes(self, margins: Margins, rows: slice) -> Array:
         """Return s σ' of some of the rows, (n_models, n_rows) float64."""
-        slopes, s = logistic.slope(margins.Z[rows, :]), self.weights.block(rows)
+        slopes = logistic.slope(margins.Z[rows, :])
+        s = self.weights.of_entries(rows, self.targets)
         slopes = slopes if s is None else s * slopes
         return self.backend.xp.astype(slopes.T, self.backend.xp.float64)
 
@@ -291,7 +315,7 @@ class Problem:
         xp = self.backend.xp
 
         def count(rows: slice) -> tuple[Array, ...]:
-            Y, s = self.targets.block(rows), self.weights.block(rows)
+            Y, s = self.targets.block(rows), self.weights.of_entries(rows, self.targets)
             one = xp.ones_like(Y)
             weighed = one if s is None else xp.where(s > 0.0, one, 0.0)
             return (
@@ -324,3 +348,22 @@ class Problem:
         xp = self.backend.xp
         db = db if self.intercept else xp.zeros_like(db)
         return xp.concat([dW, db[None, :]], axis=0)
+
+
+def balance(rows: Rows, targets: Targets, weights: RowWeights) -> tuple[Array, Array]:
+    """Return n₋ / n₊ and n / (2 n₋) of each model, by the weights of its rows; 1 of one kind only.
+
+    Both are (n_models,) float64.
+    """
+    xp = rows.backend.xp
+
+    def total(part: slice) -> tuple[Array, ...]:
+        Y, s = targets.block(part), weights.of_entries(part, targets)
+        s = xp.ones_like(Y) if s is None else s + 0.0 * Y
+        return tuple(xp.sum(each, axis=0, dtype=xp.float64) for each in (s * Y, s))
+
+    positive, every = rows.sum(total, rows.margin_blocks(targets.n_models))
+    negative, one = every - positive, xp.ones_like(every)
+    both = xp.logical_and(positive > 0.0, negative > 0.0)
+    positive, negative = (xp.where(both, each, one) for each in (positive, negative))
+    return negative / positive, xp.where(both, every / (2.0 * negative), one)

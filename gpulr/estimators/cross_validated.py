@@ -48,7 +48,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         A search trains with "lbfgs", which has no learning rate.
     batched : bool
         False trains the models of one class after the other.
-    tol, max_iter, class_weight, fit_intercept, scale, dtype, backend, verbose
+    tol, max_iter, class_weight, pos_weight, fit_intercept, scale, dtype, backend, verbose
         As for :class:`OneVsAllLogisticRegression`.
     penalty, l1_ratios, dual, multi_class
         What asks for other models than one-vs-all ones with an L2 penalty is refused.
@@ -103,6 +103,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         max_iter: int = 2000,
         solver: str = "lbfgs",
         class_weight: Mapping[Any, float] | str | None = None,
+        pos_weight: float | npt.ArrayLike | None = None,
         fit_intercept: bool = True,
         scale: float | str | None = None,
         standardize: bool = False,
@@ -125,7 +126,8 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         self.Cs, self.cv, self.scoring, self.refit = Cs, cv, scoring, refit
         self.per_model, self.keep_paths = per_model, keep_paths
         self.tol, self.max_iter, self.solver = tol, max_iter, solver
-        self.class_weight, self.fit_intercept = class_weight, fit_intercept
+        self.class_weight, self.pos_weight = class_weight, pos_weight
+        self.fit_intercept = fit_intercept
         self.scale, self.standardize, self.learning_rate = scale, standardize, learning_rate
         self.dtype, self.backend, self.batched = dtype, backend, batched
         self.callbacks, self.image_shape, self.verbose = callbacks, image_shape, verbose
@@ -181,7 +183,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         inputs, settings, chosen = self._read(X, y, SearchProgressBar)
         names = ("Cs", "cv", "scoring", "refit", "per_model", "keep_paths", "callbacks")
         found, advice = search_on(
-            inputs.weighted(sample_weight, chosen["class_weight"]),
+            inputs.weighted(sample_weight, chosen["class_weight"], chosen["pos_weight"]),
             settings,
             chosen["backend"],
             groups=groups,

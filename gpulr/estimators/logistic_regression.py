@@ -43,8 +43,12 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
     solver : "lbfgs", "nesterov" or "gd"
         Another name of scikit-learn's trains with "lbfgs", after a warning.
     class_weight : dict or "balanced", optional
-        Weight of the rows of each class of y, 1 where the dict has none; for every model the same.
-        A dict of every class may have more, which a part of the rows lacks.
+        A dict has the weights of the rows of each class of y, 1 where it has none, for every model
+        the same; one of every class may have more, which a part of the rows lacks. "balanced" is
+        for each model by itself, as in ``OneVsRestClassifier``.
+    pos_weight : float or (n_models,) array, optional
+        Multiplies the weights of the rows that a model is to answer with 1: the ``pos_weight`` that
+        ``OneVsRestClassifier(LogisticRegression(class_weight={1: pos_weight}))`` has.
     fit_intercept : bool
     scale : float or "auto", optional
         What X is multiplied by, in effect, for ``C`` and ``tol`` to refer to; ``coef_`` applies to
@@ -117,6 +121,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         max_iter: int = 2000,
         solver: str = "lbfgs",
         class_weight: Mapping[Any, float] | str | None = None,
+        pos_weight: float | npt.ArrayLike | None = None,
         fit_intercept: bool = True,
         scale: float | str | None = None,
         standardize: bool = False,
@@ -138,6 +143,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         self.penalty, self.C, self.tol, self.max_iter = penalty, C, tol, max_iter
         self.solver, self.class_weight, self.fit_intercept = solver, class_weight, fit_intercept
         self.scale, self.standardize, self.learning_rate = scale, standardize, learning_rate
+        self.pos_weight = pos_weight
         self.dtype, self.backend, self.batched = dtype, backend, batched
         self.callbacks, self.image_shape = callbacks, image_shape
         self.warm_start, self.verbose = warm_start, verbose
@@ -183,7 +189,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         inputs, settings, chosen = self._read(X, y, ProgressBar)
         try:
             model, advice = train_on(
-                inputs.weighted(sample_weight, chosen["class_weight"]),
+                inputs.weighted(sample_weight, chosen["class_weight"], chosen["pos_weight"]),
                 settings,
                 chosen["backend"],
                 start=self._start(inputs) if chosen["warm_start"] else None,

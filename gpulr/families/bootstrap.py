@@ -54,6 +54,7 @@ def bootstrap(
     C: float | npt.ArrayLike = 1.0,
     sample_weight: npt.ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
+    pos_weight: float | npt.ArrayLike | None = None,
     scale: float | str | None = "auto",
     standardize: bool = False,
     max_iter: int = 2000,
@@ -66,11 +67,11 @@ def bootstrap(
     A replicate counts each row as often as it was drawn: it is what :func:`gpulr.train` finds with
     these counts as ``sample_weight``. ``C`` is the same for all, which is what an equal C means to
     scikit-learn on the resampled rows: the penalty is 1/(C m), with m the replicate's own sum of
-    weights. Scale, centre and class weights are those of all rows.
+    weights. Scale and centre are those of all rows; what is balanced is so by the rows drawn.
 
     Parameters
     ----------
-    X, y, backend, C, class_weight, scale, standardize, max_iter, dtype
+    X, y, backend, C, class_weight, pos_weight, scale, standardize, max_iter, dtype
         As for :func:`gpulr.train`. The solver is L-BFGS; ``max_iter`` is that of each group.
     n : int
         Replicates, at least 2. The ends of 95 % intervals want some hundreds.
@@ -130,7 +131,7 @@ def bootstrap(
         raise ParameterError(f'weights={shown(weights)}; use "poisson" or "multinomial".')
     seeds = _seeds(random_state, n)
     callbacks = callables(callbacks)
-    inputs = read_inputs(X, y, None).weighted(sample_weight, class_weight)
+    inputs = read_inputs(X, y, None).weighted(sample_weight, class_weight, pos_weight)
     k = inputs.labels.n_models
     C = inverse_penalty(C, k)
     n_passes = min(settings.max_iter, 20)
@@ -278,7 +279,8 @@ class Replicates:
         counts = np.stack([self._draw(generator) for generator in generators])
         for _ in range(MOST_DRAWS):
             problem = self.data.problem(self.C, weight_sets=np.ascontiguousarray(counts.T))
-            lacking = self._possible & ~self._of_both_kinds(problem)
+            both, any_ = self._kinds(problem)
+            lacking = (self._possible & ~both) | ~any_
             again = np.flatnonzero(lacking.any(axis=1))
             if not len(again):
                 return problem
@@ -311,7 +313,7 @@ class Replicates:
     @cached_property
     def _possible(self) -> npt.NDArray[np.bool_]:
         """Which models have rows of both kinds at all, (1, n_models)."""
-        return self._of_both_kinds(self.every)
+        return self._kinds(self.every)[0]
 
     def _draw(self, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
         """Return how often each row is drawn, (n_samples,)."""
@@ -325,10 +327,15 @@ class Replicates:
             counts[kept] = np.bincount(generator.integers(0, size, size), minlength=size)
         return counts
 
-    def _of_both_kinds(self, problem: Problem) -> npt.NDArray[np.bool_]:
-        """Tell which models have rows to answer with 1 and with 0, (n_replicates, n_models)."""
-        positive, negative = map(to_host, problem.class_counts())
-        return ((positive > 0) & (negative > 0)).reshape(-1, self.data.n_models)
+    def _kinds(self, problem: Problem) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Tell which models have rows to answer with 1 and with 0, and which have any.
+
+        Both are (n_replicates, n_models).
+        """
+        positive, negative = (
+            to_host(count).reshape(-1, self.data.n_models) > 0 for count in problem.class_counts()
+        )
+        return positive & negative, positive | negative
 
 
 def _seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:

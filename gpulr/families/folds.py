@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import to_host
-from gpulr.errors import DataError, ParameterError
+from gpulr.backend import is_sparse, to_host
+from gpulr.errors import DataError, FoldWarning, ParameterError, warn
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.words import counted, shown
+
+ROWS = 4096  # whose labels are counted at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +107,13 @@ def check_folds(
 ) -> None:
     """Raise DataError where a fold cannot be trained, or not be scored.
 
-    It trains on no row of some class (of some label of a matrix it may), or is scored on rows
-    without weight only. Rows weigh ``weight`` in training and ``scored`` in scores, or all 1.
+    It trains on no row of some class, or on none that says anything of a label, or is scored on
+    rows without weight only. Rows weigh ``weight`` in training and ``scored`` in scores, or all 1.
+    A fold may train on rows that all have a label, or all not, which is learnt as that constant:
+    where rows differ otherwise, one FoldWarning tells of it.
     """
+    if isinstance(labels, LabelMatrix):
+        _check_labels(folds, labels, weight)
     for number, (counts, test) in enumerate(zip(folds.counts.T, folds.tests, strict=True)):
         weights = counts if weight is None else counts * weight
         if not isinstance(labels, LabelMatrix):
@@ -123,6 +129,39 @@ def check_folds(
                 f"All {len(test)} rows that fold {number} is scored on have sample_weight 0. Use "
                 "fewer folds, or leave out rows without weight."
             )
+
+
+def _check_labels(
+    folds: Folds, labels: LabelMatrix, weight: npt.NDArray[np.float64] | None
+) -> None:
+    """Raise DataError where a fold knows nothing of a label, and warn of rows of one kind only."""
+    if not is_sparse(labels.indicator):
+        labels = replace(labels, indicator=to_host(labels.indicator))
+    counts = folds.counts > 0 if weight is None else (folds.counts > 0) & (weight > 0)[:, None]
+    trains = np.column_stack([counts, np.ones(len(counts))]).astype(np.float32).T
+    kinds = np.zeros((2, len(trains), labels.n_models))  # rows with a 0, and with a 1
+    for start in range(0, len(counts), ROWS):
+        rows = np.arange(start, min(start + ROWS, len(counts)))
+        truth = labels.truth(rows)
+        for kind in (0, 1):
+            kinds[kind] += trains[:, rows] @ (truth == kind).astype(np.float32)
+    has: npt.NDArray[np.bool_] = kinds[:, :-1] > 0
+    nothing = ~has[0] & ~has[1]
+    one = ~(has[0] & has[1]) & np.all(kinds[:, -1] > 0, axis=0)
+    for number in np.flatnonzero(nothing.any(axis=1)):
+        raise DataError(
+            f"Fold {number} trains on no row that says anything of "
+            f"{labels.classes[nothing[number]][:10].tolist()}. Use fewer folds, or leave out "
+            "labels of which little is known."
+        )
+    if one.any():
+        names = labels.classes[one.any(axis=0)]
+        warn(
+            f"{counted(int(one.any(axis=1).sum()), 'fold')} of {len(folds)} train on rows that all "
+            f"have, or all lack, {counted(len(names), 'label')}: {names[:10].tolist()}. There they "
+            "are learnt as that constant. Use fewer folds, or leave rare labels out.",
+            FoldWarning,
+        )
 
 
 def _rows(part: Any, n_samples: int) -> npt.NDArray[np.int64]:

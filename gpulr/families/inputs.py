@@ -14,7 +14,7 @@ from gpulr.errors import DataError
 from gpulr.model.record import DataRecord
 from gpulr.validation.arrays import check_rows, is_dataset, refuse_files
 from gpulr.validation.labels import LabelMatrix, Labels, read_labels
-from gpulr.validation.parameters import image_shape_of, shape_of_images
+from gpulr.validation.parameters import image_shape_of, positive_weights, shape_of_images
 from gpulr.validation.tables import feature_names_of
 
 Array = Any
@@ -34,9 +34,11 @@ class Inputs:
     # What models remember of the weights; of classes a dict, "balanced" or None.
     sample_weighted: bool = False
     class_weight: Any = None
+    # What rows weigh more that a model is to answer with 1: a number, or one for each model.
+    pos_weight: float | list[float] | None = None
 
     @host_memory
-    def weighted(self, sample_weight: Any, class_weight: Any) -> Inputs:
+    def weighted(self, sample_weight: Any, class_weight: Any, pos_weight: Any = None) -> Inputs:
         """Return them with weights of rows and of classes; raises DataError or ParameterError."""
         weight = rows_alone = self.labels.row_weight(sample_weight, class_weight)
         if class_weight is not None:
@@ -49,6 +51,7 @@ class Inputs:
             weight=weight,
             sample_weighted=sample_weight is not None,
             class_weight=class_weight,
+            pos_weight=positive_weights(pos_weight, self.labels.n_models),
         )
 
 
@@ -84,7 +87,10 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
     if names is not None:
         record["feature_names"] = list(names)
     shape = None if image_shape is None else image_shape_of(image_shape, X.shape[1])
-    return Inputs(X, read_labels(y, X.shape[0]), record, shape)
+    labels = read_labels(y, X.shape[0])
+    if labels.n_unknown:
+        record["n_unknown"] = labels.n_unknown
+    return Inputs(X, labels, record, shape)
 
 
 def look_of_images(X: Any, image_shape: tuple[int, ...] | None) -> DataRecord:

@@ -77,7 +77,11 @@ class TrainingData:
             The models of the labels that are trained, in each set; None: all of them.
         """
         backend, targets, weight = self.rows.backend, self.targets, self.inputs.weight
-        each, set_index = np.full(self.n_models, C, np.float64), None
+        inputs, set_index = self.inputs, None
+        each = np.full(self.n_models, C, np.float64)
+        pos_weight = None
+        if inputs.pos_weight is not None:
+            pos_weight = np.full(self.n_models, inputs.pos_weight, np.float64)
         if weight_sets is not None:
             weight_sets, n_sets = backend.asarray(weight_sets), int(weight_sets.shape[1])
             models = np.arange(self.n_models) if models is None else models
@@ -85,6 +89,7 @@ class TrainingData:
             models = np.tile(models, n_sets)
         if models is not None:
             each, targets = each[models], targets.select(backend.asarray(models.astype(np.int32)))
+            pos_weight = None if pos_weight is None else pos_weight[models]
         # Weights a s with C / a are the same problem; those of mean 1 do not overflow.
         unit = 1.0 if weight is None else float(weight.mean())
         s = None if weight is None else weight[:, np.newaxis] / unit
@@ -95,6 +100,9 @@ class TrainingData:
             sample_weight=None if s is None else backend.asarray(s, self.rows.dtype),
             weight_sets=weight_sets,
             set_index=set_index,
+            pos_weight=None if pos_weight is None else backend.asarray(pos_weight),
+            balanced=inputs.class_weight == "balanced",
+            unknown=inputs.labels.n_unknown > 0,
             intercept=self.settings.fit_intercept,
         )
 
@@ -144,6 +152,8 @@ class TrainingData:
         settings["C"] = C  # type: ignore[typeddict-item]
         settings["sample_weight"] = inputs.sample_weighted
         settings["class_weight"], settings["batched"] = inputs.class_weight, batched
+        if inputs.pos_weight is not None:
+            settings["pos_weight"] = inputs.pos_weight
         history = ["cost", "gradient_norm", "seconds", "n_iter", "converged", "stalled"]
         if self.settings.solver == "lbfgs":
             history.append("refreshes")

@@ -54,6 +54,7 @@ def search(
     backend: str = "auto",
     sample_weight: npt.ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
+    pos_weight: float | npt.ArrayLike | None = None,
     scale: float | str | None = "auto",
     standardize: bool = False,
     fit_intercept: bool = True,
@@ -72,8 +73,9 @@ def search(
 
     Parameters
     ----------
-    X, y, backend, class_weight, scale, standardize, fit_intercept, dtype, image_shape
-        As for :func:`gpulr.train`; scale, mean and standard deviation are those of all rows.
+    X, y, backend, class_weight, pos_weight, scale, standardize, fit_intercept, dtype, image_shape
+        As for :func:`gpulr.train`; scale, mean and standard deviation are those of all rows, and
+        what is balanced is so by the rows that each fold trains on.
     Cs : int or (n_Cs,) array
         Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
         from 10⁻⁴ to 10⁴, in equal ratios.
@@ -143,7 +145,7 @@ def search(
         fit_intercept=fit_intercept,
     )
     found, advice = search_on(
-        read_inputs(X, y, image_shape).weighted(sample_weight, class_weight),
+        read_inputs(X, y, image_shape).weighted(sample_weight, class_weight, pos_weight),
         settings,
         backend,
         Cs=Cs,

@@ -27,6 +27,7 @@ class TrainingArguments(TypedDict, total=False):
     solver: str
     sample_weight: npt.ArrayLike | None
     class_weight: Mapping[Any, float] | str | None
+    pos_weight: float | npt.ArrayLike | None
     scale: float | str | None
     standardize: bool
     fit_intercept: bool

@@ -73,7 +73,7 @@ def read_request(family: str, X: object, y: object, C: object, arguments: object
                 f"{family}() got an unexpected keyword argument {name!r}"
                 f"{did_you_mean(name, list(known))}"
             )
-    weights = given.get("sample_weight"), given.get("class_weight")
+    weights = (given.get(name) for name in ("sample_weight", "class_weight", "pos_weight"))
     inputs = read_inputs(X, y, None).weighted(*weights)
     return Request(
         inputs,

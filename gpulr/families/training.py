@@ -33,6 +33,7 @@ def train(
     C: float | npt.ArrayLike = 1.0,
     sample_weight: npt.ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
+    pos_weight: float | npt.ArrayLike | None = None,
     scale: float | str | None = "auto",
     standardize: bool = False,
     fit_intercept: bool = True,
@@ -60,7 +61,8 @@ def train(
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix
         (dense, sparse, or a DataFrame, whose columns name the labels): one model for each column.
-        A column that is all 0 or all 1 is learnt as that constant.
+        A column that is all 0 or all 1 is learnt as that constant. Where it has NaN, None or a
+        table's missing value, it says nothing of this row, and its model is trained on the others.
     backend : "auto", "numpy" or "cupy"
         "auto": ``GPULR_BACKEND`` if set, else a GPU if it works and the work repays it, else NumPy.
         "cupy" on a machine that cannot run it trains on NumPy after a warning.
@@ -73,9 +75,14 @@ def train(
     sample_weight : (n_samples,), optional
         Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
     class_weight : dict or "balanced", optional
-        Weight of the rows of each class (1 where the dict has none), multiplied into
-        ``sample_weight``; "balanced" is n_samples / (n_classes · rows of the class), where each row
-        counts by its ``sample_weight``. Not for a matrix y.
+        A dict has the weights of the rows of each class (1 where it has none), the same for every
+        model; not for a matrix y. "balanced" is for each model by itself, as in scikit-learn's
+        ``OneVsRestClassifier``: n / (2 n₊) for the rows that it is to answer with 1, and n / (2 n₋)
+        for all others, where rows count by their ``sample_weight``. With either, weights multiply.
+    pos_weight : float or (n_models,) array, optional
+        Multiplies the weights of the rows that a model is to answer with 1, > 0; as PyTorch's
+        ``BCEWithLogitsLoss`` has it, and as ``class_weight={1: pos_weight}`` means it to the models
+        in ``OneVsRestClassifier``.
     scale : float, "auto" or None
         What X is multiplied by, in effect; "auto" is 1/255 for uint8 and 1 otherwise, None is 1.
         ``C``, ``tol`` and ``learning_rate`` refer to the scaled X, the model's weights to X as
@@ -159,7 +166,8 @@ def train(
     )
     batched = switch("batched", batched)
     callbacks = callables(callbacks)
-    inputs = read_inputs(X, y, image_shape).weighted(sample_weight, class_weight)
+    inputs = read_inputs(X, y, image_shape)
+    inputs = inputs.weighted(sample_weight, class_weight, pos_weight)
     model, advice = train_on(
         inputs, settings, backend, C=C, batched=batched, start=start, callbacks=callbacks
     )

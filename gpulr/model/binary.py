@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend.threads import map_blocks
+from gpulr.core.targets import UNKNOWN
 from gpulr.model.predicted import Thresholds, predicted
 
 Floats = npt.NDArray[Any]
@@ -21,7 +22,6 @@ Bytes = npt.NDArray[np.uint8]
 # (margins (n,), truth (n,) of 0 and 1, weight (n,), threshold (1,) or None) -> some floats
 Measure = Callable[[Floats, Bytes, Floats, Thresholds | None], tuple[float, ...]]
 
-UNKNOWN = 2  # an entry of a label matrix that says nothing
 _LINE = 16  # columns copied at once: float32 of a cache line
 
 

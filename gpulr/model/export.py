@@ -241,8 +241,10 @@ def to_sklearn(model: Trained) -> Any:
     same optimum. A model trained with C=1 on pixels times 1/255 shows
     ``LogisticRegression(C=1.5e-05)``, 1 / 255². (A clone will not standardise, and after
     standardised training C is the model's own.) Where the models' C differ, each of
-    ``estimators_`` has its own and a clone the default. ``class_weight`` is kept for two classes;
-    beyond, scikit-learn has no equivalent.
+    ``estimators_`` has its own and a clone the default. ``class_weight="balanced"`` is kept, and
+    ``pos_weight`` as ``class_weight={0: 1, 1: pos_weight}``: by a clone only where it is the same
+    for all models, and not beside "balanced". A dict of class weights is kept for two classes; for
+    more, as for weights of rows, scikit-learn has no equivalent.
 
     Raises
     ------
@@ -290,13 +292,17 @@ def to_sklearn(model: Trained) -> Any:
         return estimator
 
     multilabel, no_or_yes = model.multilabel, np.array([0, 1])
+    two = no_or_yes if multilabel else model.classes.copy()
     if model.n_models == 1:
-        if multilabel:
-            return fitted(0, no_or_yes)
-        return fitted(0, model.classes.copy(), class_weight=class_weight_of(model))
+        return fitted(0, two, class_weight=_weights_of_two(model, 0, two))
+    weights = [_weights_of_two(model, j, no_or_yes) for j in range(model.n_models)]
     common = {"C": penalties[0]} if len(set(penalties)) == 1 else {}
+    if all(weight == weights[0] for weight in weights):
+        common["class_weight"] = weights[0]
     whole = OneVsRestClassifier(LogisticRegression(**settings, **common))
-    whole.estimators_ = [fitted(j, no_or_yes) for j in range(model.n_models)]
+    whole.estimators_ = [
+        fitted(j, no_or_yes, class_weight=weight) for j, weight in enumerate(weights)
+    ]
     try:
         whole.label_binarizer_ = LabelBinarizer(sparse_output=True).fit(
             np.eye(model.n_models, dtype=np.int64) if multilabel else model.classes
@@ -316,6 +322,19 @@ def class_weight_of(model: Trained) -> Any:
         return record
     labels = {str(label): label for label in model.classes.tolist()}
     return {labels[name]: weight for name, weight in record.items() if name in labels}
+
+
+def _weights_of_two(model: Trained, j: int, classes: npt.NDArray[Any]) -> Any:
+    """Return the class weights of one model, as scikit-learn has them for its two classes."""
+    weight: Any = class_weight_of(model)
+    if weight == "balanced" or (isinstance(weight, dict) and model.n_models > 1):
+        return weight if weight == "balanced" else None
+    if (pos_weight := model.settings.get("pos_weight")) is None:
+        return weight
+    each = float(np.broadcast_to(pos_weight, model.n_models)[j])
+    no, yes = classes.tolist()
+    weight = {no: 1.0, yes: 1.0} | (weight or {})
+    return weight | {yes: each * weight[yes]}
 
 
 def save_joblib(model: Trained, path: str | Path) -> None:

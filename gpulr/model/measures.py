@@ -13,9 +13,10 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.core.targets import UNKNOWN
 from gpulr.errors import ParameterError
 from gpulr.logistic import log_normalized
-from gpulr.model.binary import UNKNOWN, counts, losses, of_each_model, ranking
+from gpulr.model.binary import counts, losses, of_each_model, ranking
 from gpulr.model.predicted import Thresholds, predicted, predicted_codes
 
 Floats = npt.NDArray[Any]

@@ -52,6 +52,7 @@ class TrainingSettings(TypedDict, total=False):
     fit_intercept: bool
     sample_weight: bool
     class_weight: Literal["balanced"] | dict[str, NotNegative] | None
+    pos_weight: Positive | list[Positive] | None
     batched: bool
 
 
@@ -100,6 +101,7 @@ class DataRecord(TypedDict, total=False):
     name: str
     source: str
     n_samples: Count
+    n_unknown: Count  # entries of a label matrix that say nothing
     dtype: str
     feature_range: Annotated[list[float], Pair]
     label: str | Index | None

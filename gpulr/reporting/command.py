@@ -16,7 +16,7 @@ from gpulr.words import counted
 
 # What training does unless told otherwise, and the command line's way to say something else.
 DEFAULTS = {
-    **{"learning_rate": None, "class_weight": None, "sample_weight": False},
+    **{"learning_rate": None, "class_weight": None, "pos_weight": None, "sample_weight": False},
     **{"fit_intercept": True, "standardize": False, "batched": True},
 }
 FLAGS = {
@@ -52,6 +52,7 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
     only_in_python = {
         "sample_weight": "sample_weight" in arguments,
         "a class_weight for each class": isinstance(arguments.get("class_weight"), dict),
+        "pos_weight": "pos_weight" in arguments,
         "a C for each model": isinstance(arguments["C"], list) and not own_search,
         "fit_intercept=False": "fit_intercept" in arguments,
     }

@@ -72,8 +72,13 @@ class FixedStep(Solver):
         if self.learning_rate is not None:
             return problem.backend.xp.ones_like(problem.C) * self.learning_rate
         largest = largest_eigenvalue(problem) if largest is None else largest
-        # Rows of a model's own weights: each second moment is at most the whole's, by its share.
-        return 1.0 / (largest * (problem.mass / problem.m) / 4.0 + problem.penalty)
+        # Rows of a model's own weights: each second moment is at most the whole's, by its share,
+        # times the largest factor of a row's weight.
+        share, positive = problem.mass / problem.m, problem.weights.positive
+        if positive is not None:
+            xp = problem.backend.xp
+            share = share * xp.astype(xp.where(positive > 1.0, positive, 1.0), xp.float64)
+        return 1.0 / (largest * share / 4.0 + problem.penalty)
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes; a burst's parameters are kept, too."""

@@ -43,7 +43,7 @@ def best_intercepts(problem: Problem) -> tuple[Array, Array]:
         return zero, 0.25 + 0.0 * zero[0, :]
 
     def total(rows: slice) -> tuple[Array]:
-        Y, s = problem.targets.block(rows), problem.weights.block(rows)
+        Y, s = problem.targets.block(rows), problem.weights.of_entries(rows, problem.targets)
         return (xp.sum(Y if s is None else s * Y, axis=0, dtype=xp.float64),)
 
     blocks = problem.rows.margin_blocks(problem.n_models)

@@ -109,12 +109,13 @@ class Pool(Shared):
 
         (n_models, size) and (n_models,), on the host.
         """
-        weights = problem.weights
+        weights, targets = problem.weights, problem.targets
         if self.index is not None:
             index = problem.backend.asarray(self.index)
             margins, weights = margins.rows(index), weights.sample(index)
+            targets = targets.sample(index)
         slopes = np.asarray(to_host(logistic.slope(margins.Z)).T, np.float64)
-        s = weights.block(slice(0, self.size))
+        s = weights.of_entries(slice(0, self.size), targets)
         if s is None:
             return slopes, np.full(len(slopes), float(self.size))
         s = np.asarray(to_host(s).T, np.float64)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import Backend, backend_of, is_device_array, is_sparse, to_host
-from gpulr.core.targets import ClassTargets, LabelTargets, Targets
+from gpulr.core.targets import UNKNOWN, ClassTargets, LabelTargets, Targets
 from gpulr.errors import DataError, ParameterError
 from gpulr.namespaces import array_namespace
 from gpulr.validation.conversion import (
@@ -49,6 +50,7 @@ class Labels:
     classes: npt.NDArray[Any]
     codes: npt.NDArray[np.int32]
     multilabel: ClassVar[bool] = False
+    n_unknown: ClassVar[int] = 0
 
     @property
     def n_models(self) -> int:
@@ -84,15 +86,15 @@ class Labels:
         ParameterError
             A class weight for a class that y does not have, or that is no number ≥ 0.
         """
-        if sample_weight is None and class_weight is None:
+        each = _class_weights(class_weight, self.classes)
+        if sample_weight is None and each is None:
             return None
         classes, codes = self.classes, self.codes
         weight = np.ones(len(codes))
         if sample_weight is not None:
             weight = check_row_weight(sample_weight, len(codes))
-        if class_weight is not None:
-            rows = np.bincount(codes, weight, minlength=len(classes)).astype(np.float64)
-            weight = weight * _class_weights(class_weight, classes, rows)[codes]
+        if each is not None:
+            weight = weight * each[codes]
         empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
         if np.count_nonzero(~empty) < 2:
             raise DataError(
@@ -111,11 +113,23 @@ class LabelMatrix:
     classes : (n_labels,)
         The labels' names, in the order of the columns.
     indicator : (n_samples, n_labels) uint8 of 0 and 1, where y was; or a SciPy CSR array of them
+        2 where y does not say whether the row has the label; not in a CSR array.
     """
 
     classes: npt.NDArray[Any]
     indicator: Array
     multilabel: ClassVar[bool] = True
+
+    @cached_property
+    def n_unknown(self) -> int:
+        """How many entries are not known."""
+        if is_sparse(self.indicator):
+            return 0
+        xp = array_namespace(self.indicator)
+        with backend_of(self.indicator).activate():
+            if int(xp.max(self.indicator)) < UNKNOWN:
+                return 0
+            return int(xp.sum(xp.astype(self.indicator == UNKNOWN, xp.int64)))
 
     @property
     def n_models(self) -> int:
@@ -136,10 +150,19 @@ class LabelMatrix:
         return LabelTargets(backend.asarray(indicator), label, backend, dtype)
 
     def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Return the truth about some rows, for scores: zeros and ones (n_rows, n_labels)."""
+        """Return the truth about some rows, for scores: 0, 1 or 2 (unknown), (n_rows, n_labels)."""
         if is_sparse(self.indicator):
             return np.asarray(self.indicator[rows].toarray())
         return to_host(self.indicator)[rows]
+
+    def check_known(self, rows: npt.NDArray[np.int64] | slice, why: str) -> None:
+        """Raise DataError where nothing is known of a label in some rows, and say ``why``."""
+        if not self.n_unknown:
+            return
+        known = (to_host(self.indicator)[rows] != UNKNOWN).any(axis=0)
+        if not known.all():
+            names = self.classes[~known][:10].tolist()
+            raise DataError(f"y says nothing of {names}: {why}. Leave them out.")
 
     @property
     def strata(self) -> npt.NDArray[Any]:
@@ -148,17 +171,21 @@ class LabelMatrix:
 
     def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
         """Return the weight of each row, (n_samples,), or None where all are 1."""
-        if class_weight is not None:
+        if isinstance(class_weight, Mapping):
             raise ParameterError(
                 f"class_weight={shown(class_weight)} gives each row the weight of its one class; "
-                "rows of an indicator matrix have any number of labels. Leave it out, or weigh the "
-                "rows with sample_weight."
+                'rows of an indicator matrix have any number of labels. Use "balanced", or '
+                f"{_as_pos_weight(class_weight) or 'pos_weight=, one for each label'}."
             )
+        _class_weights(class_weight, self.classes)
         if sample_weight is None:
             return None
         weight = check_row_weight(sample_weight, int(self.indicator.shape[0]))
         if not weight.any():
             raise DataError("All rows have weight 0. Give some of them a weight.")
+        if not weight.all():
+            rows = np.flatnonzero(weight)
+            self.check_known(rows, "where these columns have no missing value rows have weight 0")
         return weight
 
 
@@ -175,21 +202,33 @@ def check_row_weight(sample_weight: Any, n_samples: int) -> npt.NDArray[np.float
     return weight
 
 
-def _class_weights(
-    class_weight: Any, classes: npt.NDArray[Any], rows: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return the weight of each class, (n_classes,), from the weight of its rows."""
-    if isinstance(class_weight, str) and class_weight == "balanced":
-        some = rows > 0  # a class without weight is as one that y does not have
-        balanced: npt.NDArray[np.float64] = rows.sum() / np.where(some, rows, 1.0)
-        return balanced / max(1, int(np.count_nonzero(some)))
+def _class_weights(class_weight: Any, classes: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+    """Return the weight of each class, (n_classes,); None where rows weigh the same in all.
+
+    What is balanced is for each model by itself: see :meth:`gpulr.core.problem.Problem.of`.
+    """
+    if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
+        return None
     if not isinstance(class_weight, Mapping):
         raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
     labels = list(classes) if classes.dtype.kind in "mM" else classes.tolist()
     if unknown := [label for label in class_weight if label not in labels]:
-        raise ParameterError(f"class_weight names {unknown[:10]}, which y does not have.")
+        raise ParameterError(
+            f"class_weight names {unknown[:10]}, which y does not have."
+            + (f" Use {use}." if (use := _as_pos_weight(class_weight)) else "")
+        )
     each = ((f"class_weight[{label!r}]", class_weight.get(label, 1.0)) for label in labels)
     return np.array([positive_number(name, weight, zero=True) for name, weight in each])
+
+
+def _as_pos_weight(class_weight: Mapping[Any, Any]) -> str:
+    """Return what to pass instead of weights of 0 and 1, as models of scikit-learn's take them."""
+    if set(class_weight) > {0, 1} or not set(class_weight) <= {0, 1}:
+        return ""
+    a, b = (class_weight.get(label, 1.0) for label in (0, 1))
+    with suppress(TypeError, ZeroDivisionError):
+        return f"pos_weight={b / a:g} for models that weigh what they are to answer with 1"
+    return ""
 
 
 def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
@@ -199,7 +238,9 @@ def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
     classes.
     """
     if is_label_matrix(y):
-        return LabelMatrix(*check_indicator(y, n_samples))
+        labels = LabelMatrix(*check_indicator(y, n_samples))
+        labels.check_known(slice(None), "these columns are missing values throughout")
+        return labels
     classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
     if len(classes) < 2:
         raise DataError(
@@ -220,7 +261,9 @@ def is_label_matrix(y: Any) -> bool:
 def check_indicator(
     y: Any, n_samples: int, known: npt.NDArray[Any] | None = None
 ) -> tuple[npt.NDArray[Any], Array]:
-    """Return the labels' names and y as 0 and 1: uint8 in its own library, or a CSR array.
+    """Return the labels' names and y as 0, 1 and 2: uint8 in its own library, or a CSR array.
+
+    2 stands for what is not known: NaN, None or a table's missing values.
 
     Names are those of y's columns where it has names, else those that are ``known``, or 0, 1, ….
     Raises DataError for what is not a matrix of zeros and ones, of another number of rows or
@@ -278,12 +321,17 @@ def _real_matrix(y: Any) -> Array:
     return Y
 
 
-def _zeros_and_ones(Y: Array) -> Array:
-    """Return Y as uint8, or raise DataError where it holds anything but 0 and 1."""
+def _zeros_and_ones(Y: Array, *, sparse: bool = False) -> Array:
+    """Return Y as uint8, or raise DataError where it holds anything but 0, 1 and, as NaN, 2."""
     if is_sparse(Y):
-        return type(Y)((_zeros_and_ones(Y.data), Y.indices, Y.indptr), shape=Y.shape)
+        return type(Y)((_zeros_and_ones(Y.data, sparse=True), Y.indices, Y.indptr), shape=Y.shape)
     xp = array_namespace(Y)
-    if not xp.isdtype(Y.dtype, "bool") and not bool(xp.all((Y == 0) | (Y == 1))):
+    if xp.isdtype(Y.dtype, "bool"):
+        return xp.astype(Y, xp.uint8)
+    if not bool(xp.all((Y == 0) | (Y == 1))):
+        unknown = Y != Y
+        if not sparse and bool(xp.all((Y == 0) | (Y == 1) | unknown)):
+            return xp.astype(xp.where(unknown, UNKNOWN, Y), xp.uint8)
         values = np.unique(to_host(Y))
         other = values[(values != 0) & (values != 1)]
         raise DataError(

@@ -102,6 +102,19 @@ def inverse_penalty(C: Any, n_models: int) -> float | list[float]:
     return values
 
 
+def positive_weights(pos_weight: Any, n_models: int) -> float | list[float] | None:
+    """Return what positives weigh as a number, or one for each model; None stays None."""
+    if pos_weight is None:
+        return None
+    expected = f"expected a number > 0 or ({n_models},) of them"
+    each = _as_numpy(pos_weight, "pos_weight", expected)
+    if each.ndim == 0:
+        return positive_number("pos_weight", pos_weight)
+    if each.shape != (n_models,):
+        raise ParameterError(f"pos_weight has shape {each.shape}; {expected}.")
+    return [positive_number("pos_weight", weight) for weight in each.tolist()]
+
+
 def inverse_penalties(Cs: Any) -> npt.NDArray[np.float64]:
     """Return the values of C that a search tries, (n_Cs,), from an array or their number."""
     expected = "expected a whole number ≥ 2 of values from 1e-4 to 1e4, or an array of them"

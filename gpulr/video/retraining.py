@@ -180,7 +180,8 @@ def _inputs(model: OneVsAll, X: Any, y: Any, sample_weight: npt.ArrayLike | None
             f"y has the classes {labels.classes[:20].tolist()}; this model was trained on "
             f"{model.classes[:20].tolist()}. Pass the data it was trained on."
         )
-    return inputs.weighted(sample_weight, class_weight_of(model))
+    weights = class_weight_of(model), model.settings.get("pos_weight")
+    return inputs.weighted(sample_weight, *weights)
 
 
 def _train(

@@ -130,9 +130,6 @@ def test_columns_of_a_frame_name_the_labels(tagged):
         gpulr.train(X, pandas.DataFrame(Y, columns=list("abca")))
     nullable = pandas.DataFrame({7: pandas.array([1, 0] * 120, "Int64"), 9: [True, False] * 120})
     assert gpulr.train(X, nullable, **FEW).classes.tolist() == [7, 9]
-    nullable.iloc[3, 0] = pandas.NA
-    with pytest.raises(gpulr.DataError, match=r"holds \[nan\]"):
-        gpulr.train(X, nullable)
     one = gpulr.train(X, frame[["red"]], **FEW)
     assert not one.multilabel
     assert one.classes.tolist() == [0, 1]
@@ -175,9 +172,10 @@ def test_sample_weights(put, tagged, rng):
         gpulr.train(X, Y, sample_weight=np.zeros(240))
     with pytest.raises(gpulr.DataError, match=r"sample_weight has shape \(3,\)"):
         gpulr.train(X, Y, sample_weight=[1, 2, 3])
-    for each in ("balanced", {0: 1.0}):
-        with pytest.raises(gpulr.ParameterError, match="one class; rows of an indicator matrix"):
-            gpulr.train(X, Y, class_weight=each)
+    with pytest.raises(gpulr.ParameterError, match="one class; rows of an indicator matrix"):
+        gpulr.train(X, Y, class_weight={7: 1.0})
+    with pytest.raises(gpulr.ParameterError, match=r"pos_weight=2\.5 for models"):
+        gpulr.train(X, Y, class_weight={0: 2.0, 1: 5.0})
 
 
 def cells(Y):
@@ -189,7 +187,7 @@ def cells(Y):
 BAD = {
     "two": (lambda Y: 2 * Y, r"holds \[2\]; expected 0 and 1 only"),
     "minus one": (lambda Y: 2.0 * Y - 1, r"holds \[-1.0\]"),
-    "nan": (lambda Y: np.where(Y, np.nan, 0), r"holds \[nan\]"),
+    "infinite": (lambda Y: np.where(Y, np.inf, 0), r"holds \[inf\]"),
     "shares": (lambda Y: Y / 2, r"holds \[0.5\]"),
     "sparse two": (lambda Y: 2 * sparse.csr_array(Y), r"holds \[2\]"),
     "sparse nan": (lambda Y: np.nan * sparse.csr_array(Y), r"holds \[nan\]"),

@@ -252,7 +252,14 @@ def test_penalties_of_each_model_and_class_weights(blobs):
     balanced = gpulr.train(X, y > 0, class_weight="balanced").to_sklearn()
     assert balanced.class_weight == "balanced"
     three = gpulr.train(X, y, class_weight="balanced").to_sklearn()
-    assert three.estimator.class_weight is None
+    assert three.estimator.class_weight == "balanced"
+    named = gpulr.train(X, y, class_weight={0: 3.0}).to_sklearn()
+    assert named.estimator.class_weight is None
+    two = {"class_weight": {False: 2.0, True: 3.0}, "pos_weight": 5.0}
+    assert gpulr.train(X, y > 0, **two).to_sklearn().class_weight == {False: 2.0, True: 15.0}
+    each = gpulr.train(X, y, pos_weight=[1.0, 2.0, 3.0]).to_sklearn()
+    assert [one.class_weight[1] for one in each.estimators_] == [1.0, 2.0, 3.0]
+    assert each.estimator.class_weight is None
 
 
 def test_errors_name_what_to_do(tmp_path, blobs, monkeypatch):

@@ -66,7 +66,10 @@ _optima = {}
 
 
 def scikit_learns(X, Y, C, s=None):
-    """The optimum that scikit-learn finds for each column of Y, (n_features + 1, k) float64."""
+    """The optimum that scikit-learn finds for each column of Y, (n_features + 1, k) float64.
+
+    Weights s are (n_samples,), or one for each entry of Y.
+    """
     X = np.asarray(X, dtype=np.float64)
     key = (X.shape, X.tobytes(), Y.tobytes(), str(C), None if s is None else s.tobytes())
     if hash(key) not in _optima:
@@ -78,7 +81,9 @@ def _optimum(X, Y, C, s):
     C, columns = np.broadcast_to(np.asarray(C, dtype=np.float64), Y.shape[1]), []
     for j, c in enumerate(C):
         one = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-13, max_iter=1000)
-        one.fit(X, Y[:, j], sample_weight=s)
+        of_column = s if s is None or s.ndim == 1 else s[:, j]
+        rows = slice(None) if of_column is None else of_column > 0
+        one.fit(X[rows], Y[rows, j], sample_weight=None if s is None else of_column[rows])
         columns.append(np.append(one.coef_, one.intercept_))
     return np.transpose(columns)
 
@@ -91,10 +96,11 @@ def assert_optimal(X, Y, theta, C, *, tol, s=None, rounding=1e-13):
     """
     best = scikit_learns(X, Y, C, s)
     s = np.ones(len(Y)) if s is None else np.asarray(s, dtype=np.float64)
-    optimum, gradient = reference(X, Y, best, C, s[:, np.newaxis])
+    s = s[:, np.newaxis] if s.ndim == 1 else s
+    optimum, gradient = reference(X, Y, best, C, s)
     assert np.abs(gradient).max() < 1e-8
-    cost, _ = reference(X, Y, theta, C, s[:, np.newaxis])
-    mu = 1.0 / (np.asarray(C, dtype=np.float64) * s.sum())
+    cost, _ = reference(X, Y, theta, C, s)
+    mu = 1.0 / (np.asarray(C, dtype=np.float64) * s.sum(axis=0))
     allowed = len(theta) * tol**2 / (2 * mu) + rounding
     assert np.all(cost - optimum >= -1e-13)
     assert np.all(cost - optimum <= allowed)
