@@ -192,14 +192,17 @@ def _newton_step(
     g = np.stack([(R * z).sum(axis=1), R.sum(axis=1)])
     aa, ab, bb = (Sz * z).sum(axis=1) + _RIDGE, Sz.sum(axis=1), S.sum(axis=1) + _RIDGE
     step = np.stack([ab * g[1] - bb * g[0], ab * g[0] - aa * g[1]]) / (aa * bb - ab**2)
+    # Of costs that differ by less none is the smaller: they are differences of margins' size.
+    rounding = 1e-13 * cost + 1e-15 * np.abs(theta).sum(axis=0)
     slope, t, tries = (g * step).sum(axis=0), np.ones(theta.shape[1]), 0
     while tries < _HALVINGS:
         after = (weight * log_loss(margins(theta + t * step), target)).sum(axis=1)
-        too_far = ~(after <= cost + 1e-4 * t * slope + 1e-15 * cost)  # to rounding
+        too_far = ~(after <= cost + 1e-4 * t * slope + rounding)
         if not too_far.any():
             break
         t, tries = np.where(too_far, t / 2, t), tries + 1
-    done = (np.abs(step) <= 1e-10 * (1.0 + np.abs(theta))).all(axis=0)
+    # What a step gains is the square of its size: after one that gains 1e-14 nothing is left.
+    done = (np.abs(step) <= 1e-10 * (1.0 + np.abs(theta))).all(axis=0) | (-slope <= 1e-14 * cost)
     return theta + t * step, done
 
 

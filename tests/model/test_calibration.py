@@ -210,3 +210,15 @@ def test_a_calibrated_model_s_file(tmp_path, rng):
     short = replace(new, data={**new.data, "prior": [0.5]})
     with pytest.raises(gpulr.ModelFileError, match="prior has 1 values for 3 models"):
         short.save(tmp_path / "model.safetensors")
+
+
+def test_heavy_rows_of_separable_labels(rng):
+    # Targets so near 0 and 1 that costs tell points apart no more, only gradients do.
+    X, Y = drawn(rng, 500)
+    Y[:, 0], Y[:, 1] = X[:, 0] > 0.1, X[:, 1] > 2
+    W, heavy = np.ones(Y.T.shape), 1e6
+    a, b, _ = platt(X.T[:3], Y.T == 1, heavy * W)
+    positive = heavy * Y.sum(axis=0)
+    target = np.where(Y, (positive + 1) / (positive + 2), 1 / (heavy * 500 - positive + 2))
+    R = sigmoid(a * X[:, :3] + b) - target
+    assert np.abs(R.mean(axis=0)).max() < 1e-6 * np.minimum(target, 1 - target).mean()
