@@ -29,7 +29,15 @@ def evaluate(*, path: Path, data: str | None = None, label: str | None = None, j
         terminal.print_json({**about, "classes": model.classes, **record(result)})
         return
     title = f"{dataset.name}, {part} rows: {len(X):,}"
-    terminal.show(terminal.table(*by_model(result), title=title), *summary(result))
+    headings, rows = result.cells()
+    rows = [[on_one_line(name), *figures] for name, *figures in rows]
+    others = {name: x for name, x in result.together().items() if name[:8] != "accuracy"}
+    width = max(map(len, others))
+    terminal.show(
+        terminal.table(headings, rows, title=title, box=None, padding=(0, 1, 0, 0)),
+        *(f"{name:{width}}  {x:.4f}" for name, x in others.items()),
+        *summary(result),
+    )
     if isinstance(result, Evaluation) and len(result.classes) <= 12:
         names = [on_one_line(name) for name in result.classes]
         counts = ([str(n) if n else "·" for n in row] for row in result.confusion)
@@ -40,8 +48,10 @@ def evaluate(*, path: Path, data: str | None = None, label: str | None = None, j
 
 def record(figures: Figures) -> dict[str, Any]:
     """Return the figures by name, for JSON."""
-    names = [name for name in figures.__dataclass_fields__ if name not in ("classes", "labels")]
-    return {name: getattr(figures, name) for name in names}
+    apart = ("classes", "labels", "table")
+    names = [name for name in figures.__dataclass_fields__ if name not in apart]
+    columns = {name: figures.table[name] for name in figures.table.dtype.names or ()}
+    return {"scores": columns, **{name: getattr(figures, name) for name in names}}
 
 
 def by_model(figures: Figures, part: str = "") -> tuple[list[str], list[list[str]]]:

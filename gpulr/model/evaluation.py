@@ -2,17 +2,120 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.model.predicted import Thresholds, predicted, predicted_codes
-from gpulr.words import brief
+from gpulr.errors import DataError, MissingExtraError, UndefinedScoreWarning, warn
+from gpulr.model.binary import counts, losses, of_each_model, ranking
+from gpulr.model.measures import AVERAGES, Counts, Each, mean, share_right
+from gpulr.model.predicted import Thresholds, predicted_codes
+from gpulr.model.scores import scorer
+from gpulr.validation.labels import Labels
+from gpulr.words import counted
+
+MOST_SHOWN = 40  # rows of a table that is printed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+class Scores:
+    """A table of scores.
+
+    Attributes
+    ----------
+    table : structured array (n_models,)
+        A record for each class or label that has a model, the positive one of two classes: its
+        name, how many rows have it, and a column for each score, under scikit-learn's names. What
+        rows without the label leave undefined is NaN.
+    averages : dict of str to float
+        Scores of all models together, by the names that ``scoring`` of a search takes. Those of
+        rows whose label is undefined in the table are left out.
+    """
+
+    table: npt.NDArray[Any] = field(default_factory=lambda: np.empty(0, [("class", "U1")]))
+    averages: Mapping[str, float] = field(default_factory=dict)
+
+    def to_frame(self) -> Any:
+        """Return :attr:`table` as a pandas DataFrame, names as its index; needs pandas."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError(
+                "to_frame() needs pandas, which is not installed: python -m pip install pandas. "
+                "The same figures are in .table, a NumPy array of records."
+            ) from error
+
+        names, *columns = self.table.dtype.names or ()
+        index = pandas.Index(self.table[names], name=names)
+        return pandas.DataFrame({name: self.table[name] for name in columns}, index=index)
+
+    def cells(self, most: int | None = None) -> tuple[list[str], list[list[str]]]:
+        """Return headings, and the rows of the table and its averages, as text.
+
+        Losses, of which the averages have those of all models together, are left out.
+        """
+        kind, *columns = (name for name in self.table.dtype.names or () if name[:4] != "neg_")
+        of_scores = (name[::-1].replace("_", "\n", 1)[::-1] for name in columns[1:])
+        headings = [kind, "rows", *of_scores]
+        rows = [
+            [str(record[kind]), *(_cell(record[c]) for c in columns)]
+            for record in self.table[:most]
+        ]
+        if len(self.table) > 1:
+            macro = {f"{name}_macro": mean(self.table[name]) for name in columns[1:]}
+            known = {**self.averages, **macro}
+            for average in AVERAGES:
+                figures = (_cell(known.get(f"{name}_{average}", "")) for name in columns[1:])
+                rows.append([average, "", *figures])
+        return headings, rows
+
+    def together(self) -> dict[str, float]:
+        """Return the averages that :meth:`cells` has not, as a table of few words names them."""
+        columns = [name for name in self.table.dtype.names or () if name[:4] != "neg_"]
+        apart = {f"{c}_{average}" for c in columns for average in AVERAGES} | {*columns[2:]}
+        found = {name: x for name, x in self.averages.items() if name not in apart}
+        if "accuracy" in columns:  # of a label's own there
+            found["accuracy (all labels of a row right)"] = self.averages["accuracy"]
+        return found
+
+    def __str__(self) -> str:
+        headings, rows = self.cells(MOST_SHOWN)
+        cells = [*zip(*(_on_two_lines(heading) for heading in headings), strict=True), *rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(map(str.rjust, row, widths)) for row in cells]
+        if (more := len(self.table) - MOST_SHOWN) > 0:
+            lines.insert(2 + MOST_SHOWN, f"… {more:,} more in .table and .to_frame()")
+        together = self.together()
+        width = max(map(len, together), default=0)
+        lines += ["", *(f"{name:{width}}  {x:.4f}" for name, x in together.items())]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        own = {of.name: getattr(self, of.name) for of in fields(self)}
+        figures = {name: x for name, x in own.items() if isinstance(x, float)}
+        figures |= {
+            name: x for name, x in self.averages.items() if name in ("roc_auc", "roc_auc_ovr")
+        }
+        told = ", ".join(f"{name}={x:.6g}" for name, x in figures.items())
+        return f"{type(self).__name__}({told}, table of {counted(len(self.table), 'row')})"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str) or value != value:
+        return value if isinstance(value, str) else "–"
+    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _on_two_lines(heading: str) -> tuple[str, str]:
+    first, _, second = heading.rpartition("\n")
+    return first, second
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Evaluation(Scores):
     """Accuracy of one-vs-all models on labelled rows.
 
     The two accuracies answer different questions. Each of ten binary models may always say "not
@@ -28,22 +131,24 @@ class Evaluation:
         row is of the model's class.
     mean_binary_accuracy : float
         The mean of those; not the accuracy of the one-vs-all classifier.
-    confusion : (n_classes, n_classes) int64
+    confusion : (n_classes, n_classes) int64, or the rows' weights as float64
         Rows: the true class; columns: the predicted class; in the order of ``classes``.
     classes : (n_classes,)
+    table, averages
+        As of :class:`Scores`. Precision, recall and F1 are of the predicted classes; the binary
+        accuracy, ``roc_auc``, ``average_precision`` and both losses of each class's own model, this
+        class against all others.
     """
 
     accuracy: float
     binary_accuracy: npt.NDArray[np.float64]
     mean_binary_accuracy: float
-    confusion: npt.NDArray[np.int64]
+    confusion: npt.NDArray[Any]
     classes: npt.NDArray[np.generic]
 
-    __repr__ = brief
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MultilabelEvaluation:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MultilabelEvaluation(Scores):
     """How good predictions are on rows that have any number of labels.
 
     Where most rows lack most labels, predicting none makes ``mean_label_accuracy`` large; F1 counts
@@ -64,9 +169,11 @@ class MultilabelEvaluation:
         The same of the counts of all labels added up.
     macro_f1 : float
         The mean of ``label_f1``: rare labels count as much as frequent ones.
-    positives, predicted_positives : (n_labels,) int64
+    positives, predicted_positives : (n_labels,) int64, or the rows' weights as float64
         How many rows have each label, and are predicted to.
     labels : (n_labels,)
+    table, averages
+        As of :class:`Scores`; ``accuracy`` among the averages is ``subset_accuracy``.
     """
 
     subset_accuracy: float
@@ -75,11 +182,9 @@ class MultilabelEvaluation:
     label_f1: npt.NDArray[np.float64]
     micro_f1: float
     macro_f1: float
-    positives: npt.NDArray[np.int64]
-    predicted_positives: npt.NDArray[np.int64]
+    positives: npt.NDArray[Any]
+    predicted_positives: npt.NDArray[Any]
     labels: npt.NDArray[np.generic]
-
-    __repr__ = brief
 
 
 def evaluate_margins(
@@ -87,16 +192,36 @@ def evaluate_margins(
     codes: npt.NDArray[np.integer],
     classes: npt.NDArray[np.generic],
     thresholds: Thresholds | None = None,
+    weight: Each | None = None,
 ) -> Evaluation:
-    """Evaluate margins Z (n_samples, n_models) against true class indices (n_samples,)."""
-    k = len(classes)
-    positive = np.arange(k)[-Z.shape[1] :]  # one model of two classes is of the second
-    right = predicted(Z, thresholds) == (codes[:, np.newaxis] == positive)
-    binary, said = right.mean(axis=0), predicted_codes(Z, thresholds)
-    pairs = codes.astype(np.int64) * k + said
-    confusion = np.bincount(pairs, minlength=k**2).reshape(k, k)
-    share = float(np.mean(said == codes))
-    return Evaluation(share, binary, float(binary.mean()), confusion, classes)
+    """Evaluate margins Z (n_samples, n_models) against true class indices (n_samples,).
+
+    Rows count by their weight (n_samples,), or all the same.
+    """
+    k, w = len(classes), _weights(weight, len(Z))
+    pairs = k * codes.astype(np.int64) + predicted_codes(Z, thresholds)
+    confusion: Each = np.bincount(pairs, w, k * k).astype(np.float64).reshape(k, k)
+    together = Counts(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+    no, _, _, yes = of_each_model(counts, Z, codes, w, thresholds)
+    binary = (no + yes) / w.sum()
+    own = Z.shape[1]
+    each, averages = _scores(together, own, {"binary_accuracy": binary}, Z, codes, w)
+    labels = Labels(classes, codes.astype(np.int32))
+    names = ["accuracy", "balanced_accuracy", "neg_log_loss", "neg_brier_score"]
+    names += ["roc_auc_ovr", "roc_auc_ovr_weighted"] if own > 1 else []
+    first = {name: scorer(name, labels).function(Z, codes, w, thresholds) for name in names}
+    if own == 1:
+        averages |= {name: float(each[name][0]) for name in ("roc_auc", "average_precision")}
+        averages |= {name: float(each[name][0]) for name in ("precision", "recall", "f1")}
+    return Evaluation(
+        first["accuracy"],
+        binary,
+        float(binary.mean()),
+        _counted(confusion, weight),
+        classes,
+        table=_table("class", classes[-own:], _counted(together.true[-own:], weight), each),
+        averages=first | averages,
+    )
 
 
 def evaluate_labels(
@@ -104,21 +229,92 @@ def evaluate_labels(
     Y: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.generic],
     thresholds: Thresholds | None = None,
+    weight: Each | None = None,
 ) -> MultilabelEvaluation:
-    """Evaluate margins Z (n_samples, n_labels) against the true indicator matrix Y."""
-    from sklearn.metrics import f1_score
+    """Evaluate margins Z (n_samples, n_labels) against the true indicator matrix Y.
 
-    said = predicted(Z, thresholds).astype(np.uint8)
-    right = (said == Y).mean(axis=0)
-    f1 = np.asarray(f1_score(Y, said, average=None, zero_division=0.0), dtype=np.float64)
+    Entries of Y that are unknown count for nothing, and rows by their weight (n_samples,).
+    """
+    w = _weights(weight, len(Z))
+    no, wrong, missed, yes = of_each_model(counts, Z, Y, w, thresholds)
+    together, known = Counts(yes, yes + wrong, yes + missed), no + wrong + missed + yes
+    with np.errstate(invalid="ignore"):
+        right = (no + yes) / known
+        balanced = (yes / (yes + missed) + no / (no + wrong)) / 2
+    own = {"accuracy": right, "balanced_accuracy": balanced}
+    each, averages = _scores(together, len(yes), own, Z, Y, w)
+    for name in ("balanced_accuracy", "neg_log_loss", "neg_brier_score", "roc_auc"):
+        averages[name] = mean(each[name])
+    for name in ("average_precision", "precision", "recall", "f1"):
+        averages[name] = averages[f"{name}_macro"]
+    subset = share_right(Z, Y, w, thresholds)
     return MultilabelEvaluation(
-        subset_accuracy=float((said == Y).all(axis=1).mean()),
+        subset_accuracy=subset,
         label_accuracy=right,
-        mean_label_accuracy=float(right.mean()),
-        label_f1=f1,
-        micro_f1=float(f1_score(Y, said, average="micro", zero_division=0.0)),
-        macro_f1=float(f1.mean()),
-        positives=Y.sum(axis=0, dtype=np.int64),
-        predicted_positives=said.sum(axis=0, dtype=np.int64),
+        mean_label_accuracy=mean(right),
+        label_f1=together.f1(),
+        micro_f1=averages["f1_micro"],
+        macro_f1=float(together.f1().mean()),
+        positives=_counted(together.true, weight),
+        predicted_positives=_counted(together.predicted, weight),
         labels=labels,
+        table=_table("label", labels, _counted(together.true, weight), each),
+        averages={"accuracy": subset, **averages},
     )
+
+
+def _weights(weight: Each | None, n_rows: int) -> Each:
+    weight = np.ones(n_rows) if weight is None else weight
+    if not weight.any():
+        raise DataError("There is no row to evaluate, or all have weight 0.")
+    return weight
+
+
+def _counted(weights: Each, weight: Each | None) -> npt.NDArray[Any]:
+    """Return sums of weights, as whole numbers where every row weighs 1."""
+    return weights.astype(np.int64) if weight is None else weights
+
+
+def _scores(
+    together: Counts, own: int, columns: dict[str, Each], Z: Any, truth: Any, weight: Each
+) -> tuple[dict[str, Each], dict[str, float]]:
+    """Return the columns of the table with those of all kinds of labels, and their averages."""
+    averages, some = {}, together.true > 0
+    for name in ("precision", "recall", "f1"):
+        measure = getattr(Counts, name)
+        values = np.where(some, measure(together), np.nan)
+        columns[name] = values[-own:]
+        averages[f"{name}_macro"] = mean(values)
+        averages[f"{name}_micro"] = float(measure(together.total)[0])
+        averages[f"{name}_weighted"] = mean(values, together.true)
+    columns["roc_auc"], columns["average_precision"] = of_each_model(ranking, Z, truth, weight)
+    log_loss, squares = of_each_model(losses, Z, truth, weight)
+    columns["neg_log_loss"], columns["neg_brier_score"] = -log_loss, -squares
+    precisions = columns["average_precision"]
+    averages["average_precision_macro"] = mean(precisions)
+    averages["average_precision_weighted"] = mean(precisions, together.true[-own:])
+    return columns, averages
+
+
+def _table(
+    kind: str, names: npt.NDArray[Any], positives: npt.NDArray[Any], each: Mapping[str, Each]
+) -> npt.NDArray[Any]:
+    """Return the scores as records, and warn of labels that leave some undefined."""
+    columns = {kind: names, "positives": positives, **each}
+    table = np.empty(len(names), [(name, column.dtype) for name, column in columns.items()])
+    for name, column in columns.items():
+        table[name] = column
+    if kind == "label" and not (positives > 0).all():  # classes without rows are nothing unusual
+        without = names[~(positives > 0)]
+        warn(
+            f"No row here has the label {_listed(without)}: precision, recall, F1, AUROC and "
+            "average precision are NaN in its row of the table, and averages leave them out. "
+            "Evaluate on rows that have every label.",
+            UndefinedScoreWarning,
+        )
+    return table
+
+
+def _listed(names: npt.NDArray[Any]) -> str:
+    more = len(names) - 10
+    return ", ".join(map(str, names[:10])) + (f" and {more:,} more" if more > 0 else "")

@@ -12,14 +12,14 @@ import numpy as np
 from gpulr import logistic
 from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
 from gpulr.errors import DataError, ParameterError
-from gpulr.model import calibration, evaluation, export, selection, storage
+from gpulr.model import calibration, evaluation, export, measures, selection, storage
 from gpulr.model import thresholds as choosing
 from gpulr.model.predicted import predicted, predicted_codes
 from gpulr.model.record import Trained
 from gpulr.namespaces import array_namespace
 from gpulr.validation.arrays import check_rows, finite_rows
 from gpulr.validation.label_values import codes_of
-from gpulr.validation.labels import check_indicator
+from gpulr.validation.labels import check_indicator, check_row_weight
 from gpulr.validation.tables import feature_names_of, order_of
 from gpulr.words import counted
 
@@ -195,15 +195,25 @@ class OneVsAll(Trained):
     # Any: which of the two it is, no type tells, and the second would hide the first's attributes.
     # y has a default so that a Dataset alone, which has labels, is told how to pass them.
     @host_memory
-    def evaluate(self, X: Any, y: Any = None) -> Any:
+    def evaluate(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Return how good the predictions on labelled rows are.
+
+        Parameters
+        ----------
+        X, y
+            Rows as for :meth:`decision_function`, and their labels as training was given them; of
+            a matrix of labels, unknown entries count for nothing.
+        sample_weight : (n_samples,), optional
+            How much each row counts.
 
         Returns
         -------
         evaluation.Evaluation
-            Binary accuracies, multiclass accuracy and confusion matrix.
+            A table of scores, a row for each class; binary accuracies, multiclass accuracy and
+            confusion matrix.
         evaluation.MultilabelEvaluation
-            Of a multi-label model, with y (n_samples, n_labels): accuracies and F1 of the labels.
+            Of a multi-label model, with y (n_samples, n_labels): a table of scores, a row for each
+            label; accuracies and F1 of the labels.
 
         Raises
         ------
@@ -211,23 +221,36 @@ class OneVsAll(Trained):
             As :meth:`decision_function`; labels of the wrong length, or that the model does not
             know.
         """
+        Z, truth, weight = self._read_truth(X, y, sample_weight)
+        judge: Any = evaluation.evaluate_labels if self.multilabel else evaluation.evaluate_margins
+        return judge(Z, truth, self.classes, self.thresholds, weight)
+
+    @host_memory
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the share of labelled rows that are right: of several labels, right throughout.
+
+        scikit-learn calls both accuracy. The arguments are those of :meth:`evaluate`.
+        """
+        Z, truth, weight = self._read_truth(X, y, sample_weight)
+        weight = np.ones(len(Z)) if weight is None else weight
+        return measures.share_right(Z, truth, weight, self.thresholds)
+
+    def _read_truth(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+        """Return margins, the truth as scores take it, and weights if any, on the host."""
         X = rows_for(self, X)
+        n_samples = int(X.shape[0])
         if y is None:
             shape = f"(n_samples, {self.n_models})" if self.multilabel else "(n_samples,)"
             raise DataError(f"There is no y to compare predictions with. Pass the labels, {shape}.")
         if self.multilabel:
-            _, Y = check_indicator(y, X.shape[0], self.classes)
-            Y = Y.toarray() if is_sparse(Y) else to_host(Y)
-            Z = to_host(self.decision_function(X))
-            return evaluation.evaluate_labels(Z, Y, self.classes, self.thresholds)
-        codes = codes_of(y, X.shape[0], self.classes)
-        Z = to_host(self.decision_function(X))
-        return evaluation.evaluate_margins(Z, codes, self.classes, self.thresholds)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Return the multiclass accuracy on labelled rows; subset accuracy of several labels."""
-        result = self.evaluate(X, y)
-        return float(result.subset_accuracy if self.multilabel else result.accuracy)
+            _, Y = check_indicator(y, n_samples, self.classes)
+            truth = Y.toarray() if is_sparse(Y) else to_host(Y)
+        else:
+            truth = codes_of(y, n_samples, self.classes)
+        weight = None if sample_weight is None else check_row_weight(sample_weight, n_samples)
+        if not (n_samples if weight is None else weight.any()):
+            raise DataError("There is no row to be scored, or all have weight 0.")
+        return to_host(self.decision_function(X)), truth, weight
 
     calibrated = calibration.calibrated
     with_thresholds = choosing.with_thresholds

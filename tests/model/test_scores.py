@@ -8,7 +8,6 @@ from scipy.special import log_softmax
 from sklearn import metrics
 
 from gpulr import ParameterError, logistic
-from gpulr.model.evaluation import evaluate_margins
 from gpulr.model.scores import SCORES, scorer
 from gpulr.validation.labels import LabelMatrix, Labels
 from helpers import assert_close
@@ -236,39 +235,3 @@ def test_a_function_of_a_matrix_of_labels(matrix):
     truth = np.where(truth, truth, 2)
     with pytest.raises(ParameterError, match="which entries of y are unknown"):
         scorer(metric, labels).function(Z, truth, weight)
-
-
-# Margins, true codes, classes; accuracy, binary accuracies and confusion, counted by hand.
-EVALUATED = {
-    "three classes": (
-        ([[2.0, 1, -1], [-1, -2, -3], [-1, 3, 0], [1, -1, 2]], [0, 1, 1, 0], ["a", "b", "c"]),
-        (0.5, [1.0, 0.5, 0.75], [[1, 0, 1], [1, 1, 0], [0, 0, 0]]),  # a margin of 0 says no
-    ),
-    "two classes have one model, for the second": (
-        ([[1.0], [-1.0], [0.0], [2.0]], [1, 0, 1, 0], [3, 8]),
-        (0.5, [0.5], [[1, 1], [1, 1]]),
-    ),
-    "always saying no is right nine times out of ten": (
-        (np.full((100, 10), -5.0), np.arange(100) % 10, np.arange(10)),
-        (0.1, [0.9] * 10, np.outer([10] * 10, np.eye(10)[0])),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", EVALUATED)
-def test_evaluation_by_hand(case):
-    (Z, codes, classes), (accuracy, binary, confusion) = EVALUATED[case]
-    result = evaluate_margins(np.asarray(Z), np.asarray(codes), np.asarray(classes))
-    assert result.accuracy == accuracy
-    assert result.binary_accuracy.tolist() == binary
-    assert result.mean_binary_accuracy == pytest.approx(np.mean(binary))
-    np.testing.assert_array_equal(result.confusion, confusion)
-    assert result.classes.tolist() == list(classes)
-
-
-def test_evaluation_is_that_of_scikit_learn(held_out):
-    classes, Z, codes, _ = held_out
-    result = evaluate_margins(Z, codes, classes)
-    assert result.accuracy == metrics.accuracy_score(codes, predicted(Z))
-    expected = metrics.confusion_matrix(codes, predicted(Z), labels=range(len(classes)))
-    np.testing.assert_array_equal(result.confusion, expected)
