@@ -22,7 +22,7 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.plan import FUSED, obstacle, plan_for
+from gpulr.kernels.plan import FUSED, MOST_FEATURES, obstacle, plan_for
 from gpulr.kernels.recursion import Recursion, disagreement
 from gpulr.kernels.step import Step
 from gpulr.kernels.trials import (
@@ -147,8 +147,8 @@ def recursion_for(problem: Problem, kernels: Kernels) -> Recursion | None:
     They are tried out once, as :func:`choose` does, and warned of.
     """
     wanted = _requested()
-    if _not_compiled(problem, wanted) is not None:
-        return None
+    if _not_compiled(problem, wanted) is not None or problem.rows.n_features > MOST_FEATURES:
+        return None  # of more features there may be too little shared memory
     backend = problem.backend
     if kernels not in _recursion_fails:
         _recursion_fails[kernels] = recursion_fails(backend, kernels, wanted)

@@ -18,6 +18,7 @@ from gpulr.kernels import dispatch
 from gpulr.kernels import trials as trials_module
 from gpulr.kernels.dispatch import FusedProblem, choose, recursion_for, trial, trials
 from gpulr.kernels.fused import FusedPass
+from gpulr.kernels.plan import MOST_FEATURES
 from gpulr.solvers.curvature import SharedCurvature
 from helpers import make_problem
 
@@ -83,6 +84,14 @@ def test_the_kernels_of_lbfgs_serve_beside_any_pass(problem, seconds, rng):
     for each in (problem, double):
         assert recursion_for(each, kernels) is not None
     assert kernels.launched == ["find_direction", "learn_pair"] * 3  # tried once
+
+
+def test_the_kernels_of_lbfgs_are_for_as_many_features_as_shared_memory_holds(rng):
+    """Of a few wide rows all directions are known, without eigenvectors."""
+    for n in (MOST_FEATURES, MOST_FEATURES + 1):
+        wide = make_problem(np.asarray, rng.normal(size=(6, n)), [0, 1, 2] * 2)
+        found = recursion_for(wide, Timed(*FAST, card=T4))
+        assert (found is None) == (n > MOST_FEATURES)
 
 
 def test_shrinking_problems_are_tried_at_most_three_times(rng, monkeypatch):
