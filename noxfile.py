@@ -74,7 +74,7 @@ def more(session: nox.Session) -> None:
 @nox.session
 def nightly(session: nox.Session) -> None:
     """Run what takes longest, and scikit-learn's own tests of the oldest release."""
-    install(session, "test", "fast")
+    install(session, "test", "cuda-compile", "fast")
     session.run(*PYTEST, "nightly", env=TESTED)
     session.notify("sklearn(1.6)")
 

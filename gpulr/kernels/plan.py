@@ -180,8 +180,10 @@ def _layout(card: Card, storage: int, n_features: int, columns: int, centered: b
     owners = -(-all_quads // quads)
     if owners > 112:
         threads = -(-owners // 32) * 32
-    else:  # as many shares of the rows as leave fewest threads without one
-        threads = max(range(128, 225, 32), key=lambda n: (n // owners * owners / n, n))
+    else:
+        # As many shares of the rows as leave fewest threads without one; then no seven warps: two
+        # such blocks are four warps for one of an SM's schedulers, which leave each 128 registers.
+        threads = max(range(128, 225, 32), key=lambda n: (n // owners * owners / n, n < 224, n))
     for blocks in (2, 1):
         if threads * blocks > 512:
             continue

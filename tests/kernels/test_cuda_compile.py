@@ -1,11 +1,15 @@
-"""CUDA kernels compiled for sm_75 to sm_120, where NVRTC is at hand.
+"""CUDA kernels compiled for sm_60 to sm_120, where NVRTC is at hand.
 
 Proven: every kernel compiles for each of them, by itself and as it is laid out for cards, without a
-warning; nothing spills into memory nor lies there, registers and static shared memory suffice for
-the threads and blocks of ``__launch_bounds__``. All that with the options which the installed CuPy
-passes to NVRTC, as its own code says (where they cannot be read, these tests fail), and with the
-headers that CuPy has. Not proven: that a kernel is right (test_fused.py, test_recursion.py), that
-it is fast, or that another NVRTC says the same.
+warning; nothing spills into memory nor lies there, registers and shared memory suffice for the
+threads and blocks of ``__launch_bounds__``. All that with the options which the installed CuPy
+passes to NVRTC, as its own code says (where they cannot be read, these tests fail), by NVRTC 13,
+and by NVRTC 12, which alone knows the cards before sm_75. Not proven: that a kernel is right
+(test_fused.py, test_recursion.py), that it is fast, or that another NVRTC says the same.
+
+There are some 400 kinds of layouts for each card. The quick tests compile a few, the slow ones
+those that are shortest of registers (five minutes of a processor), the nightly ones one of each
+kind (an hour).
 """
 
 from __future__ import annotations
@@ -17,20 +21,40 @@ from itertools import product
 import pytest
 
 import cuda_compile
-from cuda_compile import ARCHITECTURES, complaints, cupy_options, usages
+from cuda_compile import ARCHITECTURES, EVERY, NEWEST, complaints, cupy_options, usages
 from cuda_host import require
-from fused_kernels import CARDS, H100
-from gpulr.backend.cuda_kernels import Card
+from cuda_layouts import CARDS, H100, scarce, some
 from gpulr.kernels.fused import PARAMETERS, PROPAGATE
 from gpulr.kernels.plan import plan
 from gpulr.kernels.recursion import SOURCE as RECURSION
 from gpulr.kernels.step import SOURCE as STEP
 
-A10 = Card("A10", 86, 72, 101_376, 102_400)
-B200 = Card("B200", 100, 148, 232_448, 233_472)
-RTX_5090 = Card("RTX 5090", 120, 170, 101_376, 102_400)
+SOURCES = pytest.mark.parametrize(
+    "path", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
+)
+EVERY_CARD = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 
-pytestmark = pytest.mark.slow
+
+def wrong(source, laid, card, version):
+    """Say what is wrong with the kernels of a source, as they are laid out for a card."""
+    found = usages(source, laid.macros, [f"sm_{card.capability}"], version)
+    assert found
+    words = []
+    for usage in found:
+        halves = {"forward": usage.kernel != "propagate_back"}
+        halves["backward"] = usage.kernel != "propagate_forward"
+        dynamic = laid.shared_bytes(**halves) if usage.kernel.startswith("propagate") else 0
+        words += complaints(usage, dynamic)
+        assert usage.shared + dynamic <= card.shared_block
+        assert usage.min_blocks in (None, laid.blocks)
+    return [f"{laid}: {each}" for each in words]
+
+
+def version_for(card):
+    """Return the newest NVRTC for a card, or skip."""
+    version = NEWEST if card.capability >= 75 else 12
+    require(cuda_compile.why_not(version))
+    return version
 
 
 @pytest.fixture(autouse=True)
@@ -40,27 +64,37 @@ def _compiler():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the tests bring CuPy on Linux alone")
-def test_cupys_own_options_are_those_that_the_shim_models():
+@pytest.mark.parametrize("version", [None, (12, 9)], ids=["NVRTC as CuPy finds it", "NVRTC 12.9"])
+def test_cupys_own_options_are_those_that_the_shim_models(version):
     """Fails where they cannot be read: then nothing here says what a card would run."""
-    for capability, options in cupy_options(("75", "90")).items():
+    for capability, options in cupy_options(("75", "90"), version).items():
         assert f"-arch=sm_{capability}" in options
         assert "--std=c++17" in options  # gpulr's own
         assert "-ftz=true" in options  # so tests/support/cuda/host/runtime.cpp flushes subnormals
 
 
-@pytest.mark.parametrize(
-    "path", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
-)
+@SOURCES
 def test_kernels_fit(path):
-    found = usages(path)
+    """On one card, quickly."""
+    assert [words for usage in usages(path, None, ["sm_90"]) for words in complaints(usage)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [NEWEST, 12])
+@SOURCES
+def test_kernels_fit_everywhere(path, version):
+    require(cuda_compile.why_not(version))
+    architectures = EVERY if version == 12 else ARCHITECTURES
+    found = usages(path, None, architectures, version)
     names = {usage.kernel for usage in found}
     assert names
-    assert {(u.kernel, u.arch) for u in found} == {*product(names, ARCHITECTURES)}
+    assert {(u.kernel, u.arch) for u in found} == {*product(names, architectures)}
     assert [words for usage in found for words in complaints(usage)] == []
 
 
 LAYOUTS = {
     "bytes": (8, 784, 10, False),
+    "bytes of one feature": (8, 1, 10, False),
     "floats": (32, 784, 10, False),
     "halves, few": (16, 100, 10, True),
     "halves, fewer": (16, 64, 10, False),
@@ -69,27 +103,56 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("card", [*CARDS, A10, B200, RTX_5090], ids=lambda card: card.name)
+@pytest.mark.parametrize("name", ["bytes", "floats"])
+def test_a_layout_compiles(name):
+    storage, features, models, centered = LAYOUTS[name]
+    laid = plan(H100, storage, features, models, centered=centered)
+    assert wrong(PROPAGATE, laid, H100, NEWEST) == []
+
+
+@pytest.mark.slow
+@EVERY_CARD
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_a_layout_compiles_for_its_card(card, layout):
     storage, features, models, centered = layout
     laid = plan(card, storage, features, models, centered=centered)
-    found = usages(PROPAGATE, laid.macros, [f"sm_{card.capability}"])
-    assert len(found) == 4
-    for usage in found:
-        assert complaints(usage) == []
-        assert usage.registers * laid.threads * laid.blocks <= 65_536
-        assert usage.min_blocks in (None, laid.blocks)
+    assert laid is not None or card.shared_block < 65_536
+    if laid is not None:
+        assert wrong(PROPAGATE, laid, card, version_for(card)) == []
 
 
-@pytest.mark.parametrize(
-    "path", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
-)
+@pytest.mark.slow
+@EVERY_CARD
+def test_layouts_that_are_short_of_registers(card):
+    version, found = version_for(card), list(filter(scarce, some(card)))
+    assert len(found) > 5 or card.shared_block < 65_536
+    assert [words for laid in found for words in wrong(PROPAGATE, laid, card, version)] == []
+
+
+@pytest.mark.nightly
+@EVERY_CARD
+def test_layouts_of_every_kind(card):
+    version, found = version_for(card), list(some(card))
+    assert len(found) > 200
+    assert [words for laid in found for words in wrong(PROPAGATE, laid, card, version)] == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("card", CARDS[2:], ids=lambda card: card.name)
+def test_layouts_that_are_short_of_registers_with_cuda_12(card):
+    require(cuda_compile.why_not(12))
+    found = filter(scarce, some(card))
+    assert [words for laid in found for words in wrong(PROPAGATE, laid, card, 12)] == []
+
+
+@pytest.mark.slow
+@SOURCES
 def test_quotients_and_roots_are_rounded_as_ieee_says_under_cupys_options(path):
     """-ftz=true is the only option of CuPy's that changes arithmetic: no quick division or root."""
     assert not re.search(r"\b(?:div|sqrt|rcp|rsqrt)\.(?:approx|full)", cuda_compile.ptx(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", [8, 16, 32])
 def test_products_of_rows_are_ieee_multiply_adds_under_cupys_options(storage):
     """Bytes are subnormal numbers, which others take for zero."""

@@ -6,7 +6,8 @@ arithmetic. CuPy can be imported without a driver, and little else: gpulr asks i
 does on a card, and where NVRTC would compile it, its options are written down instead. That happens
 in a process of its own, since the tests' is to be one without CuPy.
 
-NVRTC comes as a wheel, with cuda-bindings to call it (extra ``cuda-compile``).
+NVRTC comes as a wheel (extra ``cuda-compile``), in two versions: for the GPUs from sm_75 on, and
+the one before it, which CuPy for CUDA 12 has, for the older ones and for these too.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+import nvrtc
 from gpulr.backend.cuda_sources import text_of
+from nvrtc import CompilationError
 
 # KiB of shared memory of one multiprocessor.
-_SHARED = {75: 64, 80: 164, 86: 100, 89: 100, 90: 228, 100: 228, 120: 100}
-ARCHITECTURES = tuple(f"sm_{capability}" for capability in _SHARED)
+_SHARED = {60: 64, 70: 96, 75: 64, 80: 164, 86: 100, 89: 100, 90: 228, 100: 228, 120: 100}
+EVERY = tuple(f"sm_{capability}" for capability in _SHARED)
+OLD, ARCHITECTURES = EVERY[:2], EVERY[2:]  # for which there is no NVRTC after 12; all others
+NEWEST = 13  # version of NVRTC
 STATIC_SHARED = 48 * 1024  # bytes; a launch cannot ask for more than that without saying so
 REGISTERS = 64 * 1024  # of one multiprocessor
-SHARED = dict(zip(ARCHITECTURES, (1024 * size for size in _SHARED.values()), strict=True))
+SHARED = dict(zip(EVERY, (1024 * size for size in _SHARED.values()), strict=True))
 # Of that, by CUDA in each block.
-RESERVED = {architecture: 0 if architecture == "sm_75" else 1024 for architecture in ARCHITECTURES}
+RESERVED = {one: 0 if one in (*OLD, "sm_75") else 1024 for one in EVERY}
 
 ENTRY = re.compile(r"Compiling entry function '(?P<kernel>\w+)' for '(?P<arch>\w+)'")
 FRAME = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -41,10 +46,6 @@ BOUNDS = re.compile(
     r"\.entry (\w+)\s*\([^)]*\)\s*(?:\.maxntid (\d+)(?:, (\d+))?(?:, (\d+))?)?"
     r"\s*(?:\.minnctapersm (\d+))?"
 )
-
-
-class CompilationError(Exception):
-    """NVRTC refuses a source, or warns of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ class Usage:
     min_blocks: int | None
 
 
-def complaints(usage: Usage) -> list[str]:
-    """Say what is wrong with a kernel, if anything."""
+def complaints(usage: Usage, dynamic: int = 0) -> list[str]:
+    """Say what is wrong with a kernel, if anything; ``dynamic`` is shared memory, in bytes."""
     found = []
     if usage.spill_stores or usage.spill_loads:
         found.append(f"{usage.spill_stores} bytes of spill stores, {usage.spill_loads} of loads")
@@ -80,47 +81,36 @@ def complaints(usage: Usage) -> list[str]:
         found.append(f"{usage.registers} registers are too many for {blocks} × {threads} threads")
     if usage.shared > STATIC_SHARED:
         found.append(f"{usage.shared} bytes of static shared memory, of {STATIC_SHARED}")
-    if blocks * (usage.shared + RESERVED[usage.arch]) > SHARED[usage.arch]:
-        found.append(f"{blocks} × {usage.shared} bytes of shared memory, of {SHARED[usage.arch]}")
+    shared = usage.shared + dynamic
+    if blocks * (shared + RESERVED[usage.arch]) > SHARED[usage.arch]:
+        found.append(f"{blocks} × {shared} bytes of shared memory, of {SHARED[usage.arch]}")
     return [f"{usage.kernel} on {usage.arch}: {what}" for what in found]
 
 
 @cache
-def why_not() -> str | None:
+def why_not(version: int = NEWEST) -> str | None:
     """Say why NVRTC cannot be used here, or None where it can.
 
-    Found out by compiling the simplest kernel: wheels that can be imported prove nothing. That
+    Found out by compiling the simplest kernel: libraries that can be loaded prove nothing. That
     CuPy's options cannot be read is none of the reasons on Linux, where tests bring a CuPy.
     """
     if sys.platform != "linux" and not importlib.util.find_spec("cupy"):
         return "CuPy is not installed, whose options kernels are compiled with"
     install = 'python -m pip install ".[cuda-compile]"'
-    if not _headers():
-        return f"there is no wheel with cuda_fp16.h: {install}"
+    if version not in nvrtc.versions():
+        return f"NVRTC {version} is not installed: {install}"
+    simplest = 'extern "C" __global__ void tried(int* x) { *x = 1; }'
     try:
-        _compiled('extern "C" __global__ void tried(int* x) { *x = 1; }', ["-arch=sm_90"])
-    except (ImportError, CompilationError, RuntimeError) as error:
+        nvrtc.versions()[version].compile(simplest, ["-arch=sm_90"])
+    except (CompilationError, RuntimeError) as error:
         return f"NVRTC cannot compile the simplest kernel ({error}): {install}"
     return None
 
 
-@cache
-def _headers() -> str | None:
-    """Return the folder of NVIDIA's headers, from the wheel nvidia-cuda-runtime."""
-    nvidia = importlib.util.find_spec("nvidia")
-    for root in (nvidia and nvidia.submodule_search_locations) or ():
-        for header in Path(root).glob("*/include/cuda_fp16.h"):
-            return str(header.parent)
-    return None
-
-
-def usages(source: Path, defines=None, architectures=ARCHITECTURES) -> list[Usage]:
-    """Compile as CuPy's RawModule does: one text, its options, macros, NVIDIA's headers.
-
-    Warnings are errors.
-    """
+def usages(source: Path, defines=None, architectures=ARCHITECTURES, version=NEWEST) -> list[Usage]:
+    """Compile as CuPy's RawModule does: one text, its options, macros. Warnings are errors."""
     found = []
-    for log, assembly in _by_nvrtc(source, defines, architectures):
+    for log, assembly in _by_nvrtc(source, defines, architectures, version):
         bounds = {}
         for kernel, x, y, z, blocks in BOUNDS.findall(assembly):
             threads = int(x) * int(y or 1) * int(z or 1) if x else None
@@ -140,42 +130,22 @@ def ptx(source: Path, defines=None, architecture="sm_90") -> str:
     return _by_nvrtc(source, defines, [architecture])[0][1]
 
 
-def _by_nvrtc(source, defines, architectures):
+def _by_nvrtc(source, defines, architectures, version=NEWEST):
     """Return log and assembly for each architecture."""
-    macros = [f"-D{name}={value}" for name, value in (defines or {}).items()]
-    more = [*macros, f"-I{_headers()}", "--ptxas-options=-v"]
-    options = cupy_options(tuple(a.removeprefix("sm_") for a in architectures))
-    return [_compiled(text_of(source), [*each, *more]) for each in options.values()]
-
-
-def _compiled(text: str, options: list[str]) -> tuple[str, str]:
-    from cuda.bindings import nvrtc as library
-
-    def call(function, *arguments):
-        status, *results = function(*arguments)
-        if status != library.nvrtcResult.NVRTC_SUCCESS:
-            raise RuntimeError(f"{function.__name__}: {status.name}")
-        return results[0] if results else None
-
-    program = call(library.nvrtcCreateProgram, text.encode(), b"source.cu", 0, [], [])
-    try:
-        encoded = [option.encode() for option in options]
-        (status,) = library.nvrtcCompileProgram(program, len(encoded), encoded)
-        log = bytearray(call(library.nvrtcGetProgramLogSize, program))
-        call(library.nvrtcGetProgramLog, program, log)
-        words = log.decode(errors="replace").rstrip("\0")
-        if status != library.nvrtcResult.NVRTC_SUCCESS or "warning" in words:
-            raise CompilationError(f"{status.name}: {words}")
-        assembly = bytearray(call(library.nvrtcGetPTXSize, program))
-        call(library.nvrtcGetPTX, program, assembly)
-        return words, assembly.decode()
-    finally:
-        library.nvrtcDestroyProgram(program)
+    more = [*(f"-D{name}={value}" for name, value in (defines or {}).items()), "--ptxas-options=-v"]
+    library, text = nvrtc.versions()[version], text_of(source)
+    options = cupy_options(tuple(a.removeprefix("sm_") for a in EVERY), library.version)
+    every = (options[a.removeprefix("sm_")] for a in architectures)
+    return [library.compile(text, [*each, *more]) for each in every]
 
 
 @cache
-def cupy_options(capabilities: tuple[str, ...]) -> dict[str, list[str]]:
+def cupy_options(
+    capabilities: tuple[str, ...], version: tuple[int, int] | None = None
+) -> dict[str, list[str]]:
     """Return CuPy's options for a kernel without macros, by the capability of the card ("90").
+
+    They are those for a version of NVRTC, or for the one that CuPy finds.
 
     Raises
     ------
@@ -186,7 +156,7 @@ def cupy_options(capabilities: tuple[str, ...]) -> dict[str, list[str]]:
 
     path = filter(None, [str(Path(gpulr.__file__).parents[1]), os.environ.get("PYTHONPATH")])
     process = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve()), *capabilities],
+        [sys.executable, str(Path(__file__).resolve()), json.dumps([version, *capabilities])],
         # In memory: not from the cache of compiled kernels, which it would read first.
         env=os.environ | {"CUPY_CACHE_IN_MEMORY": "1", "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
@@ -202,7 +172,7 @@ class Told(BaseException):
     """The options, in place of a compilation; nothing catches it on its way."""
 
 
-def _options(capabilities: list[str]) -> dict[str, list[str]]:
+def _options(version: list[int] | None, *capabilities: str) -> dict[str, list[str]]:
     """Return the options for each card, in a process where CuPy may be changed.
 
     What of CuPy would ask a device is replaced, and nothing else: what it adds is found, whatever
@@ -224,6 +194,8 @@ def _options(capabilities: list[str]) -> dict[str, list[str]]:
 
     cupy.RawModule = Module
     compiler.nvrtc = SimpleNamespace(**{**vars(compiler.nvrtc), "compileProgram": tell})
+    if version is not None:
+        compiler._nvrtc_version = tuple(version)
     compiler._preprocess = lambda *what: ""  # an empty program, for the name of a cache's file
     for module, name in ((compiler, "_get_arch_for_options_for_nvrtc"), (raw, "_get_raw_module")):
         # Less what remembers their answers for each device.
@@ -239,4 +211,4 @@ def _options(capabilities: list[str]) -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_options(sys.argv[1:])))
+    print(json.dumps(_options(*json.loads(sys.argv[1]))))

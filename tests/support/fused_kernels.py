@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cuda_host import HostModule, why_not
+from cuda_layouts import A100, H100, RTX_4090, T4
 from gpulr.backend import backend_of, to_host
-from gpulr.backend.cuda_kernels import Card
 from gpulr.backend.cuda_signatures import check, signature
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, LabelTargets
@@ -18,10 +18,6 @@ from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import MOST_FEATURES, obstacle, plan_for
 from helpers import reference
 
-H100 = Card("H100", 90, 132, 232_448, 233_472)
-A100 = Card("A100", 80, 108, 166_912, 167_936)
-RTX_4090 = Card("RTX 4090", 89, 128, 101_376, 102_400)
-T4 = Card("T4", 75, 40, 65_536, 65_536)
 CARDS = (H100, A100, RTX_4090, T4)
 
 _modules = {}
