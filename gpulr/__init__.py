@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gpulr.families.intervals import Bootstrap
     from gpulr.families.learning_curve import LearningCurve, learning_curve
     from gpulr.families.out_of_fold import cross_val_predict
+    from gpulr.families.permutation_test import PermutationTest, permutation_test
     from gpulr.families.search import search
     from gpulr.families.search_result import Search
     from gpulr.families.training import train
@@ -66,10 +67,12 @@ _HOMES = {  # of the public names; those that are not here are in errors
     "OneVsAll": "model.one_vs_all",
     "OneVsAllLogisticRegression": "estimators.logistic_regression",
     "OneVsAllLogisticRegressionCV": "estimators.cross_validated",
+    "PermutationTest": "families.permutation_test",
     "bootstrap": "families.bootstrap",
     "cross_val_predict": "families.out_of_fold",
     "learning_curve": "families.learning_curve",
     "load": "model.one_vs_all",
+    "permutation_test": "families.permutation_test",
     "register_skl2onnx": "estimators.onnx_pipelines",
     "report": "reporting",
     "Search": "families.search_result",
@@ -104,6 +107,7 @@ __all__ = [
     "OneVsAllLogisticRegressionCV",
     "ParameterError",
     "ParameterWarning",
+    "PermutationTest",
     "RowNumberWarning",
     "ScaleWarning",
     "Search",
@@ -120,6 +124,7 @@ __all__ = [
     "learning_curve",
     "load",
     "logistic",
+    "permutation_test",
     "register_skl2onnx",
     "report",
     "search",

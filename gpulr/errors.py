@@ -136,13 +136,15 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     Attributes
     ----------
-    model : OneVsAll
-        The model as it stood after the last finished iteration.
+    model : OneVsAll or None
+        The model as it stood after the last finished iteration; of folds there is none.
+    result : PermutationTest or None
+        Of a permutation test what was done of it.
     """
 
-    def __init__(self, message: str, model: Any = None) -> None:
+    def __init__(self, message: str, model: Any = None, result: Any = None) -> None:
         super().__init__(message)
-        self.model = model
+        self.model, self.result = model, result
 
 
 class SearchInterrupted(KeyboardInterrupt):

@@ -129,7 +129,7 @@ def bootstrap(
     n = whole_number("n", n, least=2)
     if not isinstance(weights, str) or weights not in ("poisson", "multinomial"):
         raise ParameterError(f'weights={shown(weights)}; use "poisson" or "multinomial".')
-    seeds = _seeds(random_state, n)
+    seeds = seeds_of(random_state, n)
     callbacks = callables(callbacks)
     inputs = read_inputs(X, y, None).weighted(sample_weight, class_weight, pos_weight)
     k = inputs.labels.n_models
@@ -338,7 +338,7 @@ class Replicates:
         return positive & negative, positive | negative
 
 
-def _seeds(random_state: Any, n: int) -> list[np.random.SeedSequence]:
+def seeds_of(random_state: Any, n: int) -> list[np.random.SeedSequence]:
     """Return a seed for each replicate, or raise ParameterError."""
     try:
         return np.random.default_rng(random_state).bit_generator.seed_seq.spawn(n)  # type: ignore

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import host_memory
-from gpulr.errors import DataError, ParameterError, TrainingInterrupted
-from gpulr.families.folds import check_folds, split
-from gpulr.families.inputs import Inputs
+from gpulr.errors import ParameterError, TrainingInterrupted
+from gpulr.families.folds import Folds, check_folds, split
 from gpulr.families.search_result import frame_of, standard_errors
 from gpulr.families.settings import TrainingArguments
-from gpulr.families.several_sets import read_request
+from gpulr.families.several_sets import as_indicator, read_request
 from gpulr.model.scores import scorer as scorer_of
 from gpulr.validation.conversion import as_numpy
+from gpulr.validation.labels import LabelMatrix
 from gpulr.words import counted, shown
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def learning_curve(
 
     The models of all classes, folds and sizes are the columns of one matrix. A fold's training rows
     are put in a random order, and a size stands for the first of them: what larger sizes have
-    beside a smaller one's rows is more rows. A class of which these have none is never predicted.
+    beside a smaller one's rows is more rows. A class of which these have none is learnt as never
+    there, with one warning.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def learning_curve(
 
     Warns
     -----
-    ConvergenceWarning, BackendFallbackWarning, ScaleWarning
+    ConvergenceWarning, FoldWarning, BackendFallbackWarning, ScaleWarning
 
     Examples
     --------
@@ -145,19 +146,19 @@ def learning_curve(
     trains = [generator.permutation(np.repeat(np.arange(len(c)), c)) for c in folds.counts.T]
     sizes = check_sizes(train_sizes, len(trains[0]))
     sets = [train[:size] for size in sizes for train in trains]
-    _check_weight(sets, inputs)
     counts = np.stack([np.bincount(rows, minlength=len(folds.counts)) for rows in sets], axis=1)
-    counts = counts.astype(folds.counts.dtype)
+    subsets = Folds(counts.astype(folds.counts.dtype), folds.tests * len(sizes))
+    indicator = as_indicator(labels, np.arange(len(counts)))
+    check_folds(subsets, LabelMatrix(labels.names, indicator), inputs.weight, None)
     with request.prepare(len(sets)) as training:
         data = training.data
-        solution = training.train(data.problem(request.C, weight_sets=counts))
+        solution = training.train(data.problem(request.C, weight_sets=subsets.counts))
         if solution is None:
             raise TrainingInterrupted("The models of the learning curve were interrupted.")
-        scores, tests = np.zeros((2, len(sets))), folds.tests * len(sizes)
-        weight = inputs.sample_weight
+        scores, weight = np.zeros((2, len(sets))), inputs.sample_weight
         # Of all rows at once: subsets are nearly all of them, and would be copied.
         margins = data.margins(np.split(solution.theta, len(sets), axis=1))
-        for number, (Z, *parts) in enumerate(zip(margins, sets, tests, strict=True)):
+        for number, (Z, *parts) in enumerate(zip(margins, sets, subsets.tests, strict=True)):
             for scored, rows in zip(scores, parts, strict=True):
                 own = np.ones(len(rows)) if weight is None else weight[rows]
                 scored[number] = scorer.function(Z[rows], labels.truth(rows), own)
@@ -181,14 +182,3 @@ def check_sizes(train_sizes: Any, most: int) -> npt.NDArray[np.int64]:
             "that the first fold trains on, or shares > 0 and ≤ 1 of them (1.0 is all)."
         )
     return np.unique(sizes if whole else np.maximum(1, sizes * most)).astype(np.int64)
-
-
-def _check_weight(sets: list[npt.NDArray[np.int64]], inputs: Inputs) -> None:
-    """Raise DataError where all rows of a set have no weight."""
-    weight = inputs.weight
-    for rows in sets if weight is not None else ():
-        if not weight[rows].any():  # type: ignore[index]
-            raise DataError(
-                f"All of the {len(rows)} rows that a fold trains on first have weight 0. Use "
-                "larger train_sizes, or leave out rows without weight."
-            )

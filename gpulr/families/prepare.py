@@ -65,6 +65,7 @@ class TrainingData:
         *,
         weight_sets: Array | None = None,
         models: npt.NDArray[np.integer[Any]] | None = None,
+        set_index: npt.NDArray[np.integer[Any]] | None = None,
     ) -> Problem:
         """Return the problem of the models of the labels, or of several sets of columns.
 
@@ -75,9 +76,11 @@ class TrainingData:
             Factors of the rows' weights; each set of columns uses one of them.
         models : (n,) int, optional
             The models of the labels that are trained, in each set; None: all of them.
+        set_index : (n,) int, optional
+            The one set that each of the models uses; None: all of them use each.
         """
         backend, targets, weight = self.rows.backend, self.targets, self.inputs.weight
-        inputs, set_index = self.inputs, None
+        inputs = self.inputs
         each = np.full(self.n_models, C, np.float64)
         pos_weight = None
         if inputs.pos_weight is not None:
@@ -85,8 +88,10 @@ class TrainingData:
         if weight_sets is not None:
             weight_sets, n_sets = backend.asarray(weight_sets), int(weight_sets.shape[1])
             models = np.arange(self.n_models) if models is None else models
-            set_index = backend.asarray(np.repeat(np.arange(n_sets, dtype=np.int32), len(models)))
-            models = np.tile(models, n_sets)
+            if set_index is None:
+                set_index = np.repeat(np.arange(n_sets), len(models))
+                models = np.tile(models, n_sets)
+            set_index = backend.asarray(set_index.astype(np.int32))
         if models is not None:
             each, targets = each[models], targets.select(backend.asarray(models.astype(np.int32)))
             pos_weight = None if pos_weight is None else pos_weight[models]

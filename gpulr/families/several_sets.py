@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gpulr.core.problem import Problem
 from gpulr.errors import ConvergenceWarning, warn
@@ -21,6 +23,7 @@ from gpulr.families.prepare import TrainingData, prepare
 from gpulr.families.settings import Settings, TrainingArguments
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.solution import Callback
+from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.validation.parameters import callables, inverse_penalty, switch
 from gpulr.words import did_you_mean
 
@@ -117,3 +120,12 @@ class Training:
         advice = how_to_converge(ends_of(*solutions), self.data.rows, settings, **how)
         if advice and settings.tol > 0:
             warn(advice.message, ConvergenceWarning)
+
+
+def as_indicator(labels: Labels | LabelMatrix, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Return what each model is to answer for some rows, (n_rows, n_models) uint8."""
+    truth = labels.truth(rows)
+    if isinstance(labels, LabelMatrix):
+        return np.asarray(truth)
+    positive = np.arange(len(labels.classes))[-labels.n_models :]
+    return np.asarray(truth[:, np.newaxis] == positive, dtype=np.uint8)
