@@ -54,6 +54,14 @@ class Inputs:
             pos_weight=positive_weights(pos_weight, self.labels.n_models),
         )
 
+    def prior(self) -> list[float]:
+        """Return the share of positives that each model is trained on, by all weights there are."""
+        share = self.labels.positive_share(self.weight)
+        if self.class_weight == "balanced":
+            share = np.where((share > 0.0) & (share < 1.0), 0.5, share)
+        factor = 1.0 if self.pos_weight is None else np.asarray(self.pos_weight)
+        return (factor * share / (factor * share + 1.0 - share)).tolist()  # type: ignore[no-any-return]
+
 
 @host_memory
 def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:

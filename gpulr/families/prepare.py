@@ -172,7 +172,7 @@ class TrainingData:
             settings=settings,
             scale=settings["scale"],
             image_shape=inputs.image_shape,
-            data=self.record,
+            data=self.record | {"prior": inputs.prior()},
             versions={
                 "gpulr": __version__,
                 "python": platform.python_version(),

@@ -100,10 +100,12 @@ def calibrated(model: Model, Z: Any, y: Any, sample_weight: Any = None) -> Model
 def with_prior(model: Model, p: float | npt.ArrayLike) -> Model:
     """Return the model for rows of which a share p is positive, where training had another share.
 
-    Margins move by logit(p) − logit(share in training), as they do where only the shares of the
-    classes differ, not what rows of each look like (Elkan 2001). The share in training,
-    ``data["prior"]``, is that of the rows as they were weighted: 1/2 where ``class_weight`` was
-    "balanced". Thresholds stay where they are: a label is predicted from the same probability on.
+    ``gpulr.train(X, y, class_weight="balanced").with_prior(0.01)``, say, where one row in a hundred
+    is positive. Margins move by logit(p) − logit(share in training), as they do where only the
+    shares of the classes differ, not what rows of each look like (Elkan 2001). The share in
+    training, ``data["prior"]``, is that of the rows as they were weighted: 1/2 where
+    ``class_weight`` was "balanced". Thresholds stay where they are: a label is predicted from the
+    same probability on.
 
     Parameters
     ----------
@@ -114,6 +116,11 @@ def with_prior(model: Model, p: float | npt.ArrayLike) -> Model:
     ------
     ParameterError
         p is no such number, or it is not known what share the training had.
+
+    Warns
+    -----
+    ParameterWarning
+        Labels of which training had no positive rows, or no others, which are left as they are.
 
     References
     ----------
@@ -135,6 +142,14 @@ def with_prior(model: Model, p: float | npt.ArrayLike) -> Model:
             "gpulr trained it, or its weights were assigned). Train it again."
         )
     record: Any = {**model.data, "prior": share.tolist()}
+    possible = (before > 0) & (before < 1)
+    if not possible.all():
+        warn(
+            "These labels stay as they are, as training had no positive rows of them, or no "
+            f"others: {names_of(model, ~possible)}.",
+            ParameterWarning,
+        )
+    before = np.where(possible, before, share)
     shift = np.log(share / (1 - share)) - np.log(before / (1 - before))
     return _moved(model, np.ones(model.n_models), shift, data=record)
 

@@ -124,18 +124,18 @@ def check_record(record: Any, n_features: int, n_models: int) -> None:
     C, shape = record["settings"].get("C"), record["image_shape"]
     if isinstance(C, list) and len(C) != n_models:
         raise ValueError(f"model.settings.C has {len(C)} values for {n_models} models")
-    data, each = record["data"], {}
-    if calibration := data.get("calibration"):
-        each = {f"calibration.{name}": calibration[name] for name in ("a", "b")}
-    for name, values in {**each, "prior": data.get("prior")}.items():
-        if values is not None and len(values) != n_models:
-            raise ValueError(f"model.data.{name} has {len(values)} values for {n_models} models")
     if shape is not None and math.prod(shape) != n_features:
         raise ValueError(f"model.image_shape {shape} does not hold {n_features} features")
     if search := record["data"].get("search"):
         n_scores = {len(scores) for scores in search["scores"]}
         if n_scores != {len(search["Cs"])} or len(search["scores"]) != search["folds"]:
             raise ValueError("model.data.search has not a score for each fold and C")
+    data, each = record["data"], {}
+    if calibration := data.get("calibration"):
+        each = {f"calibration.{name}": calibration[name] for name in ("a", "b")}
+    for name, values in {**each, "prior": data.get("prior")}.items():
+        if values is not None and len(values) != n_models:
+            raise ValueError(f"model.data.{name} has {len(values)} values for {n_models} models")
 
 
 def classes_of(record: Any, limit: int) -> npt.NDArray[Any]:

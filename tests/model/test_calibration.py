@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -195,6 +196,50 @@ def test_another_share_of_positives(rng):
     unknown = replace(model, data={"name": "arrays"})
     with pytest.raises(gpulr.ParameterError, match="does not say what share"):
         unknown.with_prior(0.1)
+
+
+WEIGHTS = {
+    "none": {},
+    "balanced": {"class_weight": "balanced"},
+    "factor": {"pos_weight": 3.0},
+    "both": {"class_weight": "balanced", "pos_weight": [0.5, 1.0, 4.0]},
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["labels", "sparse", "unknown", "classes"])
+def test_the_share_of_training_is_what_a_model_says_on_average(rng, name, weighted, kind):
+    X, Y = drawn(rng, 300)
+    s = rng.integers(1, 4, 300) / 2 if weighted else np.ones(300)
+    y, truth, known = Y, Y, np.ones(Y.shape)
+    if kind == "sparse":
+        y = csr_array(Y)
+    elif kind == "unknown":
+        known[::7, 0] = 0
+        y = np.where(known, Y, np.nan)
+    elif kind == "classes":
+        y = Y[:, 0] + Y[:, 1].astype(int)
+        truth = y[:, None] == np.arange(3)
+    arguments = WEIGHTS[name] | ({"sample_weight": s} if weighted else {})
+    model = gpulr.train(X, y, C=np.inf, dtype="float64", tol=1e-9, **arguments)
+    # The intercept's gradient is zero: as they are weighted, P is Y on average.
+    W = known * s[:, None] * np.where(truth, np.broadcast_to(arguments.get("pos_weight", 1), 3), 1)
+    if name in ("balanced", "both"):
+        V = known * s[:, None]
+        W = W * np.where(truth, (V * (1 - truth)).sum(axis=0) / (V * truth).sum(axis=0), 1)
+    P = (W * model.predict_proba(X)).sum(axis=0) / W.sum(axis=0)
+    np.testing.assert_allclose(model.data["prior"], P, rtol=1e-6)
+
+
+def test_a_label_that_training_had_no_row_of_stays_as_it_is(rng):
+    X, Y = drawn(rng)
+    Y[:, 1] = 0
+    model = gpulr.train(X, Y)
+    with pytest.warns(gpulr.ParameterWarning, match=r"stay as they are, .*: 1\."):
+        new = model.with_prior(0.3)
+    assert new.intercept[1] == model.intercept[1]
+    assert (new.intercept != model.intercept)[[0, 2]].all()
 
 
 def test_a_calibrated_model_s_file(tmp_path, rng):

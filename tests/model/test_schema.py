@@ -161,6 +161,7 @@ def test_arrays_that_do_not_fit_are_refused(changed, name):
 def a_single_class(record, tensors):
     record["classes"]["values"] = [0]
     record["settings"]["C"] = 1.0
+    record["data"]["prior"] = None
     for name, array in tensors.items():
         if name != "seconds":
             tensors[name] = np.ascontiguousarray(array[..., :1])
