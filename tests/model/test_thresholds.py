@@ -166,3 +166,19 @@ def test_no_rule(rng, rule):
     X, Y, model = labels(rng)
     with pytest.raises(gpulr.ParameterError, match="is no rule for thresholds"):
         model.with_thresholds(model.decision_function(X), Y, rule)
+
+
+@pytest.mark.filterwarnings("ignore:No threshold chosen", "ignore:Not calibrated")
+@pytest.mark.parametrize("method", ["with_thresholds", "calibrated"])
+def test_entries_that_are_not_known_do_not_count(rng, method):
+    X, Y, model = labels(rng)
+    Z, unknown = model.decision_function(X), rng.random(Y.shape) < 0.3
+    new = getattr(model, method)(Z, np.where(unknown, np.nan, Y))
+    for j in range(3):
+        known = ~unknown[:, j]
+        alone = getattr(model, method)(Z[known], np.eye(3, dtype=np.uint8)[j] * Y[known])
+        if method == "calibrated":
+            np.testing.assert_allclose(new.weights[:, j], alone.weights[:, j], rtol=1e-6)
+            assert new.data["prior"][j] == pytest.approx(Y[known, j].mean())
+        else:
+            assert new.thresholds[j] == alone.thresholds[j]
