@@ -303,6 +303,18 @@ def threads_table(report: Record) -> str:
     return "\n".join([*markdown(columns, rows), "", f"{where(report)}."])
 
 
+def scores_table(report: Record) -> str:
+    rows = []
+    for r in report["results"]:
+        size = f"{r['n_labels']:,} labels of {r['n_samples']:,} rows"
+        name = r["score"] + (", weighted" if r["weights"] else "")
+        taken = [seconds(r["seconds"][who]["median"]) for who in ("sklearn", "gpulr", "floor")]
+        ratio = "{median:.1f} ({q1:.1f}–{q3:.1f})".format(**r["ratio"])
+        rows.append((False, [size, name, *taken, ratio, f"{r['goal']:.0f}"]))
+    columns = "rows|score|>scikit-learn|>gpulr|>sorts alone, one thread|>ratio (quartiles)|>goal"
+    return "\n".join([*markdown(columns, rows), "", f"{where(report)}."])
+
+
 def coverage_table(report: Record) -> str:
     shares = [(r["rows"], r["draws"], r["shares"]) for r in report["results"]]
     rows = [(False, [str(n), draws, *(f"{s:.1%}" for s in found)]) for n, draws, found in shares]
@@ -338,6 +350,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "gpulr-ratios": ("Passes, predictions, small fits, first calls", ratios_table),
     "gpulr-threads": ("Training in threads", threads_table),
     "gpulr-passes-to-optimum": ("Passes to the optimum", passes_table),
+    "gpulr-scores": ("Scores of many labels", scores_table),
     "gpulr-coverage": ("How often intervals hold the truth", coverage_table),
 }
 

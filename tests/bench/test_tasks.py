@@ -185,6 +185,18 @@ def test_ways_that_find_other_numbers_are_no_comparison():
         tasks.agree(one, [np.array([1.0, 2.1])])
 
 
+def test_scores_of_labels_are_timed_beside_scikit_learn(capsys):
+    assert main("scores", n_samples=200, n_labels=20, rounds=1, patience=0.0) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert [(r["score"], r["weights"]) for r in found["results"]] == [
+        *(("roc_auc", False), ("average_precision", False)),
+        *(("roc_auc", True), ("average_precision", True)),
+    ]
+    assert all(r["ratio"]["median"] > 0 for r in found["results"])
+    assert "| 20 labels of 200 rows | roc_auc, weighted |" in printed.err
+
+
 def test_coverage(capsys):
     assert main("coverage", sets=2, n=30, rows=60) == 0
     found = json.loads(capsys.readouterr().out)["results"]
