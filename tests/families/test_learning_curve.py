@@ -115,7 +115,7 @@ def test_an_interrupt_and_a_callbacks_wish_end_it(blobs, kind):
         raise kind
 
     with pytest.raises(gpulr.TrainingInterrupted, match="learning curve"):
-        gpulr.learning_curve(*blobs, callbacks=[end])
+        gpulr.learning_curve(*blobs, train_sizes=[1.0], callbacks=[end])
 
 
 def test_the_table_has_means_and_standard_errors(blobs):
