@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -15,3 +19,16 @@ def test_rare_labels(capsys):
     assert (after[never] > 0).all()
     assert after.mean() > found["before"].mean() + 0.1
     assert f"{never.sum()} before, 0 after" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["digits", pytest.param("mnist", marks=pytest.mark.slow)])
+def test_label_errors(capsys, monkeypatch, name):
+    if name == "digits":
+        monkeypatch.delenv("GPULR_DATA_HOME", raising=False)
+    elif "GPULR_DATA_HOME" not in os.environ:
+        pytest.skip("GPULR_DATA_HOME names no folder that may have MNIST")
+    result = runpy.run_path(str(EXAMPLES / "label_errors.py"))
+    assert result["data"].name.startswith(name)
+    np.testing.assert_allclose(result["P"].sum(axis=1), 1.0, atol=1e-5)
+    assert result["found"].mean() > (0.6 if name == "digits" else 0.3)
+    assert f"{len(result['changed'])} labels changed" in capsys.readouterr().out
