@@ -25,6 +25,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 import gpulr
+from bench import families as families_beside
 from bench import passes, peers, searches
 from bench.data import DATA
 from bench.files import ROOT, write
@@ -271,12 +272,22 @@ def shell(size: float, patience: Patience) -> Iterator[Result]:
     }
 
 
+def families(size: float, patience: Patience) -> Iterator[Result]:
+    """Out-of-fold predictions, learning curves and permutation tests ÷ ours."""
+    for what, ours, base in families_beside.families(size, patience):
+        # scikit-learn's function runs once.
+        base = base * len(ours)
+        label = "scikit-learn, LogisticRegression"
+        yield compared(what, ours, base, label=label, at_least=20.0)
+
+
 RATIOS: dict[str, Callable[..., Iterator[Result]]] = {
     "small": small_fits,
     "pass": one_pass,
     "predict": prediction,
     "first-call": first_call,
     "shell": shell,
+    "families": families,
 }
 
 

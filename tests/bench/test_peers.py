@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import contestants, goals, peers, searches, table
+from bench import contestants, families, goals, peers, searches, table
 from bench import data as data_sets
 from bench.__main__ import app
 from bench.contestants import PEERS, Job, Part, Peer
@@ -216,6 +216,9 @@ def test_objectives_are_those_of_each_folds_rows(few, pairs, classes, rng):
 def small(data, monkeypatch):
     """Settings on the digits."""
     monkeypatch.setattr(goals, "DATA", {"mnist": lambda: data})
+    monkeypatch.setattr(families, "DATA", {"mnist": lambda: data})
+    monkeypatch.setattr(families, "NEAR", 0.2)  # accuracies on some rows
+    monkeypatch.setattr(families, "PERMUTATIONS", 2)
     for module in (peers, searches):
         monkeypatch.setattr(module, "DATA", dict.fromkeys(goals.TRAINED, lambda: data))
     # The process keeps what searches train; here, for one test.
@@ -228,7 +231,7 @@ def small(data, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        *("thousand", "search", "pass", "predict", "first-call"),
+        *("thousand", "search", "pass", "predict", "first-call", "families"),
         pytest.param("small", marks=[pytest.mark.slow, pytest.mark.nightly]),
     ],
 )
@@ -240,7 +243,7 @@ def test_a_setting_is_written_as_soon_as_it_is_measured(name, tmp_path, capsys):
     text = table.TABLES[report["kind"]][1](report)
     assert text in capsys.readouterr().err
     reached = table.goals_table([report]).splitlines()[2:-2]
-    assert len(reached) == {"small": 3, "pass": 3, "predict": 2}.get(name, 1)
+    assert len(reached) == {"small": 9, "pass": 3, "predict": 2, "families": 3}.get(name, 1)
     assert all(line.endswith((" yes |", " no |")) for line in reached)
 
 
