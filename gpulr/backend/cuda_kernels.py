@@ -45,7 +45,8 @@ class Kernels:
 
     def __init__(self, device: int) -> None:
         self.device = device
-        self.notes: dict[str, str] = {}  # what turned out not to be possible, for the record
+        # For the record: what passes go through, and what turned out not to be possible.
+        self.notes: dict[str, str] = {}
         self._modules: dict[Any, Any] = {}
 
     @cached_property

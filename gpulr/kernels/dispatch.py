@@ -22,13 +22,16 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendUnavailableError
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.plan import FUSED, MOST_FEATURES, obstacle, plan_for
+from gpulr.kernels.plan import FUSED, MOST_FEATURES, obstacle
 from gpulr.kernels.recursion import Recursion, disagreement
 from gpulr.kernels.step import Step
+from gpulr.kernels.tensor_plan import layouts_for
 from gpulr.kernels.trials import (
+    Found,
     Trials,
     parameters,
     passes_disagree,
+    quickest,
     recursion_fails,
     try_out,
     with_memory,
@@ -109,33 +112,38 @@ def choose(problem: Problem, kernels: Kernels) -> Dispatch:
     """
     wanted = _requested()
     reason = _not_compiled(problem, wanted) or obstacle(problem)
-    best = None if reason else plan_for(problem, kernels.card)
-    if reason is None and best is None:
+    layouts = [] if reason else layouts_for(problem, kernels.card)
+    if reason is None and not layouts:
         reason = f"too little shared memory on {kernels.card.name} for so many features"
-    if best is None:
+    if not layouts:
         if wanted == "require":
             raise BackendUnavailableError(f"GPULR_FUSED=require, but {reason}.")
         return Dispatch(None, None, str(reason))
-    kind = kernels, best.storage, best.features, best.centered
+    kind = kernels, layouts[-1].storage, layouts[-1].features, layouts[-1].centered
     trials, k = _trials.setdefault(kind, Trials()), problem.n_models
-    layout = trials.layout(best, k)
-    # Speed depends on the layout, and on how full the card is.
-    work = problem.rows.n_samples * -(-k // layout.columns)
     reads = type(problem.targets), problem.weights.weight_sets is None
-    found, one = trials.nearest(layout, work, reads), None
-    if found is None:
-        found, one = try_out(problem, layout, kernels, wanted, work, reads)
-        trials.found.append(found)
+    tried: dict[int, tuple[Found, FusedPass | None]] = {}
+    for best in trials.contenders(layouts):
+        layout = trials.layout(best, k)
+        # Speed depends on the layout, and on how full the card is.
+        work = problem.rows.n_samples * -(-k // layout.columns)
+        known, one = trials.nearest(layout, work, reads), None
+        if known is None:
+            known, one = try_out(problem, layout, kernels, wanted, work, reads)
+            trials.found.append(known)
+        tried[id(known)] = known, one
+    found, one = tried[id(quickest([known for known, _ in tried.values()]))]
     whole, halves, reason = found.whole, found.halves, found.reason
     if wanted == "require":
         whole = halves = True
     if (whole or halves) and one is None:
         try:
-            one = with_memory(problem.backend, lambda: FusedPass(problem, layout, kernels))
+            one = with_memory(problem.backend, lambda: FusedPass(problem, found.layout, kernels))
         except Exception as error:
             if wanted == "require" or not problem.backend.ran_out(error):
                 raise
             reason = f"there is no memory for it: {error}"
+    kernels.notes["passes"] = reason
     if one is None:
         return Dispatch(None, None, reason)
     return Dispatch(one if whole else None, one if halves else None, reason)
@@ -184,10 +192,10 @@ def trial(backend: Backend, kernels: Kernels) -> str:
         rows = Rows(X, 1.0 / 255.0, None, backend, backend.xp.float32)
         problem = Problem.of(rows, ClassTargets(codes, table, backend), C)
         card = kernels.card
-        layout = plan_for(problem, card)
-        assert layout is not None  # 20 features fit
-        one = FusedPass(problem, layout, kernels)
-        wrong = passes_disagree(problem, one, parameters(problem))
+        wrong = None
+        for layout in layouts_for(problem, card):
+            one = FusedPass(problem, layout, kernels)
+            wrong = wrong or passes_disagree(problem, one, parameters(problem))
         wrong = wrong or disagreement(backend, kernels)
         memory = f"{card.shared_block // 1024} KiB of shared memory for a block"
         return wrong or f"works (sm_{card.capability}, {card.processors} processors, {memory})"

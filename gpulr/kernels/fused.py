@@ -16,11 +16,14 @@ from typing import Any
 from gpulr.backend.cuda_kernels import Kernels, Launch
 from gpulr.core.problem import Problem
 from gpulr.core.targets import ClassTargets
-from gpulr.kernels.plan import Grid, Plan
+from gpulr.kernels.plan import Grid
+from gpulr.kernels.tensor_plan import Layout, TensorPlan
 
 Array = Any
 
-PROPAGATE, PARAMETERS = (Path(__file__).with_name(f"{n}.cu") for n in ("propagate", "parameters"))
+PROPAGATE, TENSOR, PARAMETERS = (
+    Path(__file__).with_name(f"{name}.cu") for name in ("propagate", "tensor", "parameters")
+)
 THREADS, LANES = 256, 8  # those of parameters.cu
 CHUNK_ROWS = 2**27  # of a launch: at most 65,535 segments
 SCRATCH_BYTES = 256 * 2**20  # for what segments give, at most
@@ -42,7 +45,7 @@ class FusedPass:
     All methods return new arrays, and wait for nothing.
     """
 
-    def __init__(self, problem: Problem, plan: Plan, kernels: Kernels) -> None:
+    def __init__(self, problem: Problem, plan: Layout, kernels: Kernels) -> None:
         self.problem, self.plan, self.kernels = problem, plan, kernels
         self._launchers: dict[str, Launch] = {}
         rows, n, k = problem.rows, problem.rows.n_features, problem.n_models
@@ -127,6 +130,11 @@ class FusedPass:
         iterate()  # what is compiled, and allocated, at first use cannot be recorded
         return self.kernels.capture(iterate), arrays
 
+    @property
+    def source(self) -> Path:
+        """The source of the passes, and of ``look_along``, to compile with the plan's macros."""
+        return TENSOR if isinstance(self.plan, TensorPlan) else PROPAGATE
+
     # ---- kernels -----------------------------------------------------------------------------
 
     def _pass(self, theta: Array, gradient: Array | None = None, rate: Array | None = None) -> None:
@@ -171,7 +179,7 @@ class FusedPass:
         if name not in self._launchers:
             forward, backward = name != "propagate_back", name != "propagate_forward"
             shared = self.plan.shared_bytes(forward=forward, backward=backward)
-            self._launchers[name] = self.kernels.kernel(PROPAGATE, self.plan.macros, name, shared)
+            self._launchers[name] = self.kernels.kernel(self.source, self.plan.macros, name, shared)
         self._launchers[name](grid[:2], self.plan.threads, arguments)
 
     def _run(self, name: str, blocks: int, arguments: list[Any]) -> None:

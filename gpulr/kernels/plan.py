@@ -58,6 +58,11 @@ class Plan:
     blocks: int  # on an SM
 
     @property
+    def name(self) -> str:
+        """In words."""
+        return "fused pass"
+
+    @property
     def macros(self) -> dict[str, int]:
         """The -D options."""
         return {name.upper(): int(getattr(self, name)) for name in self.__slots__}
@@ -79,19 +84,30 @@ class Plan:
 
     def grid(self, card: Card, n_samples: int, n_models: int) -> Grid:
         """Return the grid of a pass: as many blocks as the card holds, with equal shares."""
-        groups = -(-n_models // self.columns)
-        slots = max(1, card.processors * self.blocks // groups)
-        segments = min(slots, -(-n_samples // LEAST_ROWS))
-        segments *= -(-n_samples // (segments * MOST_ROWS))  # whole waves of blocks
-        segment_rows = -(-n_samples // segments)
-        tiles = -(-segment_rows // self.tile)
-        per_group = -(-segment_rows // (tiles * self.rows))
-        return Grid(
-            groups,
-            -(-n_samples // segment_rows),
-            segment_rows,
-            min(self.tile, per_group * self.rows),
-        )
+        sizes = {"columns": self.columns, "blocks": self.blocks, "tile": self.tile}
+        return cut(card, n_samples, n_models, **sizes, rows=self.rows)
+
+
+def cut(
+    card: Card,
+    n_samples: int,
+    n_models: int,
+    *,
+    columns: int,
+    blocks: int,
+    tile: int,
+    rows: int,
+    starts: int = 1,
+) -> Grid:
+    """Return a grid whose segments begin at multiples of ``starts`` rows; ``rows`` divide tiles."""
+    groups = -(-n_models // columns)
+    slots = max(1, card.processors * blocks // groups)
+    segments = min(slots, -(-n_samples // LEAST_ROWS))
+    segments *= -(-n_samples // (segments * MOST_ROWS))  # whole waves of blocks
+    segment_rows = -(-n_samples // (segments * starts)) * starts
+    tiles = -(-segment_rows // tile)
+    per_group = -(-segment_rows // (tiles * rows))
+    return Grid(groups, -(-n_samples // segment_rows), segment_rows, min(tile, per_group * rows))
 
 
 def in_order(X: Array, backend: Backend, dtype: Any) -> Array:

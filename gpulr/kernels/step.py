@@ -12,7 +12,7 @@ from typing import Any
 
 from gpulr.backend.cuda_kernels import Launch
 from gpulr.core.problem import Margins
-from gpulr.kernels.fused import PROPAGATE, FusedPass
+from gpulr.kernels.fused import FusedPass
 
 Array = Any
 
@@ -95,6 +95,6 @@ class Step:
     def _kernel(self, name: str) -> Launch:
         if name not in self._launchers:
             kernels, plan = self.one.kernels, self.one.plan
-            layout = (PROPAGATE, plan.macros) if name == "look_along" else (SOURCE, {})
+            layout = (self.one.source, plan.macros) if name == "look_along" else (SOURCE, {})
             self._launchers[name] = kernels.kernel(*layout, name, 0)
         return self._launchers[name]

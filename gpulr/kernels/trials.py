@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -16,8 +16,8 @@ from gpulr.backend.cuda_kernels import Kernels
 from gpulr.core.problem import Problem
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.plan import Plan
 from gpulr.kernels.recursion import disagreement
+from gpulr.kernels.tensor_plan import Layout
 
 Array = Any
 T = TypeVar("T")
@@ -29,6 +29,9 @@ ALIKE = 4.0  # what was found out at this many times the work, or a part of it, 
 # Loading a compiled kernel takes as long as some hundred passes: more than a better layout saves
 # once some models have converged.
 WASTE = 1.4
+# Of two kernels, the one that should be slower is taken where its passes take less than this part
+# of the other's time: less tells nothing, where a device waits for its launches.
+CLEARLY = 0.9
 # How far apart the two passes may be, of the largest number: both are float32 in other orders, and
 # cuBLAS may be set to use TF32 (CUPY_TF32).
 AGREEMENT = 2e-3
@@ -38,12 +41,13 @@ AGREEMENT = 2e-3
 class Found:
     """What came of a trial."""
 
-    layout: Plan
+    layout: Layout
     work: float  # rows, times groups of models
     reads: Any  # which targets and weights there were: other ways through the kernels
     whole: bool  # whether whole passes are right, and faster
     halves: bool
     reason: str
+    seconds: float  # a whole pass and one in halves; infinite where they are not right
     remembered: bool = True  # False: memory ran out, which tells nothing of other problems
 
 
@@ -53,12 +57,21 @@ class Trials:
 
     found: list[Found] = field(default_factory=list)
 
-    def layout(self, best: Plan, models: int) -> Plan:
-        """Return a layout: an earlier one if that wastes little, or if no other can be tried."""
+    def contenders(self, layouts: Sequence[Layout]) -> Sequence[Layout]:
+        """Return layouts less those of the kernel that was slower, where two have been tried."""
+        first = {type(f.layout): f for f in reversed(self.found) if f.remembered}
+        both = [first[type(layout)] for layout in layouts if type(layout) in first]
+        if len(both) < len(layouts):
+            return layouts
+        best = type(quickest(both).layout)
+        return [layout for layout in layouts if type(layout) is best]
+
+    def layout(self, best: Layout, models: int) -> Layout:
+        """Return a layout of the same kernel: an earlier one if that wastes little, or must do."""
         most = WASTE * grouping_cost(best.columns, models)
         if len(self.found) >= MOST_TRIALS:
             most = math.inf
-        known = [f.layout for f in self.found if f.remembered]
+        known = [f.layout for f in self.found if f.remembered and type(f.layout) is type(best)]
         fitting = [
             layout
             for layout in known
@@ -66,7 +79,7 @@ class Trials:
         ]
         return min(fitting, key=lambda each: grouping_cost(each.columns, models), default=best)
 
-    def nearest(self, layout: Plan, work: float, reads: Any) -> Found | None:
+    def nearest(self, layout: Layout, work: float, reads: Any) -> Found | None:
         """Return what was found in the most similar case; None: this one is to be tried."""
 
         def distance(found: Found) -> tuple[bool, float]:
@@ -75,10 +88,20 @@ class Trials:
         known = [f for f in self.found if f.remembered and f.layout == layout]
         nearest = min(known, key=distance, default=None)
         if len(self.found) >= MOST_TRIALS:
-            return nearest or Found(layout, work, reads, False, False, "no trial is left")
+            words = "no trial is left"
+            return nearest or Found(layout, work, reads, False, False, words, math.inf)
         if nearest is None or distance(nearest) > (False, math.log(ALIKE)):
             return None
         return nearest
+
+
+def quickest(found: Sequence[Found]) -> Found:
+    """Return one of several: the first, unless another is clearly quicker."""
+    best = found[0]
+    for other in found[1:]:
+        if other.seconds < CLEARLY * best.seconds:
+            best = other
+    return best
 
 
 def with_memory(backend: Backend, function: Callable[[], T]) -> T:
@@ -94,7 +117,7 @@ def with_memory(backend: Backend, function: Callable[[], T]) -> T:
 
 
 def try_out(
-    problem: Problem, layout: Plan, kernels: Kernels, wanted: str, work: float, reads: Any
+    problem: Problem, layout: Layout, kernels: Kernels, wanted: str, work: float, reads: Any
 ) -> tuple[Found, FusedPass | None]:
     """Compare the kernels with the portable pass, at parameters drawn once, and time both.
 
@@ -114,13 +137,14 @@ def try_out(
         elif problem.backend.lost() is not None:
             raise
     if wrong is not None:
-        message = f"the fused pass failed on {kernels.card.name}: {wrong}"
+        message = f"the {layout.name} failed on {kernels.card.name}: {wrong}"
         _tell(message, wanted, serves)
-        return Found(layout, work, reads, False, False, message, remembered), None
+        return Found(layout, work, reads, False, False, message, math.inf, remembered), None
     ours, ours_halved, theirs, theirs_halved = seconds
-    words = f"fused {ours:.2e} s, portable {theirs:.2e} s a pass"
+    words = f"{layout.name} {ours:.2e} s, portable {theirs:.2e} s a pass"
     words += f"; {ours_halved:.2e} and {theirs_halved:.2e} s in halves"
-    return Found(layout, work, reads, ours < theirs, ours_halved < theirs_halved, words), one
+    faster = ours < theirs, ours_halved < theirs_halved
+    return Found(layout, work, reads, *faster, words, ours + ours_halved), one
 
 
 def recursion_fails(backend: Backend, kernels: Kernels, wanted: str) -> str | None:
@@ -147,7 +171,7 @@ def _tell(message: str, wanted: str, serves: str) -> None:
 
 
 def _compared(
-    problem: Problem, layout: Plan, kernels: Kernels
+    problem: Problem, layout: Layout, kernels: Kernels
 ) -> tuple[FusedPass, str | None, list[float]]:
     """Return the fused pass, where it is wrong, and seconds of it, its halves, and the portable."""
     theta = parameters(problem)

@@ -9,7 +9,7 @@ from cuda_host import HostModule, why_not
 from fused_kernels import module
 from gpulr.backend.cuda_signatures import TYPES, check, signature
 from gpulr.backend.cuda_sources import text_of
-from gpulr.kernels.fused import PARAMETERS, PROPAGATE
+from gpulr.kernels.fused import PARAMETERS, PROPAGATE, TENSOR
 from gpulr.kernels.recursion import SOURCE as RECURSION
 from gpulr.kernels.step import SOURCE as STEP
 
@@ -82,7 +82,7 @@ def test_anything_else_is_an_error(source, changed, words):
 
 
 @pytest.mark.parametrize(
-    "source", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
+    "source", [PARAMETERS, PROPAGATE, RECURSION, STEP, TENSOR], ids=lambda path: path.stem
 )
 def test_a_compiler_reads_the_same(source):
     if reason := why_not():
@@ -107,7 +107,7 @@ def test_headers_stand_where_they_are_included(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
+    "source", [PARAMETERS, PROPAGATE, RECURSION, STEP, TENSOR], ids=lambda path: path.stem
 )
 def test_a_compiler_is_given_one_text(source):
     """NVRTC has no folder to look into, and CuPy's cache knows a source by its text."""

@@ -24,10 +24,11 @@ import cuda_compile
 from cuda_compile import ARCHITECTURES, EVERY, NEWEST, complaints, cupy_options, usages
 from cuda_host import require
 from cuda_layouts import CARDS, H100, scarce, some
-from gpulr.kernels.fused import PARAMETERS, PROPAGATE
+from gpulr.kernels.fused import PARAMETERS, PROPAGATE, TENSOR
 from gpulr.kernels.plan import plan
 from gpulr.kernels.recursion import SOURCE as RECURSION
 from gpulr.kernels.step import SOURCE as STEP
+from gpulr.kernels.tensor_plan import tensor_plan
 
 SOURCES = pytest.mark.parametrize(
     "path", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
@@ -143,6 +144,37 @@ def test_layouts_that_are_short_of_registers_with_cuda_12(card):
     require(cuda_compile.why_not(12))
     found = filter(scarce, some(card))
     assert [words for laid in found for words in wrong(PROPAGATE, laid, card, 12)] == []
+
+
+# For tensor cores: as MNIST's, and those that leave fewest registers to spare.
+TENSOR_LAYOUTS = {
+    "bytes": (8, 784, 10),
+    "halves": (16, 784, 10),
+    "one model": (8, 784, 1),
+    "narrow": (16, 30, 7),
+    "672 features": (8, 672, 12),
+    "8 models": (16, 1408, 8),
+    "wide": (8, 1500, 4),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("card", [c for c in CARDS if c.capability >= 80], ids=lambda c: c.name)
+@pytest.mark.parametrize("layout", TENSOR_LAYOUTS.values(), ids=TENSOR_LAYOUTS.keys())
+def test_a_layout_for_tensor_cores_compiles_for_its_card(card, layout):
+    assert wrong(TENSOR, tensor_plan(card, *layout), card, version_for(card)) == []
+
+
+@pytest.mark.slow
+def test_products_are_those_of_tensor_cores():
+    """Every step's, of each eight columns, forward and back."""
+    laid = tensor_plan(H100, 8, 784, 10)
+    _, _, whole = cuda_compile.ptx(TENSOR, laid.macros).partition(".entry propagate(")
+    whole = whole.partition(".entry")[0]
+    products = laid.own * laid.columns // 4
+    assert whole.count("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32") == 2 * products
+    assert whole.count("ldmatrix.sync.aligned.m8n8.x4.shared") == laid.own
+    assert whole.count("ldmatrix.sync.aligned.m8n8.x4.trans.shared") == laid.own
 
 
 @pytest.mark.slow

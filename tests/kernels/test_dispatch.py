@@ -18,7 +18,8 @@ from gpulr.kernels import dispatch
 from gpulr.kernels import trials as trials_module
 from gpulr.kernels.dispatch import FusedProblem, choose, recursion_for, trial, trials
 from gpulr.kernels.fused import FusedPass
-from gpulr.kernels.plan import MOST_FEATURES
+from gpulr.kernels.plan import MOST_FEATURES, Plan
+from gpulr.kernels.tensor_plan import TensorPlan
 from gpulr.solvers.curvature import SharedCurvature
 from helpers import make_problem
 
@@ -120,6 +121,85 @@ def test_shrinking_problems_are_tried_at_most_three_times(rng, monkeypatch):
             tried.append(chosen.whole.plan)
     assert kernels.asked == 4 * len(made) == 12
     assert len(set(tried)) <= 3  # what has not been tried does not serve
+
+
+@pytest.fixture
+def bytes_of(rng):
+    """Return a function: a problem of so many rows, of uint8 or another dtype, and of models."""
+    X, codes = rng.integers(0, 256, (640, 9)), rng.integers(0, 7, 640).astype(np.int32)
+
+    def of(rows=640, models=10, dtype="uint8"):
+        table = rng.integers(0, 2, (7, models)).astype(np.float32)
+        targets = ClassTargets(codes[:rows], table, backend_of(None))
+        few = Rows(X[:rows].astype(dtype), 1 / 255, None, backend_of(None), np.float32)
+        return Problem.of(few, targets, np.ones(models))
+
+    return of
+
+
+TENSOR, FLOAT32, EVEN = (0.4, 0.4, 1.0, 1.0), (0.5, 0.5, 1.0, 1.0), (0.42, 0.42, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ((*TENSOR, *FLOAT32), TensorPlan),
+        ((*FLOAT32, *TENSOR), Plan),
+        ((*EVEN, *TENSOR), TensorPlan),  # within what a measurement tells
+        ((2.0, 2.0, 1.0, 1.0, 3.0, 3.0, 1.0, 1.0), None),
+    ],
+)
+def test_a_card_decides_which_kernel_serves(bytes_of, dtype, seconds, chosen):
+    kernels = Timed(*seconds)
+    for problem in (bytes_of(dtype=dtype), bytes_of(dtype=dtype), bytes_of(500, dtype=dtype)):
+        found = choose(problem, kernels)
+        for one in (found.whole, found.halves):
+            assert type(one.plan if one else None) is (chosen or type(None))
+        assert kernels.notes["passes"] == found.reason
+        name, which = ("fused pass", 4) if chosen is Plan else ("by tensor cores", 0)
+        said = f"{name} {seconds[which]:.2e} s"
+        assert said in found.reason
+    assert kernels.asked == 8  # once each
+
+
+def test_kernels_of_two_kinds_are_tried_at_most_three_times(bytes_of):
+    kernels, tried = Timed(*TENSOR, *FLOAT32, *TENSOR), []
+    for rows in (640, 40):
+        for models in (120, 33, 9, 4, 2, 1):
+            chosen = choose(bytes_of(rows, models), kernels)
+            assert isinstance(chosen.whole.plan, TensorPlan)
+            tried.append(chosen.whole.plan)
+    assert kernels.asked == 12
+    assert len(set(tried)) <= 2  # one of the other kernel lost
+
+
+def test_a_card_without_tensor_cores_tries_one_kernel(bytes_of):
+    kernels = Timed(*FAST, card=T4)
+    assert isinstance(choose(bytes_of(), kernels).whole.plan, Plan)
+    assert kernels.asked == 4
+
+
+def test_one_kernel_serves_where_the_other_fails(bytes_of, monkeypatch):
+    class Half(Timed):
+        def kernel(self, source, macros, name, shared):
+            if source.stem == self.fails:
+                raise OSError("no such instruction")
+            return super().kernel(source, macros, name, shared)
+
+    for fails, serves in (("tensor", Plan), ("propagate", TensorPlan)):
+        kernels = Half(*FAST)
+        kernels.fails = fails
+        with pytest.warns(gpulr.BackendFallbackWarning, match="no such instruction") as told:
+            assert isinstance(choose(bytes_of(), kernels).whole.plan, serves)
+        assert len(told) == 1
+        assert isinstance(choose(bytes_of(100, 3), kernels).whole.plan, serves)
+        monkeypatch.setenv("GPULR_FUSED", "require")
+        kernels = Half(*FAST)
+        kernels.fails = fails
+        with pytest.raises(gpulr.BackendUnavailableError, match="no such instruction"):
+            choose(bytes_of(), kernels)
+        monkeypatch.delenv("GPULR_FUSED")
 
 
 def test_models_that_leave_compile_nothing(rng):

@@ -16,6 +16,7 @@ from gpulr.core.targets import ClassTargets, LabelTargets
 from gpulr.kernels import problem_class
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import MOST_FEATURES, obstacle, plan_for
+from gpulr.kernels.tensor_plan import TensorPlan, layouts_for
 from helpers import reference
 
 CARDS = (H100, A100, RTX_4090, T4)
@@ -50,6 +51,7 @@ class HostKernels:
             pytest.skip(reason)
         self.card, self.sanitize, self.seed = card, sanitize, seed
         self.launched = []
+        self.notes = {}
         self.recording = None
 
     def kernel(self, source, macros, name, shared):
@@ -90,6 +92,14 @@ def fused(problem, card=H100, **options):
     """Return the fused pass of a problem, by kernels on this CPU."""
     assert obstacle(problem) is None
     return FusedPass(problem, plan_for(problem, card), HostKernels(card, **options))
+
+
+def by_tensor_cores(problem, card=H100, **options):
+    """Return the same by the kernels for tensor cores, whose instructions the shim has."""
+    assert obstacle(problem) is None
+    layout, _ = layouts_for(problem, card)
+    assert isinstance(layout, TensorPlan)
+    return FusedPass(problem, layout, HostKernels(card, **options))
 
 
 def make(

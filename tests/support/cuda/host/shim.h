@@ -2,7 +2,8 @@
 //
 // A CUDA thread is a fiber (see runtime.cpp), `__shared__` is static memory of the operating system's
 // thread that runs the block. What a host cannot do honestly is missing on purpose, so that a kernel
-// that needs it does not compile here: mma, wmma, cp.async, clusters, textures, inline PTX.
+// that needs it does not compile here: wmma, cp.async, clusters, textures, inline PTX. Two instructions
+// of tensor cores are functions, for a kernel to call where it has inline PTX for a device.
 #pragma once
 
 #include <bit>
@@ -214,6 +215,107 @@ inline int __any_sync(unsigned mask, int predicate, int line = __builtin_LINE())
 inline int __all_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
     return __ballot_sync(mask, !predicate, line) == 0;
 }
+
+// ---- tensor cores --------------------------------------------------------------------------------
+
+namespace cuda_host {
+
+// By their bits: no host's own halves, whose subnormal numbers some modes take for zero.
+inline float half_value(unsigned half) {
+    const int exponent = half >> 10 & 31, fraction = half & 1023;
+    const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                       : exponent     ? std::ldexp(float(1024 + fraction), exponent - 25)
+                                      : std::ldexp(float(fraction), -24);
+    return half & 0x8000 ? -size : size;
+}
+
+inline unsigned half_bits(float x) {  // to the nearest, ties to even
+    const unsigned sign = std::signbit(x) ? 0x8000 : 0;
+    const float size = std::fabs(x);
+    if (std::isnan(x)) return 0x7fff;
+    if (size >= 65520.0f) return sign | 0x7c00;
+    const int exponent = size < 0x1p-14f ? -14 : std::ilogb(size);
+    const int steps = int(std::nearbyint(std::ldexp(double(size), 10 - exponent)));
+    return sign | unsigned(steps + (exponent + 14) * 1024);
+}
+
+struct Fragments {
+    const void* a;
+    const unsigned* b;
+};
+
+// What the lanes brought lies on their stacks, and stays there until all have met again.
+inline Fragments of_lane(const Lanes& lanes, unsigned lane) {
+    return *from_bits<const Fragments*>(lanes.bits[lane]);
+}
+
+// c + the sum of products, a model of what is known of tensor cores (Fasi et al., "Numerical behavior
+// of NVIDIA tensor cores", PeerJ CS 2021) that is rather less exact than they are: of eight products
+// at a time, and what is there, all is cut off 24 bits below the largest, and the sum to a float.
+inline float multiply_add(float c, const float* a, const float* b, int n) {
+    for (int from = 0; from < n; from += 8) {
+        double terms[9] = {c}, largest = std::fabs(double(c)), plain = c;
+        for (int i = 0; i < 8; ++i) {
+            terms[i + 1] = double(a[from + i]) * b[from + i];
+            largest = std::fmax(largest, std::fabs(terms[i + 1]));
+            plain += terms[i + 1];
+        }
+        if (!std::isfinite(plain)) c = float(plain);
+        else if (largest == 0.0) c = 0.0f;
+        else {
+            const auto exponent = std::bit_cast<std::uint64_t>(largest) >> 52;
+            const double step = std::bit_cast<double>((exponent - 24) << 52);
+            const double steps = std::bit_cast<double>((2046 - exponent + 24) << 52);
+            double sum = 0.0;
+            for (double term : terms) sum += std::trunc(term * steps) * step;
+            c = float(sum);
+            if (std::fabs(double(c)) > std::fabs(sum)) c = std::nextafterf(c, 0.0f);
+        }
+    }
+    return c;
+}
+
+// mma.sync.m16n8k16.row.col.f32.f16.f16.f32, in the registers that PTX says: in lane 4g + t are two
+// neighbours each of A's rows g and g + 8, from columns 2t and 2t + 8 on; of B's column g, rows 2t and
+// 2t + 8; and C's columns 2t and 2t + 1 of rows g and g + 8.
+inline void mma_m16n8k16(float* c, const unsigned* a, const unsigned* b, int line = __builtin_LINE()) {
+    const Fragments mine{a, b};
+    const Lanes& lanes = meet(~0u, to_bits(&mine), "mma", line);
+    const unsigned g = lane() / 4, t = lane() % 4;
+    for (unsigned i = 0; i < 4; ++i) {
+        const unsigned row = g + i / 2 * 8, column = 2 * t + i % 2;
+        float A[16], B[16];
+        for (unsigned k = 0; k < 16; ++k) {
+            const Fragments of_a = of_lane(lanes, row % 8 * 4 + k % 8 / 2);
+            const Fragments of_b = of_lane(lanes, column * 4 + k % 8 / 2);
+            const unsigned in_a = static_cast<const unsigned*>(of_a.a)[row / 8 + k / 8 * 2];
+            A[k] = half_value(in_a >> k % 2 * 16 & 0xffff);
+            B[k] = half_value(of_b.b[k / 8] >> k % 2 * 16 & 0xffff);
+        }
+        c[i] = multiply_add(c[i], A, B, 16);
+    }
+    meet(~0u, 0, "mma", line);
+}
+
+// ldmatrix.m8n8.x4(.trans).b16: lane i gives the address of row i % 8 of matrix i / 8, and lane 4g + t
+// gets, of each, the neighbours 2t and 2t + 1 of row g, or of column g.
+inline void ldmatrix_x4(unsigned* into, const void* row, bool transposed, int line = __builtin_LINE()) {
+    const Fragments mine{row, nullptr};
+    const Lanes& lanes = meet(~0u, to_bits(&mine), "ldmatrix", line);
+    const unsigned g = lane() / 4, t = lane() % 4;
+    for (unsigned i = 0; i < 4; ++i) {
+        into[i] = 0;
+        for (unsigned pair = 0; pair < 2; ++pair) {
+            const unsigned r = transposed ? 2 * t + pair : g, column = transposed ? g : 2 * t + pair;
+            const auto* halves = static_cast<const std::uint16_t*>(of_lane(lanes, 8 * i + r).a);
+            if (reinterpret_cast<std::uintptr_t>(halves) % 16) trap("ldmatrix: misaligned row", line);
+            into[i] |= unsigned(halves[column]) << 16 * pair;
+        }
+    }
+    meet(~0u, 0, "ldmatrix", line);
+}
+
+}  // namespace cuda_host
 
 // ---- atomics, relaxed as on the device -----------------------------------------------------------
 
