@@ -69,7 +69,8 @@ class OneVsAll(Trained):
     thresholds : (n_models,) float64 NumPy array, or None
         A label is predicted where its margin is at least its threshold, and of several classes the
         one whose margin lies furthest above its own. None: where the margin is positive, and the
-        one with the largest. Infinite: never.
+        one with the largest. Infinite: never. ``dataclasses.replace(model, thresholds=…)`` assigns
+        others than :meth:`with_thresholds` chooses.
     """
 
     @property
@@ -93,10 +94,12 @@ class OneVsAll(Trained):
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
         what = ("label", "labels") if self.multilabel else ("class", "classes")
+        done = " and ".join(words.partition(" ")[0] for words in self.refinements)
         return (
             f"<OneVsAll: {counted(self.n_models, 'model')} of "
             f"{counted(self.n_features, 'feature')} for {counted(len(self.classes), *what)}, "
-            f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})>"
+            f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})"
+            f"{', with ' if done else ''}{done}>"
         )
 
     @host_memory

@@ -250,6 +250,7 @@ def test_a_calibrated_model_s_file(tmp_path, rng):
     new.save(tmp_path / "model.safetensors")
     loaded = gpulr.load(tmp_path / "model.safetensors")
     assert loaded.data == new.data
+    assert repr(loaded).endswith(", with thresholds and calibration>")
     assert loaded.data["thresholds"] == {"by": "recall", "least": 0.5, "n_samples": 900}
     np.testing.assert_array_equal(loaded.predict(X), new.predict(X))
     short = replace(new, data={**new.data, "prior": [0.5]})
