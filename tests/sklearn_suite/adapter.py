@@ -30,19 +30,26 @@ class Unwrapped(sklearn.multiclass.OneVsRestClassifier):
         return estimator if isinstance(estimator, OURS) else super().__new__(cls)
 
 
-def adapted(module: str, *, unwrap: bool = True) -> dict[str, Any]:
+class InItsPlace(sklearn.multiclass.OneVsRestClassifier):
+    """gpulr's estimator, whatever scikit-learn's one-vs-rest was to be of."""
+
+    def __new__(cls, estimator: Any = None, **settings: Any) -> Any:
+        return estimator if isinstance(estimator, OURS) else OneVsAllLogisticRegression()
+
+
+def adapted(module: str, *, one_vs_rest: Any = Unwrapped) -> dict[str, Any]:
     """Return what a module of scikit-learn's tests defines, with gpulr's estimators in it.
 
-    With ``unwrap`` false, ``OneVsRestClassifier`` stays, and wraps gpulr's estimators.
+    ``one_vs_rest`` is what ``OneVsRestClassifier`` is there; None: it stays, and wraps them.
     """
     pytest.register_assert_rewrite(module)
     sys.modules.pop(module, None)
     with ExitStack() as replaced:
         for source in (sklearn.linear_model, sklearn.linear_model._logistic):
             replaced.enter_context(mock.patch.multiple(source, **REPLACED))
-        if unwrap:
+        if one_vs_rest is not None:
             replaced.enter_context(
-                mock.patch.object(sklearn.multiclass, "OneVsRestClassifier", Unwrapped)
+                mock.patch.object(sklearn.multiclass, "OneVsRestClassifier", one_vs_rest)
             )
         found = vars(importlib.import_module(module))
     del sys.modules[module]

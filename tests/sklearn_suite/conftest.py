@@ -38,7 +38,8 @@ def global_random_seed():
 def uses_ours(item):
     """Whether a test is one of gpulr's estimators: it names them, or has them as a parameter."""
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    named = "LogisticRegression" in inspect.getsource(item.function)
+    name = "OneVsRestClassifier" if item.path.name == "labels.py" else "LogisticRegression"
+    named = name in inspect.getsource(item.function)
     return named or any(value in OURS for value in values if inspect.isclass(value))
 
 

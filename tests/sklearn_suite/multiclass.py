@@ -2,4 +2,4 @@
 
 from adapter import adapted
 
-globals().update(adapted("sklearn.tests.test_multiclass", unwrap=False))
+globals().update(adapted("sklearn.tests.test_multiclass", one_vs_rest=None))
