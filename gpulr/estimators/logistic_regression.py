@@ -163,8 +163,12 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         y : (n_samples,), or (n_samples, n_labels) of 0 and 1
             Labels: numbers, booleans or strings. Or, for rows that have any number of labels, a
             matrix: dense, sparse, or a DataFrame, whose columns name them. A column that is all 0
-            or all 1 is learnt as that constant. scikit-learn stratifies no such y, and its
-            ``CalibratedClassifierCV`` takes none.
+            or all 1 is learnt as that constant. NaN, None or pandas' NA in it: the row says nothing
+            of this label, and counts neither in training nor in :meth:`score`. scikit-learn's tools
+            refuse these before they ask, unless ``cv`` is a splitter, ``KFold(5)``, not a number;
+            gpulr's own, ``gpulr.search``, ``gpulr.cross_val_predict`` and
+            :class:`OneVsAllLogisticRegressionCV`, take them. ``CalibratedClassifierCV`` takes no
+            matrix; see ``model_.calibrated``.
         sample_weight : (n_samples,), optional
             Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
 

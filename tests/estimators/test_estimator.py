@@ -98,7 +98,7 @@ def test_more_classes_than_half_the_rows_are_told_as_scikit_learn_does():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
     [
-        OneVsAllLogisticRegression(warm_start=True, dtype="float64"),
+        OneVsAllLogisticRegression(warm_start=True, class_weight="balanced", dtype="float64"),
         OneVsAllLogisticRegression(solver="nesterov"),
     ]
 )

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -116,6 +116,71 @@ def test_a_constant_label_is_learnt(tagged):
     Y[:, 1], Y[:, 2] = 0, 1
     ours = OneVsAllLogisticRegression().fit(X, Y)
     np.testing.assert_array_equal(ours.predict(X)[:, 1:3], Y[:, 1:3])
+
+
+@pytest.fixture
+def partly(tagged, rng):
+    """X and Y with a fifth of the labels unknown, NaN; and which are known."""
+    X, Y = tagged
+    known = rng.random(Y.shape) < 0.8
+    return X, np.where(known, Y, np.nan), known
+
+
+def test_unknown_labels_count_nowhere(partly, theirs):
+    X, Y, known = partly
+    ours = OneVsAllLogisticRegression(**EXACT).fit(X, Y)
+    for j in range(4):
+        rows = known[:, j]
+        alone = theirs.estimator.fit(X[rows], Y[rows, j])
+        np.testing.assert_allclose(ours.coef_[j], alone.coef_[0], atol=1e-5)
+        np.testing.assert_allclose(ours.intercept_[j], alone.intercept_[0], atol=1e-5)
+    right = (ours.predict(X) == Y) | ~known
+    weight = np.linspace(0.0, 2.0, 120)
+    assert ours.score(X, Y) == pytest.approx(right.all(axis=1).mean(), rel=1e-12)
+    expected = np.average(right.all(axis=1), weights=weight)
+    assert ours.score(X, Y, weight) == pytest.approx(expected, rel=1e-12)
+
+
+def test_unknown_labels_in_every_form(partly):
+    X, Y, known = partly
+    expected = OneVsAllLogisticRegression().fit(X, Y)
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(Y, columns=NAMES)
+    forms = [frame.astype("Int8"), frame.astype("boolean"), np.where(known, Y, None)]
+    for form in forms:
+        found = OneVsAllLogisticRegression().fit(X, form)
+        np.testing.assert_array_equal(found.coef_, expected.coef_)
+        assert found.score(X, form) == expected.score(X, Y)
+
+
+def test_unknown_labels_among_the_tools(partly):
+    """scikit-learn's refuse them unless they are passed a splitter; gpulr's take them."""
+    X, Y, _ = partly
+    folds = KFold(3)
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="NaN"):
+        cross_val_score(OneVsAllLogisticRegression(), X, Y, cv=3)
+    scores = cross_val_score(OneVsAllLogisticRegression(), X, Y, cv=folds, error_score="raise")
+    own = OneVsAllLogisticRegressionCV(Cs=[1.0], cv=folds).fit(X, Y)
+    np.testing.assert_allclose(own.scores_[:, 0], scores, atol=0.06)  # tolerances differ
+    grid = {"C": [0.01, 1.0]}
+    found = GridSearchCV(OneVsAllLogisticRegression(), grid, cv=folds, error_score="raise")
+    assert found.fit(X, Y).best_estimator_.multilabel_
+    P = gpulr.cross_val_predict(X, Y, cv=folds)
+    assert P.shape == Y.shape
+    with pytest.raises(gpulr.DataError):
+        OneVsAllLogisticRegression().fit(X, np.where(np.arange(4) == 2, np.nan, Y))
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced"])
+def test_weights_are_those_of_one_vs_rest(tagged, class_weight):
+    X, Y = tagged
+    theirs = OneVsRestClassifier(LogisticRegression(tol=1e-9, class_weight=class_weight))
+    theirs.set_params(estimator__solver="newton-cholesky").fit(X, Y)
+    ours = OneVsAllLogisticRegression(class_weight=class_weight, **EXACT).fit(X, Y)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+    heavier = OneVsAllLogisticRegression(pos_weight=[1.0, 4.0, 1.0, 1.0], **EXACT).fit(X, Y)
+    changed = heavier.coef_ != OneVsAllLogisticRegression(**EXACT).fit(X, Y).coef_
+    assert changed.any(axis=1).tolist() == [False, True, False, False]
 
 
 def test_where_the_arrays_are(put, tagged):
