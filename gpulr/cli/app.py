@@ -143,7 +143,9 @@ def search(
     Cs: str = option("10", "How many values from 1e-4 to 1e4, or values: 0.01,1,100.", "--Cs"),
     folds: int = option(5, "Number of stratified folds."),
     scoring: str = option(
-        "accuracy", "accuracy, balanced_accuracy or neg_log_loss, on held-out rows."
+        "accuracy",
+        "On held-out rows, by scikit-learn's name: accuracy (of several labels: all of a row "
+        "right), balanced_accuracy, neg_log_loss, roc_auc, roc_auc_ovr, f1_macro, …",
     ),
     refit: bool = flag("--refit/--no-refit", "Train a model on all rows with the best C."),
     one_standard_error: bool = flag(
@@ -179,7 +181,7 @@ def evaluate(
     label: str | None = LABEL_OF_MODEL,
     json: bool = JSON,
 ) -> Task:
-    """Report a model's accuracy on the test part of its data, or on other data."""
+    """Report a model's scores on the test part of its data, or on other data."""
     from gpulr.cli.evaluate import evaluate
 
     return evaluate

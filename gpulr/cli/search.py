@@ -156,7 +156,9 @@ def _accuracy(tested: evaluate.Figures | None) -> dict[str, Any]:
 
 
 def _show(found: Search, dataset: Dataset, tested: evaluate.Figures | None) -> None:
-    headings = ["C", f"mean {found.scoring}", "standard error", ""]
+    several = np.ndim(dataset.y) > 1
+    subset = " (all labels of a row right)" if several and found.scoring == "accuracy" else ""
+    headings = ["C", f"mean {found.scoring}{subset}", "standard error", ""]
     table = terminal.table(headings, [])
     for C, mean, error in zip(found.Cs, found.mean_scores, found.standard_errors, strict=True):
         marks = {"best": found.best_C, "within one standard error": found.best_C_1se}
@@ -164,7 +166,7 @@ def _show(found: Search, dataset: Dataset, tested: evaluate.Figures | None) -> N
         style = "bold" if words else None
         table.add_row(f"{C:.4g}", f"{mean:.4f}", f"{error:.4f}", words, style=style)
     n_folds, n_Cs, n_models = found.converged.shape
-    kinds = ("label", "labels") if np.ndim(dataset.y) > 1 else ("class", "classes")
+    kinds = ("label", "labels") if several else ("class", "classes")
     counts = (counted(n_models, *kinds), f"{counted(n_Cs, 'value')} of C", counted(n_folds, "fold"))
     lines = [
         f"{counted(found.converged.size, 'model')} ({' × '.join(counts)}) in "

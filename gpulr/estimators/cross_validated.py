@@ -32,9 +32,11 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         Values of C to try; a number stands for so many from 10⁻⁴ to 10⁴.
     cv : int, scikit-learn splitter, or iterable of (train, test)
         None is 5.
-    scoring : "accuracy", "balanced_accuracy", "neg_log_loss", or callable
-        A callable gets true labels and probabilities: (n_rows, n_classes), or of two classes those
-        of the second, (n_rows,). None is "accuracy".
+    scoring : str, scorer of scikit-learn's, or callable
+        A name, such as "neg_log_loss", "roc_auc" or "f1_macro", as for :func:`gpulr.search`; of a
+        matrix of labels "accuracy" is the share of rows with all labels right. A callable gets true
+        labels and probabilities: (n_rows, n_classes), or of two classes those of the second,
+        (n_rows,). None is "accuracy".
     refit : True, "1se" or False
         The C of the model: that of the best mean score, or the smallest within one standard error
         of it. False: the model is the mean of the folds' models, each with the best C of its fold.

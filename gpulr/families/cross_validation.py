@@ -16,7 +16,7 @@ from gpulr.core.problem import Problem
 from gpulr.families.advice import END, ends_of
 from gpulr.families.folds import Folds
 from gpulr.families.prepare import TrainingData
-from gpulr.model.scores import Scorer
+from gpulr.model.scores import Scorer, left_out
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.groups import cut
@@ -204,6 +204,17 @@ class Path:
             for i, Z in enumerate(data.margins((self.theta[c, f] for c in done), test)):
                 scores[f, i] = function(Z, truth, weight)
         return scores
+
+    def left_out(
+        self, scorer: Scorer, sample_weight: npt.NDArray[np.float64] | None
+    ) -> npt.NDArray[np.bool_]:
+        """Return which labels of a matrix some fold's score is no mean of, (n_models,)."""
+        found = np.zeros(self.task.data.n_models, dtype=np.bool_)
+        labels = self.task.data.inputs.labels
+        for test in self.task.folds.tests if labels.multilabel else ():
+            weight = np.ones(len(test)) if sample_weight is None else sample_weight[test]
+            found |= left_out(scorer.name, labels.truth(test), weight)
+        return found
 
     def mean_theta(self, Cs: npt.ArrayLike) -> Array:
         """Return the mean over the folds of the parameters at these C.

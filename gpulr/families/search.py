@@ -84,12 +84,21 @@ def search(
         y is a matrix of labels); or pairs of index arrays or masks, which may leave rows out.
     groups : (n_samples,), optional
         For splitters that keep groups of rows together.
-    scoring : "accuracy", "balanced_accuracy", "neg_log_loss", or callable
-        Of a matrix of labels "accuracy" is the share of rows with all labels right, and there is no
-        balanced accuracy. A callable gets the true labels and the normalised probabilities (n_rows,
-        n_classes), or of two classes those of the second, (n_rows,); of a matrix of labels zeros
-        and ones and probabilities, each (n_rows, n_labels); and ``sample_weight`` if it takes that.
-        Greater is better.
+    scoring : str, scorer of scikit-learn's, or callable
+        What is best, the greater the better, by scikit-learn's name: "accuracy" (of a matrix of
+        labels the share of rows with *all* labels right, which is small where labels are many),
+        "balanced_accuracy", "neg_log_loss", "neg_brier_score", "roc_auc", "average_precision",
+        "f1", "precision", "recall", the last four also with "_macro", "_micro" or "_weighted";
+        "roc_auc_ovr", "roc_auc_ovr_weighted", "top_k_accuracy", and whatever else
+        ``sklearn.metrics.get_scorer`` knows for classifiers. Of more than two classes
+        "roc_auc" and the names without an ending are refused, with the name to use; of a matrix of
+        labels they are means over labels, for AUROC and average precision over those that a fold's
+        held-out rows define. ROC curves and average precision go by margins, "roc_auc_ovr"
+        by probabilities that sum to 1, as in scikit-learn.
+        What ``make_scorer`` made is taken too. Another callable gets the true labels and the
+        normalised probabilities (n_rows, n_classes), or of two classes those of the second,
+        (n_rows,); of a matrix of labels zeros and ones and probabilities, each (n_rows, n_labels);
+        and ``sample_weight`` if it takes that.
     refit : True, "1se", "mean" or False
         Train a model on all rows with the best C, or with the smallest C within one standard error
         of it; or take the mean of the folds' models, of each with the best C of its fold; or none.
@@ -223,7 +232,12 @@ def search_on(
     if done.any():
         best, one_se = (choose_each if per_model else choose)(scores, Cs[done])
         if per_model:
-            _tell_undefined(scores, inputs.labels.names)
+            undefined = np.asarray(np.isnan(scores).any(axis=(0, 1)))
+            so = "their C is chosen by the other folds, or where there are none by all other models"
+        else:
+            undefined = path.left_out(scorer, inputs.sample_weight)
+            so = "the mean over labels is that of the others there"
+        _tell_undefined(undefined, inputs.labels.names, so)
         names = ("n_iter", "converged", "cost", "gradient_norm")
         found = Search(
             Cs=Cs[done],
@@ -282,15 +296,13 @@ def _refit(
     return at_tolerance(solution, settings.tol), C.tolist()
 
 
-def _tell_undefined(scores: npt.NDArray[np.float64], names: npt.NDArray[Any]) -> None:
-    """Warn of models whose scores (n_folds, n_Cs, n_models) are undefined in some fold."""
-    undefined = np.isnan(scores).any(axis=(0, 1))
+def _tell_undefined(undefined: npt.NDArray[np.bool_], names: npt.NDArray[Any], so: str) -> None:
+    """Warn of models (n_models,) whose scores are undefined in some fold, and what comes of it."""
     if undefined.any():
         left = names[undefined][:10].tolist()
         warn(
             f"Held-out rows of some folds leave the score of {counted(undefined.sum(), 'model')} "
-            f"undefined ({left}{', …' if undefined.sum() > 10 else ''}): their C is chosen by the "
-            "other folds, or where there are none by all other models. Use fewer folds, "
+            f"undefined ({left}{', …' if undefined.sum() > 10 else ''}): {so}. Use fewer folds, "
             'stratified ones, or another score, such as "neg_log_loss".',
             UndefinedScoreWarning,
         )

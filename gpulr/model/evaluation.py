@@ -11,10 +11,8 @@ import numpy.typing as npt
 
 from gpulr.errors import DataError, MissingExtraError, UndefinedScoreWarning, warn
 from gpulr.model.binary import counts, losses, of_each_model, ranking
-from gpulr.model.measures import AVERAGES, Counts, Each, mean, share_right
+from gpulr.model.measures import AVERAGES, SCORES, Counts, Each, mean, share_right
 from gpulr.model.predicted import Thresholds, predicted_codes
-from gpulr.model.scores import scorer
-from gpulr.validation.labels import Labels
 from gpulr.words import counted
 
 MOST_SHOWN = 40  # rows of a table that is printed
@@ -206,10 +204,9 @@ def evaluate_margins(
     binary = (no + yes) / w.sum()
     own = Z.shape[1]
     each, averages = _scores(together, own, {"binary_accuracy": binary}, Z, codes, w)
-    labels = Labels(classes, codes.astype(np.int32))
     names = ["accuracy", "balanced_accuracy", "neg_log_loss", "neg_brier_score"]
     names += ["roc_auc_ovr", "roc_auc_ovr_weighted"] if own > 1 else []
-    first = {name: scorer(name, labels).function(Z, codes, w, thresholds) for name in names}
+    first = {name: SCORES[name][0](Z, codes, w, thresholds) for name in names}
     if own == 1:
         averages |= {name: float(each[name][0]) for name in ("roc_auc", "average_precision")}
         averages |= {name: float(each[name][0]) for name in ("precision", "recall", "f1")}

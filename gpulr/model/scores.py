@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gpulr.errors import ParameterError
+from gpulr.errors import DataError, ParameterError
 from gpulr.logistic import log_normalized, sigmoid
 from gpulr.model.binary import of_each_model
 from gpulr.model.measures import (
@@ -65,7 +66,8 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
     zeros and ones and each label's own probability; and the keyword ``sample_weight`` if it takes
     that. For each model by itself it gets zeros and ones, and the model's own probability.
 
-    Raises ParameterError for what is none of these, or is not defined for such labels.
+    Raises ParameterError for what is none of these, or is not defined for such labels; the scorer's
+    function DataError for rows that leave a score by name undefined.
     """
     named = LABEL_SCORES if labels.multilabel else SCORES
     known = check_score(scoring)
@@ -85,7 +87,41 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
             f"scoring={known} is for two classes or a matrix of labels; y has "
             f"{len(labels.classes)} classes. Use {_OF_TWO[known]}."
         )
-    return Scorer(known, *named[known])
+    function, per_model = named[known]
+    return Scorer(known, _defined(known, function), per_model)
+
+
+def _defined(name: str, score: Score[float]) -> Score[float]:
+    """Return the score, or where rows leave it undefined, DataError."""
+
+    def function(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+        value = score(Z, truth, weight, thresholds)
+        if np.isnan(value):
+            raise DataError(
+                f"{name} is undefined on {len(Z):,} held-out rows: they have none of a "
+                "class or label, or nothing else. Use folds that are stratified, or fewer of them, "
+                'or another score, such as "neg_log_loss".'
+            )
+        return value
+
+    return function
+
+
+def left_out(name: str, truth: Truth, weight: Floats) -> npt.NDArray[np.bool_]:
+    """Return which labels (n_labels,) the score of a matrix of labels is no mean of.
+
+    AUROC and balanced accuracy need rows with the label and rows without it, average precision
+    those with it. Other scores count a label that no row has as 0, or have no need of it.
+    """
+    without = np.zeros(truth.shape[1], dtype=np.bool_)
+    if name not in LABEL_SCORES:
+        return without
+    truth = truth[weight > 0]
+    if name.startswith(("roc_auc", "balanced_accuracy", "average_precision")):
+        without |= ~(truth == 1).any(axis=0)
+    if name.startswith(("roc_auc", "balanced_accuracy")):
+        without |= ~(truth == 0).any(axis=0)
+    return without
 
 
 def check_score(scoring: Any) -> Any:

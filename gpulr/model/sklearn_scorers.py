@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from gpulr.errors import ParameterError
 from gpulr.logistic import log_normalized, sigmoid
 from gpulr.model.binary import of_each_model
 from gpulr.model.measures import Score, all_known, checked_value
@@ -80,7 +81,10 @@ def of_estimator(
         classes: Any, Z: Floats, truth: Any, weight: Floats, thresholds: Any, **check: bool
     ) -> float:
         arguments = {"sample_weight": weight} if weighs else {}
-        found = scoring(FromMargins(classes, thresholds), Z, truth, **arguments)
+        try:
+            found = scoring(FromMargins(classes, thresholds), Z, truth, **arguments)
+        except (ValueError, TypeError) as error:
+            raise ParameterError(f"scoring={name} cannot score these rows: {error}") from error
         return checked_value(found, name, **check)
 
     def function(Z: Floats, truth: Any, weight: Floats, thresholds: Any = None) -> float:

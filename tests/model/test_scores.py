@@ -7,8 +7,8 @@ import pytest
 from scipy.special import log_softmax
 from sklearn import metrics
 
-from gpulr import ParameterError, logistic
-from gpulr.model.scores import SCORES, scorer
+from gpulr import DataError, ParameterError, logistic
+from gpulr.model.scores import SCORES, left_out, scorer
 from gpulr.validation.labels import LabelMatrix, Labels
 from helpers import assert_close
 
@@ -235,3 +235,151 @@ def test_a_function_of_a_matrix_of_labels(matrix):
     truth = np.where(truth, truth, 2)
     with pytest.raises(ParameterError, match="which entries of y are unknown"):
         scorer(metric, labels).function(Z, truth, weight)
+
+
+def per_label(name, y, z, w):
+    """The score of one label by scikit-learn."""
+    p = 1 / (1 + np.exp(-z.astype(np.float64)))
+    if name == "neg_log_loss":
+        return -metrics.log_loss(y, p, sample_weight=w, labels=[0, 1])
+    if name == "neg_brier_score":
+        return -metrics.brier_score_loss(y, p, sample_weight=w)
+    base = name.removesuffix("_ovr_weighted").removesuffix("_ovr")
+    base = base if base.startswith(("roc", "balanced")) else name.rsplit("_", 1)[0]
+    base = {"average": "average_precision", "balanced": "balanced_accuracy"}.get(base, base)
+    said = z if base in ("roc_auc", "average_precision") else z > 0
+    return getattr(metrics, f"{base}_score")(y, said, sample_weight=w)
+
+
+@pytest.mark.parametrize("name", [name for name in SCORES if name != "top_k_accuracy"])
+def test_scores_of_each_model(matrix, name):
+    labels, Z, truth, weight = matrix
+    found = scorer(name, labels).per_model(Z, truth, weight)
+    expected = [per_label(name, y, z, weight) for y, z in zip(truth.T, Z.T, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+    assert found.dtype == np.float64
+    codes = np.array([0, 1, 2, 2])[truth[:, 0] + 2 * truth[:, 1]]  # each class against all others
+    if name not in OF_TWO:
+        classes = Labels(np.array(["x", "y", "z"]), codes)
+        found = scorer(name, classes).per_model(Z, codes, weight)
+        expected = [per_label(name, codes == j, Z[:, j], weight) for j in range(3)]
+        np.testing.assert_allclose(found, expected, rtol=1e-11)
+    two = Labels(np.array(["x", "y"]), truth[:, 0].astype(int))
+    found = scorer(name, two).per_model(Z[:, :1], two.codes, weight)
+    expected = [per_label(name, truth[:, 0], Z[:, 0], weight)]
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", [name for name in SCORES if name != "top_k_accuracy"])
+def test_unknown_entries_are_skipped(matrix, rng, name):
+    labels, Z, truth, weight = matrix
+    unknown = rng.random(truth.shape) < 0.2
+    partly = np.where(unknown, 2, truth).astype(np.uint8)
+    found = scorer(name, labels).per_model(Z, partly, weight)
+    expected = [
+        per_label(name, y[~u], z[~u], weight[~u])
+        for y, z, u in zip(truth.T, Z.T, unknown.T, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+    if name in ("roc_auc", "neg_log_loss", "f1", "average_precision_macro"):
+        found = scorer(name, labels).function(Z, partly, weight)
+        assert found == pytest.approx(np.mean(expected), rel=1e-11)
+
+
+def test_what_rows_do_not_define_is_nan_of_one_model_and_an_error_of_all(matrix):
+    labels, Z, truth, weight = matrix
+    truth = truth.copy()
+    truth[:, 0], truth[:, 1] = 0, 1
+    for name, undefined in (
+        *((name, [True, True, False]) for name in ("roc_auc", "balanced_accuracy")),
+        *((name, [True, False, False]) for name in ("average_precision", "f1", "recall")),
+        *((name, [False, False, False]) for name in ("accuracy", "neg_log_loss")),
+    ):
+        score = scorer(name, labels)
+        assert np.isnan(score.per_model(Z, truth, weight)).tolist() == undefined
+        assert np.isfinite(score.function(Z, truth, weight))
+        left = left_out(name, truth, weight)
+        assert left.tolist() == ([False] * 3 if name in ("f1", "recall") else undefined)
+    with pytest.raises(DataError, match="roc_auc is undefined on 200 held-out rows"):
+        scorer("roc_auc", labels).function(Z, np.zeros_like(truth), weight)
+
+
+def test_order_of_any_margins(rng):
+    Z = rng.choice(np.array([-np.float32(3e38), -1e-45, -0.0, 0.0, 1e-45, 2, 3e38], "f4"), (400, 2))
+    truth = rng.integers(0, 2, Z.shape).astype(np.uint8)
+    matrix = LabelMatrix(np.arange(2), truth)
+    for margins in (Z, Z.astype(np.float64), np.asfortranarray(Z), np.repeat(Z, 2, axis=1)[:, ::2]):
+        found = scorer("roc_auc", matrix).per_model(margins, truth, np.ones(400))
+        expected = [
+            metrics.roc_auc_score(truth[:, j], Z[:, j].astype(np.float64)) for j in range(2)
+        ]
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_column_does_not_depend_on_its_neighbours(rng):
+    Z = rng.normal(size=(600, 40)).astype(np.float32)
+    truth = (rng.random(Z.shape) < 0.3).astype(np.uint8)
+    weight = rng.random(600)
+    for name in ("roc_auc", "average_precision", "neg_log_loss", "f1"):
+        score = scorer(name, LabelMatrix(np.arange(40), truth)).per_model
+        alone = [score(Z[:, [j]], truth[:, [j]], weight)[0] for j in (0, 17, 39)]
+        assert score(Z, truth, weight)[[0, 17, 39]].tolist() == alone
+
+
+def test_thresholds_count_where_something_is_predicted(matrix):
+    labels, Z, truth, weight = matrix
+    thresholds = np.array([0.5, -1.0, 0.1])
+    moved = (Z - thresholds).astype(np.float64)
+    for name in ("accuracy", "f1", "precision_micro", "recall_weighted", "balanced_accuracy"):
+        score = scorer(name, labels)
+        for of in (score.function, score.per_model):
+            np.testing.assert_array_equal(
+                of(Z, truth, weight, thresholds), of(moved, truth, weight)
+            )
+    for name in ("roc_auc", "neg_log_loss", "neg_brier_score", "average_precision_micro"):
+        score = scorer(name, labels).function
+        assert score(Z, truth, weight, thresholds) == score(Z, truth, weight)
+
+
+def test_scorers_of_scikit_learn(held_out, matrix):
+    classes, Z, codes, weight = held_out
+    if len(classes) == 2:  # what is positive, no scorer that is not told knows of text
+        score = scorer(metrics.make_scorer(metrics.fbeta_score, beta=2), labels(classes)).function
+        with pytest.raises(ParameterError, match="fbeta_score cannot score these rows"):
+            score(Z, codes, weight)
+        classes = np.array([0, 1])
+    known = metrics.get_scorer("neg_log_loss")
+    assert scorer(known, labels(classes)).name == "neg_log_loss"
+    fbeta = metrics.make_scorer(metrics.fbeta_score, beta=2, average="macro")
+    found = scorer(fbeta, labels(classes)).function(Z, codes, weight)
+    told = {"beta": 2, "average": "macro", "sample_weight": weight}
+    assert found == metrics.fbeta_score(codes, predicted(Z), **told)
+    of_scores = metrics.make_scorer(metrics.d2_brier_score, response_method="predict_proba")
+    found = scorer(of_scores, labels(classes)).function(Z, codes, weight)
+    P = probabilities(Z)
+    P = P[:, 1] if len(classes) == 2 else P
+    assert found == pytest.approx(metrics.d2_brier_score(codes, P, sample_weight=weight))
+    found = scorer("matthews_corrcoef", labels(classes)).function(Z, codes, weight)
+    assert found == metrics.matthews_corrcoef(codes, predicted(Z), sample_weight=weight)
+    many, Z, truth, weight = matrix
+    assert scorer(metrics.get_scorer("f1_macro"), many).name == "f1_macro"
+    found = scorer("jaccard_macro", many)
+    expected = metrics.jaccard_score(truth, Z > 0, average="macro", sample_weight=weight)
+    assert found.function(Z, truth, weight) == expected
+    ranked = metrics.make_scorer(metrics.label_ranking_loss, response_method="decision_function")
+    expected = metrics.label_ranking_loss(truth, Z, sample_weight=weight)
+    for two in (slice(0, 3), slice(0, 2)):  # of two labels, scikit-learn must see no two classes
+        some = LabelMatrix(many.classes[two], truth[:, two])
+        expected = metrics.label_ranking_loss(truth[:, two], Z[:, two], sample_weight=weight)
+        assert scorer(ranked, some).function(Z[:, two], truth[:, two], weight) == expected
+    each = [
+        metrics.jaccard_score(truth[:, j], Z[:, j] > 0, average="macro", sample_weight=weight)
+        for j in range(3)
+    ]
+    assert found.per_model(Z, truth, weight).tolist() == each
+
+
+@pytest.mark.parametrize("name", ["r2", "neg_mean_squared_error", "adjusted_rand_score"])
+def test_scores_of_other_things_than_classifiers_are_refused(name):
+    with pytest.raises(ParameterError, match=f"scoring='{name}'"):
+        scorer(name, labels(np.arange(3)))
