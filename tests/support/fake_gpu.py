@@ -40,6 +40,8 @@ class Machine:
         Bytes that arrays may take.
     launched : list of str
         Kernels and array functions, in order.
+    products : list of tuples
+        What cuBLAS multiplied, in order: both shapes, and the dtype.
     counts : Counter
         "synchronise", "to host", "to device", "copy", "allocate".
     """
@@ -47,7 +49,7 @@ class Machine:
     def __init__(self):
         self.current, self.failed, self.crashes = 0, None, None
         self.budget, self.live = None, 0
-        self.launched, self.counts, self.capturing = [], Counter(), None
+        self.launched, self.products, self.counts, self.capturing = [], [], Counter(), None
 
     def call(self):
         """Stand for any call of the runtime."""
@@ -171,6 +173,7 @@ class FakeArray:
         if self.broken == "cuBLAS's memory":
             raise CudaError("CUBLAS_STATUS_ALLOC_FAILED")
         product = apply("matmul", operator.matmul, self, other)
+        self.machine.products.append((self.shape, other.shape, product.dtype.name))
         return product + 1 if self.broken == "result" else product
 
 
