@@ -32,11 +32,11 @@ case $rehearse in '' | numpy | strict) ;; *) usage ;; esac
 # sum, and two seconds each to end what is killed, stay below ten minutes.
 PARTS='smoke 75
 sanitizer 60
-tests 100
+tests 93
 pass 50
 training 45
 search 35
-eigenvectors 8
+eigenvectors 15
 peers 115
 transfer 15
 start 35'
@@ -57,7 +57,7 @@ rm -f "$out"/parts/*.json "$out/parts.txt" "$out/on-gpu.json"
 
 export PYTHONPATH="$root:$out/site${PYTHONPATH:+:$PYTHONPATH}"
 export GPULR_FALLBACK=error GPULR_REQUIRE_GPU=1 GPULR_BENCH_DATA=local
-export GPULR_BENCH_REHEARSE=$rehearse PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export GPULR_BENCH_REHEARSE=$rehearse PYTHONUNBUFFERED=1
 unset GPULR_BACKEND GPULR_COMPILE GPULR_FUSED GPULR_TEST_BACKENDS
 
 install_wheels() {

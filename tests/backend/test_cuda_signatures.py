@@ -110,5 +110,9 @@ def test_headers_stand_where_they_are_included(tmp_path):
     "source", [PARAMETERS, PROPAGATE, RECURSION, STEP, TENSOR], ids=lambda path: path.stem
 )
 def test_a_compiler_is_given_one_text(source):
-    """NVRTC has no folder to look into, and CuPy's cache knows a source by its text."""
+    """NVRTC has no folder to look into, and CuPy's cache knows a source by its text.
+
+    CuPy writes that into a file, in whichever encoding the user's locale asks for.
+    """
     assert "#include" not in text_of(source)
+    assert text_of(source).isascii()

@@ -119,6 +119,26 @@ def test_a_part_that_fails_or_hangs_does_not_stop_the_others(environment, tmp_pa
     assert re.search(r"transfer   out of time after \d s", process.stdout)
 
 
+def test_without_pytest_there_are_no_tests_and_all_else(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+
+sys.modules["pytest"] = None
+from bench import gpu
+
+record = gpu.Record("tests", Path(sys.argv[1]))
+gpu.tests_part(record)
+sys.exit(record.close())
+"""
+    path = tmp_path / "tests.json"
+    ran = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True)
+    assert ran.returncode == 0, ran.stderr.decode()
+    (absent,) = json.loads(path.read_text(encoding="utf-8"))["absent"]
+    assert absent["name"] == "tests"
+    assert "pytest" in absent["reason"]
+
+
 def test_wheels_are_installed_beside_what_is_there(environment, tmp_path, stub):
     process = run_script(environment, tmp_path / "out", **stub, NEEDS="3")
     assert process.returncode == 3
