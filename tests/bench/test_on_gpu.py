@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import types
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -523,6 +524,19 @@ def test_the_floor_of_a_pass_is_what_paper_gives():
     assert bounds["issue"] == pytest.approx(warps * (80 + 15) / (132 * 4 * 1.7e9))
     assert predict.bounds(predict.UINT8)["issue"] > bounds["issue"]
     assert "results" not in predict.PREDICTION.parts
+
+
+def test_the_kernel_for_tensor_cores_waits_for_memory_on_paper():
+    found = predict.tensor_bounds(predict.UINT8)
+    products = 2 * 3500 * 49 * 3  # 16 rows, 16 features and four models each, forward and back
+    assert found["tensor_cores"] == pytest.approx(products / (132 * 1.7e9 * 0.6))
+    assert max(found, key=found.get) == "memory"
+    assert predict.quicker(predict.UINT8) == found
+    assert predict.quicker(predict.FLOAT32) == predict.bounds(predict.FLOAT32)
+    more = predict.tensor_bounds(replace(predict.UINT8, n_models=13))  # another group
+    assert {name: more[name] / found[name] for name in found} == pytest.approx(
+        {"memory": 1, "shared_memory": 2, "issue": 2, "tensor_cores": 2}
+    )
 
 
 def made_up_result():

@@ -165,6 +165,17 @@ def test_a_layout_for_tensor_cores_compiles_for_its_card(card, layout):
     assert wrong(TENSOR, tensor_plan(card, *layout), card, version_for(card)) == []
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("card", [c for c in CARDS if c.capability >= 80], ids=lambda c: c.name)
+def test_layouts_for_tensor_cores_of_every_kind(card):
+    def lay(card, storage, features, models, *, centered):
+        return None if centered else tensor_plan(card, storage, features, models)
+
+    version, found = version_for(card), list(some(card, lay=lay))
+    assert len(found) > 100
+    assert [words for laid in found for words in wrong(TENSOR, laid, card, version)] == []
+
+
 @pytest.mark.slow
 def test_products_are_those_of_tensor_cores():
     """Every step's, of each eight columns, forward and back."""

@@ -14,6 +14,7 @@ from gpulr.kernels.dispatch import trials
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import obstacle, plan_for
 from gpulr.kernels.recursion import disagreement
+from gpulr.kernels.tensor_plan import layouts_for
 from gpulr.solvers import LBFGS
 from gpulr.solvers.pairs import direction
 
@@ -35,6 +36,14 @@ def fused(problem):
     return FusedPass(problem, plan_for(problem, kernels.card), kernels)
 
 
+def each_fused(problem):
+    """Yield the passes of all kernels that can take a problem: by tensor cores first, if any."""
+    assert obstacle(problem) is None
+    kernels = problem.backend.kernels
+    for layout in layouts_for(problem, kernels.card):
+        yield FusedPass(problem, layout, kernels)
+
+
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
 def case(request, backend):
     n, features, models, options = request.param
@@ -43,9 +52,9 @@ def case(request, backend):
 
 def test_a_pass_and_its_halves(case):
     problem, theta, *expected = case
-    one = fused(problem)
-    assert_right(problem, one.evaluate(theta), theta, *expected)
-    assert_right(problem, one.evaluate_margins(one.margins(theta), theta), theta, *expected)
+    for one in each_fused(problem):
+        assert_right(problem, one.evaluate(theta), theta, *expected)
+        assert_right(problem, one.evaluate_margins(one.margins(theta), theta), theta, *expected)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
@@ -53,16 +62,17 @@ def test_a_full_card(backend, dtype):
     problem, theta, *expected = make(
         200_000, 784, 10, dtype=dtype, sets=5, base=True, backend=backend
     )
-    one = fused(problem)
-    assert_right(problem, one.evaluate(theta), theta, *expected)
-    first = [to_host(x).tobytes() for x in one.evaluate(theta)]
-    for _ in range(5):
-        assert [to_host(x).tobytes() for x in one.evaluate(theta)] == first
+    for one in each_fused(problem):
+        assert_right(problem, one.evaluate(theta), theta, *expected)
+        first = [to_host(x).tobytes() for x in one.evaluate(theta)]
+        for _ in range(5):
+            assert [to_host(x).tobytes() for x in one.evaluate(theta)] == first
 
 
 def test_more_models_than_a_group(backend):
-    problem, theta, *expected = make(20_000, 300, 237, sets=5, backend=backend)
-    assert_right(problem, fused(problem).evaluate(theta), theta, *expected)
+    problem, theta, *expected = make(20_000, 300, 237, sets=5, dtype="float16", backend=backend)
+    for one in each_fused(problem):
+        assert_right(problem, one.evaluate(theta), theta, *expected)
 
 
 def test_a_graph_is_what_its_kernels_are(backend):
@@ -104,8 +114,8 @@ def test_what_lbfgs_does_between_passes(backend, features, models):
 
 def test_kernels_hold_what_they_need_in_registers(backend):
     problem, theta, *_ = make(300, 784, 10, dtype="uint8", backend=backend)
-    one = fused(problem)
-    one.evaluate(theta)
+    for one in each_fused(problem):
+        one.evaluate(theta)
     kernels = one.kernels
     assert disagreement(backend, kernels) is None
     for module in kernels._modules.values():
