@@ -177,12 +177,14 @@ def platt(Z: Floats, truth: npt.NDArray[np.bool_], weight: Floats) -> tuple[Floa
     high, low = (n_positive + 1) / (n_positive + 2), 1 / (n_negative + 2)
     target = np.where(truth, high[:, np.newaxis], low[:, np.newaxis])
     of_all = (weight * target).sum(axis=1)
-    constant = np.log(of_all) - np.log1p(-of_all)
+    yes, no = np.log(of_all), np.log1p(-of_all)
+    constant, cost = yes - no, -of_all * yes - (1.0 - of_all) * no
     theta = np.stack([np.zeros(len(Z)), constant])
     left = np.flatnonzero(some)
     for _ in range(_STEPS):
         if len(left):
-            theta[:, left], done = _newton_step(theta[:, left], z[left], target[left], weight[left])
+            of_those = (array[left] for array in (cost, z, target, weight))
+            theta[:, left], cost[left], done = _newton_step(theta[:, left], *of_those)
             left = left[~done]
     # The best that does not turn margins round has no slope where the best of all does.
     rises = theta[0] > 0
@@ -192,16 +194,18 @@ def platt(Z: Floats, truth: npt.NDArray[np.bool_], weight: Floats) -> tuple[Floa
 
 
 def _newton_step(
-    theta: Floats, z: Floats, target: Floats, weight: Floats
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return slopes and offsets (2, n_models) after a step, and which models are done."""
+    theta: Floats, cost: Floats, z: Floats, target: Floats, weight: Floats
+) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+    """Return slopes and offsets (2, n_models) after a step, their cost, and which models are done.
+
+    The cost (n_models,) that is passed is that of theta.
+    """
 
     def margins(theta: Floats) -> Floats:
         Z: Floats = theta[0][:, np.newaxis] * z + theta[1][:, np.newaxis]
         return Z
 
-    Z = margins(theta)
-    P, cost = sigmoid(Z), (weight * log_loss(Z, target)).sum(axis=1)
+    P = sigmoid(margins(theta))
     R, S = weight * (P - target), weight * P * (1.0 - P)
     Sz = S * z
     g = np.stack([(R * z).sum(axis=1), R.sum(axis=1)])
@@ -218,7 +222,7 @@ def _newton_step(
         t, tries = np.where(too_far, t / 2, t), tries + 1
     # What a step gains is the square of its size: after one that gains 1e-14 nothing is left.
     done = (np.abs(step) <= 1e-10 * (1.0 + np.abs(theta))).all(axis=0) | (-slope <= 1e-14 * cost)
-    return theta + t * step, done
+    return theta + t * step, after, done
 
 
 def _composed(model: Trained, a: Floats, b: Floats, n_rows: int) -> CalibrationRecord:

@@ -120,7 +120,7 @@ def best_thresholds(
     will do.
     """
     each, Z = np.arange(len(Z)), np.where(weight > 0, Z, -np.inf)  # below all others
-    order = np.argsort(-Z, axis=1, kind="stable")
+    order = np.argsort(-Z, axis=1)  # of equal margins in any order
     Z, weight = np.take_along_axis(Z, order, axis=1), np.take_along_axis(weight, order, axis=1)
     known, truth = weight > 0, np.take_along_axis(truth, order, axis=1)
     # What is predicted with the first row, the first two rows, …: of equal margins all or none.
