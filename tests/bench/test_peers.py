@@ -231,7 +231,8 @@ def small(data, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        *("thousand", "search", "pass", "predict", "first-call", "families"),
+        *("thousand", "search", "pass", "predict", "first-call"),
+        pytest.param("families", marks=pytest.mark.slow),
         pytest.param("small", marks=[pytest.mark.slow, pytest.mark.nightly]),
     ],
 )
