@@ -138,8 +138,8 @@ class TrainingInterrupted(KeyboardInterrupt):
     ----------
     model : OneVsAll or None
         The model as it stood after the last finished iteration; of folds there is none.
-    result : PermutationTest or None
-        Of a permutation test what was done of it.
+    result : LearningCurve, PermutationTest or None
+        Of these what was done.
     """
 
     def __init__(self, message: str, model: Any = None, result: Any = None) -> None:

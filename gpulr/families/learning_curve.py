@@ -10,12 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import host_memory
+from gpulr.core.problem import Problem
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.folds import Folds, check_folds, split
+from gpulr.families.inputs import Inputs
+from gpulr.families.prepare import TrainingData
 from gpulr.families.search_result import frame_of, standard_errors
 from gpulr.families.settings import TrainingArguments
 from gpulr.families.several_sets import as_indicator, read_request
+from gpulr.model.scores import Scorer
 from gpulr.model.scores import scorer as scorer_of
+from gpulr.solvers import Solution
 from gpulr.validation.conversion import as_numpy
 from gpulr.validation.labels import LabelMatrix
 from gpulr.words import counted, shown
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = npt.NDArray[np.float64]
+FEW = 0.5  # of the rows: up to so many are copied, so that passes are over these alone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,10 +95,10 @@ def learning_curve(
 ) -> LearningCurve:
     """Score models that are trained on more and more of each fold's rows.
 
-    The models of all classes, folds and sizes are the columns of one matrix. A fold's training rows
-    are put in a random order, and a size stands for the first of them: what larger sizes have
-    beside a smaller one's rows is more rows. A class of which these have none is learnt as never
-    there, with one warning.
+    The models of all classes and folds are the columns of one matrix for each size. Rows are put in
+    a random order, the same for all folds, and a size stands for the first of a fold's training
+    rows: what larger sizes have beside a smaller one's rows is more rows. So small sizes pass over
+    few rows. A class of which these have none is learnt as never there, with one warning.
 
     Parameters
     ----------
@@ -120,7 +126,7 @@ def learning_curve(
     ParameterError
         A setting cannot be used.
     TrainingInterrupted
-        Ctrl-C, or a callback's wish; nothing is known then.
+        Ctrl-C, or a callback's wish; its ``result`` has the sizes that were done, if any.
 
     Warns
     -----
@@ -142,29 +148,57 @@ def learning_curve(
         generator = np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"random_state={shown(random_state)}: {error}.") from error
+    order = generator.permutation(len(folds.counts))
     # Rows that a splitter repeats are there as often.
-    trains = [generator.permutation(np.repeat(np.arange(len(c)), c)) for c in folds.counts.T]
+    trains = [np.repeat(order, counts[order]) for counts in folds.counts.T]
     sizes = check_sizes(train_sizes, len(trains[0]))
-    sets = [train[:size] for size in sizes for train in trains]
-    counts = np.stack([np.bincount(rows, minlength=len(folds.counts)) for rows in sets], axis=1)
-    subsets = Folds(counts.astype(folds.counts.dtype), folds.tests * len(sizes))
-    indicator = as_indicator(labels, np.arange(len(counts)))
-    check_folds(subsets, LabelMatrix(labels.names, indicator), inputs.weight, None)
-    with request.prepare(len(sets)) as training:
-        data = training.data
-        solution = training.train(data.problem(request.C, weight_sets=subsets.counts))
-        if solution is None:
-            raise TrainingInterrupted("The models of the learning curve were interrupted.")
-        scores, weight = np.zeros((2, len(sets))), inputs.sample_weight
-        # Of all rows at once: subsets are nearly all of them, and would be copied.
-        margins = data.margins(np.split(solution.theta, len(sets), axis=1))
-        for number, (Z, *parts) in enumerate(zip(margins, sets, subsets.tests, strict=True)):
-            for scored, rows in zip(scores, parts, strict=True):
-                own = np.ones(len(rows)) if weight is None else weight[rows]
-                scored[number] = scorer.function(Z[rows], labels.truth(rows), own)
-    training.warn(solution)
-    on_train, on_test = scores.reshape(2, len(sizes), -1)
-    return LearningCurve(sizes, on_train, on_test, scorer.name)
+    sets = [[train[:size] for train in trains] for size in sizes]
+    counts = [
+        np.stack([np.bincount(rows, minlength=len(order)) for rows in each], 1) for each in sets
+    ]
+    every = Folds(np.concatenate(counts, axis=1), folds.tests * len(sizes))
+    indicator = as_indicator(labels, np.arange(len(order)))
+    check_folds(every, LabelMatrix(labels.names, indicator), inputs.weight, None)
+    scores: list[list[list[float]]] = []
+    solutions: list[Solution] = []
+    with request.prepare(len(folds)) as training:
+        for own, trained in zip(counts, sets, strict=True):
+            solution = training.train(_problem(training.data, request.C, own))
+            if solution is None:
+                break
+            solutions.append(solution)
+            # Of all rows at once: those of large sizes are nearly all, and would be copied.
+            margins = training.data.margins(np.split(solution.theta, len(folds), axis=1))
+            each = zip(margins, trained, folds.tests, strict=True)
+            scores.append([[_score(scorer, inputs, Z, rows) for rows in both] for Z, *both in each])
+    result = None
+    if scores:
+        on_train, on_test = np.moveaxis(np.array(scores), 2, 0)
+        result = LearningCurve(sizes[: len(scores)], on_train, on_test, scorer.name)
+    if result is None or len(scores) < len(sizes):
+        raise TrainingInterrupted(
+            f"The learning curve was interrupted after {len(scores)} of "
+            f"{counted(len(sizes), 'size')}"
+            + ("; these are in `.result` of this exception." if result else "."),
+            result=result,
+        )
+    training.warn(*solutions)
+    return result
+
+
+def _problem(data: TrainingData, C: float | list[float], counts: npt.NDArray[Any]) -> Problem:
+    """Return the problem of all folds; where most rows are in none of them, on the others alone."""
+    least = np.min_scalar_type(int(counts.max()))
+    problem, used = data.problem(C, weight_sets=counts.astype(least)), counts.any(axis=1)
+    if used.mean() > FEW:
+        return problem
+    return problem.sample(problem.backend.asarray(np.flatnonzero(used)))
+
+
+def _score(scorer: Scorer, inputs: Inputs, Z: npt.NDArray[Any], rows: npt.NDArray[Any]) -> float:
+    """Return the score of some rows, of margins of all."""
+    weight = np.ones(len(rows)) if inputs.sample_weight is None else inputs.sample_weight[rows]
+    return scorer.function(Z[rows], inputs.labels.truth(rows), weight)
 
 
 def check_sizes(train_sizes: Any, most: int) -> npt.NDArray[np.int64]:

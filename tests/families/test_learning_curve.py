@@ -19,11 +19,9 @@ SIZES = [0.3, 0.6, 1.0]
 
 def in_the_order_of(pairs, n, seed=0):
     """Folds whose training rows are in the order in which gpulr takes them."""
-    generator = np.random.default_rng(seed)
-    return [
-        (generator.permutation(np.repeat(np.arange(n), np.bincount(train, minlength=n))), test)
-        for train, test in pairs
-    ]
+    order = np.random.default_rng(seed).permutation(n)
+    counts = [np.bincount(train, minlength=n)[order] for train, _ in pairs]
+    return [(np.repeat(order, c), test) for c, (_, test) in zip(counts, pairs, strict=True)]
 
 
 @pytest.mark.parametrize("kind", ["two", "three", "labels"])
@@ -65,8 +63,7 @@ def test_a_class_without_rows_is_never_predicted(blobs):
     pairs = [(np.arange(0, 90, 2), np.arange(1, 90, 2))]
     with pytest.warns(gpulr.FoldWarning, match="1 fold of 2"):
         found = gpulr.learning_curve(X, y, train_sizes=[2, 45], cv=pairs)
-    generator = np.random.default_rng(0)
-    few = generator.permutation(np.arange(0, 90, 2))[:2]
+    few = in_the_order_of(pairs, 90)[0][0][:2]
     assert set(y[few]) < {0, 1, 2}
     assert found.test_scores[0, 0] <= np.mean(np.isin(y[1::2], y[few]))
     assert np.isfinite(found.train_scores).all()
@@ -110,20 +107,44 @@ def test_what_cannot_be_scored_or_trained_is_told(blobs):
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, StopIteration])
-def test_an_interrupt_and_a_callbacks_wish_end_it(blobs, kind):
-    def end(progress):
-        raise kind
+@pytest.mark.parametrize("sizes_done", [0, 1])
+def test_an_interrupt_keeps_the_sizes_that_are_done(blobs, kind, sizes_done):
+    begun = []
 
-    with pytest.raises(gpulr.TrainingInterrupted, match="learning curve"):
-        gpulr.learning_curve(*blobs, train_sizes=[1.0], callbacks=[end])
+    def end(progress):
+        begun.append(progress.iteration == 0)
+        if sum(begun) > sizes_done:
+            raise kind
+
+    how = {"train_sizes": [0.5, 1.0], "cv": 3}
+    with pytest.raises(gpulr.TrainingInterrupted, match=f"{sizes_done} of 2 sizes") as told:
+        gpulr.learning_curve(*blobs, **how, callbacks=[end])
+    if not sizes_done:
+        assert told.value.result is None
+        return
+    whole = gpulr.learning_curve(*blobs, **how)
+    assert told.value.result.train_sizes.tolist() == whole.train_sizes[:1].tolist()
+    np.testing.assert_array_equal(told.value.result.test_scores, whole.test_scores[:1])
+
+
+@pytest.mark.parametrize("few", [0.0, 1.0])
+def test_passes_over_few_rows_lead_to_the_same(put, rng, blobs, monkeypatch, few):
+    X, y = blobs
+    how = {"train_sizes": [30, 60], "cv": 3, "scoring": "neg_log_loss", "C": [0.1, 1.0, 9.0]}
+    how |= {"sample_weight": rng.uniform(0.5, 2.0, 90), "class_weight": "balanced", **EXACT}
+    expected = gpulr.learning_curve(put(X), y, **how)
+    monkeypatch.setattr("gpulr.families.learning_curve.FEW", few)
+    found = gpulr.learning_curve(put(X), y, **how)
+    np.testing.assert_allclose(found.test_scores, expected.test_scores, atol=1e-6)
+    np.testing.assert_allclose(found.train_scores, expected.train_scores, atol=1e-6)
 
 
 def test_the_table_has_means_and_standard_errors(blobs):
-    curve = gpulr.learning_curve(*blobs, train_sizes=[10, 30], cv=3)
+    curve = gpulr.learning_curve(*blobs, train_sizes=[20, 40], cv=3)
     assert curve.table.dtype.names == (
         *("train_size", "train", "train_standard_error", "test", "test_standard_error"),
     )
-    assert curve.table["train_size"].tolist() == [10, 30]
+    assert curve.table["train_size"].tolist() == [20, 40]
     np.testing.assert_allclose(curve.table["test"], curve.test_scores.mean(axis=1))
     errors = curve.test_scores.std(axis=1, ddof=1) / np.sqrt(3)
     np.testing.assert_allclose(curve.table["test_standard_error"], errors)
