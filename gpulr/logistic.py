@@ -45,13 +45,13 @@ __all__ = [
     "backward",
     "cost",
     "derivatives_along",
-    "entry_weights",
     "forward",
     "gradient",
     "log_loss",
     "log_normalized",
     "sigmoid",
     "slope",
+    "unsigned",
 ]
 
 
@@ -151,16 +151,15 @@ def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
 
 
 @_of_lists
-def entry_weights(Y: Array, positive: Array, s: Array | None = None) -> Array:
-    """Return what each row weighs for each model, (n_rows, n_models), where positives weigh more.
+def unsigned(T: Array, s: Array | None = None) -> tuple[Array, Array]:
+    """Return Y and weights of its entries, (n_rows, n_models), from signed targets T.
 
-    ``positive`` (n_models,) multiplies the weights ``s`` of the rows that a model is to answer with
-    1. Where Y is 2 it is not known what to answer, and the row weighs nothing.
+    These are what a row weighs that a model is to answer with 1, and less than 0 what one does that
+    it is to answer with 0; 0 says nothing. Weights ``s`` of the rows multiply them.
     """
-    xp = array_namespace(Y)
-    # Chosen, not computed as 1 + (positive - 1) y, which rounds small factors.
-    weights = xp.where(Y > 1.0, 0.0, xp.where(Y > 0.0, positive, 1.0))
-    return weights if s is None else weights * s
+    xp = array_namespace(T)
+    weights = xp.abs(T)
+    return xp.astype(T > 0.0, T.dtype), weights if s is None else weights * s
 
 
 @_of_lists

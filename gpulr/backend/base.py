@@ -316,14 +316,14 @@ class Backend:
         return Z + t * D
 
     def activate_margins(
-        self, Z: Array, Y: Array, s: Array | None = None, positive: Array | None = None
+        self, Z: Array, Y: Array, s: Array | None = None, signed: bool = False
     ) -> tuple[Array, Array, Array]:
         """Return s ∘ R, Σ s ℓ and Σ s r of a block; see :func:`gpulr.logistic.activate`.
 
-        Weights s are multiplied as :func:`gpulr.logistic.entry_weights` says where ``positive`` is
-        given. The residuals are valid until the next call in this thread.
+        Where Y is ``signed`` it is in weights, too: see :func:`gpulr.logistic.unsigned`. The
+        residuals are valid until the next call in this thread.
         """
-        s = s if positive is None else logistic.entry_weights(Y, positive, s)
+        Y, s = logistic.unsigned(Y, s) if signed else (Y, s)
         R, loss = logistic.activate(Z, Y, s)
         R = R if s is None else s * R
         return R, loss, *logistic.row_sums(R)
@@ -335,10 +335,10 @@ class Backend:
         t: float,
         Y: Array,
         s: Array | None = None,
-        positive: Array | None = None,
+        signed: bool = False,
     ) -> tuple[Array, Array, Array]:
         """Return what :func:`gpulr.logistic.derivatives_along` does at Z + t D, of a block."""
-        s = s if positive is None else logistic.entry_weights(Y, positive, s)
+        Y, s = logistic.unsigned(Y, s) if signed else (Y, s)
         return logistic.derivatives_along(Z + t * D if t else Z, D, Y, s)
 
     def propagate(
@@ -348,10 +348,10 @@ class Backend:
         b: Array,
         Y: Array,
         s: Array | None = None,
-        positive: Array | None = None,
+        signed: bool = False,
     ) -> tuple[Array, Array, Array]:
         """Return the summed log-losses of an operand X, Xᵀ (s ∘ R) and the sums of s ∘ R."""
-        R, loss, db = self.activate_margins(self.affine(X, W, b), Y, s, positive)
+        R, loss, db = self.activate_margins(self.affine(X, W, b), Y, s, signed)
         return loss, (R.T @ X).T, db
 
     def sweep(

@@ -90,14 +90,17 @@ def or_none(function: Callable[..., T | None]) -> Callable[..., T | None]:
 
 @cache
 @or_none
-def margin_functions(dtype: np.dtype[Any]) -> MarginFunctions | None:
-    """Return compiled functions of margins of a dtype; None where there are none, or not right."""
+def margin_functions(dtype: np.dtype[Any], signed: bool = False) -> MarginFunctions | None:
+    """Return compiled functions of margins of a dtype; None where there are none, or not right.
+
+    They take targets of 0 and 1, or signed ones.
+    """
     from gpulr.backend import compiled_margins
 
     if dtype.name not in compiled_margins.FORMATS or not dtype.isnative:
         return None
     with compiling():
-        return compiled_margins.compile_functions(dtype)
+        return compiled_margins.compile_functions(dtype, signed=signed)
 
 
 @cache

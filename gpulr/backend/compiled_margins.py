@@ -13,7 +13,7 @@ import ctypes
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,32 +156,41 @@ def _exp(t: Vector) -> Vector:
 
 
 # What is computed from an element: (what is stored, what is summed). As in gpulr.logistic, u is the
-# margin towards the wrong answer, and sign = 1 − 2y.
+# margin towards the wrong answer, and sign = 1 − 2y. Signed targets are in weights, too.
 Step = Callable[..., tuple[list[Vector], list[Vector]]]
 
 
-def _activate(z: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
+def _activate(z: Vector, y: Vector, signed: bool) -> tuple[list[Vector], list[Vector]]:
     """Residual; loss and residual. One division serves 1 / (1 + e) and 1 / (2 + e)."""
-    sign = y * -2.0 + 1.0
+    sign = _sign(y, signed)
     u = z * sign
     e = _exp(-u.call("fabs"))
     inverse = 1.0 / ((e + 1.0) * (e + 2.0))
     s = e * (inverse * (e + 1.0))
     form = z.format
     square = (s + form.small) * (s + form.small)
+    sign = -y if signed else sign
     residual = sign * u.where(">", 0.0, 1.0, e) * (inverse * (e + 2.0))
-    return [residual], [u.where("<", 0.0, 0.0, u) + _polynomial(form.artanh, square) * s, residual]
+    loss = u.where("<", 0.0, 0.0, u) + _polynomial(form.artanh, square) * s
+    return [residual], [loss * y.call("fabs") if signed else loss, residual]
 
 
-def _derivatives_along(z: Vector, d: Vector, y: Vector) -> tuple[list[Vector], list[Vector]]:
+def _derivatives_along(
+    z: Vector, d: Vector, y: Vector, signed: bool
+) -> tuple[list[Vector], list[Vector]]:
     """Nothing; first and second derivative along d, and σ'."""
-    sign = y * -2.0 + 1.0
+    sign = _sign(y, signed)
     u = z * sign
     e = _exp(-u.call("fabs"))
     inverse = 1.0 / (e + 1.0)
-    residual = sign * u.where(">", 0.0, 1.0, e) * inverse
+    residual = (-y if signed else sign) * u.where(">", 0.0, 1.0, e) * inverse
     slope = e * inverse * inverse
+    slope = slope * y.call("fabs") if signed else slope
     return [], [residual * d, slope * d * d, slope]
+
+
+def _sign(y: Vector, signed: bool) -> Vector:
+    return y.where(">", 0.0, -1.0, 1.0) if signed else y * -2.0 + 1.0
 
 
 class _Writer(Writer):
@@ -275,20 +284,24 @@ class _Writer(Writer):
 
 
 class MarginFunctions:
-    """The compiled functions, of NumPy arrays; see :class:`gpulr.backend.Backend`."""
+    """The compiled functions, of NumPy arrays; see :class:`gpulr.backend.Backend`.
 
-    def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
+    They are of signed targets, or of 0 and 1.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike = np.float32, *, signed: bool = False) -> None:
         self.dtype = np.dtype(dtype)
         kind = FORMATS[self.dtype.name].kind
         lanes = compiled_loops.vector_registers()[0] // self.dtype.itemsize
 
         def write() -> ir.Module:
             writer = _Writer(kind, lanes)
-            writer.function("activate", _activate, 2, 1)
-            writer.function("derivatives_along", _derivatives_along, 3, 0)
+            writer.function("activate", partial(_activate, signed=signed), 2, 1)
+            writer.function("derivatives_along", partial(_derivatives_along, signed=signed), 3, 0)
             return writer.module
 
-        self._engine = load(f"margins-{self.dtype.name}-{lanes}", write)
+        name = f"margins-{self.dtype.name}-{lanes}"
+        self._engine = load(f"{name}-signed" if signed else name, write)
         number, address = ctypes.c_int64, ctypes.c_void_p
         real = ctypes.c_float if kind == FLOAT else ctypes.c_double
         takes: list[Any] = [number, number, real, address, number, *[address] * 5]
@@ -334,21 +347,27 @@ class MarginFunctions:
         return ones(n_rows, self.dtype), buffer("terms", n_sums * max(k, SUB_BLOCK), self.dtype)
 
 
-def compile_functions(dtype: npt.DTypeLike = np.float32) -> MarginFunctions | None:
+def compile_functions(
+    dtype: npt.DTypeLike = np.float32, *, signed: bool = False
+) -> MarginFunctions | None:
     """Compile them, and compare what they return with NumPy's; None where that is wrong."""
-    functions = MarginFunctions(dtype)
+    functions = MarginFunctions(dtype, signed=signed)
     rtol, atol = (1e-5, 1e-7) if functions.dtype == np.float32 else (1e-12, 1e-14)
     Z = np.linspace(-90.0, 90.0, 37 * 3, dtype=dtype).reshape(37, 3)
     Y, D = (np.arange(37 * 3).reshape(37, 3) % 2).astype(dtype), Z[::-1] / 8.0
-    weight = np.abs(D[:, :1])
+    s, weight = D, np.abs(D[:, :1])
+    given, of_rows = Y, weight
+    if signed:
+        given = (np.arange(37 * 3).reshape(37, 3) % 5 - 2.0).astype(dtype)
+        (Y, s), (_, weight) = logistic.unsigned(given, D), logistic.unsigned(given, weight)
     with np.errstate(under="ignore"):
         found: tuple[Any, ...] = (
-            *functions.activate(Z, Y, D),
-            *functions.derivatives_along(Z, D, 0.5, Y, weight),
+            *functions.activate(Z, given, D),
+            *functions.derivatives_along(Z, D, 0.5, given, of_rows),
         )
-        R, loss = logistic.activate(Z, Y, D)
+        R, loss = logistic.activate(Z, Y, s)
         expected: tuple[Any, ...] = (
-            *(D * R, loss, *logistic.row_sums(D * R)),
+            *(s * R, loss, *logistic.row_sums(s * R)),
             *logistic.derivatives_along(Z + 0.5 * D, D, Y, weight),
         )
     right = all(

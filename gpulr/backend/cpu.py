@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gpulr import logistic
 from gpulr.backend import threads
 from gpulr.backend.arrays import is_sparse, to_host
 from gpulr.backend.base import Backend
@@ -85,9 +84,9 @@ class NumPyBackend(Backend):
         """Whether passes use compiled code: asked once, and not for every block."""
         return compiler().usable
 
-    def margin_functions(self, *arrays: Array) -> MarginFunctions | None:
+    def margin_functions(self, signed: bool, *arrays: Array) -> MarginFunctions | None:
         """Return what computes on such margins, targets and weights; None: NumPy does."""
-        functions = margin_functions(arrays[0].dtype) if self.compiled else None
+        functions = margin_functions(arrays[0].dtype, signed) if self.compiled else None
         return functions if functions is not None and functions.take(*arrays) else None
 
     @cached_property
@@ -166,14 +165,14 @@ class NumPyBackend(Backend):
         b: Array,
         Y: Array,
         s: Array | None = None,
-        positive: Array | None = None,
+        signed: bool = False,
     ) -> tuple[Array, Array, Array]:
         found = None
-        if s is None and positive is None and isinstance(X, CompiledRows) and W.dtype == np.float32:
-            margins, function = self.margin_functions(W, Y), pass_function()
+        if s is None and isinstance(X, CompiledRows) and W.dtype == np.float32:
+            margins, function = self.margin_functions(signed, W, Y), pass_function()
             if margins is not None and function is not None:
                 found = X.evaluate(W, b, Y, margins, function)
-        return super().propagate(X, W, b, Y, s, positive) if found is None else found
+        return super().propagate(X, W, b, Y, s, signed) if found is None else found
 
     def along(self, Z: Array, D: Array, t: Array, out: Array | None = None) -> Array:
         out = np.multiply(D, t, out=out)
@@ -211,13 +210,12 @@ class NumPyBackend(Backend):
         return super().sparse_sums(X, rows, W, out) if found is None else found.sums(W, out)
 
     def activate_margins(
-        self, Z: Array, Y: Array, s: Array | None = None, positive: Array | None = None
+        self, Z: Array, Y: Array, s: Array | None = None, signed: bool = False
     ) -> tuple[Array, Array, Array]:
-        functions = self.margin_functions(Z, Y, s)
+        functions = self.margin_functions(signed, Z, Y, s)
         if functions is not None:
-            s = s if positive is None else logistic.entry_weights(Y, positive, s)
             return functions.activate(Z, Y, s)
-        return super().activate_margins(Z, Y, s, positive)
+        return super().activate_margins(Z, Y, s, signed)
 
     def derivatives_along(
         self,
@@ -226,13 +224,12 @@ class NumPyBackend(Backend):
         t: float,
         Y: Array,
         s: Array | None = None,
-        positive: Array | None = None,
+        signed: bool = False,
     ) -> tuple[Array, Array, Array]:
-        functions = self.margin_functions(Z, D, Y, s)
+        functions = self.margin_functions(signed, Z, D, Y, s)
         if functions is not None:
-            s = s if positive is None else logistic.entry_weights(Y, positive, s)
             return functions.derivatives_along(Z, D, t, Y, s)
-        return super().derivatives_along(Z, D, t, Y, s, positive)
+        return super().derivatives_along(Z, D, t, Y, s, signed)
 
     def extremes(self, X_block: Array) -> tuple[Array, Array]:
         # The same numbers either way. NumPy converts float16 one by one, for longer than the

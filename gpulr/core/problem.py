@@ -118,13 +118,13 @@ class Problem:
             positive = xp.ones_like(C) if pos_weight is None else pos_weight
             one = xp.astype(xp.ones_like(C), rows.dtype)
             if balanced:
-                known = replace(weights, positive=one) if unknown else weights
-                ratio, common = balance(rows, targets, known)
+                known = replace(targets, positive=one) if unknown else targets
+                ratio, common = balance(rows, known, weights)
                 # What positives and negatives have in common has no effect on means, and is as a
                 # factor of C on the penalty beside them.
                 positive, C = positive * ratio, C * common
             if unknown or bool(to_host(xp.any(positive != 1.0))):
-                weights = replace(weights, positive=one * xp.astype(positive, rows.dtype))
+                targets = replace(targets, positive=xp.astype(positive, rows.dtype))
         return cls._weighed(rows, targets, C, weights, intercept)
 
     @classmethod
@@ -136,7 +136,7 @@ class Problem:
         if weights.base is not None:
             mass = float(xp.sum(weights.base, dtype=xp.float64))
         m = xp.full((k,), mass, dtype=xp.float64, device=rows.backend.device)
-        if weights.weight_sets is not None or weights.positive is not None:
+        if weights.weight_sets is not None or targets.positive is not None:
             (m,) = rows.sum(
                 lambda part: (xp.sum(weights.of_entries(part, targets), axis=0, dtype=xp.float64),),
                 rows.margin_blocks(k),
@@ -208,8 +208,7 @@ class Problem:
         W, b = self.rows.absorb_scaling(theta)
 
         def propagate(rows: slice) -> tuple[Array, ...]:
-            X, Y, s = self.rows.operand(rows), self.targets.block(rows), self.weights.block(rows)
-            return self.backend.propagate(X, W, b, Y, s, self.weights.positive)
+            return self.backend.propagate(self.rows.operand(rows), W, b, *self.answers(rows))
 
         return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
@@ -224,12 +223,20 @@ class Problem:
             return self.finish(theta, loss, self.rows.products_by_feature(R), db)
 
         def propagate_back(rows: slice) -> tuple[Array, ...]:
-            Y, s = self.targets.block(rows), self.weights.block(rows)
-            Z, positive = margins.Z[rows, :], self.weights.positive
-            R, loss, db = self.backend.activate_margins(Z, Y, s, positive)
+            Z = margins.Z[rows, :]
+            R, loss, db = self.backend.activate_margins(Z, *self.answers(rows))
             return loss, (R.T @ self.rows.operand(rows)).T, db
 
         return self.finish(theta, *self.rows.sum(propagate_back, self.rows.blocks(self.n_models)))
+
+    def answers(self, rows: slice) -> tuple[Array, Array | None, bool]:
+        """Return targets and weights of a block, and whether the targets are signed.
+
+        As :meth:`gpulr.backend.Backend.activate_margins` takes them.
+        """
+        signed = self.targets.positive is not None
+        Y = self.targets.signed(rows) if signed else self.targets.block(rows)
+        return Y, self.weights.block(rows), signed
 
     def _residuals(self, margins: Margins) -> tuple[Array, Array, Array]:
         """Return s ∘ R of all rows, and the sums of losses and of s ∘ R."""
@@ -237,9 +244,8 @@ class Problem:
         every = xp.empty(shape, dtype=margins.Z.dtype, device=self.backend.device)
 
         def residuals(rows: slice) -> tuple[Array, ...]:
-            Y, s = self.targets.block(rows), self.weights.block(rows)
-            Z, positive = margins.Z[rows, :], self.weights.positive
-            every[rows, :], loss, db = self.backend.activate_margins(Z, Y, s, positive)
+            Z = margins.Z[rows, :]
+            every[rows, :], loss, db = self.backend.activate_margins(Z, *self.answers(rows))
             return loss, db
 
         return every, *self.rows.sum(residuals, margins.blocks())
@@ -254,9 +260,8 @@ class Problem:
         Z, D = margins.Z, direction.Z
 
         def derivatives(rows: slice) -> tuple[Array, ...]:
-            Y, s = self.targets.block(rows), self.weights.block(rows)
-            positive = self.weights.positive
-            return self.backend.derivatives_along(Z[rows, :], D[rows, :], t, Y, s, positive)
+            answers = self.answers(rows)
+            return self.backend.derivatives_along(Z[rows, :], D[rows, :], t, *answers)
 
         first, second, slope = self.rows.sum(derivatives, margins.blocks())
         return first / self.m, second / self.m, slope / self.m

@@ -74,7 +74,7 @@ class FixedStep(Solver):
         largest = largest_eigenvalue(problem) if largest is None else largest
         # Rows of a model's own weights: each second moment is at most the whole's, by its share,
         # times the largest factor of a row's weight.
-        share, positive = problem.mass / problem.m, problem.weights.positive
+        share, positive = problem.mass / problem.m, problem.targets.positive
         if positive is not None:
             xp = problem.backend.xp
             share = share * xp.astype(xp.where(positive > 1.0, positive, 1.0), xp.float64)

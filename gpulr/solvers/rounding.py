@@ -87,14 +87,12 @@ def _in_float64(problem: Problem, theta: Array, *, with_noise: bool) -> tuple[Ar
     backend, xp, rows = problem.backend, problem.backend.xp, problem.rows
     exact = replace(rows, dtype=xp.float64)
     W, b = (xp.astype(part, xp.float64) for part in rows.absorb_scaling(theta))
-    positive = problem.weights.positive
-    positive = None if positive is None else xp.astype(positive, xp.float64)
 
     def propagate(block: slice) -> tuple[Array, ...]:
-        X, s = exact.operand(block), problem.weights.block(block)
-        Y = xp.astype(problem.targets.block(block), xp.float64)
+        X, (Y, s, signed) = exact.operand(block), problem.answers(block)
+        Y = xp.astype(Y, xp.float64)
         s = None if s is None else xp.astype(s, xp.float64)
-        R, loss, db = backend.activate_margins(backend.affine(X, W, b), Y, s, positive)
+        R, loss, db = backend.activate_margins(backend.affine(X, W, b), Y, s, signed)
         sums = loss, (R.T @ X).T, db
         if not with_noise:
             return sums

@@ -161,3 +161,33 @@ def test_wrong_functions_are_not_used(functions, compiled_products, monkeypatch)
         wrong = form._replace(ln2=(0.7, 0.0))
         monkeypatch.setattr(compiled_margins, "SINGLE" if dtype == "float32" else "WIDE", wrong)
         assert functions(dtype) is None
+
+
+@EACH_DTYPE
+@pytest.mark.parametrize("width", [64, 16])
+def test_signed_targets_are_targets_and_weights(compiled_products, monkeypatch, rng, width, dtype):
+    from gpulr.backend import compiled_margins
+
+    monkeypatch.setattr("gpulr.backend.compiled_loops.vector_registers", lambda: (width, 32))
+    compiled, eps = compiled_margins.compile_functions(dtype, signed=True), EPS[dtype]
+    for k, weights in product((1, 3, 16, 31), (None, 1, 0)):
+        for n in (1, 5, 4096 // k + 1):
+            Z, D, Y, s = sample(rng, n, k, weights, dtype)
+            T = (
+                np.where(Y > 0, rng.exponential(size=k), -1.0) * (rng.random((n, k)) > 0.2)
+            ).astype(dtype)
+            R, loss, db = compiled.activate(Z, T, s)
+            y, weight = logistic.unsigned(*wide(T, s))
+            np.testing.assert_array_equal(y, T > 0)
+            expected = activated(Z.astype(WIDER[dtype]), y, weight)
+            np.testing.assert_allclose(R, expected[0], rtol=8 * eps)
+            np.testing.assert_allclose(loss, expected[1], rtol=4 * eps + 2e-14)
+            atol = 4 * eps * np.abs(expected[0]).sum(axis=0).max() + 2e-14
+            np.testing.assert_allclose(db, expected[2], rtol=8 * eps, atol=atol)
+            sums = compiled.derivatives_along(Z, D, 0.5, T, s)
+            Z, D = wide(Z, D)
+            here = (Z + 0.5 * D).astype(dtype).astype(Z.dtype)
+            exact = logistic.derivatives_along(here, D, y, weight)
+            sizes = logistic.derivatives_along(here, np.abs(D), 0.0 * y, weight)
+            for found, theirs, size in zip(sums, exact, sizes, strict=True):
+                np.testing.assert_allclose(found, theirs, rtol=80 * eps, atol=8 * eps * size.max())

@@ -54,6 +54,16 @@ def test_it_returns_the_bits_of_its_steps(evaluate, rng, storage, n_features):
             assert_same_bits(evaluate(*everything), by_steps(*everything))
 
 
+def test_signed_targets_take_one_pass_too(rng, monkeypatch):
+    here = select("numpy")
+    X, W, b, Y = sample(rng, "float32", 3_000, 150, 4)
+    T = np.where(Y > 0, np.float32(3.5), np.float32(-1)) * (rng.random(Y.shape) > 0.1)
+    rows, T = here.operand(X, W.dtype), T.astype(np.float32)
+    expected = Backend.propagate(here, rows, W, b, T, None, True)
+    monkeypatch.setattr(type(here), "activate_margins", None)  # not in steps
+    assert_same_bits(here.propagate(rows, W, b, T, None, True), expected)
+
+
 def test_rows_that_are_a_view(evaluate, rng):
     X, W, b, Y = sample(rng, "float32", 1_500, 150, 4)
     for rows in (X[::2, 3:140], X[:700, :137]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import array_api_compat
 import numpy as np
 import pytest
@@ -128,3 +130,82 @@ def test_shared_weights_alone_need_one_column(put, rng):
     assert tuple(block.shape) == (4, 1)
     assert array_api_compat.device(block) == array_api_compat.device(problem.C)
     np.testing.assert_array_equal(to_host(problem.m), np.full(3, 15.0))
+
+
+@pytest.mark.parametrize("matrix", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_positives_weigh_and_what_is_not_known(put, rng, matrix, weighted):
+    """Everything that a problem computes, against weights of each entry."""
+    n, k = 120, 4
+    X, p = rng.normal(size=(n, 5)), np.array([1e-3, 1.0, 2.5, 40.0])
+    there = put(X)
+    backend = backend_of(there)
+    if matrix:
+        codes = rng.choice(3, size=(n, k), p=[0.6, 0.3, 0.1]).astype(np.uint8)
+        Y, known = (codes == 1).astype(float), codes < 2
+        label = put(np.arange(k, dtype=np.int32))
+        targets = LabelTargets(put(codes), label, backend, backend.xp.float64)
+    else:
+        codes = rng.integers(0, k, n).astype(np.int32)
+        Y, known = np.eye(k)[codes], np.ones((n, k))
+        targets = ClassTargets(put(codes), put(np.eye(k)), backend)
+    base = rng.uniform(0.5, 2, (n, 1)) if weighted else np.ones((n, 1))
+    sets = rng.integers(0, 3, (n, 2)).astype(np.uint8)
+    of = np.array([0, 1, 1, 0], np.int32)
+    s = base * (sets[:, of] if weighted else 1.0) * known * np.where(Y > 0, p, 1.0)
+    problem = Problem.of(
+        Rows(there, 1.0, None, backend, backend.xp.float64),
+        targets,
+        put(np.ones(k)),
+        sample_weight=put(base) if weighted else None,
+        weight_sets=put(sets) if weighted else None,
+        set_index=put(of) if weighted else None,
+        pos_weight=put(p),
+        unknown=matrix,
+    )
+    theta = rng.normal(size=(6, k))
+    cost, gradient = reference(X, Y, theta, 1.0, s)
+    margins = problem.margins(put(theta))
+    for found in (problem.evaluate(put(theta)), problem.evaluate_margins(margins, put(theta))):
+        np.testing.assert_allclose(to_host(found.cost), cost, rtol=1e-12)
+        np.testing.assert_allclose(to_host(found.gradient), gradient, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(to_host(problem.m), s.sum(axis=0), rtol=1e-12)
+
+    Z, D = to_host(margins.Z), rng.normal(size=(n, k))
+    P = 1 / (1 + np.exp(-Z))
+    slopes = s * P * (1 - P)
+    along = problem.derivatives_along(margins, replace(margins, Z=put(D)))
+    terms = s * (P - Y) * D, slopes * D**2, slopes
+    for found, expected in zip(along, terms, strict=True):
+        np.testing.assert_allclose(to_host(found), expected.sum(axis=0) / s.sum(axis=0), rtol=1e-10)
+    moments = np.einsum("nk,ni,nj->kij", slopes, X, X) / s.sum(axis=0)[:, None, None]
+    np.testing.assert_allclose(to_host(problem.second_moments(margins, there)), moments, atol=1e-13)
+    sums = problem.slope_sums(margins, there)
+    np.testing.assert_allclose(to_host(sums), slopes.T @ X / s.sum(axis=0)[:, None], atol=1e-13)
+
+    some, rows = np.array([3, 1]), np.arange(0, n, 3)
+    part = problem.select(put(some)).sample(put(rows))
+    cost, _ = reference(X[rows], Y[rows][:, some], theta[:, some], 1.0, s[rows][:, some])
+    penalty = (theta[:-1, some] ** 2).sum(axis=0) / 2
+    cost += penalty / s[:, some].sum(axis=0) - penalty / s[rows][:, some].sum(axis=0)
+    np.testing.assert_allclose(to_host(part.evaluate(put(theta[:, some])).cost), cost, rtol=1e-11)
+
+
+def test_balance_is_exact_and_of_the_rows_that_count(put, rng):
+    n, k = 90, 3
+    there = put(rng.normal(size=(n, 2)))
+    backend = backend_of(there)
+    codes = np.repeat([0, 1, 2], [50, 30, 10]).astype(np.int32)
+    sets = (rng.random((n, 2)) < 0.7).astype(np.uint8)
+    problem = Problem.of(
+        Rows(there, 1.0, None, backend, backend.xp.float64),
+        ClassTargets(put(codes), put(np.tile(np.eye(k), 2)), backend),
+        put(np.full(2 * k, 3.0)),
+        weight_sets=put(sets),
+        set_index=put(np.repeat(np.arange(2, dtype=np.int32), k)),
+        balanced=True,
+    )
+    ones = np.concatenate([[(sets[codes == c, f]).sum() for c in range(k)] for f in range(2)])
+    every = np.repeat(sets.sum(axis=0), k)
+    np.testing.assert_allclose(to_host(problem.targets.positive), (every - ones) / ones, rtol=1e-12)
+    np.testing.assert_allclose(to_host(problem.C * problem.m), 3.0 * every, rtol=1e-12)
