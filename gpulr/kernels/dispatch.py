@@ -121,7 +121,8 @@ def choose(problem: Problem, kernels: Kernels) -> Dispatch:
         return Dispatch(None, None, str(reason))
     kind = kernels, layouts[-1].storage, layouts[-1].features, layouts[-1].centered
     trials, k = _trials.setdefault(kind, Trials()), problem.n_models
-    reads = type(problem.targets), problem.weights.weight_sets is None
+    weighted = problem.weights.weight_sets is None, problem.targets.positive is None
+    reads = type(problem.targets), *weighted
     tried: dict[int, tuple[Found, FusedPass | None]] = {}
     for best in trials.contenders(layouts):
         layout = trials.layout(best, k)

@@ -36,7 +36,7 @@ class Chunk:
     rows: slice
     grid: Grid
     around: tuple[Any, ...]  # X, center, n_rows, segment_rows, tile_rows
-    targets: tuple[Any, ...]  # codes, …, n_sets
+    targets: tuple[Any, ...]  # codes, …, positives
 
 
 class FusedPass:
@@ -221,7 +221,10 @@ class FusedPass:
         if weights.weight_sets is not None:
             sets = self._as(weights.weight_sets[rows, :], "uint8")
             set_index, n_sets = self._as(weights.set_index, "int32"), int(sets.shape[1])
-        return codes, table, indicator, label, n_labels, base, sets, set_index, n_sets
+        positives = targets.positive
+        positives = None if positives is None else self._as(positives, "float32")
+        classes = codes, table, indicator, label, n_labels
+        return *classes, base, sets, set_index, n_sets, positives
 
     def _as(self, x: Array, dtype: str) -> Array:
         xp = self.problem.backend.xp

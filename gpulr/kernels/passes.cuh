@@ -25,6 +25,10 @@ struct Targets {
     const unsigned char* sets;  // (rows, n_sets), or null
     const int* set_index;          // (models,)
     int n_sets;
+    // (models,): what a row weighs that a model is to answer with 1, beside one with 0. Null: as
+    // much; else entries of the indicator may be 2, which says nothing.
+    const float* positives;
+    int models;
 
     // Ask for what a row will need: it is there by the time that its margins are.
     __device__ __forceinline__ void ahead(long long row) const {
@@ -38,7 +42,9 @@ struct Targets {
     }
     __device__ __forceinline__ float weight(long long row, int model) const {
         float s = base ? base[row] : 1.0f;
-        return sets ? s * sets[row * n_sets + set_index[model]] : s;
+        if (sets) s *= sets[row * n_sets + set_index[model]];
+        if (!positives || !positive(row, model, models)) return s;
+        return !codes && indicator[row * labels + label[model]] > 1 ? 0.0f : s * positives[model];
     }
 };
 
@@ -71,8 +77,10 @@ __device__ __forceinline__ void pass(
 #define ROWS_HERE X, center, rows, segment_rows, tile_rows
 #define TARGETS_GIVEN                                                                            \
     const int *codes, const float *table, const unsigned char *indicator, const int *label,      \
-        int labels, const float *base, const unsigned char *sets, const int *set_index, int n_sets
-#define TARGETS_HERE codes, table, indicator, label, labels, base, sets, set_index, n_sets
+        int labels, const float *base, const unsigned char *sets, const int *set_index,          \
+        int n_sets, const float *positives
+#define TARGETS_HERE \
+    codes, table, indicator, label, labels, base, sets, set_index, n_sets, positives, models
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) propagate(
     ROWS_GIVEN, const float* W, const float* b, int models, TARGETS_GIVEN, float* dW, double* sums) {
     const Targets targets{TARGETS_HERE};

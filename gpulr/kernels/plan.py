@@ -153,8 +153,6 @@ def obstacle(problem: Problem) -> str | None:
         return f"{rows.n_samples:,} rows; kernels count them in 32 bits"
     if sets is not None and sets.dtype not in (xp.uint8, xp.bool):
         return f"kernels take the weights of folds as uint8 or bool, and they are {sets.dtype}"
-    if problem.targets.positive is not None:
-        return "kernels take no weights of positives, nor unknown labels"
     if not isinstance(problem.targets, ClassTargets):
         indicator = problem.targets.indicator
         if indicator.dtype not in (xp.uint8, xp.bool):

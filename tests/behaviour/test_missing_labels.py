@@ -155,15 +155,9 @@ def test_other_families_take_what_is_known(gaps):
     np.testing.assert_allclose(out[:120, 1], model.decision_function(X[:120])[:, 0], atol=1e-6)
 
 
-def test_rows_that_know_nothing_of_a_label_leave_it_at_zero(put, gaps):
+def test_sizes_that_know_nothing_of_a_label_are_refused(put, gaps):
     X, Y = gaps
     Y[:150, 2] = np.nan
-    curve = gpulr.learning_curve(
-        put(X),
-        put(Y),
-        train_sizes=[1, 200],
-        cv=[(np.arange(200), np.arange(200, 240))],
-        scoring="neg_log_loss",
-        random_state=0,
-    )
-    assert np.all(np.isfinite(curve.test_scores))
+    pairs = [(np.arange(200), np.arange(200, 240))]
+    with pytest.raises(gpulr.DataError, match=r"trains on no row that says anything of \[2"):
+        gpulr.learning_curve(put(X), put(Y), train_sizes=[1, 200], cv=pairs, random_state=0)

@@ -112,6 +112,7 @@ def make(
     labels=False,
     base=False,
     sets=0,
+    positives=False,
     size=1.0,
     intercept=True,
     compute="float32",
@@ -138,23 +139,28 @@ def make(
     wide = scale if isinstance(scale, float) else put(scale)
     rows = Rows(put(X), wide, None if center is None else put(center), backend, precision)
     if labels:
-        indicator = rng.integers(0, 2, (n, 3 + models // 2), dtype=np.uint8)
+        indicator = rng.integers(0, 3 if positives else 2, (n, 3 + models // 2), dtype=np.uint8)
+        indicator[rng.integers(0, n)] = 1  # something is known of each
         label = rng.integers(0, indicator.shape[1], models).astype(np.int32)
         targets = LabelTargets(put(indicator), put(label), backend, precision)
-        Y = indicator[:, label].astype(np.float64)
+        Y = (indicator[:, label] == 1).astype(np.float64)
     else:
         codes = rng.integers(0, 5, n).astype(np.int32)
         table = rng.integers(0, 2, (5, models)).astype(compute)
         targets = ClassTargets(put(codes), put(table), backend)
         Y = table[codes].astype(np.float64)
     s = np.ones((n, models))
+    pos_weight = rng.exponential(size=models) if positives else None
+    if positives:
+        s = np.where(Y > 0, pos_weight.astype(compute), s)
+        s = s * (indicator[:, label] < 2) if labels else s
     sample_weight = set_weights = set_index = None
     if base:
         sample_weight = rng.uniform(0.2, 2.0, (n, 1)).astype(compute)
         s = s * sample_weight
     if sets:
         set_weights = rng.integers(0, 3, (n, sets), dtype=np.uint8)
-        set_weights[rng.integers(0, n)] = 1  # no set is without rows
+        set_weights[Y[:, 0].argmax()] = 1  # no set is without rows
         set_index = rng.integers(0, sets, models).astype(np.int32)
         s = s * set_weights[:, set_index]
     C = np.where(rng.random(models) < 0.2, np.inf, rng.uniform(0.1, 10.0, models))
@@ -163,6 +169,8 @@ def make(
         sample_weight=None if sample_weight is None else put(sample_weight),
         weight_sets=None if set_weights is None else put(set_weights),
         set_index=None if set_index is None else put(set_index),
+        pos_weight=None if pos_weight is None else put(pos_weight),
+        unknown=positives and labels,
         intercept=intercept,
     )
     theta = size * rng.normal(size=(features + 1, models)) / np.sqrt(features)
@@ -210,4 +218,7 @@ CASES = {
     "two quads a thread": (11, 2051, 5, {}),
     "as wide as can be": (7, MOST_FEATURES, 3, {"dtype": "uint8"}),
     "large margins": (64, 30, 7, {"size": 1e4}),
+    "positives": (90, 30, 7, {"positives": True, "base": True, "sets": 2}),
+    "unknown labels": (90, 31, 12, {"positives": True, "labels": True, "dtype": "uint8"}),
+    "unknown, weighted": (300, 64, 3, {"positives": True, "labels": True, "sets": 2}),
 }
