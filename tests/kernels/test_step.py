@@ -21,6 +21,7 @@ CASES = {
     "more than a group": (70, 9, 13, {"sets": 3, "base": True}),
     "labels": (133, 20, 10, {"dtype": "uint8", "labels": True}),
     "one row": (1, 4, 2, {}),
+    "positives": (90, 9, 5, {"positives": True, "labels": True}),
     "large margins": (64, 30, 7, {"size": 1e3}),
 }
 
