@@ -1,6 +1,6 @@
 """What the estimators share: scikit-learn's checks, the fitted attributes, and prediction.
 
-The only file that imports ``sklearn.base``.
+The only file that imports ``sklearn.base``, but for ``model.sklearn_scorers``.
 """
 
 from __future__ import annotations

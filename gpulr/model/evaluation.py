@@ -2,114 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.errors import DataError, MissingExtraError, UndefinedScoreWarning, warn
+from gpulr.errors import DataError
 from gpulr.model.binary import counts, losses, of_each_model, ranking
-from gpulr.model.measures import AVERAGES, SCORES, Counts, Each, mean, share_right
+from gpulr.model.measures import SCORES, Counts, Each, mean, share_right
 from gpulr.model.predicted import Thresholds, predicted_codes
-from gpulr.words import counted
-
-MOST_SHOWN = 40  # rows of a table that is printed
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
-class Scores:
-    """A table of scores.
-
-    Attributes
-    ----------
-    table : structured array (n_models,)
-        A record for each class or label that has a model, the positive one of two classes: its
-        name, how many rows have it, and a column for each score, under scikit-learn's names. What
-        rows without the label leave undefined is NaN.
-    averages : dict of str to float
-        Scores of all models together, by the names that ``scoring`` of a search takes. Those of
-        rows whose label is undefined in the table are left out.
-    """
-
-    table: npt.NDArray[Any] = field(default_factory=lambda: np.empty(0, [("class", "U1")]))
-    averages: Mapping[str, float] = field(default_factory=dict)
-
-    def to_frame(self) -> Any:
-        """Return :attr:`table` as a pandas DataFrame, names as its index; needs pandas."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingExtraError(
-                "to_frame() needs pandas, which is not installed: python -m pip install pandas. "
-                "The same figures are in .table, a NumPy array of records."
-            ) from error
-
-        names, *columns = self.table.dtype.names or ()
-        index = pandas.Index(self.table[names], name=names)
-        return pandas.DataFrame({name: self.table[name] for name in columns}, index=index)
-
-    def cells(self, most: int | None = None) -> tuple[list[str], list[list[str]]]:
-        """Return headings, and the rows of the table and its averages, as text.
-
-        Losses, of which the averages have those of all models together, are left out.
-        """
-        kind, *columns = (name for name in self.table.dtype.names or () if name[:4] != "neg_")
-        of_scores = (name[::-1].replace("_", "\n", 1)[::-1] for name in columns[1:])
-        headings = [kind, "rows", *of_scores]
-        rows = [
-            [str(record[kind]), *(_cell(record[c]) for c in columns)]
-            for record in self.table[:most]
-        ]
-        if len(self.table) > 1:
-            macro = {f"{name}_macro": mean(self.table[name]) for name in columns[1:]}
-            known = {**self.averages, **macro}
-            for average in AVERAGES:
-                figures = (_cell(known.get(f"{name}_{average}", "")) for name in columns[1:])
-                rows.append([average, "", *figures])
-        return headings, rows
-
-    def together(self) -> dict[str, float]:
-        """Return the averages that :meth:`cells` has not, as a table of few words names them."""
-        columns = [name for name in self.table.dtype.names or () if name[:4] != "neg_"]
-        apart = {f"{c}_{average}" for c in columns for average in AVERAGES} | {*columns[2:]}
-        found = {name: x for name, x in self.averages.items() if name not in apart}
-        if "accuracy" in columns:  # of a label's own there
-            found["accuracy (all labels of a row right)"] = self.averages["accuracy"]
-        return found
-
-    def __str__(self) -> str:
-        headings, rows = self.cells(MOST_SHOWN)
-        cells = [*zip(*(_on_two_lines(heading) for heading in headings), strict=True), *rows]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["  ".join(map(str.rjust, row, widths)) for row in cells]
-        if (more := len(self.table) - MOST_SHOWN) > 0:
-            lines.insert(2 + MOST_SHOWN, f"… {more:,} more in .table and .to_frame()")
-        together = self.together()
-        width = max(map(len, together), default=0)
-        lines += ["", *(f"{name:{width}}  {x:.4f}" for name, x in together.items())]
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        own = {of.name: getattr(self, of.name) for of in fields(self)}
-        figures = {name: x for name, x in own.items() if isinstance(x, float)}
-        figures |= {
-            name: x for name, x in self.averages.items() if name in ("roc_auc", "roc_auc_ovr")
-        }
-        told = ", ".join(f"{name}={x:.6g}" for name, x in figures.items())
-        return f"{type(self).__name__}({told}, table of {counted(len(self.table), 'row')})"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str) or value != value:
-        return value if isinstance(value, str) else "–"
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
-
-
-def _on_two_lines(heading: str) -> tuple[str, str]:
-    first, _, second = heading.rpartition("\n")
-    return first, second
+from gpulr.model.score_table import Scores, table_of
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -216,7 +119,7 @@ def evaluate_margins(
         float(binary.mean()),
         _counted(confusion, weight),
         classes,
-        table=_table("class", classes[-own:], _counted(together.true[-own:], weight), each),
+        table=table_of("class", classes[-own:], _counted(together.true[-own:], weight), each),
         averages=first | averages,
     )
 
@@ -255,7 +158,7 @@ def evaluate_labels(
         positives=_counted(together.true, weight),
         predicted_positives=_counted(together.predicted, weight),
         labels=labels,
-        table=_table("label", labels, _counted(together.true, weight), each),
+        table=table_of("label", labels, _counted(together.true, weight), each),
         averages={"accuracy": subset, **averages},
     )
 
@@ -291,27 +194,3 @@ def _scores(
     averages["average_precision_macro"] = mean(precisions)
     averages["average_precision_weighted"] = mean(precisions, together.true[-own:])
     return columns, averages
-
-
-def _table(
-    kind: str, names: npt.NDArray[Any], positives: npt.NDArray[Any], each: Mapping[str, Each]
-) -> npt.NDArray[Any]:
-    """Return the scores as records, and warn of labels that leave some undefined."""
-    columns = {kind: names, "positives": positives, **each}
-    table = np.empty(len(names), [(name, column.dtype) for name, column in columns.items()])
-    for name, column in columns.items():
-        table[name] = column
-    if kind == "label" and not (positives > 0).all():  # classes without rows are nothing unusual
-        without = names[~(positives > 0)]
-        warn(
-            f"No row here has the label {_listed(without)}: precision, recall, F1, AUROC and "
-            "average precision are NaN in its row of the table, and averages leave them out. "
-            "Evaluate on rows that have every label.",
-            UndefinedScoreWarning,
-        )
-    return table
-
-
-def _listed(names: npt.NDArray[Any]) -> str:
-    more = len(names) - 10
-    return ", ".join(map(str, names[:10])) + (f" and {more:,} more" if more > 0 else "")

@@ -59,6 +59,9 @@ def test_train_evaluate_predict_agree(told):
     assert evaluated["accuracy"] == trained["test_accuracy"]
     assert evaluated["binary_accuracy"] == trained["binary_accuracy"]
     assert np.sum(evaluated["confusion"]) == evaluated["n"] == trained["n_test"]
+    assert evaluated["averages"]["accuracy"] == evaluated["accuracy"]
+    assert np.mean(evaluated["scores"]["f1"]) == pytest.approx(evaluated["averages"]["f1_macro"])
+    assert evaluated["scores"]["class"] == list(range(10))
     predicted = told("predict", "model.safetensors", "digits")
     right = [p["predicted"] == p["true"] for p in predicted["predictions"]]
     assert np.mean(right) == trained["test_accuracy"]
