@@ -70,8 +70,10 @@ def path(problem: Problem, most: int, optimum: float) -> tuple[Floats, Floats]:
     share = 1.0 if prepared.index is None else len(prepared.index) / problem.rows.n_samples
     done = share * (1 + (1 + solver.sample_iterations) * (prepared.index is not None)) + 1.0
     passes, costs, made = [done], [float(state.cost.sum())], False
+    start = np.abs(state.gradient).max(axis=0)
     while len(costs) <= most and costs[-1] > (1.0 + GAPS[-1]) * optimum:
-        state = solver.step(problem, state)
+        norm = np.abs(state.gradient).max(axis=0)
+        state = solver.step(problem, solver.look(problem, state, start, norm))
         coordinates = state.pool is not None and "leading" in vars(state.pool)
         done += 1.0 + share * (coordinates and not made)
         made = coordinates

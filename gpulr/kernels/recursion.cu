@@ -15,6 +15,13 @@
 // Everything is in the coordinates of the shared curvature (gpulr/solvers/curvature.py), of which
 // all eigenvectors are known: reduced, d, s, y are (features + 1, models) float64, the intercept
 // last; values (features,) the eigenvalues; gamma, kappa, lam, t, rho, slope (models,).
+//
+// Models may have curvatures of their own (gpulr/solvers/model_curvature.py), which several may
+// share: which (models,), null where no model has any, says where, or -1. inverses are L^-1, (factors,
+// size, size) float or, if wide, double, of the last `size` coordinates; rest (factors, features + 1
+// - size) is the diagonal of those before. The block of a model reads its L^-1 twice, 33 KB each time
+// with 129 coordinates and 206 KB with 321, from the L2 cache as a rule. Batched products by cuBLAS,
+// and what gathers and converts their operands, would be some twenty launches more in an iteration.
 
 // A least number of blocks, 1, where ptxas would rather spill than take more registers.
 #define THREADS 256
@@ -36,7 +43,32 @@ __device__ __forceinline__ double together(double value, double (*parts)[WARPS],
     return sum;
 }
 
-// The inverse of the shared curvature, of one model: what SharedCurvature.solve does.
+// x (size,) becomes L^-T L^-1 x, in shared memory; y is as large. Rows are summed by warps, columns by
+// threads, so that either way what a warp reads of L^-1 lies side by side. What is above its diagonal
+// is 0.
+template <typename T>
+__device__ __forceinline__ void solve(const T* inverse, int size, double* x, double* y) {
+    const int lane = threadIdx.x % 32;
+    __syncthreads();  // x has been written
+    for (int row = threadIdx.x / 32; row < size; row += WARPS) {
+        double sum = 0.0;
+        for (int c = lane; c <= row; c += 32) sum += (double)inverse[row * size + c] * x[c];
+#pragma unroll
+        for (int bits = 16; bits > 0; bits /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, bits);
+        if (lane == 0) y[row] = sum;
+    }
+    __syncthreads();
+    for (int c = threadIdx.x; c < size; c += THREADS) {
+        double sum = 0.0;
+#pragma unroll 8
+        for (int row = c - lane; row < size; row++) sum += (double)inverse[row * size + c] * y[row];
+        x[c] = sum;
+    }
+    __syncthreads();
+}
+
+// The inverse curvature of one model. Called with a number it is that of the shared one: what
+// SharedCurvature.solve does.
 struct Inverse {
     const double* values;
     int features;
@@ -45,16 +77,33 @@ struct Inverse {
     __device__ __forceinline__ double operator()(double x, int f) const {
         return f == features ? x / kappa : x / (kappa * values[f] + lam);
     }
+
+    // The model's own applied to x (features + 1,) in shared memory, of which each thread has written
+    // what is its, and has it afterwards; y is as large. What ModelCurvature.solve does.
+    __device__ __forceinline__ void apply(double* x, double* y, const void* inverses,
+                                          const double* rest, const int* which, int size,
+                                          int wide) const {
+        const long long own = which ? which[blockIdx.x] : -1;
+        if (own < 0) {
+            for (int f = threadIdx.x; f <= features; f += THREADS) x[f] = (*this)(x[f], f);
+            return;
+        }
+        const int first = features + 1 - size;
+        const long long at = own * size * size;
+        for (int f = threadIdx.x; f < first; f += THREADS) x[f] /= rest[own * first + f] + lam;
+        if (wide) solve((const double*)inverses + at, size, x + first, y);
+        else solve((const float*)inverses + at, size, x + first, y);
+    }
 };
 
 // The direction d, downhill, and the slope along it. Pairs are given from the oldest on; one whose
 // rho is 0 is not used. Where their direction goes up, d is that of the shared curvature alone. A
-// block a model; shared memory of features + 1 doubles.
+// block a model; shared memory of features + 1 + size doubles.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) find_direction(
     const double* reduced, const double* gamma, const double* kappa, const double* lam,
-    const double* values, int features, int models,
-    EACH_PAIR(const double* s), EACH_PAIR(const double* y), EACH_PAIR(const double* rho), double* d,
-    double* slope) {
+    const double* values, int features, int models, const void* inverses, const double* rest,
+    const int* which, int size, int wide, EACH_PAIR(const double* s), EACH_PAIR(const double* y),
+    EACH_PAIR(const double* rho), double* d, double* slope) {
     extern __shared__ double q[];
     __shared__ double parts[2][WARPS], alpha[PAIRS];
     const double* const s[PAIRS] = {EACH_PAIR(s)};
@@ -85,10 +134,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) find_direction(
             along = y[i];
         }
     }
-    for (int f = thread; f <= features; f += THREADS) {
-        if (along) q[f] += factor * along[(long long)f * models + model];
-        q[f] = scale * inverse(q[f], f);
+    if (along) {
+        for (int f = thread; f <= features; f += THREADS)
+            q[f] += factor * along[(long long)f * models + model];
     }
+    inverse.apply(q, q + features + 1, inverses, rest, which, size, wide);
+    for (int f = thread; f <= features; f += THREADS) q[f] *= scale;
     along = nullptr;
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
@@ -128,27 +179,32 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) find_direction(
 
 // The pair of a step t d that changed the reduced gradient from `before`, and the scale gamma that
 // goes with it. Where s'y <= 0, to rounding, it is not to be used: rho and y are 0 (y may have been
-// infinite), and gamma stays. A block a model.
-extern "C" __global__ void __launch_bounds__(THREADS) learn_pair(
+// infinite), and gamma stays. A block a model; shared memory as above.
+extern "C" __global__ void __launch_bounds__(THREADS, 1) learn_pair(
     const double* d, const double* t, const double* reduced, const double* before,
     const double* gamma, const double* kappa, const double* lam, const double* values,
-    int features, int models, double* s, double* y, double* rho, double* new_gamma) {
+    int features, int models, const void* inverses, const double* rest, const int* which, int size,
+    int wide, double* s, double* y, double* rho, double* new_gamma) {
+    extern __shared__ double q[];
     __shared__ double parts[2][WARPS];
     const int model = blockIdx.x, thread = threadIdx.x;
     const Inverse inverse{values, features, kappa[model], lam[model]};
-    const double size = t[model];
+    const double length = t[model];
     int turn = 0;
     double sy = 0.0, ss = 0.0, yy = 0.0, yHy = 0.0;
     for (int f = thread; f <= features; f += THREADS) {
         const long long at = (long long)f * models + model;
-        const double step = size * d[at], change = reduced[at] - before[at];
+        const double step = length * d[at], change = reduced[at] - before[at];
         s[at] = step;
         y[at] = change;
         sy += step * change;
         ss += step * step;
         yy += change * change;
-        yHy += change * inverse(change, f);
+        q[f] = change;
     }
+    inverse.apply(q, q + features + 1, inverses, rest, which, size, wide);
+    for (int f = thread; f <= features; f += THREADS)
+        yHy += y[(long long)f * models + model] * q[f];
     sy = together(sy, parts, turn);
     ss = together(ss, parts, turn);
     yy = together(yy, parts, turn);

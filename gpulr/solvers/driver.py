@@ -159,8 +159,10 @@ def _begin(task: Task, problem: Problem, start: Array | None, prepared: Any, beg
 
 def _advance(task: Task, run: Run) -> Run:
     """Take a burst of iterations, and look at what came of each."""
+    norms = run.history[0][0][1, run.active], run.figures[1, run.active]
     with task.turn, np.errstate(**OVERFLOW):
-        advanced = task.solver.advance(run.problem, run.state, run.burst)
+        state = task.solver.look(run.problem, run.state, *norms)
+        advanced = task.solver.advance(run.problem, state, run.burst)
     return _look(task, run, *advanced)
 
 
@@ -194,7 +196,8 @@ def _look(task: Task, run: Run, state: Any, measured: Array, thetas: Sequence[Ar
         run = _iteration(task, run, state, figures, theta, run.seconds + each)
         if run.result:
             return run
-    burst = min(run.problem.backend.check_every, task.max_iter - run.iteration)
+    most = run.problem.backend.check_every, task.max_iter - run.iteration
+    burst = int(min(*most, task.solver.until_look(state)))
     if burst > 1:
         left = run.active[~run.ending]
         norms = before.figures[1, left], run.figures[1, left]

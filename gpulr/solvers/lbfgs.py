@@ -18,13 +18,22 @@ from gpulr.solvers.lbfgs_start import best_intercepts, no_worse_than_zero, resum
 from gpulr.solvers.lbfgs_state import LBFGSState, Prepared
 from gpulr.solvers.model_curvature import ModelCurvature
 from gpulr.solvers.pairs import direction, in_coordinates, learn
-from gpulr.solvers.refresh import Pool, factor_bytes, is_due, passes, refreshed, worthwhile
+from gpulr.solvers.refresh import (
+    Pool,
+    factor_bytes,
+    is_due,
+    passes,
+    refreshed,
+    until_due,
+    worthwhile,
+)
 from gpulr.solvers.solver import Solver
 from gpulr.solvers.stepping import Stepping
 from gpulr.solvers.subspace import rank_for
 
 Array = Any
 Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 FEW = 10.0  # a model with fewer rows of either kind in the sample does not begin there
 SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at most
@@ -122,16 +131,18 @@ class LBFGS(Solver):
         pairs = tuple(replace(p, rho=xp.where(anew, 0.0, p.rho)) for p in state.pairs)
         gamma, kappa = xp.where(anew, 1.0, state.gamma), xp.where(worse, 0.25, kappa)
         begun = replace(begun, pairs=pairs, gamma=gamma, kappa=kappa, pool=prepared.pool)
-        # The gradient fell on the sample as if it had begun at the mark. Models that do not begin
-        # there have none, whether others do or not: the path is the same alone and beside others.
+        if prepared.pool is None or passes(prepared.pool) > SURE:
+            return begun
+        # The gradient fell on the sample as if it had begun at ``before``. Of models that do not
+        # begin there nothing is known, whether others do or not: paths are the same alone and
+        # beside others.
         fall = first.best / xp.max(xp.abs(state.gradient), axis=0)
-        mark = xp.where(anew, math.nan, begun.best * fall)
-        return replace(begun, mark=mark, since=self.sample_iterations)
+        before = xp.where(anew, math.nan, begun.best * fall)
+        before, norm = to_host(xp.stack([before, begun.best]))
+        return self._refreshed(problem, begun, before, norm, self.sample_iterations)
 
     def step(self, problem: Problem, state: LBFGSState) -> LBFGSState:
         """Find a direction, step along it, and learn from the change of the gradient."""
-        if state.pool is not None and is_due(state.iteration):
-            state = self._look(problem, state)
         curvature = state.curvature.at(problem, state.margins)
         d, slope = direction(problem, state, curvature)
         D = curvature.expand(d)
@@ -177,23 +188,26 @@ class LBFGS(Solver):
             stalled=stalled,
             age=state.age + 1,
             iteration=state.iteration + 1,
-            since=state.since + 1,
             measured=measured,
         )
 
-    def _look(self, problem: Problem, state: LBFGSState) -> LBFGSState:
-        """Find the curvature of models anew where that pays."""
-        xp, pool = problem.backend.xp, state.pool
-        norm = xp.max(xp.abs(state.gradient), axis=0)
-        if pool is None or state.mark is None:
-            return replace(state, mark=norm)
+    def until_look(self, state: LBFGSState) -> float:
+        """Return in how many iterations curvatures of models may be found anew."""
+        return math.inf if state.pool is None else until_due(state.iteration)
+
+    def look(self, problem: Problem, state: LBFGSState, start: Floats, norm: Floats) -> LBFGSState:
+        """Find the curvature of models anew where that is due, and pays."""
+        if state.pool is None or not is_due(state.iteration):
+            return state
+        return self._refreshed(problem, state, start, norm, state.iteration)
+
+    def _refreshed(
+        self, problem: Problem, state: LBFGSState, before: Floats, norm: Floats, n: int
+    ) -> LBFGSState:
+        """Find the curvature of models anew where that pays; see :func:`worthwhile`."""
+        assert state.pool is not None
         known = state.curvature if isinstance(state.curvature, ModelCurvature) else None
-        norms = to_host(state.mark), to_host(norm)
-        flags, groups = worthwhile(pool, *norms, state.since, self.tol, known)
-        if state.iteration == 0:  # later forecasts rest on iterations that all rows are in
-            state = replace(state, mark=norm, since=0)
-            if passes(pool) > SURE:
-                return state
+        flags, groups = worthwhile(state.pool, before, norm, n, self.tol, known)
         return refresh(problem, state, flags, groups) if flags.any() else state
 
     def notes(self, rows: Rows) -> dict[str, str]:

@@ -55,9 +55,6 @@ class LBFGSState(State):
     curvature: Any  # SharedCurvature, ModelCurvature or ExactCurvature
     pool: Pool | None = None  # as in Prepared
     iteration: int = 0
-    # (n_models,) The gradient norm ``since`` iterations ago; NaN where the model has just begun.
-    mark: Array | None = None
-    since: int = 0
     # (n_models,) How often its own curvature was found, or -1: it is exact in every iteration.
     # None: never, of any model.
     refreshes: Array | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import Backend, to_host
+from gpulr.backend import Backend
 from gpulr.core.problem import Margins, Problem
 from gpulr.namespaces import array_namespace
 from gpulr.solvers.curvature import SharedCurvature
@@ -37,7 +38,15 @@ class ModelCurvature(Shared):
     exact = False
     by_rows = False
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def factors(self) -> tuple[Array, Array, Array] | None:
+        """Inverses, rest and the models' numbers, as kernels take them; None: no model has any."""
+        if not np.any(self.which >= 0):
+            return None
+        return self.inverses, self.rest, self.backend.asarray(self.which.astype(np.int32))
+
+    @cached_property
+    def _order(self) -> tuple[Array, ...]:
         # Models by their factors, as many for each factor as the most that one has: padded with
         # any, so that all are multiplied at once.
         order = np.argsort(self.which, kind="stable")
@@ -52,11 +61,11 @@ class ModelCurvature(Shared):
         put = self.backend.asarray
         of_model = np.maximum(self.which, 0)
         parts = (padded.reshape(-1), found, of_model, self.which >= 0)
-        object.__setattr__(self, "_order", tuple(map(put, parts)))
+        return tuple(map(put, parts))
 
-    def take(self, models: Array) -> ModelCurvature:
-        """Return the curvature of some of the models (int indices on the device)."""
-        return replace(self, which=self.which[to_host(models)]).compact()
+    def take(self, models: Integers) -> ModelCurvature:
+        """Return the curvature of some of the models (indices on the host)."""
+        return replace(self, which=self.which[models]).compact()
 
     def at(self, problem: Problem, margins: Margins) -> ModelCurvature:
         """Return the curvature where models are: here it is what was found last."""
@@ -105,7 +114,7 @@ class ModelCurvature(Shared):
         if not np.any(self.which >= 0):
             return self.shared.solve(q, kappa, lam)
         xp, inverses = array_namespace(q), self.inverses
-        padded, found, of_model, own = self._order  # type: ignore[attr-defined]
+        padded, found, of_model, own = self._order
         n_rest, size = int(self.rest.shape[1]), int(inverses.shape[1])
         leading = xp.astype(xp.take(q[n_rest:, :].T, padded, axis=0), inverses.dtype)
         leading = xp.reshape(leading, (int(inverses.shape[0]), -1, size))

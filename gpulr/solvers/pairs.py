@@ -23,8 +23,9 @@ def learn(
     """
     xp, lam = problem.backend.xp, problem.penalty
     if _has_kernels(problem, state):
-        known = state.reduced, state.curvature.values, state.gamma
-        *pair, gamma = problem.recursion.pair(d, t, reduced, *known, kappa, lam)
+        values, factors = _for_kernels(state.curvature)
+        known = state.reduced, values, state.gamma
+        *pair, gamma = problem.recursion.pair(d, t, reduced, *known, kappa, lam, factors)
         return Pair(*pair), gamma
     backend, curvature, dtype = problem.backend, state.curvature, problem.rows.dtype
     minus = -xp.ones((1, d.shape[1]), dtype=d.dtype, device=backend.device)
@@ -83,25 +84,34 @@ def direction(problem: Problem, state: LBFGSState, curvature: Any) -> tuple[Arra
         # Those of a sample that was too small for kernels are not of their dtype.
         wide = [[xp.astype(a, xp.float64, copy=False) for a in (p.s, p.y)] for p in state.pairs]
         pairs = [(*each, pair.rho) for each, pair in zip(wide, state.pairs, strict=True)]
-        known = state.curvature.values, state.gamma, state.kappa
-        d, slope = problem.recursion.direction(state.reduced, pairs, *known, lam)
+        values, factors = _for_kernels(state.curvature)
+        known = values, state.gamma, state.kappa
+        d, slope = problem.recursion.direction(state.reduced, pairs, *known, lam, factors)
         return d, slope
     d, slope = two_loops(problem.backend, state, curvature, lam)
     if not problem.backend.known_true(slope < 0.0):
-        downhill = -curvature.solve(state.reduced, state.kappa, lam)
+        shared = getattr(curvature, "shared", curvature)
+        downhill = -shared.solve(state.reduced, state.kappa, lam)
         d = xp.where(slope < 0.0, d, downhill)
         slope = xp.sum(d * state.reduced, axis=0)
     return d, slope
 
 
 def _has_kernels(problem: Problem, state: LBFGSState) -> bool:
-    """Whether kernels replace array functions: they take a diagonal initial Hessian, few pairs."""
-    curvature = state.curvature
-    if isinstance(curvature, ModelCurvature) or len(state.pairs) > PAIRS:
+    """Whether kernels replace array functions: they take a diagonal shared Hessian, few pairs."""
+    curvature = getattr(state.curvature, "shared", state.curvature)
+    if len(state.pairs) > PAIRS:
         return False
     diagonal = curvature.complete and isinstance(curvature.share, float)
     diagonal = diagonal and curvature.values.shape[0] == curvature.mean.shape[0]
     return diagonal and problem.recursion is not None  # for which they are compiled
+
+
+def _for_kernels(curvature: Any) -> tuple[Array, Any]:
+    """Return the values of the shared curvature, and the models' own factors or None."""
+    if isinstance(curvature, ModelCurvature):
+        return curvature.shared.values, curvature.factors
+    return curvature.values, None
 
 
 def two_loops(

@@ -19,9 +19,11 @@ from gpulr import logistic
 from gpulr.backend import to_host
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
+from gpulr.namespaces import array_namespace, device
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.model_curvature import ModelCurvature, inverses_of
 from gpulr.solvers.solver import Shared
+from gpulr.solvers.subspace import rank_for
 
 Array = Any
 Integers = npt.NDArray[np.int64]
@@ -37,11 +39,19 @@ REST = 2_000  # rows for the diagonal in all other directions
 # The part of what all models share in each Hessian: drawn rows say nothing of some directions.
 PART = 0.02
 LEAST = 1e-3  # of the shared curvature, of the diagonal in other directions
+# The same where these are no eigenvectors: means in any directions hide the steepest of them. With
+# 128 on MNIST, C = 100, passes to 1e-4 of the optimum are 132 with 0.001, 72 with 0.3 and 87 with
+# 1, and 100 without curvatures of models' own.
+LEAST_MIXED = 0.3
 # No Hessian is sought of models whose mean of σ' is less: only a few rows are left to tell of it.
 KAPPA = 1e-9
 # Nor of models with fewer rows of a sample for each direction, in effect, (Σ σ')² / Σ σ'² of them:
 # with one, as each of 200 classes had, their Hessians are worse than what all models share.
 ENOUGH = 2.0
+AT_ONCE = 2**24  # numbers that a device takes at once for factors
+# Launches on a device with kernels, to find curvatures anew and in an iteration, and multiply-adds
+# made during one: 5 µs at 1e13 a second. They are computed from published figures, not measured.
+LAUNCHES, ITERATION, LAUNCH = 200, 14, 5e7
 MARGIN = 1.1  # how many times what it takes a refresh is to save
 
 
@@ -72,7 +82,7 @@ class Pool(Shared):
     @property
     def rank(self) -> int:
         """In how many directions Hessians are sought."""
-        return min(LEADING, self.rows.n_features)
+        return _rank(self.rows)
 
     @cached_property
     def leading(self) -> Array:
@@ -104,27 +114,35 @@ class Pool(Shared):
         offset = -xp.sum(curvature.mean * basis, axis=0, keepdims=True)
         return rows.margins(xp.concat([basis, offset], axis=0))
 
-    def slopes(self, problem: Problem, margins: Margins) -> tuple[Floats, Floats]:
+    def slopes(self, problem: Problem, margins: Margins) -> tuple[Array, Array]:
         """Return s σ' of each row and model of ``problem``, and the sums of the weights s.
 
-        (n_models, size) and (n_models,), on the host.
+        (n_models, size) and (n_models,) float64.
         """
-        weights, targets = problem.weights, problem.targets
+        weights, targets, xp = problem.weights, problem.targets, problem.backend.xp
         if self.index is not None:
             index = problem.backend.asarray(self.index)
             margins, weights = margins.rows(index), weights.sample(index)
             targets = targets.sample(index)
-        slopes = np.asarray(to_host(logistic.slope(margins.Z)).T, np.float64)
+        slopes = xp.astype(logistic.slope(margins.Z).T, xp.float64)
         s = weights.of_entries(slice(0, self.size), targets)
         if s is None:
-            return slopes, np.full(len(slopes), float(self.size))
-        s = np.asarray(to_host(s).T, np.float64)
-        return s * slopes, np.broadcast_to(s.sum(axis=1), len(slopes))
+            return slopes, xp.zeros_like(slopes[:, 0]) + float(self.size)
+        s = xp.astype(s.T, xp.float64)
+        return s * slopes, xp.zeros_like(slopes[:, 0]) + xp.sum(s, axis=1)
+
+
+def until_due(iteration: int) -> int:
+    """Return how long it is until curvatures are looked at: at 2, 6, 14, 30, 62 and so on.
+
+    These numbers are the same however long bursts are, which end there: so paths are.
+    """
+    return (1 << (iteration + 2).bit_length()) - 2 - iteration
 
 
 def is_due(iteration: int) -> bool:
-    """Whether curvatures are looked at before this iteration: 0, 2, 6, 14, 30, 62 and so on."""
-    return (iteration + 2) & (iteration + 1) == 0
+    """Whether curvatures are looked at after so many iterations."""
+    return iteration > 0 and until_due(iteration - 1) == 1
 
 
 def worthwhile(
@@ -174,13 +192,15 @@ def passes(pool: Pool, *, first: bool = True) -> float:
     """Return about how many passes of one model a refresh of it takes.
 
     Both as multiply-adds of products, with what else takes as long: factoring, calls, elementwise
-    work. At first the pool's coordinates are made, for some ten models.
+    work. At first the pool's coordinates are made, for some ten models, as launches are.
     """
     rows, r = pool.rows, pool.rank + 1
     width = rows.backend.row_width(rows.X)
     once = pool.size * width * r / 10 if first else 0.0
     hessian = min(_drawn(pool), pool.size) * r**2 / 2 + 2 * r**3
-    return (once + hessian + 1e5) / (2 * rows.n_samples * (width + 40))
+    launch = LAUNCH / 10 if rows.backend.kernels is not None else 0.0
+    each = 2 * rows.n_samples * (width + 40) + ITERATION * launch
+    return (once + hessian + 1e5 + LAUNCHES * launch) / each
 
 
 def refreshed(
@@ -191,32 +211,39 @@ def refreshed(
     ``groups`` (n_models,) says which models share a factor, those with the same number from 0 on;
     without, each gets its own. It is found with the means of their slopes and penalties.
     """
-    k = problem.n_models
+    backend, k = problem.backend, problem.n_models
+    xp = backend.xp
     groups = np.arange(k) if groups is None else groups
     slopes, mass = pool.slopes(problem, margins)
-    lam = to_host(problem.penalty)
-    members = np.bincount(groups)
+    lam, members = problem.penalty, np.bincount(groups)
     if not np.array_equal(groups, np.arange(k)):
         mean = np.zeros((len(members), k))
         mean[groups, np.arange(k)] = 1.0 / members[groups]
+        mean = backend.asarray(mean)
         slopes, mass, lam = mean @ slopes, mean @ mass, mean @ lam
     with np.errstate(invalid="ignore", divide="ignore"):
-        kappa = slopes.sum(axis=1) / mass
-        distinct = slopes.sum(axis=1) ** 2 / (slopes * slopes).sum(axis=1)
-    found = kappa > KAPPA
+        total, squares = xp.sum(slopes, axis=1), xp.sum(slopes * slopes, axis=1)
+        kappa = total / mass
+        # All that the host is told: 16 bytes a model, where margins of the rows would be 48,000.
+        means, distinct = to_host(xp.stack([kappa, total * total / squares]))
+    found = means > KAPPA
     if pool.index is not None:
         found &= distinct >= ENOUGH * (pool.rank + 1)
-    use = np.flatnonzero(found)
-    numbers = np.cumsum(found) - 1
-    inverses, rest = _factors(pool, slopes[use], kappa[use], lam[use])
-    which = np.where(found, numbers, -1)[groups]
-    return ModelCurvature(pool.curvature, inverses, rest, which, pool.rows.backend)
+    if not found.all():
+        use = backend.asarray(np.flatnonzero(found))
+        slopes, kappa, lam = (xp.take(each, use, axis=0) for each in (slopes, kappa, lam))
+    inverses, rest = _factors(pool, slopes, kappa, lam)
+    which = np.where(found, np.cumsum(found) - 1, -1)[groups]
+    return ModelCurvature(pool.curvature, inverses, rest, which, backend)
 
 
-def _factors(pool: Pool, slopes: Floats, kappa: Floats, lam: Floats) -> tuple[Array, Array]:
-    """Return factors as :class:`ModelCurvature` has them, from ``slopes`` (n_factors, size)."""
+def _factors(pool: Pool, slopes: Array, kappa: Array, lam: Array) -> tuple[Array, Array]:
+    """Return factors as :class:`ModelCurvature` has them, from ``slopes`` (n_factors, size).
+
+    κ and λ are (n_factors,); all are float64.
+    """
     backend, dtype, shared = pool.rows.backend, pool.rows.dtype, pool.curvature
-    xp, rank, n = backend.xp, pool.rank, len(slopes)
+    xp, rank, n = backend.xp, pool.rank, int(slopes.shape[0])
     n_rest = pool.rows.n_features - rank
     values, share = shared.values[n_rest:, 0], shared.share
     share = share + 0.0 * values if isinstance(share, float) else share[n_rest:, 0]
@@ -229,44 +256,49 @@ def _factors(pool: Pool, slopes: Floats, kappa: Floats, lam: Floats) -> tuple[Ar
     drawn = _drawn(pool)
 
     def inverse(models: slice) -> Array:
-        j = models.start
-        F, total = leading, float(slopes[j].sum())
+        s, k = slopes[models, :], xp.astype(kappa[models], dtype)[:, None]
         if drawn < pool.size:
-            F = xp.take(F, backend.asarray(_draw(slopes[j], drawn)), axis=0)
-            total = float(drawn)
+            shape = (int(s.shape[0]), drawn, rank + 1)
+            F = xp.reshape(xp.take(leading, xp.reshape(_draw(s, drawn), (-1,)), axis=0), shape)
+            H = (xp.matrix_transpose(F) @ F) * (k / float(drawn))[:, :, None]
         else:
-            F = F * xp.expand_dims(backend.asarray(np.sqrt(slopes[j]), dtype), axis=1)
-        H = (F.T @ F) * (float(kappa[j]) / total)
-        more = PART * xp.maximum(xp.linalg.diagonal(H), float(kappa[j]) * values)
-        return inverses_of((1.0 - PART) * H + (more + float(lam[j]) * share) * identity)
+            F = leading * xp.astype(xp.sqrt(s / xp.sum(s, axis=1)[:, None]), dtype)[:, :, None]
+            H = (xp.matrix_transpose(F) @ F) * k[:, :, None]
+        more = PART * xp.maximum(xp.linalg.diagonal(H), k * values)
+        more = more + xp.astype(lam[models], dtype)[:, None] * share
+        return inverses_of((1.0 - PART) * H + more[:, :, None] * identity)
 
-    shape = (n, rank + 1, rank + 1)
-    if n == 0:
+    if not n:
+        shape = (0, rank + 1, rank + 1)
         inverses = xp.zeros(shape, dtype=dtype, device=backend.device)
-    else:
-        leading = pool.leading  # made here, not by each of the threads
-        each = list(backend.map_blocks(inverse, [slice(j, j + 1) for j in range(n)]))
-        inverses = xp.stack(each)
-    if not n_rest or not n:
-        return inverses, xp.zeros((n, n_rest), dtype=xp.float64, device=backend.device)
+        return inverses, xp.zeros((0, n_rest), dtype=xp.float64, device=backend.device)
+    leading = pool.leading  # made here, not by each of the threads
+    # One after the other, by threads; a device takes many at once.
+    size = min(drawn, pool.size) + 4 * (rank + 1)
+    some = 1 if backend.check_every == 1 else max(1, AT_ONCE // (size * (rank + 1)))
+    models = [slice(j, min(j + some, n)) for j in range(0, n, some)]
+    inverses = xp.concat(list(backend.map_blocks(inverse, models)))
+    if not n_rest:
+        return inverses, xp.zeros((n, 0), dtype=xp.float64, device=backend.device)
     index, squares = pool.others
-    some = slopes[:, index]
-    weights = some * (kappa / np.maximum(some.sum(axis=1), 1e-300))[:, np.newaxis]
-    rest = xp.astype(backend.asarray(weights, dtype) @ squares, xp.float64)
-    least = LEAST * backend.asarray(kappa[:, np.newaxis]) * shared.values[:n_rest, 0]
-    return inverses, xp.maximum(rest, least)
+    s = xp.take(slopes, backend.asarray(index), axis=1)
+    weights = s * (kappa / xp.maximum(xp.sum(s, axis=1), 1e-300))[:, None]
+    rest = xp.astype(xp.astype(weights, dtype) @ squares, xp.float64)
+    part = LEAST if rank_for(pool.rows) == pool.rows.n_features else LEAST_MIXED
+    return inverses, xp.maximum(rest, part * kappa[:, None] * shared.values[:n_rest, 0])
 
 
 def factor_bytes(rows: Rows) -> int:
-    """Return how many bytes a model's factor takes, at most; 0 where models have none.
-
-    On a device the host would wait for gradients, and its kernels take the shared curvature.
-    """
-    on_host = rows.backend.check_every == 1
-    if not on_host or rows.n_features > SharedCurvature.full_up_to:
+    """Return how many bytes a model's factor takes, at most; 0 where models have none."""
+    if rows.n_features > SharedCurvature.full_up_to:
         return 0
     itemsize = int(rows.backend.xp.finfo(rows.dtype).bits) // 8
-    return itemsize * (min(LEADING, rows.n_features) + 1) ** 2
+    return itemsize * (_rank(rows) + 1) ** 2
+
+
+def _rank(rows: Rows) -> int:
+    """Return in how many directions Hessians are sought: of those that are eigenvectors."""
+    return min(LEADING, rank_for(rows))
 
 
 def _drawn(pool: Pool) -> int:
@@ -274,9 +306,20 @@ def _drawn(pool: Pool) -> int:
     return DRAWN * (LEADING + 1) ** 2 // (pool.rank + 1) ** 2
 
 
-def _draw(slopes: Floats, n: int) -> Integers:
-    """Draw ``n`` rows with expected counts ∝ slopes, at equal distances of their running sum."""
-    total = np.cumsum(slopes)
-    at = (np.arange(n) + 0.5) * (total[-1] / n)
-    drawn: Integers = np.minimum(np.searchsorted(total, at), len(slopes) - 1)
-    return drawn
+def _draw(slopes: Array, n: int) -> Array:
+    """Draw ``n`` rows for each model with expected counts ∝ slopes (n_models, size).
+
+    At equal distances of the running sum of these, so that nothing is left to chance. Returns
+    indices of the rows, (n_models, n).
+    """
+    xp, (k, size) = array_namespace(slopes), slopes.shape
+    # Along an axis CuPy adds up in the same order every time; along the only one CUB does not.
+    total = xp.cumulative_sum(slopes, axis=1)
+    # How many are drawn up to each row. As integers, models are found at once, and each as alone.
+    up_to = xp.astype(xp.floor(total * (n / total[:, -1:]) + 0.5), xp.int64)
+    model, draw = (xp.arange(m, dtype=xp.int64, device=device(slopes)) for m in (k, n))
+    before = n * model[:, None]
+    found = xp.searchsorted(
+        xp.reshape(before + up_to, (-1,)), xp.reshape(before + draw, (-1,)), side="right"
+    )
+    return xp.reshape(found, (k, n)) - size * model[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from gpulr.core.rows import Rows
 from gpulr.namespaces import array_namespace
 
 Array = Any
+Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,8 +35,8 @@ class State:
 class Shared:
     """Base of what a state holds for all models together, and which does not shrink with them."""
 
-    def take(self, models: Array) -> Shared:
-        """Return what serves some of the models (int indices on the device)."""
+    def take(self, models: npt.NDArray[np.int64]) -> Shared:
+        """Return what serves some of the models (indices on the host)."""
         return self
 
 
@@ -75,6 +77,19 @@ class Solver(Protocol):
         one = measured[0][None, :, :]
         return state, one if n == 1 else problem.backend.xp.stack(measured), thetas
 
+    def until_look(self, state: Any) -> float:
+        """Return after how many iterations :meth:`look` is to be called, at the latest."""
+        return math.inf
+
+    def look(self, problem: Problem, state: Any, start: Floats, norm: Floats) -> Any:
+        """Return the state to go on with after a burst, of which the figures are on the host.
+
+        ``start`` and ``norm`` (n_models,) are the largest absolute entries of gradients, at the
+        start of the run and now. What is done may depend on the number of iterations, but not on
+        where bursts ended.
+        """
+        return state
+
     def notes(self, rows: Rows) -> dict[str, str]:
         """Return what the record says of choices that these rows led to."""
         return {}
@@ -99,20 +114,25 @@ def measure(state: Any) -> Array:
 
 def part_of(value: Any, flags: npt.NDArray[np.bool_], backend: Backend) -> Any:
     """Return the part of a state or an array that belongs to the models that are flagged."""
-    return value if flags.all() else take_models(value, backend.asarray(np.flatnonzero(flags)))
+    return value if flags.all() else take_models(value, np.flatnonzero(flags), backend)
 
 
-def take_models(value: Any, keep: Array) -> Any:
-    """Return the part of a state, or of something in it, that belongs to the models ``keep``."""
-    if isinstance(value, tuple):
-        return tuple(take_models(item, keep) for item in value)
-    if isinstance(value, Margins | Shared):
-        return value.take(keep)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = {
-            f.name: take_models(getattr(value, f.name), keep) for f in dataclasses.fields(value)
-        }
-        return dataclasses.replace(value, **parts)
-    if hasattr(value, "ndim"):
-        return array_namespace(keep).take(value, keep, axis=value.ndim - 1)
-    return value
+def take_models(value: Any, models: npt.NDArray[np.int64], backend: Backend) -> Any:
+    """Return the part of a state, or of something in it, that belongs to some of the models."""
+    index = backend.asarray(models)
+
+    def part(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(part, value))
+        if isinstance(value, Shared):
+            return value.take(models)
+        if isinstance(value, Margins):
+            return value.take(index)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            parts = {f.name: part(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return dataclasses.replace(value, **parts)
+        if hasattr(value, "ndim"):
+            return backend.xp.take(value, index, axis=value.ndim - 1)
+        return value
+
+    return part(value)

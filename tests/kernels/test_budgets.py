@@ -13,14 +13,15 @@ from cuda_host import why_not
 from fused_kernels import compiled
 from gpulr.backend.cuda_kernels import kernels_of
 from gpulr.kernels import dispatch
-from gpulr.solvers import subspace
+from gpulr.solvers import refresh, subspace
 
 
 @pytest.fixture
 def spent(install, as_if_large, monkeypatch, rng):
-    """Return what iterations 9 to 16 ask of the device: names of launches, and counts.
+    """Return what bursts of eight iterations ask of the device: names of launches, and counts.
 
-    What cuBLAS multiplied in them is in ``products``.
+    Of L-BFGS those from 14 and 22 on; before the first of them curvatures are looked at. What
+    cuBLAS multiplied in the last is in ``products``.
     """
     if reason := why_not():
         pytest.skip(reason)
@@ -28,49 +29,65 @@ def spent(install, as_if_large, monkeypatch, rng):
     install(compiler=compiled)
     machine, X, y = sys.modules["cupy"].machine, rng.normal(size=(90, 7)), np.arange(90) % 3
 
-    def spend(fused="require", y=y, **options):
+    def spend(fused="require", margin=np.inf, ends=(14, 22, 30), y=y, **options):
         monkeypatch.setenv("GPULR_FUSED", fused)
+        monkeypatch.setattr(refresh, "MARGIN", margin)
         kernels_of.cache_clear()
         asked, multiplied = [], []
 
         def look(progress):
-            if progress.iteration in (8, 16):
+            if progress.iteration in ends:
                 asked.append((len(machine.launched), machine.counts.copy()))
                 multiplied.append(len(machine.products))
 
-        gpulr.train(
+        model = gpulr.train(
             X.astype(np.float32),
             y,
             backend="cupy",
             tol=0,
-            max_iter=24,
+            max_iter=ends[-1] + 8,
             callbacks=[look],
             **options,
         )
-        (first, before), (last, after) = asked
-        spend.products = machine.products[slice(*multiplied)]
-        return machine.launched[first:last], after - before
+        if "solver" not in options:
+            assert np.all((model.history.refreshes > 0) == (margin < 0))
+        spend.products = machine.products[slice(*multiplied[1:])]
+        (first, start), (last, middle), (end, after) = asked
+        return [
+            (machine.launched[first:last], middle - start),
+            (machine.launched[last:end], after - middle),
+        ]
 
     yield spend
     kernels_of.cache_clear()
 
 
-def test_with_few_eigenvectors(spent, monkeypatch):
+ALWAYS = -1.0  # a margin that leaves each refresh worth while
+
+
+@pytest.mark.parametrize("margin", [np.inf, ALWAYS])
+def test_with_few_eigenvectors(spent, monkeypatch, margin):
     monkeypatch.setattr(subspace, "RANK", 2)
-    names, counts = spent()
-    assert len(names) <= 8 * 15, Counter(names)
+    _, (names, counts) = spent(margin=margin)
+    assert len(names) <= 8 * 14 + 1, Counter(names)  # and the burst's figures in one
     assert counts["to host"] <= 1
     assert counts["to device"] == counts["synchronise"] == counts["copy"] == 0
 
 
 @pytest.mark.parametrize(
     ("options", "launches"),
-    [({"fused": "require"}, 15), ({"fused": "never"}, 383), ({"solver": "gd"}, 7)],
-    ids=["L-BFGS", "L-BFGS by array functions", "gradient descent"],
+    [
+        ({"fused": "require"}, 14),
+        ({"fused": "require", "margin": ALWAYS}, 14),
+        ({"fused": "auto", "margin": ALWAYS, "dtype": "float64"}, 201),
+        ({"fused": "never"}, 386),
+        ({"solver": "gd", "ends": (8, 16, 24)}, 7),
+    ],
+    ids=["L-BFGS", "of models' own curvature", "float64", "by array functions", "gradient descent"],
 )
 def test_iterations(spent, options, launches):
-    names, counts = spent(**options)
-    assert len(names) <= 8 * launches, Counter(names)
+    _, (names, counts) = spent(**options)
+    assert len(names) <= 8 * launches + 1, Counter(names)
     assert counts["to host"] <= 1  # a look, at the end of a burst
     assert counts["to device"] == counts["synchronise"] == 0
     assert counts["copy"] <= (2 if options.get("solver") else 0)  # of a burst's last figures
@@ -87,3 +104,12 @@ def test_no_sum_over_rows_is_a_product_in_float64(spent, rng, fused, kind):
     assert of_rows == ([] if fused == "require" else ["float32"] * 2 * 8)
     others = [product for product in spent.products if all(90 not in s for s in product[:2])]
     assert len(others) <= 2 * 8, others  # to reduced coordinates and back
+
+
+def test_to_find_curvatures_anew(spent):
+    (names, counts), (without, fewer) = spent(margin=ALWAYS)
+    assert len(names) - len(without) <= 100, Counter(names)
+    # Which models have rows enough; which have a factor, and how often, and the models' numbers.
+    assert counts["to host"] - fewer["to host"] == 1
+    assert counts["to device"] <= 8
+    assert not counts["synchronise"]

@@ -48,8 +48,10 @@ def test_pairs_are_differences_of_the_new_problems_gradients(put, problem, curva
     lengths = {0: 6, 1: 2, 2: 6}  # how many steps each model took; the second left early
 
     continuation = Continuation(problem)
-    continuation.collect(np.array([1]), take_models(states[2], put(np.array([1]))))
-    continuation.collect(np.array([0, 2]), take_models(states[6], put(np.array([0, 2]))))
+    continuation.collect(np.array([1]), take_models(states[2], np.array([1]), problem.backend))
+    continuation.collect(
+        np.array([0, 2]), take_models(states[6], np.array([0, 2]), problem.backend)
+    )
     new = replace(problem, C=problem.C * factor)
     state = continuation.begin(prepared)(new)
 

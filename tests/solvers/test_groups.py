@@ -60,8 +60,7 @@ def test_groups_are_few_and_nearly_equal(put, many, little_memory):
 def test_memory_for_columns_grows_with_X(put, many, monkeypatch):
     problem = make_problem(put, *many)
     one = LBFGS().column_bytes(problem.rows)
-    on_host = problem.backend.check_every == 1  # where models have curvatures of their own
-    factors = 3 * 4 * 6**2 * on_host
+    factors = 3 * 4 * 6**2  # of models' own curvature
     assert one == 4 * 4 * 270 + (51 + problem.backend.check_every) * 8 * 6 + factors
     assert GradientDescent().column_bytes(problem.rows) < one
     assert len(groups_of(LBFGS(), problem)) == 1

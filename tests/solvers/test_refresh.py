@@ -13,7 +13,16 @@ from gpulr.solvers import LBFGS, minimize, refresh
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.lbfgs_state import LBFGSState
 from gpulr.solvers.model_curvature import ModelCurvature
-from gpulr.solvers.refresh import PART, Pool, is_due, passes, refreshed, worthwhile
+from gpulr.solvers.refresh import (
+    PART,
+    Pool,
+    _draw,
+    is_due,
+    passes,
+    refreshed,
+    until_due,
+    worthwhile,
+)
 from helpers import make_problem
 
 ALWAYS = -1.0  # a margin that leaves each refresh worth while
@@ -219,13 +228,85 @@ def test_constant_columns_without_a_penalty(put, rng):
     assert np.abs(step).max() < 10.0
 
 
-def test_on_a_device_nothing_waits_for_gradients(put, rows):
-    problem = make_problem(put, *rows)
-    assert (LBFGS().prepare(problem).pool is None) == (problem.backend.name != "numpy")
+@pytest.fixture
+def hard(rows, monkeypatch):
+    """Rows and labels whose models are refreshed at each look, and the solver: it has a sample."""
+    monkeypatch.setattr(refresh, "MARGIN", ALWAYS)
+    monkeypatch.setattr(refresh, "LEADING", 30)
+    return rows[0].astype(np.float32), rows[1], LBFGS(sample=150)
+
+
+SETTINGS = {"max_iter": 40, "tol": 1e-5}
+
+
+@pytest.mark.parametrize("every", [3, 5, 8])
+def test_bursts_change_nothing(hard, monkeypatch, every):
+    X, y, solver = hard
+    problem, found = make_problem(np.asarray, X, y, C=10.0, dtype="float64"), []
+    for length in (1, every):
+        monkeypatch.setattr(type(problem.backend), "check_every", length)
+        found.append(minimize(solver, problem, **SETTINGS))
+    singly, bursts = found
+    assert len(set(singly.n_iter.tolist())) > 2
+    np.testing.assert_array_equal(bursts.n_iter, singly.n_iter)
+    np.testing.assert_allclose(bursts.theta, singly.theta, rtol=1e-7, atol=1e-9)
+
+
+def test_any_library_takes_the_path_of_numpy(put, hard):
+    X, y, solver = hard
+    found = [
+        minimize(solver, make_problem(where, X, y, C=10.0, dtype="float64"), **SETTINGS)
+        for where in (np.asarray, put)
+    ]
+    assert found[0].converged.all()
+    assert found[0].refreshes.max() > 1
+    np.testing.assert_array_equal(found[1].n_iter, found[0].n_iter)
+    n = found[0].n_iter.min() + 1
+    np.testing.assert_allclose(found[1].cost[:n], found[0].cost[:n], rtol=1e-9)
+    np.testing.assert_allclose(found[1].theta, found[0].theta, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 7, 300])
+def test_draws(put, rng, n):
+    slopes = rng.uniform(0.0, 1.0, (4, 50)) ** 4
+    slopes[:, [0, 3, 49]] = 0.0
+    slopes[3] = np.arange(50) == 7
+    drawn = to_host(_draw(put(slopes), n))
+    assert drawn.shape == (4, n)
+    for mine, s in zip(drawn, slopes, strict=True):
+        counts = np.bincount(mine, minlength=50)
+        assert counts.sum() == n
+        assert np.abs(counts - n * s / s.sum()).max() <= 1.0
+        assert not counts[s == 0.0].any()
+        assert np.all(np.diff(mine) >= 0)
+    alone = to_host(_draw(put(slopes[2:3]), n))
+    np.testing.assert_array_equal(alone[0], drawn[2])
+
+
+@pytest.mark.parametrize("some", [1, 3, 100])
+@pytest.mark.parametrize("drawn", [100, 10**6])
+def test_factors_of_many_models_at_once(put, rng, rows, monkeypatch, some, drawn):
+    X, y = rows
+    monkeypatch.setattr(refresh, "LEADING", 20)
+    monkeypatch.setattr(refresh, "DRAWN", drawn)
+    problem = make_problem(put, X, y, dtype="float64")
+    pool = Pool.of(problem, None, SharedCurvature.of(problem))
+    margins = problem.margins(problem.backend.asarray(rng.standard_normal((X.shape[1] + 1, 10))))
+    each = refreshed(pool, problem, margins)
+    monkeypatch.setattr(type(problem.backend), "check_every", 8)
+    monkeypatch.setattr(refresh, "AT_ONCE", some * 21 * (min(drawn, 500) + 84))
+    together = refreshed(pool, problem, margins)
+    for name in ("inverses", "rest"):
+        got, expected = (to_host(getattr(c, name)) for c in (together, each))
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_when_it_is_looked_at():
-    assert [i for i in range(70) if is_due(i)] == [0, 2, 6, 14, 30, 62]
+    due = [2, 6, 14, 30, 62, 126]
+    assert [i for i in range(127) if is_due(i)] == due
+    assert [i + until_due(i) for i in range(126)] == [
+        min(d for d in due if d > i) for i in range(126)
+    ]
 
 
 def test_what_pays(rows):

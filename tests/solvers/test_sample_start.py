@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpulr.backend import to_host
-from gpulr.solvers import LBFGS, minimize, refresh
+from gpulr.solvers import LBFGS, lbfgs, minimize, refresh
 from helpers import make_problem
 
 SOLVER = LBFGS(sample=1000)
@@ -48,12 +48,18 @@ def test_without_an_intercept_it_begins_at_zero(rare):
     assert to_host(start.kappa)[2] == 0.25
 
 
-def test_all_models_of_rare_classes(put, rare):
-    start, beside = SOLVER.init(rare.select(put(np.array([2])))), SOLVER.init(rare)
+def test_all_models_of_rare_classes(put, rare, monkeypatch):
+    asked = []
+    worthwhile = lbfgs.worthwhile
+    monkeypatch.setattr(lbfgs, "worthwhile", lambda *a: asked.append(a[1:4]) or worthwhile(*a))
+    start, _ = SOLVER.init(rare.select(put(np.array([2])))), SOLVER.init(rare)
     assert not start.pairs
     # By these it is judged whether a curvature of its own pays, whatever its neighbours.
-    assert start.since == beside.since
-    np.testing.assert_array_equal(to_host(start.mark), to_host(beside.mark)[2:])
+    (before, norm, n), beside = asked
+    assert n == beside[2] == SOLVER.sample_iterations
+    np.testing.assert_array_equal(before, beside[0][2:])
+    assert np.isnan(before).all()
+    np.testing.assert_allclose(norm, beside[1][2:], rtol=1e-12)
 
 
 def test_a_rare_class_takes_the_same_path_alone(rng, monkeypatch):
