@@ -46,7 +46,13 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["families.training", "families.search"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("families.training", "families.search", "families.out_of_fold"),
+        *("families.learning_curve", "families.permutation_test"),
+    ],
+)
 def test_docstring_examples(name):
     result = doctest.testmod(import_module(f"gpulr.{name}"))
     assert result.attempted

@@ -137,7 +137,7 @@ def learning_curve(
     >>> import gpulr
     >>> curve = gpulr.learning_curve(gpulr.datasets.load_digits(), cv=3)
     >>> curve.train_sizes
-    array([ 119,  389,  658,  928, 1198])
+    array([ 96, 312, 528, 744, 961])
     """
     request = read_request("learning_curve", X, y, C, arguments)
     inputs, labels = request.inputs, request.inputs.labels

@@ -78,7 +78,7 @@ def cross_val_predict(
     >>> data = gpulr.datasets.load_digits()
     >>> P = gpulr.cross_val_predict(data)
     >>> P.shape
-    (1797, 10)
+    (1442, 10)
     """
     if not isinstance(method, str) or method not in METHODS:
         raise ParameterError(
