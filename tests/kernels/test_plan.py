@@ -79,8 +79,8 @@ def test_shared_memory_is_counted_to_the_byte(backward, forward):
     targets = [np.zeros(n, np.int32), np.zeros((1, k), np.float32), None, None, 0, None, None, None]
     sums = [np.zeros((features, k), np.float32), np.zeros((2, k))]
     name, arguments = {
-        (True, True): ("propagate", [*around, W, b, k, *targets, 0, *sums]),
-        (True, False): ("propagate_back", [*around, Z, k, *targets, 0, *sums]),
+        (True, True): ("propagate", [*around, W, b, k, *targets, 0, None, *sums]),
+        (True, False): ("propagate_back", [*around, Z, k, *targets, 0, None, *sums]),
         (False, True): ("propagate_forward", [*around, W, b, k, Z]),
     }[backward, forward]
     compiled = module(PROPAGATE, laid.macros, "address")

@@ -39,6 +39,7 @@ CASES = {
     "halves": (61, 151, 5, {"dtype": "float16", "labels": True, "base": True}),
     "no intercept": (45, 37, 10, {"dtype": "float16", "intercept": False}),
     "large margins": (64, 30, 7, {"dtype": "float16", "size": 1e4}),
+    "unknown labels": (90, 31, 9, {"positives": True, "labels": True, "dtype": "uint8"}),
 }
 
 
@@ -312,8 +313,8 @@ def test_shared_memory_is_counted_to_the_byte(backward, forward):
     targets = [np.zeros(n, np.int32), np.zeros((1, k), np.float32), None, None, 0, None, None, None]
     sums = [np.zeros((features, k), np.float32), np.zeros((2, k))]
     name, arguments = {
-        (True, True): ("propagate", [*around, W, b, k, *targets, 0, *sums]),
-        (True, False): ("propagate_back", [*around, Z, k, *targets, 0, *sums]),
+        (True, True): ("propagate", [*around, W, b, k, *targets, 0, None, *sums]),
+        (True, False): ("propagate_back", [*around, Z, k, *targets, 0, None, *sums]),
         (False, True): ("propagate_forward", [*around, W, b, k, Z]),
     }[backward, forward]
     compiled = module(TENSOR, laid.macros, "address")
