@@ -63,7 +63,8 @@ MODEL = typer.Argument(metavar="MODEL", help="A file that `gpulr train --output`
 JSON = flag("--json", "Print one JSON object.")
 BACKEND = option("auto", "Where to compute: auto, numpy, cupy.")
 SCALE = option("auto", "Multiply the features by this; auto: 1/255 for uint8, else 1.")
-BALANCED = flag("--balanced", "Give every class the same total weight.")
+BALANCED = flag("--balanced", "For each model, rows of both kinds weigh the same in total.")
+POS_WEIGHT = option(None, "What rows weigh that a model is to find, others weighing 1: 10, say.")
 DTYPE = option("float32", "Precision: float32 or float64.")
 TEST_SIZE = option(0.2, "Share of rows to hold out for testing, where the data has no test part.")
 SEED = option(0, "Any whole number; another one holds out other rows for testing.", min=0)
@@ -105,6 +106,7 @@ def train(
     scale: str = SCALE,
     standardize: bool = flag("--standardize", "Mean 0 and standard deviation 1 per feature."),
     balanced: bool = BALANCED,
+    pos_weight: float | None = POS_WEIGHT,
     learning_rate: float | None = option(
         None, "Fixed step size of gd and nesterov. Default: from the curvature."
     ),
@@ -159,6 +161,7 @@ def search(
         "--standardize", "Mean 0, standard deviation 1 per feature, over all rows."
     ),
     balanced: bool = BALANCED,
+    pos_weight: float | None = POS_WEIGHT,
     max_iter: int = option(2000, "Most iterations for each C."),
     tol: float = option(1e-4, "Stop at gradients this small."),
     dtype: str = DTYPE,

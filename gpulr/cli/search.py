@@ -22,7 +22,7 @@ from gpulr.families.search_result import Search, search_record
 from gpulr.model.evaluation import MultilabelEvaluation
 from gpulr.model.scores import check_score
 from gpulr.output_files import check_folder, replace_file
-from gpulr.validation.parameters import inverse_penalties
+from gpulr.validation.parameters import inverse_penalties, positive_weights
 from gpulr.words import counted
 
 
@@ -114,6 +114,7 @@ def _check_plot(plot: Path | None) -> None:
 def _check_settings(settings: dict[str, Any]) -> None:
     """Raise ParameterError for a setting with which no data could be searched."""
     inverse_penalties(settings["Cs"])
+    positive_weights(settings.get("pos_weight"), 1)
     check_search(checked_settings(settings))
     check_number(settings["cv"])
     check_score(settings["scoring"])

@@ -22,7 +22,7 @@ from gpulr.model.evaluation import MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import check_suffix, is_model
 from gpulr.output_files import check_folder
-from gpulr.validation.parameters import positive_number
+from gpulr.validation.parameters import positive_number, positive_weights
 from gpulr.words import counted, did_you_mean
 
 
@@ -57,6 +57,7 @@ def train(
     rule = None if thresholds is None else rule_of(thresholds)
     check_run(settings, test_size, output)
     positive_number("C", settings["C"], infinite=True)
+    positive_weights(settings.get("pos_weight"), 1)
     checked_settings(settings)
     clock, interrupted = Clock(), False
     dataset, split = read_data(data, label, test_size, seed)

@@ -262,7 +262,7 @@ def _class_weights(class_weight: Any, classes: npt.NDArray[Any]) -> npt.NDArray[
 
 def _as_pos_weight(class_weight: Mapping[Any, Any]) -> str:
     """Return what to pass instead of weights of 0 and 1, as models of scikit-learn's take them."""
-    if set(class_weight) > {0, 1} or not set(class_weight) <= {0, 1}:
+    if not set(class_weight) <= {0, 1}:
         return ""
     a, b = (class_weight.get(label, 1.0) for label in (0, 1))
     with suppress(TypeError, ZeroDivisionError):

@@ -79,6 +79,12 @@ def test_train_json_equals_the_library_and_writes_infinity_as_null(told):
     np.testing.assert_array_equal(record["binary_accuracy"], evaluation.binary_accuracy)
 
 
+def test_weights_of_positives(told):
+    record = told(*DIGITS, "--balanced", "--pos-weight", 3)
+    model = gpulr.train(gpulr.datasets.load_digits(), class_weight="balanced", pos_weight=3.0)
+    np.testing.assert_allclose(record["cost"], model.history.cost[-1], rtol=1e-6)
+
+
 def test_train_prints_figures_under_their_names_and_warnings_that_name_options(run):
     result = run(*DIGITS, "--max-iter", 3)
     for words in ("mean of the binary accuracies (test)", "multiclass accuracy (test)"):
@@ -107,6 +113,8 @@ FAILURES = [
     (["train", "--data", "digits", "--backend", "abacus"], 2, "abacus"),
     (["train", "--data", "missing.npz", "--tol", "-1"], 2, "--tol -1.0; expected"),
     (["train", "--data", "missing.npz", "--C", "0"], 2, "--C 0.0; expected"),
+    (["train", "--data", "missing.npz", "--pos-weight", "0"], 2, "--pos-weight 0.0; expected"),
+    (["search", "--data", "missing.npz", "--pos-weight", "-1"], 2, "--pos-weight -1.0; expected"),
     (["train", "--data", "missing.npz", "--solver", "newton"], 2, "--solver newton; use"),
     (["train", "--data", "missing.npz", "--max-iter", "-3"], 2, "--max-iter -3; expected"),
     (["train", "--recipe", "notebook", "--max-iter", "-3"], 2, "--max-iter -3; expected"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -102,12 +103,21 @@ def test_without_refit_and_the_chart(run, tmp_path):
     result = run(
         *(*DIGITS, "--Cs", "1,inf", "--no-refit", "--scoring", "neg_log_loss", "--folds", 2),
         *("--max-iter", 30, "--standardize", "--balanced", "--plot", "path.png", "--json"),
+        *("--pos-weight", 2),
     )
+    digits = gpulr.datasets.load_digits()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = gpulr.search(
+            *(digits.X, digits.y),
+            **{"Cs": [1, np.inf], "cv": 2, "max_iter": 30, "standardize": True, "refit": False},
+            **{"class_weight": "balanced", "pos_weight": 2.0, "scoring": "neg_log_loss"},
+        )
     assert "Drew path.png" in result.stderr
     record = strict_json(result.stdout)
     assert record["Cs"] == [1, None]
     assert record["scoring"] == "neg_log_loss"
-    assert max(record["mean_scores"]) < 0
+    np.testing.assert_allclose(record["mean_scores"], found.mean_scores, rtol=1e-6)
     assert record["refit_C"] is record["test_accuracy"] is record["backend"] is None
     assert (tmp_path / "path.png").read_bytes().startswith(b"\x89PNG")
 
