@@ -14,7 +14,7 @@ from typing import Any
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import terminal
 from gpulr.cli.data import record_source
-from gpulr.cli.saving import save
+from gpulr.cli.saving import save, unfinished
 from gpulr.cli.train import Clock, check_run, record_of_model, record_of_run
 from gpulr.datasets import load_mnist_original
 from gpulr.errors import ParameterError, TrainingInterrupted
@@ -63,7 +63,7 @@ def reproduce(
     check_run(settings, split["test_size"], output)
     each = counted(whole_number("max_iter", max_iter, least=0), "iteration")
     terminal.say(f"The notebook: first digit 0 alone, then all ten, {each} each")
-    clock, interrupted = Clock(), False
+    clock, interrupted = Clock(), ""
     data = load_mnist_original().split(**split)
     clock.lap("load")
     try:
@@ -75,7 +75,8 @@ def reproduce(
         }
         model = train(data, callbacks=[ProgressBar()], **settings)
     except TrainingInterrupted as interruption:
-        interrupted, model = True, interruption.model
+        model = interruption.model
+        interrupted = unfinished(model)
     clock.lap("train")
     record_source(model, split, None)
     path, code = save(model, output, interrupted=interrupted)

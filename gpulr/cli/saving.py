@@ -18,22 +18,24 @@ RESCUE = "GPULR_RESCUE"
 """Variable of the environment that names the folder for models that go nowhere else."""
 
 
-def save(
-    model: OneVsAll, output: Path | None, *, interrupted: bool = False
-) -> tuple[Path | None, int]:
+def unfinished(model: OneVsAll) -> str:
+    """Return what is said of a model whose training was interrupted, before its path."""
+    return f"Interrupted after {counted(model.n_iter, 'iteration')}; saved the model so far as"
+
+
+def save(model: OneVsAll, output: Path | None, *, interrupted: str = "") -> tuple[Path | None, int]:
     """Save a model to ``output``, or say how it would have been; returns where, and an exit code.
 
-    What was trained so far of an ``interrupted`` model goes to a new name if none was given. Where
-    it cannot be written, it goes to the first folder that takes it: the one that ``GPULR_RESCUE``
-    names, the working folder, the user's for the state of programs, or the temporary one. The file
-    gets a new name there, which is the last line on standard error. Ctrl-C waits until the file is
-    complete; a second one does not.
+    Where the command was interrupted, ``interrupted`` says what is saved as the path, and the model
+    goes to a new name if none was given. Where it cannot be written, it goes to the first folder
+    that takes it: the one that ``GPULR_RESCUE`` names, the working folder, the user's for the state
+    of programs, or the temporary one. The file gets a new name there, which is the last line on
+    standard error. Ctrl-C waits until the file is complete; a second one does not.
     """
     words = "Saved"
     if interrupted:
         output = output or Path(f"interrupted-{secrets.token_hex(3)}{SUFFIX}")
-        done = counted(model.n_iter, "iteration")
-        words = f"Interrupted after {done}; saved the model so far as"
+        words = interrupted
     elif output is None:
         _say_backend(model)
         terminal.say("The model was not saved; --output model.safetensors keeps it")

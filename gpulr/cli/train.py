@@ -13,7 +13,7 @@ from gpulr.callbacks import ProgressBar
 from gpulr.cli import evaluate, terminal
 from gpulr.cli.data import read_data, record_of, record_source, say_data, say_refinements
 from gpulr.cli.refining import refined, rule_of
-from gpulr.cli.saving import save
+from gpulr.cli.saving import save, unfinished
 from gpulr.datasets import Dataset
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.settings import Settings
@@ -59,22 +59,25 @@ def train(
     positive_number("C", settings["C"], infinite=True)
     positive_weights(settings.get("pos_weight"), 1)
     checked_settings(settings)
-    clock, interrupted = Clock(), False
+    clock, interrupted = Clock(), ""
     dataset, split = read_data(data, label, test_size, seed)
     clock.lap("load")
     say_data(dataset, settings)
     try:
         model = train_model(dataset, callbacks=[ProgressBar()], **settings)
     except TrainingInterrupted as interruption:
-        interrupted, model = True, interruption.model
+        model = interruption.model
+        interrupted = unfinished(model)
     clock.lap("train")
     record_source(model, split, label)
     if (calibrate or rule is not None) and not interrupted:
         try:
             model = refined(model, dataset, settings, seed=seed, calibrate=calibrate, rule=rule)
         except TrainingInterrupted:
-            interrupted = True
-            terminal.say("Interrupted: there are no thresholds, and no calibration")
+            interrupted = (
+                "Interrupted while refining; saved the trained model, without thresholds or "
+                "calibration, as"
+            )
         except Exception:
             save(model, output)
             raise
