@@ -119,7 +119,9 @@ def evaluate_margins(
         float(binary.mean()),
         _counted(confusion, weight),
         classes,
-        table=table_of("class", classes[-own:], _counted(together.true[-own:], weight), each),
+        table=table_of(
+            "class", classes[-own:], _counted(together.true[-own:], weight), each, thresholds
+        ),
         averages=first | averages,
     )
 
@@ -158,7 +160,7 @@ def evaluate_labels(
         positives=_counted(together.true, weight),
         predicted_positives=_counted(together.predicted, weight),
         labels=labels,
-        table=table_of("label", labels, _counted(together.true, weight), each),
+        table=table_of("label", labels, _counted(together.true, weight), each, thresholds),
         averages={"accuracy": subset, **averages},
     )
 

@@ -14,7 +14,7 @@ from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, t
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import calibration, evaluation, export, measures, selection, storage
 from gpulr.model import thresholds as choosing
-from gpulr.model.predicted import predicted, predicted_codes
+from gpulr.model.predicted import check_thresholds, predicted, predicted_codes
 from gpulr.model.record import Trained
 from gpulr.namespaces import array_namespace
 from gpulr.validation.arrays import check_rows, finite_rows
@@ -70,8 +70,14 @@ class OneVsAll(Trained):
         A label is predicted where its margin is at least its threshold, and of several classes the
         one whose margin lies furthest above its own. None: where the margin is positive, and the
         one with the largest. Infinite: never. ``dataclasses.replace(model, thresholds=…)`` assigns
-        others than :meth:`with_thresholds` chooses.
+        others than :meth:`with_thresholds` chooses; one number is for all models.
     """
+
+    def __post_init__(self) -> None:
+        thresholds = self.thresholds
+        if thresholds is not None:
+            thresholds = check_thresholds(thresholds, self.n_models)
+            object.__setattr__(self, "thresholds", thresholds)
 
     @property
     def converged(self) -> bool:

@@ -8,10 +8,29 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import backend_of
+from gpulr.errors import ParameterError
 from gpulr.namespaces import array_namespace
+from gpulr.words import counted, shown
 
 Array = Any
 Thresholds = npt.NDArray[np.float64]
+
+
+def check_thresholds(thresholds: Any, n_models: int) -> Thresholds:
+    """Return thresholds as a model holds them, (n_models,) float64; a number is for all models.
+
+    Raises ParameterError where they are none.
+    """
+    try:
+        found = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (n_models,)).copy()
+    except (TypeError, ValueError):
+        found = np.full(n_models, np.nan)
+    if not np.all(found > -np.inf):
+        raise ParameterError(
+            f"thresholds={shown(thresholds)}; expected {counted(n_models, 'number')}, one for each "
+            "model, in units of its margin; infinity for a label that is never predicted."
+        )
+    return found
 
 
 def predicted(Z: Array, thresholds: Thresholds | None = None) -> Array:

@@ -24,8 +24,8 @@ class Scores:
     ----------
     table : structured array (n_models,)
         A record for each class or label that has a model, the positive one of two classes: its
-        name, how many rows have it, and a column for each score, under scikit-learn's names. What
-        rows without the label leave undefined is NaN.
+        name, how many rows have it, a column for each score, under scikit-learn's names, and its
+        threshold, where the model has them. What rows without the label leave undefined is NaN.
     averages : dict of str to float
         Scores of all models together, by the names that ``scoring`` of a search takes. Those of
         rows whose label is undefined in the table are left out.
@@ -61,7 +61,8 @@ class Scores:
             for record in self.table[:most]
         ]
         if len(self.table) > 1:
-            macro = {f"{name}_macro": mean(self.table[name]) for name in columns[1:]}
+            scores = [name for name in columns[1:] if name != "threshold"]
+            macro = {f"{name}_macro": mean(self.table[name]) for name in scores}
             known = {**self.averages, **macro}
             for average in AVERAGES:
                 figures = (_cell(known.get(f"{name}_{average}", "")) for name in columns[1:])
@@ -111,10 +112,16 @@ def _on_two_lines(heading: str) -> tuple[str, str]:
 
 
 def table_of(
-    kind: str, names: npt.NDArray[Any], positives: npt.NDArray[Any], each: Mapping[str, Each]
+    kind: str,
+    names: npt.NDArray[Any],
+    positives: npt.NDArray[Any],
+    each: Mapping[str, Each],
+    thresholds: Each | None = None,
 ) -> npt.NDArray[Any]:
     """Return the scores as records, and warn of labels that leave some undefined."""
     columns = {kind: names, "positives": positives, **each}
+    if thresholds is not None:
+        columns["threshold"] = thresholds
     table = np.empty(len(names), [(name, column.dtype) for name, column in columns.items()])
     for name, column in columns.items():
         table[name] = column

@@ -183,6 +183,11 @@ def test_thresholds_decide_what_is_predicted(matrix):
     plain = evaluate_labels(Z, Y, NAMES)
     assert result.averages["roc_auc"] == plain.averages["roc_auc"]
     assert result.averages["f1"] != plain.averages["f1"]
+    assert result.to_frame()["threshold"].tolist() == thresholds.tolist()
+    assert "threshold" not in plain.table.dtype.names
+    headings, rows = result.cells()
+    assert headings[-1] == "threshold"
+    assert [row[-1] for row in rows] == ["0.2000", "-0.3000", "0.0000", "1.0000", "", "", ""]
 
 
 def test_a_frame_has_names_as_its_index(matrix):

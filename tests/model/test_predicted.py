@@ -96,6 +96,18 @@ def test_onnx_gives_the_same_labels(tmp_path, rng, dtype):
             assert label.tolist() == expected(moved, margins), name
 
 
+def test_thresholds_are_checked_where_they_are_assigned(rng):
+    model = gpulr.train(rng.normal(size=(60, 5)), np.arange(60) % 3, max_iter=3, tol=0)
+    for given in ([1, 0.5, np.inf], np.float32([1, 0.5, np.inf])):
+        found = replace(model, thresholds=given).thresholds
+        assert (found.dtype, found.tolist()) == (np.float64, [1, 0.5, np.inf])
+    assert replace(model, thresholds=0.25).thresholds.tolist() == [0.25] * 3
+    wrong = [0.1, 0.2], [[0.1, 0.2, 0.3]], [0, np.nan, 1], [0, -np.inf, 1], "f1", ["a", "b", "c"]
+    for given in wrong:
+        with pytest.raises(gpulr.ParameterError, match="expected 3 numbers, one for each model"):
+            replace(model, thresholds=given)
+
+
 def test_scikit_learn_cannot_hold_them(rng):
     for *_, model in models(rng):
         with pytest.raises(gpulr.ParameterError, match=r"replace\(model, thresholds=None\)"):

@@ -473,6 +473,7 @@ def test_the_page_says_what_was_done_after_training(data, tmp_path):
     assert f"<dt>thresholds</dt><dd>for recall of 0.8 or more {rows}</dd>" in page
     assert f"<dt>calibration</dt><dd>{rows}</dd>" in page
     assert "largest margin above its threshold" in page
+    assert all(f"<td>{threshold:.4f}</td></tr>" in page for threshold in new.thresholds)
     assert any("OneVsAll.calibrated" in note for note in reproduction(new)[1])
     assert len(reproduction(new)[1]) == len(reproduction(model)[1]) + 1
 
