@@ -28,7 +28,7 @@ def describe(*, name: str | None = None, label: str | None = None, json: bool) -
         return
     dataset = datasets.load(name, label=label)
     if dataset.y.ndim == 2:  # a column for each label
-        classes, counts = np.arange(dataset.y.shape[1]), dataset.y.sum(axis=0)
+        classes, counts = np.arange(dataset.y.shape[1]), (dataset.y == 1).sum(axis=0)
     else:
         classes, counts = np.unique(dataset.y, return_counts=True)
     about = record_of(dataset)

@@ -23,7 +23,8 @@ class Dataset:
     X : ndarray of shape (n_samples, n_features), integer, boolean or floating
         The samples. Pixels stay uint8; training absorbs the scaling in the weights.
     y : ndarray of shape (n_samples,), integer, boolean, floating or str
-        One label per sample; or (n_samples, n_labels) of 0 and 1, a column for each of several.
+        One label per sample; or (n_samples, n_labels) of 0 and 1, a column for each of several,
+        NaN where a row says nothing of one.
     X_test : ndarray of shape (n_test, n_features), optional
         Held-out samples, in the same order of features.
     y_test : ndarray of shape (n_test,), optional
@@ -168,10 +169,13 @@ def test_rows(dataset: Dataset) -> tuple[str, Any, Any]:
 
 
 def is_indicator(y: npt.NDArray[Any]) -> bool:
-    """Whether y is a matrix of zeros and ones, with a column for each of several labels."""
+    """Whether y is a matrix of zeros and ones, with a column for each of several labels.
+
+    An entry may be NaN, which says nothing of the label.
+    """
     if y.ndim != 2 or y.shape[1] < 2 or y.dtype.kind not in "biuf":
         return False
-    return bool(np.all((y == 0) | (y == 1)))
+    return bool(np.all((y == 0) | (y == 1) | np.isnan(y)))
 
 
 def _check_part(X: Any, y: Any, part: str) -> None:
@@ -196,7 +200,8 @@ def _check_part(X: Any, y: Any, part: str) -> None:
     if y.ndim != 1 and not is_indicator(y):
         raise DataError(
             f"{y_name} has shape {y.shape}; expected (n_samples,), or for several labels per "
-            f"sample (n_samples, n_labels) of 0 and 1. Pass {y_name}.ravel() if it is one column."
+            f"sample (n_samples, n_labels) of 0, 1 and NaN. Pass {y_name}.ravel() if it is one "
+            "column."
         )
     if y.dtype.kind not in "biufU":
         raise DataError(

@@ -193,9 +193,9 @@ def _labels(y: npt.NDArray[Any], name: str, n_samples: int) -> npt.NDArray[Any]:
         y = y.ravel()
     # A single 1 in every row stands for one class each. The test part is as the other is.
     if is_indicator(y) and (name == "y_test" or not np.all(y.sum(axis=1) == 1)):
-        return np.ascontiguousarray(y, dtype=np.uint8)
+        return np.ascontiguousarray(y, dtype=np.float32 if np.isnan(y).any() else np.uint8)
     if y.ndim != 1:
-        hint = " (one-hot columns? save their argmax; several labels a row? save 0 and 1 only)"
+        hint = " (one-hot columns? save their argmax; several labels a row? save 0, 1 and NaN only)"
         raise DataError(
             f"{name} has shape {y.shape}; expected one label per sample{hint * (y.ndim == 2)}"
         )

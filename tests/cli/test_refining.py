@@ -45,6 +45,7 @@ def test_labels_by_their_own_thresholds(run, told, tmp_path, rng):
     options = ("--data", "labels.npz", "--output", "m.safetensors", "--thresholds", "f1")
     record = told("train", *options)
     assert record["test"]["label_f1"][2] > 0
+    assert record["test"]["scores"]["threshold"] == record["thresholds"]
     model = gpulr.load(tmp_path / "m.safetensors")
     np.save(tmp_path / "rows.npy", X[:15])
     lines = run("predict", "m.safetensors", "rows.npy").stdout.splitlines()[1:]
@@ -52,6 +53,27 @@ def test_labels_by_their_own_thresholds(run, told, tmp_path, rng):
     for line, p, which in zip(lines, P, said, strict=True):
         assert all(f"{each:.3f}" in line for each in p[which == 1])
     assert 0 < P[said == 1].min() < 0.5
+
+
+def test_labels_that_are_not_all_known(told, tmp_path, rng):
+    X = rng.normal(size=(400, 5))
+    Y = (X[:, :3] + rng.normal(size=(400, 3)) > 0).astype(np.float32)
+    Y[rng.random(Y.shape) < 0.1] = np.nan
+    np.savez(tmp_path / "labels.npz", X=X, y=Y)
+    assert told("data", "labels.npz")["counts"] == (Y == 1).sum(axis=0).tolist()
+    options = ("--data", "labels.npz", "--test-size", 0, "--output", "m.safetensors")
+    told("train", *options, "--calibrate", "--thresholds", "f1")
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    Z = gpulr.cross_val_predict(X, Y, cv=folds, method="decision_function")
+    model, saved = gpulr.train(X, Y), gpulr.load("m.safetensors")
+    model = model.with_thresholds(Z, Y, "f1").calibrated(Z, Y)
+    np.testing.assert_allclose(saved.thresholds, model.thresholds, rtol=1e-6)
+    assert saved.data["n_unknown"] == np.isnan(Y).sum()
+    known = (saved.predict(X) == Y).sum(axis=0) / (~np.isnan(Y)).sum(axis=0)
+    evaluated = told("evaluate", "m.safetensors")
+    np.testing.assert_allclose(evaluated["label_accuracy"], known)
+    searched = told("search", *options[:4], "--scoring", "average_precision", "--Cs", "0.1,1")
+    assert searched["best_C"] in (0.1, 1)
 
 
 @pytest.mark.parametrize("text", ["F1", "precision", "precision=2", "recall=x", "f1=0.5", "=", ""])
@@ -75,5 +97,6 @@ def test_ctrl_c_while_it_is_refined_keeps_the_model(run, monkeypatch, tmp_path):
 
     monkeypatch.setattr(refining, "cross_val_predict", interrupted)
     words = run(*TRAIN, "--calibrate", code=130).stderr
-    assert "no thresholds, and no calibration" in words
+    assert "refining; saved the trained model, without thresholds or calibration, as m.sa" in words
+    assert "iteration" not in words
     assert gpulr.load(tmp_path / "m.safetensors").converged
