@@ -86,7 +86,8 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         Where the columns of X have names.
     model_ : OneVsAll
         The attributes as a model, which can be saved. It has the history of training, unless they
-        have been set to something else since.
+        have been set to something else since. The estimator itself has no thresholds:
+        ``model_.with_thresholds`` returns a model that has.
 
     Notes
     -----
@@ -165,10 +166,10 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
             matrix: dense, sparse, or a DataFrame, whose columns name them. A column that is all 0
             or all 1 is learnt as that constant. NaN, None or pandas' NA in it: the row says nothing
             of this label, and counts neither in training nor in :meth:`score`. scikit-learn's tools
-            refuse these before they ask, unless ``cv`` is a splitter, ``KFold(5)``, not a number;
-            gpulr's own, ``gpulr.search``, ``gpulr.cross_val_predict`` and
-            :class:`OneVsAllLogisticRegressionCV`, take them. ``CalibratedClassifierCV`` takes no
-            matrix; see ``model_.calibrated``.
+            refuse these before they ask, unless ``cv`` is a splitter, ``KFold(5)``, not a number,
+            and ``scoring`` is left out; gpulr's own, ``gpulr.search``, ``gpulr.cross_val_predict``
+            and :class:`OneVsAllLogisticRegressionCV`, take them. ``CalibratedClassifierCV`` takes
+            no matrix; see ``model_.calibrated``.
         sample_weight : (n_samples,), optional
             Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
 

@@ -80,8 +80,10 @@ def search(
         Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
         from 10⁻⁴ to 10⁴, in equal ratios.
     cv : int, scikit-learn splitter, or iterable of (train, test)
-        Number of stratified folds; or any splitter (which gets classes as indices, and zeros where
-        y is a matrix of labels); or pairs of index arrays or masks, which may leave rows out.
+        Number of folds, stratified, or of a matrix of labels runs of rows as they come (shuffle
+        rows that are sorted, or pass ``KFold(5, shuffle=True)``); or any splitter (which gets
+        classes as indices, and zeros where y is a matrix of labels); or pairs of index arrays or
+        masks, which may leave rows out.
     groups : (n_samples,), optional
         For splitters that keep groups of rows together.
     scoring : str, scorer of scikit-learn's, or callable
