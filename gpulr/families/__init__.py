@@ -8,7 +8,7 @@ What is here trains: a family of columns is a file of its own, with what only it
     out_of_fold several_sets                                    and a fold that is held out
     learning_curve                                              and a fold, and a number of rows
     permutation_test                                            and a fold, and an order of labels
-    all         inputs, settings, prepare, advice, interrupt
+    all         inputs, settings, prepare, scoring, advice, interrupt
 
 It may import models, validation, solvers and what is below, data sets and pictures for its results.
 """

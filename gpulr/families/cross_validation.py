@@ -16,7 +16,8 @@ from gpulr.core.problem import Problem
 from gpulr.families.advice import END, ends_of
 from gpulr.families.folds import Folds
 from gpulr.families.prepare import TrainingData
-from gpulr.model.scores import Scorer, left_out
+from gpulr.families.scoring import weight_of
+from gpulr.model.scores import Scorer
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.groups import cut
@@ -183,38 +184,20 @@ class Path:
         done[self.task.order[: max(0, self.n_steps - (len(self.task.groups) - 1) * n_Cs)]] = True
         return done
 
-    def score(
-        self,
-        scorer: Scorer,
-        sample_weight: npt.NDArray[np.float64] | None,
-        *,
-        per_model: bool = False,
-    ) -> npt.NDArray[np.float64]:
+    def score(self, scorer: Scorer, *, per_model: bool = False) -> npt.NDArray[np.float64]:
         """Return the scores on held-out rows of the values of C that are done, (n_folds, n_done).
 
-        Or (n_folds, n_done, n_models), of each model by itself. Rows count by ``sample_weight``
-        (n_samples,), or all the same.
+        Or (n_folds, n_done, n_models), of each model by itself.
         """
         data, tests, done = self.task.data, self.task.folds.tests, np.flatnonzero(self.done)
         function = scorer.per_model if per_model else scorer.function
         scores = np.zeros((len(tests), len(done), *((data.n_models,) if per_model else ())))
         for f, test in enumerate(tests if len(done) else ()):
             truth = data.inputs.labels.truth(test)
-            weight = np.ones(len(test)) if sample_weight is None else sample_weight[test]
+            weight = weight_of(data.inputs, test)
             for i, Z in enumerate(data.margins((self.theta[c, f] for c in done), test)):
                 scores[f, i] = function(Z, truth, weight)
         return scores
-
-    def left_out(
-        self, scorer: Scorer, sample_weight: npt.NDArray[np.float64] | None
-    ) -> npt.NDArray[np.bool_]:
-        """Return which labels of a matrix some fold's score is no mean of, (n_models,)."""
-        found = np.zeros(self.task.data.n_models, dtype=np.bool_)
-        labels = self.task.data.inputs.labels
-        for test in self.task.folds.tests if labels.multilabel else ():
-            weight = np.ones(len(test)) if sample_weight is None else sample_weight[test]
-            found |= left_out(scorer.name, labels.truth(test), weight)
-        return found
 
     def mean_theta(self, Cs: npt.ArrayLike) -> Array:
         """Return the mean over the folds of the parameters at these C.

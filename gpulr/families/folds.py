@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,8 +113,8 @@ def check_folds(
     where rows differ otherwise, one FoldWarning tells of it.
     """
     if isinstance(labels, LabelMatrix):
-        _check_labels(folds, labels, weight)
-    for number, (counts, test) in enumerate(zip(folds.counts.T, folds.tests, strict=True)):
+        check_labels(folds, labels, weight)
+    for number, counts in enumerate(folds.counts.T):
         weights = counts if weight is None else counts * weight
         if not isinstance(labels, LabelMatrix):
             rows = np.bincount(labels.codes, weights=weights, minlength=len(labels.classes))
@@ -124,42 +124,61 @@ def check_folds(
                     f"{'' if weight is None else ' that has a weight'}. Use fewer folds, "
                     "stratified ones, or leave rare classes out."
                 )
-        if scored is not None and not scored[test].any():
+    check_scored(folds, scored)
+
+
+def check_scored(folds: Folds, weight: npt.NDArray[np.float64] | None, of: str = "") -> None:
+    """Raise DataError where all rows that a fold (``of`` what) is scored on weigh 0."""
+    for number, test in enumerate(folds.tests):
+        if weight is not None and not weight[test].any():
             raise DataError(
-                f"All {len(test)} rows that fold {number} is scored on have sample_weight 0. Use "
-                "fewer folds, or leave out rows without weight."
+                f"All {len(test)} rows that fold {number}{of} is scored on have sample_weight 0. "
+                "Use fewer folds, or leave out rows without weight."
             )
 
 
-def _check_labels(
-    folds: Folds, labels: LabelMatrix, weight: npt.NDArray[np.float64] | None
+def check_labels(
+    folds: Folds,
+    labels: LabelMatrix,
+    weight: npt.NDArray[np.float64] | None,
+    sizes: Sequence[int] = (),
 ) -> None:
-    """Raise DataError where a fold knows nothing of a label, and warn of rows of one kind only."""
+    """Raise DataError where a fold knows nothing of a label, and warn of rows of one kind only.
+
+    With ``sizes``, the folds are those of each size, of so many training rows.
+    """
     if not is_sparse(labels.indicator):
         labels = replace(labels, indicator=to_host(labels.indicator))
     counts = folds.counts > 0 if weight is None else (folds.counts > 0) & (weight > 0)[:, None]
-    trains = np.column_stack([counts, np.ones(len(counts))]).astype(np.float32).T
-    kinds = np.zeros((2, len(trains), labels.n_models))  # rows with a 0, and with a 1
+    trains = np.column_stack([counts, np.ones(len(counts), np.bool_)])
+    kinds = np.zeros((2, trains.shape[1], labels.n_models))  # rows with a 0, and with a 1
     for start in range(0, len(counts), ROWS):
         rows = np.arange(start, min(start + ROWS, len(counts)))
-        truth = labels.truth(rows)
+        truth, of_rows = labels.truth(rows), trains[rows].T.astype(np.float32)
         for kind in (0, 1):
-            kinds[kind] += trains[:, rows] @ (truth == kind).astype(np.float32)
+            kinds[kind] += of_rows @ (truth == kind).astype(np.float32)
     has: npt.NDArray[np.bool_] = kinds[:, :-1] > 0
     nothing = ~has[0] & ~has[1]
     one = ~(has[0] & has[1]) & np.all(kinds[:, -1] > 0, axis=0)
-    for number in np.flatnonzero(nothing.any(axis=1)):
+    n_folds = len(folds) // max(1, len(sizes))
+    use = "Use larger train_sizes, fewer folds," if len(sizes) else "Use fewer folds,"
+    for number in np.flatnonzero(nothing.any(axis=1)).tolist():
+        size = f", with {counted(sizes[number // n_folds], 'row')}," if len(sizes) else ""
         raise DataError(
-            f"Fold {number} trains on no row that says anything of "
-            f"{labels.classes[nothing[number]][:10].tolist()}. Use fewer folds, or leave out "
-            "labels of which little is known."
+            f"Fold {number % n_folds}{size} trains on no row that says anything of "
+            f"{labels.classes[nothing[number]][:10].tolist()}"
+            f"{'' if weight is None else ' and has a weight'}. {use} or leave out labels of which "
+            "little is known."
         )
     if one.any():
-        names = labels.classes[one.any(axis=0)]
+        names, left = labels.classes[one.any(axis=0)], np.flatnonzero(one.any(axis=1))
+        which = f"{counted(len(left), 'fold')} of {n_folds} train{'s' if len(left) == 1 else ''}"
+        if len(sizes):
+            which = f"Folds of train_sizes {[sizes[i] for i in np.unique(left // n_folds)]} train"
         warn(
-            f"{counted(int(one.any(axis=1).sum()), 'fold')} of {len(folds)} train on rows that all "
-            f"have, or all lack, {counted(len(names), 'label')}: {names[:10].tolist()}. There they "
-            "are learnt as that constant. Use fewer folds, or leave rare labels out.",
+            f"{which} on rows that all have, or all lack, {counted(len(names), 'label')}: "
+            f"{names[:10].tolist()}. There they are learnt as that constant. {use} or leave rare "
+            "labels out.",
             FoldWarning,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -11,10 +12,17 @@ import numpy.typing as npt
 
 from gpulr.backend import host_memory
 from gpulr.core.problem import Problem
-from gpulr.errors import ParameterError, TrainingInterrupted
-from gpulr.families.folds import Folds, check_folds, split
+from gpulr.errors import (
+    DataError,
+    ParameterError,
+    TrainingInterrupted,
+    UndefinedScoreWarning,
+    warn,
+)
+from gpulr.families.folds import Folds, check_folds, check_labels, check_scored, split
 from gpulr.families.inputs import Inputs
 from gpulr.families.prepare import TrainingData
+from gpulr.families.scoring import tell_left_out, weight_of
 from gpulr.families.search_result import frame_of, standard_errors
 from gpulr.families.settings import TrainingArguments
 from gpulr.families.several_sets import as_indicator, read_request
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
 FEW = 0.5  # of the rows: up to so many are copied, so that passes are over these alone
 
 
@@ -41,7 +50,8 @@ class LearningCurve:
     train_sizes : (n_sizes,) int64
         Rows that models were trained on, the fewest first.
     train_scores, test_scores : (n_sizes, n_folds) float64
-        On these rows, and on those that the fold holds out; the greater the better.
+        On these rows, and on those that the fold holds out; the greater the better. NaN where
+        training rows that lack a class leave the score undefined.
     scoring : str
     """
 
@@ -130,7 +140,7 @@ def learning_curve(
 
     Warns
     -----
-    ConvergenceWarning, FoldWarning, BackendFallbackWarning, ScaleWarning
+    ConvergenceWarning, FoldWarning, UndefinedScoreWarning, BackendFallbackWarning, ScaleWarning
 
     Examples
     --------
@@ -143,7 +153,9 @@ def learning_curve(
     inputs, labels = request.inputs, request.inputs.labels
     scorer = scorer_of(scoring, labels)
     folds = split(cv, labels.strata, groups)
-    check_folds(folds, labels, inputs.weight, inputs.sample_weight)
+    if not labels.multilabel:  # else it is the rows of each size that are looked at
+        check_folds(folds, labels, inputs.weight, None)
+    check_scored(folds, inputs.sample_weight)
     try:
         generator = np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
@@ -153,12 +165,12 @@ def learning_curve(
     trains = [np.repeat(order, counts[order]) for counts in folds.counts.T]
     sizes = check_sizes(train_sizes, len(trains[0]))
     sets = [[train[:size] for train in trains] for size in sizes]
-    counts = [
-        np.stack([np.bincount(rows, minlength=len(order)) for rows in each], 1) for each in sets
-    ]
+    counts = [_counts(each, folds.counts) for each in sets]
     every = Folds(np.concatenate(counts, axis=1), folds.tests * len(sizes))
     indicator = as_indicator(labels, np.arange(len(order)))
-    check_folds(every, LabelMatrix(labels.names, indicator), inputs.weight, None)
+    check_labels(every, LabelMatrix(labels.names, indicator), inputs.weight, sizes.tolist())
+    scored = [*folds.tests, *(rows for each in sets for rows in each)]
+    tell_left_out(scorer, inputs, scored, "Held-out or training rows")
     scores: list[list[list[float]]] = []
     solutions: list[Solution] = []
     with request.prepare(len(folds)) as training:
@@ -170,7 +182,7 @@ def learning_curve(
             # Of all rows at once: those of large sizes are nearly all, and would be copied.
             margins = training.data.margins(np.split(solution.theta, len(folds), axis=1))
             each = zip(margins, trained, folds.tests, strict=True)
-            scores.append([[_score(scorer, inputs, Z, rows) for rows in both] for Z, *both in each])
+            scores.append([_scores(scorer, inputs, Z, *both) for Z, *both in each])
     result = None
     if scores:
         on_train, on_test = np.moveaxis(np.array(scores), 2, 0)
@@ -183,6 +195,13 @@ def learning_curve(
             result=result,
         )
     training.warn(*solutions)
+    if undefined := int(np.isnan(result.train_scores).sum()):
+        warn(
+            f"{scorer.name} is undefined on the training rows of {undefined} of "
+            f"{counted(result.train_scores.size, 'fold')} of all sizes, which lack a class: their "
+            "train_scores are NaN. Use larger train_sizes, or another score.",
+            UndefinedScoreWarning,
+        )
     return result
 
 
@@ -195,10 +214,27 @@ def _problem(data: TrainingData, C: float | list[float], counts: npt.NDArray[Any
     return problem.sample(problem.backend.asarray(np.flatnonzero(used)))
 
 
-def _score(scorer: Scorer, inputs: Inputs, Z: npt.NDArray[Any], rows: npt.NDArray[Any]) -> float:
-    """Return the score of some rows, of margins of all."""
-    weight = np.ones(len(rows)) if inputs.sample_weight is None else inputs.sample_weight[rows]
-    return scorer.function(Z[rows], inputs.labels.truth(rows), weight)
+def _counts(sets: list[npt.NDArray[np.int64]], like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return how often each row is in each of the sets, in the shape and dtype of the folds'."""
+    counts = np.empty_like(like)
+    for number, rows in enumerate(sets):
+        counts[:, number] = np.bincount(rows, minlength=len(like))
+    return counts
+
+
+def _scores(
+    scorer: Scorer, inputs: Inputs, Z: npt.NDArray[Any], train: Index, test: Index
+) -> list[float]:
+    """Return the scores of training and held-out rows, of margins of all.
+
+    Few training rows may have none of a class, which leaves some scores undefined: NaN.
+    """
+    scores = [np.nan, np.nan]
+    for place, rows in enumerate((train, test)):
+        with suppress(DataError) if place == 0 else nullcontext():
+            truth, weight = inputs.labels.truth(rows), weight_of(inputs, rows)
+            scores[place] = scorer.function(Z[rows], truth, weight)
+    return scores
 
 
 def check_sizes(train_sizes: Any, most: int) -> npt.NDArray[np.int64]:

@@ -70,7 +70,7 @@ def cross_val_predict(
 
     Warns
     -----
-    ConvergenceWarning, BackendFallbackWarning, ScaleWarning
+    ConvergenceWarning, FoldWarning, BackendFallbackWarning, ScaleWarning
 
     Examples
     --------

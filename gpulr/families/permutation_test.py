@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from gpulr.backend import host_memory, to_host
 from gpulr.core.problem import Problem
-from gpulr.errors import TrainingInterrupted
+from gpulr.errors import DataError, TrainingInterrupted
 from gpulr.families.bootstrap import seeds_of
-from gpulr.families.folds import Folds, check_folds, split
+from gpulr.families.folds import Folds, check_folds, check_scored, split
 from gpulr.families.prepare import TrainingData
+from gpulr.families.scoring import tell_left_out, weight_of
 from gpulr.families.settings import TrainingArguments
 from gpulr.families.several_sets import as_indicator, read_request
 from gpulr.model.scores import Scorer
@@ -114,7 +115,7 @@ def permutation_test(
 
     Warns
     -----
-    ConvergenceWarning, BackendFallbackWarning, ScaleWarning
+    ConvergenceWarning, FoldWarning, UndefinedScoreWarning, BackendFallbackWarning, ScaleWarning
 
     Examples
     --------
@@ -129,8 +130,11 @@ def permutation_test(
     scorer = scorer_of(scoring, labels)
     if isinstance(cv, Iterable) and not hasattr(cv, "split"):
         cv = list(cv)
-    first = split(cv, labels.strata, groups)
+    groups = _check_groups(groups, len(labels.strata))
+    by = None if isinstance(cv, int | np.integer) else groups  # stratified folds have no use of it
+    first = split(cv, labels.strata, by)
     check_folds(first, labels, inputs.weight, inputs.sample_weight)
+    tell_left_out(scorer, inputs, first.tests)
     orders = Orders(len(first.counts), seeds_of(random_state, n), groups)
     factor = None
     if isinstance(weights := arguments.get("class_weight"), Mapping):
@@ -140,9 +144,9 @@ def permutation_test(
     with request.prepare(len(first) * (n + 1)) as training:
         for group in _groups(training.data, n + 1, len(first)):
             some = [orders.of(i) for i in group]
-            folds = [split(cv, labels.strata[order], groups) for order in some]
-            if group[0] == 0:
-                folds[0] = first
+            folds = [split(cv, labels.strata[orders.of(i)], by) if i else first for i in group]
+            for number, each in zip(group, folds, strict=True):
+                check_scored(each, inputs.sample_weight, f" of permutation {number}")
             permuted = Permuted(training.data, some, folds, factor)
             solution = training.train(permuted.problem(request.C))
             if solution is None:
@@ -162,6 +166,16 @@ def permutation_test(
     return result
 
 
+def _check_groups(groups: Any, n_samples: int) -> npt.NDArray[Any] | None:
+    """Return the group of each row, (n_samples,), or None; raises DataError for other shapes."""
+    found = None if groups is None else to_host(groups)
+    if found is not None and found.shape != (n_samples,):
+        raise DataError(
+            f"groups has shape {found.shape}; expected one for each row, ({n_samples},)."
+        )
+    return found
+
+
 def _groups(data: TrainingData, n: int, n_folds: int) -> list[Index]:
     """Cut so many permutations into groups that are trained at once."""
     rows, k = data.rows, data.n_models
@@ -177,7 +191,7 @@ class Orders:
 
     n_samples: int
     seeds: Sequence[np.random.SeedSequence]
-    groups: Any  # (n_samples,), within which labels stay; None: anywhere
+    groups: npt.NDArray[Any] | None  # (n_samples,), within which labels stay; None: anywhere
 
     def of(self, number: int) -> Index:
         """Return the rows whose labels the rows get, (n_samples,)."""
@@ -187,9 +201,9 @@ class Orders:
         generator = np.random.default_rng(self.seeds[number - 1])
         if self.groups is None:
             return generator.permutation(every)
-        order, groups = every.copy(), to_host(self.groups)
-        for group in np.unique(groups):
-            rows = np.flatnonzero(groups == group)
+        order = every.copy()
+        for group in np.unique(self.groups):
+            rows = np.flatnonzero(self.groups == group)
             order[rows] = generator.permutation(rows)
         return order
 
@@ -234,12 +248,11 @@ class Permuted:
     def scores(self, solution: Solution, scorer: Scorer) -> Iterator[float]:
         """Return the mean score of each order over its folds."""
         inputs, k = self.data.inputs, self.data.n_models
-        weight = inputs.sample_weight
         thetas = iter(np.split(solution.theta, solution.theta.shape[1] // k, axis=1))
         for order, folds in zip(self.orders, self.folds, strict=True):
             each = []
             for test in folds.tests:
                 (Z,) = self.data.margins([next(thetas)], test)
-                own = np.ones(len(test)) if weight is None else weight[test]
-                each.append(scorer.function(Z, inputs.labels.truth(order[test]), own))
+                truth = inputs.labels.truth(order[test])
+                each.append(scorer.function(Z, truth, weight_of(inputs, test)))
             yield float(np.mean(each))

@@ -14,7 +14,6 @@ from gpulr.errors import (
     ConvergenceWarning,
     ParameterError,
     SearchInterrupted,
-    UndefinedScoreWarning,
     warn,
 )
 from gpulr.families.advice import Advice, how_to_converge
@@ -29,6 +28,7 @@ from gpulr.families.folds import check_folds, split
 from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.prepare import prepare
+from gpulr.families.scoring import tell_left_out, tell_undefined
 from gpulr.families.search_result import Search, choose, choose_each, mean_of_defined
 from gpulr.families.settings import Settings
 from gpulr.families.training import advice_for
@@ -224,7 +224,7 @@ def search_on(
     ):
         with closing(callbacks):
             path = CrossValidation(data, folds, Cs, budget).train(callbacks, interrupted)
-        scores = path.score(scorer, inputs.sample_weight, per_model=per_model)
+        scores = path.score(scorer, per_model=per_model)
         finished = path.complete and not path.stopped
         if finished and refit:
             solution, C = _refit(path, scores, refit, interrupted)
@@ -236,10 +236,9 @@ def search_on(
         if per_model:
             undefined = np.asarray(np.isnan(scores).any(axis=(0, 1)))
             so = "their C is chosen by the other folds, or where there are none by all other models"
+            tell_undefined(undefined, inputs.labels.names, so)
         else:
-            undefined = path.left_out(scorer, inputs.sample_weight)
-            so = "the mean over labels is that of the others there"
-        _tell_undefined(undefined, inputs.labels.names, so)
+            tell_left_out(scorer, inputs, folds.tests)
         names = ("n_iter", "converged", "cost", "gradient_norm")
         found = Search(
             Cs=Cs[done],
@@ -296,18 +295,6 @@ def _refit(
         interrupted=interrupted,
     )
     return at_tolerance(solution, settings.tol), C.tolist()
-
-
-def _tell_undefined(undefined: npt.NDArray[np.bool_], names: npt.NDArray[Any], so: str) -> None:
-    """Warn of models (n_models,) whose scores are undefined in some fold, and what comes of it."""
-    if undefined.any():
-        left = names[undefined][:10].tolist()
-        warn(
-            f"Held-out rows of some folds leave the score of {counted(undefined.sum(), 'model')} "
-            f"undefined ({left}{', …' if undefined.sum() > 10 else ''}): {so}. Use fewer folds, "
-            'stratified ones, or another score, such as "neg_log_loss".',
-            UndefinedScoreWarning,
-        )
 
 
 def _advice(found: Search, path: Path) -> Advice | None:

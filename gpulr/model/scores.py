@@ -145,11 +145,26 @@ def check_score(scoring: Any) -> Any:
     return None
 
 
+def _check_call(name: str, takes: inspect.Signature, weighs: bool) -> None:
+    """Raise ParameterError for a function that cannot be called with labels and probabilities."""
+    try:
+        takes.bind("labels", "probabilities", **({"sample_weight": None} if weighs else {}))
+    except TypeError as error:
+        raise ParameterError(
+            f"scoring={name}{takes} cannot be called with the true labels and the probabilities "
+            f"({error}); there is no estimator here. Pass a function of these two, the name of a "
+            "score, or what sklearn.metrics.make_scorer makes."
+        ) from error
+
+
 def _of_function(scoring: Callable[..., Any], labels: Labels | LabelMatrix) -> Scorer:
     name = getattr(scoring, "__name__", type(scoring).__name__)
-    weighs = False
+    takes = None
     with suppress(TypeError, ValueError):  # built into an extension module
-        weighs = "sample_weight" in inspect.signature(scoring).parameters
+        takes = inspect.signature(scoring)
+    weighs = takes is not None and "sample_weight" in takes.parameters
+    if takes is not None:
+        _check_call(name, takes, weighs)
 
     def value(truth: Truth, P: Floats, weight: Floats, **check: bool) -> float:
         found = scoring(truth, P, **({"sample_weight": weight} if weighs else {}))

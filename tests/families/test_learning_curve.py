@@ -61,7 +61,7 @@ def test_a_class_without_rows_is_never_predicted(blobs):
     order = np.argsort(y == 2, kind="stable")  # its rows are the last
     X, y = X[order], y[order]
     pairs = [(np.arange(0, 90, 2), np.arange(1, 90, 2))]
-    with pytest.warns(gpulr.FoldWarning, match="1 fold of 2"):
+    with pytest.warns(gpulr.FoldWarning, match=r"Folds of train_sizes \[2\] train on"):
         found = gpulr.learning_curve(X, y, train_sizes=[2, 45], cv=pairs)
     few = in_the_order_of(pairs, 90)[0][0][:2]
     assert set(y[few]) < {0, 1, 2}
@@ -102,8 +102,29 @@ def test_what_cannot_be_scored_or_trained_is_told(blobs):
         gpulr.learning_curve(X, y, scoring="accuracies")
     weight = np.zeros(90)
     weight[::15] = 1.0
-    with pytest.raises(gpulr.DataError, match="trains on no row that says anything"):
+    words = r"Fold 0, with 1 row, trains on no row that says anything of \[0, 1, 2\] and has a"
+    with pytest.raises(gpulr.DataError, match=words):
         gpulr.learning_curve(X, y, train_sizes=[1], cv=2, sample_weight=weight)
+
+
+def test_training_rows_that_lack_a_class_have_no_roc_curve(blobs):
+    X, y = blobs
+    how = {"train_sizes": [2, 50], "cv": 3, "scoring": "roc_auc_ovr"}
+    with pytest.warns(gpulr.FoldWarning), pytest.warns(gpulr.UndefinedScoreWarning, match="3 of 6"):
+        found = gpulr.learning_curve(X, y, **how)
+    assert np.isnan(found.train_scores).all(axis=1).tolist() == [True, False]
+    assert np.isfinite([*found.test_scores, found.train_scores[1]]).all()
+
+
+def test_labels_that_scores_leave_out_are_told_once(rng):
+    X, Y = rng.normal(size=(90, 3)), rng.integers(0, 2, (90, 2))
+    Y[:, 1] = np.arange(90) == 40
+    how = {"train_sizes": [10, 60], "cv": 3, "scoring": "roc_auc"}
+    with pytest.warns(gpulr.GpulrWarning) as told:
+        gpulr.learning_curve(X, Y, **how)
+    (folds, scores) = (str(warning.message) for warning in told)
+    assert "Folds of train_sizes [10, 60] train" in folds
+    assert "undefined ([1]): the mean over labels" in scores
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, StopIteration])

@@ -141,6 +141,26 @@ def test_an_interrupt_keeps_the_permutations_that_are_done(blobs, monkeypatch, g
     assert told.value.result.scores.tolist() == whole.scores[:known].tolist()
 
 
+def test_every_permutation_needs_rows_with_weight_to_be_scored_on(rng):
+    X, y = rng.normal(size=(60, 2)), np.arange(60) % 2
+    weight = np.isin(np.arange(60) % 12, [0, 1]).astype(float)  # two rows of every fold
+    with pytest.raises(gpulr.DataError, match=r"fold \d of permutation \d+ is scored on"):
+        gpulr.permutation_test(X, y, cv=5, n=50, sample_weight=weight)
+
+
+def test_a_label_that_scores_leave_out_is_told(rng):
+    X, Y = rng.normal(size=(90, 3)), rng.integers(0, 2, (90, 2))
+    Y[:, 1] = np.arange(90) % 30 == 0
+    Y[60:, 1] = 0
+    with pytest.warns(gpulr.UndefinedScoreWarning, match=r"1 model undefined \(\[1\]\)"):
+        gpulr.permutation_test(X, Y, n=1, cv=3, scoring="roc_auc")
+
+
+@pytest.mark.filterwarnings("error")  # of scikit-learn's: that stratified folds ignore groups
+def test_groups_are_no_matter_of_stratified_folds(blobs):
+    gpulr.permutation_test(*blobs, n=1, cv=3, groups=np.arange(90) // 45)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [({"n": 0}, "n=0"), ({"scoring": "accuracies"}, "accuracies"), ({"random_state": "a"}, "'a'")],
@@ -148,3 +168,6 @@ def test_an_interrupt_keeps_the_permutations_that_are_done(blobs, monkeypatch, g
 def test_what_cannot_be_used_is_told(blobs, settings, words):
     with pytest.raises(gpulr.ParameterError, match=words):
         gpulr.permutation_test(*blobs, **settings)
+    for groups in (np.zeros(3), np.zeros((90, 2))):
+        with pytest.raises(gpulr.DataError, match="groups has shape"):
+            gpulr.permutation_test(*blobs, groups=groups)

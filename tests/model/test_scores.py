@@ -383,3 +383,9 @@ def test_scorers_of_scikit_learn(held_out, matrix):
 def test_scores_of_other_things_than_classifiers_are_refused(name):
     with pytest.raises(ParameterError, match=f"scoring='{name}'"):
         scorer(name, labels(np.arange(3)))
+
+
+@pytest.mark.parametrize("function", [lambda estimator, X, y: 1.0, lambda y: 1.0, lambda: 1.0])
+def test_a_function_of_an_estimator_is_told(function):
+    with pytest.raises(ParameterError, match="cannot be called with the true labels and the"):
+        scorer(function, labels(CLASSES[4]))
