@@ -76,7 +76,7 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
     if not isinstance(known, str):
         from gpulr.model.sklearn_scorers import of_estimator
 
-        return Scorer(*of_estimator(known, labels))
+        return Scorer(*of_estimator(known, labels, scoring if isinstance(scoring, str) else ""))
     if known not in named:
         raise ParameterError(
             f"scoring={known} is for rows of one class each; y is a matrix of labels. Use one of "

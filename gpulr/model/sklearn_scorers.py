@@ -69,10 +69,13 @@ class FromMargins(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def of_estimator(
-    scoring: Any, labels: Labels | LabelMatrix
+    scoring: Any, labels: Labels | LabelMatrix, name: str = ""
 ) -> tuple[str, Score[float], Score[Floats]]:
-    """Return the name and both scores of what asks scikit-learn's scorer of such an estimator."""
-    name = getattr(scoring._score_func, "__name__", type(scoring).__name__)
+    """Return the name and both scores of what asks scikit-learn's scorer of such an estimator.
+
+    Without a ``name`` it is that of the scorer's function.
+    """
+    name = name or getattr(scoring._score_func, "__name__", type(scoring).__name__)
     weighs = "sample_weight" in inspect.signature(scoring._score_func).parameters
     two = np.arange(2)
     classes = [two] * labels.n_models if labels.multilabel else labels.classes
