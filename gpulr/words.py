@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -40,6 +40,12 @@ def shown(value: object) -> str:
     except ValueError:  # a whole number of more digits than Python writes
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 80 else f"{text[:60]}…"
+
+
+def listed(names: Sequence[object]) -> str:
+    """Return names after each other, ten at most and how many more there are."""
+    more = len(names) - 10
+    return ", ".join(map(str, names[:10])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

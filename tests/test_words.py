@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 
 import gpulr
-from gpulr.words import counted, did_you_mean, is_there_another, shown
+from gpulr.words import counted, did_you_mean, is_there_another, listed, shown
 
 
 @pytest.fixture
 def model(blobs):
     return gpulr.train(*blobs, max_iter=1, tol=0)
+
+
+def test_listed():
+    assert listed(["a", 1]) == "a, 1"
+    assert listed(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert listed(range(1011)).endswith("8, 9 and 1,001 more")
 
 
 def test_counted():

@@ -15,7 +15,7 @@ from gpulr.model.record import Trained
 from gpulr.validation.conversion import as_numpy, real_numbers
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator, check_row_weight
-from gpulr.words import counted
+from gpulr.words import counted, listed
 
 Floats = npt.NDArray[np.float64]
 _ENTRIES = 2**19  # of a block of models: 4 MiB for each array of them
@@ -97,5 +97,4 @@ def held_out(model: Trained, Z: Any, y: Any, sample_weight: Any) -> HeldOut:
 
 def names_of(model: Trained, which: npt.NDArray[np.bool_]) -> str:
     """Return the names of some models' labels, ten at most, for warnings."""
-    names = model.classes[-model.n_models :][which]
-    return f"{', '.join(map(str, names[:10].tolist()))}{', …' if len(names) > 10 else ''}"
+    return listed(model.classes[-model.n_models :][which].tolist())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gpulr.errors import MissingExtraError, UndefinedScoreWarning, warn
 from gpulr.model.measures import AVERAGES, Each, mean
-from gpulr.words import counted
+from gpulr.words import counted, listed
 
 MOST_SHOWN = 40  # rows of a table that is printed
 
@@ -128,14 +128,9 @@ def table_of(
     if kind == "label" and not (positives > 0).all():  # classes without rows are nothing unusual
         without = names[~(positives > 0)]
         warn(
-            f"No row here has the label {_listed(without)}: precision, recall, F1, AUROC and "
-            "average precision are NaN in its row of the table, and averages leave them out. "
+            f"No row here has the label {listed(without.tolist())}: precision, recall, F1, AUROC "
+            "and average precision are NaN in its row of the table, and averages leave them out. "
             "Evaluate on rows that have every label.",
             UndefinedScoreWarning,
         )
     return table
-
-
-def _listed(names: npt.NDArray[Any]) -> str:
-    more = len(names) - 10
-    return ", ".join(map(str, names[:10])) + (f" and {more:,} more" if more > 0 else "")
