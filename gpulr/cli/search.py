@@ -72,6 +72,7 @@ def search(
     clock.lap("evaluate")
     if json:
         record = {**record_of(dataset), **_record(found), **_accuracy(tested)}
+        record |= {"test_score": _test_score(found, tested)}
         record |= {"output": path, "seconds": clock.seconds}
         terminal.print_json(record, interrupted=code == terminal.INTERRUPTED)
     elif found is not None:
@@ -150,6 +151,11 @@ def _record(found: Search | None) -> dict[str, Any]:
     }
 
 
+def _test_score(found: Search | None, tested: evaluate.Figures | None) -> float | None:
+    """Return what the refitted model reaches on test rows by the score that chose its C."""
+    return None if found is None or tested is None else tested.averages.get(found.scoring)
+
+
 def _accuracy(tested: evaluate.Figures | None) -> dict[str, Any]:
     if isinstance(tested, MultilabelEvaluation):
         return {"test": evaluate.record(tested)}
@@ -178,6 +184,8 @@ def _show(found: Search, dataset: Dataset, tested: evaluate.Figures | None) -> N
         own = "the C of each model" if isinstance(C, list) else f"C = {C:.4g}"
         lines.append(f"refitted on all rows with {own}")
     if tested is not None:
+        if (score := _test_score(found, tested)) is not None and found.scoring != "accuracy":
+            lines.append(f"{found.scoring} (test)  {score:.4f}")
         lines.append(evaluate.summary(tested, "test")[-1])
     terminal.show(table, *lines)
 

@@ -37,6 +37,7 @@ def test_json_has_the_promised_fields_and_equals_the_library(told):
     assert record["refit_C"] == found.best_C
     expected = found.model.score(digits.X_test, digits.y_test)
     assert record["test_accuracy"] == pytest.approx(expected, abs=0.006)
+    assert record["test_score"] == record["test_accuracy"]
     assert set(record["seconds"]) == {"load", "search", "evaluate"}
 
 
@@ -97,6 +98,16 @@ def test_a_C_for_each_model(run, told):
         assert f"{C:.4g} │" in text
         assert f"best of {n} model" in text
     assert "refitted on all rows with the C of each model" in text
+
+
+def test_the_refitted_model_is_tested_by_the_score_that_chose_it(run, told):
+    arguments = (*DIGITS, "--Cs", "0.1,", "--scoring", "roc_auc_ovr", "--tol", 1e-2, "--folds", 2)
+    digits, text = gpulr.datasets.load_digits(), run(*arguments, "-o", "m.safetensors").stdout
+    found = gpulr.load("m.safetensors").evaluate(digits.X_test, digits.y_test)
+    assert f"roc_auc_ovr (test)  {found.averages['roc_auc_ovr']:.4f}" in text
+    assert f"multiclass accuracy (test)             {found.accuracy:.4f}" in text
+    expected = pytest.approx(found.averages["roc_auc_ovr"], abs=1e-6)
+    assert told(*arguments)["test_score"] == expected
 
 
 def test_without_refit_and_the_chart(run, tmp_path):
