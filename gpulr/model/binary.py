@@ -49,7 +49,8 @@ def of_each_model(
         for j, z in enumerate(margins):
             y = truth == block.start + j + first if indicator is None else indicator[j]
             y, w = y.astype(np.uint8, copy=False), weight
-            if indicator is not None and (known := y != UNKNOWN).sum() < len(y):
+            if indicator is not None and y.max(initial=0) == UNKNOWN:
+                known = y != UNKNOWN
                 z, y, w = z[known], y[known], w[known]
             at = None if thresholds is None else thresholds[block.start + j :][:1]
             found.append(measure(z, y, w, at))
@@ -72,10 +73,23 @@ def _as_rows(columns: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return copied
 
 
+def together(*measures: Measure) -> Measure:
+    """Return the measure that says what all of these say, of columns that are copied once."""
+
+    def measure(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float, ...]:
+        return tuple(value for measure in measures for value in measure(z, y, w, at))
+
+    return measure
+
+
 def counts(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float, ...]:
     """Return the weights of true negatives, false positives, false negatives, true positives."""
     said = predicted(z[:, np.newaxis], at)[:, 0]
-    return tuple(np.bincount(2 * y + said, weights=w, minlength=4))
+    if not even(w):
+        return tuple(np.bincount(2 * y + said, weights=w, minlength=4))
+    yes, positive, true = (np.count_nonzero(rows) for rows in (said & y, said, y))
+    cells = (len(z) - positive - true + yes, positive - yes, true - yes, yes)
+    return tuple(cell * float(w[0]) for cell in cells)
 
 
 def losses(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float, float]:
@@ -86,94 +100,32 @@ def losses(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float
     total = w.sum()
     if not total > 0:
         return np.nan, np.nan
-    u, e, part = (_memory(name, len(z)) for name in ("u", "e", "part"))
-    np.multiply(z, np.subtract(1.0, np.multiply(y, 2.0, out=u), out=u), out=u)
+    u, e, part = (memory(name, len(z)) for name in ("u", "e", "part"))
+    wrong = memory("wrong", len(z), z.dtype)
+    wrong[:] = y
+    wrong *= -2
+    wrong += 1
+    u[:] = np.multiply(z, wrong, out=wrong)
     np.exp(np.negative(np.abs(u, out=e), out=e), out=e)  # e^−|u|
     np.log1p(e, out=part)
-    part += np.maximum(u, 0.0, out=_memory("true", len(z)))
-    part *= w
-    log_loss = float(part.sum() / total)
-    np.exp(np.minimum(u, 0.0, out=u), out=u)  # σ(u) is min(e^u, 1) / (1 + e^−|u|)
     e += 1.0
+    part += np.maximum(u, 0.0, out=memory("true", len(z)))
+    np.exp(np.minimum(u, 0.0, out=u), out=u)  # σ(u) is min(e^u, 1) / (1 + e^−|u|)
     u /= e
     u *= u
+    if even(w):
+        return float(part.mean()), float(u.mean())
+    part *= w
     u *= w
-    return log_loss, float(u.sum() / total)
+    return float(part.sum() / total), float(u.sum() / total)
 
 
-def ranking(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float, float]:
-    """Return the area under the ROC curve and the average precision.
-
-    Both are means over the positives. The area is that of the share of negatives whose margins are
-    smaller, where half of those with an equal margin count; the average precision that of the share
-    of positives among all rows whose margins are as large or larger. So only the positives' places
-    in the order count, and how far runs of equal margins reach.
-    """
-    if not w.all():  # as in scikit-learn: nothing is divided by rows that weigh nothing
-        z, y, w = (array[w > 0] for array in (z, y, w))
-    order, tied = _descending(z)
-    hits = np.flatnonzero(y.take(order).view(np.bool_))  # where the positives are
-    n, positives = len(z), len(hits)
-    if positives == 0:
-        return np.nan, np.nan
-    # Of each positive's run of equal margins, how many rows and positives are before its end, and
-    # before its beginning.
-    rows, rows_before = hits + 1, hits
-    true = np.arange(1, positives + 1)
-    true_before = true - 1
-    if len(tied):
-        new = np.flatnonzero(np.diff(tied) > 1)
-        begins, ends = tied[np.append(0, new + 1)], tied[np.append(new, -1)] + 2
-        first, last = np.searchsorted(hits, begins), np.searchsorted(hits, ends)
-        counts = last - first
-        inside = np.repeat(last - np.cumsum(counts), counts) + np.arange(counts.sum())
-        rows_before = hits.copy()
-        rows[inside], rows_before[inside] = np.repeat(ends, counts), np.repeat(begins, counts)
-        true[inside], true_before[inside] = np.repeat(last, counts), np.repeat(first, counts)
-    if (w == 1).all():
-        below = float((rows + rows_before - true - true_before).sum()) / 2
-        all_true, all_false, precision = positives, n - positives, float((true / rows).sum())
-    else:
-        down = w.take(order)
-        own, so_far = down[hits], np.append(0.0, np.cumsum(down))
-        true_so_far = np.append(0.0, np.cumsum(own))
-        weighed = true_so_far[true]
-        false = so_far[rows] - weighed + so_far[rows_before] - true_so_far[true_before]
-        below, precision = (own * false).sum() / 2, (own * weighed / so_far[rows]).sum()
-        all_true, all_false = true_so_far[-1], so_far[-1] - true_so_far[-1]
-    auroc = 1.0 - below / (all_true * all_false) if positives < n else np.nan
-    return float(auroc), float(precision / all_true)
+def even(w: Floats) -> bool:
+    """Return whether all rows weigh the same, so that it is enough to count them."""
+    return len(w) > 0 and bool(w[0] == w[-1] and w.min() == w.max())
 
 
-def _descending(z: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return the order of margins from the largest, and the places where the next one is equal.
-
-    NumPy sorts whole numbers by vector instructions, but finds the order of float32 one by one. So
-    the bits of a float32, as a whole number of the same order, and the row below them are sorted
-    as one number of 64 bits: half as long as ``argsort`` takes, which others go by.
-    """
-    n = len(z)
-    if z.dtype != np.float32 or n > 2**31:
-        order = np.argsort(-z)
-        ordered = z[order]
-    else:
-        margins, signs = _memory("margins", n, np.float32), _memory("signs", n, np.int32)
-        bits = np.add(z, np.float32(0), out=margins).view(np.int32)  # -0 becomes 0
-        np.right_shift(bits, 31, out=signs)
-        signs &= 0x7FFFFFFF
-        bits ^= signs
-        np.invert(bits, out=bits)
-        order = _memory("keys", n, np.int64)
-        order[:] = bits
-        order <<= 32
-        order |= np.arange(n, dtype=np.int32)
-        order.sort()
-        ordered = np.right_shift(order, 32, out=signs, casting="unsafe")
-        order &= 0xFFFFFFFF
-    return order, np.flatnonzero(ordered[1:] == ordered[:-1])
-
-
-def _memory(name: str, size: int, dtype: npt.DTypeLike = np.float64) -> Floats:
+def memory(name: str, size: int, dtype: npt.DTypeLike = np.float64) -> Floats:
     """Return memory that this thread uses for every column, if it is little enough to be kept.
 
     Fresh pages take twice as long as all that is computed here.

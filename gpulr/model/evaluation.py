@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError
-from gpulr.model.binary import counts, losses, of_each_model, ranking
-from gpulr.model.measures import SCORES, Counts, Each, mean, share_right
+from gpulr.logistic import log_normalized
+from gpulr.model.binary import counts, losses, of_each_model, together
+from gpulr.model.measures import SCORES, Counts, Each, each_auroc, mean, share_right
 from gpulr.model.predicted import Thresholds, predicted_codes
+from gpulr.model.ranking import ranking
 from gpulr.model.score_table import Scores, table_of
 
 
@@ -102,14 +104,17 @@ def evaluate_margins(
     k, w = len(classes), _weights(weight, len(Z))
     pairs = k * codes.astype(np.int64) + predicted_codes(Z, thresholds)
     confusion: Each = np.bincount(pairs, w, k * k).astype(np.float64).reshape(k, k)
-    together = Counts(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
-    no, _, _, yes = of_each_model(counts, Z, codes, w, thresholds)
-    binary = (no + yes) / w.sum()
+    confused = Counts(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
     own = Z.shape[1]
-    each, averages = _scores(together, own, {"binary_accuracy": binary}, Z, codes, w)
+    (no, _, _, yes), of_margins = _measured(Z, codes, w, thresholds)
+    binary = (no + yes) / w.sum()
+    each, averages = _scores(confused, own, {"binary_accuracy": binary}, of_margins)
     names = ["accuracy", "balanced_accuracy", "neg_log_loss", "neg_brier_score"]
-    names += ["roc_auc_ovr", "roc_auc_ovr_weighted"] if own > 1 else []
     first = {name: SCORES[name][0](Z, codes, w, thresholds) for name in names}
+    if own > 1:
+        areas = each_auroc(np.exp(log_normalized(Z)), codes, w)
+        first["roc_auc_ovr"] = mean(areas)
+        first["roc_auc_ovr_weighted"] = mean(areas, confused.true)
     if own == 1:
         averages |= {name: float(each[name][0]) for name in ("roc_auc", "average_precision")}
         averages |= {name: float(each[name][0]) for name in ("precision", "recall", "f1")}
@@ -120,7 +125,7 @@ def evaluate_margins(
         _counted(confusion, weight),
         classes,
         table=table_of(
-            "class", classes[-own:], _counted(together.true[-own:], weight), each, thresholds
+            "class", classes[-own:], _counted(confused.true[-own:], weight), each, thresholds
         ),
         averages=first | averages,
     )
@@ -138,13 +143,13 @@ def evaluate_labels(
     Entries of Y that are unknown count for nothing, and rows by their weight (n_samples,).
     """
     w = _weights(weight, len(Z))
-    no, wrong, missed, yes = of_each_model(counts, Z, Y, w, thresholds)
-    together, known = Counts(yes, yes + wrong, yes + missed), no + wrong + missed + yes
+    (no, wrong, missed, yes), of_margins = _measured(Z, Y, w, thresholds)
+    counted, known = Counts(yes, yes + wrong, yes + missed), no + wrong + missed + yes
     with np.errstate(invalid="ignore"):
         right = (no + yes) / known
         balanced = (yes / (yes + missed) + no / (no + wrong)) / 2
     own = {"accuracy": right, "balanced_accuracy": balanced}
-    each, averages = _scores(together, len(yes), own, Z, Y, w)
+    each, averages = _scores(counted, len(yes), own, of_margins)
     for name in ("balanced_accuracy", "neg_log_loss", "neg_brier_score", "roc_auc"):
         averages[name] = mean(each[name])
     for name in ("average_precision", "precision", "recall", "f1"):
@@ -154,13 +159,13 @@ def evaluate_labels(
         subset_accuracy=subset,
         label_accuracy=right,
         mean_label_accuracy=mean(right),
-        label_f1=together.f1(),
+        label_f1=counted.f1(),
         micro_f1=averages["f1_micro"],
-        macro_f1=float(together.f1().mean()),
-        positives=_counted(together.true, weight),
-        predicted_positives=_counted(together.predicted, weight),
+        macro_f1=float(counted.f1().mean()),
+        positives=_counted(counted.true, weight),
+        predicted_positives=_counted(counted.predicted, weight),
         labels=labels,
-        table=table_of("label", labels, _counted(together.true, weight), each, thresholds),
+        table=table_of("label", labels, _counted(counted.true, weight), each, thresholds),
         averages={"accuracy": subset, **averages},
     )
 
@@ -177,22 +182,32 @@ def _counted(weights: Each, weight: Each | None) -> npt.NDArray[Any]:
     return weights.astype(np.int64) if weight is None else weights
 
 
+def _measured(
+    Z: Any, truth: Any, weight: Each, thresholds: Thresholds | None
+) -> tuple[list[Each], dict[str, Each]]:
+    """Return each model's four counts, and the columns that are of its margins."""
+    measure = together(counts, ranking, losses)
+    *cells, auroc, precision, log_loss, squares = of_each_model(
+        measure, Z, truth, weight, thresholds
+    )
+    columns = {"roc_auc": auroc, "average_precision": precision}
+    return cells, {**columns, "neg_log_loss": -log_loss, "neg_brier_score": -squares}
+
+
 def _scores(
-    together: Counts, own: int, columns: dict[str, Each], Z: Any, truth: Any, weight: Each
+    counted: Counts, own: int, columns: dict[str, Each], of_margins: dict[str, Each]
 ) -> tuple[dict[str, Each], dict[str, float]]:
     """Return the columns of the table with those of all kinds of labels, and their averages."""
-    averages, some = {}, together.true > 0
+    averages, some = {}, counted.true > 0
     for name in ("precision", "recall", "f1"):
         measure = getattr(Counts, name)
-        values = np.where(some, measure(together), np.nan)
+        values = np.where(some, measure(counted), np.nan)
         columns[name] = values[-own:]
         averages[f"{name}_macro"] = mean(values)
-        averages[f"{name}_micro"] = float(measure(together.total)[0])
-        averages[f"{name}_weighted"] = mean(values, together.true)
-    columns["roc_auc"], columns["average_precision"] = of_each_model(ranking, Z, truth, weight)
-    log_loss, squares = of_each_model(losses, Z, truth, weight)
-    columns["neg_log_loss"], columns["neg_brier_score"] = -log_loss, -squares
+        averages[f"{name}_micro"] = float(measure(counted.total)[0])
+        averages[f"{name}_weighted"] = mean(values, counted.true)
+    columns |= of_margins
     precisions = columns["average_precision"]
     averages["average_precision_macro"] = mean(precisions)
-    averages["average_precision_weighted"] = mean(precisions, together.true[-own:])
+    averages["average_precision_weighted"] = mean(precisions, counted.true[-own:])
     return columns, averages

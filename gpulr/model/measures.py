@@ -16,8 +16,9 @@ import numpy.typing as npt
 from gpulr.core.targets import UNKNOWN
 from gpulr.errors import ParameterError
 from gpulr.logistic import log_normalized
-from gpulr.model.binary import counts, losses, of_each_model, ranking
+from gpulr.model.binary import counts, losses, of_each_model
 from gpulr.model.predicted import Thresholds, predicted, predicted_codes
+from gpulr.model.ranking import area, precision
 
 Floats = npt.NDArray[Any]
 Truth = npt.NDArray[Any]
@@ -191,12 +192,12 @@ def each_brier(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) 
 
 def each_auroc(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
     """Return the area under each model's ROC curve."""
-    return of_each_model(ranking, Z, truth, weight)[0]
+    return of_each_model(area, Z, truth, weight)[0]
 
 
 def each_average_precision(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
     """Return each model's average precision."""
-    return of_each_model(ranking, Z, truth, weight)[1]
+    return of_each_model(precision, Z, truth, weight)[0]
 
 
 def no_score_of_one(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:

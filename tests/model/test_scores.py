@@ -316,6 +316,33 @@ def test_order_of_any_margins(rng):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kept", [0, 2**18])  # rows of columns that fit the memory of a thread
+@pytest.mark.parametrize("weight", [1.0, 0.3, None])
+def test_scores_of_columns_of_any_kind(rng, monkeypatch, kept, weight):
+    monkeypatch.setattr("gpulr.model.binary.KEPT", kept)
+    monkeypatch.setattr("gpulr.model.ranking.KEPT", kept)
+    for n in (2, 3, 700, 40):  # memory that a longer column has used is used again
+        Z = rng.normal(size=(n, 5)).astype(np.float32)
+        Z[:, 1] = Z[:, 1].round()
+        Z[:, 2] = 0.0
+        truth = (rng.random(Z.shape) < [0.5, 0.3, 0.1, 0.02, 0.9]).astype(np.uint8)
+        truth[0], truth[-1] = 0, 1
+        w = rng.random(n) + 0.1 if weight is None else np.full(n, weight)
+        for name, their in (
+            ("roc_auc", metrics.roc_auc_score),
+            ("average_precision", metrics.average_precision_score),
+            (
+                "neg_log_loss",
+                lambda y, z, **told: -metrics.log_loss(y, logistic.sigmoid(z), **told),
+            ),
+            ("f1", lambda y, z, **told: metrics.f1_score(y, z > 0, **told)),
+        ):
+            found = scorer(name, LabelMatrix(np.arange(5), truth)).per_model(Z, truth, w)
+            margins = Z.astype(np.float64)
+            expected = [their(truth[:, j], margins[:, j], sample_weight=w) for j in range(5)]
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
 def test_a_column_does_not_depend_on_its_neighbours(rng):
     Z = rng.normal(size=(600, 40)).astype(np.float32)
     truth = (rng.random(Z.shape) < 0.3).astype(np.uint8)
