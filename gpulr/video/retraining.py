@@ -128,10 +128,13 @@ class Recording:
 
 
 class _Watched:
-    """A solver, as far as its loop calls it, that shows all parameters on its way to ``seen``."""
+    """A solver that shows all parameters on its way to ``seen``."""
 
     def __init__(self, solver: Solver, seen: Callable[[Any], None]) -> None:
         self._solver, self._seen = solver, seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._solver, name)
 
     def aiming(self, tol: float) -> _Watched:
         return _Watched(self._solver.aiming(tol), self._seen)
