@@ -103,6 +103,8 @@ class Scores:
 def _cell(value: Any) -> str:
     if isinstance(value, str) or value != value:
         return value if isinstance(value, str) else "–"
+    if value == np.inf:  # a threshold
+        return "never"
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 

@@ -188,6 +188,8 @@ def test_thresholds_decide_what_is_predicted(matrix):
     headings, rows = result.cells()
     assert headings[-1] == "threshold"
     assert [row[-1] for row in rows] == ["0.2000", "-0.3000", "0.0000", "1.0000", "", "", ""]
+    _, rows = evaluate_labels(Z, Y, NAMES, np.full(4, np.inf)).cells()
+    assert [row[-1] for row in rows] == [*["never"] * 4, "", "", ""]
 
 
 def test_a_frame_has_names_as_its_index(matrix):

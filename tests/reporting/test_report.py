@@ -474,6 +474,10 @@ def test_the_page_says_what_was_done_after_training(data, tmp_path):
     assert f"<dt>calibration</dt><dd>{rows}</dd>" in page
     assert "largest margin above its threshold" in page
     assert all(f"<td>{threshold:.4f}</td></tr>" in page for threshold in new.thresholds)
+    new = replace(new, thresholds=[np.inf, *new.thresholds[1:]])
+    gpulr.report(new, tmp_path / "report.html", data.X, data.y)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<td>never</td></tr>") == 1
     assert any("OneVsAll.calibrated" in note for note in reproduction(new)[1])
     assert len(reproduction(new)[1]) == len(reproduction(model)[1]) + 1
 
