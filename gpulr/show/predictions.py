@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import backend_of, is_sparse, to_host
+from gpulr.core.targets import UNKNOWN
 from gpulr.datasets import Dataset
 from gpulr.datasets.dataset import test_rows
 from gpulr.errors import DataError, ParameterError
@@ -40,6 +41,7 @@ class Predictions:
         Margins of the model's classes or labels; of two classes with one model, −Z and Z.
     predicted, true : (n_rows, n_names) bool
         Which names were predicted, and which are true: one in each row, or any number of labels.
+        Where y says nothing of a label, what is predicted is taken for true.
     known : bool
         Whether the truth is known; otherwise nothing is true, and no row is right.
     multilabel : bool
@@ -56,9 +58,7 @@ class Predictions:
     above: npt.NDArray[np.float64]
 
     @classmethod
-    def of(
-        cls, model: OneVsAll, X: Array, true: npt.NDArray[np.bool_] | None = None
-    ) -> Predictions:
+    def of(cls, model: OneVsAll, X: Array, true: npt.NDArray[Any] | None = None) -> Predictions:
         """Predict the rows of X; ``true`` is as of :func:`true_names`, None if it is not known."""
         Z = to_host(model.decision_function(X)).astype(np.float64)
         if model.multilabel:
@@ -69,8 +69,8 @@ class Predictions:
         far = above(Z, model.thresholds)
         if model.n_models == 1 and not model.multilabel:
             Z, far = np.hstack([-Z, Z]), np.hstack([-far, far])
-        known, true = true is not None, np.zeros_like(said) if true is None else true
-        return cls(Z, said, true, known, model.multilabel, far)
+        truth = np.zeros_like(said) if true is None else np.where(true == UNKNOWN, said, true == 1)
+        return cls(Z, said, truth, true is not None, model.multilabel, far)
 
     def take(self, rows: npt.NDArray[np.intp]) -> Predictions:
         """Return the predictions of some of the rows."""
@@ -105,14 +105,15 @@ class Predictions:
         return (np.where(wrong, np.abs(far), 0.0) if self.multilabel else far).max(axis=1)
 
 
-def true_names(model: OneVsAll, y: Any, n_rows: int) -> npt.NDArray[np.bool_]:
+def true_names(model: OneVsAll, y: Any, n_rows: int) -> npt.NDArray[Any]:
     """Return which of the model's classes or labels each row has, (n_rows, n_names).
 
+    bool, or of labels uint8 of 0 and 1, and 2 where y does not say.
     Raises DataError as :meth:`OneVsAll.evaluate` does.
     """
     if model.multilabel:
         _, Y = check_indicator(y, n_rows, model.classes)
-        return np.asarray(Y.toarray() if is_sparse(Y) else to_host(Y), dtype=np.bool_)
+        return np.asarray(Y.toarray() if is_sparse(Y) else to_host(Y))
     true: npt.NDArray[np.bool_] = codes_of(y, n_rows, model.classes)[:, np.newaxis] == np.arange(
         len(model.classes)
     )

@@ -40,6 +40,13 @@ def test_predictions_beside_the_truth(ten, digits):
     np.testing.assert_array_equal(found.predicted, labels.predict(X_test))
     assert found.right.mean() == labels.score(X_test, truth)
     np.testing.assert_array_equal(found.confidence > 0, ~found.right)
+    wrong = np.argwhere(found.predicted != found.true)
+    i, j = wrong[0]
+    truth = np.where(
+        np.arange(truth.size).reshape(truth.shape) == i * truth.shape[1] + j, np.nan, truth
+    )
+    unsaid = Predictions.of(labels, X_test, true_names(labels, truth, len(truth)))
+    assert np.argwhere(unsaid.predicted != unsaid.true).tolist() == wrong[1:].tolist()
 
 
 def test_the_most_probable_come_first_and_of_equal_ones_the_first():
