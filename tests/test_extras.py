@@ -38,7 +38,7 @@ def bare(environment, tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert process.returncode == 0, process.stderr
         return process.stdout.splitlines(), process.stderr.splitlines()

@@ -218,16 +218,21 @@ class Backend:
         return [slice(a, b) for a, b in pairwise(edges) if b > a]
 
     def map_blocks(
-        self, function: Callable[[slice], T], blocks: list[slice], X: Array | None = None
+        self,
+        function: Callable[[slice], T],
+        blocks: list[slice],
+        X: Array | None = None,
+        *,
+        of_rows: bool = True,
     ) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of rows, in their order.
+        """Yield ``function(block)`` for each block of rows, or of models, in their order.
 
         What it returns must not share memory with X, the rows that it takes blocks of, if any. If
         these are streamed, one block is copied while another is computed.
 
-        A block that does not fit in memory is cut in two, as are those after it, in this pass and
-        in later ones: there may be more results than blocks. Where not even one row fits, this
-        raises :class:`DeviceMemoryError`.
+        A block that does not fit in memory is cut in two, as are those after it, in this pass and,
+        if they are of rows, in later ones: there may be more results than blocks. Where not even
+        one row fits, this raises :class:`DeviceMemoryError`.
         """
         stream = X if isinstance(X, HostRows) else None
         left = deque(blocks)
@@ -246,7 +251,8 @@ class Backend:
                     self.free()
                     if rows.stop - rows.start < 2:
                         raise self._does_not_suffice(*failure)
-                    self.block_rows = (rows.stop - rows.start + 1) // 2
+                    if of_rows:
+                        self.block_rows = (rows.stop - rows.start + 1) // 2
                     left = deque(half for block in (rows, *left) for half in _halves(block))
                     continue
                 if stream is not None:

@@ -104,7 +104,12 @@ class NumPyBackend(Backend):
         return self.asarray(X)  # blocks are converted where they are
 
     def map_blocks(
-        self, function: Callable[[slice], T], blocks: list[slice], X: Array | None = None
+        self,
+        function: Callable[[slice], T],
+        blocks: list[slice],
+        X: Array | None = None,
+        *,
+        of_rows: bool = True,
     ) -> Iterator[T]:
         return threads.map_blocks(function, blocks)
 

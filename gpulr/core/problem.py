@@ -290,8 +290,8 @@ class Problem:
         slopes = xp.concat(list(each), axis=1)
         edges = [*range(0, self.n_models, MODELS), self.n_models]
         some = list(starmap(slice, pairwise(edges)))
-        sums = xp.concat(list(map_blocks(lambda models: slopes[models, :] @ P, some)), axis=0)
-        return sums / self.m[:, None]
+        sums = map_blocks(lambda models: slopes[models, :] @ P, some, of_rows=False)
+        return xp.concat(list(sums), axis=0) / self.m[:, None]
 
     def _slopes(self, margins: Margins, rows: slice) -> Array:
         """Return s σ' of some of the rows, (n_models, n_rows) float64."""

@@ -21,6 +21,7 @@ from gpulr.core.problem import Margins, Pass, Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
 from gpulr.errors import BackendUnavailableError
+from gpulr.kernels.agreement import parameters, passes_disagree
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import FUSED, MOST_FEATURES, obstacle
 from gpulr.kernels.recursion import Recursion, disagreement
@@ -29,8 +30,6 @@ from gpulr.kernels.tensor_plan import layouts_for
 from gpulr.kernels.trials import (
     Found,
     Trials,
-    parameters,
-    passes_disagree,
     quickest,
     recursion_fails,
     try_out,

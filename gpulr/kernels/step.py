@@ -23,7 +23,9 @@ THREADS = 256  # those of step.cu
 class Step:
     """The step of all models, between the direction and the next pair; nothing waits.
 
-    Arrays are float64 and C-contiguous, as kernels return them.
+    Arrays are float64 and C-contiguous, as kernels return them. An iteration of L-BFGS is 14
+    launches and is not replayed as a CUDA graph: it goes into the coordinates of the curvature and
+    back by cuBLAS, which CuPy refuses to capture, and each pair is in an array of its own.
     """
 
     def __init__(self, one: FusedPass) -> None:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import numpy as np
-
-from gpulr.backend import Backend, to_host
+from gpulr.backend import Backend
 from gpulr.backend.compiled_functions import grouping_cost
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.core.problem import Problem
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, warn
+from gpulr.kernels.agreement import parameters, passes_disagree
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.recursion import disagreement
 from gpulr.kernels.tensor_plan import Layout
@@ -32,9 +31,6 @@ WASTE = 1.4
 # Of two kernels, the one that should be slower is taken where its passes take less than this part
 # of the other's time: less tells nothing, where a device waits for its launches.
 CLEARLY = 0.9
-# How far apart the two passes may be, of the largest number: both are float32 in other orders, and
-# cuBLAS may be set to use TF32 (CUPY_TF32).
-AGREEMENT = 2e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,26 +182,3 @@ def _compared(
         lambda: Problem.evaluate_margins(problem, Problem.margins(problem, theta), theta),
     )
     return one, None, [kernels.seconds(function) for function in timed]
-
-
-def parameters(problem: Problem) -> Array:
-    """Return parameters with margins of all sizes, the same ones every time."""
-    n, k = problem.rows.n_features, problem.n_models
-    theta = np.random.default_rng(0).standard_normal((n + 1, k)) / np.sqrt(n)
-    return problem.backend.asarray(theta)
-
-
-def passes_disagree(problem: Problem, one: FusedPass, theta: Array) -> str | None:
-    """Say where the kernels differ from the portable pass, or None where they agree."""
-    expected = Problem.evaluate(problem, theta)
-    passes = {
-        "the whole pass": one.evaluate(theta),
-        "the pass from margins": one.evaluate_margins(one.margins(theta), theta),
-    }
-    for name, got in passes.items():
-        for what, ours, theirs in zip(("cost", "gradient"), got, expected, strict=True):
-            a, b = to_host(ours), to_host(theirs)
-            apart, largest = np.abs(a - b).max(initial=0.0), np.abs(b).max(initial=0.0)
-            if not apart <= AGREEMENT * largest:
-                return f"{name}'s {what} is off by {apart:.1e}, of {largest:.1e}"
-    return None

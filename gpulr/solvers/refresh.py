@@ -277,7 +277,7 @@ def _factors(pool: Pool, slopes: Array, kappa: Array, lam: Array) -> tuple[Array
     size = min(drawn, pool.size) + 4 * (rank + 1)
     some = 1 if backend.check_every == 1 else max(1, AT_ONCE // (size * (rank + 1)))
     models = [slice(j, min(j + some, n)) for j in range(0, n, some)]
-    inverses = xp.concat(list(backend.map_blocks(inverse, models)))
+    inverses = xp.concat(list(backend.map_blocks(inverse, models, of_rows=False)))
     if not n_rest:
         return inverses, xp.zeros((n, 0), dtype=xp.float64, device=backend.device)
     index, squares = pool.others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import pickle
 
 import numpy as np
@@ -15,7 +16,9 @@ from gpulr.backend.cuda import CudaCopies
 from gpulr.backend.memory import Memory
 from gpulr.cli.doctor import report
 from gpulr.core.rows import Rows
-from gpulr.solvers import LBFGS, groups_of
+from gpulr.solvers import LBFGS, groups_of, refresh
+from gpulr.solvers.curvature import SharedCurvature
+from helpers import make_problem
 
 GIB = 2**30
 
@@ -115,6 +118,28 @@ def test_halving_keeps_order_and_sums(make_device, monkeypatch):
     assert [b for _, b in seen[:-1]] == [a for a, _ in seen[1:]]
     assert device.block_rows == 5
     assert max(b.stop - b.start for b in device.row_blocks(1000, 1, 1)) == 5
+
+
+def test_models_that_are_too_many_at_once_cut_no_rows(make_device, monkeypatch, rng):
+    """Else later passes would take a few rows at a time, as many as there were models."""
+    device = make_device(10**7)
+    X, y = rng.normal(size=(200, 6)), np.arange(200) % 5
+    problem = make_problem(device.asarray, X, y, dtype="float64")
+    backend, tried = problem.backend, []
+    monkeypatch.setattr(backend, "out_of_memory", (OutOfMemoryError,), raising=False)
+
+    def few(hessians, inverses_of=refresh.inverses_of):
+        tried.append(hessians.shape[0])
+        if hessians.shape[0] > 2:
+            raise OutOfMemoryError("Out of memory allocating 1,234 bytes")
+        return inverses_of(hessians)
+
+    monkeypatch.setattr(refresh, "inverses_of", few)
+    pool = refresh.Pool.of(problem, None, SharedCurvature.of(problem))
+    found = refresh.refreshed(pool, problem, problem.margins(problem.start()))
+    assert tried == [5, 3, 2, 1, 1, 1]
+    assert found.inverses.shape == (5, 7, 7)
+    assert backend.block_rows == math.inf
 
 
 def test_nothing_is_kept_beside_the_next_block(make_device):

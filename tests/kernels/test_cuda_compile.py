@@ -166,13 +166,17 @@ def test_a_layout_for_tensor_cores_compiles_for_its_card(card, layout):
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("version", [NEWEST, 12])
 @pytest.mark.parametrize("card", [c for c in CARDS if c.capability >= 80], ids=lambda c: c.name)
-def test_layouts_for_tensor_cores_of_every_kind(card):
+def test_layouts_for_tensor_cores_of_every_kind(card, version):
     def lay(card, storage, features, models, *, centered):
         return None if centered else tensor_plan(card, storage, features, models)
 
-    version, found = version_for(card), list(some(card, lay=lay))
+    require(cuda_compile.why_not(version))
+    found = list(some(card, lay=lay))
     assert len(found) > 100
+    if version == 12:  # which spilled where nothing was left
+        found = [laid for laid in found if laid.registers_there - laid.registers < 8]
     assert [words for laid in found for words in wrong(TENSOR, laid, card, version)] == []
 
 
