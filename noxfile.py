@@ -31,6 +31,7 @@ CORE = [
     *("tests/core", "tests/model", "tests/validation", "tests/families/test_training.py"),
 ]
 TOOLS = ("hypothesis>=6.100", "pytest-xdist>=3.5")
+QUICK = "not (browser or slow or nightly)"
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 
 
@@ -57,7 +58,7 @@ def has_gpu_wheel(session: nox.Session) -> str | None:
 def tests(session: nox.Session) -> None:
     """Run the tests of every backend that needs no GPU."""
     install(session, "test", "cuda-compile", "fast")
-    session.run(*PYTEST, "not browser and not slow", *session.posargs, env=TESTED)
+    session.run(*PYTEST, QUICK, *session.posargs, env=TESTED)
 
 
 @nox.session
@@ -85,7 +86,7 @@ def core(session: nox.Session) -> None:
     install(session)
     session.install("pytest>=8", *TOOLS)
     environment = {"GPULR_TEST_BACKENDS": "numpy"}
-    session.run(*PYTEST, "not slow and not mnist", *CORE, *session.posargs, env=environment)
+    session.run(*PYTEST, f"{QUICK} and not mnist", *CORE, *session.posargs, env=environment)
 
 
 @nox.session(python="3.11")
@@ -96,7 +97,7 @@ def oldest(session: nox.Session) -> None:
     session.install(ROOT, *lowest, "pytest==8.*", *TOOLS)  # 9 refuses what scikit-learn 1.6 does
     session.run("python", "-m", "pip", "check")
     more = ("tests/behaviour", "tests/estimators", "tests/families", "tests/solvers")
-    session.run(*PYTEST, "not slow and not mnist", *CORE, *more, *session.posargs)
+    session.run(*PYTEST, f"{QUICK} and not mnist", *CORE, *more, *session.posargs)
 
 
 @nox.session(name="tests(cupy)")
@@ -105,7 +106,7 @@ def tests_cupy(session: nox.Session) -> None:
     extra = has_gpu_wheel(session)
     install(session, "test-on-gpu", *([extra] if extra else []))
     environment = {"GPULR_TEST_BACKENDS": "cupy", "GPULR_FALLBACK": "error"}
-    session.run(*PYTEST, "not browser and not slow", *session.posargs, env=environment)
+    session.run(*PYTEST, QUICK, *session.posargs, env=environment)
 
 
 @nox.session

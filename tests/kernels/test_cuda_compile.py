@@ -7,9 +7,9 @@ passes to NVRTC, as its own code says (where they cannot be read, these tests fa
 and by NVRTC 12, which alone knows the cards before sm_75. Not proven: that a kernel is right
 (test_fused.py, test_recursion.py), that it is fast, or that another NVRTC says the same.
 
-There are some 400 kinds of layouts for each card. The quick tests compile a few, the slow ones
-those that are shortest of registers (five minutes of a processor), the nightly ones one of each
-kind (an hour).
+There are some 400 kinds of layouts for each card. The quick and the slow tests compile a
+few, the nightly ones those that are shortest of registers (five minutes of a processor) and one of
+each kind (an hour).
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def test_a_layout_compiles_for_its_card(card, layout):
         assert wrong(PROPAGATE, laid, card, version_for(card)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @EVERY_CARD
 def test_layouts_that_are_short_of_registers(card):
     version, found = version_for(card), list(filter(scarce, some(card)))
@@ -147,20 +147,19 @@ def test_layouts_that_are_short_of_registers_with_cuda_12(card):
 
 
 # For tensor cores: as MNIST's, and those that leave fewest registers to spare.
-TENSOR_LAYOUTS = {
-    "bytes": (8, 784, 10),
-    "halves": (16, 784, 10),
-    "one model": (8, 784, 1),
-    "narrow": (16, 30, 7),
-    "672 features": (8, 672, 12),
-    "8 models": (16, 1408, 8),
-    "wide": (8, 1500, 4),
-}
+TENSOR_LAYOUTS = [
+    pytest.param((8, 784, 10), id="bytes", marks=pytest.mark.slow),
+    pytest.param((16, 784, 10), id="halves", marks=pytest.mark.nightly),
+    pytest.param((8, 784, 1), id="one model", marks=pytest.mark.nightly),
+    pytest.param((16, 30, 7), id="narrow", marks=pytest.mark.slow),
+    pytest.param((8, 672, 12), id="672 features", marks=pytest.mark.nightly),
+    pytest.param((16, 1408, 8), id="8 models", marks=pytest.mark.nightly),
+    pytest.param((8, 1500, 4), id="wide", marks=pytest.mark.nightly),
+]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("card", [c for c in CARDS if c.capability >= 80], ids=lambda c: c.name)
-@pytest.mark.parametrize("layout", TENSOR_LAYOUTS.values(), ids=TENSOR_LAYOUTS.keys())
+@pytest.mark.parametrize("layout", TENSOR_LAYOUTS)
 def test_a_layout_for_tensor_cores_compiles_for_its_card(card, layout):
     assert wrong(TENSOR, tensor_plan(card, *layout), card, version_for(card)) == []
 
