@@ -15,6 +15,8 @@ from gpulr.backend.cuda_kernels import kernels_of
 from gpulr.kernels import dispatch
 from gpulr.solvers import refresh, subspace
 
+pytestmark = pytest.mark.slow  # most of it in compiling kernels for this CPU
+
 
 @pytest.fixture
 def spent(install, as_if_large, monkeypatch, rng):
@@ -65,6 +67,7 @@ def spent(install, as_if_large, monkeypatch, rng):
 ALWAYS = -1.0  # a margin that leaves each refresh worth while
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("margin", [np.inf, ALWAYS])
 def test_with_few_eigenvectors(spent, monkeypatch, margin):
     monkeypatch.setattr(subspace, "RANK", 2)

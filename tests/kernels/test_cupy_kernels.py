@@ -28,6 +28,8 @@ from gpulr.kernels.dispatch import FusedProblem, choose, trial, trials
 from gpulr.kernels.fused import FusedPass
 from gpulr.kernels.plan import plan_for
 
+pytestmark = pytest.mark.slow  # most of it in compiling kernels for this CPU
+
 
 @pytest.fixture
 def cupy(install):
@@ -215,6 +217,7 @@ def test_a_first_training_compiles_little(cupy, numbers, as_if_large, monkeypatc
     assert cupy.modules == compiled_first
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("standardize", [False, True])
 def test_arrays_on_another_card_train_and_predict_there(cupy, numbers, monkeypatch, standardize):
     monkeypatch.setenv("GPULR_FUSED", "require")

@@ -23,6 +23,8 @@ from gpulr.kernels.tensor_plan import TensorPlan
 from gpulr.solvers.curvature import SharedCurvature
 from helpers import make_problem
 
+pytestmark = pytest.mark.slow  # most of it in compiling kernels for this CPU
+
 
 class Timed(HostKernels):
     """Kernels of which is said how fast they are, beside a portable pass of a second."""
@@ -163,6 +165,7 @@ def test_a_card_decides_which_kernel_serves(bytes_of, dtype, seconds, chosen):
     assert kernels.asked == 8  # once each
 
 
+@pytest.mark.nightly
 def test_kernels_of_two_kinds_are_tried_at_most_three_times(bytes_of):
     kernels, tried = Timed(*TENSOR, *FLOAT32, *TENSOR), []
     for rows in (640, 40):
@@ -180,6 +183,7 @@ def test_a_card_without_tensor_cores_tries_one_kernel(bytes_of):
     assert kernels.asked == 4
 
 
+@pytest.mark.nightly
 def test_one_kernel_serves_where_the_other_fails(bytes_of, monkeypatch):
     class Half(Timed):
         def kernel(self, source, macros, name, shared):
@@ -202,6 +206,7 @@ def test_one_kernel_serves_where_the_other_fails(bytes_of, monkeypatch):
         monkeypatch.delenv("GPULR_FUSED")
 
 
+@pytest.mark.nightly
 def test_models_that_leave_compile_nothing(rng):
     def of(models):
         codes, table = rng.integers(0, models, 60), np.eye(models, dtype=np.float32)

@@ -25,6 +25,8 @@ from gpulr.kernels.plan import MOST_ROWS, RESERVED
 from gpulr.kernels.tensor_plan import WIDTHS, layouts_for, tensor_plan
 from helpers import make_problem
 
+pytestmark = pytest.mark.slow  # most of it in compiling kernels for this CPU
+
 TENSOR_CARDS = [card for card in CARDS if card.capability >= 80]
 
 # Remainders of each kind: rows of 16 and of a tile, steps of 16 features, models of eight columns,
