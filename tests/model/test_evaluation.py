@@ -174,6 +174,7 @@ def test_unknown_entries_count_for_nothing(matrix, rng):
 
 
 def test_thresholds_decide_what_is_predicted(matrix):
+    pytest.importorskip("pandas")
     Z, Y, _ = matrix
     thresholds = np.array([0.2, -0.3, 0.0, 1.0])
     result = evaluate_labels(Z, Y, NAMES, thresholds)
@@ -193,6 +194,7 @@ def test_thresholds_decide_what_is_predicted(matrix):
 
 
 def test_a_frame_has_names_as_its_index(matrix):
+    pytest.importorskip("pandas")
     Z, Y, _ = matrix
     result = evaluate_labels(Z, Y, NAMES)
     frame = result.to_frame()

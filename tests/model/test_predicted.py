@@ -11,7 +11,6 @@ import pytest
 import gpulr
 from gpulr.backend import to_host
 from gpulr.model.predicted import predicted, predicted_codes
-from gpulr.reporting.pictures import canvas_of
 from gpulr.show.predictions import Predictions, true_names
 
 
@@ -116,6 +115,7 @@ def test_scikit_learn_cannot_hold_them(rng):
 
 
 def test_the_page_gets_them(rng):
+    canvas_of = pytest.importorskip("gpulr.reporting.pictures").canvas_of
     model = gpulr.train(rng.random((30, 4, 4)), np.arange(30) % 3, max_iter=3, tol=0)
     assert canvas_of(model, list("abc"))[0]["thresholds"] is None
     model = replace(model, thresholds=np.array([0.25, -1.0, np.inf]))

@@ -195,6 +195,7 @@ def test_files_and_other_software(X, tags, tmp_path):
     np.testing.assert_array_equal(again.predict(X), found.predict(X))
     assert again.data == found.data
     assert again.settings == found.settings
+    pytest.importorskip("jinja2")
     gpulr.report(again, tmp_path / "all.html")
     page = (tmp_path / "all.html").read_text(encoding="utf-8")
     assert "2 columns of a trained model and 2 columns of a trained model" in page
