@@ -232,7 +232,7 @@ def small(data, monkeypatch):
     "name",
     [
         *("thousand", "search", "pass", "predict", "first-call"),
-        pytest.param("families", marks=pytest.mark.slow),
+        pytest.param("families", marks=[pytest.mark.slow, pytest.mark.nightly]),
         pytest.param("small", marks=[pytest.mark.slow, pytest.mark.nightly]),
     ],
 )

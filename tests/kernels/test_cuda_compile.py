@@ -81,7 +81,7 @@ def test_kernels_fit(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [NEWEST, 12])
+@pytest.mark.parametrize("version", [NEWEST, pytest.param(12, marks=pytest.mark.nightly)])
 @SOURCES
 def test_kernels_fit_everywhere(path, version):
     require(cuda_compile.why_not(version))
@@ -151,7 +151,7 @@ TENSOR_LAYOUTS = [
     pytest.param((8, 784, 10), id="bytes", marks=pytest.mark.slow),
     pytest.param((16, 784, 10), id="halves", marks=pytest.mark.nightly),
     pytest.param((8, 784, 1), id="one model", marks=pytest.mark.nightly),
-    pytest.param((16, 30, 7), id="narrow", marks=pytest.mark.slow),
+    pytest.param((16, 30, 7), id="narrow", marks=pytest.mark.nightly),
     pytest.param((8, 672, 12), id="672 features", marks=pytest.mark.nightly),
     pytest.param((16, 1408, 8), id="8 models", marks=pytest.mark.nightly),
     pytest.param((8, 1500, 4), id="wide", marks=pytest.mark.nightly),

@@ -199,7 +199,7 @@ SANITIZED = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("sanitize", ["thread", "address,undefined"])
 @pytest.mark.parametrize("what", SANITIZED)
 def test_sanitizers_find_nothing(what, sanitize):
@@ -239,7 +239,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("what", MISTAKES)
 def test_mistakes_in_the_kernel_are_found(what, broken):
     present, absent, sanitize, words = MISTAKES[what]
@@ -302,7 +302,7 @@ def test_a_plan_fits_and_covers_everything(card, storage, features, models, rows
     assert 0 < grid.tile_rows <= laid.tile
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("backward", "forward"), [(True, True), (True, False), (False, True)])
 def test_shared_memory_is_counted_to_the_byte(backward, forward):
     """A byte less than the plan says, and the address sanitizer finds the last one used."""
