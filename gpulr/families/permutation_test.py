@@ -144,7 +144,10 @@ def permutation_test(
     with request.prepare(len(first) * (n + 1)) as training:
         for group in _groups(training.data, n + 1, len(first)):
             some = [orders.of(i) for i in group]
-            folds = [split(cv, labels.strata[orders.of(i)], by) if i else first for i in group]
+            folds = [
+                split(cv, labels.strata[order], by) if i else first
+                for i, order in zip(group, some, strict=True)
+            ]
             for number, each in zip(group, folds, strict=True):
                 check_scored(each, inputs.sample_weight, f" of permutation {number}")
             permuted = Permuted(training.data, some, folds, factor)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.errors import MissingExtraError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import SearchRecord
+from gpulr.model.score_table import frame_of
 from gpulr.words import counted
 
 if TYPE_CHECKING:
@@ -112,19 +112,6 @@ class Search:
         from gpulr.show import c_path
 
         return c_path(self, ax=ax)
-
-
-def frame_of(table: npt.NDArray[Any]) -> Any:
-    """Return a result's table as a pandas DataFrame; raises MissingExtraError without pandas."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise MissingExtraError(
-            "to_frame() needs pandas, which is not installed: python -m pip install pandas. "
-            "The same figures are in .table, a NumPy array of records."
-        ) from error
-
-    return pandas.DataFrame(table)
 
 
 def search_record(found: Search) -> SearchRecord:

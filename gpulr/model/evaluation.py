@@ -11,7 +11,16 @@ import numpy.typing as npt
 from gpulr.errors import DataError
 from gpulr.logistic import log_normalized
 from gpulr.model.binary import counts, losses, of_each_model, together
-from gpulr.model.measures import SCORES, Counts, Each, each_auroc, mean, share_right
+from gpulr.model.measures import (
+    SCORES,
+    Counts,
+    Each,
+    balanced_share,
+    each_auroc,
+    mean,
+    share_of_counts,
+    share_right,
+)
 from gpulr.model.predicted import Thresholds, predicted_codes
 from gpulr.model.ranking import ranking
 from gpulr.model.score_table import Scores, table_of
@@ -143,12 +152,10 @@ def evaluate_labels(
     Entries of Y that are unknown count for nothing, and rows by their weight (n_samples,).
     """
     w = _weights(weight, len(Z))
-    (no, wrong, missed, yes), of_margins = _measured(Z, Y, w, thresholds)
-    counted, known = Counts(yes, yes + wrong, yes + missed), no + wrong + missed + yes
-    with np.errstate(invalid="ignore"):
-        right = (no + yes) / known
-        balanced = (yes / (yes + missed) + no / (no + wrong)) / 2
-    own = {"accuracy": right, "balanced_accuracy": balanced}
+    cells, of_margins = _measured(Z, Y, w, thresholds)
+    _, wrong, missed, yes = cells
+    counted, right = Counts(yes, yes + wrong, yes + missed), share_of_counts(*cells)
+    own = {"accuracy": right, "balanced_accuracy": balanced_share(*cells)}
     each, averages = _scores(counted, len(yes), own, of_margins)
     for name in ("balanced_accuracy", "neg_log_loss", "neg_brier_score", "roc_auc"):
         averages[name] = mean(each[name])

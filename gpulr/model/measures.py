@@ -166,15 +166,23 @@ def each_of_counts(measure: Callable[[Counts], Each]) -> Score[Each]:
 
 def each_accuracy(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
     """Return how often each model is right that says "this class" or "not"."""
-    no, wrong, missed, yes = of_each_model(counts, Z, truth, weight, thresholds)
+    return share_of_counts(*of_each_model(counts, Z, truth, weight, thresholds))
+
+
+def each_balanced_accuracy(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
+    """Return the mean of how often each model is right about positives, and about negatives."""
+    return balanced_share(*of_each_model(counts, Z, truth, weight, thresholds))
+
+
+def share_of_counts(no: Each, wrong: Each, missed: Each, yes: Each) -> Each:
+    """Return the share of rows that are right, of what :func:`counts` found; NaN of none."""
     with np.errstate(invalid="ignore"):
         share: Each = (no + yes) / (no + wrong + missed + yes)
     return share
 
 
-def each_balanced_accuracy(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
-    """Return the mean of how often each model is right about positives, and about negatives."""
-    no, wrong, missed, yes = of_each_model(counts, Z, truth, weight, thresholds)
+def balanced_share(no: Each, wrong: Each, missed: Each, yes: Each) -> Each:
+    """Return the mean of that share of positives, and of negatives; NaN where either has none."""
     with np.errstate(invalid="ignore"):
         mean_share: Each = (yes / (yes + missed) + no / (no + wrong)) / 2
     return mean_share

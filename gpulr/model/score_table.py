@@ -36,17 +36,7 @@ class Scores:
 
     def to_frame(self) -> Any:
         """Return :attr:`table` as a pandas DataFrame, names as its index; needs pandas."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingExtraError(
-                "to_frame() needs pandas, which is not installed: python -m pip install pandas. "
-                "The same figures are in .table, a NumPy array of records."
-            ) from error
-
-        names, *columns = self.table.dtype.names or ()
-        index = pandas.Index(self.table[names], name=names)
-        return pandas.DataFrame({name: self.table[name] for name in columns}, index=index)
+        return frame_of(self.table).set_index((self.table.dtype.names or ())[0])
 
     def cells(self, most: int | None = None) -> tuple[list[str], list[list[str]]]:
         """Return headings, and the rows of the table and its averages, as text.
@@ -98,6 +88,19 @@ class Scores:
         }
         told = ", ".join(f"{name}={x:.6g}" for name, x in figures.items())
         return f"{type(self).__name__}({told}, table of {counted(len(self.table), 'row')})"
+
+
+def frame_of(table: npt.NDArray[Any]) -> Any:
+    """Return a result's table as a pandas DataFrame; raises MissingExtraError without pandas."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError(
+            "to_frame() needs pandas, which is not installed: python -m pip install pandas. "
+            "The same figures are in .table, a NumPy array of records."
+        ) from error
+
+    return pandas.DataFrame(table)
 
 
 def _cell(value: Any) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuda_host import KernelFault
-from fused_kernels import CARDS, H100, RTX_4090, module
+from fused_kernels import CARDS, H100, RTX_4090, module, zeros_for
 from gpulr.kernels.fused import CHUNK_ROWS, PROPAGATE
 from gpulr.kernels.plan import LEAST_ROWS, MOST_FEATURES, MOST_ROWS, RESERVED, WIDTHS, plan
 
@@ -74,15 +74,8 @@ def test_shared_memory_is_counted_to_the_byte(backward, forward):
     n, k, features = 64, 10, 30
     laid = plan(RTX_4090, 32, features, k)
     size = laid.shared_bytes(forward=forward, backward=backward)
-    around = [np.zeros((n, features), np.float32), None, n, n, min(n, laid.tile)]
-    Z, W, b = (np.zeros(s, np.float32) for s in ((n, k), (features, k), (k,)))
-    targets = [np.zeros(n, np.int32), np.zeros((1, k), np.float32), None, None, 0, None, None, None]
-    sums = [np.zeros((features, k), np.float32), np.zeros((2, k))]
-    name, arguments = {
-        (True, True): ("propagate", [*around, W, b, k, *targets, 0, None, *sums]),
-        (True, False): ("propagate_back", [*around, Z, k, *targets, 0, None, *sums]),
-        (False, True): ("propagate_forward", [*around, W, b, k, Z]),
-    }[backward, forward]
+    ways = {"backward": backward, "forward": forward}
+    name, arguments = zeros_for(laid, n, features, k, np.float32, **ways)
     compiled = module(PROPAGATE, laid.macros, "address")
     compiled.launch(name, 1, laid.threads, arguments, size)
     # Rows at the end of the tile, and their residuals, are the last that are used.

@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from cuda_host import KernelFault
 from cuda_layouts import CARDS, H100, T4
-from fused_kernels import assert_right, by_tensor_cores, fused, make, module
+from fused_kernels import assert_right, by_tensor_cores, fused, make, module, zeros_for
 from gpulr.core.problem import Problem
 from gpulr.kernels import fused as fused_pass
 from gpulr.kernels.fused import CHUNK_ROWS, TENSOR
@@ -310,15 +310,8 @@ def test_shared_memory_is_counted_to_the_byte(backward, forward):
     laid = tensor_plan(H100, 8, features, k)
     n = laid.tile
     size = laid.shared_bytes(forward=forward, backward=backward)
-    around = [np.zeros((n, features), np.uint8), None, n, n, n]
-    Z, W, b = (np.zeros(s, np.float32) for s in ((n, k), (features, k), (k,)))
-    targets = [np.zeros(n, np.int32), np.zeros((1, k), np.float32), None, None, 0, None, None, None]
-    sums = [np.zeros((features, k), np.float32), np.zeros((2, k))]
-    name, arguments = {
-        (True, True): ("propagate", [*around, W, b, k, *targets, 0, None, *sums]),
-        (True, False): ("propagate_back", [*around, Z, k, *targets, 0, None, *sums]),
-        (False, True): ("propagate_forward", [*around, W, b, k, Z]),
-    }[backward, forward]
+    ways = {"backward": backward, "forward": forward}
+    name, arguments = zeros_for(laid, n, features, k, np.uint8, **ways)
     compiled = module(TENSOR, laid.macros, "address")
     compiled.launch(name, 1, laid.threads, arguments, size)
     with pytest.raises(KernelFault, match="overflow"):

@@ -177,6 +177,19 @@ def make(
     return problem, put(theta), seen, Y, s
 
 
+def zeros_for(laid, n, features, k, dtype, *, backward, forward):
+    """Name the kernel that goes these ways, and return arguments of ``n`` rows of zeros for it."""
+    around = [np.zeros((n, features), dtype), None, n, n, min(n, laid.tile)]
+    Z, W, b = (np.zeros(s, np.float32) for s in ((n, k), (features, k), (k,)))
+    targets = [np.zeros(n, np.int32), np.zeros((1, k), np.float32), None, None, 0, None, None, None]
+    sums = [np.zeros((features, k), np.float32), np.zeros((2, k))]
+    return {
+        (True, True): ("propagate", [*around, W, b, k, *targets, 0, None, *sums]),
+        (True, False): ("propagate_back", [*around, Z, k, *targets, 0, None, *sums]),
+        (False, True): ("propagate_forward", [*around, W, b, k, Z]),
+    }[backward, forward]
+
+
 def assert_right(problem, got, theta, X, Y, s):
     """Compare cost and gradient with float64, to what float32 can tell in sums of such numbers."""
     cost, gradient, theta = map(to_host, (*got, theta))
