@@ -310,7 +310,7 @@ def scores_table(report: Record) -> str:
         name = r["score"] + (", weighted" if r["weights"] else "")
         taken = [seconds(r["seconds"][who]["median"]) for who in ("sklearn", "gpulr", "floor")]
         ratio = "{median:.1f} ({q1:.1f}–{q3:.1f})".format(**r["ratio"])
-        rows.append((False, [size, name, *taken, ratio, f"{r['goal']:.0f}"]))
+        rows.append((False, [size, name, *taken, ratio, goal_words({"at_least": r["goal"]})]))
     columns = "rows|score|>scikit-learn|>gpulr|>sorts alone, one thread|>ratio (quartiles)|>goal"
     return "\n".join([*markdown(columns, rows), "", f"{where(report)}."])
 
@@ -347,7 +347,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "gpulr-interleaved": ("One pass, and gradient descent", interleaved_table),
     "gpulr-peers": ("To the optimum, beside other solvers", peers_table),
     "gpulr-search": ("Choosing C by cross-validation", search_table),
-    "gpulr-ratios": ("Passes, predictions, small fits, first calls", ratios_table),
+    "gpulr-ratios": ("Passes, predictions, families, small fits, first calls", ratios_table),
     "gpulr-threads": ("Training in threads", threads_table),
     "gpulr-passes-to-optimum": ("Passes to the optimum", passes_table),
     "gpulr-scores": ("Scores of many labels", scores_table),
