@@ -19,6 +19,7 @@ from gpulr.backend.cuda_probe import probe_cupy
 from gpulr.backend.environment import setting
 from gpulr.backend.kernel_cache import tell_if_not_kept
 from gpulr.backend.probes import BackendStatus
+from gpulr.backend.standard import FACTORS, missing
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
 from gpulr.namespaces import array_namespace, device
 from gpulr.words import did_you_mean
@@ -61,11 +62,8 @@ def _lacks(backend: Backend) -> str:
         return ""  # which has been tried out
     if not offers_float64(backend.xp, backend.device):
         return f"{backend.name} has no float64 on {backend.device_name}, in which sums are taken"
-    try:
-        backend.xp.linalg.eigh  # noqa: B018
-    except AttributeError as error:
-        return f"{backend.name} cannot factor matrices ({error})"
-    return ""
+    lacks = missing(backend.xp, FACTORS)
+    return f"{backend.name} cannot factor matrices: it lacks {lacks}" if lacks else ""
 
 
 def _new(name: str, fallback_reason: str | None = None) -> Backend:

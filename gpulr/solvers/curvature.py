@@ -18,7 +18,7 @@ from gpulr.backend import Backend, is_sparse, to_host
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 from gpulr.errors import DataError
-from gpulr.namespaces import array_namespace, device
+from gpulr.namespaces import array_namespace
 from gpulr.solvers.solver import Shared
 from gpulr.solvers.subspace import leading, rank_for
 
@@ -268,9 +268,10 @@ class SharedCurvature(Shared):
         xp = array_namespace(w)
         size = xp.max(xp.abs(w), axis=0, keepdims=True)
         size = xp.where(size == 0.0, 1.0, size)
-        found = xp.empty(w.shape, dtype=w.dtype, device=device(w))  # row by row, as compiled
-        found[...] = multiply(xp.astype(w / size, self.dtype))  # functions of vectors take it
-        return found * size
+        found = multiply(xp.astype(w / size, self.dtype))
+        if xp is np:  # row by row, as compiled functions of vectors take it
+            return np.asarray(found, dtype=w.dtype, order="C") * size
+        return xp.astype(found, w.dtype) * size
 
     @cached_property
     def _whole(self) -> Array | None:

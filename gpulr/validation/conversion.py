@@ -22,12 +22,12 @@ from gpulr.backend import (
     library_of,
     to_host,
 )
+from gpulr.backend.standard import shortcoming
 from gpulr.errors import DataError
 from gpulr.namespaces import array_namespace
 
 Array = Any
 
-API_VERSION = "2024.12"  # of the array API standard: what gpulr's functions are written in
 # What brings an object's content into an array, or nearer to one, in libraries of many kinds.
 _WAYS = ("compute", "collect", "to_numpy", "todense", "to_df", "to_pandas", "toPandas", "get")
 
@@ -197,6 +197,11 @@ def on_device(x: Array, name: str) -> Array:
     try:
         x = detached(x)
         xp = array_namespace(x)
+        if lack := shortcoming(xp):
+            raise DataError(
+                f"{name} is an array of {library}, which {lack}. Update the library, or pass a "
+                "NumPy array."
+            )
         if xp.isdtype(x.dtype, "complex floating"):
             raise DataError(f"{name} has dtype {x.dtype}; expected real numbers.")
         if math.prod(x.shape) == 0:
@@ -225,12 +230,6 @@ def _cure(x: Array, name: str) -> str:
         return f"Pass {name}.to_dense()."
     if getattr(x, "is_quantized", False):
         return f"Pass {name}.dequantize()."
-    version = getattr(array_namespace(x), "__array_api_version__", API_VERSION)
-    if version < API_VERSION:
-        return (
-            f"Pass a NumPy array, or update the library: it has version {version} of the array API "
-            f"standard; expected {API_VERSION}."
-        )
     return remedy_for(x, name)
 
 

@@ -161,24 +161,6 @@ def test_sparse_columns_of_labels():
 # ---- libraries that follow the array API standard -----------------------------------------------
 
 
-def test_a_library_without_linear_algebra_is_trained_on_the_host():
-    strict = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
-    with strict.ArrayAPIStrictFlags(enabled_extensions=()):
-        rows = strict.asarray(X)
-        model = gpulr.train(rows, y)
-        assert model.backend == "numpy"
-        assert "cannot factor matrices" in model.fallback_reason
-        assert isinstance(model.predict_proba(rows), type(rows))
-
-
-@pytest.mark.parametrize("version", ["2022.12", "2023.12"])
-def test_an_older_standard_is_refused_and_named(version):
-    strict = pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
-    with strict.ArrayAPIStrictFlags(api_version=version):
-        message = rf"array_api_strict.*NumPy array.*version {version}.*expected 2024\.12"
-        assert_refused(strict.asarray(X), message)
-
-
 @pytest.fixture(scope="module")
 def torch():
     return pytest.importorskip("torch", reason="PyTorch is not installed")
