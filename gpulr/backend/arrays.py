@@ -136,13 +136,14 @@ def storage_type(
     ``rounds_to`` is what each block is converted to before anything else is done to it: an X that
     takes as much or more is stored as that, since it is rounded once in either case, to the same
     bits. None: blocks are centred first, and nothing may be rounded before. Types that the
-    namespace ``available`` lacks (array-api-strict has no float16) are left out.
+    namespace ``available`` lacks (array-api-strict has no float16, CuPy no bfloat16) are left out.
     """
     if X.dtype.kind == "b":
         return np.dtype(np.uint8)
-    if X.dtype.isbuiltin == 2:  # bfloat16, and others of ml_dtypes, which devices are not sent
-        return np.dtype(np.float32)
+    extension = X.dtype.isbuiltin == 2  # bfloat16, and others of ml_dtypes
     last = X.dtype.newbyteorder("=")
+    if extension and not (last.name == "bfloat16" and hasattr(available, "bfloat16")):
+        last = np.dtype(np.float32)
     if rounds_to is not None and rounds_to.itemsize <= last.itemsize:
         last = rounds_to
     candidates = [
@@ -158,6 +159,8 @@ def storage_type(
         found = smallest
         for a in range(rows.start, rows.stop, step):
             part = X[a : min(a + step, rows.stop)]
+            if extension:  # conversions between those and others may wrap around
+                part = part.astype(np.float32)
             while found < len(candidates) and not _holds(candidates[found], part):
                 found += 1
         return found

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gpulr.backend.compiled_products import Products
     from gpulr.backend.compiled_sparse import SparseProducts
     from gpulr.backend.compiled_vectors import VectorFunctions
+    from gpulr.backend.compiled_widening import Widening
 
 WASTE = 1.4  # a compilation takes as long as some ten passes of half the columns
 SINGLE = np.dtype(np.float32)
@@ -144,14 +145,29 @@ def extremes_of(storage: str) -> Extremes | None:
 
         extremes = Extremes(storage)
     X = np.sin(np.arange(3.0 * 85)).reshape(3, 85)  # of which whole numbers are −1, 0 and 1
-    X = np.rint(X).astype(storage) if np.dtype(storage).kind != "f" else X.astype(storage)
-    if X.dtype.kind == "f":
+    whole = np.dtype(storage).kind in "biu"
+    X = (np.rint(X) if whole else X).astype(storage)
+    if not whole:
         X[1, 7], X[2, 8] = np.nan, np.inf
     right = all(
         np.array_equal(found[0], expected, equal_nan=True)
         for found, expected in zip(extremes(X), (X.min(axis=0), X.max(axis=0)), strict=True)
     )
     return extremes if right else None
+
+
+@cache
+@or_none
+def widening_of(stored: np.dtype[Any], compute: np.dtype[Any]) -> Widening | None:
+    """Return what converts numbers of 16 bits; None where there is nothing, or it is not right."""
+    from gpulr.backend import compiled_products, compiled_widening
+
+    names = stored.name, compute.name
+    halves = compiled_products.HALVES & compiled_products.storage_types()
+    if names[0] not in halves or names[1] not in ("float32", "float64"):
+        return None
+    with compiling():
+        return compiled_widening.compile_function(*names)
 
 
 def grouping_cost(width: int, n_columns: int) -> int:

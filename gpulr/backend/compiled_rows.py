@@ -196,7 +196,9 @@ class CompiledRows:
         """How many rows the products work through at a time."""
         from gpulr.backend import compiled_products
 
-        rows: int = SUB_BLOCK_BYTES // self.X.strides[0]
+        counted_as = compiled_products.counted_as(_name(self.X.dtype), _name(self.dtype))
+        each = compiled_products.BYTES[compiled_products.STORAGE[counted_as]]
+        rows: int = SUB_BLOCK_BYTES // (self.X.strides[0] // self.X.itemsize * each)
         if self._wide:
             panel = compiled_products.panel(self.X.shape[1])
             rows = compiled_products.PANEL_BYTES // (panel * self.dtype.itemsize)

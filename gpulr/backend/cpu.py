@@ -28,6 +28,7 @@ from gpulr.backend.compiled_rows import (
 from gpulr.backend.compiler import compiler, compiler_at_hand, load_compiler_ahead
 from gpulr.backend.forks import computing
 from gpulr.backend.sweeps import sweep
+from gpulr.backend.widening import convert, is_half
 
 if TYPE_CHECKING:
     from gpulr.backend.compiled_margins import MarginFunctions
@@ -190,8 +191,10 @@ class NumPyBackend(Backend):
         if X_block.dtype == dtype and center is None:
             return X_block
         converted = buffer("converted", X_block.size, dtype).reshape(X_block.shape)
-        if center is None:
-            np.copyto(converted, X_block, casting="unsafe")
+        if center is None or is_half(X_block.dtype):
+            convert(X_block, converted)
+            if center is not None:
+                converted -= center
         else:
             np.subtract(X_block, center, out=converted, casting="unsafe")
         return converted
@@ -243,6 +246,8 @@ class NumPyBackend(Backend):
             compiled = extremes_function(X_block) if self.compiled else None
             if compiled is not None:
                 return compiled(X_block)
+        if is_half(X_block.dtype):
+            return self.extremes(self.as_compute(X_block, np.dtype(np.float32)))
         return super().extremes(X_block)
 
     def gram(self, X_block: Array, dtype: Any) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import threads
+from gpulr.backend.widening import convert
 
 Array = Any
 Event = Any
@@ -117,7 +118,7 @@ def _fill(stage: npt.NDArray[Any], read: Callable[[slice], npt.NDArray[Any]], st
         source = read(slice(start + rows.start, start + rows.stop))
         # Values that the dtype cannot hold are found later, and raise an error.
         with np.errstate(over="ignore", invalid="ignore"):
-            np.copyto(stage[rows], source, casting="unsafe")
+            convert(source, stage[rows])
 
     for _ in threads.map_blocks(piece, [slice(a, min(a + length, n)) for a in range(0, n, length)]):
         pass

@@ -87,8 +87,10 @@ def finite_rows(
     if known is not None and all(bool(xp.all(xp.abs(part) <= largest)) for part in known):
         return
 
+    narrow = own != X.dtype or xp.finfo(own).bits < 32  # slow to compute with, or impossible
+
     def usable(rows: slice) -> tuple[int, Array]:
-        block = X[rows, :] if own == X.dtype else X[rows, :].astype(own)
+        block = backend.as_compute(X[rows, :], xp.float32) if narrow else X[rows, :]
         return rows.start, xp.all(xp.abs(block) <= largest, axis=1)  # false for NaN too
 
     blocks = backend.row_blocks(X.shape[0], X.shape[1], 1)

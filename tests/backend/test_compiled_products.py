@@ -55,7 +55,7 @@ def compiled(X, compute="float32"):
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", STORAGE)
 def test_products_of_every_shape(compiled_products, rng, storage, compute):
-    assert set(STORAGE) == set(compiled_products.STORAGE)
+    assert set(STORAGE) == set(compiled_products.STORAGE) - {"bfloat16"}  # see test_halves.py
     itemsize = np.dtype(storage).itemsize
     for n_features in (64 // np.dtype(compute).itemsize, 17, 33, 785):
         sub_block = max(8, compiled_products.SUB_BLOCK_BYTES // itemsize // n_features // 8 * 8)

@@ -79,9 +79,15 @@ F4, F8 = np.dtype("float32"), np.dtype("float64")
         ([1e39, 1.0], "float64", None, "float64"),
         ([1, 300], ">i8", F4, "float16"),
         ([0.1, 300], ">f8", None, "float64"),
+        *(([0, 255], "bfloat16", r, "uint8") for r in (F4, None)),
+        *(([-1, 256], "bfloat16", r, "float16") for r in (F4, None)),
+        *(([1e-8, 256], "bfloat16", r, "float32") for r in (F4, None)),
+        ([-3, 3], "int4", F4, "float16"),
     ],
 )
 def test_the_smallest_type_that_holds_all_values(monkeypatch, values, dtype, rounds_to, stored):
+    if dtype in ("bfloat16", "int4"):
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
     monkeypatch.setattr(arrays, "CHUNK_BYTES", 300)
     monkeypatch.setattr(arrays, "LOOK_BYTES", 70)
     for rows in (2, FIRST_ROWS + 3, FIRST_ROWS + 400):  # the second value is in the last piece
@@ -99,6 +105,18 @@ def test_a_type_that_the_library_lacks_is_not_taken():
         uint8, int8, float32 = np.uint8, np.int8, np.float32
 
     assert storage_type(np.full((2, 2), 300), F4, Lacking) == F4
+
+
+def test_bfloat16_stays_where_the_library_has_it():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+
+    class Having:
+        uint8, float16, float32, bfloat16 = np.uint8, np.float16, np.float32, object()
+
+    for values, stored in (([1e-8, 256], "bfloat16"), ([-1, 0.5], "float16"), ([0, 9], "uint8")):
+        X = np.array([values], ml_dtypes.bfloat16)
+        for rounds_to in (F4, F8, None):
+            assert storage_type(X, rounds_to, Having) == np.dtype(stored)
 
 
 def test_fractions_are_found_out_in_the_first_rows(rng):

@@ -128,8 +128,12 @@ def test_numpy_arrays_of_ml_dtypes(name, standardize):
             gpulr.train(rows, y)
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "float16", ">f4"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint8", "int16", "uint16", "float16", "bfloat16", ">f4"]
+)
 def test_estimators_compute_in_float32_what_float32_holds(dtype):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
     estimator = gpulr.OneVsAllLogisticRegression().fit(WHOLE.astype(dtype), y)
     assert estimator.coef_.dtype == np.float32
     for wider in ("int32", "int64", "float64", ">f8"):
