@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _get_feature_names,
@@ -14,7 +15,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from gpulr.backend import is_device_array
+from gpulr.backend import backend_of, is_device_array
+from gpulr.core.rows import extremes
 from gpulr.errors import DataError
 from gpulr.validation.arrays import as_rows, check_rows
 from gpulr.validation.conversion import as_numpy, real_numbers
@@ -56,7 +58,10 @@ def read_rows_and_labels(estimator: Any, X: Any, y: Any) -> tuple[Array, Any]:
     else:
         rows = _on_host(estimator, X)
         if not _pass(rows, y):
-            rows, y = check_X_y(rows, y, estimator=estimator, **_AS_IS)
+            passes = _is_narrow(rows) and _is_finite(rows)  # then it is y that is to be checked
+            some = _as_known(rows[:, :1] if passes else rows)
+            some, y = check_X_y(some, y, estimator=estimator, **_AS_IS)
+            rows = rows if passes else some
             check_classification_targets(y)
     _check_names(estimator, X, rows, reset=True)
     return rows, y
@@ -70,12 +75,30 @@ def _pass(X: Any, y: Any) -> bool:
     """
     if not (type(X) is type(y) is np.ndarray and X.ndim == 2 and y.ndim == 1 and X.size):
         return False
-    if len(X) != len(y) or X.dtype.kind not in "biuf" or y.dtype.kind not in "biu":
+    if len(X) != len(y) or X.dtype.kind not in "biufV" or y.dtype.kind not in "biu":
         return False
     if int(y.max()) - int(y.min()) >= len(y) // 2:  # there may be a class for every other row
         return False
+    return _is_finite(X)
+
+
+def _is_narrow(X: Any) -> bool:
+    """Whether rows are of floats that scikit-learn does not know, or takes one by one."""
+    dense = isinstance(X, np.ndarray) and X.ndim == 2 and X.size > 0
+    return dense and (X.dtype.isbuiltin == 2 or X.dtype == np.float16)
+
+
+def _is_finite(X: npt.NDArray[Any]) -> bool:
+    """Whether all numbers are finite; False leaves it open."""
     with np.errstate(all="ignore"):
+        if _is_narrow(X):
+            return all(np.isfinite(part).all() for part in extremes(X, backend_of(X)))
         return X.dtype.kind != "f" or bool(np.isfinite(X.sum()))
+
+
+def _as_known(X: Any) -> Any:
+    """Return rows in a dtype that scikit-learn knows."""
+    return X.astype(np.float32) if X.dtype.isbuiltin == 2 else X
 
 
 def read_rows(estimator: Any, X: Any, n_features: int) -> Array:
@@ -87,7 +110,10 @@ def read_rows(estimator: Any, X: Any, n_features: int) -> Array:
 
 def _checked(estimator: Any, X: Any) -> Array:
     """Check rows on the host as scikit-learn does."""
-    return check_array(_on_host(estimator, X), estimator=estimator, input_name="X", **_AS_IS)
+    rows = _on_host(estimator, X)
+    if _is_narrow(rows) and _is_finite(rows):
+        return rows
+    return check_array(_as_known(rows), estimator=estimator, input_name="X", **_AS_IS)
 
 
 def read_truth(y: Any, sample_weight: Any) -> tuple[Any, Any]:
@@ -117,7 +143,7 @@ def _labels(y: Any) -> Any:
 def _on_host(estimator: Any, X: Any) -> Any:
     """Return X as scikit-learn takes it: a NumPy array, or a CSR array whose parts are checked."""
     try:
-        rows = as_rows(X)
+        return as_rows(X)
     except DataError as error:
         if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "cO":
             try:  # scikit-learn's checks want its own words
@@ -125,7 +151,6 @@ def _on_host(estimator: Any, X: Any) -> Any:
             except TypeError as theirs:
                 raise ObjectsError(f"{error} ({theirs})") from theirs
         raise
-    return rows.astype(np.float32) if rows.dtype.isbuiltin == 2 else rows
 
 
 def _forget_names(estimator: Any, rows: Array) -> None:

@@ -11,14 +11,15 @@ import pytest
 import gpulr
 from helpers import python
 
-CODE = """
+PEAK = """
 import re
 from pathlib import Path
 import gpulr
 
 def peak():  # in KiB; of this process alone, unlike ru_maxrss
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-
+"""
+CODE = """
 data = gpulr.datasets.load_mnist()
 few = data.X[:2000], data.y[:2000]
 gpulr.train(*few, max_iter=3, tol=0)  # imports are not counted
@@ -44,8 +45,36 @@ print((peak() - before) // 1024)
 )
 def test_bytes_are_never_copied_whole_to_floats(real_mnist, call, more, mebibytes):
     # The rows as float32 would be 179 MiB. tests/families/test_training.py does so with fewer.
-    used = int(python(CODE.format(call=call, more=more), timeout=120))
+    used = int(python(PEAK + CODE.format(call=call, more=more), timeout=120))
     assert 0 < used <= mebibytes
+
+
+HALVES = """
+import numpy as np
+if "{dtype}" == "bfloat16":
+    import ml_dtypes
+rng = np.random.default_rng(0)
+X, y = np.empty((40_000, 768), "{dtype}"), np.arange(40_000) % 10
+for rows in range(0, len(X), 1_000):
+    X[rows : rows + 1_000] = rng.standard_normal((1_000, 768)) + y[rows : rows + 1_000, None] / 9
+train = gpulr.OneVsAllLogisticRegression({more}).fit
+train(X[:2_000], y[:2_000]).predict(X[:2_000])
+before = peak()
+train(X, y).predict(X)
+print((peak() - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("more", ["", "standardize=True"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_are_never_copied_whole_to_floats(dtype, more):
+    # The rows as float32 would be 117 MiB.
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+    used = int(python(PEAK + HALVES.format(dtype=dtype, more=more), timeout=120))
+    assert 0 < used <= 96
 
 
 def test_a_host_without_memory_is_a_typed_error(monkeypatch, blobs):

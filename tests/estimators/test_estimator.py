@@ -307,10 +307,12 @@ def test_sparse_rows(make):
 
 
 @pytest.mark.parametrize(
-    "given", ["float64", "float32", "float16", "uint8", "bool", "int32", "int64"]
+    "given", ["float64", "float32", "float16", "bfloat16", "uint8", "bool", "int32", "int64"]
 )
 def test_the_dtype_follows_X(blobs, given):
     X, y = blobs
+    if given == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
     expected = "float64" if given in ("float64", "int32", "int64") else "float32"
     X = np.clip(X + 2, 0, 9).astype(given)
     model = OneVsAllLogisticRegression(max_iter=2, tol=0).fit(X, y)
@@ -319,6 +321,26 @@ def test_the_dtype_follows_X(blobs, given):
     other = OneVsAllLogisticRegression(max_iter=2, tol=0, dtype="float32").fit(X, y)
     assert other.coef_.dtype == np.float32
     assert model.model_.scale == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_rows_of_16_bits_are_checked_as_they_are(blobs, dtype):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+    X, y = blobs[0].astype(dtype), blobs[1]
+    model = OneVsAllLogisticRegression().fit(X, y)
+    assert model.model_.data["dtype"] == dtype
+    expected = OneVsAllLogisticRegression(dtype="float32").fit(X.astype(np.float32), y)
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-3, atol=1e-5)
+    # Labels that scikit-learn is to look at itself, and what it says of them and of X.
+    np.testing.assert_array_equal(model.coef_, OneVsAllLogisticRegression().fit(X, 1.0 * y).coef_)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit(X, y[:-1])
+    for value, words in ((np.nan, "Input X contains NaN"), (np.inf, "contains infinity")):
+        X[3, 1] = value
+        for call in (lambda: model.fit(X, y), lambda: model.predict(X)):
+            with pytest.raises(ValueError, match=words):
+                call()
 
 
 def test_a_scale():
