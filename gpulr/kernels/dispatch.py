@@ -118,7 +118,7 @@ def choose(problem: Problem, kernels: Kernels) -> Dispatch:
         if wanted == "require":
             raise BackendUnavailableError(f"GPULR_FUSED=require, but {reason}.")
         return Dispatch(None, None, str(reason))
-    kind = kernels, layouts[-1].storage, layouts[-1].features, layouts[-1].centered
+    kind = kernels, str(problem.rows.X.dtype), layouts[-1].features, layouts[-1].centered
     trials, k = _trials.setdefault(kind, Trials()), problem.n_models
     weighted = problem.weights.weight_sets is None, problem.targets.positive is None
     reads = type(problem.targets), *weighted

@@ -18,7 +18,8 @@ from gpulr.core.targets import ClassTargets
 
 Array = Any
 
-STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "float32": 32}  # bits, by X's dtype
+# Bits, by X's dtype.
+STORAGE = {"bool": 8, "uint8": 8, "float16": 16, "bfloat16": 16, "float32": 32}
 MOST_SAMPLES = 2**31 - 1
 FUSED = "GPULR_FUSED", ("auto", "never", "require")  # a setting in the environment, its values
 
@@ -56,6 +57,7 @@ class Plan:
     quads: int  # of features, that a thread owns
     threads: int  # of a block
     blocks: int  # on an SM
+    bfloat: bool = False  # numbers of 16 bits are bfloat16
 
     @property
     def name(self) -> str:
@@ -134,6 +136,11 @@ def storage_of(X: Array) -> int | None:
     return STORAGE.get(str(X.dtype).rpartition(".")[2])
 
 
+def is_bfloat(X: Array) -> bool:
+    """Whether numbers of X are bfloat16."""
+    return str(X.dtype).endswith("bfloat16")
+
+
 def obstacle(problem: Problem) -> str | None:
     """Say why kernels cannot take a problem, or None where they can."""
     xp, rows, sets = problem.backend.xp, problem.rows, problem.weights.weight_sets
@@ -142,7 +149,7 @@ def obstacle(problem: Problem) -> str | None:
     if rows.dtype != xp.float32:
         return "kernels compute in float32"
     if storage_of(rows.X) is None:
-        return f"kernels take X as uint8, bool, float16 or float32, and it is {rows.X.dtype}"
+        return f"kernels take X as {', '.join(STORAGE)}, and it is {rows.X.dtype}"
     if not rows.X.flags.c_contiguous:
         return "X is not in C order, and there was no memory for a copy that is"
     if not isinstance(rows.factor, float):
@@ -165,7 +172,8 @@ def plan_for(problem: Problem, card: Card) -> Plan | None:
     rows, storage = problem.rows, storage_of(problem.rows.X)
     assert storage is not None
     centered = rows.center_in_block is not None
-    return plan(card, storage, rows.n_features, problem.n_models, centered=centered)
+    laid = plan(card, storage, rows.n_features, problem.n_models, centered=centered)
+    return None if laid is None else replace(laid, bfloat=is_bfloat(rows.X))
 
 
 def plan(

@@ -35,6 +35,7 @@
 
 #ifndef FEATURES         // as it stands, for MNIST
 #define STORAGE 32       // bits of a stored number: 8 (uint8), 16 (IEEE half) or 32 (float)
+#define BFLOAT 0         // 1: of 16 bits, the upper half of a float instead
 #define FEATURES 784
 #define CENTERED 0       // 1: `center` is subtracted from every row
 #define COLUMNS 10       // models in a group
@@ -100,6 +101,15 @@ __device__ __forceinline__ float number(unsigned bits, int i) {
     const unsigned byte = (bits >> (8 * i)) & 255u;
     float value;
     __builtin_memcpy(&value, &byte, 4);
+    return value;
+#endif
+#elif BFLOAT
+    const unsigned wide = i == 0 ? bits << 16 : bits & 0xffff0000u;
+#ifdef __CUDA_ARCH__
+    return __uint_as_float(wide);
+#else
+    float value;
+    __builtin_memcpy(&value, &wide, 4);
     return value;
 #endif
 #else

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from gpulr.backend.compiled_functions import grouping_cost
 from gpulr.backend.cuda_kernels import Card
 from gpulr.core.problem import Problem
-from gpulr.kernels.plan import RESERVED, Grid, Plan, cut, plan_for, storage_of
+from gpulr.kernels.plan import RESERVED, Grid, Plan, cut, is_bfloat, plan_for, storage_of
 
 WIDTHS = (12, 8, 4)  # models in a group: four in each eight columns of a product
 LEAST_CAPABILITY = 80
@@ -120,7 +120,7 @@ def layouts_for(problem: Problem, card: Card) -> list[Layout]:
     rows, storage = problem.rows, storage_of(problem.rows.X)
     assert storage is not None
     tensor = None
-    if rows.center_in_block is None:
+    if rows.center_in_block is None and not is_bfloat(rows.X):  # W and R would be three of those
         tensor = tensor_plan(card, storage, rows.n_features, problem.n_models)
     return [layout for layout in (tensor, plan_for(problem, card)) if layout is not None]
 

@@ -120,6 +120,8 @@ def make(
     backend=None,
 ):
     """Return a problem, and its float64 X (as the models see it), Y and weights."""
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
     rng, backend = np.random.default_rng(seed), backend or backend_of(None)
     put, precision = backend.asarray, getattr(backend.xp, compute)
     if dtype == "uint8":
@@ -226,6 +228,8 @@ CASES = {
     "bits": (300, 64, 10, {"dtype": "bool", "labels": True}),
     "halves": (61, 151, 5, {"dtype": "float16", "labels": True, "base": True}),
     "halves, standardized": (50, 36, 4, {"dtype": "float16", "standardize": True}),
+    "bfloat16": (61, 151, 5, {"dtype": "bfloat16", "labels": True, "base": True}),
+    "bfloat16, standardized": (50, 36, 4, {"dtype": "bfloat16", "standardize": True}),
     "standardized": (45, 37, 10, {"standardize": True, "sets": 2}),
     "no intercept": (45, 37, 10, {"intercept": False}),
     "two quads a thread": (11, 2051, 5, {}),
