@@ -2,9 +2,10 @@
 
 ``GPULR_TEST_BACKENDS`` states the backends, comma-separated: "numpy" (everything that needs nothing
 else), "compiled" (NumPy again, with products that llvmlite compiles), "strict" (array-api-strict on
-its second device: it finds NumPy-isms, implicit transfers and upcasts without a GPU) and "cupy".
-Unset, all are tested, and one that this machine lacks skips with the reason (an installed llvmlite
-that cannot be used fails).
+its second device: it finds NumPy-isms, implicit transfers and upcasts without a GPU), "cupy" and
+"torch" (PyTorch computes on the CPU, as it does on GPUs that CuPy has no part in).
+Unset, all but "torch" are tested, and one that this machine lacks skips with the reason (an
+installed llvmlite that cannot be used fails).
 ``GPULR_REQUIRE_GPU=1`` makes a CuPy that cannot be used a failure instead, and
 ``GPULR_REQUIRE_CUDA_COMPILE=1`` a missing compiler of CUDA code (g++ for the CPU; NVRTC).
 """
@@ -50,7 +51,7 @@ NEEDED = {
     "test_callbacks.py": ("rich",),
     "video": ("matplotlib", "PIL"),
 }
-LIBRARIES = ("numpy", "compiled", "strict", "cupy")
+LIBRARIES = ("numpy", "compiled", "strict", "cupy", "torch")
 SETTINGS = (
     "GPULR_BACKEND",
     "GPULR_COMPILE",
@@ -220,7 +221,11 @@ def _require_cupy():
         (pytest.fail if required else pytest.skip)(f"CuPy cannot be used: {status.reason}")
 
 
-@pytest.fixture(params=["numpy", "compiled", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+TESTED = ["numpy", "compiled", "strict", pytest.param("cupy", marks=pytest.mark.gpu)]
+TESTED += ["torch"] * ("torch" in (_stated() or ()))
+
+
+@pytest.fixture(params=TESTED)
 def library(request, monkeypatch):
     """Name of the array library under test, which works."""
     context, name = nullcontext(), request.param
@@ -235,6 +240,8 @@ def library(request, monkeypatch):
     elif name == "cupy":
         _require_cupy()
         monkeypatch.setenv("GPULR_FALLBACK", "error")  # NumPy must not be tested in its place
+    elif name == "torch":
+        monkeypatch.setattr(backend.TorchBackend, "same_memory", None)  # nor here
     with context:
         yield name
 
@@ -256,6 +263,8 @@ def xp(library):
         return _strict()
     if library == "cupy":
         import array_api_compat.cupy as xp
+    elif library == "torch":
+        import array_api_compat.torch as xp
     else:
         import array_api_compat.numpy as xp
     return xp

@@ -21,8 +21,8 @@ from gpulr.backend.arrays import (
     is_device_array,
     is_sparse,
     library_of,
-    offers_float64,
     to_host,
+    wants_gradient,
 )
 from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
@@ -30,7 +30,16 @@ from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.host_rows import HostRows
 from gpulr.backend.memory import host_memory
 from gpulr.backend.probes import BackendStatus
-from gpulr.backend.selection import BACKENDS, backend_of, backends, probe, select
+from gpulr.backend.selection import (
+    BACKENDS,
+    backend_of,
+    backends,
+    computing_with,
+    given_back,
+    probe,
+    select,
+)
+from gpulr.backend.torch import TorchBackend
 
 __all__ = [
     "BACKENDS",
@@ -39,17 +48,20 @@ __all__ = [
     "CuPyBackend",
     "HostRows",
     "NumPyBackend",
+    "TorchBackend",
     "backend_of",
     "backends",
     "check_computes",
+    "computing_with",
     "detached",
     "fits_float32",
+    "given_back",
     "host_memory",
     "is_device_array",
     "is_sparse",
     "library_of",
-    "offers_float64",
     "probe",
     "select",
     "to_host",
+    "wants_gradient",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import array_api_compat
@@ -51,7 +52,8 @@ def is_sparse(x: Any) -> bool:
 def to_host(x: Any) -> npt.NDArray[Any]:
     """Return ``x`` as a NumPy array, copied from its device where it is on one.
 
-    A floating dtype that NumPy does not have, such as bfloat16, becomes float32.
+    Where a library keeps it on the host anyway, it is over the same memory. A floating dtype that
+    NumPy does not have becomes float32.
     """
     if not is_device_array(x):
         return np.asarray(x)
@@ -67,15 +69,31 @@ def to_host(x: Any) -> npt.NDArray[Any]:
         xp = array_namespace(x)
         if x.dtype == xp.float32:
             raise
-        return to_host(xp.astype(x, xp.float32))
+        is_brain_float = str(x.dtype) == "torch.bfloat16"
+        return _brain_floats(x) if is_brain_float else to_host(xp.astype(x, xp.float32))
 
 
-def detached(x: Array) -> Array:
+def _brain_floats(x: Array) -> npt.NDArray[Any]:
+    """Return a tensor of bfloat16, which NumPy has by ml_dtypes alone; without that as float32."""
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError:
+        return np.asarray(x.float().cpu())
+    bits: npt.NDArray[Any] = to_host(x.view(array_namespace(x).int16))
+    return bits.view(bfloat16)
+
+
+def detached(x: Array, *, but_gradient: bool = False) -> Array:
     """Return a tensor without what waits to be done with it: gradients, conjugates, signs."""
-    for name in ("detach", "resolve_conj", "resolve_neg"):  # PyTorch's
+    for name in ("detach", "resolve_conj", "resolve_neg")[but_gradient:]:  # PyTorch's
         if hasattr(x, name):
             x = getattr(x, name)()
     return x
+
+
+def wants_gradient(x: Array) -> bool:
+    """Whether what is computed from ``x`` is to be differentiated by it, as PyTorch says."""
+    return bool(getattr(x, "requires_grad", False)) and sys.modules["torch"].is_grad_enabled()
 
 
 def floating_dtype(x: Array, xp: Any) -> Any:

@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Backend:
     """Where arrays live, and how a pass over row blocks runs there."""
 
-    name: str  # "numpy", "cupy", or another array-API library whose arrays were passed in
+    name: str  # "numpy", "cupy", "torch", or another library whose arrays were passed in
     xp: Any  # its array-API namespace
     device: Any = None  # the library's own object; None: its default device
     fallback_reason: str | None = None  # why this one serves instead of what was asked for
@@ -74,6 +74,24 @@ class Backend:
     def kernels(self) -> Kernels | None:
         """What compiles and launches kernels on this device; None: nothing does."""
         return None
+
+    @property
+    def same_memory(self) -> tuple[str, int | None] | None:
+        """Which of "numpy" and "cupy" can compute with this device's arrays as they are, if any.
+
+        And as which of CUDA's devices.
+        """
+        return None
+
+    @property
+    def fault(self) -> str:
+        """Why nothing is to be computed on this device; empty where it is right."""
+        return ""
+
+    @property
+    def trainer(self) -> Backend:
+        """What trains on this device: this, or another backend for what it lacks."""
+        return self
 
     @contextmanager
     def activate(self) -> Iterator[None]:
@@ -139,12 +157,17 @@ class Backend:
                 f'X is sparse, which {self.name} cannot take here. Use backend="numpy", or pass '
                 "X.toarray()."
             )
+        x = self.shared(x)
         if library_of(x) == self.name:
             return self.xp.asarray(x, dtype=dtype, device=self.device)
         host = to_host(x)
         if not host.flags.writeable:
             host = host.copy()  # libraries that may share its memory ask for that
         return self.xp.asarray(host, dtype=dtype, device=self.device)
+
+    def shared(self, x: Any) -> Any:
+        """Return another library's array as one of this one's over the same memory, or else x."""
+        return x
 
     def copies(self) -> Copies:
         """Return how arrays are copied from the host to this device."""
@@ -160,6 +183,7 @@ class Backend:
         So that ``n_columns`` models of ``column_bytes`` fit beside X, or as many as take a quarter
         of what is free.
         """
+        X = self.shared(X)
         if is_sparse(X) or library_of(X) == self.name:
             return self.asarray(X)
         X = to_host(X)

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.backend.arrays import detached, fits_float32, library_of
 from gpulr.backend.base import Backend
 from gpulr.backend.cuda_kernels import Kernels, kernels_of
 from gpulr.backend.host_rows import Copies, Event
 from gpulr.backend.memory import Memory, capped
+from gpulr.namespaces import array_namespace
 
 Array = Any
+
+CUDA = 2  # the type of device, as DLPack numbers them
 
 # How the runtime, the driver, cuBLAS and cuSOLVER say it, whose memory is not the pool's. They
 # raise it as the class of all their errors.
@@ -88,6 +92,19 @@ class CuPyBackend(Backend):
         super().free()
         with self._device():
             cupy.get_default_memory_pool().free_all_blocks()
+
+    def shared(self, x: Any) -> Any:
+        own = library_of(x) in (None, "numpy", self.name)
+        if own or not hasattr(x, "__dlpack_device__") or x.__dlpack_device__()[0] != CUDA:
+            return x
+        import cupy
+
+        x = detached(x)  # what follows waits for the other library's stream
+        try:
+            return cupy.from_dlpack(x)
+        except (BufferError, RuntimeError, TypeError, ValueError):  # a dtype that it does not have
+            xp = array_namespace(x)
+            return cupy.from_dlpack(xp.astype(x, xp.float32 if fits_float32(x) else xp.float64))
 
     def copies(self) -> Copies:
         return CudaCopies(self.xp, self.device)

@@ -22,7 +22,7 @@ class BackendStatus:
     Attributes
     ----------
     name : str
-        "numpy" or "cupy".
+        "numpy", "cupy" or "torch".
     usable : bool
         Every check passed.
     checks : tuple of (str, str)

@@ -26,6 +26,7 @@ from gpulr.words import counted
 _HAS_AFFINITY = hasattr(os, "sched_getaffinity")
 
 _LIBRARIES = ["numpy", "scipy", "scikit-learn", "array-api-compat", "threadpoolctl", "llvmlite"]
+_LIBRARIES += ["torch"]
 _VARIABLES = (
     "GPULR_CODE_CACHE",
     "GPULR_COMPILE",
@@ -101,11 +102,11 @@ def _memory(found: dict[str, Any]) -> str:
 def report() -> dict[str, Any]:
     """Return everything as plain data, by name."""
     environment = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
-    statuses = backends()  # NumPy's loads its BLAS, which threadpool_info then finds
     try:
-        automatic = select("auto").name
+        automatic = select("auto").name  # before PyTorch is loaded, which it would then look at
     except GpulrError as error:  # a setting that this report is there to find
         automatic = f"nothing: {error}"
+    statuses = backends()  # NumPy's loads its BLAS, which threadpool_info then finds
     return {
         "gpulr": __version__,
         "python": platform.python_version(),

@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from gpulr import errors, logistic
-from gpulr.backend import backend_of, fits_float32, is_sparse, offers_float64, to_host
+from gpulr.backend import backend_of, computing_with, fits_float32, given_back, is_sparse, to_host
 from gpulr.estimators.fitted import fingerprint, model_of, sorted_by_class, unknown_history
 from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
 from gpulr.estimators.migration import translated
@@ -107,7 +107,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dtype = chosen["dtype"]
         if dtype is None:  # float32 where that holds all numbers of X
             here = backend_of(X)
-            wide = not fits_float32(X) and offers_float64(here.xp, here.device)
+            wide = not fits_float32(X) and here.widest == here.xp.float64
             dtype = "float64" if wide else "float32"
         settings = Settings(dtype=dtype, **{name: chosen[name] for name in _SETTINGS})
         chosen["batched"] = switch("batched", chosen["batched"])
@@ -274,13 +274,12 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
-        model, rows = self._model_and_rows(X)
-        Z = model.decision_function(rows)
-        here = backend_of(Z)
-        with here.activate():
+        model, X = self._model_and_rows(X)
+        with computing_with(X) as (here, rows):
+            Z = model.decision_function(rows)
             if model.multilabel:
-                return -logistic.log_loss(Z, here.xp.ones_like(Z))
-            return logistic.log_normalized(Z)
+                return given_back(-logistic.log_loss(Z, here.xp.ones_like(Z)), X)
+            return given_back(logistic.log_normalized(Z), X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import host_memory, is_sparse, to_host
+from gpulr.backend import detached, host_memory, is_sparse, to_host
 from gpulr.errors import DataError
 from gpulr.model.record import DataRecord
 from gpulr.validation.arrays import check_rows, is_dataset, refuse_files
@@ -89,7 +89,7 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
             raise DataError("Pass both X and y, or neither to train on the default data.")
         image_shape = shape_of_images(X) if image_shape is None else image_shape
         names = feature_names_of(X)
-    X = check_rows(X)
+    X = detached(check_rows(X))
     record["n_samples"] = int(X.shape[0])
     record["dtype"] = getattr(X.dtype, "name", str(X.dtype)).rpartition(".")[2]
     if names is not None:

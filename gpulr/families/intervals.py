@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic
-from gpulr.backend import backend_of, host_memory
+from gpulr.backend import Backend, backend_of, computing_with, given_back, host_memory
 from gpulr.errors import DataError, ParameterError
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.namespaces import array_namespace
@@ -87,8 +87,9 @@ class Bootstrap:
         X = rows_for(self.model, X)
         with backend_of(self.coef).activate():
             columns = self._columns()
-        with backend_of(X).activate():
-            return self._proba_interval(columns, X, level)
+        with computing_with(X) as (backend, rows):
+            ends = self._proba_interval(columns, rows, backend, level)
+            return given_back(ends[0], X), given_back(ends[1], X)
 
     def _columns(self) -> OneVsAll:
         """Return the models of all replicates side by side."""
@@ -101,9 +102,12 @@ class Bootstrap:
             intercept_at_center=None if at_center is None else xp.reshape(at_center, (-1,)),
         )
 
-    def _proba_interval(self, columns: OneVsAll, X: Array, level: float) -> tuple[Array, Array]:
-        finite_rows(X, backend_of(X), self.coef.dtype)  # here, so that errors name the row
-        xp, parts, n, k = backend_of(X).xp, [], self.n_replicates, self.model.n_models
+    def _proba_interval(
+        self, columns: OneVsAll, X: Array, backend: Backend, level: float
+    ) -> tuple[Array, Array]:
+        dtype = backend.asarray(self.coef[:1, :1, :1]).dtype
+        finite_rows(X, backend, dtype)  # here, so that errors name the row
+        xp, parts, n, k = backend.xp, [], self.n_replicates, self.model.n_models
         step = max(1, BLOCK_BYTES // (32 * n * k))
         for start in range(0, X.shape[0], step):
             Z = columns.decision_function(X[start : min(start + step, X.shape[0]), :])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic
-from gpulr.backend import backend_of, host_memory, is_device_array
+from gpulr.backend import given_back, host_memory
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.folds import Folds, check_folds, split
 from gpulr.families.settings import TrainingArguments
@@ -117,12 +117,11 @@ def _check_partition(folds: Folds) -> None:
 
 def _answers(labels: Labels | LabelMatrix, Z: npt.NDArray[Any], method: str, X: Any) -> Array:
     """Return what a model with the margins Z answers, where X is."""
-    there = backend_of(X).asarray if is_device_array(X) else np.asarray
     if method == "predict":
         if labels.multilabel:
-            return there(predicted(Z).astype(np.uint8))
+            return given_back(predicted(Z).astype(np.uint8), X)
         classes = labels.classes[predicted_codes(Z)]
-        return there(classes) if classes.dtype.kind in "biuf" else classes
+        return given_back(classes, X) if classes.dtype.kind in "biuf" else classes
     if method == "predict_proba":
         Z = logistic.sigmoid(Z) if labels.multilabel else np.exp(logistic.log_normalized(Z))
-    return there(Z)
+    return given_back(Z, X)

@@ -19,9 +19,9 @@ from gpulr._version import __version__
 from gpulr.backend import (
     Backend,
     backend_of,
+    given_back,
     is_device_array,
     is_sparse,
-    offers_float64,
     select,
     to_host,
 )
@@ -143,10 +143,7 @@ class TrainingData:
             arrays["weights"] = np.moveaxis(arrays["weights"], 0, -2)
         dtype = self.settings.dtype
         arrays = {name: np.array(a, dtype=dtype, order="C") for name, a in arrays.items()}
-        if not is_device_array(self.inputs.X):
-            return arrays
-        here = backend_of(self.inputs.X)
-        return {name: here.asarray(array) for name, array in arrays.items()}
+        return {name: given_back(array, self.inputs.X) for name, array in arrays.items()}
 
     def model(
         self, solution: Solution, C: float | Sequence[float], *, batched: bool = True
@@ -248,7 +245,7 @@ def _backend(X: Array, settings: Settings, requested: str, column_passes: float)
         requested = "numpy"
     if is_device_array(X) and settings.dtype == np.float64:
         here = backend_of(X)
-        if not offers_float64(here.xp, here.device):
+        if here.widest != here.xp.float64:
             raise ParameterError(
                 f'dtype="float64", and {here.name} has no float64 on {here.device_name}, where X '
                 'is and the weights would be. Use dtype="float32", pass X as a NumPy array, or '

@@ -52,8 +52,9 @@ def train(
     ----------
     X : (n_samples, n_features) array, images (n_samples, height, width, …), or a Dataset; optional
         Any real dtype, in any array library, or a table of numbers (pandas, Polars, Arrow, …). On
-        a device it is used where it is, unless its library lacks something there, such as float64,
-        which JAX has on request only: then on the host. Not modified, and never copied whole to a
+        a device it is used where it is, PyTorch's tensors by NumPy or CuPy where these take their
+        memory as it is, unless its library lacks something there, such as float64, which JAX has on
+        request only: then on the host. Not modified, and never copied whole to a
         wider dtype: blocks of rows are converted as they are used. To a GPU it is copied once, and
         what of it does not fit there, block by block in every pass: it may be a memory map. None:
         the default data, MNIST or, where that cannot be had, the bundled digits.
@@ -63,9 +64,10 @@ def train(
         (dense, sparse, or a DataFrame, whose columns name the labels): one model for each column.
         A column that is all 0 or all 1 is learnt as that constant. Where it has NaN, None or a
         table's missing value, it says nothing of this row, and its model is trained on the others.
-    backend : "auto", "numpy" or "cupy"
+    backend : "auto", "numpy", "cupy" or "torch"
         "auto": ``GPULR_BACKEND`` if set, else a GPU if it works and the work repays it, else NumPy.
-        "cupy" on a machine that cannot run it trains on NumPy after a warning.
+        PyTorch's GPUs count where it is loaded already and CuPy does not work. "cupy" or "torch" on
+        a machine that cannot run it trains on NumPy after a warning.
     solver : "lbfgs", "nesterov" or "gd"
         Preconditioned L-BFGS, which reaches the optimum in some ten passes (with each model's own
         Hessian, where rows and features are few: Newton's method); accelerated gradient descent; or

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from gpulr import logistic
-from gpulr.backend import backend_of, host_memory, is_device_array, is_sparse, to_host
+from gpulr.backend import (
+    Backend,
+    computing_with,
+    given_back,
+    host_memory,
+    is_device_array,
+    is_sparse,
+    to_host,
+)
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import calibration, evaluation, export, measures, selection, storage
 from gpulr.model import thresholds as choosing
@@ -116,7 +124,9 @@ class OneVsAll(Trained):
         ----------
         X : (n_samples, n_features) or images (n_samples, height, width, …)
             As training was given it; computed in the dtype of the weights, block by block. The
-            columns of a DataFrame may be in any order where training knew their names.
+            columns of a DataFrame may be in any order where training knew their names. What is
+            computed for a tensor that requires a gradient can be differentiated by it, here and in
+            :meth:`predict_proba`; the weights are constants.
 
         Raises
         ------
@@ -124,25 +134,8 @@ class OneVsAll(Trained):
             Wrong number of features, or other names of columns; NaN or infinity, not real numbers.
         """
         X = rows_for(self, X)
-        backend = backend_of(X)
-        with backend.activate():
-            W, b = backend.asarray(self.weights), backend.asarray(self.intercept)
-            center = None
-            if self.center is not None and backend.centers_in_block(X):
-                center, b = backend.asarray(self.center), backend.asarray(self.intercept_at_center)
-            width = backend.operand_width(X, W.dtype, center)
-            blocks = backend.row_blocks(X.shape[0], width, self.n_models)
-
-            def margins(rows: slice, out: Array | None = None) -> Array:
-                return backend.affine(backend.operand(X[rows, :], W.dtype, center), W, b, out)
-
-            # NaN and infinity make a row's margins such, whatever the weights: 0 · NaN is NaN. So
-            # the rows are looked through only where that has happened.
-            with np.errstate(over="ignore", invalid="ignore"):
-                Z = backend.collect_blocks(margins, blocks, self.n_models, W.dtype)
-            if not bool(to_host(backend.xp.all(backend.xp.isfinite(Z)))):
-                finite_rows(X, backend, W.dtype)
-            return Z
+        with computing_with(X) as (backend, rows):
+            return given_back(_margins(self, rows, backend), X)
 
     @host_memory
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:
@@ -169,11 +162,11 @@ class OneVsAll(Trained):
                 "normalize=True of a multi-label model: its labels do not exclude each other, so "
                 "their probabilities do not sum to 1. Leave normalize out."
             )
-        Z = self.decision_function(X)
-        with backend_of(Z).activate():
-            if not normalize:
-                return logistic.sigmoid(Z)
-            return array_namespace(Z).exp(logistic.log_normalized(Z))
+        X = rows_for(self, X)
+        with computing_with(X) as (backend, rows):
+            Z = _margins(self, rows, backend)
+            P = backend.xp.exp(logistic.log_normalized(Z)) if normalize else logistic.sigmoid(Z)
+            return given_back(P, X)
 
     @host_memory
     def predict(self, X: Any) -> Array:
@@ -183,22 +176,25 @@ class OneVsAll(Trained):
         multi-label model returns (n_samples, n_labels) uint8 where X is: 1 for each label that the
         row has, P > 1/2. With ``thresholds`` margins are compared with these, as said there.
         """
-        Z = self.decision_function(X)
-        with backend_of(Z).activate():
-            return self._named(Z)
+        X = rows_for(self, X)
+        with computing_with(X) as (backend, rows):
+            Z = _margins(self, rows, backend)
+            if self.multilabel:
+                found = predicted(Z, self.thresholds)
+                return given_back(backend.xp.astype(found, backend.xp.uint8), X)
+            return self._named(predicted_codes(Z, self.thresholds), X)
 
-    def _named(self, Z: Array) -> Array:
-        xp = array_namespace(Z)
-        if self.multilabel:
-            return xp.astype(predicted(Z, self.thresholds), xp.uint8)
-        index = predicted_codes(Z, self.thresholds)
-        if is_device_array(Z) and self.classes.dtype.kind in "biuf":
+    def _named(self, index: Array, X: Array) -> Array:
+        """Return the classes by their indices, where X is."""
+        if is_device_array(X) and self.classes.dtype.kind in "biuf":
             # A library may lack their dtype, or store it only.
             with suppress(RuntimeError, TypeError, OverflowError):
-                classes = backend_of(Z).asarray(self.classes)
+                classes = given_back(self.classes, X)
                 same = str(classes.dtype).endswith(self.classes.dtype.name)
                 if same or np.array_equal(to_host(classes), self.classes):
-                    return xp.take(classes, index)
+                    if not is_device_array(index):
+                        return given_back(self.classes[index], X)
+                    return array_namespace(classes).take(classes, given_back(index, X))
         return self.classes[to_host(index)]
 
     # Any: which of the two it is, no type tells, and the second would hide the first's attributes.
@@ -281,6 +277,27 @@ def load(path: str | Path) -> OneVsAll:
         It is no path.
     """
     return OneVsAll(**storage.read(path))
+
+
+def _margins(model: OneVsAll, X: Array, backend: Backend) -> Array:
+    """Return the margins of rows that are where ``backend`` computes, which is active."""
+    W, b = backend.asarray(model.weights), backend.asarray(model.intercept)
+    center = None
+    if model.center is not None and backend.centers_in_block(X):
+        center, b = backend.asarray(model.center), backend.asarray(model.intercept_at_center)
+    width = backend.operand_width(X, W.dtype, center)
+    blocks = backend.row_blocks(X.shape[0], width, model.n_models)
+
+    def margins(rows: slice, out: Array | None = None) -> Array:
+        return backend.affine(backend.operand(X[rows, :], W.dtype, center), W, b, out)
+
+    # NaN and infinity make a row's margins such, whatever the weights: 0 · NaN is NaN. So the rows
+    # are looked through only where that has happened.
+    with np.errstate(over="ignore", invalid="ignore"):
+        Z = backend.collect_blocks(margins, blocks, model.n_models, W.dtype)
+    if not bool(to_host(backend.xp.all(backend.xp.isfinite(Z)))):
+        finite_rows(X, backend, W.dtype)
+    return Z
 
 
 def rows_for(model: OneVsAll, X: Any) -> Array:

@@ -21,9 +21,10 @@ from gpulr.backend import (
     is_sparse,
     library_of,
     to_host,
+    wants_gradient,
 )
 from gpulr.backend.standard import shortcoming
-from gpulr.errors import DataError
+from gpulr.errors import DataError, GpulrError
 from gpulr.namespaces import array_namespace
 
 Array = Any
@@ -182,8 +183,8 @@ def remedy_for(x: Any, name: str) -> str:
 def on_device(x: Array, name: str) -> Array:
     """Return an array of a library other than NumPy as one that can be computed with.
 
-    What belongs to automatic differentiation is left behind. A dtype that the library stores but
-    does not compute with (float8, PyTorch's unsigned integers) is converted. Raises DataError for a
+    It keeps the gradient that is asked of it, if any. A dtype that the library stores but does
+    not compute with (float8, PyTorch's unsigned integers) is converted. Raises DataError for a
     complex, lazy or sparse array, one without values, or of a library that lacks what is needed.
     """
     library = library_of(x)
@@ -195,7 +196,7 @@ def on_device(x: Array, name: str) -> Array:
     if hasattr(x, "get_mask"):  # of torch.masked
         raise _masked_error(name)
     try:
-        x = detached(x)
+        x = detached(x, but_gradient=wants_gradient(x))
         xp = array_namespace(x)
         if lack := shortcoming(xp):
             raise DataError(
@@ -215,7 +216,7 @@ def on_device(x: Array, name: str) -> Array:
                 x = xp.astype(x, xp.float32 if fits_float32(x) else xp.float64)
                 check_computes(x)
         return x
-    except (DataError, MemoryError):
+    except (GpulrError, MemoryError):
         raise
     except Exception as error:  # whatever the library raises
         said = _first_line(error, type(error))

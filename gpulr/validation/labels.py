@@ -14,7 +14,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import Backend, backend_of, is_device_array, is_sparse, to_host
+from gpulr.backend import (
+    Backend,
+    backend_of,
+    computing_with,
+    detached,
+    is_device_array,
+    is_sparse,
+    to_host,
+)
 from gpulr.core.targets import UNKNOWN, ClassTargets, LabelTargets, Targets
 from gpulr.errors import DataError, ParameterError
 from gpulr.namespaces import array_namespace
@@ -323,7 +331,7 @@ def check_indicator(
             f"{known[:20].tolist()}, in that order. Pass those columns, or y.to_numpy() if they "
             "are the same labels by other names."
         )
-    with backend_of(Y).activate():
+    with computing_with(detached(Y)) as (_, Y):
         return names, _zeros_and_ones(Y)
 
 

@@ -1,0 +1,313 @@
+"""PyTorch on its devices: GPUs that CuPy has no part in, and tensors that gradients are asked of.
+
+Else NumPy computes with tensors on the CPU, and CuPy with those on CUDA GPUs, over the same memory:
+:mod:`gpulr.backend.selection` says when. A device without float64, or that cannot factor matrices,
+multiplies, and the host does the rest: :mod:`gpulr.backend.device_products`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend.arrays import detached, is_sparse, library_of, to_host
+from gpulr.backend.base import Backend
+from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.device_products import DeviceProducts
+from gpulr.backend.host_rows import Copies, Event
+from gpulr.backend.memory import Memory, capped
+
+Array = Any
+
+# As devices say it that do not raise torch.OutOfMemoryError: Apple's, the host, cuBLAS.
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|STATUS_ALLOC_FAILED")
+_WANTED = re.compile(r"[Tt]ried to allocate ([\d.]+) ?(\w*)")
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 2**10, "MB": 2**20, "GB": 2**30}
+# How far a product may be from float64's, of the sum of its terms' magnitudes: float32 comes to
+# 1e-7 or so, TF32 and bfloat16 to 3e-5 and more.
+_LARGEST_ERROR = 5e-6
+
+
+class TorchBackend(Backend):
+    """PyTorch on one of its devices."""
+
+    @property
+    def _module(self) -> Any:
+        """PyTorch's functions of this kind of device: torch.cuda (ROCm's as well), torch.mps, …."""
+        import torch
+
+        return getattr(torch, self.device.type, None)
+
+    @property
+    def device_name(self) -> str:
+        import torch
+
+        kind = self.device.type
+        if kind in ("cpu", "mps"):
+            return {"cpu": "cpu", "mps": "Apple GPU (mps)"}[kind]
+        made_for = "ROCm, " if kind == "cuda" and torch.version.hip else ""
+        return f"{self._module.get_device_name(self.device)} ({made_for}{self.device})"
+
+    @property
+    def same_memory(self) -> tuple[str, int | None] | None:
+        import torch
+
+        if self.device.type == "cuda" and torch.version.hip is None:
+            return "cupy", self.device.index or 0
+        return ("numpy", None) if self.device.type == "cpu" else None
+
+    @property
+    def widest(self) -> Any:
+        return self.xp.float64 if has_float64(str(self.device)) else self.xp.float32
+
+    @property
+    def trial(self) -> Trial:
+        """What the device was found to do."""
+        with self.activate():
+            return try_out(str(self.device))
+
+    @property
+    def fault(self) -> str:
+        return self.trial.fault
+
+    @property
+    def trainer(self) -> Backend:
+        return DeviceProducts(self) if self.trial.lack else self
+
+    @contextmanager
+    def activate(self) -> Iterator[None]:
+        import torch
+
+        kind = self.device.type
+        with super().activate(), ExitStack() as stack:
+            stack.enter_context(_full_precision)
+            # Which would round operands of products.
+            if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            if self.device.index is not None and hasattr(self._module, "device"):
+                stack.enter_context(self._module.device(self.device))
+            yield
+
+    @property
+    def out_of_memory(self) -> tuple[type[BaseException], ...]:  # type: ignore[override]
+        import torch
+
+        return (torch.cuda.OutOfMemoryError,)  # of all devices, by whichever name
+
+    def ran_out(self, error: BaseException) -> bool:
+        return super().ran_out(error) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+    def bytes_wanted(self, error: BaseException) -> int | None:
+        found = _WANTED.search(str(error))
+        return int(float(found[1]) * _UNITS.get(found[2], 1)) if found else None
+
+    def lost(self) -> str | None:
+        try:
+            self.synchronize()
+        except Exception as error:  # of many classes
+            return None if self.ran_out(error) else str(error)
+        return None
+
+    def memory(self) -> Memory | None:
+        module = self._module
+        if self.device.type == "mps":
+            total, used = module.recommended_max_memory(), module.driver_allocated_memory()
+            return capped(max(0, total - used), total, used)
+        if not hasattr(module, "mem_get_info"):
+            return None
+        free, total = module.mem_get_info(self.device)
+        used = module.memory_allocated(self.device)
+        # What is kept for later is as good as free.
+        return capped(free + module.memory_reserved(self.device) - used, total, used)
+
+    def free(self) -> None:
+        super().free()
+        if hasattr(self._module, "empty_cache"):
+            self._module.empty_cache()
+
+    def synchronize(self) -> None:
+        if hasattr(self._module, "synchronize"):
+            self._module.synchronize()  # the current device, which this one is while active
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        x = self.shared(x)
+        if is_sparse(x):
+            return super().asarray(x)  # which refuses it
+        if library_of(x) != self.name:
+            x = _tensor(to_host(x))
+        if dtype is None and x.dtype == self.xp.float64:
+            dtype = self.widest
+        return detached(x).to(device=self.device, dtype=dtype)
+
+    def shared(self, x: Any) -> Any:
+        import torch
+
+        if library_of(x) != "cupy" or self.same_memory != ("cupy", x.__dlpack_device__()[1]):
+            return x
+        return torch.from_dlpack(x)  # PyTorch's stream waits for CuPy's
+
+    def copies(self) -> Copies:
+        return TorchCopies(self.xp, self.device)
+
+    collect_blocks = CuPyBackend.collect_blocks
+
+
+class TorchCopies(Copies):
+    """Copies to a device, each done before the next line runs."""
+
+    def upload(self, source: npt.NDArray[Any], target: Array, after: Event) -> Event:
+        target.copy_(_tensor(source))
+
+
+def _tensor(host: npt.NDArray[Any]) -> Array:
+    """Return an array of NumPy's as a tensor over the same memory, copied only where it must be."""
+    import torch
+
+    plain = host.flags.writeable and host.dtype.isnative and all(s >= 0 for s in host.strides)
+    if not plain:
+        host = host.astype(host.dtype.newbyteorder("="), order="C")
+    if host.dtype.name == "bfloat16":
+        return torch.from_numpy(host.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(host)
+
+
+class _FullPrecision:
+    """A context in which float32 is multiplied as float32, whatever networks are trained with.
+
+    PyTorch's setting is one for the process: the last thread to leave brings back what there was.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, "highest"
+
+    def __enter__(self) -> None:
+        import torch
+
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_float32_matmul_precision()
+                if self._before != "highest":
+                    torch.set_float32_matmul_precision("highest")
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        import torch
+
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._before != "highest":
+                torch.set_float32_matmul_precision(self._before)
+
+
+_full_precision = _FullPrecision()
+
+
+# ---- what devices can do ------------------------------------------------------------------------
+
+
+class Trial(NamedTuple):
+    """What a device was found to do."""
+
+    fault: str  # why it is not computed with; empty: it computes rightly
+    lack: str  # what training needs beside products, and the device has not; empty: nothing
+
+
+@cache
+def has_float64(device: str) -> bool:
+    """Whether a device computes in float64: Apple's do not, and Intel's smaller ones."""
+    import torch
+
+    try:
+        return bool((torch.ones(2, dtype=torch.float64, device=device) + 0.5).sum() == 3.0)
+    except Exception:  # of many classes
+        return False
+
+
+@cache
+def try_out(device: str) -> Trial:
+    """Compare products on a device with the host's, and factor a matrix; once per process."""
+    import torch
+
+    try:
+        if fault := _wrong_product(device):
+            return Trial(fault, "")
+    except Exception as error:
+        return Trial(f"matrix products on {device} fail: {_words(error)}", "")
+    if not has_float64(device):
+        return Trial("", "float64")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # such as that it is done on the host, unasked
+            matrix = torch.eye(8, dtype=torch.float64, device=device) + 1.0
+            for factor in (torch.linalg.eigh, torch.linalg.qr, torch.linalg.cholesky):
+                factor(matrix)
+            torch.linalg.solve(matrix, torch.linalg.inv(matrix))
+    except Exception as error:
+        return Trial("", f"factorisations ({_words(error)})")
+    return Trial("", "")
+
+
+def _wrong_product(device: str) -> str:
+    """Say which product of a pass comes out wrong, if one does.
+
+    Of rows one after the other, column by column, and of some of them: Apple's were wrong by layout
+    and size in several releases.
+    """
+    rng = np.random.default_rng(0)
+    for n_rows, n_features, n_models in ((517, 130, 7), (4099, 300, 1)):
+        X, W, R = (
+            rng.standard_normal(shape).astype(np.float32)
+            for shape in ((n_rows, n_features), (n_features, n_models), (n_rows, n_models))
+        )
+        rows, weights, residuals = (_tensor(array).to(device) for array in (X, W, R))
+        for words, there, first in (
+            ("", rows, 0),
+            (", column by column", rows.T.contiguous().T, 0),
+            (", from the sixth on", rows[5:, :], 5),
+        ):
+            for found, left, right in (
+                (there @ weights, X[first:], W),
+                (residuals[first:].T @ there, R[first:].T, X[first:]),
+            ):
+                expected = left.astype(np.float64) @ right.astype(np.float64)
+                off = np.abs(to_host(found) - expected)
+                if not np.all(off <= _LARGEST_ERROR * (np.abs(left) @ np.abs(right))):
+                    return (
+                        f"matrix products on {device} are wrong, of {n_rows}×{n_features} rows"
+                        f"{words}, by {off.max():.1e}"
+                    )
+    return ""
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+
+
+def devices() -> list[str]:
+    """Return PyTorch's devices by name: GPUs, the current one of them first, then the CPU."""
+    import torch
+
+    found = []
+    for kind in ("cuda", "xpu"):  # ROCm's are called cuda
+        module = getattr(torch, kind)
+        if module.is_available():
+            current = module.current_device()
+            order = [current, *(i for i in range(module.device_count()) if i != current)]
+            found += [f"{kind}:{i}" for i in order]
+    return [*found, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def best_device() -> Any:
+    """Return the first of PyTorch's devices that computes rightly."""
+    import torch
+
+    best = next((name for name in devices() if not try_out(name).fault), "cpu")
+    return torch.device(best)
