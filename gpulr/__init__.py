@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from gpulr.families.search import search
     from gpulr.families.search_result import Search
     from gpulr.families.training import train
+    from gpulr.model.from_torch import from_torch
     from gpulr.model.one_vs_all import OneVsAll, load
     from gpulr.model.stacking import stack
     from gpulr.reporting import report
@@ -70,6 +71,7 @@ _HOMES = {  # of the public names; those that are not here are in errors
     "PermutationTest": "families.permutation_test",
     "bootstrap": "families.bootstrap",
     "cross_val_predict": "families.out_of_fold",
+    "from_torch": "model.from_torch",
     "learning_curve": "families.learning_curve",
     "load": "model.one_vs_all",
     "permutation_test": "families.permutation_test",
@@ -121,6 +123,7 @@ __all__ = [
     "cross_val_predict",
     "datasets",
     "errors",
+    "from_torch",
     "learning_curve",
     "load",
     "logistic",

@@ -72,6 +72,7 @@ _PACKAGES = {
     "plot": _PLOT,
     "video": ("av", *_PLOT),
     "onnx": ("onnx",),
+    "torch": ("torch",),
 }
 
 

@@ -93,6 +93,23 @@ for call in {list(CALLS)}:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_layers_of_torch_name_their_extra(bare, tmp_path):
+    # Not None in sys.modules, into which array-api-compat looks.
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('no torch', name='torch')")
+    code = """
+import numpy as np
+model = gpulr.train(np.eye(4), [0, 1, 0, 1], max_iter=1, tol=0)
+for call in (model.to_torch, lambda: gpulr.from_torch(None)):
+    try:
+        call()
+    except gpulr.MissingExtraError as error:
+        print(error)
+"""
+    printed, _ = bare(code)
+    assert len(printed) == 2
+    assert all(words.endswith('python -m pip install ".[torch]"') for words in printed)
+
+
 COMMANDS = """
 from gpulr.cli import main
 for arguments in {commands!r}:

@@ -21,14 +21,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpulr import errors, logistic
 from gpulr.backend import backend_of, computing_with, fits_float32, given_back, is_sparse, to_host
-from gpulr.estimators.fitted import fingerprint, model_of, sorted_by_class, unknown_history
+from gpulr.estimators.fitted import fingerprint, model_of, sorted_by_class
 from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
 from gpulr.estimators.migration import translated
 from gpulr.families.advice import Advice
 from gpulr.families.inputs import Inputs, read_inputs
 from gpulr.families.settings import Settings
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import FACTS, History, TrainingSettings, uncentered_intercept
+from gpulr.model.record import (
+    FACTS,
+    History,
+    TrainingSettings,
+    uncentered_intercept,
+    unknown_history,
+)
 from gpulr.model.scores import scorer
 from gpulr.validation.labels import LabelMatrix, Labels, check_indicator, check_row_weight
 from gpulr.validation.parameters import callables, switch

@@ -21,7 +21,7 @@ from gpulr._version import __version__
 from gpulr.backend import backend_of, is_device_array, is_sparse, to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.record import FACTS, History
+from gpulr.model.record import FACTS, History, unknown_history
 from gpulr.model.selection import take
 from gpulr.namespaces import array_namespace, device
 from gpulr.validation.label_values import check_labels
@@ -166,10 +166,3 @@ def _array(values: Any) -> tuple[Array, Any, bool]:
     array = values if is_device_array(values) else np.asarray(values)
     xp = array_namespace(array)
     return array, xp, xp.isdtype(array.dtype, ("bool", "integral", "real floating"))
-
-
-def unknown_history(n_models: int) -> History:
-    """Return the history of weights that were not trained but assigned."""
-    nothing = np.full((1, n_models), np.nan)
-    no = np.zeros(n_models, dtype=np.bool_)
-    return History(nothing, nothing, np.zeros(1), np.zeros(n_models, dtype=np.int64), no, no)

@@ -20,7 +20,7 @@ from gpulr.backend import (
     to_host,
 )
 from gpulr.errors import DataError, ParameterError
-from gpulr.model import calibration, evaluation, export, measures, selection, storage
+from gpulr.model import calibration, evaluation, export, measures, selection, storage, torch_layers
 from gpulr.model import thresholds as choosing
 from gpulr.model.predicted import check_thresholds, predicted, predicted_codes
 from gpulr.model.record import Trained
@@ -109,11 +109,13 @@ class OneVsAll(Trained):
         state = "converged" if self.converged else "not converged"
         what = ("label", "labels") if self.multilabel else ("class", "classes")
         done = " and ".join(words.partition(" ")[0] for words in self.refinements)
+        how = f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})"
+        if np.isnan(self.history.cost).all():  # its weights were assigned
+            how = f"made of {self.data.get('origin', 'weights')}"
         return (
             f"<OneVsAll: {counted(self.n_models, 'model')} of "
             f"{counted(self.n_features, 'feature')} for {counted(len(self.classes), *what)}, "
-            f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})"
-            f"{', with ' if done else ''}{done}>"
+            f"{how}{', with ' if done else ''}{done}>"
         )
 
     @host_memory
@@ -263,6 +265,7 @@ class OneVsAll(Trained):
     save = storage.save
     to_onnx = export.save_onnx
     to_sklearn = export.to_sklearn
+    to_torch = torch_layers.to_torch
     select = selection.select
 
 

@@ -161,6 +161,13 @@ class History:
         return f"{text[:-1]}, curvature: {words})" if words else text
 
 
+def unknown_history(n_models: int) -> History:
+    """Return the history of weights that were not trained but assigned."""
+    nothing = np.full((1, n_models), np.nan)
+    no = np.zeros(n_models, dtype=np.bool_)
+    return History(nothing, nothing, np.zeros(1), np.zeros(n_models, dtype=np.int64), no, no)
+
+
 # What a model says beside its arrays, classes and history: plain values.
 FACTS = (
     *("backend", "device", "fallback_reason", "settings", "scale"),

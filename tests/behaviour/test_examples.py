@@ -32,3 +32,16 @@ def test_label_errors(capsys, monkeypatch, name):
     np.testing.assert_allclose(result["P"].sum(axis=1), 1.0, atol=1e-5)
     assert result["found"].mean() > (0.6 if name == "digits" else 0.3)
     assert f"{len(result['changed'])} labels changed" in capsys.readouterr().out
+
+
+def test_linear_probe(capsys):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with torch.random.fork_rng():
+        found = runpy.run_path(str(EXAMPLES / "linear_probe.py"))
+    model, features, logits = found["model"], found["test_features"], found["logits"].numpy()
+    assert found["probe"] > found["pixels"] + 0.01
+    margins = np.asarray(model.decision_function(features))
+    np.testing.assert_allclose(logits, margins, rtol=0, atol=1e-6 * np.abs(logits).max())
+    again = np.asarray(found["again"].predict(features))
+    np.testing.assert_array_equal(again, np.asarray(model.predict(features)))
+    assert f"network: {found['probe']:.3f}\n" in capsys.readouterr().out

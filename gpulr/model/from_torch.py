@@ -1,0 +1,137 @@
+"""Models from torch's layers: what was trained there is evaluated, reported and saved here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr._version import __version__
+from gpulr.errors import DataError, ParameterError, needs_extra
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.record import unknown_history
+from gpulr.validation.label_values import check_labels, label_array
+from gpulr.words import counted, shown
+
+
+def from_torch(linear: Any, *, classes: Any = None, multilabel: bool = False) -> OneVsAll:
+    """Return the model of an ``nn.Linear``, such as the last layer of a network.
+
+    Its margins are the layer's outputs, for rows as the layer takes them. It evaluates, reports,
+    saves and exports like any other, and :func:`gpulr.train` may start from it; how the layer was
+    trained it does not know. A layer that was trained with a softmax predicts the same classes, but
+    ``predict_proba`` takes each output by itself, through σ.
+
+    Parameters
+    ----------
+    linear : torch.nn.Linear
+        Or the Sequential that :meth:`gpulr.OneVsAll.to_torch` makes of a standardised model. Of any
+        device, whose arrays are copied to NumPy's; float16 and bfloat16 become float32.
+    classes : sequence, optional
+        The class of each output, in their order; of a single output, two: the second is the one
+        whose logit it is. None: numbers from 0.
+    multilabel : bool
+        Outputs are labels, of which a row may have any number, and ``classes`` their names.
+
+    Returns
+    -------
+    OneVsAll
+
+    Raises
+    ------
+    MissingExtraError
+        torch is not installed.
+    ParameterError
+        It is no nn.Linear, has no bias or holds NaN or infinity, or the classes are not as many as
+        its outputs, or not labels.
+
+    Examples
+    --------
+    >>> model = gpulr.from_torch(network.fc, classes=["cat", "dog", "fox"])  # doctest: +SKIP
+    """
+    with needs_extra("torch", "Models from an nn.Linear need torch"):
+        import torch
+
+        from gpulr.model.centering_layer import Center
+    center = None
+    if isinstance(linear, torch.nn.Sequential) and len(linear) == 2:
+        first, last = linear
+        if isinstance(first, Center) and isinstance(last, torch.nn.Linear):
+            center, linear = first.center, last
+    if not isinstance(linear, torch.nn.Linear):
+        kind, last = type(linear).__name__, "network[-1]"
+        raise ParameterError(
+            f"linear is of type {kind}; expected torch.nn.Linear. Pass the layer that gives the "
+            f"logits, such as {last} or network.fc."
+        )
+    if linear.bias is None:
+        raise ParameterError(
+            "The nn.Linear has no bias; expected one for each output. Give it zeros: linear.bias = "
+            "torch.nn.Parameter(torch.zeros(linear.out_features))."
+        )
+    W = np.ascontiguousarray(_host(linear.weight, "weight").T)
+    b = _host(linear.bias, "bias")
+    arrays: dict[str, Any] = {"weights": W, "intercept": b}
+    if center is not None:
+        c = _host(center, "center")
+        wide = b.astype(np.float64) - c.astype(np.float64) @ W
+        arrays |= {"intercept": wide.astype(W.dtype), "center": c, "intercept_at_center": b}
+    return OneVsAll(
+        **arrays,
+        classes=_classes(classes, W.shape[1], multilabel),
+        history=unknown_history(W.shape[1]),
+        backend="torch",
+        device=str(linear.weight.device),
+        data={"name": "arrays", "source": "a layer of torch's", "origin": "an nn.Linear of torch"},
+        versions={"gpulr": __version__, "torch": torch.__version__},
+        multilabel=bool(multilabel),
+    )
+
+
+def _host(tensor: Any, name: str) -> npt.NDArray[Any]:
+    """Return a copy of a tensor as a NumPy array, float32 or float64."""
+    import torch
+
+    if torch.nn.parameter.is_lazy(tensor) or tensor.is_meta or 0 in tensor.shape:
+        raise ParameterError(
+            f"The nn.Linear's {name} has no numbers yet. Load them first, or let a row pass."
+        )
+    if not tensor.dtype.is_floating_point:
+        raise ParameterError(f"The nn.Linear's {name} is {tensor.dtype}; expected real numbers.")
+    dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    # To the host first: not every device has float64.
+    array: npt.NDArray[Any] = tensor.detach().cpu().to(dtype).numpy().copy()
+    if not np.isfinite(array).all():
+        bad = counted(int(np.sum(~np.isfinite(array))), "entry", "entries")
+        raise ParameterError(
+            f"The nn.Linear's {name} holds NaN or infinity, in {bad} of {array.size:,}. Its "
+            "training has diverged: train it again at a smaller rate."
+        )
+    return array
+
+
+def _classes(classes: Any, n_models: int, multilabel: bool) -> npt.NDArray[Any]:
+    """Return the labels of so many outputs, each once."""
+    n = 2 if n_models == 1 and not multilabel else n_models
+    if classes is None:
+        return np.arange(n)
+    try:
+        names = label_array(classes)
+        names = check_labels(names, len(names) if names.ndim else 0)
+    except DataError as error:
+        raise ParameterError(
+            f"classes={shown(classes)} are no labels; expected numbers, text or the like, one for "
+            "each output."
+        ) from error
+    if len(names) != n:
+        each = "each of them"
+        if n_models == 1 and not multilabel:
+            each = "either answer, no and yes (or one label, with multilabel=True)"
+        raise ParameterError(
+            f"The nn.Linear has {counted(n_models, 'output')}, and there are "
+            f"{counted(len(names), 'class', 'classes')}; expected one for {each}."
+        )
+    if len(set(names.tolist())) < n:
+        raise ParameterError(f"classes={shown(classes)} has one twice; expected each once.")
+    return names
