@@ -88,8 +88,12 @@ class Data:
         """Return the rows as they are stored, and what they are still to be multiplied by."""
         if dtype == "uint8":
             return self.X, self.scale
-        if dtype == "float16":  # which holds bytes exactly
+        if dtype == "float16":  # which holds bytes exactly, as does bfloat16
             return self.X.astype(np.float16), self.scale
+        if dtype == "bfloat16":
+            import ml_dtypes
+
+            return self.X.astype(ml_dtypes.bfloat16), self.scale
         return (self.rows_float64 if dtype == "float64" else self.rows_float32), 1.0
 
     @cached_property

@@ -6,7 +6,6 @@ to it. ``GOALS`` holds what is to be reached, and the files in bench/results wha
 
 from __future__ import annotations
 
-import compileall
 import json
 import subprocess
 import sys
@@ -25,15 +24,15 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 import gpulr
+from bench import arrays, passes, peers, searches
 from bench import families as families_beside
-from bench import passes, peers, searches
 from bench.data import DATA
 from bench.files import ROOT, write
 from bench.passes import PLAIN, Contestant
-from bench.run import Patience, circumstances, quartiles, race, take_turn, worker
+from bench.ratios import Result, as_installed, compared, turns
+from bench.run import Patience, circumstances, quartiles, worker
 
 Found = dict[str, Any]
-Result = dict[str, Any]
 
 ROUNDS = {"pass": 15, "predict": 30, "small": 15, "processes": 5}
 TIGHT, LOOSE = 1e-4, 0.05  # relative gaps: at the optimum, and of models that are trained at all
@@ -118,34 +117,6 @@ def search(*, size: float, patience: float, **_: Any) -> Found:
 # Two ways to the same thing, in turn
 
 
-def turns(
-    what: str,
-    ours: Any,
-    base: Any,
-    rounds: int,
-    *,
-    patience: Patience,
-    label: str,
-    untimed: int = 0,
-    **goal: float,
-) -> Result:
-    """Race gpulr and what it is compared with; ``goal`` says at_least (base ÷ ours) or at_most."""
-    turn = partial(take_turn, patience=patience, untimed=untimed)
-    taken = race({"ours": ours, "base": base}, rounds, turn, seconds=20.0)
-    times = {name: [each.seconds for each in taken[name]] for name in taken}
-    return compared(what, times["ours"], times["base"], label=label, **goal)
-
-
-def compared(
-    what: str, ours: list[float], base: list[float], *, label: str, **goal: float
-) -> Result:
-    """Return what the JSON records of two ways; the ratio is base ÷ ours if that is the goal's."""
-    pair = (base, ours) if "at_least" in goal else (ours, base)
-    ratio = quartiles(np.divide(*(np.asarray(each) for each in pair)))
-    about = {"what": what, "label": label, **goal, "ratio": ratio, "rounds": len(ours)}
-    return {**about, "ours_seconds": quartiles(ours), "base_seconds": quartiles(base)}
-
-
 def one_pass(size: float, patience: Patience) -> Iterator[Result]:
     """Our pass ÷ plain NumPy's gradient in float32, by how rows are stored."""
     work = DATA["mnist"]().part(size)
@@ -222,11 +193,6 @@ def small_fits(size: float, patience: Patience) -> Iterator[Result]:
             )
 
 
-def as_installed() -> None:
-    """Compile gpulr's modules to bytecode, as installing does, which not every checkout keeps."""
-    compileall.compile_dir(ROOT / "gpulr", quiet=1)
-
-
 def first_call(size: float, patience: Patience) -> Iterator[Result]:
     """The first call of train in a process ÷ its later calls."""
     as_installed()
@@ -288,6 +254,7 @@ RATIOS: dict[str, Callable[..., Iterator[Result]]] = {
     "first-call": first_call,
     "shell": shell,
     "families": families,
+    "arrays": arrays.arrays,
 }
 
 

@@ -216,16 +216,17 @@ def parts(contestant: Contestant, work: Data, backend: Backend) -> list[tuple[Pr
     with setting(contestant.way), backend.activate():
         X, scale = work.rows(contestant.rows)
         dtype = getattr(backend.xp, contestant.dtype)
-        codes, table = work.y.astype(np.int32), np.eye(N_MODELS, dtype=contestant.dtype)
+        k = work.n_classes
+        codes, table = work.y.astype(np.int32), np.eye(k, dtype=contestant.dtype)
         whole = problem_class(backend).of(
             Rows(backend.asarray(X), scale, None, backend, dtype),
             ClassTargets(backend.asarray(codes), backend.asarray(table), backend),
-            backend.asarray(np.full(N_MODELS, np.inf)),
+            backend.asarray(np.full(k, np.inf)),
         )
         theta = backend.asarray(work.theta)
         if contestant.way != "loop":
             return [(whole, theta)]
-        index = [backend.asarray(np.array([j], dtype=np.int32)) for j in range(N_MODELS)]
+        index = [backend.asarray(np.array([j], dtype=np.int32)) for j in range(k)]
         return [(whole.select(j), backend.xp.take(theta, j, axis=1)) for j in index]
 
 

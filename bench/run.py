@@ -292,7 +292,7 @@ def versions() -> dict[str, str]:
         found["llvmlite"] = llvmlite
     if backends()["cupy"].usable:
         found["cupy"] = select("cupy").version
-    for name in ("jax", "torch"):
+    for name in ("jax", "ml_dtypes", "torch"):
         if (loaded := getattr(sys.modules.get(name), "__version__", None)) is not None:
             found[name] = loaded
     return found

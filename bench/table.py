@@ -34,7 +34,8 @@ BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}
 NAMES = {"gpulr": "gpulr", "python": "Python", "numpy": "NumPy", "llvmlite": "llvmlite"}
 NAMES |= {"cupy": "CuPy"}
 PACKAGES = {"scikit-learn": "scikit-learn", "scikit-learn-intelex": "intelex", "jax": "jax"}
-PACKAGES |= {name: name for name in ("torch", "cyanure", "snapml", "glum", "libmultilabel")}
+PACKAGES |= {name: name for name in ("torch", "ml_dtypes", "cyanure", "snapml", "glum")}
+PACKAGES |= {"libmultilabel": "libmultilabel"}
 PACKAGES |= {"liblinear-multicore": "LIBLINEAR"}
 NEAR = (1e-2, 1e-3, 1e-4, 1e-6)  # gaps, relative to the optimum, at which solvers are shown
 CHARTS = ("gpulr-interleaved", "gpulr-peers", "gpulr-search")  # what gpulr.show.benchmark draws
@@ -288,7 +289,8 @@ def ratios_table(report: Record) -> str:
         ratio = "{median:.2f} ({q1:.2f}–{q3:.2f})".format(**r["ratio"]) + r.get("unit", "")
         rows.append((False, [r["what"], ours, r["label"], base, ratio, goal_words(r)]))
     columns = "|>gpulr|beside|>|>ratio (quartiles)|>goal"
-    return "\n".join([*markdown(columns, rows), "", f"{where(report)}. Medians of runs in turn."])
+    place = where(report, [name for name in report["versions"] if name in PACKAGES])
+    return "\n".join([*markdown(columns, rows), "", f"{place}. Medians of runs in turn."])
 
 
 def threads_table(report: Record) -> str:
@@ -347,7 +349,10 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     "gpulr-interleaved": ("One pass, and gradient descent", interleaved_table),
     "gpulr-peers": ("To the optimum, beside other solvers", peers_table),
     "gpulr-search": ("Choosing C by cross-validation", search_table),
-    "gpulr-ratios": ("Passes, predictions, families, small fits, first calls", ratios_table),
+    "gpulr-ratios": (
+        "Passes, predictions, families, kinds of rows, small fits, first calls",
+        ratios_table,
+    ),
     "gpulr-threads": ("Training in threads", threads_table),
     "gpulr-passes-to-optimum": ("Passes to the optimum", passes_table),
     "gpulr-tensors": ("Tensors of PyTorch's on the CPU", ratios_table),

@@ -40,9 +40,9 @@ def data():
 @pytest.fixture
 def in_process(monkeypatch):
     """What would have a process of its own runs in this one, without pauses."""
-    from bench import contestants, goals, peers
+    from bench import arrays, contestants, goals, peers
 
-    for module in (peers, goals):
+    for module in (peers, goals, arrays):
         monkeypatch.setattr(module, "worker", lambda target, job, *_: target(**job))
     monkeypatch.setattr("bench.run.PAUSE", 0.0)
     monkeypatch.setattr(contestants, "SHORT", 0.0)  # so every run is made once

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import contestants, families, goals, peers, searches, table
+from bench import arrays, contestants, families, goals, peers, searches, table
 from bench import data as data_sets
 from bench.__main__ import app
 from bench.contestants import PEERS, Job, Part, Peer
@@ -219,11 +219,13 @@ def small(data, monkeypatch):
     monkeypatch.setattr(families, "DATA", {"mnist": lambda: data})
     monkeypatch.setattr(families, "NEAR", 0.2)  # accuracies on some rows
     monkeypatch.setattr(families, "PERMUTATIONS", 2)
-    for module in (peers, searches):
-        monkeypatch.setattr(module, "DATA", dict.fromkeys(goals.TRAINED, lambda: data))
+    for module in (peers, searches, arrays):
+        names = (*goals.TRAINED, "digits")
+        monkeypatch.setattr(module, "DATA", dict.fromkeys(names, lambda: data))
     # The process keeps what searches train; here, for one test.
     monkeypatch.setattr(searching, "CrossValidation", searching.CrossValidation)
-    monkeypatch.setattr(goals, "ROUNDS", dict.fromkeys(goals.ROUNDS, 1))
+    for module in (goals, arrays):
+        monkeypatch.setattr(module, "ROUNDS", dict.fromkeys(module.ROUNDS, 1))
 
 
 @pytest.mark.usefixtures("in_process", "small")
@@ -232,11 +234,15 @@ def small(data, monkeypatch):
     "name",
     [
         *("thousand", "search", "pass", "predict", "first-call"),
+        pytest.param("arrays", marks=pytest.mark.slow),
         pytest.param("families", marks=[pytest.mark.slow, pytest.mark.nightly]),
         pytest.param("small", marks=[pytest.mark.slow, pytest.mark.nightly]),
     ],
 )
 def test_a_setting_is_written_as_soon_as_it_is_measured(name, tmp_path, capsys):
+    if name == "arrays":
+        for library in ("torch", "jax", "ml_dtypes"):
+            pytest.importorskip(library, reason=f"{library} is not installed")
     command = ["goals", "--only", name, "--patience", "0", "--output", str(tmp_path)]
     app(command, standalone_mode=False)
     (path,) = tmp_path.iterdir()
@@ -244,7 +250,9 @@ def test_a_setting_is_written_as_soon_as_it_is_measured(name, tmp_path, capsys):
     text = table.TABLES[report["kind"]][1](report)
     assert text in capsys.readouterr().err
     reached = table.goals_table([report]).splitlines()[2:-2]
-    assert len(reached) == {"small": 9, "pass": 3, "predict": 2, "families": 3}.get(name, 1)
+    assert len(reached) == {"small": 9, "pass": 3, "predict": 2, "families": 3, "arrays": 9}.get(
+        name, 1
+    )
     assert all(line.endswith((" yes |", " no |")) for line in reached)
 
 
