@@ -18,7 +18,7 @@ import nox
 nox.needs_version = ">=2024.3.2"
 nox.options.sessions = ["tests", "lint"]
 nox.options.reuse_venv = "yes"
-nox.options.default_venv_backend = "virtualenv"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed
 
 ROOT = Path(__file__).parent
 TESTED = {"GPULR_TEST_BACKENDS": "numpy,compiled,strict"}
@@ -94,7 +94,8 @@ def oldest(session: nox.Session) -> None:
     """Run them, and more, with the lowest versions that pyproject.toml allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lowest = [line.replace(">=", "==") for line in project["dependencies"]]
-    session.install(ROOT, *lowest, "pytest==8.*", *TOOLS)  # 9 refuses what scikit-learn 1.6 does
+    tools = ("pip", "pytest==8.*", *TOOLS)  # pytest 9 refuses what scikit-learn 1.6 does
+    session.install(ROOT, *lowest, *tools)
     session.run("python", "-m", "pip", "check")
     more = ("tests/behaviour", "tests/estimators", "tests/families", "tests/solvers")
     session.run(*PYTEST, f"{QUICK} and not mnist", *CORE, *more, *session.posargs)

@@ -111,12 +111,21 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item, keep in zip(items, chosen, strict=True) if keep]
 
 
+@pytest.fixture(scope="session")
+def code_cache(tmp_path_factory):
+    """A folder of this test run's, of all of its processes, where compiled code is kept."""
+    base = tmp_path_factory.getbasetemp()
+    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "code"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return str(path)
+
+
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch):
+def _own_environment(monkeypatch, code_cache):
     """No setting of the user's reaches a test, and no pytest that it starts is told of this one."""
     for variable in (*SETTINGS, "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("GPULR_CODE_CACHE", "never")
+    monkeypatch.setenv("GPULR_CODE_CACHE", code_cache)
 
 
 @pytest.fixture
@@ -363,11 +372,11 @@ def host_compiler():
 
 
 @pytest.fixture
-def environment(tmp_path):
+def environment(tmp_path, code_cache):
     """Environment of a command: isolated from the user's settings, and from the network."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("GPULR_", "XDG_"))}
     return kept | {
-        "GPULR_CODE_CACHE": "never",
+        "GPULR_CODE_CACHE": code_cache,
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "http_proxy": "http://127.0.0.1:9",
         "https_proxy": "http://127.0.0.1:9",

@@ -93,6 +93,7 @@ def installed(name):
     return module == "sklearn" or find_spec(module) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("name", PEERS)
 @pytest.mark.filterwarnings("ignore")
@@ -157,6 +158,7 @@ def pairs(few):
     return [(rows[rows % 2 != f], rows[rows % 2 == f]) for f in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_both_train_the_same_models(few, pairs, monkeypatch):
     # The process keeps what searches train; here, for one test.
@@ -228,13 +230,16 @@ def small(data, monkeypatch):
         monkeypatch.setattr(module, "ROUNDS", dict.fromkeys(module.ROUNDS, 1))
 
 
+SOME = ("arrays", "thousand", "search", "predict", "first-call")
+
+
 @pytest.mark.usefixtures("in_process", "small")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "name",
     [
-        *("thousand", "search", "pass", "predict", "first-call"),
-        pytest.param("arrays", marks=pytest.mark.slow),
+        "pass",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in SOME),
         pytest.param("families", marks=[pytest.mark.slow, pytest.mark.nightly]),
         pytest.param("small", marks=[pytest.mark.slow, pytest.mark.nightly]),
     ],

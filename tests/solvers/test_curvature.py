@@ -190,7 +190,7 @@ def test_a_sketch_of_a_fast_decaying_spectrum(put, rng, dtype, weighted):
 
 
 @pytest.mark.usefixtures("sketched")
-@pytest.mark.parametrize("C", [0.01, 1.0, np.inf])
+@pytest.mark.parametrize("C", [0.01, 1.0, pytest.param(np.inf, marks=pytest.mark.slow)])
 def test_training_with_a_sketch_converges(put, digits, C):
     X, y = digits[0][:400], digits[1][:400]
     model = gpulr.train(put(X), y, C=C)

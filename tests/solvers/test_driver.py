@@ -58,8 +58,8 @@ def test_tol_zero_goes_on_at_a_gradient_of_zero():
 @EVERY_SOLVER
 def test_converged_models_leave_and_keep_their_parameters(put, blobs, solver):
     X, y = blobs
-    C = [1e-3, 1.0, 100.0]  # converge one after the other
-    model = gpulr.train(put(X), y, solver=solver, C=C, tol=1e-4, max_iter=5000, dtype="float64")
+    C = [1e-3, 0.1, 10.0]  # converge one after the other
+    model = gpulr.train(put(X), y, solver=solver, C=C, tol=1e-3, max_iter=5000, dtype="float64")
     n_iter = model.history.n_iter
     assert model.converged
     assert len(set(n_iter.tolist())) == 3
@@ -68,8 +68,8 @@ def test_converged_models_leave_and_keep_their_parameters(put, blobs, solver):
     for j in range(3):
         ended = model.history.cost[n_iter[j] :, j]
         assert np.all(ended == ended[0])
-        assert np.all(model.history.gradient_norm[n_iter[j] :, j] <= 1e-4)
-        assert np.all(model.history.gradient_norm[: n_iter[j], j] > 1e-4)
+        assert np.all(model.history.gradient_norm[n_iter[j] :, j] <= 1e-3)
+        assert np.all(model.history.gradient_norm[: n_iter[j], j] > 1e-3)
     cost, gradient = reference(X, targets(y), stacked(model), C)
     np.testing.assert_allclose(model.history.cost[-1], cost, rtol=1e-12)
     norm = np.abs(gradient).max(axis=0)
@@ -80,9 +80,9 @@ def test_converged_models_leave_and_keep_their_parameters(put, blobs, solver):
 @pytest.mark.parametrize("tol", [0.0, 1e-3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_one_by_one_gives_the_same_weights(put, digits, solver, tol, dtype):
-    X, y = digits[0][:100], digits[1][:100] % 4
+    X, y = digits[0][:60], digits[1][:60] % 3
     settings = {"solver": solver, "C": 0.01, "tol": tol, "dtype": dtype}
-    settings["max_iter"] = 2000 if tol else 40
+    settings["max_iter"] = 2000 if tol else 12
     together = gpulr.train(put(X), y, **settings)
     alone = gpulr.train(put(X), y, **settings, batched=False)
     if dtype == "float64":
@@ -97,10 +97,10 @@ def test_one_by_one_gives_the_same_weights(put, digits, solver, tol, dtype):
 
 
 @EVERY_SOLVER
-@pytest.mark.parametrize("tol", [0.0, 1e-4])
+@pytest.mark.parametrize("tol", [0.0, 1e-3])
 def test_a_column_does_not_depend_on_the_others(put, blobs, solver, tol):
     X, y = blobs
-    settings = {"solver": solver, "tol": tol, "max_iter": 3000 if tol else 50, "dtype": "float64"}
+    settings = {"solver": solver, "tol": tol, "max_iter": 3000 if tol else 15, "dtype": "float64"}
     alone = gpulr.train(put(X), y == 2, C=1.0, **settings)
     for neighbours in ([1e-3, 1e-3], [50.0, 1e-2]):
         model = gpulr.train(put(X), y, C=[*neighbours, 1.0], **settings)

@@ -99,11 +99,11 @@ def test_the_cost_never_rises_in_gradient_descent(put, digits, C):
 @FIXED_STEP
 @pytest.mark.parametrize("C", [0.1, 10.0, np.inf])
 def test_equals_an_independent_implementation_step_by_step(put, digits, solver, C):
-    X, y, *_ = digits
+    X, y = digits[0][:500], digits[1][:500]
     model = gpulr.train(
-        put(X), y, solver=solver, C=C, learning_rate=0.3, max_iter=120, tol=0, dtype="float64"
+        put(X), y, solver=solver, C=C, learning_rate=0.3, max_iter=40, tol=0, dtype="float64"
     )
-    theta = INDEPENDENT[solver](X, targets(y), rate=0.3, C=C, n_iter=120)
+    theta = INDEPENDENT[solver](X, targets(y), rate=0.3, C=C, n_iter=40)
     np.testing.assert_allclose(stacked(model), theta, rtol=1e-8, atol=1e-10)
     cost, gradient = reference(X, targets(y), theta, C)
     np.testing.assert_allclose(model.history.cost[-1], cost, rtol=1e-10)
@@ -114,9 +114,9 @@ def test_equals_an_independent_implementation_step_by_step(put, digits, solver, 
 @FIXED_STEP
 def test_float32_gives_the_same_accuracies(put, digits, solver):
     X, y, X_test, y_test = digits
-    model = gpulr.train(put(X), y, solver=solver, learning_rate=0.3, max_iter=200, tol=0)
-    theta = INDEPENDENT[solver](X, targets(y), rate=0.3, C=1.0, n_iter=200)
-    np.testing.assert_allclose(stacked(model), theta, atol=200 * np.finfo(np.float32).eps)
+    model = gpulr.train(put(X), y, solver=solver, learning_rate=0.3, max_iter=60, tol=0)
+    theta = INDEPENDENT[solver](X, targets(y), rate=0.3, C=1.0, n_iter=60)
+    np.testing.assert_allclose(stacked(model), theta, atol=60 * np.finfo(np.float32).eps)
     Z = X_test @ theta[:-1] + theta[-1]
     result = model.evaluate(put(X_test), y_test)
     assert result.accuracy == np.mean(Z.argmax(axis=1) == y_test)
@@ -138,11 +138,14 @@ def half_newton_decrement(X, theta, C, gradient):
 @pytest.mark.parametrize(
     ("solver", "C"),
     [
-        *(("lbfgs", C) for C in (1e-4, 0.003, 1.0, 100.0)),
+        *(("lbfgs", C) for C in (0.003, 1.0)),
         *(("nesterov", C) for C in (0.003, 1.0)),
         *(
             pytest.param(solver, C, marks=pytest.mark.slow)
-            for solver, C in (("gd", 0.003), ("gd", 0.1), ("nesterov", 100.0), ("lbfgs", 1e4))
+            for solver, C in (
+                *(("gd", 0.003), ("gd", 0.1), ("nesterov", 100.0)),
+                *(("lbfgs", 1e-4), ("lbfgs", 100.0), ("lbfgs", 1e4)),
+            )
         ),
     ],
 )
@@ -164,10 +167,10 @@ def test_approaches_scikit_learns_optimum(digits, solver, C):
 
 @pytest.mark.mnist
 def test_mnist_by_the_notebooks_method(real_mnist):
-    data, rows = real_mnist, slice(0, 6000)
+    data, rows = real_mnist, slice(0, 3000)
     X, y = data.X[rows], data.y[rows]
-    model = gpulr.train(X, y, solver="gd", C=np.inf, learning_rate=0.2, max_iter=40, tol=0)
-    theta = gradient_descent(X / 255.0, targets(y), rate=0.2, C=np.inf, n_iter=40)
+    model = gpulr.train(X, y, solver="gd", C=np.inf, learning_rate=0.2, max_iter=20, tol=0)
+    theta = gradient_descent(X / 255.0, targets(y), rate=0.2, C=np.inf, n_iter=20)
     np.testing.assert_allclose(stacked(model), theta, atol=1e-5)
     predicted = (data.X_test / 255.0 @ theta[:-1] + theta[-1]).argmax(axis=1)
     assert abs(model.score(data.X_test, data.y_test) - np.mean(predicted == data.y_test)) <= 1e-4
