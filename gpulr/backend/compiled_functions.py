@@ -149,9 +149,11 @@ def extremes_of(storage: str) -> Extremes | None:
     X = (np.rint(X) if whole else X).astype(storage)
     if not whole:
         X[1, 7], X[2, 8] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):  # ml_dtypes complains of NaN
+        least_and_most = X.min(axis=0), X.max(axis=0)
     right = all(
         np.array_equal(found[0], expected, equal_nan=True)
-        for found, expected in zip(extremes(X), (X.min(axis=0), X.max(axis=0)), strict=True)
+        for found, expected in zip(extremes(X), least_and_most, strict=True)
     )
     return extremes if right else None
 

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 LEAST_ROWS = 8  # the longest tile
 ROWS_AHEAD = 4  # how far X W prefetches
 # Calls of these functions take some 30 µs longer than NumPy's. Rows so narrow must be so many
-# numbers to repay that, except of float16, which NumPy converts one by one. Measured on 500,000×16
-# to 80,000×100 rows: 0.6 to 0.8 of BLAS's time with ten columns, 0.8 to 1.2 with one.
-LEAST_FEATURES = {1: 48, 2: 16, 4: 128, 8: 128}  # by bytes of an entry
+# numbers to repay that. Measured on 500,000×16 to 80,000×100 rows: 0.6 to 0.8 of BLAS's time with
+# ten columns, 0.8 to 1.2 with one.
+LEAST_FEATURES = {1: 48, 2: 128, 4: 128, 8: 128}  # by bytes of an entry
 LEAST_NUMBERS = 2**17
 WEIGHTS_BYTES = 512 * 1024  # of W, for one tile's columns: beyond it W itself leaves the cache
 
@@ -156,7 +156,7 @@ def gram_function(X: npt.NDArray[Any]) -> ByteGram | None:
 
 def centers(X: npt.NDArray[Any], dtype: npt.DTypeLike, center: npt.NDArray[Any] | None) -> bool:
     """Whether compiled products take the centre, if any, from rows that they take."""
-    return center is None or (X.dtype.kind == "f" and center.dtype == dtype)
+    return center is None or (X.dtype.kind in "fV" and center.dtype == dtype)
 
 
 def compiled_rows(

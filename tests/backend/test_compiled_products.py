@@ -283,7 +283,7 @@ def test_centred_rows_are_as_rows_that_were_shifted(compiled_products, rng, stor
 
 def test_which_centres_are_taken_without_a_copy(compiled_products, rng):
     backend = select("numpy")
-    X, center = sample(rng, "float64", 50, 40), np.ones(40, np.float32)
+    X, center = sample(rng, "float64", 50, 140), np.ones(140, np.float32)
     for rows, c, taken in (
         (X, center, True),
         (X.astype(np.float16), center, True),
@@ -292,6 +292,6 @@ def test_which_centres_are_taken_without_a_copy(compiled_products, rng):
     ):
         operand = backend.operand(rows, np.float32, c)
         assert (operand.X is rows) == taken
-        W = rng.normal(size=(40, 2)).astype(np.float32)
+        W = rng.normal(size=(140, 2)).astype(np.float32)
         expected = (np.float64(rows) - 1.0) @ np.float64(W)
         np.testing.assert_allclose(operand @ W, expected, rtol=1e-4, atol=1e-3)

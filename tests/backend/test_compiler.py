@@ -245,7 +245,8 @@ def test_few_narrow_rows_are_left_to_blas():
     assert compiled_rows.fits(many, np.float32)
     assert not compiled_rows.fits(many[:-1], np.float32)
     assert not compiled_rows.fits(many.reshape(-1, 8), np.float32)
-    assert compiled_rows.fits(many[:8].astype(np.float16), np.float32)
+    assert not compiled_rows.fits(narrow.astype(np.float16), np.float32)
+    assert compiled_rows.fits(wide.astype(np.float16), np.float32)
 
 
 @pytest.mark.parametrize("storage", ["uint8", "float32"])
