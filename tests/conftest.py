@@ -144,6 +144,7 @@ def install(monkeypatch, unprobed, tmp_path):
     """Install a stand-in for CuPy that breaks at a step; None works."""
     from fake_cupy import fake_cupy, fake_cupyx
     from fake_gpu import Namespace
+    from fake_sparse import fake_sparse
 
     imports = []
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
@@ -163,6 +164,7 @@ def install(monkeypatch, unprobed, tmp_path):
         else:
             monkeypatch.setitem(sys.modules, "cupy", cupy)
             monkeypatch.setitem(sys.modules, "cupyx", fake_cupyx(broken))
+            monkeypatch.setitem(sys.modules, "cupyx.scipy.sparse", fake_sparse())
         monkeypatch.setitem(sys.modules, "array_api_compat.cupy", Namespace())
 
         def installed(name):

@@ -33,6 +33,8 @@ def library_of(x: Any) -> str | None:
     """Return the name of the array library that ``x`` belongs to, or None for other objects."""
     if isinstance(x, np.ndarray):
         return "numpy"
+    if is_sparse(x):  # SciPy's are no arrays
+        return "cupy" if type(x).__module__.startswith("cupyx.") else None
     if isinstance(x, np.generic) or not array_api_compat.is_array_api_obj(x):
         return None
     namespace: str = array_namespace(x).__name__
@@ -45,7 +47,7 @@ def is_device_array(x: Any) -> bool:
 
 
 def is_sparse(x: Any) -> bool:
-    """Whether ``x`` is a sparse matrix or array of SciPy's kind."""
+    """Whether ``x`` is a sparse matrix or array of SciPy's kind: SciPy's, or CuPy's."""
     return hasattr(type(x), "tocsr") and hasattr(type(x), "nnz")  # of a damaged one it may raise
 
 

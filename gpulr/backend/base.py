@@ -428,6 +428,8 @@ class Backend:
         Valid until the next call in this thread.
         """
         xp = self.xp
+        if is_sparse(X_block):
+            return X_block.astype(dtype, copy=False)
         if center is None:
             return xp.astype(X_block, dtype, copy=False)
         # Subtracted before rounding: float64 and wide integers may not fit into the compute dtype.
@@ -460,17 +462,22 @@ class Backend:
 
         return halved(xp.minimum, block), halved(xp.maximum, block)
 
+    def sparse_extremes(self, X: Array) -> tuple[Array, Array]:
+        """Return what :meth:`extremes` does of a CSR array, zeros included, both (n_features,)."""
+        raise NotImplementedError  # asarray refuses these arrays
+
     def sparse_operand(self, X: Array, rows: slice, dtype: Any) -> Array:
-        """Return some rows of a SciPy CSR array as what multiplies fastest; only ``@`` is used."""
+        """Return some rows of a CSR array as what multiplies fastest; only ``@`` is used."""
         return self.as_compute(X[rows, :], dtype)
 
     def sparse_sums(self, X: Array, rows: slice, W: Array, out: Array | None = None) -> Array:
-        """Return some rows of a SciPy CSR array times W, summed in float64."""
+        """Return some rows of a CSR array times W, summed in float64."""
         return self.as_compute(X[rows, :], self.xp.float64) @ W
 
     def centers_in_block(self, X: Array) -> bool:
         """Whether rows of X are centred in the block: all but bytes, bits and sparse rows."""
-        return not (self.xp.isdtype(X.dtype, "bool") or X.dtype in (self.xp.int8, self.xp.uint8))
+        narrow = is_sparse(X) or self.xp.isdtype(X.dtype, "bool")
+        return not (narrow or X.dtype in (self.xp.int8, self.xp.uint8))
 
     def row_width(self, X: Array) -> int:
         """Return how many numbers a row of X holds, on average."""

@@ -116,12 +116,12 @@ def vector_functions() -> VectorFunctions | None:
 
 @cache
 @or_none
-def sparse_products(stored: str, compute: str) -> SparseProducts | None:
+def sparse_products(stored: str, compute: str, index: str) -> SparseProducts | None:
     """Return compiled products of sparse rows, by dtypes' names; None where they are not right."""
     from gpulr.backend.compiled_sparse import compile_functions
 
     with compiling():
-        return compile_functions(stored, compute)
+        return compile_functions(stored, compute, index)
 
 
 @cache

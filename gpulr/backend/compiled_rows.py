@@ -48,14 +48,16 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 def sparse_rows(X: Any, rows: slice, dtype: npt.DTypeLike) -> SparseRows | None:
     """Return some rows of a CSR array as an operand, or None where compiled products do not fit."""
-    stored, dtype, indices = X.data.dtype, np.dtype(dtype), (X.indptr, X.indices)
+    parts, dtype = (X.data, X.indices, X.indptr), np.dtype(dtype)
+    stored, index, other = (part.dtype for part in parts)
     if not (
-        all(_name(each) in ("float32", "float64") and each.isnative for each in (stored, dtype))
-        and all(part.dtype == np.int32 for part in indices)
-        and all(part.flags.c_contiguous for part in (*indices, X.data))
+        all(each.isnative for each in (stored, index, dtype))
+        and _name(dtype) in ("float32", "float64")
+        and index == other
+        and all(part.flags.c_contiguous for part in parts)
     ):
         return None
-    products = sparse_products(_name(stored), _name(dtype))
+    products = sparse_products(*map(_name, (stored, dtype, index)))
     if products is None:
         return None
     from gpulr.backend.compiled_sparse import SparseRows

@@ -2,7 +2,8 @@
 
 SciPy goes through the columns of W anew for each stored entry, by a loop of their number. Here they
 are vectors, which stay in registers while a row's entries go by: X W gathers rows of W, Rᵀ X adds
-to rows of the gradient. Rows are read where they are, of any floating dtype, without slicing X.
+to rows of the gradient. Rows are read where they are and as they are, counts and bits too, without
+slicing X or widening what it stores.
 """
 
 from __future__ import annotations
@@ -16,12 +17,28 @@ from llvmlite import ir
 
 from gpulr.backend import compiled_loops
 from gpulr.backend.buffers import address
-from gpulr.backend.compiled_loops import DOUBLE, FLOAT, FUSED, INT32, INT64, Writer
+from gpulr.backend.compiled_loops import (
+    DOUBLE,
+    FLOAT,
+    FUSED,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    Writer,
+)
 from gpulr.backend.machine_code import load
 
 Floats = npt.NDArray[Any]
 
 NUMBERS = {"float32": FLOAT, "float64": DOUBLE}
+STORED = NUMBERS | {  # what rows may be stored as, by NumPy's name
+    **dict.fromkeys(("bool", "int8", "uint8"), INT8),
+    **dict.fromkeys(("int16", "uint16"), INT16),
+    **dict.fromkeys(("int32", "uint32"), INT32),
+    **dict.fromkeys(("int64", "uint64"), INT64),
+}
+INDICES = {"int32": INT32, "int64": INT64}
 
 
 class _Writer(Writer):
@@ -30,15 +47,16 @@ class _Writer(Writer):
     ``wide`` is (n_features, k), ``long`` (last − first, k), both contiguous.
     """
 
-    def __init__(self, stored: ir.Type, number: ir.Type) -> None:
+    def __init__(self, stored: str, number: ir.Type, index: ir.Type) -> None:
         super().__init__()
-        self.stored, self.number = stored, number
+        self.stored, self.number, self.index = STORED[stored], number, index
+        self.signed = stored.startswith("int")
         self.lanes = compiled_loops.vector_registers()[0] // (4 if number is FLOAT else 8)
         self.vector = ir.VectorType(number, self.lanes)
 
     def function(self, name: str, long: ir.Type | None = None) -> tuple[ir.Value, ...]:
         """Begin a function; returns its arguments."""
-        numbers, indices = self.number.as_pointer(), INT32.as_pointer()
+        numbers, indices = self.number.as_pointer(), self.index.as_pointer()
         takes = [INT64, INT64, INT64, indices, indices, self.stored.as_pointer(), numbers]
         long_numbers = numbers if long is None else long.as_pointer()
         return tuple(self.begin(name, [*takes, long_numbers]).args)
@@ -55,17 +73,21 @@ class _Writer(Writer):
 
     def entries(self, indptr: ir.Value, row: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return where the stored entries of a row begin and end."""
-        b = self.b
-        start, stop = (b.load(self.at(indptr, row, i)) for i in (0, 1))
-        return b.sext(start, INT64), b.sext(stop, INT64)
+        return self.index_at(indptr, row), self.index_at(indptr, self.b.add(row, self.count(1)))
+
+    def index_at(self, indices: ir.Value, at: ir.Value) -> ir.Value:
+        found = self.b.load(self.at(indices, at))
+        return found if self.index is INT64 else self.b.sext(found, INT64)
 
     def entry(
         self, indices: ir.Value, data: ir.Value, at: ir.Value, k: ir.Value
     ) -> tuple[ir.Value, ir.Value]:
         """Return where an entry's feature begins in (n_features, k), and its value."""
         b = self.b
-        feature, x = b.sext(b.load(self.at(indices, at)), INT64), b.load(self.at(data, at))
-        if self.stored is not self.number:
+        feature, x = self.index_at(indices, at), b.load(self.at(data, at))
+        if isinstance(self.stored, ir.IntType):
+            x = b.sitofp(x, self.number) if self.signed else b.uitofp(x, self.number)
+        elif self.stored is not self.number:
             x = b.fpext(x, self.number) if self.stored is FLOAT else b.fptrunc(x, self.number)
         return b.mul(feature, k), x
 
@@ -146,17 +168,17 @@ class _Writer(Writer):
 
 
 class SparseProducts:
-    """The compiled functions, for rows of a floating dtype that multiply in that or another."""
+    """The compiled functions, for rows stored in one dtype that multiply in another."""
 
-    def __init__(self, stored: str, compute: str) -> None:
+    def __init__(self, stored: str, compute: str, index: str) -> None:
         def write() -> ir.Module:
-            writer = _Writer(NUMBERS[stored], NUMBERS[compute])
+            writer = _Writer(stored, NUMBERS[compute], INDICES[index])
             writer.margins()
             writer.gradient()
             writer.sums()
             return writer.module
 
-        self._engine = load(f"sparse-{stored}-{compute}", write)
+        self._engine = load(f"sparse-{stored}-{compute}-{index}", write)
         number, address = ctypes.c_int64, ctypes.c_void_p
         kind = ctypes.CFUNCTYPE(None, *[number] * 3, *[address] * 5)
         self.margins, self.gradient, self.sums = (
@@ -204,14 +226,20 @@ class SparseRows:
         function(self.rows.start, self.rows.stop, wide.shape[1], *map(address, arrays))
 
 
-def compile_functions(stored: str, compute: str) -> SparseProducts | None:
+def compile_functions(stored: str, compute: str, index: str = "int32") -> SparseProducts | None:
     """Compile them, and compare products with NumPy's; None where they are wrong."""
     from scipy.sparse import csr_array
 
-    products, rng = SparseProducts(stored, compute), np.random.default_rng(0)
+    products, rng = SparseProducts(stored, compute, index), np.random.default_rng(0)
     plain = rng.standard_normal((11, 7)) * (rng.random((11, 7)) < 0.5)
-    rows = SparseRows(products, csr_array(plain.astype(stored)), slice(1, 10), compute)
+    if stored not in NUMBERS:  # some are as large as bytes can be, with a sign or without
+        limits = np.iinfo("uint8" if stored == "bool" else stored)
+        plain = np.clip(np.rint(120 * plain), limits.min, 1 if stored == "bool" else limits.max)
+    X = csr_array(plain.astype(stored))
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    rows = SparseRows(products, X, slice(1, 10), compute)
     W, R = rng.standard_normal((7, 90)).astype(compute), rng.standard_normal((9, 90))
     pairs = [(rows @ W, plain[1:10] @ W), (R.T.astype(compute) @ rows, R.T @ plain[1:10])]
     pairs.append((rows.sums(W), plain[1:10] @ W))
-    return products if all(np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in pairs) else None
+    near = {"rtol": 1e-4, "atol": 1e-5 * max(1.0, abs(plain).max())}
+    return products if all(np.allclose(a, b, **near) for a, b in pairs) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend.arrays import detached, fits_float32, library_of
+from gpulr.backend.arrays import detached, fits_float32, is_sparse, library_of
 from gpulr.backend.base import Backend
 from gpulr.backend.cuda_kernels import Kernels, kernels_of
 from gpulr.backend.host_rows import Copies, Event
@@ -105,6 +106,31 @@ class CuPyBackend(Backend):
         except (BufferError, RuntimeError, TypeError, ValueError):  # a dtype that it does not have
             xp = array_namespace(x)
             return cupy.from_dlpack(xp.astype(x, xp.float32 if fits_float32(x) else xp.float64))
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        if not is_sparse(x):
+            return super().asarray(x, dtype)
+        if library_of(x) == self.name:
+            return x
+        from cupyx.scipy.sparse import csr_matrix
+
+        data = x.data
+        if data.dtype.kind not in "bf":  # cuSPARSE takes no others
+            data = data.astype(np.float32 if fits_float32(x) else np.float64)
+        parts = (super(CuPyBackend, self).asarray(part) for part in (data, x.indices, x.indptr))
+        return csr_matrix(tuple(parts), shape=x.shape)
+
+    def sparse_extremes(self, X: Array) -> tuple[Array, Array]:
+        import cupy
+
+        data = X.data.astype(X.dtype if X.dtype.kind == "f" else np.float32)
+        found = self.xp.zeros((2, X.shape[1]), dtype=data.dtype, device=self.device)
+        # Atomic functions pass NaN over, which is to make both one.
+        broken = X.indices[self.xp.isnan(data)]
+        for ufunc, part in zip((cupy.minimum, cupy.maximum), found, strict=True):
+            ufunc.at(part, X.indices, data)
+            part[broken] = math.nan
+        return found[0, :], found[1, :]
 
     def copies(self) -> Copies:
         return CudaCopies(self.xp, self.device)

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from gpulr.backend import probes
-from gpulr.backend.arrays import is_device_array, library_of, offers_float64, wants_gradient
+from gpulr.backend.arrays import (
+    is_device_array,
+    is_sparse,
+    library_of,
+    offers_float64,
+    wants_gradient,
+)
 from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
@@ -60,7 +66,8 @@ def backend_of(x: Any) -> Backend:
     name = library_of(x)
     if name in (None, "numpy"):
         return NumPyBackend("numpy", np)
-    return _CLASSES.get(str(name), Backend)(str(name), array_namespace(x), device(x))
+    array = x.data if is_sparse(x) else x
+    return _CLASSES.get(str(name), Backend)(str(name), array_namespace(array), device(array))
 
 
 @contextmanager

@@ -34,8 +34,8 @@ class Rows:
     they are centred inside the block.
 
     X is what :meth:`Backend.place` makes of what was passed in: (n_samples, n_features) of any real
-    dtype, a SciPy CSR array (on NumPy) or HostRows. Center, and scale and factor where they are no
-    numbers, are (n_features, 1) float64.
+    dtype, a CSR array (SciPy's, or CuPy's) or HostRows. Center, and scale and factor where they are
+    no numbers, are (n_features, 1) float64.
     """
 
     X: Array
@@ -100,10 +100,14 @@ class Rows:
         """
         if not is_sparse(self.X) or self.center is not None:
             return math.inf
+        xp, backend = self.backend.xp, self.backend
         each = np.abs(np.broadcast_to(to_host(self.multiplier), (self.n_features, 1)))
-        # Not of bytes: of -128 there is no opposite among them.
-        X = self.X if self.X.dtype.kind == "f" else self.X.astype(self.dtype)
-        return float(np.max(abs(X) @ each))
+        each = backend.asarray(each.astype(np.float64))
+
+        def longest(rows: slice) -> Array:  # of float64: of the byte -128 there is no opposite
+            return xp.max(abs(backend.as_compute(self.X[rows, :], xp.float64)) @ each)
+
+        return max(map(float, backend.map_blocks(longest, self.converted_blocks(), self.X)))
 
     @property
     def spread(self) -> Array:
@@ -264,12 +268,8 @@ def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
     """
     xp = backend.xp
     if is_sparse(X):
-        # In their own dtype: NumPy takes twenty times as long where it has to convert them.
-        least, most = np.zeros((2, X.shape[1]), X.dtype)
-        np.minimum.at(least, X.indices, X.data)
-        np.maximum.at(most, X.indices, X.data)
-        least, most = (part.astype(np.float64)[:, np.newaxis] for part in (least, most))
-        return least, most
+        least, most = backend.sparse_extremes(X)
+        return xp.astype(least, xp.float64)[:, None], xp.astype(most, xp.float64)[:, None]
 
     def of_block(rows: slice) -> tuple[Array, Array]:
         return backend.extremes(X[rows, :])
@@ -280,6 +280,10 @@ def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
         least = lower if least is None else xp.minimum(least, lower)
         most = upper if most is None else xp.maximum(most, upper)
     return xp.astype(least.T, xp.float64), xp.astype(most.T, xp.float64)
+
+
+def _squares(block: Array) -> Array:
+    return block.multiply(block) if is_sparse(block) else block * block
 
 
 def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
@@ -299,7 +303,8 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
         def sums(rows: slice) -> tuple[Array, ...]:
             block = function(plain.block(rows))
             if is_sparse(block):
-                return (np.ones(block.shape[0]) @ block,)
+                ones = xp.ones(block.shape[0], dtype=xp.float64, device=backend.device)
+                return (ones @ block,)
             return tuple(logistic.row_sums(block))
 
         return plain.sum(sums, blocks)[0]
@@ -317,7 +322,7 @@ def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
         squares, drift = shifted.sum(moments, blocks)
         variance = squares / n - (drift / n) ** 2
     else:
-        variance = column_sums(lambda block: block * block) / n - mean[:, 0] ** 2
+        variance = column_sums(_squares) / n - mean[:, 0] ** 2
     # As X itself is rounded: it is shifted before it is rounded to the compute dtype.
     own = xp.finfo(floating_dtype(X, xp) or xp.float64)
     eps = min(float(xp.finfo(dtype).eps), float(own.eps))

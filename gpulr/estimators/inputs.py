@@ -168,8 +168,9 @@ def _check_names(estimator: Any, X: Any, rows: Array, *, reset: bool) -> Array:
         _forget_names(estimator, rows)
         return rows
     columns = column_names(X) if is_table(X) else []
-    # Where several have one name, none is one.
-    if len(set(columns)) == len(columns) and _get_feature_names(X) is not None:
+    # Where several have one name, none is one; nor is that of a column of arrays.
+    named = len(columns) != 1 or feature_names_of(X) is not None
+    if named and len(set(columns)) == len(columns) and _get_feature_names(X) is not None:
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         return rows
     names = feature_names_of(X)

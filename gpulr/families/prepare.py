@@ -241,7 +241,7 @@ def prepare(
 
 def _backend(X: Array, settings: Settings, requested: str, column_passes: float) -> Backend:
     """Choose the backend for so many passes over X, times the columns of each."""
-    if is_sparse(X) and requested == "auto":
+    if is_sparse(X) and requested == "auto" and not is_device_array(X):
         requested = "numpy"
     if is_device_array(X) and settings.dtype == np.float64:
         here = backend_of(X)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from gpulr.backend import Backend, HostRows
+from gpulr.backend import Backend, HostRows, is_sparse
 from gpulr.backend.compiled_functions import grouping_cost
 from gpulr.backend.cuda_kernels import Card
 from gpulr.backend.environment import setting
@@ -120,7 +120,7 @@ def in_order(X: Array, backend: Backend, dtype: Any) -> Array:
     to the portable pass.
     """
     kernels = backend.kernels
-    if kernels is None or isinstance(X, HostRows) or setting(*FUSED) == "never":
+    if kernels is None or isinstance(X, HostRows) or is_sparse(X) or setting(*FUSED) == "never":
         return X
     if dtype != backend.xp.float32 or storage_of(X) is None:
         return X
@@ -148,6 +148,8 @@ def obstacle(problem: Problem) -> str | None:
         return "X is larger than the device's memory"
     if rows.dtype != xp.float32:
         return "kernels compute in float32"
+    if is_sparse(rows.X):
+        return "X is sparse"
     if storage_of(rows.X) is None:
         return f"kernels take X as {', '.join(STORAGE)}, and it is {rows.X.dtype}"
     if not rows.X.flags.c_contiguous:

@@ -122,7 +122,8 @@ class SharedCurvature(Shared):
                 X = (X - shift) * in_block
             elif first is not None:
                 X = X.multiply(first.astype(rows.dtype)).tocsr()
-            gram = X.T @ (X if s is None else X * s)
+            Xs = X if s is None else X.multiply(s) if is_sparse(X) else X * s
+            gram = X.T @ Xs
             ones = xp.ones(X.shape[0], dtype=rows.dtype, device=backend.device)
             total = (ones if s is None else s[:, 0]) @ X
             return gram.toarray() if is_sparse(gram) else gram, total

@@ -13,7 +13,8 @@ from gpulr.backend.arrays import floating_dtype
 from gpulr.errors import DataError
 from gpulr.namespaces import array_namespace
 from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, on_device, real_numbers
-from gpulr.validation.tables import from_table, is_table
+from gpulr.validation.cures import cure_of_shape
+from gpulr.validation.tables import from_table, is_labelled, is_table, sparse_columns
 from gpulr.words import counted, shown
 
 Array = Any
@@ -27,16 +28,19 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
 
     Raises DataError where X is not an array of real numbers, empty, or has other features.
     """
-    X = as_rows(X)
+    passed, X = X, as_rows(X)
     if is_sparse(X):
         if X.dtype.kind not in "buif":
-            raise DataError(f"X is sparse with dtype {X.dtype}; expected real numbers.")
+            raise DataError(
+                f"X is sparse with dtype {X.dtype}; expected real numbers. Pass what matters of it "
+                "as real numbers, such as abs(X)."
+            )
         if X.ndim != 2 or 0 in X.shape:
             raise DataError(f"X is sparse of shape {X.shape}; expected rows and features.")
     if X.ndim < 2:
         raise DataError(
             f"X has shape {tuple(X.shape)}; expected (n_samples, n_features). "
-            "Use X.reshape(1, -1) for a single row, X.reshape(-1, 1) for a single feature."
+            + cure_of_shape(passed)
         )
     if X.ndim > 2:
         with backend_of(X).activate():
@@ -57,11 +61,13 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
 def as_rows(X: Any) -> Array:
     """Return X as real numbers: an array of its library, a CSR array, or else NumPy's."""
     refuse_files(X)
+    X = X.data if is_labelled(X) else X
+    if is_table(X):
+        sparse = sparse_columns(X)
+        return from_table(X, "X") if sparse is None else as_csr(sparse, "X")
     if is_any_sparse(X):
-        return as_csr(X, "X")
-    if is_device_array(X):
-        return on_device(X, "X")
-    return from_table(X, "X") if is_table(X) else real_numbers(as_numpy(X, "X"), "X")
+        return as_csr(X, "X", here=True)
+    return on_device(X, "X") if is_device_array(X) else real_numbers(as_numpy(X, "X"), "X")
 
 
 def finite_rows(
@@ -78,7 +84,7 @@ def finite_rows(
     """
     xp, starts = backend.xp, None
     if is_sparse(X):
-        starts, X = X.indptr, np.asarray(X.data).reshape(-1, 1)  # what is stored; zeros are fine
+        starts, X = X.indptr, xp.reshape(X.data, (-1, 1))  # what is stored; zeros are fine
         passed = X
     own = floating_dtype(X, xp)
     if own is None:
@@ -101,7 +107,7 @@ def finite_rows(
         row = start + int(bad[0])
         finite = np.isfinite(to_host((X if passed is None else passed)[row, :])).all()
         if starts is not None:
-            row = int(np.searchsorted(starts, row, side="right")) - 1
+            row = int(np.searchsorted(to_host(starts), row, side="right")) - 1
         if finite:
             raise DataError(
                 f"X holds values beyond {largest:.1e}, too large to compute with (first in row "

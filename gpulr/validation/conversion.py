@@ -26,11 +26,9 @@ from gpulr.backend import (
 from gpulr.backend.standard import shortcoming
 from gpulr.errors import DataError, GpulrError
 from gpulr.namespaces import array_namespace
+from gpulr.validation.cures import cure_of_dtype, cure_of_objects, cure_of_text, remedy_for
 
 Array = Any
-
-# What brings an object's content into an array, or nearer to one, in libraries of many kinds.
-_WAYS = ("compute", "collect", "to_numpy", "todense", "to_df", "to_pandas", "toPandas", "get")
 
 
 def shape_of(x: Any) -> tuple[int, ...]:
@@ -62,7 +60,8 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
     kind, rows = type(x), x if isinstance(x, list | tuple) else ()
     if kind is np.ndarray:
         return x  # type: ignore[no-any-return]
-    if isinstance(x, Mapping) or (hasattr(kind, "keys") and not hasattr(kind, "__array__")):
+    keyed = hasattr(kind, "keys") and not (hasattr(kind, "__array__") or hasattr(kind, "agg"))
+    if isinstance(x, Mapping) or keyed:
         raise _mapping_refused(x, name)
     if is_masked(x) or any(map(is_masked, rows)):
         raise _masked_error(name)
@@ -95,10 +94,8 @@ def real_numbers(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     if is_extension_float(dtype):
         return array
     if dtype.kind not in "buif" or dtype.isbuiltin == 2:
-        advice = f"Convert it, e.g. with np.asarray({name}, dtype=float)."
-        if dtype.kind in "mM":
-            advice = "Pass what matters of it as numbers, such as days since a date."
-        raise DataError(f"{name} has dtype {dtype}; expected real numbers. {advice}")
+        cure = cure_of_text(array, name) if dtype.kind in "SUT" else cure_of_dtype(dtype, name)
+        raise DataError(f"{name} has dtype {dtype}; expected real numbers. {cure}")
     return array.astype(np.float64) if dtype.itemsize > 8 else array
 
 
@@ -112,10 +109,14 @@ def _of_objects(array: npt.NDArray[np.object_], name: str) -> npt.NDArray[Any]:
                 f"{name} cannot be made into an array: {error}. Pass rows of equal length."
             ) from error
         return real_numbers(whole, name)
-    if others := sorted(t.__name__ for t in types if not (_is_number(t) or _is_missing(t))):
+    if array.ndim == 1 and {list, np.ndarray} & types:
+        missing = [i for i, row in enumerate(array) if not _is_row(type(row))]
+        raise DataError(f"{name} has no array in row {missing[0]}. Leave such rows out.")
+    if others := {t for t in types if not (_is_number(t) or _is_missing(t))}:
+        listed = ", ".join(sorted(t.__name__ for t in others)[:10])
         raise DataError(
-            f"{name} holds objects of type {', '.join(others[:10])}; expected real numbers. "
-            f"Convert it, e.g. with np.asarray({name}, dtype=float)."
+            f"{name} holds objects of type {listed}; expected real numbers. "
+            + cure_of_objects(array, others, name)
         )
     if any(map(_is_missing, types)):
         values = [np.nan if _is_missing(type(value)) else value for value in array.flat]
@@ -158,9 +159,8 @@ def _mapping_refused(x: Any, name: str) -> DataError:
     except Exception:  # a closed file, say
         keys = []
     cure = f"{name}[{keys[0] if keys else 'key'}]"
-    if hasattr(x, "to_pandas") or isinstance(x, dict):
-        table = f"pandas.DataFrame({name})" if isinstance(x, dict) else f"{name}.to_pandas()"
-        cure += f", or {table} if these are columns"
+    if isinstance(x, dict):
+        cure += f", or pandas.DataFrame({name}) if these are columns"
     return DataError(
         f"{name} is an object of type {_type_name(x)} with the keys {', '.join(keys[:5])}"
         f"{', …' if len(keys) > 5 else ''}; expected an array. Pass what it holds: {cure}."
@@ -172,12 +172,6 @@ def _masked_error(name: str) -> DataError:
         f"{name} is a masked array with masked values. Pass {name}.filled(value), or leave these "
         "rows out."
     )
-
-
-def remedy_for(x: Any, name: str) -> str:
-    """Say what to pass instead of an object that is no array."""
-    way = next((way for way in _WAYS if hasattr(type(x), way)), None)
-    return f"Pass a NumPy array, e.g. {name}.{way}()." if way else "Pass a NumPy array."
 
 
 def on_device(x: Array, name: str) -> Array:
@@ -204,7 +198,8 @@ def on_device(x: Array, name: str) -> Array:
                 "NumPy array."
             )
         if xp.isdtype(x.dtype, "complex floating"):
-            raise DataError(f"{name} has dtype {x.dtype}; expected real numbers.")
+            cure = f"Pass what matters of it as real numbers, such as abs({name})."
+            raise DataError(f"{name} has dtype {x.dtype}; expected real numbers. {cure}")
         if math.prod(x.shape) == 0:
             return x
         with backend_of(x).activate():
@@ -227,7 +222,9 @@ def on_device(x: Array, name: str) -> Array:
 
 
 def _cure(x: Array, name: str) -> str:
-    if "sparse" in str(getattr(x, "layout", "")) or getattr(x, "is_nested", False):
+    if getattr(x, "is_nested", False):
+        return f"Pass {name}.to_padded_tensor(0.0)."
+    if "sparse" in str(getattr(x, "layout", "")):
         return f"Pass {name}.to_dense()."
     if getattr(x, "is_quantized", False):
         return f"Pass {name}.dequantize()."
@@ -239,16 +236,24 @@ def is_any_sparse(x: Any) -> bool:
     return is_sparse(x) or hasattr(x, "to_scipy_sparse")
 
 
-def as_csr(x: Any, name: str) -> Any:
+def as_csr(x: Any, name: str, *, here: bool = False) -> Any:
     """Return a sparse matrix of any format as a CSR array, whose rows are cheap to cut.
 
-    Its parts are checked first: SciPy's compiled code reads and writes wherever indices lead. What
-    the matrix has noted about them, as that they are sorted, may not hold any more either. Raises
+    It is SciPy's; of a matrix that is on a GPU, CuPy's where it is to stay ``here``.
+
+    Its parts are checked first: compiled code reads and writes wherever indices lead. What the
+    matrix has noted about them, as that they are sorted, may not hold any more either. Raises
     DataError where they do not fit, or what is not stored stands for something else than zeros.
     """
     from scipy import sparse
 
+    if (fill := getattr(x, "fill_value", 0)) != 0:  # of pydata's sparse
+        raise DataError(f"{name} is sparse with a fill_value of {fill}. Pass {name}.todense().")
     try:
+        if x.dtype == np.float16:  # which SciPy does not have
+            x = x.astype(np.float32)
+        if here and library_of(x) == "cupy":
+            return _csr_on_gpu(x)
         if not sparse.issparse(x):  # of pydata's sparse, or of CuPy's
             x = x.to_scipy_sparse() if hasattr(x, "to_scipy_sparse") else x.get()
         if x.ndim != 2:
@@ -266,6 +271,20 @@ def as_csr(x: Any, name: str) -> Any:
             f"{name} is a sparse matrix that cannot be read: {said}. If its data or indices were "
             "changed after it was made, build it anew."
         ) from error
+
+
+def _csr_on_gpu(x: Any) -> Any:
+    with backend_of(x).activate():
+        csr, xp = x.tocsr(), array_namespace(x.data)
+        indices, indptr, (n_rows, n_columns) = csr.indices, csr.indptr, csr.shape
+        fits = len(indptr) == n_rows + 1 and len(indices) == len(csr.data) == int(indptr[-1])
+        fits = fits and int(indptr[0]) == 0 and bool(xp.all(indptr[1:] >= indptr[:-1]))
+        if not fits or bool(xp.any((indices < 0) | (indices >= n_columns))):
+            raise ValueError("its indices lead elsewhere")
+        if not csr.has_canonical_format:
+            csr = csr.copy()  # products sum duplicates and sort indices in place
+            csr.sum_duplicates()
+        return csr
 
 
 def _checked(x: Any) -> Any:

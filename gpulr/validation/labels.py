@@ -37,7 +37,7 @@ from gpulr.validation.conversion import (
 )
 from gpulr.validation.label_values import check_labels
 from gpulr.validation.parameters import positive_number
-from gpulr.validation.tables import column_names, from_table, is_table
+from gpulr.validation.tables import column_names, from_table, is_table, names_of
 from gpulr.words import shown
 
 Array = Any
@@ -336,10 +336,9 @@ def check_indicator(
 
 
 def _names(y: Any) -> npt.NDArray[Any] | None:
-    """Return the names of a table's columns, whole numbers or text; None for arrays."""
-    if not is_table(y):
+    """Return the names of columns, whole numbers or text; None for arrays without."""
+    if (names := names_of(y)) is None:
         return None
-    names = column_names(y)
     whole = all(isinstance(name, int | np.integer) for name in names)
     array = np.asarray(names if whole else [str(name) for name in names])
     if len(np.unique(array)) < len(array):

@@ -17,12 +17,12 @@ def products(compiled_products, monkeypatch):
     """Return what compiles the functions for vectors of so many bytes."""
     from gpulr.backend import compiled_sparse
 
-    def compiled(stored, compute, width=None):
+    def compiled(stored, compute, width=None, index="int32"):
         if width is not None:
             monkeypatch.setattr(
                 "gpulr.backend.compiled_loops.vector_registers", lambda: (width, 32)
             )
-        return compiled_sparse.compile_functions(stored, compute)
+        return compiled_sparse.compile_functions(stored, compute, index)
 
     return compiled
 
@@ -32,6 +32,11 @@ def rows(rng, n, p, dtype="float32"):
     X = rng.standard_normal((n, p)) * (rng.random((n, p)) < 0.2)
     X[n // 3] = 0.0
     X[:, p // 2] = 0.0
+    if np.dtype(dtype).kind != "f":  # some of the largest numbers, and of the least
+        limits = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        X = np.where(
+            X > 0.7, min(2**24, limits[1]), np.where(X < -0.7, max(-(2**24), limits[0]), X)
+        )
     return sparse.csr_array(X.astype(dtype))
 
 
@@ -89,18 +94,38 @@ def test_what_is_not_finite_stays_where_it_is(compiled_products, rng):
     assert np.flatnonzero(np.isnan(R.T @ block).any(axis=0)).tolist() == [X.indices[5]]
 
 
-@pytest.mark.parametrize("kind", ["int64 indices", "strided", "integers", "big-endian", "float16"])
+STORED = ("bool", *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")))
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("stored", ["float32", *STORED])
+def test_they_read_what_is_stored_as_it_is(products, rng, stored, index):
+    from gpulr.backend.compiled_sparse import SparseRows
+
+    functions, X = products(stored, "float32", index=index), rows(rng, 40, 30, stored)
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    block, dense = SparseRows(functions, X, slice(7, 33), "float32"), X.toarray()[7:33]
+    dense = dense.astype(np.float64)
+    for k in (1, 20):
+        W, R = (rng.standard_normal((n, k)).astype(np.float32) for n in (30, 26))
+        for found, a, b in ((block @ W, dense, W), ((R.T @ block).T, dense.T, R)):
+            size = np.abs(a) @ np.abs(np.float64(b))
+            assert np.all(np.abs(found - a @ np.float64(b)) <= 2e-6 * size)
+        assert np.all(np.abs(block.sums(W) - dense @ W) <= 1e-14 * (np.abs(dense) @ np.abs(W)))
+
+
+@pytest.mark.parametrize("kind", ["strided", "indices of two kinds", "big-endian", "float16"])
 def test_others_go_to_scipy(compiled_products, rng, kind):
     X = rows(rng, 60, 40)
-    if kind == "int64 indices":
-        X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    if kind == "indices of two kinds":
+        X.indptr = X.indptr.astype(np.int64)
     elif kind == "strided":  # SciPy takes every other entry of an array as it is
         parts = (np.repeat(part, 2)[::2] for part in (X.data, X.indices, X.indptr))
         X = sparse.csr_array(tuple(parts), shape=X.shape)
     else:
-        X.data = X.data.astype({"integers": "i4", "big-endian": ">f4", "float16": "f2"}[kind])
+        X.data = X.data.astype({"big-endian": ">f4", "float16": "f2"}[kind])
     assert compiled_rows.sparse_rows(X, slice(0, 60), np.float32) is None
-    if kind in ("int64 indices", "strided"):
+    if kind in ("indices of two kinds", "strided"):
         block = backend_of(None).sparse_operand(X, slice(3, 9), np.float32)
         W = rng.standard_normal((40, 3)).astype(np.float32)
         np.testing.assert_allclose(block @ W, X.toarray()[3:9] @ W, rtol=1e-5)

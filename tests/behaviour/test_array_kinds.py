@@ -1,6 +1,7 @@
-"""What other libraries call an array: it trains as NumPy's do, or the error says what to pass.
+"""What is particular to kinds of arrays; that each trains, or is refused, is a table of its own.
 
-Libraries that the extra ``test`` does not bring are tested where they are installed.
+See ``test_kinds_of_X_and_y.py``. Libraries that the extra ``test`` does not bring are tested where
+they are installed.
 """
 
 from __future__ import annotations
@@ -37,78 +38,7 @@ def assert_trains_as(rows, numbers):
     return estimator
 
 
-def assert_refused(rows, message):
-    """Everything refuses ``rows`` by a DataError."""
-    model = gpulr.train(X, y)
-    estimator = gpulr.OneVsAllLogisticRegression()
-    fitted = gpulr.OneVsAllLogisticRegression().fit(X, y)
-    for call in (
-        lambda: gpulr.train(rows, y),
-        lambda: gpulr.search(rows, y),
-        lambda: gpulr.bootstrap(rows, y, n=2),
-        lambda: model.predict(rows),
-        lambda: model.predict_proba(rows),
-        lambda: model.evaluate(rows, y),
-        lambda: estimator.fit(rows, y),
-        lambda: fitted.predict(rows),
-    ):
-        with pytest.raises(gpulr.DataError, match=f"(?s){message}"):
-            call()
-
-
-# ---- NumPy and Python -------------------------------------------------------------------------
-
-
-NUMBERS = {
-    "bits": WHOLE > 0,
-    "int16": WHOLE.astype(np.int16),
-    "uint64": WHOLE.astype(np.uint64),
-    "big-endian": X.astype(">f4"),
-    "longdouble": X.astype(np.longdouble),
-    "objects": X.astype(object),
-    "objects and None": np.where(WHOLE > 9, None, X.astype(object)),
-    "lists": X.tolist(),
-    "rows": list(X),
-    "an array of arrays": np.array([*X, None], dtype=object)[:-1],
-    "a matrix": X.view(np.matrix),
-    "nothing masked": np.ma.array(X, mask=False),
-    "Fortran order": np.asfortranarray(X),
-    "every other": np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2],
-    "reversed": X[::-1].copy()[::-1],
-    "read-only": np.frombuffer(X.tobytes()).reshape(X.shape),
-    "memory-mapped": X,
-}
-
-
-@pytest.mark.parametrize("kind", NUMBERS)
-@pytest.mark.filterwarnings("ignore:the matrix subclass")
-def test_numbers_of_any_kind(kind, tmp_path):
-    rows = NUMBERS[kind]
-    if kind == "memory-mapped":
-        np.save(tmp_path / "X.npy", rows)
-        rows = np.load(tmp_path / "X.npy", mmap_mode="r")
-    assert_trains_as(rows, np.array([list(row) for row in rows], dtype=np.float64))
-
-
-OTHERS = {
-    "a dict": (
-        {"a": X[:, 0], "b": X[:, 1]},
-        r"dict.*'a', 'b'.*X\['a'\], or pandas\.DataFrame\(X\)",
-    ),
-    "a generator": ((row for row in X), "object of type generator; expected an array"),
-    "an object": (object(), "object of type object; expected an array"),
-    "masked rows": ([np.ma.array(row, mask=[i == 3, 0, 0]) for i, row in enumerate(X)], "masked"),
-    "dates": (np.full((60, 2), np.datetime64("2020")), r"datetime64\[Y\].*as numbers"),
-    "durations": (np.full((60, 2), np.timedelta64(3, "s")), r"timedelta64\[s\].*as numbers"),
-    "a list of dicts": ([{"a": 1.0}] * 60, "objects of type dict"),
-    "rows of several lengths": (np.array([[1, 2], [3]] * 30, dtype=object), "equal length"),
-}
-
-
-@pytest.mark.parametrize("kind", OTHERS)
-def test_what_is_no_array_of_numbers(kind):
-    rows, message = OTHERS[kind]
-    assert_refused(rows, message)
+# ---- NumPy ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4"])
@@ -195,21 +125,6 @@ def test_models_are_trained_without_the_gradient_that_tensors_require(torch):
     assert rows.requires_grad
 
 
-@pytest.mark.filterwarnings("ignore")  # PyTorch's, of what it makes here
-def test_tensors_without_numbers_in_rows_are_refused(torch):
-    dense = torch.tensor(X)
-    for rows, message in (
-        (dense.to_sparse(), r"torch.*Pass X\.to_dense\(\)"),
-        (dense.to_sparse_csr(), r"torch.*Pass X\.to_dense\(\)"),
-        (torch.empty((60, 3), device="meta"), "torch.*no data"),
-        (torch.nested.nested_tensor(list(dense)), r"torch.*Pass X\.to_dense\(\)"),
-        (torch.quantize_per_tensor(dense.float(), 0.1, 0, torch.qint8), r"X\.dequantize\(\)"),
-        (torch.masked.masked_tensor(dense, dense > 0), "masked"),
-        (dense + 1j, "complex128; expected real numbers"),
-    ):
-        assert_refused(rows, message)
-
-
 def test_labels_that_a_tensor_cannot_be_taken_from(torch):
     labels = np.array([0, 5, 2**64 - 1], dtype=np.uint64)[y]
     model = gpulr.train(torch.tensor(X), labels)
@@ -255,74 +170,3 @@ print("done")
 def test_jax_as_it_comes_warns_of_nothing():
     pytest.importorskip("jax", reason="JAX is not installed")
     assert python(JAX).strip() == "done"
-
-
-def test_lazy_arrays_are_told_to_be_computed():
-    dask = pytest.importorskip("dask.array", reason="Dask is not installed")
-    rows = dask.from_array(X, chunks=(20, 3))
-    message = r"lazy array of dask.*Pass X\.compute\(\)"
-    for lazy in (rows, rows[rows[:, 0] > -9]):  # of unknown length
-        assert_refused(lazy, message)
-    expected = gpulr.train(X, y).weights
-    np.testing.assert_array_equal(gpulr.train(X, dask.from_array(y)).weights, expected)
-
-
-def test_sparse_arrays_of_pydata():
-    pydata = pytest.importorskip("sparse", reason="pydata's sparse is not installed")
-    for made in (pydata.COO, pydata.GCXS):
-        assert_trains_as(made.from_numpy(WHOLE.astype(float)), WHOLE)
-        indicator = np.eye(3)[y]
-        model = gpulr.train(X, made.from_numpy(indicator))
-        np.testing.assert_allclose(model.weights, gpulr.train(X, indicator).weights)
-    assert_refused(pydata.DOK.from_numpy(X), r"Pass a NumPy array, e\.g\. X\.todense\(\)")
-    assert_refused(pydata.COO.from_numpy(X, fill_value=1.0), "fill_value")
-
-
-# ---- files and labelled arrays -----------------------------------------------------------------
-
-
-def test_hdf5(tmp_path):
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
-    with h5py.File(tmp_path / "x.h5", "w") as file:
-        file["X"] = X
-        assert_trains_as(file["X"], X)
-        assert_refused(file, r"h5py's File with the keys 'X'; expected an array.*X\['X'\]")
-        assert_refused(file.create_group("parts"), r"h5py's Group")
-
-
-def test_zarr():
-    zarr = pytest.importorskip("zarr", reason="zarr is not installed")
-    group = zarr.group()
-    group["X"] = X
-    assert_trains_as(group["X"], X)
-    assert_refused(group, r"zarr's Group with the keys 'X'.*Pass what it holds: X\['X'\]")
-
-
-def test_archives_of_numpy(tmp_path):
-    np.savez(tmp_path / "x.npz", X=X)
-    with np.load(tmp_path / "x.npz") as archive:
-        assert_refused(archive, r"NpzFile with the keys 'X'.*X\['X'\]")
-
-
-def test_xarray():
-    xarray = pytest.importorskip("xarray", reason="xarray is not installed")
-    assert_trains_as(xarray.DataArray(X, dims=("row", "feature")), X)
-    whole = xarray.Dataset({name: ("row", X[:, i]) for i, name in enumerate("abc")})
-    assert_refused(whole, r"Dataset with the keys 'a', 'b', 'c'.*X\.to_pandas\(\)")
-    assert_trains_as(whole.to_pandas(), X)
-
-
-class OnDevice:
-    """A DataFrame as cuDF's: it does not come to the host unless it is told to."""
-
-    columns, dtypes, shape = list("abc"), [X.dtype] * 3, X.shape
-
-    def __array__(self, *arguments, **settings):
-        raise TypeError("Implicit conversion to a host NumPy array is not allowed")
-
-    def to_numpy(self):
-        return X
-
-
-def test_tables_that_do_not_come_to_the_host():
-    assert_refused(OnDevice(), r"Implicit conversion.*Pass a NumPy array, e\.g\. X\.to_numpy\(\)")

@@ -146,6 +146,29 @@ def test_memory_stays_far_below_the_dense_rows(rng):
         assert peak < 50e6 < 4 * 20_000 * 2000 / 3
 
 
+@pytest.mark.parametrize("library", ["numpy", "compiled"], indirect=True)
+@pytest.mark.parametrize(
+    ("kind", "index"), [("float32", "int64"), ("uint8", "int32"), ("bool", "int64")]
+)
+def test_what_is_stored_is_not_widened(library, monkeypatch, rng, kind, index):
+    n, each = 20_000, 50  # a million entries: 4 MB of float32
+    data = np.ones(n * each, kind)
+    indices = 2 * np.arange(each) + rng.integers(0, 2, (n, each))
+    parts = data, indices.ravel().astype(index), each * np.arange(n + 1, dtype=index)
+    X, y = sparse.csr_array(parts, shape=(n, 2 * each)), np.arange(n) % 3
+    assert X.indices.dtype == index
+    monkeypatch.setattr(backend.NumPyBackend, "block_bytes", 2**19)
+    settings = {"scale": None, "max_iter": 2, "tol": 0}
+    gpulr.train(X[:50], y[:50], **settings)
+    tracemalloc.start()
+    try:
+        gpulr.train(X, y, **settings).predict(X)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * X.nnz, peak
+
+
 def test_a_gpu_that_cannot_take_it_says_so(counts):
     X, _ = counts
     elsewhere = backend.Backend("another", np)

@@ -166,6 +166,8 @@ class FakeArray:
         self.a[bare(key)] = bare(value)
 
     def __matmul__(self, other):
+        if hasattr(type(other), "tocsr"):
+            return NotImplemented
         if self.machine.capturing is not None:
             raise NotImplementedError("calling cuBLAS API during stream capture is unsupported")
         if self.broken == "matrix product":

@@ -1,0 +1,101 @@
+"""What to pass instead of what is no array of numbers: one sentence, which works as it stands."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, ValuesView
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SHOWN = 10  # columns that a cure names
+
+# What brings an object's content into an array, or nearer to one, in libraries of many kinds.
+_WAYS = (
+    *("compute", "to_cupy", "to_numpy", "todense", "to_df", "to_pandas", "toPandas", "collect"),
+    *("read_all", "to_table", "get", "mean"),  # of Arrow's readers and data sets; of groups
+)
+
+
+def remedy_for(x: Any, name: str) -> str:
+    """Say what to pass instead of an object that is no array."""
+    way = next((way for way in _WAYS if hasattr(type(x), way)), None)
+    if way is None and isinstance(x, Iterator | ValuesView):
+        return f"Pass list({name})."
+    return f"Pass an array, e.g. {name}.{way}()." if way else "Pass a NumPy array."
+
+
+def cure_of_dtype(dtype: np.dtype[Any], name: str) -> str:
+    """Say what to pass instead of an array of a dtype that is none of real numbers, or text."""
+    if dtype.kind in "mM":
+        return "Pass what matters of it as numbers, such as days since a date."
+    if dtype.kind == "c":
+        return f"Pass what matters of it as real numbers, such as np.abs({name})."
+    if dtype.names is not None:
+        return f"Pass one of its fields, e.g. {name}[{dtype.names[0]!r}]."
+    return f"Convert it, e.g. with np.asarray({name}, dtype=float)."
+
+
+def cure_of_text(array: npt.NDArray[Any], name: str) -> str:
+    """Say what to pass instead of an array of text or bytes."""
+    try:
+        array.astype(np.float64)
+    except ValueError:
+        if array.ndim == 1:
+            vectorizer = "sklearn.feature_extraction.text.TfidfVectorizer()"
+            return f"Make numbers of texts, e.g. by {vectorizer}.fit_transform({name})."
+        return f"Encode it, e.g. by sklearn.preprocessing.OneHotEncoder().fit_transform({name})."
+    return f"Convert it, e.g. with np.asarray({name}, dtype=float)."
+
+
+def cure_of_objects(array: npt.NDArray[np.object_], types: set[type], name: str) -> str:
+    """Say what to pass instead of an array of objects that are no numbers, but of these types."""
+    dates = datetime.date | datetime.time | datetime.timedelta | np.datetime64 | np.timedelta64
+    if all(issubclass(kind, str | bytes) for kind in types):
+        return cure_of_text(array, name)
+    if all(issubclass(kind, Mapping) for kind in types):
+        return f"Pass sklearn.feature_extraction.DictVectorizer().fit_transform({name})."
+    if all(issubclass(kind, set | frozenset) for kind in types):
+        return f"Pass sklearn.preprocessing.MultiLabelBinarizer().fit_transform({name})."
+    if all(issubclass(kind, dates) for kind in types):
+        return cure_of_dtype(np.dtype("M8[D]"), name)
+    if all(issubclass(kind, complex) for kind in types):
+        return cure_of_dtype(np.dtype(complex), name)
+    return "Pass numbers in their place."
+
+
+def cure_of_shape(X: Any) -> str:
+    """Say how to pass a single row, or a single feature."""
+    if hasattr(X, "reshape") and not hasattr(X, "to_frame"):
+        return "Use X.reshape(1, -1) for a single row, X.reshape(-1, 1) for a single feature."
+    feature = "X.to_frame()" if hasattr(X, "to_frame") else "np.asarray(X).reshape(-1, 1)"
+    return f"Use np.asarray(X).reshape(1, -1) for a single row, {feature} for a single feature."
+
+
+def cure_of_columns(table: Any, kinds: Mapping[Any, str], name: str) -> str:
+    """Say what to do about columns that are no numbers: by their names, what they hold.
+
+    That is "arrays", "dates", "objects" that have no order, or "plain": text, categories, ….
+    """
+    labels, held = list(kinds)[:SHOWN], set(kinds.values())
+    columns = ", ".join(map(repr, labels)) + (", …" if len(kinds) > SHOWN else "")
+    polars, pandas = hasattr(table, "to_dummies"), hasattr(table, "assign")
+    if "arrays" in held:
+        alone = next(label for label, kind in kinds.items() if kind == "arrays")
+        return f"For the arrays of a column to be the rows, pass it alone: {name}[{alone!r}]."
+    if "objects" in held:
+        drop = "drop(columns=" if pandas else "drop(" if polars else "drop_columns("
+        return f"Drop them, e.g. with {name}.{drop}[{columns}])."
+    if held == {"dates"} and polars:
+        way = f"{name}.cast({{{', '.join(f'{label!r}: int' for label in labels)}}})"
+    elif held == {"dates"} and pandas:
+        integers = ", ".join(f"{label!r}: 'int64'" for label in labels)
+        way = f"{name}.astype({{{integers}}})"
+    elif polars:
+        way = f"{name}.to_dummies([{columns}])"
+    else:
+        read = next((f".{way}()" for way in ("to_pandas", "compute") if hasattr(table, way)), "")
+        frame = f"pandas.DataFrame({name})" if isinstance(table, np.ndarray) else f"{name}{read}"
+        way = f"pandas.get_dummies({frame}, columns=[{columns}])"
+    return f"Drop them, or encode them, e.g. with {way}."
