@@ -194,8 +194,8 @@ def on_device(x: Array, name: str) -> Array:
         xp = array_namespace(x)
         if lack := shortcoming(xp):
             raise DataError(
-                f"{name} is an array of {library}, which {lack}. Update the library, or pass a "
-                "NumPy array."
+                f"{name} is an array of {library}, which {lack}. Update the library, or "
+                f"p{remedy_for(x, name)[1:]}"
             )
         if xp.isdtype(x.dtype, "complex floating"):
             cure = f"Pass what matters of it as real numbers, such as abs({name})."
