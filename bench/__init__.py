@@ -12,7 +12,6 @@ the versions and the commit::
     python -m bench passes-to-optimum
     python -m bench coverage
     python -m bench scores
-    python -m bench tensors
     python -m bench.table                   # bench/RESULTS.md, README's table, the charts
     python -m bench.table --pictures        # README's pictures of models
 

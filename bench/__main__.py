@@ -11,14 +11,13 @@ from typing import Any
 
 import typer
 
-from bench import goals, optimum, scores, tasks, tensors
+from bench import goals, optimum, scores, tasks
 from bench.files import write
 from bench.run import circumstances
 from bench.table import TABLES
 
 TASKS = {"interleaved": tasks.interleaved, "threads": tasks.threads, "coverage": tasks.coverage}
 TASKS |= {"passes-to-optimum": optimum.passes_to_optimum, "scores": scores.scores}
-TASKS |= {"tensors": tensors.tensors}
 OUTPUT = inspect.Parameter(
     "output", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Path | None
 )

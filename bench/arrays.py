@@ -18,13 +18,13 @@ import numpy as np
 
 import gpulr
 from bench import passes
-from bench.data import DATA, Data
+from bench.data import DATA, Data, overlapping
 from bench.passes import Contestant
 from bench.ratios import Result, as_installed, compared, turns
 from bench.run import Patience, quartiles, worker
 
 NARROW = ("float16", "bfloat16")
-ROUNDS = {"pass": 15, "train": 9, "predict": 30, "processes": 3}
+ROUNDS = {"pass": 15, "train": 9, "predict": 30, "few": 30, "processes": 3}
 
 
 def arrays(size: float, patience: Patience) -> Iterator[Result]:
@@ -32,9 +32,7 @@ def arrays(size: float, patience: Patience) -> Iterator[Result]:
     images, embeddings = DATA["mnist"]().part(size), _in_all_dtypes(DATA["embeddings"]().part(size))
     for work in (images, embeddings):
         yield from _passes_over_half(work, patience)
-    for work in (images, embeddings):
-        yield from _trainings_on_tensors(work, patience)
-    yield from _predictions_of_tensors(images, patience)
+    yield from _on_tensors(images, embeddings, patience)
     for wide in (False, True):
         yield _first_on_jax(wide)
 
@@ -63,37 +61,38 @@ def _passes_over_half(work: Data, patience: Patience) -> Iterator[Result]:
         yield turns(what, prepared(rows), base, ROUNDS["pass"], patience=patience, **options)
 
 
-def _trainings_on_tensors(work: Data, patience: Patience) -> Iterator[Result]:
-    """A whole training on torch's tensors of rows and labels ÷ the same on the NumPy arrays."""
+def _on_tensors(images: Data, embeddings: Data, patience: Patience) -> Iterator[Result]:
+    """Trainings, predictions and a search on torch's tensors ÷ the same on NumPy's arrays."""
     import torch
 
-    kinds: dict[str, tuple[Any, Any]] = {"numpy": (work.X, work.y)}
-    kinds["torch"] = torch.from_numpy(work.X), torch.from_numpy(work.y)
+    few = overlapping("few rows", 500, 20, 3)
+    model = gpulr.train(images.X, images.y, max_iter=5, tol=0.0, scale=images.scale)
 
-    def train(kind: str) -> Any:
-        return gpulr.train(*kinds[kind], scale=work.scale)
+    def train(X: Any, y: Any) -> Any:
+        return gpulr.train(X, y).weights
 
-    ours, base = train("torch"), train("numpy")
-    assert isinstance(ours.weights, torch.Tensor), "results are no tensors"
-    W = base.weights
-    np.testing.assert_allclose(ours.weights.numpy(), W, rtol=0, atol=1e-3 * np.abs(W).max())
-    what = f"training, {len(work.models)} models, {work.name}, torch tensors"
-    runs = partial(train, "torch"), partial(train, "numpy")
-    options: dict[str, Any] = {"label": "NumPy's arrays", "at_most": 1.05}
-    yield turns(what, *runs, ROUNDS["train"], patience=patience, **options)
+    def predict(X: Any, y: Any) -> Any:
+        return model.predict_proba(X)
 
+    def search(X: Any, y: Any) -> Any:
+        return gpulr.search(X, y, Cs=[0.1, 1.0], cv=3).model.weights
 
-def _predictions_of_tensors(work: Data, patience: Patience) -> Iterator[Result]:
-    """Probabilities of 10,000 rows in a tensor ÷ the same of the NumPy array."""
-    import torch
-
-    model = gpulr.train(work.X, work.y, max_iter=5, tol=0.0, scale=work.scale)
-    X = np.ascontiguousarray(work.X[:10_000].astype(np.float32))
-    runs = partial(model.predict_proba, torch.from_numpy(X)), partial(model.predict_proba, X)
-    np.testing.assert_allclose(runs[0]().numpy(), runs[1](), rtol=0, atol=1e-5)
-    options: dict[str, Any] = {"label": "NumPy's array", "untimed": 3, "at_most": 1.05}
-    what = "predicting 10,000 rows, torch tensors"
-    yield turns(what, *runs, ROUNDS["predict"], patience=patience, **options)
+    some = replace(images, X=images.X[:10_000].astype(np.float32), y=images.y[:10_000])
+    tasks = (
+        *(("training", train, work, "train") for work in (images, embeddings)),
+        ("predicting 10,000 rows", predict, some, "predict"),
+        *((what, run, few, "few") for what, run in (("training", train), ("search", search))),
+    )
+    for what, run, work, kind in tasks:
+        tensors = torch.from_numpy(work.X), torch.from_numpy(work.y)
+        ours, base = partial(run, *tensors), partial(run, work.X, work.y)
+        found = ours()
+        assert isinstance(found, torch.Tensor), "results are no tensors"
+        np.testing.assert_array_equal(found.numpy(), base())
+        options: dict[str, Any] = {"label": "NumPy's arrays", "at_most": 1.05}
+        options["untimed"] = 0 if kind == "train" else 3
+        words = f"{what}, {work.name}, {work.X.dtype} tensors of torch"
+        yield turns(words, ours, base, ROUNDS[kind], patience=patience, **options)
 
 
 def _first_on_jax(wide: bool) -> Result:

@@ -355,7 +355,6 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
     ),
     "gpulr-threads": ("Training in threads", threads_table),
     "gpulr-passes-to-optimum": ("Passes to the optimum", passes_table),
-    "gpulr-tensors": ("Tensors of PyTorch's on the CPU", ratios_table),
     "gpulr-scores": ("Scores of many labels", scores_table),
     "gpulr-coverage": ("How often intervals hold the truth", coverage_table),
 }
