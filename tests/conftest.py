@@ -316,6 +316,14 @@ def rng():
 
 
 @pytest.fixture(scope="session")
+def three_digits(digits):
+    """Three of the bundled digits, fewer rows, and fewer pixels: X float32 and y."""
+    X, y = digits[:2]
+    few = np.flatnonzero(y < 3)[:90]
+    return X[few, 8:32], y[few]
+
+
+@pytest.fixture(scope="session")
 def digits():
     """The bundled digits: X float32, 0 to 1, and y; then the test part's."""
     data = gpulr.datasets.load_digits()

@@ -15,7 +15,6 @@ when it is asked for or when the work is large enough to repay it.
 from __future__ import annotations
 
 from gpulr.backend.arrays import (
-    check_computes,
     detached,
     fits_float32,
     is_device_array,
@@ -51,7 +50,6 @@ __all__ = [
     "TorchBackend",
     "backend_of",
     "backends",
-    "check_computes",
     "computing_with",
     "detached",
     "fits_float32",

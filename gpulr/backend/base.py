@@ -18,7 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic
-from gpulr.backend.arrays import is_sparse, library_of, offers_float64, storage_type, to_host
+from gpulr.backend.arrays import (
+    check_computes,
+    is_sparse,
+    library_of,
+    offers_float64,
+    storage_type,
+    to_host,
+)
 from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.host_rows import Copies, HostRows, Uploader
 from gpulr.backend.memory import Memory
@@ -87,6 +94,10 @@ class Backend:
     def fault(self) -> str:
         """Why nothing is to be computed on this device; empty where it is right."""
         return ""
+
+    def try_out(self, x: Array) -> None:
+        """Compute with the first row of an array what is computed with rows; may raise anything."""
+        check_computes(x)
 
     @property
     def trainer(self) -> Backend:

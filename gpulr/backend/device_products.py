@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,7 @@ class DeviceProducts(NumPyBackend):
 
     # As on any device: each block is a few launches, and a wait.
     block_bytes = Backend.block_bytes
+    operands: ClassVar[type[DeviceOperand]] = DeviceOperand
 
     def __init__(self, there: Backend) -> None:
         super().__init__(there.name, np)
@@ -129,21 +130,28 @@ class DeviceProducts(NumPyBackend):
             X_block = np.asarray(X_block)
         return super().as_compute(X_block, dtype, center)
 
+    def _there(self, dtype: Any) -> Any:
+        """Return a dtype as the device's, or None where it has none such: the host multiplies."""
+        xp = self.there.xp
+        if dtype == np.float32:
+            return xp.float32
+        return xp.float64 if self.there.widest == xp.float64 else None
+
     def operand(self, X_block: Array, dtype: Any, center: Array | None = None) -> Array:
         if not isinstance(X_block, DeviceRows):
             return super().operand(X_block, dtype, center)
-        if dtype != np.float32:
+        there, wide = self.there, self._there(dtype)
+        if wide is None:
             return super().operand(np.asarray(X_block), dtype, center)
-        there = self.there
         center = None if center is None else there.asarray(center)
-        return DeviceOperand(there.as_compute(X_block.rows, there.xp.float32, center), there)
+        return self.operands(there.as_compute(X_block.rows, wide, center), there)
 
     def gram(self, X_block: Array, dtype: Any) -> tuple[Array, Array]:
         if not isinstance(X_block, DeviceRows):
             return super().gram(X_block, dtype)
-        if dtype != np.float32:
+        if (wide := self._there(dtype)) is None:
             return super().gram(np.asarray(X_block), dtype)
-        products, sums = self.there.gram(X_block.rows, self.there.xp.float32)
+        products, sums = self.there.gram(X_block.rows, wide)
         return to_host(products), to_host(sums)
 
     def extremes(self, X_block: Array) -> tuple[Array, Array]:

@@ -25,6 +25,7 @@ from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.cuda_probe import probe_cupy
 from gpulr.backend.environment import setting
+from gpulr.backend.jax import JAXBackend
 from gpulr.backend.kernel_cache import tell_if_not_kept
 from gpulr.backend.probes import BackendStatus
 from gpulr.backend.standard import FACTORS, missing
@@ -48,6 +49,7 @@ BACKENDS: dict[str, tuple[type[Backend], Callable[[], BackendStatus]]] = {
 
 # What arrays' own libraries are used by, where they are: also of some that nobody can ask for.
 _CLASSES: dict[str, type[Backend]] = {name: cls for name, (cls, _) in BACKENDS.items()}
+_CLASSES["jax"] = JAXBackend
 
 
 @cache
@@ -120,8 +122,8 @@ def _training(own: Backend, requested: str) -> Backend:
 
 def _lacks(backend: Backend) -> str:
     """Say what a library lacks that training needs; nothing if it has all of it."""
-    if backend.fault or backend.name in BACKENDS:
-        return backend.fault  # else they have been tried out
+    if backend.fault or backend.name in _CLASSES:
+        return backend.fault  # which know what to do about it
     if not offers_float64(backend.xp, backend.device):
         return f"{backend.name} has no float64 on {backend.device_name}, in which sums are taken"
     lacks = missing(backend.xp, FACTORS)
@@ -146,7 +148,7 @@ def select(requested: str = "auto", *, X: Any = None, flops: float = math.inf) -
     The argument "auto" defers to ``GPULR_BACKEND``, then to where X is, then to a working GPU if
     the work repays it. An array that is already on a device is used where it is: by NumPy or CuPy
     where these take it as it is, else by its own library; or by NumPy on the host where that lacks
-    something there that training needs, such as float64 in JAX as it comes.
+    something there that training needs, such as float64.
 
     Raises
     ------

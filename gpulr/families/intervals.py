@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic
-from gpulr.backend import Backend, backend_of, computing_with, given_back, host_memory
+from gpulr.backend import Backend, computing_with, given_back, host_memory
 from gpulr.errors import DataError, ParameterError
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.namespaces import array_namespace
@@ -65,13 +65,17 @@ class Bootstrap:
 
     def coef_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Return the ends of an interval for each weight, (n_features, n_models) each."""
-        with backend_of(self.coef).activate():
-            return _ends(self.coef, self._level(level))
+        return self._ends_of(self.coef, level)
 
     def intercept_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Return the ends of an interval for each intercept, (n_models,) each."""
-        with backend_of(self.intercept).activate():
-            return _ends(self.intercept, self._level(level))
+        return self._ends_of(self.intercept, level)
+
+    def _ends_of(self, replicates: Array, level: float) -> tuple[Array, Array]:
+        level = self._level(level)
+        with computing_with(replicates) as (_, values):
+            low, high = _ends(values, level)
+            return given_back(low, replicates), given_back(high, replicates)
 
     @host_memory
     def proba_interval(self, X: Any, level: float = 0.95) -> tuple[Array, Array]:
@@ -85,28 +89,27 @@ class Bootstrap:
         """
         level = self._level(level)
         X = rows_for(self.model, X)
-        with backend_of(self.coef).activate():
-            columns = self._columns()
         with computing_with(X) as (backend, rows):
-            ends = self._proba_interval(columns, rows, backend, level)
+            ends = self._proba_interval(self._columns(backend), rows, backend, level)
             return given_back(ends[0], X), given_back(ends[1], X)
 
-    def _columns(self) -> OneVsAll:
-        """Return the models of all replicates side by side."""
-        xp, at_center = array_namespace(self.coef), self.intercept_at_center
+    def _columns(self, backend: Backend) -> OneVsAll:
+        """Return the models of all replicates side by side, where a backend computes."""
+        xp, at_center = backend.xp, self.intercept_at_center
         columns = self.n_replicates * self.model.n_models
+        weights = xp.permute_dims(backend.asarray(self.coef), (1, 0, 2))
+        side_by_side = None if at_center is None else xp.reshape(backend.asarray(at_center), (-1,))
         return replace(
             self.model,
-            weights=xp.reshape(xp.permute_dims(self.coef, (1, 0, 2)), (-1, columns)),
-            intercept=xp.reshape(self.intercept, (-1,)),
-            intercept_at_center=None if at_center is None else xp.reshape(at_center, (-1,)),
+            weights=xp.reshape(weights, (-1, columns)),
+            intercept=xp.reshape(backend.asarray(self.intercept), (-1,)),
+            intercept_at_center=side_by_side,
         )
 
     def _proba_interval(
         self, columns: OneVsAll, X: Array, backend: Backend, level: float
     ) -> tuple[Array, Array]:
-        dtype = backend.asarray(self.coef[:1, :1, :1]).dtype
-        finite_rows(X, backend, dtype)  # here, so that errors name the row
+        finite_rows(X, backend, columns.weights.dtype)  # here, so that errors name the row
         xp, parts, n, k = backend.xp, [], self.n_replicates, self.model.n_models
         step = max(1, BLOCK_BYTES // (32 * n * k))
         for start in range(0, X.shape[0], step):

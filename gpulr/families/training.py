@@ -52,12 +52,12 @@ def train(
     ----------
     X : (n_samples, n_features) array, images (n_samples, height, width, …), or a Dataset; optional
         Any real dtype, in any array library, or a table of numbers (pandas, Polars, Arrow, …). On
-        a device it is used where it is, PyTorch's tensors by NumPy or CuPy where these take their
-        memory as it is, unless its library lacks something there, such as float64, which JAX has on
-        request only: then on the host. Not modified, and never copied whole to a
-        wider dtype: blocks of rows are converted as they are used. To a GPU it is copied once, and
-        what of it does not fit there, block by block in every pass: it may be a memory map. None:
-        the default data, MNIST or, where that cannot be had, the bundled digits.
+        a device it is used where it is, PyTorch's and JAX's by NumPy or CuPy where these take their
+        memory as it is, unless its library lacks something there, such as float64: then on the
+        host. Not modified, and never copied whole to a wider dtype: blocks of rows are converted as
+        they are used. To a GPU it is copied once, and what of it does not fit there, block by block
+        in every pass: it may be a memory map. None: the default data, MNIST or, where that cannot
+        be had, the bundled digits.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix

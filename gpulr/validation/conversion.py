@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from gpulr.backend import (
     backend_of,
-    check_computes,
     detached,
     fits_float32,
     is_device_array,
@@ -202,14 +201,15 @@ def on_device(x: Array, name: str) -> Array:
             raise DataError(f"{name} has dtype {x.dtype}; expected real numbers. {cure}")
         if math.prod(x.shape) == 0:
             return x
-        with backend_of(x).activate():
+        own = backend_of(x)
+        with own.activate():
             try:
-                check_computes(x)
+                own.try_out(x)
             except MemoryError:
                 raise
             except Exception:
                 x = xp.astype(x, xp.float32 if fits_float32(x) else xp.float64)
-                check_computes(x)
+                own.try_out(x)
         return x
     except (GpulrError, MemoryError):
         raise
@@ -226,6 +226,8 @@ def _cure(x: Array, name: str) -> str:
         return f"Pass {name}.to_padded_tensor(0.0)."
     if "sparse" in str(getattr(x, "layout", "")):
         return f"Pass {name}.to_dense()."
+    if type(x).__name__.endswith("Tracer"):
+        return "It is traced by JAX, and has no values: predict outside of jit, vmap and grad."
     if getattr(x, "is_quantized", False):
         return f"Pass {name}.dequantize()."
     return remedy_for(x, name)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import gpulr
+from everything import assert_as_on_numpy, everything
 from gpulr.backend import select, to_host
 from gpulr.backend.standard import API_VERSION, FACTORS, FUNCTIONS
 from gpulr.solvers import exact_curvature
@@ -31,67 +32,16 @@ OFF = {
 NEWEST = strict.get_array_api_strict_flags()["api_version"]
 
 
-@pytest.fixture
-def data(digits):
-    """Three of the bundled digits, and fewer pixels: X float32 and y."""
-    X, y = digits[:2]
-    few = np.flatnonzero(y < 3)[:90]
-    return X[few, 8:32], y[few]
-
-
-def everything(rows, labels):
-    """Return what everything gives that is trained on rows of three classes."""
-    many = np.eye(3)[to_host(labels)]
-    many[::7, 1] = np.nan
-    weight = 1.0 + np.arange(len(many)) % 2
-    model = gpulr.train(rows, labels, sample_weight=weight, class_weight="balanced")
-    found = {"exact": model.weights}
-    for name, how in {
-        "standardised": {"standardize": True, "C": [1.0, 10.0, 0.1]},
-        "float64": {"dtype": "float64", "fit_intercept": False},
-        "gradient descent": {"solver": "gd", "max_iter": 5, "tol": 0.0},
-        "nesterov": {"solver": "nesterov", "max_iter": 5, "tol": 0.0},
-        "one by one": {"batched": False, "start": model, "max_iter": 3, "tol": 0.0},
-    }.items():
-        found[name] = gpulr.train(rows, labels, **how).weights
-    several = gpulr.train(rows, many, pos_weight=2.0)
-    found["labels"] = several.predict_proba(rows)
-    found["proba"] = model.predict_proba(rows, normalize=True)
-    found["calibrated"] = model.calibrated(model.decision_function(rows), labels).predict_proba(
-        rows
-    )
-    found["thresholds"] = model.with_thresholds(model.decision_function(rows), labels).predict(rows)
-    evaluation = model.evaluate(rows, labels)
-    found["scores"] = np.array([evaluation.accuracy, *evaluation.binary_accuracy])
-    search = gpulr.search(rows, labels, Cs=[0.1, 1.0], cv=2)
-    found["search"], found["searched"] = search.scores, search.model.weights
-    intervals = gpulr.bootstrap(rows, labels, n=2, random_state=0)
-    found["bootstrap"] = np.stack([to_host(each) for each in intervals.proba_interval(rows)])
-    estimator = gpulr.OneVsAllLogisticRegression().fit(rows, labels)
-    found["coef_"], found["log"] = estimator.coef_, estimator.predict_log_proba(rows)
-    search = gpulr.OneVsAllLogisticRegressionCV(Cs=[0.1, 1.0], cv=2).fit(rows, labels)
-    found["cross-validated"] = search.decision_function(rows)
-    return found
-
-
-def assert_as_on_numpy(found, expected, rows):
-    """Compare with what NumPy gave; arrays are where the rows are, of their library."""
-    for name, values in found.items():
-        wanted = expected[name]
-        if not isinstance(values, np.ndarray):
-            assert isinstance(values, type(rows)), name
-            assert values.device == rows.device, name
-        np.testing.assert_allclose(to_host(values), wanted, 2e-3, 2e-3, err_msg=name)
-
-
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("version", sorted({API_VERSION, NEWEST}))
-def test_nothing_is_needed_beside_what_is_listed(library, data, version, large, put, monkeypatch):
+def test_nothing_is_needed_beside_what_is_listed(
+    library, three_digits, version, large, put, monkeypatch
+):
     """No flag, no function, and no array that can be written to: JAX has none."""
     if large:  # as if rows and features were many
         monkeypatch.setattr(exact_curvature, "MOST", 0)
         monkeypatch.setattr(SharedCurvature, "quick_from", 8)
-    X, y = data
+    X, y = three_digits
     expected = everything(X, y)
     rows, labels, used = put(X), put(y), set()
 
@@ -113,8 +63,8 @@ def test_nothing_is_needed_beside_what_is_listed(library, data, version, large, 
 
 
 @pytest.mark.parametrize("version", sorted({API_VERSION, NEWEST}))
-def test_without_extensions_numpy_trains_and_says_so(library, data, version, put):
-    X, y = data
+def test_without_extensions_numpy_trains_and_says_so(library, three_digits, version, put):
+    X, y = three_digits
     expected = everything(X, y)
     with strict.ArrayAPIStrictFlags(api_version=version, enabled_extensions=(), **OFF):
         rows = put(X)
@@ -125,8 +75,8 @@ def test_without_extensions_numpy_trains_and_says_so(library, data, version, put
 
 
 @pytest.mark.parametrize("version", ["2022.12", "2023.12"])
-def test_an_older_version_is_refused(library, data, version, put):
-    X, y = data
+def test_an_older_version_is_refused(library, three_digits, version, put):
+    X, y = three_digits
     model, fitted = gpulr.train(X, y), gpulr.OneVsAllLogisticRegression().fit(X, y)
     with strict.ArrayAPIStrictFlags(api_version=version):
         rows = put(X)
@@ -144,8 +94,8 @@ def test_an_older_version_is_refused(library, data, version, put):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_that_a_library_lacks_is_named(library, data, name, put, monkeypatch):
-    X, y = data
+def test_a_function_that_a_library_lacks_is_named(library, three_digits, name, put, monkeypatch):
+    X, y = three_digits
     rows = put(X)
     model = gpulr.train(X, y)
     monkeypatch.delattr(strict, name)
@@ -155,8 +105,10 @@ def test_a_function_that_a_library_lacks_is_named(library, data, name, put, monk
 
 
 @pytest.mark.parametrize("name", FACTORS)
-def test_a_factorisation_that_a_library_lacks_is_numpys(library, data, name, put, monkeypatch):
-    X, y = data
+def test_a_factorisation_that_a_library_lacks_is_numpys(
+    library, three_digits, name, put, monkeypatch
+):
+    X, y = three_digits
     rows, expected = put(X), gpulr.train(X, y)
     monkeypatch.delattr(strict.linalg, name.removeprefix("linalg."))
     model = gpulr.train(rows, y)

@@ -12,7 +12,6 @@ from scipy import sparse
 
 import gpulr
 from gpulr.backend import to_host
-from helpers import python
 
 X = np.round(np.random.default_rng(5).normal(size=(60, 3)) + 1.5 * np.eye(3)[np.arange(60) % 3], 1)
 y = np.arange(60) % 3
@@ -129,44 +128,3 @@ def test_labels_that_a_tensor_cannot_be_taken_from(torch):
     labels = np.array([0, 5, 2**64 - 1], dtype=np.uint64)[y]
     model = gpulr.train(torch.tensor(X), labels)
     np.testing.assert_array_equal(model.predict(torch.tensor(X)), gpulr.train(X, labels).predict(X))
-
-
-JAX = """
-import warnings
-warnings.simplefilter("error")
-import jax.numpy as jnp
-import numpy as np
-import gpulr
-rng = np.random.default_rng(0)
-y = np.arange(3000) % 3
-X = (rng.normal(size=(3000, 4)) + np.eye(3, 4)[y]).astype(np.float32)
-for kind in ("float32", "bfloat16", "float16", "int8", "bool"):
-    rows = jnp.asarray(X).astype(getattr(jnp, kind))
-    host = np.asarray(rows).astype(np.float32)
-    for labels in (y, y > 0, np.array([2**40, 2, 3])[y]):
-        model = gpulr.train(rows, labels, standardize=True)
-        expected = gpulr.train(host, labels, standardize=True)
-        assert "float64" in model.fallback_reason, model.fallback_reason
-        np.testing.assert_allclose(np.asarray(model.weights), expected.weights, 2e-2, 1e-3)
-        predicted = np.asarray(model.predict(rows))
-        assert np.mean(predicted == expected.predict(host)) > 0.999
-    assert isinstance(model.predict_proba(rows, normalize=True), jnp.ndarray)
-    assert isinstance(model.weights, jnp.ndarray)
-    gpulr.search(rows, jnp.asarray(y), Cs=[1, 10], cv=2)
-    gpulr.bootstrap(rows, y, n=2, random_state=0).proba_interval(rows)
-    estimator = gpulr.OneVsAllLogisticRegression().fit(rows, jnp.asarray(y))
-    estimator.predict_log_proba(rows), estimator.score(rows, y)
-    assert estimator.coef_.dtype == np.float32
-try:
-    gpulr.train(jnp.asarray(X), y, dtype="float64")
-except gpulr.ParameterError as error:
-    assert "no float64" in str(error), error
-else:
-    raise AssertionError("float32 weights of a model that says float64")
-print("done")
-"""
-
-
-def test_jax_as_it_comes_warns_of_nothing():
-    pytest.importorskip("jax", reason="JAX is not installed")
-    assert python(JAX).strip() == "done"
