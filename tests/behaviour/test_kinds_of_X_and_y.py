@@ -87,6 +87,10 @@ def arrow_arrays(rows):
     return pyarrow.FixedSizeListArray.from_arrays(flat, rows.shape[1])
 
 
+def arrow_tensors(rows):
+    return need("pyarrow").FixedShapeTensorArray.from_numpy_ndarray(rows)
+
+
 def arrow_chunks(rows):
     return need("pyarrow").concat_tables([arrow_table(rows[:17]), arrow_table(rows[17:])])
 
@@ -183,6 +187,7 @@ X_KINDS = {
     "Arrow array of lists": lambda rows: need("pyarrow").array(rows.tolist()),
     "Arrow array of arrays": arrow_arrays,
     "Arrow column of arrays": lambda rows: need("pyarrow").table({"e": arrow_arrays(rows)}),
+    "Arrow column of tensors": lambda rows: need("pyarrow").table({"e": arrow_tensors(rows)}),
     "Arrow column of lists": lambda rows: need("pyarrow").table({"e": rows.tolist()}),
     "xarray": data_array,
     "xarray with names": lambda rows: data_array(rows, coords={"feature": NAMES}),
