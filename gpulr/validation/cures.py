@@ -85,8 +85,12 @@ def cure_of_columns(table: Any, kinds: Mapping[Any, str], name: str) -> str:
         alone = next(label for label, kind in kinds.items() if kind == "arrays")
         return f"For the arrays of a column to be the rows, pass it alone: {name}[{alone!r}]."
     if "objects" in held:
-        drop = "drop(columns=" if pandas else "drop(" if polars else "drop_columns("
-        return f"Drop them, e.g. with {name}.{drop}[{columns}])."
+        way = f"{name}.drop_columns([{columns}])"  # Arrow's
+        if polars or pandas:
+            way = f"{name}.drop({'columns=' if pandas else ''}[{columns}])"
+        elif isinstance(table, np.ndarray):
+            way = f"{name}[{[label for label in table.dtype.names or () if label not in kinds]}]"
+        return f"Drop them, e.g. with {way}."
     if held == {"dates"} and polars:
         way = f"{name}.cast({{{', '.join(f'{label!r}: int' for label in labels)}}})"
     elif held == {"dates"} and pandas:

@@ -106,8 +106,9 @@ def from_table(table: Any, name: str) -> npt.NDArray[Any]:
     column of arrays is the matrix of these. A table of one block of numbers is not copied. Raises
     DataError that names the columns that are no numbers: text, dates, categories, arrays, ….
     """
+    at = name
     if _is_lazy(table):
-        table = table.collect()
+        table, at = table.collect(), f"{name}.collect()"
     # One block of pandas's. Of several it would make an array column after column, on which
     # training takes twice as long as on rows.
     dtypes = set(getattr(table, "dtypes", ()))
@@ -129,7 +130,7 @@ def from_table(table: Any, name: str) -> npt.NDArray[Any]:
         raise DataError(
             f"{name} has columns that are not numbers: {', '.join(listed[:SHOWN])}"
             f"{f', … ({len(others)} of them)' if len(others) > SHOWN else ''}. "
-            + cure_of_columns(table, {label: _kind(each) for label, each in others.items()}, name)
+            + cure_of_columns(table, {label: _kind(each) for label, each in others.items()}, at)
         )
     return _side_by_side(columns) if columns else np.empty((len(table), 0))
 
@@ -194,13 +195,19 @@ def _dtype(column: Any) -> Any:
 def _kind(column: Any) -> str:
     """Say what a column holds, by its type and first entries: plain, dates, arrays or objects."""
     dtype = _dtype(column)
+    name = str(dtype).lower()
+    if name.startswith("date32"):  # Arrow's, of which pandas makes no numbers
+        return "plain"
     if getattr(dtype, "kind", "O") in "mM" or hasattr(dtype, "freq"):
         return "dates"
     if getattr(dtype, "kind", "O") in "buifcSUV" and getattr(column, "ndim", 1) == 1:
         return "plain"
-    if str(dtype).lower().startswith("struct"):
+    if name.startswith(("struct", "map", "dense_union", "sparse_union")):
         return "objects"
-    values = np.asarray(column.head(100) if hasattr(column, "head") else column[:100])
+    try:
+        values = np.asarray(column.head(100) if hasattr(column, "head") else column[:100])
+    except Exception:  # whatever its library raises of what NumPy does not have
+        return "plain"
     entry = next((value for value in values if value is not None), None)
     if values.ndim > 1 or isinstance(entry, list | tuple | np.ndarray):
         return "arrays"

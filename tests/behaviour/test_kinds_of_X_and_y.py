@@ -220,6 +220,11 @@ def series(make):
     return lambda labels: need("pandas").Series(make(labels))
 
 
+def arrow_text(labels):
+    need("pyarrow")
+    return series(text)(labels).astype("string[pyarrow]")
+
+
 def arrow_labels(labels):
     return need("pyarrow").array(text(labels))
 
@@ -240,7 +245,7 @@ Y_KINDS = {
     "pandas Categorical": lambda labels: need("pandas").Categorical(text(labels)),
     "pandas categories": lambda labels: series(text)(labels).astype("category"),
     "pandas nullable": lambda labels: series(np.asarray)(labels).astype("Int64"),
-    "pandas Arrow text": lambda labels: series(text)(labels).astype("string[pyarrow]"),
+    "pandas Arrow text": lambda labels: arrow_text(labels),
     "pandas column": lambda labels: need("pandas").DataFrame({"label": text(labels)}),
     "polars Series": lambda labels: need("polars").Series(labels),
     "polars Categorical": lambda labels: polars_text(labels).cast(need("polars").Categorical),
@@ -422,6 +427,11 @@ def parts_of_a_dataset():
     return need("xarray").Dataset({"e": (("row", "feature"), X), "a": ("row", X[:, 0])})
 
 
+def arrow_maps():
+    pyarrow = need("pyarrow")
+    return pyarrow.array([[("k", 1)]] * 60, pyarrow.map_(pyarrow.string(), pyarrow.int64()))
+
+
 class OnDevice:
     """A DataFrame as cuDF's: it does not come to the host unless it is told to."""
 
@@ -459,6 +469,7 @@ def masked_tensor():
 
 
 WORDS = np.array(["one", "two", "three"])[np.arange(120) % 3].reshape(60, 2)
+ARROW_DATES = "date32[pyarrow]"
 ENCODED = "pandas.get_dummies(X, columns=['b'])"
 CURES = {  # what makes X, and what the error tells the user to pass
     "a dict of columns": (lambda: columns(X), "pandas.DataFrame(X)"),
@@ -531,6 +542,22 @@ CURES = {  # what makes X, and what the error tells the user to pass
     "Arrow dates": (
         with_column(days, arrow_table),
         "pandas.get_dummies(X.to_pandas(), columns=['b'])",
+    ),
+    "polars text, lazily": (
+        lambda: with_column(WORDS[:, 0], polars_frame)().lazy(),
+        "X.collect().to_dummies(['b'])",
+    ),
+    "records of objects": (
+        lambda: np.rec.fromarrays([X[:, 0], np.array([{"k": 1}] * 60)], names="a,b"),
+        "X[['a']]",
+    ),
+    "pandas dates of Arrow's": (
+        with_column(lambda: need("pyarrow") and need("pandas").Series(dates(), dtype=ARROW_DATES)),
+        ENCODED,
+    ),
+    "Arrow maps": (
+        with_column(arrow_maps, arrow_table),
+        "X.drop_columns(['b'])",
     ),
     "Arrow structs": (with_column([{"a": 1}] * 60, arrow_table), "X.drop_columns(['b'])"),
     "Arrow lists and numbers": (with_column(X.tolist, arrow_table), "X['b']"),
