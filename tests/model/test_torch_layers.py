@@ -139,6 +139,29 @@ def test_the_layer_has_arrays_of_its_own_and_draws_nothing(rows):
         np.testing.assert_array_equal(kept.weights, before)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_models_of_tensors_become_layers_and_answer_for_tensors(rows, dtype, standardize):
+    X, codes = torch.tensor(rows[0]).to(getattr(torch, dtype)), torch.tensor(rows[1])
+    model = gpulr.train(X, codes, standardize=standardize)
+    assert isinstance(model.weights, torch.Tensor)
+    layer = model.to_torch()
+    wide = X.to(model.weights.dtype)
+    assert_near(logits(layer, wide), to_host(model.decision_function(X)))
+    again = gpulr.from_torch(layer)
+    assert isinstance(again.weights, np.ndarray)
+    assert torch.equal(again.predict(X), model.predict(X))
+    assert_near(to_host(again.decision_function(X)), to_host(model.decision_function(X)))
+    wide.requires_grad_()
+    again.decision_function(wide).sum().backward()
+    np.testing.assert_allclose(wide.grad[0], to_host(model.weights).sum(axis=1), rtol=1e-5)
+    with torch.no_grad():
+        parameters = list(layer.parameters())
+        before = to_host(model.weights).copy()
+        parameters[0].zero_()
+    np.testing.assert_array_equal(to_host(model.weights), before)
+
+
 def test_a_head_can_be_trained_on_and_started_from(rows):
     X, codes = rows
     model = gpulr.train(X, codes, standardize=True, max_iter=1, tol=0)
