@@ -31,6 +31,12 @@ CORE = [
     *("tests/core", "tests/model", "tests/validation", "tests/families/test_training.py"),
 ]
 TOOLS = ("hypothesis>=6.100", "pytest-xdist>=3.5")
+# What other array libraries are needed for.
+OTHER_ARRAYS = [
+    *("tests/behaviour/test_array_kinds.py", "tests/behaviour/test_kinds_of_X_and_y.py"),
+    "tests/behaviour/test_examples.py",
+    *("tests/backend", "tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
+]
 QUICK = "not (browser or slow or nightly)"
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 
@@ -68,7 +74,7 @@ def more(session: nox.Session) -> None:
     environment = {**TESTED, "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots")}
     session.run(*PYTEST, "(slow or browser) and not nightly", env=environment)
     run_sklearn_suite(session)  # with the newest scikit-learn
-    for name in ("types", "core", "oldest"):
+    for name in ("arrays", "types", "core", "oldest"):
         session.notify(name)
 
 
@@ -87,6 +93,17 @@ def core(session: nox.Session) -> None:
     session.install("pytest>=8", *TOOLS)
     environment = {"GPULR_TEST_BACKENDS": "numpy"}
     session.run(*PYTEST, f"{QUICK} and not mnist", *CORE, *session.posargs, env=environment)
+
+
+@nox.session(venv_backend="virtualenv")  # pip's settings may say where a PyTorch without CUDA is
+def arrays(session: nox.Session) -> None:
+    """Run the tests that need other array libraries, and those of PyTorch as a backend."""
+    install(session, "test", "fast", "torch")
+    session.install("dask[array,dataframe]", "h5py", "jax", "sparse", "xarray", "zarr")
+    environment = {"GPULR_TEST_BACKENDS": "numpy"}
+    session.run(*PYTEST, QUICK, *OTHER_ARRAYS, *session.posargs, env=environment)
+    computed = ("tests/core", "tests/solvers", "tests/backend/test_streaming.py")
+    session.run(*PYTEST, QUICK, *computed, env={"GPULR_TEST_BACKENDS": "torch"})
 
 
 @nox.session(python="3.11")

@@ -294,11 +294,13 @@ def device(library):
 
 
 @pytest.fixture
-def put(xp, device):
+def put(library, xp, device):
     """Turn NumPy arrays, numbers or lists into arrays of the library, on the device."""
 
     def asarray(x, dtype=None):
         array = np.asarray(x, dtype=dtype)
+        if library == "torch" and not array.flags.writeable:
+            array = array.copy()  # it warns of memory that it might write to
         return xp.asarray(array, dtype=getattr(xp, array.dtype.name), device=device)
 
     return asarray
