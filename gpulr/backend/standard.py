@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -31,6 +32,11 @@ def _has(xp: Any, name: str) -> bool:
         return False
 
 
+@cache
+def _missing_functions(xp: Any) -> str:
+    return missing(xp, FUNCTIONS)
+
+
 def shortcoming(xp: Any) -> str:
     """Say what a library lacks without which nothing can be computed on its arrays; "" if nothing.
 
@@ -39,5 +45,5 @@ def shortcoming(xp: Any) -> str:
     version = str(getattr(xp, "__array_api_version__", API_VERSION))
     if version < API_VERSION:
         return f"has version {version} of the array API standard; expected {API_VERSION} or later"
-    names = missing(xp, FUNCTIONS)
+    names = _missing_functions(xp)
     return names and f"lacks {names} of the array API standard, version {API_VERSION}"

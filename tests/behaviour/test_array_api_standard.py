@@ -15,7 +15,7 @@ import pytest
 
 import gpulr
 from everything import assert_as_on_numpy, everything
-from gpulr.backend import select, to_host
+from gpulr.backend import base, select, selection, standard, to_host
 from gpulr.backend.standard import API_VERSION, FACTORS, FUNCTIONS
 from gpulr.solvers import exact_curvature
 from gpulr.solvers.curvature import SharedCurvature
@@ -99,9 +99,11 @@ def test_a_function_that_a_library_lacks_is_named(library, three_digits, name, p
     rows = put(X)
     model = gpulr.train(X, y)
     monkeypatch.delattr(strict, name)
+    standard._missing_functions.cache_clear()
     for call in (lambda: gpulr.train(rows, y), lambda: model.predict(rows)):
         with pytest.raises(gpulr.DataError, match=rf"array_api_strict, which lacks {name} of the"):
             call()
+    standard._missing_functions.cache_clear()
 
 
 @pytest.mark.parametrize("name", FACTORS)
@@ -115,3 +117,62 @@ def test_a_factorisation_that_a_library_lacks_is_numpys(
     assert (model.backend, isinstance(model.weights, type(rows))) == ("numpy", True)
     assert model.fallback_reason == f"array_api_strict cannot factor matrices: it lacks {name}"
     np.testing.assert_array_equal(to_host(model.weights), expected.weights)
+
+
+def test_without_float64_numpy_trains_and_says_so(library, three_digits, put, monkeypatch):
+    X, y = three_digits
+    rows, expected = put(X), gpulr.train(X, y)
+    for module in (base, selection):
+        monkeypatch.setattr(module, "offers_float64", lambda xp, device: False)
+    model = gpulr.train(rows, y)
+    assert (model.backend, isinstance(model.weights, type(rows))) == ("numpy", True)
+    assert model.fallback_reason.startswith("array_api_strict has no float64 on")
+    np.testing.assert_array_equal(to_host(model.weights), expected.weights)
+    np.testing.assert_array_equal(to_host(model.predict(rows)), expected.predict(X))
+    with pytest.raises(gpulr.ParameterError, match="no float64"):
+        gpulr.train(rows, y, dtype="float64")
+
+
+class WithoutValues:
+    """An array of a graph that is yet to be run, as ndonnx has them."""
+
+    shape, ndim, dtype = (90, 24), 2, np.dtype("float32")
+
+    def __init__(self, library, version):
+        self.namespace = types.ModuleType(library)
+        self.namespace.__array_api_version__ = version
+
+    def __array_namespace__(self, api_version=None):
+        return self.namespace
+
+    def __array__(self, *arguments, **settings):
+        raise ValueError("the array has no value")
+
+
+class Lazy(WithoutValues):
+    """And one that can be computed, as cubed's."""
+
+    def compute(self):
+        raise AssertionError("computed unasked")
+
+
+def test_arrays_without_values_are_refused(library, three_digits):
+    X, y = three_digits
+    model = gpulr.train(X, y)
+    for rows, message in (
+        (WithoutValues("ndonnx", "2023.12"), r"array of ndonnx, which has version 2023\.12 of the"),
+        (
+            WithoutValues("graphs", "2025.12"),
+            r"array of graphs, which lacks __array_namespace_info",
+        ),
+        (Lazy("cubed.array_api", "2024.12"), r"lazy array of cubed, .* Pass X\.compute\(\)"),
+    ):
+        for call in (
+            lambda rows=rows: gpulr.train(rows, y),
+            lambda rows=rows: model.predict(rows),
+            lambda rows=rows: gpulr.OneVsAllLogisticRegression().fit(rows, y),
+        ):
+            with pytest.raises(gpulr.DataError, match=message):
+                call()
+        with pytest.raises(gpulr.DataError, match=r"^y "):
+            gpulr.train(X, rows)
