@@ -112,9 +112,25 @@ def test_families_and_estimators_take_them(machine, rows):
     low, high = found.proba_interval(there(X))
     assert to_host(low).shape == to_host(high).shape == (200, 3)
     gpulr.cross_val_predict(there(X), y, cv=3, scale=None)
-    estimator = gpulr.OneVsAllLogisticRegression().fit(there(X), y)
-    assert isinstance(estimator.coef_, FakeArray)
-    assert estimator.score(there(X), y) > 0.5
+    gpulr.learning_curve(there(X), y, cv=2, train_sizes=[0.5, 1.0], scale=None)
+    gpulr.permutation_test(there(X), y, cv=2, n=2, scale=None)
+    for estimator in (
+        gpulr.OneVsAllLogisticRegression(),
+        gpulr.OneVsAllLogisticRegressionCV(Cs=2, cv=2),
+    ):
+        estimator.fit(there(X), y)
+        assert isinstance(estimator.coef_, FakeArray)
+        assert estimator.score(there(X), y) > 0.5
+
+
+def test_labels_may_be_any_number(machine, rows):
+    X, y = rows
+    labels = np.eye(3)[y]
+    expected = gpulr.train(X, labels, scale=None, tol=1e-6)
+    model = gpulr.train(there(X), labels, scale=None, tol=1e-6)
+    np.testing.assert_allclose(to_host(model.weights), expected.weights, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(to_host(model.predict(there(X))), expected.predict(X))
+    assert model.score(there(X), labels) == expected.score(X, labels)
 
 
 def test_they_come_to_the_host_where_that_is_asked_for(machine, rows):

@@ -10,6 +10,7 @@ import pytest
 
 import gpulr
 from gpulr.errors import DataError
+from gpulr.validation.tables import from_table
 
 y = np.arange(60) % 3
 pandas = pytest.importorskip("pandas", reason="pandas is not installed")
@@ -237,3 +238,51 @@ def test_a_column_of_arrays_is_taken_alone(frame):
         np.testing.assert_array_equal(gpulr.train(column, y).weights, expected.weights)
         estimator = gpulr.OneVsAllLogisticRegression().fit(column, y)
         assert estimator.predict(column).shape == (60,)
+
+
+def test_a_lazy_table_is_collected_once(frame, model, monkeypatch):
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    lazy = polars.LazyFrame({name: frame[name].to_numpy() for name in frame})
+    collect, collected = polars.LazyFrame.collect, []
+    monkeypatch.setattr(
+        polars.LazyFrame, "collect", lambda self: collected.append(0) or collect(self)
+    )
+    estimator = gpulr.OneVsAllLogisticRegression().fit(frame, y)
+    for call in (
+        lambda: gpulr.train(lazy, y, max_iter=1, tol=0),
+        lambda: model.predict(lazy),
+        lambda: model.evaluate(lazy, y),
+        lambda: gpulr.OneVsAllLogisticRegression().fit(lazy, y),
+        lambda: estimator.predict(lazy.select("c", "b", "a")),
+    ):
+        collected.clear()
+        call()
+        assert len(collected) == 1
+    np.testing.assert_array_equal(
+        estimator.predict(lazy.select("c", "b", "a")), estimator.predict(frame)
+    )
+
+
+def test_columns_of_several_types_are_as_wide_as_holds_them(frame):
+    def dtype_of(**types):
+        return from_table(frame.round().abs().astype(types), "X").dtype
+
+    every = dict.fromkeys("abc", "float32")
+    assert dtype_of(**every) == np.float32
+    assert dtype_of(**every | {"b": "uint8"}) == np.float32
+    assert dtype_of(**every | {"b": "int32"}) == np.float64
+    assert dtype_of(**every | {"b": "bool", "c": "bool"}) == np.float32
+    assert dtype_of(**dict.fromkeys("abc", "uint8")) == np.uint8
+    # Not bytes, which would be divided by 255.
+    assert dtype_of(a="uint8", b="uint8", c="bool") == np.int16
+
+
+@pytest.mark.parametrize("n", [1, 60, 30_000])  # the last in several blocks
+def test_rows_are_made_of_columns(n):
+    X = np.random.default_rng(0).normal(size=(n, 30)).astype(np.float32)
+    columns = {str(i): X[:, i].astype(np.float64 if i % 2 else np.float32) for i in range(30)}
+    made = from_table(pandas.DataFrame(columns), "X")
+    assert made.flags.c_contiguous
+    np.testing.assert_array_equal(made, X)
+    one = pandas.DataFrame(X)
+    assert np.shares_memory(from_table(one, "X"), one.to_numpy())
