@@ -17,6 +17,7 @@ from __future__ import annotations
 from gpulr.backend.arrays import (
     detached,
     fits_float32,
+    has_computed,
     is_device_array,
     is_sparse,
     library_of,
@@ -54,6 +55,7 @@ __all__ = [
     "detached",
     "fits_float32",
     "given_back",
+    "has_computed",
     "host_memory",
     "is_device_array",
     "is_sparse",

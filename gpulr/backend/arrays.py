@@ -14,6 +14,7 @@ from gpulr.namespaces import array_namespace, device
 
 Array = Any
 
+_libraries: dict[type, str] = {}  # of types of arrays
 _computes: set[tuple[object, ...]] = set()  # kinds of arrays that have been tried out
 
 # From the smallest on, with the whole numbers that each is sure to hold: the types that kernels and
@@ -33,12 +34,15 @@ def library_of(x: Any) -> str | None:
     """Return the name of the array library that ``x`` belongs to, or None for other objects."""
     if isinstance(x, np.ndarray):
         return "numpy"
+    if type(x) in _libraries:
+        return _libraries[type(x)]
     if is_sparse(x):  # SciPy's are no arrays
         return "cupy" if type(x).__module__.startswith("cupyx.") else None
     if isinstance(x, np.generic) or not array_api_compat.is_array_api_obj(x):
         return None
     namespace: str = array_namespace(x).__name__
-    return namespace.removeprefix("array_api_compat.").split(".")[0]
+    _libraries[type(x)] = name = namespace.removeprefix("array_api_compat.").split(".")[0]
+    return name
 
 
 def is_device_array(x: Any) -> bool:
@@ -130,19 +134,25 @@ def check_computes(x: Array) -> None:
     Exception
         Whatever the library of ``x`` raises where it does not do these things, or not there.
     """
-    xp = array_namespace(x)
-    version = getattr(xp, "__array_api_version__", None)
-    here = str(device(x))
-    layout = str(getattr(x, "layout", None))  # PyTorch's: strided or sparse
-    kind = (type(x), xp.__name__, version, str(x.dtype), layout, here)
-    if kind in _computes:
+    if has_computed(x):
         return
-    row = x[:1, ...]
+    xp, row = array_namespace(x), x[:1, ...]
     if not xp.isdtype(x.dtype, "bool"):
         least, most = xp.min(row), xp.max(row)
         row = xp.where(xp.abs(row) <= most, row, least)
     to_host(xp.maximum(xp.astype(row, xp.float32), 0.0))
-    _computes.add(kind)
+    _computes.add(_kind(x))
+
+
+def has_computed(x: Array) -> bool:
+    """Whether :func:`check_computes` has found that arrays like ``x`` can be computed with."""
+    return _kind(x) in _computes
+
+
+def _kind(x: Array) -> tuple[object, ...]:
+    xp, layout = array_namespace(x), getattr(x, "layout", None)  # PyTorch's: strided or sparse
+    version = getattr(xp, "__array_api_version__", None)
+    return type(x), xp.__name__, version, str(x.dtype), str(layout), str(device(x))
 
 
 def storage_type(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any, NamedTuple
@@ -182,29 +182,51 @@ def _tensor(host: npt.NDArray[Any]) -> Array:
 class _FullPrecision:
     """A context in which float32 is multiplied as float32, whatever networks are trained with.
 
-    PyTorch's setting is one for the process: the last thread to leave brings back what there was.
+    PyTorch's settings are the process's: the last thread to leave brings back what there was.
     """
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._before = threading.Lock(), 0, "highest"
+        self._lock, self._inside = threading.Lock(), 0
+        self._restore: Callable[[], None] = _nothing
 
     def __enter__(self) -> None:
-        import torch
-
         with self._lock:
-            if not self._inside:
-                self._before = torch.get_float32_matmul_precision()
-                if self._before != "highest":
-                    torch.set_float32_matmul_precision("highest")
             self._inside += 1
+            if self._inside == 1:
+                self._restore = _raise_precision()
 
     def __exit__(self, *exception: object) -> None:
-        import torch
-
         with self._lock:
             self._inside -= 1
-            if not self._inside and self._before != "highest":
-                torch.set_float32_matmul_precision(self._before)
+            if not self._inside:
+                self._restore()
+
+
+def _raise_precision() -> Callable[[], None]:
+    """Let float32 be multiplied as float32; returns what brings back the setting before."""
+    import torch
+
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # it was set in the way of PyTorch 2.9, which must not be mixed with this
+        places = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+        values = [place.fp32_precision for place in places]
+
+        def restore() -> None:
+            for place, value in zip(places, values, strict=True):
+                place.fp32_precision = value
+
+        for place in places:
+            place.fp32_precision = "ieee"
+        return restore
+    if before == "highest":
+        return _nothing
+    torch.set_float32_matmul_precision("highest")
+    return lambda: torch.set_float32_matmul_precision(before)
+
+
+def _nothing() -> None:
+    """Bring back nothing."""
 
 
 _full_precision = _FullPrecision()

@@ -16,6 +16,7 @@ from gpulr.backend import (
     backend_of,
     detached,
     fits_float32,
+    has_computed,
     is_device_array,
     is_sparse,
     library_of,
@@ -196,6 +197,8 @@ def on_device(x: Array, name: str) -> Array:
                 f"{name} is an array of {library}, which {lack}. Update the library, or "
                 f"p{remedy_for(x, name)[1:]}"
             )
+        if has_computed(x):
+            return x
         if xp.isdtype(x.dtype, "complex floating"):
             cure = f"Pass what matters of it as real numbers, such as abs({name})."
             raise DataError(f"{name} has dtype {x.dtype}; expected real numbers. {cure}")

@@ -269,21 +269,32 @@ def test_rows_of_numpy_are_brought_to_the_device(itself, images):
     np.testing.assert_allclose(model.weights, gpulr.train(*images).weights, atol=1e-5)
 
 
-def test_networks_settings_do_not_round_products(itself, blobs, monkeypatch):
-    set_to = []
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: ["high", *set_to][-1])
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", set_to.append)
+def test_autocast_does_not_round_products(itself, blobs):
     X = torch.from_numpy(blobs[0])
-    here = backend_of(X)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        with here.activate():
-            assert set_to == ["highest"]
-            with here.activate():
-                assert (X @ X.T).dtype == torch.float32
-        assert set_to == ["highest", "high"]
+        with backend_of(X).activate():
+            assert (X @ X.T).dtype == torch.float32
         assert (X @ X.T).dtype == torch.bfloat16
         model = gpulr.train(X, blobs[1])
     np.testing.assert_allclose(model.weights.numpy(), gpulr.train(*blobs).weights, atol=1e-4)
+
+
+def test_the_precision_of_networks_is_not_that_of_products(itself):
+    here, matmul = backend_of(torch.ones(1)), torch.backends.cuda.matmul
+    try:
+        torch.set_float32_matmul_precision("high")
+        with here.activate(), here.activate():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not matmul.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+        torch.set_float32_matmul_precision("highest")
+        if hasattr(matmul, "fp32_precision"):
+            matmul.fp32_precision = "tf32"
+            with here.activate(), here.activate():
+                assert matmul.fp32_precision == "ieee"
+            assert matmul.fp32_precision == "tf32"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 @pytest.mark.parametrize(
@@ -494,12 +505,14 @@ def test_a_torch_that_cannot_be_imported(monkeypatch):
     assert "import torch failed" in status.reason
 
 
-def test_auto_looks_at_torch_only_where_it_is_loaded(no_cupy, monkeypatch):
+def test_auto_looks_at_torch_only_where_it_is_loaded(monkeypatch):
     tried = []
+    monkeypatch.setattr(backend.probes, "installed", lambda name: name == "torch")
     status = backend.BackendStatus("torch", True, (), device="A card (cuda:0)")
     probes = backend.BACKENDS | {"torch": (TorchBackend, lambda: tried.append(1) or status)}
     monkeypatch.setattr(backend.selection, "BACKENDS", probes)
     monkeypatch.setattr(TorchBackend, "same_memory", None)
+    monkeypatch.setattr(torch_file, "best_device", lambda: torch.device("cpu"))
     assert select("auto", flops=AUTO_MIN_FLOPS).name == "torch"
     assert tried == [1]
     backend.probe.cache_clear()
