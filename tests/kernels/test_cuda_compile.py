@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -120,6 +121,13 @@ def test_a_layout_compiles_for_its_card(card, layout):
     assert laid is not None or card.shared_block < 65_536
     if laid is not None:
         assert wrong(PROPAGATE, laid, card, version_for(card)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("features", "centered"), [(784, False), (100, True)])
+def test_a_layout_of_bfloat16_compiles(features, centered):
+    laid = plan(H100, 16, features, 10, centered=centered)
+    assert wrong(PROPAGATE, replace(laid, bfloat=True), H100, NEWEST) == []
 
 
 @pytest.mark.nightly
