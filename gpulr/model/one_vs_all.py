@@ -111,7 +111,7 @@ class OneVsAll(Trained):
         done = " and ".join(words.partition(" ")[0] for words in self.refinements)
         how = f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})"
         if np.isnan(self.history.cost).all():  # its weights were assigned
-            how = f"made of {self.data.get('origin', 'weights')}"
+            how = f"made of {self.data.get('origin', 'assigned weights')}"
         return (
             f"<OneVsAll: {counted(self.n_models, 'model')} of "
             f"{counted(self.n_features, 'feature')} for {counted(len(self.classes), *what)}, "
