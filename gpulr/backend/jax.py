@@ -79,12 +79,18 @@ class JAXBackend(Backend):
 
         if is_sparse(x):
             return super().asarray(x)  # which refuses it
+        x = self.shared(x)
         if library_of(x) == self.name:
             x = x if dtype is None else self.xp.astype(x, dtype)
         else:
             # Converted here, where that warns of nothing, and copied: JAX may share NumPy's memory.
             x = np.array(to_host(x), dtype=dtype)
         return jax.device_put(x, None if self._spread else self.device)
+
+    def shared(self, x: Any) -> Any:
+        if library_of(x) != "cupy" or self.same_memory != ("cupy", x.__dlpack_device__()[1]):
+            return x
+        return self.xp.from_dlpack(x)  # JAX waits for CuPy's stream
 
     def extremes(self, X_block: Array) -> tuple[Array, Array]:
         xp, block = self.xp, X_block

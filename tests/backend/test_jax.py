@@ -5,18 +5,21 @@ On this CPU NumPy computes; where a test says ``apart``, JAX multiplies as on a 
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 
 import gpulr
 from everything import assert_as_on_numpy, everything
 from gpulr.backend import backend_of, select, to_host
+from gpulr.backend import jax as jax_file
+from gpulr.backend.jax import JAXBackend, JAXProducts, PaddedOperand
+from gpulr.backend.selection import _training
 from helpers import python
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 jnp = pytest.importorskip("jax.numpy", reason="JAX is not installed")
-
-from gpulr.backend.jax import JAXBackend, JAXProducts, PaddedOperand  # noqa: E402 - nothing to test without JAX
 
 _heard: list[str] = []
 
@@ -185,7 +188,7 @@ def test_products_are_compiled_once(rng, compiled, apart):
 
 
 @pytest.mark.parametrize("standardize", [False, True])
-def test_a_device_trains_as_numpy_does(rng, standardize, x64, apart):
+def test_a_device_trains_as_numpy_does(rng, standardize, apart):
     X, y = drawn(rng)
     for given in (X, (X * 20 + 128).clip(0, 255).astype(np.uint8), X.astype(np.float16)):
         rows = jnp.asarray(given)
@@ -235,6 +238,51 @@ def test_products_are_of_float32_itself(apart):
     with backend_of(jnp.zeros(1)).activate():
         assert jax.config.jax_default_matmul_precision == "highest"
     assert jax.config.jax_default_matmul_precision is None
+
+
+def device(platform, version="", **more):
+    client = types.SimpleNamespace(platform_version=version)
+    return types.SimpleNamespace(platform=platform, client=client, **more)
+
+
+def test_who_computes_where(no_cupy):
+    """Of devices that are not here: what JAX says of them decides."""
+    x = jnp.zeros((2, 2))
+    card = device("gpu", "PJRT C API\ncuda 12090", local_hardware_id=1)
+    for where, same in (
+        (x.device, ("numpy", None)),
+        (card, ("cupy", 1)),
+        (device("gpu", "PJRT C API\nrocm 60400"), None),
+        (device("tpu"), None),
+        (types.SimpleNamespace(), None),  # a sharding, of several devices
+    ):
+        here = JAXBackend("jax", jnp, where)
+        assert here.same_memory == same
+        chosen = _training(here, "auto")
+        if where is x.device or here.fault:
+            assert chosen.name == "numpy"
+            assert chosen.fallback_reason == (here.fault or None)
+        else:  # also where CuPy would, which is not here
+            assert isinstance(chosen, JAXProducts)
+    assert here.fault.startswith("the array is spread over devices")
+
+
+def test_memory_is_what_jax_may_take():
+    known = {"bytes_in_use": 100, "bytes_limit": 1000}
+    here = JAXBackend("jax", jnp, device("tpu", memory_stats=lambda: known))
+    assert here.memory() == (900, 1000)
+    assert JAXBackend("jax", jnp, device("tpu", memory_stats=dict)).memory() is None
+
+
+def test_results_of_cupy_stay_on_the_card(monkeypatch):
+    came = []
+    card = device("gpu", "cuda 12090", local_hardware_id=1)
+    here = JAXBackend("jax", types.SimpleNamespace(from_dlpack=came.append), card)
+    monkeypatch.setattr(jax_file, "library_of", lambda x: "cupy")
+    for index in (0, 1):
+        made = types.SimpleNamespace(__dlpack_device__=lambda index=index: (2, index))
+        assert here.shared(made) is (None if index else made)
+    assert came == [made]
 
 
 def test_memory_that_runs_out_is_known(apart):
