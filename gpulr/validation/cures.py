@@ -99,7 +99,7 @@ def cure_of_columns(table: Any, kinds: Mapping[Any, str], name: str) -> str:
     elif polars:
         way = f"{name}.to_dummies([{columns}])"
     else:
-        read = next((f".{way}()" for way in ("to_pandas", "compute") if hasattr(table, way)), "")
-        frame = f"pandas.DataFrame({name})" if isinstance(table, np.ndarray) else f"{name}{read}"
+        frame = f"{name}.to_pandas()" if hasattr(table, "to_pandas") else name
+        frame = f"pandas.DataFrame({name})" if isinstance(table, np.ndarray) else frame
         way = f"pandas.get_dummies({frame}, columns=[{columns}])"
     return f"Drop them, or encode them, e.g. with {way}."

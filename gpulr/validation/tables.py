@@ -107,8 +107,9 @@ def from_table(table: Any, name: str) -> npt.NDArray[Any]:
     DataError that names the columns that are no numbers: text, dates, categories, arrays, ….
     """
     at = name
-    if _is_lazy(table):
-        table, at = table.collect(), f"{name}.collect()"
+    for way in ("collect", "compute"):  # of polars; of Dask, and of xarray over it
+        if hasattr(type(table), way):
+            table, at = getattr(table, way)(), f"{name}.{way}()"
     # One block of pandas's. Of several it would make an array column after column, on which
     # training takes twice as long as on rows.
     dtypes = set(getattr(table, "dtypes", ()))

@@ -192,6 +192,9 @@ X_KINDS = {
     "xarray": data_array,
     "xarray with names": lambda rows: data_array(rows, coords={"feature": NAMES}),
     "xarray Dataset": dataset,
+    "Dask DataFrame, mixed": lambda rows: need("dask.dataframe").from_pandas(
+        mixed_frame(rows), npartitions=2
+    ),
     "Dask DataFrame": lambda rows: need("dask.dataframe").from_pandas(frame(rows), npartitions=2),
     "array-api-strict": strict_array,
     "torch": tensor(),
@@ -568,7 +571,11 @@ CURES = {  # what makes X, and what the error tells the user to pass
     ),
     "a Dataset with text": (
         lambda: dataset(X).assign(b=("row", WORDS[:, 0])),
-        "pandas.get_dummies(X.to_pandas(), columns=['b'])",
+        "pandas.get_dummies(X.compute().to_pandas(), columns=['b'])",
+    ),
+    "a Dask DataFrame with text": (
+        lambda: need("dask.dataframe").from_pandas(with_column(WORDS[:, 0])(), npartitions=2),
+        "pandas.get_dummies(X.compute(), columns=['b'])",
     ),
     "a Dask array": (lambda: need("dask.array").from_array(X), "X.compute()"),
     "a DataFrame on a GPU": (OnDevice, "X.to_cupy()"),
