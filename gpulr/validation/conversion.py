@@ -60,11 +60,16 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
     kind, rows = type(x), x if isinstance(x, list | tuple) else ()
     if kind is np.ndarray:
         return x  # type: ignore[no-any-return]
-    keyed = hasattr(kind, "keys") and not (hasattr(kind, "__array__") or hasattr(kind, "agg"))
-    if isinstance(x, Mapping) or keyed:
+    no_array = not hasattr(kind, "__array__")
+    if no_array and hasattr(kind, "agg"):  # as of pandas and polars, groups of rows
+        raise DataError(
+            f"{name} is an object of type {_type_name(x)}; expected an array. Pass what is made of "
+            f"its groups, e.g. {name}.mean()."
+        )
+    if isinstance(x, Mapping) or (no_array and hasattr(kind, "keys")):
         raise _mapping_refused(x, name)
     if is_masked(x) or any(map(is_masked, rows)):
-        raise _masked_error(name)
+        raise _masked_error(name, f"np.ma.stack({name})" if len(rows) else name)
     try:
         if len(rows) and is_device_array(rows[0]):
             x = [to_host(row) for row in rows]
@@ -167,10 +172,10 @@ def _mapping_refused(x: Any, name: str) -> DataError:
     )
 
 
-def _masked_error(name: str) -> DataError:
+def _masked_error(name: str, at: str, way: str = "filled") -> DataError:
     return DataError(
-        f"{name} is a masked array with masked values. Pass {name}.filled(value), or leave these "
-        "rows out."
+        f"{name} is a masked array with masked values. Pass {at}.{way}(value), or leave these rows "
+        "out."
     )
 
 
@@ -188,7 +193,7 @@ def on_device(x: Array, name: str) -> Array:
             f"{name}.compute(), which brings all of it into memory."
         )
     if hasattr(x, "get_mask"):  # of torch.masked
-        raise _masked_error(name)
+        raise _masked_error(name, name, "to_tensor")
     try:
         x = detached(x, but_gradient=wants_gradient(x))
         xp = array_namespace(x)
@@ -218,13 +223,15 @@ def on_device(x: Array, name: str) -> Array:
         raise
     except Exception as error:  # whatever the library raises
         said = _first_line(error, type(error))
+        cure = _cure(x, name)
+        said = f" that cannot be computed with{'' if cure else f': {said}'}"
         raise DataError(
-            f"{name} is an array of {library} that cannot be computed with: {said}. "
-            f"{_cure(x, name)}"
+            f"{name} is an array of {library}{said}. {cure or remedy_for(x, name)}"
         ) from error
 
 
 def _cure(x: Array, name: str) -> str:
+    """Say what to do about an array whose kind is known not to be computed with; else nothing."""
     if getattr(x, "is_nested", False):
         return f"Pass {name}.to_padded_tensor(0.0)."
     if "sparse" in str(getattr(x, "layout", "")):
@@ -233,7 +240,7 @@ def _cure(x: Array, name: str) -> str:
         return "It is traced by JAX, and has no values: predict outside of jit, vmap and grad."
     if getattr(x, "is_quantized", False):
         return f"Pass {name}.dequantize()."
-    return remedy_for(x, name)
+    return ""
 
 
 def is_any_sparse(x: Any) -> bool:

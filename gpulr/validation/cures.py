@@ -14,7 +14,7 @@ SHOWN = 10  # columns that a cure names
 # What brings an object's content into an array, or nearer to one, in libraries of many kinds.
 _WAYS = (
     *("compute", "to_cupy", "to_numpy", "todense", "to_df", "to_pandas", "toPandas", "collect"),
-    *("read_all", "to_table", "get", "mean"),  # of Arrow's readers and data sets; of groups
+    *("read_all", "to_table", "get"),  # of Arrow's readers and data sets
 )
 
 

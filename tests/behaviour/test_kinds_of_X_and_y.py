@@ -510,6 +510,11 @@ CURES = {  # what makes X, and what the error tells the user to pass
     "complex tensors": (lambda: tensor()(X) + 1j, "abs(X)"),
     "records in two dimensions": (lambda: np.zeros((60, 2), "f4,f4"), "X['f0']"),
     "masked": (lambda: np.ma.masked_equal(X, 3), "X.filled(value)"),
+    "masked rows": (
+        lambda: [np.ma.array(row, mask=row > 3) for row in X],
+        "np.ma.stack(X).filled(value)",
+    ),
+    "a masked tensor": (masked_tensor, "X.to_tensor(value)"),
     "a feature": (lambda: X[:, 0], "X.reshape(-1, 1)"),
     "a list": (lambda: X[:, 0].tolist(), "np.asarray(X).reshape(-1, 1)"),
     "a pandas Series": (lambda: frame(X)["a"], "X.to_frame()"),
@@ -521,6 +526,10 @@ CURES = {  # what makes X, and what the error tells the user to pass
     ),
     "a tensor of one dimension": (lambda: tensor()(X)[:, 0], "X.reshape(-1, 1)"),
     "groups": (groups, "X.mean()"),
+    "polars groups": (
+        lambda: polars_frame(X).with_row_index("i").group_by("i", maintain_order=True),
+        "X.mean()",
+    ),
     "pandas text": (with_column(WORDS[:, 0]), ENCODED),
     "pandas categories": (with_column(lambda: need("pandas").Categorical(codes)), ENCODED),
     "pandas objects": (with_column(WORDS[:, 0].astype(object)), ENCODED),
@@ -621,7 +630,6 @@ def test_an_error_names_a_cure_that_works(kind):
 OTHERS = {
     "an object": (lambda: object(), "object of type object; expected an array"),
     "a function": (lambda: len, "expected an array"),
-    "masked rows": (lambda: [np.ma.array(row, mask=row > 3) for row in X], "masked"),
     "dates": (lambda: np.full((60, 2), np.datetime64("2020")), r"datetime64\[Y\].*as numbers"),
     "durations": (lambda: np.full((60, 2), np.timedelta64(3)), r"timedelta64.*as numbers"),
     "a list of dates": (lambda: [[each] for each in dates()], "type date.*days since a date"),
@@ -634,7 +642,6 @@ OTHERS = {
         "no array in row 0.*Leave such rows out",
     ),
     "a tensor without values": (lambda: need("torch").empty((60, 3), device="meta"), "no data"),
-    "a masked tensor": (masked_tensor, "masked"),
 }
 
 
