@@ -1,6 +1,6 @@
-"""A model as a layer of torch's, to end a network with; and what of a layer makes a model.
+"""A model as a layer of torch's, to end a network with; :mod:`gpulr.model.from_torch` goes back.
 
-torch is optional (the extra ``torch``), and imported where a layer is asked for, or has come in.
+torch is optional (the extra ``torch``), and imported where a layer is asked for.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def to_torch(model: Trained, *, device: Any = None, dtype: Any = None) -> Any:
     one ``nn.Linear``.
 
     Probabilities are ``torch.sigmoid(logits)``, since every model answers for itself (the loss that
-    goes with them is ``nn.BCEWithLogitsLoss``); the class is ``classes[logits.argmax(1)]``, of two
-    classes ``classes[logits > 0]``. Calibration is part of the logits. Thresholds are not: compare
-    the logits with ``model.thresholds`` as said there.
+    goes with them is ``nn.BCEWithLogitsLoss``). The class is ``classes[logits.argmax(1)]``; of two
+    classes it is the second where ``logits > 0``, and of several labels a row has those where they
+    are. Calibration is part of the logits. Thresholds are not: compare the logits with
+    ``model.thresholds`` as said there.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def to_torch(model: Trained, *, device: Any = None, dtype: Any = None) -> Any:
     MissingExtraError
         torch is not installed.
     ParameterError
-        torch has no such device here, or it cannot hold that dtype.
+        torch has no such device here, or it cannot hold that dtype, or the dtype not the weights.
 
     Examples
     --------
@@ -69,20 +70,26 @@ def to_torch(model: Trained, *, device: Any = None, dtype: Any = None) -> Any:
     def tensor(array: npt.NDArray[Any]) -> Any:
         try:
             array = np.ascontiguousarray(array)
-            return torch.tensor(array, dtype=dtype, device=device)  # a copy
+            made = torch.tensor(array, dtype=dtype, device=device)  # a copy
         except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
             said = str(error).partition("\n")[0]
             raise ParameterError(
                 f"device={shown(device)} cannot hold the model's {dtype}: {said}. Leave device out "
                 "and move the layer afterwards, or choose another dtype."
             ) from error
+        if not made.isfinite().all():
+            raise ParameterError(
+                f"The model has numbers up to {np.abs(array).max():.3g}, and {dtype} holds numbers "
+                f"up to {torch.finfo(dtype).max:.3g}. Choose another, or train on scaled rows."
+            )
+        return made
 
     center = None
     if model.center is not None:
         exact = to_host(model.center).astype(np.float64)
         center = tensor(exact)
         # (X − c') W + b' is (X − c) W + b where b' = b + (c' − c) W.
-        moved = center.to("cpu", torch.float64).numpy() - exact
+        moved = center.cpu().to(torch.float64).numpy() - exact
         b = to_host(model.intercept_at_center).astype(np.float64) + moved @ W
     # Nothing is drawn for weights that are replaced: torch's random numbers stay as they were.
     linear = torch.nn.Linear(*W.shape, device="meta", dtype=dtype)

@@ -307,6 +307,16 @@ def test_devices_and_dtypes_that_there_are_not(rows, options, words):
         gpulr.train(*rows, max_iter=1, tol=0).to_torch(**options)
 
 
+@pytest.mark.parametrize("standardize", [False, True])
+def test_weights_beyond_a_narrow_dtype_are_refused(rows, standardize):
+    X, codes = rows
+    X = X * (1e6 if standardize else 1e-6)  # large means, or large weights
+    model = gpulr.train(X + 1e6 * standardize, codes, C=1e12, standardize=standardize, max_iter=5)
+    with pytest.raises(gpulr.ParameterError, match=r"numbers up to .*float16 holds .* 6\.55e\+04"):
+        model.to_torch(dtype="float16")
+    assert np.isfinite(gpulr.from_torch(model.to_torch(dtype="bfloat16")).weights).all()
+
+
 def test_importing_gpulr_loads_no_torch():
     code = "import sys, gpulr; gpulr.from_torch; gpulr.OneVsAll; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
