@@ -295,6 +295,7 @@ def test_ctrl_c_prints_the_json_of_the_model_so_far(ctrl_c, told, output):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.mnist
 def test_recipe_notebook(mnist_home, told):
     record = told("train", "--recipe", "notebook", GPULR_DATA_HOME=mnist_home)

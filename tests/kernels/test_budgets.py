@@ -80,9 +80,11 @@ def test_with_few_eigenvectors(spent, monkeypatch, margin):
 @pytest.mark.parametrize(
     ("options", "launches"),
     [
-        ({"fused": "require"}, 14),
+        pytest.param({"fused": "require"}, 14, marks=pytest.mark.nightly),
         ({"fused": "require", "margin": ALWAYS}, 14),
-        ({"fused": "auto", "margin": ALWAYS, "dtype": "float64"}, 201),
+        pytest.param(
+            {"fused": "auto", "margin": ALWAYS, "dtype": "float64"}, 201, marks=pytest.mark.nightly
+        ),
         ({"fused": "never"}, 386),
         ({"solver": "gd", "ends": (8, 16, 24)}, 7),
     ],
@@ -96,7 +98,10 @@ def test_iterations(spent, options, launches):
     assert counts["copy"] <= (2 if options.get("solver") else 0)  # of a burst's last figures
 
 
-@pytest.mark.parametrize("kind", ["batched", "indicator", "weighed"])
+NIGHTLY = [pytest.param(kind, marks=pytest.mark.nightly) for kind in ("indicator", "weighed")]
+
+
+@pytest.mark.parametrize("kind", ["batched", *NIGHTLY])
 @pytest.mark.parametrize("fused", ["require", "never"])
 def test_no_sum_over_rows_is_a_product_in_float64(spent, rng, fused, kind):
     """cuBLAS is slow at them, and they need a copy of what is summed, twice as wide."""

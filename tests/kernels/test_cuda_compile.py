@@ -24,7 +24,7 @@ import pytest
 import cuda_compile
 from cuda_compile import ARCHITECTURES, EVERY, NEWEST, complaints, cupy_options, usages
 from cuda_host import require
-from cuda_layouts import CARDS, H100, scarce, some
+from cuda_layouts import CARDS, H100, RTX_4090, scarce, some
 from gpulr.kernels.fused import PARAMETERS, PROPAGATE, TENSOR
 from gpulr.kernels.plan import plan
 from gpulr.kernels.recursion import SOURCE as RECURSION
@@ -35,6 +35,11 @@ SOURCES = pytest.mark.parametrize(
     "path", [PARAMETERS, PROPAGATE, RECURSION, STEP], ids=lambda path: path.stem
 )
 EVERY_CARD = pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+# The others' layouts are much like those of the card that users most often have.
+ONE_CARD = [
+    pytest.param(card, marks=() if card is RTX_4090 else pytest.mark.nightly, id=card.name)
+    for card in CARDS
+]
 
 
 def wrong(source, laid, card, version):
@@ -82,7 +87,8 @@ def test_kernels_fit(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", [NEWEST, pytest.param(12, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("version", [NEWEST, 12])
 @SOURCES
 def test_kernels_fit_everywhere(path, version):
     require(cuda_compile.why_not(version))
@@ -113,7 +119,7 @@ def test_a_layout_compiles(name):
 
 
 @pytest.mark.slow
-@EVERY_CARD
+@pytest.mark.parametrize("card", ONE_CARD)
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_a_layout_compiles_for_its_card(card, layout):
     storage, features, models, centered = layout
@@ -166,7 +172,7 @@ TENSOR_LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize("card", [c for c in CARDS if c.capability >= 80], ids=lambda c: c.name)
+@pytest.mark.parametrize("card", ONE_CARD[3:])  # from sm_80 on
 @pytest.mark.parametrize("layout", TENSOR_LAYOUTS)
 def test_a_layout_for_tensor_cores_compiles_for_its_card(card, layout):
     assert wrong(TENSOR, tensor_plan(card, *layout), card, version_for(card)) == []

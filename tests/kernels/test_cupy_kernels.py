@@ -261,9 +261,12 @@ def test_advice_on_another_card_is_found_there(cupy, numbers, family):
     assert cupy.machine.current == 0
 
 
+NIGHTLY = [pytest.param(kind, marks=pytest.mark.nightly) for kind in ("float32", "float16", "bool")]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_if_large")
-@pytest.mark.parametrize("kind", ["uint8", "float32", "float16", "bool"])
+@pytest.mark.parametrize("kind", ["uint8", *NIGHTLY])
 def test_the_smoke_run_that_a_card_is_first_given(cupy, numbers, monkeypatch, kind):
     gpu_smoke = pytest.importorskip("bench.gpu_smoke")
     data = pytest.importorskip("bench.data")

@@ -164,7 +164,13 @@ SANITIZED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitize", ["thread", "address,undefined"])
-@pytest.mark.parametrize("what", SANITIZED)
+@pytest.mark.parametrize(
+    "what",
+    [
+        "bytes",
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in list(SANITIZED)[1:]),
+    ],
+)
 def test_sanitizers_find_nothing(what, sanitize):
     n, features, models, options = SANITIZED[what]
     problem, theta, *expected = make(n, features, models, **options)
