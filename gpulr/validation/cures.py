@@ -34,6 +34,8 @@ def cure_of_dtype(dtype: np.dtype[Any], name: str) -> str:
         return f"Pass what matters of it as real numbers, such as np.abs({name})."
     if dtype.names is not None:
         return f"Pass one of its fields, e.g. {name}[{dtype.names[0]!r}]."
+    if dtype.kind == "V" and dtype.itemsize == 2:  # what np.load makes of it
+        return f"If it is bfloat16, which .npy files do not name: {name}.view(ml_dtypes.bfloat16)."
     return f"Convert it, e.g. with np.asarray({name}, dtype=float)."
 
 

@@ -515,6 +515,10 @@ CURES = {  # what makes X, and what the error tells the user to pass
         "np.ma.stack(X).filled(value)",
     ),
     "a masked tensor": (masked_tensor, "X.to_tensor(value)"),
+    "bfloat16 from a file": (
+        lambda: of_ml_dtypes("bfloat16")(X).view("V2"),
+        "X.view(ml_dtypes.bfloat16)",
+    ),
     "a feature": (lambda: X[:, 0], "X.reshape(-1, 1)"),
     "a list": (lambda: X[:, 0].tolist(), "np.asarray(X).reshape(-1, 1)"),
     "a pandas Series": (lambda: frame(X)["a"], "X.to_frame()"),
@@ -619,8 +623,9 @@ def test_an_error_names_a_cure_that_works(kind):
         if isinstance(caught.value, gpulr.DataError):  # and not scikit-learn's own
             assert re.search(re.escape(cure) + "[ ,.]", str(caught.value)), caught.value
     known = {"X": rows, "np": np, "value": 0.0, "sklearn": need("sklearn"), "pandas": None}
-    if "pandas" in cure:
-        known["pandas"] = need("pandas")
+    for name in ("pandas", "ml_dtypes"):
+        if name in cure:
+            known[name] = need(name)
     need("sklearn.feature_extraction.text"), need("sklearn.preprocessing")
     rows = eval(cure, known)
     gpulr.train(rows, codes, standardize=True, max_iter=3, tol=0)
