@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +94,9 @@ class CuPyBackend(Backend):
         super().free()
         with self._device():
             cupy.get_default_memory_pool().free_all_blocks()
+            # What PyTorch keeps for later is often most of the memory there is.
+            if "torch" in sys.modules and (cuda := sys.modules["torch"].cuda).is_initialized():
+                cuda.empty_cache()
 
     def shared(self, x: Any) -> Any:
         own = library_of(x) in (None, "numpy", self.name)

@@ -171,6 +171,16 @@ def test_families_and_estimators(cards, blobs):
     assert X.shape not in Cuda0.to_host
 
 
+def test_memory_that_torch_keeps_is_given_back(cards, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(1))
+    select("cupy").free()
+    assert given_back == []  # PyTorch has not been on a GPU
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    select("cupy").free()
+    assert given_back == [1]
+
+
 def test_a_dtype_that_cupy_lacks_is_converted_on_the_device(cards, blobs):
     X = on_card(blobs[0]).bfloat16()
     with computing_with(X) as (here, rows):
