@@ -9,7 +9,7 @@ from helpers import python
 
 HEAVY = (
     *("cupy", "llvmlite", "sklearn", "matplotlib", "onnx", "scipy", "rich", "typer", "jinja2"),
-    *("safetensors", "PIL", "pooch", "threadpoolctl", "torch"),
+    *("safetensors", "PIL", "pooch", "threadpoolctl", "torch", "jax"),
 )
 
 

@@ -53,7 +53,8 @@ def predicted_codes(Z: Array, thresholds: Thresholds | None = None) -> Array:
     """
     xp = array_namespace(Z)
     if Z.shape[1] == 1:
-        return xp.astype(predicted(Z, thresholds)[:, 0], xp.int64)
+        index = xp.__array_namespace_info__().default_dtypes()["indexing"]  # JAX may lack int64
+        return xp.astype(predicted(Z, thresholds)[:, 0], index)
     return xp.argmax(above(Z, thresholds), axis=1)
 
 

@@ -196,6 +196,7 @@ def test_a_device_trains_as_numpy_does(rng, standardize, apart):
         expected = gpulr.train(given, y, standardize=standardize)
         np.testing.assert_allclose(np.asarray(model.weights), expected.weights, 2e-5, 2e-6)
         assert isinstance(model.predict_proba(rows), jax.Array)
+        assert isinstance(gpulr.train(rows, y > 0).predict(rows), jax.Array)  # without int64
         assert np.mean(np.asarray(model.predict(rows)) == expected.predict(given)) > 0.998
 
 
