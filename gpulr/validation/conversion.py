@@ -202,12 +202,13 @@ def on_device(x: Array, name: str) -> Array:
                 f"{name} is an array of {library}, which {lack}. Update the library, or "
                 f"p{remedy_for(x, name)[1:]}"
             )
+        size = math.prod(x.shape)  # nested tensors, which look like others, have none
         if has_computed(x):
             return x
         if xp.isdtype(x.dtype, "complex floating"):
             cure = f"Pass what matters of it as real numbers, such as abs({name})."
             raise DataError(f"{name} has dtype {x.dtype}; expected real numbers. {cure}")
-        if math.prod(x.shape) == 0:
+        if size == 0:
             return x
         own = backend_of(x)
         with own.activate():
