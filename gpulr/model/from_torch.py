@@ -27,7 +27,8 @@ def from_torch(linear: Any, *, classes: Any = None, multilabel: bool = False) ->
     ----------
     linear : torch.nn.Linear
         Or the Sequential that :meth:`gpulr.OneVsAll.to_torch` makes of a standardised model. Of any
-        device, whose arrays are copied to NumPy's; float16 and bfloat16 become float32.
+        device, whose arrays are copied to NumPy's; float16 and bfloat16 become float32. Without a
+        bias the intercepts are 0.
     classes : sequence, optional
         The class of each output, in their order; of a single output, two: the second is the one
         whose logit it is. None: numbers from 0.
@@ -43,8 +44,8 @@ def from_torch(linear: Any, *, classes: Any = None, multilabel: bool = False) ->
     MissingExtraError
         torch is not installed.
     ParameterError
-        It is no nn.Linear, has no bias or holds NaN or infinity, or the classes are not as many as
-        its outputs, or not labels.
+        It is no nn.Linear, or holds NaN or infinity, or the classes are not as many as its outputs,
+        or not labels.
 
     Examples
     --------
@@ -65,13 +66,8 @@ def from_torch(linear: Any, *, classes: Any = None, multilabel: bool = False) ->
             f"linear is of type {kind}; expected torch.nn.Linear. Pass the layer that gives the "
             f"logits, such as {last} or network.fc."
         )
-    if linear.bias is None:
-        raise ParameterError(
-            "The nn.Linear has no bias; expected one for each output. Give it zeros: linear.bias = "
-            "torch.nn.Parameter(torch.zeros(linear.out_features))."
-        )
     W = np.ascontiguousarray(_host(linear.weight, "weight").T)
-    b = _host(linear.bias, "bias")
+    b = np.zeros(W.shape[1], W.dtype) if linear.bias is None else _host(linear.bias, "bias")
     arrays: dict[str, Any] = {"weights": W, "intercept": b}
     if center is not None:
         c = _host(center, "center")
