@@ -189,14 +189,14 @@ class OneVsAll(Trained):
     def _named(self, index: Array, X: Array) -> Array:
         """Return the classes by their indices, where X is."""
         if is_device_array(X) and self.classes.dtype.kind in "biuf":
-            # A library may lack their dtype, or store it only.
-            with suppress(RuntimeError, TypeError, OverflowError):
+            with suppress(RuntimeError, TypeError, OverflowError):  # a dtype that it lacks
                 classes = given_back(self.classes, X)
                 same = str(classes.dtype).endswith(self.classes.dtype.name)
                 if same or np.array_equal(to_host(classes), self.classes):
-                    if not is_device_array(index):
-                        return given_back(self.classes[index], X)
-                    return array_namespace(classes).take(classes, given_back(index, X))
+                    with suppress(RuntimeError):  # or that it stores only
+                        if is_device_array(index):
+                            return array_namespace(classes).take(classes, given_back(index, X))
+                    return given_back(self.classes[to_host(index)], X)
         return self.classes[to_host(index)]
 
     # Any: which of the two it is, no type tells, and the second would hide the first's attributes.
