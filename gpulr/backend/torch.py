@@ -145,7 +145,9 @@ class TorchBackend(Backend):
             x = _tensor(to_host(x))
         if dtype is None and x.dtype == self.xp.float64:
             dtype = self.widest
-        return detached(x).to(device=self.device, dtype=dtype)
+        x = detached(x).to(device=self.device, dtype=dtype)
+        # Of weights that were trained in inference mode no gradient may be made outside of it.
+        return x.clone() if x.is_inference() and self.xp.is_grad_enabled() else x
 
     def shared(self, x: Any) -> Any:
         import torch

@@ -242,6 +242,14 @@ def test_no_gradient_without_being_asked(blobs):
     assert trained.weights.grad is None
 
 
+def test_a_model_that_was_trained_in_inference_mode_has_gradients(blobs):
+    with torch.inference_mode():
+        model = gpulr.train(torch.from_numpy(blobs[0]), blobs[1], standardize=True)
+    rows = torch.from_numpy(blobs[0]).requires_grad_()
+    model.predict_proba(rows).sum().backward()
+    assert rows.grad.abs().max() > 0.0
+
+
 # ---- computing by PyTorch itself ----------------------------------------------------------------
 
 
