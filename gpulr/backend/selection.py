@@ -29,7 +29,8 @@ from gpulr.backend.jax import JAXBackend
 from gpulr.backend.kernel_cache import tell_if_not_kept
 from gpulr.backend.probes import BackendStatus
 from gpulr.backend.standard import FACTORS, missing
-from gpulr.backend.torch import TorchBackend, best_device
+from gpulr.backend.torch import TorchBackend
+from gpulr.backend.torch_devices import best_device
 from gpulr.backend.torch_probe import probe_torch
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
 from gpulr.namespaces import array_namespace, device

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.backend import torch_devices
 from gpulr.backend.arrays import detached, is_sparse, library_of, to_host
 from gpulr.backend.base import Backend
 from gpulr.backend.cuda import CuPyBackend
@@ -31,9 +30,6 @@ Array = Any
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|STATUS_ALLOC_FAILED")
 _WANTED = re.compile(r"[Tt]ried to allocate ([\d.]+) ?(\w*)")
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 2**10, "MB": 2**20, "GB": 2**30}
-# How far a product may be from float64's, of the sum of its terms' magnitudes: float32 comes to
-# 1e-7 or so, TF32 and bfloat16 to 3e-5 and more.
-_LARGEST_ERROR = 5e-6
 
 
 class TorchBackend(Backend):
@@ -66,13 +62,13 @@ class TorchBackend(Backend):
 
     @property
     def widest(self) -> Any:
-        return self.xp.float64 if has_float64(str(self.device)) else self.xp.float32
+        return self.xp.float64 if torch_devices.has_float64(str(self.device)) else self.xp.float32
 
     @property
-    def trial(self) -> Trial:
+    def trial(self) -> torch_devices.Trial:
         """What the device was found to do."""
         with self.activate():
-            return try_out(str(self.device))
+            return torch_devices.try_out(str(self.device))
 
     @property
     def fault(self) -> str:
@@ -232,106 +228,3 @@ def _nothing() -> None:
 
 
 _full_precision = _FullPrecision()
-
-
-# ---- what devices can do ------------------------------------------------------------------------
-
-
-class Trial(NamedTuple):
-    """What a device was found to do."""
-
-    fault: str  # why it is not computed with; empty: it computes rightly
-    lack: str  # what training needs beside products, and the device has not; empty: nothing
-
-
-@cache
-def has_float64(device: str) -> bool:
-    """Whether a device computes in float64: Apple's do not, and Intel's smaller ones."""
-    import torch
-
-    try:
-        return bool((torch.ones(2, dtype=torch.float64, device=device) + 0.5).sum() == 3.0)
-    except Exception:  # of many classes
-        return False
-
-
-@cache
-def try_out(device: str) -> Trial:
-    """Compare products on a device with the host's, and factor a matrix; once per process."""
-    import torch
-
-    try:
-        if fault := _wrong_product(device):
-            return Trial(fault, "")
-    except Exception as error:
-        return Trial(f"matrix products on {device} fail: {_words(error)}", "")
-    if not has_float64(device):
-        return Trial("", "float64")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # such as that it is done on the host, unasked
-            matrix = torch.eye(8, dtype=torch.float64, device=device) + 1.0
-            for factor in (torch.linalg.eigh, torch.linalg.qr, torch.linalg.cholesky):
-                factor(matrix)
-            torch.linalg.solve(matrix, torch.linalg.inv(matrix))
-    except Exception as error:
-        return Trial("", f"factorisations ({_words(error)})")
-    return Trial("", "")
-
-
-def _wrong_product(device: str) -> str:
-    """Say which product of a pass comes out wrong, if one does.
-
-    Of rows one after the other, column by column, and of some of them: Apple's were wrong by layout
-    and size in several releases.
-    """
-    rng = np.random.default_rng(0)
-    for n_rows, n_features, n_models in ((517, 130, 7), (4099, 300, 1)):
-        X, W, R = (
-            rng.standard_normal(shape).astype(np.float32)
-            for shape in ((n_rows, n_features), (n_features, n_models), (n_rows, n_models))
-        )
-        rows, weights, residuals = (_tensor(array).to(device) for array in (X, W, R))
-        for words, there, first in (
-            ("", rows, 0),
-            (", column by column", rows.T.contiguous().T, 0),
-            (", from the sixth on", rows[5:, :], 5),
-        ):
-            for found, left, right in (
-                (there @ weights, X[first:], W),
-                (residuals[first:].T @ there, R[first:].T, X[first:]),
-            ):
-                expected = left.astype(np.float64) @ right.astype(np.float64)
-                off = np.abs(to_host(found) - expected)
-                if not np.all(off <= _LARGEST_ERROR * (np.abs(left) @ np.abs(right))):
-                    return (
-                        f"matrix products on {device} are wrong, of {n_rows}×{n_features} rows"
-                        f"{words}, by {off.max():.1e}"
-                    )
-    return ""
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-
-
-def devices() -> list[str]:
-    """Return PyTorch's devices by name: GPUs, the current one of them first, then the CPU."""
-    import torch
-
-    found = []
-    for kind in ("cuda", "xpu"):  # ROCm's are called cuda
-        module = getattr(torch, kind)
-        if module.is_available():
-            current = module.current_device()
-            order = [current, *(i for i in range(module.device_count()) if i != current)]
-            found += [f"{kind}:{i}" for i in order]
-    return [*found, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
-
-
-def best_device() -> Any:
-    """Return the first of PyTorch's devices that computes rightly."""
-    import torch
-
-    best = next((name for name in devices() if not try_out(name).fault), "cpu")
-    return torch.device(best)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gpulr.backend import probes
 from gpulr.backend.probes import BackendStatus
-from gpulr.backend.torch import TorchBackend, best_device, devices
+from gpulr.backend.torch import TorchBackend
+from gpulr.backend.torch_devices import best_device, devices
 
 _INSTALL = (
     "install it as pytorch.org says for this machine, or, from a checkout of gpulr: "

@@ -13,8 +13,7 @@ import pytest
 
 import gpulr
 from gpulr import backend
-from gpulr.backend import TorchBackend, backend_of, computing_with, select, to_host
-from gpulr.backend import torch as torch_file
+from gpulr.backend import TorchBackend, backend_of, computing_with, select, to_host, torch_devices
 from gpulr.backend.device_products import DeviceProducts, DeviceRows
 from gpulr.backend.selection import AUTO_MIN_FLOPS
 from gpulr.estimators.logistic_regression import OneVsAllLogisticRegression
@@ -26,7 +25,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 @pytest.fixture(autouse=True)
 def _tried_anew(unprobed):
     """Devices are tried out anew."""
-    found = torch_file.try_out, torch_file.has_float64
+    found = torch_devices.try_out, torch_devices.has_float64
     for each in found:
         each.cache_clear()
     yield
@@ -43,7 +42,7 @@ def itself(monkeypatch):
 @pytest.fixture
 def multiplies(itself, monkeypatch):
     """The CPU has no float64, as Apple's GPUs."""
-    monkeypatch.setattr(torch_file, "has_float64", lambda device: False)
+    monkeypatch.setattr(torch_devices, "has_float64", lambda device: False)
 
 
 # ---- the CPU ------------------------------------------------------------------------------------
@@ -273,7 +272,7 @@ def test_rows_of_numpy_are_brought_to_the_device(itself, images):
     model = gpulr.train(*images, backend="torch")
     assert model.backend == "torch"
     assert type(model.weights) is np.ndarray
-    assert torch_file.best_device() == torch.device("cpu")
+    assert torch_devices.best_device() == torch.device("cpu")
     np.testing.assert_allclose(model.weights, gpulr.train(*images).weights, atol=1e-5)
 
 
@@ -480,7 +479,7 @@ def test_products_in_tf32_are_wrong(itself, monkeypatch):
         return (x.contiguous().view(torch.int32) + 0x1000 & ~0x1FFF).view(torch.float32)
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: matmul(rounded(a), rounded(b)))
-    assert "wrong" in torch_file.try_out("cpu").fault
+    assert "wrong" in torch_devices.try_out("cpu").fault
 
 
 # ---- the probe, and auto ------------------------------------------------------------------------
@@ -520,7 +519,7 @@ def test_auto_looks_at_torch_only_where_it_is_loaded(monkeypatch):
     probes = backend.BACKENDS | {"torch": (TorchBackend, lambda: tried.append(1) or status)}
     monkeypatch.setattr(backend.selection, "BACKENDS", probes)
     monkeypatch.setattr(TorchBackend, "same_memory", None)
-    monkeypatch.setattr(torch_file, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(torch_devices, "best_device", lambda: torch.device("cpu"))
     assert select("auto", flops=AUTO_MIN_FLOPS).name == "torch"
     assert tried == [1]
     backend.probe.cache_clear()
@@ -531,7 +530,7 @@ def test_auto_looks_at_torch_only_where_it_is_loaded(monkeypatch):
 
 
 def test_auto_does_not_take_a_torch_without_a_gpu(no_cupy):
-    if torch_file.devices() != ["cpu"]:
+    if torch_devices.devices() != ["cpu"]:
         pytest.skip("PyTorch has a GPU here")
     assert select("auto").name == "numpy"
 

@@ -14,8 +14,15 @@ import pytest
 import gpulr
 from fake_gpu import FakeArray
 from gpulr import backend
-from gpulr.backend import TorchBackend, backend_of, computing_with, given_back, select, to_host
-from gpulr.backend import torch as torch_file
+from gpulr.backend import (
+    TorchBackend,
+    backend_of,
+    computing_with,
+    given_back,
+    select,
+    to_host,
+    torch_devices,
+)
 from gpulr.estimators.logistic_regression import OneVsAllLogisticRegression
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -97,8 +104,8 @@ def cards(install, monkeypatch):
     module = types.SimpleNamespace(device=device, get_device_name=lambda which: "A card")
     # Which PyTorch would do on a GPU.
     monkeypatch.setattr(backend.Backend, "try_out", lambda self, x: None)
-    monkeypatch.setattr(torch_file, "try_out", lambda device: torch_file.Trial("", ""))
-    monkeypatch.setattr(torch_file, "has_float64", lambda device: True)
+    monkeypatch.setattr(torch_devices, "try_out", lambda device: torch_devices.Trial("", ""))
+    monkeypatch.setattr(torch_devices, "has_float64", lambda device: True)
     monkeypatch.setattr(torch.Tensor, "to", to)
     monkeypatch.setattr(torch, "from_dlpack", into_torch)
     monkeypatch.setattr(TorchBackend, "_module", module)
