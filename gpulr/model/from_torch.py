@@ -125,8 +125,8 @@ def _classes(classes: Any, n_models: int, multilabel: bool) -> npt.NDArray[Any]:
         if n_models == 1 and not multilabel:
             each = "either answer, no and yes (or one label, with multilabel=True)"
         raise ParameterError(
-            f"The nn.Linear has {counted(n_models, 'output')}, and there are "
-            f"{counted(len(names), 'class', 'classes')}; expected one for {each}."
+            f"The nn.Linear has {counted(n_models, 'output')}, and classes has "
+            f"{counted(len(names), 'entry', 'entries')}; expected one for {each}."
         )
     if len(set(names.tolist())) < n:
         raise ParameterError(f"classes={shown(classes)} has one twice; expected each once.")

@@ -332,6 +332,8 @@ def check_indicator(
             "are the same labels by other names."
         )
     with computing_with(detached(Y)) as (_, Y):
+        if isinstance(Y, np.ndarray) and is_extension_float(Y.dtype):  # bfloat16 of a tensor
+            Y = Y.astype(np.float32)
         return names, _zeros_and_ones(Y)
 
 
@@ -357,9 +359,7 @@ def _real_matrix(y: Any) -> Array:
     if Y.dtype.kind == "O" and not sparse:
         with suppress(DataError):
             Y = real_numbers(Y, "y")
-    elif is_extension_float(Y.dtype):
-        Y = Y.astype(np.float32)
-    if Y.dtype.kind not in "buif":
+    if Y.dtype.kind not in "buif" and not is_extension_float(Y.dtype):
         raise DataError(
             f"y is a matrix of dtype {Y.dtype}; expected zeros and ones, a column for each label. "
             "sklearn.preprocessing.MultiLabelBinarizer makes one from lists of labels."

@@ -284,6 +284,7 @@ LABEL_MATRICES = {
     ),
     "xarray indicator": lambda labels: need("xarray").DataArray(indicator(labels)),
     "torch indicator": lambda labels: need("torch").tensor(indicator(labels)),
+    "torch indicator of bfloat16": lambda labels: tensor("bfloat16")(indicator(labels)),
 }
 
 
