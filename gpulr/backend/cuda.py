@@ -17,11 +17,13 @@ from gpulr.backend.base import Backend
 from gpulr.backend.cuda_kernels import Kernels, kernels_of
 from gpulr.backend.host_rows import Copies, Event
 from gpulr.backend.memory import Memory, capped
+from gpulr.errors import DataError
 from gpulr.namespaces import array_namespace
 
 Array = Any
 
 CUDA = 2  # the type of device, as DLPack numbers them
+LARGEST_INDEX = 2**31 - 1  # of CuPy's sparse arrays, which make int32 of any other, unasked
 
 # How the runtime, the driver, cuBLAS and cuSOLVER say it, whose memory is not the pool's. They
 # raise it as the class of all their errors.
@@ -116,6 +118,11 @@ class CuPyBackend(Backend):
             return super().asarray(x, dtype)
         if library_of(x) == self.name:
             return x
+        if max(x.nnz, *x.shape) > LARGEST_INDEX:
+            raise DataError(
+                f"X is sparse of shape {x.shape} with {x.nnz:,} stored entries, and CuPy counts "
+                f'them up to {LARGEST_INDEX:,}. Use backend="numpy".'
+            )
         from cupyx.scipy.sparse import csr_matrix
 
         data = x.data

@@ -87,11 +87,6 @@ class JAXBackend(Backend):
             x = np.array(to_host(x), dtype=dtype)
         return jax.device_put(x, None if self._spread else self.device)
 
-    def shared(self, x: Any) -> Any:
-        if library_of(x) != "cupy" or self.same_memory != ("cupy", x.__dlpack_device__()[1]):
-            return x
-        return self.xp.from_dlpack(x)  # JAX waits for CuPy's stream
-
     def extremes(self, X_block: Array) -> tuple[Array, Array]:
         xp, block = self.xp, X_block
         if block.dtype == xp.bool:

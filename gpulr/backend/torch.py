@@ -145,13 +145,6 @@ class TorchBackend(Backend):
         # Of weights that were trained in inference mode no gradient may be made outside of it.
         return x.clone() if x.is_inference() and self.xp.is_grad_enabled() else x
 
-    def shared(self, x: Any) -> Any:
-        import torch
-
-        if library_of(x) != "cupy" or self.same_memory != ("cupy", x.__dlpack_device__()[1]):
-            return x
-        return torch.from_dlpack(x)  # PyTorch's stream waits for CuPy's
-
     def copies(self) -> Copies:
         return TorchCopies(self.xp, self.device)
 
@@ -189,9 +182,9 @@ class _FullPrecision:
 
     def __enter__(self) -> None:
         with self._lock:
-            self._inside += 1
-            if self._inside == 1:
+            if not self._inside:
                 self._restore = _raise_precision()
+            self._inside += 1
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:

@@ -202,7 +202,11 @@ def on_device(x: Array, name: str) -> Array:
                 f"{name} is an array of {library}, which {lack}. Update the library, or "
                 f"p{remedy_for(x, name)[1:]}"
             )
-        size = math.prod(x.shape)  # nested tensors, which look like others, have none
+        # Some look like tensors that have computed: nested ones, which have no shape, and those
+        # that torch.func traces, which have no memory.
+        size = math.prod(x.shape)
+        if getattr(x, "is_cpu", False) or getattr(x, "is_cuda", False):
+            x.data_ptr()
         if has_computed(x):
             return x
         if xp.isdtype(x.dtype, "complex floating"):
@@ -241,6 +245,11 @@ def _cure(x: Array, name: str) -> str:
         return "It is traced by JAX, and has no values: predict outside of jit, vmap and grad."
     if getattr(x, "is_quantized", False):
         return f"Pass {name}.dequantize()."
+    if str(x).startswith(("GradTrackingTensor", "BatchedTensor")):
+        return (
+            "It is traced by torch.func, and has no values: predict outside of its functions. "
+            f"For a gradient, pass {name}.requires_grad_() and call backward()."
+        )
     return ""
 
 

@@ -101,6 +101,12 @@ def test_rows_of_the_host_are_sent_where_that_is_asked_for(machine, rows, dtype)
     assert gpulr.train(X, y, scale=None, max_iter=1, tol=0).backend == "numpy"
 
 
+def test_indices_that_cupy_would_cut_off_are_refused(machine):
+    X = sparse.csr_array((np.ones(2), np.array([0, 2**31]), np.array([0, 1, 2])))
+    with pytest.raises(gpulr.DataError, match=r"2,147,483,647\. Use backend=.numpy.\.$"):
+        backend_of(FakeArray(np.ones(1))).asarray(X)
+
+
 def test_families_and_estimators_take_them(machine, rows):
     X, y = rows
     found = gpulr.search(there(X), y, Cs=[0.1, 1.0], cv=3, scale=None)

@@ -13,7 +13,6 @@ import pytest
 import gpulr
 from everything import assert_as_on_numpy, everything
 from gpulr.backend import backend_of, select, to_host
-from gpulr.backend import jax as jax_file
 from gpulr.backend.jax import JAXBackend, JAXProducts, PaddedOperand
 from gpulr.backend.selection import _training
 from helpers import python
@@ -279,7 +278,7 @@ def test_results_of_cupy_stay_on_the_card(monkeypatch):
     came = []
     card = device("gpu", "cuda 12090", local_hardware_id=1)
     here = JAXBackend("jax", types.SimpleNamespace(from_dlpack=came.append), card)
-    monkeypatch.setattr(jax_file, "library_of", lambda x: "cupy")
+    monkeypatch.setattr("gpulr.backend.base.library_of", lambda x: "cupy")
     for index in (0, 1):
         made = types.SimpleNamespace(__dlpack_device__=lambda index=index: (2, index))
         assert here.shared(made) is (None if index else made)

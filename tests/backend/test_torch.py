@@ -213,6 +213,14 @@ def test_gradients_are_those_of_the_formula_also_where_a_margin_is_zero(blobs):
     torch.testing.assert_close(rows.grad[0], torch.from_numpy(model.weights).sum(axis=1) / 4)
 
 
+@pytest.mark.parametrize("trace", [torch.func.jacrev, torch.vmap])
+def test_what_torch_func_traces_has_no_values(blobs, trace):
+    model, rows = gpulr.train(*blobs), torch.from_numpy(blobs[0][:3])
+    model.decision_function(rows)  # tensors that look the same have been computed with
+    with pytest.raises(gpulr.DataError, match=r"traced by torch\.func.*X\.requires_grad_\(\)"):
+        trace(lambda X: model.decision_function(X.reshape(-1, rows.shape[1])))(rows)
+
+
 def test_bytes_scaled_to_one(images):
     model = gpulr.train(*images, dtype="float64")
     assert model.scale == pytest.approx(1 / 255)

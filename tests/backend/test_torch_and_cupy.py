@@ -107,7 +107,7 @@ def cards(install, monkeypatch):
     monkeypatch.setattr(torch_devices, "try_out", lambda device: torch_devices.Trial("", ""))
     monkeypatch.setattr(torch_devices, "has_float64", lambda device: True)
     monkeypatch.setattr(torch.Tensor, "to", to)
-    monkeypatch.setattr(torch, "from_dlpack", into_torch)
+    monkeypatch.setattr("array_api_compat.torch.from_dlpack", into_torch)
     monkeypatch.setattr(TorchBackend, "_module", module)
     monkeypatch.setattr(cupy, "from_dlpack", into_cupy, raising=False)
     monkeypatch.setattr(FakeArray, "__dlpack_device__", lambda self: (2, self.on), raising=False)
@@ -218,6 +218,15 @@ def test_without_a_cupy_that_works_torch_computes_itself(cards, install, blobs, 
     words = "A card (ROCm, cuda:1)" if why == "ROCm" else "A card (cuda:1)"
     assert chosen.device_name == words
     assert select("torch", X=X).fallback_reason is None
+
+
+def test_sparse_rows_of_cupys_are_no_tensors(cards):
+    from cupyx.scipy.sparse import csr_matrix
+
+    parts = np.ones(1), np.zeros(1, np.int32), np.array([0, 1], np.int32)
+    rows = csr_matrix(tuple(map(FakeArray, parts)), shape=(1, 1))
+    with pytest.raises(gpulr.DataError, match="X is sparse, which torch cannot take here"):
+        backend_of(on_card(np.ones((1, 1)))).place(rows)
 
 
 def test_arrays_of_cupys_come_to_torch_by_dlpack(cards):
