@@ -26,7 +26,13 @@ from gpulr.backend import (
 from gpulr.backend.standard import shortcoming
 from gpulr.errors import DataError, GpulrError
 from gpulr.namespaces import array_namespace
-from gpulr.validation.cures import cure_of_dtype, cure_of_objects, cure_of_text, remedy_for
+from gpulr.validation.cures import (
+    cure_of_dtype,
+    cure_of_kind,
+    cure_of_objects,
+    cure_of_text,
+    remedy_for,
+)
 
 Array = Any
 
@@ -228,29 +234,11 @@ def on_device(x: Array, name: str) -> Array:
         raise
     except Exception as error:  # whatever the library raises
         said = _first_line(error, type(error))
-        cure = _cure(x, name)
+        cure = cure_of_kind(x, name)
         said = f" that cannot be computed with{'' if cure else f': {said}'}"
         raise DataError(
             f"{name} is an array of {library}{said}. {cure or remedy_for(x, name)}"
         ) from error
-
-
-def _cure(x: Array, name: str) -> str:
-    """Say what to do about an array whose kind is known not to be computed with; else nothing."""
-    if getattr(x, "is_nested", False):
-        return f"Pass {name}.to_padded_tensor(0.0)."
-    if "sparse" in str(getattr(x, "layout", "")):
-        return f"Pass {name}.to_dense()."
-    if type(x).__name__.endswith("Tracer"):
-        return "It is traced by JAX, and has no values: predict outside of jit, vmap and grad."
-    if getattr(x, "is_quantized", False):
-        return f"Pass {name}.dequantize()."
-    if str(x).startswith(("GradTrackingTensor", "BatchedTensor")):
-        return (
-            "It is traced by torch.func, and has no values: predict outside of its functions. "
-            f"For a gradient, pass {name}.requires_grad_() and call backward()."
-        )
-    return ""
 
 
 def is_any_sparse(x: Any) -> bool:

@@ -26,6 +26,24 @@ def remedy_for(x: Any, name: str) -> str:
     return f"Pass an array, e.g. {name}.{way}()." if way else "Pass a NumPy array."
 
 
+def cure_of_kind(x: Any, name: str) -> str:
+    """Say what to do about an array whose kind is known not to be computed with; else nothing."""
+    if getattr(x, "is_nested", False):
+        return f"Pass {name}.to_padded_tensor(0.0)."
+    if "sparse" in str(getattr(x, "layout", "")):
+        return f"Pass {name}.to_dense()."
+    if type(x).__name__.endswith("Tracer"):
+        return "It is traced by JAX, and has no values: predict outside of jit, vmap and grad."
+    if getattr(x, "is_quantized", False):
+        return f"Pass {name}.dequantize()."
+    if hasattr(x, "data_ptr") and repr(x).startswith(("GradTrackingTensor", "BatchedTensor")):
+        return (
+            "It is traced by torch.func, and has no values: predict outside of its functions. "
+            f"For a gradient, pass {name}.requires_grad_() and call backward()."
+        )
+    return ""
+
+
 def cure_of_dtype(dtype: np.dtype[Any], name: str) -> str:
     """Say what to pass instead of an array of a dtype that is none of real numbers, or text."""
     if dtype.kind in "mM":
