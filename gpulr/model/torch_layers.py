@@ -71,13 +71,14 @@ def to_torch(model: Trained, *, device: Any = None, dtype: Any = None) -> Any:
         try:
             array = np.ascontiguousarray(array)
             made = torch.tensor(array, dtype=dtype, device=device)  # a copy
+            finite = bool(made.isfinite().all())
         except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
             said = str(error).partition("\n")[0]
             raise ParameterError(
                 f"device={shown(device)} cannot hold the model's {dtype}: {said}. Leave device out "
                 "and move the layer afterwards, or choose another dtype."
             ) from error
-        if not made.isfinite().all():
+        if not finite:
             raise ParameterError(
                 f"The model has numbers up to {np.abs(array).max():.3g}, and {dtype} holds numbers "
                 f"up to {torch.finfo(dtype).max:.3g}. Choose another, or train on scaled rows."

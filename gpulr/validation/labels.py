@@ -259,7 +259,8 @@ def _class_weights(class_weight: Any, classes: npt.NDArray[Any]) -> npt.NDArray[
     if not isinstance(class_weight, Mapping):
         raise ParameterError(f'class_weight={shown(class_weight)}; use "balanced" or a dict.')
     labels = list(classes) if classes.dtype.kind in "mM" else classes.tolist()
-    if unknown := [label for label in class_weight if label not in labels]:
+    known = set(labels)  # a tensor equals one of them, and is found in no dict by it
+    if unknown := [label for label in class_weight if label not in known]:
         raise ParameterError(
             f"class_weight names {unknown[:10]}, which y does not have."
             + (f" Use {use}." if (use := _as_pos_weight(class_weight)) else "")

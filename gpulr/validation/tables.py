@@ -210,7 +210,7 @@ def _kind(column: Any) -> str:
     except Exception:  # whatever its library raises of what NumPy does not have
         return "plain"
     entry = next((value for value in values if value is not None), None)
-    if values.ndim > 1 or isinstance(entry, list | tuple) or getattr(entry, "ndim", 0):
+    if values.ndim > 1 or isinstance(entry, list | tuple) or getattr(entry, "ndim", False):
         return "arrays"
     if values.dtype.kind in "mM":
         return "dates"

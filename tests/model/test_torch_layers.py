@@ -306,6 +306,7 @@ def test_classes_without_names_are_numbers_from_0():
         ({"dtype": "int8"}, "use one of float32, float64"),
         ({"device": "nowhere"}, "'nowhere' cannot hold the model's torch.float32"),
         ({"device": "cuda:99"}, "cannot hold"),
+        ({"device": "meta"}, "'meta' cannot hold"),
     ],
 )
 def test_devices_and_dtypes_that_there_are_not(rows, options, words):

@@ -79,6 +79,16 @@ BAD_LABELS = {
     "ragged": ([[1], [1, 2], 3] * 4, r"y cannot be made into an array"),
 }
 
+
+class EqualToOne:
+    """As tensors of one number are: equal to it, and not found by it in a dict."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return bool(other == 1)
+
+
 BAD_SETTINGS = {
     "solver": [
         ("newton", r"solver='newton'; use one of lbfgs, nesterov, gd"),
@@ -132,6 +142,7 @@ BAD_SETTINGS = {
         ("even", r"class_weight='even'; use \"balanced\" or a dict"),
         ([1, 2, 3], "use .balanced. or a dict"),
         ({7: 1.0}, r"class_weight names \[7\], which y does not have"),
+        ({EqualToOne(): 1.0}, r"class_weight names \[.*\], which y does not have"),
         ({1: -1.0}, r"class_weight\[1\]=-1.0; expected a number ≥ 0"),
         ({1: np.nan}, r"class_weight\[1\]=nan"),
         ({1: "2"}, r"class_weight\[1\]='2'"),
