@@ -24,7 +24,7 @@ from bench.ratios import Result, as_installed, compared, turns
 from bench.run import Patience, quartiles, worker
 
 NARROW = ("float16", "bfloat16")
-ROUNDS = {"pass": 15, "train": 9, "predict": 30, "few": 30, "processes": 3}
+ROUNDS = {"pass": 15, "train": 9, "predict": 150, "few": 150, "processes": 3}
 
 
 def arrays(size: float, patience: Patience) -> Iterator[Result]:
