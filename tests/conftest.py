@@ -113,7 +113,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def code_cache(tmp_path_factory):
-    """A folder of this test run's, of all of its processes, where compiled code is kept."""
+    """A folder where the processes that tests start keep compiled code for each other."""
     base = tmp_path_factory.getbasetemp()
     path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "code"
     path.mkdir(mode=0o700, exist_ok=True)
@@ -121,11 +121,11 @@ def code_cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch, code_cache):
+def _own_environment(monkeypatch):
     """No setting of the user's reaches a test, and no pytest that it starts is told of this one."""
     for variable in (*SETTINGS, "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("GPULR_CODE_CACHE", code_cache)
+    monkeypatch.setenv("GPULR_CODE_CACHE", "never")  # tests change what is compiled
 
 
 @pytest.fixture

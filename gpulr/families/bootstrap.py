@@ -137,7 +137,7 @@ def bootstrap(
     n_passes = min(settings.max_iter, 20)
     with (
         prepare(
-            inputs, settings, requested=backend, n_passes=n_passes, n_sets=n + 1, group_size=k
+            inputs, settings, requested=backend, n_passes=n_passes, C=C, n_sets=n + 1, group_size=k
         ) as data,
         ctrl_c() as interrupted,
         closing(callbacks),

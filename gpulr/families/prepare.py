@@ -189,6 +189,7 @@ def prepare(
     *,
     requested: str,
     n_passes: float,
+    C: npt.ArrayLike = np.inf,
     n_sets: int = 1,
     group_size: int = 1,
     short: bool = False,
@@ -204,6 +205,8 @@ def prepare(
         The backend that was asked for.
     n_passes : float
         About how many passes over the rows each column will take.
+    C : float or array-like
+        All that models will have.
     n_sets : int
         Columns for each model of the labels: folds, replicates, …
     group_size : int
@@ -228,6 +231,11 @@ def prepare(
     turn = backend.turn(n_samples, n_features, columns) if short else nullcontext()
     with backend.activate(), turn:
         rows = scaled_rows(inputs, settings, backend, group_size, math.ceil(columns / group_size))
+        if settings.solver == "lbfgs":  # the others' step refers to X as the caller scaled it
+            most = np.max(C) * (n_samples if inputs.weight is None else inputs.weight.sum())
+            if inputs.pos_weight is not None:
+                most *= max(1.0, np.max(inputs.pos_weight))
+            rows = rows.equilibrated(centered=settings.fit_intercept, largest_C=float(most))
         xp, (least, most) = backend.xp, rows.extremes
         seen: DataRecord = {"feature_range": [float(xp.min(least)), float(xp.max(most))]}
         look = look_of_images(inputs.X, inputs.image_shape)
@@ -282,8 +290,6 @@ def scaled_rows(
                 ScaleWarning,
             )
         rows = Rows(X, settings.multiplier(inputs.X), None, backend, dtype, known=known)
-    if settings.solver == "lbfgs":  # the others' step refers to X as the caller scaled it
-        rows = rows.equilibrated(centered=settings.fit_intercept)
     return rows
 
 

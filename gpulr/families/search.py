@@ -218,7 +218,7 @@ def search_on(
     C: float | list[float] = 0.0
     with (
         prepare(
-            inputs, settings, requested=requested, n_passes=n_passes, n_sets=n, group_size=n
+            inputs, settings, requested=requested, n_passes=n_passes, C=Cs, n_sets=n, group_size=n
         ) as data,
         ctrl_c() as interrupted,
     ):

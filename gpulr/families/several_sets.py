@@ -50,6 +50,7 @@ class Request:
                 self.settings,
                 requested=self.backend,
                 n_passes=min(self.settings.max_iter, PASSES),
+                C=self.C,
                 n_sets=n_sets,
                 group_size=self.inputs.labels.n_models,
             ) as data,

@@ -199,7 +199,7 @@ def train_on(
     n_passes = min(settings.max_iter, 40 if settings.solver == "lbfgs" else 300)
     short = not callbacks and settings.max_iter <= 2000
     with (
-        prepare(inputs, settings, requested=requested, n_passes=n_passes, short=short) as data,
+        prepare(inputs, settings, requested=requested, n_passes=n_passes, C=C, short=short) as data,
         ctrl_c() as interrupted,
         closing(callbacks),
     ):

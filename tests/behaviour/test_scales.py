@@ -117,6 +117,22 @@ def test_what_features_are_multiplied_by(put):
     np.testing.assert_array_equal(np.log2(factor), [0, 19, 0, -19, 20, 0, 16])
     factor = to_host(rows.equilibrated(centered=False).factor)[:, 0]
     np.testing.assert_array_equal(np.log2(factor), [-11, 19, 0, -20, -17, -23, 15])
+    # the penalty is nearly all of the curvature of tiny ones, of the second or of both
+    for largest_C, expected in ((1e10, [0, 0, 0, -19, 0, 0, 16]), (1e8, [0, 0, 0, -19, 0, 0, 0])):
+        factor = to_host(rows.equilibrated(centered=True, largest_C=largest_C).factor)[:, 0]
+        np.testing.assert_array_equal(np.log2(factor), expected)
+
+
+@pytest.mark.parametrize("C", [1.0, 100.0])
+@pytest.mark.parametrize("sizes", [np.full(64, 1 / 60), 10.0 ** np.linspace(-6, 1, 64)])
+def test_features_on_both_sides_of_the_bound(digits, as_if_large, C, sizes):
+    X, y = digits[0] * sizes.astype(np.float32), digits[1]
+    model = gpulr.train(X, y, C=C)
+    assert model.converged
+    assert model.n_iter <= 40
+    exact = gpulr.train(X, y, C=C, dtype="float64", tol=1e-8)
+    assert exact.converged
+    np.testing.assert_allclose(model.history.cost[-1], exact.history.cost[-1], rtol=1e-3)
 
 
 @pytest.mark.parametrize("solver", ["gd", "nesterov"])

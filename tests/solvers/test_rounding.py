@@ -16,11 +16,12 @@ from gpulr.solvers.rounding import last_look
 from helpers import make_problem, reference, stacked, targets
 
 
-def of_extremes(X, *, centered):
+def of_extremes(X, *, centered, largest_C):
     """What features are multiplied by where ``tol`` looks at their gradient."""
     middle = (X.max(axis=0) + X.min(axis=0)) / 2 if centered else 0.0
     size = np.abs(X - middle).max(axis=0)
-    extreme = ((size < 2.0**-10) | (size > 2.0**10)) & (size > 1e-5 * np.abs(X).max(axis=0))
+    tiny = (size < 2.0**-10) & (size > 0.5 / np.sqrt(largest_C))
+    extreme = (tiny | (size > 2.0**10)) & (size > 1e-5 * np.abs(X).max(axis=0))
     return np.where(extreme, 2.0 ** -np.frexp(np.where(size > 0, size, 1))[1], 1.0)
 
 
@@ -58,7 +59,8 @@ def test_converged_means_that_the_exact_gradient_is_within_the_tolerance(part):
         _, gradient = reference(wide, targets(y), stacked(model), settings["C"], s)
         if not settings["fit_intercept"]:
             gradient[-1] = 0.0
-        factor = of_extremes(wide, centered=settings["fit_intercept"])
+        largest_C = settings["C"] * s.sum()
+        factor = of_extremes(wide, centered=settings["fit_intercept"], largest_C=largest_C)
         norm = np.abs(gradient * np.append(factor, 1.0)[:, np.newaxis]).max(axis=0)
         said = model.history.converged
         assert np.all(norm[said] <= 2 * settings["tol"]), seed
