@@ -35,7 +35,8 @@ TOOLS = ("hypothesis>=6.100", "pytest-xdist>=3.5")
 OTHER_ARRAYS = [
     *("tests/behaviour/test_array_kinds.py", "tests/behaviour/test_kinds_of_X_and_y.py"),
     "tests/behaviour/test_examples.py",
-    *("tests/backend", "tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
+    *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
+    *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
 ]
 QUICK = "not (browser or slow or nightly)"
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
@@ -95,11 +96,13 @@ def core(session: nox.Session) -> None:
     session.run(*PYTEST, f"{QUICK} and not mnist", *CORE, *session.posargs, env=environment)
 
 
-@nox.session(venv_backend="virtualenv")  # pip's settings may say where a PyTorch without CUDA is
+@nox.session
 def arrays(session: nox.Session) -> None:
     """Run the tests that need other array libraries, and those of PyTorch as a backend."""
-    install(session, "test", "fast", "torch")
-    session.install("dask[array,dataframe]", "h5py", "jax", "sparse", "xarray", "zarr")
+    install(session, "test", "fast")
+    session.install("dask[array,dataframe]", "h5py", "jax", "pip", "sparse", "xarray", "zarr")
+    # By pip, whose settings may say where a PyTorch without CUDA is.
+    session.run("python", "-m", "pip", "install", "--quiet", f"{ROOT}[torch]")
     environment = {"GPULR_TEST_BACKENDS": "numpy"}
     session.run(*PYTEST, QUICK, *OTHER_ARRAYS, *session.posargs, env=environment)
     computed = ("tests/core", "tests/solvers", "tests/backend/test_streaming.py")
