@@ -189,7 +189,7 @@ def prepare(
     *,
     requested: str,
     n_passes: float,
-    C: npt.ArrayLike = np.inf,
+    C: npt.ArrayLike,
     n_sets: int = 1,
     group_size: int = 1,
     short: bool = False,

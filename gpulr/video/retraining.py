@@ -196,11 +196,12 @@ def _train(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return weights, cost and accuracy as a :class:`Recording` holds them."""
     images, accuracy, shape = [], [], shape_of(model)
+    C, n = model.settings.get("C", 1.0), settings.max_iter
     with (
-        prepare(inputs, settings, requested="auto", n_passes=settings.max_iter) as data,
+        prepare(inputs, settings, requested="auto", n_passes=n, C=C) as data,
         closing(callbacks),
     ):
-        problem = data.problem(model.settings.get("C", 1.0))
+        problem = data.problem(C)
 
         def seen(theta: Any) -> None:
             arrays = {name: to_host(a) for name, a in data.parameters(to_host(theta)).items()}
@@ -210,7 +211,6 @@ def _train(
             images.append(weight_images(W, shape))
 
         solver: Any = _Watched(settings.method(), seen)
-        n = settings.max_iter
         solution = minimize(solver, problem, max_iter=n, tol=0.0, callbacks=callbacks)
     if solution.result == "interrupted":
         raise KeyboardInterrupt

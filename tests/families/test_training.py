@@ -169,7 +169,8 @@ def test_a_problem_of_some_models(put, blobs):
     X, y = blobs
     C, some = np.array([0.5, 1.0, 2.0]), np.array([2, 0])
     sets = np.stack([np.arange(len(X)) % 2, np.arange(len(X)) % 3], axis=1).astype(np.uint8)
-    with prepare(read_inputs(put(X), y, None), Settings(), requested="auto", n_passes=1) as data:
+    asked = {"requested": "auto", "n_passes": 1, "C": C}
+    with prepare(read_inputs(put(X), y, None), Settings(), **asked) as data:
         for weight_sets, columns in ((None, some), (put(sets), np.array([2, 0, 5, 3]))):
             whole = data.problem(C, weight_sets=weight_sets)
             part = data.problem(C, weight_sets=weight_sets, models=some)

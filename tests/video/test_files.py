@@ -43,6 +43,7 @@ def recorded(monkeypatch):
         ("gd", {"solver": "gd", "learning_rate": 0.3}),
         ("nesterov", {"fit_intercept": False, "dtype": "float64"}),
         ("lbfgs", {"standardize": True}),
+        ("lbfgs", {"scale": 1 / 60, "C": 0.1}),  # features so small that C decides how they enter
         ("gd", {"class_weight": {3: 5.0}, "C": np.arange(1.0, 11.0)}),
     ],
 )
