@@ -36,7 +36,7 @@ from gpulr.backend import (
     probes,
 )
 from gpulr.solvers import exact_curvature
-from helpers import strict_json
+from helpers import found_anew, strict_json
 
 # scikit-learn's own tests have settings of their own: nox -s sklearn.
 collect_ignore = ["sklearn_suite"]
@@ -131,12 +131,8 @@ def _own_environment(monkeypatch):
 @pytest.fixture
 def unprobed():
     """Backends are tried out anew in this test, and again after it."""
-    found = backend.probe, kernel_cache.keep_kernels, kernel_cache.tell_if_not_kept
-    for each in found:
-        each.cache_clear()
-    yield
-    for each in found:
-        each.cache_clear()
+    with found_anew(backend.probe, kernel_cache.keep_kernels, kernel_cache.tell_if_not_kept):
+        yield
 
 
 @pytest.fixture

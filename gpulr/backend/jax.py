@@ -32,10 +32,6 @@ class JAXBackend(Backend):
         return not hasattr(self.device, "platform")
 
     @property
-    def device_name(self) -> str:
-        return str(self.device)
-
-    @property
     def same_memory(self) -> tuple[str, int | None] | None:
         if self._spread:
             return None

@@ -110,7 +110,7 @@ class OneVsAll(Trained):
         what = ("label", "labels") if self.multilabel else ("class", "classes")
         done = " and ".join(words.partition(" ")[0] for words in self.refinements)
         how = f"{state} after {counted(self.n_iter, 'iteration')} on {self.backend} ({self.device})"
-        if np.isnan(self.history.cost).all():  # its weights were assigned
+        if not self.history.known:
             how = f"made of {self.data.get('origin', 'assigned weights')}"
         return (
             f"<OneVsAll: {counted(self.n_models, 'model')} of "

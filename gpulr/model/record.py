@@ -155,6 +155,11 @@ class History:
             return None
         return [("exact", "shared", "own")[sign + 1] for sign in np.sign(self.refreshes).tolist()]
 
+    @property
+    def known(self) -> bool:
+        """Whether there was a training; weights may have been assigned instead."""
+        return not np.isnan(self.cost).all()
+
     def __repr__(self) -> str:
         text, found = brief(self), Counter(self.curvature)
         words = ", ".join(f"{found[kind]} {kind}" for kind in sorted(found))

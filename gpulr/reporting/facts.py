@@ -57,7 +57,6 @@ def facts_of(
         "title": _title(model, classes),
         "model": model,
         "history": model.history,
-        "trained": not np.isnan(model.history.cost).all(),  # else its weights were assigned
         "status": _status(model),
         "kind": "label" if model.multilabel else "class",
         "one_model": model.n_models == 1 and not model.multilabel,

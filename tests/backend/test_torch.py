@@ -17,7 +17,7 @@ from gpulr.backend import TorchBackend, backend_of, computing_with, select, to_h
 from gpulr.backend.device_products import DeviceProducts, DeviceRows
 from gpulr.backend.selection import AUTO_MIN_FLOPS
 from gpulr.estimators.logistic_regression import OneVsAllLogisticRegression
-from helpers import python
+from helpers import found_anew, python
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -25,12 +25,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 @pytest.fixture(autouse=True)
 def _tried_anew(unprobed):
     """Devices are tried out anew."""
-    found = torch_devices.try_out, torch_devices.has_float64
-    for each in found:
-        each.cache_clear()
-    yield
-    for each in found:
-        each.cache_clear()
+    with found_anew(torch_devices.try_out, torch_devices.has_float64):
+        yield
 
 
 @pytest.fixture

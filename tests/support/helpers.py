@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import array_api_compat
@@ -60,6 +61,16 @@ def targets(codes, n_classes=None):
     n_classes = codes.max() + 1 if n_classes is None else n_classes
     Y = (codes[:, np.newaxis] == np.arange(n_classes)).astype(np.float64)
     return Y[:, 1:] if n_classes == 2 else Y
+
+
+@contextmanager
+def found_anew(*cached):
+    """What these cached functions remember is found anew within, and again after it."""
+    for each in cached:
+        each.cache_clear()
+    yield
+    for each in cached:
+        each.cache_clear()
 
 
 _optima = {}
