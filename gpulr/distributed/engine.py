@@ -1,0 +1,96 @@
+"""What calls the methods of parts, wherever these are; and that for parts in this process."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went to and fro so far."""
+
+    trips: int = 0  # messages to all parts, or to some of them, at once
+    sent: int = 0  # bytes of arguments, once for each part
+    received: int = 0  # bytes of answers
+
+
+class Engine(Protocol):
+    """Parts in an order that is theirs for good, and a way to call their methods.
+
+    A part is any object that can be pickled; ``call(method)`` is ``getattr(part, method)(…)`` where
+    the part is. What an engine has lost it makes again by itself, by the same calls of ``map`` that
+    made it: a part is then what it was at first, without what later calls have put into it. What a
+    method raises is raised here.
+    """
+
+    counts: Counts
+
+    @property
+    def n_parts(self) -> int:
+        """Number of parts."""
+
+    def call(self, method: str, *arguments: Any, which: Sequence[int] | None = None) -> list[Any]:
+        """Call a method of all parts, or of some: answers in the order of the parts (``which``)."""
+
+    def call_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Call a method of each part with arguments of its own."""
+
+    def map(self, method: str, *arguments: Any) -> Engine:
+        """Return an engine of what a method returns for each part, which stays where it is."""
+
+    def map_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Engine:
+        """Do what :meth:`map` does, with arguments of its own for each part."""
+
+
+class Here:
+    """Parts in this process, one after the other.
+
+    Arguments and answers are pickled on their way: so that what is counted is what would be sent to
+    other machines, and nothing is shared that could not be with these.
+    """
+
+    def __init__(self, parts: Iterable[Any]) -> None:
+        self.parts = list(parts)
+        self.counts = Counts()
+
+    @property
+    def n_parts(self) -> int:
+        """Number of parts."""
+        return len(self.parts)
+
+    def call(self, method: str, *arguments: Any, which: Sequence[int] | None = None) -> list[Any]:
+        """Call a method of all parts, or of some: answers in the order of the parts (``which``)."""
+        which = range(self.n_parts) if which is None else which
+        return self._answers(method, [(part, arguments) for part in which])
+
+    def call_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Call a method of each part with arguments of its own."""
+        return self._answers(method, list(enumerate(arguments)))
+
+    def map(self, method: str, *arguments: Any) -> Here:
+        """Return an engine of what a method returns for each part, which stays where it is."""
+        return self.map_each(method, [arguments] * self.n_parts)
+
+    def map_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Here:
+        """Do what :meth:`map` does, with arguments of its own for each part."""
+        each = zip(self.parts, map(self._sent, arguments), strict=True)
+        return Here(getattr(part, method)(*some) for part, some in each)
+
+    def _answers(self, method: str, calls: Sequence[tuple[int, tuple[Any, ...]]]) -> list[Any]:
+        self.counts.trips += 1
+        answers = []
+        for number, arguments in calls:
+            answer = getattr(self.parts[number], method)(*self._sent(arguments))
+            message = pickle.dumps(answer, protocol=5)
+            self.counts.received += len(message)
+            answers.append(pickle.loads(message))
+        return answers
+
+    def _sent(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        message = pickle.dumps(arguments, protocol=5)
+        self.counts.sent += len(message)
+        received: tuple[Any, ...] = pickle.loads(message)
+        return received
