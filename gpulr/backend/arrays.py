@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gpulr.backend import threads
 from gpulr.namespaces import array_namespace, device
+from gpulr.sources import Source
 
 Array = Any
 
@@ -51,7 +52,9 @@ def is_device_array(x: Any) -> bool:
 
 
 def is_sparse(x: Any) -> bool:
-    """Whether ``x`` is a sparse matrix or array of SciPy's kind: SciPy's, or CuPy's."""
+    """Whether ``x`` is a sparse matrix or array of SciPy's kind, CuPy's too, or a source of it."""
+    if isinstance(x, Source):
+        return x.sparse
     return hasattr(type(x), "tocsr") and hasattr(type(x), "nnz")  # of a damaged one it may raise
 
 
