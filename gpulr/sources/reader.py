@@ -25,7 +25,7 @@ class Reader:
         self._planned = set(spans)  # neither handed out nor given up
         self._ready: dict[Span, tuple[Array, BaseException | None]] = {}
         self._changed = threading.Condition()
-        self._waiting = 0
+        self._wanted: set[Span] = set()  # somebody waits for these
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -41,12 +41,12 @@ class Reader:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="gpulr-reader", daemon=True)
                 self._thread.start()
-            self._waiting += 1
+            self._wanted.add(span)
             self._changed.notify_all()
             try:
                 self._changed.wait_for(lambda: span in self._ready or self._closed)
             finally:
-                self._waiting -= 1
+                self._wanted.discard(span)
             block, error = self._ready.pop(span, (None, None))
             self._changed.notify_all()
         if error is not None:
@@ -62,12 +62,15 @@ class Reader:
             self._thread.join()
         self._ready.clear()
 
+    def _goes_on(self) -> bool:
+        ready = self._ready.keys()
+        missed = self._wanted - ready
+        return self._closed or bool(missed) or len(ready - self._wanted) < AHEAD
+
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(
-                    lambda: self._closed or self._waiting or len(self._ready) < AHEAD
-                )
+                self._changed.wait_for(self._goes_on)
                 if self._closed or not self._left:
                     return
                 span = self._left.pop()
