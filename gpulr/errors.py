@@ -194,6 +194,10 @@ class ScaleWarning(GpulrWarning):
     """The automatic scale does not seem to fit the values of X."""
 
 
+class RechunkWarning(GpulrWarning):
+    """Blocks of a Dask array hold parts of rows; they are joined, which copies the array."""
+
+
 class ParameterWarning(GpulrWarning):
     """A parameter of scikit-learn's is taken, but what is done differs from what it says."""
 

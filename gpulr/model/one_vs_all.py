@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gpulr.backend import (
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import calibration, evaluation, export, measures, selection, storage, torch_layers
 from gpulr.model import thresholds as choosing
+from gpulr.model.lazy import dask_rows, in_blocks
 from gpulr.model.predicted import check_thresholds, predicted, predicted_codes
 from gpulr.model.record import Trained
 from gpulr.namespaces import array_namespace
@@ -98,6 +100,11 @@ class OneVsAll(Trained):
         return int(self.history.n_iter.max())
 
     @property
+    def margin_dtype(self) -> np.dtype[Any]:
+        """What margins and probabilities are in: the compute dtype, as NumPy has it."""
+        return np.dtype(str(self.weights.dtype).rpartition(".")[2])
+
+    @property
     def trained_on(self) -> str:
         """What a row is, as far as it is known, such as "mnist, images of 28×28"; else empty."""
         name = str(self.data.get("name", "arrays"))
@@ -126,15 +133,18 @@ class OneVsAll(Trained):
         ----------
         X : (n_samples, n_features) or images (n_samples, height, width, …)
             As training was given it; computed in the dtype of the weights, block by block. The
-            columns of a DataFrame may be in any order where training knew their names. What is
-            computed for a tensor that requires a gradient can be differentiated by it, here and in
-            :meth:`predict_proba`; the weights are constants.
+            columns of a DataFrame may be in any order where training knew their names. Of a Dask
+            array or DataFrame the result, of everything that predicts, is a Dask array, of which
+            nothing is computed yet. What is computed for a tensor that requires a gradient can be
+            differentiated by it, here and in :meth:`predict_proba`; the weights are constants.
 
         Raises
         ------
         DataError
             Wrong number of features, or other names of columns; NaN or infinity, not real numbers.
         """
+        if (lazy := dask_rows(self, X)) is not None:
+            return in_blocks(lazy, self.decision_function, (self.n_models,), self.margin_dtype)
         X = rows_for(self, X)
         with computing_with(X) as (backend, rows):
             return given_back(_margins(self, rows, backend), X)
@@ -164,6 +174,10 @@ class OneVsAll(Trained):
                 "normalize=True of a multi-label model: its labels do not exclude each other, so "
                 "their probabilities do not sum to 1. Leave normalize out."
             )
+        if (lazy := dask_rows(self, X)) is not None:
+            width, proba = self.n_models, partial(self.predict_proba, normalize=normalize)
+            width = len(self.classes) if normalize else width
+            return in_blocks(lazy, proba, (width,), self.margin_dtype)
         X = rows_for(self, X)
         with computing_with(X) as (backend, rows):
             Z = _margins(self, rows, backend)
@@ -178,6 +192,10 @@ class OneVsAll(Trained):
         multi-label model returns (n_samples, n_labels) uint8 where X is: 1 for each label that the
         row has, P > 1/2. With ``thresholds`` margins are compared with these, as said there.
         """
+        if (lazy := dask_rows(self, X)) is not None:
+            if self.multilabel:
+                return in_blocks(lazy, self.predict, (self.n_models,), np.uint8)
+            return in_blocks(lazy, self.predict, (), self.classes.dtype)
         X = rows_for(self, X)
         with computing_with(X) as (backend, rows):
             Z = _margins(self, rows, backend)
