@@ -60,10 +60,12 @@ if TYPE_CHECKING:
     from gpulr.model.one_vs_all import OneVsAll, load
     from gpulr.model.stacking import stack
     from gpulr.reporting import report
+    from gpulr.sources import Blocks
 
 _SUBMODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
 _HOMES = {  # of the public names; those that are not here are in errors
     "backends": "backend",
+    "Blocks": "sources",
     "Bootstrap": "families.intervals",
     "LearningCurve": "families.learning_curve",
     "OneVsAll": "model.one_vs_all",
@@ -87,6 +89,7 @@ _HOMES = {  # of the public names; those that are not here are in errors
 __all__ = [
     "BackendFallbackWarning",
     "BackendUnavailableError",
+    "Blocks",
     "Bootstrap",
     "ConvergenceWarning",
     "DataError",

@@ -13,6 +13,7 @@ import numpy as np
 from gpulr import logistic
 from gpulr.backend import Backend, HostRows, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
+from gpulr.sources import Source
 
 Array = Any
 
@@ -276,6 +277,9 @@ def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
     Both are NaN for a feature that has one.
     """
     xp = backend.xp
+    if isinstance(X, Source) and X.extremes is not None:
+        least, most = X.extremes
+        return backend.asarray(least), backend.asarray(most)
     if is_sparse(X):
         least, most = backend.sparse_extremes(X)
         return xp.astype(least, xp.float64)[:, None], xp.astype(most, xp.float64)[:, None]

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from gpulr.backend import detached, host_memory, is_sparse, to_host
 from gpulr.errors import DataError
 from gpulr.model.record import DataRecord
+from gpulr.sources import Blocks
 from gpulr.validation.arrays import check_rows, is_dataset, refuse_files
+from gpulr.validation.blocks import read_blocks
 from gpulr.validation.labels import LabelMatrix, Labels, read_labels
 from gpulr.validation.parameters import image_shape_of, positive_weights, shape_of_images
 from gpulr.validation.tables import feature_names_of
@@ -34,12 +36,21 @@ class Inputs:
     # What models remember of the weights; of classes a dict, "balanced" or None.
     sample_weighted: bool = False
     class_weight: Any = None
+    # Weights that came with X, of loaders that return them.
+    loaded_weight: npt.NDArray[np.float64] | None = None
     # What rows weigh more that a model is to answer with 1: a number, or one for each model.
     pos_weight: float | list[float] | None = None
 
     @host_memory
     def weighted(self, sample_weight: Any, class_weight: Any, pos_weight: Any = None) -> Inputs:
         """Return them with weights of rows and of classes; raises DataError or ParameterError."""
+        if self.loaded_weight is not None:
+            if sample_weight is not None:
+                raise DataError(
+                    "Loaders return weights of rows, and sample_weight was passed too. Leave one "
+                    "of them out, or multiply them in the loaders."
+                )
+            sample_weight = self.loaded_weight
         weight = rows_alone = self.labels.row_weight(sample_weight, class_weight)
         if class_weight is not None:
             rows_alone = self.labels.row_weight(sample_weight, None)
@@ -85,20 +96,27 @@ def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
         image_shape = dataset.image_shape if image_shape is None else image_shape
     else:
         refuse_files(X)
-        if X is None or y is None:
+        if X is None or (y is None and not isinstance(X, Blocks)):
             raise DataError("Pass both X and y, or neither to train on the default data.")
         image_shape = shape_of_images(X) if image_shape is None else image_shape
         names = feature_names_of(X)
-    X = detached(check_rows(X))
+    weight = None
+    if isinstance(X, Blocks):
+        read = read_blocks(X, y, labelled=True)
+        X, y, weight, names = read.X, read.y, read.sample_weight, read.feature_names
+        record["source"] = "parts that loaders returned"
+    else:
+        X = detached(check_rows(X))
     record["n_samples"] = int(X.shape[0])
     record["dtype"] = getattr(X.dtype, "name", str(X.dtype)).rpartition(".")[2]
     if names is not None:
         record["feature_names"] = list(names)
     shape = None if image_shape is None else image_shape_of(image_shape, X.shape[1])
-    labels = read_labels(y, X.shape[0])
+    is_read = isinstance(y, Labels | LabelMatrix)
+    labels: Labels | LabelMatrix = y if is_read else read_labels(y, X.shape[0])
     if labels.n_unknown:
         record["n_unknown"] = labels.n_unknown
-    return Inputs(X, labels, record, shape)
+    return Inputs(X, labels, record, shape, loaded_weight=weight)
 
 
 def look_of_images(X: Any, image_shape: tuple[int, ...] | None) -> DataRecord:

@@ -23,17 +23,21 @@ from gpulr.backend import (
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import calibration, evaluation, export, measures, selection, storage, torch_layers
 from gpulr.model import thresholds as choosing
+from gpulr.model.in_parts import part_by_part, truth_of_parts
 from gpulr.model.lazy import dask_rows, in_blocks
 from gpulr.model.predicted import check_thresholds, predicted, predicted_codes
 from gpulr.model.record import Trained
 from gpulr.namespaces import array_namespace
+from gpulr.sources import Blocks
 from gpulr.validation.arrays import check_rows, finite_rows
+from gpulr.validation.blocks import read_blocks
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator, check_row_weight
 from gpulr.validation.tables import feature_names_of, order_of
 from gpulr.words import counted
 
 Array = Any
+_of_blocks = part_by_part(lambda model, X: rows_for(model, X))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -126,6 +130,7 @@ class OneVsAll(Trained):
         )
 
     @host_memory
+    @_of_blocks
     def decision_function(self, X: Any) -> Array:
         """Return the margins Z = X W + b, (n_samples, n_models), where X is.
 
@@ -150,6 +155,7 @@ class OneVsAll(Trained):
             return given_back(_margins(self, rows, backend), X)
 
     @host_memory
+    @_of_blocks
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:
         """Return P = σ(Z), where X is.
 
@@ -185,6 +191,7 @@ class OneVsAll(Trained):
             return given_back(P, X)
 
     @host_memory
+    @_of_blocks
     def predict(self, X: Any) -> Array:
         """Return each row's class, (n_samples,): the one with the largest margin.
 
@@ -262,6 +269,18 @@ class OneVsAll(Trained):
 
     def _read_truth(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
         """Return margins, the truth as scores take it, and weights if any, on the host."""
+        if isinstance(X, Blocks):
+            convert = partial(rows_for, self)
+            found = truth_of_parts(X, y, sample_weight, self._truth_of_rows, convert)
+        else:
+            found = self._truth_of_rows(X, y, sample_weight)
+        if found[2] is not None and not found[2].any():
+            raise DataError("There is no row to be scored: all have weight 0.")
+        return found
+
+    def _truth_of_rows(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[Array, Array, Array | None]:
         X = rows_for(self, X)
         n_samples = int(X.shape[0])
         if y is None:
@@ -273,8 +292,6 @@ class OneVsAll(Trained):
         else:
             truth = codes_of(y, n_samples, self.classes)
         weight = None if sample_weight is None else check_row_weight(sample_weight, n_samples)
-        if not (n_samples if weight is None else weight.any()):
-            raise DataError("There is no row to be scored, or all have weight 0.")
         return to_host(self.decision_function(X)), truth, weight
 
     calibrated = calibration.calibrated
@@ -329,6 +346,8 @@ def rows_for(model: OneVsAll, X: Any) -> Array:
     DataError
         It is no array of as many features, or its columns have other names than in training.
     """
+    if isinstance(X, Blocks):
+        return read_blocks(X, convert=partial(rows_for, model)).X
     expected, names, order = model.data.get("feature_names"), feature_names_of(X), None
     if expected is not None and names is not None:
         order = order_of(names, expected, "X")

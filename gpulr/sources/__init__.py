@@ -7,6 +7,8 @@ are cut as they are.
 
 from __future__ import annotations
 
+from gpulr.sources.blocks import Blocks
+from gpulr.sources.parts import Part, Parts
 from gpulr.sources.source import Source
 
-__all__ = ["Source"]
+__all__ = ["Blocks", "Part", "Parts", "Source"]

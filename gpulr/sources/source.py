@@ -60,6 +60,8 @@ class Source:
         self.shape = (int(shape[0]), int(shape[1]))
         self.dtype = np.dtype(dtype).newbyteorder("=")
         self.nnz = nnz
+        # The least and the largest number of each feature, (n_features, 1) float64, where known.
+        self.extremes: tuple[Array, Array] | None = None
         self.edges = [int(edge) for edge in edges if 0 < edge < self.shape[0]]
         self._reading = threading.Lock()
         self._readers: list[Reader] = []

@@ -290,12 +290,83 @@ def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
         labels.check_known(slice(None), "these columns are missing values throughout")
         return labels
     classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
+    _check_several(classes)
+    return Labels(classes, codes.astype(np.int32))
+
+
+def _check_several(classes: npt.NDArray[Any]) -> None:
     if len(classes) < 2:
         raise DataError(
             f"y holds one class only ({classes.tolist()}); expected at least two. "
             "Check the labels, or how the rows were split."
         )
-    return Labels(classes, codes.astype(np.int32))
+
+
+class PartLabels:
+    """Labels that are read in parts, of any form; of ``classes``, or of those that there are.
+
+    Of rows that have one class each, what is kept of a part is as small as its classes are few.
+    """
+
+    def __init__(self, classes: Any = None) -> None:
+        self._given = None if classes is None else np.unique(check_labels(classes, len(classes)))
+        self._kind: tuple[Any, ...] | None = None
+        self._found: list[tuple[npt.NDArray[Any], Array]] = []  # classes and codes, or a matrix
+
+    def add(self, y: Any, n_samples: int) -> None:
+        """Read a part's labels; raises DataError as :func:`read_labels`, or for another form."""
+        kind: tuple[Any, ...]
+        if is_label_matrix(y):
+            names, Y = check_indicator(y, n_samples, self._given)
+            kind = ("a matrix", names.tolist(), is_sparse(Y))
+            found = names, Y if is_sparse(Y) else to_host(Y)
+        else:
+            classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
+            kind = ("numbers" if classes.dtype.kind in "buif" else classes.dtype.kind,)
+            if self._given is not None and not np.isin(classes, self._given).all():
+                raise DataError(
+                    f"y holds {classes[~np.isin(classes, self._given)][:10].tolist()}, which "
+                    f"classes does not have: {self._given[:20].tolist()}."
+                )
+            found = classes, codes.astype(np.min_scalar_type(len(classes)))
+        self._kind = kind if self._kind is None else self._kind
+        if kind != self._kind:
+            raise DataError(
+                f"y holds {_form(kind)}, and in the parts before {_form(self._kind)}. Let all "
+                "loaders return labels of one form."
+            )
+        self._found.append(found)
+
+    def together(self) -> Labels | LabelMatrix | None:
+        """Return the labels of all parts, in their order; None where there are none."""
+        if self._kind is None:
+            return None
+        if self._kind[0] == "a matrix":
+            names, Ys = self._found[0][0], [Y for _, Y in self._found]
+            if self._kind[2]:
+                from scipy.sparse import vstack
+
+                return LabelMatrix(names, vstack(Ys, format="csr"))
+            labels = LabelMatrix(names, np.concatenate(Ys))
+            labels.check_known(slice(None), "these columns are missing values throughout")
+            return labels
+        classes = self._given
+        if classes is None:
+            classes = np.unique(np.concatenate([own for own, _ in self._found]))
+        _check_several(classes)
+        whole, start = np.empty(sum(len(codes) for _, codes in self._found), np.int32), 0
+        for own, codes in self._found:
+            place = np.searchsorted(classes, own).astype(np.int32)
+            np.take(place, codes, out=whole[start : start + len(codes)])
+            start += len(codes)
+        return Labels(classes, whole)
+
+
+def _form(kind: tuple[Any, ...]) -> str:
+    words = {"U": "text", "S": "bytes", "m": "durations", "M": "dates", "O": "objects"}
+    if len(kind) == 1:
+        return words.get(kind[0], str(kind[0]))
+    return f"{'a sparse' if kind[2] else 'a'} matrix of the labels {kind[1][:20]}"
 
 
 def is_label_matrix(y: Any) -> bool:

@@ -1,0 +1,116 @@
+"""Rows as parts that loaders return: what users say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from gpulr.errors import ParameterError
+from gpulr.words import counted, shown
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Blocks:
+    """Rows in parts, each of which a loader returns: more rows than memory holds.
+
+    It is passed where X is: to :func:`gpulr.train`, :func:`gpulr.search` and the other families, to
+    estimators, and to a model's ``predict`` and ``evaluate``. Each pass loads all parts, one after
+    the other, in a thread of their own; at any time the part in use, the next one and what
+    ``memory`` allows are there.
+
+    Parameters
+    ----------
+    loaders : sequence of callables
+        Each returns X, (X, y) or (X, y, sample_weight), the same at every call: rows as
+        :func:`gpulr.train` takes them (NumPy, SciPy's sparse matrices, tables, tensors), of the
+        same features and dtype in all parts. Where they return no y, it is passed beside, as in
+        ``gpulr.train(blocks, y)``, in the order of the parts.
+    memory : int, default 0
+        Bytes. As many of the last parts as fit into it stay after they have been loaded.
+    n_samples : int or sequence of int, optional
+        Rows of all parts together, which are spread evenly (the last part has fewer where they do
+        not go up), or of each. With ``n_features``, and labels passed beside, no pass is needed to
+        find them out.
+    n_features : int, optional
+    classes : array, optional
+        All labels that y may have; else those that it has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpulr
+    >>> def load(seed):
+    ...     X = np.random.default_rng(seed).normal(size=(1_000, 5)).astype(np.float32)
+    ...     return X, X[:, 0] > X[:, 1]
+    >>> blocks = gpulr.Blocks([lambda seed=seed: load(seed) for seed in range(4)])
+    >>> model = gpulr.train(blocks)
+    >>> model.evaluate(blocks).accuracy > 0.97
+    True
+    """
+
+    loaders: Sequence[Callable[[], Any]]
+    _: KW_ONLY
+    memory: int = 0
+    n_samples: int | Sequence[int] | None = None
+    n_features: int | None = None
+    classes: Any = None
+
+    def __post_init__(self) -> None:
+        try:
+            loaders = tuple(self.loaders)
+        except TypeError as error:
+            raise ParameterError(
+                f"loaders={shown(self.loaders)}; expected a list of functions, each of which "
+                "returns a part."
+            ) from error
+        others = [loader for loader in loaders if not callable(loader)]
+        if not loaders or others:
+            found = f"an object of type {type(others[0]).__name__}" if others else "none"
+            raise ParameterError(
+                f"loaders holds {found}; expected functions, each of which returns a part: X, "
+                "(X, y) or (X, y, sample_weight). Pass arrays that are in memory as "
+                "[lambda: (X, y)]."
+            )
+        object.__setattr__(self, "loaders", loaders)
+        _check_whole("memory", self.memory, 0)
+        if self.n_features is not None:
+            _check_whole("n_features", self.n_features, 1)
+        if self.n_samples is not None:
+            object.__setattr__(self, "n_samples", _lengths(self.n_samples, len(loaders)))
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts there are."""
+        return len(self.loaders)
+
+    def __repr__(self) -> str:
+        return f"<Blocks: {counted(self.n_parts, 'part')}>"
+
+    def name(self, i: int) -> str:
+        """Return the number of a part, and what else is known of it, for messages."""
+        loader = self.loaders[i]
+        known = f", {loader}" if type(loader).__module__.startswith("gpulr.") else ""
+        return f"{i} (of {self.n_parts}, counted from 0{known})"
+
+
+def _lengths(n_samples: Any, n_parts: int) -> tuple[int, ...]:
+    if hasattr(n_samples, "__len__"):
+        lengths = tuple(_check_whole("n_samples", n, 1) for n in n_samples)
+    else:
+        n = _check_whole("n_samples", n_samples, n_parts)
+        each = -(-n // n_parts)
+        lengths = (each,) * (n_parts - 1) + (n - each * (n_parts - 1),)
+    if len(lengths) != n_parts or min(lengths) < 1:
+        raise ParameterError(
+            f"n_samples={shown(n_samples)}; expected the rows of {counted(n_parts, 'part')}: all "
+            "of them, where parts have the same number, or a number for each."
+        )
+    return lengths
+
+
+def _check_whole(name: str, value: Any, least: int) -> int:
+    whole = getattr(type(value), "__index__", None)
+    if whole is None or isinstance(value, bool) or int(value) < least:
+        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≥ {least}.")
+    return int(value)
