@@ -34,7 +34,7 @@ TOOLS = ("hypothesis>=6.100", "pytest-xdist>=3.5")
 # What other array libraries are needed for.
 OTHER_ARRAYS = [
     *("tests/behaviour/test_array_kinds.py", "tests/behaviour/test_kinds_of_X_and_y.py"),
-    "tests/behaviour/test_examples.py",
+    *("tests/behaviour/test_examples.py", "tests/sources/test_part_files.py"),
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
     *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
 ]

@@ -73,6 +73,8 @@ _PACKAGES = {
     "video": ("av", *_PLOT),
     "onnx": ("onnx",),
     "torch": ("torch",),
+    "sources": ("h5py", "pyarrow", "zarr"),
+    "dask": ("dask", "distributed"),
 }
 
 

@@ -16,6 +16,7 @@ EXTRAS = {
     "plot": ("jinja2", "matplotlib", "PIL"),
     "video": ("av",),
     "onnx": ("onnx",),
+    "sources": ("h5py", "pyarrow", "zarr"),
 }
 BARE = """
 import sys
@@ -73,6 +74,8 @@ CALLS = {
     "gpulr.report(model, 'page.html')": "plot",
     "gpulr.video.predictions(model, X, y, 'v.mp4')": "video",
     "model.to_onnx('m.onnx')": "onnx",
+    "gpulr.Blocks.from_parquet('parts')": "sources",
+    "gpulr.Blocks.from_zarr('rows.zarr')": "sources",
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, Self
 
 from gpulr.errors import ParameterError
+from gpulr.sources.part_files import Paths, npy_parts, row_groups, zarr_parts
 from gpulr.words import counted, shown
 
 
@@ -78,6 +79,113 @@ class Blocks:
             _check_whole("n_features", self.n_features, 1)
         if self.n_samples is not None:
             object.__setattr__(self, "n_samples", _lengths(self.n_samples, len(loaders)))
+
+    @classmethod
+    def from_parquet(
+        cls,
+        paths: Paths,
+        *,
+        label: str | None = None,
+        features: Sequence[str] | None = None,
+        memory: int = 0,
+        classes: Any = None,
+    ) -> Self:
+        """Return the row groups of Parquet files, each a part; it needs ``gpulr-ova[sources]``.
+
+        Parameters
+        ----------
+        paths : path or sequence of paths
+            A folder (its .parquet files and those below it, by name), a file, or files.
+        label : str, optional
+            The column that holds labels; without, y is passed beside.
+        features : sequence of str, optional
+            The columns that are the rows, in this order; else all of the first file but the label.
+        memory, classes
+            As of :class:`Blocks`.
+
+        Raises
+        ------
+        DataFileError
+            A file is missing, damaged or lacks a column.
+
+        Examples
+        --------
+        >>> blocks = gpulr.Blocks.from_parquet("clicks/", label="clicked")  # doctest: +SKIP
+        >>> model = gpulr.train(blocks)  # doctest: +SKIP
+        """
+        loaders, lengths = row_groups(paths, label, features)
+        return cls(loaders, memory=memory, n_samples=lengths, classes=classes)
+
+    @classmethod
+    def from_npy(
+        cls,
+        files: Paths,
+        *,
+        labels: Paths | None = None,
+        memory: int = 0,
+        classes: Any = None,
+    ) -> Self:
+        """Return the rows of .npy files, in parts of about 32 MiB.
+
+        Parameters
+        ----------
+        files : path or sequence of paths
+            Files of rows; or their folder, where files of labels may lie beside them: ``y_1.npy``
+            beside ``X_1.npy``, or ``part1_labels.npy`` beside ``part1.npy``.
+        labels : path or sequence of paths, optional
+            Files of labels, one for each of rows; without, y is passed beside.
+        memory, classes
+            As of :class:`Blocks`.
+
+        Raises
+        ------
+        DataFileError
+            A file is missing, damaged or holds pickled objects, or there are not as many labels as
+            rows.
+
+        Examples
+        --------
+        >>> blocks = gpulr.Blocks.from_npy(["a.npy", "b.npy"])  # doctest: +SKIP
+        >>> model = gpulr.train(blocks, y)  # doctest: +SKIP
+        """
+        loaders, lengths = npy_parts(files, labels)
+        return cls(loaders, memory=memory, n_samples=lengths, classes=classes)
+
+    @classmethod
+    def from_zarr(
+        cls,
+        store: Any,
+        *,
+        label: str | None = None,
+        features: str | None = None,
+        memory: int = 0,
+        classes: Any = None,
+    ) -> Self:
+        """Return the rows of a Zarr array, in runs of chunks; it needs ``gpulr-ova[sources]``.
+
+        Parameters
+        ----------
+        store : path, zarr.Array or zarr.Group
+            An array of rows, or a group that holds one.
+        label : str, optional
+            The group's array of labels; else ``y`` if it has one, else y is passed beside.
+        features : str, optional
+            The group's array of rows; else ``X``.
+        memory, classes
+            As of :class:`Blocks`.
+
+        Raises
+        ------
+        DataFileError
+            It is missing, damaged, holds pickled objects or lacks an array.
+
+        Examples
+        --------
+        >>> blocks = gpulr.Blocks.from_zarr("cells.zarr", label="kind")  # doctest: +SKIP
+        >>> found = gpulr.search(blocks, Cs=[0.1, 1])  # doctest: +SKIP
+        """
+        loaders, lengths = zarr_parts(store, label, features)
+        return cls(loaders, memory=memory, n_samples=lengths, classes=classes)
 
     @property
     def n_parts(self) -> int:

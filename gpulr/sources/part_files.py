@@ -1,0 +1,284 @@
+"""Loaders of parts in files: row groups of Parquet, and runs of rows of .npy and Zarr.
+
+Each is an object of few words, that can be pickled, and is called by the thread that loads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.errors import DataFileError, GpulrError, ParameterError, needs_extra
+from gpulr.words import counted, listed
+
+Array = Any
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+PART_BYTES = 32 * 2**20  # of rows that are read at once, of files that have no parts of their own
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """A row group of a Parquet file, which is opened anew: two threads must not share one."""
+
+    path: Path
+    number: int
+    features: tuple[str, ...]
+    label: str | None
+
+    def __str__(self) -> str:
+        return f"{self.path}, row group {self.number}"
+
+    def __call__(self) -> Array:
+        """Return the rows as an Arrow table, and their labels if there is a column of these."""
+        from pyarrow.parquet import ParquetFile
+
+        names = [*self.features, *([] if self.label is None else [self.label])]
+        with ParquetFile(self.path) as file:
+            table = file.read_row_group(self.number, columns=names)
+        X = table.select(self.features)
+        return X if self.label is None else (X, table.column(self.label))
+
+
+def row_groups(
+    paths: Paths, label: str | None, features: Sequence[str] | None
+) -> tuple[list[RowGroup], list[int]]:
+    """Return loaders of the row groups of Parquet files, and their numbers of rows.
+
+    Groups without rows are left out. Raises DataFileError for what is no such file or lacks a
+    column.
+    """
+    with needs_extra("sources", "Reading Parquet files needs pyarrow"):
+        from pyarrow.parquet import ParquetFile
+
+    loaders, lengths = [], []
+    for path in files_of(paths, ".parquet"):
+        with reading(path, "a Parquet file"), ParquetFile(path) as file:
+            names = [name for name in file.schema_arrow.names if not name.startswith("__index")]
+            groups = range(file.metadata.num_row_groups)
+            rows = [file.metadata.row_group(i).num_rows for i in groups]
+        wanted = [*(features or ()), *([] if label is None else [label])]
+        if missing := [name for name in wanted if name not in names]:
+            raise DataFileError(
+                path,
+                f"has no column {listed(missing)}; it has {listed(names)}",
+                "Name columns that are there.",
+            )
+        if features is None:  # of the first file, for all
+            features = [name for name in names if name != label]
+        for i, n in enumerate(rows):
+            if n:
+                loaders.append(RowGroup(path, i, tuple(features), label))
+                lengths.append(n)
+    if not loaders:
+        raise DataFileError(_first(paths), "holds no rows", "Name files that have some.")
+    return loaders, lengths
+
+
+@dataclass(frozen=True)
+class FileRows:
+    """Rows of a .npy file from a first to before a last, and labels from another."""
+
+    path: Path
+    labels: Path | None
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, rows {self.start:,} to {self.stop - 1:,}"
+
+    def __call__(self) -> Array:
+        """Return the rows, read into memory, and their labels if there is a file of these."""
+        X = np.array(mapped(self.path)[self.start : self.stop])
+        if self.labels is None:
+            return X
+        return X, np.array(mapped(self.labels)[self.start : self.stop])
+
+
+def mapped(path: Path) -> npt.NDArray[Any]:
+    """Return a .npy file as a memory map; pickles are refused, and shapes beyond its size."""
+    with reading(path, "a NumPy .npy file"):
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def npy_parts(files: Paths, labels: Paths | None) -> tuple[list[FileRows], list[int]]:
+    """Return loaders of .npy files, in parts of :data:`PART_BYTES`, and their numbers of rows."""
+    paths = files_of(files, ".npy")
+    beside: list[Path | None] = [None] * len(paths)
+    if labels is not None:
+        beside[:] = files_of(labels, ".npy")
+        if len(beside) != len(paths):
+            raise ParameterError(
+                f"labels names {counted(len(beside), 'file')}; expected one for each of "
+                f"{counted(len(paths), 'file')} of rows, in their order."
+            )
+    elif isinstance(files, str | os.PathLike) and Path(files).expanduser().is_dir():
+        found = {path: label_file(path) for path in paths}
+        paths = [path for path in paths if path not in found.values()]
+        beside = [found[path] for path in paths]
+    loaders = []
+    for path, own in zip(paths, beside, strict=True):
+        X = mapped(path)
+        if own is not None and len(y := mapped(own)) != len(X):
+            raise DataFileError(
+                own,
+                f"holds {counted(len(y), 'label')}; {path} has {counted(len(X), 'row')}",
+                "Save one label for each row.",
+            )
+        if X.ndim and len(X):
+            loaders += [FileRows(path, own, a, b) for a, b in runs(len(X), X.nbytes // len(X))]
+    if not loaders:
+        raise DataFileError(_first(files), "holds no rows", "Name files that have some.")
+    return loaders, [loader.stop - loader.start for loader in loaders]
+
+
+def label_file(path: Path) -> Path | None:
+    """Return the file beside a .npy file that holds the labels of its rows, if there is one.
+
+    Of ``X.npy``, ``X_train.npy``, … it is ``y.npy``, ``y_train.npy``, …; of any ``name.npy`` it is
+    ``name_labels.npy``, ``name_y.npy``, or either with a hyphen or a dot.
+    """
+    stem = path.stem
+    names = [f"{stem}{mark}{word}" for word in ("labels", "label", "y") for mark in "_-."]
+    if stem[:1] in "Xx" and not stem[1:2].isalpha():
+        names.insert(0, f"y{stem[1:]}")
+    there = (path.with_name(f"{name}{path.suffix}") for name in names)
+    return next((file for file in there if file.is_file()), None)
+
+
+@dataclass(frozen=True, eq=False)
+class ZarrRows:
+    """Rows of a Zarr array from a first to before a last, and their labels from another."""
+
+    X: Any
+    y: Any
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"{self.X.store_path}, rows {self.start:,} to {self.stop - 1:,}"
+
+    def __call__(self) -> Array:
+        """Return the rows, and their labels if there is an array of these."""
+        X = self.X[self.start : self.stop]
+        return X if self.y is None else (X, self.y[self.start : self.stop])
+
+
+def zarr_parts(
+    store: Any, label: str | None, features: str | None
+) -> tuple[list[ZarrRows], list[int]]:
+    """Return loaders of a Zarr array, in runs of whole chunks, and their numbers of rows."""
+    X, y = zarr_arrays(store, label, features)
+    n, chunk = int(X.shape[0]), int(X.chunks[0])
+    if not n:
+        raise DataFileError(str(X.store_path), "holds no rows", "Name an array that has some.")
+    loaders = [ZarrRows(X, y, a, b) for a, b in runs(n, max(1, X.nbytes // n), chunk)]
+    return loaders, [loader.stop - loader.start for loader in loaders]
+
+
+def zarr_arrays(store: Any, label: str | None, features: str | None) -> tuple[Any, Any]:
+    """Return a Zarr store's rows and labels (or None), as arrays that are read when they are cut.
+
+    An array is the rows; in a group they are the one that is named, else ``X``, and labels the one
+    that is named, else ``y``. Arrays of pickled objects are refused.
+    """
+    with needs_extra("sources", "Reading Zarr arrays needs zarr"):
+        import zarr
+    if not isinstance(store, zarr.Array | zarr.Group):
+        path = Path(store)
+        with reading(path, "a Zarr array or group"):
+            store = zarr.open(path, mode="r")
+    if isinstance(store, zarr.Array):
+        if label is not None or features is not None:
+            raise ParameterError(
+                f"{store.store_path} is an array, which has no others in it to be named by label= "
+                "or features=. Leave them out, or name a group."
+            )
+        return _no_pickles(store), None
+    names = sorted(name for name, _ in store.arrays())
+    of_labels = label or ("y" if "y" in names else None)
+    wanted = [features or "X", *([] if of_labels is None else [of_labels])]
+    if missing := [name for name in wanted if name not in names]:
+        raise DataFileError(
+            str(store.store_path),
+            f"holds the arrays {listed(names) or 'none'}, and no {listed(missing)}",
+            "Name them by features= and label=.",
+        )
+    X, y = _no_pickles(store[wanted[0]]), None
+    if of_labels is not None:
+        y = _no_pickles(store[of_labels])
+    if y is not None and X.shape[:1] != y.shape[:1]:
+        raise DataFileError(
+            str(store.store_path),
+            f"holds rows of shape {X.shape} and labels of shape {y.shape}",
+            "Save one label for each row.",
+        )
+    return X, y
+
+
+def _no_pickles(array: Any) -> Any:
+    """Return an array none of whose codecs runs what is in the file; DataFileError for others."""
+    if "pickle" in json.dumps(array.metadata.to_dict(), default=str):
+        found = "holds pickled objects, which are not read: they could run anything"
+        remedy = "Save it as numbers, or labels as text."
+        raise DataFileError(str(array.store_path), found, remedy)
+    return array
+
+
+def runs(n: int, row_bytes: int, chunk: int = 1) -> list[tuple[int, int]]:
+    """Cut rows into runs of whole chunks, of :data:`PART_BYTES` or a chunk."""
+    step = chunk * max(1, PART_BYTES // max(1, row_bytes * chunk))
+    return list(pairwise([*range(0, n, step), n]))
+
+
+def files_of(paths: Paths, suffix: str) -> list[Path]:
+    """Return the files of a kind in a folder and those below it, by name; or those that are named.
+
+    Files and folders that begin with a dot or an underscore are left out: they are notes of what
+    wrote the others.
+    """
+    if not isinstance(paths, str | os.PathLike):
+        listed_paths = [Path(path).expanduser() for path in paths]
+        if not listed_paths:
+            raise ParameterError(f"No {suffix} files are named. Name some, or their folder.")
+        return listed_paths
+    path = Path(paths).expanduser()
+    if not path.is_dir():
+        return [path]
+    found = [
+        file
+        for file in sorted(path.rglob(f"*{suffix}"))
+        if not any(part[0] in "._" for part in file.relative_to(path).parts) and file.is_file()
+    ]
+    if not found:
+        raise DataFileError(path, f"has no {suffix} files in it", "Name their folder.")
+    return found
+
+
+def _first(paths: Paths) -> str:
+    return os.fspath(paths if isinstance(paths, str | os.PathLike) else paths[0])
+
+
+@contextmanager
+def reading(path: Path, expected: str) -> Iterator[None]:
+    """Turn what a library raises of a file into a DataFileError, with that as its cause."""
+    try:
+        yield
+    except GpulrError:
+        raise
+    except FileNotFoundError as error:
+        raise DataFileError(path, "does not exist", "Check the path.") from error
+    except Exception as error:  # whatever damaged bytes lead to
+        said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DataFileError(
+            path, f"cannot be read as {expected}: {said}", "Get the file again, or name another."
+        ) from error
