@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, starmap
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+import numpy as np
 
 from gpulr import logistic
 from gpulr.backend import Backend, to_host
 from gpulr.core.rows import Rows
 from gpulr.core.targets import RowWeights, Targets
+from gpulr.namespaces import array_namespace
 
 Array = Any
 
@@ -113,37 +116,41 @@ class Problem:
         targets may be 2.
         """
         weights = RowWeights(sample_weight, weight_sets, set_index, rows.backend, rows.dtype)
+        mass = float(rows.n_samples)
+        if sample_weight is not None:
+            mass = float(rows.backend.xp.sum(sample_weight, dtype=rows.backend.xp.float64))
+        problem = cls(rows, targets, C, weights, C, mass, intercept)
+        return problem._answering(pos_weight, balanced=balanced, unknown=unknown)
+
+    def _answering(self, pos_weight: Array | None, *, balanced: bool, unknown: bool) -> Self:
+        """Return the problem with what rows weigh by their targets, and with the sums of weights.
+
+        See :meth:`of`.
+        """
+        targets, C = self.targets, self.C
         if pos_weight is not None or balanced or unknown:
-            xp = rows.backend.xp
+            xp = self.backend.xp
             positive = xp.ones_like(C) if pos_weight is None else pos_weight
-            one = xp.astype(xp.ones_like(C), rows.dtype)
+            one = xp.astype(xp.ones_like(C), self.rows.dtype)
             if balanced:
                 known = replace(targets, positive=one) if unknown else targets
-                ratio, common = balance(rows, known, weights)
+                ratio, common = balance(*replace(self, targets=known).answer_sums())
                 # What positives and negatives have in common has no effect on means, and is as a
                 # factor of C on the penalty beside them.
                 positive, C = positive * ratio, C * common
             if unknown or bool(to_host(xp.any(positive != 1.0))):
-                targets = replace(targets, positive=xp.astype(positive, rows.dtype))
-        return cls._weighed(rows, targets, C, weights, intercept)
+                targets = replace(targets, positive=xp.astype(positive, self.rows.dtype))
+        return replace(self, targets=targets, C=C)._weighed()
 
-    @classmethod
-    def _weighed(
-        cls, rows: Rows, targets: Targets, C: Array, weights: RowWeights, intercept: bool
-    ) -> Problem:
-        xp, k = rows.backend.xp, targets.n_models
-        mass = float(rows.n_samples)
-        if weights.base is not None:
-            mass = float(xp.sum(weights.base, dtype=xp.float64))
-        m = xp.full((k,), mass, dtype=xp.float64, device=rows.backend.device)
-        if weights.weight_sets is not None or targets.positive is not None:
-            (m,) = rows.sum(
-                lambda part: (xp.sum(weights.of_entries(part, targets), axis=0, dtype=xp.float64),),
-                rows.margin_blocks(k),
-            )
+    def _weighed(self) -> Self:
+        """Return the problem with the sums of the weights as they are: m."""
+        xp, shape = self.backend.xp, (self.n_models,)
+        m = xp.full(shape, self.mass, dtype=xp.float64, device=self.backend.device)
+        if self.weights.weight_sets is not None or self.targets.positive is not None:
+            _, m = self.answer_sums()
             # Of no rows at all, as of a fold's among those of a sample, every sum is 0.
-            m = xp.where(m > 0.0, m, mass)
-        return cls(rows, targets, C, weights, m, mass, intercept)
+            m = xp.where(m > 0.0, m, self.mass)
+        return replace(self, m=m)
 
     @property
     def backend(self) -> Backend:
@@ -166,15 +173,26 @@ class Problem:
             m=xp.take(self.m, models),
         )
 
+    def draw(self, size: int) -> Array | None:
+        """Choose rows for a sample among those that have weight, the same ones every time.
+
+        As :meth:`sample` takes them, in their order. None: there are no more than twice as many.
+        """
+        base = None if self.weights.base is None else to_host(self.weights.base)[:, 0] > 0.0
+        n = self.rows.n_samples if base is None else int(np.count_nonzero(base))
+        if n <= 2 * size:
+            return None
+        chosen = np.sort(np.random.default_rng(0).choice(n, size, replace=False))
+        return self.backend.asarray(chosen if base is None else np.flatnonzero(base)[chosen])
+
     def sample(self, index: Array) -> Problem:
         """Return the problem on some of the rows, with the penalty of all of them."""
-        sample = self._weighed(
-            self.rows.sample(index),
-            self.targets.sample(index),
-            self.C,
-            self.weights.sample(index),
-            self.intercept,
-        )
+        rows, weights = self.rows.sample(index), self.weights.sample(index)
+        mass = float(rows.n_samples)
+        if weights.base is not None:
+            mass = float(self.backend.xp.sum(weights.base, dtype=self.backend.xp.float64))
+        targets = self.targets.sample(index)
+        sample = replace(self, rows=rows, targets=targets, weights=weights, mass=mass)._weighed()
         return replace(sample, C=self.C * (self.m / sample.m))
 
     def start(self) -> Array:
@@ -293,6 +311,23 @@ class Problem:
         sums = map_blocks(lambda models: slopes[models, :] @ P, some, of_rows=False)
         return xp.concat(list(sums), axis=0) / self.m[:, None]
 
+    def slopes(self, margins: Margins, index: Array | None) -> tuple[Array, Array]:
+        """Return s σ' of some rows, or all, for each model, and the sums of their weights s.
+
+        (n_models, n_rows) and (n_models,) float64.
+        """
+        xp, weights, targets = self.backend.xp, self.weights, self.targets
+        if index is not None:
+            margins, weights = margins.rows(index), weights.sample(index)
+            targets = targets.sample(index)
+        slopes = xp.astype(logistic.slope(margins.Z).T, xp.float64)
+        n, none = int(slopes.shape[1]), xp.zeros_like(slopes[:, 0])
+        s = weights.of_entries(slice(0, n), targets)
+        if s is None:
+            return slopes, none + float(n)
+        s = xp.astype(s.T, xp.float64)
+        return s * slopes, none + xp.sum(s, axis=1)
+
     def _slopes(self, margins: Margins, rows: slice) -> Array:
         """Return s σ' of some of the rows, (n_models, n_rows) float64."""
         slopes = logistic.slope(margins.Z[rows, :])
@@ -331,13 +366,62 @@ class Problem:
         positive, every = self.rows.sum(count, self.rows.margin_blocks(self.n_models))
         return positive, every - positive
 
+    def answer_sums(self) -> tuple[Array, Array]:
+        """Return Σ s y and Σ s over all rows for each model, (n_models,) float64."""
+
+        def total(rows: slice) -> tuple[Array, ...]:
+            xp, Y = self.backend.xp, self.targets.block(rows)
+            s = self.weights.of_entries(rows, self.targets)
+            s = xp.ones_like(Y) if s is None else s + 0.0 * Y
+            return tuple(xp.sum(each, axis=0, dtype=xp.float64) for each in (s * Y, s))
+
+        positive, every = self.rows.sum(total, self.rows.margin_blocks(self.n_models))
+        return positive, every
+
+    def exact_gradient(self, theta: Array, *, with_noise: bool) -> tuple[Array, Array | None]:
+        """Return the gradient of models as they will be returned, and Σ s |x r| / m.
+
+        In float64, of the weights and rows that the compute dtype has. Both are (n_features + 1,
+        n_models); the latter takes as long, and whole blocks of rows.
+        """
+        backend, xp, rows = self.backend, self.backend.xp, self.rows
+        exact = replace(rows, dtype=xp.float64)
+        W, b = (xp.astype(part, xp.float64) for part in rows.absorb_scaling(theta))
+
+        def propagate(block: slice) -> tuple[Array, ...]:
+            X, (Y, s, signed) = exact.operand(block), self.answers(block)
+            Y = xp.astype(Y, xp.float64)
+            s = None if s is None else xp.astype(s, xp.float64)
+            R, loss, db = backend.activate_margins(backend.affine(X, W, b), Y, s, signed)
+            sums = loss, (R.T @ X).T, db
+            if not with_noise:
+                return sums
+            return *sums, *logistic.backward(abs(exact.block(block)), xp.abs(R))
+
+        # As for more models: float64, and both X and |X|, take more.
+        blocks = exact.blocks(2 * self.n_models)
+        if with_noise:
+            blocks = exact.converted_blocks(self.n_models + backend.row_width(rows.X) // 2)
+        loss, dW, db, *noises = exact.sum(propagate, blocks)
+        gradient = self.finish(theta, loss, dW, db).gradient
+        if not noises:
+            return gradient, None
+        noise, db_noise = noises
+        if rows.center is not None and rows.center_in_block is None:
+            noise = noise + xp.abs(rows.center) * db_noise
+        noise = xp.concat([rows.multiplier * noise, xp.expand_dims(db_noise, axis=0)], axis=0)
+        return gradient, noise / self.m
+
     def finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
-        """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64.
+        """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64."""
+        return self.penalized(theta, loss, *self.rows.undo_scaling(dW, db))
+
+    def penalized(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
+        """Return cost and gradient at ``theta`` from Σ s ℓ and its derivatives, all float64.
 
         What :func:`gpulr.logistic.cost` and ``gradient`` say, without large temporaries.
         """
         W = theta[:-1, :]
-        dW, db = self.rows.undo_scaling(dW, db)
         # The penalty is one on the weights of the caller's scale.
         if not isinstance(self.rows.factor, float):
             W = self.rows.factor * W
@@ -355,19 +439,12 @@ class Problem:
         return xp.concat([dW, db[None, :]], axis=0)
 
 
-def balance(rows: Rows, targets: Targets, weights: RowWeights) -> tuple[Array, Array]:
-    """Return n₋ / n₊ and n / (2 n₋) of each model, by the weights of its rows; 1 of one kind only.
+def balance(positive: Array, every: Array) -> tuple[Array, Array]:
+    """Return n₋ / n₊ and n / (2 n₋) of each model, from n₊ and n; 1 of one kind only.
 
-    Both are (n_models,) float64.
+    All are (n_models,) float64.
     """
-    xp = rows.backend.xp
-
-    def total(part: slice) -> tuple[Array, ...]:
-        Y, s = targets.block(part), weights.of_entries(part, targets)
-        s = xp.ones_like(Y) if s is None else s + 0.0 * Y
-        return tuple(xp.sum(each, axis=0, dtype=xp.float64) for each in (s * Y, s))
-
-    positive, every = rows.sum(total, rows.margin_blocks(targets.n_models))
+    xp = array_namespace(every)
     negative, one = every - positive, xp.ones_like(every)
     both = xp.logical_and(positive > 0.0, negative > 0.0)
     positive, negative = (xp.where(both, each, one) for each in (positive, negative))

@@ -82,15 +82,10 @@ class LBFGS(Solver):
         """Choose a sample of the rows, if there are many, and factor the shared curvature."""
         if ExactCurvature.serves(problem.rows):
             return Prepared(ExactCurvature.of(problem), None)
-        rows = np.arange(problem.rows.n_samples)
-        if problem.weights.base is not None:
-            rows = np.flatnonzero(to_host(problem.weights.base)[:, 0] > 0.0)
         width = problem.backend.row_width(problem.rows.X)  # of sparse rows what is stored
-        size = min(self.sample, max(1000, SAMPLE_BYTES // (8 * width)))
-        if len(rows) <= 2 * size:
+        index = problem.draw(min(self.sample, max(1000, SAMPLE_BYTES // (8 * width))))
+        if index is None:
             return self._prepared(problem, SharedCurvature.of(problem), None)
-        chosen = np.sort(np.random.default_rng(0).choice(rows, size, replace=False))
-        index = problem.backend.asarray(chosen)
         curvature = SharedCurvature.of(problem.sample(index), sample_of=problem.rows)
         return self._prepared(problem, curvature, index)
 

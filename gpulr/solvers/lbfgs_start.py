@@ -42,12 +42,7 @@ def best_intercepts(problem: Problem) -> tuple[Array, Array]:
     if not problem.intercept:
         return zero, 0.25 + 0.0 * zero[0, :]
 
-    def total(rows: slice) -> tuple[Array]:
-        Y, s = problem.targets.block(rows), problem.weights.of_entries(rows, problem.targets)
-        return (xp.sum(Y if s is None else s * Y, axis=0, dtype=xp.float64),)
-
-    blocks = problem.rows.margin_blocks(problem.n_models)
-    (positive,) = problem.rows.sum(total, blocks)
+    positive, _ = problem.answer_sums()
     share = clip(positive / problem.m, KAPPA[0], 1.0 - KAPPA[0])
     b = xp.expand_dims(xp.log(share / (1.0 - share)), axis=0)
     return xp.concat([zero[:-1, :], b], axis=0), share * (1.0 - share)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr import logistic
 from gpulr.backend import to_host
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
@@ -67,11 +66,12 @@ class Pool(Shared):
     @classmethod
     def of(cls, problem: Problem, index: Array | None, curvature: SharedCurvature) -> Pool:
         """Return the pool of a sample of the problem's rows, or of all."""
-        n = problem.rows.n_samples
-        chosen = np.arange(n) if index is None else to_host(index)
-        if len(chosen) > POOL:
-            chosen = chosen[np.arange(POOL) * len(chosen) // POOL]
-        some = None if len(chosen) == n else chosen
+        n = problem.rows.n_samples if index is None else int(index.shape[0])
+        if n <= POOL:
+            some = None if index is None else to_host(index)
+        else:
+            some = np.arange(POOL) * n // POOL
+            some = some if index is None else to_host(index)[some]
         return cls(problem.rows, some, curvature, problem.intercept)
 
     @property
@@ -113,23 +113,6 @@ class Pool(Shared):
         basis = curvature.tilt * curvature.basis[:, directions]
         offset = -xp.sum(curvature.mean * basis, axis=0, keepdims=True)
         return rows.margins(xp.concat([basis, offset], axis=0))
-
-    def slopes(self, problem: Problem, margins: Margins) -> tuple[Array, Array]:
-        """Return s σ' of each row and model of ``problem``, and the sums of the weights s.
-
-        (n_models, size) and (n_models,) float64.
-        """
-        weights, targets, xp = problem.weights, problem.targets, problem.backend.xp
-        if self.index is not None:
-            index = problem.backend.asarray(self.index)
-            margins, weights = margins.rows(index), weights.sample(index)
-            targets = targets.sample(index)
-        slopes = xp.astype(logistic.slope(margins.Z).T, xp.float64)
-        s = weights.of_entries(slice(0, self.size), targets)
-        if s is None:
-            return slopes, xp.zeros_like(slopes[:, 0]) + float(self.size)
-        s = xp.astype(s.T, xp.float64)
-        return s * slopes, xp.zeros_like(slopes[:, 0]) + xp.sum(s, axis=1)
 
 
 def until_due(iteration: int) -> int:
@@ -214,7 +197,8 @@ def refreshed(
     backend, k = problem.backend, problem.n_models
     xp = backend.xp
     groups = np.arange(k) if groups is None else groups
-    slopes, mass = pool.slopes(problem, margins)
+    index = None if pool.index is None else backend.asarray(pool.index)
+    slopes, mass = problem.slopes(margins, index)
     lam, members = problem.penalty, np.bincount(groups)
     if not np.array_equal(groups, np.arange(k)):
         mean = np.zeros((len(members), k))

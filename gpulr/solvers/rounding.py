@@ -8,13 +8,11 @@ the tolerance. Then models are evaluated once more, in float64 and as they will 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr import logistic
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 
@@ -49,12 +47,13 @@ def last_look(
         index = problem.backend.asarray(np.flatnonzero(look))
         problem = problem.select(index)
         theta = problem.backend.xp.take(theta, index, axis=1)
-    gradient, noise = _in_float64(problem, theta, with_noise=bool(stalled.any()))
+    gradient, noise = problem.exact_gradient(theta, with_noise=bool(stalled.any()))
     size = np.abs(to_host(gradient))
     norm = norm.copy()
     norm[look] = size.max(axis=0)
     if noise is not None:
-        rounding[look] = np.all(size <= to_host(noise), axis=0)
+        eps = float(problem.backend.xp.finfo(problem.rows.dtype).eps)
+        rounding[look] = np.all(size <= ROUNDINGS * eps * to_host(noise), axis=0)
     return norm, rounding & stalled
 
 
@@ -77,38 +76,3 @@ def _doubt(problem: Problem, theta: Array, cost: Floats) -> Floats:
     off = ROUNDINGS * np.minimum(cost, 1.0) + 2.0 * np.minimum(cost, 0.25) * figures[0]
     doubt: Floats = eps * largest * off
     return doubt
-
-
-def _in_float64(problem: Problem, theta: Array, *, with_noise: bool) -> tuple[Array, Array | None]:
-    """Return the gradient of models as they will be returned, and what of it may be rounding.
-
-    Both are (n_features + 1, n_models) float64. The latter takes as long, and whole blocks of rows.
-    """
-    backend, xp, rows = problem.backend, problem.backend.xp, problem.rows
-    exact = replace(rows, dtype=xp.float64)
-    W, b = (xp.astype(part, xp.float64) for part in rows.absorb_scaling(theta))
-
-    def propagate(block: slice) -> tuple[Array, ...]:
-        X, (Y, s, signed) = exact.operand(block), problem.answers(block)
-        Y = xp.astype(Y, xp.float64)
-        s = None if s is None else xp.astype(s, xp.float64)
-        R, loss, db = backend.activate_margins(backend.affine(X, W, b), Y, s, signed)
-        sums = loss, (R.T @ X).T, db
-        if not with_noise:
-            return sums
-        return *sums, *logistic.backward(abs(exact.block(block)), xp.abs(R))
-
-    # As for more models: float64, and both X and |X|, take more.
-    blocks = exact.blocks(2 * problem.n_models)
-    if with_noise:
-        blocks = exact.converted_blocks(problem.n_models + backend.row_width(rows.X) // 2)
-    loss, dW, db, *noises = exact.sum(propagate, blocks)
-    gradient = problem.finish(theta, loss, dW, db).gradient
-    if not noises:
-        return gradient, None
-    noise, db_noise = noises
-    if rows.center is not None and rows.center_in_block is None:
-        noise = noise + xp.abs(rows.center) * db_noise
-    noise = xp.concat([rows.multiplier * noise, xp.expand_dims(db_noise, axis=0)], axis=0)
-    eps = float(xp.finfo(rows.dtype).eps)
-    return gradient, ROUNDINGS * eps * noise / problem.m

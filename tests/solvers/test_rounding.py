@@ -82,10 +82,10 @@ def test_an_offset_that_rounding_hides(put, rng, solver):
 
 
 def test_models_whose_rounding_is_small_cost_no_pass(put, digits, monkeypatch):
-    def no_look(problem, theta):
+    def no_look(problem, theta, **settings):
         pytest.fail("a pass over the rows")
 
-    monkeypatch.setattr("gpulr.solvers.rounding._in_float64", no_look)
+    monkeypatch.setattr("gpulr.core.problem.Problem.exact_gradient", no_look)
     assert gpulr.train(put(digits[0]), digits[1]).converged
 
 
@@ -93,7 +93,7 @@ def test_rows_of_few_entries_cost_no_pass_either(rng, monkeypatch):
     def no_look(problem, theta, **settings):
         pytest.fail("a pass over the rows")
 
-    monkeypatch.setattr("gpulr.solvers.rounding._in_float64", no_look)
+    monkeypatch.setattr("gpulr.core.problem.Problem.exact_gradient", no_look)
     X = sparse.random_array((400, 3000), density=4e-3, random_state=rng, format="csr")
     X, y = X.astype(np.float32), np.arange(400) % 2
     model = gpulr.train(X, y, C=100.0, tol=1e-5, max_iter=1000)
