@@ -54,6 +54,9 @@ class NumPyBackend(Backend):
     block_bytes = 8 * 2**20
     check_every = 1  # a look costs nothing here
 
+    def __reduce__(self) -> tuple[Any, ...]:  # namespaces cannot be pickled
+        return _numpy, (self.fallback_reason,)
+
     @property
     def device_name(self) -> str:
         return "cpu"
@@ -377,3 +380,7 @@ class SlicedRows:
         total: npt.NDArray[Any] = parts.sum(axis=0)
         total += A[:, end:] @ self.X[end:]
         return total
+
+
+def _numpy(fallback_reason: str | None) -> NumPyBackend:
+    return NumPyBackend("numpy", np, None, fallback_reason)

@@ -234,8 +234,12 @@ class Problem:
         """Return the margins of all rows at ``theta``: half a pass."""
         return Margins(self.rows.margins(theta), self.backend)
 
-    def evaluate_margins(self, margins: Margins, theta: Array) -> Pass:
-        """Return what :meth:`evaluate` does, from the margins of ``theta``: half a pass."""
+    def evaluate_margins(self, margins: Margins, theta: Array | None = None) -> Pass:
+        """Return what :meth:`evaluate` does, from the margins of ``theta``: half a pass.
+
+        Without ``theta``, of what is not penalised.
+        """
+        theta = self.start() if theta is None else theta
         if self.rows.by_feature is not None:
             R, loss, db = self._residuals(margins)
             return self.finish(theta, loss, self.rows.products_by_feature(R), db)
@@ -378,7 +382,7 @@ class Problem:
         positive, every = self.rows.sum(total, self.rows.margin_blocks(self.n_models))
         return positive, every
 
-    def exact_gradient(self, theta: Array, *, with_noise: bool) -> tuple[Array, Array | None]:
+    def exact_gradient(self, theta: Array, with_noise: bool) -> tuple[Array, Array | None]:
         """Return the gradient of models as they will be returned, and Σ s |x r| / m.
 
         In float64, of the weights and rows that the compute dtype has. Both are (n_features + 1,

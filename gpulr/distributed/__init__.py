@@ -1,5 +1,23 @@
-"""Problems whose rows lie in parts, each where it is: on this machine or on others."""
+"""Problems whose rows lie in parts, each where it is: on this machine or on others.
+
+It may import kernels, core and what is below. Solvers know nothing of it: a
+:class:`PartitionedProblem` is a Problem to them, with margins of its own kind.
+"""
 
 from gpulr.distributed.engine import Counts, Engine, Here
+from gpulr.distributed.part import Before, Columns, Part
+from gpulr.distributed.parts import Parts
+from gpulr.distributed.problem import PartitionedProblem
+from gpulr.sources.elsewhere import Elsewhere
 
-__all__ = ["Counts", "Engine", "Here"]
+__all__ = [
+    "Before",
+    "Columns",
+    "Counts",
+    "Elsewhere",
+    "Engine",
+    "Here",
+    "Part",
+    "PartitionedProblem",
+    "Parts",
+]

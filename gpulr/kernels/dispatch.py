@@ -77,8 +77,8 @@ class FusedProblem(Problem):
             return super().margins(theta)
         return Margins(fused.margins(theta), self.backend)
 
-    def evaluate_margins(self, margins: Margins, theta: Array) -> Pass:
-        fused = self.dispatch.halves
+    def evaluate_margins(self, margins: Margins, theta: Array | None = None) -> Pass:
+        fused, theta = self.dispatch.halves, self.start() if theta is None else theta
         if fused is None:
             return super().evaluate_margins(margins, theta)
         return Pass(*fused.evaluate_margins(margins.Z, theta))

@@ -17,6 +17,7 @@ from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 from gpulr.namespaces import array_namespace, device
 from gpulr.solvers.solver import Shared
+from gpulr.sources.elsewhere import Elsewhere
 
 Array = Any
 
@@ -55,6 +56,8 @@ class ExactCurvature(Shared):
     def serves(rows: Rows) -> bool:
         """Whether rows are so few; it is the same for any number of models."""
         n = rows.n_features + 1
+        if isinstance(rows.X, Elsewhere):
+            return False
         return (rows.n_samples + n) * n * n <= MOST
 
     @classmethod

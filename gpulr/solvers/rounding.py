@@ -47,7 +47,7 @@ def last_look(
         index = problem.backend.asarray(np.flatnonzero(look))
         problem = problem.select(index)
         theta = problem.backend.xp.take(theta, index, axis=1)
-    gradient, noise = problem.exact_gradient(theta, with_noise=bool(stalled.any()))
+    gradient, noise = problem.exact_gradient(theta, bool(stalled.any()))
     size = np.abs(to_host(gradient))
     norm = norm.copy()
     norm[look] = size.max(axis=0)

@@ -1,0 +1,152 @@
+"""All parts of some rows, as problems of them see them: sums, and the rows of a sample."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import is_sparse
+from gpulr.core.rows import Rows
+from gpulr.core.targets import ClassTargets, Targets
+from gpulr.distributed.engine import Engine
+from gpulr.distributed.margins import PartitionedMargins, plan
+from gpulr.distributed.part import LOST, Columns, Held
+
+Array = Any
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionedRows(Rows):
+    """Rows of which X is elsewhere, in parts."""
+
+    parts: Any = None
+
+    @cached_property
+    def longest(self) -> float:
+        if not is_sparse(self.X) or self.center is not None:
+            return math.inf
+        return float(max(self.parts.engine.call("longest")))
+
+    def sample(self, index: Array) -> Rows:
+        """Return some of the rows that have weight, by their ranks; they are brought here once."""
+        X, _, _ = self.parts.take(index)
+        scaled = self.scale, self.center, self.backend, self.dtype, self.factor
+        return Rows(X, *scaled, known=self.extremes)
+
+
+class Parts:
+    """The parts that an engine holds, and what is known of them here.
+
+    Parameters
+    ----------
+    engine : Engine
+        Of :class:`gpulr.distributed.part.Part`.
+    rows : Rows
+        What all rows are like, on NumPy: X is a :class:`gpulr.sources.elsewhere.Elsewhere`.
+    targets : Targets
+        Those of no rows, for all models of the labels, on NumPy.
+    """
+
+    def __init__(self, engine: Engine, rows: Rows, targets: Targets) -> None:
+        self.engine, self.targets = engine, targets
+        scaled = rows.scale, rows.center, rows.backend, rows.dtype, rows.factor
+        self.rows = PartitionedRows(rows.X, *scaled, known=rows.known, parts=self)
+        _, kept, masses = zip(*engine.call("counts"), strict=True)
+        self._edges = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
+        self.mass = float(sum(masses))
+        # Handles of margins that somebody has, and which of them parts have made.
+        self.live: weakref.WeakValueDictionary[int, PartitionedMargins] = (
+            weakref.WeakValueDictionary()
+        )
+        self._held: set[int] = set()
+        self._taken: tuple[Integers, tuple[Array, Targets, Array | None]] | None = None
+        self._sets: tuple[Any, Integers, Array] | None = None
+
+    @property
+    def n_weighted(self) -> int:
+        """Number of rows of weight > 0."""
+        return int(self._edges[-1])
+
+    def sums(self, method: str, columns: Columns, *arguments: Any) -> tuple[Any, ...]:
+        """Return what a method of the parts' problems returns, added up in float64 in their order.
+
+        Where it is None of each part, it is None.
+        """
+        answers = self._answers(method, columns, arguments)
+        totals = [None if each is None else np.array(each, np.float64) for each in answers[0]]
+        for answer in answers[1:]:
+            for total, each in zip(totals, answer, strict=True):
+                if total is not None:
+                    total += each
+        return tuple(totals)
+
+    def _answers(self, method: str, columns: Columns, arguments: tuple[Any, ...]) -> list[Any]:
+        """Ask all parts, and once more those that lack margins, with all of their lineage.
+
+        So these compute what they had computed, to the last bit.
+        """
+        wanted = [each.lineage for each in arguments if isinstance(each, PartitionedMargins)]
+        sent = tuple(
+            Held(each.lineage.number) if isinstance(each, PartitionedMargins) else each
+            for each in arguments
+        )
+        live = tuple(self.live)
+        made = plan(wanted, self._held)
+        answers = self.engine.call("answer", method, columns, made, live, sent)
+        while lost := [i for i, answer in enumerate(answers) if isinstance(answer, str)]:
+            assert all(answers[i] == LOST for i in lost)
+            message = columns, plan(wanted, ()), live, sent
+            again = self.engine.call("answer", method, *message, which=lost)
+            for i, answer in zip(lost, again, strict=True):
+                answers[i] = answer
+        self._held = (self._held | {recipe.number for recipe, _ in made}) & set(live)
+        return answers
+
+    def take(self, ranks: Integers) -> tuple[Array, Targets, Array | None]:
+        """Return rows, targets and weights of some of the rows that have weight.
+
+        ``ranks`` are their numbers among these, ascending. What was brought here last is not
+        brought again.
+        """
+        if self._taken is None or not np.isin(ranks, self._taken[0]).all():
+            X, answers, weight = map(_stacked, zip(*self._of_parts("take", ranks), strict=True))
+            name = "codes" if isinstance(self.targets, ClassTargets) else "indicator"
+            self._taken = ranks, (X, replace(self.targets, **{name: answers}), weight)
+        known, (X, targets, weight) = self._taken
+        if len(known) == len(ranks):
+            return X, targets, weight
+        some = np.searchsorted(known, ranks)
+        return X[some], targets.sample(some), None if weight is None else weight[some]
+
+    def take_sets(self, ranks: Integers, rule: Any) -> Array:
+        """Return the weight sets that a rule makes of rows as :meth:`take` returns them."""
+        known = self._sets
+        if known is None or known[0] is not rule or not np.array_equal(known[1], ranks):
+            found = _stacked(self._of_parts("take_sets", ranks, rule))
+            self._sets = known = rule, ranks, found
+        return known[2]
+
+    def _of_parts(self, method: str, ranks: Integers, *more: Any) -> list[Any]:
+        edges = np.searchsorted(ranks, self._edges)
+        each = [
+            ranks[a:b] - first for (a, b), first in zip(pairwise(edges), self._edges, strict=False)
+        ]
+        return self.engine.call_each(method, [(some, *more) for some in each])
+
+
+def _stacked(parts: Any) -> Any:
+    if parts[0] is None:
+        return None
+    if is_sparse(parts[0]):
+        from scipy import sparse
+
+        return sparse.vstack(parts, format="csr")
+    return np.concatenate(parts)
