@@ -157,10 +157,12 @@ class NumPyBackend(Backend):
 
     def take_rows(self, X: Array, index: Array) -> Array:
         known = len(index) > 0 and index.min() >= 0 and index.max() < X.shape[0]
-        if is_sparse(X) or X.ndim != 2 or not X.flags.c_contiguous or not known:
-            return super().take_rows(X, index)  # NumPy would copy all of another X for each block
+        if is_sparse(X) or X.ndim != 2 or not known:
+            return super().take_rows(X, index)
 
         def take(rows: slice, out: Array) -> Array:
+            if not X.flags.c_contiguous:  # of which np.take would copy the whole
+                return X[index[rows]]
             return np.take(X, index[rows], axis=0, out=out, mode="clip")  # as take_columns does
 
         blocks = self.row_blocks(len(index), self.row_width(X), 1)

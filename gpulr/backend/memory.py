@@ -92,8 +92,7 @@ def host_memory(function: Callable[P, T]) -> Callable[P, T]:
         raise DeviceMemoryError(
             f"The memory of the host does not suffice: {said}. Train fewer models at once "
             '(batched=False; memory= of a search), use dtype="float32" and a narrow dtype of X, '
-            "predict fewer rows at a time, search with more folds, which hold out fewer rows each, "
-            "or end what else takes memory.",
+            "predict fewer rows at a time, or end what else takes memory.",
             needed,
         )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gpulr import logistic
 from gpulr.backend import Backend, HostRows, is_sparse, to_host
@@ -27,6 +29,7 @@ EXTREME, TINIEST, HUGEST = 10, 24, 100
 PENALIZED = 0.25
 # Of a feature, at most, where a copy of X by features is kept: 8 bytes for each in float32.
 ENTRIES = 64
+MARGIN_BYTES = 64 * 2**20  # what margins of several parameters may take that rows are read once for
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +203,56 @@ class Rows:
             return self.backend.affine(self.operand(rows), W, b, out)
 
         return self.backend.collect_blocks(margins, self.blocks(k), k, self.dtype, self.X)
+
+    def host_margins(
+        self, thetas: Iterable[Array], index: npt.NDArray[np.integer[Any]] | None = None
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Yield the margins of some of the rows, or of all, for each of several parameters.
+
+        Each theta (n_features + 1, n_models), of one size, on the device gives (n_rows, n_models)
+        in the compute dtype, on the host. Rows are gathered a block at a time, and each block is
+        read once for as many parameters as :data:`MARGIN_BYTES` allow.
+        """
+        thetas = iter(thetas)
+        n = self.n_samples if index is None else len(index)
+        dtype = np.dtype(f"float{self.backend.xp.finfo(self.dtype).bits}")
+        for first in thetas:
+            k = int(first.shape[1])
+            each = k * (dtype.itemsize * n + 8 * int(first.shape[0]))
+            several = [first, *islice(thetas, max(0, MARGIN_BYTES // each - 1))]
+            Z = np.empty((len(several), n, k), dtype)
+            self._margins_to(Z, several, index)
+            del first, several
+            while len(Z):  # what has been used is not kept beside what is computed next
+                yield Z[0]
+                Z = Z[1:]
+
+    def _margins_to(
+        self, Z: npt.NDArray[Any], thetas: list[Array], index: npt.NDArray[Any] | None
+    ) -> None:
+        """Write margins to Z (n_thetas, n_rows, n_models)."""
+        backend, xp, (n_thetas, n, k) = self.backend, self.backend.xp, Z.shape
+        # A single column is a product of another kind, with other bits: it has them beside others.
+        together = [xp.concat(thetas, axis=1)] if k > 1 else thetas
+        factors = [self.absorb_scaling(theta) for theta in together]
+
+        def write(rows: slice) -> None:
+            X = self.operand(rows) if index is None else self._gathered(index[rows])
+            parts = [to_host(backend.affine(X, W, b)) for W, b in factors]
+            for part, out in zip(parts, np.split(Z, len(parts)), strict=True):
+                out[:, rows] = part.reshape(len(part), -1, k).transpose(1, 0, 2)
+
+        width = max(self.operand_width, backend.row_width(self.X))
+        blocks = backend.row_blocks(n, width, n_thetas * k)
+        for _ in backend.map_blocks(write, blocks, self.X):
+            pass
+
+    def _gathered(self, index: npt.NDArray[np.integer[Any]]) -> Array:
+        """Return the :meth:`operand` of rows that ``index`` names; neighbours are not copied."""
+        if (index[1:] == index[:-1] + 1).all():
+            return self.operand(slice(int(index[0]), int(index[-1]) + 1))
+        X = self.backend.take_rows(self.X, self.backend.asarray(index))
+        return replace(self, X=X).operand(slice(0, len(index)))
 
     def undo_scaling(self, dW: Array, db: Array) -> tuple[Array, Array]:
         """Return (rowsᵀ R, 1ᵀ R) from what blocks give, (blockᵀ R, 1ᵀ R), all float64."""

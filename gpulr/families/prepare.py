@@ -114,16 +114,9 @@ class TrainingData:
     def margins(
         self, thetas: Iterable[npt.NDArray[Any]], rows: npt.NDArray[np.int64] | None = None
     ) -> Iterator[npt.NDArray[Any]]:
-        """Return the margins of some of the rows, or of all, for each of several parameters.
-
-        Each theta (n_features + 1, n_columns) gives (n_rows, n_columns) in the compute dtype, on
-        the host.
-        """
-        backend, seen = self.rows.backend, self.rows
-        if rows is not None:
-            seen = seen.sample(backend.asarray(rows))
-        for theta in thetas:
-            yield to_host(seen.margins(backend.asarray(theta, backend.xp.float64)))
+        """Yield what :meth:`gpulr.core.rows.Rows.host_margins` does, of parameters on the host."""
+        asarray, wide = self.rows.backend.asarray, self.rows.backend.xp.float64
+        return self.rows.host_margins((asarray(theta, wide) for theta in thetas), rows)
 
     def parameters(
         self, theta: npt.NDArray[Any], sets: tuple[int, ...] | None = None

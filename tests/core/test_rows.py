@@ -73,3 +73,46 @@ def test_blocks_are_added_up_in_their_order_and_left_as_they_are(put, rng, n_blo
     for i, (w, n) in enumerate(given):
         np.testing.assert_array_equal(to_host(w), wide[i])
         np.testing.assert_array_equal(to_host(n), narrow[i])
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32", "float64", "columns first", "CSR"])
+@pytest.mark.parametrize("n_models", [1, 3])
+@pytest.mark.parametrize("centered", [False, True])
+def test_margins_of_some_rows_have_the_bits_of_those_of_all(
+    rng, monkeypatch, kind, n_models, centered
+):
+    backend = backend_of(None)
+    X = rng.integers(0, 200, (300, 9)) * (rng.random((300, 9)) < 0.5)
+    X = X.astype(kind if hasattr(np, kind) else np.float32)
+    X = {"columns first": np.asfortranarray, "CSR": sparse.csr_array}.get(kind, np.asarray)(X)
+    center = rng.uniform(50, 100, (9, 1)) if centered else None
+    rows = Rows(X, rng.uniform(0.1, 1.0, (9, 1)), center, backend, np.float32)
+    thetas = [rng.standard_normal((10, n_models)) for _ in range(5)]
+    whole = [rows.margins(theta) for theta in thetas]
+    # OpenBLAS multiplies columns by one vector in another order than rows.
+    tolerance = 1e-5 if kind == "columns first" and n_models == 1 else 0
+    read: list[int] = []
+
+    def gathered(self, X, index):
+        read.append(len(index))
+        return take_rows(self, X, index)
+
+    take_rows = type(backend).take_rows
+    monkeypatch.setattr(type(backend), "take_rows", gathered)
+    some = np.flatnonzero(rng.random(300) < 0.4)
+    for index in (some, rng.permutation(300), np.array([7, 7, 8, 3]), np.arange(20, 90), None):
+        read.clear()
+        found = list(rows.host_margins(iter(thetas), index))
+        for Z, every in zip(found, whole, strict=True):
+            expected = every if index is None else every[index]
+            np.testing.assert_allclose(Z, expected, rtol=tolerance, strict=True)
+        neighbours = index is None or len(index) == 70
+        assert sum(read) == (0 if neighbours else len(index))  # once for all parameters
+    # Two parameters at a time, of blocks of some twenty rows.
+    monkeypatch.setattr("gpulr.core.rows.MARGIN_BYTES", 2 * n_models * (4 * len(some) + 80))
+    monkeypatch.setattr(type(backend), "block_bytes", 4 * 20 * (18 + 6 * n_models))
+    read.clear()
+    for Z, every in zip(rows.host_margins(thetas, some), whole, strict=True):
+        np.testing.assert_allclose(Z, every[some], rtol=tolerance)
+    assert sum(read) == 3 * len(some)
+    assert max(read) <= 40
