@@ -8,16 +8,19 @@ from gpulr.distributed.engine import Counts, Engine, Here
 from gpulr.distributed.part import Before, Columns, Part
 from gpulr.distributed.parts import Parts
 from gpulr.distributed.problem import PartitionedProblem
+from gpulr.distributed.weight_sets import Draws, StratifiedFolds
 from gpulr.sources.elsewhere import Elsewhere
 
 __all__ = [
     "Before",
     "Columns",
     "Counts",
+    "Draws",
     "Elsewhere",
     "Engine",
     "Here",
     "Part",
     "PartitionedProblem",
     "Parts",
+    "StratifiedFolds",
 ]
