@@ -35,6 +35,7 @@ TOOLS = ("hypothesis>=6.100", "pytest-xdist>=3.5")
 OTHER_ARRAYS = [
     *("tests/behaviour/test_array_kinds.py", "tests/behaviour/test_kinds_of_X_and_y.py"),
     *("tests/behaviour/test_examples.py", "tests/sources/test_part_files.py"),
+    "tests/distributed",
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
     *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
 ]
@@ -100,7 +101,9 @@ def core(session: nox.Session) -> None:
 def arrays(session: nox.Session) -> None:
     """Run the tests that need other array libraries, and those of PyTorch as a backend."""
     install(session, "test", "fast")
-    session.install("dask[array,dataframe]", "h5py", "jax", "pip", "sparse", "xarray", "zarr")
+    session.install(
+        "dask[array,dataframe,distributed]", "h5py", "jax", "pip", "sparse", "xarray", "zarr"
+    )
     # By pip, whose settings may say where a PyTorch without CUDA is.
     session.run("python", "-m", "pip", "install", "--quiet", f"{ROOT}[torch]")
     environment = {"GPULR_TEST_BACKENDS": "numpy"}

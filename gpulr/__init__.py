@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         SearchInterrupted,
         TrainingInterrupted,
         UndefinedScoreWarning,
+        VersionWarning,
+        WorkersLostError,
     )
     from gpulr.estimators.cross_validated import OneVsAllLogisticRegressionCV
     from gpulr.estimators.logistic_regression import OneVsAllLogisticRegression
@@ -121,6 +123,8 @@ __all__ = [
     "SearchInterrupted",
     "TrainingInterrupted",
     "UndefinedScoreWarning",
+    "VersionWarning",
+    "WorkersLostError",
     "__version__",
     "backends",
     "bootstrap",

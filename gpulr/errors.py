@@ -104,7 +104,7 @@ class BackendUnavailableError(GpulrError, RuntimeError):
     """The requested backend cannot be used on this machine, and no fallback is allowed."""
 
 
-class DeviceMemoryError(GpulrError, MemoryError):
+class DeviceMemoryError(MemoryError, GpulrError):  # first the one that makes its objects itself
     """The device, or the host where that computes, has too little memory.
 
     On a device, passes are tried with smaller blocks of rows first.
@@ -128,6 +128,22 @@ class DeviceMemoryError(GpulrError, MemoryError):
 
 class DeviceLostError(GpulrError, RuntimeError):
     """A kernel, or the device, failed in a way after which the process can no longer use it."""
+
+
+class WorkersLostError(GpulrError, RuntimeError):
+    """Workers of a cluster are gone, and with them what training cannot go on without.
+
+    Attributes
+    ----------
+    parts : tuple of int
+        Numbers of the parts of the rows that are lost.
+    model : OneVsAll or None
+        The model as it stood after the last finished iteration, where there was one.
+    """
+
+    def __init__(self, message: str, parts: tuple[int, ...] = (), model: Any = None) -> None:
+        super().__init__(message)
+        self.parts, self.model = parts, model
 
 
 class DivergenceError(GpulrError, ArithmeticError):
@@ -174,6 +190,10 @@ class BackendFallbackWarning(GpulrWarning):
 
 class KernelCacheWarning(GpulrWarning):
     """Kernels that are compiled for the GPU cannot be kept for later processes."""
+
+
+class VersionWarning(GpulrWarning):
+    """Workers of a cluster have other versions of Python or NumPy than the client."""
 
 
 class DataFallbackWarning(GpulrWarning):

@@ -22,6 +22,7 @@ BASES = {
     "MissingExtraError": ImportError,
     "ModelFileError": errors.DataFileError,
     "ParameterError": ValueError,
+    "WorkersLostError": RuntimeError,
     **dict.fromkeys(
         ("BackendFallbackWarning", "ConvergenceWarning", "DataFallbackWarning"), UserWarning
     ),

@@ -29,6 +29,24 @@ def setting(variable: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def seconds(variable: str, default: float) -> float:
+    """Return the time that a variable is set to, in seconds.
+
+    Raises
+    ------
+    ParameterError
+        It is set to something else than a number > 0.
+    """
+    value = os.environ.get(variable, "").strip()
+    try:
+        time = float(value or default)
+    except ValueError:
+        time = 0.0
+    if not time > 0.0:
+        raise ParameterError(f"{variable}={value!r} in the environment; expected seconds > 0.")
+    return time
+
+
 def processor_quota(root: Path = Path("/")) -> float | None:
     """Return how many processors' time this process may take, such as 1.5; None: all of it.
 

@@ -165,9 +165,23 @@ class _Turn:
 turn = _Turn()
 
 
+_worker = threading.local()
+
+
 def thread_count() -> int:
     """Return how many threads a pass uses: as many as BLAS, so that OMP_NUM_THREADS counts."""
-    return one_blas_thread.thread_count()
+    return getattr(_worker, "allowed", 0) or one_blas_thread.thread_count()
+
+
+@contextmanager
+def allowing(n_threads: int) -> Iterator[None]:
+    """Let passes of this thread use so many threads, and BLAS one, whatever is set for all."""
+    before, _worker.allowed = getattr(_worker, "allowed", 0), n_threads
+    try:
+        with one_blas_thread():
+            yield
+    finally:
+        _worker.allowed = before
 
 
 @cache
@@ -183,9 +197,6 @@ if hasattr(os, "register_at_fork"):
         os.register_at_fork(
             before=what.before_fork, after_in_parent=what.after_fork, after_in_child=what.in_child
         )
-
-
-_worker = threading.local()
 
 
 def map_blocks(function: Callable[[Block], T], blocks: Sequence[Block]) -> Iterator[T]:

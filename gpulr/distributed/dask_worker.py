@@ -1,0 +1,103 @@
+"""What a worker of a Dask cluster does: it calls methods of parts, and says which versions it has.
+
+Messages and answers are bytes, which are counted, and in which Dask looks for nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any
+
+import numpy as np
+from distributed import get_worker
+from distributed.protocol.pickle import dumps, loads
+
+import gpulr
+from gpulr.backend.threads import allowing
+
+_MALLOC = {-3: 32 * 2**20, -1: 64 * 2**20}  # of glibc: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+
+
+def load(loader: Callable[[], Any]) -> Any:
+    """Return a part; others are loaded beside it by the worker's other threads."""
+    with _computing(1):
+        return loader()
+
+
+def derive(part: Any, method: str, message: bytes) -> Any:
+    """Return the part that a method makes of another one."""
+    with _computing(1):
+        return getattr(part, method)(*loads(message))
+
+
+def call(
+    parts: Sequence[Any], numbers: Sequence[int], method: str, message: bytes
+) -> tuple[str, bytes]:
+    """Call a method of some parts, one after the other, each by all threads of the worker.
+
+    Parameters
+    ----------
+    parts, numbers
+        The parts, and their numbers.
+    method
+        Its name.
+    message
+        Pickled: the arguments of all of them, or a list of each one's own.
+
+    Returns
+    -------
+    address
+        Of the worker.
+    answers
+        A list, pickled.
+    """
+    worker, arguments = get_worker(), loads(message)
+    each = arguments if isinstance(arguments, list) else [arguments] * len(parts)
+    with _computing(worker.state.nthreads):
+        calls = zip(parts, numbers, each, strict=True)
+        return worker.address, dumps([_called(*some, method=method) for some in calls])
+
+
+def _called(part: Any, number: int, arguments: tuple[Any, ...], method: str) -> Any:
+    try:
+        return getattr(part, method)(*arguments)
+    except Exception as error:
+        name_part(error, number)
+        raise
+
+
+def name_part(error: BaseException, number: int) -> None:
+    """Say, below an error, in which part it was."""
+    note = f"This was in part {number}."
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions on which it depends whether this process can compute with others."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"gpulr": gpulr.__version__, "Python": python, "NumPy": np.__version__}
+
+
+def _computing(n_threads: int) -> AbstractContextManager[None]:
+    _keep_freed_memory()
+    return allowing(n_threads)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let malloc keep what was freed, for what is wanted next.
+
+    Dask's nanny sets ``MALLOC_TRIM_THRESHOLD_`` to 64 KiB: each temporary array of a pass would be
+    given back, and its pages be faulted in again, which takes three times as long as the pass.
+    """
+    if sys.platform == "linux" and "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", max)  # musl has none
+        for option, value in _MALLOC.items():
+            mallopt(option, value)

@@ -1,0 +1,242 @@
+"""Parts on a Dask cluster are called as parts here, and what cannot be had is said by one error."""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import gpulr
+from clusters import cluster
+from gpulr.distributed import Here
+from helpers import python
+from parts import Loader, Numbers
+
+pytest.importorskip("distributed", reason='not installed: python -m pip install ".[dask]"')
+
+from gpulr.distributed import dask_worker
+from gpulr.distributed.dask_engine import DaskEngine
+
+
+@pytest.fixture
+def engine(threads_cluster):
+    return DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)])
+
+
+@pytest.fixture
+def here():
+    return Here([Numbers(i)() for i in range(5)])
+
+
+def on_scheduler(client):
+    return set(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
+
+
+def emptied(client, before=()):
+    """Whether nothing that was not there before is left on the scheduler, some time from now."""
+    gc.collect()
+    until = time.monotonic() + 5
+    while (left := on_scheduler(client) - set(before)) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not left
+
+
+def same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for own, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(own, other, strict=True)
+
+
+def test_parts_answer_as_they_do_here(engine, here, rng):
+    W = rng.normal(size=(4, 3))
+    assert engine.n_parts == here.n_parts
+    same(engine.call("product", W), here.call("product", W))
+    same(engine.call("product", W, which=[3, 0]), here.call("product", W, which=[3, 0]))
+    each = [(i, 1) for i in range(5)]
+    assert engine.call_each("add_up", each) == [1, 3, 5, 7, 9] == here.call_each("add_up", each)
+    same(engine.map("scaled", 2.0).call("product", W), here.map("scaled", 2.0).call("product", W))
+    by = [(float(i),) for i in range(5)]
+    same(
+        engine.map_each("scaled", by).call("product", W),
+        here.map_each("scaled", by).call("product", W),
+    )
+
+
+def test_a_call_of_no_parts_has_no_answers(engine):
+    assert engine.call("add_up", which=[]) == []
+
+
+def test_arguments_for_each_part_are_as_many(engine):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        engine.call_each("add_up", [(1,)])
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        engine.map_each("scaled", [(1.0,)])
+
+
+def test_delayed_objects_are_parts(threads_cluster):
+    import dask
+
+    made = [dask.delayed(Numbers(i), pure=False, traverse=False)() for i in (2, 1)]
+    assert DaskEngine.load(threads_cluster, made).call("add_up", 1) == [3, 2]
+
+
+def test_trips_and_bytes_are_counted_once_for_each_worker(engine, rng):
+    W = rng.normal(size=(4, 1000))  # 32 kB
+    engine.call("add_up")
+    before = engine.counts.sent, engine.counts.received
+    engine.call("product", W)
+    assert engine.counts.trips == 2
+    assert W.nbytes <= engine.counts.sent - before[0] <= 2 * W.nbytes + 1000
+    assert 5 * W.nbytes <= engine.counts.received - before[1] <= 5 * W.nbytes + 2000
+
+
+def test_large_messages_are_sent_without_a_warning(engine):
+    assert engine.call("add_up", *[0.0] * 10, which=[1]) == [1.0]
+    W = np.zeros((4, 350_000))  # 11.2 MB
+    assert engine.call("product", W, which=[1])[0].shape == W.shape
+
+
+def test_errors_of_a_part_arrive_as_they_are_and_name_it(engine):
+    with pytest.raises(KeyError, match="nothing of that name") as caught:
+        engine.call("fail", 3)
+    assert caught.value.__notes__ == ["This was in part 3."]
+    assert engine.call("add_up") == [0, 1, 2, 3, 4]
+
+
+def loading(client, error):
+    return DaskEngine.load(client, [Loader(0), Loader(1), Loader(2, error), Loader(3)])
+
+
+def test_what_a_loader_raises_is_the_cause_of_one_error(threads_cluster):
+    engine = loading(threads_cluster, FileNotFoundError("no file"))
+    for _ in range(2):
+        with pytest.raises(gpulr.DataError, match=r"Part 2 of 4 .*no file") as caught:
+            engine.map("scaled", 2.0).call("add_up")
+        assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_gpulrs_own_errors_of_a_loader_arrive_as_they_are(threads_cluster):
+    engine = loading(threads_cluster, gpulr.DataError("part 2 has NaN in row 7"))
+    for _ in range(2):
+        with pytest.raises(gpulr.DataError) as caught:
+            engine.call("add_up")
+        assert str(caught.value) == "part 2 has NaN in row 7"
+        assert caught.value.__notes__ == ["This was in part 2."]
+
+
+def test_nothing_stays_on_the_scheduler(threads_cluster):
+    before = on_scheduler(threads_cluster)
+    engine = DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)])
+    derived = engine.map("scaled", 2.0)
+    for _ in range(3):
+        derived.call("add_up")
+    with pytest.raises(KeyError):
+        derived.call("fail", 1)
+    del engine, derived
+    assert emptied(threads_cluster, before)
+
+
+def test_a_part_is_let_go_once_others_are_made_of_it(threads_cluster):
+    before = on_scheduler(threads_cluster)
+    derived = DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)]).map("scaled", 2.0)
+    derived.call("add_up")
+    gc.collect()
+    held = [key for keys in threads_cluster.has_what().values() for key in keys]
+    assert sum(key.startswith("load") for key in held if key not in before) == 0
+    assert sum(key.startswith("derive") for key in held if key not in before) == 5
+
+
+def test_ctrl_c_cancels_what_runs_and_leaves_nothing(threads_cluster):
+    before = on_scheduler(threads_cluster)
+    engine = DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)])
+    engine.call("add_up")
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        engine.call("sleep", 2.0)
+    timer.join()
+    assert emptied(threads_cluster, before)
+
+
+def test_workers_use_their_own_threads_and_no_more(monkeypatch, threads_cluster):
+    with cluster(n_workers=1, threads_per_worker=3) as client:
+        engine = DaskEngine.load(client, [Numbers(i) for i in range(4)])
+        assert engine.call("threads") == [3] * 4
+        assert engine.map("counted").call("add_up") == [1] * 4  # as three of them run at once
+
+
+@pytest.fixture
+def workers_have(monkeypatch):
+    """Let workers, which are threads here, say that they have something else."""
+    ours = dask_worker.versions()
+
+    def put(**other):
+        def versions():
+            main = threading.current_thread() is threading.main_thread()
+            return ours if main else ours | other
+
+        monkeypatch.setattr(dask_worker, "versions", versions)
+
+    return put
+
+
+def test_a_worker_with_another_gpulr_is_refused(workers_have, threads_cluster):
+    workers_have(gpulr="0.0")
+    with pytest.raises(gpulr.BackendUnavailableError, match=r"'gpulr': '0.0'.* the same"):
+        DaskEngine.load(threads_cluster, [Numbers(0)])
+
+
+def test_other_versions_of_numpy_are_said(workers_have, threads_cluster):
+    workers_have(NumPy="2.1.0")
+    with pytest.warns(gpulr.VersionWarning, match=r"2 workers of 2 .*'NumPy': '2.1.0'"):
+        DaskEngine.load(threads_cluster, [Numbers(0)])
+
+
+@pytest.mark.parametrize("client", [None, "tcp://127.0.0.1:8786"])
+def test_what_is_no_client_is_refused(client):
+    with pytest.raises(gpulr.ParameterError, match=r"Expected a distributed\.Client"):
+        DaskEngine.load(client, [Numbers(0)])
+
+
+def test_without_workers_a_typed_error_says_what_is_lost(monkeypatch):
+    monkeypatch.setenv("GPULR_WORKER_TIMEOUT", "0.3")
+    with cluster(n_workers=1) as client:
+        engine = DaskEngine.load(client, [Numbers(i) for i in range(3)])
+        assert engine.call("add_up") == [0, 1, 2]
+        client.cluster.scale(0)
+        client.cluster.sync(client.cluster._correct_state)
+        with pytest.raises(gpulr.WorkersLostError, match=r"for 0\.3 s; 3 parts of 3") as caught:
+            engine.call("add_up")
+        assert caught.value.parts == (0, 1, 2)
+        with pytest.raises(gpulr.WorkersLostError, match=r"came within 0\.3 s"):
+            DaskEngine.load(client, [Numbers(0)])
+        client.cluster.scale(1)
+        assert engine.call("add_up") == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "nan"])
+def test_a_time_that_is_none_is_refused(monkeypatch, threads_cluster, value):
+    monkeypatch.setenv("GPULR_WORKER_TIMEOUT", value)
+    with pytest.raises(gpulr.ParameterError, match=r"GPULR_WORKER_TIMEOUT=.*seconds > 0"):
+        DaskEngine.load(threads_cluster, [Numbers(0)])
+
+
+def test_closed_clients_are_said():
+    with cluster(n_workers=1) as client:
+        engine = DaskEngine.load(client, [Numbers(0)])
+        engine.call("add_up")
+        client.close()
+        for use in (lambda: engine.call("add_up"), lambda: engine.map("scaled", 2.0)):
+            with pytest.raises(gpulr.WorkersLostError, match="client is closed"):
+                use()
+        with pytest.raises(gpulr.WorkersLostError, match="client is closed"):
+            DaskEngine.load(client, [Numbers(0)])
+
+
+def test_neither_gpulr_nor_its_parts_load_dask():
+    code = "import sys, gpulr, gpulr.distributed; print({'dask', 'distributed'} & set(sys.modules))"
+    assert python(code).strip() == "set()"
