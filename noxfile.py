@@ -38,6 +38,7 @@ OTHER_ARRAYS = [
     "tests/distributed",
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
     *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
+    *("tests/validation/test_sources.py", "tests/families/test_sources.py"),
 ]
 QUICK = "not (browser or slow or nightly)"
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
@@ -101,9 +102,8 @@ def core(session: nox.Session) -> None:
 def arrays(session: nox.Session) -> None:
     """Run the tests that need other array libraries, and those of PyTorch as a backend."""
     install(session, "test", "fast")
-    session.install(
-        "dask[array,dataframe,distributed]", "h5py", "jax", "pip", "sparse", "xarray", "zarr"
-    )
+    files = ("anndata", "h5py", "xarray", "zarr")
+    session.install("dask[array,dataframe,distributed]", "jax", "pip", "sparse", *files)
     # By pip, whose settings may say where a PyTorch without CUDA is.
     session.run("python", "-m", "pip", "install", "--quiet", f"{ROOT}[torch]")
     environment = {"GPULR_TEST_BACKENDS": "numpy"}

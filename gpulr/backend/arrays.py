@@ -159,7 +159,7 @@ def _kind(x: Array) -> tuple[object, ...]:
 
 
 def storage_type(
-    X: npt.NDArray[Any], rounds_to: np.dtype[Any] | None, available: Any
+    X: npt.NDArray[Any] | Source, rounds_to: np.dtype[Any] | None, available: Any
 ) -> np.dtype[Any]:
     """Return the smallest dtype that holds X exactly, or to which blocks are rounded first.
 
@@ -179,6 +179,8 @@ def storage_type(
         last = np.dtype(np.float32)
     if rounds_to is not None and rounds_to.itemsize <= last.itemsize:
         last = rounds_to
+    if isinstance(X, Source):  # to be looked at, all of it would have to be read
+        return last
     candidates = [
         dtype
         for dtype in map(np.dtype, _CANDIDATES)

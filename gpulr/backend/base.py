@@ -30,6 +30,7 @@ from gpulr.backend.cuda_kernels import Kernels
 from gpulr.backend.host_rows import Copies, HostRows, Uploader
 from gpulr.backend.memory import Memory
 from gpulr.errors import DataError, DeviceLostError, DeviceMemoryError, GpulrError
+from gpulr.sources import Source
 
 Array = Any
 T = TypeVar("T")
@@ -197,10 +198,15 @@ class Backend:
         So that ``n_columns`` models of ``column_bytes`` fit beside X, or as many as take a quarter
         of what is free.
         """
+        if isinstance(X, Source) and X.sparse:
+            raise DataError(
+                f"X is sparse and in a file, which {self.name} cannot take. Use "
+                'backend="numpy", or read X into memory.'
+            )
         X = self.shared(X)
         if is_sparse(X) or library_of(X) == self.name:
             return self.asarray(X)
-        X = to_host(X)
+        X = X if isinstance(X, Source) else to_host(X)
         if rounds_to is not None:
             rounds_to = np.dtype(f"float{self.xp.finfo(rounds_to).bits}")
         memory = self.memory()
@@ -214,7 +220,7 @@ class Backend:
             rows.keep((self.available_bytes(rows.nbytes + columns) - columns) * 9 // 10)
         return rows
 
-    def host_rows(self, X: npt.NDArray[Any], dtype: np.dtype[Any]) -> HostRows:
+    def host_rows(self, X: npt.NDArray[Any] | Source, dtype: np.dtype[Any]) -> HostRows:
         """Return rows that stay on the host, of which blocks come here as ``dtype``."""
         return HostRows(X, dtype, Uploader(self.copies()), self.out_of_memory)
 
@@ -274,6 +280,8 @@ class Backend:
         """
         stream = X if isinstance(X, HostRows) else None
         left = deque(blocks)
+        if stream is not None:
+            stream.begin(blocks)
         try:
             while left:
                 rows, failure = left.popleft(), None
@@ -507,7 +515,8 @@ class Backend:
         """Return some rows of X, copied."""
         if isinstance(X, HostRows):
             return self._fitted(X.take(to_host(index)))
-        return X[index] if is_sparse(X) else self.xp.take(X, index, axis=0)
+        whole = is_sparse(X) or isinstance(X, Source)
+        return X[index] if whole else self.xp.take(X, index, axis=0)
 
 
 def _halves(rows: slice) -> list[slice]:

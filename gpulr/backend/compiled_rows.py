@@ -20,6 +20,7 @@ from gpulr.backend.compiled_functions import (
     products_for,
     sparse_products,
 )
+from gpulr.sources import Source
 
 if TYPE_CHECKING:
     from gpulr.backend.compiled_bytes import ByteProducts
@@ -115,7 +116,7 @@ def pass_function() -> PassFunction | None:
     return function if right else None
 
 
-def readable(X: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
+def readable(X: npt.NDArray[Any] | Source, dtype: np.dtype[Any]) -> bool:
     """Whether compiled loops read these rows as they are, into vectors of a dtype."""
     from gpulr.backend import compiled_products
 
@@ -129,7 +130,7 @@ def readable(X: npt.NDArray[Any], dtype: np.dtype[Any]) -> bool:
     )
 
 
-def fits(X: npt.NDArray[Any], dtype: npt.DTypeLike) -> bool:
+def fits(X: npt.NDArray[Any] | Source, dtype: npt.DTypeLike) -> bool:
     """Whether compiled products take these rows as they are."""
     dtype = np.dtype(dtype)
     return (

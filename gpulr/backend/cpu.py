@@ -29,6 +29,7 @@ from gpulr.backend.compiler import compiler, compiler_at_hand, load_compiler_ahe
 from gpulr.backend.forks import computing
 from gpulr.backend.sweeps import sweep
 from gpulr.backend.widening import convert, is_half
+from gpulr.sources import Source
 
 if TYPE_CHECKING:
     from gpulr.backend.compiled_margins import MarginFunctions
@@ -107,7 +108,7 @@ class NumPyBackend(Backend):
         return self.xp.asarray(to_host(x), dtype=dtype)
 
     def place(self, X: Any, **needs: Any) -> Array:
-        return self.asarray(X)  # blocks are converted where they are
+        return X if isinstance(X, Source) else self.asarray(X)  # blocks are converted as they are
 
     def map_blocks(
         self,
@@ -117,7 +118,15 @@ class NumPyBackend(Backend):
         *,
         of_rows: bool = True,
     ) -> Iterator[T]:
+        if isinstance(X, Source):
+            return self._read_ahead(function, blocks, X)
         return threads.map_blocks(function, blocks)
+
+    def _read_ahead(
+        self, function: Callable[[slice], T], blocks: list[slice], X: Source
+    ) -> Iterator[T]:
+        with X.ahead(blocks):
+            yield from threads.map_blocks(function, blocks)
 
     def collect_blocks(
         self,
@@ -136,7 +145,7 @@ class NumPyBackend(Backend):
             if (part := function(rows, out=out)) is not out:
                 out[:] = part
 
-        for _ in self.map_blocks(write, blocks):
+        for _ in self.map_blocks(write, blocks, X):
             pass
         return whole
 
@@ -157,7 +166,7 @@ class NumPyBackend(Backend):
 
     def take_rows(self, X: Array, index: Array) -> Array:
         known = len(index) > 0 and index.min() >= 0 and index.max() < X.shape[0]
-        if is_sparse(X) or X.ndim != 2 or not known:
+        if not (known and isinstance(X, np.ndarray) and X.ndim == 2):
             return super().take_rows(X, index)
 
         def take(rows: slice, out: Array) -> Array:

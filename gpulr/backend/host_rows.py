@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from gpulr.backend import threads
 from gpulr.backend.widening import convert
+from gpulr.sources import Source
 
 Array = Any
 Event = Any
+Piece = Callable[[slice], npt.NDArray[Any]]  # returns some of the rows that were asked for
 
 STAGING_BYTES = 32 * 2**20  # of each of the two buffers
 PIECE_BYTES = 4 * 2**20  # what one thread fills of a buffer at a time
@@ -68,27 +70,25 @@ class Uploader:
 
     def copy(
         self,
-        read: Callable[[slice], npt.NDArray[Any]],
+        read: Callable[[slice], Piece],
         rows: slice,
         target: Array,
         dtype: np.dtype[Any],
         after: Event,
     ) -> Event:
-        """Queue copies of rows that ``read`` returns on the host; the event of the last one's end.
+        """Queue copies of rows that ``read`` finds on the host; the event of the last one's end.
 
         The target is (n_rows, n_features) of ``dtype``, C-contiguous, on the device, and may be
         written to once ``after`` has passed.
         """
-        width = int(target.shape[1])
-        length = max(1, STAGING_BYTES // (width * dtype.itemsize))
-        n, end = rows.stop - rows.start, None
-        for first in range(0, n, length):
-            last = min(first + length, n)
+        width, end = int(target.shape[1]), None
+        for part in staged(rows, width * dtype.itemsize):
+            first, last = part.start - rows.start, part.stop - rows.start
             self._current = 1 - self._current
             self.copies.host_waits(self._copied[self._current])
             n_bytes = (last - first) * width * dtype.itemsize
             stage = self._buffer(n_bytes).view(dtype).reshape(last - first, width)
-            _fill(stage, read, rows.start + first)
+            _fill(stage, read(part))
             end = self.copies.upload(stage, target[first:last, :], after)
             self._copied[self._current] = end
             after = None
@@ -109,13 +109,20 @@ class Uploader:
         return self._buffers[self._current][:n_bytes]
 
 
-def _fill(stage: npt.NDArray[Any], read: Callable[[slice], npt.NDArray[Any]], start: int) -> None:
-    """Read the rows from ``start`` on into ``stage``, a piece for each thread at a time."""
+def staged(rows: slice, row_bytes: int) -> list[slice]:
+    """Cut a block into what fits into a staging buffer."""
+    length = max(1, STAGING_BYTES // row_bytes)
+    starts = range(rows.start, rows.stop, length)
+    return [slice(a, min(a + length, rows.stop)) for a in starts]
+
+
+def _fill(stage: npt.NDArray[Any], read: Piece) -> None:
+    """Read rows into ``stage``, a piece for each thread at a time."""
     n = len(stage)
     length = max(1, PIECE_BYTES // max(1, stage.nbytes // n))
 
     def piece(rows: slice) -> None:
-        source = read(slice(start + rows.start, start + rows.stop))
+        source = read(rows)
         # Values that the dtype cannot hold are found later, and raise an error.
         with np.errstate(over="ignore", invalid="ignore"):
             convert(source, stage[rows])
@@ -137,14 +144,15 @@ class _Buffer:
 
 
 class HostRows:
-    """Rows on the host, or in a memory map, of which blocks are copied to the device.
+    """Rows on the host, or in a file, of which blocks are copied to the device.
 
     ``rows[block, :]`` is a block on the device: C-contiguous, in the storage dtype, and valid until
     the block after the next is requested. The first rows are kept there (:meth:`keep`); two buffers
     serve the others. While a block is computed, :meth:`ahead` copies the following one into the
     other buffer, once what was computed from that buffer is done; computing waits for the copy.
 
-    X is (n_samples, n_features), of which an ``index`` (n_rows,) may name some rows. Blocks are of
+    X is (n_samples, n_features), an array or a source, of which an ``index`` (n_rows,) may name
+    some rows. Of a source, a thread reads ahead of what is copied (:meth:`begin`). Blocks are of
     ``dtype`` on the device and between (as an attribute it is the library's own dtype).
     """
 
@@ -152,7 +160,7 @@ class HostRows:
 
     def __init__(
         self,
-        X: npt.NDArray[Any],
+        X: npt.NDArray[Any] | Source,
         dtype: np.dtype[Any],
         uploader: Uploader,
         out_of_memory: tuple[type[BaseException], ...] = (),
@@ -164,6 +172,7 @@ class HostRows:
         self._latest = self._buffers[0]
         self._kept: Array | None = None
         self._asked = False  # for a block, since the last time that one was computed
+        self._reading = ExitStack()  # ahead, until all is settled
         self.shape = (len(X) if index is None else len(index), int(X.shape[1]))
         self.nbytes = self.shape[0] * self.shape[1] * dtype.itemsize  # on the device
         self.dtype = self._new(0).dtype
@@ -178,6 +187,18 @@ class HostRows:
         buffer.read, self._latest = True, buffer
         assert buffer.array is not None
         return buffer.array[: rows.stop - rows.start, :]
+
+    def cut(self, blocks: list[slice]) -> list[slice]:
+        """Return blocks like these, as they are best read; see :meth:`Source.cut`."""
+        return self._X.cut(blocks) if isinstance(self._X, Source) else blocks
+
+    def begin(self, blocks: list[slice]) -> None:
+        """Note which blocks will be asked for, until :meth:`settle`."""
+        if isinstance(self._X, Source):
+            width = self.shape[1] * self._dtype.itemsize
+            left = [rows for rows in blocks if not self._keeps(rows)]
+            parts = [part for rows in left for part in staged(rows, width)]
+            self._reading.enter_context(self._X.ahead(parts))
 
     def ahead(self, rows: slice | None) -> None:
         """Note that all that uses the latest block is queued, and copy ``rows``, the next block.
@@ -199,6 +220,7 @@ class HostRows:
         for buffer in self._buffers:
             self._await(buffer)
         self._uploader.finish()
+        self._reading.close()
 
     def drop(self) -> None:
         """Give back memory on the device: the buffers, and half of what is kept."""
@@ -210,7 +232,9 @@ class HostRows:
         self.keep(n_bytes // 2)
 
     def take(self, index: npt.NDArray[Any]) -> HostRows:
-        """Return some of the rows, gathered when they are used."""
+        """Return some of the rows, gathered when they are used; of a source, at once."""
+        if isinstance(self._X, Source):
+            return HostRows(self._X[index], self._dtype, self._uploader, self._out_of_memory)
         index = index if self._index is None else self._index[index]
         return HostRows(self._X, self._dtype, self._uploader, self._out_of_memory, index)
 
@@ -239,8 +263,12 @@ class HostRows:
             self._uploader.finish()
         return rows
 
-    def _read(self, rows: slice) -> npt.NDArray[Any]:
-        return self._X[rows] if self._index is None else self._X[self._index[rows]]
+    def _read(self, rows: slice) -> Piece:
+        if self._index is None:
+            block = self._X[rows, :]
+            return lambda some: block[some]
+        index = self._index[rows]
+        return lambda some: self._X[index[some]]
 
     def _new(self, n_rows: int) -> Array:
         copies = self._uploader.copies

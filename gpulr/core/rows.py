@@ -42,8 +42,8 @@ class Rows:
     they are centred inside the block.
 
     X is what :meth:`Backend.place` makes of what was passed in: (n_samples, n_features) of any real
-    dtype, a CSR array (SciPy's, or CuPy's) or HostRows. Center, and scale and factor where they are
-    no numbers, are (n_features, 1) float64.
+    dtype, a CSR array (SciPy's, or CuPy's), a source or HostRows. Center, and scale and factor
+    where they are no numbers, are (n_features, 1) float64.
     """
 
     X: Array
@@ -141,7 +141,9 @@ class Rows:
         There Xᵀ R is made feature by feature: sums of blocks of rows have all features, and would
         be as large as what is added to them.
         """
-        few = is_sparse(self.X) and self.X.nnz <= ENTRIES * self.n_features
+        # A source that has so few is small, and yet it would be read at once.
+        few = is_sparse(self.X) and not isinstance(self.X, Source)
+        few = few and self.X.nnz <= ENTRIES * self.n_features
         return self.X.T.tocsr() if few else None
 
     def products_by_feature(self, R: Array) -> Array:
@@ -163,12 +165,12 @@ class Rows:
 
     def blocks(self, n_models: int) -> list[slice]:
         """Return the blocks of rows that a pass of so many models maps over, as operands."""
-        return self.backend.row_blocks(self.n_samples, self.operand_width, n_models)
+        return row_blocks(self.X, self.backend, self.operand_width, n_models)
 
     def converted_blocks(self, n_models: int = 1) -> list[slice]:
         """Return the blocks to map over where whole blocks are converted."""
         width = self.backend.row_width(self.X)
-        return self.backend.row_blocks(self.n_samples, width, n_models)
+        return row_blocks(self.X, self.backend, width, n_models)
 
     def margin_blocks(self, n_models: int) -> list[slice]:
         """Return the blocks to map over where only margins are needed, and no rows."""
@@ -181,7 +183,10 @@ class Rows:
     def operand(self, rows: slice) -> Array:
         """Return the block as a factor of products with weights that absorbed the scaling."""
         if is_sparse(self.X):
-            return self.backend.sparse_operand(self.X, rows, self.dtype)
+            X = self.X
+            if isinstance(X, Source):
+                X, rows = X[rows, :], slice(0, rows.stop - rows.start)
+            return self.backend.sparse_operand(X, rows, self.dtype)
         return self.backend.operand(self.X[rows, :], self.dtype, self.center_in_block)
 
     def absorb_scaling(self, theta: Array) -> tuple[Array, Array]:
@@ -323,6 +328,12 @@ class Rows:
         return tuple(totals)
 
 
+def row_blocks(X: Array, backend: Backend, width: int, n_models: int) -> list[slice]:
+    """Return the backend's blocks of the rows of X; of a source as it is best read."""
+    blocks = backend.row_blocks(X.shape[0], width, n_models)
+    return X.cut(blocks) if isinstance(X, Source | HostRows) else blocks
+
+
 @np.errstate(invalid="ignore")  # some dtypes' minimum complains of NaN
 def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
     """Return the least and the largest number of each feature; see :attr:`Rows.extremes`.
@@ -333,14 +344,18 @@ def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
     if isinstance(X, Source) and X.extremes is not None:
         least, most = X.extremes
         return backend.asarray(least), backend.asarray(most)
-    if is_sparse(X):
+    if is_sparse(X) and not isinstance(X, Source):
         least, most = backend.sparse_extremes(X)
         return xp.astype(least, xp.float64)[:, None], xp.astype(most, xp.float64)[:, None]
 
     def of_block(rows: slice) -> tuple[Array, Array]:
-        return backend.extremes(X[rows, :])
+        block = X[rows, :]
+        if is_sparse(block):
+            least, most = backend.sparse_extremes(block)
+            return least[None, :], most[None, :]
+        return backend.extremes(block)
 
-    blocks = backend.row_blocks(X.shape[0], 2 * backend.row_width(X), 1)
+    blocks = row_blocks(X, backend, 2 * backend.row_width(X), 1)
     least = most = None
     for lower, upper in backend.map_blocks(of_block, blocks, X):
         least = lower if least is None else xp.minimum(least, lower)

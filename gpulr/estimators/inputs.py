@@ -18,6 +18,7 @@ from sklearn.utils.validation import (
 from gpulr.backend import backend_of, is_device_array
 from gpulr.core.rows import extremes
 from gpulr.errors import DataError
+from gpulr.sources import Source
 from gpulr.validation.arrays import as_rows, check_rows
 from gpulr.validation.conversion import as_numpy, real_numbers
 from gpulr.validation.label_values import label_array, of_one_type
@@ -57,7 +58,10 @@ def read_rows_and_labels(estimator: Any, X: Any, y: Any) -> tuple[Array, Any]:
         rows = _checked(estimator, X)
     else:
         rows = _on_host(estimator, X)
-        if not _pass(rows, y):
+        if isinstance(rows, Source):
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
+        elif not _pass(rows, y):
             passes = _is_narrow(rows) and _is_finite(rows)  # then it is y that is to be checked
             some = _as_known(rows[:, :1] if passes else rows)
             some, y = check_X_y(some, y, estimator=estimator, **_AS_IS)
@@ -111,6 +115,8 @@ def read_rows(estimator: Any, X: Any, n_features: int) -> Array:
 def _checked(estimator: Any, X: Any) -> Array:
     """Check rows on the host as scikit-learn does."""
     rows = _on_host(estimator, X)
+    if isinstance(rows, Source):
+        return check_rows(rows)
     if _is_narrow(rows) and _is_finite(rows):
         return rows
     return check_array(_as_known(rows), estimator=estimator, input_name="X", **_AS_IS)
@@ -141,7 +147,7 @@ def _labels(y: Any) -> Any:
 
 
 def _on_host(estimator: Any, X: Any) -> Any:
-    """Return X as scikit-learn takes it: a NumPy array, or a CSR array whose parts are checked."""
+    """Return X as scikit-learn takes it, or a source: a NumPy array, or a CSR array, checked."""
     try:
         return as_rows(X)
     except DataError as error:

@@ -20,6 +20,7 @@ from gpulr.backend import (
     is_sparse,
     to_host,
 )
+from gpulr.core.rows import row_blocks
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import calibration, evaluation, export, measures, selection, storage, torch_layers
 from gpulr.model import thresholds as choosing
@@ -324,7 +325,7 @@ def _margins(model: OneVsAll, X: Array, backend: Backend) -> Array:
     if model.center is not None and backend.centers_in_block(X):
         center, b = backend.asarray(model.center), backend.asarray(model.intercept_at_center)
     width = backend.operand_width(X, W.dtype, center)
-    blocks = backend.row_blocks(X.shape[0], width, model.n_models)
+    blocks = row_blocks(X, backend, width, model.n_models)
 
     def margins(rows: slice, out: Array | None = None) -> Array:
         return backend.affine(backend.operand(X[rows, :], W.dtype, center), W, b, out)
@@ -332,7 +333,7 @@ def _margins(model: OneVsAll, X: Array, backend: Backend) -> Array:
     # NaN and infinity make a row's margins such, whatever the weights: 0 · NaN is NaN. So the rows
     # are looked through only where that has happened.
     with np.errstate(over="ignore", invalid="ignore"):
-        Z = backend.collect_blocks(margins, blocks, model.n_models, W.dtype)
+        Z = backend.collect_blocks(margins, blocks, model.n_models, W.dtype, X)
     if not bool(to_host(backend.xp.all(backend.xp.isfinite(Z)))):
         finite_rows(X, backend, W.dtype)
     return Z

@@ -26,8 +26,8 @@ class Source:
     """Rows (n_samples, n_features) of which blocks are read when they are asked for.
 
     It is no array: ``source[a:b, :]`` is one, in ``dtype``, or SciPy's CSR where ``sparse``, and
-    ``source[index]`` holds the rows that an int array names, in that order. One thread reads at a
-    time.
+    ``source[index]`` holds the rows that an int array names, in that order. ``source[:, columns]``
+    is a source of columns in the order of a list. One thread reads at a time.
 
     Parameters
     ----------
@@ -59,6 +59,9 @@ class Source:
         self._read_rows = read
         self.shape = (int(shape[0]), int(shape[1]))
         self.dtype = np.dtype(dtype).newbyteorder("=")
+        # Those that one array of all rows would have, by which it is chosen how to compute.
+        self.itemsize, self.size = self.dtype.itemsize, math.prod(self.shape)
+        self.strides = (self.shape[1] * self.itemsize, self.itemsize)
         self.nnz = nnz
         # The least and the largest number of each feature, (n_features, 1) float64, where known.
         self.extremes: tuple[Array, Array] | None = None
@@ -75,8 +78,8 @@ class Source:
     def nbytes(self) -> int:
         """How many bytes all rows would take."""
         if self.nnz is not None:
-            return self.nnz * (self.dtype.itemsize + 4) + 8 * self.shape[0]
-        return math.prod(self.shape) * self.dtype.itemsize
+            return self.nnz * (self.itemsize + 4) + 8 * self.shape[0]
+        return self.size * self.itemsize
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise DataError(
@@ -91,9 +94,11 @@ class Source:
         return f"<Source {self.shape[0]:,}×{self.shape[1]:,} {self.dtype}>"
 
     def __getitem__(self, key: Any) -> Array:
-        rows, *columns = key if isinstance(key, tuple) else (key,)
-        every = all(isinstance(c, slice) and c == slice(None) for c in columns)
-        if not every or len(columns) > 1:
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        every = slice(None)
+        if isinstance(columns, list) and rows == every:
+            return self._with_columns(columns)
+        if columns != every:
             raise TypeError("a source has rows, as in source[a:b, :] or source[index]")
         if isinstance(rows, slice):
             start, stop, step = rows.indices(self.shape[0])
@@ -103,6 +108,13 @@ class Source:
         if isinstance(rows, int | np.integer):
             return self.take(np.array([rows]))[0]
         return self.take(np.asarray(rows))
+
+    def _with_columns(self, columns: list[int]) -> Source:
+        def read(start: int, stop: int) -> Array:
+            return self.read(start, stop)[:, columns]
+
+        shape = self.shape[0], len(columns)
+        return Source(read, shape, self.dtype, nnz=self.nnz, edges=self.edges)
 
     def _block(self, start: int, stop: int) -> Array:
         for reader in tuple(self._readers):

@@ -12,8 +12,10 @@ from gpulr.backend import Backend, backend_of, is_device_array, is_sparse, to_ho
 from gpulr.backend.arrays import floating_dtype
 from gpulr.errors import DataError
 from gpulr.namespaces import array_namespace
+from gpulr.sources import Source
 from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, on_device, real_numbers
 from gpulr.validation.cures import cure_of_shape
+from gpulr.validation.sources import is_read, source_of
 from gpulr.validation.tables import from_table, is_labelled, is_table, sparse_columns
 from gpulr.words import counted, shown
 
@@ -22,6 +24,8 @@ Array = Any
 
 def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -> Array:
     """Return X as a two-dimensional real array of the library it came in, without copying.
+
+    What is in a file is a :class:`gpulr.sources.Source`, and not read yet.
 
     Images (n_samples, height, width, …) are flattened. Values are checked by :func:`finite_rows`.
     ``trained_on`` says what the ``n_features`` of a model are, for the error.
@@ -59,8 +63,12 @@ def check_rows(X: Any, *, n_features: int | None = None, trained_on: str = "") -
 
 
 def as_rows(X: Any) -> Array:
-    """Return X as real numbers: an array of its library, a CSR array, or else NumPy's."""
+    """Return X as real numbers: an array of its library, a CSR array, a source, or NumPy's."""
+    if isinstance(X, Source):
+        return X
     refuse_files(X)
+    if is_read(X):
+        return source_of(X, "X")
     X = X.data if is_labelled(X) else X
     if is_table(X):
         sparse = sparse_columns(X)
@@ -82,17 +90,29 @@ def finite_rows(
     ``passed`` is what X was before it was rounded, to tell which of the two it is. ``known`` are
     the features' extremes: where these are usable, so are all numbers, and X is not looked at.
     """
+    own = floating_dtype(X, backend.xp)
+    if own is None:
+        return
+    xp = backend.xp
+    largest = min(float(xp.finfo(own).max), float(xp.finfo(dtype).max))
+    if known is not None and all(bool(xp.all(xp.abs(part) <= largest)) for part in known):
+        return
+    if not isinstance(X, Source):
+        _check_finite(X, backend, largest, passed)
+        return
+    for rows in X.cut(backend.row_blocks(X.shape[0], backend.row_width(X), 1)):
+        _check_finite(X[rows, :], backend, largest, None, rows.start)
+
+
+def _check_finite(
+    X: Array, backend: Backend, largest: float, passed: Array | None, first_row: int = 0
+) -> None:
+    """Do what :func:`finite_rows` does, of rows that are arrays, from ``first_row`` on."""
     xp, starts = backend.xp, None
     if is_sparse(X):
         starts, X = X.indptr, xp.reshape(X.data, (-1, 1))  # what is stored; zeros are fine
         passed = X
     own = floating_dtype(X, xp)
-    if own is None:
-        return
-    largest = min(float(xp.finfo(own).max), float(xp.finfo(dtype).max))
-    if known is not None and all(bool(xp.all(xp.abs(part) <= largest)) for part in known):
-        return
-
     narrow = own != X.dtype or xp.finfo(own).bits < 32  # slow to compute with, or impossible
 
     def usable(rows: slice) -> tuple[int, Array]:
@@ -108,6 +128,7 @@ def finite_rows(
         finite = np.isfinite(to_host((X if passed is None else passed)[row, :])).all()
         if starts is not None:
             row = int(np.searchsorted(to_host(starts), row, side="right")) - 1
+        row += first_row
         if finite:
             raise DataError(
                 f"X holds values beyond {largest:.1e}, too large to compute with (first in row "

@@ -1,0 +1,125 @@
+"""Rows in files, as users pass them in: whatever has a shape, a dtype and slicing, as a source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpulr.backend import is_sparse, library_of
+from gpulr.errors import DataError
+from gpulr.sources import Source
+from gpulr.validation.conversion import as_csr, as_numpy, first_line, is_any_sparse, real_numbers
+from gpulr.validation.tables import is_labelled
+
+Array = Any
+
+LEAST_BYTES = 2**18  # between two edges; shorter chunks are read together
+LONGEST_BYTES = 2**23  # of a chunk that is read again for each block in it
+KEPT_BYTES = 2**27  # of a chunk that is kept until its last block has been asked for
+
+
+def is_read(x: Any) -> bool:
+    """Whether rows of ``x`` are to be read when they are needed, and not all at once.
+
+    It is no array of a known library, and has a shape, a dtype and slicing: zarr's, h5py's and
+    AnnData's, and xarray's over what it has not loaded.
+    """
+    if isinstance(x, np.ndarray | np.generic | Source):
+        return False
+    if is_labelled(x):
+        # xarray's own, whatever is in a file: to ask for the data would load all of it.
+        variable = x.variable
+        lazy = type(getattr(variable, "_data", None)).__module__.startswith("xarray.")
+        return lazy and not getattr(variable, "_in_memory", True) and x.ndim > 1
+    own = getattr(x, "__dict__", {})
+    named = all(hasattr(type(x), name) or name in own for name in ("shape", "dtype"))
+    if not (named and hasattr(type(x), "__getitem__")) or hasattr(type(x), "compute"):
+        return False
+    if library_of(x) is not None or is_any_sparse(x):
+        return False
+    return len(_asked(lambda: x.shape, "X")) > 1
+
+
+def source_of(x: Any, name: str) -> Source | Array:
+    """Return what :func:`is_read` as a source of real numbers; it has to stay open.
+
+    Blocks are converted as whole arrays are. Raises DataError, by the ``name`` of x, where it
+    cannot be read, or holds no real numbers.
+    """
+    shape = _asked(lambda: tuple(map(int, x.shape)), name)
+    if 0 in shape:
+        return np.empty(shape)
+    if getattr(x, "format", "") == "csc":
+        raise DataError(
+            f"{name} is stored by columns (CSC), of which each block of rows needs all. Write it "
+            f"by rows, as CSR, or pass {name}.to_memory()."
+        )
+
+    def block(start: int, stop: int) -> Array:
+        rows = x[start:stop]
+        rows = rows.values if is_labelled(rows) else rows
+        if is_any_sparse(rows):
+            return as_csr(rows, name)
+        return real_numbers(as_numpy(rows, name), name)
+
+    read: Callable[[int, int], Array] = block
+    first = _asked(lambda: read(0, 1), name)
+    nnz = _asked(lambda: _stored(x), name) if is_sparse(first) else None
+    n, width = shape[0], math.prod(shape[1:])
+    length = _chunk(x)
+    if nnz is not None or not 0 < length < n:
+        return Source(read, (n, width), first.dtype, nnz=nnz)
+    row_bytes = width * first.dtype.itemsize
+    if LONGEST_BYTES < length * row_bytes <= KEPT_BYTES:
+        read = _by_chunks(read, length, n)
+    step = length * max(1, LEAST_BYTES // (length * row_bytes))
+    return Source(read, (n, width), first.dtype, edges=range(step, n, step))
+
+
+def _asked(what: Callable[[], Any], name: str) -> Any:
+    """Return what is asked of a file; raise DataError where its library raises anything."""
+    try:
+        return what()
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # of whatever library reads
+        raise DataError(
+            f"{name} cannot be read: {first_line(error, type(error))}. Open the file that it is "
+            "in, and leave it open until all is done."
+        ) from error
+
+
+def _stored(x: Any) -> int:
+    """Return how many numbers a sparse matrix in a file holds: AnnData's, or one that says so."""
+    return int(x.nnz if hasattr(x, "nnz") else x.group["indptr"][-1])
+
+
+def _chunk(x: Any) -> int:
+    """Return how many rows are stored, and read, together; 0 where that is not known."""
+    if is_labelled(x):
+        preferred = x.encoding.get("preferred_chunks") or {}
+        return int(preferred.get(x.dims[0], 0))
+    chunks = getattr(x, "chunks", None)
+    known = isinstance(chunks, tuple) and chunks and isinstance(chunks[0], int | np.integer)
+    return int(chunks[0]) if known and chunks is not None else 0
+
+
+def _by_chunks(
+    read: Callable[[int, int], Array], length: int, n: int
+) -> Callable[[int, int], Array]:
+    """Return what reads whole chunks, which their library would else unpack for each block."""
+    kept: list[Any] = [None, None]  # the first row of a chunk, and its rows
+
+    def rows(start: int, stop: int) -> Array:
+        first = start // length * length
+        if stop > first + length:
+            return read(start, stop)
+        if kept[0] != first:
+            kept[:] = None, None  # not beside the next one
+            kept[:] = first, read(first, min(first + length, n))
+        return kept[1][start - first : stop - first].copy()
+
+    return rows
