@@ -62,8 +62,11 @@ class DaskEngine:
     def load(cls, client: Client, loaders: Sequence[Any]) -> DaskEngine:
         """Return an engine of the parts that loaders return, or that Dask's delayed objects are."""
         _check(client)
-        load = dask.delayed(dask_worker.load, pure=False, traverse=False)
-        parts = [each if dask.is_dask_collection(each) else load(each) for each in loaders]
+        load, hold = (
+            dask.delayed(function, pure=False, traverse=False)
+            for function in (dask_worker.load, dask_worker.Movable)
+        )
+        parts = [(hold if dask.is_dask_collection(each) else load)(each) for each in loaders]
         with dask.config.set(_QUIET):
             return cls(client, client.compute(parts))
 
@@ -150,6 +153,7 @@ class DaskEngine:
             found = self._finished(self.client.gather(tasks, asynchronous=True), numbers)
         except BaseException as error:
             self._cancel(tasks)
+            tasks.clear()  # the error's traceback keeps this frame
             if isinstance(error, Exception):
                 self._raise_for_parts(numbers)  # what a part is made of says more
             raise

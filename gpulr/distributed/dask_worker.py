@@ -11,10 +11,12 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from dask.sizeof import sizeof
 from distributed import get_worker
 from distributed.protocol.pickle import dumps, loads
 
@@ -24,20 +26,43 @@ from gpulr.backend.threads import allowing
 _MALLOC = {-3: 32 * 2**20, -1: 64 * 2**20}  # of glibc: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
-def load(loader: Callable[[], Any]) -> Any:
+@dataclass(slots=True)
+class Movable:
+    """A part that Dask may move.
+
+    It is pickled in one piece: arrays that Dask sends beside a pickle arrive where the network's
+    buffer has them, at addresses that are no multiple of their items. NumPy multiplies those
+    without BLAS: in a long time, and with other bits.
+    """
+
+    part: Any
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Movable], tuple[bytes]]:
+        return unpacked, (dumps(self.part),)
+
+    def __sizeof__(self) -> int:
+        return int(sizeof(self.part))
+
+
+def unpacked(pickled: bytes) -> Movable:
+    """Return what was moved."""
+    return Movable(loads(pickled))
+
+
+def load(loader: Callable[[], Any]) -> Movable:
     """Return a part; others are loaded beside it by the worker's other threads."""
     with _computing(1):
-        return loader()
+        return Movable(loader())
 
 
-def derive(part: Any, method: str, message: bytes) -> Any:
+def derive(movable: Movable, method: str, message: bytes) -> Movable:
     """Return the part that a method makes of another one."""
     with _computing(1):
-        return getattr(part, method)(*loads(message))
+        return Movable(getattr(movable.part, method)(*loads(message)))
 
 
 def call(
-    parts: Sequence[Any], numbers: Sequence[int], method: str, message: bytes
+    parts: Sequence[Movable], numbers: Sequence[int], method: str, message: bytes
 ) -> tuple[str, bytes]:
     """Call a method of some parts, one after the other, each by all threads of the worker.
 
@@ -64,9 +89,9 @@ def call(
         return worker.address, dumps([_called(*some, method=method) for some in calls])
 
 
-def _called(part: Any, number: int, arguments: tuple[Any, ...], method: str) -> Any:
+def _called(movable: Movable, number: int, arguments: tuple[Any, ...], method: str) -> Any:
     try:
-        return getattr(part, method)(*arguments)
+        return getattr(movable.part, method)(*arguments)
     except Exception as error:
         name_part(error, number)
         raise

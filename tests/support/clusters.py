@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 
 
 @contextlib.contextmanager
-def cluster(n_workers=2, threads_per_worker=1, processes=False, **settings):
-    """A client of a cluster on this machine, whose tasks may end one worker, not two."""
+def cluster(n_workers=2, threads_per_worker=1, processes=False, allowed_failures=1, **options):
+    """A client of a cluster on this machine, of which a task may by default end one worker."""
     import dask
     from distributed import Client, LocalCluster
 
-    ours = {
-        "distributed.scheduler.allowed-failures": 1,
+    settings = {
+        "distributed.scheduler.allowed-failures": allowed_failures,
         "distributed.admin.tick.limit": "1h",  # it warns where this machine has other work
     }
     with (
-        dask.config.set(ours | settings),
+        dask.config.set(settings),
         LocalCluster(
             n_workers=n_workers,
             threads_per_worker=threads_per_worker,
             processes=processes,
             dashboard_address=":0",
-            memory_limit=0,
+            **{"memory_limit": 0} | options,
         ) as local,
         Client(local) as client,
     ):
         yield client
+
+
+@contextlib.contextmanager
+def lone_worker(client, threads=1):
+    """A worker whom no nanny starts again: its process."""
+    command = [sys.executable, "-m", "distributed.cli.dask_worker"]
+    command += [client.scheduler.address, "--no-nanny", "--no-dashboard", f"--nthreads={threads}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    before = len(client.nthreads())
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as worker:
+        try:
+            client.wait_for_workers(before + 1, timeout=60)
+            yield worker
+        finally:
+            worker.kill()

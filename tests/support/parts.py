@@ -42,7 +42,9 @@ class Numbers:
     def product(self, W: Any) -> Any:
         return self.X.T @ (self.X @ W)
 
-    def scaled(self, by: float) -> Numbers:
+    def scaled(self, by: float, flag: Path | None = None) -> Numbers:
+        if flag is not None and once(flag):
+            kill_this_process()
         return Numbers(self.number, self.n_samples, self.X * by)
 
     def add_up(self, *numbers: float) -> float:
@@ -50,6 +52,15 @@ class Numbers:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def page_faults(self) -> int:
+        """Return how many there are when an array of 8 MB is made for the tenth time."""
+        import resource
+
+        for _ in range(10):
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+            np.ones(1_000_000)
+        return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
 
     def threads(self) -> int:
         return thread_count()
