@@ -50,9 +50,10 @@ def flag(names: str, words: str, **how: Any) -> Any:
 
 DATA = (
     "mnist, mnist-original, digits, or a path: .csv or .tsv (also .gz), .npz, .mat, IDX images, or "
-    "a folder of the four IDX files."
+    "a folder of the four IDX files; or read block by block: .npy with labels beside it, .parquet, "
+    "a folder of either, .zarr, .h5, .h5ad."
 )
-COLUMN = "Column of a .csv or .tsv file that holds the labels: its name, or its number from 0."
+COLUMN = "Column that holds the labels: its name, or of a .csv or .tsv file its number from 0."
 USUAL = "the one named label, class, target or y; else the only one of text; else the first."
 
 DATA_TO_TRAIN = option(None, f"{DATA} Default: MNIST, or the bundled digits without network.")

@@ -14,7 +14,7 @@ from gpulr import datasets
 from gpulr.cli import terminal
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.readers.table_columns import KnownColumns
-from gpulr.datasets.reading import is_table, read_labelled
+from gpulr.datasets.reading import is_stored, is_table, read_labelled
 from gpulr.errors import DataError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import SplitRecord
@@ -90,7 +90,7 @@ def data_for(model: OneVsAll, data: str | None, label: str | None) -> datasets.D
     A table's columns are found by the names that the model knows.
     """
     if data is not None:
-        if is_table(data):
+        if is_table(data) or is_stored(data):
             return read_labelled(data, known_columns(model), label=label)
         return datasets.load(data, label=label)
     name, source = model.data.get("name", ""), model.data.get("source", "")

@@ -14,8 +14,7 @@ from gpulr.cli import terminal
 from gpulr.cli.data import in_a_cell, known_columns, say_refinements
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.dataset import test_rows
-from gpulr.datasets.readers.numpy_files import read_npy
-from gpulr.datasets.reading import SUPPORTED, is_table, read_rows
+from gpulr.datasets.reading import SUPPORTED, is_stored, is_table, read_rows
 from gpulr.errors import DataError, DataFileError, DataUnavailableError
 from gpulr.images.framing import Frame
 from gpulr.images.loading import IMAGE_SUFFIXES, load_images, make_folder, save_framed
@@ -116,13 +115,11 @@ def _predicted(model: OneVsAll, name: str, label: str | None) -> list[dict[str, 
     return records
 
 
-def _rows(model: OneVsAll, name: str, label: str | None) -> tuple[npt.NDArray[Any], Any]:
+def _rows(model: OneVsAll, name: str, label: str | None) -> tuple[Any, Any]:
     """Return the rows of an input, and their labels where it has them."""
     if _is_image(name):
         return load_images([Path(name)], model), None
-    if name.lower().endswith(".npy"):
-        return read_npy(Path(name)), None
-    if is_table(name):
+    if is_table(name) or is_stored(name):
         return read_rows(name, known_columns(model), label=label)
     pictures = f"pictures ({', '.join(IMAGE_SUFFIXES)})"
     if Path(name).is_dir() and not any("idx" in each.name for each in Path(name).iterdir()):
@@ -133,7 +130,7 @@ def _rows(model: OneVsAll, name: str, label: str | None) -> tuple[npt.NDArray[An
     except DataFileError as error:
         if SUPPORTED not in error.remedy:
             raise
-        remedy = f"{error.remedy[:-1]}; also {pictures} or a folder of them, and .npy (rows)."
+        remedy = f"{error.remedy[:-1]}; also {pictures} or a folder of them."
         raise DataFileError(name, error.found, remedy) from error
 
 

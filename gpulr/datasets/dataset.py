@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
+from gpulr.sources import Source, selected
 from gpulr.validation.parameters import positive_number, whole_number
 from gpulr.words import counted
 
@@ -21,7 +23,8 @@ class Dataset:
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features), integer, boolean or floating
-        The samples. Pixels stay uint8; training absorbs the scaling in the weights.
+        The samples; of a file that may be larger than memory a source, which is read block by
+        block. Pixels stay uint8; training absorbs the scaling in the weights.
     y : ndarray of shape (n_samples,), integer, boolean, floating or str
         One label per sample; or (n_samples, n_labels) of 0 and 1, a column for each of several,
         NaN where a row says nothing of one.
@@ -46,9 +49,9 @@ class Dataset:
         If the arrays do not fit together.
     """
 
-    X: npt.NDArray[Any]
+    X: npt.NDArray[Any] | Source
     y: npt.NDArray[Any]
-    X_test: npt.NDArray[Any] | None = None
+    X_test: npt.NDArray[Any] | Source | None = None
     y_test: npt.NDArray[Any] | None = None
     image_shape: tuple[int, ...] | None = None
     name: str = "unnamed"
@@ -131,7 +134,8 @@ class Dataset:
         -------
         Dataset
             With `X` of shape (n_samples − n_test, n_features) and `X_test` of shape
-            (n_test, n_features), both copies.
+            (n_test, n_features), both copies; of a source both read from where it is, its rows in
+            the order that they have there.
 
         Raises
         ------
@@ -156,9 +160,10 @@ class Dataset:
             )
         order = np.random.default_rng(seed).permutation(self.n_samples)
         train, test = order[:n_train], order[n_train:]
-        return replace(
-            self, X=self.X[train], y=self.y[train], X_test=self.X[test], y_test=self.y[test]
-        )
+        if isinstance(X := self.X, Source):
+            train, test = np.sort(train), np.sort(test)
+        rows: Any = partial(selected, X) if isinstance(X, Source) else X.__getitem__
+        return replace(self, X=rows(train), y=self.y[train], X_test=rows(test), y_test=self.y[test])
 
 
 def test_rows(dataset: Dataset) -> tuple[str, Any, Any]:
@@ -182,7 +187,7 @@ def _check_part(X: Any, y: Any, part: str) -> None:
     """Raise DataError unless X is a numeric table and y has one label for each of its rows."""
     X_name, y_name = f"X{part}", f"y{part}"
     for name, array in ((X_name, X), (y_name, y)):
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray) and not (array is X and isinstance(X, Source)):
             kind = type(array).__name__
             raise DataError(
                 f"{name} is of type {kind}; expected a NumPy array. Pass np.asarray({name})."
@@ -213,7 +218,7 @@ def _check_part(X: Any, y: Any, part: str) -> None:
             f"{X_name} has {counted(len(X), 'sample')}, but {y_name} has "
             f"{counted(len(y), 'label')}. Pass one label for each sample."
         )
-    if X.size == 0:
+    if 0 in X.shape:
         raise DataError(
             f"{X_name} has shape {X.shape}; expected at least one sample and one feature."
         )

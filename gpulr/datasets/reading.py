@@ -16,20 +16,29 @@ from gpulr.datasets.readers.checks import square_side
 from gpulr.datasets.readers.idx import looks_like_idx, read_idx, read_idx_folder
 from gpulr.datasets.readers.mat import read_mat
 from gpulr.datasets.readers.numpy_files import read_npz
+from gpulr.datasets.readers.stored import Stored, kind_of, read_stored
 from gpulr.datasets.readers.table import Table, read_table
 from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.errors import DataError, DataFileError, ParameterError
+from gpulr.sources import Source
 from gpulr.validation.tables import order_of
+
+Array = Any
 
 SUPPORTED = (
     ".npz (X, y[, X_test, y_test] or x_train, y_train[, x_test, y_test]), "
     ".mat or a .zip of one .mat (data, label or X, y), "
     ".csv, .tsv or .csv.gz (a label column), "
-    "IDX images (*images-idx3-ubyte[.gz], labels beside it) or a folder of IDX files"
+    "IDX images (*images-idx3-ubyte[.gz], labels beside it) or a folder of IDX files, "
+    ".npy (labels beside it, as name_labels.npy, or y.npy beside X.npy), .parquet, or a folder of "
+    "either, .zarr or .h5 (X and y), .h5ad (a column of obs)"
 )
 """What `read` takes, for messages and help."""
 
-SUFFIXES = re.compile(r"(\.(csv|tsv|npz|mat|idx\d?|zip|gz)|[-._]idx\d?[-._]ubyte)+$", re.IGNORECASE)
+SUFFIXES = re.compile(
+    r"(\.(csv|tsv|npz|mat|idx\d?|zip|gz|npy|parquet|zarr|h5|hdf5|h5ad)|[-._]idx\d?[-._]ubyte)+$",
+    re.IGNORECASE,
+)
 
 
 def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dataset:
@@ -39,9 +48,12 @@ def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dat
     ----------
     path : path-like
         A .npz, .mat (or .zip of one .mat), .csv or .csv.gz file, an IDX file of images with its
-        labels beside it, or a folder of IDX files; ``~`` is expanded.
+        labels beside it, or a folder of IDX files; ``~`` is expanded. Or one that may be larger
+        than memory, whose rows are read block by block: .npy with labels beside it, .parquet, a
+        folder of either, .zarr, .h5, .h5ad.
     label : str or int, optional
-        The label column of a text table, by name or index; not for other formats.
+        The label column of a text table, by name or index; by name of Parquet and .h5ad, and the
+        array of labels in .zarr and .h5; not for other formats.
 
     Returns
     -------
@@ -60,6 +72,8 @@ def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dat
     path = expanded(path)
     if is_table(path) and not os.path.isdir(path):  # noqa: PTH112 (see below)
         return _of_table(read_table(path, label=label), path)
+    if kind_of(path) and os.path.lexists(path):
+        return _of_stored(read_stored(path, label=label), path)
     if label is not None:
         raise ParameterError(
             f"label={label!r} was given for {path}; it chooses the column of a .csv table. "
@@ -92,18 +106,23 @@ def read_labelled(
     Raises as :func:`read`, and DataError where the features have other names than the model's.
     """
     path = expanded(path)
+    if kind_of(path):
+        return _of_stored(read_stored(path, label=label, known=known), path)
     return _of_table(_in_order(read_table(path, label=label, known=known), known, path), path)
 
 
 def read_rows(
     path: str | os.PathLike[str], known: KnownColumns, *, label: str | None = None
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+) -> tuple[Array, npt.NDArray[Any] | None]:
     """Read the features of a table, in the model's order, and its labels where it has them.
 
     A table with as many columns as the model has features has no labels, unless `label` or the
     model's label names one of its columns. Raises as :func:`read_labelled`.
     """
     path = expanded(path)
+    if kind_of(path):
+        stored = read_stored(path, label=label, known=known, unlabelled=True)
+        return stored.X, stored.y
     table = read_table(path, label=label, known=known, unlabelled=True)
     table = _in_order(table, known, path)
     return table.X, table.y
@@ -116,6 +135,11 @@ def _in_order(table: Table, known: KnownColumns, path: Path) -> Table:
     if order is None:
         return table
     return table._replace(X=table.X[:, order], feature_names=known.features)
+
+
+def is_stored(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is, by its suffix or what is in it, of rows that are read block by block."""
+    return bool(kind_of(expanded(path)))
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
@@ -135,6 +159,13 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         raise DataFileError(os.fspath(path), found, "Write the path out.") from error
 
 
+def _of_stored(stored: Stored, path: Path) -> Dataset:
+    assert stored.y is not None
+    parts = (stored.X, stored.y, stored.X_test, stored.y_test)
+    dataset = _dataset(path, *parts, image_shape=stored.image_shape)
+    return replace(dataset, label_name=stored.label_name, feature_names=stored.feature_names)
+
+
 def _of_table(table: Table, path: Path) -> Dataset:
     assert table.y is not None
     dataset = _dataset(path, table.X, table.y)
@@ -143,16 +174,19 @@ def _of_table(table: Table, path: Path) -> Dataset:
 
 def _dataset(
     path: Path,
-    X: npt.NDArray[Any],
+    X: Array,
     y: npt.NDArray[Any],
-    X_test: npt.NDArray[Any] | None = None,
+    X_test: Array = None,
     y_test: npt.NDArray[Any] | None = None,
+    *,
+    image_shape: tuple[int, ...] | None = None,
 ) -> Dataset:
     """Tidy what a file holds into a Dataset, or raise DataFileError for what cannot be one."""
     name = path.resolve().name if path.is_dir() else SUFFIXES.sub("", path.name) or path.name
     try:
         are_images = X.ndim > 2 and X_test is not None and X_test.ndim > 2
-        X, image_shape = _samples(X, "X")
+        X, shape = _samples(X, "X")
+        image_shape = image_shape or shape
         if X_test is not None and y_test is not None:
             X_test, test_shape = _samples(X_test, "X_test")
             if are_images and test_shape != image_shape:
@@ -167,7 +201,7 @@ def _dataset(
         raise DataFileError(path, found, "Correct and save it again.") from error
 
 
-def _samples(X: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[int, ...] | None]:
+def _samples(X: Array, name: str) -> tuple[Array, tuple[int, ...] | None]:
     """Make a table in native byte order; also return the shape of one sample if it is an image.
 
     So are samples of more than one axis, and uint8 ones whose number is a square of 16 or more.
@@ -184,7 +218,7 @@ def _samples(X: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[in
         X = X.reshape(len(X), -1)
     elif X.ndim == 2 and dtype == np.uint8 and (side := square_side(X.shape[1])):
         image_shape = (side, side)
-    return np.ascontiguousarray(X, dtype), image_shape
+    return X if isinstance(X, Source) else np.ascontiguousarray(X, dtype), image_shape
 
 
 def _labels(y: npt.NDArray[Any], name: str, n_samples: int) -> npt.NDArray[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gpulr.sources.blocks import Blocks
 from gpulr.sources.parts import Part, Parts
+from gpulr.sources.selected import selected
 from gpulr.sources.source import Source
 
-__all__ = ["Blocks", "Part", "Parts", "Source"]
+__all__ = ["Blocks", "Part", "Parts", "Source", "selected"]

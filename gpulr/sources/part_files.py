@@ -38,6 +38,12 @@ class RowGroup:
     def __str__(self) -> str:
         return f"{self.path}, row group {self.number}"
 
+    def schema(self) -> Any:
+        """Return Arrow's fields of the file."""
+        from pyarrow.parquet import read_schema
+
+        return read_schema(self.path)
+
     def __call__(self) -> Array:
         """Return the rows as an Arrow table, and their labels if there is a column of these."""
         from pyarrow.parquet import ParquetFile

@@ -572,7 +572,7 @@ def test_missing_empty_folder_and_garbage(tmp_path, write, refused, name):
         read(path)
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.npy", "a.pkl"])
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.gz", "a.feather", "a.pkl"])
 def test_unknown_suffix(refused, name):
     refused(r"unknown suffix.*\.npz.*\.mat.*\.csv.*IDX", name, pickle.dumps(1))
 

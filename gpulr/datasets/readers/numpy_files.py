@@ -53,16 +53,16 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -
         return array
 
 
-def read_npy(path: Path) -> npt.NDArray[Any]:
+def read_npy(path: Path, *, labels: bool = False) -> npt.NDArray[Any]:
     """Map a .npy file of rows, (n_samples, ...) integer, boolean or floating, into memory.
 
-    The rows are read when they are used, and the system ends a process (SIGBUS) that uses rows of
-    a file which has been cut meanwhile.
+    Or one of ``labels``, which may also be text. They are read when they are used, and the system
+    ends a process (SIGBUS) that uses rows of a file which has been cut meanwhile.
     """
     with checked(path, "a NumPy .npy file") as stored:
         with path.open("rb") as stream:
             shape, dtype = _check_header(stream, "its array", stored)
-        if dtype.kind not in "biuf" or not shape or math.prod(shape) == 0:
+        if (not labels and dtype.kind not in "biuf") or not shape or math.prod(shape) == 0:
             raise UnusableError(
                 f"holds an array of shape {shape} and dtype {dtype}; expected rows of numbers",
                 "Save it with numpy.save(path, X), X of shape (n_samples, n_features).",
