@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.words import counted, shown
 
 ROWS = 4096  # whose labels are counted at a time
+WEIGHED = 2**18  # and whose weights are
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +23,12 @@ class Folds:
     """Folds of one set of rows.
 
     How often each fold trains on each row, (n_samples, n_folds): 0 or 1, more where a splitter
-    repeats rows; and the rows that each fold is scored on.
+    repeats rows, a byte each; and the rows that each fold is scored on, ascending, four bytes each
+    (eight from 2³¹ rows on).
     """
 
     counts: npt.NDArray[np.unsignedinteger[Any]]
-    tests: tuple[npt.NDArray[np.int64], ...]
+    tests: tuple[npt.NDArray[np.integer[Any]], ...]
 
     def __len__(self) -> int:
         return len(self.tests)
@@ -44,26 +46,10 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
     DataError
         A fold without rows, or with rows that there are not.
     """
-    from sklearn.model_selection import check_cv
-
     n_samples = len(y)
-    if isinstance(cv, int | np.integer):
-        check_number(cv, largest=int(np.unique(y, return_counts=True)[1].max()))
-    try:
-        if isinstance(cv, Iterable) and not hasattr(cv, "split"):
-            pairs = list(cv)
-        else:
-            splitter = check_cv(cv, y, classifier=True)
-            groups = None if groups is None else to_host(groups)
-            pairs = list(splitter.split(np.zeros((n_samples, 1)), y, groups))
-    except (TypeError, ValueError) as error:
-        raise ParameterError(
-            f"cv={shown(cv)} cannot split these rows: {str(error).rstrip('.')}. Use a number of "
-            "folds, a splitter of scikit-learn's (with groups= if it needs groups), or a list of "
-            "(train, test) index arrays."
-        ) from error
-    trains, tests = [], []
-    for number, pair in enumerate(pairs):
+    columns: list[npt.NDArray[Any]] = []
+    tests: list[npt.NDArray[np.integer[Any]]] = []
+    for number, pair in enumerate(_pairs(cv, y, groups)):
         try:
             train, test = (_rows(part, n_samples) for part in pair)
         except (TypeError, ValueError, IndexError) as error:
@@ -76,12 +62,45 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
                 f"Fold {number} of cv trains on {len(train)} rows and is scored on {len(test)}; "
                 "expected at least one of each."
             )
-        trains.append(np.bincount(train, minlength=n_samples))
-        tests.append(test)
-    if not trains:
+        columns.append(count(train, n_samples))
+        if (test[1:] < test[:-1]).any():
+            test = np.sort(test)
+        tests.append(test.astype(np.int32 if n_samples < 2**31 else np.int64))
+    if not columns:
         raise DataError("cv makes no folds; expected at least one (train, test) pair.")
-    counts = np.stack(trains, axis=1)
-    return Folds(counts.astype(np.min_scalar_type(counts.max())), tuple(tests))
+    return Folds(np.stack(columns, axis=1), tuple(tests))
+
+
+def _pairs(cv: Any, y: npt.NDArray[Any], groups: Any) -> Iterator[Any]:
+    """Yield what ``cv`` makes of labels ``y``, one pair at a time: they are as long as y."""
+    from sklearn.model_selection import check_cv
+
+    if isinstance(cv, int | np.integer):
+        check_number(cv, largest=int(np.unique(y, return_counts=True)[1].max()))
+    try:
+        if isinstance(cv, Iterable) and not hasattr(cv, "split"):
+            yield from cv
+        else:
+            splitter = check_cv(cv, y, classifier=True)
+            groups = None if groups is None else to_host(groups)
+            # Splitters look at the length of X alone; this one takes no memory.
+            yield from splitter.split(np.broadcast_to(0.0, (len(y), 1)), y, groups)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"cv={shown(cv)} cannot split these rows: {str(error).rstrip('.')}. Use a number of "
+            "folds, a splitter of scikit-learn's (with groups= if it needs groups), or a list of "
+            "(train, test) index arrays."
+        ) from error
+
+
+def count(rows: npt.NDArray[np.integer[Any]], n_samples: int) -> npt.NDArray[Any]:
+    """Return how often each row is among these, (n_samples,) of the smallest type that holds it."""
+    once = np.zeros(n_samples, np.uint8)
+    once[rows] = 1
+    if np.count_nonzero(once) == len(rows):
+        return once
+    times = np.bincount(rows, minlength=n_samples)
+    return times.astype(np.min_scalar_type(times.max()))
 
 
 def check_number(n_folds: Any, *, largest: int | None = None) -> None:
@@ -114,13 +133,18 @@ def check_folds(
     """
     if isinstance(labels, LabelMatrix):
         check_labels(folds, labels, weight)
-    for number, counts in enumerate(folds.counts.T):
-        weights = counts if weight is None else counts * weight
-        if not isinstance(labels, LabelMatrix):
-            rows = np.bincount(labels.codes, weights=weights, minlength=len(labels.classes))
-            if not (rows > 0).all():
+    else:
+        n_classes = len(labels.classes)
+        of_class = np.zeros((n_classes, len(folds)))  # the weight of rows of each that folds have
+        for start in range(0, len(labels.codes), WEIGHED):
+            rows = slice(start, start + WEIGHED)
+            for number, counts in enumerate(folds.counts[rows].T):
+                each = counts if weight is None else counts * weight[rows]
+                of_class[:, number] += np.bincount(labels.codes[rows], each, n_classes)
+        for number, found in enumerate(of_class.T):
+            if not (found > 0).all():
                 raise DataError(
-                    f"Fold {number} trains on no row of {labels.classes[rows <= 0][:10].tolist()}"
+                    f"Fold {number} trains on no row of {labels.classes[found <= 0][:10].tolist()}"
                     f"{'' if weight is None else ' that has a weight'}. Use fewer folds, "
                     "stratified ones, or leave rare classes out."
                 )
@@ -149,14 +173,17 @@ def check_labels(
     """
     if not is_sparse(labels.indicator):
         labels = replace(labels, indicator=to_host(labels.indicator))
-    counts = folds.counts > 0 if weight is None else (folds.counts > 0) & (weight > 0)[:, None]
-    trains = np.column_stack([counts, np.ones(len(counts), np.bool_)])
-    kinds = np.zeros((2, trains.shape[1], labels.n_models))  # rows with a 0, and with a 1
-    for start in range(0, len(counts), ROWS):
-        rows = np.arange(start, min(start + ROWS, len(counts)))
-        truth, of_rows = labels.truth(rows), trains[rows].T.astype(np.float32)
+    n_samples, n_sets = folds.counts.shape
+    kinds = np.zeros((2, n_sets + 1, labels.n_models))  # rows with a 0, and with a 1
+    for start in range(0, n_samples, ROWS):
+        rows = np.arange(start, min(start + ROWS, n_samples))
+        trains = np.ones((n_sets + 1, len(rows)), np.float32)  # the last: all rows
+        trains[:-1] = folds.counts[rows].T > 0
+        if weight is not None:
+            trains[:-1] *= weight[rows] > 0
+        truth = labels.truth(rows)
         for kind in (0, 1):
-            kinds[kind] += of_rows @ (truth == kind).astype(np.float32)
+            kinds[kind] += trains @ (truth == kind).astype(np.float32)
     has: npt.NDArray[np.bool_] = kinds[:, :-1] > 0
     nothing = ~has[0] & ~has[1]
     one = ~(has[0] & has[1]) & np.all(kinds[:, -1] > 0, axis=0)
@@ -183,7 +210,7 @@ def check_labels(
         )
 
 
-def _rows(part: Any, n_samples: int) -> npt.NDArray[np.int64]:
+def _rows(part: Any, n_samples: int) -> npt.NDArray[np.integer[Any]]:
     """Return indices or a mask as indices ≥ 0."""
     rows = to_host(part)
     if rows.dtype == np.bool_:
@@ -196,4 +223,4 @@ def _rows(part: Any, n_samples: int) -> npt.NDArray[np.int64]:
         raise ValueError(f"an array of shape {rows.shape} and dtype {rows.dtype}")
     if rows.min() < -n_samples or rows.max() >= n_samples:
         raise IndexError(f"rows {rows.min()} to {rows.max()}")
-    return np.asarray(rows % n_samples, dtype=np.int64)
+    return rows % n_samples if rows.min() < 0 else rows

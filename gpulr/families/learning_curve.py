@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
+Index = npt.NDArray[np.integer[Any]]
 FEW = 0.5  # of the rows: up to so many are copied, so that passes are over these alone
 
 

@@ -19,6 +19,7 @@ from gpulr.words import did_you_mean, shown
 
 Array = Any
 METHODS = ("predict_proba", "decision_function", "predict")
+ROWS = 2**16  # that are answered at once: what is computed of their margins is ten times as large
 
 
 @host_memory
@@ -105,8 +106,11 @@ def cross_val_predict(
 
 def _check_partition(folds: Folds) -> None:
     """Raise ParameterError unless each row is held out by one fold."""
-    times = np.bincount(np.concatenate(folds.tests), minlength=len(folds.counts))
-    if (times != 1).any():
+    held = np.zeros(len(folds.counts), np.bool_)
+    for test in folds.tests:
+        held[test] = True
+    if not held.all() or sum(map(len, folds.tests)) > len(held):
+        times = np.bincount(np.concatenate(folds.tests), minlength=len(held))
         row = int(np.argmax(times != 1))
         raise ParameterError(
             f"The folds of cv hold out row {row} {times[row]} times; to predict every row once, "
@@ -117,11 +121,24 @@ def _check_partition(folds: Folds) -> None:
 
 def _answers(labels: Labels | LabelMatrix, Z: npt.NDArray[Any], method: str, X: Any) -> Array:
     """Return what a model with the margins Z answers, where X is."""
+    whole = None
+    for start in range(0, len(Z), ROWS):
+        rows = slice(start, start + ROWS)
+        part = _answer(labels, Z[rows], method)
+        if whole is None:  # where answers are like margins, they take their place
+            same = part.shape[1:] == Z.shape[1:] and part.dtype == Z.dtype
+            whole = Z if same else np.empty((len(Z), *part.shape[1:]), part.dtype)
+        whole[rows] = part
+    assert whole is not None  # there are rows
+    return given_back(whole, X) if whole.dtype.kind in "biuf" else whole
+
+
+def _answer(labels: Labels | LabelMatrix, Z: npt.NDArray[Any], method: str) -> npt.NDArray[Any]:
+    """Return what margins of a block of rows say."""
+    if method == "predict" and labels.multilabel:
+        return np.asarray(predicted(Z), np.uint8)
     if method == "predict":
-        if labels.multilabel:
-            return given_back(predicted(Z).astype(np.uint8), X)
-        classes = labels.classes[predicted_codes(Z)]
-        return given_back(classes, X) if classes.dtype.kind in "biuf" else classes
+        return np.asarray(labels.classes[predicted_codes(Z)])
     if method == "predict_proba":
         Z = logistic.sigmoid(Z) if labels.multilabel else np.exp(logistic.log_normalized(Z))
-    return given_back(Z, X)
+    return Z

@@ -26,7 +26,7 @@ from gpulr.validation.labels import LabelMatrix
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
-Index = npt.NDArray[np.int64]
+Index = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +179,7 @@ def _check_groups(groups: Any, n_samples: int) -> npt.NDArray[Any] | None:
     return found
 
 
-def _groups(data: TrainingData, n: int, n_folds: int) -> list[Index]:
+def _groups(data: TrainingData, n: int, n_folds: int) -> list[npt.NDArray[np.int64]]:
     """Cut so many permutations into groups that are trained at once."""
     rows, k = data.rows, data.n_models
     column = data.settings.method().column_bytes(rows)

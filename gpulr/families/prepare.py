@@ -112,7 +112,7 @@ class TrainingData:
         )
 
     def margins(
-        self, thetas: Iterable[npt.NDArray[Any]], rows: npt.NDArray[np.int64] | None = None
+        self, thetas: Iterable[npt.NDArray[Any]], rows: npt.NDArray[np.integer[Any]] | None = None
     ) -> Iterator[npt.NDArray[Any]]:
         """Yield what :meth:`gpulr.core.rows.Rows.host_margins` does, of parameters on the host."""
         asarray, wide = self.rows.backend.asarray, self.rows.backend.xp.float64

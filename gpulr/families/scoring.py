@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from gpulr.model.scores import Scorer, left_out
 from gpulr.words import counted
 
 
-def weight_of(inputs: Inputs, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def weight_of(inputs: Inputs, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
     """Return what rows count by in scores, (n_rows,): their ``sample_weight``, or 1 each."""
     return np.ones(len(rows)) if inputs.sample_weight is None else inputs.sample_weight[rows]
 
@@ -21,7 +22,7 @@ def weight_of(inputs: Inputs, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.flo
 def tell_left_out(
     scorer: Scorer,
     inputs: Inputs,
-    sets: Iterable[npt.NDArray[np.int64]],
+    sets: Iterable[npt.NDArray[np.integer[Any]]],
     which: str = "Held-out rows",
 ) -> None:
     """Warn, once, of labels of a matrix that the score of some set of rows is no mean of."""

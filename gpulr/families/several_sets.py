@@ -123,7 +123,9 @@ class Training:
             warn(advice.message, ConvergenceWarning)
 
 
-def as_indicator(labels: Labels | LabelMatrix, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def as_indicator(
+    labels: Labels | LabelMatrix, rows: npt.NDArray[np.integer[Any]]
+) -> npt.NDArray[Any]:
     """Return what each model is to answer for some rows, (n_rows, n_models) uint8."""
     truth = labels.truth(rows)
     if isinstance(labels, LabelMatrix):

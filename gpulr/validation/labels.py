@@ -77,9 +77,9 @@ class Labels:
         table = np.eye(len(self.classes))[:, -self.n_models :]
         return ClassTargets(backend.asarray(self.codes), backend.asarray(table, dtype), backend)
 
-    def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def truth(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
         """Return the truth about some rows, for scores: class indices (n_rows,)."""
-        return self.codes[rows]
+        return np.asarray(self.codes[rows])
 
     def positive_share(self, weight: Floats | None) -> Floats:
         """Return the share of rows that each model answers with 1, by their weight, (n_models,)."""
@@ -165,13 +165,13 @@ class LabelMatrix:
         label = backend.asarray(np.arange(self.n_models, dtype=np.int32))
         return LabelTargets(backend.asarray(indicator), label, backend, dtype)
 
-    def truth(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    def truth(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
         """Return the truth about some rows, for scores: 0, 1 or 2 (unknown), (n_rows, n_labels)."""
         if is_sparse(self.indicator):
             return np.asarray(self.indicator[rows].toarray())
-        return to_host(self.indicator)[rows]
+        return np.asarray(to_host(self.indicator)[rows])
 
-    def check_known(self, rows: npt.NDArray[np.int64] | slice, why: str) -> None:
+    def check_known(self, rows: npt.NDArray[np.integer[Any]] | slice, why: str) -> None:
         """Raise DataError where nothing is known of a label in some rows, and say ``why``."""
         if not self.n_unknown:
             return

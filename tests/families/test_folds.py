@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.model_selection import (
     GroupKFold,
+    KFold,
     PredefinedSplit,
     ShuffleSplit,
     StratifiedKFold,
@@ -40,7 +43,7 @@ def test_folds_are_those_of_scikit_learn(name):
     for f, (train, test) in enumerate(pairs):
         np.testing.assert_array_equal(np.flatnonzero(folds.counts[:, f]), np.sort(train))
         assert folds.counts.max() == 1
-        np.testing.assert_array_equal(folds.tests[f], test)
+        np.testing.assert_array_equal(folds.tests[f], np.sort(test))
 
 
 def test_pairs_of_indices_of_lists_and_of_masks_are_the_same(put):
@@ -125,3 +128,17 @@ def test_a_fold_needs_rows_with_weight_to_be_scored_on():
     folds = split([(np.arange(30), np.arange(30, 60)), (np.arange(30), np.arange(45, 60))], Y)
     with pytest.raises(DataError, match="15 rows that fold 1 is scored on have sample_weight 0"):
         check_folds(folds, Labels(np.arange(3), Y), None, weight)
+
+
+def test_folds_take_a_byte_for_each_row_and_four_where_it_is_held_out(rng):
+    y = rng.integers(0, 3, 200_000)
+    folds = split(10, y)  # with scikit-learn imported
+    tracemalloc.start()
+    folds = split(KFold(10), y)
+    kept, most = tracemalloc.get_traced_memory()
+    check_folds(folds, Labels(np.arange(3), y.astype(np.int32)), np.ones(len(y)), None)
+    assert tracemalloc.get_traced_memory()[1] == most  # found in blocks
+    tracemalloc.stop()
+    assert folds.counts.dtype == np.uint8
+    assert kept < 1.01 * len(y) * (10 + 4) + 2**16
+    assert most < len(y) * (2 * 10 + 4 + 4 * 8)  # stacked, and one pair of indices at a time

@@ -87,6 +87,16 @@ def test_groups_of_columns_and_one_by_one(blobs, monkeypatch):
     np.testing.assert_allclose(gpulr.cross_val_predict(X, y, **EXACT), whole)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["two", "three", "labels"])
+def test_answers_are_made_of_blocks_of_rows(rng, monkeypatch, kind, method):
+    X, y = labelled(rng, kind)
+    whole = gpulr.cross_val_predict(X, y, cv=3, method=method)
+    monkeypatch.setattr("gpulr.families.out_of_fold.ROWS", 7)
+    some = gpulr.cross_val_predict(X, y, cv=3, method=method)
+    np.testing.assert_array_equal(some, whole, strict=True)
+
+
 def test_sparse_rows_and_bytes(rng):
     X, y = labelled(rng, "three")
     X = np.clip(40 * X + 100, 0, 255).astype(np.uint8)
