@@ -230,9 +230,12 @@ class Problem:
 
         return self.finish(theta, *self.rows.sum(propagate, self.rows.blocks(self.n_models)))
 
-    def margins(self, theta: Array) -> Margins:
-        """Return the margins of all rows at ``theta``: half a pass."""
-        return Margins(self.rows.margins(theta), self.backend)
+    def margins(self, theta: Array, whole: Array | None = None) -> Margins:
+        """Return the margins of all rows at ``theta``: half a pass.
+
+        ``whole`` is an array like them, whose memory may be used.
+        """
+        return Margins(self.rows.margins(theta, whole), self.backend)
 
     def evaluate_margins(self, margins: Margins, theta: Array | None = None) -> Pass:
         """Return what :meth:`evaluate` does, from the margins of ``theta``: half a pass.

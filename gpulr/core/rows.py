@@ -200,14 +200,17 @@ class Rows:
             b = b - xp.sum(self.center * W, axis=0)
         return xp.astype(W, self.dtype), xp.astype(b, self.dtype)
 
-    def margins(self, theta: Array) -> Array:
-        """Return the margins of all rows, (n_samples, n_models) in the compute dtype."""
+    def margins(self, theta: Array, whole: Array | None = None) -> Array:
+        """Return the margins of all rows, (n_samples, n_models) in the compute dtype.
+
+        ``whole`` is an array like that, whose memory may be used.
+        """
         (W, b), k = self.absorb_scaling(theta), int(theta.shape[1])
 
         def margins(rows: slice, out: Array | None = None) -> Array:
             return self.backend.affine(self.operand(rows), W, b, out)
 
-        return self.backend.collect_blocks(margins, self.blocks(k), k, self.dtype, self.X)
+        return self.backend.collect_blocks(margins, self.blocks(k), k, self.dtype, self.X, whole)
 
     def host_margins(
         self, thetas: Iterable[Array], index: npt.NDArray[np.integer[Any]] | None = None

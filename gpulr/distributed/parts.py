@@ -29,11 +29,10 @@ class PartitionedRows(Rows):
 
     parts: Any = None
 
-    @cached_property
+    @property
     def longest(self) -> float:
-        if not is_sparse(self.X) or self.center is not None:
-            return math.inf
-        return float(max(self.parts.engine.call("longest")))
+        sums = is_sparse(self.X) and self.center is None
+        return self.parts.longest if sums else math.inf
 
     def sample(self, index: Array) -> Rows:
         """Return some of the rows that have weight, by their ranks; they are brought here once."""
@@ -56,9 +55,7 @@ class Parts:
     """
 
     def __init__(self, engine: Engine, rows: Rows, targets: Targets) -> None:
-        self.engine, self.targets = engine, targets
-        scaled = rows.scale, rows.center, rows.backend, rows.dtype, rows.factor
-        self.rows = PartitionedRows(rows.X, *scaled, known=rows.known, parts=self)
+        self.engine, self._rows, self.targets = engine, rows, targets
         _, kept, masses = zip(*engine.call("counts"), strict=True)
         self._edges = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
         self.mass = float(sum(masses))
@@ -69,6 +66,18 @@ class Parts:
         self._held: set[int] = set()
         self._taken: tuple[Integers, tuple[Array, Targets, Array | None]] | None = None
         self._sets: tuple[Any, Integers, Array] | None = None
+
+    @property
+    def rows(self) -> PartitionedRows:
+        """The rows as problems of them have them; not kept here, where they would be a circle."""
+        rows = self._rows
+        scaled = rows.scale, rows.center, rows.backend, rows.dtype, rows.factor
+        return PartitionedRows(rows.X, *scaled, known=rows.known, parts=self)
+
+    @cached_property
+    def longest(self) -> float:
+        """The largest Σ |x| of a row; see :attr:`gpulr.core.rows.Rows.longest`."""
+        return float(max(self.engine.call("longest")))
 
     @property
     def n_weighted(self) -> int:

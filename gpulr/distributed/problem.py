@@ -98,7 +98,7 @@ class PartitionedProblem(Problem):
     def evaluate(self, theta: Array) -> Pass:
         return self._finished(theta, *self._sums("evaluate", theta))
 
-    def margins(self, theta: Array) -> Margins:
+    def margins(self, theta: Array, whole: Array | None = None) -> Margins:
         lineage = Lineage("linear", theta, (), self.columns)
         return PartitionedMargins(None, self.backend, lineage, theta, self.parts)
 

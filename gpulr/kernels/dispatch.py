@@ -71,10 +71,10 @@ class FusedProblem(Problem):
         fused = self.dispatch.whole
         return super().evaluate(theta) if fused is None else Pass(*fused.evaluate(theta))
 
-    def margins(self, theta: Array) -> Margins:
+    def margins(self, theta: Array, whole: Array | None = None) -> Margins:
         fused = self.dispatch.halves
         if fused is None:
-            return super().margins(theta)
+            return super().margins(theta, whole)
         return Margins(fused.margins(theta), self.backend)
 
     def evaluate_margins(self, margins: Margins, theta: Array | None = None) -> Pass:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 from gpulr.solvers import LBFGS, GradientDescent, Nesterov, groups_of, minimize, minimize_in_groups
 from gpulr.solvers.gradient_descent import largest_eigenvalue
+from gpulr.sources import Source
 from parted import Parted
 
 SMALL = LBFGS(sample=400)  # so that there are more than twice as many rows
@@ -190,3 +194,25 @@ def test_groups_of_columns(rng):
     one = minimize_in_groups(SMALL, parts, [np.arange(4)], **how)
     two = minimize_in_groups(SMALL, parts, [np.array([0, 2]), np.array([1, 3])], **how)
     np.testing.assert_allclose(two.theta, one.theta, atol=1e-3)
+
+
+def test_rows_go_with_the_last_problem(rng):
+    data, _ = parted("weights", rng)
+    _, parts = data.problems(1.0)
+    minimize(SMALL, parts, max_iter=3, tol=0.0)
+    engine = weakref.ref(data.engine)
+    gc.disable()  # none of them is part of a circle
+    try:
+        del data, parts
+        assert engine() is None
+    finally:
+        gc.enable()
+
+
+def test_parts_may_hold_rows_that_are_read(rng):
+    X, y = classes(rng)
+    source = lambda X: Source(lambda a, b: X[a:b], X.shape, X.dtype)  # noqa: E731
+    _, arrays = Parted(X, y, EDGES).problems(1.0)
+    _, sources = Parted(X, y, EDGES, source=source).problems(1.0)
+    a, b = (minimize(SMALL, p, max_iter=100, tol=1e-5) for p in (arrays, sources))
+    np.testing.assert_array_equal(b.theta, a.theta)
