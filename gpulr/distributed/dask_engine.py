@@ -11,6 +11,7 @@ models × parts: sums are added in the order of the parts, whoever had them.
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -59,14 +60,22 @@ class DaskEngine:
         self._asked = -float("inf")  # when
 
     @classmethod
-    def load(cls, client: Client, loaders: Sequence[Any]) -> DaskEngine:
-        """Return an engine of the parts that loaders return, or that Dask's delayed objects are."""
+    def load(cls, client: Client, loaders: Sequence[Callable[[], Any]]) -> DaskEngine:
+        """Return an engine of the parts that loaders return."""
+        return cls.make(client, operator.call, loaders)
+
+    @classmethod
+    def make(
+        cls, client: Client, function: Callable[..., Any], *columns: Sequence[Any]
+    ) -> DaskEngine:
+        """Return an engine of the parts that a function makes of each row of the columns.
+
+        These are of ``parts`` of engines, of Dask's Delayed objects, or of what goes to the workers
+        with the task that takes it.
+        """
         _check(client)
-        load, hold = (
-            dask.delayed(function, pure=False, traverse=False)
-            for function in (dask_worker.load, dask_worker.Movable)
-        )
-        parts = [(hold if dask.is_dask_collection(each) else load)(each) for each in loaders]
+        make = dask.delayed(dask_worker.make, pure=False)
+        parts = [make(function, *row) for row in zip(*columns, strict=True)]
         with dask.config.set(_QUIET):
             return cls(client, client.compute(parts))
 

@@ -49,10 +49,19 @@ def unpacked(pickled: bytes) -> Movable:
     return Movable(loads(pickled))
 
 
-def load(loader: Callable[[], Any]) -> Movable:
-    """Return a part; others are loaded beside it by the worker's other threads."""
+def make(function: Callable[..., Any], *arguments: Any) -> Movable:
+    """Return the part that a function makes, of other parts and blocks among its arguments.
+
+    Other parts are made beside it by the worker's other threads.
+    """
     with _computing(1):
-        return Movable(loader())
+        return Movable(function(*map(_arrived, arguments)))
+
+
+def _arrived(x: Any) -> Any:
+    if isinstance(x, np.ndarray) and not x.flags.aligned:  # a block that Dask has moved
+        return np.require(x, requirements="A")
+    return x.part if isinstance(x, Movable) else x
 
 
 def derive(movable: Movable, method: str, message: bytes) -> Movable:

@@ -77,11 +77,19 @@ def test_arguments_for_each_part_are_as_many(engine):
         engine.map_each("scaled", [(1.0,)])
 
 
-def test_delayed_objects_are_parts(threads_cluster):
+def test_parts_are_made_of_delayed_objects_of_parts_and_of_anything(threads_cluster, engine):
     import dask
 
-    made = [dask.delayed(Numbers(i), pure=False, traverse=False)() for i in (2, 1)]
-    assert DaskEngine.load(threads_cluster, made).call("add_up", 1) == [3, 2]
+    numbers = [dask.delayed(int)(i) for i in (2, 1)]
+    made = DaskEngine.make(threads_cluster, Numbers, numbers, [50, 60])
+    assert made.call("add_up", 1) == [3, 2]
+    scaled = DaskEngine.make(
+        threads_cluster, Numbers.scaled, engine.parts, [float(i) for i in range(5)]
+    )
+    by = [(float(i),) for i in range(5)]
+    same(
+        scaled.call("product", np.eye(4)), engine.map_each("scaled", by).call("product", np.eye(4))
+    )
 
 
 @pytest.mark.parametrize("odd", [1, 3])
@@ -93,6 +101,9 @@ def test_parts_that_dask_moves_have_aligned_arrays(odd):
     received = [memoryview(bytearray(odd) + bytearray(frame))[odd:] for frame in frames]
     moved = deserialize(header, received).part
     assert moved.X.flags.aligned
+    odd_block = np.frombuffer(bytearray(odd) + bytearray(part.X.tobytes()), offset=odd)
+    assert not odd_block.flags.aligned
+    assert dask_worker.make(np.asarray, odd_block).part.flags.aligned
     np.testing.assert_array_equal(moved.X, part.X)
     assert dask_worker.Movable(np.zeros(10**6)).__sizeof__() >= 8e6
 
@@ -159,7 +170,7 @@ def test_a_part_is_let_go_once_others_are_made_of_it(threads_cluster):
     derived.call("add_up")
     gc.collect()
     held = [key for keys in threads_cluster.has_what().values() for key in keys]
-    assert sum(key.startswith("load") for key in held if key not in before) == 0
+    assert sum(key.startswith("make") for key in held if key not in before) == 0
     assert sum(key.startswith("derive") for key in held if key not in before) == 5
 
 
