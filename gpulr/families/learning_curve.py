@@ -168,7 +168,7 @@ def learning_curve(
     sets = [[train[:size] for train in trains] for size in sizes]
     counts = [_counts(each, folds.counts) for each in sets]
     every = Folds(np.concatenate(counts, axis=1), folds.tests * len(sizes))
-    indicator = as_indicator(labels, np.arange(len(order)))
+    indicator = as_indicator(labels, slice(None))
     check_labels(every, LabelMatrix(labels.names, indicator), inputs.weight, sizes.tolist())
     scored = [*folds.tests, *(rows for each in sets for rows in each)]
     tell_left_out(scorer, inputs, scored, "Held-out or training rows")

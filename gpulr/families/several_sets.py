@@ -27,6 +27,7 @@ from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.validation.parameters import callables, inverse_penalty, switch
 from gpulr.words import did_you_mean
 
+Index = npt.NDArray[np.integer[Any]]
 PASSES = 40  # over the rows that each column takes, about
 
 
@@ -123,12 +124,10 @@ class Training:
             warn(advice.message, ConvergenceWarning)
 
 
-def as_indicator(
-    labels: Labels | LabelMatrix, rows: npt.NDArray[np.integer[Any]]
-) -> npt.NDArray[Any]:
+def as_indicator(labels: Labels | LabelMatrix, rows: Index | slice) -> npt.NDArray[Any]:
     """Return what each model is to answer for some rows, (n_rows, n_models) uint8."""
     truth = labels.truth(rows)
     if isinstance(labels, LabelMatrix):
-        return np.asarray(truth)
-    positive = np.arange(len(labels.classes))[-labels.n_models :]
-    return np.asarray(truth[:, np.newaxis] == positive, dtype=np.uint8)
+        return truth
+    positive = np.arange(len(labels.classes), dtype=truth.dtype)[-labels.n_models :]
+    return (truth[:, np.newaxis] == positive).view(np.uint8)

@@ -77,7 +77,7 @@ class Labels:
         table = np.eye(len(self.classes))[:, -self.n_models :]
         return ClassTargets(backend.asarray(self.codes), backend.asarray(table, dtype), backend)
 
-    def truth(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+    def truth(self, rows: npt.NDArray[np.integer[Any]] | slice) -> npt.NDArray[Any]:
         """Return the truth about some rows, for scores: class indices (n_rows,)."""
         return np.asarray(self.codes[rows])
 
@@ -165,7 +165,7 @@ class LabelMatrix:
         label = backend.asarray(np.arange(self.n_models, dtype=np.int32))
         return LabelTargets(backend.asarray(indicator), label, backend, dtype)
 
-    def truth(self, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+    def truth(self, rows: npt.NDArray[np.integer[Any]] | slice) -> npt.NDArray[Any]:
         """Return the truth about some rows, for scores: 0, 1 or 2 (unknown), (n_rows, n_labels)."""
         if is_sparse(self.indicator):
             return np.asarray(self.indicator[rows].toarray())
