@@ -130,4 +130,4 @@ def as_indicator(labels: Labels | LabelMatrix, rows: Index | slice) -> npt.NDArr
     if isinstance(labels, LabelMatrix):
         return truth
     positive = np.arange(len(labels.classes), dtype=truth.dtype)[-labels.n_models :]
-    return (truth[:, np.newaxis] == positive).view(np.uint8)
+    return np.asarray(truth[:, np.newaxis] == positive).view(np.uint8)
