@@ -139,11 +139,14 @@ class WorkersLostError(GpulrError, RuntimeError):
         Numbers of the parts of the rows that are lost.
     model : OneVsAll or None
         The model as it stood after the last finished iteration, where there was one.
+    solution : Solution or None
+        The same, as a solver has it.
     """
 
     def __init__(self, message: str, parts: tuple[int, ...] = (), model: Any = None) -> None:
         super().__init__(message)
         self.parts, self.model = parts, model
+        self.solution: Any = None
 
 
 class DivergenceError(GpulrError, ArithmeticError):

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
-from gpulr.errors import DivergenceError
+from gpulr.errors import DivergenceError, WorkersLostError
 from gpulr.solvers.rounding import last_look
 from gpulr.solvers.solution import Callback, Progress, Solution
 from gpulr.solvers.solver import Solver, State, measure, part_of
@@ -78,6 +78,8 @@ def minimize(
     ------
     DivergenceError
         A cost is no longer finite.
+    WorkersLostError
+        Rows are gone that were elsewhere; its ``solution`` is what there was before.
     """
     rows, k = problem.rows, problem.n_models
     models = np.arange(k) if models is None else models
@@ -90,7 +92,11 @@ def minimize(
     task = Task(solver.aiming(tol), max_iter, tol, models, *calls, started=time.perf_counter())
     run = _begin(task, problem, start, prepared, begin)
     while not (run := _let_go(task, run)).result:
-        run = _advance(task, run)
+        try:
+            run = _advance(task, run)
+        except WorkersLostError as error:
+            error.solution = _solution(_left_off(run))
+            raise
     return _solution(run)
 
 
@@ -280,6 +286,14 @@ def _tell(task: Task, run: Run) -> str:
         except KeyboardInterrupt:
             result = "interrupted"
     return "interrupted" if task.interrupted() else result
+
+
+def _left_off(run: Run) -> Run:
+    """Return a run that ends after the iterations that it has done."""
+    columns = run.columns.copy()
+    columns["n_iter"][run.active] = run.iteration
+    ended = (*run.ended, (run.active, run.state.theta))
+    return replace(run, columns=columns, ended=ended, result="interrupted")
 
 
 def _solution(run: Run) -> Solution:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gpulr.backend import Backend, to_host
 from gpulr.core.problem import Problem
+from gpulr.errors import WorkersLostError
 from gpulr.solvers.driver import minimize
 from gpulr.solvers.solution import Callback, Solution
 from gpulr.solvers.solver import Solver
@@ -65,7 +66,8 @@ def minimize_in_groups(
 
     The groups have all columns, once each; what these share is prepared once. The keywords are
     those of :func:`gpulr.solvers.minimize`. When a callback or an interrupt ends training, the
-    groups that have not begun keep their start, and have a cost of NaN.
+    groups that have not begun keep their start, and have a cost of NaN; so they do in the
+    ``solution`` of a WorkersLostError.
     """
     train = partial(
         minimize, solver, max_iter=max_iter, tol=tol, callbacks=callbacks, interrupted=interrupted
@@ -74,14 +76,21 @@ def minimize_in_groups(
         return train(problem, start=start)
     backend = problem.backend
     prepared = solver.prepare(problem) if max_iter else None
+    first = to_host(problem.start() if start is None else start)
     parts: list[Solution] = []
     for group in groups:
         index = backend.asarray(group.astype(np.int32))
         begin = None if start is None else backend.xp.take(start, index, axis=1)
-        parts.append(train(problem.select(index), models=group, start=begin, prepared=prepared))
+        try:
+            parts.append(train(problem.select(index), models=group, start=begin, prepared=prepared))
+        except WorkersLostError as error:
+            parts += [] if error.solution is None else [error.solution]
+            if parts:
+                error.solution = _side_by_side(parts, groups, first)
+            raise
         if parts[-1].result in ("interrupted", "stopped"):
             break
-    return _side_by_side(parts, groups, to_host(problem.start() if start is None else start))
+    return _side_by_side(parts, groups, first)
 
 
 def _side_by_side(
