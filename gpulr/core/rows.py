@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any
 
@@ -370,43 +370,52 @@ def _squares(block: Array) -> Array:
     return block.multiply(block) if is_sparse(block) else block * block
 
 
-def standardized(X: Array, backend: Backend, dtype: Any) -> Rows:
+def feature_sums(
+    X: Array, backend: Backend, power: int = 1, center: Array | None = None
+) -> tuple[Array, ...]:
+    """Return the sum of each feature, or of its squares, in float64, (n_features,).
+
+    With a centre (n_features, 1), those of (x − c)² and of x − c.
+    """
+    xp, rows = backend.xp, Rows(X, 1.0, center, backend, backend.xp.float64)
+
+    def sums(part: slice) -> tuple[Array, ...]:
+        block = rows.block(part)
+        if center is not None:
+            return xp.sum(block**2, axis=0), xp.sum(block, axis=0)
+        block = block if power == 1 else _squares(block)
+        if is_sparse(block):
+            ones = xp.ones(block.shape[0], dtype=xp.float64, device=backend.device)
+            return (ones @ block,)
+        return tuple(logistic.row_sums(block))
+
+    # Blocks as short as for that many models: float64, and squares, take more.
+    return rows.sum(sums, rows.converted_blocks(backend.row_width(X) // 2))
+
+
+def standardized(
+    X: Array,
+    backend: Backend,
+    dtype: Any,
+    sums: Callable[..., tuple[Array, ...]] | None = None,
+) -> Rows:
     """Return X with every feature shifted to mean 0 and scaled to standard deviation 1.
 
     The deviation is that of the population (1/n), as in scikit-learn's StandardScaler; a feature
     that is constant (to rounding) becomes zero. Mean and deviation are found in two passes over
-    blocks, in float64.
+    blocks, in float64; ``sums`` makes them as :func:`feature_sums` does, where the rows are
+    elsewhere.
     """
-    xp = backend.xp
-    n = float(X.shape[0])
-    plain = Rows(X, 1.0, None, backend, xp.float64)
-    # Blocks as short as for that many models: float64, and squares, take more.
-    blocks = plain.converted_blocks(backend.row_width(X) // 2)
-
-    def column_sums(function: Callable[[Array], Array]) -> Array:
-        def sums(rows: slice) -> tuple[Array, ...]:
-            block = function(plain.block(rows))
-            if is_sparse(block):
-                ones = xp.ones(block.shape[0], dtype=xp.float64, device=backend.device)
-                return (ones @ block,)
-            return tuple(logistic.row_sums(block))
-
-        return plain.sum(sums, blocks)[0]
-
-    mean = xp.expand_dims(column_sums(lambda block: block) / n, axis=1)
+    xp, n = backend.xp, float(X.shape[0])
+    sums = partial(feature_sums, X, backend) if sums is None else sums
+    mean = xp.expand_dims(sums()[0] / n, axis=1)
     if backend.centers_in_block(X):
         # The centre as the compute dtype has it: what blocks are shifted by, exactly.
         mean = xp.astype(xp.astype(mean, dtype), xp.float64)
-        shifted = Rows(X, 1.0, mean, backend, xp.float64)
-
-        def moments(rows: slice) -> tuple[Array, ...]:
-            block = shifted.block(rows)
-            return xp.sum(block**2, axis=0), xp.sum(block, axis=0)
-
-        squares, drift = shifted.sum(moments, blocks)
+        squares, drift = sums(2, mean)
         variance = squares / n - (drift / n) ** 2
     else:
-        variance = column_sums(_squares) / n - mean[:, 0] ** 2
+        variance = sums(2)[0] / n - mean[:, 0] ** 2
     # As X itself is rounded: it is shifted before it is rounded to the compute dtype.
     own = xp.finfo(floating_dtype(X, xp) or xp.float64)
     eps = min(float(xp.finfo(dtype).eps), float(own.eps))

@@ -20,7 +20,7 @@ from dask.sizeof import sizeof
 from distributed import get_worker
 from distributed.protocol.pickle import dumps, loads
 
-import gpulr
+from gpulr._version import __version__
 from gpulr.backend.threads import allowing
 
 _MALLOC = {-3: 32 * 2**20, -1: 64 * 2**20}  # of glibc: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
@@ -116,7 +116,7 @@ def name_part(error: BaseException, number: int) -> None:
 def versions() -> dict[str, str]:
     """Return the versions on which it depends whether this process can compute with others."""
     python = ".".join(platform.python_version_tuple()[:2])
-    return {"gpulr": gpulr.__version__, "Python": python, "NumPy": np.__version__}
+    return {"gpulr": __version__, "Python": python, "NumPy": np.__version__}
 
 
 def _computing(n_threads: int) -> AbstractContextManager[None]:

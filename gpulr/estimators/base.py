@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,13 @@ from sklearn.utils.validation import check_is_fitted
 from gpulr import errors, logistic
 from gpulr.backend import backend_of, computing_with, fits_float32, given_back, is_sparse, to_host
 from gpulr.estimators.fitted import fingerprint, model_of, sorted_by_class
-from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth
+from gpulr.estimators.inputs import read_rows, read_rows_and_labels, read_truth, take_features
 from gpulr.estimators.migration import translated
 from gpulr.families.advice import Advice
-from gpulr.families.inputs import Inputs, read_inputs
+from gpulr.families.inputs import Inputs
+from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings
+from gpulr.model.lazy import dask_rows, in_blocks
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import (
     FACTS,
@@ -36,6 +38,7 @@ from gpulr.model.record import (
     unknown_history,
 )
 from gpulr.model.scores import scorer
+from gpulr.sources.dask_arrays import dask_of, is_dask
 from gpulr.validation.labels import LabelMatrix, Labels, check_indicator, check_row_weight
 from gpulr.validation.parameters import callables, switch
 
@@ -54,6 +57,15 @@ def warn_of(advice: Advice | None) -> None:
     """Warn where models did not converge and would with other parameters."""
     if advice is not None and advice.attainable:
         errors.warn(advice.message, ConvergenceWarning)
+
+
+def _log_proba(model: OneVsAll, X: Any) -> Array:
+    """Return the logarithms of the probabilities that an estimator of a model tells."""
+    with computing_with(X) as (here, rows):
+        Z = model.decision_function(rows)
+        if model.multilabel:
+            return given_back(-logistic.log_loss(Z, here.xp.ones_like(Z)), X)
+        return given_back(logistic.log_normalized(Z), X)
 
 
 class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -109,18 +121,22 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen, note = translated(self.get_params(deep=False))
         if note:
             errors.warn(note, errors.ParameterWarning)
-        X, y = read_rows_and_labels(self, X, y)
+        lazy = dask_of(X)
+        if lazy is None:
+            X, y = read_rows_and_labels(self, X, y)
+        inputs = read_inputs(X, y, chosen["image_shape"], elsewhere=True)
+        if lazy is not None:
+            take_features(self, inputs.X, inputs.record.get("feature_names"))
         dtype = chosen["dtype"]
         if dtype is None:  # float32 where that holds all numbers of X
-            here = backend_of(X)
-            wide = not fits_float32(X) and here.widest == here.xp.float64
+            here = backend_of(inputs.X)
+            wide = not fits_float32(inputs.X) and here.widest == here.xp.float64
             dtype = "float64" if wide else "float32"
         settings = Settings(dtype=dtype, **{name: chosen[name] for name in _SETTINGS})
         chosen["batched"] = switch("batched", chosen["batched"])
         chosen["callbacks"] = callables(chosen["callbacks"])
         if chosen["verbose"]:
             chosen["callbacks"] += (progress_bar(),)
-        inputs = read_inputs(X, y, chosen["image_shape"])
         self._sparse = is_sparse(getattr(inputs.labels, "indicator", None))
         weights, classes = chosen["class_weight"], inputs.labels.classes.tolist()
         if isinstance(weights, Mapping) and all(label in weights for label in classes):
@@ -234,6 +250,8 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _model_and_rows(self, X: Any) -> tuple[OneVsAll, Array]:
         model = self._predictor()
+        if dask_of(X) is not None:
+            return self.model_, X  # which knows the names of features
         return model, read_rows(self, X, model.n_features)
 
     def decision_function(self, X: Any) -> Array:
@@ -262,6 +280,8 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = model.predict(rows)
         if not model.multilabel:
             return found
+        if is_dask(found):
+            return found.astype(np.int64)
         if getattr(self, "_sparse", False):
             return csr_matrix(to_host(found), dtype=np.int64)
         backend = backend_of(found)
@@ -281,17 +301,18 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
         model, X = self._model_and_rows(X)
-        with computing_with(X) as (here, rows):
-            Z = model.decision_function(rows)
-            if model.multilabel:
-                return given_back(-logistic.log_loss(Z, here.xp.ones_like(Z)), X)
-            return given_back(logistic.log_normalized(Z), X)
+        if (lazy := dask_rows(model, X)) is not None:
+            log_proba = partial(_log_proba, model)
+            return in_blocks(lazy, log_proba, (len(model.classes),), model.margin_dtype)
+        return _log_proba(model, X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs.
 
         Of several labels it is the share of rows with all of them right.
         """
+        if dask_of(X) is not None:  # of which no predictions come here
+            return self.model_.score(X, y, sample_weight)
         if self.multilabel_:
             model, rows = self._model_and_rows(X)
             n_rows = int(rows.shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,13 @@ def _on_host(estimator: Any, X: Any) -> Any:
             except TypeError as theirs:
                 raise ObjectsError(f"{error} ({theirs})") from theirs
         raise
+
+
+def take_features(estimator: Any, rows: Array, names: Sequence[str] | None) -> None:
+    """Set the number of features, and their names where they have any."""
+    _forget_names(estimator, rows)
+    if names is not None:
+        estimator.feature_names_in_ = np.asarray(names, dtype=object)
 
 
 def _forget_names(estimator: Any, rows: Array) -> None:

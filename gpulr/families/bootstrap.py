@@ -15,11 +15,12 @@ from gpulr.backend import host_memory, to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import ConvergenceWarning, DataError, ParameterError, TrainingInterrupted, warn
 from gpulr.families.advice import Advice, ends_of, how_to_converge
-from gpulr.families.inputs import read_inputs
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.intervals import Bootstrap
-from gpulr.families.prepare import TrainingData, prepare
+from gpulr.families.prepare import prepare
+from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings
+from gpulr.families.training_data import TrainingData
 from gpulr.solvers import Solution, minimize
 from gpulr.solvers.continuation import refreshed_together
 from gpulr.solvers.groups import cut

@@ -15,8 +15,9 @@ from gpulr.backend import backend_of
 from gpulr.core.problem import Problem
 from gpulr.families.advice import END, ends_of
 from gpulr.families.folds import Folds
-from gpulr.families.prepare import TrainingData
+from gpulr.families.partitioned_data import PartitionedData
 from gpulr.families.scoring import weight_of
+from gpulr.families.training_data import TrainingData
 from gpulr.model.scores import Scorer
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
@@ -76,7 +77,7 @@ class CrossValidation:
 
     @cached_property
     def _counts(self) -> Array:
-        return self.data.rows.backend.asarray(self.folds.counts)
+        return self.data.sets(self.folds.counts)
 
     def train(
         self,
@@ -189,7 +190,12 @@ class Path:
 
         Or (n_folds, n_done, n_models), of each model by itself.
         """
-        data, tests, done = self.task.data, self.task.folds.tests, np.flatnonzero(self.done)
+        data, done = self.task.data, np.flatnonzero(self.done)
+        if isinstance(data, PartitionedData):
+            return data.scores(
+                self.task.folds.counts, scorer, self.theta[done], per_model=per_model
+            )
+        tests = self.task.folds.tests
         function = scorer.per_model if per_model else scorer.function
         scores = np.zeros((len(tests), len(done), *((data.n_models,) if per_model else ())))
         for f, test in enumerate(tests if len(done) else ()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -142,23 +142,34 @@ def check_folds(
                 each = counts if weight is None else counts * weight[rows]
                 of_class[:, number] += np.bincount(labels.codes[rows], each, n_classes)
         for number, found in enumerate(of_class.T):
-            if not (found > 0).all():
-                raise DataError(
-                    f"Fold {number} trains on no row of {labels.classes[found <= 0][:10].tolist()}"
-                    f"{'' if weight is None else ' that has a weight'}. Use fewer folds, "
-                    "stratified ones, or leave rare classes out."
-                )
+            check_classes(number, found, labels, weighted=weight is not None)
     check_scored(folds, scored)
+
+
+def check_classes(number: int, rows: npt.NDArray[Any], labels: Labels, *, weighted: bool) -> None:
+    """Raise DataError where a fold trains on no row of a class, by the weights of these."""
+    if not (rows > 0).all():
+        raise DataError(
+            f"Fold {number} trains on no row of {labels.classes[rows <= 0][:10].tolist()}"
+            f"{' that has a weight' if weighted else ''}. Use fewer folds, stratified ones, or "
+            "leave rare classes out."
+        )
 
 
 def check_scored(folds: Folds, weight: npt.NDArray[np.float64] | None, of: str = "") -> None:
     """Raise DataError where all rows that a fold (``of`` what) is scored on weigh 0."""
     for number, test in enumerate(folds.tests):
-        if weight is not None and not weight[test].any():
-            raise DataError(
-                f"All {len(test)} rows that fold {number}{of} is scored on have sample_weight 0. "
-                "Use fewer folds, or leave out rows without weight."
-            )
+        if weight is not None:
+            check_weight(number, len(test), weight[test].sum(), of)
+
+
+def check_weight(number: int, n_rows: int, weight: float, of: str = "") -> None:
+    """Raise DataError where rows that a fold is scored on weigh nothing together."""
+    if not weight > 0:
+        raise DataError(
+            f"All {n_rows} rows that fold {number}{of} is scored on have sample_weight 0. "
+            "Use fewer folds, or leave out rows without weight."
+        )
 
 
 def check_labels(
@@ -173,28 +184,54 @@ def check_labels(
     """
     if not is_sparse(labels.indicator):
         labels = replace(labels, indicator=to_host(labels.indicator))
-    n_samples, n_sets = folds.counts.shape
-    kinds = np.zeros((2, n_sets + 1, labels.n_models))  # rows with a 0, and with a 1
+    kinds = count_kinds(folds.counts, labels.truth, labels.n_models, weight)
+    check_kinds(kinds, labels, sizes, weighted=weight is not None)
+
+
+def count_kinds(
+    counts: npt.NDArray[Any],
+    truth_of: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]],
+    n_labels: int,
+    weight: npt.NDArray[Any] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Count the rows known to lack and to have each label, (2, n_sets + 1, n_labels).
+
+    In each of some sets, of rows that it ``counts`` (n_samples, n_sets) and that have ``weight``
+    (n_samples,), and last in all rows.
+    """
+    n_samples, n_sets = counts.shape
+    kinds = np.zeros((2, n_sets + 1, n_labels))
     for start in range(0, n_samples, ROWS):
         rows = np.arange(start, min(start + ROWS, n_samples))
         trains = np.ones((n_sets + 1, len(rows)), np.float32)  # the last: all rows
-        trains[:-1] = folds.counts[rows].T > 0
+        trains[:-1] = counts[rows].T > 0
         if weight is not None:
             trains[:-1] *= weight[rows] > 0
-        truth = labels.truth(rows)
+        truth = truth_of(rows)
         for kind in (0, 1):
             kinds[kind] += trains @ (truth == kind).astype(np.float32)
+    return kinds
+
+
+def check_kinds(
+    kinds: npt.NDArray[np.float64],
+    labels: LabelMatrix,
+    sizes: Sequence[int] = (),
+    *,
+    weighted: bool,
+) -> None:
+    """Do what :func:`check_labels` does, by what :func:`count_kinds` found."""
     has: npt.NDArray[np.bool_] = kinds[:, :-1] > 0
     nothing = ~has[0] & ~has[1]
     one = ~(has[0] & has[1]) & np.all(kinds[:, -1] > 0, axis=0)
-    n_folds = len(folds) // max(1, len(sizes))
+    n_folds = has.shape[1] // max(1, len(sizes))
     use = "Use larger train_sizes, fewer folds," if len(sizes) else "Use fewer folds,"
     for number in np.flatnonzero(nothing.any(axis=1)).tolist():
         size = f", with {counted(sizes[number // n_folds], 'row')}," if len(sizes) else ""
         raise DataError(
             f"Fold {number % n_folds}{size} trains on no row that says anything of "
             f"{labels.classes[nothing[number]][:10].tolist()}"
-            f"{'' if weight is None else ' and has a weight'}. {use} or leave out labels of which "
+            f"{' and has a weight' if weighted else ''}. {use} or leave out labels of which "
             "little is known."
         )
     if one.any():

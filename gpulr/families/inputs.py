@@ -9,15 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import detached, host_memory, is_sparse, to_host
+from gpulr.backend import host_memory, is_sparse, to_host
 from gpulr.errors import DataError
 from gpulr.model.record import DataRecord
-from gpulr.sources import Blocks
-from gpulr.validation.arrays import check_rows, is_dataset, refuse_files
-from gpulr.validation.blocks import read_blocks
-from gpulr.validation.labels import LabelMatrix, Labels, read_labels
-from gpulr.validation.parameters import image_shape_of, positive_weights, shape_of_images
-from gpulr.validation.tables import feature_names_of
+from gpulr.validation.labels import LabelMatrix, Labels
+from gpulr.validation.parameters import positive_weights
 
 Array = Any
 
@@ -65,58 +61,26 @@ class Inputs:
             pos_weight=positive_weights(pos_weight, self.labels.n_models),
         )
 
+    @property
+    def total_weight(self) -> float:
+        """The sum of the rows' weights."""
+        return float(self.X.shape[0] if self.weight is None else self.weight.sum())
+
+    def positive_share(self) -> npt.NDArray[np.float64]:
+        """Return the share of rows that each model is to answer with 1, by their weight."""
+        return self.labels.positive_share(self.weight)
+
+    def look(self) -> DataRecord:
+        """Return how the first thousand rows look, where they are images."""
+        return look_of_images(self.X, self.image_shape)
+
     def prior(self) -> list[float]:
         """Return the share of positives that each model is trained on, by all weights there are."""
-        share = self.labels.positive_share(self.weight)
+        share = self.positive_share()
         if self.class_weight == "balanced":
             share = np.where((share > 0.0) & (share < 1.0), 0.5, share)
         factor = 1.0 if self.pos_weight is None else np.asarray(self.pos_weight)
         return (factor * share / (factor * share + 1.0 - share)).tolist()  # type: ignore[no-any-return]
-
-
-@host_memory
-def read_inputs(X: Any, y: Any, image_shape: tuple[int, ...] | None) -> Inputs:
-    """Check X and y, an array each, or a Dataset as X, or neither for the default data.
-
-    Raises DataError if they are no rows and labels, or do not belong together.
-    """
-    record: DataRecord = {"name": "arrays", "source": "passed to train()"}
-    if X is None and y is None:
-        from gpulr.datasets import load_default  # which imports the readers of all files
-
-        X = load_default()
-    if is_dataset(X):
-        if y is not None:
-            raise DataError("A Dataset brings its own labels; pass y=None, or dataset.X and y.")
-        dataset, names = X, X.feature_names
-        X, y = dataset.X, dataset.y
-        record = {"name": dataset.name, "source": dataset.source}
-        if dataset.label_name is not None:
-            record["label"] = dataset.label_name
-        image_shape = dataset.image_shape if image_shape is None else image_shape
-    else:
-        refuse_files(X)
-        if X is None or (y is None and not isinstance(X, Blocks)):
-            raise DataError("Pass both X and y, or neither to train on the default data.")
-        image_shape = shape_of_images(X) if image_shape is None else image_shape
-        names = feature_names_of(X)
-    weight = None
-    if isinstance(X, Blocks):
-        read = read_blocks(X, y, labelled=True)
-        X, y, weight, names = read.X, read.y, read.sample_weight, read.feature_names
-        record["source"] = "parts that loaders returned"
-    else:
-        X = detached(check_rows(X))
-    record["n_samples"] = int(X.shape[0])
-    record["dtype"] = getattr(X.dtype, "name", str(X.dtype)).rpartition(".")[2]
-    if names is not None:
-        record["feature_names"] = list(names)
-    shape = None if image_shape is None else image_shape_of(image_shape, X.shape[1])
-    is_read = isinstance(y, Labels | LabelMatrix)
-    labels: Labels | LabelMatrix = y if is_read else read_labels(y, X.shape[0])
-    if labels.n_unknown:
-        record["n_unknown"] = labels.n_unknown
-    return Inputs(X, labels, record, shape, loaded_weight=weight)
 
 
 def look_of_images(X: Any, image_shape: tuple[int, ...] | None) -> DataRecord:

@@ -21,11 +21,11 @@ from gpulr.errors import (
 )
 from gpulr.families.folds import Folds, check_folds, check_labels, check_scored, split
 from gpulr.families.inputs import Inputs
-from gpulr.families.prepare import TrainingData
 from gpulr.families.scoring import tell_left_out, weight_of
 from gpulr.families.search_result import standard_errors
 from gpulr.families.settings import TrainingArguments
 from gpulr.families.several_sets import as_indicator, read_request
+from gpulr.families.training_data import TrainingData
 from gpulr.model.score_table import frame_of
 from gpulr.model.scores import Scorer
 from gpulr.model.scores import scorer as scorer_of

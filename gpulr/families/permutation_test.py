@@ -14,10 +14,10 @@ from gpulr.core.problem import Problem
 from gpulr.errors import DataError, TrainingInterrupted
 from gpulr.families.bootstrap import seeds_of
 from gpulr.families.folds import Folds, check_folds, check_scored, split
-from gpulr.families.prepare import TrainingData
 from gpulr.families.scoring import tell_left_out, weight_of
 from gpulr.families.settings import TrainingArguments
 from gpulr.families.several_sets import as_indicator, read_request
+from gpulr.families.training_data import TrainingData
 from gpulr.model.scores import Scorer
 from gpulr.model.scores import scorer as scorer_of
 from gpulr.solvers import Solution

@@ -13,6 +13,8 @@ from gpulr.families.inputs import Inputs
 from gpulr.model.scores import Scorer, left_out
 from gpulr.words import counted
 
+LEFT_OUT = "the mean over labels is that of the others there"
+
 
 def weight_of(inputs: Inputs, rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
     """Return what rows count by in scores, (n_rows,): their ``sample_weight``, or 1 each."""
@@ -29,7 +31,7 @@ def tell_left_out(
     labels, found = inputs.labels, np.zeros(inputs.labels.n_models, dtype=np.bool_)
     for rows in sets if labels.multilabel else ():
         found |= left_out(scorer.name, labels.truth(rows), weight_of(inputs, rows))
-    tell_undefined(found, labels.names, "the mean over labels is that of the others there", which)
+    tell_undefined(found, labels.names, LEFT_OUT, which)
 
 
 def tell_undefined(

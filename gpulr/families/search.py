@@ -25,9 +25,13 @@ from gpulr.families.cross_validation import (
     at_tolerance,
 )
 from gpulr.families.folds import check_folds, split
-from gpulr.families.inputs import Inputs, read_inputs
+from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c
+from gpulr.families.partitioned_data import PartitionedData
+from gpulr.families.partitioned_folds import split_parts
+from gpulr.families.partitioned_inputs import PartitionedInputs
 from gpulr.families.prepare import prepare
+from gpulr.families.reading import read_inputs
 from gpulr.families.scoring import tell_left_out, tell_undefined
 from gpulr.families.search_result import Search, choose, choose_each, mean_of_defined
 from gpulr.families.settings import Settings
@@ -156,7 +160,9 @@ def search(
         fit_intercept=fit_intercept,
     )
     found, advice = search_on(
-        read_inputs(X, y, image_shape).weighted(sample_weight, class_weight, pos_weight),
+        read_inputs(X, y, image_shape, elsewhere=True).weighted(
+            sample_weight, class_weight, pos_weight
+        ),
         settings,
         backend,
         Cs=Cs,
@@ -212,8 +218,13 @@ def search_on(
     callbacks = callables(callbacks)
     budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
     scorer = scorer_of(scoring, inputs.labels)
-    folds = split(cv, inputs.labels.strata, groups)
-    check_folds(folds, inputs.labels, inputs.weight, inputs.sample_weight)
+    folds: Any
+    if isinstance(inputs, PartitionedInputs):
+        scorer.sums(per_model=per_model, multilabel=inputs.labels.multilabel)
+        folds = split_parts(cv, groups, inputs.common)
+    else:
+        folds = split(cv, inputs.labels.strata, groups)
+        check_folds(folds, inputs.labels, inputs.weight, inputs.sample_weight)
     n, n_passes, solution = len(folds), 8.0 * len(Cs), None
     C: float | list[float] = 0.0
     with (
@@ -222,6 +233,8 @@ def search_on(
         ) as data,
         ctrl_c() as interrupted,
     ):
+        if isinstance(data, PartitionedData):
+            data.check_folds(folds, None if per_model else scorer)
         with closing(callbacks):
             path = CrossValidation(data, folds, Cs, budget).train(callbacks, interrupted)
         scores = path.score(scorer, per_model=per_model)

@@ -17,10 +17,12 @@ import numpy.typing as npt
 from gpulr.core.problem import Problem
 from gpulr.errors import ConvergenceWarning, warn
 from gpulr.families.advice import ends_of, how_to_converge
-from gpulr.families.inputs import Inputs, read_inputs
+from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c
-from gpulr.families.prepare import TrainingData, prepare
+from gpulr.families.prepare import prepare
+from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings, TrainingArguments
+from gpulr.families.training_data import TrainingData
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.solution import Callback
 from gpulr.validation.labels import LabelMatrix, Labels

@@ -12,10 +12,12 @@ from gpulr.backend import host_memory, to_host
 from gpulr.core.rows import Rows
 from gpulr.errors import ConvergenceWarning, ParameterError, TrainingInterrupted, warn
 from gpulr.families.advice import Advice, ends_of, how_to_converge
-from gpulr.families.inputs import Inputs, read_inputs
+from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c
-from gpulr.families.prepare import prepare, scaled_parameters
+from gpulr.families.prepare import prepare
+from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings
+from gpulr.families.training_data import scaled_parameters
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.solution import Callback
@@ -168,7 +170,7 @@ def train(
     )
     batched = switch("batched", batched)
     callbacks = callables(callbacks)
-    inputs = read_inputs(X, y, image_shape)
+    inputs = read_inputs(X, y, image_shape, elsewhere=True)
     inputs = inputs.weighted(sample_weight, class_weight, pos_weight)
     model, advice = train_on(
         inputs, settings, backend, C=C, batched=batched, start=start, callbacks=callbacks

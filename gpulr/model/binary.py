@@ -92,14 +92,11 @@ def counts(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float
     return tuple(cell * float(w[0]) for cell in cells)
 
 
-def losses(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float, float]:
-    """Return the weighted means of the log-loss and of (σ(z) − y)².
+def losses(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float, ...]:
+    """Return the weighted sums of the log-loss and of (σ(z) − y)², and that of the weights.
 
     Both are of the margin towards the wrong answer, u: log(1 + e^u) and σ(u)².
     """
-    total = w.sum()
-    if not total > 0:
-        return np.nan, np.nan
     u, e, part = (memory(name, len(z)) for name in ("u", "e", "part"))
     wrong = memory("wrong", len(z), z.dtype)
     wrong[:] = y
@@ -113,11 +110,10 @@ def losses(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[float
     np.exp(np.minimum(u, 0.0, out=u), out=u)  # σ(u) is min(e^u, 1) / (1 + e^−|u|)
     u /= e
     u *= u
-    if even(w):
-        return float(part.mean()), float(u.mean())
-    part *= w
-    u *= w
-    return float(part.sum() / total), float(u.sum() / total)
+    if not even(w) or w[0] != 1.0:
+        part *= w
+        u *= w
+    return float(part.sum()), float(u.sum()), float(w.sum())
 
 
 def even(w: Floats) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from gpulr.model.measures import (
     balanced_share,
     each_auroc,
     mean,
+    minus_mean,
     share_of_counts,
     share_right,
 )
@@ -110,32 +112,46 @@ def evaluate_margins(
 
     Rows count by their weight (n_samples,), or all the same.
     """
-    k, w = len(classes), _weights(weight, len(Z))
-    pairs = k * codes.astype(np.int64) + predicted_codes(Z, thresholds)
-    confusion: Each = np.bincount(pairs, w, k * k).astype(np.float64).reshape(k, k)
-    confused = Counts(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
-    own = Z.shape[1]
-    (no, _, _, yes), of_margins = _measured(Z, codes, w, thresholds)
-    binary = (no + yes) / w.sum()
-    each, averages = _scores(confused, own, {"binary_accuracy": binary}, of_margins)
+    w = _weights(weight, len(Z))
+    confusion = confused(Z, codes, w, thresholds, len(classes))
+    cells, of_margins = _measured(Z, codes, w, thresholds)
     names = ["accuracy", "balanced_accuracy", "neg_log_loss", "neg_brier_score"]
     first = {name: SCORES[name][0](Z, codes, w, thresholds) for name in names}
-    if own > 1:
+    if Z.shape[1] > 1:
         areas = each_auroc(np.exp(log_normalized(Z)), codes, w)
         first["roc_auc_ovr"] = mean(areas)
-        first["roc_auc_ovr_weighted"] = mean(areas, confused.true)
+        first["roc_auc_ovr_weighted"] = mean(areas, confusion.sum(axis=1))
+    how = (classes, thresholds, weight is None)
+    return of_classes(confusion, cells, of_margins, first, float(w.sum()), *how)
+
+
+def of_classes(
+    confusion: Each,
+    cells: Sequence[Each],
+    of_margins: dict[str, Each],
+    first: dict[str, float],
+    total: float,
+    classes: npt.NDArray[np.generic],
+    thresholds: Thresholds | None,
+    counted: bool,
+) -> Evaluation:
+    """Return the evaluation of what was counted and measured; the weights' sum is ``total``."""
+    confused = Counts(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+    (no, _, _, yes), own = cells, len(cells[0])
+    binary = (no + yes) / total
+    each, averages = _scores(confused, own, {"binary_accuracy": binary}, of_margins)
     if own == 1:
-        averages |= {name: float(each[name][0]) for name in ("roc_auc", "average_precision")}
-        averages |= {name: float(each[name][0]) for name in ("precision", "recall", "f1")}
+        ranked = [name for name in ("roc_auc", "average_precision") if name in each]
+        names = [*ranked, "precision", "recall", "f1"]
+        averages |= {name: float(each[name][0]) for name in names}
+    true = _counted(confused.true[-own:], counted)
     return Evaluation(
         first["accuracy"],
         binary,
         float(binary.mean()),
-        _counted(confusion, weight),
+        _counted(confusion, counted),
         classes,
-        table=table_of(
-            "class", classes[-own:], _counted(confused.true[-own:], weight), each, thresholds
-        ),
+        table=table_of("class", classes[-own:], true, each, thresholds),
         averages=first | averages,
     )
 
@@ -153,28 +169,55 @@ def evaluate_labels(
     """
     w = _weights(weight, len(Z))
     cells, of_margins = _measured(Z, Y, w, thresholds)
-    _, wrong, missed, yes = cells
-    counted, right = Counts(yes, yes + wrong, yes + missed), share_of_counts(*cells)
-    own = {"accuracy": right, "balanced_accuracy": balanced_share(*cells)}
-    each, averages = _scores(counted, len(yes), own, of_margins)
-    for name in ("balanced_accuracy", "neg_log_loss", "neg_brier_score", "roc_auc"):
-        averages[name] = mean(each[name])
-    for name in ("average_precision", "precision", "recall", "f1"):
-        averages[name] = averages[f"{name}_macro"]
     subset = share_right(Z, Y, w, thresholds)
+    return of_labels(cells, of_margins, subset, labels, thresholds, weight is None)
+
+
+def of_labels(
+    cells: Sequence[Each],
+    of_margins: dict[str, Each],
+    subset: float,
+    labels: npt.NDArray[np.generic],
+    thresholds: Thresholds | None,
+    counted: bool,
+) -> MultilabelEvaluation:
+    """Return the evaluation of what was counted and measured of labels."""
+    _, wrong, missed, yes = cells
+    found, right = Counts(yes, yes + wrong, yes + missed), share_of_counts(*cells)
+    own = {"accuracy": right, "balanced_accuracy": balanced_share(*cells)}
+    each, averages = _scores(found, len(yes), own, of_margins)
+    for name in ("balanced_accuracy", "neg_log_loss", "neg_brier_score", "roc_auc"):
+        if name in each:
+            averages[name] = mean(each[name])
+    for name in ("average_precision", "precision", "recall", "f1"):
+        if name in each:
+            averages[name] = averages[f"{name}_macro"]
+    true = _counted(found.true, counted)
     return MultilabelEvaluation(
         subset_accuracy=subset,
         label_accuracy=right,
         mean_label_accuracy=mean(right),
-        label_f1=counted.f1(),
+        label_f1=found.f1(),
         micro_f1=averages["f1_micro"],
-        macro_f1=float(counted.f1().mean()),
-        positives=_counted(counted.true, weight),
-        predicted_positives=_counted(counted.predicted, weight),
+        macro_f1=float(found.f1().mean()),
+        positives=true,
+        predicted_positives=_counted(found.predicted, counted),
         labels=labels,
-        table=table_of("label", labels, _counted(counted.true, weight), each, thresholds),
+        table=table_of("label", labels, true, each, thresholds),
         averages={"accuracy": subset, **averages},
     )
+
+
+def confused(
+    Z: npt.NDArray[np.floating],
+    codes: npt.NDArray[np.integer],
+    w: Each,
+    thresholds: Thresholds | None,
+    k: int,
+) -> Each:
+    """Return the weights of rows by true (rows) and predicted class (columns), (k, k)."""
+    pairs = k * codes.astype(np.int64) + predicted_codes(Z, thresholds)
+    return np.bincount(pairs, w, k * k).astype(np.float64).reshape(k, k)
 
 
 def _weights(weight: Each | None, n_rows: int) -> Each:
@@ -184,9 +227,9 @@ def _weights(weight: Each | None, n_rows: int) -> Each:
     return weight
 
 
-def _counted(weights: Each, weight: Each | None) -> npt.NDArray[Any]:
+def _counted(weights: Each, counted: bool) -> npt.NDArray[Any]:
     """Return sums of weights, as whole numbers where every row weighs 1."""
-    return weights.astype(np.int64) if weight is None else weights
+    return weights.astype(np.int64) if counted else weights
 
 
 def _measured(
@@ -194,11 +237,13 @@ def _measured(
 ) -> tuple[list[Each], dict[str, Each]]:
     """Return each model's four counts, and the columns that are of its margins."""
     measure = together(counts, ranking, losses)
-    *cells, auroc, precision, log_loss, squares = of_each_model(
+    *cells, auroc, precision, log_loss, squares, mass = of_each_model(
         measure, Z, truth, weight, thresholds
     )
     columns = {"roc_auc": auroc, "average_precision": precision}
-    return cells, {**columns, "neg_log_loss": -log_loss, "neg_brier_score": -squares}
+    columns["neg_log_loss"] = minus_mean(log_loss, mass)
+    columns["neg_brier_score"] = minus_mean(squares, mass)
+    return cells, columns
 
 
 def _scores(
@@ -214,7 +259,7 @@ def _scores(
         averages[f"{name}_micro"] = float(measure(counted.total)[0])
         averages[f"{name}_weighted"] = mean(values, counted.true)
     columns |= of_margins
-    precisions = columns["average_precision"]
-    averages["average_precision_macro"] = mean(precisions)
-    averages["average_precision_weighted"] = mean(precisions, counted.true[-own:])
+    if (precisions := columns.get("average_precision")) is not None:
+        averages["average_precision_macro"] = mean(precisions)
+        averages["average_precision_weighted"] = mean(precisions, counted.true[-own:])
     return columns, averages

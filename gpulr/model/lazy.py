@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from gpulr.errors import DataError
 from gpulr.model.record import Trained
-from gpulr.sources.dask_arrays import is_dask, whole_rows
-from gpulr.validation.tables import feature_names_of, is_labelled, is_table, order_of
+from gpulr.sources.dask_arrays import dask_of, whole_rows
+from gpulr.validation.tables import feature_names_of, is_table, order_of
 from gpulr.words import counted
 
 Array = Any
@@ -23,9 +23,9 @@ def dask_rows(model: Trained, X: Any) -> Any:
 
     Raises DataError for other features than the model's, as far as these are known.
     """
-    if not is_dask(rows := X.data if is_labelled(X) else X):
+    if (rows := dask_of(X)) is None:
         return None
-    expected, names = model.data.get("feature_names"), feature_names_of(rows)
+    expected, names = model.data.get("feature_names"), feature_names_of(X)
     if expected is not None and names is not None:
         order_of(names, expected, "X")
     n_features = len(rows.columns) if is_table(rows) else math.prod(rows.shape[1:])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,44 +41,85 @@ class Score(Protocol[Result]):
         ...
 
 
-def share_right(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
-    """Return the weighted share of rows that are right; with several labels, right throughout.
+@dataclass(frozen=True)
+class SummedScore(Generic[Result]):
+    """A :class:`Score` that is made of sums over rows, so that parts of these may lie anywhere.
 
-    scikit-learn calls this accuracy for several labels too. Of those, unknown ones do not count.
+    Attributes
+    ----------
+    sums : callable
+        Called as a score is; returns the sums, numbers or float64 arrays, which add up over parts.
+    finish : callable
+        Returns the score, given the sums of all rows.
+    """
+
+    sums: Callable[..., tuple[Any, ...]]
+    finish: Callable[..., Result]
+
+    def __call__(
+        self, Z: Floats, truth: Truth, weight: Floats, thresholds: Thresholds | None = None
+    ) -> Result:
+        """Return the score of rows that are here."""
+        return self.finish(*self.sums(Z, truth, weight, thresholds))
+
+
+def _total(values: Floats, weight: Floats) -> tuple[float, float]:
+    """Return the weighted sum of values of the rows, and that of the weights."""
+    return np.multiply(values, weight, dtype=np.float64).sum(), weight.sum()
+
+
+def _mean(total: float, weight: float) -> float:
+    return float(total / weight)
+
+
+def right(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> tuple[float, float]:
+    """Return the weights of the rows that are right, and of all; of several labels, throughout.
+
+    Of those, unknown ones do not count.
     """
     if truth.ndim == 1:
-        return float(np.average(predicted_codes(Z, thresholds) == truth, weights=weight))
-    right = ((predicted(Z, thresholds) == truth) | (truth == UNKNOWN)).all(axis=1)
-    return float(np.average(right, weights=weight * (truth != UNKNOWN).any(axis=1)))
+        return _total(predicted_codes(Z, thresholds) == truth, weight)
+    whole = ((predicted(Z, thresholds) == truth) | (truth == UNKNOWN)).all(axis=1)
+    return _total(whole, weight * (truth != UNKNOWN).any(axis=1))
 
 
-def top_k_share(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
-    """Return the weighted share of rows whose class has one of the two largest margins.
+# The weighted share of rows that are right, which scikit-learn calls accuracy for several labels
+# too.
+share_right = SummedScore(right, _mean)
+
+
+def among_two(
+    Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None
+) -> tuple[float, float]:
+    """Return the weights of rows whose class has one of the two largest margins, and of all.
 
     Of equal margins the later class's counts as larger, as in scikit-learn.
     """
     if Z.shape[1] == 1:
-        return 1.0
+        return _total(np.ones(len(Z)), weight)
     own = np.take_along_axis(Z, truth[:, np.newaxis], axis=1)
     later = np.arange(Z.shape[1]) > truth[:, np.newaxis]
     above = np.count_nonzero((own < Z) | ((own == Z) & later), axis=1)
-    return float(np.average(above < 2, weights=weight))
+    return _total(above < 2, weight)
 
 
-def log_likelihood(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
-    """Return the weighted mean of the log of the normalised probability of the true class."""
+def log_likelihood(
+    Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None
+) -> tuple[float, float]:
+    """Return the weighted sum of the log of the normalised probability of the true class."""
     log_P = log_normalized(Z.astype(np.float64))
-    return float(np.average(log_P[np.arange(len(truth)), truth], weights=weight))
+    return _total(log_P[np.arange(len(truth)), truth], weight)
 
 
-def brier(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
-    """Return minus the weighted mean squared distance of normalised probabilities to the truth.
+def brier(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> tuple[float, float]:
+    """Return minus the weighted squared distances of normalised probabilities to the truth.
 
     Of two classes it is half of that, as in scikit-learn.
     """
     P = np.exp(log_normalized(Z.astype(np.float64)))
     P[np.arange(len(truth)), truth] -= 1.0
-    return -float(np.average((P * P).sum(axis=1), weights=weight)) / (2 if Z.shape[1] == 1 else 1)
+    total, every = _total((P * P).sum(axis=1), weight)
+    return -total / (2 if Z.shape[1] == 1 else 1), every
 
 
 @dataclass(frozen=True)
@@ -135,11 +176,15 @@ def mean(values: Each, weights: Each | None = None) -> float:
     return float(np.average(values[some], weights=weights)) if some.any() else np.nan
 
 
-def averaged(measure: Callable[[Counts], Each], average: str) -> Score[float]:
+def averaged(measure: Callable[[Counts], Each], average: str) -> SummedScore[float]:
     """Return a score that is the average of precision, recall or F1 over classes or labels."""
 
-    def function(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
+    def sums(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> tuple[Any, ...]:
         found = Counts.of(Z, truth, weight, thresholds)
+        return found.right, found.predicted, found.true, float(truth.ndim == 1)
+
+    def finish(right: Each, predicted: Each, true: Each, one_each: float) -> float:
+        found = Counts(right, predicted, true)
         if average == "micro":
             return float(measure(found.total)[0])
         values = measure(found)
@@ -147,31 +192,26 @@ def averaged(measure: Callable[[Counts], Each], average: str) -> Score[float]:
             return float(values[-1])
         if average == "weighted":
             return mean(values, found.true) if found.true.any() else 0.0
-        if truth.ndim == 1:  # a class that no row has or is predicted to have does not exist
+        if one_each:  # a class that no row has or is predicted to have does not exist
             values = values[(found.true > 0) | (found.predicted > 0)]
         return mean(values)
 
-    return function
+    return SummedScore(sums, finish)
 
 
-def each_of_counts(measure: Callable[[Counts], Each]) -> Score[Each]:
+def each_of_counts(measure: Callable[[Counts], Each]) -> SummedScore[Each]:
     """Return each model's precision, recall or F1; NaN where no row has its label."""
 
-    def per_model(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
-        found = Counts.of_binary(Z, truth, weight, thresholds)
+    def finish(no: Each, wrong: Each, missed: Each, yes: Each) -> Each:
+        found = Counts(yes, yes + wrong, yes + missed)
         return np.where(found.true > 0, measure(found), np.nan)
 
-    return per_model
+    return SummedScore(cells, finish)
 
 
-def each_accuracy(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
-    """Return how often each model is right that says "this class" or "not"."""
-    return share_of_counts(*of_each_model(counts, Z, truth, weight, thresholds))
-
-
-def each_balanced_accuracy(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
-    """Return the mean of how often each model is right about positives, and about negatives."""
-    return balanced_share(*of_each_model(counts, Z, truth, weight, thresholds))
+def cells(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> tuple[Each, ...]:
+    """Return each model's true and false negatives and positives, as :func:`counts` has them."""
+    return tuple(of_each_model(counts, Z, truth, weight, thresholds))
 
 
 def share_of_counts(no: Each, wrong: Each, missed: Each, yes: Each) -> Each:
@@ -188,14 +228,31 @@ def balanced_share(no: Each, wrong: Each, missed: Each, yes: Each) -> Each:
     return mean_share
 
 
-def each_log_likelihood(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
-    """Return minus the log-loss of each model's own probabilities."""
-    return -of_each_model(losses, Z, truth, weight)[0]
+# How often each model is right that says "this class" or "not"; and the mean of how often it is
+# right about positives, and about negatives.
+each_accuracy = SummedScore(cells, share_of_counts)
+each_balanced_accuracy = SummedScore(cells, balanced_share)
 
 
-def each_brier(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
-    """Return minus the mean squared error of each model's own probabilities."""
-    return -of_each_model(losses, Z, truth, weight)[1]
+def each_loss(number: int) -> SummedScore[Each]:
+    """Return minus the mean of one of the two that :func:`losses` has of each model."""
+
+    def sums(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> tuple[Each, ...]:
+        found = of_each_model(losses, Z, truth, weight)
+        return found[number], found[-1]
+
+    return SummedScore(sums, minus_mean)
+
+
+def minus_mean(total: Each, mass: Each) -> Each:
+    """Return minus the mean of each model, of sums; NaN of no rows."""
+    with np.errstate(invalid="ignore"):
+        each: Each = -(total / mass)
+    return each
+
+
+# Minus the log-loss, and the mean squared error, of each model's own probabilities.
+each_log_likelihood, each_brier = each_loss(0), each_loss(1)
 
 
 def each_auroc(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
@@ -216,16 +273,20 @@ def no_score_of_one(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = N
     )
 
 
-def mean_recall(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
-    """Return the mean over the classes that occur of the share of their rows that are right."""
-    found = Counts.of(Z, truth, weight, thresholds)
-    return mean(found.recall()[found.true > 0])
+def _mean_recall(right: Each, predicted: Each, true: Each, _: float) -> float:
+    return mean(Counts(right, predicted, true).recall()[true > 0])
+
+
+# The mean over the classes that occur of the share of their rows that are right.
+mean_recall = SummedScore(averaged(Counts.recall, "macro").sums, _mean_recall)
 
 
 def mean_of(
     per_model: Score[Each], *, weighted: bool = False, normalized: bool = False
 ) -> Score[float]:
     """Return the mean over models; or by the rows of each class; or of normalised probabilities."""
+    if isinstance(per_model, SummedScore):
+        return SummedScore(per_model.sums, lambda *sums: mean(per_model.finish(*sums)))
 
     def function(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
         rows = Counts.of_binary(Z, truth, weight).true if weighted else None
@@ -263,8 +324,8 @@ def _averages(
 SCORES: dict[str, tuple[Score[float], Score[Each]]] = {
     "accuracy": (share_right, each_accuracy),
     "balanced_accuracy": (mean_recall, each_balanced_accuracy),
-    "neg_log_loss": (log_likelihood, each_log_likelihood),
-    "neg_brier_score": (brier, each_brier),
+    "neg_log_loss": (SummedScore(log_likelihood, _mean), each_log_likelihood),
+    "neg_brier_score": (SummedScore(brier, _mean), each_brier),
     "roc_auc": (mean_of(each_auroc), each_auroc),
     "roc_auc_ovr": (mean_of(each_auroc, normalized=True), each_auroc),
     "roc_auc_ovr_weighted": (mean_of(each_auroc, normalized=True, weighted=True), each_auroc),
@@ -278,7 +339,7 @@ SCORES: dict[str, tuple[Score[float], Score[Each]]] = {
     **_averages("f1", Counts.f1),
     **_averages("precision", Counts.precision),
     **_averages("recall", Counts.recall),
-    "top_k_accuracy": (top_k_share, no_score_of_one),
+    "top_k_accuracy": (SummedScore(among_two, _mean), no_score_of_one),
 }
 # Of a matrix of labels, some are other things.
 LABEL_SCORES: dict[str, tuple[Score[float], Score[Each]]] = {

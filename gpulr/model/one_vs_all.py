@@ -24,12 +24,14 @@ from gpulr.core.rows import row_blocks
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import calibration, evaluation, export, measures, selection, storage, torch_layers
 from gpulr.model import thresholds as choosing
+from gpulr.model.evaluation_sums import evaluate_sums, sums_of, sums_of_blocks
 from gpulr.model.in_parts import part_by_part, truth_of_parts
 from gpulr.model.lazy import dask_rows, in_blocks
 from gpulr.model.predicted import check_thresholds, predicted, predicted_codes
 from gpulr.model.record import Trained
 from gpulr.namespaces import array_namespace
 from gpulr.sources import Blocks
+from gpulr.sources.dask_arrays import as_blocks, computed, current_client
 from gpulr.validation.arrays import check_rows, finite_rows
 from gpulr.validation.blocks import read_blocks
 from gpulr.validation.label_values import codes_of
@@ -235,7 +237,10 @@ class OneVsAll(Trained):
         ----------
         X, y
             Rows as for :meth:`decision_function`, and their labels as training was given them; of
-            a matrix of labels, unknown entries count for nothing.
+            a matrix of labels, unknown entries count for nothing. Blocks of a Dask array are
+            computed where a current ``distributed.Client`` has them, and sums alone come here:
+            then there are no AUROC and average precision, for which margins of all rows have to
+            be sorted.
         sample_weight : (n_samples,), optional
             How much each row counts.
 
@@ -254,6 +259,11 @@ class OneVsAll(Trained):
             As :meth:`decision_function`; labels of the wrong length, or that the model does not
             know.
         """
+        if (lazy := self._elsewhere(X)) is not None:
+            classes, thresholds = self.classes, self.thresholds
+            sums = partial(sums_of, n_classes=len(classes), thresholds=thresholds)
+            found = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
+            return evaluate_sums(found, classes, thresholds, counted=sample_weight is None)
         Z, truth, weight = self._read_truth(X, y, sample_weight)
         judge: Any = evaluation.evaluate_labels if self.multilabel else evaluation.evaluate_margins
         return judge(Z, truth, self.classes, self.thresholds, weight)
@@ -264,12 +274,23 @@ class OneVsAll(Trained):
 
         scikit-learn calls both accuracy. The arguments are those of :meth:`evaluate`.
         """
+        if (lazy := self._elsewhere(X)) is not None:
+            sums = partial(measures.share_right.sums, thresholds=self.thresholds)
+            found = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
+            return measures.share_right.finish(*found)
         Z, truth, weight = self._read_truth(X, y, sample_weight)
         weight = np.ones(len(Z)) if weight is None else weight
         return measures.share_right(Z, truth, weight, self.thresholds)
 
+    def _elsewhere(self, X: Any) -> Any:
+        """Return a Dask array or DataFrame whose rows the workers of a current client score."""
+        lazy = dask_rows(self, X)
+        return None if current_client() is None else lazy
+
     def _read_truth(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
         """Return margins, the truth as scores take it, and weights if any, on the host."""
+        if (lazy := dask_rows(self, X)) is not None:
+            X, y, sample_weight = as_blocks(lazy), computed(y), computed(sample_weight)
         if isinstance(X, Blocks):
             convert = partial(rows_for, self)
             found = truth_of_parts(X, y, sample_weight, self._truth_of_rows, convert)

@@ -21,6 +21,7 @@ from gpulr.model.measures import (
     Each,
     Floats,
     Score,
+    SummedScore,
     Truth,
     all_known,
     checked_value,
@@ -46,6 +47,23 @@ class Scorer:
     name: str
     function: Score[float]
     per_model: Score[Each]
+    named: bool = False  # whether it is one of gpulr's own, by its name
+
+    def sums(self, *, per_model: bool, multilabel: bool) -> SummedScore[Any]:
+        """Return the score as sums over rows, for rows that lie in parts.
+
+        Raises ParameterError where it is no such score.
+        """
+        known = LABEL_SCORES if multilabel else SCORES
+        score = known[self.name][per_model] if self.named else None
+        if not isinstance(score, SummedScore):
+            summed = [n for n, of in known.items() if isinstance(of[per_model], SummedScore)]
+            raise ParameterError(
+                f"scoring={self.name} needs the margins of all held-out rows in one place, and "
+                f"these are on the workers of a cluster. Use one of {', '.join(summed)}, which are "
+                "sums over rows, or close the client."
+            )
+        return score
 
 
 # What is of two classes alone, and what to use for more.
@@ -88,7 +106,7 @@ def scorer(scoring: Any, labels: Labels | LabelMatrix) -> Scorer:
             f"{len(labels.classes)} classes. Use {_OF_TWO[known]}."
         )
     function, per_model = named[known]
-    return Scorer(known, _defined(known, function), per_model)
+    return Scorer(known, _defined(known, function), per_model, named=True)
 
 
 def _defined(name: str, score: Score[float]) -> Score[float]:
@@ -96,31 +114,43 @@ def _defined(name: str, score: Score[float]) -> Score[float]:
 
     def function(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
         value = score(Z, truth, weight, thresholds)
-        if np.isnan(value):
-            raise DataError(
-                f"{name} is undefined on {len(Z):,} held-out rows: they have none of a "
-                "class or label, or nothing else. Use folds that are stratified, or fewer of them, "
-                'or another score, such as "neg_log_loss".'
-            )
+        check_defined(name, value, f"{len(Z):,} ")
         return value
 
     return function
 
 
+def check_defined(name: str, value: float, n_rows: str = "") -> None:
+    """Raise DataError for a score that some rows leave undefined."""
+    if np.isnan(value):
+        raise DataError(
+            f"{name} is undefined on {n_rows}held-out rows: they have none of a class or label, "
+            "or nothing else. Use folds that are stratified, or fewer of them, or another score, "
+            'such as "neg_log_loss".'
+        )
+
+
 def left_out(name: str, truth: Truth, weight: Floats) -> npt.NDArray[np.bool_]:
-    """Return which labels (n_labels,) the score of a matrix of labels is no mean of.
+    """Return which labels (n_labels,) the score of a matrix of labels is no mean of."""
+    truth = truth[weight > 0]
+    return left_out_of(name, (truth == 0).any(axis=0), (truth == 1).any(axis=0))
+
+
+def left_out_of(
+    name: str, lacking: npt.NDArray[np.bool_], having: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Return the same of labels that some of the rows lack, and that some have.
 
     AUROC and balanced accuracy need rows with the label and rows without it, average precision
     those with it. Other scores count a label that no row has as 0, or have no need of it.
     """
-    without = np.zeros(truth.shape[1], dtype=np.bool_)
+    without = np.zeros(len(having), dtype=np.bool_)
     if name not in LABEL_SCORES:
         return without
-    truth = truth[weight > 0]
     if name.startswith(("roc_auc", "balanced_accuracy", "average_precision")):
-        without |= ~(truth == 1).any(axis=0)
+        without |= ~having
     if name.startswith(("roc_auc", "balanced_accuracy")):
-        without |= ~(truth == 0).any(axis=0)
+        without |= ~lacking
     return without
 
 

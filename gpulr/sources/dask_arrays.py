@@ -4,16 +4,42 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from gpulr.errors import RechunkWarning, warn
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.errors import DataError, RechunkWarning, warn
+from gpulr.sources.blocks import Blocks
+from gpulr.words import counted
 
 Array = Any
+
+MEMORY = 2**28  # that blocks may take which are kept from pass to pass, without a client
 
 
 def is_dask(x: Any) -> bool:
     """Whether ``x`` is an array, DataFrame or Series of Dask's."""
     return hasattr(type(x), "to_delayed") and hasattr(type(x), "__dask_graph__")
+
+
+def dask_of(x: Any) -> Any:
+    """Return an array or table of Dask's, also that inside of an xarray DataArray; else None."""
+    if hasattr(type(x), "coords") and hasattr(type(x), "data"):
+        x = x.data
+    return x if is_dask(x) else None
+
+
+def computed(x: Any) -> Any:
+    """Return what an array or table of Dask's is, computed on Dask's threads; others as they are.
+
+    Of labels and weights, one for each row.
+    """
+    lazy = dask_of(x)
+    return x if lazy is None else lazy.compute(scheduler="threads")
 
 
 def current_client() -> Any:
@@ -47,12 +73,107 @@ def whole_rows(x: Array, name: str = "X") -> Array:
     return x.rechunk(dict.fromkeys(range(1, x.ndim), -1))
 
 
-def blocks_of(x: Array) -> list[Any]:
-    """Return the blocks of rows of a Dask array, DataFrame or Series, as Dask's Delayed objects.
+def blocks_of(x: Array) -> tuple[dict[int, Any], int]:
+    """Return the blocks of rows of a Dask array, DataFrame or Series, and how many there are.
 
-    Those that are known to have no rows are left out.
+    They are Dask's Delayed objects, by their numbers; those known to have no rows are left out.
     """
     delayed = x.to_delayed()
     if not hasattr(x, "chunks"):
-        return list(delayed)
-    return [each for each, n in zip(delayed.ravel(), x.chunks[0], strict=True) if n != 0]
+        return dict(enumerate(delayed)), len(delayed)
+    blocks = list(delayed.ravel())
+    return {i: b for i, b in enumerate(blocks) if x.chunks[0][i] != 0}, len(blocks)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockLoader:
+    """Computes one of the blocks of a Dask array or DataFrame, on Dask's threads."""
+
+    name: str  # for messages
+    block: Any  # Dask's Delayed
+
+    def __call__(self) -> Any:
+        """Return the block."""
+        return self.block.compute(scheduler="threads")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def as_blocks(x: Array) -> Blocks:
+    """Return the blocks of a Dask array or DataFrame as parts that are computed in each pass.
+
+    Where lengths are not known they are found out, by computing all blocks once, and those without
+    rows left out.
+    """
+    blocks, _ = blocks_of(whole_rows(x))
+    way = "blocks" if hasattr(x, "chunks") else "partitions"
+    lengths: Any = [x.chunks[0][i] for i in blocks] if hasattr(x, "chunks") else [math.nan]
+    if any(map(math.isnan, lengths)):
+        import dask
+
+        lazy = [dask.delayed(len)(block) for block in blocks.values()]
+        lengths = dask.compute(*lazy, scheduler="threads")
+    some = [(i, n) for i, n in zip(blocks, lengths, strict=True) if n]
+    if not some:
+        raise DataError(
+            f"X is empty: its shape is {x.shape}. Pass at least one row and one feature."
+        )
+    return Blocks(
+        [BlockLoader(f"X.{way}[{i}]", blocks[i]) for i, _ in some],
+        n_samples=[n for _, n in some],
+        n_features=len(x.columns) if way == "partitions" else math.prod(x.shape[1:]),
+        memory=MEMORY,
+    )
+
+
+def blocks_like(
+    values: Any,
+    kept: Sequence[int],
+    n_blocks: int,
+    edges: npt.NDArray[np.int64] | None,
+    name: str,
+) -> list[Any]:
+    """Return the blocks of labels or weights that go with blocks of X.
+
+    Parameters
+    ----------
+    values : one for each row
+        A Dask array, DataFrame or Series, or what can be cut by slices.
+    kept : which of X's ``n_blocks`` blocks are wanted
+    edges : (len(kept) + 1,), optional
+        Where the rows of each begin, and the last ones end; None: not known.
+    name : of the values, for messages
+
+    Raises
+    ------
+    DataError
+        They are of another length; or lengths are not known, and there are other numbers of blocks.
+    """
+    lazy = dask_of(values)
+    if lazy is None:
+        if edges is None:
+            raise DataError(
+                f"X has blocks of unknown lengths, to which {name} cannot be cut. Call "
+                "X.compute_chunk_sizes(), or make both of the same partitions."
+            )
+        return [values[a:b] for a, b in pairwise(edges.tolist())]
+    lazy = whole_rows(lazy, name)
+    if edges is not None and hasattr(lazy, "chunks") and not math.isnan(lazy.shape[0]):
+        n = int(edges[-1])
+        if lazy.shape[0] != n:
+            raise DataError(
+                f"X has {counted(n, 'row')} and {name} has {lazy.shape[0]:,}; expected as many of "
+                "each."
+            )
+        lengths = tuple(np.diff(edges).tolist())
+        lazy = lazy if lazy.chunks[0] == lengths else lazy.rechunk({0: lengths})
+        return list(blocks_of(lazy)[0].values())
+    blocks, own = blocks_of(lazy)
+    if own != n_blocks:
+        raise DataError(
+            f"X has {counted(n_blocks, 'block')} and {name} has {own}, of unknown lengths; "
+            f"expected those of the same rows. Call {name}.compute_chunk_sizes(), or make both of "
+            "the same partitions."
+        )
+    return [blocks.get(i) for i in kept]

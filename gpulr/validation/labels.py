@@ -43,6 +43,7 @@ from gpulr.words import shown
 Array = Any
 Floats = npt.NDArray[np.float64]
 _ENTRIES = 2**20  # of labels that are counted at once
+_NO_WEIGHT = "where these columns have no missing value rows have weight 0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ class Labels:
         ParameterError
             A class weight for a class that y does not have, or that is no number ≥ 0.
         """
-        each = _class_weights(class_weight, self.classes)
+        each = self.weight_of_classes(class_weight)
         if sample_weight is None and each is None:
             return None
         classes, codes = self.classes, self.codes
@@ -111,13 +112,21 @@ class Labels:
             weight = check_row_weight(sample_weight, len(codes))
         if each is not None:
             weight = weight * each[codes]
-        empty = np.bincount(codes, weights=weight, minlength=len(classes)) <= 0
+        self.check_weights(np.bincount(codes, weight, len(classes)).astype(np.float64))
+        return weight
+
+    def weight_of_classes(self, class_weight: Any) -> Floats | None:
+        """Return what rows of each class weigh, (n_classes,), or None where it is the same."""
+        return _class_weights(class_weight, self.classes)
+
+    def check_weights(self, of_classes: Floats) -> None:
+        """Raise DataError where the weights of rows, (n_classes,) sums, leave fewer than two."""
+        empty = of_classes <= 0
         if np.count_nonzero(~empty) < 2:
             raise DataError(
-                f"The weights of all rows of {classes[empty][:10].tolist()} are zero, which leaves "
-                "fewer than two classes. Give rows of at least two classes a weight."
+                f"The weights of all rows of {self.classes[empty][:10].tolist()} are zero, which "
+                "leaves fewer than two classes. Give rows of at least two classes a weight."
             )
-        return weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,10 +184,32 @@ class LabelMatrix:
         """Raise DataError where nothing is known of a label in some rows, and say ``why``."""
         if not self.n_unknown:
             return
-        known = (to_host(self.indicator)[rows] != UNKNOWN).any(axis=0)
+        self.check_some(np.any(to_host(self.indicator)[rows] != UNKNOWN, axis=0), why)
+
+    def check_some(self, known: npt.NDArray[np.bool_], why: str) -> None:
+        """Raise DataError for labels (n_labels,) of which nothing is known, and say ``why``."""
         if not known.all():
             names = self.classes[~known][:10].tolist()
             raise DataError(f"y says nothing of {names}: {why}. Leave them out.")
+
+    def weight_of_classes(self, class_weight: Any) -> None:
+        """Refuse weights of classes: rows have none, or several."""
+        if isinstance(class_weight, Mapping):
+            raise ParameterError(
+                f"class_weight={shown(class_weight)} gives each row the weight of its one class; "
+                'rows of an indicator matrix have any number of labels. Use "balanced", or '
+                f"{_as_pos_weight(class_weight) or 'pos_weight=, one for each label'}."
+            )
+        _class_weights(class_weight, self.classes)
+
+    def check_weights(self, kinds: Floats) -> None:
+        """Raise DataError where rows of any weight say nothing of a label.
+
+        ``kinds`` (2, n_labels) are the weights of rows that lack and that have each label.
+        """
+        if not kinds.any():
+            raise DataError("All rows have weight 0. Give some of them a weight.")
+        self.check_some(np.any(kinds, axis=0), _NO_WEIGHT)
 
     def positive_share(self, weight: Floats | None) -> Floats:
         """Return the share of rows that have each label, by their weight, (n_models,).
@@ -218,13 +249,7 @@ class LabelMatrix:
 
     def row_weight(self, sample_weight: Any, class_weight: Any) -> npt.NDArray[np.float64] | None:
         """Return the weight of each row, (n_samples,), or None where all are 1."""
-        if isinstance(class_weight, Mapping):
-            raise ParameterError(
-                f"class_weight={shown(class_weight)} gives each row the weight of its one class; "
-                'rows of an indicator matrix have any number of labels. Use "balanced", or '
-                f"{_as_pos_weight(class_weight) or 'pos_weight=, one for each label'}."
-            )
-        _class_weights(class_weight, self.classes)
+        self.weight_of_classes(class_weight)
         if sample_weight is None:
             return None
         weight = check_row_weight(sample_weight, int(self.indicator.shape[0]))
@@ -232,7 +257,7 @@ class LabelMatrix:
             raise DataError("All rows have weight 0. Give some of them a weight.")
         if not weight.all():
             rows = np.flatnonzero(weight)
-            self.check_known(rows, "where these columns have no missing value rows have weight 0")
+            self.check_known(rows, _NO_WEIGHT)
         return weight
 
 

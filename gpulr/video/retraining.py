@@ -14,9 +14,10 @@ from PIL import Image
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import DataError, ParameterError
-from gpulr.families.inputs import Inputs, read_inputs
+from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing
 from gpulr.families.prepare import prepare
+from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings
 from gpulr.model.export import class_weight_of
 from gpulr.model.one_vs_all import OneVsAll, rows_for

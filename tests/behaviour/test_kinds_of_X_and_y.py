@@ -589,21 +589,12 @@ CURES = {  # what makes X, and what the error tells the user to pass
         lambda: dataset(X).assign(b=("row", WORDS[:, 0])),
         "pandas.get_dummies(X.compute().to_pandas(), columns=['b'])",
     ),
-    "a Dask DataFrame with text": (
-        lambda: need("dask.dataframe").from_pandas(with_column(WORDS[:, 0])(), npartitions=2),
-        "pandas.get_dummies(X.compute(), columns=['b'])",
-    ),
-    "a Dask array": (lambda: need("dask.array").from_array(X), "X.compute()"),
     "a DataFrame on a GPU": (OnDevice, "X.to_cupy()"),
     "a DataFrame on a cluster": (OnCluster, "X.toPandas()"),
     "pydata's DOK": (lambda: need("sparse").DOK.from_numpy(X), "X.todense()"),
     "pydata's COO of ones": (
         lambda: need("sparse").COO.from_numpy(X, fill_value=1.0),
         "X.todense()",
-    ),
-    "a Dask array of unknown length": (
-        lambda: (lambda rows: rows[rows[:, 0] > -9])(need("dask.array").from_array(X)),
-        "X.compute()",
     ),
     "a nested tensor": (
         lambda: need("torch").nested.nested_tensor(list(tensor()(X))),

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 import gpulr
 from gpulr.backend import to_host
 from gpulr.errors import FoldWarning
-from gpulr.families.inputs import read_inputs
+from gpulr.families.reading import read_inputs
 from gpulr.solvers import SOLVERS
 from helpers import assert_optimal, stacked
 

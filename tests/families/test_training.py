@@ -11,8 +11,8 @@ import pytest
 
 import gpulr
 from gpulr.backend import NumPyBackend, threads, to_host
-from gpulr.families.inputs import read_inputs
 from gpulr.families.prepare import prepare
+from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings
 from gpulr.solvers import lbfgs
 from helpers import assert_close

@@ -8,7 +8,7 @@ from scipy import sparse
 
 import gpulr
 from gpulr.backend import to_host
-from gpulr.families.inputs import read_inputs
+from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings
 from gpulr.families.training import train_on
 from gpulr.solvers import LBFGS, minimize

@@ -1,0 +1,139 @@
+"""Evaluations of rows that lie in parts, of what adds up over these.
+
+What ranks margins, AUROC and average precision, is no sum over rows, and not part of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.errors import DataError, GpulrError
+from gpulr.model.binary import counts, losses, of_each_model, together
+from gpulr.model.evaluation import (
+    Evaluation,
+    MultilabelEvaluation,
+    confused,
+    of_classes,
+    of_labels,
+)
+from gpulr.model.measures import SCORES, Counts, Each, mean, minus_mean, share_right
+from gpulr.model.predicted import Thresholds
+from gpulr.sources.dask_arrays import blocks_like, blocks_of, whole_rows
+
+Array = Any
+
+
+def sums_of(
+    Z: npt.NDArray[np.floating],
+    truth: npt.NDArray[Any],
+    w: Each,
+    n_classes: int,
+    thresholds: Thresholds | None = None,
+) -> tuple[Any, ...]:
+    """Return the sums over rows, of a part of all rows, that an evaluation is made of.
+
+    They add up; :func:`evaluate_sums` makes an evaluation of them.
+    """
+    measure = together(counts, losses)
+    sums: tuple[Any, ...] = tuple(of_each_model(measure, Z, truth, w, thresholds))
+    if truth.ndim > 1:
+        return *sums, *share_right.sums(Z, truth, w, thresholds)
+    names = ("accuracy", "neg_log_loss", "neg_brier_score")
+    for name in names:
+        score: Any = SCORES[name][0]
+        sums += score.sums(Z, truth, w, thresholds)
+    return *sums, confused(Z, truth, w, thresholds, n_classes)
+
+
+def evaluate_sums(
+    sums: Sequence[Any],
+    classes: npt.NDArray[np.generic],
+    thresholds: Thresholds | None = None,
+    *,
+    counted: bool,
+) -> Evaluation | MultilabelEvaluation:
+    """Return the evaluation of rows of which :func:`sums_of` says the sums.
+
+    ``counted`` says whether every row weighs 1.
+    """
+    *cells, log_loss, squares, mass = sums[:7]
+    of_margins = {
+        "neg_log_loss": minus_mean(log_loss, mass),
+        "neg_brier_score": minus_mean(squares, mass),
+    }
+    means = [float(a / b) for a, b in zip(sums[7:13:2], sums[8:13:2], strict=True)]
+    if len(means) == 1:
+        return of_labels(cells, of_margins, means[0], classes, thresholds, counted)
+    right, true = np.diag(sums[-1]), sums[-1].sum(axis=1)
+    balanced = mean(Counts(right, true, true).recall()[true > 0])
+    first = dict(zip(("accuracy", "neg_log_loss", "neg_brier_score"), means, strict=True))
+    first = {"accuracy": first["accuracy"], "balanced_accuracy": balanced, **first}
+    how = (classes, thresholds, counted)
+    return of_classes(sums[-1], cells, of_margins, first, float(sums[8]), *how)
+
+
+def sums_of_blocks(
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    read: Callable[[Any, Any, Any], tuple[Array, Array, Array | None]],
+    sums: Callable[..., tuple[Any, ...]],
+) -> tuple[Any, ...]:
+    """Return sums over all rows of Dask blocks, each computed where its rows are.
+
+    ``read`` makes of X, y and weights of a block margins, truth and weights, of which ``sums``
+    makes what adds up. Raises DataError for labels or weights that do not go with the rows.
+    """
+    import dask
+
+    X = whole_rows(X)
+    blocks, n_blocks = blocks_of(X)
+    edges, columns = None, [list(blocks.values())]
+    if hasattr(X, "chunks") and not np.isnan(X.shape[0]):
+        edges = np.cumsum([0, *(X.chunks[0][i] for i in blocks)])
+    for name, values in (("y", y), ("sample_weight", sample_weight)):
+        each = [None] * len(blocks)
+        if values is not None:
+            each = blocks_like(values, list(blocks), n_blocks, edges, name)
+        columns.append(each)
+    of_block = dask.delayed(_sums_of_block, pure=False)
+    shared = dask.delayed((read, sums), traverse=False)
+    lazy = [of_block(shared, *row) for row in zip(blocks, *columns, strict=True)]
+    try:
+        found = [each for each in dask.compute(*lazy) if each is not None]
+    except (GpulrError, MemoryError):
+        raise
+    except Exception as error:  # of whatever makes a block
+        said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DataError(
+            f"A block of X, y or sample_weight cannot be computed: {said}. Mend what it is made of."
+        ) from error
+    if not any(weight for weight, _ in found):
+        raise DataError("There is no row to be scored, or all have weight 0.")
+    totals: tuple[Any, ...] = found[0][1]
+    for _, each in found[1:]:
+        totals = tuple(a + b for a, b in zip(totals, each, strict=True))
+    return totals
+
+
+def _sums_of_block(
+    functions: tuple[Callable[..., Any], Callable[..., Any]],
+    number: int,
+    X: Any,
+    y: Any,
+    weight: Any,
+) -> tuple[float, tuple[Any, ...]] | None:
+    """Return the weight of a block's rows and their sums; None where it has none."""
+    read, sums = functions
+    if not len(X):
+        return None
+    try:
+        Z, truth, w = read(X, y, weight)
+    except DataError as error:
+        raise DataError(f"Block {number} of X: {error}") from error
+    w = np.ones(len(Z)) if w is None else w
+    return float(w.sum()), sums(Z, truth, w)

@@ -1,0 +1,157 @@
+"""Families over parts of a Dask array, here called in this process, against one of all rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpulr
+from gpulr.errors import DataError
+from gpulr.families.partitioned_inputs import read_partitioned
+from gpulr.families.places import ThisProcess
+from gpulr.families.settings import Settings
+from gpulr.families.training import train_on
+
+da = pytest.importorskip("dask.array", reason="of Dask's arrays")
+N, CUTS = 900, (200, 300, 1, 399)
+CLASSES = np.array(["ash", "elm", "oak"])
+RNG = np.random.default_rng(8)
+X = RNG.normal(size=(N, 5))
+SCORES = X @ RNG.normal(size=(5, 3)) + RNG.normal(size=(N, 3))
+Y = CLASSES[SCORES.argmax(axis=1)]
+MATRIX = (SCORES > 0.5).astype(np.float64)
+MATRIX[::9, 1] = np.nan
+WEIGHT = np.where(np.arange(N) % 7 == 0, 0.0, RNG.uniform(0.5, 2.0, N))
+BYTES = np.clip(40 * X + 128, 0, 255).astype(np.uint8)
+
+
+def in_parts(X, y, sample_weight=None, class_weight=None, pos_weight=None, image_shape=None):
+    lazy = X if isinstance(X, da.Array) else da.from_array(X, chunks=(CUTS, *X.shape[1:]))
+    inputs = read_partitioned(lazy, y, image_shape, ThisProcess())
+    return inputs.weighted(sample_weight, class_weight, pos_weight)
+
+
+CASES = {
+    "classes": {},
+    "two classes": {"y": Y == "elm"},
+    "weights": {"sample_weight": WEIGHT},
+    "weights of classes": {"class_weight": {"ash": 3.0, "oak": 0.5}, "sample_weight": WEIGHT},
+    "balanced": {"class_weight": "balanced", "sample_weight": WEIGHT},
+    "pos_weight": {"pos_weight": [1.0, 2.0, 3.0]},
+    "labels": {"y": MATRIX},
+    "labels, weights": {"y": MATRIX, "sample_weight": WEIGHT, "pos_weight": 3.0},
+    "labels, balanced": {"y": MATRIX, "class_weight": "balanced"},
+    "standardized": {"X": 50.0 * X + 1000.0, "standardize": True},
+    "standardized bytes": {"X": BYTES, "standardize": True},
+    "bytes": {"X": BYTES},
+    "tiny and huge features": {"X": X * np.array([1e-8, 1e9, 1, 1, 1]), "C": 1e15},
+    "no intercept": {"fit_intercept": False},
+    "images": {"X": np.repeat(BYTES, 2, axis=1).reshape(N, 5, 2)},
+    "gradient descent": {"solver": "nesterov", "max_iter": 20, "tol": 0.0},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_training_equals_that_of_one_process(case):
+    how = {"X": X, "y": Y, "C": 1.0, "tol": 1e-7, "dtype": "float64"} | CASES[case]
+    rows, y, C = (how.pop(name) for name in ("X", "y", "C"))
+    weights = {
+        name: how.pop(name, None) for name in ("sample_weight", "class_weight", "pos_weight")
+    }
+    one = gpulr.train(rows, y, C=C, **weights, **how)
+    shape = rows.shape[1:] if rows.ndim > 2 else None
+    model, _ = train_on(in_parts(rows, y, **weights, image_shape=shape), Settings(**how), C=C)
+    assert one.history.converged.all() == model.history.converged.all()
+    scale = abs(one.weights).max(axis=1, keepdims=True)  # of each feature, which may be tiny
+    np.testing.assert_allclose(model.weights / scale, one.weights / scale, atol=2e-5)
+    np.testing.assert_allclose(model.intercept, one.intercept, atol=2e-5 * abs(one.intercept).max())
+    np.testing.assert_array_equal(model.classes, one.classes)
+    assert model.classes.dtype == one.classes.dtype
+    np.testing.assert_allclose(model.data["prior"], one.data["prior"], rtol=1e-12)
+    facts = ("settings", "versions", "backend", "device", "fallback_reason", "multilabel")
+    for name in (*facts, "scale", "image_shape"):
+        assert getattr(model, name) == getattr(one, name)
+    assert {**model.data, "prior": 0} == {**one.data, "prior": 0}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_labels_and_weights_are_cut_as_the_rows_are(dtype):
+    def weights(y, w):
+        return train_on(in_parts(X, y, w), Settings(dtype=dtype))[0].weights
+
+    expected = weights(Y, WEIGHT)
+    lazy_y, lazy_w = da.from_array(Y, chunks=250), da.from_array(WEIGHT, chunks=77)
+    for y, w in ((lazy_y, lazy_w), (lazy_y[:, None], WEIGHT), (list(Y), list(WEIGHT))):
+        np.testing.assert_array_equal(weights(y, w), expected)
+
+
+def test_blocks_of_unknown_length_and_without_rows():
+    lazy, some = da.from_array(X, chunks=(CUTS, 5)), X[:, 0] > 0.5
+    keep = da.from_array(some, chunks=(CUTS,))
+    expected = gpulr.train(X[some], Y[some], tol=1e-7, dtype="float64").weights
+    y = da.from_array(Y, chunks=(CUTS,))
+    for labels in (Y[some], y[keep]):
+        inputs = in_parts(lazy[keep], labels)
+        assert inputs.engine.n_parts == 4 - (not some[500])
+        model, _ = train_on(inputs, Settings(tol=1e-7, dtype="float64"))
+        np.testing.assert_allclose(model.weights, expected, atol=1e-5)
+    with pytest.raises(DataError, match=r"4 blocks and y has 3, of unknown lengths"):
+        in_parts(lazy[keep], da.from_array(Y, chunks=300)[da.from_array(some, chunks=300)])
+    with pytest.raises(DataError, match=r"none of its blocks has rows"):
+        in_parts(lazy[lazy[:, 0] > 99.0], y)
+
+
+def test_a_part_without_some_class():
+    order = np.argsort(Y, kind="stable")
+    expected = gpulr.train(X[order], Y[order], tol=1e-7, dtype="float64").weights
+    model, _ = train_on(in_parts(X[order], Y[order]), Settings(tol=1e-7, dtype="float64"))
+    np.testing.assert_allclose(model.weights, expected, atol=1e-5)
+
+
+def replaced(number, change):
+    """Return a Dask array of which one block is changed, without its dtype or shape being told."""
+    blocks = [da.from_array(part, chunks=-1) for part in np.split(X, np.cumsum(CUTS)[:-1])]
+    blocks[number] = blocks[number].map_blocks(change, dtype=X.dtype, meta=X[:0])
+    return da.concatenate(blocks)
+
+
+def holed(block):
+    return np.where(np.arange(len(block))[:, None] == 7, np.nan, block)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda block: block.astype(np.float32), "has dtype float32, and Part 0 .* float64"),
+        (lambda block: block[:, :4], "has features 4, and Part 0 .* has 5"),
+        (holed, r"NaN or infinity \(first in row 7\)"),
+        (lambda block: block.astype(complex), "complex"),
+    ],
+    ids=["dtype", "width", "NaN", "complex"],
+)
+def test_errors_name_the_part(change, says):
+    with pytest.raises(DataError, match=rf"Part 3 \(X\.blocks\[3\]\).*{says}"):
+        train_on(in_parts(replaced(3, change), Y), Settings())
+
+
+def test_labels_that_do_not_belong_to_the_rows():
+    with pytest.raises(DataError, match="900 rows and y has 899"):
+        in_parts(X, da.from_array(Y[:-1], chunks=100))
+    with pytest.raises(DataError, match="899"):
+        in_parts(X, Y[:-1])
+    with pytest.raises(DataError, match="one class only"):
+        in_parts(X, np.zeros(N))
+    with pytest.raises(DataError, match="Pass both X and y"):
+        in_parts(X, None)
+    mixed = da.from_array(Y, chunks=(CUTS,)).map_blocks(lambda y: y if len(y) > 1 else y != "elm")
+    with pytest.raises(DataError, match=r"y holds .* in Part 0 .* and .* in Part 2 .* one kind"):
+        in_parts(X, mixed)
+    holed = da.from_array(np.where(np.arange(N) == 600, np.nan, 1.0 * (Y == "elm")), chunks=(CUTS,))
+    with pytest.raises(DataError, match=r"Part 3 .*y holds NaN"):
+        in_parts(X, holed)
+    with pytest.raises(DataError, match=r"zero, which leaves fewer than two classes"):
+        in_parts(X, Y, class_weight={"elm": 0.0, "ash": 0.0})
+    with pytest.raises(DataError, match=r"Part 2 .*negative"):
+        in_parts(X, Y, da.from_array(np.where(np.arange(N) == 500, -1.0, 1.0), chunks=(CUTS,)))
+    with pytest.raises(gpulr.ParameterError, match="'yew'"):
+        in_parts(X, Y, class_weight={"yew": 2.0})
