@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import gpulr
 from gpulr.backend import HostRows, arrays, backend_of, host_rows, to_host
@@ -18,7 +19,9 @@ from gpulr.backend.arrays import FIRST_ROWS, storage_type
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets
+from gpulr.errors import DataError
 from gpulr.solvers import LBFGS
+from sources import Slices, SparseSlices
 
 PLENTY, LITTLE = 10**8, 70_000  # bytes; in little, columns are trained one by one
 STEPS = {"max_iter": 3, "tol": 0}
@@ -167,6 +170,49 @@ def test_what_fits_is_uploaded_once_in_the_smallest_type(
 
 
 # ---- streamed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("budget", [PLENTY, LITTLE], ids=["fits", "streamed"])
+@pytest.mark.parametrize("chunk", [None, 30], ids=["uncut", "chunks"])
+@pytest.mark.parametrize("settings", [{}, {"standardize": True}], ids=["plain", "standardized"])
+def test_rows_in_a_file_have_the_bits_of_rows_on_the_host(
+    make_device, images, kept_rows, monkeypatch, budget, chunk, settings
+):
+    X, y = images
+    monkeypatch.setattr(host_rows, "STAGING_BYTES", 5_001)
+    monkeypatch.setattr("gpulr.validation.sources.LEAST_BYTES", 1)
+    # Sums of blocks that are cut at chunks are rounded in another order.
+    expected, found = [], []
+    for of, models in ((X, expected), (Slices(X, chunk), found)):
+        device = make_device(budget)
+        models.append(gpulr.train(of, y, **STEPS, **settings))
+        assert device.in_flight == 0
+        assert kept_rows[-1].streamed == (budget == LITTLE)
+    rtol = 0 if chunk is None or budget == PLENTY else 1e-3
+    np.testing.assert_allclose(found[0].weights, expected[0].weights, rtol=rtol, atol=rtol / 100)
+
+
+def test_blocks_of_a_file_that_do_not_fit_are_cut(make_device, images):
+    X, y = images
+    device = make_device(140_000, believed=600_000)
+    device.block_bytes = 400_000
+    model = gpulr.train(Slices(X), y, **STEPS)
+    assert device.block_rows < np.inf
+    expected = gpulr.train(X, y, backend="numpy", **STEPS)
+    np.testing.assert_allclose(model.weights, expected.weights, rtol=1e-3, atol=1e-5)
+
+
+def test_reading_fails_in_the_middle_of_a_pass(make_device, images):
+    X, y = images
+    device = make_device(LITTLE)
+    with pytest.raises(
+        DataError, match=r"Rows 1,173 to 1,200 of X cannot be read: the disk is gone"
+    ):
+        gpulr.train(Slices(X, broken_at=len(X) - 3), y, **STEPS)
+    assert device.in_flight == 0
+    with pytest.raises(DataError, match=r'in a file, .* Use backend="numpy"'):
+        gpulr.train(SparseSlices(sparse.csr_array(X)), y, **STEPS)
+
 
 CASES = {
     "plain": ("uint8", LITTLE, {}),
