@@ -24,7 +24,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 import gpulr
-from bench import arrays, passes, peers, searches
+from bench import arrays, passes, peers, searches, sources
 from bench import families as families_beside
 from bench.data import DATA
 from bench.files import ROOT, write
@@ -255,6 +255,7 @@ RATIOS: dict[str, Callable[..., Iterator[Result]]] = {
     "shell": shell,
     "families": families,
     "arrays": arrays.arrays,
+    "sources": sources.sources,
 }
 
 

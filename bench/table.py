@@ -34,7 +34,9 @@ BLAS = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}
 NAMES = {"gpulr": "gpulr", "python": "Python", "numpy": "NumPy", "llvmlite": "llvmlite"}
 NAMES |= {"cupy": "CuPy"}
 PACKAGES = {"scikit-learn": "scikit-learn", "scikit-learn-intelex": "intelex", "jax": "jax"}
-PACKAGES |= {name: name for name in ("torch", "ml_dtypes", "cyanure", "snapml", "glum")}
+PACKAGES |= {
+    name: name for name in ("torch", "ml_dtypes", "h5py", "zarr", "cyanure", "snapml", "glum")
+}
 PACKAGES |= {"libmultilabel": "libmultilabel"}
 PACKAGES |= {"liblinear-multicore": "LIBLINEAR"}
 NEAR = (1e-2, 1e-3, 1e-4, 1e-6)  # gaps, relative to the optimum, at which solvers are shown
