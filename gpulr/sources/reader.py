@@ -58,7 +58,8 @@ class Reader:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if self._thread is not None:
+        # Garbage may be collected, and a pass with it, by the reading thread itself.
+        if self._thread not in (None, threading.current_thread()):
             self._thread.join()
         self._ready.clear()
 

@@ -77,6 +77,67 @@ def test_halves_are_never_copied_whole_to_floats(dtype, more):
     assert 0 < used <= 96
 
 
+READ = """
+import resource, warnings
+import numpy as np
+
+warnings.simplefilter("ignore", gpulr.GpulrWarning)
+N, P = 250_000, 1_000
+rng = np.random.default_rng(0)
+base, w = rng.integers(0, 256, (2_500, P)).astype(np.uint8), rng.normal(size=P)
+
+class Made:  # never stored
+    dtype = base.dtype
+    def __init__(self, n):
+        self.shape = n, P
+    def __getitem__(self, rows):
+        index = np.arange(rows.start, rows.stop)
+        return base[index % len(base)] ^ (index // len(base) % 251).astype(np.uint8)[:, None]
+
+made = Made(N)
+y = np.concatenate([made[a : a + 2_500] @ w > 0 for a in range(0, N, 2_500)])
+y ^= rng.random(N) < 0.1
+{file}
+
+def all_of(X, y):
+    model = gpulr.train(X, y, tol=1e-2)
+    assert model.evaluate(X, y).accuracy > 0.8
+    assert len(model.predict(X)) == len(y)
+    for settings in {{"standardize": True}}, {{"dtype": "float64"}}:
+        gpulr.train(X, y, tol=1e-2, **settings)
+    gpulr.search(X, y, Cs=[0.1, 1.0], cv=3, tol=1e-2)
+    gpulr.bootstrap(X, y, n=3, tol=1e-2, random_state=0)
+    gpulr.cross_val_predict(X, y, cv=3, tol=1e-2)
+    gpulr.OneVsAllLogisticRegression(tol=1e-2).fit(X, y).score(X, y)
+
+all_of(Made(5_000), y[:5_000])  # imports, and pools of threads, are not counted
+size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + 200 * 2**20,) * 2)
+all_of(X, y)
+print("done")
+"""
+IN_FILES = {
+    "made": "X = made",
+    "h5py": """
+import h5py
+X = h5py.File("{folder}/X.h5", "w").create_dataset("X", made.shape, np.uint8, chunks=(1_000, P))
+for a in range(0, N, 5_000):
+    X[a : a + 5_000] = made[a : a + 5_000]
+""",
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kind", IN_FILES)
+def test_rows_in_a_file_may_be_more_than_all_memory_there_is(kind, tmp_path):
+    # 238 MiB of bytes, with 200 MiB of addresses for all that is done with them.
+    if kind != "made":
+        pytest.importorskip(kind, reason=f"{kind} is not installed")
+    code = PEAK + READ.format(file=IN_FILES[kind].format(folder=tmp_path))
+    assert python(code, timeout=300).split() == ["done"]
+
+
 def test_a_host_without_memory_is_a_typed_error(monkeypatch, blobs):
     X, y = blobs
     model = gpulr.train(X, y)
