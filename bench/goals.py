@@ -24,7 +24,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 import gpulr
-from bench import arrays, passes, peers, searches, sources
+from bench import arrays, clusters, passes, peers, searches, sources
 from bench import families as families_beside
 from bench.data import DATA
 from bench.files import ROOT, write
@@ -256,6 +256,7 @@ RATIOS: dict[str, Callable[..., Iterator[Result]]] = {
     "families": families,
     "arrays": arrays.arrays,
     "sources": sources.sources,
+    "clusters": clusters.clusters,
 }
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from distributed import get_worker
 from distributed.protocol.pickle import dumps, loads
 
 from gpulr._version import __version__
-from gpulr.backend.threads import allowing
+from gpulr.backend.threads import allowing, map_blocks
 
 _MALLOC = {-3: 32 * 2**20, -1: 64 * 2**20}  # of glibc: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
@@ -73,7 +73,7 @@ def derive(movable: Movable, method: str, message: bytes) -> Movable:
 def call(
     parts: Sequence[Movable], numbers: Sequence[int], method: str, message: bytes
 ) -> tuple[str, bytes]:
-    """Call a method of some parts, one after the other, each by all threads of the worker.
+    """Call a method of some parts, by as many threads as the worker has.
 
     Parameters
     ----------
@@ -94,11 +94,12 @@ def call(
     worker, arguments = get_worker(), loads(message)
     each = arguments if isinstance(arguments, list) else [arguments] * len(parts)
     with _computing(worker.state.nthreads):
-        calls = zip(parts, numbers, each, strict=True)
-        return worker.address, dumps([_called(*some, method=method) for some in calls])
+        calls = list(zip(parts, numbers, each, strict=True))
+        return worker.address, dumps(list(map_blocks(partial(_called, method), calls)))
 
 
-def _called(movable: Movable, number: int, arguments: tuple[Any, ...], method: str) -> Any:
+def _called(method: str, call: tuple[Movable, int, tuple[Any, ...]]) -> Any:
+    movable, number, arguments = call
     try:
         return getattr(movable.part, method)(*arguments)
     except Exception as error:

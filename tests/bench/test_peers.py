@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench import arrays, contestants, families, goals, peers, searches, table
+from bench import arrays, clusters, contestants, families, goals, peers, searches, table
 from bench import data as data_sets
 from bench.__main__ import app
 from bench.contestants import PEERS, Job, Part, Peer
@@ -221,16 +221,16 @@ def small(data, monkeypatch):
     monkeypatch.setattr(families, "DATA", {"mnist": lambda: data})
     monkeypatch.setattr(families, "NEAR", 0.2)  # accuracies on some rows
     monkeypatch.setattr(families, "PERMUTATIONS", 2)
-    for module in (peers, searches, arrays):
+    for module in (peers, searches, arrays, clusters):
         names = (*goals.TRAINED, "digits")
         monkeypatch.setattr(module, "DATA", dict.fromkeys(names, lambda: data))
     # The process keeps what searches train; here, for one test.
     monkeypatch.setattr(searching, "CrossValidation", searching.CrossValidation)
-    for module in (goals, arrays):
+    for module in (goals, arrays, clusters):
         monkeypatch.setattr(module, "ROUNDS", dict.fromkeys(module.ROUNDS, 1))
 
 
-SOME = ("arrays", "thousand", "search", "predict", "first-call")
+SOME = ("arrays", "clusters", "thousand", "search", "predict", "first-call")
 
 
 @pytest.mark.usefixtures("in_process", "small")
@@ -245,9 +245,10 @@ SOME = ("arrays", "thousand", "search", "predict", "first-call")
     ],
 )
 def test_a_setting_is_written_as_soon_as_it_is_measured(name, tmp_path, capsys):
-    if name == "arrays":
-        for library in ("torch", "jax", "ml_dtypes"):
-            pytest.importorskip(library, reason=f"{library} is not installed")
+    for library in {"arrays": ("torch", "jax", "ml_dtypes"), "clusters": ("distributed",)}.get(
+        name, ()
+    ):
+        pytest.importorskip(library, reason=f"{library} is not installed")
     command = ["goals", "--only", name, "--patience", "0", "--output", str(tmp_path)]
     app(command, standalone_mode=False)
     (path,) = tmp_path.iterdir()
@@ -255,9 +256,14 @@ def test_a_setting_is_written_as_soon_as_it_is_measured(name, tmp_path, capsys):
     text = table.TABLES[report["kind"]][1](report)
     assert text in capsys.readouterr().err
     reached = table.goals_table([report]).splitlines()[2:-2]
-    assert len(reached) == {"small": 9, "pass": 3, "predict": 2, "families": 3, "arrays": 11}.get(
-        name, 1
-    )
+    assert len(reached) == {
+        "small": 9,
+        "pass": 3,
+        "predict": 2,
+        "families": 3,
+        "arrays": 11,
+        "clusters": 6,
+    }.get(name, 1)
     assert all(line.endswith((" yes |", " no |")) for line in reached)
 
 

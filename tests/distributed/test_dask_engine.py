@@ -186,11 +186,12 @@ def test_ctrl_c_cancels_what_runs_and_leaves_nothing(threads_cluster):
     assert emptied(threads_cluster, before)
 
 
-def test_workers_use_their_own_threads_and_no_more(monkeypatch, threads_cluster):
+def test_workers_use_their_own_threads_and_no_more():
     with cluster(n_workers=1, threads_per_worker=3) as client:
-        engine = DaskEngine.load(client, [Numbers(i) for i in range(4)])
-        assert engine.call("threads") == [3] * 4
-        assert engine.map("counted").call("add_up") == [1] * 4  # as three of them run at once
+        engine = DaskEngine.load(client, [Numbers(i) for i in range(6)])
+        assert engine.call("threads", which=[4]) == [3]  # of rows in a part, or of parts
+        assert len(set(engine.call("thread"))) == 3
+        assert engine.map("counted").call("add_up") == [1] * 6  # as three of them run at once
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,10 @@ class Numbers:
 
     def threads(self) -> int:
         return thread_count()
+
+    def thread(self) -> int:
+        time.sleep(0.05)
+        return threading.get_ident()
 
     def counted(self) -> Numbers:
         return Numbers(thread_count())
