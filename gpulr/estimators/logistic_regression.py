@@ -160,7 +160,8 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         Parameters
         ----------
         X : (n_samples, n_features)
-            Any real dtype, in any array library; a DataFrame; or a sparse matrix.
+            Any real dtype, in any array library or in an open file, which is read block by block; a
+            DataFrame; or a sparse matrix.
         y : (n_samples,), or (n_samples, n_labels) of 0 and 1
             Labels: numbers, booleans or strings. Or, for rows that have any number of labels, a
             matrix: dense, sparse, or a DataFrame, whose columns name them. A column that is all 0

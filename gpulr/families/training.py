@@ -58,8 +58,10 @@ def train(
         memory as it is, unless its library lacks something there, such as float64: then on the
         host. Not modified, and never copied whole to a wider dtype: blocks of rows are converted as
         they are used. To a GPU it is copied once, and what of it does not fit there, block by block
-        in every pass: it may be a memory map. None: the default data, MNIST or, where that cannot
-        be had, the bundled digits.
+        in every pass: it may be a memory map. What is in a file that h5py, zarr, AnnData (dense or
+        CSR) or xarray has open, and whatever else has a shape, a dtype and slicing, is read block
+        by block in every pass, and never all at once. None: the default data, MNIST or, where that
+        cannot be had, the bundled digits.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix

@@ -56,7 +56,9 @@ class LBFGS(Solver):
 
     Margins are linear in the parameters. With those of θ kept, an iteration computes the margins of
     the direction (half a pass), finds the step by Newton's method on them (no pass), and the
-    gradient there (half a pass): good steps without trial passes.
+    gradient there (half a pass): good steps without trial passes. Beside the rows, this takes three
+    arrays of margins at most (n_samples, n_models) in the compute dtype: those of θ, of the
+    direction, and what is made of both where some models' steps have failed.
 
     A step that does not lower the cost enough (Armijo's condition) fails: the model stays, learns
     the curvature along it, and takes a quarter of the next one, while the others go on. So the host

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
+import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,9 @@ Array = Any
 
 RUN_BYTES = 16 * 2**20  # of rows that are read at once to pick some of them
 GAP_BYTES = 64 * 2**10  # to read so much that is not wanted takes as long as to seek
+
+
+_sources: weakref.WeakSet[Source] = weakref.WeakSet()
 
 
 class Source:
@@ -68,6 +73,11 @@ class Source:
         self.edges = [int(edge) for edge in edges if 0 < edge < self.shape[0]]
         self._reading = threading.Lock()
         self._readers: list[Reader] = []
+        _sources.add(self)
+
+    def in_child(self) -> None:
+        """Forget the threads that read, which a forked child has not."""
+        self._reading, self._readers = threading.Lock(), []
 
     @property
     def sparse(self) -> bool:
@@ -230,3 +240,12 @@ class Source:
         finally:
             self._readers.remove(reader)
             reader.close()
+
+
+def _in_child() -> None:
+    for source in _sources:
+        source.in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -69,8 +69,8 @@ def source_of(x: Any, name: str) -> Source | Array:
     first = _asked(lambda: read(0, 1), name)
     nnz = _asked(lambda: _stored(x), name) if is_sparse(first) else None
     n, width = shape[0], math.prod(shape[1:])
-    length = _chunk(x)
-    if nnz is not None or not 0 < length < n:
+    length = min(_chunk(x), n)
+    if nnz is not None or length < 1:
         return Source(read, (n, width), first.dtype, nnz=nnz)
     row_bytes = width * first.dtype.itemsize
     if LONGEST_BYTES < length * row_bytes <= KEPT_BYTES:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -120,6 +123,49 @@ def test_one_thread_reads_two_blocks_ahead_in_order(X):
     assert threading.active_count() == 1 or "gpulr-reader" not in {
         thread.name for thread in threading.enumerate()
     }
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_reads_by_itself(X):
+    reached, go_on = threading.Event(), threading.Event()
+
+    def read(start, stop):
+        reached.set()
+        go_on.wait(10)
+        return X[start:stop]
+
+    source = Source(read, X.shape, X.dtype)
+    thread = threading.Thread(target=lambda: source[0:100, :])
+    thread.start()
+    reached.wait(10)
+    child = os.fork()
+    if not child:
+        go_on.set()
+        os._exit(int(not np.array_equal(source[0:100, :], X[:100])))
+    go_on.set()
+    thread.join()
+    deadline, found = time.monotonic() + 20, (0, 0)
+    while not found[0] and time.monotonic() < deadline:
+        found = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+    if not found[0]:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert found == (child, 0)
+
+
+def test_two_passes_at_once_read_the_same(X):
+    source, _ = source_of(X)
+    blocks = [slice(a, a + 100) for a in range(0, 1000, 100)]
+
+    def one(_):
+        with source.ahead(blocks):
+            return np.concatenate([source[rows, :] for rows in blocks])
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(one, range(20)):
+            np.testing.assert_array_equal(found, X)
 
 
 def test_what_cannot_be_read_is_an_error_of_these_rows(X):

@@ -116,6 +116,17 @@ def test_long_chunks_are_read_once_for_all_blocks_in_them(rng, monkeypatch):
     np.testing.assert_array_equal(source[250:650, :], X[250:650])
 
 
+def test_one_chunk_of_all_rows_is_read_once(rng, monkeypatch):
+    X = rng.normal(size=(1000, 4))
+    monkeypatch.setattr(sources, "LONGEST_BYTES", 1000)
+    slices = Slices(X, chunk=1024)
+    source = check_rows(slices)
+    before = slices.n_read
+    for start in range(0, 1000, 100):
+        np.testing.assert_array_equal(source[start : start + 100, :], X[start : start + 100])
+    assert slices.n_read - before == 1000
+
+
 def test_chunks_of_few_rows_are_read_together():
     source = check_rows(Slices(np.zeros((400_000, 2), np.float32), chunk=10))
     assert source.edges[0] == 2**18 // 80 * 10
