@@ -28,6 +28,7 @@ from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.host_rows import HostRows
+from gpulr.backend.long_arrays import host_array
 from gpulr.backend.memory import host_memory
 from gpulr.backend.probes import BackendStatus
 from gpulr.backend.selection import (
@@ -56,6 +57,7 @@ __all__ = [
     "fits_float32",
     "given_back",
     "has_computed",
+    "host_array",
     "host_memory",
     "is_device_array",
     "is_sparse",

@@ -349,6 +349,13 @@ class Backend:
         parts = list(self.map_blocks(function, blocks, X))
         return parts[0] if len(parts) == 1 else self.xp.concat(parts, axis=0)
 
+    def margins_array(self, n_rows: int, n_columns: int, dtype: Any) -> Array | None:
+        """Return an array that margins of all rows can be written to, a block at a time.
+
+        None leaves it to :meth:`collect_blocks`.
+        """
+        return None
+
     def where_columns(self, flags: Array, Z: Array, other: Array) -> Array:
         """Return the columns of Z that are flagged, and the other's elsewhere; Z may be written."""
         return self.xp.where(flags, Z, other)

@@ -6,6 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from gpulr.errors import ParameterError
 from gpulr.words import did_you_mean
 
@@ -73,6 +78,36 @@ def memory_limit(root: Path = Path("/")) -> int | None:
         if word.isdigit()
     ]
     return min(filter(_NO_LIMIT.__gt__, limits), default=None)
+
+
+def memory_left(root: Path = Path("/")) -> int | None:
+    """Return how many bytes of memory this process may take beside what it has; None: not known.
+
+    By the machine, by control groups (where what is kept of files gives way), and by its own limits
+    of address space and of data.
+    """
+    left = []
+    for group in _control_groups(root, "memory"):
+        for most, used in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            words = [*_words(group / most), *_words(group / used)]
+            if len(words) == 2 and all(map(str.isdigit, words)) and int(words[0]) < _NO_LIMIT:
+                of_kind = _words(group / "memory.stat")
+                kinds = dict(zip(of_kind[::2], of_kind[1::2], strict=False))
+                files = sum(int(kinds.get(f"{kind}_file", 0)) for kind in ("active", "inactive"))
+                left.append(int(words[0]) - int(words[1]) + files)
+    machine = _words(root / "proc/meminfo")
+    if "MemAvailable:" in machine:
+        left.append(1024 * int(machine[machine.index("MemAvailable:") + 1]))
+    pages = _words(root / "proc/self/statm")
+    if resource is not None and pages:
+        for limit, has in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
+            most_bytes = resource.getrlimit(limit)[0]
+            if most_bytes != resource.RLIM_INFINITY:
+                left.append(most_bytes - int(has) * resource.getpagesize())
+    return max(0, min(left)) if left else None
 
 
 def _control_groups(root: Path, controller: str) -> Iterator[Path]:

@@ -25,8 +25,8 @@ MODELS = 64  # multiplied at once, where each has slopes of its own
 class Margins:
     """Z = X W + b of all rows, (n_samples, n_models) in the compute dtype, kept where the rows are.
 
-    Solvers know nothing but the methods, so that a problem whose rows are elsewhere can return
-    margins of its own kind.
+    On the host they go to a temporary file where they do not fit in memory. Solvers know nothing
+    but the methods, so that a problem whose rows are elsewhere can return margins of its own kind.
     """
 
     Z: Array
@@ -59,7 +59,7 @@ class Margins:
 
     def rows(self, index: Array) -> Margins:
         """Return the margins of some of the rows (int indices on the device)."""
-        return Margins(self.backend.xp.take(self.Z, index, axis=0), self.backend)
+        return Margins(self.backend.take_rows(self.Z, index), self.backend)
 
     def take(self, models: Array) -> Margins:
         """Return the margins of some of the models (int indices on the device)."""
@@ -235,6 +235,9 @@ class Problem:
 
         ``whole`` is an array like them, whose memory may be used.
         """
+        if whole is None:
+            shape = self.rows.n_samples, int(theta.shape[1])
+            whole = self.backend.margins_array(*shape, self.rows.dtype)
         return Margins(self.rows.margins(theta, whole), self.backend)
 
     def evaluate_margins(self, margins: Margins, theta: Array | None = None) -> Pass:
@@ -327,7 +330,8 @@ class Problem:
         if index is not None:
             margins, weights = margins.rows(index), weights.sample(index)
             targets = targets.sample(index)
-        slopes = xp.astype(logistic.slope(margins.Z).T, xp.float64)
+        Z = margins.Z[:, :]  # one that is in a file, as an array
+        slopes = xp.astype(logistic.slope(Z).T, xp.float64)
         n, none = int(slopes.shape[1]), xp.zeros_like(slopes[:, 0])
         s = weights.of_entries(slice(0, n), targets)
         if s is None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic
-from gpulr.backend import Backend, HostRows, is_sparse, to_host
+from gpulr.backend import Backend, HostRows, host_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
 from gpulr.sources import Source
 
@@ -228,7 +228,7 @@ class Rows:
             k = int(first.shape[1])
             each = k * (dtype.itemsize * n + 8 * int(first.shape[0]))
             several = [first, *islice(thetas, max(0, MARGIN_BYTES // each - 1))]
-            Z = np.empty((len(several), n, k), dtype)
+            Z = host_array((len(several), n, k), dtype)
             self._margins_to(Z, several, index)
             del first, several
             while len(Z):  # what has been used is not kept beside what is computed next
@@ -250,9 +250,11 @@ class Rows:
             for part, out in zip(parts, np.split(Z, len(parts)), strict=True):
                 out[:, rows] = part.reshape(len(part), -1, k).transpose(1, 0, 2)
 
-        width = max(self.operand_width, backend.row_width(self.X))
-        blocks = backend.row_blocks(n, width, n_thetas * k)
-        for _ in backend.map_blocks(write, blocks, self.X):
+        if index is None:
+            blocks, X = self.blocks(n_thetas * k), self.X
+        else:  # other rows than these blocks are read of X
+            blocks, X = backend.row_blocks(n, backend.row_width(self.X), n_thetas * k), None
+        for _ in backend.map_blocks(write, blocks, X):
             pass
 
     def _gathered(self, index: npt.NDArray[np.integer[Any]]) -> Array:

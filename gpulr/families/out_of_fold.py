@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic
-from gpulr.backend import given_back, host_memory
+from gpulr.backend import given_back, host_array, host_memory
 from gpulr.errors import ParameterError, TrainingInterrupted
 from gpulr.families.folds import Folds, check_folds, split
 from gpulr.families.settings import TrainingArguments
@@ -96,7 +96,7 @@ def cross_val_predict(
         solution = training.train(data.problem(request.C, weight_sets=folds.counts))
         if solution is None:
             raise TrainingInterrupted("The models of the folds were interrupted; none is kept.")
-        Z = np.empty((data.rows.n_samples, data.n_models), data.settings.dtype)
+        Z = host_array((data.rows.n_samples, data.n_models), data.settings.dtype)
         thetas = np.split(solution.theta, len(folds), axis=1)
         for theta, test in zip(thetas, folds.tests, strict=True):
             (Z[test],) = data.margins([theta], test)
