@@ -39,7 +39,11 @@ OTHER_ARRAYS = [
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
     *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
     *("tests/validation/test_sources.py", "tests/families/test_sources.py"),
-    *("tests/model/test_lazy.py", "tests/families/test_partitioned.py"),
+    *(
+        "tests/model/test_lazy.py",
+        "tests/families/test_partitioned.py",
+        "tests/families/test_dask.py",
+    ),
     "tests/estimators/test_dask.py",
 ]
 QUICK = "not (browser or slow or nightly)"

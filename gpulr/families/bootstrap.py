@@ -13,12 +13,21 @@ import numpy.typing as npt
 
 from gpulr.backend import host_memory, to_host
 from gpulr.core.problem import Problem
-from gpulr.errors import ConvergenceWarning, DataError, ParameterError, TrainingInterrupted, warn
+from gpulr.errors import (
+    ConvergenceWarning,
+    DataError,
+    ParameterError,
+    TrainingInterrupted,
+    WorkersLostError,
+    warn,
+)
 from gpulr.families.advice import Advice, ends_of, how_to_converge
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.intervals import Bootstrap
+from gpulr.families.partitioned_data import PartitionedData
 from gpulr.families.prepare import prepare
 from gpulr.families.reading import read_inputs
+from gpulr.families.resamples import Resamples, ResamplesElsewhere
 from gpulr.families.settings import Settings
 from gpulr.families.training_data import TrainingData
 from gpulr.solvers import Solution, minimize
@@ -132,7 +141,9 @@ def bootstrap(
         raise ParameterError(f'weights={shown(weights)}; use "poisson" or "multinomial".')
     seeds = seeds_of(random_state, n)
     callbacks = callables(callbacks)
-    inputs = read_inputs(X, y, None).weighted(sample_weight, class_weight, pos_weight)
+    inputs = read_inputs(X, y, None, elsewhere=True).weighted(
+        sample_weight, class_weight, pos_weight
+    )
     k = inputs.labels.n_models
     C = inverse_penalty(C, k)
     n_passes = min(settings.max_iter, 20)
@@ -145,8 +156,13 @@ def bootstrap(
     ):
         replicates = Replicates(data, C, weights, seeds, callbacks, interrupted)
         state = State(settings.tol, tol_is_chosen=tol is not None)
-        while not replicates.complete(state):
-            state = replicates.step(state)
+        try:
+            while not replicates.complete(state):
+                state = replicates.step(state)
+        except WorkersLostError as lost:
+            whole = state.parts[0] if state.parts else lost.solution
+            lost.model = None if whole is None else data.model(whole, C)
+            raise
     data = replace(data, settings=replace(settings, tol=state.tol))
     whole, parts = state.parts[0], [part for part in state.parts[1:] if part.result not in ENDED]
     model = data.model(whole, C)
@@ -276,16 +292,17 @@ class Replicates:
         DataError
             A hundred draws are not enough.
         """
-        generators = [np.random.default_rng(self.seeds[r]) for r in group]
-        counts = np.stack([self._draw(generator) for generator in generators])
+        elsewhere = isinstance(self.data, PartitionedData)
+        of: Any = ResamplesElsewhere if elsewhere else Resamples
+        resamples = of(self.data, self.kind, [self.seeds[r] for r in group])
         for _ in range(MOST_DRAWS):
-            problem = self.data.problem(self.C, weight_sets=np.ascontiguousarray(counts.T))
+            problem = self.data.problem(self.C, weight_sets=resamples.sets)
             both, any_ = self._kinds(problem)
             lacking = (self._possible & ~both) | ~any_
             again = np.flatnonzero(lacking.any(axis=1))
             if not len(again):
                 return problem
-            counts[again] = [self._draw(generators[i]) for i in again]
+            resamples.draw_again(again)
         names = self.data.inputs.labels.names[lacking.any(axis=0)][:10].tolist()
         raise DataError(
             f"{MOST_DRAWS} draws of the rows for replicate {group[again[0]]} all left classes "
@@ -315,18 +332,6 @@ class Replicates:
     def _possible(self) -> npt.NDArray[np.bool_]:
         """Which models have rows of both kinds at all, (1, n_models)."""
         return self._kinds(self.every)[0]
-
-    def _draw(self, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-        """Return how often each row is drawn, (n_samples,)."""
-        # Rows of weight 0 count as absent: with them, draws of the others would vary in number.
-        weight, n_samples = self.data.inputs.weight, self.data.rows.n_samples
-        kept = np.ones(n_samples, np.bool_) if weight is None else weight > 0
-        counts, size = np.zeros(len(kept), dtype=np.uint8), int(kept.sum())
-        if self.kind == "poisson":
-            counts[kept] = generator.poisson(1.0, size)
-        else:
-            counts[kept] = np.bincount(generator.integers(0, size, size), minlength=size)
-        return counts
 
     def _kinds(self, problem: Problem) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Tell which models have rows to answer with 1 and with 0, and which have any.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,9 +31,23 @@ class PartitionedData(TrainingData):
     inputs: PartitionedInputs
     requested: str = "auto"  # the backend that was asked for
 
-    @cached_property
+    # Parts, and what computes with them, once they are made: of copies with other settings too.
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @property
     def parts(self) -> Parts:
         """The parts, as problems take them."""
+        if not self.made:
+            self.made["parts"] = self._prepared()
+            self.made["computer"] = self._computer()  # now: at the end, workers may be lost
+        return self.made["parts"]  # type: ignore[no-any-return]
+
+    @property
+    def trained_by(self) -> Computer:
+        """What computes with the rows, on all workers."""
+        return self.made["computer"]  # type: ignore[no-any-return]
+
+    def _prepared(self) -> Parts:
         inputs, r = self.inputs, self.rows
         common, engine = inputs.common, inputs.engine
         rows = {name: getattr(r, name) for name in ("scale", "center", "dtype", "factor", "known")}
@@ -46,10 +59,8 @@ class PartitionedData(TrainingData):
         inputs.engine.parts.clear()  # which workers need not keep beside those made of them
         return Parts(engine, r, self.targets)
 
-    @cached_property
-    def trained_by(self) -> Computer:
-        """What computes with the rows, on all workers."""
-        found = self.parts.engine.call("computer")
+    def _computer(self) -> Computer:
+        found = self.made["parts"].engine.call("computer")
         names = zip(*((each.name, each.device_name) for each in found), strict=True)
         name, device = (", ".join(dict.fromkeys(each)) for each in names)
         return Computer(name, device, found[0].fallback_reason, found[0].versions)

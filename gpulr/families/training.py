@@ -10,7 +10,13 @@ import numpy.typing as npt
 
 from gpulr.backend import host_memory, to_host
 from gpulr.core.rows import Rows
-from gpulr.errors import ConvergenceWarning, ParameterError, TrainingInterrupted, warn
+from gpulr.errors import (
+    ConvergenceWarning,
+    ParameterError,
+    TrainingInterrupted,
+    WorkersLostError,
+    warn,
+)
 from gpulr.families.advice import Advice, ends_of, how_to_converge
 from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c
@@ -60,8 +66,11 @@ def train(
         they are used. To a GPU it is copied once, and what of it does not fit there, block by block
         in every pass: it may be a memory map. What is in a file that h5py, zarr, AnnData (dense or
         CSR) or xarray has open, and whatever else has a shape, a dtype and slicing, is read block
-        by block in every pass, and never all at once. None: the default data, MNIST or, where that
-        cannot be had, the bundled digits.
+        by block in every pass, and never all at once. A Dask array or DataFrame is trained on where
+        the workers of a current ``distributed.Client`` have its blocks, of which sums alone come
+        here; without a client, blocks are computed in every pass, on Dask's threads (those that fit
+        in 256 MiB once). y and ``sample_weight`` may be Dask's too. None: the default data, MNIST
+        or, where that cannot be had, the bundled digits.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix
@@ -147,6 +156,8 @@ def train(
         The cost became infinite: ``learning_rate`` is too large.
     TrainingInterrupted
         Ctrl-C; its ``model`` is the model so far.
+    WorkersLostError
+        A cluster that Dask arrays are on is gone; its ``model`` is the model so far.
 
     Warns
     -----
@@ -212,16 +223,21 @@ def train_on(
         if start is not None:
             begin = scaled_parameters(start, data.rows, intercept=settings.fit_intercept)
         one_by_one = list(np.arange(problem.n_models)[:, np.newaxis])
-        solution = minimize_in_groups(
-            method,
-            problem,
-            groups_of(method, problem) if batched else one_by_one,
-            max_iter=settings.max_iter,
-            tol=settings.tol,
-            start=begin,
-            callbacks=callbacks,
-            interrupted=interrupted,
-        )
+        try:
+            solution = minimize_in_groups(
+                method,
+                problem,
+                groups_of(method, problem) if batched else one_by_one,
+                max_iter=settings.max_iter,
+                tol=settings.tol,
+                start=begin,
+                callbacks=callbacks,
+                interrupted=interrupted,
+            )
+        except WorkersLostError as lost:
+            if lost.solution is not None:
+                lost.model = data.model(lost.solution, C, batched=batched)
+            raise
     model = data.model(solution, C, batched=batched)
     if solution.result == "interrupted":
         raise TrainingInterrupted(

@@ -1,4 +1,4 @@
-"""Families over parts of a Dask array, here called in this process, against one of all rows."""
+"""Families over parts of a Dask array, called in this process, against those of all rows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import pytest
 
 import gpulr
 from gpulr.errors import DataError
+from gpulr.families import bootstrap
 from gpulr.families.partitioned_inputs import read_partitioned
 from gpulr.families.places import ThisProcess
+from gpulr.families.search import search_on
 from gpulr.families.settings import Settings
 from gpulr.families.training import train_on
 
@@ -155,3 +157,76 @@ def test_labels_that_do_not_belong_to_the_rows():
         in_parts(X, Y, da.from_array(np.where(np.arange(N) == 500, -1.0, 1.0), chunks=(CUTS,)))
     with pytest.raises(gpulr.ParameterError, match="'yew'"):
         in_parts(X, Y, class_weight={"yew": 2.0})
+
+
+SEARCHES = {
+    "accuracy": {"sample_weight": WEIGHT},
+    "balanced_accuracy": {},
+    "neg_log_loss": {"class_weight": {"ash": 2.0}, "sample_weight": WEIGHT},
+    "neg_brier_score": {"y": Y == "elm"},
+    "f1": {"y": Y == "elm", "sample_weight": WEIGHT},
+    "f1_macro": {"class_weight": "balanced"},
+    "precision_micro": {"per_model": True},
+    "recall_weighted": {"refit": "mean", "keep_paths": True},
+    "top_k_accuracy": {},
+    "accuracy of labels": {"y": MATRIX, "sample_weight": WEIGHT},
+    "balanced_accuracy of labels": {"y": MATRIX},
+    "neg_log_loss of labels": {"y": MATRIX, "per_model": True},
+    "f1 of labels": {"y": MATRIX, "refit": "1se"},
+}
+
+
+@pytest.mark.parametrize("case", SEARCHES)
+def test_search_equals_that_of_one_process(case):
+    how = {"y": Y, "refit": True, "per_model": False, "keep_paths": False} | SEARCHES[case]
+    weights = {name: how.pop(name, None) for name in ("sample_weight", "class_weight")}
+    how |= {"Cs": [0.01, 1.0], "cv": 4, "scoring": case.partition(" ")[0]}
+    y, settings = how.pop("y"), Settings(tol=1e-7, dtype="float64")
+    one = gpulr.search(X, y, tol=1e-7, dtype="float64", **weights, **how)
+    how |= {"groups": None, "callbacks": (), "memory": None}
+    found, _ = search_on(in_parts(X, y, **weights), settings, "auto", **how)
+    np.testing.assert_allclose(found.scores, one.scores, atol=1e-6)
+    np.testing.assert_array_equal(found.best_C, one.best_C)
+    np.testing.assert_allclose(found.model.weights, one.model.weights, atol=2e-5)
+    if how["per_model"]:
+        np.testing.assert_allclose(found.model_scores, one.model_scores, atol=1e-6)
+    if how["keep_paths"]:
+        np.testing.assert_allclose(found.paths, one.paths, atol=2e-5)
+
+
+def searched(y=Y, weight=None, **how):
+    common = {"Cs": [1.0], "cv": 3, "groups": None, "scoring": "accuracy", "refit": False}
+    common |= {"callbacks": (), "memory": None}
+    return search_on(in_parts(X, y, weight), Settings(), "auto", **common | how)
+
+
+def test_what_a_search_over_parts_refuses():
+    with pytest.raises(gpulr.ParameterError, match=r"Use one of accuracy, .*top_k_accuracy, which"):
+        searched(scoring="roc_auc_ovr")
+    with pytest.raises(gpulr.ParameterError, match="Use one of accuracy"):
+        searched(scoring=lambda truth, P: 1.0)
+    for how in ({"cv": [(np.arange(9), np.arange(9, 20))]}, {"groups": np.arange(N)}):
+        with pytest.raises(gpulr.ParameterError, match=r"on the workers .* such as cv=5"):
+            searched(**how)
+    with pytest.raises(gpulr.ParameterError, match="too many folds"):
+        searched(cv=N)
+    rare = np.where(np.arange(N) == 450, "yew", Y)
+    with pytest.raises(DataError, match=r"Fold 2 trains on no row of \['yew'\]"):
+        searched(rare)
+    weight = np.where(np.arange(N) < 450, 0.0, 1.0)
+    with pytest.raises(DataError, match=r"fold 0 is scored on have sample_weight 0"):
+        searched(weight=weight)
+
+
+@pytest.mark.parametrize("kind", ["poisson", "multinomial"])
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["", "weights"])
+def test_bootstrap_draws_what_one_process_draws(kind, weight, monkeypatch):
+    how = {"n": 4, "weights": kind, "random_state": 3, "tol": 1e-8, "dtype": "float64"}
+    y = np.where(np.arange(N) == 5, "yew", Y)  # some replicates are drawn again
+    one = gpulr.bootstrap(X, y, sample_weight=weight, **how)
+    monkeypatch.setattr(bootstrap, "read_inputs", lambda X, y, *_, **__: in_parts(X, y))
+    many = gpulr.bootstrap(X, y, sample_weight=weight, **how)
+    np.testing.assert_allclose(many.coef, one.coef, atol=2e-4)
+    assert abs(one.coef[0] - one.coef[1]).max() > 0.05
+    np.testing.assert_allclose(many.model.weights, one.model.weights, atol=2e-5)
+    assert many.model.settings == one.model.settings

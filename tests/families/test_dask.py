@@ -1,0 +1,141 @@
+"""Families over the workers of a Dask cluster: what users call, and what comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpulr
+
+pytest.importorskip("distributed", reason="of Dask's clusters")
+import dask.array as da
+
+from clusters import cluster
+
+N = 40_000  # of which the sample are 12,000
+RNG = np.random.default_rng(4)
+X = RNG.normal(size=(N, 30)).astype(np.float32)
+NOISY = X @ RNG.normal(size=(30, 3)) + 3.0 * RNG.normal(size=(N, 3))
+Y = np.array(["ash", "elm", "oak"])[NOISY.argmax(axis=1)]
+WEIGHT = RNG.uniform(0.5, 2.0, N)
+
+
+def lazy():
+    """Rows, labels and weights, in chunks of their own."""
+    return (
+        da.from_array(X, chunks=(9_000, 30)),
+        da.from_array(Y, chunks=7_000),
+        da.from_array(WEIGHT, chunks=13_000),
+    )
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster(n_workers=2) as client:
+        yield client
+
+
+def test_training_and_what_is_told_of_it(client):
+    told = {"one": [], "many": []}
+    one = gpulr.train(X, Y, sample_weight=WEIGHT, tol=1e-6, callbacks=[told["one"].append])
+    rows, y, weight = lazy()
+    many = gpulr.train(rows, y, sample_weight=weight, tol=1e-6, callbacks=[told["many"].append])
+    np.testing.assert_allclose(many.weights, one.weights, atol=5e-5 * abs(one.weights).max())
+    assert [each.iteration for each in told["many"]] == list(range(many.n_iter + 1))
+    assert told["many"][-1].converged.all()
+    assert {**many.data, "prior": 0} == {**one.data, "prior": 0}
+    facts = ("settings", "versions", "backend", "device", "fallback_reason", "scale")
+    assert all(getattr(many, name) == getattr(one, name) for name in facts)
+
+
+def test_the_same_bits_for_any_number_of_workers(client):
+    rows, y, weight = lazy()
+    two = gpulr.train(rows, y, sample_weight=weight)
+    with cluster(n_workers=3, threads_per_worker=2):
+        three = gpulr.train(rows, y, sample_weight=weight)
+    np.testing.assert_array_equal(two.weights, three.weights)
+    np.testing.assert_array_equal(two.history.cost, three.history.cost)
+
+
+def test_search_bootstrap_evaluation_and_predictions(client):
+    rows, y, weight = lazy()
+    how = {"Cs": [1e-4, 1.0], "cv": 3, "sample_weight": weight}
+    found, one = gpulr.search(rows, y, **how), gpulr.search(X, Y, **how | {"sample_weight": WEIGHT})
+    np.testing.assert_allclose(found.scores, one.scores, atol=2e-4)
+    some = slice(0, 9_000)
+    few = gpulr.bootstrap(rows[:18_000], y[:18_000], n=2, random_state=0)
+    np.testing.assert_allclose(
+        few.coef, gpulr.bootstrap(X[:18_000], Y[:18_000], n=2, random_state=0).coef, atol=2e-2
+    )
+    model = found.model
+    many, here = model.evaluate(rows, y, weight), model.evaluate(X, Y, WEIGHT)
+    np.testing.assert_allclose(many.confusion, here.confusion)
+    assert many.averages.items() <= {n: pytest.approx(x) for n, x in here.averages.items()}.items()
+    assert "roc_auc_ovr" in here.averages.keys() - many.averages.keys()
+    assert model.score(rows, Y) == pytest.approx(model.score(X, Y))
+    predicted = model.predict(rows)
+    assert isinstance(predicted, da.Array)
+    np.testing.assert_array_equal(predicted[some].compute(), model.predict(X[some]))
+    estimator = gpulr.OneVsAllLogisticRegression().fit(rows, y)
+    assert estimator.score(rows, y) == pytest.approx(estimator.score(X, Y))
+
+
+def test_what_is_not_for_rows_elsewhere(client):
+    rows, y, _ = lazy()
+    for family in (gpulr.permutation_test, gpulr.cross_val_predict, gpulr.learning_curve):
+        with pytest.raises(gpulr.ParameterError, match=r"train, search, bootstrap and evaluate"):
+            family(rows, y)
+
+
+def fail(block, block_info=None):
+    if block_info[0]["chunk-location"][0] == 3:
+        raise OSError("the disk is gone")
+    return block
+
+
+def holed(block, block_info=None):
+    rows = np.arange(len(block))[:, np.newaxis] == 7
+    return np.where(rows & (block_info[0]["chunk-location"][0] == 3), np.nan, block)
+
+
+def test_errors_name_the_part_and_have_their_cause(client):
+    rows, y, _ = lazy()
+    bad = {"dtype": X.dtype, "meta": X[:0]}
+    with pytest.raises(gpulr.DataError, match=r"Part 3 of 5 cannot be made: .*disk") as caught:
+        gpulr.train(rows.map_blocks(fail, **bad), y)
+    assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(gpulr.DataError, match=r"Part 3 \(X\.blocks\[3\]\): .*NaN.*in row 7\)"):
+        gpulr.train(rows.map_blocks(holed, **bad), y)
+    model = gpulr.train(rows, y, max_iter=1, tol=1.0)
+    with pytest.raises(gpulr.DataError, match=r"Block 3 of X: .*NaN"):
+        model.evaluate(rows.map_blocks(holed, **bad), y)
+    with pytest.raises(gpulr.DataError, match=r"cannot be computed: the disk is gone") as caught:
+        model.evaluate(rows.map_blocks(fail, **bad), y)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_an_interruption_has_the_model_so_far(client):
+    def interrupt(progress):
+        if progress.iteration == 2:
+            raise KeyboardInterrupt
+
+    rows, y, _ = lazy()
+    with pytest.raises(gpulr.TrainingInterrupted) as caught:
+        gpulr.train(rows, y, tol=1e-7, callbacks=[interrupt])
+    assert caught.value.model.n_iter == 2
+    assert gpulr.train(rows, y).converged  # the cluster is as it was
+
+
+def test_a_lost_cluster_leaves_the_model_so_far():
+    with cluster(n_workers=1) as client:
+
+        def close(progress):
+            if progress.iteration == 2:
+                client.close()
+
+        rows, y, _ = lazy()
+        with pytest.raises(gpulr.WorkersLostError, match="the client is closed") as caught:
+            gpulr.train(rows, y, tol=1e-7, callbacks=[close])
+    model = caught.value.model
+    assert model.n_iter == 2
+    assert model.evaluate(X, Y).accuracy > 0.6
