@@ -44,6 +44,11 @@ def sparse_rows(rng):
     return X.astype(np.float32), rng.integers(0, 3, 1500)
 
 
+def text(rng):
+    X = sparse.random_array((1500, 2000), density=5e-3, random_state=rng, format="csr")
+    return X.astype(np.float32), rng.integers(0, 3, 1500)
+
+
 def sparse_labels(rng):
     X, Y = labels(rng)
     return X, sparse.csr_array(Y)
@@ -65,16 +70,23 @@ def offset(rng):
 
 
 EDGES = [1, 400, 420, 1300]  # uneven parts, of which one has a single row
-WEIGHTED = ("weight", lambda rng: rng.uniform(0.0, 2.0, 1500) * (rng.random(1500) > 0.2))
+
+
+def random_weights(rng):
+    return rng.uniform(0.0, 2.0, 1500) * (rng.random(1500) > 0.2)
+
+
 CASES = {
     "classes": (classes, {}, {}),
-    "weights": (classes, {"weight": WEIGHTED[1]}, {}),
+    "weights": (classes, {"weight": random_weights}, {}),
     "pos_weight": (classes, {}, {"pos_weight": np.array([1.0, 2.0, 5.0, 0.5])}),
-    "balanced": (classes, {"weight": WEIGHTED[1]}, {"balanced": True}),
+    "balanced": (classes, {"weight": random_weights}, {"balanced": True}),
     "labels": (labels, {}, {}),
     "sparse labels": (sparse_labels, {}, {}),
     "unknown labels": (unknown_labels, {}, {"unknown": True, "balanced": True}),
     "sparse": (sparse_rows, {}, {}),
+    "standardised sparse": (sparse_rows, {"weight": random_weights, "standardize": True}, {}),
+    "text": (text, {"weight": random_weights}, {}),
     "standardised": (offset, {"standardize": True}, {}),
     "bytes": (pixels, {"standardize": True}, {}),
     "equilibrated": (uneven_scales, {"largest_C": 1500.0}, {}),
@@ -98,10 +110,8 @@ def test_sums_over_parts_are_those_over_all_rows(rng, case):
     np.testing.assert_allclose(parts.m, whole.m, rtol=1e-12)
     np.testing.assert_allclose(parts.mass, whole.mass, rtol=1e-12)
     np.testing.assert_allclose(parts.C, whole.C, rtol=1e-12)
-    theta, other = (
-        0.1 * rng.normal(size=whole.start().shape) / np.vstack([whole.rows.reach, [[1.0]]]) ** 0.5
-        for _ in range(2)
-    )
+    size = np.sqrt(np.maximum(np.vstack([whole.rows.reach, [[1.0]]]), 1e-3))
+    theta, other = (0.1 * rng.normal(size=whole.start().shape) / size for _ in range(2))
     if not whole.intercept:
         theta[-1] = other[-1] = 0.0
     close = {"rtol": 2e-5, "atol": 2e-6}
