@@ -243,9 +243,8 @@ class Problem:
     def evaluate_margins(self, margins: Margins, theta: Array | None = None) -> Pass:
         """Return what :meth:`evaluate` does, from the margins of ``theta``: half a pass.
 
-        Without ``theta``, of what is not penalised.
+        Without ``theta`` they have no penalty.
         """
-        theta = self.start() if theta is None else theta
         if self.rows.by_feature is not None:
             R, loss, db = self._residuals(margins)
             return self.finish(theta, loss, self.rows.products_by_feature(R), db)
@@ -423,15 +422,18 @@ class Problem:
         noise = xp.concat([rows.multiplier * noise, xp.expand_dims(db_noise, axis=0)], axis=0)
         return gradient, noise / self.m
 
-    def finish(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
+    def finish(self, theta: Array | None, loss: Array, dW: Array, db: Array) -> Pass:
         """Return cost and gradient at ``theta`` from the sums of what blocks give, all float64."""
         return self.penalized(theta, loss, *self.rows.undo_scaling(dW, db))
 
-    def penalized(self, theta: Array, loss: Array, dW: Array, db: Array) -> Pass:
+    def penalized(self, theta: Array | None, loss: Array, dW: Array, db: Array) -> Pass:
         """Return cost and gradient at ``theta`` from Σ s ℓ and its derivatives, all float64.
 
-        What :func:`gpulr.logistic.cost` and ``gradient`` say, without large temporaries.
+        What :func:`gpulr.logistic.cost` and ``gradient`` say, without large temporaries. No penalty
+        is added without ``theta``.
         """
+        if theta is None:
+            return Pass(loss / self.m, self._stacked(dW, db) / self.m)
         W = theta[:-1, :]
         # The penalty is one on the weights of the caller's scale.
         if not isinstance(self.rows.factor, float):

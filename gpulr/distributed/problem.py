@@ -103,10 +103,9 @@ class PartitionedProblem(Problem):
         return PartitionedMargins(None, self.backend, lineage, theta, self.parts)
 
     def evaluate_margins(self, margins: Margins, theta: Array | None = None) -> Pass:
-        theta = self.start() if theta is None else theta
         return self._finished(theta, *self._sums("evaluate_margins", margins))
 
-    def _finished(self, theta: Array, loss: Array, gradient: Array) -> Pass:
+    def _finished(self, theta: Array | None, loss: Array, gradient: Array) -> Pass:
         return self.penalized(theta, loss, gradient[:-1, :], gradient[-1, :])
 
     def derivatives_along(
