@@ -38,6 +38,7 @@ from gpulr.model.record import (
     unknown_history,
 )
 from gpulr.model.scores import scorer
+from gpulr.sources import Blocks
 from gpulr.sources.dask_arrays import dask_of, is_dask
 from gpulr.validation.labels import LabelMatrix, Labels, check_indicator, check_row_weight
 from gpulr.validation.parameters import callables, switch
@@ -121,11 +122,11 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         chosen, note = translated(self.get_params(deep=False))
         if note:
             errors.warn(note, errors.ParameterWarning)
-        lazy = dask_of(X)
-        if lazy is None:
+        in_parts = dask_of(X) is not None or isinstance(X, Blocks)
+        if not in_parts:
             X, y = read_rows_and_labels(self, X, y)
         inputs = read_inputs(X, y, chosen["image_shape"], elsewhere=True)
-        if lazy is not None:
+        if in_parts:
             take_features(self, inputs.X, inputs.record.get("feature_names"))
         dtype = chosen["dtype"]
         if dtype is None:  # float32 where that holds all numbers of X
@@ -306,12 +307,12 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return in_blocks(lazy, log_proba, (len(model.classes),), model.margin_dtype)
         return _log_proba(model, X)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs.
 
         Of several labels it is the share of rows with all of them right.
         """
-        if dask_of(X) is not None:  # of which no predictions come here
+        if dask_of(X) is not None or isinstance(X, Blocks):  # each row is read once
             return self.model_.score(X, y, sample_weight)
         if self.multilabel_:
             model, rows = self._model_and_rows(X)

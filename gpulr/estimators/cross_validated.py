@@ -159,7 +159,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
         return router.add(splitter=self.cv, method_mapping=of_fit)
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None) -> Self:
         """Choose C, and train the models with it on all rows.
 
         Parameters

@@ -19,7 +19,7 @@ from sklearn.utils.validation import (
 from gpulr.backend import backend_of, is_device_array
 from gpulr.core.rows import extremes
 from gpulr.errors import DataError
-from gpulr.sources import Source
+from gpulr.sources import Blocks, Source
 from gpulr.validation.arrays import as_rows, check_rows
 from gpulr.validation.conversion import as_numpy, real_numbers
 from gpulr.validation.label_values import label_array, of_one_type
@@ -108,6 +108,8 @@ def _as_known(X: Any) -> Any:
 
 def read_rows(estimator: Any, X: Any, n_features: int) -> Array:
     """Check what a fitted estimator is to predict; columns with names are put in its order."""
+    if isinstance(X, Blocks):
+        return X  # which a model checks part by part
     if is_device_array(X):
         return check_rows(X, n_features=n_features)
     return _check_names(estimator, X, _checked(estimator, X), reset=False)

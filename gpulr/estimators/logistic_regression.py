@@ -154,14 +154,14 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
     def _inverse_penalty(self) -> Any:
         return self.C if self.penalty is not None else np.inf
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train the models.
 
         Parameters
         ----------
         X : (n_samples, n_features)
             Any real dtype, in any array library or in an open file, which is read block by block; a
-            DataFrame; or a sparse matrix.
+            DataFrame; a sparse matrix; or :class:`gpulr.Blocks`, whose loaders may return y too.
         y : (n_samples,), or (n_samples, n_labels) of 0 and 1
             Labels: numbers, booleans or strings. Or, for rows that have any number of labels, a
             matrix: dense, sparse, or a DataFrame, whose columns name them. A column that is all 0
