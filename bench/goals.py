@@ -24,7 +24,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 import gpulr
-from bench import arrays, clusters, passes, peers, searches, sources
+from bench import arrays, clusters, parts, passes, peers, searches, sources
 from bench import families as families_beside
 from bench.data import DATA
 from bench.files import ROOT, write
@@ -257,6 +257,8 @@ RATIOS: dict[str, Callable[..., Iterator[Result]]] = {
     "arrays": arrays.arrays,
     "sources": sources.sources,
     "clusters": clusters.clusters,
+    "made-rows": parts.made_rows,
+    "sgd": parts.sgd,
 }
 
 
