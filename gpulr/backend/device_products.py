@@ -106,7 +106,7 @@ class DeviceProducts(NumPyBackend):
             rounds_to = getattr(there.xp, np.dtype(rounds_to).name)
         here = is_sparse(X) or library_of(X) != there.name
         if is_sparse(X) or (here and X.dtype.itemsize > 4 and rounds_to != there.xp.float32):
-            return self.asarray(X)  # which would be rounded there before it is centred
+            return super().place(X)  # which would be rounded there before it is centred
         return DeviceRows(there.place(X, rounds_to=rounds_to, **needs))
 
     def map_blocks(

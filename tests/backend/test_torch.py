@@ -18,6 +18,7 @@ from gpulr.backend.device_products import DeviceProducts, DeviceRows
 from gpulr.backend.selection import AUTO_MIN_FLOPS
 from gpulr.estimators.logistic_regression import OneVsAllLogisticRegression
 from helpers import found_anew, python
+from sources import Slices
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -416,9 +417,11 @@ def test_all_families_on_what_multiplies(multiplies, blobs, rng):
     with pytest.raises(gpulr.ParameterError, match="torch has no float64 on cpu"):
         gpulr.train(X, y, dtype="float64")
     # Rows of the host stay there where the device would round them before they are centred.
-    wide = gpulr.train(blobs[0].astype(np.float64) + 1e6, y, backend="torch", standardize=True)
-    wanted = gpulr.train(blobs[0].astype(np.float64) + 1e6, y, standardize=True)
-    np.testing.assert_array_equal(wide.weights, wanted.weights)
+    rows = blobs[0].astype(np.float64) + 1e6
+    wanted = gpulr.train(rows, y, standardize=True)
+    for wide in (rows, Slices(rows)):
+        found = gpulr.train(wide, y, backend="torch", standardize=True)
+        np.testing.assert_array_equal(found.weights, wanted.weights)
 
 
 def test_rows_that_do_not_fit_are_streamed_to_what_multiplies(multiplies, images, monkeypatch):
@@ -429,10 +432,10 @@ def test_rows_that_do_not_fit_are_streamed_to_what_multiplies(multiplies, images
     X = images[0].astype(np.float32)
     there = DeviceProducts(backend_of(torch.ones(1)))
     assert type(there.place(X, rounds_to=np.float32, column_bytes=1).rows) is backend.HostRows
-    model = gpulr.train(X, images[1], backend="torch", scale=1 / 255)
-    np.testing.assert_allclose(
-        model.weights, gpulr.train(X, images[1], scale=1 / 255).weights, atol=1e-5
-    )
+    expected = gpulr.train(X, images[1], scale=1 / 255)
+    for rows in (X, Slices(X), Slices(X, 100)):
+        model = gpulr.train(rows, images[1], backend="torch", scale=1 / 255)
+        np.testing.assert_allclose(model.weights, expected.weights, atol=1e-5)
 
 
 def test_nan_is_found_in_rows_on_what_multiplies(multiplies, blobs):
