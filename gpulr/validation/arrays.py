@@ -152,6 +152,11 @@ def refuse_files(X: Any) -> None:
             "X is a Dataset; expected an array. Pass its X, or its X_test; and with labels, as in "
             "evaluate(data.X, data.y)."
         )
+    if hasattr(type(X), "obs_names"):  # NumPy would make a matrix of each of its entries
+        raise DataError(
+            "X is an AnnData; expected an array. Pass its X, and as labels a column of its obs, as "
+            'in train(data.X, data.obs["cell_type"]).'
+        )
     if not isinstance(X, str | bytes | os.PathLike):
         return
     path = os.fsdecode(X)

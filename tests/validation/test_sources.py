@@ -44,6 +44,10 @@ def test_backed_sparse_matrices_are_read(rng, tmp_path):
     assert source.sparse
     assert source.nnz == S.nnz
     np.testing.assert_array_equal(source[100:200, :].toarray(), S[100:200].toarray())
+    import anndata
+
+    with pytest.raises(DataError, match=r"X is an AnnData; .*train\(data\.X, data\.obs"):
+        check_rows(anndata.AnnData(X=S))
     other = tmp_path / "csc"
     other.mkdir()
     with pytest.raises(DataError, match=r"by columns .*X\.to_memory\(\)"):
