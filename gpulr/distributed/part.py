@@ -294,7 +294,9 @@ class Part:
 
     def _drop(self, keep: set[int]) -> None:
         for number in self._held.keys() - keep:
-            self._spare = self._held.pop(number).Z
+            dropped = self._held.pop(number)
+            if isinstance(dropped.backend, NumPyBackend):
+                self._spare = dropped.Z
 
     def _memory(self, k: int) -> Array:
         """Return what margins of k models may be written to, or None.
@@ -302,6 +304,4 @@ class Part:
         Fresh pages take the system a tenth of the time that margins take.
         """
         spare, self._spare = self._spare, None
-        if not isinstance(spare, np.ndarray) or spare.shape != (self.n_rows, k):
-            return None
-        return spare
+        return spare if spare is not None and spare.shape == (self.n_rows, k) else None
