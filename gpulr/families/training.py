@@ -66,11 +66,12 @@ def train(
         they are used. To a GPU it is copied once, and what of it does not fit there, block by block
         in every pass: it may be a memory map. What is in a file that h5py, zarr, AnnData (dense or
         CSR) or xarray has open, and whatever else has a shape, a dtype and slicing, is read block
-        by block in every pass, and never all at once. A Dask array or DataFrame is trained on where
-        the workers of a current ``distributed.Client`` have its blocks, of which sums alone come
-        here; without a client, blocks are computed in every pass, on Dask's threads (those that fit
-        in 256 MiB once). y and ``sample_weight`` may be Dask's too. None: the default data, MNIST
-        or, where that cannot be had, the bundled digits.
+        by block in every pass, and never all at once: beside the rows this takes up to 256 MiB and
+        three arrays of margins (n_samples, n_models) in ``dtype``. A Dask array or DataFrame is
+        trained on where the workers of a current ``distributed.Client`` have its blocks, of which
+        sums alone come here; without a client, blocks are computed in every pass, on Dask's threads
+        (those that fit in 256 MiB once). y and ``sample_weight`` may be Dask's too. None: the
+        default data, MNIST or, where that cannot be had, the bundled digits.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix

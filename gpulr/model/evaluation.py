@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError
-from gpulr.logistic import log_normalized
 from gpulr.model.binary import counts, losses, of_each_model, together
 from gpulr.model.measures import (
     SCORES,
@@ -20,6 +19,7 @@ from gpulr.model.measures import (
     each_auroc,
     mean,
     minus_mean,
+    normalized,
     share_of_counts,
     share_right,
 )
@@ -118,7 +118,7 @@ def evaluate_margins(
     names = ["accuracy", "balanced_accuracy", "neg_log_loss", "neg_brier_score"]
     first = {name: SCORES[name][0](Z, codes, w, thresholds) for name in names}
     if Z.shape[1] > 1:
-        areas = each_auroc(np.exp(log_normalized(Z)), codes, w)
+        areas = each_auroc(normalized(Z), codes, w)
         first["roc_auc_ovr"] = mean(areas)
         first["roc_auc_ovr_weighted"] = mean(areas, confusion.sum(axis=1))
     how = (classes, thresholds, weight is None)

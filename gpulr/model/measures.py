@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.backend.threads import map_blocks
 from gpulr.core.targets import UNKNOWN
 from gpulr.errors import ParameterError
 from gpulr.logistic import log_normalized
@@ -24,6 +25,7 @@ Floats = npt.NDArray[Any]
 Truth = npt.NDArray[Any]
 Each = npt.NDArray[np.float64]
 
+ENTRIES = 2**18  # of a block of rows, 2 MiB for each array of them
 
 Result = TypeVar("Result", covariant=True)
 
@@ -68,6 +70,27 @@ def _total(values: Floats, weight: Floats) -> tuple[float, float]:
     return np.multiply(values, weight, dtype=np.float64).sum(), weight.sum()
 
 
+def by_blocks(function: Callable[[slice], Floats], out: Floats, n_columns: int) -> Floats:
+    """Write what a function says of blocks of rows, of so many columns, to ``out`` (n_rows, …).
+
+    What it makes on its way stays little, however many rows there are.
+    """
+
+    def write(rows: slice) -> None:
+        out[rows] = function(rows)
+
+    length, n = max(1, ENTRIES // n_columns), len(out)
+    for _ in map_blocks(write, [slice(a, min(a + length, n)) for a in range(0, n, length)]):
+        pass
+    return out
+
+
+def normalized(Z: Floats) -> Floats:
+    """Return normalised probabilities, as ``predict_proba`` has them, in the margins' dtype."""
+    out = np.empty((len(Z), max(2, Z.shape[1])), Z.dtype)
+    return by_blocks(lambda rows: np.exp(log_normalized(Z[rows])), out, Z.shape[1])
+
+
 def _mean(total: float, weight: float) -> float:
     return float(total / weight)
 
@@ -107,8 +130,13 @@ def log_likelihood(
     Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None
 ) -> tuple[float, float]:
     """Return the weighted sum of the log of the normalised probability of the true class."""
-    log_P = log_normalized(Z.astype(np.float64))
-    return _total(log_P[np.arange(len(truth)), truth], weight)
+
+    def of_truth(rows: slice) -> Floats:
+        y, log_P = truth[rows], log_normalized(Z[rows].astype(np.float64))
+        found: Floats = log_P[np.arange(len(y)), y]
+        return found
+
+    return _total(by_blocks(of_truth, np.empty(len(Z)), Z.shape[1]), weight)
 
 
 def brier(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> tuple[float, float]:
@@ -116,9 +144,14 @@ def brier(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> tu
 
     Of two classes it is half of that, as in scikit-learn.
     """
-    P = np.exp(log_normalized(Z.astype(np.float64)))
-    P[np.arange(len(truth)), truth] -= 1.0
-    total, every = _total((P * P).sum(axis=1), weight)
+
+    def squares(rows: slice) -> Floats:
+        y, P = truth[rows], np.exp(log_normalized(Z[rows].astype(np.float64)))
+        P[np.arange(len(y)), y] -= 1.0
+        found: Floats = (P * P).sum(axis=1)
+        return found
+
+    total, every = _total(by_blocks(squares, np.empty(len(Z)), Z.shape[1]), weight)
     return -total / (2 if Z.shape[1] == 1 else 1), every
 
 
@@ -282,7 +315,7 @@ mean_recall = SummedScore(averaged(Counts.recall, "macro").sums, _mean_recall)
 
 
 def mean_of(
-    per_model: Score[Each], *, weighted: bool = False, normalized: bool = False
+    per_model: Score[Each], *, weighted: bool = False, of_probabilities: bool = False
 ) -> Score[float]:
     """Return the mean over models; or by the rows of each class; or of normalised probabilities."""
     if isinstance(per_model, SummedScore):
@@ -290,8 +323,8 @@ def mean_of(
 
     def function(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
         rows = Counts.of_binary(Z, truth, weight).true if weighted else None
-        if normalized and truth.ndim == 1 and Z.shape[1] > 1:
-            Z = np.exp(log_normalized(Z))  # in the margins' dtype, as predict_proba has them
+        if of_probabilities and truth.ndim == 1 and Z.shape[1] > 1:
+            Z = normalized(Z)
         return mean(per_model(Z, truth, weight, thresholds), rows)
 
     return function
@@ -327,8 +360,8 @@ SCORES: dict[str, tuple[Score[float], Score[Each]]] = {
     "neg_log_loss": (SummedScore(log_likelihood, _mean), each_log_likelihood),
     "neg_brier_score": (SummedScore(brier, _mean), each_brier),
     "roc_auc": (mean_of(each_auroc), each_auroc),
-    "roc_auc_ovr": (mean_of(each_auroc, normalized=True), each_auroc),
-    "roc_auc_ovr_weighted": (mean_of(each_auroc, normalized=True, weighted=True), each_auroc),
+    "roc_auc_ovr": (mean_of(each_auroc, of_probabilities=True), each_auroc),
+    "roc_auc_ovr_weighted": (mean_of(each_auroc, of_probabilities=True, weighted=True), each_auroc),
     "average_precision": (mean_of(each_average_precision), each_average_precision),
     "average_precision_macro": (mean_of(each_average_precision), each_average_precision),
     "average_precision_micro": (pooled_average_precision, each_average_precision),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -190,8 +191,13 @@ class OneVsAll(Trained):
         X = rows_for(self, X)
         with computing_with(X) as (backend, rows):
             Z = _margins(self, rows, backend)
-            P = backend.xp.exp(logistic.log_normalized(Z)) if normalize else logistic.sigmoid(Z)
-            return given_back(P, X)
+            if not normalize:
+                return given_back(_by_blocks(logistic.sigmoid, Z, backend, self.n_models), X)
+
+            def normalized(Z: Array) -> Array:
+                return backend.xp.exp(logistic.log_normalized(Z))
+
+            return given_back(_by_blocks(normalized, Z, backend, len(self.classes)), X)
 
     @host_memory
     @_of_blocks
@@ -358,6 +364,21 @@ def _margins(model: OneVsAll, X: Array, backend: Backend) -> Array:
     if not bool(to_host(backend.xp.all(backend.xp.isfinite(Z)))):
         finite_rows(X, backend, W.dtype)
     return Z
+
+
+def _by_blocks(
+    function: Callable[[Array], Array], Z: Array, backend: Backend, n_columns: int
+) -> Array:
+    """Return a function of margins, (n_samples, n_columns), made a block of rows at a time."""
+    blocks = backend.row_blocks(Z.shape[0], 0, Z.shape[1])
+    if len(blocks) == 1:
+        return function(Z)
+
+    def part(rows: slice, out: Array | None = None) -> Array:
+        return function(Z[rows, :])
+
+    whole = Z if n_columns == Z.shape[1] else None  # margins that nobody needs any more
+    return backend.collect_blocks(part, blocks, n_columns, Z.dtype, whole=whole)
 
 
 def rows_for(model: OneVsAll, X: Any) -> Array:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy import sparse
 
 import gpulr
+from gpulr import logistic
 from gpulr.backend import NumPyBackend
 from gpulr.errors import DataError
 from sources import KINDS, Slices, SparseSlices, data, in_file
@@ -192,3 +194,43 @@ def test_numbers_beyond_the_dtype_are_found(rows):
     X[500, 2] = 1e300
     with pytest.raises(DataError, match=r"too large to compute with \(first in row 500\)"):
         gpulr.train(Slices(X), y)
+
+
+ANSWERS = {  # and how many arrays of margins they take at most
+    "decision_function": (1.6, lambda model, X, y: model.decision_function(X)),
+    "predict": (1.8, lambda model, X, y: model.predict(X)),
+    "predict_proba": (1.6, lambda model, X, y: model.predict_proba(X)),
+    "normalized": (1.6, lambda model, X, y: model.predict_proba(X, normalize=True)),
+    "score": (2.4, lambda model, X, y: model.score(X, y)),
+    "evaluate": (7.0, lambda model, X, y: model.evaluate(X, y)),
+    "train": (2.6, lambda model, X, y: gpulr.train(X, y, max_iter=3, tol=0)),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_few_arrays_of_margins_are_made(answer, rng, monkeypatch):
+    monkeypatch.undo()  # blocks are as long as ever
+    n, k = 200_000, 10
+    X, y = data(rng, n=n, p=4, k=k)
+    model = gpulr.train(X[:5000], y[:5000], max_iter=3, tol=0)
+    most, call = ANSWERS[answer]
+    call(model, Slices(X[:5000]), y[:5000])
+    tracemalloc.start()
+    try:
+        call(model, Slices(X), y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Blocks of 8 MiB would be as much as all of these rows.
+    assert peak < most * 4 * n * k + 8 * 2**20
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("k", [2, 10])
+def test_probabilities_have_the_bits_of_those_of_all_rows_at_once(rng, monkeypatch, normalize, k):
+    monkeypatch.undo()
+    X, y = data(rng, n=100_003, p=4, k=k)
+    model = gpulr.train(X[:5000], y[:5000], max_iter=3, tol=0)
+    Z = model.decision_function(Slices(X))
+    expected = np.exp(logistic.log_normalized(Z)) if normalize else logistic.sigmoid(Z)
+    np.testing.assert_array_equal(model.predict_proba(Slices(X), normalize=normalize), expected)

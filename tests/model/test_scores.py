@@ -111,6 +111,16 @@ def test_scores_are_those_of_scikit_learn(held_out, name):
             assert score.function(margins, codes, 2 * weight) == expected
 
 
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_of_blocks_of_rows_have_the_same_bits(held_out, name, monkeypatch):
+    _, Z, codes, weight = held_out
+    both = []
+    for entries in (2**18, 60):
+        monkeypatch.setattr("gpulr.model.measures.ENTRIES", entries)
+        both.append(SCORES[name][0](Z, codes, weight))
+    np.testing.assert_array_equal(*both)
+
+
 def test_balanced_accuracy_is_of_the_classes_that_occur(held_out):
     classes, Z, codes, weight = held_out
     some = codes != 0
