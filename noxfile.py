@@ -45,7 +45,7 @@ OTHER_ARRAYS = [
         "tests/families/test_partitioned.py",
         "tests/families/test_dask.py",
     ),
-    "tests/estimators/test_dask.py",
+    *("tests/estimators/test_dask.py", "tests/cli/test_workers.py"),
 ]
 QUICK = "not (browser or slow or nightly)"
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]

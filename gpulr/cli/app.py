@@ -67,6 +67,11 @@ SCALE = option("auto", "Multiply the features by this; auto: 1/255 for uint8, el
 BALANCED = flag("--balanced", "For each model, rows of both kinds weigh the same in total.")
 POS_WEIGHT = option(None, "What rows weigh that a model is to find, others weighing 1: 10, say.")
 DTYPE = option("float32", "Precision: float32 or float64.")
+DASK = option(
+    None,
+    "Train on the workers of a Dask cluster: local:4, so many on this machine, or the address of a "
+    "scheduler, which all see the same files.",
+)
 TEST_SIZE = option(0.2, "Share of rows to hold out for testing, where the data has no test part.")
 SEED = option(0, "Any whole number; another one holds out other rows for testing.", min=0)
 
@@ -114,6 +119,7 @@ def train(
     max_iter: int | None = option(None, "Most iterations. Default: 2000; 600 for the notebook."),
     tol: float = option(1e-4, "Stop at gradients this small; 0: exactly --max-iter iterations."),
     dtype: str = DTYPE,
+    dask: str | None = DASK,
     batched: bool = flag("--batched/--loop", "All models at once, or one after the other."),
     calibrate: bool = flag(
         "--calibrate", "Calibrate probabilities, by margins of five folds' held-out rows."
@@ -166,6 +172,7 @@ def search(
     max_iter: int = option(2000, "Most iterations for each C."),
     tol: float = option(1e-4, "Stop at gradients this small."),
     dtype: str = DTYPE,
+    dask: str | None = DASK,
     test_size: float = TEST_SIZE,
     seed: int = SEED,
     output: Path | None = option(None, "Save the refitted model.", "--output", "-o"),

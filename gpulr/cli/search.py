@@ -13,6 +13,7 @@ from gpulr.cli import evaluate, terminal
 from gpulr.cli.data import read_data, record_of, record_source, say_data
 from gpulr.cli.saving import save
 from gpulr.cli.train import Clock, check_run, checked_settings
+from gpulr.cli.workers import check_workers, on_workers, record_data
 from gpulr.datasets import Dataset
 from gpulr.errors import ParameterError, SearchInterrupted, needs_extra
 from gpulr.families.folds import check_number
@@ -35,6 +36,7 @@ def search(
     folds: int,
     one_standard_error: bool,
     balanced: bool,
+    dask: str | None = None,
     output: Path | None = None,
     plot: Path | None = None,
     json: bool,
@@ -47,6 +49,7 @@ def search(
     if one_standard_error:
         settings["refit"] = "1se"
     check_run(settings, test_size, output)
+    check_workers(dask)
     _check_plot(plot)
     if output is not None and not settings["refit"]:
         raise ParameterError("--output saves the refitted model; leave out --no-refit.")
@@ -58,12 +61,15 @@ def search(
     say_data(dataset, settings)
     found, tested, path, code = None, None, None, 0
     try:
-        found = search_models(dataset, callbacks=[SearchProgressBar()], **settings)
+        with on_workers(dask, dataset, data, label, split) as rows:
+            found = search_models(**rows, callbacks=[SearchProgressBar()], **settings)
     except SearchInterrupted as interruption:
         terminal.say(str(interruption).partition(";")[0].rstrip("."))
         code, found = terminal.INTERRUPTED, interruption.search
     clock.lap("search")
     if found is not None and found.model is not None:
+        if dask is not None:
+            record_data(found.model, dataset)
         record_source(found.model, split, label)
         found.model.data["search"] = {**search_record(found), "refit": settings["refit"]}
         path, code = save(found.model, output)  # before anything else that could fail

@@ -14,8 +14,9 @@ from gpulr.cli import evaluate, terminal
 from gpulr.cli.data import read_data, record_of, record_source, say_data, say_refinements
 from gpulr.cli.refining import refined, rule_of
 from gpulr.cli.saving import save, unfinished
+from gpulr.cli.workers import check_workers, on_workers, record_data
 from gpulr.datasets import Dataset
-from gpulr.errors import ParameterError, TrainingInterrupted
+from gpulr.errors import ParameterError, TrainingInterrupted, WorkersLostError
 from gpulr.families.settings import Settings
 from gpulr.families.training import train as train_model
 from gpulr.model.evaluation import MultilabelEvaluation
@@ -48,6 +49,7 @@ def train(
     balanced: bool,
     calibrate: bool = False,
     thresholds: str | None = None,
+    dask: str | None = None,
     output: Path | None = None,
     json: bool,
     **settings: Any,
@@ -56,6 +58,7 @@ def train(
     settings["class_weight"] = "balanced" if balanced else None
     rule = None if thresholds is None else rule_of(thresholds)
     check_run(settings, test_size, output)
+    check_workers(dask)
     positive_number("C", settings["C"], infinite=True)
     positive_weights(settings.get("pos_weight"), 1)
     checked_settings(settings)
@@ -64,10 +67,17 @@ def train(
     clock.lap("load")
     say_data(dataset, settings)
     try:
-        model = train_model(dataset, callbacks=[ProgressBar()], **settings)
-    except TrainingInterrupted as interruption:
+        with on_workers(dask, dataset, data, label, split) as rows:
+            model = train_model(**rows, callbacks=[ProgressBar()], **settings)
+    except (TrainingInterrupted, WorkersLostError) as interruption:
+        if interruption.model is None:
+            raise
         model = interruption.model
         interrupted = unfinished(model)
+        if isinstance(interruption, WorkersLostError):
+            terminal.show_error(str(interruption))
+    if dask is not None:
+        record_data(model, dataset)
     clock.lap("train")
     record_source(model, split, label)
     if (calibrate or rule is not None) and not interrupted:

@@ -73,9 +73,6 @@ class PreparedPart(Part):
         super().__init__(*arguments)
         self.scored = scored
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "scored": self.scored}
-
     def computer(self) -> Computer:
         """Say what computes with the rows."""
         with self.active():

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gpulr
+
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 
@@ -46,3 +48,19 @@ def test_linear_probe(capsys):
     again = np.asarray(found["again"].predict(features))
     np.testing.assert_array_equal(again, np.asarray(model.predict(features)))
     assert f"network: {found['probe']:.3f}\n" in capsys.readouterr().out
+
+
+def test_dask_cluster(capsys):
+    pytest.importorskip("distributed", reason="of Dask's clusters")
+    from clusters import cluster
+
+    example = runpy.run_path(str(EXAMPLES / "dask_cluster.py"))
+    X, y = example["data"](4_000, 1_000)
+    with cluster(n_workers=2):
+        found = example["main"](X, y)
+        rows, labels = X.compute(), y.compute()
+    here = gpulr.train(rows, labels)
+    np.testing.assert_allclose(found["model"].weights, here.weights, atol=5e-3)
+    assert found["scores"].accuracy == pytest.approx(found["found"].model.score(rows, labels))
+    assert found["scores"].accuracy > 0.7
+    assert "has the least log-loss of held-out rows" in capsys.readouterr().out
