@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ Array = Any
 
 LEAST_BYTES = 2**18  # between two edges; shorter chunks are read together
 LONGEST_BYTES = 2**23  # of a chunk that is read again for each block in it
-KEPT_BYTES = 2**27  # of a chunk that is kept until its last block has been asked for
+KEPT_BYTES = 2**26  # of a chunk, or a piece of it, that is kept until its last block is asked for
 
 
 def is_read(x: Any) -> bool:
@@ -72,11 +73,14 @@ def source_of(x: Any, name: str) -> Source | Array:
     length = min(_chunk(x), n)
     if nnz is not None or length < 1:
         return Source(read, (n, width), first.dtype, nnz=nnz)
-    row_bytes = width * first.dtype.itemsize
-    if LONGEST_BYTES < length * row_bytes <= KEPT_BYTES:
-        read = _by_chunks(read, length, n)
-    step = length * max(1, LEAST_BYTES // (length * row_bytes))
-    return Source(read, (n, width), first.dtype, edges=range(step, n, step))
+    chunk_bytes = length * width * first.dtype.itemsize
+    step = length * max(1, LEAST_BYTES // chunk_bytes)
+    edges: Sequence[int] = range(step, n, step)
+    if chunk_bytes > LONGEST_BYTES:
+        piece = math.ceil(length / math.ceil(chunk_bytes / KEPT_BYTES))
+        edges = [i for a in range(0, n, length) for i in range(a, min(a + length, n), piece)][1:]
+        read = _by_pieces(read, [0, *edges, n])
+    return Source(read, (n, width), first.dtype, edges=edges)
 
 
 def _asked(what: Callable[[], Any], name: str) -> Any:
@@ -107,19 +111,19 @@ def _chunk(x: Any) -> int:
     return int(chunks[0]) if known and chunks is not None else 0
 
 
-def _by_chunks(
-    read: Callable[[int, int], Array], length: int, n: int
+def _by_pieces(
+    read: Callable[[int, int], Array], edges: Sequence[int]
 ) -> Callable[[int, int], Array]:
-    """Return what reads whole chunks, which their library would else unpack for each block."""
-    kept: list[Any] = [None, None]  # the first row of a chunk, and its rows
+    """Return what reads all between two edges: else a chunk would be unpacked for each block."""
+    kept: list[Any] = [None, None]  # which piece, and its rows
 
     def rows(start: int, stop: int) -> Array:
-        first = start // length * length
-        if stop > first + length:
+        i = bisect_right(edges, start) - 1
+        if stop > edges[i + 1]:
             return read(start, stop)
-        if kept[0] != first:
+        if kept[0] != i:
             kept[:] = None, None  # not beside the next one
-            kept[:] = first, read(first, min(first + length, n))
-        return kept[1][start - first : stop - first].copy()
+            kept[:] = i, read(edges[i], edges[i + 1])
+        return kept[1][start - edges[i] : stop - edges[i]].copy()
 
     return rows

@@ -120,6 +120,19 @@ def test_long_chunks_are_read_once_for_all_blocks_in_them(rng, monkeypatch):
     np.testing.assert_array_equal(source[250:650, :], X[250:650])
 
 
+def test_very_long_chunks_are_read_in_pieces(rng, monkeypatch):
+    X = rng.normal(size=(1000, 4))
+    monkeypatch.setattr(sources, "LONGEST_BYTES", 1000)
+    monkeypatch.setattr(sources, "KEPT_BYTES", 8000)
+    slices = Slices(X, chunk=600)
+    source = check_rows(slices)
+    assert list(source.edges) == [200, 400, 600, 800]
+    before = slices.n_read
+    blocks = source.cut([slice(a, a + 50) for a in range(0, 1000, 50)])
+    np.testing.assert_array_equal(np.concatenate([source[rows, :] for rows in blocks]), X)
+    assert slices.n_read - before == 1000
+
+
 def test_one_chunk_of_all_rows_is_read_once(rng, monkeypatch):
     X = rng.normal(size=(1000, 4))
     monkeypatch.setattr(sources, "LONGEST_BYTES", 1000)
