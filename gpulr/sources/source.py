@@ -20,6 +20,7 @@ from gpulr.sources.reader import Reader
 
 Array = Any
 
+TAKEN_BYTES = 64 * 2**20  # of rows that were taken last, and are kept
 RUN_BYTES = 16 * 2**20  # of rows that are read at once to pick some of them
 GAP_BYTES = 64 * 2**10  # to read so much that is not wanted takes as long as to seek
 
@@ -73,6 +74,7 @@ class Source:
         self.edges = [int(edge) for edge in edges if 0 < edge < self.shape[0]]
         self._reading = threading.Lock()
         self._readers: list[Reader] = []
+        self._taken: tuple[Array, Array] = None, None  # some rows by their index
         _sources.add(self)
 
     def in_child(self) -> None:
@@ -168,8 +170,17 @@ class Source:
         """Return the rows that ``index`` (n_rows,) names, in its order.
 
         They are read in runs: neighbours, those with few others between, and those of one chunk
-        with one reading, of :data:`RUN_BYTES` at most.
+        with one reading, of :data:`RUN_BYTES` at most. Those that were taken last are kept, up to
+        :data:`TAKEN_BYTES`: training takes one sample several times, which nobody writes to.
         """
+        last, rows = self._taken
+        if last is None or not np.array_equal(last, index):
+            rows = self._gathered(index)
+            small = len(index) * self.nbytes <= TAKEN_BYTES * self.shape[0]
+            self._taken = (index.copy(), rows) if small else (None, None)
+        return rows
+
+    def _gathered(self, index: npt.NDArray[Any]) -> Array:
         if index.dtype == np.bool_:
             index = np.flatnonzero(index)
         n = self.shape[0]

@@ -197,3 +197,19 @@ def test_a_source_is_not_made_into_an_array_by_accident(X):
     with pytest.raises(DataError, match="block by block"):
         np.asarray(source)
     assert not read.spans
+
+
+def test_rows_that_were_taken_last_are_not_read_again(X, rng, monkeypatch):
+    source, read = source_of(X)
+    index, other = rng.integers(0, 1000, (2, 50))
+    np.testing.assert_array_equal(source[index], X[index])
+    first = list(read.spans)
+    np.testing.assert_array_equal(source[index], X[index])
+    assert read.spans == first
+    np.testing.assert_array_equal(source[other], X[other])
+    assert read.spans != first
+    monkeypatch.setattr("gpulr.sources.source.TAKEN_BYTES", 50 * 7 * 4 - 1)
+    for again in (1, 2):
+        del read.spans[:]
+        np.testing.assert_array_equal(source[index], X[index])
+        assert read.spans, again
