@@ -173,3 +173,48 @@ def test_rows_too_many_to_be_made_an_array(blobs):
         gpulr.train(Many(), blobs[1])
     with pytest.raises(gpulr.DeviceMemoryError, match="memory of the host"):
         gpulr.train(*blobs).predict(Many())
+
+
+LIMITED = """
+import re, resource, warnings
+from pathlib import Path
+import numpy as np
+import gpulr
+from scipy import sparse
+
+warnings.simplefilter("ignore")
+some = np.random.default_rng(0).standard_normal((1_000, 200), dtype=np.float32)
+y = np.tile((some[:, :3] + np.eye(3)[np.arange(1_000) % 3]).argmax(axis=1), 400)
+if "{kind}" == "memory map":
+    X = np.memmap("{path}", np.float32, "w+", shape=(400_000, 200))
+    X.reshape(-1, *some.shape)[:] = some
+    X = np.memmap("{path}", np.float32, "r", shape=X.shape)  # it alone
+else:
+    some = sparse.csr_array(np.where(np.abs(some) < 0.75, some, 0.0))
+    starts = (np.arange(400, dtype=np.int32)[:, None] * some.nnz + some.indptr[:-1]).ravel()
+    starts = np.append(starts, 400 * some.nnz).astype(np.int32)
+    X = sparse.csr_array((np.tile(some.data, 400), np.tile(some.indices, 400), starts))
+def call(X, y):
+    gpulr.{call}
+call(X[:6_000], y[:6_000])
+address_space = re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]
+resource.setrlimit(resource.RLIMIT_AS, (1024 * int(address_space) + {mebibytes} * 2**20,) * 2)
+call(X, y)
+print("done")
+"""
+CALLS = {
+    "train": "train(X, y, max_iter=3, tol=0)",
+    "search": "search(X, y, Cs=[0.01, 1], cv=2, max_iter=2)",
+    "bootstrap": "bootstrap(X, y, n=3, max_iter=2, tol=1e-4, random_state=0)",
+    "cross_val_predict": "cross_val_predict(X, y, cv=2, max_iter=2)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kind", ["memory map", pytest.param("CSR", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("call", CALLS)
+def test_no_copy_of_rows_is_made(tmp_path, kind, call):
+    # 320 MB of rows, of which a fold of two would be 160; an array of margins takes 5 to 20.
+    code = LIMITED.format(kind=kind, call=CALLS[call], mebibytes=128, path=tmp_path / "X")
+    assert python(code, timeout=120).split() == ["done"]
