@@ -198,7 +198,8 @@ class Orders:
 
     def of(self, number: int) -> Index:
         """Return the rows whose labels the rows get, (n_samples,)."""
-        every = np.arange(self.n_samples)
+        narrow = np.int32 if self.n_samples < 2**31 else np.int64
+        every: Index = np.arange(self.n_samples, dtype=narrow)
         if number == 0:
             return every
         generator = np.random.default_rng(self.seeds[number - 1])
