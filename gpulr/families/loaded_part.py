@@ -19,8 +19,8 @@ from gpulr.core.rows import Rows, extremes, feature_sums
 from gpulr.distributed import Before
 from gpulr.errors import DataError
 from gpulr.families.prepared_part import PreparedPart
+from gpulr.sources.dask_arrays import n_rows
 from gpulr.validation.arrays import check_rows, finite_rows
-from gpulr.validation.conversion import shape_of
 from gpulr.validation.label_values import check_labels
 from gpulr.validation.labels import LabelMatrix, Labels, check_indicator, check_row_weight
 
@@ -66,7 +66,7 @@ class LoadedPart:
     def load(name: str, X: Any) -> LoadedPart:
         """Check rows, and return the part; raises DataError that names it."""
         with named(name):
-            if not shape_of(X)[:1] > (0,):
+            if not n_rows(X):
                 return LoadedPart(name, None)
             X = check_rows(X)
         if not is_sparse(X):  # where a network wrote it, NumPy would compute without BLAS

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gpulr.core.targets import Targets
 from gpulr.distributed import Before, PartitionedProblem, Parts
+from gpulr.errors import BackendFallbackWarning, warn
 from gpulr.families.folds import check_classes, check_kinds, check_weight
 from gpulr.families.partitioned_folds import PartitionedFolds
 from gpulr.families.partitioned_inputs import PartitionedInputs, added
@@ -63,7 +64,10 @@ class PartitionedData(TrainingData):
         found = self.made["parts"].engine.call("computer")
         names = zip(*((each.name, each.device_name) for each in found), strict=True)
         name, device = (", ".join(dict.fromkeys(each)) for each in names)
-        return Computer(name, device, found[0].fallback_reason, found[0].versions)
+        why = next((each.fallback_reason for each in found if each.fallback_reason), None)
+        if why is not None:
+            warn(f"Workers of the cluster compute with {name}: {why}.", BackendFallbackWarning)
+        return Computer(name, device, why, found[0].versions)
 
     def sets(self, weight_sets: Any) -> Any:
         """Return the rule by which parts make weight sets."""

@@ -22,7 +22,7 @@ from gpulr.model.evaluation import (
 )
 from gpulr.model.measures import SCORES, Counts, Each, mean, minus_mean, share_right
 from gpulr.model.predicted import Thresholds
-from gpulr.sources.dask_arrays import blocks_like, blocks_of, whole_rows
+from gpulr.sources.dask_arrays import blocks_like, blocks_of, n_rows, whole_rows
 
 Array = Any
 
@@ -129,7 +129,7 @@ def _sums_of_block(
 ) -> tuple[float, tuple[Any, ...]] | None:
     """Return the weight of a block's rows and their sums; None where it has none."""
     read, sums = functions
-    if not len(X):
+    if not n_rows(X):
         return None
     try:
         Z, truth, w = read(X, y, weight)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from gpulr.errors import DataError
 from gpulr.model.record import Trained
-from gpulr.sources.dask_arrays import dask_of, whole_rows
+from gpulr.sources.dask_arrays import dask_of, n_rows, whole_rows
 from gpulr.validation.tables import feature_names_of, is_table, order_of
 from gpulr.words import counted
 
@@ -62,4 +62,4 @@ def in_blocks(
 
 def _of_block(block: Any, function: Callable[[Any], Any], nothing: npt.NDArray[Any]) -> Any:
     """Return what a block's rows are predicted to be; a filter may have left it without any."""
-    return function(block) if len(block) else nothing
+    return function(block) if n_rows(block) else nothing

@@ -26,6 +26,11 @@ def is_dask(x: Any) -> bool:
     return hasattr(type(x), "to_delayed") and hasattr(type(x), "__dask_graph__")
 
 
+def n_rows(block: Any) -> int:
+    """Return how many rows a block has, of whatever kind."""
+    return int(block.shape[0]) if hasattr(block, "shape") else len(block)
+
+
 def dask_of(x: Any) -> Any:
     """Return an array or table of Dask's, also that inside of an xarray DataArray; else None."""
     if hasattr(type(x), "coords") and hasattr(type(x), "data"):
@@ -112,7 +117,7 @@ def as_blocks(x: Array) -> Blocks:
     if any(map(math.isnan, lengths)):
         import dask
 
-        lazy = [dask.delayed(len)(block) for block in blocks.values()]
+        lazy = [dask.delayed(n_rows)(block) for block in blocks.values()]
         lengths = dask.compute(*lazy, scheduler="threads")
     some = [(i, n) for i, n in zip(blocks, lengths, strict=True) if n]
     if not some:

@@ -344,7 +344,7 @@ DATA = ("mnist-original", ".csv", ".tsv", ".gz", ".npz", ".mat", "IDX", "folder"
     ("command", "words"),
     [
         ("train", [*DATA, "--backend", "--solver", "--C", "--max-iter", "--tol", "--output"]),
-        ("train", ["holds the labels: its name, or its number", "holds out other rows"]),
+        ("train", ["holds the labels: its name, or of a .csv", "holds out other rows"]),
         ("search", [*DATA, "--Cs", "--folds", "--scoring", "--one-standard-error", "--plot"]),
         *((command, DATA) for command in ("evaluate", "report", "video", "data")),
         *((command, ["--json"]) for command in ("predict", "export")),

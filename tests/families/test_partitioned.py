@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
 import gpulr
 from gpulr.errors import DataError
-from gpulr.families import bootstrap
+from gpulr.families import bootstrap, places
 from gpulr.families.partitioned_inputs import read_partitioned
 from gpulr.families.places import ThisProcess
 from gpulr.families.search import search_on
@@ -28,7 +30,7 @@ BYTES = np.clip(40 * X + 128, 0, 255).astype(np.uint8)
 
 
 def in_parts(X, y, sample_weight=None, class_weight=None, pos_weight=None, image_shape=None):
-    lazy = X if isinstance(X, da.Array) else da.from_array(X, chunks=(CUTS, *X.shape[1:]))
+    lazy = X if hasattr(X, "__dask_graph__") else da.from_array(X, chunks=(CUTS, *X.shape[1:]))
     inputs = read_partitioned(lazy, y, image_shape, ThisProcess())
     return inputs.weighted(sample_weight, class_weight, pos_weight)
 
@@ -108,6 +110,60 @@ def test_a_part_without_some_class():
     expected = gpulr.train(X[order], Y[order], tol=1e-7, dtype="float64").weights
     model, _ = train_on(in_parts(X[order], Y[order]), Settings(tol=1e-7, dtype="float64"))
     np.testing.assert_allclose(model.weights, expected, atol=1e-5)
+
+
+def test_frames_and_sparse_blocks():
+    frames = pytest.importorskip("dask.dataframe", reason="of Dask's DataFrames")
+    pandas, sparse = pytest.importorskip("pandas"), pytest.importorskip("scipy.sparse")
+    how = {"tol": 1e-7, "dtype": "float64"}
+    table = pandas.DataFrame(X, columns=list("abcde")).assign(tree=Y)
+    lazy = frames.from_pandas(table, npartitions=3)
+    model, _ = train_on(in_parts(lazy[list("abcde")], lazy["tree"]), Settings(**how))
+    assert model.data["feature_names"] == list("abcde")
+    np.testing.assert_allclose(model.weights, gpulr.train(X, Y, **how).weights, atol=2e-5)
+    thin = np.where(X > 0.5, X, 0.0)
+    blocks = da.from_array(thin, chunks=(CUTS, 5)).map_blocks(sparse.csr_array, dtype=X.dtype)
+    model, _ = train_on(in_parts(blocks, Y), Settings(**how))
+    np.testing.assert_allclose(model.weights, gpulr.train(thin, Y, **how).weights, atol=2e-5)
+    np.testing.assert_array_equal(model.predict(blocks).compute(), model.predict(thin))
+    assert model.score(blocks, Y) == model.score(thin, Y)
+
+
+def test_a_start_and_models_one_by_one():
+    how = Settings(tol=1e-7, dtype="float64")
+    whole, _ = train_on(in_parts(X, Y), how)
+    again, _ = train_on(in_parts(X, Y), how, start=whole)
+    assert again.n_iter == 0
+    single, _ = train_on(in_parts(X, Y), how, batched=False)
+    np.testing.assert_allclose(single.weights, whole.weights, atol=2e-5)
+
+
+def test_what_is_sent_does_not_grow_with_the_rows(monkeypatch):
+    engines = []
+
+    class Counted(places.Here):
+        def __init__(self, parts):
+            super().__init__(parts)
+            engines.append(self)
+
+        def map_each(self, method, arguments):
+            parts = super().map_each(method, arguments).parts
+            self.counts.sent += sum(len(pickle.dumps(each)) for each in arguments)
+            return Counted(parts)
+
+    monkeypatch.setattr(places, "Here", Counted)
+    rng, both = np.random.default_rng(1), []
+    for n in (30_000, 90_000):  # of which 12,000 are the sample, which comes here once
+        rows = da.from_array(rng.normal(size=(n, 4)), chunks=(n // 5, 4))
+        labels = da.from_array(rng.integers(0, 3, n), chunks=n // 5)
+        weight = da.from_array(rng.uniform(1, 2, n), chunks=n // 5)
+        engines.clear()
+        train_on(in_parts(rows, labels, weight), Settings(max_iter=3, tol=0.0, standardize=True))
+        both.append([sum(getattr(e.counts, way) for e in engines) for way in ("sent", "received")])
+    sample = 12_000 * (8 * 4 + 4 + 4)
+    np.testing.assert_allclose(both[0], both[1], rtol=0.1)
+    assert both[1][1] < sample + 100_000
+    assert both[1][0] < 300_000
 
 
 def replaced(number, change):
