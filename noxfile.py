@@ -36,6 +36,7 @@ OTHER_ARRAYS = [
     *("tests/behaviour/test_array_kinds.py", "tests/behaviour/test_kinds_of_X_and_y.py"),
     *("tests/behaviour/test_examples.py", "tests/sources/test_part_files.py"),
     *("tests/behaviour/test_blocks.py", "tests/datasets/test_stored.py"),
+    "tests/cli/test_stored.py",
     "tests/distributed",
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
     *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
