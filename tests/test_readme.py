@@ -50,7 +50,7 @@ def test_links_lead_somewhere(page):
     "name",
     [
         *("families.training", "families.search", "families.out_of_fold"),
-        *("families.learning_curve", "families.permutation_test"),
+        *("families.learning_curve", "families.permutation_test", "sources.blocks"),
     ],
 )
 def test_docstring_examples(name):

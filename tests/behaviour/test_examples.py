@@ -50,6 +50,16 @@ def test_linear_probe(capsys):
     assert f"network: {found['probe']:.3f}\n" in capsys.readouterr().out
 
 
+def test_rows_in_parts(capsys):
+    found = runpy.run_path(str(EXAMPLES / "rows_in_parts.py"))
+    parts = [load() for load in found["parts"]]
+    X, y = (np.concatenate([part[i] for part in parts[:-1]]) for i in (0, 1))
+    np.testing.assert_allclose(found["model"].weights, gpulr.train(X, y).weights, atol=1e-4)
+    assert found["scores"].accuracy == pytest.approx(found["model"].score(*parts[-1]))
+    assert found["scores"].accuracy > found["without"] + 0.2
+    assert f"accuracy with them:        {found['scores'].accuracy:.3f}" in capsys.readouterr().out
+
+
 def test_dask_cluster(capsys):
     pytest.importorskip("distributed", reason="of Dask's clusters")
     from clusters import cluster

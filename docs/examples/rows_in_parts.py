@@ -1,0 +1,46 @@
+"""Rows that are made part by part: features that take twenty times the memory of what is stored.
+
+Twenty measurements a row are stored, as float16. What decides between the classes are products of
+two of them, so the model gets all squares and products as well: 230 features in float32. They are
+made anew, part by part, whenever training comes to them, and no more than two parts are there at a
+time. Rows that a database or a simulation delivers are passed in the same way.
+
+Run it: python docs/examples/rows_in_parts.py
+"""
+
+import numpy as np
+
+import gpulr
+
+n_samples, n_stored, part_rows = 15_000, 20, 2_500
+rng = np.random.default_rng(0)
+stored = rng.normal(size=(n_samples, n_stored)).astype(np.float16)
+first, second = np.triu_indices(n_stored)
+
+# Labels that are known, but not from the measurements alone.
+Z = stored[:, :3].astype(np.float32) * stored[:, 3:6] @ np.array([[2, 0], [0, 2], [1, 1]])
+labels = (Z + rng.logistic(size=Z.shape) > 0) @ np.array([1, 2])
+
+
+def load(start):
+    """Return some rows and their labels: the same ones each time it is called."""
+    x = stored[start : start + part_rows].astype(np.float32)
+    return np.hstack([x, x[:, first] * x[:, second]]), labels[start : start + part_rows]
+
+
+parts = [lambda start=start: load(start) for start in range(0, n_samples, part_rows)]
+train, test = gpulr.Blocks(parts[:-1]), gpulr.Blocks(parts[-1:])
+
+model = gpulr.train(train)
+scores = model.evaluate(test)
+plain = gpulr.train(stored[:-part_rows], labels[:-part_rows])
+without = plain.score(stored[-part_rows:], labels[-part_rows:])
+
+made = n_samples * model.n_features * 4
+print(f"stored: {stored.nbytes / 2**20:.1f} MiB; made: {made / 2**20:.1f} MiB")
+print(f"accuracy without products: {without:.3f}")
+print(f"accuracy with them:        {scores.accuracy:.3f}")
+
+# C is chosen on the same parts; memory= keeps as many of the last ones as fit into so many bytes.
+found = gpulr.search(gpulr.Blocks(parts[:-1], memory=8 * 2**20), Cs=[0.01, 1], cv=3)
+print(f"the best C: {found.best_C:g}")
