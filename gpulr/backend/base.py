@@ -525,6 +525,10 @@ class Backend:
         whole = is_sparse(X) or isinstance(X, Source)
         return X[index] if whole else self.xp.take(X, index, axis=0)
 
+    def sample_rows(self, X: Array, index: Array) -> Array:
+        """Return some rows of X to compute with: copied where there is room for that."""
+        return self.take_rows(X, index)
+
 
 def _halves(rows: slice) -> list[slice]:
     middle = (rows.start + rows.stop + 1) // 2

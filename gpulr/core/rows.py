@@ -302,7 +302,7 @@ class Rows:
 
     def sample(self, index: Array) -> Rows:
         """Return some of the rows, copied to the device where they fit."""
-        return replace(self, X=self.backend.take_rows(self.X, index), known=self.extremes)
+        return replace(self, X=self.backend.sample_rows(self.X, index), known=self.extremes)
 
     def mean_of_first(self) -> Array:
         """Return the mean of the first block, not scaled, (n_features,) float64."""

@@ -19,7 +19,7 @@ from gpulr.errors import (
     UndefinedScoreWarning,
     warn,
 )
-from gpulr.families.folds import Folds, check_folds, check_labels, check_scored, split
+from gpulr.families.folds import Folds, check_folds, check_labels, check_scored, count, split
 from gpulr.families.inputs import Inputs
 from gpulr.families.scoring import tell_left_out, weight_of
 from gpulr.families.search_result import standard_errors
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.integer[Any]]
-FEW = 0.5  # of the rows: up to so many are copied, so that passes are over these alone
+FEW = 0.5  # of the rows: up to so many are taken apart, so that passes are over these alone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,13 +161,18 @@ def learning_curve(
         generator = np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
         raise ParameterError(f"random_state={shown(random_state)}: {error}.") from error
-    order = generator.permutation(len(folds.counts))
+    n_samples = len(folds.counts)
+    narrow = np.int32 if n_samples < 2**31 else np.int64
+    order = generator.permutation(np.arange(n_samples, dtype=narrow))
     # Rows that a splitter repeats are there as often.
     trains = [np.repeat(order, counts[order]) for counts in folds.counts.T]
     sizes = check_sizes(train_sizes, len(trains[0]))
     sets = [[train[:size] for train in trains] for size in sizes]
-    counts = [_counts(each, folds.counts) for each in sets]
-    every = Folds(np.concatenate(counts, axis=1), folds.tests * len(sizes))
+    # A byte for each row, size and fold.
+    counts = np.empty((n_samples, len(sizes), len(folds)), folds.counts.dtype)
+    for number, fold in np.ndindex(counts.shape[1:]):
+        counts[:, number, fold] = count(sets[number][fold], n_samples)
+    every = Folds(counts.reshape(n_samples, -1), folds.tests * len(sizes))
     indicator = as_indicator(labels, slice(None))
     check_labels(every, LabelMatrix(labels.names, indicator), inputs.weight, sizes.tolist())
     scored = [*folds.tests, *(rows for each in sets for rows in each)]
@@ -175,12 +180,12 @@ def learning_curve(
     scores: list[list[list[float]]] = []
     solutions: list[Solution] = []
     with request.prepare(len(folds)) as training:
-        for own, trained in zip(counts, sets, strict=True):
+        for own, trained in zip(counts.swapaxes(0, 1), sets, strict=True):
             solution = training.train(_problem(training.data, request.C, own))
             if solution is None:
                 break
             solutions.append(solution)
-            # Of all rows at once: those of large sizes are nearly all, and would be copied.
+            # Of all rows at once: those of large sizes are nearly all.
             margins = training.data.margins(np.split(solution.theta, len(folds), axis=1))
             each = zip(margins, trained, folds.tests, strict=True)
             scores.append([_scores(scorer, inputs, Z, *both) for Z, *both in each])
@@ -208,19 +213,10 @@ def learning_curve(
 
 def _problem(data: TrainingData, C: float | list[float], counts: npt.NDArray[Any]) -> Problem:
     """Return the problem of all folds; where most rows are in none of them, on the others alone."""
-    least = np.min_scalar_type(int(counts.max()))
-    problem, used = data.problem(C, weight_sets=counts.astype(least)), counts.any(axis=1)
+    problem, used = data.problem(C, weight_sets=np.ascontiguousarray(counts)), counts.any(axis=1)
     if used.mean() > FEW:
         return problem
     return problem.sample(problem.backend.asarray(np.flatnonzero(used)))
-
-
-def _counts(sets: list[npt.NDArray[np.int64]], like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return how often each row is in each of the sets, in the shape and dtype of the folds'."""
-    counts = np.empty_like(like)
-    for number, rows in enumerate(sets):
-        counts[:, number] = np.bincount(rows, minlength=len(like))
-    return counts
 
 
 def _scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -12,6 +13,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 import gpulr
 from gpulr.families.learning_curve import check_sizes
+from gpulr.sources import Source
 
 EXACT = {"dtype": "float64", "tol": 1e-9}
 SIZES = [0.3, 0.6, 1.0]
@@ -158,6 +160,28 @@ def test_passes_over_few_rows_lead_to_the_same(put, rng, blobs, monkeypatch, few
     found = gpulr.learning_curve(put(X), y, **how)
     np.testing.assert_allclose(found.test_scores, expected.test_scores, atol=1e-6)
     np.testing.assert_allclose(found.train_scores, expected.train_scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "uint8", "columns first", "CSR"])
+def test_many_of_few_rows_are_gathered_in_each_pass(rng, blobs, monkeypatch, as_if_large, kind):
+    X, y = blobs
+    X = np.abs(X * 20).astype(kind if hasattr(np, kind) else "float64")
+    X = {"columns first": np.asfortranarray, "CSR": csr_array}.get(kind, np.asarray)(X)
+    how = {"train_sizes": [0.3, 0.9], "cv": 3, "scoring": "neg_log_loss", "dtype": "float64"}
+    copied = gpulr.learning_curve(X, y, **how)
+    monkeypatch.setattr("gpulr.backend.cpu.COPIED", 0)
+    read: list[int] = []
+    of_source = Source.read
+
+    def counted(self, start, stop):
+        read.append(stop - start)
+        return of_source(self, start, stop)
+
+    monkeypatch.setattr(Source, "read", counted)
+    gathered = gpulr.learning_curve(X, y, **how)
+    np.testing.assert_allclose(gathered.test_scores, copied.test_scores, rtol=1e-7)
+    np.testing.assert_allclose(gathered.train_scores, copied.train_scores, rtol=1e-7)
+    assert len(read) > 5
 
 
 def test_the_table_has_means_and_standard_errors(blobs):
