@@ -20,6 +20,7 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, LabelTargets, RowWeights, Targets
 from gpulr.kernels import problem_class
 from gpulr.kernels.plan import in_order
+from gpulr.sources import Source
 
 Array = Any
 
@@ -112,6 +113,8 @@ class Part:
 
     def __sizeof__(self) -> int:
         X = self.rows.X
+        if isinstance(X, Source):
+            return 0
         return int(X.data.nbytes + X.indices.nbytes if is_sparse(X) else X.nbytes)
 
     @property
@@ -164,6 +167,7 @@ class Part:
         """Return the weight sets that a rule makes of the rows, (n_rows, n_sets)."""
         key = pickle.dumps(rule)
         if self._sets[0] != key:
+            self._problems.clear()  # which have the former
             self._sets = key, rule.sets(self)
         sets: npt.NDArray[np.uint8] = self._sets[1]
         return sets

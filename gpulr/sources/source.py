@@ -81,6 +81,12 @@ class Source:
         """Forget the threads that read, which a forked child has not."""
         self._reading, self._readers = threading.Lock(), []
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_reading": None, "_readers": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"_reading": threading.Lock()})
+
     @property
     def sparse(self) -> bool:
         """Whether blocks are SciPy's CSR arrays."""

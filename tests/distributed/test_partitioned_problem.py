@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 
 import numpy as np
@@ -219,10 +220,35 @@ def test_rows_go_with_the_last_problem(rng):
         gc.enable()
 
 
+class Reads:
+    """What a source reads by, which can be pickled."""
+
+    def __init__(self, X):
+        self.X = X
+
+    def __call__(self, start, stop):
+        return self.X[start:stop]
+
+
 def test_parts_may_hold_rows_that_are_read(rng):
     X, y = classes(rng)
-    source = lambda X: Source(lambda a, b: X[a:b], X.shape, X.dtype)  # noqa: E731
     _, arrays = Parted(X, y, EDGES).problems(1.0)
-    _, sources = Parted(X, y, EDGES, source=source).problems(1.0)
-    a, b = (minimize(SMALL, p, max_iter=100, tol=1e-5) for p in (arrays, sources))
+    data = Parted(
+        X,
+        y,
+        EDGES,
+        source=lambda X: Source(Reads(X), X.shape, X.dtype),
+        loses=lambda trip, part: trip % 5 == part,
+    )
+    a, b = (minimize(SMALL, p, max_iter=9, tol=1e-5) for p in (arrays, data.problems(1.0)[1]))
     np.testing.assert_array_equal(b.theta, a.theta)
+    assert data.engine.lost
+
+
+def test_parts_are_as_large_as_their_rows(rng):
+    for case, most in (("classes", 4), ("sparse", 3), ("bytes", 1)):
+        data, _ = parted(case, rng)
+        X = data.rows.X
+        numbers = X.nnz * most if case == "sparse" else X.size * most
+        sizes = sum(sys.getsizeof(part) for part in data.engine.parts)
+        assert numbers <= sizes <= 3 * numbers + 1000

@@ -11,7 +11,8 @@ from sklearn.model_selection import StratifiedKFold
 
 from gpulr.distributed import Draws, StratifiedFolds
 from gpulr.distributed.weight_sets import AT_ONCE
-from gpulr.families.bootstrap import Replicates, seeds_of
+from gpulr.families.bootstrap import seeds_of
+from gpulr.families.resamples import Resamples
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation, refreshed_together
 from gpulr.solvers.lbfgs_start import resume
@@ -59,7 +60,7 @@ def test_folds_of_labels_are_runs_of_rows(rng):
 
 
 class Whole:
-    """What Replicates._draw asks for of its data."""
+    """What Resamples asks for of its data."""
 
     def __init__(self, weight, n):
         self.inputs, self.rows, self.weight, self.n_samples = self, self, weight, n
@@ -72,16 +73,12 @@ def test_draws_are_those_of_one_process(rng, kind, weighted, monkeypatch):
     data, y = data_of(rng, weighted)
     weight = None if data.weight is None else data.weight[:, 0]
     seeds, redraws = seeds_of(0, 3), np.array([0, 2, 1])
-    one = Replicates(Whole(weight, len(y)), 1.0, kind, seeds, (), None)
-    expected = []
-    for seed, times in zip(seeds, redraws, strict=True):
-        generator = np.random.default_rng(seed)
-        for _ in range(times + 1):
-            counts = one._draw(generator)
-        expected.append(counts)
+    whole = Resamples(Whole(weight, len(y)), kind, seeds)
+    whole.draw_again(np.array([1, 2]))
+    whole.draw_again(np.array([1]))
     rule = Draws(kind, seeds, redraws, data.parts.n_weighted)
     assert rule.n_sets == 3
-    np.testing.assert_array_equal(sets_of(data, rule), np.transpose(expected))
+    np.testing.assert_array_equal(sets_of(data, rule), whole.sets)
 
 
 def test_draws_of_many_rows_come_in_one_stream():
