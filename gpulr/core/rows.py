@@ -244,18 +244,37 @@ class Rows:
         together = [xp.concat(thetas, axis=1)] if k > 1 else thetas
         factors = [self.absorb_scaling(theta) for theta in together]
 
+        read = False
+        if index is not None and isinstance(self.X, Source):
+            read = bool((index[1:] > index[:-1]).all())
+
         def write(rows: slice) -> None:
-            X = self.operand(rows) if index is None else self._gathered(index[rows])
+            if index is None:
+                X = self.operand(rows)
+            elif read:
+                rows, X = self._among(rows, index)
+            else:
+                X = self._gathered(index[rows])
             parts = [to_host(backend.affine(X, W, b)) for W, b in factors]
             for part, out in zip(parts, np.split(Z, len(parts)), strict=True):
                 out[:, rows] = part.reshape(len(part), -1, k).transpose(1, 0, 2)
 
         if index is None:
             blocks, X = self.blocks(n_thetas * k), self.X
+        elif read:  # in the order of the file, ahead of what is computed
+            blocks, X = self.blocks(n_thetas * k), self.X
+            ends = np.searchsorted(index, [0, *(rows.stop for rows in blocks)])
+            blocks = [rows for rows, some in zip(blocks, np.diff(ends), strict=True) if some]
         else:  # other rows than these blocks are read of X
             blocks, X = backend.row_blocks(n, backend.row_width(self.X), n_thetas * k), None
         for _ in backend.map_blocks(write, blocks, X):
             pass
+
+    def _among(self, rows: slice, index: npt.NDArray[np.integer[Any]]) -> tuple[slice, Array]:
+        """Return which of the rows that ``index`` names lie in a block, and their operand."""
+        a, b = map(int, np.searchsorted(index, (rows.start, rows.stop)))
+        X = self.X[rows, :][index[a:b] - rows.start]
+        return slice(a, b), replace(self, X=X).operand(slice(0, b - a))
 
     def _gathered(self, index: npt.NDArray[np.integer[Any]]) -> Array:
         """Return the :meth:`operand` of rows that ``index`` names; neighbours are not copied."""

@@ -12,6 +12,8 @@ from scipy import sparse
 
 from gpulr.backend import Backend, backend_of, to_host
 from gpulr.core.rows import Rows, standardized
+from gpulr.validation.arrays import check_rows
+from sources import Slices, SparseSlices
 
 
 @pytest.mark.parametrize("block_bytes", [300, 2**20])
@@ -73,6 +75,27 @@ def test_blocks_are_added_up_in_their_order_and_left_as_they_are(put, rng, n_blo
     for i, (w, n) in enumerate(given):
         np.testing.assert_array_equal(to_host(w), wide[i])
         np.testing.assert_array_equal(to_host(n), narrow[i])
+
+
+@pytest.mark.parametrize("n_models", [1, 3])
+@pytest.mark.parametrize("kind", ["dense", "CSR"])
+def test_margins_of_some_rows_of_a_file_are_read_in_its_order(rng, monkeypatch, kind, n_models):
+    backend = backend_of(None)
+    monkeypatch.setattr(type(backend), "block_bytes", 3_000)
+    X = (rng.integers(0, 200, (300, 9)) * (rng.random((300, 9)) < 0.5)).astype(np.float32)
+    slices = Slices(X) if kind == "dense" else SparseSlices(sparse.csr_array(X))
+    memory, file = (
+        Rows(of, 1.0, None, backend, np.float32)
+        for of in (X if kind == "dense" else slices.X, check_rows(slices))
+    )
+    thetas = [rng.standard_normal((10, n_models)) for _ in range(3)]
+    some, late = np.flatnonzero(rng.random(300) < 0.4), np.arange(200, 260)
+    for index, most in ((some, 300), (late, 150), (rng.permutation(300), np.inf), (None, 300)):
+        slices.n_read = 0
+        found = list(file.host_margins(iter(thetas), index))
+        for Z, expected in zip(found, memory.host_margins(iter(thetas), index), strict=True):
+            np.testing.assert_array_equal(Z, expected, strict=True)
+        assert slices.n_read <= most  # once for all parameters, and no more than is needed
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32", "float64", "columns first", "CSR"])

@@ -35,6 +35,7 @@ class SparseSlices(Slices):
         n, S = len(range(*rows.indices(self.shape[0]))), self.X
         starts = S.indptr[rows.start : rows.start + n + 1]
         some = slice(starts[0], starts[-1])
+        self.n_read += n
         parts = S.data[some], S.indices[some], starts - starts[0]
         return csr_array(parts, shape=(n, self.shape[1]))
 
