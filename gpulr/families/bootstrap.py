@@ -83,6 +83,7 @@ def bootstrap(
     ----------
     X, y, backend, C, class_weight, pos_weight, scale, standardize, max_iter, dtype
         As for :func:`gpulr.train`. The solver is L-BFGS; ``max_iter`` is that of each group.
+        Workers of a cluster draw what one process draws, so each draws the rows of all.
     n : int
         Replicates, at least 2. The ends of 95 % intervals want some hundreds.
     weights : "poisson" or "multinomial"
@@ -114,8 +115,8 @@ def bootstrap(
         As :func:`gpulr.train`, and for classes so small that no draw has rows of all.
     ParameterError, BackendUnavailableError, DivergenceError
         As :func:`gpulr.train`.
-    TrainingInterrupted
-        Ctrl-C; its ``model`` is that of all rows.
+    TrainingInterrupted, WorkersLostError
+        Ctrl-C, or a cluster is gone; its ``model`` is that of all rows.
 
     Warns
     -----

@@ -79,7 +79,9 @@ def search(
     ----------
     X, y, backend, class_weight, pos_weight, scale, standardize, fit_intercept, dtype, image_shape
         As for :func:`gpulr.train`; scale, mean and standard deviation are those of all rows, and
-        what is balanced is so by the rows that each fold trains on.
+        what is balanced is so by the rows that each fold trains on. Where a Dask array's rows are
+        on the workers of a cluster, ``cv`` is a number, and ``scoring`` one that is a sum over
+        rows or of counts of them: accuracies, losses, F1, precision and recall.
     Cs : int or (n_Cs,) array
         Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
         from 10⁻⁴ to 10⁴, in equal ratios.
@@ -139,6 +141,8 @@ def search(
         A setting cannot be used.
     SearchInterrupted
         Ctrl-C, or a callback's wish; its ``search`` has the values of C that were done, if any.
+    WorkersLostError
+        A cluster that Dask arrays are on is gone.
 
     Warns
     -----

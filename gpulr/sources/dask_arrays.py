@@ -34,7 +34,7 @@ def n_rows(block: Any) -> int:
 def dask_of(x: Any) -> Any:
     """Return an array or table of Dask's, also that inside of an xarray DataArray; else None."""
     if hasattr(type(x), "coords") and hasattr(type(x), "data"):
-        x = x.data
+        x = x.data if x.chunks else None  # what is in a file, it would read
     return x if is_dask(x) else None
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import gpulr
 from gpulr.errors import DataError, RechunkWarning
+from gpulr.sources.dask_arrays import dask_of
 
 da = pytest.importorskip("dask.array", reason="of Dask's arrays")
 CLASSES = np.array(["ash", "elm", "oak"])
@@ -110,3 +111,21 @@ def test_what_cannot_be_predicted(rows, model):
     lazy = model.predict(da.from_array(holed, chunks=(40, 4)))
     with pytest.raises(DataError, match=r"NaN"):
         lazy.compute(scheduler="sync")
+
+
+def test_arrays_of_xarray_are_lazy_where_dasks_are_in_them(rows, model):
+    xarray = pytest.importorskip("xarray", reason="of its arrays")
+    inside = xarray.DataArray(da.from_array(rows, chunks=(40, 4)), dims=("row", "feature"))
+    agree(model.predict(inside), model.predict(rows))
+    assert dask_of(xarray.DataArray(rows, dims=("row", "feature"))) is None
+
+    class Unread(xarray.backends.BackendArray):
+        """Rows in a file, none of which is to be read."""
+
+        shape, dtype = rows.shape, rows.dtype
+
+        def __getitem__(self, key):
+            raise AssertionError("read")
+
+    unread = xarray.core.indexing.LazilyIndexedArray(Unread())
+    assert dask_of(xarray.DataArray(xarray.Variable(("row", "feature"), unread))) is None
