@@ -18,7 +18,8 @@ class Blocks:
     It is passed where X is: to :func:`gpulr.train`, :func:`gpulr.search` and the other families, to
     estimators, and to a model's ``predict`` and ``evaluate``. Each pass loads all parts, one after
     the other, in a thread of their own; at any time the part in use, the next one and what
-    ``memory`` allows are there.
+    ``memory`` allows are there. An iteration takes two passes, one for margins and one for
+    gradients; to predict takes one.
 
     Parameters
     ----------
