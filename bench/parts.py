@@ -25,7 +25,7 @@ from bench.run import Patience, take_turn, worker
 Bytes = npt.NDArray[np.uint8]
 
 ROWS, FEATURES = 200_000, 100  # of a part
-PARTS = 500
+PARTS, SGD_ROWS = 500, 50_000
 EPOCHS, GAP = 20, 1e-3
 ROUNDS = 3
 
@@ -99,9 +99,9 @@ def peak_bytes() -> int:
 def sgd(size: float, patience: Patience) -> Iterator[Result]:
     """Training on parts, beside SGDClassifier.partial_fit on them until it is as near."""
     n_parts = max(2, round(20 * size))
-    work = overlapping("parts", n_parts * 50_000, FEATURES, 2)
+    work = overlapping("parts", n_parts * SGD_ROWS, FEATURES, 2)
     y = work.y.astype(np.int64)
-    parts = [(work.X[a : a + 50_000], y[a : a + 50_000]) for a in range(0, len(y), 50_000)]
+    parts = [(work.X[a : a + SGD_ROWS], y[a : a + SGD_ROWS]) for a in range(0, len(y), SGD_ROWS)]
     blocks = gpulr.Blocks([lambda part=part: part for part in parts])
     best = objective(gpulr.train(work.X, y, tol=1e-7, dtype="float64"), parts)
     model = gpulr.train(blocks)
