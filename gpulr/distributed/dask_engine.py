@@ -182,7 +182,8 @@ class DaskEngine:
             self._wait_for_parts(numbers)
             self._raise_for_parts(numbers)
             self._asked = -float("inf")
-        if time.monotonic() - self._asked > _LOOK:
+        lately = time.monotonic() - self._asked < _LOOK
+        if not lately or any(self._homes.get(i) is None for i in numbers):
             found = self.client.who_has([self.parts[i] for i in numbers])
             for i in numbers:
                 at = found.get(self.parts[i].key) or (None,)
