@@ -116,6 +116,7 @@ def arrays(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "install", "--quiet", f"{ROOT}[torch]")
     environment = {"GPULR_TEST_BACKENDS": "numpy"}
     session.run(*PYTEST, QUICK, *OTHER_ARRAYS, *session.posargs, env=environment)
+    session.run(*PYTEST, "slow and not nightly", "tests/distributed", env=environment)
     computed = ("tests/core", "tests/solvers", "tests/backend/test_streaming.py")
     session.run(*PYTEST, QUICK, *computed, env={"GPULR_TEST_BACKENDS": "torch"})
 

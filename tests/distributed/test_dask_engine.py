@@ -5,13 +5,12 @@ from __future__ import annotations
 import _thread
 import gc
 import threading
-import time
 
 import numpy as np
 import pytest
 
 import gpulr
-from clusters import cluster
+from clusters import cluster, emptied, on_scheduler
 from gpulr.distributed import Here
 from helpers import python
 from parts import Loader, Numbers
@@ -30,19 +29,6 @@ def engine(threads_cluster):
 @pytest.fixture
 def here():
     return Here([Numbers(i)() for i in range(5)])
-
-
-def on_scheduler(client):
-    return set(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
-
-
-def emptied(client, before=()):
-    """Whether nothing that was not there before is left on the scheduler, some time from now."""
-    until = time.monotonic() + 5
-    while (left := on_scheduler(client) - set(before)) and time.monotonic() < until:
-        gc.collect()
-        time.sleep(0.02)
-    return not left
 
 
 def same(ours, theirs):

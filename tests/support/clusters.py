@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import signal
 import subprocess
 import sys
+import time
 
 
 @contextlib.contextmanager
@@ -17,6 +20,9 @@ def cluster(n_workers=2, threads_per_worker=1, processes=False, allowed_failures
     settings = {
         "distributed.scheduler.allowed-failures": allowed_failures,
         "distributed.admin.tick.limit": "1h",  # it warns where this machine has other work
+        # After 15 s a LocalCluster gives up a worker that is being started again, or was killed
+        # a second time.
+        "distributed.deploy.lost-worker-timeout": "1h",
     }
     with (
         dask.config.set(settings),
@@ -32,6 +38,16 @@ def cluster(n_workers=2, threads_per_worker=1, processes=False, allowed_failures
         yield client
 
 
+def pids(client):
+    """Return the process ids of the workers that there are."""
+    return sorted(client.run(os.getpid).values())
+
+
+def kill(pid):
+    """End a process at once."""
+    os.kill(pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def lone_worker(client, threads=1):
     """A worker whom no nanny starts again: its process."""
@@ -45,3 +61,17 @@ def lone_worker(client, threads=1):
             yield worker
         finally:
             worker.kill()
+
+
+def on_scheduler(client):
+    """Return the keys of all tasks that the scheduler knows."""
+    return set(client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
+
+
+def emptied(client, before=()):
+    """Whether nothing that was not there before is left on the scheduler, some time from now."""
+    until = time.monotonic() + 5
+    while (left := on_scheduler(client) - set(before)) and time.monotonic() < until:
+        gc.collect()
+        time.sleep(0.02)
+    return not left

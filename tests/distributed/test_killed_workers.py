@@ -1,0 +1,122 @@
+"""Workers are killed by their process id, whatever they do: answers stay, and cost a repeat."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import gpulr
+from clusters import cluster, kill, lone_worker, pids
+from gpulr.distributed import Here
+from parts import Loader, Numbers
+
+pytest.importorskip("distributed", reason='not installed: python -m pip install ".[dask]"')
+
+from gpulr.distributed.dask_engine import DaskEngine
+
+pytestmark = pytest.mark.slow
+N_PARTS = 4
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers, of which a task may end one."""
+    with cluster(processes=True) as client:
+        yield client
+
+
+def answers(engine):
+    W = np.arange(12.0).reshape(4, 3)
+    return [answer.tobytes() for answer in engine.call("product", W)]
+
+
+@pytest.fixture
+def expected():
+    return answers(Here([Numbers(i)() for i in range(N_PARTS)]).map("scaled", 2.0))
+
+
+def engine_of(client, third=None):
+    loaders = [Numbers(i) for i in range(N_PARTS)]
+    loaders[2] = third or loaders[2]
+    return DaskEngine.load(client, loaders)
+
+
+def test_killed_in_each_phase_one_after_the_other(client, expected, tmp_path):
+    flags = [tmp_path / name for name in ("load", "map", "call")]
+    for flag in flags:
+        flag.touch()
+    loaded = engine_of(client, Loader(2, kills=True, flag=flags[0]))
+    own = [(2.0, flags[1] if i == 1 else None) for i in range(N_PARTS)]
+    mapped = loaded.map_each("scaled", own)
+    assert answers(mapped) == expected
+    assert mapped.call("kill", 3, flags[2]) == list(range(N_PARTS))
+    assert not any(flag.exists() for flag in flags)
+    assert answers(mapped) == expected
+    for pid in pids(client):  # between two calls
+        kill(pid)
+        assert answers(mapped) == expected
+
+
+def test_all_are_killed_during_a_call(client, expected):
+    engine = engine_of(client).map("scaled", 2.0)
+    engine.call("add_up")
+    timers = [threading.Timer(0.3, kill, [pid]) for pid in pids(client)]
+    for timer in timers:
+        timer.start()
+    assert engine.call("sleep", 0.5) == [None] * N_PARTS
+    assert answers(engine) == expected
+
+
+def test_one_that_nobody_starts_again_is_replaced_by_others(processes, expected, monkeypatch):
+    client = processes(n_workers=0)
+    monkeypatch.setenv("GPULR_WORKER_TIMEOUT", "2")
+    with lone_worker(client) as first:
+        engine = engine_of(client).map("scaled", 2.0)
+        assert answers(engine) == expected
+        with lone_worker(client) as second:  # it joins, and then it is alone
+            assert answers(engine) == expected
+            first.kill()
+            assert answers(engine) == expected
+            second.kill()
+            with pytest.raises(gpulr.WorkersLostError, match=r"for 2 s; 4 parts of 4") as caught:
+                engine.call("add_up")
+            assert caught.value.parts == (0, 1, 2, 3)
+        with lone_worker(client, threads=2):
+            assert answers(engine) == expected
+
+
+def test_a_part_that_kills_its_worker_is_named(client, expected):
+    engine = engine_of(client).map("scaled", 2.0)
+    with pytest.raises(gpulr.WorkersLostError, match=r"Part 2 of 4 ends .*\(kill\)") as caught:
+        engine.call("kill", 2)
+    assert caught.value.parts == (2,)
+    assert type(caught.value.__cause__).__name__ == "KilledWorker"
+    assert answers(engine) == expected
+    with pytest.raises(gpulr.WorkersLostError, match="Part 2 of 4 ends") as caught:
+        engine_of(client, Loader(2, kills=True)).call("add_up")
+    assert caught.value.parts == (2,)
+
+
+def test_a_scheduler_that_died_is_said(processes):
+    import dask
+
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        client = processes(n_workers=1)
+        engine = engine_of(client)
+        engine.call("add_up")
+        timer = threading.Timer(0.5, client.cluster.close)
+        timer.start()
+        with pytest.raises(gpulr.WorkersLostError, match="cannot go on"):
+            engine.call("sleep", 20.0)
+        timer.join()
+        with pytest.raises(gpulr.WorkersLostError, match="cannot go on"):
+            engine.call("add_up")
+
+
+def test_workers_keep_freed_memory_and_use_their_threads(processes):
+    client = processes(n_workers=1, threads_per_worker=2)
+    engine = engine_of(client)
+    assert engine.call("threads", which=[1]) == [2]
+    assert max(engine.call("page_faults")) < 100
