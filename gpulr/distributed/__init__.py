@@ -5,7 +5,8 @@ It may import kernels, core and what is below. Solvers know nothing of it: a
 """
 
 from gpulr.distributed.engine import Counts, Engine, Here
-from gpulr.distributed.part import Before, Columns, Part
+from gpulr.distributed.messages import Columns
+from gpulr.distributed.part import Before, Part
 from gpulr.distributed.parts import Parts
 from gpulr.distributed.problem import PartitionedProblem
 from gpulr.distributed.weight_sets import Draws, StratifiedFolds

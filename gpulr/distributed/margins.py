@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpulr.core.problem import Margins
-from gpulr.distributed.part import Columns, Recipe
+from gpulr.distributed.messages import Columns, Recipe
 
 Array = Any
 

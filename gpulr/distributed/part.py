@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,41 +18,14 @@ from gpulr.backend import NumPyBackend, is_sparse, select, to_host
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, LabelTargets, RowWeights, Targets
+from gpulr.distributed.messages import LOST, Columns, Held, Recipe
 from gpulr.kernels import problem_class
 from gpulr.kernels.plan import in_order
 from gpulr.sources import Source
 
 Array = Any
 
-LOST = "lost"  # what a part answers that lacks margins: it was made anew, or moved
 PROBLEMS = 4  # of the last columns, which a part keeps
-
-
-class Held(NamedTuple):
-    """Stands in a message for margins that a part remembers, or has been told how to make."""
-
-    number: int
-
-
-class Recipe(NamedTuple):
-    """How to make margins: with a value, from others."""
-
-    number: int
-    kind: str  # "linear" in parameters, "along" a direction, "where" flags say so, "take" models
-    value: Any
-    parents: tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """Which models a message is about: all that parts need to know of a problem."""
-
-    key: int  # no other columns have it
-    models: npt.NDArray[np.int32]  # (n_models,) which of the labels' models
-    positive: npt.NDArray[Any] | None  # as Targets have it
-    rule: Any  # of weight sets (see gpulr.distributed.weight_sets), or None
-    set_index: npt.NDArray[np.int32] | None  # (n_models,) the set that each model uses
-    intercept: bool
 
 
 @dataclass(frozen=True, eq=False)

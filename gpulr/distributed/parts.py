@@ -17,7 +17,7 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, Targets
 from gpulr.distributed.engine import Engine
 from gpulr.distributed.margins import PartitionedMargins, plan
-from gpulr.distributed.part import LOST, Columns, Held
+from gpulr.distributed.messages import LOST, Columns, Held
 
 Array = Any
 Integers = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gpulr.core.problem import Margins, Pass, Problem
 from gpulr.core.targets import LabelTargets, RowWeights
 from gpulr.distributed.margins import Lineage, PartitionedMargins
-from gpulr.distributed.part import Columns
+from gpulr.distributed.messages import Columns
 from gpulr.distributed.parts import Parts
 
 Array = Any
