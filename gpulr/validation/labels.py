@@ -314,9 +314,25 @@ def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
         labels = LabelMatrix(*check_indicator(y, n_samples))
         labels.check_known(slice(None), "these columns are missing values throughout")
         return labels
-    classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
+    classes, codes = _coded(check_labels(y, n_samples))
     _check_several(classes)
-    return Labels(classes, codes.astype(np.int32))
+    return Labels(classes, codes)
+
+
+def _coded(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """Return the classes, sorted, and each row's as an index.
+
+    In blocks: to sort all rows takes 24 bytes more for each.
+    """
+    blocks = [slice(start, start + _ENTRIES) for start in range(0, len(y), _ENTRIES)]
+    if len(blocks) < 2:
+        classes, places = np.unique(y, return_inverse=True)
+        return classes, places.astype(np.int32)
+    classes = np.unique(np.concatenate([np.unique(y[rows]) for rows in blocks]))
+    codes = np.empty(len(y), np.int32)
+    for rows in blocks:
+        codes[rows] = np.searchsorted(classes, y[rows])
+    return classes, codes
 
 
 def _check_several(classes: npt.NDArray[Any]) -> None:

@@ -225,6 +225,45 @@ def test_few_arrays_of_margins_are_made(answer, rng, monkeypatch):
     assert peak < most * 4 * n * k + 8 * 2**20
 
 
+SLOW = (pytest.param(kind, marks=pytest.mark.slow) for kind in ("slices", "CSR"))
+FAMILIES = {
+    "search": lambda X, y: gpulr.search(X, y, Cs=[0.01, 1], cv=2, max_iter=2),
+    "bootstrap": lambda X, y: gpulr.bootstrap(X, y, n=2, max_iter=2, tol=1e-4, random_state=0),
+    "cross_val_predict": lambda X, y: gpulr.cross_val_predict(X, y, cv=2, max_iter=2),
+    "learning_curve": lambda X, y: gpulr.learning_curve(X, y, cv=2, max_iter=2, train_sizes=[0.4]),
+    "permutation_test": lambda X, y: gpulr.permutation_test(X, y, cv=2, max_iter=2, n=1),
+}
+
+
+@pytest.mark.filterwarnings("ignore::gpulr.errors.ConvergenceWarning")
+@pytest.mark.parametrize("kind", ["memory map", "h5py chunks", *SLOW])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_family_copies_its_rows(family, kind, rng, monkeypatch, tmp_path):
+    monkeypatch.setattr(NumPyBackend, "block_bytes", 2**18)
+    monkeypatch.setattr("gpulr.backend.cpu.COPIED", 2**20)
+    monkeypatch.setattr("gpulr.solvers.lbfgs.SAMPLE_BYTES", 2**20)  # some 1,000 rows
+    monkeypatch.setattr("gpulr.sources.source.RUN_BYTES", 2**18)
+    X, _ = data(rng, n=40_000, p=120)
+    score = X[:, :9].sum(axis=1) + rng.normal(size=len(X))
+    y = (score > np.median(score)).astype(np.uint8)
+    if kind == "CSR":
+        rows = sparse.csr_array(np.where(X < 1.0, X, 0))
+    elif kind == "memory map":
+        np.save(tmp_path / "X.npy", X)
+        rows = np.load(tmp_path / "X.npy", mmap_mode="r")
+    else:
+        rows = Slices(X, 512) if kind == "slices" else in_file(kind, X, tmp_path)
+    call = FAMILIES[family]
+    call(X[:3000], y[:3000])
+    tracemalloc.start()
+    try:
+        call(rows, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < X.nbytes / 3  # a fold is a half
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("k", [2, 10])
 def test_probabilities_have_the_bits_of_those_of_all_rows_at_once(rng, monkeypatch, normalize, k):
