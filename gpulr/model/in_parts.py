@@ -10,7 +10,7 @@ import numpy as np
 
 from gpulr.backend import to_host
 from gpulr.errors import DataError
-from gpulr.sources import Blocks, Part
+from gpulr.sources import Blocks, PartData
 from gpulr.validation.blocks import each_part
 from gpulr.validation.conversion import shape_of
 from gpulr.words import counted
@@ -55,7 +55,7 @@ def truth_of_parts(
     y and weights are the loaders', or are passed beside in the order of the parts.
     """
 
-    def of_part(rows: slice, part: Part) -> tuple[Array, Array, Array | None]:
+    def of_part(rows: slice, part: PartData) -> tuple[Array, Array, Array | None]:
         if y is not None and part.y is not None:
             raise DataError("its loader returns y, which was passed beside the parts too.")
         weight = part.sample_weight if sample_weight is None else sample_weight[rows]

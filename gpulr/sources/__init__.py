@@ -8,8 +8,8 @@ are cut as they are.
 from __future__ import annotations
 
 from gpulr.sources.blocks import Blocks
-from gpulr.sources.parts import Part, Parts
+from gpulr.sources.part_reader import PartData, PartReader
 from gpulr.sources.selected import selected
 from gpulr.sources.source import Source
 
-__all__ = ["Blocks", "Part", "Parts", "Source", "selected"]
+__all__ = ["Blocks", "PartData", "PartReader", "Source", "selected"]

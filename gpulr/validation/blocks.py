@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gpulr.backend import backend_of, is_sparse, to_host
 from gpulr.core.rows import extremes
 from gpulr.errors import DataError, GpulrError
-from gpulr.sources import Blocks, Part, Parts, Source
+from gpulr.sources import Blocks, PartData, PartReader, Source
 from gpulr.validation.arrays import check_rows
 from gpulr.validation.labels import PartLabels, check_row_weight
 from gpulr.validation.tables import feature_names_of
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Loader:
-    """Loads parts, as :class:`gpulr.sources.Parts` wants it.
+    """Loads parts, as :class:`gpulr.sources.PartReader` wants it.
 
     The first part that is loaded says what all others have to be, and the first time that a part is
     loaded what it has to be from then on.
@@ -40,7 +40,7 @@ class Loader:
     known: dict[str, Any] | None = None  # what the first part was
     seen: dict[int, tuple[int, int]] = field(default_factory=dict)  # each part's rows, and a hash
 
-    def __call__(self, i: int) -> Part:
+    def __call__(self, i: int) -> PartData:
         """Return part i; raises DataError, which names it."""
         with naming(self.blocks, i):
             part = self._converted(self.blocks.loaders[i]())
@@ -61,7 +61,7 @@ class Loader:
                 )
             return part
 
-    def _converted(self, loaded: Any) -> Part:
+    def _converted(self, loaded: Any) -> PartData:
         """Return what a loader returned as a part, compared with the first one."""
         loaded = loaded if isinstance(loaded, tuple) else (loaded,)
         if not 1 <= len(loaded) <= 3:
@@ -96,7 +96,7 @@ class Loader:
                     f"({self.known[what]}). Let all loaders return the same, converted there."
                 )
         _check_finite(X)
-        return Part(X, y, weight)
+        return PartData(X, y, weight)
 
 
 @contextmanager
@@ -113,12 +113,12 @@ def naming(blocks: Blocks, i: int) -> Iterator[None]:
 
 def each_part(
     blocks: Blocks,
-    function: Callable[[slice, Part], T],
+    function: Callable[[slice, PartData], T],
     convert: Callable[[Any], Array] = check_rows,
-    parts: Parts | None = None,
+    parts: PartReader | None = None,
 ) -> list[T]:
     """Return what a function makes of each part and its rows, numbered through all parts."""
-    parts = Parts(Loader(blocks, convert), blocks.n_parts, 0) if parts is None else parts
+    parts = PartReader(Loader(blocks, convert), blocks.n_parts, 0) if parts is None else parts
     found, start = [], 0
     for i in range(blocks.n_parts):
         part = parts.part(i)
@@ -152,7 +152,7 @@ def read_blocks(
     which names the part.
     """
     loader = Loader(blocks, convert)
-    parts = Parts(loader, blocks.n_parts, blocks.memory)
+    parts = PartReader(loader, blocks.n_parts, blocks.memory)
     first = parts.part(0).X
     known = loader.known or {}
     if labelled and known["labels"] != (y is None):
@@ -194,7 +194,7 @@ class _FirstPass:
         """The weights of all rows, if loaders return them."""
         return np.concatenate(self._weights) if self._weights else None
 
-    def look(self, rows: slice, part: Part) -> None:
+    def look(self, rows: slice, part: PartData) -> None:
         """Look at the next part."""
         X, n = part.X, rows.stop - rows.start
         self.lengths.append(n)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
 import time
 import weakref
@@ -12,7 +14,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from gpulr.errors import ParameterError
-from gpulr.sources import Blocks, Part, Parts
+from gpulr.sources import Blocks, PartData, PartReader
 
 LENGTHS = [5, 1, 7, 4]
 X = np.arange(17 * 3, dtype=np.float32).reshape(17, 3)
@@ -33,7 +35,7 @@ class Loads:
         self.calls.append(i)
         self.threads.add(threading.get_ident())
         time.sleep(self.seconds)
-        part = Part(self.rows[self.edges[i] : self.edges[i + 1]].copy())
+        part = PartData(self.rows[self.edges[i] : self.edges[i + 1]].copy())
         self.alive.add(part)
         self.most = max(self.most, len(self.alive))
         self.busy -= 1
@@ -41,7 +43,7 @@ class Loads:
 
 
 def parts_of(load, memory=0):
-    parts = Parts(load, len(LENGTHS), memory)
+    parts = PartReader(load, len(LENGTHS), memory)
     parts.edges = np.cumsum([0, *LENGTHS]).tolist()
     return parts
 
@@ -122,7 +124,7 @@ def test_what_loading_raises_is_raised_by_whoever_needs_the_part():
     def load(i):
         if i == 1:
             raise ValueError("no")
-        return Part(X[:5] if i == 0 else X[6:13])
+        return PartData(X[:5] if i == 0 else X[6:13])
 
     parts = parts_of(load)
     parts(0, 5)
@@ -132,14 +134,31 @@ def test_what_loading_raises_is_raised_by_whoever_needs_the_part():
     np.testing.assert_array_equal(parts(6, 8), X[6:8])
 
 
-def test_its_thread_ends_with_it():
+@pytest.mark.parametrize("stop", [17, 6], ids=["all parts", "with one that waits to be loaded"])
+def test_its_thread_ends_with_it(stop):
     parts = parts_of(Loads())
-    parts(0, 17)
-    (thread,) = parts._thread._threads
+    held = parts(0, 2)
+    parts(5, stop)
+    thread = parts._thread
     del parts
     gc.collect()
     thread.join(5)
     assert not thread.is_alive()
+    assert thread.daemon  # nor does the end of the process wait for it
+    assert held.shape == (2, 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_loads_in_a_thread_of_its_own():
+    parts = parts_of(Loads())
+    parts(0, 5)
+    child = os.fork()
+    if not child:
+        signal.alarm(5)
+        right = all((parts(i, i + 1) == X[i]).all() for i in range(17))
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(
