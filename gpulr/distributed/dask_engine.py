@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dask
 from distributed import Client, Future, KilledWorker, as_completed
@@ -38,6 +39,8 @@ from gpulr.words import counted
 
 TIMEOUT = "GPULR_WORKER_TIMEOUT", 300.0  # seconds in which no worker has anything to do
 _LOOK = 1.0  # seconds after which it is asked what workers do, and where parts are
+# Workers whose versions have been looked at.
+_known: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 _QUIET = {"distributed.admin.large-graph-warning-threshold": "1 PB"}  # weights may be large
 
 
@@ -287,7 +290,9 @@ def _check(client: Any) -> None:
     limit = seconds(*TIMEOUT)
     try:
         client.wait_for_workers(1, timeout=limit)
-        found = client.run(dask_worker.versions, on_error="return")
+        known = _known.setdefault(client, set())
+        new = [address for address in client.nthreads() if address not in known]
+        found = client.run(dask_worker.versions, workers=new, on_error="return") if new else {}
     except Exception as error:
         raise WorkersLostError(
             f"No worker of {client!r} came within {limit:g} s ({TIMEOUT[0]}), or the client is "
@@ -304,6 +309,7 @@ def _check(client: Any) -> None:
             ) from (theirs if isinstance(theirs, Exception) else None)
         if isinstance(theirs, dict) and theirs != ours:
             other[address] = theirs
+    known.update(found)
     if other:
         address, theirs = next(iter(other.items()))
         warn(
