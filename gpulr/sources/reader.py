@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 Array = Any
@@ -40,11 +41,17 @@ class Reader:
             self._planned.discard(span)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="gpulr-reader", daemon=True)
-                self._thread.start()
+                with suppress(RuntimeError):  # no memory for a thread: whoever asks reads
+                    self._thread.start()
+            alive = self._thread.is_alive
             self._wanted.add(span)
             self._changed.notify_all()
             try:
-                self._changed.wait_for(lambda: span in self._ready or self._closed)
+                # A thread that memory failed notifies nobody.
+                while not self._changed.wait_for(
+                    lambda: span in self._ready or self._closed or not alive(), 1.0
+                ):
+                    pass
             finally:
                 self._wanted.discard(span)
             block, error = self._ready.pop(span, (None, None))
@@ -59,7 +66,7 @@ class Reader:
             self._closed = True
             self._changed.notify_all()
         # Garbage may be collected, and a pass with it, by the reading thread itself.
-        if self._thread not in (None, threading.current_thread()):
+        if self._thread not in (None, threading.current_thread()) and self._thread.is_alive():
             self._thread.join()
         self._ready.clear()
 

@@ -213,3 +213,20 @@ def test_rows_that_were_taken_last_are_not_read_again(X, rng, monkeypatch):
         del read.spans[:]
         np.testing.assert_array_equal(source[index], X[index])
         assert read.spans, again
+
+
+@pytest.mark.parametrize("starts", [True, False], ids=["dies", "does not start"])
+def test_blocks_are_read_where_memory_fails_the_thread(X, monkeypatch, starts):
+    def fails(self):
+        if starts:
+            return ends(self)
+        raise RuntimeError("can't start new thread")
+
+    ends = threading.Thread.start
+    name = "gpulr.sources.reader.Reader._run" if starts else "threading.Thread.start"
+    monkeypatch.setattr(name, (lambda self: None) if starts else fails)
+    source, _ = source_of(X)
+    blocks = [slice(0, 500), slice(500, 1000)]
+    with source.ahead(blocks):
+        for rows in blocks:
+            np.testing.assert_array_equal(source[rows, :], X[rows])
