@@ -6,12 +6,13 @@ What ranks margins, AUROC and average precision, is no sum over rows, and not pa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.errors import DataError, GpulrError
+from gpulr.errors import DataError
 from gpulr.model.binary import counts, losses, of_each_model, together
 from gpulr.model.evaluation import (
     Evaluation,
@@ -22,7 +23,7 @@ from gpulr.model.evaluation import (
 )
 from gpulr.model.measures import SCORES, Counts, Each, mean, minus_mean, share_right
 from gpulr.model.predicted import Thresholds
-from gpulr.sources.dask_arrays import blocks_like, blocks_of, n_rows, whole_rows
+from gpulr.sources.dask_arrays import blocks_like, blocks_of, current_client, n_rows, whole_rows
 
 Array = Any
 
@@ -86,9 +87,12 @@ def sums_of_blocks(
     """Return sums over all rows of Dask blocks, each computed where its rows are.
 
     ``read`` makes of X, y and weights of a block margins, truth and weights, of which ``sums``
-    makes what adds up. Raises DataError for labels or weights that do not go with the rows.
+    makes what adds up. Raises DataError for labels or weights that do not go with the rows, or a
+    block that cannot be computed, and WorkersLostError where no worker is left.
     """
     import dask
+
+    from gpulr.distributed.dask_engine import DaskEngine  # which imports distributed
 
     X = whole_rows(X)
     blocks, n_blocks = blocks_of(X)
@@ -100,18 +104,10 @@ def sums_of_blocks(
         if values is not None:
             each = blocks_like(values, list(blocks), n_blocks, edges, name)
         columns.append(each)
-    of_block = dask.delayed(_sums_of_block, pure=False)
-    shared = dask.delayed((read, sums), traverse=False)
-    lazy = [of_block(shared, *row) for row in zip(blocks, *columns, strict=True)]
-    try:
-        found = [each for each in dask.compute(*lazy) if each is not None]
-    except (GpulrError, MemoryError):
-        raise
-    except Exception as error:  # of whatever makes a block
-        said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise DataError(
-            f"A block of X, y or sample_weight cannot be computed: {said}. Mend what it is made of."
-        ) from error
+    shared = dask.delayed((read, sums), traverse=False)  # sent to each worker once
+    rows = [shared] * len(blocks), list(blocks), *columns
+    engine = DaskEngine.make(current_client(), BlockSums.of, *rows)
+    found = [each for each in engine.call("sums_of_rows") if each is not None]
     if not any(weight for weight, _ in found):
         raise DataError("There is no row to be scored, or all have weight 0.")
     totals: tuple[Any, ...] = found[0][1]
@@ -120,20 +116,32 @@ def sums_of_blocks(
     return totals
 
 
-def _sums_of_block(
-    functions: tuple[Callable[..., Any], Callable[..., Any]],
-    number: int,
-    X: Any,
-    y: Any,
-    weight: Any,
-) -> tuple[float, tuple[Any, ...]] | None:
-    """Return the weight of a block's rows and their sums; None where it has none."""
-    read, sums = functions
-    if not n_rows(X):
-        return None
-    try:
-        Z, truth, w = read(X, y, weight)
-    except DataError as error:
-        raise DataError(f"Block {number} of X: {error}") from error
-    w = np.ones(len(Z)) if w is None else w
-    return float(w.sum()), sums(Z, truth, w)
+@dataclass(frozen=True, eq=False)
+class BlockSums:
+    """The weight of a block's rows and their sums, where they were made; None: it has no rows."""
+
+    sums: tuple[float, tuple[Any, ...]] | None
+
+    @classmethod
+    def of(
+        cls,
+        functions: tuple[Callable[..., Any], Callable[..., Any]],
+        number: int,
+        X: Any,
+        y: Any,
+        weight: Any,
+    ) -> BlockSums:
+        """Return the sums of a block; raises DataError that names it."""
+        read, sums = functions
+        if not n_rows(X):
+            return cls(None)
+        try:
+            Z, truth, w = read(X, y, weight)
+        except DataError as error:
+            raise DataError(f"Block {number} of X: {error}") from error
+        w = np.ones(len(Z)) if w is None else w
+        return cls((float(w.sum()), sums(Z, truth, w)))
+
+    def sums_of_rows(self) -> tuple[float, tuple[Any, ...]] | None:
+        """Return them, for the client."""
+        return self.sums

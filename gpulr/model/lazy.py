@@ -60,6 +60,21 @@ def in_blocks(
     )
 
 
-def _of_block(block: Any, function: Callable[[Any], Any], nothing: npt.NDArray[Any]) -> Any:
-    """Return what a block's rows are predicted to be; a filter may have left it without any."""
-    return function(block) if n_rows(block) else nothing
+def _of_block(
+    block: Any,
+    function: Callable[[Any], Any],
+    nothing: npt.NDArray[Any],
+    block_id: tuple[int, ...] | None = None,  # which Dask tells, of an array
+    partition_info: dict[str, Any] | None = None,  # and of a DataFrame
+) -> Any:
+    """Return what a block's rows are predicted to be; a filter may have left it without any.
+
+    Raises DataError that names the block, in which rows are numbered from 0.
+    """
+    if not n_rows(block):
+        return nothing
+    try:
+        return function(block)
+    except DataError as error:
+        number = block_id[0] if block_id else (partition_info or {}).get("number")
+        raise DataError(f"Block {number} of X: {error}") from error

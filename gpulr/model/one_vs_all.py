@@ -266,6 +266,7 @@ class OneVsAll(Trained):
             know.
         """
         if (lazy := self._elsewhere(X)) is not None:
+            self._check_labelled(y)
             classes, thresholds = self.classes, self.thresholds
             sums = partial(sums_of, n_classes=len(classes), thresholds=thresholds)
             found = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
@@ -281,6 +282,7 @@ class OneVsAll(Trained):
         scikit-learn calls both accuracy. The arguments are those of :meth:`evaluate`.
         """
         if (lazy := self._elsewhere(X)) is not None:
+            self._check_labelled(y)
             sums = partial(measures.share_right.sums, thresholds=self.thresholds)
             found = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
             return measures.share_right.finish(*found)
@@ -306,14 +308,17 @@ class OneVsAll(Trained):
             raise DataError("There is no row to be scored: all have weight 0.")
         return found
 
+    def _check_labelled(self, y: Any) -> None:
+        if y is None:
+            shape = f"(n_samples, {self.n_models})" if self.multilabel else "(n_samples,)"
+            raise DataError(f"There is no y to compare predictions with. Pass the labels, {shape}.")
+
     def _truth_of_rows(
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[Array, Array, Array | None]:
         X = rows_for(self, X)
         n_samples = int(X.shape[0])
-        if y is None:
-            shape = f"(n_samples, {self.n_models})" if self.multilabel else "(n_samples,)"
-            raise DataError(f"There is no y to compare predictions with. Pass the labels, {shape}.")
+        self._check_labelled(y)
         if self.multilabel:
             _, Y = check_indicator(y, n_samples, self.classes)
             truth = Y.toarray() if is_sparse(Y) else to_host(Y)

@@ -109,9 +109,14 @@ def test_errors_name_the_part_and_have_their_cause(client):
     model = gpulr.train(rows, y, max_iter=1, tol=1.0)
     with pytest.raises(gpulr.DataError, match=r"Block 3 of X: .*NaN"):
         model.evaluate(rows.map_blocks(holed, **bad), y)
-    with pytest.raises(gpulr.DataError, match=r"cannot be computed: the disk is gone") as caught:
+    with pytest.raises(gpulr.DataError, match=r"Part 3 of 5 cannot be made: .*disk") as caught:
         model.evaluate(rows.map_blocks(fail, **bad), y)
     assert isinstance(caught.value.__cause__, OSError)
+    with pytest.raises(gpulr.DataError, match=r"Block 3 of X: .*NaN.*in row 7\)"):
+        model.predict(rows.map_blocks(holed, **bad)).compute()
+    for ask in (model.evaluate, model.score):
+        with pytest.raises(gpulr.DataError, match=r"^There is no y"):
+            ask(rows)
 
 
 def test_an_interruption_has_the_model_so_far(client):
@@ -124,6 +129,13 @@ def test_an_interruption_has_the_model_so_far(client):
         gpulr.train(rows, y, tol=1e-7, callbacks=[interrupt])
     assert caught.value.model.n_iter == 2
     assert gpulr.train(rows, y).converged  # the cluster is as it was
+
+
+def test_without_workers_an_evaluation_does_not_wait_for_ever(monkeypatch):
+    model = gpulr.train(X[:1000], Y[:1000], max_iter=1, tol=1.0)
+    monkeypatch.setenv("GPULR_WORKER_TIMEOUT", "0.5")
+    with cluster(n_workers=0), pytest.raises(gpulr.WorkersLostError, match="No worker"):
+        model.evaluate(*lazy())
 
 
 def test_a_lost_cluster_leaves_the_model_so_far():
