@@ -48,6 +48,11 @@ def listed(names: Sequence[object]) -> str:
     return ", ".join(map(str, names[:10])) + (f" and {more:,} more" if more > 0 else "")
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, without a full stop; its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".!")
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """Return a question, after a space, that names the known word most like this; or nothing."""
     name = _nearest(str(word), known)

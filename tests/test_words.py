@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gpulr
-from gpulr.words import counted, did_you_mean, is_there_another, listed, shown
+from gpulr.words import counted, did_you_mean, first_line, is_there_another, listed, shown
 
 
 @pytest.fixture
@@ -20,6 +20,11 @@ def test_listed():
     assert listed(["a", 1]) == "a, 1"
     assert listed(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
     assert listed(range(1011)).endswith("8, 9 and 1,001 more")
+
+
+def test_first_line():
+    assert first_line(ValueError(" the disk is gone.\nmore")) == "the disk is gone"
+    assert first_line(KeyError()) == "KeyError"
 
 
 def test_counted():

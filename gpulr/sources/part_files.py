@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataFileError, GpulrError, ParameterError, needs_extra
-from gpulr.words import counted, listed
+from gpulr.words import counted, first_line, listed
 
 Array = Any
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -284,7 +284,8 @@ def reading(path: Path, expected: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataFileError(path, "does not exist", "Check the path.") from error
     except Exception as error:  # whatever damaged bytes lead to
-        said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataFileError(
-            path, f"cannot be read as {expected}: {said}", "Get the file again, or name another."
+            path,
+            f"cannot be read as {expected}: {first_line(error)}",
+            "Get the file again, or name another.",
         ) from error

@@ -15,7 +15,7 @@ def selected(X: Source, index: npt.NDArray[Any]) -> Source:
     index = index.astype(np.min_scalar_type(X.shape[0]))
     nnz = None if X.nnz is None else X.nnz * len(index) // X.shape[0]  # about
     return Source(
-        lambda start, stop: X.take(index[start:stop].astype(np.int64)),
+        lambda start, stop: X.gathered(index[start:stop]),
         (len(index), X.shape[1]),
         X.dtype,
         nnz=nnz,

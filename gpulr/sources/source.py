@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from gpulr.errors import DataError, GpulrError
 from gpulr.sources.reader import Reader
+from gpulr.words import first_line
 
 Array = Any
 
@@ -82,10 +83,11 @@ class Source:
         self._reading, self._readers = threading.Lock(), []
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reading": None, "_readers": []}
+        return self.__dict__ | {"_reading": None, "_readers": [], "_taken": (None, None)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state | {"_reading": threading.Lock()})
+        _sources.add(self)
 
     @property
     def sparse(self) -> bool:
@@ -156,10 +158,9 @@ class Source:
         except (GpulrError, MemoryError):
             raise
         except Exception as error:  # of whatever library reads
-            said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise DataError(
-                f"Rows {start:,} to {stop - 1:,} of X cannot be read: {said}. Open what they are "
-                "in again, and see whether it is whole and not being written to."
+                f"Rows {start:,} to {stop - 1:,} of X cannot be read: {first_line(error)}. Open "
+                "what they are in again, and see whether it is whole and not being written to."
             ) from error
         found, expected = (block.shape, block.dtype), ((stop - start, n_features), self.dtype)
         if found[0] != expected[0] or not np.can_cast(block.dtype, self.dtype, "safe"):
@@ -180,16 +181,21 @@ class Source:
         :data:`TAKEN_BYTES`: training takes one sample several times, which nobody writes to.
         """
         last, rows = self._taken
-        if last is None or not np.array_equal(last, index):
-            rows = self._gathered(index)
+        if last is None or last.dtype != index.dtype or not np.array_equal(last, index):
+            rows = self.gathered(index)
             small = len(index) * self.nbytes <= TAKEN_BYTES * self.shape[0]
             self._taken = (index.copy(), rows) if small else (None, None)
         return rows
 
-    def _gathered(self, index: npt.NDArray[Any]) -> Array:
-        if index.dtype == np.bool_:
-            index = np.flatnonzero(index)
+    def gathered(self, index: npt.NDArray[Any]) -> Array:
+        """Do what :meth:`take` does, and keep nothing."""
         n = self.shape[0]
+        if index.dtype == np.bool_:
+            if index.shape != (n,):
+                raise IndexError(f"a mask of shape {index.shape} for {n} rows")
+            index = np.flatnonzero(index)
+        # n may be beyond what a narrow index holds.
+        index = index.astype(np.int64, casting="same_kind", copy=False)
         if len(index) and (index.min() < -n or index.max() >= n):
             raise IndexError(f"rows {index.min()} to {index.max()} of {n}")
         index = np.where(index < 0, index + n, index)

@@ -33,6 +33,7 @@ from gpulr.validation.cures import (
     cure_of_text,
     remedy_for,
 )
+from gpulr.words import first_line
 
 Array = Any
 
@@ -83,7 +84,7 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
     except MemoryError:
         raise
     except Exception as error:  # whatever the library that x is of raises
-        said = first_line(error, kind)
+        said = first_line(error)
         cure = advice if isinstance(error, ValueError) and len(rows) else remedy_for(x, name)
         raise DataError(f"{name} cannot be made into an array: {said}. {cure}") from error
     if array.dtype.kind == "O" and not (array.ndim and (len(rows) or hasattr(kind, "__array__"))):
@@ -151,11 +152,6 @@ def _is_number(kind: type) -> bool:
 
 def _is_missing(kind: type) -> bool:
     return kind is type(None) or kind.__name__ == "NAType"
-
-
-def first_line(error: Exception, otherwise: type) -> str:
-    """Return what an error says first, or the name of a type where it says nothing."""
-    return (str(error).strip() or otherwise.__name__).splitlines()[0].rstrip(".!")
 
 
 def _type_name(x: Any) -> str:
@@ -234,7 +230,7 @@ def on_device(x: Array, name: str) -> Array:
     except (GpulrError, MemoryError):
         raise
     except Exception as error:  # whatever the library raises
-        said = first_line(error, type(error))
+        said = first_line(error)
         cure = cure_of_kind(x, name)
         said = f" that cannot be computed with{'' if cure else f': {said}'}"
         raise DataError(

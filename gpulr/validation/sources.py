@@ -12,8 +12,9 @@ import numpy as np
 from gpulr.backend import is_sparse, library_of
 from gpulr.errors import DataError
 from gpulr.sources import Source
-from gpulr.validation.conversion import as_csr, as_numpy, first_line, is_any_sparse, real_numbers
+from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, real_numbers
 from gpulr.validation.tables import is_labelled
+from gpulr.words import first_line
 
 Array = Any
 
@@ -91,8 +92,8 @@ def _asked(what: Callable[[], Any], name: str) -> Any:
         raise
     except Exception as error:  # of whatever library reads
         raise DataError(
-            f"{name} cannot be read: {first_line(error, type(error))}. Open the file that it is "
-            "in, and leave it open until all is done."
+            f"{name} cannot be read: {first_line(error)}. Open the file that it is in, "
+            "and leave it open until all is done."
         ) from error
 
 

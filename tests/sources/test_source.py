@@ -14,7 +14,7 @@ from scipy import sparse
 
 from gpulr.backend import is_sparse
 from gpulr.errors import DataError
-from gpulr.sources import Source
+from gpulr.sources import Source, selected
 
 
 class Read:
@@ -47,10 +47,30 @@ def test_blocks_and_rows_are_those_of_the_array(X, rng):
     np.testing.assert_array_equal(source[10:20, :], X[10:20])
     np.testing.assert_array_equal(source[990:2000, :], X[990:])
     np.testing.assert_array_equal(source[-1, :], X[-1])
-    for index in (rng.integers(-1000, 1000, 300), np.array([], int), X[:, 0] > 0):
+    narrow = np.array([-1, 0, 127], np.int8)
+    for index in (rng.integers(-1000, 1000, 300), narrow, np.array([], int), X[:, 0] > 0):
         np.testing.assert_array_equal(source[index], X[index])
-    with pytest.raises(IndexError):
-        source[np.array([1000])]
+    for index in (np.array([1000]), np.array([True, False])):
+        with pytest.raises(IndexError):
+            source[index]
+
+
+def test_a_mask_is_not_taken_for_the_numbers_that_it_equals():
+    X = np.arange(6.0).reshape(2, 3)
+    source, _ = source_of(X)
+    for index in (np.array([1, 0]), np.array([True, False])):
+        np.testing.assert_array_equal(source[index], X[index])
+
+
+def test_what_is_selected_of_rows_leaves_what_was_taken_of_them(X):
+    source, read = source_of(X)
+    sample = np.arange(0, 1000, 50)
+    source[sample]
+    some = selected(source, np.arange(100, 900))
+    np.testing.assert_array_equal(some[200:300, :], X[300:400])
+    del read.spans[:]
+    np.testing.assert_array_equal(source[sample], X[sample])
+    assert read.spans == []
 
 
 def test_images_are_flattened_and_bytes_swapped_block_by_block(rng):
