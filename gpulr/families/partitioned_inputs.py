@@ -23,6 +23,7 @@ from gpulr.validation.labels import (
     Labels,
     check_indicator,
     check_row_weight,
+    check_several,
     is_label_matrix,
 )
 from gpulr.validation.parameters import image_shape_of, positive_weights, shape_of_images
@@ -245,11 +246,7 @@ def _labels(
             "one kind. Convert them."
         )
     classes = np.unique(np.concatenate([part.classes for part in parts]))
-    if len(classes) < 2:
-        raise DataError(
-            f"y holds one class only ({classes.tolist()}); expected at least two. "
-            "Check the labels, or how the rows were split."
-        )
+    check_several(classes)
     rows = np.zeros((len(parts), len(classes)), np.int64)
     order = np.full(len(classes), edges[-1])
     for i, part in enumerate(parts):

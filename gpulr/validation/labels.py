@@ -315,7 +315,7 @@ def read_labels(y: Any, n_samples: int) -> Labels | LabelMatrix:
         labels.check_known(slice(None), "these columns are missing values throughout")
         return labels
     classes, codes = _coded(check_labels(y, n_samples))
-    _check_several(classes)
+    check_several(classes)
     return Labels(classes, codes)
 
 
@@ -335,7 +335,8 @@ def _coded(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]
     return classes, codes
 
 
-def _check_several(classes: npt.NDArray[Any]) -> None:
+def check_several(classes: npt.NDArray[Any]) -> None:
+    """Raise DataError for fewer than two classes."""
     if len(classes) < 2:
         raise DataError(
             f"y holds one class only ({classes.tolist()}); expected at least two. "
@@ -394,7 +395,7 @@ class PartLabels:
         classes = self._given
         if classes is None:
             classes = np.unique(np.concatenate([own for own, _ in self._found]))
-        _check_several(classes)
+        check_several(classes)
         whole, start = np.empty(sum(len(codes) for _, codes in self._found), np.int32), 0
         for own, codes in self._found:
             place = np.searchsorted(classes, own).astype(np.int32)
