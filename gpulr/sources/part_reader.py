@@ -6,7 +6,8 @@ import threading
 import weakref
 from bisect import bisect_right
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -112,6 +113,12 @@ class PartReader:
             self._current = None  # not beside the one that is loaded now
             load = _Load(self._load, i)
         self._tasks.put(load)
+        # A thread that memory failed says nothing.
+        while not load.future.done() and self._thread is not None and self._thread.is_alive():
+            wait([load.future], timeout=1.0)
+        if not load.future.done():  # whoever asks for it loads it
+            load = _Load(self._load, i)
+            load()
         return load.future.result()
 
     def _start(self) -> None:
@@ -122,7 +129,8 @@ class PartReader:
             self._thread = threading.Thread(
                 target=_work, args=(self._tasks,), name="gpulr-parts", daemon=True
             )
-            self._thread.start()
+            with suppress(RuntimeError):  # no memory for a thread
+                self._thread.start()
             weakref.finalize(self, self._tasks.put, None)
 
 

@@ -148,6 +148,17 @@ def test_its_thread_ends_with_it(stop):
     assert held.shape == (2, 3)
 
 
+def test_without_memory_for_a_thread_whoever_asks_loads(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    load = Loads()
+    np.testing.assert_array_equal(parts_of(load)(0, 17), X)
+    assert load.calls == [0, 1, 2, 3]
+    assert load.threads == {threading.get_ident()}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_loads_in_a_thread_of_its_own():
