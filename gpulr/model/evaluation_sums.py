@@ -23,7 +23,15 @@ from gpulr.model.evaluation import (
 )
 from gpulr.model.measures import SCORES, Counts, Each, mean, minus_mean, share_right
 from gpulr.model.predicted import Thresholds
-from gpulr.sources.dask_arrays import blocks_like, blocks_of, current_client, n_rows, whole_rows
+from gpulr.sources.dask_arrays import (
+    blocks_like,
+    blocks_of,
+    current_client,
+    edges_of,
+    n_blocks_of,
+    n_rows,
+    whole_rows,
+)
 
 Array = Any
 
@@ -99,6 +107,10 @@ def sums_of_blocks(
     edges, columns = None, [list(blocks.values())]
     if hasattr(X, "chunks") and not np.isnan(X.shape[0]):
         edges = np.cumsum([0, *(X.chunks[0][i] for i in blocks)])
+    elif not all(
+        values is None or n_blocks_of(values) == n_blocks for values in (y, sample_weight)
+    ):
+        edges = edges_of(list(blocks.values()))
     for name, values in (("y", y), ("sample_weight", sample_weight)):
         each = [None] * len(blocks)
         if values is not None:

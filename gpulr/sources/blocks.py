@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from inspect import signature
+from types import FunctionType
 from typing import Any, Self
 
 from gpulr.errors import ParameterError
-from gpulr.sources.part_files import Paths, npy_parts, row_groups, zarr_parts
+from gpulr.sources.part_files import Paths, check_numbers, npy_parts, row_groups, zarr_parts
 from gpulr.words import counted, shown
 
 
@@ -26,8 +28,10 @@ class Blocks:
     loaders : sequence of callables
         Each returns X, (X, y) or (X, y, sample_weight), the same at every call: rows as
         :func:`gpulr.train` takes them (NumPy, SciPy's sparse matrices, tables, tensors), of the
-        same features and dtype in all parts. Where they return no y, it is passed beside, as in
-        ``gpulr.train(blocks, y)``, in the order of the parts.
+        same features and dtype in all parts. They are called without arguments: one function for
+        many parts is passed as ``functools.partial(load, i)``, or ``lambda i=i: load(i)``. Where
+        they return no y, it is passed beside, as in ``gpulr.train(blocks, y)``, in the order of the
+        parts.
     memory : int, default 0
         Bytes. As many of the last parts as fit into it stay after they have been loaded.
     n_samples : int or sequence of int, optional
@@ -74,8 +78,9 @@ class Blocks:
                 "(X, y) or (X, y, sample_weight). Pass arrays that are in memory as "
                 "[lambda: (X, y)]."
             )
+        _check_functions(loaders)
         object.__setattr__(self, "loaders", loaders)
-        _check_whole("memory", self.memory, 0)
+        _check_whole("memory", self.memory, 0, " of bytes, e.g. 2**30")
         if self.n_features is not None:
             _check_whole("n_features", self.n_features, 1)
         if self.n_samples is not None:
@@ -115,6 +120,7 @@ class Blocks:
         >>> model = gpulr.train(blocks)  # doctest: +SKIP
         """
         loaders, lengths = row_groups(paths, label, features)
+        check_numbers(loaders[0])
         return cls(loaders, memory=memory, n_samples=lengths, classes=classes)
 
     @classmethod
@@ -203,6 +209,32 @@ class Blocks:
         return f"{i} (of {self.n_parts}, counted from 0{known})"
 
 
+def _check_functions(loaders: Sequence[Callable[[], Any]]) -> None:
+    """Raise ParameterError for a function that needs arguments, or one made again for each part."""
+    first: dict[Any, int] = {}
+    for i, loader in enumerate(loaders):
+        try:
+            expects = signature(loader)
+        except (TypeError, ValueError):  # of C: it does not say
+            continue
+        try:
+            expects.bind()
+        except TypeError as error:
+            raise ParameterError(
+                f"loaders[{i}] cannot be called without arguments ({error}): {shown(loader)}. "
+                "Pass functools.partial(load, 'part1.npy'), or lambda: load('part1.npy')."
+            ) from error
+        if isinstance(loader, FunctionType) and not expects.parameters:
+            same = id(loader.__code__), *map(id, loader.__closure__ or ())
+            other = first.setdefault(same, i)
+            if loaders[other] is not loader:
+                raise ParameterError(
+                    f"loaders[{other}] and loaders[{i}] are the same function of the same "
+                    "variables, and return the same part: in [lambda: load(i) for i in …] all see "
+                    "the last i. Write lambda i=i: load(i), or functools.partial(load, i)."
+                )
+
+
 def _lengths(n_samples: Any, n_parts: int) -> tuple[int, ...]:
     if hasattr(n_samples, "__len__"):
         lengths = tuple(_check_whole("n_samples", n, 1) for n in n_samples)
@@ -218,8 +250,8 @@ def _lengths(n_samples: Any, n_parts: int) -> tuple[int, ...]:
     return lengths
 
 
-def _check_whole(name: str, value: Any, least: int) -> int:
+def _check_whole(name: str, value: Any, least: int, unit: str = "") -> int:
     whole = getattr(type(value), "__index__", None)
     if whole is None or isinstance(value, bool) or int(value) < least:
-        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≥ {least}.")
+        raise ParameterError(f"{name}={shown(value)}; expected a whole number ≥ {least}{unit}.")
     return int(value)

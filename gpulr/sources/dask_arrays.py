@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ MEMORY = 2**28  # that blocks may take which are kept from pass to pass, without
 
 def is_dask(x: Any) -> bool:
     """Whether ``x`` is an array, DataFrame or Series of Dask's."""
-    return hasattr(type(x), "to_delayed") and hasattr(type(x), "__dask_graph__")
+    return all(hasattr(type(x), name) for name in ("to_delayed", "__dask_graph__", "ndim"))
 
 
 def n_rows(block: Any) -> int:
@@ -90,6 +91,12 @@ def blocks_of(x: Array) -> tuple[dict[int, Any], int]:
     return {i: b for i, b in enumerate(blocks) if x.chunks[0][i] != 0}, len(blocks)
 
 
+def n_blocks_of(x: Any) -> int:
+    """Return how many blocks of rows something of Dask's has; 0 for anything else."""
+    lazy = dask_of(x)
+    return 0 if lazy is None else blocks_of(lazy)[1]
+
+
 @dataclass(frozen=True, eq=False)
 class BlockLoader:
     """Computes one of the blocks of a Dask array or DataFrame, on Dask's threads."""
@@ -147,21 +154,18 @@ def blocks_like(
         A Dask array, DataFrame or Series, or what can be cut by slices.
     kept : which of X's ``n_blocks`` blocks are wanted
     edges : (len(kept) + 1,), optional
-        Where the rows of each begin, and the last ones end; None: not known.
+        Where the rows of each begin, and the last ones end; they may be unknown (None) where values
+        have as many blocks.
     name : of the values, for messages
 
     Raises
     ------
     DataError
-        They are of another length; or lengths are not known, and there are other numbers of blocks.
+        They are of another length.
     """
     lazy = dask_of(values)
     if lazy is None:
-        if edges is None:
-            raise DataError(
-                f"X has blocks of unknown lengths, to which {name} cannot be cut. Call "
-                "X.compute_chunk_sizes(), or make both of the same partitions."
-            )
+        edges = cast(npt.NDArray[np.int64], edges)
         return [values[a:b] for a, b in pairwise(edges.tolist())]
     lazy = whole_rows(lazy, name)
     if edges is not None and hasattr(lazy, "chunks") and not math.isnan(lazy.shape[0]):
@@ -176,9 +180,43 @@ def blocks_like(
         return list(blocks_of(lazy)[0].values())
     blocks, own = blocks_of(lazy)
     if own != n_blocks:
-        raise DataError(
-            f"X has {counted(n_blocks, 'block')} and {name} has {own}, of unknown lengths; "
-            f"expected those of the same rows. Call {name}.compute_chunk_sizes(), or make both of "
-            "the same partitions."
-        )
+        return _cut_elsewhere(list(blocks.values()), cast(npt.NDArray[np.int64], edges), name)
     return [blocks.get(i) for i in kept]
+
+
+def edges_of(blocks: Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Return where blocks of unknown lengths begin, and the last one ends: it computes them all."""
+    import dask
+
+    lengths = dask.compute(*(dask.delayed(n_rows)(block) for block in blocks))
+    return np.cumsum([0, *lengths])
+
+
+def _cut_elsewhere(blocks: Sequence[Any], edges: npt.NDArray[np.int64], name: str) -> list[Any]:
+    """Return blocks of unknown lengths cut where X's are.
+
+    Dask reads Parquet files together of which few columns are needed: so ``table["label"]`` has
+    fewer blocks than ``table.drop(columns="label")``.
+    """
+    import dask
+
+    own = edges_of(blocks).tolist()
+    if own[-1] != edges[-1]:
+        raise DataError(
+            f"X has {counted(int(edges[-1]), 'row')} and {name} has {own[-1]:,}; expected as many "
+            "of each."
+        )
+    cut = []
+    for a, b in pairwise(edges.tolist()):
+        first = min(bisect_right(own, a), len(blocks)) - 1
+        some = list(blocks[first : max(first + 1, bisect_left(own, b))])
+        cut.append(dask.delayed(_joined)(some, a - own[first], b - own[first]))
+    return cut
+
+
+def _joined(blocks: Sequence[Any], start: int, stop: int) -> Any:
+    if not hasattr(blocks[0], "iloc"):
+        return np.concatenate(blocks)[start:stop]
+    from pandas import concat
+
+    return concat(blocks).iloc[start:stop]

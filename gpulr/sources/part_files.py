@@ -66,6 +66,8 @@ def row_groups(
     with needs_extra("sources", "Reading Parquet files needs pyarrow"):
         from pyarrow.parquet import ParquetFile
 
+    if isinstance(features, str):
+        raise ParameterError(f"features={features!r}; expected a list of names, [{features!r}].")
     loaders, lengths = [], []
     for path in files_of(paths, ".parquet"):
         with reading(path, "a Parquet file"), ParquetFile(path) as file:
@@ -88,6 +90,29 @@ def row_groups(
     if not loaders:
         raise DataFileError(_first(paths), "holds no rows", "Name files that have some.")
     return loaders, lengths
+
+
+def check_numbers(group: RowGroup) -> None:
+    """Raise DataFileError for features that are text or dates, by what the file says of them."""
+    kinds = {field.name: field.type for field in group.schema()}
+    if other := [
+        f"{name} ({kinds[name]})" for name in group.features if _is_no_number(kinds[name])
+    ]:
+        raise DataFileError(
+            group.path,
+            f"has columns that hold no numbers: {listed(other)}",
+            "Name the labels' column by label= (--label), and those to train on by features= of "
+            "gpulr.Blocks.from_parquet; or leave them out of the files.",
+        )
+
+
+def _is_no_number(kind: Any) -> bool:
+    """Whether an Arrow type is one of text, bytes or dates, or of categories of these."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    text = types.is_string, types.is_large_string, types.is_binary, types.is_large_binary
+    return any(is_kind(kind) for is_kind in (*text, types.is_temporal))
 
 
 @dataclass(frozen=True)
@@ -281,9 +306,11 @@ def reading(path: Path, expected: str) -> Iterator[None]:
         yield
     except GpulrError:
         raise
-    except FileNotFoundError as error:
-        raise DataFileError(path, "does not exist", "Check the path.") from error
     except Exception as error:  # whatever damaged bytes lead to
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            pattern = any(mark in path.name for mark in "*?[")
+            remedy = "Pass the folder, or sorted(Path().glob(…))." if pattern else "Check the path."
+            raise DataFileError(path, "does not exist", remedy) from error
         raise DataFileError(
             path,
             f"cannot be read as {expected}: {first_line(error)}",

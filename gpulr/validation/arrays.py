@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,13 @@ def refuse_files(X: Any) -> None:
         raise DataError(
             "X is an AnnData; expected an array. Pass its X, and as labels a column of its obs, as "
             'in train(data.X, data.obs["cell_type"]).'
+        )
+    if isinstance(X, FunctionType) or (
+        isinstance(X, list | tuple) and X and isinstance(X[0], FunctionType)
+    ):
+        raise DataError(
+            "X holds functions; expected an array. If each returns a part of it, pass a list of "
+            "them as gpulr.Blocks([…])."
         )
     if not isinstance(X, str | bytes | os.PathLike):
         return

@@ -70,6 +70,10 @@ class Loader:
                 "y, sample_weight)."
             )
         X, y, weight = (*loaded, None, None)[:3]
+        if X is None:
+            raise DataError(
+                "its loader returned None; expected X, (X, y) or (X, y, sample_weight)."
+            )
         names = feature_names_of(X)
         X = self.convert(X)
         X = X if is_sparse(X) else to_host(X)
@@ -84,19 +88,32 @@ class Loader:
             "features": int(X.shape[1]),
             "dtype": X.dtype,
             "sparse rows": is_sparse(X),
-            "columns": names,
+            "names of columns": names,
             "labels": y is not None,
             "weights": weight is not None,
         }
         self.known = found if self.known is None else self.known
         for what, value in found.items():
             if value != self.known[what]:
+                here, there = _in_words(what, value, self.known[what])
                 raise DataError(
-                    f"it has another kind of {what} ({value}) than the first part that was loaded "
-                    f"({self.known[what]}). Let all loaders return the same, converted there."
+                    f"it has {here}; the first part that was loaded has {there}. Convert it in the "
+                    "loader, so that all parts are alike."
                 )
         _check_finite(X)
         return PartData(X, y, weight)
+
+
+def _in_words(what: str, value: Any, known: Any) -> tuple[str, str]:
+    """Return what a part has, and what the first has instead."""
+    if what == "names of columns" and value and known:
+        i = next(i for i in range(len(known)) if value[i] != known[i])
+        return f"the column {value[i]!r} in place {i}", f"{known[i]!r} there"
+    if what == "features":
+        return counted(value, "feature"), f"{known:,}"
+    if what == "dtype":
+        return f"the dtype {value}", str(known)
+    return (what, "none") if value else (f"no {what}", "them")
 
 
 @contextmanager
@@ -159,8 +176,8 @@ def read_blocks(
         raise DataError(
             "Loaders return labels, and y was passed too. Leave one of them out."
             if known["labels"]
-            else "Loaders return no labels, and no y was passed. Return (X, y), or pass y in the "
-            "order of the parts."
+            else "Loaders return no labels, and no y was passed. Return (X, y), name "
+            "the files' labels (label=, labels=), or pass y in the order of the parts."
         )
     found = _FirstPass(PartLabels(blocks.classes) if labelled and known["labels"] else None)
     nnz = None
@@ -176,7 +193,7 @@ def read_blocks(
     shape = parts.edges[-1], int(first.shape[1])
     X = Source(parts, shape, first.dtype, nnz=nnz if is_sparse(first) else None, edges=parts.edges)
     X.extremes = found.extremes
-    return ReadBlocks(X, y, found.sample_weight, known["columns"])
+    return ReadBlocks(X, y, found.sample_weight, known["names of columns"])
 
 
 class _FirstPass:

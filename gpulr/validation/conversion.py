@@ -166,7 +166,8 @@ def _mapping_refused(x: Any, name: str) -> DataError:
         keys = [repr(key) for key in x]
     except Exception:  # a closed file, say
         keys = []
-    cure = f"{name}[{keys[0] if keys else 'key'}]"
+    likely = "'X'" if "'X'" in keys else next(iter(keys), "key")
+    cure = f"{name}[{likely}]"
     if isinstance(x, dict):
         cure += f", or pandas.DataFrame({name}) if these are columns"
     return DataError(

@@ -23,6 +23,11 @@ def check_labels(labels: Any, n_samples: int) -> npt.NDArray[Any]:
     y = label_array(labels)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
+    if isinstance(labels, str | bytes):
+        raise DataError(
+            f"y is {labels!r}; expected a label for each row, not the name of their column. Pass "
+            f"y=X[{labels!r}], and X without that column."
+        )
     if y.ndim != 1:
         raise DataError(
             f"y has shape {y.shape}; expected one label per row, ({n_samples},), or for several a "
@@ -64,6 +69,8 @@ def label_array(labels: Any) -> npt.NDArray[Any]:
         return np.asarray(as_csr(labels, "y").toarray())
     if is_table(labels) and len(column_names(labels)) == 1:
         ((_, labels),) = columns_of(labels)
+    if hasattr(type(labels), "asstr") and labels.dtype.kind == "O":  # h5py's text, else bytes
+        labels = labels.asstr()[:]
     y = as_numpy(
         labels,
         "y",

@@ -368,7 +368,8 @@ class PartLabels:
             if self._given is not None and not np.isin(classes, self._given).all():
                 raise DataError(
                     f"y holds {classes[~np.isin(classes, self._given)][:10].tolist()}, which "
-                    f"classes does not have: {self._given[:20].tolist()}."
+                    f"classes does not have: {self._given[:20].tolist()}. Name there all labels "
+                    "that y may hold, or leave classes out."
                 )
             found = classes, codes.astype(np.min_scalar_type(len(classes)))
         self._kind = kind if self._kind is None else self._kind

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import sparse
 
 import gpulr
-from gpulr.errors import DataError
+from gpulr.errors import DataError, ParameterError
 
 CUTS = [0, 700, 701, 2000, 3300, 5000]
 
@@ -246,20 +248,20 @@ def with_value(X, value):
 
 FAULTS = {
     "raises": (lambda X, y: 1 // 0, "ZeroDivisionError: "),
-    "wide": (lambda X, y: (np.c_[X, X], y), r"features \(24\)"),
-    "dtype": (lambda X, y: (X.astype(np.float64), y), r"dtype \(float64\)"),
-    "sparse": (lambda X, y: (sparse.csr_array(X), y), r"sparse rows \(True\)"),
+    "wide": (lambda X, y: (np.c_[X, X], y), r"has 24 features; .* has 12\."),
+    "dtype": (lambda X, y: (X.astype(np.float64), y), r"dtype float64; .* has float32\."),
+    "sparse": (lambda X, y: (sparse.csr_array(X), y), r"sparse rows; .* has none\."),
     "empty": (lambda X, y: (X[:0], y[:0]), "X is empty"),
     "nan": (lambda X, y: (with_value(X, np.nan), y), r"NaN or infinity \(first in row 3"),
     "infinite": (lambda X, y: (with_value(X, np.inf), y), r"NaN or infinity \(first in row 3"),
-    "no labels": (lambda X, y: X, r"labels \(False\)"),
+    "no labels": (lambda X, y: X, r"no labels; .* has them\."),
     "few labels": (lambda X, y: (X, y[1:]), "X has 1,300 rows and y has 1,299 labels"),
     "text labels": (lambda X, y: (X, y.astype(str)), "y holds text, and in the parts before numb"),
     "a matrix": (lambda X, y: (X, np.eye(4)[y]), r"y holds a matrix of the labels \[0, 1, 2, 3\]"),
     "fractions": (lambda X, y: (X, y + 0.5), "y holds fractions"),
-    "weights": (lambda X, y: (X, y, np.ones(len(y))), r"weights \(True\)"),
+    "weights": (lambda X, y: (X, y, np.ones(len(y))), r"weights; .* has none\."),
     "four": (lambda X, y: (X, y, None, None), "returned 4 things"),
-    "none": (lambda X, y: (None, y), "X is an object|X has shape|X holds objects"),
+    "none": (lambda X, y: (None, y), r"returned None; expected X, \(X, y\)"),
     "text": (lambda X, y: (X.astype(str), y), "dtype <U"),
 }
 
@@ -300,6 +302,45 @@ def test_parts_that_change_are_found_out(rows, fault, at_call):
     what, words = LATER[fault]
     with pytest.raises(DataError, match=rf"^Part 3 \(of 5, counted from 0\) .*{words}"):
         gpulr.train(broken(rows, 3, what, at_call))
+
+
+def test_columns_in_another_order_are_named(rows):
+    pandas = pytest.importorskip("pandas", reason="an extra of the tests")
+    table, y = pandas.DataFrame(rows[0][:50, :3], columns=list("abc")), rows[1][:50]
+    for other, words in (
+        (table[list("acb")], "the column 'c' in place 1; .* has 'b' there"),
+        (table.to_numpy(), "no names of columns; .* has them"),
+    ):
+        with pytest.raises(DataError, match=f"^Part 1 .* it has {words}"):
+            gpulr.train(gpulr.Blocks([lambda: (table, y), lambda other=other: (other, y)]))
+
+
+def test_functions_that_are_no_loaders(rows):
+    def load(i):
+        return rows
+
+    with pytest.raises(ParameterError, match=r"loaders\[0\] .* without arguments \(.*'i'\)"):
+        gpulr.Blocks([load])
+    with pytest.raises(
+        ParameterError, match=r"loaders\[0\] and loaders\[1\] are the same function"
+    ):
+        gpulr.Blocks([lambda: load(i) for i in range(3)])  # noqa: B023, as newcomers write it
+    loaders = []
+    for i in range(2):
+        loaders.append(lambda: load(i))  # noqa: B023
+    with pytest.raises(
+        ParameterError, match=r"loaders\[0\] and loaders\[1\] are the same function"
+    ):
+        gpulr.Blocks(loaders)
+    with pytest.raises(DataError, match=r"X holds functions.*gpulr\.Blocks\("):
+        gpulr.train(loaders)
+
+    def loader_of(i):
+        return lambda: load(i)
+
+    for good in ([partial(load, i) for i in range(2)], [loader_of(i) for i in range(2)]):
+        assert gpulr.Blocks(good).n_parts == 2
+    assert gpulr.Blocks([lambda: rows] * 3).n_parts == 3  # one part, three times
 
 
 def test_labels_beside_have_to_fit(rows):

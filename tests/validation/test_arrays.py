@@ -51,6 +51,7 @@ BAD_ROWS = {
 }
 
 BAD_LABELS = {
+    "name of a column": ("label", r"not the name of their column\. Pass y=X\[.label.\]"),
     "too few": (y[:-1], r"12 rows and y has 11 labels"),
     "too many": (np.append(y, 0), r"12 rows and y has 13 labels"),
     "none": ([], r"y has 0 labels"),

@@ -10,6 +10,7 @@ from gpulr.errors import DataError
 from gpulr.sources import Source
 from gpulr.validation import sources
 from gpulr.validation.arrays import check_rows
+from gpulr.validation.label_values import check_labels
 from sources import KINDS, Slices, SparseSlices, in_file
 
 
@@ -95,6 +96,22 @@ def test_closed_files_are_an_error_with_its_cause(tmp_path):
     assert caught.value.__cause__ is not None
     with pytest.raises(DataError, match="Rows 3 to 5 of X cannot be read"):
         source[3:6, :]
+
+
+def test_groups_are_refused_with_the_likely_array(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="its tests run in the session arrays")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        for name in ("A", "X"):
+            file[name] = np.eye(2)
+        with pytest.raises(DataError, match=r"keys 'A', 'X'; .*: X\['X'\]\.$"):
+            check_rows(file)
+
+
+def test_text_in_a_file_is_labels_of_text(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="its tests run in the session arrays")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file.create_dataset("y", data=["owl", "cat"], dtype=h5py.string_dtype())
+        assert check_labels(file["y"], 2).tolist() == ["owl", "cat"]
 
 
 def test_blocks_of_damaged_sparse_rows_are_refused(rng):

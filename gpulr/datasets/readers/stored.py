@@ -24,7 +24,7 @@ from gpulr.datasets.readers.numpy_files import NAMES, read_npy
 from gpulr.datasets.readers.table_columns import LABEL_NAMES, KnownColumns
 from gpulr.errors import DataFileError, needs_extra
 from gpulr.sources import Blocks, Source
-from gpulr.sources.part_files import label_file, zarr_arrays
+from gpulr.sources.part_files import label_file, row_groups, zarr_arrays
 from gpulr.validation.blocks import read_blocks
 from gpulr.validation.conversion import as_csr
 from gpulr.validation.label_values import label_array, of_one_type
@@ -123,7 +123,7 @@ def _npy(path: Path) -> Stored:
 
 
 def _parquet(path: Path, label: str | None, known: KnownColumns | None, unlabelled: bool) -> Stored:
-    groups: Any = Blocks.from_parquet(path).loaders
+    groups, _ = row_groups(path, None, None)
     columns = {
         field.name: any(word in str(field.type) for word in ("string", "dictionary"))
         for field in groups[0].schema()
