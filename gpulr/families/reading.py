@@ -65,6 +65,7 @@ def read_inputs(
     elif isinstance(X, Blocks):
         read = read_blocks(X, y, labelled=True)
         X, y, weight, names = read.X, read.y, read.sample_weight, read.feature_names
+        image_shape = read.image_shape if image_shape is None else image_shape
         record["source"] = "parts that loaders returned"
     else:
         X = detached(check_rows(X))

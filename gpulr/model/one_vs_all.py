@@ -265,8 +265,7 @@ class OneVsAll(Trained):
             As :meth:`decision_function`; labels of the wrong length, or that the model does not
             know.
         """
-        if (lazy := self._elsewhere(X)) is not None:
-            self._check_labelled(y)
+        if (lazy := self._elsewhere(X, y)) is not None:
             classes, thresholds = self.classes, self.thresholds
             sums = partial(sums_of, n_classes=len(classes), thresholds=thresholds)
             found = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
@@ -281,8 +280,7 @@ class OneVsAll(Trained):
 
         scikit-learn calls both accuracy. The arguments are those of :meth:`evaluate`.
         """
-        if (lazy := self._elsewhere(X)) is not None:
-            self._check_labelled(y)
+        if (lazy := self._elsewhere(X, y)) is not None:
             sums = partial(measures.share_right.sums, thresholds=self.thresholds)
             found = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
             return measures.share_right.finish(*found)
@@ -290,9 +288,10 @@ class OneVsAll(Trained):
         weight = np.ones(len(Z)) if weight is None else weight
         return measures.share_right(Z, truth, weight, self.thresholds)
 
-    def _elsewhere(self, X: Any) -> Any:
+    def _elsewhere(self, X: Any, y: Any) -> Any:
         """Return a Dask array or DataFrame whose rows the workers of a current client score."""
-        lazy = dask_rows(self, X)
+        if (lazy := dask_rows(self, X)) is not None:
+            self._check_labelled(y)
         return None if current_client() is None else lazy
 
     def _read_truth(self, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:

@@ -20,6 +20,7 @@ from gpulr.errors import DataError, GpulrError
 from gpulr.sources import Blocks, PartData, PartReader, Source
 from gpulr.validation.arrays import check_rows
 from gpulr.validation.labels import PartLabels, check_row_weight
+from gpulr.validation.parameters import shape_of_images
 from gpulr.validation.tables import feature_names_of
 from gpulr.words import counted
 
@@ -38,6 +39,7 @@ class Loader:
     blocks: Blocks
     convert: Callable[[Any], Array]  # from rows of any kind
     known: dict[str, Any] | None = None  # what the first part was
+    image_shape: tuple[int, ...] | None = None  # of the first part, where it holds images
     seen: dict[int, tuple[int, int]] = field(default_factory=dict)  # each part's rows, and a hash
 
     def __call__(self, i: int) -> PartData:
@@ -92,7 +94,9 @@ class Loader:
             "labels": y is not None,
             "weights": weight is not None,
         }
-        self.known = found if self.known is None else self.known
+        if self.known is None:
+            self.known = found
+            self.image_shape = shape_of_images(loaded[0])
         for what, value in found.items():
             if value != self.known[what]:
                 here, there = _in_words(what, value, self.known[what])
@@ -154,6 +158,7 @@ class ReadBlocks:
     y: Any  # Labels or LabelMatrix of the loaders', or what was passed beside
     sample_weight: npt.NDArray[np.float64] | None
     feature_names: tuple[str, ...] | None
+    image_shape: tuple[int, ...] | None = None
 
 
 def read_blocks(
@@ -193,7 +198,7 @@ def read_blocks(
     shape = parts.edges[-1], int(first.shape[1])
     X = Source(parts, shape, first.dtype, nnz=nnz if is_sparse(first) else None, edges=parts.edges)
     X.extremes = found.extremes
-    return ReadBlocks(X, y, found.sample_weight, known["names of columns"])
+    return ReadBlocks(X, y, found.sample_weight, known["names of columns"], loader.image_shape)
 
 
 class _FirstPass:

@@ -230,6 +230,13 @@ def test_columns_of_tables_keep_their_names(rows):
     assert estimator.feature_names_in_.tolist() == names
 
 
+def test_parts_may_be_images(rows):
+    X, y = rows
+    blocks = blocks_of(X.reshape(-1, 3, 4), y)
+    assert gpulr.train(blocks).image_shape == (3, 4)
+    assert gpulr.train(blocks, image_shape=(4, 3)).image_shape == (4, 3)
+
+
 def broken(rows, i, what, at_call=1):
     """Return blocks of which part i is something else from a call on."""
     loaders = Loaders(*rows)

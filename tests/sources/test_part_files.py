@@ -208,6 +208,9 @@ def test_zarr_arrays_are_cut_at_chunks(tmp_path, rows, small_parts, zarr_format)
         Blocks.from_zarr(group["X"], label="y")
     with pytest.raises(DataFileError, match=r"cannot be read as a Zarr|does not exist"):
         Blocks.from_zarr(tmp_path / "none.zarr")
+    (tmp_path / "empty.zarr").mkdir()
+    with pytest.raises(DataFileError, match="cannot be read as a Zarr array or group"):
+        Blocks.from_zarr(tmp_path / "empty.zarr")
 
 
 def test_pickles_in_zarr_are_never_loaded(tmp_path, rows):
