@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from copy import copy
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -218,8 +219,11 @@ class DaskEngine:
                 continue
             error = part.exception()
             if isinstance(error, GpulrError | KilledWorker | MemoryError):
-                dask_worker.name_part(error, number)
-                raise error
+                # The client keeps the part's own error, and with the traceback that it would get
+                # this engine, for whose parts it keeps it.
+                own, cause = copy(error), error.__cause__
+                dask_worker.name_part(own, number)
+                raise own from cause
             raise DataError(
                 f"Part {number} of {self.n_parts} cannot be made: {type(error).__name__}: {error}"
             ) from error

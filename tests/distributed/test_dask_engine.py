@@ -151,6 +151,16 @@ def test_nothing_stays_on_the_scheduler(threads_cluster):
     assert emptied(threads_cluster, before)
 
 
+@pytest.mark.parametrize(
+    "error", [gpulr.DataError("NaN in row 7"), OSError("no disk")], ids=["ours", "other"]
+)
+def test_nothing_stays_of_parts_that_cannot_be_made(threads_cluster, error):
+    before = on_scheduler(threads_cluster)
+    with pytest.raises(gpulr.DataError):
+        loading(threads_cluster, error).call("add_up")
+    assert emptied(threads_cluster, before)
+
+
 def test_a_part_is_let_go_once_others_are_made_of_it(threads_cluster):
     before = on_scheduler(threads_cluster)
     derived = DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)]).map("scaled", 2.0)
