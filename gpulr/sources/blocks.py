@@ -20,7 +20,7 @@ class Blocks:
     It is passed where X is: to :func:`gpulr.train`, :func:`gpulr.search` and the other families, to
     estimators, and to a model's ``predict`` and ``evaluate``. Each pass loads all parts, one after
     the other, in a thread of their own; at any time the part in use, the next one and what
-    ``memory`` allows are there. An iteration takes two passes, one for margins and one for
+    ``memory`` allows are in memory. An iteration takes two passes, one for margins and one for
     gradients; to predict takes one.
 
     Parameters
@@ -36,8 +36,8 @@ class Blocks:
         Bytes. As many of the last parts as fit into it stay after they have been loaded.
     n_samples : int or sequence of int, optional
         Rows of all parts together, which are spread evenly (the last part has fewer where they do
-        not go up), or of each. With ``n_features``, and labels passed beside, no pass is needed to
-        find them out.
+        not divide evenly), or of each. With ``n_features``, and labels passed beside, no pass is
+        needed to find them out.
     n_features : int, optional
     classes : array, optional
         All labels that y may have; else those that it has.

@@ -158,9 +158,13 @@ def refuse_files(X: Any) -> None:
             "X is an AnnData; expected an array. Pass its X, and as labels a column of its obs, as "
             'in train(data.X, data.obs["cell_type"]).'
         )
-    if isinstance(X, FunctionType) or (
-        isinstance(X, list | tuple) and X and isinstance(X[0], FunctionType)
-    ):
+    first = X[0] if isinstance(X, list | tuple) and X else X
+    if type(first).__name__ == "Delayed":  # which NumPy would ask for its entries, without an end
+        raise DataError(
+            "X is delayed; expected an array. Pass X.compute(), or a list of such parts as "
+            "gpulr.Blocks([part.compute for part in X])."
+        )
+    if isinstance(first, FunctionType):
         raise DataError(
             "X holds functions; expected an array. If each returns a part of it, pass a list of "
             "them as gpulr.Blocks([…])."

@@ -350,6 +350,15 @@ def test_functions_that_are_no_loaders(rows):
     assert gpulr.Blocks([lambda: rows] * 3).n_parts == 3  # one part, three times
 
 
+def test_delayed_parts_are_told_to_be_loaders(rows):
+    delayed = pytest.importorskip("dask", reason="its tests run in the session arrays").delayed
+    parts = [delayed(lambda i=i: (rows[0][i::2], rows[1][i::2]))() for i in range(2)]
+    for X in (parts, parts[0]):
+        with pytest.raises(DataError, match=r"X is delayed.*part\.compute for part in X"):
+            gpulr.train(X, rows[1])
+    assert gpulr.train(gpulr.Blocks([part.compute for part in parts])).n_features == 12
+
+
 def test_labels_beside_have_to_fit(rows):
     X, y = rows
     with pytest.raises(DataError, match="X has 5,000 rows and y has 4,999 labels"):
