@@ -29,7 +29,7 @@ def rows(rng):
 
 
 def sparse_rows(rng, n=900, p=30):
-    S = sparse.random_array((n, p), density=0.2, format="csr", rng=rng, dtype=np.float32)
+    S = sparse.random_array((n, p), density=0.2, format="csr", random_state=rng, dtype=np.float32)
     return S, (S @ rng.normal(size=(p, 3)) + 0.3 * rng.normal(size=(n, 3))).argmax(axis=1)
 
 
@@ -203,7 +203,7 @@ ANSWERS = {  # and how many arrays of margins they take at most
     "normalized": (1.6, lambda model, X, y: model.predict_proba(X, normalize=True)),
     "score": (2.4, lambda model, X, y: model.score(X, y)),
     "evaluate": (7.0, lambda model, X, y: model.evaluate(X, y)),
-    "train": (2.6, lambda model, X, y: gpulr.train(X, y, max_iter=3, tol=0)),
+    "train": (3.0, lambda model, X, y: gpulr.train(X, y, max_iter=3, tol=0)),
 }
 
 

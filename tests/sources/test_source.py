@@ -82,7 +82,9 @@ def test_images_are_flattened_and_bytes_swapped_block_by_block(rng):
 
 
 def test_sparse_blocks_are_csr(rng):
-    S = sparse.random_array((500, 40), density=0.05, format="csr", rng=rng, dtype=np.float32)
+    S = sparse.random_array(
+        (500, 40), density=0.05, format="csr", random_state=rng, dtype=np.float32
+    )
     source = Source(lambda a, b: S[a:b], S.shape, S.dtype, nnz=S.nnz, edges=[100, 200])
     assert is_sparse(source)
     index = rng.integers(0, 500, 70)

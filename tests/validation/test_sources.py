@@ -40,7 +40,9 @@ def test_images_are_flattened(kind, rng, tmp_path):
 
 def test_backed_sparse_matrices_are_read(rng, tmp_path):
     pytest.importorskip("anndata", reason="AnnData is not installed")
-    S = sparse.random_array((300, 20), density=0.1, format="csr", rng=rng, dtype=np.float32)
+    S = sparse.random_array(
+        (300, 20), density=0.1, format="csr", random_state=rng, dtype=np.float32
+    )
     source = check_rows(in_file("anndata", S, tmp_path))
     assert source.sparse
     assert source.nnz == S.nnz
@@ -115,7 +117,7 @@ def test_text_in_a_file_is_labels_of_text(tmp_path):
 
 
 def test_blocks_of_damaged_sparse_rows_are_refused(rng):
-    S = sparse.random_array((300, 20), density=0.5, format="csr", rng=rng)
+    S = sparse.random_array((300, 20), density=0.5, format="csr", random_state=rng)
     source = check_rows(SparseSlices(S))
     S.indices[S.indptr[200]] = 20
     np.testing.assert_array_equal(source[0:200, :].toarray(), S[:200].toarray())
