@@ -107,6 +107,8 @@ def test_a_models_features_are_read_in_its_order(tmp_path, rows, save):
     other = KnownColumns(5, "label", (*NAMES[::-1],))
     if save is save_parquet:
         np.testing.assert_array_equal(read_labelled(path, other).X[:, :], X[:, ::-1])
+        fewer = KnownColumns(4, "label", NAMES[:4])  # columns that the model does not know are left
+        np.testing.assert_array_equal(read_labelled(path, fewer).X[:, :], X[:, :4])
     else:
         with pytest.raises(DataFileError, match="in another order"):
             read_labelled(path, other)

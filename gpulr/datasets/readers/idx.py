@@ -74,7 +74,8 @@ def read_idx_folder(folder: Path) -> Parts:
             folder,
             f"is a folder without a pair of IDX files for each part (IDX files found: {names})",
             "Put files named like train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz "
-            "(and t10k-… for a test part) in it, or give the path of one file.",
+            "(and t10k-… for a test part) in it, or parts in .npy or .parquet files, or give the "
+            "path of one file.",
         )
     return sum((_pair(*pair) for pair in zip(there[::2], there[1::2], strict=True)), start=())
 

@@ -131,8 +131,8 @@ def _parquet(path: Path, label: str | None, known: KnownColumns | None, unlabell
     label = _label(columns, label, known, unlabelled)
     names = [name for name in columns if name != label]
     if known is not None and known.features is not None:
-        order = order_of([n for n in names if n in known.features], known.features, str(path))
-        names = names if order is None else list(known.features)
+        order_of([n for n in names if n in known.features], known.features, str(path))  # or raises
+        names = list(known.features)
     y = None
     if label is not None:
         y = _joined([replace(group, features=(label,))().column(0) for group in groups])
@@ -150,7 +150,7 @@ def _zarr(path: Path, label: str | None) -> Stored:
 
 def _hdf5(file: Any, label: str | None, unlabelled: bool) -> Stored:
     """Return ``X, y[, X_test, y_test]`` or ``x_train, y_train[, x_test, y_test]``."""
-    remedy = "Save two data sets in it, X and y."
+    remedy = "Save X and y in it, or name its labels with --label (label= in Python)."
     choices = NAMES if label is None else [(names[0], label) for names in NAMES]
     if unlabelled and not any(names[1] in file for names in choices):
         choices = [(names[0], names[0]) for names in choices]
