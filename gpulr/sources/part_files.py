@@ -6,6 +6,7 @@ Each is an object of few words, that can be pickled, and is called by the thread
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -129,16 +130,37 @@ class FileRows:
 
     def __call__(self) -> Array:
         """Return the rows, read into memory, and their labels if there is a file of these."""
-        X = np.array(mapped(self.path)[self.start : self.stop])
-        if self.labels is None:
-            return X
-        return X, np.array(mapped(self.labels)[self.start : self.stop])
+        X = _rows(self.path, self.start, self.stop)
+        return X if self.labels is None else (X, _rows(self.labels, self.start, self.stop))
 
 
-def mapped(path: Path) -> npt.NDArray[Any]:
-    """Return a .npy file as a memory map; pickles are refused, and shapes beyond its size."""
+def _header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Return what a .npy file holds: its shape, whether by columns, its dtype, and where it begins.
+
+    Pickles are refused, and shapes beyond the file's size.
+    """
+    of = np.lib.format
+    with reading(path, "a NumPy .npy file"), path.open("rb") as file:
+        read = of.read_array_header_1_0 if of.read_magic(file) == (1, 0) else None
+        shape, by_columns, dtype = (read or of.read_array_header_2_0)(file)
+        if dtype.hasobject:
+            raise ValueError("it holds pickled objects, which could run anything")
+        start, size = file.tell(), path.stat().st_size
+        if size < start + math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"its {size:,} bytes are fewer than an array of shape {shape} has")
+    return shape, by_columns, dtype, start
+
+
+def _rows(path: Path, start: int, stop: int) -> npt.NDArray[Any]:
+    """Read rows of a .npy file; to map all of it, there may not be addresses enough."""
+    shape, by_columns, dtype, first = _header(path)
     with reading(path, "a NumPy .npy file"):
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        if by_columns:
+            return np.array(np.load(path, mmap_mode="r")[start:stop])
+        each = math.prod(shape[1:])
+        first += start * each * dtype.itemsize
+        rows = np.fromfile(path, dtype, (stop - start) * each, offset=first)
+        return rows.reshape(stop - start, *shape[1:])
 
 
 def npy_parts(files: Paths, labels: Paths | None) -> tuple[list[FileRows], list[int]]:
@@ -158,15 +180,16 @@ def npy_parts(files: Paths, labels: Paths | None) -> tuple[list[FileRows], list[
         beside = [found[path] for path in paths]
     loaders = []
     for path, own in zip(paths, beside, strict=True):
-        X = mapped(path)
-        if own is not None and len(y := mapped(own)) != len(X):
+        shape, _, dtype, _ = _header(path)
+        n = shape[0] if shape else 0
+        if own is not None and (of_labels := (*_header(own)[0], 0)[0]) != n:
             raise DataFileError(
                 own,
-                f"holds {counted(len(y), 'label')}; {path} has {counted(len(X), 'row')}",
+                f"holds {counted(of_labels, 'label')}; {path} has {counted(n, 'row')}",
                 "Save one label for each row.",
             )
-        if X.ndim and len(X):
-            loaders += [FileRows(path, own, a, b) for a, b in runs(len(X), X.nbytes // len(X))]
+        each = dtype.itemsize * math.prod(shape[1:])
+        loaders += [FileRows(path, own, a, b) for a, b in runs(n, each)] if n else []
     if not loaders:
         raise DataFileError(_first(files), "holds no rows", "Name files that have some.")
     return loaders, [loader.stop - loader.start for loader in loaders]

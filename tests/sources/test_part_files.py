@@ -167,6 +167,19 @@ def test_labels_are_found_beside_rows(tmp_path, name):
     assert part_files.label_file(y) is None
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_files_are_read_as_numpy_does_and_not_mapped_whole(
+    tmp_path, rows, small_parts, order, monkeypatch
+):
+    X = np.asarray(rows[0], order=order)
+    np.save(tmp_path / "X.npy", X)
+    if order == "C":  # of a file by columns, each row is everywhere
+        monkeypatch.setattr(np, "memmap", None)
+    parts = [load() for load in Blocks.from_npy(tmp_path / "X.npy").loaders]
+    assert len(parts) > 1
+    np.testing.assert_array_equal(np.concatenate(parts), X, strict=True)
+
+
 def test_npy_files_that_cannot_be_parts(tmp_path, rows):
     X, y = rows
     with pytest.raises(DataFileError, match=r"has no \.npy files"):
