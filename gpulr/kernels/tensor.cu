@@ -57,8 +57,9 @@
 #define OWNERS ((STEPS + OWN - 1) / OWN)     // warps that own all features
 #define SHARES (WARPS / OWNERS)              // of 16 rows each, where features are few
 #define TURNS (WARPS / WIDE)                 // of 16 rows, activated at once
-// Steps whose halves are loaded at once: the compiler would load them all, and then spill.
-#define BATCH 4
+// Steps whose halves, or weights, are loaded at once: the compiler would load them all, and then
+// spill.
+#define BATCH (OWN * COLUMNS < 150 ? 4 : 2)
 #define LOW 2048.0f                          // times what the first half leaves
 #define UNIT (STORAGE == 8 ? 0x1p24f : 1.0f) // of a sum of products
 
@@ -286,11 +287,13 @@ __device__ __forceinline__ void pass(
                 for (int i = 0; i < 4; i++) largest = fmaxf(largest, fabsf(weight(j, i)));
             const Scale scale(largest_of_four(largest));
 #pragma unroll
-            for (int j = 0; j < OWN; j++)
+            for (int j = 0; j < OWN; j++) {
+                if (j && j % BATCH == 0) __syncwarp();
 #pragma unroll
                 for (int i = 0; i < 2; i++)
                     weights[j][w].v[i] = split(scale.up * weight(j, 2 * i),
                                                scale.up * weight(j, 2 * i + 1), g % 2);
+            }
             down[w] = __shfl_sync(~0u, scale.down, 8 * t);
         }
     }

@@ -22,9 +22,9 @@ MOST_TILE = 128
 MOST_WARPS = 16  # of an SM; 128 registers each
 # What a thread holds beside weights and sums: with 85 some layouts spill four bytes, by NVRTC 12.
 OTHER_REGISTERS = 89
-# From so many weights and sums of a thread on, a tile has 16 rows before sm_90: with more NVRTC 12
-# spills four bytes.
-MOST_HELD = 156
+# From so many weights and sums of a thread on, tiles of one block on an SM have 16 rows: with more
+# NVRTC 12 spills four bytes.
+MOST_HELD = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _layouts(
         if one.registers + spare > one.registers_there:
             continue
         tile = (room - 16) * ROWS // (one.shared_bytes() - 16) // ROWS * ROWS
-        low = card.capability < 90 and own * columns >= MOST_HELD
+        low = blocks == 1 and own * columns >= MOST_HELD
         tile = min(tile, ROWS if low else MOST_TILE, one.threads)
         if tile >= one.least_tile:
             yield replace(one, tile=tile)
