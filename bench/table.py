@@ -53,6 +53,11 @@ def seconds(value: float) -> str:
     return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f} {unit}"
 
 
+def figure(value: float, found: Record) -> str:
+    """Return a ratio in words, or a time where what was found is one, in seconds."""
+    return seconds(value) if "unit" in found else f"{value:.2f}"
+
+
 def times(ratio: float | None) -> str:
     """Return a ratio in words, to two digits below ten and whole above; a dash for none."""
     if ratio is None:
@@ -288,7 +293,8 @@ def ratios_table(report: Record) -> str:
     rows = []
     for r in report["results"]:
         ours, base = (seconds(r[key]["median"]) for key in ("ours_seconds", "base_seconds"))
-        ratio = "{median:.2f} ({q1:.2f}–{q3:.2f})".format(**r["ratio"]) + r.get("unit", "")
+        median, q1, q3 = (figure(r["ratio"][name], r) for name in ("median", "q1", "q3"))
+        ratio = f"{median} ({q1}–{q3})"
         rows.append((False, [r["what"], ours, r["label"], base, ratio, goal_words(r)]))
     columns = "|>gpulr|beside|>|>ratio (quartiles)|>goal"
     place = where(report, [name for name in report["versions"] if name in PACKAGES])
@@ -367,10 +373,11 @@ TABLES: dict[str, tuple[str, Callable[[Record], str]]] = {
 
 def goal_words(found: Record) -> str:
     """Return a goal in words, a dash for none; ratios are to be at least or at most so large."""
-    unit = f" {found['unit']}" if "unit" in found else ""
     if found.get("at_least"):
         return f"≥ {found['at_least']:g}"
-    return f"≤ {found['at_most']:g}{unit}" if "at_most" in found else DASH
+    if "at_most" not in found:
+        return DASH
+    return f"≤ {seconds(found['at_most']) if 'unit' in found else format(found['at_most'], 'g')}"
 
 
 def met(found: Record, value: float | None) -> str:
@@ -421,8 +428,8 @@ def goals_table(reports: Sequence[Record]) -> str | None:
         for r in report["results"] if report["kind"] == "gpulr-ratios" else ():
             if goal_words(r) != DASH:
                 base, ours = (seconds(r[k]["median"]) for k in ("base_seconds", "ours_seconds"))
-                ratio, unit = r["ratio"]["median"], r.get("unit", "")
-                cells = [r["what"], r["label"], DASH, base, ours, f"{ratio:.2f} {unit}".strip()]
+                ratio = r["ratio"]["median"]
+                cells = [r["what"], r["label"], DASH, base, ours, figure(ratio, r)]
                 rows.append([*cells, goal_words(r), met(r, ratio)])
     if not rows:
         return None

@@ -110,11 +110,11 @@ class Parts:
         live = tuple(self.live)
         made = plan(wanted, self._held)
         answers = self.engine.call("answer", method, columns, made, live, sent)
-        while lost := [i for i, answer in enumerate(answers) if isinstance(answer, str)]:
-            assert all(answers[i] == LOST for i in lost)
+        if lost := [i for i, answer in enumerate(answers) if isinstance(answer, str)]:
             message = columns, plan(wanted, ()), live, sent
             again = self.engine.call("answer", method, *message, which=lost)
             for i, answer in zip(lost, again, strict=True):
+                assert answer != LOST  # all that it needs was in the message
                 answers[i] = answer
         self._held = (self._held | {recipe.number for recipe, _ in made}) & set(live)
         return answers
