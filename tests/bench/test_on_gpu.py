@@ -120,6 +120,7 @@ def test_a_part_that_fails_or_hangs_does_not_stop_the_others(environment, tmp_pa
     assert re.search(r"transfer   out of time after \d s", process.stdout)
 
 
+@pytest.mark.nightly
 def test_without_pytest_there_are_no_tests_and_all_else(tmp_path):
     code = """
 import sys

@@ -120,6 +120,7 @@ def test_a_budget_ends_after_the_class_that_exceeds_it(data):
     assert seconds >= 0.0
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_not_installed_is_recorded(data, tmp_path, monkeypatch):
     (tmp_path / "jax.py").write_text("raise ModuleNotFoundError('no jax')")
     monkeypatch.syspath_prepend(tmp_path)

@@ -185,6 +185,7 @@ def test_ways_that_find_other_numbers_are_no_comparison():
         tasks.agree(one, [np.array([1.0, 2.1])])
 
 
+@pytest.mark.nightly
 def test_scores_of_labels_are_timed_beside_scikit_learn(capsys):
     assert main("scores", n_samples=200, n_labels=20, rounds=1, patience=0.0) == 0
     printed = capsys.readouterr()

@@ -13,7 +13,11 @@ from gpulr.kernels import fused as fused_pass
 from gpulr.kernels.agreement import few_rows, in_float64, parameters, passes_disagree
 from helpers import reference
 
-SOME = "bytes, standardized", "halves, standardized", "no intercept", "unknown, weighted"
+LONGEST = [
+    pytest.param(each, marks=pytest.mark.slow)
+    for each in ("bytes, standardized", "halves, standardized")
+]
+SOME = [*LONGEST, "no intercept", "unknown, weighted"]
 
 
 @pytest.mark.parametrize("what", SOME)

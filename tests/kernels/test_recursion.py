@@ -250,6 +250,7 @@ def launched(kernels, features=150, models=3, n_pairs=3):
     return *direction(made, state, state.curvature), pair.s, pair.y, pair.rho, gamma
 
 
+@pytest.mark.slow
 def test_the_same_bits_in_every_order():
     first = [x.tobytes() for x in launched(HostKernels(), 785, 7, 10)]
     for seed in (1, 2, 3):
