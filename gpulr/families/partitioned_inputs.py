@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from gpulr.distributed import Elsewhere
 from gpulr.errors import DataError
 from gpulr.families.inputs import Inputs, look_of_images
 from gpulr.families.loaded_part import LabelsSummary, LoadedPart, RowsSummary
-from gpulr.families.places import Place
 from gpulr.model.record import DataRecord
 from gpulr.sources.dask_arrays import blocks_like, blocks_of, is_dask, whole_rows
 from gpulr.validation.label_values import check_labels
@@ -39,7 +38,7 @@ class Common:
 
     Attributes
     ----------
-    place : where they are
+    make : as :meth:`gpulr.distributed.dask_engine.DaskEngine.make`, for where they are
     names : of parts, for messages
     blocks : (n_parts,) int, which of X's blocks they are, of ``n_blocks``
     edges : (n_parts + 1,) int, where parts begin, and the last one ends
@@ -47,7 +46,7 @@ class Common:
     order : (n_kinds,) int64, each class's first row
     """
 
-    place: Place
+    make: Callable[..., Any]
     names: Sequence[str]
     blocks: Sequence[int]
     n_blocks: int
@@ -93,9 +92,8 @@ class PartitionedInputs(Inputs):
             if not is_dask(sample_weight):
                 sample_weight = check_row_weight(sample_weight, n)
             blocks = self.common.blocks_like(sample_weight, "sample_weight")
-        place = self.common.place
         columns = self.engine.parts, blocks, [each] * n_parts
-        engine = place.engine(LoadedPart.weighted, *columns)
+        engine = self.common.make(LoadedPart.weighted, *columns)
         totals = added(engine.call("weights_summary"))
         self.labels.check_weights(totals[1])
         if isinstance(class_weight, Mapping):
@@ -143,9 +141,11 @@ def added(answers: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 
 def read_partitioned(
-    X: Any, y: Any, image_shape: tuple[int, ...] | None, place: Place
+    X: Any, y: Any, image_shape: tuple[int, ...] | None, make: Callable[..., Any]
 ) -> PartitionedInputs:
     """Have the blocks of X and y loaded, and return what is common to them.
+
+    ``make`` returns an engine of what a function makes of each row of some columns.
 
     Raises DataError, which names the part, if they are no rows and labels, or do not belong
     together.
@@ -156,7 +156,7 @@ def read_partitioned(
     blocks, n_blocks = blocks_of(whole_rows(X))
     way = "blocks" if hasattr(X, "chunks") else "partitions"
     named = [f"Part {i} (X.{way}[{i}])" for i in blocks]
-    engine = place.engine(LoadedPart.load, named, list(blocks.values()))
+    engine = make(LoadedPart.load, named, list(blocks.values()))
     found: list[RowsSummary | None] = engine.call("rows_summary")
     some = [i for i, rows in enumerate(found) if rows is not None]
     summaries = [rows for rows in found if rows is not None]
@@ -167,7 +167,7 @@ def read_partitioned(
     edges = np.cumsum([0, *(rows.n_samples for rows in summaries)])
     nothing = np.zeros((len(some), 0), np.int64)
     common = Common(
-        place, named, [list(blocks)[i] for i in some], n_blocks, edges, nothing, nothing[0]
+        make, named, [list(blocks)[i] for i in some], n_blocks, edges, nothing, nothing[0]
     )
     parts = [engine.parts[i] for i in some]
     matrix, known = is_label_matrix(y), None
@@ -175,7 +175,7 @@ def read_partitioned(
         n = int(edges[-1])
         known, y = check_indicator(y, n) if matrix else (None, check_labels(y, n))
     columns = common.blocks_like(y, "y"), [matrix] * len(parts), [known] * len(parts)
-    engine = place.engine(LoadedPart.with_labels, parts, *columns)
+    engine = make(LoadedPart.with_labels, parts, *columns)
     labels, n_unknown, common = _labels(engine.call("labels_summary"), common)
     if not matrix:
         engine = engine.map("in_classes", labels.classes)

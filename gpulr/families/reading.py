@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from gpulr.backend import detached, host_memory
 from gpulr.errors import DataError, ParameterError
 from gpulr.families.inputs import Inputs
 from gpulr.families.partitioned_inputs import read_partitioned
-from gpulr.families.places import Cluster
 from gpulr.model.record import DataRecord
 from gpulr.sources import Blocks
 from gpulr.sources.dask_arrays import as_blocks, computed, current_client, dask_of
@@ -37,7 +37,9 @@ def read_inputs(
                 "and evaluate compute where the rows are, this does not. Close the client, and "
                 "rows are read block by block in this process; or pass X.compute()."
             )
-        return read_partitioned(lazy, y, image_shape, Cluster(client))
+        from gpulr.distributed.dask_engine import DaskEngine  # which imports distributed
+
+        return read_partitioned(lazy, y, image_shape, partial(DaskEngine.make, client))
     record: DataRecord = {"name": "arrays", "source": "passed to train()"}
     if X is None and y is None:
         from gpulr.datasets import load_default  # which imports the readers of all files
