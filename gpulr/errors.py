@@ -100,6 +100,15 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Let a DataError in this block say of which part of the rows it is."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
 class BackendUnavailableError(GpulrError, RuntimeError):
     """The requested backend cannot be used on this machine, and no fallback is allowed."""
 

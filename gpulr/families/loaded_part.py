@@ -6,8 +6,6 @@ What is common to all parts, the client finds out from what each answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +15,7 @@ import numpy.typing as npt
 from gpulr.backend import NumPyBackend, backend_of, is_sparse, to_host
 from gpulr.core.rows import Rows, extremes, feature_sums
 from gpulr.distributed import Before
-from gpulr.errors import DataError
+from gpulr.errors import named
 from gpulr.families.prepared_part import PreparedPart
 from gpulr.sources.dask_arrays import n_rows
 from gpulr.validation.arrays import check_rows, finite_rows
@@ -193,12 +191,3 @@ class LoadedPart:
     def first_rows(self, n: int) -> Array:
         """Return the first rows, as they were passed."""
         return self.X[:n]
-
-
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """Let a DataError say of which part it is."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{name}: {error}") from error

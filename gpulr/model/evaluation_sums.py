@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.errors import DataError
+from gpulr.errors import DataError, named
 from gpulr.model.binary import counts, losses, of_each_model, together
 from gpulr.model.evaluation import (
     Evaluation,
@@ -147,10 +147,8 @@ class BlockSums:
         read, sums = functions
         if not n_rows(X):
             return cls(None)
-        try:
+        with named(f"Block {number} of X"):
             Z, truth, w = read(X, y, weight)
-        except DataError as error:
-            raise DataError(f"Block {number} of X: {error}") from error
         w = np.ones(len(Z)) if w is None else w
         return cls((float(w.sum()), sums(Z, truth, w)))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.errors import DataError
+from gpulr.errors import DataError, named
 from gpulr.model.record import Trained
 from gpulr.sources.dask_arrays import dask_of, n_rows, whole_rows
 from gpulr.validation.tables import feature_names_of, is_table, order_of
@@ -73,8 +73,6 @@ def _of_block(
     """
     if not n_rows(block):
         return nothing
-    try:
+    number = block_id[0] if block_id else (partition_info or {}).get("number")
+    with named(f"Block {number} of X"):
         return function(block)
-    except DataError as error:
-        number = block_id[0] if block_id else (partition_info or {}).get("number")
-        raise DataError(f"Block {number} of X: {error}") from error
