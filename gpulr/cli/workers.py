@@ -16,7 +16,6 @@ from gpulr.errors import BackendUnavailableError, ParameterError, needs_extra
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import SplitRecord
 from gpulr.sources import Source
-from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
 PART_BYTES = 64 * 2**20  # of rows; the number of parts does not depend on that of workers
@@ -76,7 +75,7 @@ def _client(where: str, stack: ExitStack) -> Any:
 
     address: Any = where
     if where.startswith("local:"):
-        n = whole_number("local", int(where.partition(":")[2]), least=1)
+        n = int(where.partition(":")[2])  # as check_workers found
         address = stack.enter_context(LocalCluster(n_workers=n, dashboard_address=":0"))
     try:
         return Client(address, timeout=10)

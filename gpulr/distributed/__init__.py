@@ -4,7 +4,7 @@ It may import kernels, core and what is below. Solvers know nothing of it: a
 :class:`PartitionedProblem` is a Problem to them, with margins of its own kind.
 """
 
-from gpulr.distributed.engine import Counts, Engine, Here
+from gpulr.distributed.engine import Counts, Engine, Here, added
 from gpulr.distributed.messages import Columns
 from gpulr.distributed.part import Before, Part
 from gpulr.distributed.parts import Parts
@@ -24,4 +24,5 @@ __all__ = [
     "PartitionedProblem",
     "Parts",
     "StratifiedFolds",
+    "added",
 ]

@@ -45,6 +45,14 @@ class Engine(Protocol):
         """Do what :meth:`map` does, with arguments of its own for each part."""
 
 
+def added(answers: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Add up parts' answers, each of several sums, in the order of the parts."""
+    totals = answers[0]
+    for answer in answers[1:]:
+        totals = tuple(a + b for a, b in zip(totals, answer, strict=True))
+    return totals
+
+
 class Here:
     """Parts in this process, one after the other.
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.core.targets import Targets
-from gpulr.distributed import Before, PartitionedProblem, Parts
+from gpulr.distributed import Before, PartitionedProblem, Parts, added
 from gpulr.errors import BackendFallbackWarning, warn
 from gpulr.families.folds import check_classes, check_kinds, check_weight
 from gpulr.families.partitioned_folds import PartitionedFolds
-from gpulr.families.partitioned_inputs import PartitionedInputs, added
+from gpulr.families.partitioned_inputs import PartitionedInputs
 from gpulr.families.prepared_part import Computer
 from gpulr.families.scoring import LEFT_OUT, tell_undefined
 from gpulr.families.training_data import TrainingData

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import is_sparse
-from gpulr.distributed import Elsewhere
+from gpulr.distributed import Elsewhere, added
 from gpulr.errors import DataError
 from gpulr.families.inputs import Inputs, look_of_images
 from gpulr.families.loaded_part import LabelsSummary, LoadedPart, RowsSummary
@@ -24,6 +24,7 @@ from gpulr.validation.labels import (
     check_row_weight,
     check_several,
     is_label_matrix,
+    kind_of,
 )
 from gpulr.validation.parameters import image_shape_of, positive_weights, shape_of_images
 from gpulr.validation.tables import feature_names_of
@@ -132,14 +133,6 @@ class PartitionedInputs(Inputs):
         return look_of_images(np.concatenate(rows)[:n], self.image_shape)
 
 
-def added(answers: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Add up parts' answers, each of several sums, in the order of the parts."""
-    totals = answers[0]
-    for answer in answers[1:]:
-        totals = tuple(a + b for a, b in zip(totals, answer, strict=True))
-    return totals
-
-
 def read_partitioned(
     X: Any, y: Any, image_shape: tuple[int, ...] | None, make: Callable[..., Any]
 ) -> PartitionedInputs:
@@ -237,7 +230,7 @@ def _labels(
         matrix.check_some(np.any(rows, axis=0), "these columns are missing values throughout")
         n_rows = np.diff(edges)[:, np.newaxis]
         return matrix, n_unknown, replace(common, rows=n_rows, order=np.zeros(1, np.int64))
-    kinds = [("n" if of.kind in "biuf" else of.kind) for of in (p.classes.dtype for p in parts)]
+    kinds = [kind_of(part.classes) for part in parts]
     other = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), 0)
     if other:
         raise DataError(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.distributed import added
 from gpulr.errors import DataError, named
 from gpulr.model.binary import counts, losses, of_each_model, together
 from gpulr.model.evaluation import (
@@ -122,10 +123,7 @@ def sums_of_blocks(
     found = [each for each in engine.call("sums_of_rows") if each is not None]
     if not any(weight for weight, _ in found):
         raise DataError("There is no row to be scored, or all have weight 0.")
-    totals: tuple[Any, ...] = found[0][1]
-    for _, each in found[1:]:
-        totals = tuple(a + b for a, b in zip(totals, each, strict=True))
-    return totals
+    return added([sums for _, sums in found])
 
 
 @dataclass(frozen=True, eq=False)

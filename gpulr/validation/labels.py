@@ -364,7 +364,7 @@ class PartLabels:
             found = names, Y if is_sparse(Y) else to_host(Y)
         else:
             classes, codes = np.unique(check_labels(y, n_samples), return_inverse=True)
-            kind = ("numbers" if classes.dtype.kind in "buif" else classes.dtype.kind,)
+            kind = (kind_of(classes),)
             if self._given is not None and not np.isin(classes, self._given).all():
                 raise DataError(
                     f"y holds {classes[~np.isin(classes, self._given)][:10].tolist()}, which "
@@ -403,6 +403,11 @@ class PartLabels:
             np.take(place, codes, out=whole[start : start + len(codes)])
             start += len(codes)
         return Labels(classes, whole)
+
+
+def kind_of(classes: npt.NDArray[Any]) -> str:
+    """Return what labels are that can be classes together: "numbers", or the kind of a dtype."""
+    return "numbers" if classes.dtype.kind in "buif" else classes.dtype.kind
 
 
 def _form(kind: tuple[Any, ...]) -> str:

@@ -145,7 +145,7 @@ def _zarr(path: Path, label: str | None) -> Stored:
     if y is not None:
         check_expansion(y.nbytes_stored(), y.nbytes, "its labels")
         y = _values(y[:])
-    return Stored(_source(X), y, image_shape=X.shape[1:] if X.ndim > 2 else None, label_name=label)
+    return Stored(_source(X), y, image_shape=_image_shape(X), label_name=label)
 
 
 def _hdf5(file: Any, label: str | None, unlabelled: bool) -> Stored:
