@@ -9,7 +9,7 @@ import pytest
 from clusters import cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def threads_cluster():
     """A client of two workers that are threads of this process."""
     pytest.importorskip("distributed", reason='not installed: python -m pip install ".[dask]"')
