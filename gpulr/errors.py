@@ -150,12 +150,15 @@ class WorkersLostError(GpulrError, RuntimeError):
         The model as it stood after the last finished iteration, where there was one.
     solution : Solution or None
         The same, as a solver has it.
+    search : Search or None
+        Of a search, what is known of the values of C that were done; without a model.
     """
 
     def __init__(self, message: str, parts: tuple[int, ...] = (), model: Any = None) -> None:
         super().__init__(message)
         self.parts, self.model = parts, model
         self.solution: Any = None
+        self.search: Any = None
 
 
 class DivergenceError(GpulrError, ArithmeticError):

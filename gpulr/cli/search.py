@@ -15,7 +15,7 @@ from gpulr.cli.saving import save
 from gpulr.cli.train import Clock, check_run, checked_settings
 from gpulr.cli.workers import check_workers, on_workers, record_data
 from gpulr.datasets import Dataset
-from gpulr.errors import ParameterError, SearchInterrupted, needs_extra
+from gpulr.errors import ParameterError, SearchInterrupted, WorkersLostError, needs_extra
 from gpulr.families.folds import check_number
 from gpulr.families.search import check_search
 from gpulr.families.search import search as search_models
@@ -66,6 +66,11 @@ def search(
     except SearchInterrupted as interruption:
         terminal.say(str(interruption).partition(";")[0].rstrip("."))
         code, found = terminal.INTERRUPTED, interruption.search
+    except WorkersLostError as lost:
+        if lost.search is None:
+            raise
+        terminal.show_error(str(lost))
+        code, found = terminal.INTERRUPTED, lost.search
     clock.lap("search")
     if found is not None and found.model is not None:
         if dask is not None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from gpulr.backend import backend_of
 from gpulr.core.problem import Problem
+from gpulr.errors import WorkersLostError
 from gpulr.families.advice import END, ends_of
 from gpulr.families.folds import Folds
 from gpulr.families.partitioned_data import PartitionedData
@@ -62,6 +63,7 @@ class CrossValidation:
     Cs: npt.NDArray[np.float64]
     memory: int  # bytes that columns trained at once may take
     solver: LBFGS = field(default_factory=lambda: LBFGS())
+    after_step: Callable[[Path], object] = lambda path: None
 
     @cached_property
     def groups(self) -> list[npt.NDArray[np.int64]]:
@@ -93,7 +95,12 @@ class CrossValidation:
                 callback(now)
 
         while not (path.complete or path.stopped):
-            path = self.step(path, tell, interrupted)
+            try:
+                further = self.step(path, tell, interrupted)
+                self.after_step(further)
+            except WorkersLostError as lost:
+                return replace(path, lost=lost)
+            path = further
         return path
 
     def begin(self) -> Path:
@@ -171,6 +178,9 @@ class Path:
     prepared: Prepared | None = None  # what all models share; it does not depend on the labels
     continuation: Continuation | None = None  # where the group ended with the last C
     stopped: bool = False  # by a callback or an interrupt
+    lost: WorkersLostError | None = None  # what ended it, where the rows are elsewhere
+    # By the place of C, of those that were scored as soon as they were done: (n_folds, …).
+    scores: dict[int, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -190,14 +200,18 @@ class Path:
 
         Or (n_folds, n_done, n_models), of each model by itself.
         """
-        data, done = self.task.data, np.flatnonzero(self.done)
-        if isinstance(data, PartitionedData):
-            return data.scores(
-                self.task.folds.counts, scorer, self.theta[done], per_model=per_model
-            )
-        tests = self.task.folds.tests
+        data, done = self.task.data, np.flatnonzero(self.done).tolist()
+        tests, n_folds = self.task.folds.tests, len(self.task.folds)
         function = scorer.per_model if per_model else scorer.function
-        scores = np.zeros((len(tests), len(done), *((data.n_models,) if per_model else ())))
+        scores = np.zeros((n_folds, len(done), *((data.n_models,) if per_model else ())))
+        if isinstance(data, PartitionedData):
+            rule = self.task.folds.counts
+            new = [c for c in done if c not in self.scores]
+            found = data.scores(rule, scorer, self.theta[new], per_model=per_model)
+            self.scores.update(zip(new, np.moveaxis(found, 1, 0), strict=True))
+            for i, c in enumerate(done):
+                scores[:, i] = self.scores[c]
+            return scores
         for f, test in enumerate(tests if len(done) else ()):
             truth = data.inputs.labels.truth(test)
             weight = weight_of(data.inputs, test)

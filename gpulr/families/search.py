@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from gpulr.errors import (
     ConvergenceWarning,
     ParameterError,
     SearchInterrupted,
+    WorkersLostError,
     warn,
 )
 from gpulr.families.advice import Advice, how_to_converge
@@ -142,7 +145,8 @@ def search(
     SearchInterrupted
         Ctrl-C, or a callback's wish; its ``search`` has the values of C that were done, if any.
     WorkersLostError
-        A cluster that Dask arrays are on is gone.
+        A cluster that Dask arrays are on is gone; its ``search`` has what is known of the values of
+        C that were done and scored, if any.
 
     Warns
     -----
@@ -229,6 +233,7 @@ def search_on(
     else:
         folds = split(cv, inputs.labels.strata, groups)
         check_folds(folds, inputs.labels, inputs.weight, inputs.sample_weight)
+    score: Any = {"scorer": scorer, "per_model": per_model}
     n, n_passes, solution = len(folds), 8.0 * len(Cs), None
     C: float | list[float] = 0.0
     with (
@@ -240,12 +245,18 @@ def search_on(
         if isinstance(data, PartitionedData):
             data.check_folds(folds, None if per_model else scorer)
         with closing(callbacks):
-            path = CrossValidation(data, folds, Cs, budget).train(callbacks, interrupted)
-        scores = path.score(scorer, per_model=per_model)
+            task = CrossValidation(data, folds, Cs, budget)
+            if isinstance(data, PartitionedData):  # later, the rows may be lost
+                task = replace(task, after_step=partial(Path.score, **score))
+            path = task.train(callbacks, interrupted)
+        scores, lost = path.score(**score), path.lost
         finished = path.complete and not path.stopped
         if finished and refit:
-            solution, C = _refit(path, scores, refit, interrupted)
-            finished = solution.result != "interrupted"
+            try:
+                solution, C = _refit(path, scores, refit, interrupted)
+                finished = solution.result != "interrupted"
+            except WorkersLostError as error:
+                lost, finished = error, False
     model = data.model(solution, C) if finished and solution is not None else None
     done, found = path.done, None
     if done.any():
@@ -269,6 +280,9 @@ def search_on(
             paths=path.coefficients() if keep_paths else None,
             **{name: path.ends[name][:, done] for name in names},
         )
+    if lost is not None:
+        lost.search = found
+        raise lost
     if not finished or found is None:
         raise SearchInterrupted(
             f"The search was interrupted after {done.sum()} of {counted(len(Cs), 'value')} of C"

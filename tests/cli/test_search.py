@@ -150,6 +150,23 @@ def test_values_of_C(text, values):
     assert type(parse_values(text)) is type(values)
 
 
+@pytest.mark.parametrize("done", [True, False], ids=["something", "nothing"])
+def test_a_lost_cluster_prints_what_is_known(monkeypatch, run, done):
+    found = gpulr.search(gpulr.datasets.load_digits(), Cs=[0.1], cv=2, refit=False)
+
+    def lose(**_):
+        error = gpulr.WorkersLostError("No worker is left.")
+        error.search = found if done else None
+        raise error
+
+    monkeypatch.setattr(search, "search_models", lose)
+    result = run(*DIGITS, "--json", code=130 if done else 1)
+    assert "No worker is left" in result.stderr
+    if done:
+        record = strict_json(result.stdout)
+        assert (record["Cs"], record["refit_C"], record["interrupted"]) == ([0.1], None, True)
+
+
 @pytest.mark.parametrize("C", [0.1, 10])
 def test_ctrl_c_prints_what_is_known_and_exits_130(ctrl_c, run, C):
     ctrl_c(search, lambda progress: progress.C >= C)

@@ -151,3 +151,22 @@ def test_a_lost_cluster_leaves_the_model_so_far():
     model = caught.value.model
     assert model.n_iter == 2
     assert model.evaluate(X, Y).accuracy > 0.6
+
+
+def test_a_lost_cluster_leaves_what_a_search_has_done():
+    rows, y, _ = lazy()
+    how = {"Cs": [1.0, 1e-4, 0.01], "cv": 3}
+    with cluster(n_workers=1) as client:
+        whole = gpulr.search(rows, y, refit=False, **how)
+
+        def close(progress):
+            if progress.C == 1.0:  # the last one
+                client.close()
+
+        with pytest.raises(gpulr.WorkersLostError, match="the client is closed") as caught:
+            gpulr.search(rows, y, callbacks=[close], **how)
+    left = caught.value.search
+    np.testing.assert_array_equal(left.Cs, [1e-4, 0.01])
+    np.testing.assert_array_equal(left.scores, whole.scores[:, 1:])
+    assert left.model is None
+    assert left.converged.all()

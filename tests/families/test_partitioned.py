@@ -263,10 +263,11 @@ def test_search_equals_that_of_one_process(case):
         np.testing.assert_allclose(found.paths, one.paths, atol=2e-5)
 
 
-def searched(y=Y, weight=None, **how):
+def searched(y=Y, weight=None, engine=Here, max_iter=2000, **how):
     common = {"Cs": [1.0], "cv": 3, "groups": None, "scoring": "accuracy", "refit": False}
     common |= {"callbacks": (), "memory": None}
-    return search_on(in_parts(X, y, weight), Settings(), "auto", **common | how)
+    inputs = in_parts(X, y, weight, engine=engine)
+    return search_on(inputs, Settings(max_iter=max_iter), "auto", **common | how)
 
 
 def test_what_a_search_over_parts_refuses():
@@ -285,6 +286,41 @@ def test_what_a_search_over_parts_refuses():
     weight = np.where(np.arange(N) < 450, 0.0, 1.0)
     with pytest.raises(DataError, match=r"fold 0 is scored on have sample_weight 0"):
         searched(weight=weight)
+
+
+LOSSES = {
+    "the folds": (lambda trips: trips[-1] == "fold_sums", None),
+    "the first score": (lambda trips: trips.count("scores") == 1, None),
+    "the second score": (lambda trips: trips.count("scores") == 2, [0.1]),
+    "the refit": (lambda trips: trips.count("scores") == 2 and trips[-1] != "scores", [0.1, 1.0]),
+}
+
+
+@pytest.mark.parametrize("when", LOSSES)
+def test_a_search_that_loses_its_rows_has_what_was_done_before(when):
+    (loses, Cs), trips = LOSSES[when], []
+
+    class Lost(Here):
+        def map_each(self, method, arguments):
+            return Lost(super().map_each(method, arguments).parts)
+
+        def _answers(self, method, calls):
+            trips.append(method)
+            if loses(trips):
+                raise gpulr.WorkersLostError("No worker is left.", ())
+            return super()._answers(method, calls)
+
+    how = {"Cs": [0.1, 1.0], "max_iter": 4, "refit": True}
+    with pytest.raises(gpulr.WorkersLostError, match="No worker is left") as raised:
+        searched(engine=Lost, **how)
+    found = raised.value.search
+    if Cs is None:
+        assert found is None
+    else:
+        assert found.Cs.tolist() == Cs
+        whole, _ = searched(**how)
+        np.testing.assert_array_equal(found.scores, whole.scores[:, : len(Cs)])
+        assert found.model is None
 
 
 @pytest.mark.parametrize("kind", ["poisson", "multinomial"])
