@@ -172,7 +172,7 @@ class TrainingInterrupted(KeyboardInterrupt):
     ----------
     model : OneVsAll or None
         The model as it stood after the last finished iteration; of folds there is none.
-    result : LearningCurve, PermutationTest or None
+    result : Bootstrap, LearningCurve, PermutationTest or None
         Of these what was done.
     """
 

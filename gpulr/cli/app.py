@@ -186,6 +186,48 @@ def search(
 
 
 @command
+def bootstrap(
+    data: str | None = DATA_TO_TRAIN,
+    label: str | None = LABEL,
+    n: int = option(200, "How many resamples of the rows.", "--n", min=2),
+    level: float = option(0.95, "Of the intervals."),
+    weights: str = option("poisson", "How rows are drawn: poisson or multinomial."),
+    backend: str = BACKEND,
+    C: float = option(1.0, "Inverse regularisation strength; inf for none.", "--C"),
+    scale: str = SCALE,
+    standardize: bool = flag(
+        "--standardize",
+        "Mean 0 and standard deviation 1 per feature; their weights then compare.",
+    ),
+    balanced: bool = BALANCED,
+    pos_weight: float | None = POS_WEIGHT,
+    max_iter: int = option(2000, "Most iterations."),
+    tol: float | None = option(
+        None, "Stop at gradients this small. Default: small beside how resamples differ."
+    ),
+    dtype: str = DTYPE,
+    dask: str | None = DASK,
+    seed: int = option(0, "Any whole number; another one draws other rows.", min=0),
+    features: int | None = option(
+        None,
+        "Most features to print and draw for each class, 0: all. Default: 10, and all with --json.",
+        min=0,
+    ),
+    output: Path | None = option(
+        None,
+        "Save the model, and beside it the weights of all resamples, e.g. bootstrap.safetensors.",
+        *("--output", "-o"),
+    ),
+    plot: Path | None = option(None, "Draw weights and their intervals, e.g. intervals.png."),
+    json: bool = JSON,
+) -> Task:
+    """Tell how far weights vary with other rows of the same kind: their intervals."""
+    from gpulr.cli.bootstrap import bootstrap
+
+    return bootstrap
+
+
+@command
 def evaluate(
     path: Path = MODEL,
     data: str | None = DATA_OF_MODEL,

@@ -10,6 +10,7 @@ from pathlib import Path
 from gpulr.cli import terminal
 from gpulr.errors import ModelFileError
 from gpulr.families.interrupt import ctrl_c
+from gpulr.families.intervals import Bootstrap
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import SUFFIX
 from gpulr.words import counted
@@ -23,8 +24,12 @@ def unfinished(model: OneVsAll) -> str:
     return f"Interrupted after {counted(model.n_iter, 'iteration')}; saved the model so far as"
 
 
-def save(model: OneVsAll, output: Path | None, *, interrupted: str = "") -> tuple[Path | None, int]:
-    """Save a model to ``output``, or say how it would have been; returns where, and an exit code.
+def save(
+    found: OneVsAll | Bootstrap, output: Path | None, *, interrupted: str = ""
+) -> tuple[Path | None, int]:
+    """Save what was found to ``output``, or say how it would have been.
+
+    Returns where, and an exit code.
 
     Where the command was interrupted, ``interrupted`` says what is saved as the path, and the model
     goes to a new name if none was given. Where it cannot be written, it goes to the first folder
@@ -33,15 +38,17 @@ def save(model: OneVsAll, output: Path | None, *, interrupted: str = "") -> tupl
     standard error. Ctrl-C waits until the file is complete; a second one does not.
     """
     words = "Saved"
+    model = found.model if isinstance(found, Bootstrap) else found
+    what = "bootstrap" if isinstance(found, Bootstrap) else "model"
     if interrupted:
         output = output or Path(f"interrupted-{secrets.token_hex(3)}{SUFFIX}")
         words = interrupted
     elif output is None:
         _say_backend(model)
-        terminal.say("The model was not saved; --output model.safetensors keeps it")
+        terminal.say(f"The {what} was not saved; --output {what}.safetensors keeps it")
         return None, 0
     with ctrl_c() as pressed:
-        path = _save(model, output, words)
+        path = _save(found, output, words)
     terminal.known(output=path)
     _say_backend(model)
     if interrupted or pressed():
@@ -54,10 +61,10 @@ def _say_backend(model: OneVsAll) -> None:
         terminal.say(f"Trained on {model.backend}: {' '.join(model.fallback_reason.split())}")
 
 
-def _save(model: OneVsAll, path: Path, words: str) -> Path | None:
+def _save(found: OneVsAll | Bootstrap, path: Path, words: str) -> Path | None:
     """Save, and say where; returns the path of the file, None if there is none."""
     try:
-        model.save(path)
+        found.save(path)
     except (ModelFileError, OSError) as error:  # OSError: the working folder is gone
         fault = f"{terminal.on_one_line(path)}: {getattr(error, 'found', error)}."
     else:
@@ -75,7 +82,7 @@ def _save(model: OneVsAll, path: Path, words: str) -> Path | None:
             rescued.parent.mkdir(parents=True, exist_ok=True)
             rescued.touch(exist_ok=False)  # never over a file that is there
             try:
-                model.save(rescued)
+                found.save(rescued)
             except BaseException:
                 rescued.unlink()
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,18 @@ import numpy as np
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import evaluate, terminal
 from gpulr.cli.data import read_data, record_of, record_source, say_data
+from gpulr.cli.plotting import check_plot, draw
 from gpulr.cli.saving import save
 from gpulr.cli.train import Clock, check_run, checked_settings
 from gpulr.cli.workers import check_workers, on_workers, record_data
 from gpulr.datasets import Dataset
-from gpulr.errors import ParameterError, SearchInterrupted, WorkersLostError, needs_extra
+from gpulr.errors import ParameterError, SearchInterrupted, WorkersLostError
 from gpulr.families.folds import check_number
 from gpulr.families.search import check_search
 from gpulr.families.search import search as search_models
 from gpulr.families.search_result import Search, search_record
 from gpulr.model.evaluation import MultilabelEvaluation
 from gpulr.model.scores import check_score
-from gpulr.output_files import check_folder, replace_file
 from gpulr.validation.parameters import inverse_penalties, positive_weights
 from gpulr.words import counted
 
@@ -50,7 +49,7 @@ def search(
         settings["refit"] = "1se"
     check_run(settings, test_size, output)
     check_workers(dask)
-    _check_plot(plot)
+    check_plot(plot)
     if output is not None and not settings["refit"]:
         raise ParameterError("--output saves the refitted model; leave out --no-refit.")
     settings["Cs"] = parse_values(settings["Cs"])
@@ -89,7 +88,7 @@ def search(
     elif found is not None:
         _show(found, dataset, tested)
     if plot is not None and found is not None:
-        _draw(found, plot)
+        draw(found.plot, plot)
     return code
 
 
@@ -109,20 +108,6 @@ def parse_values(text: str) -> int | list[float]:
     return int(text)
 
 
-def _check_plot(plot: Path | None) -> None:
-    """Refuse a chart that could not be written, before anything is trained."""
-    if plot is None:
-        return
-    check_folder(plot, f"--plot {plot}", "path.png")
-    with needs_extra("plot", "--plot needs matplotlib"):
-        from matplotlib.figure import Figure
-
-    if plot.suffix.lstrip(".").lower() not in Figure().canvas.get_supported_filetypes():
-        raise ParameterError(
-            f"--plot {plot}; expected a file name that ends in .png, .svg or .pdf."
-        )
-
-
 def _check_settings(settings: dict[str, Any]) -> None:
     """Raise ParameterError for a setting with which no data could be searched."""
     inverse_penalties(settings["Cs"])
@@ -130,17 +115,6 @@ def _check_settings(settings: dict[str, Any]) -> None:
     check_search(checked_settings(settings))
     check_number(settings["cv"])
     check_score(settings["scoring"])
-
-
-def _draw(found: Search, plot: Path) -> None:
-    """Draw the scores; what is at ``plot`` is replaced when the chart is complete."""
-    from matplotlib.figure import Figure
-
-    figure, content = Figure(figsize=(6.4, 4), layout="constrained"), io.BytesIO()
-    found.plot(figure.subplots())
-    figure.savefig(content, dpi=150, format=plot.suffix.lstrip(".").lower())
-    replace_file(plot, content.getvalue(), what="chart")
-    terminal.say(f"Drew {plot}")
 
 
 def _record(found: Search | None) -> dict[str, Any]:

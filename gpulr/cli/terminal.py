@@ -44,7 +44,7 @@ _EXIT_CODES: Mapping[type[Exception], int] = {
 _JOINERS = "\u200c\u200d"  # invisible, but they shape Persian and Indic letters, and emoji
 _PARAMETERS = (
     "cv|C|Cs|backend|dtype|fps|label|scale|samples|scoring|seed|size|solver|tol|learning_rate|"
-    "max_iter|test_size|pos_weight"
+    "max_iter|test_size|pos_weight|weights|level|n"
 )
 _FLAGS = {
     "standardize=True": "--standardize",

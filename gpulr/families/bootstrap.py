@@ -30,16 +30,18 @@ from gpulr.families.reading import read_inputs
 from gpulr.families.resamples import Resamples, ResamplesElsewhere
 from gpulr.families.settings import Settings
 from gpulr.families.training_data import TrainingData
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.solvers import Solution, minimize
 from gpulr.solvers.continuation import refreshed_together
 from gpulr.solvers.groups import cut
 from gpulr.solvers.lbfgs_start import resume
 from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, whole_number
-from gpulr.words import shown
+from gpulr.words import counted, shown
 
 START_TOL = 1e-4  # of the fit that replicates start from, where their own is yet to be chosen
 TYPICAL_ITERATIONS = 10.0  # that replicates take from the optimum of all rows
+WAYS = ("poisson", "multinomial")  # to draw rows
 ENDED = ("stopped", "interrupted")
 # What one group of replicates may take; results do not depend on it, but for rounding.
 GROUP_BYTES = 2**30
@@ -71,6 +73,7 @@ def bootstrap(
     tol: float | None = None,
     dtype: npt.DTypeLike = "float32",
     callbacks: Sequence[Callback] = (),
+    image_shape: tuple[int, ...] | None = None,
 ) -> Bootstrap:
     """Train every model on ``n`` resamples of the rows as well, as columns of one weight matrix.
 
@@ -81,7 +84,7 @@ def bootstrap(
 
     Parameters
     ----------
-    X, y, backend, C, class_weight, pos_weight, scale, standardize, max_iter, dtype
+    X, y, backend, C, class_weight, pos_weight, scale, standardize, max_iter, dtype, image_shape
         As for :func:`gpulr.train`. The solver is L-BFGS; ``max_iter`` is that of each group.
         Workers of a cluster draw what one process draws, so each draws the rows of all.
     n : int
@@ -115,8 +118,11 @@ def bootstrap(
         As :func:`gpulr.train`, and for classes so small that no draw has rows of all.
     ParameterError, BackendUnavailableError, DivergenceError
         As :func:`gpulr.train`.
-    TrainingInterrupted, WorkersLostError
-        Ctrl-C, or a cluster is gone; its ``model`` is that of all rows.
+    TrainingInterrupted
+        Ctrl-C; its ``model`` is that of all rows, and its ``result`` what was done: replicates of
+        the groups that are finished.
+    WorkersLostError
+        A cluster is gone; its ``model`` is that of all rows.
 
     Warns
     -----
@@ -138,11 +144,10 @@ def bootstrap(
         dtype=dtype,
     )
     n = whole_number("n", n, least=2)
-    if not isinstance(weights, str) or weights not in ("poisson", "multinomial"):
-        raise ParameterError(f'weights={shown(weights)}; use "poisson" or "multinomial".')
+    check_weights(weights)
     seeds = seeds_of(random_state, n)
     callbacks = callables(callbacks)
-    inputs = read_inputs(X, y, None, elsewhere=True).weighted(
+    inputs = read_inputs(X, y, image_shape, elsewhere=True).weighted(
         sample_weight, class_weight, pos_weight
     )
     k = inputs.labels.n_models
@@ -166,26 +171,39 @@ def bootstrap(
             raise
     data = replace(data, settings=replace(settings, tol=state.tol))
     whole, parts = state.parts[0], [part for part in state.parts[1:] if part.result not in ENDED]
-    model = data.model(whole, C)
+    result = _result(data, data.model(whole, C), parts)
     if state.ended == "interrupted":
         raise TrainingInterrupted(
-            "The bootstrap was interrupted. The model of all rows is in `.model` of this "
-            "exception; replicates are not kept.",
-            model,
+            f"The bootstrap was interrupted after {result.n_replicates} of "
+            f"{counted(n, 'replicate')}; these are in `.result` of this exception, and the model "
+            "of all rows in its `.model`.",
+            result.model,
+            result,
         )
     if data.settings.tol > 0 and whole.result not in ENDED:
         advice = _advice(whole, parts, data)
         if advice:
             warn(advice.message, ConvergenceWarning)
-    converged = ends_of(*parts)["converged"].reshape(-1, k) if parts else np.zeros((0, k), np.bool_)
+    return result
+
+
+def _result(data: TrainingData, model: OneVsAll, parts: Sequence[Solution]) -> Bootstrap:
+    """Return the model with the replicates of these groups."""
+    ends = ends_of(*parts)["converged"] if parts else np.zeros(0, np.bool_)
+    converged = ends.reshape(-1, data.n_models)
     theta = np.hstack([np.zeros((data.rows.n_features + 1, 0)), *(part.theta for part in parts)])
     arrays = data.parameters(theta, sets=(len(converged),))
+    std = None
+    if data.settings.standardize:
+        scale = to_host(data.rows.scale)[:, 0]
+        std = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale != 0.0)
     return Bootstrap(
         model=model,
         coef=arrays["weights"],
         intercept=arrays["intercept"],
         converged=converged,
         intercept_at_center=arrays.get("intercept_at_center"),
+        feature_std=std,
     )
 
 
@@ -343,6 +361,12 @@ class Replicates:
             to_host(count).reshape(-1, self.data.n_models) > 0 for count in problem.class_counts()
         )
         return positive & negative, positive | negative
+
+
+def check_weights(weights: str) -> None:
+    """Raise ParameterError for what is no way to draw rows."""
+    if not isinstance(weights, str) or weights not in WAYS:
+        raise ParameterError(f'weights={shown(weights)}; use "{WAYS[0]}" or "{WAYS[1]}".')
 
 
 def seeds_of(random_state: Any, n: int) -> list[np.random.SeedSequence]:

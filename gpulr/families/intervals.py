@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr import logistic
-from gpulr.backend import Backend, computing_with, given_back, host_memory
-from gpulr.errors import DataError, ParameterError
+from gpulr.backend import Backend, computing_with, given_back, host_memory, to_host
+from gpulr.errors import DataError, ModelFileError, ParameterError
+from gpulr.model import storage
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.namespaces import array_namespace
+from gpulr.output_files import path_of
 from gpulr.validation.arrays import finite_rows
 from gpulr.validation.parameters import positive_number
 from gpulr.words import counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = Any
 
 # What probabilities of one block of rows may take, with their sorted copy.
 BLOCK_BYTES = 2**27
+# What a file holds beside the model's arrays, under names that begin so.
+REPLICATES = "replicates."
+_ARRAYS = ("coef", "intercept", "converged", "intercept_at_center", "feature_std")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +46,9 @@ class Bootstrap:
     converged : (n_replicates, n_models) bool, NumPy
     intercept_at_center : (n_replicates, n_models) or None
         After standardised training, as in the model.
+    feature_std : (n_features,) float64, NumPy, or None
+        After standardised training: the standard deviations that features were divided by, 0 of
+        those that are constant.
 
     Notes
     -----
@@ -50,6 +63,7 @@ class Bootstrap:
     intercept: Array
     converged: npt.NDArray[np.bool_]
     intercept_at_center: Array | None = None
+    feature_std: npt.NDArray[np.float64] | None = None
 
     @property
     def n_replicates(self) -> int:
@@ -70,6 +84,71 @@ class Bootstrap:
     def intercept_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Return the ends of an interval for each intercept, (n_models,) each."""
         return self._ends_of(self.intercept, level)
+
+    @property
+    def step(self) -> npt.NDArray[np.float64]:
+        """How far each feature goes when it changes by 1 as training sees it, (n_features,).
+
+        After standardised training that is its standard deviation. Weights times this compare,
+        whatever the features' units.
+        """
+        if self.feature_std is not None:
+            return self.feature_std
+        return np.full(self.model.n_features, 1.0 / self.model.scale)
+
+    @property
+    def step_words(self) -> str:
+        """What weights times :attr:`step` are called in tables and pictures."""
+        if self.feature_std is not None:
+            return "weight per standard deviation"
+        return "weight" if self.model.scale == 1.0 else f"weight × {1 / self.model.scale:.4g}"
+
+    def strength(self, level: float = 0.95) -> npt.NDArray[np.float64]:
+        """Return how far from 0 each weight is at least, (n_features, n_models); NumPy.
+
+        That is the end of its interval that is nearer to 0, without its sign, times :attr:`step`;
+        it is negative where 0 is within the interval.
+        """
+        low, high = (to_host(end).astype(np.float64) for end in self.coef_interval(level))
+        return np.asarray(np.maximum(low, -high) * self.step[:, np.newaxis])
+
+    def plot(self, ax: Axes | None = None, **how: Any) -> Axes:
+        """Draw weights and their intervals; see :func:`gpulr.show.bootstrap`.
+
+        ``result.plot().figure.savefig("intervals.png")`` saves the picture.
+        """
+        from gpulr.show import bootstrap
+
+        return bootstrap(self, ax=ax, **how)
+
+    def save(self, path: str | Path) -> None:
+        """Write model and replicates to one file, whose name ends in .safetensors.
+
+        :func:`gpulr.load`, and the command line, read the model from it; :meth:`load` reads all.
+        Raises as :meth:`OneVsAll.save` does.
+        """
+        storage.save(
+            self.model, path, {f"{REPLICATES}{name}": getattr(self, name) for name in _ARRAYS}
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bootstrap:
+        """Read what :meth:`save` wrote; its arrays are NumPy's.
+
+        Raises
+        ------
+        ModelFileError
+            As :func:`gpulr.load`, and for a file without replicates.
+        ParameterError
+            It is no path.
+        """
+        fields, beside = storage.read(path)
+        model = OneVsAll(**fields)
+        arrays = {name: beside.get(f"{REPLICATES}{name}") for name in _ARRAYS}
+        if wrong := _fault(model, arrays):
+            remedy = "Pass a file that `gpulr bootstrap --output` or Bootstrap.save wrote."
+            raise ModelFileError(path_of("path", path), wrong, f"{remedy} gpulr.load reads models.")
+        return cls(model=model, **arrays)  # type: ignore[arg-type]
 
     def _ends_of(self, replicates: Array, level: float) -> tuple[Array, Array]:
         level = self._level(level)
@@ -120,9 +199,7 @@ class Bootstrap:
         return low, high
 
     def _level(self, level: float) -> float:
-        level = positive_number("level", level)
-        if level >= 1.0:
-            raise ParameterError(f"level={level:g}; expected a number between 0 and 1, as 0.95.")
+        level = check_level(level)
         if self.n_replicates < 2:
             raise DataError(
                 f"There are {self.n_replicates} replicates, since training was stopped; an "
@@ -143,3 +220,35 @@ def _ends(values: Array, level: float) -> tuple[Array, Array]:
         return values[below, ...] + (place - below) * (values[above, ...] - values[below, ...])
 
     return quantile(tail), quantile(1.0 - tail)
+
+
+def check_level(level: float) -> float:
+    """Return the level of an interval, or raise ParameterError."""
+    level = positive_number("level", level)
+    if level >= 1.0:
+        raise ParameterError(f"level={level:g}; expected a number between 0 and 1, as 0.95.")
+    return level
+
+
+def _fault(model: OneVsAll, arrays: Mapping[str, npt.NDArray[Any] | None]) -> str:
+    """Say which array of a file does not fit the model; "" if all do."""
+    coef = arrays["coef"]
+    if coef is None:
+        return "a model without replicates of a bootstrap"
+    n, each, own = len(coef) if coef.ndim else 0, model.n_models, model.weights.dtype
+    expected = {
+        "coef": ((n, model.n_features, each), own),
+        "intercept": ((n, each), own),
+        "converged": ((n, each), np.dtype(np.bool_)),
+    }
+    if model.intercept_at_center is not None:
+        expected["intercept_at_center"] = ((n, each), own)
+        expected["feature_std"] = ((model.n_features,), np.dtype(np.float64))
+    for name, array in arrays.items():
+        shape, dtype = expected.get(name, (None, None))
+        fits = array is None if shape is None else array is not None and array.shape == shape
+        if not fits or (array is not None and array.dtype != dtype):
+            return f"its replicates' {name} does not fit the model"
+        if array is not None and not np.isfinite(array).all():
+            return f"its replicates' {name} holds what is no finite number"
+    return ""

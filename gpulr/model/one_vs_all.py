@@ -339,6 +339,8 @@ class OneVsAll(Trained):
 def load(path: str | Path) -> OneVsAll:
     """Read a model that :meth:`OneVsAll.save` wrote; its arrays are NumPy's.
 
+    Of a file that :meth:`gpulr.Bootstrap.save` wrote, it is the model of all rows.
+
     Raises
     ------
     ModelFileError
@@ -346,7 +348,7 @@ def load(path: str | Path) -> OneVsAll:
     ParameterError
         It is no path.
     """
-    return OneVsAll(**storage.read(path))
+    return OneVsAll(**storage.read(path)[0])
 
 
 def _margins(model: OneVsAll, X: Array, backend: Backend) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,11 @@ _HISTORY = tuple(field.name for field in fields(History))
 _ARRAYS = ("weights", "intercept", "center", "intercept_at_center", "thresholds")
 
 
-def save(model: Trained, path: str | Path) -> None:
+def save(model: Trained, path: str | Path, beside: Mapping[str, Any] | None = None) -> None:
     """Write the model to one file, which :func:`gpulr.load` reads; its name ends in .safetensors.
 
-    What is there is replaced only when the new file is complete.
+    What is there is replaced only when the new file is complete. Arrays that are to lie ``beside``
+    the model's have other names than these.
 
     Raises
     ------
@@ -52,6 +54,7 @@ def save(model: Trained, path: str | Path) -> None:
     check_suffix(path, str(path))
     arrays = {name: getattr(model, name) for name in _ARRAYS}
     arrays |= {name: getattr(model.history, name) for name in _HISTORY}
+    arrays |= beside or {}
     tensors = {
         name: np.ascontiguousarray(to_host(a)) for name, a in arrays.items() if a is not None
     }
@@ -73,8 +76,10 @@ def save(model: Trained, path: str | Path) -> None:
     replace_file(path, to_bytes(tensors, metadata=metadata))
 
 
-def read(path: str | Path) -> dict[str, Any]:
-    """Return the fields of the model in a file; its arrays are NumPy's.
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Return the fields of the model in a file, and what lies beside it; arrays are NumPy's.
+
+    What lies beside is whole, but nothing else is known of it.
 
     Raises ModelFileError and ParameterError as :func:`gpulr.load` does.
     """
@@ -108,7 +113,8 @@ def read(path: str | Path) -> dict[str, Any]:
         cure = "Train again, or restore it from a copy."
     else:
         try:
-            return _fields(tensors, text)
+            found = _fields(tensors, text)
+            return found, {name: tensors[name] for name in tensors.keys() - {*_ARRAYS, *_HISTORY}}
         except (ValueError, RecursionError, MemoryError) as error:
             fault, cure = f"incomplete model ({type(error).__name__}: {error})", "Train again."
             cause = error

@@ -29,6 +29,7 @@ from gpulr.errors import needs_extra
 if TYPE_CHECKING:
     from gpulr.show.benchmarks import benchmark
     from gpulr.show.examples import mistakes, samples
+    from gpulr.show.intervals import bootstrap
     from gpulr.show.models import c_path, cost, weights
     from gpulr.show.scores import accuracy, confusion
     from gpulr.show.sizes import learning_curve
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "accuracy",
     "benchmark",
+    "bootstrap",
     "c_path",
     "confusion",
     "cost",
@@ -50,8 +52,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gpulr.show' has no attribute {name!r}")
     with needs_extra("plot", "Drawing needs matplotlib"):
-        from gpulr.show import benchmarks, examples, models, scores, sizes
-    for module in (benchmarks, examples, models, scores, sizes):
+        from gpulr.show import benchmarks, examples, intervals, models, scores, sizes
+    for module in (benchmarks, examples, intervals, models, scores, sizes):
         globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -161,21 +162,39 @@ def weights(
     """
     model = model_of(model)
     shape = image_shape_to_draw(model, image_shape)
-    chosen = _chosen(models, model.n_models)
+    chosen = chosen_models(models, model.n_models)
     W = to_host(model.weights).astype(np.float64)[:, chosen] / model.scale
     names = [model_names(model)[j] for j in chosen]
+    factor = "" if model.scale == 1.0 else f" × {1 / model.scale:.4g}"
     drawn = W.T if shape is None else weight_images(W, shape)
-    limit = weight_limit(drawn)
+    ax = weight_maps(ax, drawn, names, f"weight{factor}")
+    title = "Weights of each model" if model.n_models > 1 else "Weights"
+    if len(chosen) < model.n_models:
+        title = f"Weights of {len(chosen)} of {model.n_models} models"
+    ax.set_title(title, loc="left")
+    return ax
+
+
+def weight_maps(
+    ax: Axes | None, drawn: npt.NDArray[np.float64], names: Sequence[str], words: str
+) -> Axes:
+    """Draw weights in colours, on one scale that ``words`` tell of.
+
+    They are (n_models, height, width), an image for each, or (n_models, n_features), a line for
+    each. What is masked is grey.
+    """
+    limit = weight_limit(np.ma.filled(drawn, 0.0))
     # Red and blue can be told apart with any colour vision.
-    look: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-    if shape is None:
-        ax = axes(ax, 7.2, 1.4 + 0.26 * len(chosen))
+    colours = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#d9d9d9")
+    look: dict[str, Any] = {"cmap": colours, "vmin": -limit, "vmax": limit}
+    if drawn.ndim == 2:
+        ax = axes(ax, 7.2, 1.4 + 0.26 * len(names))
         coloured = ax.imshow(drawn, aspect="auto", interpolation="nearest", **look)
         ax.set_yticks(range(len(names)), names, fontsize="small", **PLAIN)
         ax.set_xlabel("feature")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
-        rows, columns = grid(len(chosen), COLUMNS if len(chosen) <= 20 else 2 * COLUMNS)
+        rows, columns = grid(len(names), COLUMNS if len(names) <= 20 else 2 * COLUMNS)
         height, width = drawn.shape[1:]
         side = 7.2 / max(columns, 2)
         ax = axes(ax, side * columns + 0.9, 0.4 + rows * (0.26 + side * min(height / width, 2)))
@@ -188,20 +207,18 @@ def weights(
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set_color("#cccccc")
             panel.set_title(name, fontsize="medium", pad=2, **PLAIN)
-    title = "Weights of each model" if model.n_models > 1 else "Weights"
-    if len(chosen) < model.n_models:
-        title = f"Weights of {len(chosen)} of {model.n_models} models"
-    ax.set_title(title, loc="left")
     bar = ax.figure.colorbar(coloured, cax=ax.inset_axes((1.02, 0.0, 0.02, 1.0)), extend="both")
-    factor = "" if model.scale == 1.0 else f" × {1 / model.scale:.4g}"
-    bar.set_label(f"← against    weight{factor}    for →", fontsize="small")
+    bar.set_label(f"← against    {words}    for →", fontsize="small")
     bar.ax.tick_params(labelsize="small")
     return ax
 
 
-def _chosen(models: Sequence[int] | None, n_models: int) -> npt.NDArray[np.intp]:
+def chosen_models(
+    models: Sequence[int] | None, n_models: int, most: int | None = None
+) -> npt.NDArray[np.intp]:
+    """Return the models that are asked for; without, the first ``most``, or ``MOST``."""
     if models is None:
-        return np.arange(min(n_models, MOST))
+        return np.arange(min(n_models, most or MOST))
     chosen = [whole_number("models", j, least=0) for j in models]
     if not chosen or max(chosen) >= n_models:
         raise ParameterError(f"models={list(models)}; expected columns from 0 to {n_models - 1}.")

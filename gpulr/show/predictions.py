@@ -27,6 +27,7 @@ from gpulr.validation.parameters import image_shape_of, shape_of_images
 Array = Any
 Shape = tuple[int, ...]
 LONGEST = 18  # characters of a label in a picture
+LONGEST_FEATURE = 22  # and of the name of a feature
 WITHIN = 99.5  # per cent of the weights are within the scale: a few pixels would dim the others
 CHANNELS = (1, 3, 4)
 
@@ -157,6 +158,14 @@ def label_text(label: Any, longest: int = LONGEST) -> str:
 def label_texts(labels: Iterable[Any], longest: int = LONGEST) -> list[str]:
     """Return :func:`label_text` of each."""
     return [label_text(label, longest) for label in labels]
+
+
+def feature_names(model: OneVsAll) -> list[str]:
+    """Return what the features of a model are called, by their numbers where they have no names."""
+    names = model.data.get("feature_names")
+    if names is None:
+        return [f"feature {place}" for place in range(model.n_features)]
+    return label_texts(names, LONGEST_FEATURE)
 
 
 def is_image(shape: Shape | None) -> bool:

@@ -164,6 +164,11 @@ FAILURES = [
     (["search", "--output", "m.safetensors", "--no-refit"], 2, "leave out --no-refit"),
     (["search", "--one-standard-error", "--no-refit"], 2, "leave out --no-refit"),
     (["search", "--data", "missing.npz"], 3, "does not exist"),
+    (["bootstrap", "--data", "missing.npz", "--weights", "bayes"], 2, '--weights bayes; use "poi'),
+    (["bootstrap", "--data", "missing.npz", "--level", "95"], 2, "--level 95; expected"),
+    (["bootstrap", "--data", "missing.npz", "--n", "1"], 2, "--n"),
+    (["bootstrap", "--data", "missing.npz", "--C", "-1"], 2, "--C -1.0; expected"),
+    (["bootstrap", "--data", "missing.npz"], 3, "does not exist"),
 ]
 
 
@@ -346,6 +351,7 @@ DATA = ("mnist-original", ".csv", ".tsv", ".gz", ".npz", ".mat", "IDX", "folder"
         ("train", [*DATA, "--backend", "--solver", "--C", "--max-iter", "--tol", "--output"]),
         ("train", ["holds the labels: its name, or of a .csv", "holds out other rows"]),
         ("search", [*DATA, "--Cs", "--folds", "--scoring", "--one-standard-error", "--plot"]),
+        ("bootstrap", [*DATA, "--n", "--level", "--weights", "--features", "--plot", "--output"]),
         *((command, DATA) for command in ("evaluate", "report", "video", "data")),
         *((command, ["--json"]) for command in ("predict", "export")),
     ],

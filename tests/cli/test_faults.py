@@ -14,7 +14,7 @@ from PIL import Image
 
 import gpulr
 from gpulr import output_files
-from gpulr.cli import search, train
+from gpulr.cli import bootstrap, search, train
 from gpulr.errors import DataError
 from gpulr.model.one_vs_all import OneVsAll
 from helpers import strict_json
@@ -146,6 +146,8 @@ def test_a_working_folder_that_is_gone_loses_no_model(
         (("train", "--data", "missing.npz", "-o"), "m.safetensors", "model.safetensors"),
         (("search", "--data", "missing.npz", "-o"), "m.safetensors", "model.safetensors"),
         (("search", "--data", "missing.npz", "--plot"), "path.png", "path.png"),
+        (("bootstrap", "--data", "missing.npz", "-o"), "m.safetensors", "model.safetensors"),
+        (("bootstrap", "--data", "missing.npz", "--plot"), "path.png", "path.png"),
         (("report", "missing.safetensors", "-o"), "page.html", "report.html"),
         (("export", "missing.safetensors", "-o"), "m.onnx", "model.onnx"),
         (("video", "missing.safetensors", "-o"), "m.mp4", "video.mp4"),
@@ -253,7 +255,9 @@ def test_warnings_that_are_errors_lose_no_model(here, invoke):
     assert (here / "m.safetensors").exists()
 
 
-@pytest.mark.parametrize(("command", "module"), [("train", train), ("search", search)])
+@pytest.mark.parametrize(
+    ("command", "module"), [("train", train), ("search", search), ("bootstrap", bootstrap)]
+)
 def test_ctrl_c_before_anything_is_known_is_json_too(monkeypatch, command, module, invoke):
     def interrupt(*arguments):
         raise KeyboardInterrupt

@@ -55,6 +55,7 @@ def test_what_acts_on_a_terminal_is_written_out():
         ("data", "t\x1b[1m.csv"),
         ("report", "m\x07.safetensors", "-o", "r\x1b.html"),
         ("search", "--data", "t\x1b[1m.csv", "--Cs", "1,", "--folds", "2"),
+        ("bootstrap", "--data", "t\x1b[1m.csv", "--n", "5", "-o", "m\x07.safetensors"),
     ],
 )
 @pytest.mark.parametrize("json", [(), ("--json",)])

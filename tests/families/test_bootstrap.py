@@ -217,9 +217,10 @@ def test_stopping_keeps_the_groups_that_are_done(blobs, monkeypatch):
             none.coef_interval()
 
 
-@pytest.mark.parametrize("at", [0, 3])
-def test_interruption_keeps_the_model(blobs, at):
+@pytest.mark.parametrize(("at", "n"), [(0, 0), (3, 0), (9, 2)])
+def test_interruption_keeps_the_model_and_what_is_done(blobs, monkeypatch, at, n):
     X, y = blobs
+    monkeypatch.setattr("gpulr.families.bootstrap.GROUP_BYTES", 2**15)
     closed = []
 
     class Interrupt:
@@ -230,10 +231,18 @@ def test_interruption_keeps_the_model(blobs, at):
         def close(self):
             closed.append(True)
 
-    with pytest.raises(gpulr.TrainingInterrupted, match="bootstrap was interrupted") as caught:
-        gpulr.bootstrap(X, y, n=5, callbacks=[Interrupt()])
+    with pytest.raises(gpulr.TrainingInterrupted, match=f"after {n} of 5 replicates") as caught:
+        gpulr.bootstrap(X, y, n=5, random_state=0, callbacks=[Interrupt()])
     assert closed == [True]
     assert caught.value.model.converged is bool(at)
+    assert caught.value.result.model is caught.value.model
+    whole = gpulr.bootstrap(X, y, n=5, random_state=0)
+    np.testing.assert_array_equal(caught.value.result.coef, whole.coef[:n])
+
+
+def test_the_shape_of_images_is_kept(blobs):
+    X, y = blobs
+    assert gpulr.bootstrap(X, y, n=2, image_shape=(2, 2)).model.image_shape == (2, 2)
 
 
 @pytest.mark.parametrize(

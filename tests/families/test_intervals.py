@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import gpulr
-from gpulr.backend import to_host
+from gpulr.backend import backend_of, to_host
 from gpulr.families import intervals
 
 
@@ -79,3 +81,82 @@ def test_intervals_shrink_with_the_root_of_the_rows(rng):
         widths.append(np.mean(high - low))
     # Each width is known to some 5 % (of the four together, 3 %).
     assert widths[0] / widths[1] == pytest.approx(4.0, rel=0.15)
+
+
+@pytest.mark.parametrize("settings", [{}, {"standardize": True, "dtype": "float64"}], ids=str)
+def test_a_file_holds_all_replicates_and_is_one_of_the_model(put, blobs, tmp_path, settings):
+    X, y = blobs
+    there, path = put(X), tmp_path / "b.safetensors"
+    if (
+        settings.get("dtype") == "float64"
+        and backend_of(there).widest != backend_of(there).xp.float64
+    ):
+        pytest.skip("no float64 there")
+    before = gpulr.bootstrap(there, y, n=5, random_state=0, **settings)
+    before.save(path)
+    after = gpulr.Bootstrap.load(path)
+    for field in ("coef", "intercept", "converged", "intercept_at_center", "feature_std"):
+        expected, found = getattr(before, field), getattr(after, field)
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            np.testing.assert_array_equal(found, to_host(expected))
+            assert found.dtype == to_host(expected).dtype
+    for model in (after.model, gpulr.load(path)):
+        np.testing.assert_array_equal(model.weights, to_host(before.model.weights))
+        assert model.settings == before.model.settings
+    low, high = before.proba_interval(there)
+    np.testing.assert_allclose(
+        after.proba_interval(X), [to_host(low), to_host(high)], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_what_holds_no_replicates_that_fit(blobs, tmp_path):
+    path = tmp_path / "b.safetensors"
+    found = gpulr.bootstrap(*blobs, n=3, random_state=0)
+    found.model.save(path)
+    with pytest.raises(gpulr.ModelFileError, match=r"without replicates.*Bootstrap\.save wrote"):
+        gpulr.Bootstrap.load(path)
+    wrong = {
+        "coef": found.coef[:, :2],
+        "intercept": found.intercept.astype(np.float64),
+        "converged": None,
+        "intercept_at_center": found.intercept,
+        "feature_std": np.ones(4),
+    }
+    for name, array in wrong.items():
+        replace(found, **{name: array}).save(path)
+        with pytest.raises(gpulr.ModelFileError, match=f"replicates' {name} does not fit"):
+            gpulr.Bootstrap.load(path)
+    replace(found, coef=np.nan * found.coef).save(path)
+    with pytest.raises(gpulr.ModelFileError, match="coef holds what is no finite number"):
+        gpulr.Bootstrap.load(path)
+    with pytest.raises(gpulr.ModelFileError, match="there is no such file"):
+        gpulr.Bootstrap.load(tmp_path / "other.safetensors")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(gpulr.ModelFileError, match="sha256"):
+        gpulr.Bootstrap.load(path)
+
+
+def test_strength_does_not_depend_on_units_after_standardised_training(put, blobs):
+    X, y = blobs
+    units = np.array([1.0, 100.0, 0.01, 1.0], X.dtype)
+    X = X.copy()
+    X[:, 3] = 7.0  # constant
+    how = {"n": 20, "random_state": 0, "standardize": True, "tol": 1e-6}
+    one, other = (gpulr.bootstrap(put(x), y, **how) for x in (X, X * units))
+    np.testing.assert_allclose(one.strength(), other.strength(), atol=2e-3)
+    np.testing.assert_allclose(other.feature_std, (X * units).std(axis=0), rtol=1e-4)
+    low, high = map(to_host, other.coef_interval())
+    sure = other.strength() > 0
+    np.testing.assert_array_equal(sure, ((low > 0) | (high < 0)) & (other.feature_std > 0)[:, None])
+    assert sure.any()
+    assert not sure.all()
+    assert (other.strength()[3] == 0).all()
+
+
+def test_strength_is_of_the_scaled_rows(blobs):
+    X, y = blobs
+    found = gpulr.bootstrap(X, y, n=20, random_state=0, scale=0.25)
+    low, high = found.coef_interval(0.9)
+    np.testing.assert_allclose(found.strength(0.9), 4 * np.maximum(low, -high), rtol=1e-6)

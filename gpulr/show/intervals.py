@@ -1,0 +1,142 @@
+"""What a bootstrap says of weights: intervals of the strongest, or maps of those that are sure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from gpulr.backend import to_host
+from gpulr.errors import ParameterError
+from gpulr.show.canvas import PLAIN, Colour, axes, bare, grid, model_names, tidy
+from gpulr.show.models import chosen_models, weight_maps
+from gpulr.show.predictions import feature_names, image_shape_to_draw, weight_images
+from gpulr.validation.parameters import whole_number
+from gpulr.words import counted
+
+MOST = 12  # models of a table that one picture shows unless told which
+COLUMNS = 3
+NAME, PANEL, LINE = 1.7, 1.9, 0.21  # inches: of a feature's name, of its interval, of a line
+
+
+def bootstrap(
+    result: Any,
+    *,
+    level: float = 0.95,
+    n: int = 10,
+    image_shape: tuple[int, ...] | None = None,
+    models: Sequence[int] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw weights with the intervals that resamples of the rows gave them.
+
+    For each model its strongest features, the end of whose interval nearer to 0 is furthest from it
+    (:meth:`gpulr.Bootstrap.strength`), strongest first: a dot at the weight and a line from end to
+    end, red for the class, blue against it, grey where 0 is within. After standardised training
+    weights are per standard deviation of the feature; otherwise per unit of the scaled X,
+    so that features of different units compare only where ``standardize=True`` trained them.
+    Of images, the weights whose intervals leave 0, as :func:`weights` draws them, on grey.
+
+    Parameters
+    ----------
+    result : Bootstrap
+        As :func:`gpulr.bootstrap` returns it.
+    level : float
+        Of the intervals.
+    n : int
+        Features for each model.
+    image_shape : tuple of int, optional
+        (height, width), or with channels; without, that of the training data.
+    models : sequence of int, optional
+        Which models, by their column; without, all, or the first 12 (of images 50).
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+        With one line for each feature, or of several models ``ax.child_axes`` with these, in the
+        order of the models; of images as :func:`weights` returns them.
+
+    Raises
+    ------
+    DataError
+        There are fewer than two replicates, since training was stopped.
+    """
+    if not hasattr(result, "coef_interval"):
+        raise ParameterError(
+            f"result is of type {type(result).__name__}; expected what gpulr.bootstrap returns."
+        )
+    model, n = result.model, whole_number("n", n, least=1)
+    shape = image_shape_to_draw(model, image_shape)
+    names, n_models = model_names(model), model.n_models
+    strength, step, words = result.strength(level), result.step, result.step_words
+    arrays = (model.weights, *result.coef_interval(level))
+    W, low, high = (step[:, np.newaxis] * to_host(a).astype(np.float64) for a in arrays)
+    share = f"{100 * level:.4g} %"
+    if shape is not None:
+        chosen = chosen_models(models, n_models)
+        sure = strength[:, chosen] > 0
+        drawn = weight_images(np.where(sure, W[:, chosen], 0.0), shape)
+        drawn = np.ma.masked_where(weight_images(sure.astype(int), shape) == 0, drawn)
+        ax = weight_maps(ax, drawn, [names[j] for j in chosen], words)
+        title = f"Weights whose {share} interval leaves 0"
+    else:
+        chosen = chosen_models(models, n_models, MOST)
+        features = feature_names(model)
+        places = np.argsort(-strength[:, chosen], axis=0, kind="stable")[:n]
+        ax, panels = _panels(ax, [names[j] for j in chosen], len(places))
+        for panel, j, which in zip(panels, chosen, places.T, strict=True):
+            ends = (each[which, j] for each in (W, low, high))
+            _intervals(panel, [features[f] for f in which], *ends)
+            panel.set_xlabel(words, fontsize="small" if panel is not ax else None)
+        title = f"Weights and their {share} intervals"
+    if len(chosen) < n_models:
+        title += f", {len(chosen)} of {n_models} models"
+    ax.set_title(f"{title} ({counted(result.n_replicates, 'replicate')})", loc="left")
+    return ax
+
+
+def _panels(ax: Axes | None, names: Sequence[str], n: int) -> tuple[Axes, list[Axes]]:
+    """Return the Axes, and in it one for each model, with room for the names of n features."""
+    rows, columns = grid(len(names), COLUMNS)
+    height = n * LINE + 0.9
+    ax = axes(ax, max(columns * (NAME + PANEL), 6.4), rows * height + 0.4)
+    if len(names) == 1:
+        return ax, [ax]
+    bare(ax)
+    panels = []
+    for i, name in enumerate(names):
+        row, column = divmod(i, columns)
+        left, below = (column + NAME / (NAME + PANEL)) / columns, 1 - (row + 1) / rows
+        size = 0.95 * PANEL / (NAME + PANEL) / columns, n * LINE / height / rows
+        panel = ax.inset_axes((left, below + 0.55 / height / rows, *size))
+        panel.set_title(name, fontsize="medium", pad=2, **PLAIN)
+        panel.tick_params(labelsize="small")
+        panels.append(panel)
+    return ax, panels
+
+
+def _intervals(
+    ax: Axes,
+    names: Sequence[str],
+    weight: npt.NDArray[np.float64],
+    low: npt.NDArray[np.float64],
+    high: npt.NDArray[np.float64],
+) -> None:
+    """Draw a line from end to end for each feature, the first one on top."""
+    ax.axvline(0.0, color=Colour.BLACK, linewidth=0.8, zorder=1)
+    for place, ends in enumerate(zip(weight, low, high, strict=True)):
+        at, left, right = map(float, ends)
+        colour = Colour.GREY
+        if left > 0 or right < 0:
+            colour = Colour.VERMILION if left > 0 else Colour.BLUE
+        ax.plot([left, right], [place, place], "-", color=colour, linewidth=2.5)
+        ax.plot([at], [place], "o", color=colour, markersize=5)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_yticks(range(len(names)), names, **PLAIN)
+    ax.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=2))
+    tidy(ax)
