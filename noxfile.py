@@ -37,6 +37,7 @@ OTHER_ARRAYS = [
     *("tests/behaviour/test_examples.py", "tests/sources/test_part_files.py"),
     *("tests/behaviour/test_blocks.py", "tests/datasets/test_stored.py"),
     "tests/cli/test_stored.py",
+    "tests/behaviour/test_fuzz.py::test_stored_files",
     "tests/distributed",
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
     *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
@@ -90,6 +91,14 @@ def more(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Read damaged files: ``nox -s fuzz -- [READER|all] [HOW MANY] [SEED]``; a million of each."""
+    install(session, "test", "sources")
+    session.install("anndata", "dask[array]")
+    session.run("python", "tests/support/fuzz_run.py", *session.posargs)
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Run what takes longest, and scikit-learn's own tests of the oldest release."""
     install(session, "test", "cuda-compile", "fast")
@@ -116,7 +125,8 @@ def arrays(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "install", "--quiet", f"{ROOT}[torch]")
     environment = {"GPULR_TEST_BACKENDS": "numpy"}
     session.run(*PYTEST, QUICK, *OTHER_ARRAYS, *session.posargs, env=environment)
-    session.run(*PYTEST, "slow and not nightly", "tests/distributed", env=environment)
+    slow = ("tests/distributed", "tests/behaviour/test_fuzz.py::test_stored_files")
+    session.run(*PYTEST, "slow and not nightly", *slow, env=environment)
     computed = ("tests/core", "tests/solvers", "tests/backend/test_streaming.py")
     session.run(*PYTEST, QUICK, *computed, env={"GPULR_TEST_BACKENDS": "torch"})
 

@@ -18,6 +18,7 @@ from gpulr.images.framing import DRAWN, Frame
 from gpulr.model.one_vs_all import OneVsAll
 
 PAPER = 280  # pixels of the paper's longer side; the other is as the model's images have it
+FARTHEST = 1e9  # pixels from the paper's corner: squares of these are finite
 PEN = 12.0  # its radius: strokes as thick as MNIST's, where the digit fills most of the paper
 
 
@@ -46,17 +47,25 @@ def rasterize(strokes: Iterable[npt.ArrayLike], paper: tuple[int, int]) -> npt.N
     paper, are a DataError.
     """
     ink = np.zeros(paper)
-    for stroke in strokes:
-        points = np.asarray(stroke, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-            raise DataError(
-                f"A stroke has shape {points.shape}; expected (n_points, 2), finite: x and y."
-            )
+    for points in _points(strokes):
         for start, end in zip(points, points[1:] if len(points) > 1 else points, strict=False):
             _line(ink, start, end)
     if not (ink > DRAWN).any():
         raise DataError("Nothing is drawn. Pass strokes with points on the paper.")
     return ink
+
+
+def _points(strokes: Iterable[npt.ArrayLike]) -> list[npt.NDArray[np.float64]]:
+    """Return each stroke's points, (n_points, 2), or raise DataError."""
+    expected = f"expected a list of strokes, each (n_points, 2): x and y, up to {FARTHEST:g}"
+    try:
+        each = [np.asarray(stroke, dtype=np.float64) for stroke in strokes]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"The strokes are no arrays of numbers ({error}); {expected}.") from error
+    for points in each:
+        if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) <= FARTHEST).all():
+            raise DataError(f"A stroke of shape {points.shape} is none; {expected}.")
+    return each
 
 
 def _line(ink: npt.NDArray[np.float64], start: Any, end: Any) -> None:

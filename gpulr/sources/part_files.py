@@ -19,11 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataFileError, GpulrError, ParameterError, needs_extra
+from gpulr.sources.npy_header import read_header
 from gpulr.words import counted, first_line, listed
 
 Array = Any
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
+PARQUET, ZARR = "a Parquet file", "a Zarr array or group"
 PART_BYTES = 32 * 2**20  # of rows that are read at once, of files that have no parts of their own
 
 
@@ -43,14 +45,15 @@ class RowGroup:
         """Return Arrow's fields of the file."""
         from pyarrow.parquet import read_schema
 
-        return read_schema(self.path)
+        with reading(self.path, PARQUET):
+            return read_schema(self.path)
 
     def __call__(self) -> Array:
         """Return the rows as an Arrow table, and their labels if there is a column of these."""
         from pyarrow.parquet import ParquetFile
 
         names = [*self.features, *([] if self.label is None else [self.label])]
-        with ParquetFile(self.path) as file:
+        with reading(self.path, PARQUET), ParquetFile(self.path) as file:
             table = file.read_row_group(self.number, columns=names)
         X = table.select(self.features)
         return X if self.label is None else (X, table.column(self.label))
@@ -71,7 +74,7 @@ def row_groups(
         raise ParameterError(f"features={features!r}; expected a list of names, [{features!r}].")
     loaders, lengths = [], []
     for path in files_of(paths, ".parquet"):
-        with reading(path, "a Parquet file"), ParquetFile(path) as file:
+        with reading(path, PARQUET), ParquetFile(path) as file:
             names = [name for name in file.schema_arrow.names if not name.startswith("__index")]
             groups = range(file.metadata.num_row_groups)
             rows = [file.metadata.row_group(i).num_rows for i in groups]
@@ -139,13 +142,12 @@ def _header(path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
 
     Pickles are refused, and shapes beyond the file's size.
     """
-    of = np.lib.format
     with reading(path, "a NumPy .npy file"), path.open("rb") as file:
-        read = of.read_array_header_1_0 if of.read_magic(file) == (1, 0) else None
-        shape, by_columns, dtype = (read or of.read_array_header_2_0)(file)
+        size = path.stat().st_size
+        shape, by_columns, dtype = read_header(file, size)
         if dtype.hasobject:
             raise ValueError("it holds pickled objects, which could run anything")
-        start, size = file.tell(), path.stat().st_size
+        start = file.tell()
         if size < start + math.prod(shape) * dtype.itemsize:
             raise ValueError(f"its {size:,} bytes are fewer than an array of shape {shape} has")
     return shape, by_columns, dtype, start
@@ -223,8 +225,9 @@ class ZarrRows:
 
     def __call__(self) -> Array:
         """Return the rows, and their labels if there is an array of these."""
-        X = self.X[self.start : self.stop]
-        return X if self.y is None else (X, self.y[self.start : self.stop])
+        with reading(str(self.X.store_path), ZARR):
+            X = self.X[self.start : self.stop]
+            return X if self.y is None else (X, self.y[self.start : self.stop])
 
 
 def zarr_parts(
@@ -249,7 +252,7 @@ def zarr_arrays(store: Any, label: str | None, features: str | None) -> tuple[An
         import zarr
     if not isinstance(store, zarr.Array | zarr.Group):
         path = Path(store)
-        with reading(path, "a Zarr array or group"):
+        with reading(path, ZARR):
             store = zarr.open(path, mode="r")
     if isinstance(store, zarr.Array):
         if label is not None or features is not None:
@@ -258,7 +261,8 @@ def zarr_arrays(store: Any, label: str | None, features: str | None) -> tuple[An
                 "or features=. Leave them out, or name a group."
             )
         return _no_pickles(store), None
-    names = sorted(name for name, _ in store.arrays())
+    with reading(str(store.store_path), ZARR):
+        names = sorted(name for name, _ in store.arrays())
     of_labels = label or ("y" if "y" in names else None)
     wanted = [features or "X", *([] if of_labels is None else [of_labels])]
     if missing := [name for name in wanted if name not in names]:
@@ -267,9 +271,8 @@ def zarr_arrays(store: Any, label: str | None, features: str | None) -> tuple[An
             f"holds the arrays {listed(names) or 'none'}, and no {listed(missing)}",
             "Name them by features= and label=.",
         )
-    X, y = _no_pickles(store[wanted[0]]), None
-    if of_labels is not None:
-        y = _no_pickles(store[of_labels])
+    with reading(str(store.store_path), ZARR):
+        X, y = (*(_no_pickles(store[name]) for name in wanted), None)[:2]
     if y is not None and X.shape[:1] != y.shape[:1]:
         raise DataFileError(
             str(store.store_path),
@@ -323,15 +326,15 @@ def _first(paths: Paths) -> str:
 
 
 @contextmanager
-def reading(path: Path, expected: str) -> Iterator[None]:
+def reading(path: Path | str, expected: str) -> Iterator[None]:
     """Turn what a library raises of a file into a DataFileError, with that as its cause."""
     try:
         yield
     except GpulrError:
         raise
     except Exception as error:  # whatever damaged bytes lead to
-        if isinstance(error, FileNotFoundError) and not path.exists():
-            pattern = any(mark in path.name for mark in "*?[")
+        if isinstance(error, FileNotFoundError) and not (named := Path(path)).exists():
+            pattern = any(mark in named.name for mark in "*?[")
             remedy = "Pass the folder, or sorted(Path().glob(…))." if pattern else "Check the path."
             raise DataFileError(path, "does not exist", remedy) from error
         raise DataFileError(

@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from itertools import product
@@ -21,6 +22,7 @@ from gpulr.datasets import load, read
 from gpulr.datasets.readers import checks
 from gpulr.datasets.readers.numpy_files import read_npy
 from gpulr.errors import DataFileError
+from gpulr.sources import Blocks
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -520,6 +522,35 @@ def test_values_of_no_bytes_take_no_memory(refused, descr, shape, place):
     members = dict.fromkeys(("X.npy", "X_test.npy"), npy_claiming("|u1", (3, 2), bytes(6)))
     members |= dict.fromkeys(("y.npy", "y_test.npy"), npy_claiming("|u1", (3,), bytes(3)))
     refused(".", "a.npz", archive({**members, f"{place}.npy": npy_claiming(descr, shape)}))
+
+
+def test_names_in_an_archive_that_differ(refused, X, y):
+    """Else a test part would be left out where one letter of its name is another."""
+    content = archive({f"{name}.npy": npy(of) for name, of in {"X": X, "y": y, "X_t": X}.items()})
+    before, _, after = content.rpartition(b"X_t.npy")  # in the directory, at the end
+    refused("differ", "a.npz", before + b"X_u.npy" + after)
+
+
+def test_a_long_header_takes_no_memory(write, refused, y):
+    """NumPy reads as many bytes as a header claims to have, before it says that they are too many.
+
+    Of a large file, and of what is packed small, these are there.
+    """
+    claim = (2**30).to_bytes(4, "little") + b"{"
+    long = b"\x93NUMPY\x02\x00" + claim
+    path = write("a.npy", long + bytes(64))
+    with (path).open("r+b") as file:
+        file.truncate(2**31)  # a hole
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataFileError, match=r"claims 1,073,741,824 bytes"):
+            read_npy(path)
+        with pytest.raises(DataFileError, match=r"claims 1,073,741,824 bytes"):
+            Blocks.from_npy(path)
+        refused("claims", "a.npz", archive({"X.npy": long + bytes(2**20), "y.npy": npy(y)}))
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
 
 
 NO_ROWS = {

@@ -13,7 +13,16 @@ from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.datasets.reading import read_labelled, read_rows
 from gpulr.errors import DataError, DataFileError
 from gpulr.sources import Source
-from stored_files import NAMES, NEEDS, SAVED, save_h5ad, save_hdf5, save_npy, save_parquet
+from stored_files import (
+    NAMES,
+    NEEDS,
+    SAVED,
+    save_h5ad,
+    save_hdf5,
+    save_npy,
+    save_parquet,
+    save_zarr,
+)
 
 
 @pytest.fixture
@@ -154,11 +163,30 @@ def test_what_claims_too_much_is_refused(tmp_path, rows):
         file.create_dataset("y", shape=(10**12,), dtype="i8", chunks=(10**4,))
     with pytest.raises(DataFileError, match="its labels would expand"):
         datasets.load(tmp_path / "f.h5")
+    for name, n, chunks in ("a row", 10**9, (1, 100)), ("a chunk", 5, (10**8, 5)):
+        with h5py.File(tmp_path / "f.h5", "w") as file:
+            file.create_dataset("X", shape=(10**8, n), dtype="f4", chunks=chunks)
+            file["y"] = rows[1]
+        with pytest.raises(DataFileError, match=f"{name} of X would expand from 0 bytes"):
+            datasets.load(tmp_path / "f.h5")
 
 
-def break_npy(path):
+def test_a_heap_that_never_ends_is_refused(tmp_path, rows):
+    """HDF5's library would step over an object of no bytes for ever."""
+    path = save_hdf5(tmp_path, rows[0], rows[1].astype(str))
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
+    heap = content.index(b"GCOL\1\0\0\0")
+    first = (0).to_bytes(2, "little") + bytes(14)
+    path.write_bytes(content[: heap + 16] + first + content[heap + 32 :])
+    with pytest.raises(DataFileError, match=r"a heap's object at byte .* claims 0 bytes"):
+        datasets.load(path)
+
+
+def test_damaged_labels_in_zarr(tmp_path, rows):
+    path = save_zarr(tmp_path, *rows)
+    (path / "y" / "c" / "0").write_bytes(b"no chunk")
+    with pytest.raises(DataFileError, match="cannot be read as a Zarr array or group"):
+        datasets.load(path)
 
 
 @pytest.mark.parametrize("save", [save_npy, save_parquet, save_hdf5, save_h5ad])

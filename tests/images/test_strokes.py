@@ -49,7 +49,13 @@ def test_strokes_off_the_paper_are_cut():
 
 
 @pytest.mark.parametrize(
-    "strokes", [[], [[]], [[(1, 2, 3)]], [[(np.nan, 1)]], [[(-99.0, 5.0)]], [[1, 2]]]
+    "strokes",
+    [
+        *([], [[]], [[(1, 2, 3)]], [[(np.nan, 1)]], [[(-99.0, 5.0)]], [[1, 2]]),
+        *(5, None, "no", [["a", "b"]], [[(1, 2), (3,)]], [[(10**999, 1)]]),  # as JSON may have it
+        *([[(1e308, -1e308), (5, 5)]], [[(np.inf, 1)]]),  # whose squares are no numbers
+    ],
+    ids=repr,
 )
 def test_no_drawing(strokes, model):
     with pytest.raises(DataError):

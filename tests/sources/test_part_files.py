@@ -101,6 +101,15 @@ def test_damaged_parquet_files(parquet, break_it, words):
         Blocks.from_parquet(parquet)
 
 
+def test_damaged_pages_of_parquet(parquet):
+    """What the end of a file says is right, so that it is known only when rows are read."""
+    content = (parquet / "a.parquet").read_bytes()
+    (parquet / "a.parquet").write_bytes(b"PAR1" + b"\xff" * 400 + content[404:])
+    loader = Blocks.from_parquet(parquet, label="y").loaders[0]
+    with pytest.raises(DataFileError, match=r"a\.parquet: cannot be read as a Parquet file"):
+        loader()
+
+
 def test_columns_that_are_not_there(parquet):
     with pytest.raises(DataFileError, match="has no column z; it has y, f0"):
         Blocks.from_parquet(parquet, label="z")
@@ -224,6 +233,16 @@ def test_zarr_arrays_are_cut_at_chunks(tmp_path, rows, small_parts, zarr_format)
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(DataFileError, match="cannot be read as a Zarr array or group"):
         Blocks.from_zarr(tmp_path / "empty.zarr")
+
+
+@pytest.mark.parametrize("name", ["X/zarr.json", "X/c/0/0", "zarr.json"])
+def test_damaged_zarr_stores(tmp_path, rows, name):
+    zarr = pytest.importorskip("zarr", reason=NEEDS)
+    group = zarr.create_group(tmp_path / "g.zarr")
+    group.create_array("X", data=rows[0])
+    (tmp_path / "g.zarr" / name).write_bytes(b'{"zarr_format": 3, "node_type": "array"}')
+    with pytest.raises(DataFileError, match=r"g\.zarr.*cannot be read as a Zarr array or group"):
+        Blocks.from_zarr(tmp_path / "g.zarr").loaders[0]()
 
 
 def test_pickles_in_zarr_are_never_loaded(tmp_path, rows):

@@ -53,26 +53,6 @@ def npy_claiming(descr, shape, body=b"", **version):
     return npy_with_header(repr(fields), body, **version)
 
 
-def spoilt(content, generator):
-    """Return bytes some of which are changed, left out, repeated, or another number."""
-    content = bytearray(content)
-    for _ in range(generator.choice([1, 1, 2, 5])):
-        at, kind = generator.randrange(len(content)), generator.randrange(4)
-        if kind == 0:
-            content[at] ^= 1 << generator.randrange(8)
-        elif kind == 1:
-            del content[at : at + generator.choice([1, 4, len(content)])]
-        elif kind == 2:
-            number = generator.choice([0, 1, 255, 65535, 2**31 - 1, 2**32 - 1])
-            content[at : at + 4] = number.to_bytes(4, generator.choice(["big", "little"]))
-        else:
-            other = generator.randrange(len(content))
-            content[at : at + 16] = content[other : other + 16]
-        if not content:
-            break
-    return bytes(content)
-
-
 def known_file(name, plain):
     stored = gzip.compress(plain, mtime=0)
     file = download.KnownFile(

@@ -22,6 +22,7 @@ from gpulr.datasets.readers.checks import (
     checked,
     names_of_parts,
 )
+from gpulr.sources.npy_header import read_header
 
 # For X, y, X_test, y_test: np.savez(path, X=X, y=y), and Keras's mnist.npz.
 NAMES = (("X", "y", "X_test", "y_test"), ("x_train", "y_train", "x_test", "y_test"))
@@ -35,6 +36,8 @@ def read_npz(path: Path) -> Parts:
     """
     with checked(path, "a NumPy .npz archive") as stored, zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        for member in archive.infolist():
+            archive.open(member).close()  # compares names, which no checksum covers
         remedy = "Save it with np.savez_compressed(path, X=X, y=y)."
         wanted = names_of_parts(NAMES, members, "arrays", remedy)
         for name in wanted:
@@ -79,9 +82,7 @@ def _check_header(
     `size` counts the bytes of header and values that the file holds; with `whole`, no others may
     follow the array. Values have to be numbers or text, and of at least a byte each.
     """
-    is_first = npy_format.read_magic(stream) == (1, 0)
-    read = npy_format.read_array_header_1_0 if is_first else npy_format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    shape, _, dtype = read_header(stream, size)
     if dtype.hasobject or dtype.kind not in "biufUS":
         raise UnusableError(
             f"{what} has dtype {dtype}; pickled, structured and complex arrays are not read",
@@ -90,7 +91,7 @@ def _check_header(
     claimed, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
     is_wrong = claimed != there if whole else claimed > there
     # Values of no bytes would be as many as a file likes.
-    if is_wrong or min(shape, default=1) < 0 or dtype.itemsize == 0:
+    if is_wrong or dtype.itemsize == 0:
         claim = f"shape {shape} and dtype {dtype} ({claimed:,} bytes)"
         raise ValueError(f"{what} claims {claim}, but {there:,} bytes follow")
     return shape, dtype

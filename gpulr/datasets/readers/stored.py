@@ -5,6 +5,7 @@ Their rows become a source, which reads blocks; labels are read at once. Nothing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,16 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.datasets.readers.checks import (
+    ALWAYS_FINE,
     UnusableError,
     check_expansion,
     checked,
     names_of_parts,
 )
+from gpulr.datasets.readers.hdf5_heaps import check_heaps
 from gpulr.datasets.readers.numpy_files import NAMES, read_npy
 from gpulr.datasets.readers.table_columns import LABEL_NAMES, KnownColumns
 from gpulr.errors import DataFileError, needs_extra
 from gpulr.sources import Blocks, Source
-from gpulr.sources.part_files import label_file, row_groups, zarr_arrays
+from gpulr.sources.part_files import ZARR, label_file, reading, row_groups, zarr_arrays
 from gpulr.validation.blocks import read_blocks
 from gpulr.validation.conversion import as_csr
 from gpulr.validation.label_values import label_array, of_one_type
@@ -86,7 +89,8 @@ def read_stored(
         else:
             with needs_extra("sources", "Reading HDF5 files needs h5py"):
                 import h5py
-            with checked(path, "an HDF5 file"):
+            with checked(path, "an HDF5 file") as size:
+                check_heaps(path, size)
                 file = h5py.File(path, "r")  # as long as its rows are used
                 if kind == ".h5ad":
                     found = _h5ad(file, path, name, known, unlabelled)
@@ -143,8 +147,11 @@ def _parquet(path: Path, label: str | None, known: KnownColumns | None, unlabell
 def _zarr(path: Path, label: str | None) -> Stored:
     X, y = zarr_arrays(path, label, None)
     if y is not None:
-        check_expansion(y.nbytes_stored(), y.nbytes, "its labels")
-        y = _values(y[:])
+        with reading(path, ZARR):
+            stored = _stored_bytes(y)
+        check_expansion(stored, y.nbytes, "its labels")
+        with reading(path, ZARR):
+            y = _values(y[:])
     return Stored(_source(X), y, image_shape=_image_shape(X), label_name=label)
 
 
@@ -207,7 +214,7 @@ def _sparse_source(group: Any) -> Source:
         )
     n_rows, n_features = map(int, group.attrs["shape"])
     data, indices, starts = group["data"], group["indices"], group["indptr"]
-    check_expansion(starts.id.get_storage_size(), starts.nbytes, "its index")
+    check_expansion(_stored_bytes(starts), starts.nbytes, "its index")
     ends = starts[:]
     if len(ends) != n_rows + 1 or ends[0] != 0 or ends[-1] != len(data):
         raise UnusableError("holds a CSR matrix whose parts do not fit", "Write it again.")
@@ -222,6 +229,10 @@ def _sparse_source(group: Any) -> Source:
 
 
 def _source(array: Any) -> Source:
+    """Return an HDF5 data set, or a Zarr array, as a source, if its rows can be true."""
+    for what, shape in ("a row", array.shape[1:]), ("a chunk", array.chunks or ()):
+        if (claimed := math.prod(shape) * array.dtype.itemsize) > ALWAYS_FINE:
+            check_expansion(_stored_bytes(array), claimed, f"{what} of X")
     rows = source_of(array, "X")
     if not isinstance(rows, Source) or array.ndim < 2:
         raise UnusableError(
@@ -229,6 +240,12 @@ def _source(array: Any) -> Source:
             "Save a row for each sample.",
         )
     return rows
+
+
+def _stored_bytes(array: Any) -> int:
+    """Return how many bytes HDF5 or Zarr stores of an array."""
+    own = array.nbytes_stored if hasattr(array, "nbytes_stored") else array.id.get_storage_size
+    return int(own())
 
 
 def _image_shape(X: Any) -> tuple[int, ...] | None:
@@ -249,7 +266,7 @@ def _labels_of(column: Any) -> npt.NDArray[Any]:
         raise UnusableError(
             "holds rows without a label", "Leave them out: adata[adata.obs[label].notna()]."
         )
-    check_expansion(column.id.get_storage_size(), column.nbytes, "its labels")
+    check_expansion(_stored_bytes(column), column.nbytes, "its labels")
     text = column.dtype.kind == "O" and hasattr(column, "asstr")
     return _values(column.asstr()[:] if text else column[:])
 
