@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from copy import copy
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -108,6 +109,18 @@ class DaskEngine:
         return self._derived(
             method, [dumps(own) for _, own in zip(self.parts, arguments, strict=True)]
         )
+
+    def exchange(
+        self, method: str, function: Callable[..., Any], n_groups: int, *arguments: Any
+    ) -> DaskEngine:
+        """Return an engine of what a function makes, for each group, of a piece from each part."""
+        n, message = self.n_parts, dask.delayed(dumps((n_groups, *arguments)))
+        give = partial(dask_worker.give, method)
+        given = self.make(self.client, give, self.parts, [message] * n)
+        each = [part for part in given.parts for _ in range(n_groups)]
+        pieces = self.make(self.client, operator.getitem, each, [*range(n_groups)] * n).parts
+        columns = [pieces[i : i + n_groups] for i in range(0, len(pieces), n_groups)]
+        return self.make(self.client, function, *columns)
 
     def _derived(self, method: str, messages: list[bytes]) -> DaskEngine:
         with self._losses(), dask.config.set(_QUIET):

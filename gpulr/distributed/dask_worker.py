@@ -70,6 +70,11 @@ def derive(movable: Movable, method: str, message: bytes) -> Movable:
         return Movable(getattr(movable.part, method)(*loads(message)))
 
 
+def give(method: str, part: Any, message: bytes) -> Any:
+    """Return what a method of a part returns."""
+    return getattr(part, method)(*loads(message))
+
+
 def call(
     parts: Sequence[Movable], numbers: Sequence[int], method: str, message: bytes
 ) -> tuple[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +43,15 @@ class Engine(Protocol):
 
     def map_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> Engine:
         """Do what :meth:`map` does, with arguments of its own for each part."""
+
+    def exchange(
+        self, method: str, function: Callable[..., Any], n_groups: int, *arguments: Any
+    ) -> Engine:
+        """Return an engine of what a function makes, for each group, of a piece from each part.
+
+        ``method(n_groups, …)`` of a part returns its pieces, one for each group. They go from part
+        to part, and do not come here.
+        """
 
 
 def added(answers: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -86,6 +95,17 @@ class Here:
         """Do what :meth:`map` does, with arguments of its own for each part."""
         each = zip(self.parts, map(self._sent, arguments), strict=True)
         return Here(getattr(part, method)(*some) for part, some in each)
+
+    def exchange(
+        self, method: str, function: Callable[..., Any], n_groups: int, *arguments: Any
+    ) -> Here:
+        """Return an engine of what a function makes, for each group, of a piece from each part."""
+        message = n_groups, *arguments
+        given = [getattr(part, method)(*self._sent(message)) for part in self.parts]
+        return Here(
+            function(*(pickle.loads(pickle.dumps(pieces[group])) for pieces in given))
+            for group in range(n_groups)
+        )
 
     def _answers(self, method: str, calls: Sequence[tuple[int, tuple[Any, ...]]]) -> list[Any]:
         self.counts.trips += 1

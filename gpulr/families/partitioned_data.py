@@ -17,12 +17,14 @@ from gpulr.families.partitioned_inputs import PartitionedInputs
 from gpulr.families.prepared_part import Computer
 from gpulr.families.scoring import LEFT_OUT, tell_undefined
 from gpulr.families.training_data import TrainingData
+from gpulr.model.ranked import RankedScore, ranked
 from gpulr.model.scores import Scorer, check_defined, left_out_of
 from gpulr.validation.labels import LabelMatrix
 
 Array = Any
 
 MESSAGE_BYTES = 2**26  # of parameters that parts are sent at once to score with
+EXCHANGED = 2**28  # margins that parts give each other at once, if not of more than one C
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,20 +100,40 @@ class PartitionedData(TrainingData):
 
         ``thetas`` are (n_Cs, n_folds, n_features + 1, n_models).
         """
-        multilabel, n_Cs, n_folds = self.inputs.labels.multilabel, *thetas.shape[:2]
-        score = scorer.sums(per_model=per_model, multilabel=multilabel)
-        shape = (n_folds, n_Cs, *((self.n_models,) if per_model else ()))
-        scores, at_once = np.zeros(shape), max(1, MESSAGE_BYTES // max(1, thetas[:1].nbytes))
-        for first in range(0, n_Cs, at_once):
-            message = rule, scorer.name, per_model, thetas[first : first + at_once]
-            answers = self.parts.engine.call("scores", *message)
-            for fold in range(n_folds):
-                of_fold = [answer[fold] for answer in answers if answer[fold] is not None]
-                for i, sums in enumerate(zip(*of_fold, strict=True), first):
-                    scores[fold, i] = score.finish(*added(sums))
-                    if not per_model:
-                        check_defined(scorer.name, scores[fold, i])
+        n_Cs, n_folds, _, k = thetas.shape
+        score = scorer.over_parts(per_model=per_model, multilabel=self.inputs.labels.multilabel)
+        scores = np.zeros((n_folds, n_Cs, *((k,) if per_model else ())))
+        at_once, how = MESSAGE_BYTES // max(1, thetas[:1].nbytes), self._summed
+        if isinstance(score, RankedScore):  # all folds together hold out each row once
+            at_once = min(at_once, EXCHANGED // max(1, self.rows.n_samples * k))
+            how = self._ranked
+        for first in range(0, n_Cs, at_once := max(1, at_once)):
+            some = slice(first, first + at_once)
+            scores[:, some] = how(score, rule, scorer.name, per_model, thetas[some])
+        for value in () if per_model else scores.ravel():
+            check_defined(scorer.name, value)
         return scores
+
+    def _summed(self, score: Any, *message: Any) -> npt.NDArray[np.float64]:
+        """Return the scores (n_folds, n_Cs, …) of what parts' sums say of rows and parameters."""
+        of_folds = zip(*self.parts.engine.call("scores", *message), strict=True)
+        scores = []
+        for answers in of_folds:
+            sums = zip(*(answer for answer in answers if answer is not None), strict=True)
+            scores.append([score.finish(*added(each)) for each in sums])
+        return np.array(scores)
+
+    def _ranked(self, score: Any, *message: Any) -> npt.NDArray[np.float64]:
+        """Return the same of a score for which parts give each other their margins."""
+        n_Cs, n_folds, _, k = message[-1].shape
+        columns = n_folds * n_Cs * k, "ranked_columns"
+        found = ranked(self.parts.engine, score.measure, *columns, *message)
+        values, true = (each.reshape(n_folds, n_Cs, -1) for each in found)
+        scores = [
+            [score.finish(*each) for each in zip(*fold, strict=True)]
+            for fold in zip(values, true, strict=True)
+        ]
+        return np.array(scores)
 
     def _problem(self, targets: Targets, C: Array, **how: Any) -> PartitionedProblem:
         how["rule"] = how.pop("weight_sets")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from gpulr.core.targets import ClassTargets
 from gpulr.distributed import Part
 from gpulr.families.folds import count_kinds
 from gpulr.model.measures import LABEL_SCORES, SCORES
+from gpulr.model.ranked import Column, shared_out
 
 Array = Any
 Floats = npt.NDArray[np.float64]
@@ -112,16 +115,43 @@ class PreparedPart(Part):
         ``thetas`` are (n_Cs, n_folds, n_features + 1, n_models); of each fold there are the sums of
         each C, or None where no row of it is here.
         """
+        score = self._score(name, per_model)
+        return [
+            [score.sums(*rows) for rows in of_fold] or None
+            for of_fold in self._held_out(rule, thetas)
+        ]
+
+    def ranked_columns(
+        self, n_groups: int, rule: Any, name: str, per_model: bool, thetas: npt.NDArray[Any]
+    ) -> list[list[Column]]:
+        """Return, for each group, its columns of what a score ranks; arguments as of scores.
+
+        Those of the first fold come first, and of these those of the first C.
+        """
+        sets = chain.from_iterable(self._held_out(rule, thetas, empty_too=True))
+        return shared_out(n_groups, sets, self._score(name, per_model).entries)
+
+    def _score(self, name: str, per_model: bool) -> Any:
         known = SCORES if isinstance(self.targets, ClassTargets) else LABEL_SCORES
-        score: Any = known[name][per_model]
-        sets, found = self.sets(rule), []
+        return known[name][per_model]
+
+    def _held_out(
+        self, rule: Any, thetas: npt.NDArray[Any], *, empty_too: bool = False
+    ) -> Iterator[Iterator[tuple[Array, Array, Floats]]]:
+        """Yield of each fold, for each C, margins, truth and weights of the rows that it holds out.
+
+        Of a fold that holds out no row of this part there is nothing, or with ``empty_too`` empty
+        arrays.
+        """
+        sets = self.sets(rule)
         with self.active():
             rows, backend = self.rows_here, self.rows_here.backend
             for fold in range(thetas.shape[1]):
                 held = np.flatnonzero(sets[:, fold] == 0)
                 truth, weight = self.truth(held), self._scored()[held]
                 each = (backend.asarray(theta, backend.xp.float64) for theta in thetas[:, fold])
-                margins = rows.host_margins(each, held) if len(held) else ()
-                sums = [score.sums(Z, truth, weight) for Z in margins]
-                found.append(sums or None)
-        return found
+                margins: Any = rows.host_margins(each, held) if len(held) else ()
+                if empty_too and not len(held):
+                    nothing = np.zeros((0, thetas.shape[3]), thetas.dtype)
+                    margins = [nothing] * len(thetas)
+                yield zip(margins, repeat(truth), repeat(weight))

@@ -83,8 +83,9 @@ def search(
     X, y, backend, class_weight, pos_weight, scale, standardize, fit_intercept, dtype, image_shape
         As for :func:`gpulr.train`; scale, mean and standard deviation are those of all rows, and
         what is balanced is so by the rows that each fold trains on. Where a Dask array's rows are
-        on the workers of a cluster, ``cv`` is a number, and ``scoring`` one that is a sum over
-        rows or of counts of them: accuracies, losses, F1, precision and recall.
+        on the workers of a cluster, ``cv`` is a number, and ``scoring`` a name of those written out
+        below; for AUROC and average precision, workers give each other margins of held-out rows,
+        and one of them ranks all those of a model, C and fold, in 40 bytes a row.
     Cs : int or (n_Cs,) array
         Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
         from 10⁻⁴ to 10⁴, in equal ratios.
@@ -228,7 +229,7 @@ def search_on(
     scorer = scorer_of(scoring, inputs.labels)
     folds: Any
     if isinstance(inputs, PartitionedInputs):
-        scorer.sums(per_model=per_model, multilabel=inputs.labels.multilabel)
+        scorer.over_parts(per_model=per_model, multilabel=inputs.labels.multilabel)
         folds = split_parts(cv, groups, inputs.common)
     else:
         folds = split(cv, inputs.labels.strata, groups)

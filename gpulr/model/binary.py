@@ -7,7 +7,7 @@ the label, is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from gpulr.model.predicted import Thresholds, predicted
 
 Floats = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
+Truth = npt.NDArray[Any]
+Each = npt.NDArray[np.float64]
 # (margins (n,), truth (n,) of 0 and 1, weight (n,), threshold (1,) or None) -> some floats
 Measure = Callable[[Floats, Bytes, Floats, Thresholds | None], tuple[float, ...]]
 
@@ -39,25 +41,36 @@ def of_each_model(
     The margins are (n_rows, n_models), the weights (n_rows,); the truth is class indices (n_rows,),
     of which model j is of class j (a single one of class 1), or a matrix of 0, 1 and UNKNOWN.
     """
-    first = 1 if Z.shape[1] == 1 and truth.ndim == 1 else 0
     at_once = max(1, min(LINE, 2**22 // max(1, len(Z))))
     blocks = [slice(j, j + at_once) for j in range(0, Z.shape[1], at_once)]
 
     def measured(block: slice) -> list[tuple[float, ...]]:
-        margins, found = _as_rows(Z[:, block]), []
-        indicator = _as_rows(truth[:, block]) if truth.ndim > 1 else None
-        for j, z in enumerate(margins):
-            y = truth == block.start + j + first if indicator is None else indicator[j]
-            y, w = y.astype(np.uint8, copy=False), weight
-            if indicator is not None and y.max(initial=0) == UNKNOWN:
-                known = y != UNKNOWN
-                z, y, w = z[known], y[known], w[known]
-            at = None if thresholds is None else thresholds[block.start + j :][:1]
+        found = []
+        for j, (z, y, w) in enumerate(problems(Z, truth, weight, block), block.start):
+            at = None if thresholds is None else thresholds[j : j + 1]
             found.append(measure(z, y, w, at))
         return found
 
     results = [result for block in map_blocks(measured, blocks) for result in block]
     return list(np.array(results, dtype=np.float64).T)
+
+
+def problems(
+    Z: Floats, truth: npt.NDArray[Any], weight: Floats, columns: slice
+) -> Iterator[tuple[Floats, Bytes, Floats]]:
+    """Yield margins, truth and weights of some of the models, of each one's own problem.
+
+    Arguments as of :func:`of_each_model`.
+    """
+    first = 1 if Z.shape[1] == 1 and truth.ndim == 1 else 0
+    indicator = _as_rows(truth[:, columns]) if truth.ndim > 1 else None
+    for j, z in enumerate(_as_rows(Z[:, columns])):
+        y = truth == columns.start + j + first if indicator is None else indicator[j]
+        y, w = y.astype(np.uint8, copy=False), weight
+        if indicator is not None and y.max(initial=0) == UNKNOWN:
+            known = y != UNKNOWN
+            z, y, w = z[known], y[known], w[known]
+        yield z, y, w
 
 
 def _as_rows(columns: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import DataError
-from gpulr.model.binary import counts, losses, of_each_model, together
+from gpulr.model.binary import Each, counts, losses, of_each_model, together
 from gpulr.model.measures import (
     SCORES,
     Counts,
-    Each,
     balanced_share,
     each_auroc,
     mean,
@@ -118,11 +117,14 @@ def evaluate_margins(
     names = ["accuracy", "balanced_accuracy", "neg_log_loss", "neg_brier_score"]
     first = {name: SCORES[name][0](Z, codes, w, thresholds) for name in names}
     if Z.shape[1] > 1:
-        areas = each_auroc(normalized(Z), codes, w)
-        first["roc_auc_ovr"] = mean(areas)
-        first["roc_auc_ovr_weighted"] = mean(areas, confusion.sum(axis=1))
+        first |= areas_of_classes(each_auroc(normalized(Z), codes, w), confusion.sum(axis=1))
     how = (classes, thresholds, weight is None)
     return of_classes(confusion, cells, of_margins, first, float(w.sum()), *how)
+
+
+def areas_of_classes(areas: Each, true: Each) -> dict[str, float]:
+    """Return the means of classes' areas; ``true`` are the weights of each one's rows."""
+    return {"roc_auc_ovr": mean(areas), "roc_auc_ovr_weighted": mean(areas, true)}
 
 
 def of_classes(
@@ -141,8 +143,7 @@ def of_classes(
     binary = (no + yes) / total
     each, averages = _scores(confused, own, {"binary_accuracy": binary}, of_margins)
     if own == 1:
-        ranked = [name for name in ("roc_auc", "average_precision") if name in each]
-        names = [*ranked, "precision", "recall", "f1"]
+        names = ["roc_auc", "average_precision", "precision", "recall", "f1"]
         averages |= {name: float(each[name][0]) for name in names}
     true = _counted(confused.true[-own:], counted)
     return Evaluation(
@@ -187,11 +188,9 @@ def of_labels(
     own = {"accuracy": right, "balanced_accuracy": balanced_share(*cells)}
     each, averages = _scores(found, len(yes), own, of_margins)
     for name in ("balanced_accuracy", "neg_log_loss", "neg_brier_score", "roc_auc"):
-        if name in each:
-            averages[name] = mean(each[name])
+        averages[name] = mean(each[name])
     for name in ("average_precision", "precision", "recall", "f1"):
-        if name in each:
-            averages[name] = averages[f"{name}_macro"]
+        averages[name] = averages[f"{name}_macro"]
     true = _counted(found.true, counted)
     return MultilabelEvaluation(
         subset_accuracy=subset,
@@ -259,7 +258,7 @@ def _scores(
         averages[f"{name}_micro"] = float(measure(counted.total)[0])
         averages[f"{name}_weighted"] = mean(values, counted.true)
     columns |= of_margins
-    if (precisions := columns.get("average_precision")) is not None:
-        averages["average_precision_macro"] = mean(precisions)
-        averages["average_precision_weighted"] = mean(precisions, counted.true[-own:])
+    precisions = columns["average_precision"]
+    averages["average_precision_macro"] = mean(precisions)
+    averages["average_precision_weighted"] = mean(precisions, counted.true[-own:])
     return columns, averages

@@ -1,38 +1,28 @@
-"""Evaluations of rows that lie in parts, of what adds up over these.
-
-What ranks margins, AUROC and average precision, is no sum over rows, and not part of them.
-"""
+"""Evaluations of rows that lie in parts: of what adds up over these, and of rankings of all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.distributed import added
-from gpulr.errors import DataError, named
-from gpulr.model.binary import counts, losses, of_each_model, together
+from gpulr.model.binary import Each, counts, losses, of_each_model, together
 from gpulr.model.evaluation import (
     Evaluation,
     MultilabelEvaluation,
+    areas_of_classes,
     confused,
     of_classes,
     of_labels,
 )
-from gpulr.model.measures import SCORES, Counts, Each, mean, minus_mean, share_right
+from gpulr.model.labelled_blocks import Read, sums_of_blocks
+from gpulr.model.measures import SCORES, Counts, mean, minus_mean, normalized_classes, share_right
 from gpulr.model.predicted import Thresholds
-from gpulr.sources.dask_arrays import (
-    blocks_like,
-    blocks_of,
-    current_client,
-    edges_of,
-    n_blocks_of,
-    n_rows,
-    whole_rows,
-)
+from gpulr.model.ranked import as_they_are, ranked
+from gpulr.model.ranking import area, ranking
 
 Array = Any
 
@@ -61,6 +51,7 @@ def sums_of(
 
 def evaluate_sums(
     sums: Sequence[Any],
+    ranks: Sequence[Each],
     classes: npt.NDArray[np.generic],
     thresholds: Thresholds | None = None,
     *,
@@ -68,10 +59,14 @@ def evaluate_sums(
 ) -> Evaluation | MultilabelEvaluation:
     """Return the evaluation of rows of which :func:`sums_of` says the sums.
 
-    ``counted`` says whether every row weighs 1.
+    ``ranks`` are the area under each model's ROC curve and its average precision, and of several
+    classes the area of normalised probabilities, each (n_models,). ``counted`` says whether every
+    row weighs 1.
     """
     *cells, log_loss, squares, mass = sums[:7]
     of_margins = {
+        "roc_auc": ranks[0],
+        "average_precision": ranks[1],
         "neg_log_loss": minus_mean(log_loss, mass),
         "neg_brier_score": minus_mean(squares, mass),
     }
@@ -82,74 +77,29 @@ def evaluate_sums(
     balanced = mean(Counts(right, true, true).recall()[true > 0])
     first = dict(zip(("accuracy", "neg_log_loss", "neg_brier_score"), means, strict=True))
     first = {"accuracy": first["accuracy"], "balanced_accuracy": balanced, **first}
+    if len(ranks) > 2:
+        first |= areas_of_classes(ranks[2], true)
     how = (classes, thresholds, counted)
     return of_classes(sums[-1], cells, of_margins, first, float(sums[8]), *how)
 
 
-def sums_of_blocks(
+def evaluate_blocks(
     X: Any,
     y: Any,
     sample_weight: Any,
-    read: Callable[[Any, Any, Any], tuple[Array, Array, Array | None]],
-    sums: Callable[..., tuple[Any, ...]],
-) -> tuple[Any, ...]:
-    """Return sums over all rows of Dask blocks, each computed where its rows are.
+    read: Read,
+    classes: npt.NDArray[np.generic],
+    thresholds: Thresholds | None,
+) -> Evaluation | MultilabelEvaluation:
+    """Return the evaluation of the rows of Dask blocks, each scored where it is.
 
-    ``read`` makes of X, y and weights of a block margins, truth and weights, of which ``sums``
-    makes what adds up. Raises DataError for labels or weights that do not go with the rows, or a
-    block that cannot be computed, and WorkersLostError where no worker is left.
+    Then workers give each other the margins, all those of a model to one of them, which ranks them.
     """
-    import dask
-
-    from gpulr.distributed.dask_engine import DaskEngine  # which imports distributed
-
-    X = whole_rows(X)
-    blocks, n_blocks = blocks_of(X)
-    edges, columns = None, [list(blocks.values())]
-    if hasattr(X, "chunks") and not np.isnan(X.shape[0]):
-        edges = np.cumsum([0, *(X.chunks[0][i] for i in blocks)])
-    elif not all(
-        values is None or n_blocks_of(values) == n_blocks for values in (y, sample_weight)
-    ):
-        edges = edges_of(list(blocks.values()))
-    for name, values in (("y", y), ("sample_weight", sample_weight)):
-        each = [None] * len(blocks)
-        if values is not None:
-            each = blocks_like(values, list(blocks), n_blocks, edges, name)
-        columns.append(each)
-    shared = dask.delayed((read, sums), traverse=False)  # sent to each worker once
-    rows = [shared] * len(blocks), list(blocks), *columns
-    engine = DaskEngine.make(current_client(), BlockSums.of, *rows)
-    found = [each for each in engine.call("sums_of_rows") if each is not None]
-    if not any(weight for weight, _ in found):
-        raise DataError("There is no row to be scored, or all have weight 0.")
-    return added([sums for _, sums in found])
-
-
-@dataclass(frozen=True, eq=False)
-class BlockSums:
-    """The weight of a block's rows and their sums, where they were made; None: it has no rows."""
-
-    sums: tuple[float, tuple[Any, ...]] | None
-
-    @classmethod
-    def of(
-        cls,
-        functions: tuple[Callable[..., Any], Callable[..., Any]],
-        number: int,
-        X: Any,
-        y: Any,
-        weight: Any,
-    ) -> BlockSums:
-        """Return the sums of a block; raises DataError that names it."""
-        read, sums = functions
-        if not n_rows(X):
-            return cls(None)
-        with named(f"Block {number} of X"):
-            Z, truth, w = read(X, y, weight)
-        w = np.ones(len(Z)) if w is None else w
-        return cls((float(w.sum()), sums(Z, truth, w)))
-
-    def sums_of_rows(self) -> tuple[float, tuple[Any, ...]] | None:
-        """Return them, for the client."""
-        return self.sums
+    sums = partial(sums_of, n_classes=len(classes), thresholds=thresholds)
+    found, engine = sums_of_blocks(X, y, sample_weight, read, sums, keep=True)
+    k = len(found[0])
+    ranks = ranked(engine, ranking, k, "ranked_columns", as_they_are)[:2]
+    if len(found) > 9 and k > 1:  # classes, not labels
+        ranks += ranked(engine, area, k, "ranked_columns", normalized_classes)[:1]
+    counted = sample_weight is None
+    return evaluate_sums(found, ranks, classes, thresholds, counted=counted)

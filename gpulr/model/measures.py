@@ -11,19 +11,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from gpulr.backend.threads import map_blocks
 from gpulr.core.targets import UNKNOWN
 from gpulr.errors import ParameterError
 from gpulr.logistic import log_normalized
-from gpulr.model.binary import counts, losses, of_each_model
+from gpulr.model.binary import Each, Floats, Truth, counts, losses, of_each_model
 from gpulr.model.predicted import Thresholds, predicted, predicted_codes
+from gpulr.model.ranked import RankedScore, as_they_are, each
 from gpulr.model.ranking import area, precision
-
-Floats = npt.NDArray[Any]
-Truth = npt.NDArray[Any]
-Each = npt.NDArray[np.float64]
 
 ENTRIES = 2**18  # of a block of rows, 2 MiB for each array of them
 
@@ -288,14 +284,8 @@ def minus_mean(total: Each, mass: Each) -> Each:
 each_log_likelihood, each_brier = each_loss(0), each_loss(1)
 
 
-def each_auroc(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
-    """Return the area under each model's ROC curve."""
-    return of_each_model(area, Z, truth, weight)[0]
-
-
-def each_average_precision(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
-    """Return each model's average precision."""
-    return of_each_model(precision, Z, truth, weight)[0]
+# The area under each model's ROC curve, and its average precision.
+each_auroc, each_average_precision = RankedScore(area, each), RankedScore(precision, each)
 
 
 def no_score_of_one(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> Each:
@@ -315,31 +305,39 @@ mean_recall = SummedScore(averaged(Counts.recall, "macro").sums, _mean_recall)
 
 
 def mean_of(
-    per_model: Score[Each], *, weighted: bool = False, of_probabilities: bool = False
-) -> Score[float]:
+    per_model: SummedScore[Each] | RankedScore[Each],
+    *,
+    weighted: bool = False,
+    of_probabilities: bool = False,
+) -> SummedScore[float] | RankedScore[float]:
     """Return the mean over models; or by the rows of each class; or of normalised probabilities."""
     if isinstance(per_model, SummedScore):
         return SummedScore(per_model.sums, lambda *sums: mean(per_model.finish(*sums)))
-
-    def function(Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None) -> float:
-        rows = Counts.of_binary(Z, truth, weight).true if weighted else None
-        if of_probabilities and truth.ndim == 1 and Z.shape[1] > 1:
-            Z = normalized(Z)
-        return mean(per_model(Z, truth, weight, thresholds), rows)
-
-    return function
+    entries = normalized_classes if of_probabilities else as_they_are
+    return RankedScore(per_model.measure, mean, entries, weighted)
 
 
-def pooled_average_precision(
-    Z: Floats, truth: Truth, weight: Floats, thresholds: Any = None
-) -> float:
-    """Return the average precision of all entries of the matrix together."""
+def normalized_classes(Z: Floats, truth: Truth, weight: Floats) -> tuple[Floats, Truth, Floats]:
+    """Return the normalised probabilities of several classes; otherwise margins."""
+    return normalized(Z) if truth.ndim == 1 and Z.shape[1] > 1 else Z, truth, weight
+
+
+def pooled(Z: Floats, truth: Truth, weight: Floats) -> tuple[Floats, Truth, Floats]:
+    """Return all entries of the matrix as one column."""
     if Z.shape[1] > 1:
         if truth.ndim == 1:
             truth = truth[:, np.newaxis] == np.arange(Z.shape[1])
         weight = np.repeat(weight, Z.shape[1])
         truth = truth.reshape(-1, 1)
-    return float(each_average_precision(Z.reshape(-1, 1), truth, weight)[0])
+    return Z.reshape(-1, 1), truth, weight
+
+
+def _first(values: Each, true: Each | None) -> float:
+    return float(values[0])
+
+
+# The average precision of all entries of the matrix together.
+pooled_average_precision = RankedScore(precision, _first, pooled)
 
 
 AVERAGES = ("macro", "micro", "weighted")

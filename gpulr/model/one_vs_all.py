@@ -25,8 +25,9 @@ from gpulr.core.rows import row_blocks
 from gpulr.errors import DataError, ParameterError
 from gpulr.model import calibration, evaluation, export, measures, selection, storage, torch_layers
 from gpulr.model import thresholds as choosing
-from gpulr.model.evaluation_sums import evaluate_sums, sums_of, sums_of_blocks
+from gpulr.model.evaluation_sums import evaluate_blocks
 from gpulr.model.in_parts import part_by_part, truth_of_parts
+from gpulr.model.labelled_blocks import sums_of_blocks
 from gpulr.model.lazy import dask_rows, in_blocks
 from gpulr.model.predicted import check_thresholds, predicted, predicted_codes
 from gpulr.model.record import Trained
@@ -244,9 +245,9 @@ class OneVsAll(Trained):
         X, y
             Rows as for :meth:`decision_function`, and their labels as training was given them; of
             a matrix of labels, unknown entries count for nothing. Blocks of a Dask array are
-            computed where a current ``distributed.Client`` has them, and sums alone come here:
-            then there are no AUROC and average precision, for which margins of all rows have to
-            be sorted.
+            computed where a current ``distributed.Client`` has them, and sums alone come here. For
+            AUROC and average precision workers keep the margins meanwhile, and give each other
+            those of each model, which one of them ranks, in 40 bytes a row.
         sample_weight : (n_samples,), optional
             How much each row counts.
 
@@ -266,10 +267,8 @@ class OneVsAll(Trained):
             know.
         """
         if (lazy := self._elsewhere(X, y)) is not None:
-            classes, thresholds = self.classes, self.thresholds
-            sums = partial(sums_of, n_classes=len(classes), thresholds=thresholds)
-            found = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
-            return evaluate_sums(found, classes, thresholds, counted=sample_weight is None)
+            how = self._truth_of_rows, self.classes, self.thresholds
+            return evaluate_blocks(lazy, y, sample_weight, *how)
         Z, truth, weight = self._read_truth(X, y, sample_weight)
         judge: Any = evaluation.evaluate_labels if self.multilabel else evaluation.evaluate_margins
         return judge(Z, truth, self.classes, self.thresholds, weight)
@@ -282,7 +281,7 @@ class OneVsAll(Trained):
         """
         if (lazy := self._elsewhere(X, y)) is not None:
             sums = partial(measures.share_right.sums, thresholds=self.thresholds)
-            found = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
+            found, _ = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
             return measures.share_right.finish(*found)
         Z, truth, weight = self._read_truth(X, y, sample_weight)
         weight = np.ones(len(Z)) if weight is None else weight

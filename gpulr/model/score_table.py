@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import MissingExtraError, UndefinedScoreWarning, warn
-from gpulr.model.measures import AVERAGES, Each, mean
+from gpulr.model.binary import Each
+from gpulr.model.measures import AVERAGES, mean
 from gpulr.words import counted, listed
 
 MOST_SHOWN = 40  # rows of a table that is printed

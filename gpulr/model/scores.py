@@ -13,20 +13,18 @@ import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
 from gpulr.logistic import log_normalized, sigmoid
-from gpulr.model.binary import of_each_model
+from gpulr.model.binary import Each, Floats, Truth, of_each_model
 from gpulr.model.measures import (
     AVERAGES,
     LABEL_SCORES,
     SCORES,
-    Each,
-    Floats,
     Score,
     SummedScore,
-    Truth,
     all_known,
     checked_value,
 )
 from gpulr.model.predicted import Thresholds
+from gpulr.model.ranked import RankedScore
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.words import did_you_mean, shown
 
@@ -49,21 +47,24 @@ class Scorer:
     per_model: Score[Each]
     named: bool = False  # whether it is one of gpulr's own, by its name
 
-    def sums(self, *, per_model: bool, multilabel: bool) -> SummedScore[Any]:
-        """Return the score as sums over rows, for rows that lie in parts.
+    def over_parts(
+        self, *, per_model: bool, multilabel: bool
+    ) -> SummedScore[Any] | RankedScore[Any]:
+        """Return the score as one of rows that lie in parts.
 
-        Raises ParameterError where it is no such score.
+        Raises ParameterError where it is none.
         """
         known = LABEL_SCORES if multilabel else SCORES
         score = known[self.name][per_model] if self.named else None
-        if not isinstance(score, SummedScore):
-            summed = [n for n, of in known.items() if isinstance(of[per_model], SummedScore)]
-            raise ParameterError(
-                f"scoring={self.name} needs the margins of all held-out rows in one place, and "
-                f"these are on the workers of a cluster. Use one of {', '.join(summed)}, which are "
-                "sums over rows, or close the client."
-            )
-        return score
+        if isinstance(score, SummedScore | RankedScore):
+            return score
+        able = [
+            n for n, of in known.items() if isinstance(of[per_model], SummedScore | RankedScore)
+        ]
+        raise ParameterError(
+            f"scoring={self.name} needs all held-out rows in one place, and these are on the "
+            f"workers of a cluster. Use one of {', '.join(able)}, or close the client."
+        )
 
 
 # What is of two classes alone, and what to use for more.

@@ -79,6 +79,15 @@ def test_parts_are_made_of_delayed_objects_of_parts_and_of_anything(threads_clus
     )
 
 
+def test_parts_give_each_other_pieces(engine, here, rng):
+    W = rng.normal(size=(4, 3))
+    ours, theirs = (each.exchange("pieces", Numbers.joined, 3, 2.0) for each in (engine, here))
+    assert ours.n_parts == theirs.n_parts == 3
+    same(ours.call("product", W), theirs.call("product", W))
+    again = ours.exchange("pieces", Numbers.joined, 1, 1.0).call("product", W)
+    np.testing.assert_allclose(again[0], 4.0 * sum(here.call("product", W)))
+
+
 @pytest.mark.parametrize("odd", [1, 3])
 def test_parts_that_dask_moves_have_aligned_arrays(odd):
     from distributed.protocol import deserialize, serialize

@@ -59,6 +59,19 @@ def test_killed_in_each_phase_one_after_the_other(client, expected, tmp_path):
         assert answers(mapped) == expected
 
 
+def test_killed_while_parts_give_each_other_pieces(client, tmp_path):
+    flag = tmp_path / "piece"
+    flag.touch()
+    here = Here([Numbers(i)() for i in range(N_PARTS)])
+    whole = here.exchange("pieces", Numbers.joined, 3, 2.0)
+    made = engine_of(client).exchange("pieces", Numbers.joined, 3, 2.0, flag)
+    assert answers(made) == answers(whole)
+    assert not flag.exists()
+    for pid in pids(client):
+        kill(pid)
+        assert answers(made) == answers(whole)
+
+
 def test_all_are_killed_during_a_call(client, expected):
     engine = engine_of(client).map("scaled", 2.0)
     engine.call("add_up")

@@ -43,9 +43,13 @@ def trained():
     return model.weights, model.intercept, model.history.cost
 
 
-def searched():
-    search = gpulr.search(lazy(), Y, Cs=[0.01, 1.0], cv=3, **HOW)
+def searched(scoring="accuracy"):
+    search = gpulr.search(lazy(), Y, Cs=[0.01, 1.0], cv=3, scoring=scoring, **HOW)
     return search.model.weights, search.scores
+
+
+def searched_by_ranks():
+    return searched("roc_auc_ovr_weighted")
 
 
 def bootstrapped():
@@ -57,7 +61,8 @@ def bits(arrays):
     return [np.asarray(each).tobytes() for each in arrays]
 
 
-SLOW = [pytest.param(family, marks=pytest.mark.slow) for family in (searched, bootstrapped)]
+OTHERS = searched, searched_by_ranks, bootstrapped
+SLOW = [pytest.param(family, marks=pytest.mark.slow) for family in OTHERS]
 
 
 @contextlib.contextmanager
@@ -98,8 +103,9 @@ def test_the_same_bits_whoever_computes(family):
     [
         (trained, lambda n: {1, 4, 7, n // 2, n}),  # loading, preparing, the sample, an iteration
         (searched, lambda n: {n // 2, n - 1}),  # and the refit
+        (searched_by_ranks, lambda n: {n // 2}),
     ],
-    ids=["trained", "searched"],
+    ids=["trained", "searched", "searched by ranks"],
 )
 def test_workers_that_are_killed_cost_the_repeat_of_a_trip(family, kills):
     with cluster(3, processes=True, allowed_failures=3) as client:

@@ -70,14 +70,29 @@ def test_search_bootstrap_evaluation_and_predictions(client):
     model = found.model
     many, here = model.evaluate(rows, y, weight), model.evaluate(X, Y, WEIGHT)
     np.testing.assert_allclose(many.confusion, here.confusion)
-    assert many.averages.items() <= {n: pytest.approx(x) for n, x in here.averages.items()}.items()
-    assert "roc_auc_ovr" in here.averages.keys() - many.averages.keys()
+    assert list(many.averages.items()) == [(n, pytest.approx(x)) for n, x in here.averages.items()]
+    assert many.table.dtype == here.table.dtype
+    for name in here.table.dtype.names[1:]:
+        np.testing.assert_allclose(many.table[name], here.table[name], rtol=1e-6)
     assert model.score(rows, Y) == pytest.approx(model.score(X, Y))
     predicted = model.predict(rows)
     assert isinstance(predicted, da.Array)
     np.testing.assert_array_equal(predicted[some].compute(), model.predict(X[some]))
     estimator = gpulr.OneVsAllLogisticRegression().fit(rows, y)
     assert estimator.score(rows, y) == pytest.approx(estimator.score(X, Y))
+
+
+def test_rankings_of_blocks_some_of_which_have_no_rows(client):
+    rows, _, _ = lazy()
+    some = da.from_array(np.arange(N) % 3 + (np.arange(N) // 9_000 == 1) < 1, chunks=9_000)
+    few, own = rows[some], da.from_array(Y, chunks=9_000)[some]
+    found = gpulr.search(few, own, Cs=[1e-4], cv=3, scoring="roc_auc_ovr", refit=False)
+    kept = some.compute()
+    how = {"Cs": [1e-4], "cv": 3, "scoring": "roc_auc_ovr"}
+    one = gpulr.search(X[kept], Y[kept], **how)
+    np.testing.assert_allclose(found.scores, one.scores, atol=2e-5)
+    many, here = one.model.evaluate(few, own), one.model.evaluate(X[kept], Y[kept])
+    assert many.averages["roc_auc_ovr"] == pytest.approx(here.averages["roc_auc_ovr"], abs=1e-7)
 
 
 def test_what_is_not_for_rows_elsewhere(client):

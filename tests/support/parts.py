@@ -48,6 +48,16 @@ class Numbers:
             kill_this_process()
         return Numbers(self.number, self.n_samples, self.X * by)
 
+    def pieces(self, n_groups: int, by: float, flag: Path | None = None) -> list[Any]:
+        """Return a share of the rows for each group."""
+        if flag is not None and self.number == 1 and once(flag):
+            kill_this_process()
+        return [by * self.X[group::n_groups] for group in range(n_groups)]
+
+    @staticmethod
+    def joined(*pieces: Any) -> Numbers:
+        return Numbers(len(pieces), len(pieces), np.concatenate(pieces))
+
     def add_up(self, *numbers: float) -> float:
         return float(self.number + sum(numbers))
 
