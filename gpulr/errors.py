@@ -57,6 +57,10 @@ class FileNotWrittenError(ModelFileError):
     """
 
 
+class CheckpointError(DataFileError):
+    """A file that is no checkpoint, or none that this call can go on from."""
+
+
 class DataUnavailableError(GpulrError, OSError):
     """A named data set is neither on this machine nor downloadable."""
 
@@ -221,6 +225,14 @@ class LabelColumnWarning(GpulrWarning):
 
 class RowNumberWarning(GpulrWarning):
     """The first column of a table has no name and numbers the rows; it is left out."""
+
+
+class ResumedWarning(GpulrWarning):
+    """Training goes on from a checkpoint, or is done already: it says which, and from where."""
+
+
+class CheckpointWarning(GpulrWarning):
+    """A checkpoint could not be written, or is damaged and the one before it serves."""
 
 
 class FoldWarning(GpulrWarning):

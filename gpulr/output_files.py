@@ -89,11 +89,13 @@ class _Tried(Exception):  # noqa: N818
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, previous: Path | None = None) -> Iterator[Path]:
     """Yield an empty file beside ``path``: once written it is moved there, after an error removed.
 
     It gets the mode, and as far as this user may give them away, the owner and group of the file
-    that it replaces; a new file those that any new file has. Links are not followed.
+    that it replaces; a new file those that any new file has. Links are not followed. What it
+    replaces becomes ``previous``, if that is named, in the same folder: at every moment one of both
+    is whole, after a loss of power too.
 
     Raises OSError where it cannot be written; what was at ``path`` is untouched.
     """
@@ -114,18 +116,48 @@ def replaced(path: Path) -> Iterator[Path]:
                 _copy_permissions(before, temporary)
             if fcntl is None:
                 opened.close()  # what is open cannot be moved there
+            if previous is not None and before is not None:
+                _keep(path, previous)
             temporary.replace(path)
+            if previous is not None:
+                _sync_folder(path.parent)
         except BaseException:
             opened.close()
             temporary.unlink(missing_ok=True)
             raise
 
 
+def _keep(path: Path, previous: Path) -> None:
+    """Make a file known as ``previous`` too; or by that name alone, where files have one only."""
+    other = _temporary(path.parent)
+    try:
+        os.link(path, other)
+        other.replace(previous)
+    except OSError:
+        path.replace(previous)
+    finally:
+        other.unlink(missing_ok=True)  # two names of one file are not replaced by each other
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where folders can be synchronised."""
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def _temporary(folder: Path) -> Path:
+    return folder / f".gpulr-{os.urandom(8).hex()}.tmp"
+
+
 def _created(folder: Path, mode: int) -> tuple[Path, int]:
     """Create a temporary file, at first readable by no others than ``mode`` says, and lock it."""
     mode |= stat.S_IRUSR | stat.S_IWUSR
     while True:
-        temporary = folder / f".gpulr-{os.urandom(8).hex()}.tmp"
+        temporary = _temporary(folder)
         lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         if fcntl is None:
             return temporary, lock

@@ -28,7 +28,7 @@ from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
 from gpulr.backend.host_rows import HostRows
-from gpulr.backend.long_arrays import host_array
+from gpulr.backend.long_arrays import FileArray, host_array
 from gpulr.backend.memory import host_memory
 from gpulr.backend.probes import BackendStatus
 from gpulr.backend.selection import (
@@ -47,6 +47,7 @@ __all__ = [
     "Backend",
     "BackendStatus",
     "CuPyBackend",
+    "FileArray",
     "HostRows",
     "NumPyBackend",
     "TorchBackend",

@@ -57,6 +57,25 @@ class Margins:
         """
         return Margins(self.backend.where_columns(flags, self.Z, other.Z), self.backend)
 
+    def stored(self) -> dict[str, Any]:
+        """Return what of the margins is in a file: see :meth:`restored`."""
+        return {"Z": self.Z}
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: Problem) -> Margins:
+        """Return margins of a problem, from what :meth:`stored` returned, whose items are read.
+
+        ``read(name, problem)`` returns an item, and that is of the problem if it is of any.
+        """
+        backend, stored = problem.backend, read("Z", in_blocks=True)
+        (n, k), dtype = stored.shape, problem.rows.dtype
+        Z = backend.margins_array(n, k, dtype)
+        if Z is None:
+            return cls(backend.asarray(stored[:], dtype), backend)
+        for rows in backend.row_blocks(n, 0, k):
+            Z[rows] = stored[rows]
+        return cls(Z, backend)
+
     def rows(self, index: Array) -> Margins:
         """Return the margins of some of the rows (int indices on the device)."""
         return Margins(self.backend.take_rows(self.Z, index), self.backend)

@@ -5,6 +5,7 @@ It may import kernels, core and what is below. Solvers know nothing of it: a
 """
 
 from gpulr.distributed.engine import Counts, Engine, Here, added
+from gpulr.distributed.margins import PartitionedMargins
 from gpulr.distributed.messages import Columns
 from gpulr.distributed.part import Before, Part
 from gpulr.distributed.parts import Parts
@@ -21,6 +22,7 @@ __all__ = [
     "Engine",
     "Here",
     "Part",
+    "PartitionedMargins",
     "PartitionedProblem",
     "Parts",
     "StratifiedFolds",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,29 @@ class PartitionedMargins(Margins):
 
     def take(self, models: Array) -> Margins:
         return self._made("take", models, self.backend.xp.take(self.theta, models, axis=1))
+
+    def stored(self) -> dict[str, Any]:
+        steps = plan([self.lineage], ())
+        place = {recipe.number: i for i, (recipe, _) in enumerate(steps)}
+        columns = {each.key: each for _, each in steps}
+        which = {key: i for i, key in enumerate(columns)}
+        return {
+            "columns": [(c.models, c.positive, c.set_index) for c in columns.values()],
+            "recipes": [
+                (r.kind, r.value, tuple(place[p] for p in r.parents), which[c.key])
+                for r, c in steps
+            ],
+            "theta": self.theta,
+        }
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: Any) -> PartitionedMargins:
+        same = problem.columns.rule, problem.intercept
+        columns = [Columns(m, p, same[0], index, same[1]) for m, p, index in read("columns")]
+        made: list[Lineage] = []
+        for kind, value, parents, i in read("recipes"):
+            made.append(Lineage(kind, value, tuple(made[p] for p in parents), columns[i]))
+        return cls(None, problem.backend, made[-1], read("theta"), problem.parts)
 
     def blocks(self) -> list[slice]:
         raise NotImplementedError  # their rows are elsewhere

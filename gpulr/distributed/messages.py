@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +27,16 @@ class Recipe(NamedTuple):
     parents: tuple[int, ...]
 
 
+_keys = itertools.count()
+
+
 @dataclass(frozen=True, eq=False)
 class Columns:
     """Which models a message is about: all that parts need to know of a problem."""
 
-    key: int  # no other columns have it
     models: npt.NDArray[np.int32]  # (n_models,) which of the labels' models
     positive: npt.NDArray[Any] | None  # as Targets have it
     rule: Any  # of weight sets (see gpulr.distributed.weight_sets), or None
     set_index: npt.NDArray[np.int32] | None  # (n_models,) the set that each model uses
     intercept: bool
+    key: int = field(default_factory=lambda: next(_keys))  # no other columns have it

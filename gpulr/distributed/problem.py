@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,8 +16,6 @@ from gpulr.distributed.messages import Columns
 from gpulr.distributed.parts import Parts
 
 Array = Any
-
-_keys = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +66,7 @@ class PartitionedProblem(Problem):
         targets, weights = self.targets, self.weights
         assert isinstance(targets, LabelTargets)
         sets = weights.weight_sets, weights.set_index
-        return Columns(next(_keys), targets.label, targets.positive, *sets, self.intercept)
+        return Columns(targets.label, targets.positive, *sets, self.intercept)
 
     def _sums(self, method: str, *arguments: Any) -> tuple[Any, ...]:
         return self.parts.sums(method, self.columns, *arguments)

@@ -25,25 +25,30 @@ def closing(callbacks: Sequence[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def ctrl_c() -> Iterator[Callable[[], bool]]:
+def ctrl_c(*, terminated: bool = False) -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C finish the iteration: yields a function that tells whether it was pressed.
 
     A second Ctrl-C interrupts at once. So do other signals that end processes, where the program
-    has let them raise KeyboardInterrupt (``signal.signal(SIGTERM, signal.default_int_handler)``).
+    has let them raise KeyboardInterrupt (``signal.signal(SIGTERM, signal.default_int_handler)``);
+    and where ``terminated``, so that a run is kept, those too that would end it at once.
     Other threads get no signals, and a handler that the program installed itself is left alone.
     """
     pressed = threading.Event()
-    default, own = signal.default_int_handler, []
+    own: dict[int, Any] = {}  # signals, and what else they would do
     if threading.current_thread() is threading.main_thread():
-        own = [number for number in ENDING if signal.getsignal(number) is default]
+        for number in ENDING:
+            handler = signal.getsignal(number)
+            ends = terminated and number != signal.SIGINT and handler == signal.SIG_DFL
+            if handler is signal.default_int_handler or ends:
+                own[number] = handler
 
     def press(signum: int, frame: Any) -> None:
         pressed.set()
         restore()
 
     def restore() -> None:
-        for number in own:
-            signal.signal(number, default)
+        for number, handler in own.items():
+            signal.signal(number, handler)
 
     for number in own:
         signal.signal(number, press)

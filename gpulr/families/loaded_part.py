@@ -17,6 +17,7 @@ from gpulr.core.rows import Rows, extremes, feature_sums
 from gpulr.distributed import Before
 from gpulr.errors import named
 from gpulr.families.prepared_part import PreparedPart
+from gpulr.families.row_hashes import hashes_of
 from gpulr.sources.dask_arrays import n_rows
 from gpulr.validation.arrays import check_rows, finite_rows
 from gpulr.validation.label_values import check_labels
@@ -148,6 +149,10 @@ class LoadedPart:
         have = weight @ (Y if is_sparse(Y) else (Y == 1))
         lack = weight.sum() - have if is_sparse(Y) else weight @ (Y == 0)
         return float(weight.sum()), np.stack([lack, have])
+
+    def hashes(self) -> tuple[str, str, str]:
+        """Return hashes of rows, labels, and weights of rows alone, as fingerprints have them."""
+        return hashes_of(self.X, self.labels, self.scored)
 
     def extremes(self, dtype: np.dtype[Any]) -> tuple[Floats, Floats]:
         """Return the least and the largest of each feature; raises DataError for NaN and the like.

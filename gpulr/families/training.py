@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from gpulr.errors import (
     warn,
 )
 from gpulr.families.advice import Advice, ends_of, how_to_converge
+from gpulr.families.checkpoint import Place, checkpointed, place_of
+from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.prepare import prepare
@@ -25,7 +29,14 @@ from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings
 from gpulr.families.training_data import scaled_parameters
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.solvers import Solution, groups_of, minimize_in_groups
+from gpulr.solvers import (
+    GroupedRun,
+    Solution,
+    falls_short,
+    groups_of,
+    minimize_in_groups,
+    one_by_one,
+)
 from gpulr.solvers.solution import Callback
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.validation.parameters import callables, inverse_penalty, switch
@@ -53,6 +64,8 @@ def train(
     start: OneVsAll | None = None,
     callbacks: Sequence[Callback] = (),
     image_shape: tuple[int, ...] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_every: float | None = 60.0,
 ) -> OneVsAll:
     """Train one logistic model per class, all at once, as the columns of one weight matrix.
 
@@ -138,6 +151,19 @@ def train(
         same.
     image_shape : tuple of int, optional
         What a row looks like as an image; taken from X or the data set where they tell.
+    checkpoint : path, optional
+        A file that keeps how far training has come; the one before it is kept as PATH.previous. The
+        same call again goes on from there, on a CPU to the same bits as if it had never ended, and
+        says so with a ResumedWarning; of a training that is done it returns the model at once. Only
+        ``callbacks``, ``image_shape`` and ``max_iter`` may differ. A larger ``max_iter`` goes on
+        with models that ended for it (in groups, all but the last group's begin anew). It holds
+        the solver's state, as large as three arrays of margins at most, and no rows of X.
+    checkpoint_every : float or None
+        Seconds after which it is written, in the background; more where that would take over 1 % of
+        the time. 0: after each iteration. None: only when training ends, or is interrupted. It is
+        written then in any case: at Ctrl-C, errors, and, in the main thread and where the program
+        has not chosen otherwise, signals that would end the process (SIGTERM, SIGHUP), which then
+        do what Ctrl-C does.
 
     Returns
     -------
@@ -151,6 +177,9 @@ def train(
         A setting cannot be used.
     BackendUnavailableError
         The backend cannot be used and ``GPULR_FALLBACK=error``.
+    CheckpointError
+        ``checkpoint`` is a file that is no checkpoint, or is one of another training: of other
+        data, settings or version of gpulr.
     DeviceMemoryError
         The device's memory does not suffice, even with the smallest blocks of rows.
     DivergenceError
@@ -162,7 +191,8 @@ def train(
 
     Warns
     -----
-    ConvergenceWarning, BackendFallbackWarning, DataFallbackWarning
+    ConvergenceWarning, BackendFallbackWarning, DataFallbackWarning, ResumedWarning,
+    CheckpointWarning
 
     Examples
     --------
@@ -184,10 +214,18 @@ def train(
     )
     batched = switch("batched", batched)
     callbacks = callables(callbacks)
+    place = place_of(checkpoint, checkpoint_every)
     inputs = read_inputs(X, y, image_shape, elsewhere=True)
     inputs = inputs.weighted(sample_weight, class_weight, pos_weight)
     model, advice = train_on(
-        inputs, settings, backend, C=C, batched=batched, start=start, callbacks=callbacks
+        inputs,
+        settings,
+        backend,
+        C=C,
+        batched=batched,
+        start=start,
+        callbacks=callbacks,
+        place=place,
     )
     if advice:
         warn(advice.message, ConvergenceWarning)
@@ -204,10 +242,12 @@ def train_on(
     batched: bool = True,
     start: OneVsAll | None = None,
     callbacks: Sequence[Callback] = (),
+    place: Place | None = None,
 ) -> tuple[OneVsAll, Advice | None]:
     """Do what :func:`train` does, with settings and inputs that are checked already.
 
-    Returns the model, and what to say where models did not reach the tolerance.
+    Checkpoints are kept at a ``place``. Returns the model, and what to say where models did not
+    reach the tolerance.
     """
     method = settings.method()
     C = inverse_penalty(C, inputs.labels.n_models)
@@ -216,39 +256,67 @@ def train_on(
     short = not callbacks and settings.max_iter <= 2000
     with (
         prepare(inputs, settings, requested=requested, n_passes=n_passes, C=C, short=short) as data,
-        ctrl_c() as interrupted,
+        ctrl_c(terminated=place is not None) as interrupted,
         closing(callbacks),
     ):
-        problem = data.problem(C)
         begin = None
         if start is not None:
             begin = scaled_parameters(start, data.rows, intercept=settings.fit_intercept)
-        one_by_one = list(np.arange(problem.n_models)[:, np.newaxis])
-        try:
-            solution = minimize_in_groups(
-                method,
-                problem,
-                groups_of(method, problem) if batched else one_by_one,
-                max_iter=settings.max_iter,
-                tol=settings.tol,
-                start=begin,
-                callbacks=callbacks,
-                interrupted=interrupted,
-            )
-        except WorkersLostError as lost:
-            if lost.solution is not None:
-                lost.model = data.model(lost.solution, C, batched=batched)
-            raise
+
+        def fingerprint() -> Fingerprint:
+            how = {"C": C, "batched": batched, "start": begin}
+            return fingerprint_of("train", inputs, settings, data.rows.backend, **how)
+
+        with checkpointed(place, fingerprint, about_training, backend=data.rows.backend) as kept:
+            problem = data.problem(C)
+            short_of = partial(falls_short, max_iter=settings.max_iter)
+            solution, progress = kept.read(problem, short_of)
+            if solution is None:
+                try:
+                    solution = minimize_in_groups(
+                        method,
+                        problem,
+                        groups_of(method, problem) if batched else one_by_one(problem),
+                        max_iter=settings.max_iter,
+                        tol=settings.tol,
+                        start=begin,
+                        callbacks=callbacks,
+                        interrupted=interrupted,
+                        checkpoint=kept.offer,
+                        resumed=progress,
+                    )
+                except WorkersLostError as lost:
+                    if lost.solution is not None:
+                        lost.model = data.model(lost.solution, C, batched=batched)
+                    raise
+                kept.done(solution, solution.result)
     model = data.model(solution, C, batched=batched)
     if solution.result == "interrupted":
         raise TrainingInterrupted(
             f"Training was interrupted after {counted(model.n_iter, 'iteration')}; the model so "
-            "far is in `.model` of this exception.",
+            f"far is in `.model` of this exception.{kept.way_on}",
             model,
         )
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:
         return model, advice_for(model, solution, data.rows, settings)
     return model, None
+
+
+def about_training(progress: GroupedRun | None, result: Solution | None) -> dict[str, Any]:
+    """Say how far a training has come, for whoever looks into its checkpoint."""
+    if result is not None or progress is None:
+        n_iter = 0 if result is None else len(result.seconds) - 1
+        return {"where": f"done after {counted(n_iter, 'iteration')}", "iteration": n_iter}
+    run, n, where = progress.run, len(progress.group), ""
+    if (n_groups := int(progress.group.max()) + 1) > 1:
+        where = f" of group {progress.number + 1} of {n_groups}"
+    groups_done = sum(len(part.n_iter) for _, part in progress.parts)
+    ended = len(run.columns) - int((~run.ending).sum())
+    return {
+        "where": f"iteration {run.iteration}{where}, {groups_done + ended} of {n} models done",
+        "iteration": run.iteration,
+        "seconds": run.seconds,
+    }
 
 
 def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> OneVsAll | None:

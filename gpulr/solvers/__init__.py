@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpulr.solvers.driver import minimize
+from gpulr.solvers.driver import Run, minimize
 from gpulr.solvers.gradient_descent import GradientDescent, Nesterov
-from gpulr.solvers.groups import groups_of, minimize_in_groups
+from gpulr.solvers.groups import (
+    GroupedRun,
+    falls_short,
+    groups_of,
+    minimize_in_groups,
+    one_by_one,
+)
 from gpulr.solvers.lbfgs import LBFGS
 from gpulr.solvers.solution import Progress, Solution
 from gpulr.solvers.solver import Solver
@@ -26,11 +32,15 @@ __all__ = [
     "LBFGS",
     "SOLVERS",
     "GradientDescent",
+    "GroupedRun",
     "Nesterov",
     "Progress",
+    "Run",
     "Solution",
     "Solver",
+    "falls_short",
     "groups_of",
     "minimize",
     "minimize_in_groups",
+    "one_by_one",
 ]

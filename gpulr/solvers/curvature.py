@@ -30,6 +30,8 @@ Array = Any
 RARE_ROWS = 10.0
 
 EVERY = slice(None)
+# Fields of a SharedCurvature; the others are where and how it is computed.
+STORED = "mean", "basis", "values", "rest", "tilt", "squares", "share"
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,15 +221,28 @@ class SharedCurvature(Shared):
             values = xp.maximum(values, along(noise) + unresolved)
         if not resolved:
             rest = xp.maximum(noise, rest) + 1e-300
-        operand, dtype = None, problem.rows.dtype
-        if basis is not None and cls.quick_from <= basis.shape[0] == basis.shape[1]:
-            operand = problem.backend.operand(xp.astype(basis, dtype), dtype)
-        launches = problem.backend.kernels is not None
-        found = cls(mean, basis, values, rest, operand=operand, dtype=dtype, launches=launches)
+        found = cls(mean, basis, values, rest)._on(problem)
         if isinstance(tilt := _tilt(problem.rows), float):
             return found
         squares = (tilt * problem.rows.factor) ** 2
         return replace(found, tilt=tilt, squares=squares, share=along(squares))
+
+    def _on(self, problem: Problem) -> SharedCurvature:
+        """Return the curvature with how it is computed with where the problem is."""
+        backend, dtype, basis, operand = problem.backend, problem.rows.dtype, self.basis, None
+        if basis is not None and self.quick_from <= basis.shape[0] == basis.shape[1]:
+            operand = backend.operand(backend.xp.astype(basis, dtype), dtype)
+        launches = backend.kernels is not None
+        return replace(self, operand=operand, dtype=dtype, launches=launches)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what of it is in a file: eigenvectors too, which others would not be the same."""
+        return {name: getattr(self, name) for name in STORED}
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: Problem) -> SharedCurvature:
+        """Return the curvature, from what :meth:`stored` returned, whose items are read."""
+        return cls(**{name: read(name) for name in STORED})._on(problem)
 
     def at(self, problem: Problem, margins: Margins) -> SharedCurvature:
         """Return the curvature where models are: here it is the same everywhere."""

@@ -43,6 +43,8 @@ def minimize(
     begin: Callable[[Problem], State] | None = None,
     leaving: Callable[[npt.NDArray[np.int64], State], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    checkpoint: Callable[[Run], object] | None = None,
+    resumed: Run | None = None,
 ) -> Solution:
     """Run ``solver`` on every model of ``problem``.
 
@@ -73,6 +75,12 @@ def minimize(
         end of the burst: up to ``check_every`` − 1 iterations further than their result.
     interrupted : callable
         Asked after every iteration whether to end the run there.
+    checkpoint : callable, optional
+        Called with the run whenever it can be gone on with: before each burst, and where a callback
+        or an interrupt ends it (in the midst of a burst not: it is what it was before that).
+    resumed : Run, optional
+        One of these, of the same problem, to go on with: to the same bits, on the CPU. Callbacks
+        are told first of the iteration it has come to. A ``max_iter`` that it is beyond ends it.
 
     Raises
     ------
@@ -89,15 +97,22 @@ def minimize(
         interrupted,
         problem.backend.turn(rows.n_samples, rows.n_features, k),
     )
-    task = Task(solver.aiming(tol), max_iter, tol, models, *calls, started=time.perf_counter())
-    run = _begin(task, problem, start, prepared, begin)
-    while not (run := _let_go(task, run)).result:
+    started = time.perf_counter() - (0.0 if resumed is None else resumed.seconds)
+    task = Task(solver.aiming(tol), max_iter, tol, models, *calls, started=started)
+    if resumed is None:
+        run = _begin(task, problem, start, prepared, begin)
+    else:
+        run = _go_on(task, resumed)
+    while True:
+        if checkpoint is not None and (open_ := _reopened(run)) is not None:
+            checkpoint(open_)
+        if (run := _let_go(task, run)).result:
+            return _solution(run)
         try:
             run = _advance(task, run)
         except WorkersLostError as error:
             error.solution = _solution(_left_off(run))
             raise
-    return _solution(run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +148,50 @@ class Run:
     # Columns that have ended, and their parameters.
     ended: tuple[tuple[npt.NDArray[np.int64], Array], ...] = ()
     result: str = ""  # as in Solution; empty while the run goes on
+    beyond: int = 0  # how many iterations the state is further, of a run that ended in a burst
+
+    def stored(self) -> dict[str, Any]:
+        """Return what of a run that goes on is in a file; history and ends of columns as arrays."""
+        done = self.history[: self.iteration + 1]  # which later runs have added to
+        which, thetas = zip(*self.ended, strict=True) if self.ended else ((), ())
+        xp = self.problem.backend.xp
+        return {
+            **{name: getattr(self, name) for name in STORED},
+            "columns": {name: self.columns[name].copy() for name in COLUMN.names or ()},
+            "history": np.stack([figures for figures, _ in done]),
+            "times": np.array([seconds for _, seconds in done]),
+            "ended": (np.concatenate(which), xp.concat(list(thetas), axis=1)) if which else None,
+        }
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: Problem) -> Run:
+        """Return a run of ``problem`` from what :meth:`stored` returned, whose items are read."""
+        active, named = read("active"), read("columns")
+        columns = np.zeros(problem.n_models, COLUMN)
+        for name in COLUMN.names or ():
+            columns[name] = named[name]
+        if len(active) < problem.n_models:
+            problem = problem.select(problem.backend.asarray(active))
+        ended = read("ended", problem)
+        return cls(
+            problem,
+            **{name: read(name, problem) for name in STORED},
+            columns=columns,
+            history=list(zip(read("history"), read("times").tolist(), strict=True)),
+            ended=() if ended is None else (ended,),
+        )
 
 
 # NumPy's warnings are kept back: the loop itself looks for costs that are not finite.
 OVERFLOW: Any = {"over": "ignore", "invalid": "ignore"}
+EARLY = ("stopped", "interrupted")  # the results of runs that were ended, though they could go on
 # As in Solution; and the norm at which a column is looked at: whether it has converged.
 ENDS = {
     **dict.fromkeys(("n_iter", "refreshes"), np.int64),
     **dict.fromkeys(("converged", "stalled", "rounding"), np.bool_),
 }
 COLUMN = np.dtype([*ENDS.items(), ("goal", np.float64)])
+STORED = "state", "active", "ending", "figures", "burst", "iteration", "seconds"
 
 
 def _begin(task: Task, problem: Problem, start: Array | None, prepared: Any, begin: Any) -> Run:
@@ -161,6 +210,31 @@ def _begin(task: Task, problem: Problem, start: Array | None, prepared: Any, beg
     columns["goal"] = task.tol
     run = Run(problem, state, np.arange(k), np.zeros(k, np.bool_), np.zeros((2, k)), columns)
     return _look(task, run, state, measured, [state.theta])
+
+
+def _go_on(task: Task, run: Run) -> Run:
+    """Return a run that was reopened, once callbacks have been told where it goes on."""
+    result = _tell(task, run)
+    if not result and run.ending.all():
+        return replace(run, result=_result(run.columns))
+    if not result and run.iteration >= task.max_iter:
+        result = "max_iter"
+    if result:
+        return replace(_end(run, ~run.ending, run.state.theta), result=result)
+    return replace(run, burst=max(1, min(run.burst, task.max_iter - run.iteration)))
+
+
+def _reopened(run: Run) -> Run | None:
+    """Return a run as it goes on, or would have had it not been ended; None: it is done.
+
+    Or it is beyond where it was ended.
+    """
+    if not run.result:
+        return run
+    if run.result not in EARLY or run.beyond:
+        return None
+    open_ = np.isin(run.active, run.ended[-1][0])
+    return replace(run, result="", ending=run.ending & ~open_, ended=run.ended[:-1])
 
 
 def _advance(task: Task, run: Run) -> Run:
@@ -198,10 +272,10 @@ def _look(task: Task, run: Run, state: Any, measured: Array, thetas: Sequence[Ar
     """Go through a burst, iteration by iteration, and say how long the next one is to be."""
     came, before, n = to_host(measured), run, len(thetas)
     each = (time.perf_counter() - task.started - run.seconds) / n
-    for figures, theta in zip(came, thetas, strict=True):
+    for beyond, figures, theta in zip(reversed(range(n)), came, thetas, strict=True):
         run = _iteration(task, run, state, figures, theta, run.seconds + each)
         if run.result:
-            return run
+            return replace(run, beyond=beyond) if beyond else run
     most = run.problem.backend.check_every, task.max_iter - run.iteration
     burst = int(min(*most, task.solver.until_look(state)))
     if burst > 1:
@@ -242,15 +316,29 @@ def _iteration(
     run.history.append((figures, seconds))
     result = _tell(task, run)
     if not result and np.all(run.ending | ends):
-        result = "stalled" if columns["stalled"].any() else "converged"
+        result = _result(columns)
     if not result and iteration >= task.max_iter:
         result = "max_iter"
-    ends = going if result else ends
-    if not ends.any():
-        return replace(run, result=result) if result else run
-    columns["n_iter"][run.active[ends]] = iteration
+    if result in EARLY:  # what goes on is apart from what is done
+        run, ends = _end(run, ends, theta), going & ~ends
+    elif result:
+        ends = going
+    if result or ends.any():
+        run = replace(_end(run, ends, theta), result=result)
+    return run
+
+
+def _result(columns: npt.NDArray[Any]) -> str:
+    """Return how a run ended of which all columns are done."""
+    return "stalled" if columns["stalled"].any() else "converged"
+
+
+def _end(run: Run, ends: npt.NDArray[np.bool_], theta: Array) -> Run:
+    """Return the run with active columns that are flagged ended, at parameters of all of them."""
+    columns = run.columns.copy()
+    columns["n_iter"][run.active[ends]] = run.iteration
     ended = (run.active[ends], part_of(theta, ends, run.problem.backend))
-    return replace(run, ending=run.ending | ends, ended=(*run.ended, ended), result=result)
+    return replace(run, columns=columns, ending=run.ending | ends, ended=(*run.ended, ended))
 
 
 def _judge(
@@ -290,10 +378,7 @@ def _tell(task: Task, run: Run) -> str:
 
 def _left_off(run: Run) -> Run:
     """Return a run that ends after the iterations that it has done."""
-    columns = run.columns.copy()
-    columns["n_iter"][run.active] = run.iteration
-    ended = (*run.ended, (run.active, run.state.theta))
-    return replace(run, columns=columns, ended=ended, result="interrupted")
+    return replace(_end(run, ~run.ending, run.state.theta), result="interrupted")
 
 
 def _solution(run: Run) -> Solution:

@@ -86,6 +86,15 @@ class ExactCurvature(Shared):
         unit = xp.eye(X.shape[1], dtype=xp.float64, device=backend.device)
         return cls(X, mean[:, None], squares, unit, offset, noise, rounding)
 
+    def stored(self) -> dict[str, Any]:
+        """Return nothing: it is made of the rows, which are few."""
+        return {}
+
+    @classmethod
+    def restored(cls, read: Any, problem: Problem) -> ExactCurvature:
+        """Return the curvature of the problem's rows."""
+        return cls.of(problem)
+
     @cached_property
     def products(self) -> tuple[Array, Array]:
         """The products of any two of n columns of X, and where each of n² is among them.

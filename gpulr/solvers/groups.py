@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from gpulr.backend import Backend, to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import WorkersLostError
-from gpulr.solvers.driver import minimize
+from gpulr.solvers.driver import EARLY, Run, minimize
 from gpulr.solvers.solution import Callback, Solution
 from gpulr.solvers.solver import Solver
 
@@ -51,6 +52,36 @@ def groups_of(solver: Solver, problem: Problem) -> list[Group]:
     return cut(problem.n_models, solver.column_bytes(rows), budget, rows.backend)
 
 
+def one_by_one(problem: Problem) -> list[Group]:
+    """Return groups of one column each."""
+    return list(np.arange(problem.n_models)[:, np.newaxis])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupedRun:
+    """How far groups of columns have come: all that is needed to go on."""
+
+    group: Group  # (n_models,) of which group each column is, from 0 on
+    parts: tuple[tuple[int, Solution], ...]  # groups that are done
+    number: int  # of the group in training,
+    run: Run  # and how far that has come
+    prepared: Any = None  # what all groups share; None, too, where there is one group only
+
+    @property
+    def groups(self) -> list[Group]:
+        """All groups."""
+        return [np.flatnonzero(self.group == i) for i in range(int(self.group.max()) + 1)]
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: Problem) -> GroupedRun:
+        """Return what was stored, as one of this problem of all groups."""
+        group, number, prepared = read("group"), read("number"), read("prepared", problem)
+        members = np.flatnonzero(group == number)
+        if len(members) < problem.n_models:
+            problem = problem.select(problem.backend.asarray(members.astype(np.int32)))
+        return cls(group, read("parts"), number, read("run", problem), prepared)
+
+
 def minimize_in_groups(
     solver: Solver,
     problem: Problem,
@@ -61,57 +92,92 @@ def minimize_in_groups(
     callbacks: Sequence[Callback] = (),
     start: Array | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    checkpoint: Callable[[GroupedRun], object] | None = None,
+    resumed: GroupedRun | None = None,
 ) -> Solution:
     """Train one group of columns after the other, and put them side by side.
 
     The groups have all columns, once each; what these share is prepared once. The keywords are
     those of :func:`gpulr.solvers.minimize`. When a callback or an interrupt ends training, the
     groups that have not begun keep their start, and have a cost of NaN; so they do in the
-    ``solution`` of a WorkersLostError.
+    ``solution`` of a WorkersLostError. A run that is resumed keeps the groups that are done; those
+    that ended short of a larger ``max_iter`` begin anew, after the others.
     """
+    backend, parts = problem.backend, list[tuple[int, Solution]]()
+    order = list(range(len(groups)))
+    prepared = first = None
+    if resumed is not None:
+        groups, prepared = resumed.groups, resumed.prepared
+        parts = [each for each in resumed.parts if not falls_short(each[1], max_iter)]
+        left = set(range(len(groups))) - {i for i, _ in parts}
+        again = {i for i, _ in resumed.parts}
+        order = sorted(left, key=lambda i: (i != resumed.number, i in again, i))
+    several = len(groups) > 1
+    if several:
+        first = to_host(problem.start() if start is None else start)
+        if resumed is None and max_iter:
+            prepared = solver.prepare(problem)
+    of_columns = np.zeros(problem.n_models, np.int64)
+    for i, group in enumerate(groups):
+        of_columns[group] = i
+
+    def keep(number: int, run: Run) -> None:
+        assert checkpoint is not None
+        checkpoint(GroupedRun(of_columns, tuple(parts), number, run, prepared))
+
     train = partial(
         minimize, solver, max_iter=max_iter, tol=tol, callbacks=callbacks, interrupted=interrupted
     )
-    if len(groups) == 1:
-        return train(problem, start=start)
-    backend = problem.backend
-    prepared = solver.prepare(problem) if max_iter else None
-    first = to_host(problem.start() if start is None else start)
-    parts: list[Solution] = []
-    for group in groups:
-        index = backend.asarray(group.astype(np.int32))
-        begin = None if start is None else backend.xp.take(start, index, axis=1)
+    for i in order:
+        how: dict[str, Any] = {"checkpoint": None if checkpoint is None else partial(keep, i)}
+        if resumed is not None and i == resumed.number:
+            how["resumed"] = resumed.run
+        some, begin = problem, start
+        if several:
+            index = backend.asarray(groups[i].astype(np.int32))
+            begin = None if start is None else backend.xp.take(start, index, axis=1)
+            some, how["models"], how["prepared"] = problem.select(index), groups[i], prepared
         try:
-            parts.append(train(problem.select(index), models=group, start=begin, prepared=prepared))
+            parts.append((i, train(some, start=begin, **how)))
         except WorkersLostError as error:
-            parts += [] if error.solution is None else [error.solution]
+            parts += [] if error.solution is None else [(i, error.solution)]
             if parts:
                 error.solution = _side_by_side(parts, groups, first)
             raise
-        if parts[-1].result in ("interrupted", "stopped"):
+        if parts[-1][1].result in EARLY:
             break
     return _side_by_side(parts, groups, first)
 
 
+def falls_short(part: Solution, max_iter: int) -> bool:
+    """Whether a run ended for want of iterations, and may take more now."""
+    return part.result == "max_iter" and len(part.seconds) <= max_iter
+
+
 def _side_by_side(
-    parts: Sequence[Solution], groups: Sequence[Group], theta: npt.NDArray[np.float64]
+    parts: Sequence[tuple[int, Solution]],
+    groups: Sequence[Group],
+    theta: npt.NDArray[np.float64] | None,
 ) -> Solution:
-    k, length = theta.shape[1], max(len(part.seconds) for part in parts)
+    """Return one solution of all groups, of which those that are not there have ``theta``."""
+    if theta is None:
+        return parts[0][1]
+    k, length = theta.shape[1], max(len(part.seconds) for _, part in parts)
     whole: dict[str, Array] = {"theta": theta.copy()}
     whole |= {name: np.zeros(k, np.int64) for name in ("n_iter", "refreshes")}
     whole |= {name: np.zeros(k, np.bool_) for name in ("converged", "stalled", "rounding")}
     whole |= {name: np.full((length, k), np.nan) for name in ("cost", "gradient_norm")}
     seconds = np.zeros(length)
-    for part, group in zip(parts, groups, strict=False):
+    for number, part in parts:
         after = length - len(part.seconds)
         seconds += np.pad(part.seconds, (0, after), mode="edge")
         for name, columns in whole.items():
             values = getattr(part, name)
             if name in ("cost", "gradient_norm"):
                 values = np.pad(values, ((0, after), (0, 0)), mode="edge")
-            columns[..., group] = values
-    result = parts[-1].result
+            columns[..., groups[number]] = values
+    result = parts[-1][1].result
     if result not in ("interrupted", "stopped"):
-        ends = {part.result for part in parts}
+        ends = {part.result for _, part in parts}
         result = next(end for end in ("max_iter", "stalled", "converged") if end in ends)
     return Solution(**whole, seconds=seconds, result=result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -62,6 +63,16 @@ class ModelCurvature(Shared):
         of_model = np.maximum(self.which, 0)
         parts = (padded.reshape(-1), found, of_model, self.which >= 0)
         return tuple(map(put, parts))
+
+    def stored(self) -> dict[str, Any]:
+        """Return what of it is in a file."""
+        return {name: getattr(self, name) for name in ("shared", "inverses", "rest", "which")}
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: Problem) -> ModelCurvature:
+        """Return the curvature, from what :meth:`stored` returned, whose items are read."""
+        arrays = {name: read(name) for name in ("inverses", "rest", "which")}
+        return cls(shared=read("shared", problem), **arrays, backend=problem.backend)
 
     def take(self, models: Integers) -> ModelCurvature:
         """Return the curvature of some of the models (indices on the host)."""

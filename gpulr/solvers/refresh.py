@@ -8,6 +8,7 @@ curvature, and their squares its diagonal in the others.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,6 +74,15 @@ class Pool(Shared):
             some = np.arange(POOL) * n // POOL
             some = some if index is None else to_host(index)[some]
         return cls(problem.rows, some, curvature, problem.intercept)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what of it is in a file; the rows are not."""
+        return {name: getattr(self, name) for name in ("index", "curvature", "intercept")}
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: Problem) -> Pool:
+        """Return the pool of the problem's rows, from what :meth:`stored` returned."""
+        return cls(problem.rows, read("index"), read("curvature", problem), read("intercept"))
 
     @property
     def size(self) -> int:

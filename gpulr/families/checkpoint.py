@@ -1,0 +1,319 @@
+"""Checkpoints of a run: written now and then, and where it ends or is interrupted.
+
+What a family has to do, where ``place`` is what :func:`place_of` made of its arguments::
+
+    def fingerprint():
+        return fingerprint_of("bootstrap", inputs, settings, data.rows.backend, C=C, n=n)
+
+    with prepare(…) as data, ctrl_c(terminated=place is not None) as interrupted,
+            checkpointed(place, fingerprint, about, classes=(State,)) as kept:
+        result, progress = kept.read(problem)
+        if result is None:
+            …  # from ``progress`` on, if it is not None; between iterations:
+            kept.offer(progress)
+            …
+            kept.finish(result)  # or, where it was interrupted or stopped: kept.keep()
+
+(``kept.done(solution, solution.result)`` is one or the other, where the result is a Solution.)
+
+- Progress and result are trees of :mod:`gpulr.families.checkpoint_tree`: of numbers, text, arrays,
+  tuples, lists, dicts and dataclasses. Those of the family's own are named in ``classes``; they are
+  stored by their fields, or as their methods ``stored`` and ``restored`` say.
+- A progress that is offered must stay what it is (frozen dataclasses, tuples): it is written when
+  that is due, and the last one when an exception leaves the block. That costs nothing else.
+- Each run of a solver offers a :class:`gpulr.solvers.Run`, and goes on with one: ``minimize(…,
+  checkpoint=lambda run: kept.offer(replace(state, run=run)), resumed=state.run)``; in groups it is
+  a :class:`gpulr.solvers.GroupedRun`. Without a place, ``kept.offer`` is None.
+- A run is restored on its problem: ``kept.read(problem)`` ties what is of a problem to this one.
+  Where a family has several, a class's ``restored(read, problem)`` says which is whose.
+- ``about(progress, result)`` returns what ``gpulr checkpoint`` shows, as a dict of numbers and
+  text; ``"where"`` says in words how far the run has come, as in "iteration 12".
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpulr.core.problem import Problem
+from gpulr.errors import CheckpointError, CheckpointWarning, ResumedWarning, warn
+from gpulr.families import checkpoint_file
+from gpulr.families.checkpoint_file import CURE
+from gpulr.families.checkpoint_tree import Packer, Unpacker
+from gpulr.families.fingerprint import Fingerprint, difference
+from gpulr.output_files import check_folder, path_of
+from gpulr.solvers.driver import EARLY
+from gpulr.validation.parameters import positive_number
+from gpulr.words import first_line
+
+EXAMPLE = "run.ckpt"
+SHARE = 0.01  # of the time that writing takes, at most, whatever the interval, unless that is 0
+
+About = Callable[[Any, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where checkpoints are written, and how often."""
+
+    path: Path
+    every: float | None  # seconds; 0: after each iteration; None: only where a run is interrupted
+
+
+def place_of(checkpoint: Any, checkpoint_every: Any) -> Place | None:
+    """Return where and when to write, from arguments; raises ParameterError where it cannot be."""
+    every = checkpoint_every
+    if every is not None:
+        every = positive_number("checkpoint_every", every, zero=True, other=" or None")
+    if checkpoint is None:
+        return None
+    path = path_of("checkpoint", checkpoint)
+    check_folder(path, f"checkpoint={str(path)!r}", EXAMPLE)
+    return Place(Path(path).resolve(), every)
+
+
+class NoCheckpoint:
+    """Stands for checkpoints where none are asked for."""
+
+    offer: Any = None
+
+    def read(
+        self, problem: Problem | None, unfinished: Callable[[Any], bool] = lambda result: False
+    ) -> tuple[Any, Any]:
+        """Return result and progress: see :meth:`Checkpoint.read`."""
+        return None, None
+
+    def done(self, result: Any, how: str) -> None:
+        """Write what a run left that has ended as a Solution's ``result`` says."""
+        if how in EARLY:
+            self.keep()
+        else:
+            self.finish(result, goes_on=how == "max_iter")
+
+    def keep(self) -> None:
+        """Do nothing."""
+
+    def finish(self, result: Any, *, goes_on: bool = False) -> None:
+        """Do nothing."""
+
+    @property
+    def way_on(self) -> str:
+        """What a message of an interruption adds."""
+        return ""
+
+
+@contextmanager
+def checkpointed(
+    place: Place | None,
+    fingerprint: Callable[[], Fingerprint],
+    about: About,
+    *,
+    backend: Any = None,
+    classes: Iterable[type] = (),
+) -> Iterator[NoCheckpoint]:
+    """Return a context in which a run reads and writes its checkpoints.
+
+    What was offered last is written when an exception leaves it.
+
+    Parameters
+    ----------
+    backend : Backend, optional
+        Where arrays go that were on a device.
+
+    Raises
+    ------
+    CheckpointError
+        There is a file that is no checkpoint, or is one of another run.
+    """
+    if place is None:
+        yield NoCheckpoint()
+        return
+    checkpoint = Checkpoint(place, fingerprint(), about, backend, classes)
+    try:
+        yield checkpoint
+    except BaseException:
+        checkpoint.keep()
+        raise
+    finally:
+        checkpoint.wait()
+
+
+class Checkpoint(NoCheckpoint):
+    """The checkpoints of one run; see this module."""
+
+    def __init__(
+        self,
+        place: Place,
+        fingerprint: Fingerprint,
+        about: About,
+        backend: Any = None,
+        classes: Iterable[type] = (),
+    ) -> None:
+        self.path: Path = place.path
+        self._every = place.every
+        self._fingerprint, self._about = fingerprint, about
+        self._backend, self._classes = backend, tuple(classes)
+        stored, damaged = checkpoint_file.read(place.path)
+        other = "" if stored is None else difference(stored.fingerprint, fingerprint)
+        if stored is not None and other:
+            if stored.path == self.path or damaged:
+                other = f"it is the checkpoint of another run: {other}"
+                raise CheckpointError(stored.path, other, CURE)
+            stored = None  # somebody has removed the one after it, to begin anew
+        self._stored = stored
+        self._previous = not damaged  # whether to keep what is there
+        self._last: Any = None  # what was offered last,
+        self._written: Any = None  # and what was written
+        self._thread: threading.Thread | None = None
+        self._fault: BaseException | None = None
+        self._warned = False
+        self._next = time.monotonic() + (self._every or 0.0)
+
+    def read(
+        self, problem: Problem | None, unfinished: Callable[[Any], bool] = lambda result: False
+    ) -> tuple[Any, Any]:
+        """Return the result and the progress that are in the file, one of them None, or both.
+
+        The progress is given where there is no result, or one that ``unfinished`` says is to be
+        gone on with. Says so with a :class:`ResumedWarning`.
+
+        Parameters
+        ----------
+        problem : Problem
+            To which belongs what is of a problem.
+
+        Raises
+        ------
+        CheckpointError
+            It does not fit the problem.
+        """
+        stored, self._stored = self._stored, None
+        if stored is None:
+            return None, None
+        try:
+            objects = stored.tree["objects"]
+            unpacker = Unpacker(objects, stored.arrays, self._backend, self._classes)
+            result = unpacker.unpack(stored.tree["result"], problem)
+            if result is not None and not unfinished(result):
+                progress = None
+            else:
+                result, progress = None, unpacker.unpack(stored.tree["progress"], problem)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise CheckpointError(
+                stored.path, f"it does not fit this run ({first_line(error)})", CURE
+            ) from error
+        if result is not None:
+            warn(
+                f"{stored.path} holds the result of this call: nothing is trained. {CURE}",
+                ResumedWarning,
+            )
+        elif progress is not None:
+            where = self._about(progress, None)["where"]
+            warn(f"Training goes on from {stored.path}: {where}.", ResumedWarning)
+        return result, progress
+
+    def offer(self, progress: Any) -> None:
+        """Take what can be gone on with, and write it if that is due, in the background."""
+        self._last = progress
+        self._tell()
+        if self._every is None or time.monotonic() < self._next:
+            return
+        if self._every == 0.0:
+            self.wait()
+        elif self._thread is not None and self._thread.is_alive():
+            return
+        began = time.perf_counter()
+        write = self._writer(progress, None, copy=True)
+        seconds = time.perf_counter() - began
+
+        def run() -> None:
+            before = time.thread_time()
+            try:
+                write()
+            except Exception as error:
+                self._fault = error
+            took = seconds + time.thread_time() - before
+            self._next = max(self._next, time.monotonic() + min(took / SHARE, 1e6))
+
+        self._next = time.monotonic() + self._every
+        self._thread = threading.Thread(target=run, name="gpulr-checkpoint", daemon=True)
+        self._thread.start()
+        self._written = progress
+
+    def _writer(self, progress: Any, result: Any, *, copy: bool) -> Callable[[], None]:
+        """Return what writes a checkpoint, of arrays that are copied at once or not at all."""
+        packer = Packer(self._classes, copy=copy)
+        tree = {"progress": packer.pack(progress), "result": packer.pack(result)}
+        tree["objects"] = packer.objects
+        about = {"time": time.time(), "finished": result is not None}
+        about |= self._about(progress, result)
+
+        def write() -> None:
+            keep = self._previous
+            checkpoint_file.write(
+                self.path,
+                packer.arrays,
+                fingerprint=self._fingerprint,
+                about=about,
+                tree=tree,
+                keep=keep,
+            )
+            self._previous = True
+
+        return write
+
+    def wait(self) -> None:
+        """Wait until nothing is being written, and tell if it could not be."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._tell()
+
+    def _tell(self) -> None:
+        """Warn, once, of what could not be written."""
+        fault, self._fault = self._fault, None
+        if fault is None:
+            return
+        self._written = None
+        if not self._warned:
+            self._warned = True
+            warn(
+                f"{self.path}: the checkpoint could not be written ({first_line(fault)}). Training "
+                "goes on, and what was written before is kept.",
+                CheckpointWarning,
+            )
+
+    def keep(self) -> None:
+        """Write what was offered last, now."""
+        self.wait()
+        if self._last is not None and self._written is not self._last:
+            self._now(self._last, None)
+
+    def finish(self, result: Any, *, goes_on: bool = False) -> None:
+        """Write the result, now; with what was offered last, if it may be gone on with from there.
+
+        That is where ``unfinished`` of :meth:`read` may say so, of a larger ``max_iter``.
+        """
+        self.wait()
+        self._now(self._last if goes_on else None, result)
+
+    def _now(self, progress: Any, result: Any) -> None:
+        try:
+            self._writer(progress, result, copy=False)()
+        except Exception as error:
+            self._warned, self._fault = False, error
+            self._tell()
+        else:
+            self._written, self._last = progress, progress
+
+    @property
+    def way_on(self) -> str:
+        """What a message of an interruption adds: how to go on."""
+        if self._written is None:
+            return ""
+        return f" The same call goes on from {self.path}."
