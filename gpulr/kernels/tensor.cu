@@ -58,8 +58,8 @@
 #define SHARES (WARPS / OWNERS)              // of 16 rows each, where features are few
 #define TURNS (WARPS / WIDE)                 // of 16 rows, activated at once
 // Steps whose halves, or weights, are loaded at once: the compiler would load them all, and then
-// spill.
-#define BATCH (OWN * COLUMNS < 150 ? 4 : 2)
+// spill; that of NVRTC 12 in blocks of eight warps with two as well.
+#define BATCH (OWN * COLUMNS < 150 ? 4 : THREADS < 256 ? 2 : 1)
 #define LOW 2048.0f                          // times what the first half leaves
 #define UNIT (STORAGE == 8 ? 0x1p24f : 1.0f) // of a sum of products
 
