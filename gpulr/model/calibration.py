@@ -44,6 +44,8 @@ def calibrated(model: Model, Z: Any, y: Any, sample_weight: Any = None) -> Model
     Parameters
     ----------
     Z : (n_rows, n_models)
+        Blocks of a Dask array, as ``model.decision_function`` returns it, are computed where a
+        current ``distributed.Client`` has them; one worker then gets all those of a model.
     y : labels of these rows, as :meth:`evaluate` takes them
         Entries of a matrix that are not known have no weight.
     sample_weight : (n_rows,), optional
@@ -66,9 +68,7 @@ def calibrated(model: Model, Z: Any, y: Any, sample_weight: Any = None) -> Model
     68, 2007.
     """
     rows = held_out(model, Z, y, sample_weight)
-    a, b, share = np.ones(model.n_models), np.zeros(model.n_models), np.zeros(model.n_models)
-    for some, margins, truth, weight in rows.blocks():
-        a[some], b[some], share[some] = platt(margins, truth, weight)
+    a, b, share = rows.of_models(platt)
     one_sided = np.isnan(a)
     if one_sided.all():
         raise DataError("No label of y has both positive rows and others: nothing to calibrate by.")
@@ -85,7 +85,7 @@ def calibrated(model: Model, Z: Any, y: Any, sample_weight: Any = None) -> Model
             ParameterWarning,
         )
     a, b = np.where(one_sided, 1.0, a), np.where(one_sided, 0.0, b)
-    record: Any = {**model.data, "calibration": _composed(model, a, b, len(rows.Z))}
+    record: Any = {**model.data, "calibration": _composed(model, a, b, rows.n_rows)}
     if prior := model.data.get("prior"):
         record["prior"] = np.where(one_sided, prior, share).tolist()
     elif not one_sided.any():

@@ -33,12 +33,14 @@ def sums_of_blocks(
     read: Read,
     sums: Callable[..., tuple[Any, ...]],
     *,
+    name: str = "X",
     keep: bool = False,
 ) -> tuple[tuple[Any, ...], Engine]:
     """Return sums over all rows of Dask blocks, each computed where its rows are.
 
     ``read`` makes of X, y and weights of a block margins, truth and weights, of which ``sums``
-    makes what adds up. The engine's parts, :class:`LabelledBlock`, ``keep`` these or do not.
+    makes what adds up. The engine's parts, :class:`LabelledBlock`, ``keep`` these or do not. X may
+    be something else than rows, of that ``name``.
 
     Raises DataError for labels or weights that do not go with the rows, or a block that cannot be
     computed, and WorkersLostError where no worker is left.
@@ -56,12 +58,12 @@ def sums_of_blocks(
         values is None or n_blocks_of(values) == n_blocks for values in (y, sample_weight)
     ):
         edges = edges_of(list(blocks.values()))
-    for name, values in (("y", y), ("sample_weight", sample_weight)):
+    for beside, values in (("y", y), ("sample_weight", sample_weight)):
         each = [None] * len(blocks)
         if values is not None:
-            each = blocks_like(values, list(blocks), n_blocks, edges, name)
+            each = blocks_like(values, list(blocks), n_blocks, edges, beside)
         columns.append(each)
-    shared = dask.delayed((read, sums, keep), traverse=False)  # sent to each worker once
+    shared = dask.delayed((read, sums, keep, name), traverse=False)  # sent to each worker once
     rows = [shared] * len(blocks), list(blocks), *columns
     engine = DaskEngine.make(current_client(), LabelledBlock.of, *rows)
     found = [each for each in engine.call("answer") if each is not None]
@@ -83,17 +85,17 @@ class LabelledBlock:
     @classmethod
     def of(
         cls,
-        how: tuple[Read, Callable[..., Any], bool],
+        how: tuple[Read, Callable[..., Any], bool, str],
         number: int,
         X: Any,
         y: Any,
         weight: Any,
     ) -> LabelledBlock:
         """Return what a block's rows are; raises DataError that names it."""
-        read, sums, keep = how
+        read, sums, keep, name = how
         if not n_rows(X):
             return cls(None, None)
-        with named(f"Block {number} of X"):
+        with named(f"Block {number} of {name}"):
             Z, truth, w = read(X, y, weight)
         w = np.ones(len(Z)) if w is None else w
         return cls((float(w.sum()), sums(Z, truth, w)), (Z, truth, w) if keep else None)

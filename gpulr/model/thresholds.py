@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -43,6 +44,7 @@ def with_thresholds(
     Parameters
     ----------
     Z : (n_rows, n_models)
+        Of Dask, as for :meth:`calibrated`.
     y : labels of these rows, as :meth:`evaluate` takes them
         Entries of a matrix that are not known have no weight.
     rule : "f1", {"precision": p} or {"recall": r}
@@ -65,9 +67,7 @@ def with_thresholds(
     """
     by, least = check_rule(rule)
     rows = held_out(model, Z, y, sample_weight)
-    thresholds = np.zeros(model.n_models)
-    for some, margins, truth, weight in rows.blocks():
-        thresholds[some] = best_thresholds(margins, truth, weight, by, least)
+    (thresholds,) = rows.of_models(partial(_chosen, by, least))
     if (absent := np.isnan(thresholds)).all():
         raise DataError(
             "No label of y has positive rows: there is nothing to choose thresholds by."
@@ -84,12 +84,18 @@ def with_thresholds(
             ParameterWarning,
         )
     before = np.zeros(model.n_models) if model.thresholds is None else model.thresholds
-    record: ThresholdRecord = {"by": by, "least": least, "n_samples": len(rows.Z)}
+    record: ThresholdRecord = {"by": by, "least": least, "n_samples": rows.n_rows}
     return replace(
         model,
         thresholds=np.where(absent, before, thresholds),
         data={**model.data, "thresholds": record},
     )
+
+
+def _chosen(
+    by: str, least: float | None, Z: Floats, truth: npt.NDArray[np.bool_], weight: Floats
+) -> tuple[Floats]:
+    return (best_thresholds(Z, truth, weight, by, least),)
 
 
 def check_rule(rule: Any) -> tuple[str, float | None]:

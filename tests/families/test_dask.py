@@ -95,6 +95,37 @@ def test_rankings_of_blocks_some_of_which_have_no_rows(client):
     assert many.averages["roc_auc_ovr"] == pytest.approx(here.averages["roc_auc_ovr"], abs=1e-7)
 
 
+@pytest.mark.parametrize("kind", ["classes", "two classes", "labels"])
+@pytest.mark.parametrize("here", [True, False], ids=["no client", "client"])
+def test_calibration_and_thresholds_by_margins_of_blocks(client, monkeypatch, kind, here):
+    y = {"classes": Y, "two classes": Y == "elm", "labels": (NOISY > 1).astype(float)}[kind]
+    if kind == "labels":
+        y[::9, 1] = np.nan
+    model = gpulr.train(X[:2000], y[:2000], tol=0.1)
+    Z, w = model.decision_function(X), np.where(np.arange(N) % 5 == 0, 0.0, WEIGHT)
+    rows, _, _ = lazy()
+    if here:
+        monkeypatch.setattr("gpulr.model.held_out.current_client", lambda: None)
+    lazy_Z, lazy_y = model.decision_function(rows), da.from_array(y, chunks=7_000)
+    many = model.calibrated(lazy_Z, lazy_y, w).with_thresholds(lazy_Z, y, "f1")
+    one = model.calibrated(Z, y, w).with_thresholds(Z, y, "f1")
+    np.testing.assert_allclose(many.weights, one.weights, rtol=1e-5)
+    np.testing.assert_allclose(many.thresholds, one.thresholds, rtol=1e-6)
+    assert many.data["calibration"]["n_samples"] == N
+    np.testing.assert_allclose(many.data["calibration"]["a"], one.data["calibration"]["a"], 1e-7)
+
+
+def test_what_are_no_margins_of_blocks(client):
+    model = gpulr.train(X[:2000], Y[:2000], tol=0.1)
+    rows, y, _ = lazy()
+    with pytest.warns(gpulr.ParameterWarning, match="as probabilities do"):
+        model.with_thresholds(model.predict_proba(rows), y)
+    with pytest.raises(gpulr.DataError, match=r"Block \d of Z: .*shape \(\d+, 2\)"):
+        model.calibrated(model.decision_function(rows)[:, :2], y)
+    with pytest.raises(gpulr.DataError, match="X has 40,000 rows and y has 39,999"):
+        model.calibrated(model.decision_function(rows), y[1:])
+
+
 def test_what_is_not_for_rows_elsewhere(client):
     rows, y, _ = lazy()
     for family in (gpulr.permutation_test, gpulr.cross_val_predict, gpulr.learning_curve):
