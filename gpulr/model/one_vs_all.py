@@ -279,13 +279,8 @@ class OneVsAll(Trained):
 
         scikit-learn calls both accuracy. The arguments are those of :meth:`evaluate`.
         """
-        if (lazy := self._elsewhere(X, y)) is not None:
-            sums = partial(measures.share_right.sums, thresholds=self.thresholds)
-            found, _ = sums_of_blocks(lazy, y, sample_weight, self._truth_of_rows, sums)
-            return measures.share_right.finish(*found)
-        Z, truth, weight = self._read_truth(X, y, sample_weight)
-        weight = np.ones(len(Z)) if weight is None else weight
-        return measures.share_right(Z, truth, weight, self.thresholds)
+        sums = partial(measures.share_right.sums, thresholds=self.thresholds)
+        return measures.share_right.finish(*summed(self, X, y, sums, sample_weight))
 
     def _elsewhere(self, X: Any, y: Any) -> Any:
         """Return a Dask array or DataFrame whose rows the workers of a current client score."""
@@ -333,6 +328,23 @@ class OneVsAll(Trained):
     to_sklearn = export.to_sklearn
     to_torch = torch_layers.to_torch
     select = selection.select
+
+
+def summed(
+    model: OneVsAll,
+    X: Any,
+    y: Any,
+    sums: Callable[..., tuple[Any, ...]],
+    sample_weight: Any = None,
+) -> tuple[Any, ...]:
+    """Return what ``sums`` makes of margins, truth and weights, added up over all labelled rows.
+
+    They are as for :meth:`OneVsAll.evaluate`; its errors are those of this.
+    """
+    if (lazy := model._elsewhere(X, y)) is not None:
+        return sums_of_blocks(lazy, y, sample_weight, model._truth_of_rows, sums)[0]
+    Z, truth, weight = model._read_truth(X, y, sample_weight)
+    return sums(Z, truth, np.ones(len(Z)) if weight is None else weight)
 
 
 def load(path: str | Path) -> OneVsAll:

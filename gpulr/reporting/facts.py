@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -15,26 +16,21 @@ from gpulr.backend import to_host
 from gpulr.datasets import Dataset
 from gpulr.families.search_result import choose, standard_errors
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
-from gpulr.model.one_vs_all import OneVsAll, rows_for
+from gpulr.model.one_vs_all import OneVsAll, summed
 from gpulr.reporting.charts import search_chart, training_charts
 from gpulr.reporting.command import reproduction
+from gpulr.reporting.mistakes import Mistakes, mistakes_of, rows_at
 from gpulr.reporting.pictures import canvas_of, row_pictures, weight_pictures
 from gpulr.show.predictions import (
-    Array,
-    Predictions,
     is_image,
     labelled_rows,
-    most_probable,
     shortened,
-    take_rows,
-    true_names,
 )
 from gpulr.words import counted
 
 MOST_ROWS = 200  # of a table with a row for each model
 MOST_PICTURES = 60
 MOST_CONFUSED = 30  # classes for which the whole confusion matrix is shown
-MOST_MISTAKES = 24
 LARGEST_WEIGHTS = 3  # of each sign, where rows are not images
 LONGEST_NAME, LONGEST_TEXT = 40, 200  # characters
 
@@ -169,21 +165,31 @@ def _tested(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, An
     if isinstance(X, Dataset):
         part = f"{'all' if X.X_test is None else 'the test'} rows of {X.name}"
     X, y = labelled_rows(X, y)
-    X = rows_for(model, X)
-    result, n = model.evaluate(X, y), int(X.shape[0])
-    predictions = Predictions.of(model, X, true_names(model, y, n))
-    rows, mistakes, n_wrong = _mistakes(predictions, classes)
-    pictured = is_image(model.image_shape) and len(rows) > 0
-    pictures = row_pictures(to_host(take_rows(X, rows)), model) if pictured else repeat("")
-    figures = _of_labels(result, n) if model.multilabel else _of_classes(result, classes)
+    result = model.evaluate(X, y)
+    (found,) = summed(model, X, y, partial(mistakes_of, thresholds=model.thresholds))
+    pictured = is_image(model.image_shape) and len(found.rows) > 0
+    pictures = (
+        row_pictures(to_host(rows_at(model, X, found.rows)), model) if pictured else repeat("")
+    )
+    figures = _of_labels(result, found.n) if model.multilabel else _of_classes(result, classes)
     return figures | {
         "part": part,
-        "n": n,
+        "n": found.n,
         "result": result,
-        "mistakes": list(zip(rows, *mistakes, pictures, strict=False)),
+        "mistakes": list(zip(found.rows, *_said(model, found, classes), pictures, strict=False)),
         "pictured": pictured,
-        "n_wrong": n_wrong,
+        "n_wrong": found.n_wrong,
     }
+
+
+def _said(model: OneVsAll, found: Mistakes, classes: list[str]) -> list[Any]:
+    """Return the true classes, the predicted ones and their probabilities, of mistakes.
+
+    Of a row with several labels, whether one is there, its name, and its probability twice.
+    """
+    there = ("absent", "present") if model.multilabel else classes
+    names = [there[i] for i in found.true], [classes[i] for i in found.said]
+    return [*names, found.p_true, found.p_said]
 
 
 def _of_labels(result: MultilabelEvaluation, n: int) -> dict[str, Any]:
@@ -224,31 +230,6 @@ def _of_classes(result: Evaluation, classes: list[str]) -> dict[str, Any]:
         "shade": shade,
         "confused": [(classes[i], classes[j], wrong[i, j]) for i, j in pairs if wrong[i, j]],
     }
-
-
-def _mistakes(predictions: Predictions, classes: list[str]) -> tuple[Array, list[Any], int]:
-    """Return the rows that are wrong by the widest margins, what to say of each, and how many.
-
-    That is the true class, the predicted one and their probabilities; of a row with several labels,
-    whether one is there, its name, and its probability twice.
-    """
-    Z, true, predicted = predictions.above, predictions.true, predictions.predicted
-    if predictions.multilabel:
-        wrong, margin = predicted != true, np.abs(Z)
-    else:
-        wrong = ~predictions.right
-        margin = Z.max(axis=1) - np.where(true, Z, -np.inf).max(axis=1)
-    n_wrong = int(wrong.sum())
-    worst = most_probable(np.where(wrong, margin, -1.0).ravel(), min(n_wrong, MOST_MISTAKES))
-    if predictions.multilabel:
-        worst, said = np.unravel_index(worst, wrong.shape)
-        truly, words = said, ["present" if there else "absent" for there in true[worst, said]]
-    else:
-        truly, said = true[worst].argmax(axis=1), predicted[worst].argmax(axis=1)
-        words = [classes[j] for j in truly]
-    P, each = predictions.take(worst).probabilities, np.arange(len(worst))
-    names = [classes[j] for j in said]
-    return worst, [words, names, P[each, truly], P[each, said]], n_wrong
 
 
 def in_words(value: Any) -> str:

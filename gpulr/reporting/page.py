@@ -16,6 +16,7 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import is_model
 from gpulr.output_files import check_folder, path_of, replace_file
 from gpulr.show.predictions import labelled_rows
+from gpulr.sources import Blocks
 
 
 def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = None) -> None:
@@ -32,7 +33,9 @@ def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = N
     path : path-like
         Ends in .html; a file that is there is replaced.
     X, y : labelled rows as for :meth:`OneVsAll.evaluate`, or a Dataset as X; optional
-        Of a Dataset, its test part, where it has one. Without, the page has no accuracies.
+        Of a Dataset, its test part, where it has one. Blocks bring their labels, or they are passed
+        beside; those of a Dask array are scored where they are, and only the worst mistakes come
+        here. Without rows, the page has no accuracies.
 
     Raises
     ------
@@ -57,7 +60,7 @@ def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = N
         )
     path = check_output(path)
     labelled_rows(X, y)  # refuses a Dataset with y
-    if not isinstance(X, Dataset) and (X is None) != (y is None):
+    if not isinstance(X, Dataset | Blocks) and (X is None) != (y is None):
         raise DataError("Pass both X and y to be evaluated on, or neither.")
     absent = "No labelled rows were passed to report()." if X is None else ""
     write(model, path, X, y, search=search, absent=absent)

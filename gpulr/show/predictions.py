@@ -19,7 +19,7 @@ from gpulr.datasets.dataset import test_rows
 from gpulr.errors import DataError, ParameterError
 from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.model.predicted import above, predicted, predicted_codes
+from gpulr.model.predicted import Thresholds, above, predicted, predicted_codes
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator
 from gpulr.validation.parameters import image_shape_of, shape_of_images
@@ -61,17 +61,30 @@ class Predictions:
     @classmethod
     def of(cls, model: OneVsAll, X: Array, true: npt.NDArray[Any] | None = None) -> Predictions:
         """Predict the rows of X; ``true`` is as of :func:`true_names`, None if it is not known."""
-        Z = to_host(model.decision_function(X)).astype(np.float64)
-        if model.multilabel:
-            said = predicted(Z, model.thresholds)
+        Z = to_host(model.decision_function(X))
+        return cls.of_margins(Z, true, model.thresholds, multilabel=model.multilabel)
+
+    @classmethod
+    def of_margins(
+        cls,
+        Z: npt.NDArray[Any],
+        true: npt.NDArray[Any] | None,
+        thresholds: Thresholds | None,
+        *,
+        multilabel: bool,
+    ) -> Predictions:
+        """Return what margins (n_rows, n_models) predict."""
+        Z = Z.astype(np.float64)
+        if multilabel:
+            said = predicted(Z, thresholds)
         else:
-            codes = predicted_codes(Z, model.thresholds)
-            said = codes[:, np.newaxis] == np.arange(len(model.classes))
-        far = above(Z, model.thresholds)
-        if model.n_models == 1 and not model.multilabel:
+            codes = predicted_codes(Z, thresholds)
+            said = codes[:, np.newaxis] == np.arange(max(2, Z.shape[1]))
+        far = above(Z, thresholds)
+        if Z.shape[1] == 1 and not multilabel:
             Z, far = np.hstack([-Z, Z]), np.hstack([-far, far])
         truth = np.zeros_like(said) if true is None else np.where(true == UNKNOWN, said, true == 1)
-        return cls(Z, said, truth, true is not None, model.multilabel, far)
+        return cls(Z, said, truth, true is not None, multilabel, far)
 
     def take(self, rows: npt.NDArray[np.intp]) -> Predictions:
         """Return the predictions of some of the rows."""

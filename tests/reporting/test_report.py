@@ -21,6 +21,7 @@ from scipy.sparse import csr_array
 from typer.testing import CliRunner
 
 import gpulr
+from clusters import cluster
 from gpulr.cli.app import app
 from gpulr.errors import DataError, MissingExtraError, ModelFileError, ParameterError
 from gpulr.reporting.command import reproduction
@@ -343,6 +344,38 @@ def test_arrays_of_any_library(paged, put, data):
     expected = paged(model, data.X_test, data.y_test)
     assert page.of("img") == expected.of("img")
     assert page.model == expected.model
+
+
+def only_the_time_differs(pages):
+    return len({re.sub(r"Written .*? UTC", "", page.text) for page in pages}) == 1
+
+
+def test_rows_in_parts(paged, data):
+    model = gpulr.train(data, **FEW)
+    X, y = data.X, data.y  # more wrong rows than are shown
+    parts = [(X[:100], y[:100]), (X[100:101], y[100:101]), (X[101:], y[101:])]
+    rows = gpulr.Blocks([lambda part=part: part[0] for part in parts])
+    both = gpulr.Blocks([lambda part=part: part for part in parts])
+    pages = [paged(model, X, y), paged(model, rows, y), paged(model, both)]
+    assert len(pages[0].of("img")) == 10 + 24
+    assert only_the_time_differs(pages)
+    with pytest.raises(DataError, match="There is no y"):
+        paged(model, rows)
+    labels = (X[:, 20:23] > X[:, 20:23].mean(axis=0)).astype(int)
+    several = gpulr.train(X, labels, **FEW)
+    blocks = gpulr.Blocks([lambda: X[:400], lambda: X[400:]])
+    assert only_the_time_differs([paged(several, X, labels), paged(several, blocks, labels)])
+
+
+def test_rows_on_a_cluster(paged, data):
+    pytest.importorskip("distributed", reason="of Dask's clusters")
+    import dask.array as da
+
+    model, X = gpulr.train(data, **FEW), da.from_array(data.X, chunks=(500, 64))
+    pages = [paged(model, data.X, data.y), paged(model, X, data.y)]
+    with cluster(n_workers=1):
+        pages.append(paged(model, X, da.from_array(data.y, chunks=600)))
+    assert only_the_time_differs(pages)
 
 
 def test_labels_of_days_and_of_a_frame(paged, blobs):
