@@ -32,7 +32,6 @@ What a family has to do, where ``place`` is what :func:`place_of` made of its ar
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -41,10 +40,11 @@ from pathlib import Path
 from typing import Any
 
 from gpulr.core.problem import Problem
-from gpulr.errors import CheckpointError, CheckpointWarning, ResumedWarning, warn
+from gpulr.errors import CheckpointError, ResumedWarning, warn
 from gpulr.families import checkpoint_file
 from gpulr.families.checkpoint_file import CURE
 from gpulr.families.checkpoint_tree import Packer, Unpacker
+from gpulr.families.checkpoint_writer import Dump, Writer
 from gpulr.families.fingerprint import Fingerprint, difference
 from gpulr.output_files import check_folder, path_of
 from gpulr.solvers.driver import EARLY
@@ -52,7 +52,6 @@ from gpulr.validation.parameters import positive_number
 from gpulr.words import first_line
 
 EXAMPLE = "run.ckpt"
-SHARE = 0.01  # of the time that writing takes, at most, whatever the interval, unless that is 0
 
 About = Callable[[Any, Any], dict[str, Any]]
 
@@ -154,25 +153,17 @@ class Checkpoint(NoCheckpoint):
         backend: Any = None,
         classes: Iterable[type] = (),
     ) -> None:
-        self.path: Path = place.path
-        self._every = place.every
         self._fingerprint, self._about = fingerprint, about
         self._backend, self._classes = backend, tuple(classes)
         stored, damaged = checkpoint_file.read(place.path)
         other = "" if stored is None else difference(stored.fingerprint, fingerprint)
         if stored is not None and other:
-            if stored.path == self.path or damaged:
+            if stored.path == place.path or damaged:
                 other = f"it is the checkpoint of another run: {other}"
                 raise CheckpointError(stored.path, other, CURE)
             stored = None  # somebody has removed the one after it, to begin anew
         self._stored = stored
-        self._previous = not damaged  # whether to keep what is there
-        self._last: Any = None  # what was offered last,
-        self._written: Any = None  # and what was written
-        self._thread: threading.Thread | None = None
-        self._fault: BaseException | None = None
-        self._warned = False
-        self._next = time.monotonic() + (self._every or 0.0)
+        self._writer = Writer(place.path, place.every, self._dump, damaged=damaged)
 
     def read(
         self, problem: Problem | None, unfinished: Callable[[Any], bool] = lambda result: False
@@ -219,101 +210,35 @@ class Checkpoint(NoCheckpoint):
 
     def offer(self, progress: Any) -> None:
         """Take what can be gone on with, and write it if that is due, in the background."""
-        self._last = progress
-        self._tell()
-        if self._every is None or time.monotonic() < self._next:
-            return
-        if self._every == 0.0:
-            self.wait()
-        elif self._thread is not None and self._thread.is_alive():
-            return
-        began = time.perf_counter()
-        write = self._writer(progress, None, copy=True)
-        seconds = time.perf_counter() - began
-
-        def run() -> None:
-            before = time.thread_time()
-            try:
-                write()
-            except Exception as error:
-                self._fault = error
-            took = seconds + time.thread_time() - before
-            self._next = max(self._next, time.monotonic() + min(took / SHARE, 1e6))
-
-        self._next = time.monotonic() + self._every
-        self._thread = threading.Thread(target=run, name="gpulr-checkpoint", daemon=True)
-        self._thread.start()
-        self._written = progress
-
-    def _writer(self, progress: Any, result: Any, *, copy: bool) -> Callable[[], None]:
-        """Return what writes a checkpoint, of arrays that are copied at once or not at all."""
-        packer = Packer(self._classes, copy=copy)
-        tree = {"progress": packer.pack(progress), "result": packer.pack(result)}
-        tree["objects"] = packer.objects
-        about = {"time": time.time(), "finished": result is not None}
-        about |= self._about(progress, result)
-
-        def write() -> None:
-            keep = self._previous
-            checkpoint_file.write(
-                self.path,
-                packer.arrays,
-                fingerprint=self._fingerprint,
-                about=about,
-                tree=tree,
-                keep=keep,
-            )
-            self._previous = True
-
-        return write
-
-    def wait(self) -> None:
-        """Wait until nothing is being written, and tell if it could not be."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self._tell()
-
-    def _tell(self) -> None:
-        """Warn, once, of what could not be written."""
-        fault, self._fault = self._fault, None
-        if fault is None:
-            return
-        self._written = None
-        if not self._warned:
-            self._warned = True
-            warn(
-                f"{self.path}: the checkpoint could not be written ({first_line(fault)}). Training "
-                "goes on, and what was written before is kept.",
-                CheckpointWarning,
-            )
+        self._writer.offer(progress)
 
     def keep(self) -> None:
         """Write what was offered last, now."""
-        self.wait()
-        if self._last is not None and self._written is not self._last:
-            self._now(self._last, None)
+        self._writer.keep()
 
     def finish(self, result: Any, *, goes_on: bool = False) -> None:
         """Write the result, now; with what was offered last, if it may be gone on with from there.
 
         That is where ``unfinished`` of :meth:`read` may say so, of a larger ``max_iter``.
         """
-        self.wait()
-        self._now(self._last if goes_on else None, result)
+        self._writer.finish(result, goes_on=goes_on)
 
-    def _now(self, progress: Any, result: Any) -> None:
-        try:
-            self._writer(progress, result, copy=False)()
-        except Exception as error:
-            self._warned, self._fault = False, error
-            self._tell()
-        else:
-            self._written, self._last = progress, progress
+    def wait(self) -> None:
+        """Wait until nothing is being written."""
+        self._writer.wait()
 
     @property
     def way_on(self) -> str:
         """What a message of an interruption adds: how to go on."""
-        if self._written is None:
-            return ""
-        return f" The same call goes on from {self.path}."
+        kept = self._writer.written is not None
+        return f" The same call goes on from {self._writer.path}." if kept else ""
+
+    def _dump(self, progress: Any, result: Any, *, copy: bool) -> Dump:
+        """Return what is written of progress and result, either of which may be None."""
+        packer = Packer(self._classes, copy=copy)
+        tree = {"progress": packer.pack(progress), "result": packer.pack(result)}
+        tree["objects"] = packer.objects
+        about = {"time": time.time(), "finished": result is not None}
+        about |= self._about(progress, result)
+        texts = {"fingerprint": self._fingerprint, "about": about, "tree": tree}
+        return Dump(packer.arrays, texts)

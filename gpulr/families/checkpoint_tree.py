@@ -74,7 +74,7 @@ class Packer:
             return value
         if type(value) is float:
             return value if np.isfinite(value) else {"float": repr(value)}
-        if isinstance(value, tuple):
+        if type(value) not in self._names and isinstance(value, tuple):
             return {"tuple": [self.pack(item) for item in value]}
         if isinstance(value, list):
             return [self.pack(item) for item in value]
@@ -117,6 +117,8 @@ def _items(value: Any) -> Mapping[str, Any]:
     if hasattr(value, "stored"):
         stored: dict[str, Any] = value.stored()
         return stored
+    if isinstance(value, tuple):
+        return dict(zip(value._fields, value, strict=True))  # type: ignore[attr-defined]
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 

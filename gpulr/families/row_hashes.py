@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import NumPyBackend, backend_of, is_device_array, is_sparse
+from gpulr.backend import NumPyBackend, backend_of, is_device_array, is_sparse, to_host
 from gpulr.core.rows import row_blocks
 from gpulr.sources import Source
 from gpulr.validation.labels import LabelMatrix, Labels
@@ -109,5 +109,6 @@ def _in_order(blocks: Iterable[Array], size: int) -> Iterable[bytes]:
 
 def _item_bytes(X: Array) -> int:
     """Return how many bytes a number of X takes."""
-    dtype = X.dtype
-    return int(dtype.itemsize) if hasattr(dtype, "itemsize") else int(X[:1, :1].nbytes)
+    if isinstance(X, np.ndarray | Source):
+        return int(X.dtype.itemsize)
+    return int(to_host(X[:1, :1]).itemsize)

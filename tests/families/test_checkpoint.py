@@ -98,14 +98,14 @@ def test_divergence_leaves_the_last_good_state(tmp_path):
 
 def test_each_iteration_is_written(tmp_path, monkeypatch):
     X, y = rows()
-    path, seen = tmp_path / "run.ckpt", []
+    path, seen, how = tmp_path / "run.ckpt", [], {"solver": "nesterov", "max_iter": 40, "tol": 0}
     write = checkpoint_file.write
     monkeypatch.setattr(
         checkpoint_file,
         "write",
         lambda *args, **how: [seen.append(how["about"]), write(*args, **how)],
     )
-    expected = gpulr.train(X, y, checkpoint=path, checkpoint_every=0)
+    expected = gpulr.train(X, y, checkpoint=path, checkpoint_every=0, **how)
     iterations = [about["iteration"] for about in seen if not about["finished"]]
     assert iterations == list(range(expected.n_iter))
     assert [about["finished"] for about in seen] == [False] * len(iterations) + [True]

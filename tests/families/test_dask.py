@@ -10,6 +10,7 @@ import gpulr
 pytest.importorskip("distributed", reason="of Dask's clusters")
 import dask.array as da
 
+from checkpoints import Interrupt, interrupted, resumed, same
 from clusters import cluster
 
 N = 40_000  # of which the sample are 12,000
@@ -55,6 +56,19 @@ def test_the_same_bits_for_any_number_of_workers(client):
         three = gpulr.train(rows, y, sample_weight=weight)
     np.testing.assert_array_equal(two.weights, three.weights)
     np.testing.assert_array_equal(two.history.cost, three.history.cost)
+
+
+def test_a_training_goes_on_on_other_workers(client, tmp_path):
+    rows, y, weight = lazy()
+    whole, how = Interrupt(), {"sample_weight": weight, "tol": 1e-7}
+    expected = gpulr.train(rows, y, callbacks=[whole], **how)
+    for at in (0, 3):
+        path = tmp_path / f"{at}.ckpt"
+        interrupted(path, at, rows, y, **how)
+        with cluster(n_workers=1, threads_per_worker=2):
+            model, told = resumed(rows, y, checkpoint=path, **how)
+        assert told == whole.told[at:]
+        same(model, expected)
 
 
 def test_search_bootstrap_evaluation_and_predictions(client):

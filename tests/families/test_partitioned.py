@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 import gpulr
+from checkpoints import Interrupt, same
 from gpulr.distributed import Here
 from gpulr.errors import DataError
 from gpulr.families import bootstrap
+from gpulr.families.checkpoint import Place
 from gpulr.families.partitioned_inputs import read_partitioned
 from gpulr.families.search import search_on
 from gpulr.families.settings import Settings
 from gpulr.families.training import train_on
+from gpulr.solvers import refresh
+from parted import Losing
 
 da = pytest.importorskip("dask.array", reason="of Dask's arrays")
 N, CUTS = 900, (200, 300, 1, 399)
@@ -343,3 +347,69 @@ def test_bootstrap_draws_what_one_process_draws(kind, weight, monkeypatch):
     assert abs(one.coef[0] - one.coef[1]).max() > 0.05
     np.testing.assert_allclose(many.model.weights, one.model.weights, atol=2e-5)
     assert many.model.settings == one.model.settings
+
+
+RESUMED = {
+    "classes": {},
+    "own curvature": {"C": 1e3, "tol": 1e-6},
+    "labels, weights": {"y": MATRIX, "sample_weight": WEIGHT, "pos_weight": 3.0},
+    "standardized bytes": {"X": BYTES, "standardize": True},
+    "one by one": {"batched": False, "tol": 1e-2},
+    "nesterov": {"solver": "nesterov", "max_iter": 6, "tol": 0.0},
+}
+
+
+@pytest.mark.parametrize(
+    "engine", [Here, partial(Losing, loses=lambda trip, part: trip % 3 == part)]
+)
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_training_goes_on_to_the_same_bits(case, engine, tmp_path, monkeypatch):
+    how = {"X": X, "y": Y, "C": 1.0, "batched": True} | RESUMED[case]
+    rows, y, C, batched = (how.pop(name) for name in ("X", "y", "C", "batched"))
+    weights = {name: how.pop(name, None) for name in ("sample_weight", "pos_weight")}
+    if case == "own curvature":
+        monkeypatch.setattr(refresh, "MARGIN", -1.0)
+
+    def train(callback, place=None):
+        inputs = in_parts(rows, y, **weights, engine=engine)
+        call = {"C": C, "batched": batched, "callbacks": [callback], "place": place}
+        return train_on(inputs, Settings(**how), **call)[0]
+
+    whole = Interrupt()
+    expected = train(whole)
+    for at in range(len(whole.told)):
+        place = Place(tmp_path / f"{at}.ckpt", None)
+        with pytest.raises(gpulr.TrainingInterrupted):
+            train(Interrupt(at), place)
+        told = Interrupt()
+        with pytest.warns(gpulr.ResumedWarning, match="goes on from"):
+            same(train(told, place), expected)
+        assert told.told == whole.told[at:]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"chunks": (450, 450)}, "the parts of X is another one here"),
+        ({"X": X + 1e-9}, "X is another one here"),
+        ({"y": np.roll(Y, 1)}, "y is another one here"),
+        ({"sample_weight": None}, "sample_weight was given, and is None here"),
+        ({"sample_weight": WEIGHT + 1e-9}, "sample_weight is another one here"),
+    ],
+)
+def test_another_training_in_parts_is_told(change, words, tmp_path):
+    place = Place(tmp_path / "run.ckpt", None)
+
+    def train(X=X, y=Y, sample_weight=WEIGHT, chunks=CUTS):
+        lazy = da.from_array(X, chunks=(chunks, 5))
+        return train_on(in_parts(lazy, y, sample_weight), Settings(), place=place)
+
+    train()
+    with pytest.raises(gpulr.CheckpointError, match=f"another run: {words}"):
+        train(**change)
+
+
+def test_a_training_of_all_rows_is_another_one(tmp_path):
+    gpulr.train(X, Y, checkpoint=tmp_path / "run.ckpt")
+    with pytest.raises(gpulr.CheckpointError, match="backend was numpy, and is numpy on a cluster"):
+        train_on(in_parts(X, Y), Settings(), place=Place(tmp_path / "run.ckpt", None))

@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import os
 import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -215,20 +214,6 @@ def test_a_folder_that_is_read_only(model, tmp_path):
         not_saved(model, tmp_path / "m.safetensors", "Permission denied")
     finally:
         tmp_path.chmod(0o700)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 KiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no small file system can be mounted here: {getattr(error, 'stderr', error)}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_leaves_the_old_file(model, small_disk):

@@ -54,3 +54,74 @@ def rows(n=240, p=9, k=4, seed=3):
     X = rng.normal(size=(n, p))
     scores = X[:, :k] * np.linspace(3.0, 0.3, k) + rng.normal(size=(n, k))
     return X.astype(np.float32), scores.argmax(axis=1)
+
+
+TRAINING = """
+import os, time
+import numpy as np, gpulr
+X = np.random.default_rng(0).normal(size=(300, 5))
+y = np.arange(300) % 3
+def tell(progress):
+    print("iteration", progress.iteration, flush=True)
+    time.sleep(0.01)
+gpulr.train(X, y, checkpoint=os.environ["CHECKPOINT"], checkpoint_every=None, tol=0,
+            max_iter=10**7, callbacks=[tell])
+"""
+
+# Forks, which need no import: a hundred trainings, killed at any moment, and one that is done.
+KILLED = """
+import os, random, signal, sys, time, warnings
+from pathlib import Path
+import numpy as np, gpulr
+from gpulr.families.checkpoint_file import read_one
+
+warnings.simplefilter("ignore", gpulr.ResumedWarning)
+random.seed(0)
+path = Path(os.environ["CHECKPOINT"])
+previous = path.with_name(path.name + ".previous")
+rng = np.random.default_rng(0)
+X = rng.normal(size=(200, 8))
+y = (X[:, :4] + rng.normal(size=(200, 4))).argmax(axis=1)
+settings = dict(solver=os.environ["SOLVER"], C=1e4, tol=0)
+
+def train(max_iter=10**6, **how):
+    return gpulr.train(X, y, max_iter=max_iter, **settings, **how)
+
+train(5)  # threads are made anew in each child
+least = 0
+for kill in range(int(os.environ["KILLS"])):
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        tell = lambda progress: os.write(write, progress.iteration.to_bytes(4, "little"))
+        try:
+            train(checkpoint=path, checkpoint_every=0, callbacks=[tell])
+        finally:
+            os._exit(1)
+    os.close(write)
+    first = os.read(read, 4)
+    assert first, "it ended by itself"
+    time.sleep(random.uniform(0.0, 0.04))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    told = first
+    while more := os.read(read, 2**16):
+        told += more
+    os.close(read)
+    began, last = (int.from_bytes(each, "little") for each in (told[:4], told[-4:]))
+    assert began >= least, (began, least)
+    if not path.exists():  # not one was written yet
+        assert last < 2, last
+        continue
+    least = read_one(path).about["iteration"]
+    assert last - 2 <= least <= last, (least, last)
+    if previous.exists():
+        assert read_one(previous).about["iteration"] in (least - 1, least)
+    assert sum(each.name.startswith(".gpulr-") for each in path.parent.iterdir()) <= 2
+model, expected = train(least + 3, checkpoint=path), train(least + 3)
+assert np.array_equal(model.weights, expected.weights)
+for name in ("cost", "gradient_norm", "n_iter"):
+    assert np.array_equal(getattr(model.history, name), getattr(expected.history, name)), name
+assert sorted(os.listdir(path.parent)) == [path.name, previous.name]
+print("the same after", least, "iterations")
+"""
