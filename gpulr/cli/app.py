@@ -59,6 +59,11 @@ USUAL = "the one named label, class, target or y; else the only one of text; els
 DATA_TO_TRAIN = option(None, f"{DATA} Default: MNIST, or the bundled digits without network.")
 DATA_OF_MODEL = option(None, f"{DATA} Default: what the model was trained on.")
 LABEL = option(None, f"{COLUMN} Default: {USUAL}")
+FEATURES = option(
+    None,
+    "Columns to train on, of a .csv or .tsv file with names, or of Parquet: height,width. Default: "
+    "all but the label.",
+)
 LABEL_OF_MODEL = option(None, f"{COLUMN} Default: the one that the model remembers; else {USUAL}")
 MODEL = typer.Argument(metavar="MODEL", help="A file that `gpulr train --output` wrote.")
 JSON = flag("--json", "Print one JSON object.")
@@ -106,6 +111,7 @@ def train(
     context: typer.Context,
     data: str | None = DATA_TO_TRAIN,
     label: str | None = LABEL,
+    features: str | None = FEATURES,
     backend: str = BACKEND,
     solver: str = option("lbfgs", "How to train: lbfgs, nesterov (accelerated), gd (textbook)."),
     C: float = option(1.0, "Inverse regularisation strength; inf for none.", "--C"),
@@ -149,6 +155,7 @@ def train(
 def search(
     data: str | None = DATA_TO_TRAIN,
     label: str | None = LABEL,
+    features: str | None = FEATURES,
     Cs: str = option("10", "How many values from 1e-4 to 1e4, or values: 0.01,1,100.", "--Cs"),
     folds: int = option(5, "Number of stratified folds."),
     scoring: str = option(
@@ -331,6 +338,7 @@ def video(
 def data(
     name: str | None = typer.Argument(None, help=f"{DATA} Without: what is on this machine."),
     label: str | None = LABEL,
+    features: str | None = FEATURES,
     json: bool = JSON,
 ) -> Task:
     """List the data sets, or load one (downloading it if need be) and describe it."""

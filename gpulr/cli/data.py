@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -21,12 +22,18 @@ from gpulr.model.record import SplitRecord
 from gpulr.words import counted
 
 
-def describe(*, name: str | None = None, label: str | None = None, json: bool) -> None:
+def describe(
+    *,
+    name: str | None = None,
+    label: str | None = None,
+    features: str | None = None,
+    json: bool,
+) -> None:
     """Load a data set and describe it; without a name, list those that have one."""
     if name is None:
         _list_all(json)
         return
-    dataset = datasets.load(name, label=label)
+    dataset = datasets.load(name, label=label, features=names_in(features))
     if dataset.y.ndim == 2:  # a column for each label
         classes, counts = np.arange(dataset.y.shape[1]), (dataset.y == 1).sum(axis=0)
     else:
@@ -73,11 +80,16 @@ def in_a_cell(value: Any) -> str:
 
 
 def read_data(
-    data: str | None, label: str | None, test_size: float, seed: int
+    data: str | None,
+    label: str | None,
+    test_size: float,
+    seed: int,
+    features: list[str] | None = None,
 ) -> tuple[datasets.Dataset, SplitRecord | None]:
     """Load a data set, hold rows out where it has no test part, and return how that was done."""
     terminal.say(f"Loading {'the default data' if data is None else data} …")
-    dataset = datasets.load_default() if data is None else datasets.load(data, label=label)
+    columns: Any = {"label": label, "features": features}
+    dataset = datasets.load_default() if data is None else datasets.load(data, **columns)
     if dataset.X_test is not None or not test_size:
         return dataset, None
     split: SplitRecord = {"test_size": test_size, "seed": seed}
@@ -97,7 +109,11 @@ def data_for(model: OneVsAll, data: str | None, label: str | None) -> datasets.D
     if name in datasets.NAMES:
         dataset = datasets.load(name)
     elif os.path.exists(source):  # noqa: PTH110 (False for names that are none)
-        dataset = datasets.load(source, label=label or model.data.get("label"))
+        label = label or model.data.get("label")  # type: ignore[assignment]
+        if model.data.get("chosen_features"):
+            dataset = read_labelled(source, known_columns(model), label=label)
+        else:
+            dataset = datasets.load(source, label=label)
     else:
         raise DataError(
             f"This model was trained on {name or 'unnamed data'} ({source or 'unknown source'}), "
@@ -114,11 +130,26 @@ def known_columns(model: OneVsAll) -> KnownColumns:
         model.n_features,
         None if label is None else str(label),
         None if names is None else tuple(map(str, names)),
+        chosen=bool(model.data.get("chosen_features")),
     )
 
 
-def record_source(model: OneVsAll, split: SplitRecord | None, label: str | None) -> None:
+def names_in(features: str | None) -> list[str] | None:
+    """Return the columns that --features names, with commas between them."""
+    if features is None:
+        return None
+    return [name.strip() for name in next(csv.reader([features], skipinitialspace=True), [])]
+
+
+def record_source(
+    model: OneVsAll,
+    split: SplitRecord | None,
+    label: str | None,
+    features: list[str] | None = None,
+) -> None:
     """Keep in the model what finds its data, and the rows held out, again for `evaluate`."""
+    if features is not None:
+        model.data["chosen_features"] = True
     if split is not None:
         model.data["split"] = split
     if label is not None:

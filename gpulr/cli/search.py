@@ -9,7 +9,7 @@ import numpy as np
 
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import evaluate, terminal
-from gpulr.cli.data import read_data, record_of, record_source, say_data
+from gpulr.cli.data import names_in, read_data, record_of, record_source, say_data
 from gpulr.cli.plotting import check_plot, draw
 from gpulr.cli.saving import save
 from gpulr.cli.train import Clock, check_run, checked_settings
@@ -30,6 +30,7 @@ def search(
     *,
     data: str | None = None,
     label: str | None = None,
+    features: str | None = None,
     test_size: float,
     seed: int,
     folds: int,
@@ -55,12 +56,13 @@ def search(
     settings["Cs"] = parse_values(settings["Cs"])
     _check_settings(settings)
     clock = Clock()
-    dataset, split = read_data(data, label, test_size, seed)
+    columns = names_in(features)
+    dataset, split = read_data(data, label, test_size, seed, columns)
     clock.lap("load")
     say_data(dataset, settings)
     found, tested, path, code = None, None, None, 0
     try:
-        with on_workers(dask, dataset, data, label, split) as rows:
+        with on_workers(dask, dataset, data, label, split, columns) as rows:
             found = search_models(**rows, callbacks=[SearchProgressBar()], **settings)
     except SearchInterrupted as interruption:
         terminal.say(str(interruption).partition(";")[0].rstrip("."))
@@ -74,7 +76,7 @@ def search(
     if found is not None and found.model is not None:
         if dask is not None:
             record_data(found.model, dataset)
-        record_source(found.model, split, label)
+        record_source(found.model, split, label, columns)
         found.model.data["search"] = {**search_record(found), "refit": settings["refit"]}
         path, code = save(found.model, output)  # before anything else that could fail
         if dataset.X_test is not None:

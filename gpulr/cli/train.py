@@ -11,7 +11,7 @@ from rich.table import Column
 from gpulr.backend import BACKENDS
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import evaluate, terminal
-from gpulr.cli.data import read_data, record_of, record_source, say_data, say_refinements
+from gpulr.cli.data import names_in, read_data, record_of, record_source, say_data, say_refinements
 from gpulr.cli.refining import refined, rule_of
 from gpulr.cli.saving import save, unfinished
 from gpulr.cli.workers import check_workers, on_workers, record_data
@@ -44,6 +44,7 @@ def train(
     *,
     data: str | None = None,
     label: str | None = None,
+    features: str | None = None,
     test_size: float,
     seed: int,
     balanced: bool,
@@ -63,11 +64,12 @@ def train(
     positive_weights(settings.get("pos_weight"), 1)
     checked_settings(settings)
     clock, interrupted = Clock(), ""
-    dataset, split = read_data(data, label, test_size, seed)
+    columns = names_in(features)
+    dataset, split = read_data(data, label, test_size, seed, columns)
     clock.lap("load")
     say_data(dataset, settings)
     try:
-        with on_workers(dask, dataset, data, label, split) as rows:
+        with on_workers(dask, dataset, data, label, split, columns) as rows:
             model = train_model(**rows, callbacks=[ProgressBar()], **settings)
     except (TrainingInterrupted, WorkersLostError) as interruption:
         if interruption.model is None:
@@ -79,7 +81,7 @@ def train(
     if dask is not None:
         record_data(model, dataset)
     clock.lap("train")
-    record_source(model, split, label)
+    record_source(model, split, label, columns)
     if (calibrate or rule is not None) and not interrupted:
         try:
             model = refined(model, dataset, settings, seed=seed, calibrate=calibrate, rule=rule)

@@ -29,13 +29,14 @@ def on_workers(
     data: str | None,
     label: str | None,
     split: SplitRecord | None,
+    features: list[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield X, y and image_shape to train on: of the data set, or on workers while there are any.
 
     Parameters
     ----------
     where : "local:4", the address of a scheduler, or None
-    dataset, data, label, split
+    dataset, data, label, split, features
         What was loaded, and how: workers read large files themselves.
     """
     if where is None:
@@ -43,7 +44,7 @@ def on_workers(
         return
     with needs_extra("dask", "--dask needs Dask"), ExitStack() as stack:
         client = stack.enter_context(_client(where, stack))
-        lazy = _lazy(dataset.X, data, label, split)
+        lazy = _lazy(dataset.X, data, (label, features and tuple(features)), split)
         workers = counted(len(client.scheduler_info(n_workers=-1)["workers"]), "worker")
         terminal.say(f"{counted(lazy.numblocks[0], 'part')} on {workers} of {where}")
         yield {"X": lazy, "y": dataset.y, "image_shape": dataset.image_shape}
@@ -86,7 +87,7 @@ def _client(where: str, stack: ExitStack) -> Any:
         ) from error
 
 
-def _lazy(X: Any, data: str | None, label: str | None, split: SplitRecord | None) -> Any:
+def _lazy(X: Any, data: str | None, columns: Any, split: SplitRecord | None) -> Any:
     """Return rows as a Dask array: cut from an array here, or read by workers from the files."""
     import dask
     import dask.array as da
@@ -103,7 +104,7 @@ def _lazy(X: Any, data: str | None, label: str | None, split: SplitRecord | None
     return da.concatenate(
         [
             da.from_delayed(
-                read(path, label, held_out, rows.start, rows.stop),
+                read(path, columns, held_out, rows.start, rows.stop),
                 (rows.stop - rows.start, n_features),
                 X.dtype,
             )
@@ -112,12 +113,14 @@ def _lazy(X: Any, data: str | None, label: str | None, split: SplitRecord | None
     )
 
 
-def _rows(path: str | None, label: str | None, split: Any, start: int, stop: int) -> Any:
+def _rows(path: str | None, columns: Any, split: Any, start: int, stop: int) -> Any:
     """Return rows of a data set that this worker has open."""
-    return _opened(path, label, split)[start:stop, :]
+    return _opened(path, columns, split)[start:stop, :]
 
 
 @cache
-def _opened(path: str | None, label: str | None, split: Any) -> Any:
-    dataset = datasets.load_default() if path is None else datasets.load(path, label=label)
+def _opened(path: str | None, columns: Any, split: Any) -> Any:
+    label, features = columns
+    how: Any = {"label": label, "features": features}
+    dataset = datasets.load_default() if path is None else datasets.load(path, **how)
     return (dataset if split is None else dataset.split(**dict(split))).X

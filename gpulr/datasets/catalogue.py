@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,7 +71,12 @@ _LOADERS = {"mnist": load_mnist, "mnist-original": load_mnist_original, "digits"
 NAMES = tuple(_LOADERS)
 
 
-def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None) -> Dataset:
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    label: str | int | None = None,
+    features: Sequence[str] | None = None,
+) -> Dataset:
     """Load a data set by its name, or read one from a file or folder.
 
     Parameters
@@ -80,6 +86,8 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
         goes before a path: write "./mnist" for a folder of that name.
     label : str or int, optional
         The label column of a .csv table, by name or index.
+    features : sequence of str, optional
+        The columns to train on, of a .csv table or of Parquet, as `gpulr.datasets.read` takes them.
 
     Raises
     ------
@@ -88,14 +96,16 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
     DataUnavailableError
         If MNIST is neither on this machine nor downloadable.
     ParameterError
-        If `label` is given for what is not a text table.
+        If `label` or `features` is given for what has no columns.
     """
     if isinstance(name_or_path, str) and name_or_path in _LOADERS:
-        if label is not None:
-            raise ParameterError(
-                f"label={label!r} was given for the data set {name_or_path!r}, whose labels are "
-                "known. Leave it out."
-            )
+        for option, value in (("label", label), ("features", features)):
+            if value is not None:
+                raise ParameterError(
+                    f"--{option} ({option}= in Python) was given for the data set "
+                    f"{name_or_path!r}, whose {option if features else 'labels'} are known. Leave "
+                    "it out."
+                )
         return _LOADERS[name_or_path]()
     path = expanded(name_or_path)
     if not os.path.lexists(path):
@@ -105,7 +115,7 @@ def load(name_or_path: str | os.PathLike[str], *, label: str | int | None = None
             f"is no data set's name ({', '.join(NAMES)}), and as a path it does not exist{near}",
             f"Give one of the names, or an existing path. Formats: {SUPPORTED}.",
         )
-    return read(name_or_path, label=label)
+    return read(name_or_path, label=label, features=features)
 
 
 def load_default() -> Dataset:

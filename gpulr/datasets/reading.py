@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.errors import DataError, DataFileError, ParameterError
 from gpulr.sources import Source
 from gpulr.validation.tables import order_of
+from gpulr.words import shown
 
 Array = Any
 
@@ -41,7 +43,12 @@ SUFFIXES = re.compile(
 )
 
 
-def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dataset:
+def read(
+    path: str | os.PathLike[str],
+    *,
+    label: str | int | None = None,
+    features: Sequence[str] | None = None,
+) -> Dataset:
     """Read a data set from a file or a folder.
 
     Parameters
@@ -54,6 +61,9 @@ def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dat
     label : str or int, optional
         The label column of a text table, by name or index; by name of Parquet and .h5ad, and the
         array of labels in .zarr and .h5; not for other formats.
+    features : sequence of str, optional
+        The columns of a text table with a header, or of Parquet, that are the samples, in this
+        order; others but the label are not read.
 
     Returns
     -------
@@ -67,17 +77,32 @@ def read(path: str | os.PathLike[str], *, label: str | int | None = None) -> Dat
     DataFileError
         If the file is missing, damaged, too large for this machine, or of no supported format.
     ParameterError
-        If `label` is given for another format than a text table.
+        If `label` or `features` is given for another format than those.
     """
-    path = expanded(path)
+    path, columns = expanded(path), None
+    if features is not None:
+        names = tuple(map(str, [features] if isinstance(features, str) else features))
+        columns = KnownColumns(len(names), None, names, chosen=True, asked=True)
+        if not names or len(set(names)) < len(names):
+            raise ParameterError(
+                f"{shown(names)} are no columns to train on; name each once with --features "
+                "(features= in Python)."
+            )
     if is_table(path) and not os.path.isdir(path):  # noqa: PTH112 (see below)
-        return _of_table(read_table(path, label=label), path)
-    if kind_of(path) and os.path.lexists(path):
-        return _of_stored(read_stored(path, label=label), path)
+        table = read_table(path, label=label, known=columns)
+        return _of_table(table if columns is None else _in_order(table, columns, path), path)
+    kind = kind_of(path)
+    if columns is not None and kind != ".parquet":
+        raise ParameterError(
+            f"--features (features= in Python) was given for {path}; it chooses columns of a .csv "
+            "table or of Parquet. Leave it out for other formats."
+        )
+    if kind and os.path.lexists(path):
+        return _of_stored(read_stored(path, label=label, known=columns), path)
     if label is not None:
         raise ParameterError(
-            f"label={label!r} was given for {path}; it chooses the column of a .csv table. "
-            "Leave it out for other formats."
+            f"--label {label} (label={label!r} in Python) was given for {path}; it chooses the "
+            "column of a .csv table. Leave it out for other formats."
         )
     name = path.name.lower()
     if os.path.isdir(path):  # noqa: PTH112 (unlike Path.is_dir, it raises nothing)

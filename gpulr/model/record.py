@@ -106,6 +106,7 @@ class DataRecord(TypedDict, total=False):
     feature_range: Annotated[list[float], Pair]
     label: str | Index | None
     feature_names: list[str] | None
+    chosen_features: bool  # of columns of a table that has others too
     background: Literal["dark", "bright"]
     extent: Annotated[float, Within(sys.float_info.min, 1)]
     middle: Annotated[list[Pixel], Pair]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import os
 import shlex
@@ -94,6 +96,8 @@ def _command(data: DataRecord, source: str, arguments: Mapping[str, Any]) -> str
     search, options = data.get("search"), dict[str, Any](data=source)
     if data.get("label") is not None:
         options["label"] = str(data["label"])
+    if data.get("chosen_features"):
+        options["features"] = _csv_line(data.get("feature_names") or [])
     if split := data.get("split"):
         options |= {"test_size": split["test_size"], "seed": split["seed"]}
     elif source not in ("mnist", "digits"):  # which have a test part
@@ -120,6 +124,13 @@ def _command(data: DataRecord, source: str, arguments: Mapping[str, Any]) -> str
     if search and "best_C" in search:
         words.append("--per-model")
     return " \\\n    ".join(words)
+
+
+def _csv_line(names: list[str]) -> str:
+    """Return names as a line of a table, those with commas in quotes."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def _call(model: OneVsAll, source: str | None, arguments: dict[str, Any]) -> str:

@@ -137,8 +137,8 @@ class Blocks:
         Parameters
         ----------
         files : path or sequence of paths
-            Files of rows; or their folder, where files of labels may lie beside them: ``y_1.npy``
-            beside ``X_1.npy``, or ``part1_labels.npy`` beside ``part1.npy``.
+            Files of rows; or one, or their folder, where files of labels may lie beside them:
+            ``y_1.npy`` beside ``X_1.npy``, or ``part1_labels.npy`` beside ``part1.npy``.
         labels : path or sequence of paths, optional
             Files of labels, one for each of rows; without, y is passed beside.
         memory, classes

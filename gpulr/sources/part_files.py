@@ -105,8 +105,8 @@ def check_numbers(group: RowGroup) -> None:
         raise DataFileError(
             group.path,
             f"has columns that hold no numbers: {listed(other)}",
-            "Name the labels' column by label= (--label), and those to train on by features= of "
-            "gpulr.Blocks.from_parquet; or leave them out of the files.",
+            "Name the labels' column with label= (--label), and those to train on with features= "
+            "(--features); or leave them out of the files.",
         )
 
 
@@ -176,7 +176,7 @@ def npy_parts(files: Paths, labels: Paths | None) -> tuple[list[FileRows], list[
                 f"labels names {counted(len(beside), 'file')}; expected one for each of "
                 f"{counted(len(paths), 'file')} of rows, in their order."
             )
-    elif isinstance(files, str | os.PathLike) and Path(files).expanduser().is_dir():
+    elif isinstance(files, str | os.PathLike):
         found = {path: label_file(path) for path in paths}
         paths = [path for path in paths if path not in found.values()]
         beside = [found[path] for path in paths]
@@ -242,25 +242,31 @@ def zarr_parts(
     return loaders, [loader.stop - loader.start for loader in loaders]
 
 
+def zarr_store(store: Any) -> Any:
+    """Return a Zarr array or group, opened where it is a path."""
+    with needs_extra("sources", "Reading Zarr arrays needs zarr"):
+        import zarr
+    if isinstance(store, zarr.Array | zarr.Group):
+        return store
+    path = Path(store).expanduser().absolute()  # as others see it, who load parts
+    with reading(path, ZARR):
+        return zarr.open(path, mode="r")
+
+
 def zarr_arrays(store: Any, label: str | None, features: str | None) -> tuple[Any, Any]:
     """Return a Zarr store's rows and labels (or None), as arrays that are read when they are cut.
 
     An array is the rows; in a group they are the one that is named, else ``X``, and labels the one
     that is named, else ``y``. Arrays of pickled objects are refused.
     """
-    with needs_extra("sources", "Reading Zarr arrays needs zarr"):
-        import zarr
-    if not isinstance(store, zarr.Array | zarr.Group):
-        path = Path(store)
-        with reading(path, ZARR):
-            store = zarr.open(path, mode="r")
-    if isinstance(store, zarr.Array):
+    store = zarr_store(store)
+    if not hasattr(store, "arrays"):
         if label is not None or features is not None:
             raise ParameterError(
-                f"{store.store_path} is an array, which has no others in it to be named by label= "
-                "or features=. Leave them out, or name a group."
+                f"{store.store_path} is an array, which has no others in it to be named with "
+                "label= (--label) or features=. Leave them out, or name a group."
             )
-        return _no_pickles(store), None
+        return no_pickles(store), None
     with reading(str(store.store_path), ZARR):
         names = sorted(name for name, _ in store.arrays())
     of_labels = label or ("y" if "y" in names else None)
@@ -269,10 +275,10 @@ def zarr_arrays(store: Any, label: str | None, features: str | None) -> tuple[An
         raise DataFileError(
             str(store.store_path),
             f"holds the arrays {listed(names) or 'none'}, and no {listed(missing)}",
-            "Name them by features= and label=.",
+            "Name them with features= and label= (--label).",
         )
     with reading(str(store.store_path), ZARR):
-        X, y = (*(_no_pickles(store[name]) for name in wanted), None)[:2]
+        X, y = (*(no_pickles(store[name]) for name in wanted), None)[:2]
     if y is not None and X.shape[:1] != y.shape[:1]:
         raise DataFileError(
             str(store.store_path),
@@ -282,7 +288,7 @@ def zarr_arrays(store: Any, label: str | None, features: str | None) -> tuple[An
     return X, y
 
 
-def _no_pickles(array: Any) -> Any:
+def no_pickles(array: Any) -> Any:
     """Return an array none of whose codecs runs what is in the file; DataFileError for others."""
     if "pickle" in json.dumps(array.metadata.to_dict(), default=str):
         found = "holds pickled objects, which are not read: they could run anything"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpulr
+from gpulr.reporting.command import reproduction
 from stored_files import SAVED, save_npy
 
 
@@ -27,6 +28,48 @@ def test_every_command_reads_them(run, told, tmp_path, rng, save):
     predictions = told("predict", "m.safetensors", data)["predictions"]
     assert [each["predicted"] for each in predictions] == model.predict(X).tolist()
     assert [each["true"] for each in predictions] == y.tolist()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_columns_to_train_on(run, told, tmp_path, rng, kind):
+    pandas = pytest.importorskip("pandas", reason="which writes tables")
+    X = rng.normal(size=(300, 4))
+    table = pandas.DataFrame(X, columns=["a", "b,c", "d", "label"]).assign(
+        who=[f"row {i}" for i in range(300)], kind=np.where(X[:, 1] > X[:, 0], "yes", "no")
+    )
+    data = str(tmp_path / f"t.{kind}")
+    if kind == "csv":
+        table.to_csv(data, index=False)
+    else:
+        pytest.importorskip("pyarrow", reason="which writes Parquet")
+        table.to_parquet(data)
+    columns = "--label", "kind", "--features", '"b,c",a'
+    described = told("data", data, *columns)
+    assert (described["n_features"], described["classes"]) == (2, ["no", "yes"])
+    trained = told("train", "--data", data, *columns, "--output", "m.safetensors")
+    model = gpulr.load(tmp_path / "m.safetensors")
+    assert model.data["feature_names"] == ["b,c", "a"]
+    assert (model.data["label"], model.data["chosen_features"]) == ("kind", True)
+    evaluated = told("evaluate", "m.safetensors")  # which finds the columns, and the rows held out
+    assert evaluated["accuracy"] == trained["test_accuracy"] > 0.9
+    assert told("evaluate", "m.safetensors", "--data", data)["n"] == 300
+    predictions = told("predict", "m.safetensors", data)["predictions"]
+    truth = [each["predicted"] for each in predictions]
+    assert truth == model.predict(X[:, [1, 0]].astype(np.float32)).tolist()
+    assert f"--features '{columns[-1]}'" in reproduction(model)[0]
+    found = told("search", "--data", data, *columns, "--Cs", "0.1,1", "--folds", 2)
+    assert found["test_accuracy"] > 0.9
+    said = run("train", "--data", data, *columns[:2], "--features", "a,z", code=3).stderr
+    assert "has no column z; it has" in said
+    assert "--features" in said
+    said = run("train", "--data", data, *columns[:3], "a,kind", code=3).stderr
+    assert "cannot be the label and a feature" in said
+
+
+def test_columns_are_for_tables(run):
+    for options in (("--features", "a"), ("--label", "a")):
+        said = run("train", "--data", "digits", *options, code=2).stderr
+        assert f"{options[0]} (" in said
 
 
 def test_search(told, tmp_path, rng):

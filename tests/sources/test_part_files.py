@@ -159,6 +159,7 @@ def test_npy_files_are_cut_into_parts(tmp_path, rows, small_parts):
     assert_same(blocks, X, y)
     files = [tmp_path / "X_0.npy", tmp_path / "X_1.npy"]
     assert_same(Blocks.from_npy(files), X, y, beside=y)
+    assert_same(Blocks.from_npy(files[0]), X[:25], y[:25])
     labels = [tmp_path / "y_0.npy", tmp_path / "y_1.npy"]
     assert_same(Blocks.from_npy(files, labels=labels), X, y)
     with pytest.raises(ParameterError, match="labels names 1 file; expected one for each of 2"):
@@ -204,6 +205,7 @@ def test_npy_files_that_cannot_be_parts(tmp_path, rows):
     (tmp_path / "a.npy").write_bytes(content[:-4])
     with pytest.raises(DataFileError, match="cannot be read as a NumPy"):
         Blocks.from_npy(tmp_path / "a.npy")
+    (tmp_path / "a_y.npy").unlink()
     np.save(tmp_path / "a.npy", X[:0])
     with pytest.raises(DataFileError, match="holds no rows"):
         Blocks.from_npy(tmp_path / "a.npy")
@@ -224,6 +226,10 @@ def test_zarr_arrays_are_cut_at_chunks(tmp_path, rows, small_parts, zarr_format)
     assert_same(blocks, X, y)
     assert_same(Blocks.from_zarr(group, label="other"), X, 1 - y)
     assert_same(Blocks.from_zarr(group["X"]), X, y, beside=y)
+    with pytest.MonkeyPatch.context() as patch:  # parts may be loaded elsewhere
+        patch.chdir(tmp_path)
+        relative = Blocks.from_zarr("g.zarr")
+    assert_same(pickle.loads(pickle.dumps(relative)), X, y)
     with pytest.raises(DataFileError, match="holds the arrays X, other, y, and no z"):
         Blocks.from_zarr(group, label="z")
     with pytest.raises(ParameterError, match="is an array"):

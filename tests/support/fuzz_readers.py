@@ -380,4 +380,10 @@ READERS = {
     "hdf5": Reader(read, stored(("save_hdf5",)), ("h5py",), stored=True),
     "h5ad": Reader(read, stored(("save_h5ad", "save_sparse_h5ad")), ("anndata",), stored=True),
     "zarr": Reader(read, stored(("save_zarr",)), ("zarr",), stored=True),
+    "zarr of AnnData": Reader(
+        read,
+        stored(("save_h5ad_in_zarr", "save_sparse_h5ad_in_zarr")),
+        ("zarr", "anndata"),
+        stored=True,
+    ),
 }

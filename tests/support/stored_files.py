@@ -60,7 +60,7 @@ def save_hdf5(path, X, y):
     return path / "f.h5"
 
 
-def save_h5ad(path, X, y):
+def save_h5ad(path, X, y, name="a.h5ad"):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         anndata = pytest.importorskip("anndata", reason=NEEDS)
@@ -71,15 +71,27 @@ def save_h5ad(path, X, y):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own
         anndata.settings.allow_write_nullable_strings = True
-        anndata.AnnData(X, obs=obs, var=var).write_h5ad(path / "a.h5ad")
-    return path / "a.h5ad"
+        data = anndata.AnnData(X, obs=obs, var=var)
+        write = data.write_zarr if name.endswith(".zarr") else data.write_h5ad
+        write(path / name)
+    return path / name
 
 
 def save_sparse_h5ad(path, X, y):
     return save_h5ad(path, sparse.csr_matrix(X), y)
 
 
+def save_h5ad_in_zarr(path, X, y):
+    pytest.importorskip("zarr", reason=NEEDS)
+    return save_h5ad(path, X, y, "a.zarr")
+
+
+def save_sparse_h5ad_in_zarr(path, X, y):
+    return save_h5ad_in_zarr(path, sparse.csr_matrix(X), y)
+
+
 SAVED = [
     *(save_npy, save_npy_parts, save_parquet, save_parquet_parts),
-    *(save_zarr, save_hdf5, save_h5ad, save_sparse_h5ad),
+    *(save_zarr, save_hdf5, save_h5ad, save_sparse_h5ad, save_h5ad_in_zarr),
+    save_sparse_h5ad_in_zarr,
 ]

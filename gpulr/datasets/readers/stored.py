@@ -1,4 +1,4 @@
-"""Files that may be larger than memory: .npy, Parquet, Zarr, HDF5 and AnnData's .h5ad.
+"""Files that may be larger than memory: .npy, Parquet, Zarr, HDF5 and AnnData's of the last two.
 
 Their rows become a source, which reads blocks; labels are read at once. Nothing is unpickled.
 """
@@ -27,7 +27,15 @@ from gpulr.datasets.readers.numpy_files import NAMES, read_npy
 from gpulr.datasets.readers.table_columns import LABEL_NAMES, KnownColumns
 from gpulr.errors import DataFileError, needs_extra
 from gpulr.sources import Blocks, Source
-from gpulr.sources.part_files import ZARR, label_file, reading, row_groups, zarr_arrays
+from gpulr.sources.part_files import (
+    ZARR,
+    label_file,
+    no_pickles,
+    reading,
+    row_groups,
+    zarr_arrays,
+    zarr_store,
+)
 from gpulr.validation.blocks import read_blocks
 from gpulr.validation.conversion import as_csr
 from gpulr.validation.label_values import label_array, of_one_type
@@ -83,7 +91,7 @@ def read_stored(
     kind, name = kind_of(path), None if label is None else str(label)
     try:
         if kind in (".npy", ".zarr"):
-            found = _npy(path) if kind == ".npy" else _zarr(path, name)
+            found = _npy(path) if kind == ".npy" else _zarr(path, name, known, unlabelled)
         elif kind == ".parquet":
             found = _parquet(path, name, known, unlabelled)
         else:
@@ -93,7 +101,7 @@ def read_stored(
                 check_heaps(path, size)
                 file = h5py.File(path, "r")  # as long as its rows are used
                 if kind == ".h5ad":
-                    found = _h5ad(file, path, name, known, unlabelled)
+                    found = _anndata(file, path, name, known, unlabelled)
                 else:
                     found = _hdf5(file, name, unlabelled)
     except UnusableError as fault:
@@ -132,11 +140,15 @@ def _parquet(path: Path, label: str | None, known: KnownColumns | None, unlabell
         field.name: any(word in str(field.type) for word in ("string", "dictionary"))
         for field in groups[0].schema()
     }
-    label = _label(columns, label, known, unlabelled)
+    features = () if known is None or known.features is None else known.features
+    if known is not None:
+        known.check_asked(list(columns), label)
+    others = {name: is_text for name, is_text in columns.items() if name not in features}
+    label = _label(others, label, known, unlabelled)
     names = [name for name in columns if name != label]
-    if known is not None and known.features is not None:
-        order_of([n for n in names if n in known.features], known.features, str(path))  # or raises
-        names = list(known.features)
+    if features:
+        order_of([n for n in names if n in features], features, str(path))  # or raises
+        names = list(features)
     y = None
     if label is not None:
         y = _joined([replace(group, features=(label,))().column(0) for group in groups])
@@ -144,8 +156,22 @@ def _parquet(path: Path, label: str | None, known: KnownColumns | None, unlabell
     return Stored(rows.X, y, label_name=label, feature_names=rows.feature_names)
 
 
-def _zarr(path: Path, label: str | None) -> Stored:
-    X, y = zarr_arrays(path, label, None)
+def _zarr(path: Path, label: str | None, known: KnownColumns | None, unlabelled: bool) -> Stored:
+    store = zarr_store(path)
+    if hasattr(store, "keys") and store.attrs.get("encoding-type") == "anndata":
+        with reading(path, ZARR):
+            for name in {"obs", "var", "X"} & {*store.keys()}:
+                own = store[name]
+                arrays = own.members(max_depth=None) if hasattr(own, "keys") else [(name, own)]
+                for _, array in arrays:
+                    if not hasattr(array, "keys"):
+                        no_pickles(array)
+            try:
+                return _anndata(store, path, label, known, unlabelled)
+            except UnusableError as error:
+                fault = error
+        raise fault
+    X, y = zarr_arrays(store, label, None)
     if y is not None:
         with reading(path, ZARR):
             stored = _stored_bytes(y)
@@ -171,7 +197,7 @@ def _hdf5(file: Any, label: str | None, unlabelled: bool) -> Stored:
     return Stored(X, y, X_test, y_test, _image_shape(file[names[0]]), label)
 
 
-def _h5ad(
+def _anndata(
     file: Any, path: Path, label: str | None, known: KnownColumns | None, unlabelled: bool
 ) -> Stored:
     """Return AnnData's X, dense or CSR, and a column of its obs; features are named by its var."""
@@ -199,7 +225,7 @@ def _h5ad(
 
 def _is_text(column: Any) -> bool:
     if not hasattr(column, "keys"):
-        return bool(column.dtype.kind in "OS")
+        return bool(column.dtype.kind in "OST")
     return "categories" in column or _is_text(column["values"])
 
 
@@ -216,7 +242,7 @@ def _sparse_source(group: Any) -> Source:
     data, indices, starts = group["data"], group["indices"], group["indptr"]
     check_expansion(_stored_bytes(starts), starts.nbytes, "its index")
     ends = starts[:]
-    if len(ends) != n_rows + 1 or ends[0] != 0 or ends[-1] != len(data):
+    if len(ends) != n_rows + 1 or ends[0] != 0 or ends[-1] != data.shape[0]:
         raise UnusableError("holds a CSR matrix whose parts do not fit", "Write it again.")
 
     def read(start: int, stop: int) -> Array:
@@ -225,7 +251,7 @@ def _sparse_source(group: Any) -> Source:
         parts = data[some], indices[some], own - own[0]
         return as_csr(csr_array(parts, shape=(stop - start, n_features)), "X")
 
-    return Source(read, (n_rows, n_features), data.dtype, nnz=len(data))
+    return Source(read, (n_rows, n_features), data.dtype, nnz=data.shape[0])
 
 
 def _source(array: Any) -> Source:

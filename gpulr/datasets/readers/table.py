@@ -115,7 +115,7 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Table:
         raise UnusableError("holds a header and no samples", "Add rows to the table.")
     codes: dict[str, int] = {}
     converters: dict[int | str, Callable[[str], float]]
-    converters = dict.fromkeys(range(left_out), lambda _: 0.0)
+    converters = dict.fromkeys(columns.unread, lambda _: 0.0)
     if column is not None:
         converters[column] = lambda field: codes.setdefault(field, len(codes))
     table, cause = None, None
@@ -147,6 +147,12 @@ def _parse(content: bytes, path: Path, columns: Columns) -> Table:
     if any("\n" in field for field in codes) and _has_unclosed_quote(content, columns):
         fault = "ends within a quote, so a label holds the lines after it"
         raise UnusableError(fault, "Close the quote.")
+    if columns.chosen is not None and header is not None:
+        X, chosen = _features([table[:, columns.chosen]]), [header[i] for i in columns.chosen]
+        if column is None:
+            return Table(X, None, None, _unique(chosen))
+        y = _labels(texts)[table[:, column].astype(np.int64)]
+        return Table(X, y, header[column] or None, _unique(chosen))
     table, names = table[:, left_out:], None if header is None else header[left_out:]
     if column is None:
         return Table(_features([table]), None, None, _unique(names))
@@ -218,7 +224,7 @@ def _first_fault(content: bytes, columns: Columns) -> str | None:
             n_columns = n_columns or len(row)
             if len(row) != n_columns:
                 return f"{line}: {counted(len(row), 'column')}, expected {n_columns}"
-            for i in range(columns.row_numbers, n_columns):
+            for i in sorted({*range(n_columns)} - {*columns.unread}):
                 fault = _field_fault(row[i].strip(), is_label=i == columns.label)
                 if fault is not None:
                     name = "" if columns.header is None else f" ({columns.header[i]!r})"
@@ -247,7 +253,10 @@ def _field_fault(field: str, *, is_label: bool) -> str | None:
     try:
         number = float(field)
     except ValueError:
-        return f"the text {shown}, expected a number (if it is the label, say so with --label)"
+        return (
+            f"the text {shown}, expected a number (if it is the label, say so with --label; to "
+            "leave it out, name the columns to train on with --features)"
+        )
     if math.isnan(number):
         return f"{shown}, which is no number"
     if abs(number) > FLOAT32_MAX:

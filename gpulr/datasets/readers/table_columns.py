@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gpulr.datasets.readers.checks import UnusableError
 from gpulr.errors import LabelColumnWarning, RowNumberWarning, warn
-from gpulr.words import counted
+from gpulr.words import counted, listed
 
 DELIMITERS = ",;\t"
 LABEL_NAMES = ("label", "class", "target", "y")  # in this order of preference
@@ -30,12 +30,30 @@ class KnownColumns:
     """What a model knows of its table's columns.
 
     `label` is the label column's name, or its index where it had none; `features` are the names of
-    the features, in the model's order.
+    the features, in the model's order, of `chosen` ones where the table may have other columns too.
+    Or they were `asked` for, without a model: then they have to be there, the label beside them.
     """
 
     n_features: int
     label: str | None = None
     features: tuple[str, ...] | None = None
+    chosen: bool = False
+    asked: bool = False
+
+    def check_asked(self, names: Sequence[str] | None, label: str | int | None) -> None:
+        """Raise UnusableError where the features are not among columns, or one is the label."""
+        features = self.features if self.asked and self.features is not None else ()
+        if missing := [name for name in features if name not in (names or ())]:
+            there = "has columns without names" if names is None else f"it has {listed(names)}"
+            raise UnusableError(
+                f"has no column {listed(missing)}; {there}",
+                "Name columns that are there with --features (features= in Python).",
+            )
+        if label in features:
+            raise UnusableError(
+                f"has one column {label!r}, which cannot be the label and a feature",
+                "Name another label with --label, or other features (label=, features= in Python).",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,14 @@ class Columns:
     guessed: bool  # whether nothing but its place tells that it is the label
     skipped: int  # lines before the first sample
     row_numbers: int  # how many of the first columns number or name the rows: no features
+    chosen: list[int] | None = None  # the features' indices, where there are other columns too
+
+    @property
+    def unread(self) -> list[int]:
+        """The indices of columns that are neither features nor the label."""
+        if self.chosen is None or self.header is None:
+            return list(range(self.row_numbers))
+        return sorted({*range(len(self.header))} - {*self.chosen, self.label})
 
 
 def find_columns(
@@ -62,7 +88,7 @@ def find_columns(
     The delimiter is the one of comma, semicolon and tab that is most frequent in the first row,
     which is a header if it holds text other than a sample's text label. Of the columns under a
     header, first ones without a name that number the rows (an index, as pandas writes it) are left
-    out, with a warning.
+    out, with a warning. So are, without one, those that are none of the features that are known.
     """
     unlabelled = unlabelled and known is not None and label is None
     known = known or KnownColumns(1)  # of a table: a label and a feature
@@ -75,6 +101,7 @@ def find_columns(
         or _is_header(first, second, known.label if label is None else label)
     )
     header = first if has_header else None
+    known.check_asked(header, label)
     samples, skipped = (rows[1:], end) if has_header else (rows, before)
     numbers = _row_numbers(first, samples, known.features) if has_header else 0
     if known.features is None:  # where they are known, their names decide, whatever is missing
@@ -93,7 +120,24 @@ def find_columns(
             "(label= in Python).",
             RowNumberWarning,
         )
-    return Columns(delimiter, header, column, guessed, skipped, numbers)
+    if known.asked and guessed:
+        raise UnusableError(
+            f"has no column named {', '.join(LABEL_NAMES)} beside the features, and not one of "
+            f"text ({_listed(header, n_columns)})",
+            "Name the label column with --label (label= in Python).",
+        )
+    chosen = None
+    if known.chosen and header is not None and known.features is not None:
+        chosen = _chosen(header, known.features, column)
+    return Columns(delimiter, header, column, guessed, skipped, numbers, chosen)
+
+
+def _chosen(header: list[str], features: tuple[str, ...], label: int | None) -> list[int] | None:
+    """Return the features' indices; None where all columns are features, or not all are there."""
+    if not set(features) <= set(header) or len(header) == len(features) + (label is not None):
+        return None
+    chosen = [_named(header, [name], exact=True) for name in features]
+    return [column for column in chosen if column is not None]
 
 
 def check_guess(labels: list[str], header: list[str] | None, n_columns: int, path: Path) -> None:
@@ -246,6 +290,8 @@ def _label_column(
         column = _named(header, [known.label], exact=True)
         if column is not None:
             return column, False
+    if known.chosen and header is not None and not required:
+        return None, False
     names = () if header is None else header[row_numbers:]
     others = [i for i, name in enumerate(names, row_numbers) if name not in (known.features or ())]
     n_more = n_columns - row_numbers - known.n_features
@@ -264,12 +310,15 @@ def _label_column(
             return others[0], False
         if header is None and known.label is not None and INDEX.fullmatch(known.label):
             return _label_at(known.label, None, n_columns), False
-    column = _named(header or [], LABEL_NAMES)
+    asked = known.features if known.asked and known.features is not None else ()
+    column = _named(["" if name in asked else name for name in header or []], LABEL_NAMES)
     if column is None:
         texts = [
             i
             for i in range(n_columns)
-            if samples and all(i < len(row) and _is_text(row[i]) for row in samples)
+            if (header is None or header[i] not in asked)
+            and samples
+            and all(i < len(row) and _is_text(row[i]) for row in samples)
         ]
         if len(texts) != 1:
             return row_numbers, True
