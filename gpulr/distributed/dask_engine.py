@@ -1,48 +1,39 @@
 """Parts on the workers of a Dask cluster.
 
 A part is a future: Dask makes it again of what it was made of where its worker is lost. A call is
-one task for each worker, with the parts that lie there, and pinned loosely: what a lost worker had
-to answer another one answers. One task for each part takes Dask five times as long with 64 of them;
-calls past the scheduler (``Client.run``) half as long, but what is lost would be ours to find out,
-after 30 s. What is sent grows with features × models × workers, what is received with features ×
-models × parts: sums are added in the order of the parts, whoever had them.
+one message to each worker about the parts that lie there, in one of two ways:
+
+- By tasks, one for each worker, pinned loosely: what a lost worker had to answer another one
+  answers, and the scheduler sees who is at work.
+- Past the scheduler's tasks, straight to the workers, in a third of the time. Where that fails for
+  any reason at all, tasks do it. It is for a second at most after the scheduler was asked where
+  parts are: so calls that take longer are tasks, and short ones are so once a second.
+
+What is sent grows with features × models × workers, what is received with features × models ×
+parts: sums are added in the order of the parts, whoever had them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import operator
-import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
-from copy import copy
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import starmap
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import dask
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, Future, KilledWorker
+from distributed.protocol import to_serialize
 from distributed.protocol.pickle import dumps, loads
 
-from gpulr.backend.environment import seconds
 from gpulr.distributed import dask_worker
+from gpulr.distributed.dask_client import check
+from gpulr.distributed.dask_parts import UNANSWERED, DaskParts
 from gpulr.distributed.engine import Counts
-from gpulr.errors import (
-    BackendUnavailableError,
-    DataError,
-    GpulrError,
-    ParameterError,
-    VersionWarning,
-    WorkersLostError,
-    warn,
-)
-from gpulr.words import counted
+from gpulr.errors import WorkersLostError
 
-TIMEOUT = "GPULR_WORKER_TIMEOUT", 300.0  # seconds in which no worker has anything to do
-_LOOK = 1.0  # seconds after which it is asked what workers do, and where parts are
-# Workers whose versions have been looked at.
-_known: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 _QUIET = {"distributed.admin.large-graph-warning-threshold": "1 PB"}  # weights may be large
 
 
@@ -59,15 +50,8 @@ class DaskEngine:
     """
 
     def __init__(self, client: Client, parts: Sequence[Future]) -> None:
-        self.client, self.parts, self.counts = client, list(parts), Counts()
-        self._limit = seconds(*TIMEOUT)
-        self._homes: dict[int, str | None] = {}  # the worker of each part
-        self._asked = -float("inf")  # when
-
-    @classmethod
-    def load(cls, client: Client, loaders: Sequence[Callable[[], Any]]) -> DaskEngine:
-        """Return an engine of the parts that loaders return."""
-        return cls.make(client, operator.call, loaders)
+        self.client, self.counts = client, Counts()
+        self._parts = DaskParts(client, parts)
 
     @classmethod
     def make(
@@ -78,11 +62,16 @@ class DaskEngine:
         These are of ``parts`` of engines, of Dask's Delayed objects, or of what goes to the workers
         with the task that takes it.
         """
-        _check(client)
+        check(client)
         make = dask.delayed(dask_worker.make, pure=False)
         parts = [make(function, *row) for row in zip(*columns, strict=True)]
         with dask.config.set(_QUIET):
             return cls(client, client.compute(parts))
+
+    @property
+    def parts(self) -> list[Future]:
+        """The parts' futures."""
+        return self._parts.futures
 
     @property
     def n_parts(self) -> int:
@@ -123,7 +112,7 @@ class DaskEngine:
         return self.make(self.client, function, *columns)
 
     def _derived(self, method: str, messages: list[bytes]) -> DaskEngine:
-        with self._losses(), dask.config.set(_QUIET):
+        with self._parts.losses(), dask.config.set(_QUIET):
             each = self.parts, [method] * self.n_parts, messages
             return DaskEngine(self.client, self.client.map(dask_worker.derive, *each, pure=False))
 
@@ -132,11 +121,11 @@ class DaskEngine:
     ) -> list[Any]:
         """Return what a method answers for some parts; ``message`` is made for some of these."""
         self.counts.trips += 1
-        with self._losses():
+        with self._parts.losses():
             try:
-                return self._asked_of(self._groups(numbers), method, message, numbers)
+                return self._asked_of(numbers, method, message)
             except KilledWorker:  # names whatever its last worker had to do
-                self._wait_for_parts(numbers)
+                self._parts.wait(numbers)
             return [answer for i in numbers for answer in self._asked_alone(i, method, message)]
 
     def _asked_alone(self, number: int, method: str, message: Callable[..., bytes]) -> list[Any]:
@@ -145,7 +134,7 @@ class DaskEngine:
         try:
             if part.status == "error":
                 self.client.retry([part])
-            return self._asked_of(self._groups([number]), method, message, [number])
+            return self._asked_of([number], method, message)
         except KilledWorker as error:
             raise WorkersLostError(
                 f"Part {number} of {self.n_parts} ends each worker that computes with it "
@@ -155,182 +144,69 @@ class DaskEngine:
             ) from error
 
     def _asked_of(
-        self,
-        groups: dict[str | None, list[int]],
-        method: str,
-        message: Callable[[list[int]], bytes],
-        numbers: list[int],
+        self, numbers: list[int], method: str, message: Callable[[list[int]], bytes]
     ) -> list[Any]:
         """Ask each worker for the answers of its parts."""
+        groups, known = self._parts.groups(numbers)
+        messages = {home: message(some) for home, some in groups.items()}
+        self.counts.sent += sum(map(len, messages.values()))
+        found = self._directly(groups, method, messages) if known else {}
+        if left := {home: some for home, some in groups.items() if home not in found}:
+            found |= self._by_tasks(left, method, messages)
+        self.counts.received += sum(map(len, found.values()))
+        answers: dict[int, Any] = {}
+        for home, some in groups.items():
+            answers |= zip(some, loads(found[home]), strict=True)
+        return [answers[i] for i in numbers]
+
+    def _directly(
+        self, groups: dict[str, list[int]], method: str, messages: dict[str, bytes]
+    ) -> dict[str, bytes]:
+        """Return what workers answer past the scheduler's tasks: those that do answer."""
+
+        async def ask(home: str, some: list[int]) -> Any:
+            called = dumps(([self.parts[i].key for i in some], some, method))
+            message = {"called": called, "message": to_serialize(messages[home])}
+            return await self.client.scheduler.broadcast(
+                msg={"op": dask_worker.CALL, **message}, workers=[home], on_error="return_pickle"
+            )
+
+        async def ask_all() -> list[Any]:
+            return await asyncio.gather(*starmap(ask, groups.items()), return_exceptions=True)
+
+        def look() -> None:
+            if not self._parts.stay(groups):
+                raise OSError("Parts were lost, or moved.")
+
+        answers: dict[str, bytes] = {}
+        with suppress(*UNANSWERED):
+            for found in self._parts.found(ask_all(), look):
+                if isinstance(found, dict):
+                    answers |= {at: a["answers"] for at, a in found.items() if isinstance(a, dict)}
+        if len(answers) < len(groups):
+            self._parts.look_again()
+        return answers
+
+    def _by_tasks(
+        self, groups: dict[str, list[int]], method: str, messages: dict[str, bytes]
+    ) -> dict[str, bytes]:
+        """Return what workers answer by tasks, one for the parts at each home."""
+        numbers = [i for some in groups.values() for i in some]
         tasks: list[Future] = []
         try:
             with dask.config.set(_QUIET):
                 for home, some in groups.items():
-                    sent = message(some)
-                    self.counts.sent += len(sent)
-                    tasks.append(
-                        self.client.submit(
-                            dask_worker.call,
-                            *([self.parts[i] for i in some], some, method, sent),
-                            **{"workers": [home], "allow_other_workers": True} if home else {},
-                            pure=False,
-                        )
-                    )
-            found = self._finished(self.client.gather(tasks, asynchronous=True), numbers)
+                    pin = {"workers": [home], "allow_other_workers": True} if home else {}
+                    parts = [self.parts[i] for i in some]
+                    asked = parts, some, method, messages[home]
+                    tasks.append(self.client.submit(dask_worker.call, *asked, **pin, pure=False))
+            found = self._parts.result(self.client.gather(tasks, asynchronous=True), numbers)
         except BaseException as error:
-            self._cancel(tasks)
+            self._parts.cancel(tasks)
             tasks.clear()  # the error's traceback keeps this frame
             if isinstance(error, Exception):
-                self._raise_for_parts(numbers)  # what a part is made of says more
+                self._parts.raise_errors(numbers)  # what a part is made of says more
             raise
-        answers: dict[int, Any] = {}
-        for (home, some), (address, received) in zip(groups.items(), found, strict=True):
-            self.counts.received += len(received)
-            answers |= zip(some, loads(received), strict=True)
-            if address != home:
-                self._asked = -float("inf")
-        return [answers[i] for i in numbers]
-
-    # Where parts are
-
-    def _groups(self, numbers: list[int]) -> dict[str | None, list[int]]:
-        """Return the parts that lie at each worker, once they are made."""
-        if any(self.parts[i].status != "finished" for i in numbers):
-            self._wait_for_parts(numbers)
-            self._raise_for_parts(numbers)
-            self._asked = -float("inf")
-        lately = time.monotonic() - self._asked < _LOOK
-        if not lately or any(self._homes.get(i) is None for i in numbers):
-            found = self.client.who_has([self.parts[i] for i in numbers])
-            for i in numbers:
-                at = found.get(self.parts[i].key) or (None,)
-                if self._homes.get(i) not in at:  # of several copies the one that has the margins
-                    self._homes[i] = at[0]
-            self._asked = time.monotonic()
-        groups: dict[str | None, list[int]] = {}
-        for i in numbers:
-            groups.setdefault(self._homes.get(i), []).append(i)
-        return groups
-
-    def _wait_for_parts(self, numbers: list[int]) -> None:
-        """Wait until parts are made, or one of them cannot be, or all that kill workers did so."""
-
-        async def made() -> None:
-            async for part in as_completed([self.parts[i] for i in numbers], loop=self.client.loop):
-                if part.status != "finished" and not isinstance(
-                    await part.exception(), KilledWorker
-                ):
-                    return
-
-        self._finished(made(), numbers)
-
-    def _raise_for_parts(self, numbers: list[int]) -> None:
-        """Raise why the first part that could not be made was not."""
-        for number in numbers:
-            part = self.parts[number]
-            if part.status != "error":
-                continue
-            error = part.exception()
-            if isinstance(error, GpulrError | KilledWorker | MemoryError):
-                # The client keeps the part's own error, and with the traceback that it would get
-                # this engine, for whose parts it keeps it.
-                own, cause = copy(error), error.__cause__
-                dask_worker.name_part(own, number)
-                raise own from cause
-            raise DataError(
-                f"Part {number} of {self.n_parts} cannot be made: {type(error).__name__}: {error}"
-            ) from error
-
-    # What is lost
-
-    def _finished(self, work: Coroutine[Any, Any, Any], numbers: list[int]) -> Any:
-        """Return what Dask's loop finds, while workers do something for it."""
-        at_work = time.monotonic()
-        running = asyncio.run_coroutine_threadsafe(work, self.client.loop.asyncio_loop)
-        try:
-            while True:
-                with suppress(TimeoutError):
-                    return running.result(_LOOK)
-                if running.done():
-                    return running.result()
-                if self._workers_do_something():
-                    at_work = time.monotonic()
-                elif time.monotonic() - at_work > self._limit:
-                    why = f"no worker has done anything for {self._limit:g} s"
-                    raise self._lost(why, numbers)
-        finally:
-            running.cancel()
-
-    def _workers_do_something(self) -> bool:
-        with suppress(OSError):  # the scheduler does not answer
-            return self.client.status == "running" and any(self.client.processing().values())
-        return False
-
-    @contextmanager
-    def _losses(self) -> Iterator[None]:
-        """Turn what Dask raises for a lost cluster into one error; leave nothing at Ctrl-C."""
-        numbers = list(range(self.n_parts))
-        if self.client.status in ("closing", "closed"):
-            raise self._lost("the client is closed", numbers)
-        try:
-            yield
-        except CancelledError as error:
-            raise self._lost("its client or cluster was closed or restarted", numbers) from error
-        except OSError as error:
-            if self.client.status == "running":
-                raise
-            raise self._lost("its scheduler does not answer", numbers) from error
-        except (KeyboardInterrupt, SystemExit):
-            self._cancel(self.parts)
-            raise
-
-    def _lost(self, why: str, numbers: Sequence[int]) -> WorkersLostError:
-        lost = tuple(i for i in numbers if self.parts[i].status != "finished")
-        what = f"{counted(len(lost), 'part')} of {self.n_parts} are lost"
-        return WorkersLostError(
-            f"A cluster of Dask's cannot go on: {why}; {what}. Start workers (it waits for them "
-            f"as long as {TIMEOUT[0]} says, in seconds), or a new cluster, and train again.",
-            lost,
-        )
-
-    def _cancel(self, futures: list[Future]) -> None:
-        with suppress(Exception):  # nobody is there to cancel them
-            self.client.cancel(futures, force=True)
-
-
-def _check(client: Any) -> None:
-    """Refuse a client that cannot be waited for, and workers that have another gpulr."""
-    if not isinstance(client, Client) or client.asynchronous:
-        raise ParameterError(
-            f"Expected a distributed.Client that is not asynchronous; got {client!r}."
-        )
-    limit = seconds(*TIMEOUT)
-    try:
-        client.wait_for_workers(1, timeout=limit)
-        known = _known.setdefault(client, set())
-        new = [address for address in client.nthreads() if address not in known]
-        found = client.run(dask_worker.versions, workers=new, on_error="return") if new else {}
-    except Exception as error:
-        raise WorkersLostError(
-            f"No worker of {client!r} came within {limit:g} s ({TIMEOUT[0]}), or the client is "
-            f"closed: {error}"
-        ) from error
-    ours, other = dask_worker.versions(), {}
-    for address, theirs in found.items():
-        if isinstance(theirs, ImportError | AttributeError) or (
-            isinstance(theirs, dict) and theirs["gpulr"] != ours["gpulr"]
-        ):
-            raise BackendUnavailableError(
-                f"Worker {address} cannot compute with gpulr {ours['gpulr']}: it has {theirs}. "
-                "Install the same version of gpulr everywhere."
-            ) from (theirs if isinstance(theirs, Exception) else None)
-        if isinstance(theirs, dict) and theirs != ours:
-            other[address] = theirs
-    known.update(found)
-    if other:
-        address, theirs = next(iter(other.items()))
-        warn(
-            f"{counted(len(other), 'worker')} of {len(found)} have other versions than the client, "
-            f"with which results may have other bits: {address} has {theirs}, the client {ours}.",
-            VersionWarning,
-        )
+        if [address for address, _ in found] != list(groups):
+            self._parts.look_again()
+        return {home: received for home, (_, received) in zip(groups, found, strict=True)}

@@ -5,11 +5,12 @@ Messages and answers are bytes, which are counted, and in which Dask looks for n
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,12 +18,14 @@ from typing import Any
 
 import numpy as np
 from dask.sizeof import sizeof
-from distributed import get_worker
+from distributed import Worker, get_worker
+from distributed.protocol import to_serialize
 from distributed.protocol.pickle import dumps, loads
 
 from gpulr._version import __version__
 from gpulr.backend.threads import allowing, map_blocks
 
+CALL = "gpulr_call"  # the name of the message that asks a worker without a task
 _MALLOC = {-3: 32 * 2**20, -1: 64 * 2**20}  # of glibc: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
@@ -96,11 +99,39 @@ def call(
     answers
         A list, pickled.
     """
-    worker, arguments = get_worker(), loads(message)
+    worker = get_worker()
+    worker.handlers.setdefault(CALL, _answering(worker))
+    return worker.address, _answers(worker, parts, numbers, method, message)
+
+
+def _answering(worker: Worker) -> Callable[..., Coroutine[Any, Any, dict[str, Any] | None]]:
+    """Return what answers a message with which no task comes."""
+
+    async def answer(called: bytes, message: bytes) -> dict[str, Any] | None:
+        keys, numbers, method = loads(called)
+        try:
+            parts = [worker.data[key] for key in keys]
+            work = partial(_answers, worker, parts, numbers, method, message)
+            loop = asyncio.get_running_loop()
+            answers = await loop.run_in_executor(worker.executors["default"], work)
+        except (
+            Exception
+        ):  # whoever asks does so again, by a task, of which Dask says what it raises
+            return None
+        return {"answers": to_serialize(answers)}
+
+    return answer
+
+
+def _answers(
+    worker: Worker, parts: Sequence[Movable], numbers: Sequence[int], method: str, message: bytes
+) -> bytes:
+    arguments = loads(message)
     each = arguments if isinstance(arguments, list) else [arguments] * len(parts)
     with _computing(worker.state.nthreads):
         calls = list(zip(parts, numbers, each, strict=True))
-        return worker.address, dumps(list(map_blocks(partial(_called, method), calls)))
+        answers: bytes = dumps(list(map_blocks(partial(_called, method), calls)))
+    return answers
 
 
 def _called(method: str, call: tuple[Movable, int, tuple[Any, ...]]) -> Any:

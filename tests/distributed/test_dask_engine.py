@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 import gpulr
-from clusters import cluster, emptied, on_scheduler
+from clusters import cluster, emptied, loaded, on_scheduler
 from gpulr.distributed import Here
 from helpers import python
 from parts import Loader, Numbers
 
 pytest.importorskip("distributed", reason='not installed: python -m pip install ".[dask]"')
 
-from gpulr.distributed import dask_engine, dask_worker
+from gpulr.distributed import dask_client, dask_parts, dask_worker
 from gpulr.distributed.dask_engine import DaskEngine
 
 
 @pytest.fixture
 def engine(threads_cluster):
-    return DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)])
+    return loaded(threads_cluster, [Numbers(i) for i in range(5)])
 
 
 @pytest.fixture
@@ -51,6 +51,65 @@ def test_parts_answer_as_they_do_here(engine, here, rng):
         engine.map_each("scaled", by).call("product", W),
         here.map_each("scaled", by).call("product", W),
     )
+
+
+@pytest.fixture
+def by_tasks(monkeypatch):
+    """What was called by tasks, while calls go past them as soon as they can."""
+    monkeypatch.setattr(dask_parts, "_KNOWN", 1e3)
+    called, ask = [], DaskEngine._by_tasks
+
+    def count(self, groups, method, messages):
+        called.append(method)
+        return ask(self, groups, method, messages)
+
+    monkeypatch.setattr(DaskEngine, "_by_tasks", count)
+    return called
+
+
+def test_once_parts_are_known_calls_go_past_tasks(by_tasks, engine, here, rng, threads_cluster):
+    W = rng.normal(size=(4, 3))
+    assert engine.call("add_up") == [0, 1, 2, 3, 4]
+    before = on_scheduler(threads_cluster)
+    same(engine.call("product", W), here.call("product", W))
+    same(engine.call("product", W, which=[3, 0]), here.call("product", W, which=[3, 0]))
+    assert engine.call_each("add_up", [(i, 1) for i in range(5)]) == [1, 3, 5, 7, 9]
+    assert by_tasks == ["add_up"]
+    assert on_scheduler(threads_cluster) <= before
+    assert engine.counts.trips == 4
+    assert engine.counts.received >= 7 * W.nbytes
+
+
+def test_after_a_second_calls_are_tasks_again(by_tasks, engine, monkeypatch):
+    monkeypatch.setattr(dask_parts, "_KNOWN", 0.0)
+    for _ in range(3):
+        engine.call("add_up")
+    assert by_tasks == ["add_up"] * 3
+
+
+def test_what_workers_do_not_answer_tasks_do(by_tasks, engine, monkeypatch):
+    def forget(dask_worker):
+        return dask_worker.handlers.pop("gpulr_call", None) is not None
+
+    engine.call("add_up")
+    assert any(engine.client.run(forget).values())
+    assert engine.call("add_up", 1) == [1, 2, 3, 4, 5]
+    assert by_tasks == ["add_up"] * 2
+    engine.call("add_up")  # and where they are is asked anew
+    with pytest.raises(KeyError, match="nothing of that name") as caught:
+        engine.call("fail", 3)
+    assert caught.value.__notes__ == ["This was in part 3."]
+    assert by_tasks == ["add_up"] * 3 + ["fail"]
+
+
+def test_a_worker_is_not_waited_for_whose_parts_are_elsewhere(by_tasks, engine, monkeypatch):
+    monkeypatch.setattr(dask_parts, "_LOOK", 0.05)
+    engine.call("add_up")
+    engine.call("sleep", 0.15)
+    assert by_tasks == ["add_up"]
+    monkeypatch.setattr(dask_parts.DaskParts, "stay", lambda self, groups: False)
+    engine.call("sleep", 0.15)
+    assert by_tasks == ["add_up", "sleep"]
 
 
 def test_a_call_of_no_parts_has_no_answers(engine):
@@ -128,7 +187,7 @@ def test_errors_of_a_part_arrive_as_they_are_and_name_it(engine):
 
 
 def loading(client, error):
-    return DaskEngine.load(client, [Loader(0), Loader(1), Loader(2, error), Loader(3)])
+    return loaded(client, [Loader(0), Loader(1), Loader(2, error), Loader(3)])
 
 
 def test_what_a_loader_raises_is_the_cause_of_one_error(threads_cluster):
@@ -150,7 +209,7 @@ def test_gpulrs_own_errors_of_a_loader_arrive_as_they_are(threads_cluster):
 
 def test_nothing_stays_on_the_scheduler(threads_cluster):
     before = on_scheduler(threads_cluster)
-    engine = DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)])
+    engine = loaded(threads_cluster, [Numbers(i) for i in range(5)])
     derived = engine.map("scaled", 2.0)
     for _ in range(3):
         derived.call("add_up")
@@ -172,7 +231,7 @@ def test_nothing_stays_of_parts_that_cannot_be_made(threads_cluster, error):
 
 def test_a_part_is_let_go_once_others_are_made_of_it(threads_cluster):
     before = on_scheduler(threads_cluster)
-    derived = DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)]).map("scaled", 2.0)
+    derived = loaded(threads_cluster, [Numbers(i) for i in range(5)]).map("scaled", 2.0)
     derived.call("add_up")
     gc.collect()
     held = [key for keys in threads_cluster.has_what().values() for key in keys]
@@ -182,7 +241,7 @@ def test_a_part_is_let_go_once_others_are_made_of_it(threads_cluster):
 
 def test_ctrl_c_cancels_what_runs_and_leaves_nothing(threads_cluster):
     before = on_scheduler(threads_cluster)
-    engine = DaskEngine.load(threads_cluster, [Numbers(i) for i in range(5)])
+    engine = loaded(threads_cluster, [Numbers(i) for i in range(5)])
     engine.call("add_up")
     # Again, where the first comes while Python tidies up, which drops what is raised then.
     timers = [threading.Timer(after, _thread.interrupt_main) for after in (0.3, 2.5)]
@@ -197,7 +256,7 @@ def test_ctrl_c_cancels_what_runs_and_leaves_nothing(threads_cluster):
 
 def test_workers_use_their_own_threads_and_no_more():
     with cluster(n_workers=1, threads_per_worker=3) as client:
-        engine = DaskEngine.load(client, [Numbers(i) for i in range(6)])
+        engine = loaded(client, [Numbers(i) for i in range(6)])
         assert engine.call("threads", which=[4]) == [3]  # of rows in a part, or of parts
         assert len(set(engine.call("thread"))) == 3
         assert engine.map("counted").call("add_up") == [1] * 6  # as three of them run at once
@@ -207,7 +266,7 @@ def test_workers_use_their_own_threads_and_no_more():
 def workers_have(monkeypatch):
     """Let workers, which are threads here, say that they have something else."""
     ours = dask_worker.versions()
-    monkeypatch.setattr(dask_engine, "_known", WeakKeyDictionary())
+    monkeypatch.setattr(dask_client, "_known", WeakKeyDictionary())
 
     def put(**other):
         def versions():
@@ -222,26 +281,26 @@ def workers_have(monkeypatch):
 def test_a_worker_with_another_gpulr_is_refused(workers_have, threads_cluster):
     workers_have(gpulr="0.0")
     with pytest.raises(gpulr.BackendUnavailableError, match=r"'gpulr': '0.0'.* the same"):
-        DaskEngine.load(threads_cluster, [Numbers(0)])
+        loaded(threads_cluster, [Numbers(0)])
 
 
 def test_other_versions_of_numpy_are_said(workers_have, threads_cluster):
     workers_have(NumPy="2.1.0")
     with pytest.warns(gpulr.VersionWarning, match=r"2 workers of 2 .*'NumPy': '2.1.0'"):
-        DaskEngine.load(threads_cluster, [Numbers(0)])
-    DaskEngine.load(threads_cluster, [Numbers(0)])  # once
+        loaded(threads_cluster, [Numbers(0)])
+    loaded(threads_cluster, [Numbers(0)])  # once
 
 
 @pytest.mark.parametrize("client", [None, "tcp://127.0.0.1:8786"])
 def test_what_is_no_client_is_refused(client):
     with pytest.raises(gpulr.ParameterError, match=r"Expected a distributed\.Client"):
-        DaskEngine.load(client, [Numbers(0)])
+        loaded(client, [Numbers(0)])
 
 
 def test_without_workers_a_typed_error_says_what_is_lost(monkeypatch):
     monkeypatch.setenv("GPULR_WORKER_TIMEOUT", "0.3")
     with cluster(n_workers=1) as client:
-        engine = DaskEngine.load(client, [Numbers(i) for i in range(3)])
+        engine = loaded(client, [Numbers(i) for i in range(3)])
         assert engine.call("add_up") == [0, 1, 2]
         client.cluster.scale(0)
         client.cluster.sync(client.cluster._correct_state)
@@ -249,7 +308,7 @@ def test_without_workers_a_typed_error_says_what_is_lost(monkeypatch):
             engine.call("add_up")
         assert caught.value.parts == (0, 1, 2)
         with pytest.raises(gpulr.WorkersLostError, match=r"came within 0\.3 s"):
-            DaskEngine.load(client, [Numbers(0)])
+            loaded(client, [Numbers(0)])
         client.cluster.scale(1)
         assert engine.call("add_up") == [0, 1, 2]
 
@@ -258,19 +317,19 @@ def test_without_workers_a_typed_error_says_what_is_lost(monkeypatch):
 def test_a_time_that_is_none_is_refused(monkeypatch, threads_cluster, value):
     monkeypatch.setenv("GPULR_WORKER_TIMEOUT", value)
     with pytest.raises(gpulr.ParameterError, match=r"GPULR_WORKER_TIMEOUT=.*seconds > 0"):
-        DaskEngine.load(threads_cluster, [Numbers(0)])
+        loaded(threads_cluster, [Numbers(0)])
 
 
 def test_closed_clients_are_said():
     with cluster(n_workers=1) as client:
-        engine = DaskEngine.load(client, [Numbers(0)])
+        engine = loaded(client, [Numbers(0)])
         engine.call("add_up")
         client.close()
         for use in (lambda: engine.call("add_up"), lambda: engine.map("scaled", 2.0)):
             with pytest.raises(gpulr.WorkersLostError, match="client is closed"):
                 use()
         with pytest.raises(gpulr.WorkersLostError, match="client is closed"):
-            DaskEngine.load(client, [Numbers(0)])
+            loaded(client, [Numbers(0)])
 
 
 def test_neither_gpulr_nor_its_parts_load_dask():

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import gpulr
-from clusters import cluster, kill, lone_worker, pids
+from clusters import cluster, kill, loaded, lone_worker, pids
 from gpulr.distributed import Here
 from parts import Loader, Numbers
 
 pytest.importorskip("distributed", reason='not installed: python -m pip install ".[dask]"')
 
-from gpulr.distributed.dask_engine import DaskEngine
+from gpulr.distributed import dask_parts
 
 pytestmark = pytest.mark.slow
 N_PARTS = 4
@@ -40,7 +40,7 @@ def expected():
 def engine_of(client, third=None):
     loaders = [Numbers(i) for i in range(N_PARTS)]
     loaders[2] = third or loaders[2]
-    return DaskEngine.load(client, loaders)
+    return loaded(client, loaders)
 
 
 def test_killed_in_each_phase_one_after_the_other(client, expected, tmp_path):
@@ -72,9 +72,11 @@ def test_killed_while_parts_give_each_other_pieces(client, tmp_path):
         assert answers(made) == answers(whole)
 
 
-def test_all_are_killed_during_a_call(client, expected):
+@pytest.mark.parametrize("known", [0.0, 1e3], ids=["by tasks", "past tasks"])
+def test_all_are_killed_during_a_call(client, expected, known, monkeypatch):
     engine = engine_of(client).map("scaled", 2.0)
     engine.call("add_up")
+    monkeypatch.setattr(dask_parts, "_KNOWN", known)
     timers = [threading.Timer(0.3, kill, [pid]) for pid in pids(client)]
     for timer in timers:
         timer.start()

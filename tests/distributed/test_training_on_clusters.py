@@ -73,7 +73,7 @@ def counted_trips(at=()):
     """
     trips, asked = [], DaskEngine._asked_of
 
-    def counting(self, groups, method, *rest):
+    def counting(self, numbers, method, message):
         trips.append(method)
         if len(trips) in at:
             alive = pids(self.client)
@@ -81,7 +81,7 @@ def counted_trips(at=()):
             timer = threading.Timer(0.01 * (len(trips) % 2), kill, [chosen])
             timer.start()
             timer.join() if len(trips) % 2 == 0 else None
-        return asked(self, groups, method, *rest)
+        return asked(self, numbers, method, message)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DaskEngine, "_asked_of", counting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import operator
 import os
 import signal
 import subprocess
@@ -36,6 +37,13 @@ def cluster(n_workers=2, threads_per_worker=1, processes=False, allowed_failures
         Client(local) as client,
     ):
         yield client
+
+
+def loaded(client, loaders):
+    """Return an engine of the parts that loaders return."""
+    from gpulr.distributed.dask_engine import DaskEngine
+
+    return DaskEngine.make(client, operator.call, loaders)
 
 
 def pids(client):
