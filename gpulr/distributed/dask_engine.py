@@ -9,8 +9,8 @@ one message to each worker about the parts that lie there, in one of two ways:
   any reason at all, tasks do it. It is for a second at most after the scheduler was asked where
   parts are: so calls that take longer are tasks, and short ones are so once a second.
 
-What is sent grows with features × models × workers, what is received with features × models ×
-parts: sums are added in the order of the parts, whoever had them.
+What is sent grows with features × models × workers. What is received does so at best, and with
+features × models × parts at worst: workers add up what they have of parts that follow each other.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ from distributed.protocol.pickle import dumps, loads
 from gpulr.distributed import dask_worker
 from gpulr.distributed.dask_client import check
 from gpulr.distributed.dask_parts import UNANSWERED, DaskParts
+from gpulr.distributed.dask_worker import Question
 from gpulr.distributed.engine import Counts
+from gpulr.distributed.sums import Sums
 from gpulr.errors import WorkersLostError
+
+Message = Callable[[list[int]], bytes]
 
 _QUIET = {"distributed.admin.large-graph-warning-threshold": "1 PB"}  # weights may be large
 
@@ -89,6 +93,20 @@ class DaskEngine:
         each = dict(zip(range(self.n_parts), arguments, strict=True))
         return self._answers(list(each), method, lambda some: dumps([each[i] for i in some]))
 
+    def _answers(self, numbers: list[int], method: str, message: Message) -> list[Any]:
+        answers: dict[int, Any] = {}
+        for some, found in self._found(numbers, Question(method), message):
+            answers |= zip(some, found, strict=True)
+        return [answers[i] for i in numbers]
+
+    def sums(self, method: str, *arguments: Any, which: Sequence[int] | None = None) -> Sums:
+        """Call a method of all parts, or of some, and add up what they return in float64."""
+        message, sums = dumps(arguments), Sums(self.n_parts)
+        numbers = list(range(self.n_parts) if which is None else which)
+        for _, found in self._found(numbers, Question(method, self.n_parts), lambda some: message):
+            sums.take(found)
+        return sums
+
     def map(self, method: str, *arguments: Any) -> DaskEngine:
         """Return an engine of what a method returns for each part, which stays where it is."""
         return self._derived(method, [dumps(arguments)] * self.n_parts)
@@ -116,56 +134,52 @@ class DaskEngine:
             each = self.parts, [method] * self.n_parts, messages
             return DaskEngine(self.client, self.client.map(dask_worker.derive, *each, pure=False))
 
-    def _answers(
-        self, numbers: list[int], method: str, message: Callable[[list[int]], bytes]
-    ) -> list[Any]:
-        """Return what a method answers for some parts; ``message`` is made for some of these."""
+    def _found(self, numbers: list[int], question: Question, message: Message) -> list[Any]:
+        """Return what is found out about some parts: the numbers of a worker's parts, and what.
+
+        ``message`` is made for some of them.
+        """
         self.counts.trips += 1
         with self._parts.losses():
             try:
-                return self._asked_of(numbers, method, message)
+                return self._asked_of(numbers, question, message)
             except KilledWorker:  # names whatever its last worker had to do
                 self._parts.wait(numbers)
-            return [answer for i in numbers for answer in self._asked_alone(i, method, message)]
+            return [found for i in numbers for found in self._asked_alone(i, question, message)]
 
-    def _asked_alone(self, number: int, method: str, message: Callable[..., bytes]) -> list[Any]:
-        """Return the answer of one part, while no other one is asked anything."""
+    def _asked_alone(self, number: int, question: Question, message: Message) -> list[Any]:
+        """Return what is found out about one part, while no other one is asked anything."""
         part = self.parts[number]
         try:
             if part.status == "error":
                 self.client.retry([part])
-            return self._asked_of([number], method, message)
+            return self._asked_of([number], question, message)
         except KilledWorker as error:
             raise WorkersLostError(
                 f"Part {number} of {self.n_parts} ends each worker that computes with it "
-                f"({method}), as one does that needs more memory than the worker may take: make "
-                "smaller parts, or give workers more memory; their logs say more.",
+                f"({question.method}), as one does that needs more memory than the worker may "
+                "take: make smaller parts, or give workers more memory; their logs say more.",
                 (number,),
             ) from error
 
-    def _asked_of(
-        self, numbers: list[int], method: str, message: Callable[[list[int]], bytes]
-    ) -> list[Any]:
-        """Ask each worker for the answers of its parts."""
+    def _asked_of(self, numbers: list[int], question: Question, message: Message) -> list[Any]:
+        """Ask each worker about its parts."""
         groups, known = self._parts.groups(numbers)
         messages = {home: message(some) for home, some in groups.items()}
         self.counts.sent += sum(map(len, messages.values()))
-        found = self._directly(groups, method, messages) if known else {}
+        found = self._directly(groups, question, messages) if known else {}
         if left := {home: some for home, some in groups.items() if home not in found}:
-            found |= self._by_tasks(left, method, messages)
+            found |= self._by_tasks(left, question, messages)
         self.counts.received += sum(map(len, found.values()))
-        answers: dict[int, Any] = {}
-        for home, some in groups.items():
-            answers |= zip(some, loads(found[home]), strict=True)
-        return [answers[i] for i in numbers]
+        return [(some, loads(found[home])) for home, some in groups.items()]
 
     def _directly(
-        self, groups: dict[str, list[int]], method: str, messages: dict[str, bytes]
+        self, groups: dict[str, list[int]], question: Question, messages: dict[str, bytes]
     ) -> dict[str, bytes]:
         """Return what workers answer past the scheduler's tasks: those that do answer."""
 
         async def ask(home: str, some: list[int]) -> Any:
-            called = dumps(([self.parts[i].key for i in some], some, method))
+            called = dumps(([self.parts[i].key for i in some], some, question))
             message = {"called": called, "message": to_serialize(messages[home])}
             return await self.client.scheduler.broadcast(
                 msg={"op": dask_worker.CALL, **message}, workers=[home], on_error="return_pickle"
@@ -188,7 +202,7 @@ class DaskEngine:
         return answers
 
     def _by_tasks(
-        self, groups: dict[str, list[int]], method: str, messages: dict[str, bytes]
+        self, groups: dict[str, list[int]], question: Question, messages: dict[str, bytes]
     ) -> dict[str, bytes]:
         """Return what workers answer by tasks, one for the parts at each home."""
         numbers = [i for some in groups.values() for i in some]
@@ -198,7 +212,7 @@ class DaskEngine:
                 for home, some in groups.items():
                     pin = {"workers": [home], "allow_other_workers": True} if home else {}
                     parts = [self.parts[i] for i in some]
-                    asked = parts, some, method, messages[home]
+                    asked = parts, some, question, messages[home]
                     tasks.append(self.client.submit(dask_worker.call, *asked, **pin, pure=False))
             found = self._parts.result(self.client.gather(tasks, asynchronous=True), numbers)
         except BaseException as error:

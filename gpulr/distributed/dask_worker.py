@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from dask.sizeof import sizeof
@@ -24,9 +24,17 @@ from distributed.protocol.pickle import dumps, loads
 
 from gpulr._version import __version__
 from gpulr.backend.threads import allowing, map_blocks
+from gpulr.distributed.sums import Sums
 
 CALL = "gpulr_call"  # the name of the message that asks a worker without a task
 _MALLOC = {-3: 32 * 2**20, -1: 64 * 2**20}  # of glibc: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+
+
+class Question(NamedTuple):
+    """What parts are asked."""
+
+    method: str
+    n_parts: int = 0  # of which theirs are some, where their answers are added up
 
 
 @dataclass(slots=True)
@@ -79,7 +87,7 @@ def give(method: str, part: Any, message: bytes) -> Any:
 
 
 def call(
-    parts: Sequence[Movable], numbers: Sequence[int], method: str, message: bytes
+    parts: Sequence[Movable], numbers: Sequence[int], question: Question, message: bytes
 ) -> tuple[str, bytes]:
     """Call a method of some parts, by as many threads as the worker has.
 
@@ -87,8 +95,8 @@ def call(
     ----------
     parts, numbers
         The parts, and their numbers.
-    method
-        Its name.
+    question
+        Which method, and whether its answers are to be added up.
     message
         Pickled: the arguments of all of them, or a list of each one's own.
 
@@ -97,21 +105,21 @@ def call(
     address
         Of the worker.
     answers
-        A list, pickled.
+        A list or :class:`gpulr.distributed.sums.Sums`, pickled.
     """
     worker = get_worker()
     worker.handlers.setdefault(CALL, _answering(worker))
-    return worker.address, _answers(worker, parts, numbers, method, message)
+    return worker.address, _answers(worker, parts, numbers, question, message)
 
 
 def _answering(worker: Worker) -> Callable[..., Coroutine[Any, Any, dict[str, Any] | None]]:
     """Return what answers a message with which no task comes."""
 
     async def answer(called: bytes, message: bytes) -> dict[str, Any] | None:
-        keys, numbers, method = loads(called)
+        keys, numbers, question = loads(called)
         try:
             parts = [worker.data[key] for key in keys]
-            work = partial(_answers, worker, parts, numbers, method, message)
+            work = partial(_answers, worker, parts, numbers, question, message)
             loop = asyncio.get_running_loop()
             answers = await loop.run_in_executor(worker.executors["default"], work)
         except (
@@ -124,14 +132,21 @@ def _answering(worker: Worker) -> Callable[..., Coroutine[Any, Any, dict[str, An
 
 
 def _answers(
-    worker: Worker, parts: Sequence[Movable], numbers: Sequence[int], method: str, message: bytes
+    worker: Worker,
+    parts: Sequence[Movable],
+    numbers: Sequence[int],
+    question: Question,
+    message: bytes,
 ) -> bytes:
     arguments = loads(message)
     each = arguments if isinstance(arguments, list) else [arguments] * len(parts)
     with _computing(worker.state.nthreads):
         calls = list(zip(parts, numbers, each, strict=True))
-        answers: bytes = dumps(list(map_blocks(partial(_called, method), calls)))
-    return answers
+        found = map_blocks(partial(_called, question.method), calls)
+        n = question.n_parts
+        answers = Sums.of(n, zip(numbers, found, strict=True)) if n else list(found)
+    pickled: bytes = dumps(answers)
+    return pickled
 
 
 def _called(method: str, call: tuple[Movable, int, tuple[Any, ...]]) -> Any:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gpulr.distributed.sums import Sums
+
 
 @dataclass(slots=True)
 class Counts:
@@ -37,6 +39,12 @@ class Engine(Protocol):
 
     def call_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Call a method of each part with arguments of its own."""
+
+    def sums(self, method: str, *arguments: Any, which: Sequence[int] | None = None) -> Sums:
+        """Call a method of all parts, or of some, and add up what they return in float64.
+
+        That are arrays, None, or LOST.
+        """
 
     def map(self, method: str, *arguments: Any) -> Engine:
         """Return an engine of what a method returns for each part, which stays where it is."""
@@ -86,6 +94,12 @@ class Here:
     def call_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Call a method of each part with arguments of its own."""
         return self._answers(method, list(enumerate(arguments)))
+
+    def sums(self, method: str, *arguments: Any, which: Sequence[int] | None = None) -> Sums:
+        """Call a method of all parts, or of some, and add up what they return in float64."""
+        which = range(self.n_parts) if which is None else which
+        answers = self.call(method, *arguments, which=which)
+        return Sums.of(self.n_parts, zip(which, answers, strict=True))
 
     def map(self, method: str, *arguments: Any) -> Here:
         """Return an engine of what a method returns for each part, which stays where it is."""

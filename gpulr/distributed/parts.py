@@ -17,7 +17,7 @@ from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, Targets
 from gpulr.distributed.engine import Engine
 from gpulr.distributed.margins import PartitionedMargins, plan
-from gpulr.distributed.messages import LOST, Columns, Held
+from gpulr.distributed.messages import Columns, Held
 
 Array = Any
 Integers = npt.NDArray[np.int64]
@@ -85,22 +85,10 @@ class Parts:
         return int(self._edges[-1])
 
     def sums(self, method: str, columns: Columns, *arguments: Any) -> tuple[Any, ...]:
-        """Return what a method of the parts' problems returns, added up in float64 in their order.
+        """Return what a method of the parts' problems returns, added up in float64.
 
-        Where it is None of each part, it is None.
-        """
-        answers = self._answers(method, columns, arguments)
-        totals = [None if each is None else np.array(each, np.float64) for each in answers[0]]
-        for answer in answers[1:]:
-            for total, each in zip(totals, answer, strict=True):
-                if total is not None:
-                    total += each
-        return tuple(totals)
-
-    def _answers(self, method: str, columns: Columns, arguments: tuple[Any, ...]) -> list[Any]:
-        """Ask all parts, and once more those that lack margins, with all of their lineage.
-
-        So these compute what they had computed, to the last bit.
+        Where it is None of each part, it is None. Parts that lack margins are asked once more, with
+        all of their lineage: so these compute what they had computed, to the last bit.
         """
         wanted = [each.lineage for each in arguments if isinstance(each, PartitionedMargins)]
         sent = tuple(
@@ -109,15 +97,14 @@ class Parts:
         )
         live = tuple(self.live)
         made = plan(wanted, self._held)
-        answers = self.engine.call("answer", method, columns, made, live, sent)
-        if lost := [i for i, answer in enumerate(answers) if isinstance(answer, str)]:
+        sums = self.engine.sums("answer", method, columns, made, live, sent)
+        if lost := sums.lost:
             message = columns, plan(wanted, ()), live, sent
-            again = self.engine.call("answer", method, *message, which=lost)
-            for i, answer in zip(lost, again, strict=True):
-                assert answer != LOST  # all that it needs was in the message
-                answers[i] = answer
+            sums.lost = []
+            sums.take(self.engine.sums("answer", method, *message, which=lost))
+            assert not sums.lost  # all that they need was in the message
         self._held = (self._held | {recipe.number for recipe, _ in made}) & set(live)
-        return answers
+        return sums.total
 
     def take(self, ranks: Integers) -> tuple[Array, Targets, Array | None]:
         """Return rows, targets and weights of some of the rows that have weight.

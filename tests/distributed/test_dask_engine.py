@@ -59,9 +59,9 @@ def by_tasks(monkeypatch):
     monkeypatch.setattr(dask_parts, "_KNOWN", 1e3)
     called, ask = [], DaskEngine._by_tasks
 
-    def count(self, groups, method, messages):
-        called.append(method)
-        return ask(self, groups, method, messages)
+    def count(self, groups, question, messages):
+        called.append(question.method)
+        return ask(self, groups, question, messages)
 
     monkeypatch.setattr(DaskEngine, "_by_tasks", count)
     return called
@@ -78,6 +78,27 @@ def test_once_parts_are_known_calls_go_past_tasks(by_tasks, engine, here, rng, t
     assert on_scheduler(threads_cluster) <= before
     assert engine.counts.trips == 4
     assert engine.counts.received >= 7 * W.nbytes
+
+
+def test_sums_have_the_bits_that_they_have_here(by_tasks, engine, here, rng):
+    W = rng.normal(size=(4, 1000))  # 32 kB
+    for _ in range(2):  # by tasks, and past them
+        before = engine.counts.received
+        found = engine.sums("result", W)
+        same(found.total, here.sums("result", W).total)
+        assert engine.counts.received - before <= 5 * W.nbytes + 2000
+        some = engine.sums("result", W, which=[0, 1, 4])
+        some.take(engine.sums("result", W, which=[3, 2]))
+        same(some.total, found.total)
+    assert by_tasks == ["result"]
+
+
+def test_one_worker_sends_one_sum_for_all_of_its_parts(rng):
+    W = rng.normal(size=(4, 1000))
+    with cluster(n_workers=1, threads_per_worker=2) as client:
+        engine = loaded(client, [Numbers(i) for i in range(5)])
+        engine.sums("result", W)
+        assert W.nbytes <= engine.counts.received <= W.nbytes + 2000
 
 
 def test_after_a_second_calls_are_tasks_again(by_tasks, engine, monkeypatch):

@@ -73,15 +73,15 @@ def counted_trips(at=()):
     """
     trips, asked = [], DaskEngine._asked_of
 
-    def counting(self, numbers, method, message):
-        trips.append(method)
+    def counting(self, numbers, question, message):
+        trips.append(question.method)
         if len(trips) in at:
             alive = pids(self.client)
             chosen = alive[len(trips) % len(alive)]
             timer = threading.Timer(0.01 * (len(trips) % 2), kill, [chosen])
             timer.start()
             timer.join() if len(trips) % 2 == 0 else None
-        return asked(self, numbers, method, message)
+        return asked(self, numbers, question, message)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DaskEngine, "_asked_of", counting)
