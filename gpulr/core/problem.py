@@ -73,7 +73,7 @@ class Margins:
         if Z is None:
             return cls(backend.asarray(stored[:], dtype), backend)
         for rows in backend.row_blocks(n, 0, k):
-            Z[rows] = stored[rows]
+            Z[rows][:] = stored[rows]
         return cls(Z, backend)
 
     def rows(self, index: Array) -> Margins:

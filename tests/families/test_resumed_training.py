@@ -8,7 +8,8 @@ from scipy import sparse
 
 import gpulr
 from checkpoints import Interrupt, interrupted, resumed, rows, same
-from gpulr.solvers import curvature, groups, lbfgs, refresh
+from gpulr.backend import long_arrays, to_host
+from gpulr.solvers import curvature, exact_curvature, groups, lbfgs, refresh
 from sources import Slices
 
 
@@ -96,8 +97,6 @@ CASES = {
 @pytest.fixture(params=["exact", "shared", "sampled", "own", "sketched", "in groups"])
 def kind(request, monkeypatch, as_if_large):
     """What curvature models go by, and whether all train at once."""
-    from gpulr.solvers import exact_curvature
-
     if request.param == "exact":
         monkeypatch.setattr(exact_curvature, "MOST", 10**9)
     if request.param == "sampled":  # so that there are more than twice as many rows
@@ -138,3 +137,39 @@ def test_at_any_point_with_any_curvature(case, kind, tmp_path):
     X, y, how = CASES[case]()
     model = every_point(tmp_path, X, y, **how)
     assert kind not in ("exact", "own") or kind in model.history.curvature
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "gd"])
+@pytest.mark.parametrize("curvatures", ["shared", "exact"])
+def test_at_any_point_in_bursts_of_a_device(
+    put, solver, curvatures, tmp_path, monkeypatch, as_if_large
+):
+    """In the midst of a burst it goes on from before that."""
+    X, y = rows()
+    how = {"solver": solver, "C": [1.0, 1e2, 1e4, 1e4], "tol": 0, "max_iter": 11}
+    if curvatures == "exact":
+        monkeypatch.setattr(exact_curvature, "MOST", 10**9)
+    whole = Interrupt()
+    expected = gpulr.train(put(X), y, callbacks=[whole], **how)
+    for at in range(12):
+        path = tmp_path / f"{at}.ckpt"
+        with pytest.raises(gpulr.TrainingInterrupted):
+            gpulr.train(put(X), y, checkpoint=path, callbacks=[Interrupt(at)], **how)
+        model, told = resumed(put(X), y, checkpoint=path, **how)
+        assert told == whole.told[told[0][1] :]
+        assert at - 8 < told[0][1] <= at
+        for name in ("cost", "gradient_norm", "n_iter", "refreshes"):
+            one, other = (getattr(each.history, name) for each in (model, expected))
+            np.testing.assert_array_equal(one, other, err_msg=name)
+        np.testing.assert_array_equal(to_host(model.weights), to_host(expected.weights))
+
+
+def test_margins_that_are_in_a_file(tmp_path, monkeypatch):
+    X, y = rows()
+    expected = gpulr.train(X, y, C=1e4, tol=1e-6)
+    monkeypatch.setattr(long_arrays, "LONG", 0)
+    monkeypatch.setattr(long_arrays._Memory, "fits", lambda self, n_bytes: False)
+    for at in range(expected.n_iter):
+        path, how = tmp_path / f"{at}.ckpt", {"C": 1e4, "tol": 1e-6, "checkpoint_every": 0}
+        interrupted(path, at, X, y, **how)
+        same(resumed(X, y, checkpoint=path, **how)[0], expected)
