@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from gpulr.core.problem import Problem
-from gpulr.errors import CheckpointError, ResumedWarning, warn
+from gpulr.errors import CheckpointError, GpulrError, ResumedWarning, warn
 from gpulr.families import checkpoint_file
 from gpulr.families.checkpoint_file import CURE
 from gpulr.families.checkpoint_tree import Packer, Unpacker
@@ -189,12 +189,13 @@ class Checkpoint(NoCheckpoint):
         try:
             objects = stored.tree["objects"]
             unpacker = Unpacker(objects, stored.arrays, self._backend, self._classes)
-            result = unpacker.unpack(stored.tree["result"], problem)
-            if result is not None and not unfinished(result):
-                progress = None
-            else:
+            result, progress = unpacker.unpack(stored.tree["result"], problem), None
+            if result is None or unfinished(result):
                 result, progress = None, unpacker.unpack(stored.tree["progress"], problem)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            where = self._about(progress, result)["where"]
+        except (GpulrError, MemoryError):
+            raise
+        except Exception as error:  # of whatever reads what gpulr did not write
             raise CheckpointError(
                 stored.path, f"it does not fit this run ({first_line(error)})", CURE
             ) from error
@@ -204,7 +205,6 @@ class Checkpoint(NoCheckpoint):
                 ResumedWarning,
             )
         elif progress is not None:
-            where = self._about(progress, None)["where"]
             warn(f"Training goes on from {stored.path}: {where}.", ResumedWarning)
         return result, progress
 

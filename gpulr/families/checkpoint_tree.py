@@ -125,7 +125,7 @@ def _items(value: Any) -> Mapping[str, Any]:
 class Unpacker:
     """Makes a tree of what :class:`Packer` made of one.
 
-    Raises ValueError, TypeError, KeyError, IndexError or AttributeError where it is none.
+    Raises ValueError, TypeError, KeyError and the like where it is none.
 
     Parameters
     ----------

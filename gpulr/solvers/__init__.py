@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpulr.solvers.driver import Run, minimize
+from gpulr.solvers.driver import minimize
 from gpulr.solvers.gradient_descent import GradientDescent, Nesterov
 from gpulr.solvers.groups import (
     GroupedRun,
@@ -18,6 +18,7 @@ from gpulr.solvers.groups import (
     one_by_one,
 )
 from gpulr.solvers.lbfgs import LBFGS
+from gpulr.solvers.run import Run
 from gpulr.solvers.solution import Progress, Solution
 from gpulr.solvers.solver import Solver
 

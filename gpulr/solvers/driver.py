@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import DivergenceError, WorkersLostError
 from gpulr.solvers.rounding import last_look
+from gpulr.solvers.run import COLUMN, ENDS, Run
 from gpulr.solvers.solution import Callback, Progress, Solution
 from gpulr.solvers.solver import Solver, State, measure, part_of
 from gpulr.words import counted
@@ -130,68 +131,9 @@ class Task:
     started: float  # by perf_counter
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """How far a run has come: with its :class:`Task`, all that is needed to go on."""
-
-    problem: Problem  # of the columns in training
-    state: Any  # the solver's, of these
-    active: npt.NDArray[np.int64]  # which columns these are
-    ending: npt.NDArray[np.bool_]  # which of them the last burst ended, so that they leave
-    figures: Floats  # (2, n_models), cost and gradient norm where each column is, or ended
-    columns: npt.NDArray[Any]  # (n_models,) of COLUMN: what is known of the end of each
-    burst: int = 1  # iterations until the figures are looked at again
-    iteration: int = -1  # how many are done; before the start is known, -1
-    seconds: float = 0.0  # when the last one was
-    # Figures and seconds of each iteration: the list of the run before, with more entries.
-    history: list[tuple[Floats, float]] = field(default_factory=list)
-    # Columns that have ended, and their parameters.
-    ended: tuple[tuple[npt.NDArray[np.int64], Array], ...] = ()
-    result: str = ""  # as in Solution; empty while the run goes on
-    beyond: int = 0  # how many iterations the state is further, of a run that ended in a burst
-
-    def stored(self) -> dict[str, Any]:
-        """Return what of a run that goes on is in a file; history and ends of columns as arrays."""
-        done = self.history[: self.iteration + 1]  # which later runs have added to
-        which, thetas = zip(*self.ended, strict=True) if self.ended else ((), ())
-        xp = self.problem.backend.xp
-        return {
-            **{name: getattr(self, name) for name in STORED},
-            "columns": {name: self.columns[name].copy() for name in COLUMN.names or ()},
-            "history": np.stack([figures for figures, _ in done]),
-            "times": np.array([seconds for _, seconds in done]),
-            "ended": (np.concatenate(which), xp.concat(list(thetas), axis=1)) if which else None,
-        }
-
-    @classmethod
-    def restored(cls, read: Callable[..., Any], problem: Problem) -> Run:
-        """Return a run of ``problem`` from what :meth:`stored` returned, whose items are read."""
-        active, named = read("active"), read("columns")
-        columns = np.zeros(problem.n_models, COLUMN)
-        for name in COLUMN.names or ():
-            columns[name] = named[name]
-        if len(active) < problem.n_models:
-            problem = problem.select(problem.backend.asarray(active))
-        ended = read("ended", problem)
-        return cls(
-            problem,
-            **{name: read(name, problem) for name in STORED},
-            columns=columns,
-            history=list(zip(read("history"), read("times").tolist(), strict=True)),
-            ended=() if ended is None else (ended,),
-        )
-
-
 # NumPy's warnings are kept back: the loop itself looks for costs that are not finite.
 OVERFLOW: Any = {"over": "ignore", "invalid": "ignore"}
 EARLY = ("stopped", "interrupted")  # the results of runs that were ended, though they could go on
-# As in Solution; and the norm at which a column is looked at: whether it has converged.
-ENDS = {
-    **dict.fromkeys(("n_iter", "refreshes"), np.int64),
-    **dict.fromkeys(("converged", "stalled", "rounding"), np.bool_),
-}
-COLUMN = np.dtype([*ENDS.items(), ("goal", np.float64)])
-STORED = "state", "active", "ending", "figures", "burst", "iteration", "seconds"
 
 
 def _begin(task: Task, problem: Problem, start: Array | None, prepared: Any, begin: Any) -> Run:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from gpulr.backend import Backend, to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import WorkersLostError
-from gpulr.solvers.driver import EARLY, Run, minimize
+from gpulr.solvers.driver import EARLY, minimize
+from gpulr.solvers.run import Run
 from gpulr.solvers.solution import Callback, Solution
 from gpulr.solvers.solver import Solver
 

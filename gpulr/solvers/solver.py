@@ -136,3 +136,25 @@ def take_models(value: Any, models: npt.NDArray[np.int64], backend: Backend) -> 
         return value
 
     return part(value)
+
+
+def check_models(value: Any, n_models: int) -> None:
+    """Raise ValueError unless what :func:`take_models` takes parts of is of so many models."""
+    if isinstance(value, tuple):
+        for item in value:
+            check_models(item, n_models)
+    elif isinstance(value, Margins):
+        if getattr(value.Z, "shape", (n_models,))[-1] != n_models:
+            raise ValueError("margins of other models")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
+        for field in dataclasses.fields(value):
+            item = getattr(value, field.name)
+            if (
+                str(field.type).startswith("Array")
+                and item is not None
+                and not hasattr(item, "ndim")
+            ):
+                raise ValueError(f"{field.name} is no array")
+            check_models(item, n_models)
+    elif hasattr(value, "ndim") and value.shape[-1:] != (n_models,):
+        raise ValueError("arrays of other models")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import warnings
 
 import numpy as np
@@ -151,3 +154,45 @@ def test_another_version_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("gpulr.families.fingerprint.__version__", "9.0")
     with pytest.raises(CheckpointError, match=r"gpulr was .*, and is 9\.0 here"):
         gpulr.train(X, y, C=2.0, checkpoint=path)
+
+
+def test_in_another_thread_those_on_the_way_are_written(tmp_path):
+    path, found = tmp_path / "run.ckpt", []
+    how = {"solver": "nesterov", "max_iter": 20, "tol": 0, "checkpoint": path}
+
+    def tell(progress):
+        if progress.iteration == 15:
+            found.append(checkpoint_file.read_one(path).about["iteration"])
+
+    def train():
+        found.append(gpulr.train(X, Y, checkpoint_every=0, callbacks=[tell], **how))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert found[0] >= 12
+    assert checkpoint_file.read_one(path).about["finished"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
+def test_signals_do_what_they_did_before_and_after(tmp_path):
+    number, seen = signal.SIGTERM, []
+    before = signal.getsignal(number)
+
+    def look(progress):
+        seen.append(signal.getsignal(number))
+
+    def own(*_):
+        raise AssertionError
+
+    try:
+        for handler in (signal.SIG_DFL, signal.SIG_IGN, own):
+            signal.signal(number, handler)
+            for path in (None, tmp_path / f"{len(seen)}.ckpt"):
+                gpulr.train(X, Y, max_iter=0, tol=0, callbacks=[look], checkpoint=path)
+                assert signal.getsignal(number) == handler
+    finally:
+        signal.signal(number, before)
+    kept = [signal.SIG_DFL, None, signal.SIG_IGN, signal.SIG_IGN, own, own]
+    assert [None if i == 1 else each for i, each in enumerate(seen)] == kept
+    assert seen[1] not in (signal.SIG_DFL, signal.SIG_IGN, own)

@@ -257,6 +257,27 @@ def damaged_model(content: bytes, rng) -> bytes:
     return save(tensors, metadata=metadata)
 
 
+def damaged_checkpoint(content: bytes, rng) -> bytes:
+    """Return a checkpoint with other arrays, or another tree, and the right sha256 of these."""
+    from safetensors.numpy import load, save
+
+    from gpulr.families import checkpoint_file
+
+    (size,) = struct.unpack_from("<Q", content)
+    metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+    tensors = load(content)
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        if rng.randrange(2):
+            _damage_an_array(tensors, rng)
+        else:
+            tree = json.dumps(damaged_json(json.loads(metadata["tree"]), rng))
+            metadata["tree"] = tree if len(tree) < LONGEST else metadata["tree"]
+    metadata["sha256"] = checkpoint_file._digest(metadata, tensors)
+    if not rng.randrange(8):
+        metadata[rng.choice(sorted(metadata))] = rng.choice(["", "1", "2", "{}", "x"])
+    return save(tensors, metadata=metadata)
+
+
 def _damage_an_array(tensors, rng):
     if not tensors:
         return

@@ -58,6 +58,7 @@ def damages(name: str) -> tuple[Callable[[bytes, Any], bytes], ...]:
         ".zip": (fuzz.damaged_zip,),
         ".png": (fuzz.damaged_png,),
         ".json": (fuzz.damaged_json_text,),
+        ".ckpt": (fuzz.damaged_checkpoint, fuzz.damaged_checkpoint, fuzz.damaged_safetensors),
         ".safetensors": (fuzz.damaged_model, fuzz.damaged_model, fuzz.damaged_safetensors),
     }
     if name == "v7.mat":
@@ -255,6 +256,55 @@ def read_model(path):
         return model.predict_proba(X), model.predict(X)
 
 
+def trained(name):
+    """Return rows, labels and settings of a training, by the name of its checkpoint."""
+    solver, repeated = Path(name).stem.split("-")
+    X = np.repeat(PIXELS, int(repeated), axis=0)  # a few rows have models' exact curvature
+    return X, np.arange(len(X)) % 3, {"solver": solver, "tol": 0.0}
+
+
+def checkpoints(folder):
+    import gpulr
+
+    for name in ("lbfgs-1", "lbfgs-700", "nesterov-1"):
+        X, y, how = trained(name)
+        path, told = folder / f"{name}.ckpt", []
+
+        def stop(progress, told=told):
+            told.append(progress)
+            if len(told) == 4:
+                raise StopIteration
+
+        gpulr.train(X, y, callbacks=[stop], checkpoint=path, checkpoint_every=None, **how)
+    return alone(**{path.name: path.read_bytes() for path in sorted(folder.glob("*.ckpt"))})
+
+
+def read_checkpoint(path):
+    """Go on with a training, up to where its callback ends it at once."""
+    from gpulr.families.checkpoint import Checkpoint, Place
+    from gpulr.families.fingerprint import fingerprint_of
+    from gpulr.families.prepare import prepare
+    from gpulr.families.reading import read_inputs
+    from gpulr.families.settings import Settings
+    from gpulr.families.training import about_training
+    from gpulr.solvers import groups_of, minimize_in_groups
+
+    def stop(progress):
+        raise StopIteration
+
+    X, y, how = trained(path.name)
+    inputs, settings = read_inputs(X, y, None).weighted(None, None), Settings(**how)
+    with prepare(inputs, settings, requested="numpy", n_passes=1, C=1.0) as data:
+        backend, problem, method = data.rows.backend, data.problem(1.0), settings.method()
+        own = {"C": 1.0, "batched": True, "start": None}
+        run_of = fingerprint_of("train", inputs, settings, backend, **own)
+        checkpoint = Checkpoint(Place(path, None), run_of, about_training, backend)
+        result, run = checkpoint.read(problem)
+        how = {"max_iter": 10**6, "tol": 0.0, "callbacks": [stop], "resumed": run}
+        found = result or minimize_in_groups(method, problem, groups_of(method, problem), **how)
+    return found.theta, found.cost, found.gradient_norm
+
+
 def pictures(folder):
     from PIL import Image
 
@@ -371,6 +421,7 @@ READERS = {
     "table": Reader(read, tables),
     "table for a model": Reader(read_table, tables),
     "model": Reader(read_model, models, ("safetensors",)),
+    "checkpoint": Reader(read_checkpoint, checkpoints, ("safetensors",)),
     "picture": Reader(read_picture, pictures, ("PIL",)),
     "strokes": Reader(read_strokes, drawn),
     "option": Reader(read_options, lines, ("typer", "rich"), text=True),
