@@ -27,6 +27,7 @@ from gpulr.backend.arrays import (
 from gpulr.backend.base import Backend
 from gpulr.backend.cpu import NumPyBackend
 from gpulr.backend.cuda import CuPyBackend
+from gpulr.backend.environment import address_limit
 from gpulr.backend.host_rows import HostRows
 from gpulr.backend.long_arrays import FileArray, host_array
 from gpulr.backend.memory import host_memory
@@ -51,6 +52,7 @@ __all__ = [
     "HostRows",
     "NumPyBackend",
     "TorchBackend",
+    "address_limit",
     "backend_of",
     "backends",
     "computing_with",

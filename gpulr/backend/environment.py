@@ -80,6 +80,14 @@ def memory_limit(root: Path = Path("/")) -> int | None:
     return min(filter(_NO_LIMIT.__gt__, limits), default=None)
 
 
+def address_limit() -> int | None:
+    """Return how many bytes of addresses this process may have; None: there is no limit."""
+    if resource is None:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else int(limit)
+
+
 def memory_left(root: Path = Path("/")) -> int | None:
     """Return how many bytes of memory this process may take beside what it has; None: not known.
 

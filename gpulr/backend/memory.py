@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from gpulr.backend.environment import address_limit
+from gpulr.backend.malloc import share_arenas
 from gpulr.errors import DeviceMemoryError, ParameterError
 
 P = ParamSpec("P")
@@ -74,11 +76,24 @@ def in_words(n_bytes: int) -> str:
     return f"{n_bytes / 1024**power:.{1 if power else 0}f} {unit}"
 
 
+def _of_addresses() -> str:
+    """Say what takes addresses, where these are limited."""
+    limit = address_limit()
+    if limit is None:
+        return ""
+    return (
+        f" This process may have {in_words(limit)} of addresses (ulimit -v), of which libraries "
+        "and threads reserve many: do not import what is not needed, and start Python with "
+        "OPENBLAS_NUM_THREADS=1 and MALLOC_ARENA_MAX=1 in the environment."
+    )
+
+
 def host_memory(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function raise :class:`DeviceMemoryError` where the host runs out of memory in it."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        share_arenas()
         try:
             return function(*args, **kwargs)
         except DeviceMemoryError:
@@ -92,7 +107,7 @@ def host_memory(function: Callable[P, T]) -> Callable[P, T]:
         raise DeviceMemoryError(
             f"The memory of the host does not suffice: {said}. Train fewer models at once "
             '(batched=False; memory= of a search), use dtype="float32" and a narrow dtype of X, '
-            "predict fewer rows at a time, or end what else takes memory.",
+            f"predict fewer rows at a time, or end what else takes memory.{_of_addresses()}",
             needed,
         )
 

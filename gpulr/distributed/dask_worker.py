@@ -6,14 +6,11 @@ Messages and answers are bytes, which are counted, and in which Dask looks for n
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
 import platform
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +20,11 @@ from distributed.protocol import to_serialize
 from distributed.protocol.pickle import dumps, loads
 
 from gpulr._version import __version__
+from gpulr.backend.malloc import keep_freed_memory
 from gpulr.backend.threads import allowing, map_blocks
 from gpulr.distributed.sums import Sums
 
 CALL = "gpulr_call"  # the name of the message that asks a worker without a task
-_MALLOC = {-3: 32 * 2**20, -1: 64 * 2**20}  # of glibc: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
 class Question(NamedTuple):
@@ -172,18 +169,5 @@ def versions() -> dict[str, str]:
 
 
 def _computing(n_threads: int) -> AbstractContextManager[None]:
-    _keep_freed_memory()
+    keep_freed_memory()
     return allowing(n_threads)
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Let malloc keep what was freed, for what is wanted next.
-
-    Dask's nanny sets ``MALLOC_TRIM_THRESHOLD_`` to 64 KiB: each temporary array of a pass would be
-    given back, and its pages be faulted in again, which takes three times as long as the pass.
-    """
-    if sys.platform == "linux" and "MALLOC_TRIM_THRESHOLD_" in os.environ:
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", max)  # musl has none
-        for option, value in _MALLOC.items():
-            mallopt(option, value)

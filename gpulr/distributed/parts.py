@@ -22,6 +22,8 @@ from gpulr.distributed.messages import Columns, Held
 Array = Any
 Integers = npt.NDArray[np.int64]
 
+MESSAGE_BYTES = 2**24  # of rows that are brought here at once
+
 
 @dataclass(frozen=True, eq=False)
 class PartitionedRows(Rows):
@@ -113,7 +115,7 @@ class Parts:
         brought again.
         """
         if self._taken is None or not np.isin(ranks, self._taken[0]).all():
-            X, answers, weight = map(_stacked, zip(*self._of_parts("take", ranks), strict=True))
+            X, answers, weight = self._brought(ranks)
             name = "codes" if isinstance(self.targets, ClassTargets) else "indicator"
             self._taken = ranks, (X, replace(self.targets, **{name: answers}), weight)
         known, (X, targets, weight) = self._taken
@@ -122,12 +124,26 @@ class Parts:
         some = np.searchsorted(known, ranks)
         return X[some], targets.sample(some), None if weight is None else weight[some]
 
+    def _brought(self, ranks: Integers) -> tuple[Array, Array, Array]:
+        """Return what parts have of some rows, in messages that are small beside all of it."""
+        X = self._rows.X
+        n_bytes = len(ranks) * self._rows.backend.row_width(X) * X.itemsize
+        stacks = [_Stack(len(ranks)) for _ in range(3)]
+        for some in np.array_split(ranks, max(1, math.ceil(n_bytes / MESSAGE_BYTES))):
+            for part in self._of_parts("take", some):
+                for stack, rows in zip(stacks, part, strict=True):
+                    stack.add(rows)
+        first, second, third = (stack.whole() for stack in stacks)
+        return first, second, third
+
     def take_sets(self, ranks: Integers, rule: Any) -> Array:
         """Return the weight sets that a rule makes of rows as :meth:`take` returns them."""
         known = self._sets
         if known is None or known[0] is not rule or not np.array_equal(known[1], ranks):
-            found = _stacked(self._of_parts("take_sets", ranks, rule))
-            self._sets = known = rule, ranks, found
+            stack = _Stack(len(ranks))
+            for sets in self._of_parts("take_sets", ranks, rule):
+                stack.add(sets)
+            self._sets = known = rule, ranks, stack.whole()
         return known[2]
 
     def _of_parts(self, method: str, ranks: Integers, *more: Any) -> list[Any]:
@@ -138,11 +154,28 @@ class Parts:
         return self.engine.call_each(method, [(some, *more) for some in each])
 
 
-def _stacked(parts: Any) -> Any:
-    if parts[0] is None:
-        return None
-    if is_sparse(parts[0]):
+class _Stack:
+    """Rows of parts, one below the other, of ``n_rows`` in the end; or None, of each part."""
+
+    def __init__(self, n_rows: int) -> None:
+        self._n_rows, self._filled = n_rows, 0
+        self._dense: Array = None
+        self._sparse: list[Array] = []
+
+    def add(self, rows: Array) -> None:
+        """Put rows below the others."""
+        if is_sparse(rows):
+            self._sparse.append(rows)
+        elif rows is not None:
+            if self._dense is None:
+                self._dense = np.empty((self._n_rows, *rows.shape[1:]), rows.dtype)
+            start, self._filled = self._filled, self._filled + len(rows)
+            self._dense[start : self._filled] = rows
+
+    def whole(self) -> Array:
+        """Return all rows."""
+        if not self._sparse:
+            return self._dense
         from scipy import sparse
 
-        return sparse.vstack(parts, format="csr")
-    return np.concatenate(parts)
+        return sparse.vstack(self._sparse, format="csr")

@@ -134,6 +134,7 @@ class SharedCurvature(Shared):
         # With rows r = s ∘ (x − c): the covariance does not see c, and the mean does.
         mean = total / problem.mass
         covariance = gram / problem.mass - xp.expand_dims(mean, axis=1) * mean
+        del gram  # as large as what is made of it; eigh takes four more of that size
         if shift is None:
             if first is not None:
                 mean, scale = mean / first, scale / first
@@ -157,12 +158,15 @@ class SharedCurvature(Shared):
         if sample_of is not None:
             rare = RARE_ROWS * (tilt * rows.spread)[:, 0] ** 2 / rows.n_samples
             more = xp.maximum(more, rare - variances)
-        apart = more * xp.eye(rows.n_features, dtype=xp.float64, device=backend.device)
+        variances = variances + more  # no longer a view, which would keep what is replaced next
+        covariance = covariance + more * xp.eye(
+            rows.n_features, dtype=xp.float64, device=backend.device
+        )
         if rank < rows.n_features:
-            values, basis = leading(covariance + apart, rank, backend)
+            values, basis = leading(covariance, rank, backend)
         else:
-            values, basis = _eigh(covariance + apart, backend)
-        noise = xp.expand_dims(variances + more, axis=1) + (tilt * mean) ** 2
+            values, basis = _eigh(covariance, backend)
+        noise = xp.expand_dims(variances, axis=1) + (tilt * mean) ** 2
         return cls._of(problem, mean, values, basis, noise, 0.0)
 
     @classmethod

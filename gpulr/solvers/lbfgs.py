@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import to_host
+from gpulr.backend import address_limit, to_host
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
@@ -37,6 +37,7 @@ Floats = npt.NDArray[np.float64]
 
 FEW = 10.0  # a model with fewer rows of either kind in the sample does not begin there
 SAMPLE_BYTES = 128 * 2**20  # what the copy of the sampled rows may take, at most
+SAMPLE_SHARE = 16  # and one part in so many of a process's addresses, where these are limited
 # A model has stalled after ten iterations that improved nothing, or thirty steps that failed.
 MOVED, FAILED, STALLED = 3.0, 1.0, 30.0
 LEAP = 10.0  # times the smallest gradient norm so far
@@ -84,12 +85,16 @@ class LBFGS(Solver):
         """Choose a sample of the rows, if there are many, and factor the shared curvature."""
         if ExactCurvature.serves(problem.rows):
             return Prepared(ExactCurvature.of(problem), None)
-        width = problem.backend.row_width(problem.rows.X)  # of sparse rows what is stored
-        index = problem.draw(min(self.sample, max(1000, SAMPLE_BYTES // (8 * width))))
+        index = problem.draw(self.sample_size(problem.rows, sample_bytes()))
         if index is None:
             return self._prepared(problem, SharedCurvature.of(problem), None)
         curvature = SharedCurvature.of(problem.sample(index), sample_of=problem.rows)
         return self._prepared(problem, curvature, index)
+
+    def sample_size(self, rows: Rows, n_bytes: int) -> int:
+        """Return how many rows to sample into so many bytes, at most."""
+        width = rows.backend.row_width(rows.X)  # of sparse rows what is stored
+        return min(self.sample, max(1000, n_bytes // (8 * width)))
 
     def _prepared(
         self, problem: Problem, curvature: SharedCurvature, index: Array | None
@@ -208,12 +213,21 @@ class LBFGS(Solver):
         return refresh(problem, state, flags, groups) if flags.any() else state
 
     def notes(self, rows: Rows) -> dict[str, str]:
-        """Return by how many eigenvectors the models went, where that was a choice."""
-        n, full = rows.n_features, rows.n_features <= SharedCurvature.full_up_to
-        if rows.backend.kernels is None or not full or ExactCurvature.serves(rows):
-            return {}
-        few = (rank := rank_for(rows)) < n
-        return {"eigenvectors": f"{rank} of {n}, by subspace iteration" if few else f"all {n}"}
+        """Return what models depend on beside data and settings.
+
+        By how many eigenvectors they went, where that was a choice, and how many rows were sampled,
+        where these are fewer since addresses are limited.
+        """
+        n, notes = rows.n_features, dict[str, str]()
+        if ExactCurvature.serves(rows):
+            return notes
+        if rows.backend.kernels is not None and n <= SharedCurvature.full_up_to:
+            few = (rank := rank_for(rows)) < n
+            notes["eigenvectors"] = f"{rank} of {n}, by subspace iteration" if few else f"all {n}"
+        size = self.sample_size(rows, sample_bytes())
+        if 2 * size < rows.n_samples and size < self.sample_size(rows, SAMPLE_BYTES):
+            notes["sample"] = f"{size:,} rows, of {address_limit():,} bytes of addresses"
+        return notes
 
     def column_bytes(self, rows: Rows) -> int:
         """Return about how many bytes a column takes, at most.
@@ -229,6 +243,12 @@ class LBFGS(Solver):
         if ExactCurvature.serves(rows):
             exact = 3 * 8 * (rows.n_features + 1) ** 2 + 2 * 8 * rows.n_samples
         return margins + exact + arrays * 8 * (rows.n_features + 1) + 3 * factor_bytes(rows)
+
+
+def sample_bytes() -> int:
+    """Return what the copy of the sampled rows may take: the same for the same limit."""
+    limit = address_limit()
+    return SAMPLE_BYTES if limit is None else min(SAMPLE_BYTES, limit // SAMPLE_SHARE)
 
 
 def refresh(problem: Problem, state: LBFGSState, flags: Flags, groups: Any = None) -> LBFGSState:

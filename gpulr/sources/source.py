@@ -158,6 +158,7 @@ class Source:
         except (GpulrError, MemoryError):
             raise
         except Exception as error:  # of whatever library reads
+            raise_for_threads(error)
             raise DataError(
                 f"Rows {start:,} to {stop - 1:,} of X cannot be read: {first_line(error)}. Open "
                 "what they are in again, and see whether it is whole and not being written to."
@@ -263,6 +264,12 @@ class Source:
         finally:
             self._readers.remove(reader)
             reader.close()
+
+
+def raise_for_threads(error: BaseException) -> None:
+    """Raise MemoryError for what a library raises where there are no addresses for a thread."""
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        raise MemoryError(str(error)) from error
 
 
 def _in_child() -> None:

@@ -18,6 +18,7 @@ from gpulr.backend import backend_of, is_sparse, to_host
 from gpulr.core.rows import extremes
 from gpulr.errors import DataError, GpulrError
 from gpulr.sources import Blocks, PartData, PartReader, Source
+from gpulr.sources.source import raise_for_threads
 from gpulr.validation.arrays import check_rows
 from gpulr.validation.labels import PartLabels, check_row_weight
 from gpulr.validation.parameters import shape_of_images
@@ -128,6 +129,7 @@ def naming(blocks: Blocks, i: int) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:  # whatever a loader raises
+        raise_for_threads(error)
         said = f"{error}" if isinstance(error, GpulrError) else f"{type(error).__name__}: {error}"
         raise DataError(f"Part {blocks.name(i)} cannot be used: {said}") from error
 

@@ -12,6 +12,7 @@ import numpy as np
 from gpulr.backend import is_sparse, library_of
 from gpulr.errors import DataError
 from gpulr.sources import Source
+from gpulr.sources.source import raise_for_threads
 from gpulr.validation.conversion import as_csr, as_numpy, is_any_sparse, real_numbers
 from gpulr.validation.tables import is_labelled
 from gpulr.words import first_line
@@ -91,6 +92,7 @@ def _asked(what: Callable[[], Any], name: str) -> Any:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # of whatever library reads
+        raise_for_threads(error)
         raise DataError(
             f"{name} cannot be read: {first_line(error)}. Open the file that it is in, "
             "and leave it open until all is done."

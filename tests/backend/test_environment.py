@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from gpulr.backend.environment import memory_limit, processor_quota
@@ -56,3 +59,42 @@ def test_limits(tmp_path, files, quota, limit):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n")
     assert (processor_quota(tmp_path), memory_limit(tmp_path)) == (quota, limit)
+
+
+ARENAS = """
+import re, resource, threading
+import gpulr
+limit = {limit}
+if limit:
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+from gpulr.backend import host_memory
+@host_memory
+def entered(): pass
+entered()
+def size(): return int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before, wait, ready = size(), threading.Event(), threading.Barrier(7)
+def work():
+    some = [bytes(600) for _ in range(100)]  # beyond what Python itself keeps for small objects
+    ready.wait()
+    wait.wait()
+threads = [threading.Thread(target=work, daemon=True) for _ in range(6)]
+threading.stack_size(2**18)
+for thread in threads:
+    thread.start()
+ready.wait()
+print((size() - before) // 1024)
+wait.set()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc's malloc")
+def test_threads_share_an_arena_where_addresses_are_limited(monkeypatch):
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    taken = []
+    for limit in (0, 2**33):
+        command = [sys.executable, "-c", ARENAS.format(limit=limit)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        taken.append(int(done.stdout))
+    if taken[0] < 6 * 64:
+        pytest.skip("a malloc without arenas")
+    assert taken[1] < 3 * 64

@@ -252,3 +252,17 @@ def test_parts_are_as_large_as_their_rows(rng):
         numbers = X.nnz * most if case == "sparse" else X.size * most
         sizes = sum(sys.getsizeof(part) for part in data.engine.parts)
         assert numbers <= sizes <= 3 * numbers + 1000
+
+
+@pytest.mark.parametrize("case", [classes, sparse_rows])
+def test_rows_come_home_in_messages_that_are_small(rng, monkeypatch, case):
+    parts = Parted(*case(rng), EDGES).problems(1.0)[1].parts
+    index = np.sort(rng.choice(1500, 400, replace=False))
+    whole, engine = parts.take(index), parts.engine
+    monkeypatch.setattr("gpulr.distributed.parts.MESSAGE_BYTES", 1000)
+    parts._taken, trips = None, engine.counts.trips
+    X, targets, _ = parts.take(index)
+    assert engine.counts.trips > trips + 3
+    dense = [rows.toarray() if sparse.issparse(rows) else rows for rows in (whole[0], X)]
+    np.testing.assert_array_equal(*dense)
+    np.testing.assert_array_equal(whole[1].codes, targets.codes)

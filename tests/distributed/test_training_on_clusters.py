@@ -143,9 +143,9 @@ from many_rows import block, classes
 from gpulr.distributed.dask_engine import DaskEngine
 engines, made = [], DaskEngine.__init__
 DaskEngine.__init__ = lambda self, *rest: (made(self, *rest), engines.append(self.counts))[0]
-n, parts = 3_000_000, 30
+n, n_features, parts = int(sys.argv[2]), int(sys.argv[3]), 30
 with Client(sys.argv[1]) as client:
-    X = da.map_blocks(block, chunks=((n // parts,) * parts, (250,)), dtype=np.float32)
+    X = da.map_blocks(block, chunks=((n // parts,) * parts, (n_features,)), dtype=np.float32)
     y = X.map_blocks(classes, drop_axis=1, dtype=np.int64)
     model = gpulr.train(X, y, max_iter=2, tol=0.0)
     received = sum(counts.received for counts in engines)
@@ -154,9 +154,10 @@ with Client(sys.argv[1]) as client:
 
 
 @pytest.mark.slow
-def test_a_client_may_be_smaller_than_the_rows():
+@pytest.mark.parametrize(("n", "n_features"), [(3_000_000, 250), (240_000, 1000)])
+def test_a_client_may_be_smaller_than_the_rows(n, n_features):
     with cluster(2, processes=True) as client:
-        command = [sys.executable, "-c", CLIENT, client.scheduler.address]
+        command = [sys.executable, "-c", CLIENT, client.scheduler.address, str(n), str(n_features)]
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             **{"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},  # which reserve addresses
@@ -166,6 +167,6 @@ def test_a_client_may_be_smaller_than_the_rows():
         )
         assert done.returncode == 0, done.stderr
         n_bytes, received, better = done.stdout.split()
-        assert int(n_bytes) == 3 * 10**9
-        assert int(received) < 30 * 10**6  # of which the sample has 12 MB
+        assert int(n_bytes) == 4 * n * n_features > 900 * 10**6
+        assert int(received) < 45 * 10**6  # of which the sample has 12 MB, or 28
         assert better == "True"

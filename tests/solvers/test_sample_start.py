@@ -81,3 +81,16 @@ def test_the_optimum_is_the_same(rare):
     assert found.converged.all()
     gradient = to_host(rare.evaluate(rare.backend.asarray(found.theta)).gradient)
     assert np.abs(gradient).max() <= 1e-9
+
+
+@pytest.mark.parametrize(
+    ("limit", "n_rows"), [(None, 12_000), (2**40, 12_000), (9 * 10**8, 7031), (2**20, 1000)]
+)
+def test_fewer_rows_are_sampled_where_addresses_are_limited(monkeypatch, put, limit, n_rows):
+    monkeypatch.setattr(lbfgs, "address_limit", lambda: limit)
+    problem = make_problem(put, np.zeros((30_000, 1000), np.uint8), np.arange(30_000) % 2)
+    solver, rows = LBFGS(), problem.rows
+    assert solver.sample_size(rows, lbfgs.sample_bytes()) == n_rows
+    note = solver.notes(rows).get("sample")
+    few = n_rows < 12_000
+    assert note == (f"{n_rows:,} rows, of {limit:,} bytes of addresses" if few else None)

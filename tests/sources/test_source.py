@@ -252,3 +252,11 @@ def test_blocks_are_read_where_memory_fails_the_thread(X, monkeypatch, starts):
     with source.ahead(blocks):
         for rows in blocks:
             np.testing.assert_array_equal(source[rows, :], X[rows])
+
+
+def test_a_library_without_addresses_for_a_thread_is_out_of_memory():
+    def read(start, stop):
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(MemoryError, match="start new thread"):
+        Source(read, (10, 2), np.float32)[:5, :]
