@@ -10,7 +10,7 @@ from gpulr.distributed.messages import Columns
 from gpulr.distributed.part import Before, Part
 from gpulr.distributed.parts import Parts
 from gpulr.distributed.problem import PartitionedProblem
-from gpulr.distributed.weight_sets import Draws, StratifiedFolds
+from gpulr.distributed.weight_sets import Draws, StratifiedFolds, draws
 from gpulr.sources.elsewhere import Elsewhere
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "Parts",
     "StratifiedFolds",
     "added",
+    "draws",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import is_sparse, to_host
+from gpulr.distributed import StratifiedFolds
 from gpulr.errors import DataError, FoldWarning, ParameterError, warn
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.words import counted, shown
@@ -47,6 +48,8 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
         A fold without rows, or with rows that there are not.
     """
     n_samples = len(y)
+    if groups is None and isinstance(cv, int | np.integer):
+        return _stratified(cv, y)
     columns: list[npt.NDArray[Any]] = []
     tests: list[npt.NDArray[np.integer[Any]]] = []
     for number, pair in enumerate(_pairs(cv, y, groups)):
@@ -71,11 +74,42 @@ def split(cv: Any, y: npt.NDArray[Any], groups: Any = None) -> Folds:
     return Folds(np.stack(columns, axis=1), tuple(tests))
 
 
+def _stratified(n_folds: Any, y: npt.NDArray[Any]) -> Folds:
+    """Return the folds that scikit-learn's StratifiedKFold makes, a few rows at a time."""
+    counts, first = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    for start in range(0, len(y), WEIGHED):
+        some, at, times = np.unique(
+            y[start : start + WEIGHED], return_index=True, return_counts=True
+        )
+        more = int(some[-1]) + 1 - len(counts)
+        if more > 0:
+            counts = np.pad(counts, (0, more))
+            first = np.pad(first, (0, more), constant_values=len(y))
+        counts[some] += times
+        first[some] = np.minimum(first[some], start + at)
+    check_number(n_folds, largest=int(counts.max()))
+    if 0 < (rarest := int(counts[counts > 0].min())) < n_folds:
+        warn(
+            f"The least populated class in y has only {counted(rarest, 'member')}, which is less "
+            f"than cv={n_folds}: some folds are scored without it. Use fewer folds.",
+            FoldWarning,
+        )
+    rule = StratifiedFolds.of(int(n_folds), counts, first)
+    sets = np.empty((len(y), rule.n_sets), np.uint8)
+    index = np.int32 if len(y) < 2**31 else np.int64
+    tests: list[list[npt.NDArray[Any]]] = [[] for _ in range(rule.n_sets)]
+    for rows, folds in rule.in_turn(y):
+        sets[rows] = folds[:, np.newaxis] != np.arange(rule.n_sets)
+        for number, of_fold in enumerate(tests):
+            of_fold.append((rows.start + np.flatnonzero(folds == number)).astype(index))
+    return Folds(sets, tuple(map(np.concatenate, tests)))
+
+
 def _pairs(cv: Any, y: npt.NDArray[Any], groups: Any) -> Iterator[Any]:
     """Yield what ``cv`` makes of labels ``y``, one pair at a time: they are as long as y."""
     from sklearn.model_selection import check_cv
 
-    if isinstance(cv, int | np.integer):
+    if isinstance(cv, int | np.integer):  # beside groups, which StratifiedKFold passes over
         check_number(cv, largest=int(np.unique(y, return_counts=True)[1].max()))
     try:
         if isinstance(cv, Iterable) and not hasattr(cv, "split"):

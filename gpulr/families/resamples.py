@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.distributed import Draws
+from gpulr.distributed import Draws, draws
 from gpulr.families.partitioned_data import PartitionedData
 from gpulr.families.training_data import TrainingData
 
@@ -28,27 +28,28 @@ class Resamples:
     ) -> None:
         weight, self._kind = data.inputs.weight, kind
         n_samples = data.rows.n_samples
-        self._kept = np.ones(n_samples, np.bool_) if weight is None else weight > 0
+        self._kept = None if weight is None else weight > 0
         self._generators = [np.random.default_rng(seed) for seed in seeds]
-        self._counts = np.stack([self._draw(generator) for generator in self._generators])
-
-    @property
-    def sets(self) -> npt.NDArray[np.uint8]:
-        """The counts."""
-        return np.ascontiguousarray(self._counts.T)
+        # A byte each: that a row is drawn 256 times, nobody will see.
+        self.sets: npt.NDArray[np.uint8] = np.zeros((n_samples, len(seeds)), np.uint8)
+        self.draw_again(np.arange(len(seeds)))
 
     def draw_again(self, which: npt.NDArray[np.int64]) -> None:
         """Draw some of the replicates again."""
-        self._counts[which] = [self._draw(self._generators[i]) for i in which]
+        for i in which:
+            self._draw(self._generators[i], self.sets[:, i])
 
-    def _draw(self, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-        """Return how often each row is drawn, (n_samples,)."""
-        counts, size = np.zeros(len(self._kept), dtype=np.uint8), int(self._kept.sum())
-        if self._kind == "poisson":
-            counts[self._kept] = generator.poisson(1.0, size)
-        else:
-            counts[self._kept] = np.bincount(generator.integers(0, size, size), minlength=size)
-        return counts
+    def _draw(self, generator: np.random.Generator, counts: npt.NDArray[np.uint8]) -> None:
+        """Write how often each row is drawn to ``counts`` (n_samples,)."""
+        kept = self._kept
+        size = len(counts) if kept is None else int(np.count_nonzero(kept))
+        drawn_of = np.zeros(size, np.uint8)
+        for start, drawn in draws(self._kind, generator, size):
+            if self._kind == "poisson":
+                drawn_of[start : start + len(drawn)] = drawn
+            else:
+                np.add.at(drawn_of, drawn, np.uint8(1))
+        counts[slice(None) if kept is None else kept] = drawn_of
 
 
 class ResamplesElsewhere:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -87,6 +88,23 @@ def test_draws_of_many_rows_come_in_one_stream():
     rule = Draws("multinomial", [], np.zeros(0, int), n)
     drawn = np.concatenate([drawn for _, drawn in rule._draws(rng)])
     np.testing.assert_array_equal(drawn, other.integers(0, n, n))
+
+
+@pytest.mark.parametrize("kind", ["poisson", "multinomial"])
+def test_draws_take_a_byte_for_each_row(kind):
+    n = 2_000_000
+    tracemalloc.start()
+    counts = Resamples(Whole(None, n), kind, seeds_of(0, 2)).sets
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < counts.nbytes + n + 16 * 2**20  # and those of one replicate, and a few draws
+    seed = seeds_of(0, 2)[1]
+    drawn = np.random.default_rng(seed)
+    if kind == "poisson":
+        expected = drawn.poisson(1.0, n)
+    else:
+        expected = np.bincount(drawn.integers(0, n, n), minlength=n)
+    np.testing.assert_array_equal(counts[:, 1], expected)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -16,6 +16,7 @@ from sklearn.model_selection import (
 )
 
 from gpulr import DataError, ParameterError
+from gpulr.errors import FoldWarning
 from gpulr.families.folds import check_folds, split
 from gpulr.validation.labels import Labels
 
@@ -142,3 +143,21 @@ def test_folds_take_a_byte_for_each_row_and_four_where_it_is_held_out(rng):
     assert folds.counts.dtype == np.uint8
     assert kept < 1.01 * len(y) * (10 + 4) + 2**16
     assert most < len(y) * (2 * 10 + 4 + 4 * 8)  # stacked, and one pair of indices at a time
+
+
+def test_stratified_folds_are_made_a_few_rows_at_a_time(rng):
+    y = rng.integers(0, 3, 2_000_000).astype(np.int32)
+    split(2, y[:100])  # which imports
+    tracemalloc.start()
+    folds = split(5, y)
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1.01 * len(y) * (5 + 4) + 2**16
+    assert most < len(y) * (5 + 2 * 4) + 24 * 2**20  # tests are put together, beside a few rows
+    expected = StratifiedKFold(5).split(y, y)
+    assert all(np.array_equal(a, b) for a, (_, b) in zip(folds.tests, expected, strict=True))
+
+
+def test_a_class_of_fewer_rows_than_folds_is_told_of():
+    with pytest.warns(FoldWarning, match="least populated class in y has only 2 members"):
+        split(3, np.array([0, 0, 0, 1, 1]))
