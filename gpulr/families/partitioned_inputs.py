@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from gpulr.errors import DataError
 from gpulr.families.inputs import Inputs, look_of_images
 from gpulr.families.loaded_part import LabelsSummary, LoadedPart, RowsSummary
 from gpulr.model.record import DataRecord
-from gpulr.sources.dask_arrays import blocks_like, blocks_of, is_dask, whole_rows
+from gpulr.sources.dask_arrays import blocks_like, blocks_of, check_columns, is_dask, whole_rows
 from gpulr.validation.label_values import check_labels
 from gpulr.validation.labels import (
     LabelMatrix,
@@ -28,6 +29,7 @@ from gpulr.validation.labels import (
 )
 from gpulr.validation.parameters import image_shape_of, positive_weights, shape_of_images
 from gpulr.validation.tables import feature_names_of
+from gpulr.words import counted
 
 Array = Any
 Floats = npt.NDArray[np.float64]
@@ -146,11 +148,15 @@ def read_partitioned(
     if y is None:
         raise DataError("Pass both X and y: X is a Dask array, which has no labels.")
     names, shape = feature_names_of(X), image_shape or shape_of_images(X)
-    blocks, n_blocks = blocks_of(whole_rows(X))
+    check_columns(X)
+    whole = whole_rows(X)
+    blocks, n_blocks = blocks_of(whole)
     way = "blocks" if hasattr(X, "chunks") else "partitions"
     named = [f"Part {i} (X.{way}[{i}])" for i in blocks]
     engine = make(LoadedPart.load, named, list(blocks.values()))
     found: list[RowsSummary | None] = engine.call("rows_summary")
+    if hasattr(whole, "chunks"):
+        _check_lengths(found, named, [whole.chunks[0][i] for i in blocks])
     some = [i for i, rows in enumerate(found) if rows is not None]
     summaries = [rows for rows in found if rows is not None]
     if not summaries:
@@ -190,6 +196,20 @@ def read_partitioned(
         common=common,
         totals=(float(totals[0]), totals[1]),
     )
+
+
+def _check_lengths(
+    parts: Sequence[RowsSummary | None], names: Sequence[str], lengths: Sequence[float]
+) -> None:
+    """Raise DataError for a part of other rows than its array says; NaN: it does not say."""
+    for name, rows, length in zip(names, parts, lengths, strict=True):
+        n = 0 if rows is None else rows.n_samples
+        if n != length and not math.isnan(length):
+            raise DataError(
+                f"{name} has {counted(n, 'row')}, and X.chunks says that it has {length:,}. Make X "
+                "of the lengths that its blocks have, or of unknown ones (NaN), which are found "
+                "out."
+            )
 
 
 def _check_alike(parts: Sequence[RowsSummary], names: Sequence[str]) -> None:

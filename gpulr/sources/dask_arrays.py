@@ -19,6 +19,7 @@ from gpulr.words import counted
 
 Array = Any
 
+SHOWN = 5  # columns that an error names
 MEMORY = 2**28  # that blocks may take which are kept from pass to pass, without a client
 
 
@@ -79,6 +80,26 @@ def whole_rows(x: Array, name: str = "X") -> Array:
     return x.rechunk(dict.fromkeys(range(1, x.ndim), -1))
 
 
+def check_columns(x: Array) -> None:
+    """Raise DataError for columns of a Dask DataFrame that are no numbers, before it is computed.
+
+    Columns of objects are looked at when they are: they may be numbers.
+    """
+    if hasattr(x, "chunks"):
+        return
+    found = [
+        f"{label!r} ({dtype})"
+        for label, dtype in zip(x.columns, x.dtypes, strict=True)
+        if getattr(dtype, "kind", "O") not in "buif" and str(dtype) != "object"
+    ]
+    if found:
+        raise DataError(
+            f"X has columns that are not numbers: {', '.join(found[:SHOWN])}"
+            f"{f', … ({len(found)} of them)' if len(found) > SHOWN else ''}. Pass those that are, "
+            'such as X.select_dtypes("number"), or encode the others.'
+        )
+
+
 def blocks_of(x: Array) -> tuple[dict[int, Any], int]:
     """Return the blocks of rows of a Dask array, DataFrame or Series, and how many there are.
 
@@ -118,6 +139,7 @@ def as_blocks(x: Array) -> Blocks:
     Where lengths are not known they are found out, by computing all blocks once, and those without
     rows left out.
     """
+    check_columns(x)
     blocks, _ = blocks_of(whole_rows(x))
     way = "blocks" if hasattr(x, "chunks") else "partitions"
     lengths: Any = [x.chunks[0][i] for i in blocks] if hasattr(x, "chunks") else [math.nan]

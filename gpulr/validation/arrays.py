@@ -115,6 +115,10 @@ def _check_finite(
         passed = X
     own = floating_dtype(X, xp)
     narrow = own != X.dtype or xp.finfo(own).bits < 32  # slow to compute with, or impossible
+    if isinstance(X, np.ndarray) and not narrow and largest == float(xp.finfo(own).max):
+        with np.errstate(all="ignore"):
+            if np.isfinite(X.sum()):  # so all of them are, in half the time of a closer look
+                return
 
     def usable(rows: slice) -> tuple[int, Array]:
         block = backend.as_compute(X[rows, :], xp.float32) if narrow else X[rows, :]

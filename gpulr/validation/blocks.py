@@ -19,7 +19,7 @@ from gpulr.core.rows import extremes
 from gpulr.errors import DataError, GpulrError
 from gpulr.sources import Blocks, PartData, PartReader, Source
 from gpulr.sources.source import raise_for_threads
-from gpulr.validation.arrays import check_rows
+from gpulr.validation.arrays import check_rows, finite_rows
 from gpulr.validation.labels import PartLabels, check_row_weight
 from gpulr.validation.parameters import shape_of_images
 from gpulr.validation.tables import feature_names_of
@@ -105,7 +105,7 @@ class Loader:
                     f"it has {here}; the first part that was loaded has {there}. Convert it in the "
                     "loader, so that all parts are alike."
                 )
-        _check_finite(X)
+        finite_rows(X, backend_of(X), np.float64)
         return PartData(X, y, weight)
 
 
@@ -234,25 +234,6 @@ class _FirstPass:
             self.labels.add(part.y, n)
         if part.sample_weight is not None:
             self._weights.append(check_row_weight(part.sample_weight, n))
-
-
-def _check_finite(X: Array) -> None:
-    """Raise DataError for NaN and infinity, which also one that was loaded before may have."""
-    values = X.data if is_sparse(X) else X
-    if values.dtype.kind not in "fV":
-        return
-    with np.errstate(all="ignore"):
-        if values.dtype.itemsize > 2 and np.isfinite(values.sum()):
-            return
-        bad = ~np.isfinite(values)
-    if bad.any():
-        row = int(np.argwhere(bad)[0][0])
-        if is_sparse(X):
-            row = int(np.searchsorted(X.indptr, row, side="right")) - 1
-        raise DataError(
-            f"X holds NaN or infinity (first in row {row} of this part). Remove such rows or fill "
-            "the values in, there."
-        )
 
 
 def _hash_of_some(X: Array) -> int:

@@ -413,3 +413,30 @@ def test_a_training_of_all_rows_is_another_one(tmp_path):
     gpulr.train(X, Y, checkpoint=tmp_path / "run.ckpt")
     with pytest.raises(gpulr.CheckpointError, match="backend was numpy, and is numpy on a cluster"):
         train_on(in_parts(X, Y), Settings(), place=Place(tmp_path / "run.ckpt", None))
+
+
+@pytest.mark.parametrize("rows", [150, 0])
+def test_a_block_shorter_than_its_chunk_is_named(rows):
+    whole = da.from_array(X, chunks=(300, 5))
+    short = whole.map_blocks(
+        lambda block, block_info=None: (
+            block[:rows] if block_info[0]["chunk-location"][0] == 1 else block
+        ),
+        meta=np.empty((0, 5)),
+    )
+    with pytest.raises(DataError, match=rf"Part 1 .*has {rows} rows, and X.chunks says .* 300"):
+        in_parts(short, Y)
+
+
+@pytest.mark.parametrize("client", [False, True])
+def test_text_columns_of_a_table_are_named_before_they_are_computed(client):
+    pd = pytest.importorskip("pandas", reason="of tables")
+    dd = pytest.importorskip("dask.dataframe", reason="of tables")
+
+    def refuse(table):
+        raise AssertionError("it was computed")
+
+    meta = pd.DataFrame({"height": [1.0], "name": pd.array(["a"], "string"), "born": [pd.NaT]})
+    table = dd.from_pandas(meta, npartitions=1).map_partitions(refuse, meta=meta.iloc[:0])
+    with pytest.raises(DataError, match=r"not numbers: 'name' \(string.*\), 'born' \(datetime"):
+        in_parts(table, np.arange(1)) if client else gpulr.train(table, np.arange(1))
