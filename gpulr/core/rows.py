@@ -16,6 +16,7 @@ from gpulr import logistic
 from gpulr.backend import Backend, HostRows, host_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
 from gpulr.sources import Source
+from gpulr.sources.elsewhere import Elsewhere
 
 Array = Any
 
@@ -29,6 +30,7 @@ EXTREME, TINIEST, HUGEST = 10, 24, 100
 PENALIZED = 0.25
 # Of a feature, at most, where a copy of X by features is kept: 8 bytes for each in float32.
 ENTRIES = 64
+SAMPLED = 24_000  # of rows that are elsewhere, the most that are brought here
 MARGIN_BYTES = 64 * 2**20  # what margins of several parameters may take that rows are read once for
 
 
@@ -65,6 +67,11 @@ class Rows:
     def n_features(self) -> int:
         """Number of features, without the intercept."""
         return int(self.X.shape[1])
+
+    @property
+    def here(self) -> Rows:
+        """As many of them as have margins in this process: all, or of rows elsewhere a sample."""
+        return replace(self, X=self.X.some(SAMPLED)) if isinstance(self.X, Elsewhere) else self
 
     @property
     def streamed(self) -> bool:

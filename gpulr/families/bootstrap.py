@@ -33,7 +33,7 @@ from gpulr.families.training_data import TrainingData
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.solvers import Solution, minimize
 from gpulr.solvers.continuation import refreshed_together
-from gpulr.solvers.groups import cut
+from gpulr.solvers.groups import in_memory
 from gpulr.solvers.lbfgs_start import resume
 from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, whole_number
@@ -244,9 +244,9 @@ class Replicates:
     @cached_property
     def groups(self) -> list[npt.NDArray[np.int64]]:
         """The replicates that are trained at once."""
-        rows, method = self.data.rows, self.data.settings.method()
-        bytes_each = self.data.n_models * method.column_bytes(rows) + rows.n_samples
-        return cut(len(self.seeds), bytes_each, GROUP_BYTES, rows.backend)
+        each: Any = {"width": self.data.n_models, "row_bytes": 1}
+        method = self.data.settings.method()
+        return in_memory(len(self.seeds), method, self.data.rows, GROUP_BYTES, **each)
 
     @cached_property
     def _prepared(self) -> Any:

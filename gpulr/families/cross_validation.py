@@ -22,7 +22,7 @@ from gpulr.families.training_data import TrainingData
 from gpulr.model.scores import Scorer
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation
-from gpulr.solvers.groups import cut
+from gpulr.solvers.groups import WORKING_BYTES, in_memory
 from gpulr.solvers.lbfgs_state import Prepared
 from gpulr.solvers.solution import Solution
 
@@ -61,16 +61,16 @@ class CrossValidation:
     data: TrainingData
     folds: Folds
     Cs: npt.NDArray[np.float64]
-    memory: int  # bytes that columns trained at once may take
+    memory: int | None = None  # bytes that columns trained at once may take; None: the usual
     solver: LBFGS = field(default_factory=lambda: LBFGS())
     after_step: Callable[[Path], object] = lambda path: None
 
     @cached_property
     def groups(self) -> list[npt.NDArray[np.int64]]:
         """Classes that are trained at once."""
-        rows = self.data.rows
-        class_bytes = len(self.folds) * self.solver.column_bytes(rows)
-        return cut(self.data.n_models, class_bytes, self.memory, rows.backend)
+        budget = WORKING_BYTES if self.memory is None else self.memory
+        how: Any = {"width": len(self.folds), "strict": self.memory is not None}
+        return in_memory(self.data.n_models, self.solver, self.data.rows, budget, **how)
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:

@@ -44,8 +44,6 @@ from gpulr.solvers import Solution, minimize
 from gpulr.validation.parameters import callables, inverse_penalties, switch, whole_number
 from gpulr.words import counted, shown
 
-MEMORY_BYTES = 2**30  # what columns that are trained together may take, unless told otherwise
-
 
 def search(
     X: Any = None,
@@ -131,7 +129,8 @@ def search(
         ``StopIteration`` interrupts the search.
     memory : int, optional
         Bytes that columns trained together may take; more are trained in groups of classes. None:
-        1 GiB. On a device it is no more than is free there.
+        1 GiB; where rows are on workers of a cluster, there as much as X takes, if that is more. On
+        a device it is no more than is free there.
 
     Returns
     -------
@@ -225,7 +224,7 @@ def search_on(
     per_model, keep_paths = switch("per_model", per_model), switch("keep_paths", keep_paths)
     Cs = inverse_penalties(Cs)
     callbacks = callables(callbacks)
-    budget = MEMORY_BYTES if memory is None else whole_number("memory", memory, least=1)
+    budget = None if memory is None else whole_number("memory", memory, least=1)
     scorer = scorer_of(scoring, inputs.labels)
     folds: Any
     if isinstance(inputs, PartitionedInputs):

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.backend import Backend, to_host
+from gpulr.backend import Backend, address_limit, to_host
 from gpulr.core.problem import Problem
+from gpulr.core.rows import Rows
 from gpulr.errors import WorkersLostError
 from gpulr.solvers.driver import EARLY, minimize
 from gpulr.solvers.run import Run
@@ -28,6 +29,7 @@ Group = npt.NDArray[np.int64]
 # What the columns that train at once may take: 1,000 of 50,000 rows × 768 features are two groups.
 # A group of a hundred columns is as fast, per column, as one of a thousand.
 WORKING_BYTES = 2**30
+HERE_SHARE = 16  # of a process's addresses, where these are limited and the rows are elsewhere
 
 
 def cut(n: int, item_bytes: int, budget: int, backend: Backend) -> list[Group]:
@@ -42,15 +44,48 @@ def cut(n: int, item_bytes: int, budget: int, backend: Backend) -> list[Group]:
     return list(np.array_split(np.arange(n), math.ceil(n / most)))
 
 
+def in_memory(
+    n: int,
+    solver: Solver,
+    rows: Rows,
+    budget: int,
+    *,
+    width: int = 1,
+    row_bytes: int = 0,
+    strict: bool = False,
+) -> list[Group]:
+    """Cut ``n`` items of ``width`` columns each into groups that take ``budget`` bytes at most.
+
+    An item takes ``row_bytes`` for each row beside what its columns do. Where rows are elsewhere,
+    here is only what columns take with a sample of them. All margins are there, in as much memory
+    as the rows themselves take, where that is more than the budget and this is not ``strict``.
+    (How many workers share them does not count: results would depend on it.)
+    """
+
+    def item_bytes(rows: Rows) -> int:
+        return width * solver.column_bytes(rows) + row_bytes * rows.n_samples
+
+    here, backend = rows.here, rows.backend
+    if here is rows:
+        return cut(n, item_bytes(rows), budget, backend)
+    there = cut(n, item_bytes(rows), budget if strict else max(budget, rows.X.nbytes), backend)
+    limit = address_limit()
+    least = budget if limit is None else min(budget, limit // HERE_SHARE)
+    return max(there, cut(n, item_bytes(here), least, backend), key=len)
+
+
 def groups_of(solver: Solver, problem: Problem) -> list[Group]:
     """Cut the columns into groups that train in bounded memory.
 
     The bound is ``WORKING_BYTES``, or a byte for each number in X where that is more: columns are
-    as long as X, and groups of a few of them would read all of a large X for little.
+    as long as X, and groups of a few of them would read all of a large X for little. Of rows
+    elsewhere see :func:`in_memory`.
     """
     rows = problem.rows
-    budget = max(WORKING_BYTES, rows.n_samples * rows.backend.row_width(rows.X))
-    return cut(problem.n_models, solver.column_bytes(rows), budget, rows.backend)
+    budget = WORKING_BYTES
+    if rows.here is rows:
+        budget = max(budget, rows.n_samples * rows.backend.row_width(rows.X))
+    return in_memory(problem.n_models, solver, rows, budget)
 
 
 def one_by_one(problem: Problem) -> list[Group]:

@@ -20,6 +20,12 @@ class Elsewhere(Source):
     ) -> None:
         super().__init__(_refuse, shape, dtype, nnz=nnz)
 
+    def some(self, n: int) -> Elsewhere:
+        """Return what so many of these rows are like, or all if they are fewer."""
+        n = min(n, self.shape[0])
+        nnz = None if self.nnz is None else self.nnz * n // self.shape[0]
+        return Elsewhere((n, self.shape[1]), self.dtype, nnz=nnz)
+
 
 def _refuse(start: int, stop: int) -> Any:
     raise RuntimeError("they are on other machines")

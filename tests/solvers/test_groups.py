@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import gpulr
-from gpulr.backend import to_host
+from gpulr.backend import NumPyBackend, to_host
+from gpulr.core.rows import Rows
 from gpulr.solvers import LBFGS, SOLVERS, GradientDescent, groups, groups_of, minimize
 from gpulr.solvers.groups import minimize_in_groups
+from gpulr.sources.elsewhere import Elsewhere
 from helpers import make_problem, stacked
 
 EVERY_SOLVER = pytest.mark.parametrize("solver", SOLVERS)
@@ -128,3 +130,21 @@ def test_groups_take_less_memory(rng, monkeypatch):
     whole = peak()
     monkeypatch.setattr(groups, "WORKING_BYTES", 2**20)
     assert peak() < whole / 3
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "how", "limit"),
+    [(3, {}, None), (10, {"strict": True}, None), (3, {}, 9 * 10**8), (10, {}, 2**24)],
+)
+def test_margins_elsewhere_take_as_much_as_the_rows_there(monkeypatch, n_groups, how, limit):
+    # Ten classes on five folds of 10⁸ × 100: 40 GB, of which margins of a class and fold take 1.6.
+    monkeypatch.setattr(groups, "address_limit", lambda: limit)
+    X = Elsewhere((10**8, 100), np.float32)
+    rows = Rows(X, 1.0, None, NumPyBackend("numpy", np), np.float32)
+    found = groups.in_memory(10, LBFGS(), rows, 2**30, width=5, **how)
+    assert len(found) == n_groups
+    assert np.concatenate(found).tolist() == list(range(10))
+    assert rows.here.n_samples == 24_000
+    monkeypatch.setattr(groups, "address_limit", lambda: None)
+    few = Rows(X.some(7), 1.0, None, rows.backend, np.float32)
+    assert len(groups.in_memory(10, LBFGS(), few, 2**30, width=5)) == 1
