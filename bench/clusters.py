@@ -7,8 +7,8 @@ then steps go out and a gradient comes back.
 When do 100 workers stop paying? On paper: an iteration on w workers takes P ÷ w, where P is its
 time on one of them, some 6 ms for two trips that compute nothing (22 ms by tasks), and w times what
 a worker costs the scheduler and the client: two messages, 0.5 ms each, of 8 n k bytes (n features,
-k models), one to the worker and one back from each of its parts, at worst. So one more worker shortens it while
-P > c w², c = 1 ms + 16 n k bytes ÷ 1 GB/s for one part a worker.
+k models), one to the worker and one back from each of its parts, at worst. So one more worker
+shortens it while P > c w², c = 1 ms + 16 n k bytes ÷ 1 GB/s for one part a worker.
 
 - MNIST's ten digits: 63 kB each way, c = 1.1 ms. The hundredth worker pays while P > 11 s, and then
   an iteration takes 0.23 s in place of 11 s. A core takes 14 ms for 56,000 rows: that is from

@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import NumPyBackend, is_sparse, select, to_host
-from gpulr.core.problem import Margins, Problem
+from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.core.targets import ClassTargets, LabelTargets, RowWeights, Targets
+from gpulr.distributed.held_margins import HeldMargins
 from gpulr.distributed.messages import LOST, Columns, Held, Recipe
 from gpulr.kernels import problem_class
 from gpulr.kernels.plan import in_order
@@ -70,13 +71,12 @@ class Part:
 
     def _forget(self) -> None:
         self._turn = threading.Lock()
-        self._held: dict[int, Margins] = {}
-        self._spare: Array = None  # memory of margins that were dropped
+        self._held = HeldMargins()
         self._problems: dict[int, Problem] = {}
         self._sets: tuple[bytes, Array] = b"", None
 
     def __getstate__(self) -> dict[str, Any]:
-        made = "_turn", "_held", "_spare", "_problems", "_sets", "rows_here", "_targets_here"
+        made = "_turn", "_held", "_problems", "_sets", "rows_here", "_targets_here"
         state = {name: value for name, value in self.__dict__.items() if name not in made}
         return state | {"rows": replace(self.rows)}  # without what they keep
 
@@ -229,7 +229,8 @@ class Part:
         """
         with self._turn, self.active():
             wanted = {each.number for each in arguments if isinstance(each, Held)}
-            if not self._follow(plan, wanted | set(live)) or not wanted <= self._held.keys():
+            made = self._held.follow(plan, wanted | set(live), self.problem)
+            if not made or not wanted <= self._held.keys():
                 return LOST
             problem = self.problem(columns)
             put = problem.backend.asarray
@@ -240,45 +241,6 @@ class Part:
                 return put(each) if isinstance(each, np.ndarray) else each
 
             found = getattr(problem, method)(*map(here, arguments))
-            self._drop(set(live))
+            self._held.drop_others(set(live))
             found = found if isinstance(found, tuple) else (found,)
             return tuple(None if each is None else to_host(each) for each in found)
-
-    def _follow(self, plan: Sequence[tuple[Recipe, Columns]], keep: set[int]) -> bool:
-        """Make margins, and drop those that are no longer needed meanwhile."""
-        left = [set(recipe.parents) for recipe, _ in plan]
-        for i, (recipe, columns) in enumerate(plan):
-            self._drop(keep.union(*left[i:]))
-            if recipe.number in self._held:
-                continue
-            if not self._held.keys() >= left[i]:
-                return False
-            self._held[recipe.number] = self._made(recipe, columns)
-        self._drop(keep)
-        return True
-
-    def _made(self, recipe: Recipe, columns: Columns) -> Margins:
-        problem, parents = self.problem(columns), recipe.parents
-        value = problem.backend.asarray(recipe.value)
-        match recipe.kind:
-            case "linear":
-                return problem.margins(value, self._memory(int(value.shape[1])))
-            case "along":  # which uses up the direction
-                return self._held[parents[0]].along(self._held.pop(parents[1]), value)
-            case "where":  # which uses up the first
-                return self._held.pop(parents[0]).where(value, self._held[parents[1]])
-        return self._held[parents[0]].take(value)
-
-    def _drop(self, keep: set[int]) -> None:
-        for number in self._held.keys() - keep:
-            dropped = self._held.pop(number)
-            if isinstance(dropped.backend, NumPyBackend):
-                self._spare = dropped.Z
-
-    def _memory(self, k: int) -> Array:
-        """Return what margins of k models may be written to, or None.
-
-        Fresh pages take the system a tenth of the time that margins take.
-        """
-        spare, self._spare = self._spare, None
-        return spare if spare is not None and spare.shape == (self.n_rows, k) else None
