@@ -21,6 +21,7 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import DivergenceError, WorkersLostError
+from gpulr.solvers.exact_curvature import are_near
 from gpulr.solvers.rounding import last_look
 from gpulr.solvers.run import COLUMN, ENDS, Run
 from gpulr.solvers.solution import Callback, Progress, Solution
@@ -295,6 +296,8 @@ def _judge(
     theta = part_of(theta, look, backend)
     norm, rounding = last_look(problem, theta, cost, found, stuck, task.tol)
     converged = norm <= task.tol
+    if (converged & ~stuck).any():
+        converged &= stuck | are_near(problem, theta, task.tol)
     run.figures[1, which], run.columns["goal"][which] = norm, found / 4.0
     run.columns["converged"][which] = converged
     run.columns["stalled"][which] = stuck & ~converged

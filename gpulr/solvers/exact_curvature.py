@@ -11,8 +11,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gpulr.backend import is_sparse
+from gpulr.backend import is_sparse, to_host
 from gpulr.core.problem import Margins, Problem
 from gpulr.core.rows import Rows
 from gpulr.namespaces import array_namespace, device
@@ -27,6 +28,28 @@ MOST = 1_000_000
 # A Hessian is half as many multiply-adds then, and those of all models are one product: of 1,000
 # models on 2,000 rows × 20 features they take a tenth of the time.
 MANY = 8
+
+
+# A model whose cost is below has a gap to its optimum that is measured as if it were this.
+LEAST_COST = 1e-6
+
+
+def are_near(problem: Problem, theta: Array, tol: float) -> npt.NDArray[np.bool_]:
+    """Whether costs are within ``tol`` times themselves of the least ones, (n_models,).
+
+    By Newton's decrement gᵀH⁻¹g, twice what a quadratic cost would fall: as much as the exponential
+    one of separable rows does. That is known where rows and features are few; elsewhere all count
+    as near.
+    """
+    if not ExactCurvature.serves(problem.rows):
+        return np.ones(problem.n_models, np.bool_)
+    margins = problem.margins(theta)
+    cost, gradient = problem.evaluate_margins(margins, theta)
+    curvature = ExactCurvature.of(problem).at(problem, margins)
+    q = curvature.reduce(gradient)
+    xp = problem.backend.xp
+    left = xp.sum(q * curvature.solve(q, None, None), axis=0)
+    return np.asarray(to_host(left <= tol * xp.where(cost > LEAST_COST, cost, LEAST_COST)))
 
 
 @dataclass(frozen=True, eq=False)
