@@ -183,7 +183,7 @@ def test_rows_of_weight_zero_are_not_sampled(rng, sampled):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_gradient_that_is_small_as_features_are_does_not_end_training(rng, solver):
-    """By the gradient alone, weights of 0 would do here, with three times the least cost."""
+    """By the gradient alone, one or two iterations would do here, far from the least cost."""
     X = rng.normal(size=(40, 2)) * 1e-3
     y = (X[:, 0] > 0).astype(int)
     how = {"C": 1e5, "fit_intercept": False, "dtype": "float64", "max_iter": 1000}
@@ -192,5 +192,5 @@ def test_a_gradient_that_is_small_as_features_are_does_not_end_training(rng, sol
         model = gpulr.train(X, y, solver=solver, **how)
     exact = gpulr.train(X, y, tol=1e-12, **how)
     gap = model.history.cost[-1] / exact.history.cost[-1] - 1
-    assert model.converged == (solver == "lbfgs")
-    assert (gap < 1e-4) == (solver == "lbfgs")
+    assert model.converged
+    assert gap < 1e-4
