@@ -224,9 +224,11 @@ def _read(path: Path) -> Stored:
         texts = {name: json.loads(metadata[name]) for name in ("fingerprint", "about", "tree")}
     except (ValueError, KeyError, RecursionError) as error:
         raise _Damaged(first_line(error)) from error
-    if not all(isinstance(texts[name], dict) for name in ("fingerprint", "about")):
+    fingerprint, about = texts["fingerprint"], texts["about"]
+    known = isinstance(fingerprint, dict) and isinstance(about, dict)
+    if not known or not all(isinstance(value, str) for value in fingerprint.values()):
         raise _Damaged("it lacks what it is of")
-    return Stored(path, texts["fingerprint"], texts["about"], texts["tree"], arrays)
+    return Stored(path, fingerprint, about, texts["tree"], arrays)
 
 
 class _Lazy:

@@ -529,6 +529,10 @@ def test_names_in_an_archive_that_differ(refused, X, y):
     content = archive({f"{name}.npy": npy(of) for name, of in {"X": X, "y": y, "X_t": X}.items()})
     before, _, after = content.rpartition(b"X_t.npy")  # in the directory, at the end
     refused("differ", "a.npz", before + b"X_u.npy" + after)
+    entry = content.rindex(b"PK\1\2", 0, content.rindex(b"PK\1\2"))  # y's, before that of X_t
+    swallowed = bytearray(content)
+    swallowed[entry + 32] = content.index(b"PK\5\6") - content.rindex(b"PK\1\2")  # its comment
+    refused("lists 2 of 3 arrays", "a.npz", bytes(swallowed))
 
 
 def test_a_long_header_takes_no_memory(write, refused, y):

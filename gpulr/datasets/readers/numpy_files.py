@@ -24,6 +24,8 @@ from gpulr.datasets.readers.checks import (
 )
 from gpulr.sources.npy_header import read_header
 
+END = 22  # bytes of the record at the end of a zip archive, before a comment
+
 # For X, y, X_test, y_test: np.savez(path, X=X, y=y), and Keras's mnist.npz.
 NAMES = (("X", "y", "X_test", "y_test"), ("x_train", "y_train", "x_test", "y_test"))
 
@@ -36,14 +38,25 @@ def read_npz(path: Path) -> Parts:
     """
     with checked(path, "a NumPy .npz archive") as stored, zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        for member in archive.infolist():
-            archive.open(member).close()  # compares names, which no checksum covers
+        _check_directory(path, archive)
         remedy = "Save it with np.savez_compressed(path, X=X, y=y)."
         wanted = names_of_parts(NAMES, members, "arrays", remedy)
         for name in wanted:
             packed, size = members[name].compress_size, members[name].file_size
             check_expansion(min(packed, stored), size, f"array {name}")
         return tuple(_read_member(archive, members[name], f"array {name}") for name in wanted)
+
+
+def _check_directory(path: Path, archive: zipfile.ZipFile) -> None:
+    """Compare what no checksum covers: else a test part might be left out without a word."""
+    for member in archive.infolist():
+        archive.open(member).close()  # compares its name here and there
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - END - 2**16))
+        _, found, end = file.read().rpartition(b"PK\5\6")
+    count = int.from_bytes(end[6:8], "little")
+    if found and count not in (len(archive.infolist()), 0xFFFF):  # which stands for more
+        raise ValueError(f"its directory lists {len(archive.infolist())} of {count} arrays")
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str) -> npt.NDArray[Any]:
