@@ -21,7 +21,6 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import DivergenceError, WorkersLostError
-from gpulr.solvers.exact_curvature import are_near
 from gpulr.solvers.rounding import last_look
 from gpulr.solvers.run import COLUMN, ENDS, Run
 from gpulr.solvers.solution import Callback, Progress, Solution
@@ -297,7 +296,7 @@ def _judge(
     norm, rounding = last_look(problem, theta, cost, found, stuck, task.tol)
     converged = norm <= task.tol
     if (converged & ~stuck).any():
-        converged &= stuck | are_near(problem, theta, task.tol)
+        converged &= stuck | task.solver.settled(problem, theta, task.tol)
     run.figures[1, which], run.columns["goal"][which] = norm, found / 4.0
     run.columns["converged"][which] = converged
     run.columns["stalled"][which] = stuck & ~converged

@@ -38,11 +38,8 @@ def are_near(problem: Problem, theta: Array, tol: float) -> npt.NDArray[np.bool_
     """Whether costs are within ``tol`` times themselves of the least ones, (n_models,).
 
     By Newton's decrement gᵀH⁻¹g, twice what a quadratic cost would fall: as much as the exponential
-    one of separable rows does. That is known where rows and features are few; elsewhere all count
-    as near.
+    one of separable rows does.
     """
-    if not ExactCurvature.serves(problem.rows):
-        return np.ones(problem.n_models, np.bool_)
     margins = problem.margins(theta)
     cost, gradient = problem.evaluate_margins(margins, theta)
     curvature = ExactCurvature.of(problem).at(problem, margins)

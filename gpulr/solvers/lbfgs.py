@@ -13,7 +13,7 @@ from gpulr.backend import address_limit, to_host
 from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.solvers.curvature import SharedCurvature
-from gpulr.solvers.exact_curvature import ExactCurvature
+from gpulr.solvers.exact_curvature import ExactCurvature, are_near
 from gpulr.solvers.lbfgs_start import best_intercepts, no_worse_than_zero, resume, start
 from gpulr.solvers.lbfgs_state import LBFGSState, Prepared
 from gpulr.solvers.model_curvature import ModelCurvature
@@ -211,6 +211,15 @@ class LBFGS(Solver):
         known = state.curvature if isinstance(state.curvature, ModelCurvature) else None
         flags, groups = worthwhile(state.pool, before, norm, n, self.tol, known)
         return refresh(problem, state, flags, groups) if flags.any() else state
+
+    def settled(self, problem: Problem, theta: Array, tol: float) -> Flags:
+        """Return which models have little of their cost left to win; all, where that is not known.
+
+        A small gradient alone says so only where features and penalty are not small as well.
+        """
+        if not ExactCurvature.serves(problem.rows):
+            return np.ones(problem.n_models, np.bool_)
+        return are_near(problem, theta, tol)
 
     def notes(self, rows: Rows) -> dict[str, str]:
         """Return what models depend on beside data and settings.

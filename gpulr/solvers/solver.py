@@ -90,6 +90,10 @@ class Solver(Protocol):
         """
         return state
 
+    def settled(self, problem: Problem, theta: Array, tol: float) -> npt.NDArray[np.bool_]:
+        """Return which models, whose gradients are within ``tol``, have converged, (n_models,)."""
+        return np.ones(problem.n_models, np.bool_)
+
     def notes(self, rows: Rows) -> dict[str, str]:
         """Return what the record says of choices that these rows led to."""
         return {}

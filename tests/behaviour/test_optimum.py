@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -181,16 +179,12 @@ def test_rows_of_weight_zero_are_not_sampled(rng, sampled):
     assert_optimal(X, targets(y), stacked(model), 1.0, tol=1e-9, s=weights)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_a_gradient_that_is_small_as_features_are_does_not_end_training(rng, solver):
-    """By the gradient alone, one or two iterations would do here, far from the least cost."""
-    X = rng.normal(size=(40, 2)) * 1e-3
-    y = (X[:, 0] > 0).astype(int)
-    how = {"C": 1e5, "fit_intercept": False, "dtype": "float64", "max_iter": 1000}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", gpulr.ConvergenceWarning)
-        model = gpulr.train(X, y, solver=solver, **how)
-    exact = gpulr.train(X, y, tol=1e-12, **how)
-    gap = model.history.cost[-1] / exact.history.cost[-1] - 1
+def test_a_gradient_that_is_small_as_features_are_does_not_end_training(rng):
+    """By the gradient alone one iteration would do here, to a cost that is 18 % too high."""
+    X = rng.normal(size=(40, 1)) * 2e-3
+    how = {"C": 1e6, "fit_intercept": False, "dtype": "float64"}
+    model = gpulr.train(X, X[:, 0] > 0, **how)
+    exact = gpulr.train(X, X[:, 0] > 0, tol=1e-12, **how)
     assert model.converged
-    assert gap < 1e-4
+    assert model.history.cost[-1] < 1.0001 * exact.history.cost[-1]
+    assert (model.history.gradient_norm[:-2] < 1e-4).any()

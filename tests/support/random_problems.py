@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import scipy.sparse
+import scipy.special
 
 DTYPES = ("uint8", "bool", "int16", "int64", "float16", "float32", "float64")
 SOLVERS = ("lbfgs", "lbfgs", "lbfgs", "nesterov", "gd")
@@ -180,17 +181,33 @@ def optimum(X, y, s, C, *, intercept):
     return value
 
 
+def gradient(X, y, s, C, w, b):
+    """Gradient of `cost` by w, then b."""
+    r = s * (scipy.special.expit(X @ w + b) - y) / s.sum()
+    return np.append(X.T @ r + w / (C * s.sum()), r.sum())
+
+
+def scaled_parameters(problem, model, j):
+    """Return the parameters of a model that apply to the scaled rows."""
+    b = model.intercept_at_center if problem.settings["standardize"] else model.intercept
+    return np.asarray(model.weights[:, j], float) * size_of(problem), float(b[j])
+
+
+def gradient_norms(problem, model):
+    """Return the largest absolute entry of each model's gradient, (n_models,)."""
+    (X, Y, s, C), n = columns(problem), problem.X.shape[1] + problem.settings["fit_intercept"]
+    found = []
+    for j in range(Y.shape[1]):
+        g = gradient(X, Y[:, j], s[:, j], C[j], *scaled_parameters(problem, model, j))
+        found.append(np.abs(g[:n]).max())
+    return np.array(found)
+
+
 def gaps(problem, model):
     """Return each model's cost above the least one, and the least one, (n_models,) both."""
-    X, Y, s, C = columns(problem)
-    size, found = size_of(problem), []
+    (X, Y, s, C), found = columns(problem), []
     for j in range(Y.shape[1]):
         of = X, Y[:, j], s[:, j], C[j]
-        w, b = np.asarray(model.weights[:, j], float), float(model.intercept[j])
-        # Margins are those of X as it was passed, the penalty that of the scaled weights.
-        if problem.settings["standardize"]:
-            b = float(model.intercept_at_center[j])
-        scaled = w * size
         least = optimum(*of, intercept=problem.settings["fit_intercept"])
-        found.append((cost(*of, scaled, b) - least, least))
+        found.append((cost(*of, *scaled_parameters(problem, model, j)) - least, least))
     return np.transpose(found)
