@@ -20,9 +20,9 @@ STORED = [name for name, reader in READERS.items() if reader.stored]
 SAME = pytest.param(1_000, "the same", id="1000")
 
 
-def others(count):
+def others(count, mark=pytest.mark.slow):
     """Return a parameter for other files in each run."""
-    return pytest.param(count, None, marks=pytest.mark.slow, id=f"{count}-others")
+    return pytest.param(count, None, marks=mark, id=f"{count}-others")
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,17 @@ def check(worker, name, count, seed):
     assert min(counts["read"], counts["refused"]) > count / 50
 
 
-@pytest.mark.parametrize(("count", "seed"), [SAME, others(10_000)])
+@pytest.mark.parametrize(
+    ("count", "seed"), [SAME, others(5_000), others(50_000, pytest.mark.nightly)]
+)
 @pytest.mark.parametrize("name", FILES)
 def test_readers(worker, name, count, seed):
     check(worker, name, count, seed)
 
 
-@pytest.mark.parametrize(("count", "seed"), [SAME, others(2_000)])
+@pytest.mark.parametrize(
+    ("count", "seed"), [SAME, others(1_000), others(10_000, pytest.mark.nightly)]
+)
 @pytest.mark.parametrize("name", STORED)
 def test_stored_files(worker, name, count, seed):
     check(worker, name, count, seed)

@@ -49,7 +49,7 @@ def seeds(*solvers):
     found = []
     for name, n, max_iter, part in solvers:
         found.append(pytest.param(name, range(n), max_iter, part, id=f"{name}-{n}"))
-        for times, mark in (5, pytest.mark.slow), (50, pytest.mark.nightly):
+        for times, mark in (2, pytest.mark.slow), (50, pytest.mark.nightly):
             own = range(OTHERS, OTHERS + times * n)
             found.append(
                 pytest.param(name, own, max_iter, part, marks=mark, id=f"{name}-{times * n}")
