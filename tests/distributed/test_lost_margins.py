@@ -28,7 +28,7 @@ def data_of(rng_seed=0, loses=lambda trip, part: False, n=1500, edges=EDGES, n_f
 
 
 def train(data, **how):
-    settings = {"max_iter": 60, "tol": 1e-7, **how}
+    settings = {"max_iter": 60, "tol": 1e-8, **how}
     _, problem = data.problems(100.0)
     return minimize(SMALL, problem, **settings)
 
