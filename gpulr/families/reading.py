@@ -14,6 +14,7 @@ from gpulr.sources import Blocks
 from gpulr.sources.dask_arrays import as_blocks, computed, current_client, dask_of
 from gpulr.validation.arrays import check_rows, is_dataset, refuse_files
 from gpulr.validation.blocks import read_blocks
+from gpulr.validation.conversion import refuse_batches
 from gpulr.validation.labels import LabelMatrix, Labels, read_labels
 from gpulr.validation.parameters import image_shape_of, shape_of_images
 from gpulr.validation.tables import feature_names_of
@@ -56,6 +57,7 @@ def read_inputs(
         image_shape = dataset.image_shape if image_shape is None else image_shape
     else:
         refuse_files(X)
+        refuse_batches(X, "X")
         if X is None or (y is None and not isinstance(X, Blocks)):
             raise DataError("Pass both X and y, or neither to train on the default data.")
         image_shape = shape_of_images(X) if image_shape is None else image_shape

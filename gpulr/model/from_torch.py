@@ -61,10 +61,9 @@ def from_torch(linear: Any, *, classes: Any = None, multilabel: bool = False) ->
         if isinstance(first, Center) and isinstance(last, torch.nn.Linear):
             center, linear = first.center, last
     if not isinstance(linear, torch.nn.Linear):
-        kind, last = type(linear).__name__, "network[-1]"
         raise ParameterError(
-            f"linear is of type {kind}; expected torch.nn.Linear. Pass the layer that gives the "
-            f"logits, such as {last} or network.fc."
+            f"linear is of type {type(linear).__name__}; expected torch.nn.Linear. "
+            f"{_remedy(linear)}"
         )
     W = np.ascontiguousarray(_host(linear.weight, "weight").T)
     b = np.zeros(W.shape[1], W.dtype) if linear.bias is None else _host(linear.bias, "bias")
@@ -83,6 +82,17 @@ def from_torch(linear: Any, *, classes: Any = None, multilabel: bool = False) ->
         versions={"gpulr": __version__, "torch": torch.__version__},
         multilabel=bool(multilabel),
     )
+
+
+def _remedy(linear: Any) -> str:
+    """Say what to pass instead of what is no nn.Linear."""
+    if ".quantized" in type(linear).__module__:
+        return "Pass the layer as it was before it was quantized, whose weights are real numbers."
+    for name, did in (("_orig_mod", "compiled"), ("module", "wrapped")):
+        if hasattr(inner := getattr(linear, name, None), "parameters"):
+            own = "" if type(inner).__name__ == "Linear" else ".fc, its last layer"
+            return f"Pass what was {did}: linear.{name}{own}."
+    return "Pass the layer that gives the logits, such as network[-1] or network.fc."
 
 
 def _host(tensor: Any, name: str) -> npt.NDArray[Any]:

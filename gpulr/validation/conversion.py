@@ -27,6 +27,7 @@ from gpulr.backend.standard import shortcoming
 from gpulr.errors import DataError, GpulrError
 from gpulr.namespaces import array_namespace
 from gpulr.validation.cures import (
+    cure_of_batches,
     cure_of_dtype,
     cure_of_kind,
     cure_of_objects,
@@ -57,6 +58,12 @@ def is_masked(x: Any) -> bool:
     return "numpy.ma" in sys.modules and isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x)
 
 
+def refuse_batches(x: Any, name: str) -> None:
+    """Raise DataError for a data set or loader of batches, which is no array."""
+    if cure := cure_of_batches(x, name):
+        raise DataError(f"{name} is an object of type {_type_name(x)}; expected an array. {cure}")
+
+
 def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -> npt.NDArray[Any]:
     """Return an object of any library as a NumPy array of whatever it holds.
 
@@ -73,6 +80,7 @@ def as_numpy(x: Any, name: str, *, advice: str = "Pass rows of equal length.") -
             f"{name} is an object of type {_type_name(x)}; expected an array. Pass what is made of "
             f"its groups, e.g. {name}.mean()."
         )
+    refuse_batches(x, name)
     if isinstance(x, Mapping) or (no_array and hasattr(kind, "keys")):
         raise _mapping_refused(x, name)
     if is_masked(x) or any(map(is_masked, rows)):

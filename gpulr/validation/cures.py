@@ -26,6 +26,20 @@ def remedy_for(x: Any, name: str) -> str:
     return f"Pass an array, e.g. {name}.{way}()." if way else "Pass a NumPy array."
 
 
+def cure_of_batches(x: Any, name: str) -> str:
+    """Say what to pass instead of what PyTorch makes batches of, or from; of others nothing."""
+    kinds = {kind.__name__ for kind in type(x).__mro__ if ".utils.data" in kind.__module__}
+    if "DataLoader" in kinds:
+        return f"Pass its batches as one: X, y = map(torch.cat, zip(*{name}))."
+    if "IterableDataset" in kinds:
+        batches = f"torch.utils.data.DataLoader({name}, batch_size=1000)"
+        return f"Pass its rows as one: X, y = map(torch.cat, zip(*{batches}))."
+    if "Dataset" in kinds:
+        batches = f"torch.utils.data.DataLoader({name}, batch_size=len({name}))"
+        return f"Pass its rows as one: X, y = next(iter({batches}))."
+    return ""
+
+
 def cure_of_kind(x: Any, name: str) -> str:
     """Say what to do about an array whose kind is known not to be computed with; else nothing."""
     if getattr(x, "is_nested", False):
@@ -116,6 +130,9 @@ def cure_of_columns(table: Any, kinds: Mapping[Any, str], name: str) -> str:
     elif held == {"dates"} and pandas:
         integers = ", ".join(f"{label!r}: 'int64'" for label in labels)
         way = f"{name}.astype({{{integers}}})"
+    elif held == {"dates"} and hasattr(table, "drop_columns"):  # Arrow's
+        integers = ", ".join(f"{label!r}: 'int64'" for label in labels)
+        way = f"{name}.to_pandas(date_as_object=False).astype({{{integers}}})"
     elif polars:
         way = f"{name}.to_dummies([{columns}])"
     else:

@@ -197,7 +197,7 @@ def _kind(column: Any) -> str:
     """Say what a column holds, by its type and first entries: plain, dates, arrays or objects."""
     dtype = _dtype(column)
     name = str(dtype).lower()
-    if name.startswith("date32"):  # Arrow's, of which pandas makes no numbers
+    if name.startswith("date32") and hasattr(column, "dtype"):  # of which pandas makes no numbers
         return "plain"
     if getattr(dtype, "kind", "O") in "mM" or hasattr(dtype, "freq"):
         return "dates"

@@ -560,7 +560,7 @@ CURES = {  # what makes X, and what the error tells the user to pass
     ),
     "Arrow dates": (
         with_column(days, arrow_table),
-        "pandas.get_dummies(X.to_pandas(), columns=['b'])",
+        "X.to_pandas(date_as_object=False).astype({'b': 'int64'})",
     ),
     "polars text, lazily": (
         lambda: with_column(WORDS[:, 0], polars_frame)().lazy(),
@@ -651,6 +651,32 @@ def test_what_has_no_numbers_is_refused(kind):
     for operation in OPERATIONS:
         with pytest.raises(gpulr.DataError, match=f"(?s){message}"):
             OPERATIONS[operation](make(), codes)
+
+
+def batches(kind):
+    """Rows and labels as PyTorch's examples pass them."""
+    data = need("torch").utils.data
+    rows = data.TensorDataset(tensor()(X), need("torch").tensor(codes))
+    if kind == "stream":
+
+        class Stream(data.IterableDataset):
+            def __iter__(self):
+                return iter([rows[i] for i in range(len(rows))])
+
+        return Stream()
+    return data.DataLoader(rows, batch_size=25) if kind == "loader" else rows
+
+
+@pytest.mark.parametrize("kind", ["set", "stream", "loader"])
+def test_batches_are_refused_with_a_cure_that_works(kind):
+    model = gpulr.train(X, codes, max_iter=3, tol=0)
+    for ask in (gpulr.train, lambda x: gpulr.train(x, codes), model.predict, model.evaluate):
+        with pytest.raises(gpulr.DataError, match=r"expected an array\. Pass its") as caught:
+            ask(batches(kind))
+        known = {"X": batches(kind), "torch": need("torch")}
+        exec(str(caught.value).partition(" as one: ")[2].rstrip("."), known)
+        np.testing.assert_allclose(known["X"], X, rtol=1e-6)
+        np.testing.assert_array_equal(known["y"], codes)
 
 
 # ---- names ---------------------------------------------------------------------------------------

@@ -254,6 +254,12 @@ def test_a_layer_without_bias_has_intercepts_of_zero(rng):
 
 
 CASES = {
+    "compiled": (lambda: torch.compile(nn.Linear(4, 3)), {}, r"was compiled: linear\._orig_mod\."),
+    "wrapped": (
+        lambda: nn.DataParallel(nn.Sequential(nn.Linear(4, 3))),
+        {},
+        r"was wrapped: linear\.module\.fc, its last layer",
+    ),
     "no layer": (lambda: np.eye(3), {}, "ndarray; expected torch.nn.Linear. Pass the layer"),
     "a network": (
         *(lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3)), {}),
@@ -274,6 +280,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_what_makes_no_model_is_refused(case):
     make, options, words = CASES[case]
     with pytest.raises(gpulr.ParameterError, match=words):
