@@ -9,7 +9,10 @@ from types import FunctionType
 from typing import Any, Self
 
 from gpulr.errors import ParameterError
-from gpulr.sources.part_files import Paths, check_numbers, npy_parts, row_groups, zarr_parts
+from gpulr.sources.npy_parts import npy_parts
+from gpulr.sources.parquet_parts import check_numbers, row_groups
+from gpulr.sources.part_files import Paths
+from gpulr.sources.zarr_parts import zarr_parts
 from gpulr.words import counted, shown
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gpulr.errors import DataError, DataFileError, ParameterError
 from gpulr.sources import Blocks, part_files
+from gpulr.sources.npy_parts import label_file
 from gpulr.validation.blocks import read_blocks
 
 NEEDS = "its tests run in the session arrays"
@@ -173,8 +174,8 @@ def test_labels_are_found_beside_rows(tmp_path, name):
     X, y = (tmp_path / each for each in name.split())
     for path in (X, y):
         path.touch()
-    assert part_files.label_file(X) == y
-    assert part_files.label_file(y) is None
+    assert label_file(X) == y
+    assert label_file(y) is None
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

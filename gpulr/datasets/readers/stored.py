@@ -27,15 +27,10 @@ from gpulr.datasets.readers.numpy_files import NAMES, read_npy
 from gpulr.datasets.readers.table_columns import LABEL_NAMES, KnownColumns
 from gpulr.errors import DataFileError, needs_extra
 from gpulr.sources import Blocks, Source
-from gpulr.sources.part_files import (
-    ZARR,
-    label_file,
-    no_pickles,
-    reading,
-    row_groups,
-    zarr_arrays,
-    zarr_store,
-)
+from gpulr.sources.npy_parts import label_file
+from gpulr.sources.parquet_parts import row_groups
+from gpulr.sources.part_files import ZARR, reading
+from gpulr.sources.zarr_parts import no_pickles, zarr_arrays, zarr_store
 from gpulr.validation.blocks import read_blocks
 from gpulr.validation.conversion import as_csr
 from gpulr.validation.label_values import label_array, of_one_type
