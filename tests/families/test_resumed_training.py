@@ -132,7 +132,10 @@ def test_at_any_point(case, tmp_path, library, as_if_large):
 
 
 @pytest.mark.filterwarnings("ignore::gpulr.ConvergenceWarning")
-@pytest.mark.parametrize("case", ["lbfgs", "large C", "uneven", "weights"])
+@pytest.mark.parametrize(
+    "case",
+    ["large C", *(pytest.param(c, marks=pytest.mark.slow) for c in ("lbfgs", "uneven", "weights"))],
+)
 def test_at_any_point_with_any_curvature(case, kind, tmp_path):
     X, y, how = CASES[case]()
     model = every_point(tmp_path, X, y, **how)
