@@ -205,6 +205,7 @@ class Checkpoint(NoCheckpoint):
                 ResumedWarning,
             )
         elif progress is not None:
+            self._writer.resume(progress)
             warn(f"Training goes on from {stored.path}: {where}.", ResumedWarning)
         return result, progress
 

@@ -49,6 +49,10 @@ class Writer:
         self._warned = False
         self._next = time.monotonic() + (every or 0.0)
 
+    def resume(self, progress: Any) -> None:
+        """Take what a run goes on with: it may end before it offers anything."""
+        self._last = self.written = progress
+
     def offer(self, progress: Any) -> None:
         """Take what can be gone on with, and write it if that is due, in the background.
 

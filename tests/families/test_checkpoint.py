@@ -65,6 +65,17 @@ def test_groups_that_had_too_few_iterations_begin_anew(tmp_path, batched, monkey
     same(resumed(X, y, checkpoint=path, **how)[0], expected)
 
 
+def test_fewer_iterations_than_were_done_keep_what_was_done(tmp_path):
+    X, y = rows()
+    path, how = tmp_path / "run.ckpt", {"solver": "nesterov", "tol": 0}
+    interrupted(path, 4, X, y, max_iter=12, **how)
+    with pytest.warns(gpulr.ResumedWarning, match="iteration 4"):
+        assert gpulr.train(X, y, checkpoint=path, max_iter=1, **how).n_iter == 4
+    model, told = resumed(X, y, checkpoint=path, max_iter=12, **how)
+    assert told[0][1] == 4
+    same(model, gpulr.train(X, y, max_iter=12, **how))
+
+
 def test_a_callback_that_ends_training_ends_it_again_at_once(tmp_path):
     X, y = rows()
     path, stop = tmp_path / "run.ckpt", Interrupt(3, StopIteration)
