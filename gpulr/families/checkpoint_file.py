@@ -27,6 +27,7 @@ FORMAT = "gpulr-checkpoint"
 VERSION = "1"
 PREVIOUS = ".previous"
 BLOCK = 2**24  # bytes that are read, or written, at once
+MARK = 256  # that hold the format and the digest
 _DTYPES = {
     np.dtype(kind): name
     for kind, name in {
@@ -81,8 +82,9 @@ def write(
     """
     texts = {"fingerprint": fingerprint, "about": about, "tree": tree}
     texts = {name: json.dumps(each, allow_nan=False) for name, each in texts.items()}
-    metadata = {"format": FORMAT, "format_version": VERSION, **texts}  # the name comes first
-    metadata["sha256"] = _digest(metadata, arrays)
+    metadata = {"format": FORMAT, "format_version": VERSION}  # the name comes first, and by its
+    digest = _digest(metadata | texts, arrays)  # digest a file is known by its first bytes
+    metadata |= {"sha256": digest, **texts}
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
     for name, array in arrays.items():
@@ -124,6 +126,18 @@ def _digest(metadata: Mapping[str, str], arrays: Mapping[str, Any]) -> str:
         for block in _blocks(array):
             digest.update(block)
     return digest.hexdigest()
+
+
+def mark_of(path: Path) -> bytes | None:
+    """Return what tells a checkpoint in a file from any other: its first bytes; None without one.
+
+    Raises OSError where it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MARK)
+    except FileNotFoundError:
+        return None
 
 
 class _Damaged(Exception):  # noqa: N818

@@ -23,6 +23,10 @@ class Dump(NamedTuple):
     texts: dict[str, Any]
 
 
+class _Taken(Exception):  # noqa: N818
+    """Another run writes to the same path."""
+
+
 class Writer:
     """Writes what a run may be gone on with.
 
@@ -48,6 +52,7 @@ class Writer:
         self._fault: BaseException | None = None
         self._warned = False
         self._next = time.monotonic() + (every or 0.0)
+        self._mark = checkpoint_file.mark_of(path)  # what is there, as far as this run knows
 
     def resume(self, progress: Any) -> None:
         """Take what a run goes on with: it may end before it offers anything."""
@@ -89,8 +94,11 @@ class Writer:
             self._next = max(self._next, time.monotonic() + took / SHARE)
 
     def _write(self, dump: Dump) -> None:
+        mark = checkpoint_file.mark_of(self.path)
+        if mark is not None and mark != self._mark:
+            raise _Taken
         checkpoint_file.write(self.path, dump.arrays, **dump.texts, keep=self._keeps)
-        self._keeps = True
+        self._keeps, self._mark = True, checkpoint_file.mark_of(self.path)
 
     def wait(self) -> None:
         """Wait until nothing is being written, and tell if it could not be."""
@@ -99,7 +107,7 @@ class Writer:
             self._thread = None
         self._tell()
 
-    def _tell(self) -> None:
+    def _tell(self, *, at_end: bool = False) -> None:
         """Warn, once, of what could not be written."""
         fault, self._fault = self._fault, None
         if fault is None:
@@ -107,11 +115,15 @@ class Writer:
         self.written = None
         if not self._warned:
             self._warned = True
-            warn(
-                f"{self.path}: the checkpoint could not be written ({first_line(fault)}). Training "
-                "goes on, and what was written before is kept.",
-                CheckpointWarning,
-            )
+            why = getattr(fault, "strerror", None) or first_line(fault)
+            what = f"the checkpoint could not be written ({why}); what was written before is kept."
+            if isinstance(fault, _Taken):
+                what = (
+                    "another run has written its checkpoint there meanwhile, which is left alone: "
+                    "this run's is not kept. Pass each run a path of its own."
+                )
+            then = "" if at_end else " Training goes on."
+            warn(f"{self.path}: {what}{then}", CheckpointWarning)
 
     def keep(self) -> None:
         """Write what was offered last, now."""
@@ -129,6 +141,6 @@ class Writer:
             self._write(self._dump(progress, result, copy=False))
         except Exception as error:  # whatever it is, it must not cost the model
             self._warned, self._fault = False, error
-            self._tell()
+            self._tell(at_end=True)
         else:
             self._last = self.written = progress

@@ -60,10 +60,15 @@ def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     for name in [*now, *(before.keys() - now.keys())]:
         old, new = before.get(name, str(None)), now.get(name, str(None))
         if old != new:
-            if old.startswith(HASH) and new.startswith(HASH):
-                return f"{name} is another one here"
+            several = name.partition(" of ")[0].endswith("s")
+            was, others, now_is = (
+                ("were", "are others", "are") if several else ("was", "is another one", "is")
+            )
+            hashed = [each.startswith(HASH) for each in (old, new)]
+            if any(hashed) and str(None) not in (old, new):
+                return f"{name} {others} here"
             old, new = ("given" if each.startswith(HASH) else each for each in (old, new))
-            return f"{name} was {old}, and is {new} here"
+            return f"{name} {was} {old}, and {now_is} {new} here"
     return ""
 
 

@@ -222,7 +222,8 @@ def failing(monkeypatch, at):
 def test_training_goes_on_where_some_cannot_be_written(tmp_path, expected, monkeypatch):
     path = tmp_path / "run.ckpt"
     failing(monkeypatch, lambda n: 2 <= n <= 4)
-    with pytest.warns(CheckpointWarning, match="No space left.* what was written before") as caught:
+    words = r"\(No space left on device\); what was written before is kept\. Training goes on\.$"
+    with pytest.warns(CheckpointWarning, match=words) as caught:
         same(train(checkpoint=path, checkpoint_every=0), expected)
     assert len(caught) == 1, [str(each.message) for each in caught]
     assert iteration(path) == expected.n_iter
@@ -233,7 +234,9 @@ def test_a_result_that_cannot_be_written_is_returned_all_the_same(tmp_path, expe
     path = tmp_path / "run.ckpt"
     interrupted(path, 3, X, Y, **HOW)
     failing(monkeypatch, lambda n: True)
-    with pytest.warns(CheckpointWarning, match="No space left"):
+    with pytest.warns(
+        CheckpointWarning, match=r"No space left.* what was written before is kept\.$"
+    ):
         same(resumed(X, Y, **HOW, checkpoint=path)[0], expected)
     assert iteration(path) == 3
     with (
@@ -242,6 +245,41 @@ def test_a_result_that_cannot_be_written_is_returned_all_the_same(tmp_path, expe
         pytest.raises(gpulr.TrainingInterrupted, match=r"of this exception\.$"),
     ):
         train(checkpoint=path, callbacks=[Interrupt(1)])
+
+
+def test_what_another_run_writes_to_the_path_is_left_alone(tmp_path, expected):
+    path = tmp_path / "run.ckpt"
+
+    def meanwhile(progress):
+        if progress.iteration == 4:
+            interrupted(path, 2, X, Y, **HOW, C=2.0)
+
+    words = "another run has written its checkpoint there meanwhile.* a path of its own\\.$"
+    with pytest.warns(CheckpointWarning, match=words) as caught:
+        same(train(checkpoint=path, callbacks=[meanwhile]), expected)
+    assert len(caught) == 1
+    assert checkpoint_file.read_one(path).fingerprint["C"] == "2.0"
+    assert iteration(path) == 2
+
+
+def test_on_the_way_another_run_is_told_once(tmp_path):
+    path = tmp_path / "run.ckpt"
+    dump = Dump({}, {"fingerprint": {}, "about": {}, "tree": {}})
+    writer, other = (Writer(path, 0, lambda *run, copy: dump) for _ in range(2))
+    writer.offer(1)
+    writer.offer(2)
+    writer.wait()
+    content = path.read_bytes()
+    other.offer(1)
+    with pytest.warns(CheckpointWarning, match="another run .* Training goes on"):
+        other.wait()
+    other.offer(2)
+    other.wait()  # which warns no more
+    assert path.read_bytes() == content
+    path.unlink()
+    other.offer(3)
+    other.wait()
+    assert path.read_bytes() == content
 
 
 def test_a_full_disk(small_disk, expected):

@@ -390,7 +390,7 @@ def test_a_training_goes_on_to_the_same_bits(case, engine, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"chunks": (450, 450)}, "the parts of X is another one here"),
+        ({"chunks": (450, 450)}, "the parts of X are others here"),
         ({"X": X + 1e-9}, "X is another one here"),
         ({"y": np.roll(Y, 1)}, "y is another one here"),
         ({"sample_weight": None}, "sample_weight was given, and is None here"),
