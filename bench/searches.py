@@ -30,8 +30,8 @@ def gpulr_search_fit(X: Any, y: Any, job: Job) -> Fit:
     kept: list[Any] = []
 
     class Kept(searching.CrossValidation):  # whose parameters are not part of what search returns
-        def train(self, *calls: Any) -> Any:
-            kept[:] = [super().train(*calls)]
+        def train(self, *calls: Any, **how: Any) -> Any:
+            kept[:] = [super().train(*calls, **how)]
             return kept[0]
 
     searching.CrossValidation = Kept  # type: ignore[misc]

@@ -369,8 +369,8 @@ def made(monkeypatch):
     kept = []
 
     class Kept(CrossValidation):
-        def train(self, *calls):
-            kept.append(super().train(*calls))
+        def train(self, *calls, **how):
+            kept.append(super().train(*calls, **how))
             return kept[-1]
 
     monkeypatch.setattr(searching, "CrossValidation", Kept)

@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import host_memory, to_host
-from gpulr.core.problem import Problem
 from gpulr.errors import (
     ConvergenceWarning,
-    DataError,
     ParameterError,
     TrainingInterrupted,
     WorkersLostError,
     warn,
 )
 from gpulr.families.advice import Advice, ends_of, how_to_converge
+from gpulr.families.checkpoint import checkpointed, place_of
+from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.intervals import Bootstrap
-from gpulr.families.partitioned_data import PartitionedData
 from gpulr.families.prepare import prepare
 from gpulr.families.reading import read_inputs
-from gpulr.families.resamples import Resamples, ResamplesElsewhere
+from gpulr.families.replicates import START_TOL, Replicates, State, about_bootstrap
+from gpulr.families.seeds import seeds_of, told
 from gpulr.families.settings import Settings
 from gpulr.families.training_data import TrainingData
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.solvers import Solution, minimize
-from gpulr.solvers.continuation import refreshed_together
-from gpulr.solvers.groups import in_memory
-from gpulr.solvers.lbfgs_start import resume
+from gpulr.solvers import Solution
+from gpulr.solvers.driver import EARLY
 from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, inverse_penalty, whole_number
 from gpulr.words import counted, shown
 
-START_TOL = 1e-4  # of the fit that replicates start from, where their own is yet to be chosen
-TYPICAL_ITERATIONS = 10.0  # that replicates take from the optimum of all rows
 WAYS = ("poisson", "multinomial")  # to draw rows
-ENDED = ("stopped", "interrupted")
-# What one group of replicates may take; results do not depend on it, but for rounding.
-GROUP_BYTES = 2**30
-# Draws of a replicate, until every model has rows of both kinds.
-MOST_DRAWS = 100
-# Replicates that tell how much gradients differ, and the share of it that is left to each. On MNIST
-# half of the weights are then within 0.2 % of a standard error of their optimum, and of pixels that
-# vary 98 % of the standard errors are right within 3 %; with tol=1e-4, between 3/4 and
-# 4 times as large as they should be.
-PROBES, SHARE = 8, 0.003
 
 
 @host_memory
@@ -74,6 +59,8 @@ def bootstrap(
     dtype: npt.DTypeLike = "float32",
     callbacks: Sequence[Callback] = (),
     image_shape: tuple[int, ...] | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_every: float | None = 60.0,
 ) -> Bootstrap:
     """Train every model on ``n`` resamples of the rows as well, as columns of one weight matrix.
 
@@ -107,6 +94,10 @@ def bootstrap(
         As in :func:`gpulr.train`. ``Progress.models`` counts columns: first those of the model of
         all rows, then those of each replicate, in groups as large as memory allows (1 GiB).
         ``StopIteration`` ends training; the replicates of groups that are done are returned.
+    checkpoint, checkpoint_every : path, and float or None; optional
+        As for :func:`gpulr.train`: the same call again goes on from there, with the same draws,
+        which ``random_state=None`` leaves to the first call. A bootstrap that is done it returns at
+        once, whatever ``max_iter``.
 
     Returns
     -------
@@ -118,6 +109,8 @@ def bootstrap(
         As :func:`gpulr.train`, and for classes so small that no draw has rows of all.
     ParameterError, BackendUnavailableError, DivergenceError
         As :func:`gpulr.train`.
+    CheckpointError
+        ``checkpoint`` is a file that is no checkpoint, or is one of another bootstrap.
     TrainingInterrupted
         Ctrl-C; its ``model`` is that of all rows, and its ``result`` what was done: replicates of
         the groups that are finished.
@@ -126,7 +119,7 @@ def bootstrap(
 
     Warns
     -----
-    ConvergenceWarning, BackendFallbackWarning, ScaleWarning
+    ConvergenceWarning, BackendFallbackWarning, ScaleWarning, ResumedWarning, CheckpointWarning
 
     Examples
     --------
@@ -147,6 +140,7 @@ def bootstrap(
     check_weights(weights)
     seeds = seeds_of(random_state, n)
     callbacks = callables(callbacks)
+    place = place_of(checkpoint, checkpoint_every)
     inputs = read_inputs(X, y, image_shape, elsewhere=True).weighted(
         sample_weight, class_weight, pos_weight
     )
@@ -157,30 +151,47 @@ def bootstrap(
         prepare(
             inputs, settings, requested=backend, n_passes=n_passes, C=C, n_sets=n + 1, group_size=k
         ) as data,
-        ctrl_c() as interrupted,
+        ctrl_c(terminated=place is not None) as interrupted,
         closing(callbacks),
     ):
-        replicates = Replicates(data, C, weights, seeds, callbacks, interrupted)
-        state = State(settings.tol, tol_is_chosen=tol is not None)
-        try:
-            while not replicates.complete(state):
-                state = replicates.step(state)
-        except WorkersLostError as lost:
-            whole = state.parts[0] if state.parts else lost.solution
-            lost.model = None if whole is None else data.model(whole, C)
-            raise
+
+        def fingerprint() -> Fingerprint:
+            how = {"n": n, "weights": weights, "C": C, "tol": tol}
+            how["random_state"] = told(random_state, seeds)
+            return fingerprint_of("bootstrap", inputs, settings, data.rows.backend, **how)
+
+        with checkpointed(
+            place, fingerprint, about_bootstrap, backend=data.rows.backend, classes=(State,)
+        ) as kept:
+            replicates = Replicates(data, C, weights, callbacks, interrupted, kept.offer)
+            state, progress = kept.read(replicates)
+            if state is None:
+                state = progress or replicates.begin(
+                    settings.tol, tol_is_chosen=tol is not None, seeds=seeds
+                )
+            try:
+                while not replicates.complete(state):
+                    state = replicates.step(state)
+            except WorkersLostError as lost:
+                whole = state.parts[0] if state.parts else lost.solution
+                lost.model = None if whole is None else data.model(whole, C)
+                raise
+            if state.ended:
+                kept.keep()
+            else:
+                kept.finish(state)
     data = replace(data, settings=replace(settings, tol=state.tol))
-    whole, parts = state.parts[0], [part for part in state.parts[1:] if part.result not in ENDED]
+    whole, parts = state.parts[0], [part for part in state.parts[1:] if part.result not in EARLY]
     result = _result(data, data.model(whole, C), parts)
     if state.ended == "interrupted":
         raise TrainingInterrupted(
             f"The bootstrap was interrupted after {result.n_replicates} of "
             f"{counted(n, 'replicate')}; these are in `.result` of this exception, and the model "
-            "of all rows in its `.model`.",
+            f"of all rows in its `.model`.{kept.way_on}",
             result.model,
             result,
         )
-    if data.settings.tol > 0 and whole.result not in ENDED:
+    if data.settings.tol > 0 and whole.result not in EARLY:
         advice = _advice(whole, parts, data)
         if advice:
             warn(advice.message, ConvergenceWarning)
@@ -207,177 +218,10 @@ def _result(data: TrainingData, model: OneVsAll, parts: Sequence[Solution]) -> B
     )
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """How far a bootstrap has come: all that is needed to go on."""
-
-    tol: float
-    tol_is_chosen: bool  # or is yet to be, by what resampling does to the gradients
-    parts: tuple[Solution, ...] = ()  # of all rows, then of each group of replicates
-
-    @property
-    def ended(self) -> str:
-        """How a callback or an interrupt ended it, or nothing."""
-        result = self.parts[-1].result if self.parts else ""
-        return result if result in ENDED else ""
-
-
-@dataclass(frozen=True, eq=False)
-class Replicates:
-    """Resamples of the rows, of which only counts are made.
-
-    Columns of the problems are replicate by replicate, and model by model in each.
-    """
-
-    data: TrainingData  # a row's weight is that of a row that is drawn once
-    C: float | list[float]
-    kind: str  # "poisson" or "multinomial"
-    seeds: Sequence[np.random.SeedSequence]  # of each replicate
-    callbacks: Sequence[Callback]
-    interrupted: Callable[[], bool]
-
-    @cached_property
-    def every(self) -> Problem:
-        """The problem of all rows."""
-        return self.data.problem(self.C)
-
-    @cached_property
-    def groups(self) -> list[npt.NDArray[np.int64]]:
-        """The replicates that are trained at once."""
-        each: Any = {"width": self.data.n_models, "row_bytes": 1}
-        method = self.data.settings.method()
-        return in_memory(len(self.seeds), method, self.data.rows, GROUP_BYTES, **each)
-
-    @cached_property
-    def _prepared(self) -> Any:
-        """What all columns share."""
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is told by an error
-            return self.data.settings.method().prepare(self.every)
-
-    def _train(self, problem: Problem, tol: float, **how: Any) -> Solution:
-        method, max_iter = self.data.settings.method(), self.data.settings.max_iter
-        return minimize(
-            method,
-            problem,
-            max_iter=max_iter,
-            tol=tol,
-            callbacks=self.callbacks,
-            prepared=self._prepared if max_iter else None,
-            interrupted=self.interrupted,
-            **how,
-        )
-
-    def complete(self, state: State) -> bool:
-        """Whether there is nothing left to train."""
-        done = len(state.parts)
-        return bool(state.ended) or (done > 1 and done > len(self.groups))
-
-    def step(self, state: State) -> State:
-        """Train the model of all rows; or that again, to a tolerance; or the next replicates."""
-        asarray, k, parts = self.every.backend.asarray, self.data.n_models, state.parts
-        if not parts:
-            return replace(state, parts=(self._train(self.every, state.tol),))
-        theta = parts[0].theta
-        if not state.tol_is_chosen:
-            if (tol := self.tolerance(theta)) < START_TOL:
-                parts = (self._train(self.every, tol, start=asarray(theta)),)
-            return State(min(START_TOL, tol), tol_is_chosen=True, parts=parts)
-        group = self.groups[len(parts) - 1]
-        start = asarray(np.tile(theta, (1, len(group))))
-        classes = np.tile(np.arange(k), len(group))
-
-        def begin(problem: Problem) -> Any:
-            state = resume(problem, start, self._prepared.curvature)
-            n_iter = np.full(len(classes), TYPICAL_ITERATIONS)
-            return refreshed_together(problem, state, self._prepared, classes, n_iter)
-
-        part = self._train(
-            self.problem(group),
-            state.tol,
-            begin=begin if self.data.settings.max_iter else None,
-            start=start,
-            models=np.arange((group[0] + 1) * k, (group[-1] + 2) * k),
-        )
-        return replace(state, parts=(*parts, part))
-
-    def problem(self, group: npt.NDArray[np.int64]) -> Problem:
-        """Return the problem of some replicates, (n_features + 1, len(group) · n_models).
-
-        A replicate in which some model has rows of one kind only, which all rows together have
-        not, has no optimum of any meaning, and is drawn again.
-
-        Raises
-        ------
-        DataError
-            A hundred draws are not enough.
-        """
-        elsewhere = isinstance(self.data, PartitionedData)
-        of: Any = ResamplesElsewhere if elsewhere else Resamples
-        resamples = of(self.data, self.kind, [self.seeds[r] for r in group])
-        for _ in range(MOST_DRAWS):
-            problem = self.data.problem(self.C, weight_sets=resamples.sets)
-            both, any_ = self._kinds(problem)
-            lacking = (self._possible & ~both) | ~any_
-            again = np.flatnonzero(lacking.any(axis=1))
-            if not len(again):
-                return problem
-            resamples.draw_again(again)
-        names = self.data.inputs.labels.names[lacking.any(axis=0)][:10].tolist()
-        raise DataError(
-            f"{MOST_DRAWS} draws of the rows for replicate {group[again[0]]} all left classes "
-            f"without rows (the last: {names}, or all but them). Merge classes that have a few "
-            "rows only, or leave them out."
-        )
-
-    def tolerance(self, theta: npt.NDArray[np.float64]) -> float:
-        """Return a tolerance that is small beside what resampling does to the gradients.
-
-        Where the gradient of all rows is zero, those of replicates have entries of σ/√n_samples. A
-        fixed tolerance may be larger, and all replicates then end where they start.
-        """
-        first = np.arange(min(PROBES, len(self.seeds)))
-        problem = self.problem(first)
-        xp, k = problem.backend.xp, self.data.n_models
-        start = problem.backend.asarray(np.tile(theta, (1, len(first))))
-        gradient = problem.evaluate(start).gradient
-        norm = to_host(xp.max(xp.abs(gradient), axis=0)).reshape(-1, k)
-        typical = np.sqrt(np.mean(norm**2, axis=0))
-        # What float32 can tell of them, in sums over n_samples.
-        eps = float(xp.finfo(self.data.rows.dtype).eps)
-        least = 4.0 * eps * math.sqrt(self.data.rows.n_samples) * float(typical.max())
-        return max(SHARE * float(typical[typical > 0.0].min(initial=np.inf)), least)
-
-    @cached_property
-    def _possible(self) -> npt.NDArray[np.bool_]:
-        """Which models have rows of both kinds at all, (1, n_models)."""
-        return self._kinds(self.every)[0]
-
-    def _kinds(self, problem: Problem) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Tell which models have rows to answer with 1 and with 0, and which have any.
-
-        Both are (n_replicates, n_models).
-        """
-        positive, negative = (
-            to_host(count).reshape(-1, self.data.n_models) > 0 for count in problem.class_counts()
-        )
-        return positive & negative, positive | negative
-
-
 def check_weights(weights: str) -> None:
     """Raise ParameterError for what is no way to draw rows."""
     if not isinstance(weights, str) or weights not in WAYS:
         raise ParameterError(f'weights={shown(weights)}; use "{WAYS[0]}" or "{WAYS[1]}".')
-
-
-def seeds_of(random_state: Any, n: int) -> list[np.random.SeedSequence]:
-    """Return a seed for each replicate, or raise ParameterError."""
-    try:
-        return np.random.default_rng(random_state).bit_generator.seed_seq.spawn(n)  # type: ignore
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ParameterError(
-            f"random_state={shown(random_state)}; expected a whole number ≥ 0, a NumPy Generator "
-            "that was made from a seed, or None."
-        ) from error
 
 
 def _advice(whole: Solution, parts: Sequence[Solution], data: TrainingData) -> Advice | None:

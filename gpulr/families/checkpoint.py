@@ -39,7 +39,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpulr.core.problem import Problem
 from gpulr.errors import CheckpointError, GpulrError, ResumedWarning, warn
 from gpulr.families import checkpoint_file
 from gpulr.families.checkpoint_file import CURE
@@ -82,7 +81,7 @@ class NoCheckpoint:
     offer: Any = None
 
     def read(
-        self, problem: Problem | None, unfinished: Callable[[Any], bool] = lambda result: False
+        self, problem: Any, unfinished: Callable[[Any], bool] = lambda result: False
     ) -> tuple[Any, Any]:
         """Return result and progress: see :meth:`Checkpoint.read`."""
         return None, None
@@ -166,7 +165,7 @@ class Checkpoint(NoCheckpoint):
         self._writer = Writer(place.path, place.every, self._dump, damaged=damaged)
 
     def read(
-        self, problem: Problem | None, unfinished: Callable[[Any], bool] = lambda result: False
+        self, problem: Any, unfinished: Callable[[Any], bool] = lambda result: False
     ) -> tuple[Any, Any]:
         """Return the result and the progress that are in the file, one of them None, or both.
 

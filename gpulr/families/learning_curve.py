@@ -179,7 +179,8 @@ def learning_curve(
     tell_left_out(scorer, inputs, scored, "Held-out or training rows")
     scores: list[list[list[float]]] = []
     solutions: list[Solution] = []
-    with request.prepare(len(folds)) as training:
+    of = {"train_sizes": sizes, "cv or random_state": counts.reshape(n_samples, -1)}
+    with request.prepare(len(folds), scoring=scorer.name, **of) as training:
         for own, trained in zip(counts.swapaxes(0, 1), sets, strict=True):
             solution = training.train(_problem(training.data, request.C, own))
             if solution is None:
@@ -197,7 +198,8 @@ def learning_curve(
         raise TrainingInterrupted(
             f"The learning curve was interrupted after {len(scores)} of "
             f"{counted(len(sizes), 'size')}"
-            + ("; these are in `.result` of this exception." if result else "."),
+            + ("; these are in `.result` of this exception." if result else ".")
+            + training.way_on,
             result=result,
         )
     training.warn(*solutions)

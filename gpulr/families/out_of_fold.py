@@ -91,11 +91,12 @@ def cross_val_predict(
     folds = split(cv, labels.strata, groups)
     _check_partition(folds)
     check_folds(folds, labels, inputs.weight, None)
-    with request.prepare(len(folds)) as training:
+    with request.prepare(len(folds), cv=folds.counts, method=method) as training:
         data = training.data
         solution = training.train(data.problem(request.C, weight_sets=folds.counts))
         if solution is None:
-            raise TrainingInterrupted("The models of the folds were interrupted; none is kept.")
+            lost = "The models of the folds were interrupted; none is in this exception."
+            raise TrainingInterrupted(f"{lost}{training.way_on}")
         Z = host_array((data.rows.n_samples, data.n_models), data.settings.dtype)
         thetas = np.split(solution.theta, len(folds), axis=1)
         for theta, test in zip(thetas, folds.tests, strict=True):

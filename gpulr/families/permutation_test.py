@@ -12,9 +12,9 @@ import numpy.typing as npt
 from gpulr.backend import host_memory, to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import DataError, TrainingInterrupted
-from gpulr.families.bootstrap import seeds_of
 from gpulr.families.folds import Folds, check_folds, check_scored, split
 from gpulr.families.scoring import tell_left_out, weight_of
+from gpulr.families.seeds import seeds_of, stored
 from gpulr.families.settings import TrainingArguments
 from gpulr.families.several_sets import as_indicator, read_request
 from gpulr.families.training_data import TrainingData
@@ -135,13 +135,15 @@ def permutation_test(
     first = split(cv, labels.strata, by)
     check_folds(first, labels, inputs.weight, inputs.sample_weight)
     tell_left_out(scorer, inputs, first.tests)
-    orders = Orders(len(first.counts), seeds_of(random_state, n), groups)
+    seeds = seeds_of(random_state, n)
+    orders = Orders(len(first.counts), seeds, groups)
     factor = None
     if isinstance(weights := arguments.get("class_weight"), Mapping):
         factor = labels.row_weight(None, weights)
     scores: list[float] = []
     solutions: list[Solution] = []
-    with request.prepare(len(first) * (n + 1)) as training:
+    of = {"random_state": repr(stored(seeds)), "groups": groups, "scoring": scorer.name}
+    with request.prepare(len(first) * (n + 1), n=n, cv=first.counts, **of) as training:
         for group in _groups(training.data, n + 1, len(first)):
             some = [orders.of(i) for i in group]
             folds = [
@@ -161,7 +163,8 @@ def permutation_test(
         raise TrainingInterrupted(
             f"The permutation test was interrupted after {max(0, len(scores) - 1)} of "
             f"{counted(n, 'permutation')}"
-            + ("; these are in `.result` of this exception." if result else "."),
+            + ("; these are in `.result` of this exception." if result else ".")
+            + training.way_on,
             result=result,
         )
     training.warn(*solutions)

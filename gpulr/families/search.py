@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -16,31 +16,35 @@ from gpulr.errors import (
     ConvergenceWarning,
     ParameterError,
     SearchInterrupted,
-    WorkersLostError,
     warn,
 )
 from gpulr.families.advice import Advice, how_to_converge
-from gpulr.families.cross_validation import (
-    CLOSER,
-    CrossValidation,
-    Path,
-    SearchProgress,
-    at_tolerance,
-)
+from gpulr.families.checkpoint import Place, checkpointed, place_of
+from gpulr.families.cross_validation import CrossValidation, SearchProgress
+from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.folds import check_folds, split
 from gpulr.families.inputs import Inputs
-from gpulr.families.interrupt import closing, ctrl_c
+from gpulr.families.interrupt import ctrl_c
 from gpulr.families.partitioned_data import PartitionedData
 from gpulr.families.partitioned_folds import split_parts
 from gpulr.families.partitioned_inputs import PartitionedInputs
+from gpulr.families.path import Path
 from gpulr.families.prepare import prepare
 from gpulr.families.reading import read_inputs
 from gpulr.families.scoring import tell_left_out, tell_undefined
 from gpulr.families.search_result import Search, choose, choose_each, mean_of_defined
+from gpulr.families.search_run import (
+    CLASSES,
+    SearchState,
+    SearchTask,
+    about_search,
+    chosen,
+    finished,
+    go_on,
+)
 from gpulr.families.settings import Settings
 from gpulr.families.training import advice_for
 from gpulr.model.scores import scorer as scorer_of
-from gpulr.solvers import Solution, minimize
 from gpulr.validation.parameters import callables, inverse_penalties, switch, whole_number
 from gpulr.words import counted, shown
 
@@ -69,6 +73,8 @@ def search(
     callbacks: Sequence[Callable[[SearchProgress], object]] = (),
     image_shape: tuple[int, ...] | None = None,
     memory: int | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    checkpoint_every: float | None = 60.0,
 ) -> Search:
     """Choose C by cross-validation: all classes and folds are columns of one matrix.
 
@@ -131,6 +137,10 @@ def search(
         Bytes that columns trained together may take; more are trained in groups of classes. None:
         1 GiB; where rows are on workers of a cluster, there as much as X takes, if that is more. On
         a device it is no more than is free there.
+    checkpoint, checkpoint_every : path, and float or None; optional
+        As for :func:`gpulr.train`: the same call again goes on from there, with the same folds (a
+        splitter that shuffles needs a seed); of ``callbacks`` the first is told of the models that
+        were done then. A search that is done it returns at once, whatever ``max_iter``.
 
     Returns
     -------
@@ -142,6 +152,8 @@ def search(
         X, y or the folds cannot be trained on; a fold trains on no row of some class.
     ParameterError
         A setting cannot be used.
+    CheckpointError
+        ``checkpoint`` is a file that is no checkpoint, or is one of another search.
     SearchInterrupted
         Ctrl-C, or a callback's wish; its ``search`` has the values of C that were done, if any.
     WorkersLostError
@@ -150,7 +162,8 @@ def search(
 
     Warns
     -----
-    ConvergenceWarning, BackendFallbackWarning, DataFallbackWarning
+    ConvergenceWarning, BackendFallbackWarning, DataFallbackWarning, ResumedWarning,
+    CheckpointWarning
 
     Examples
     --------
@@ -167,6 +180,7 @@ def search(
         dtype=dtype,
         fit_intercept=fit_intercept,
     )
+    place = place_of(checkpoint, checkpoint_every)
     found, advice = search_on(
         read_inputs(X, y, image_shape, elsewhere=True).weighted(
             sample_weight, class_weight, pos_weight
@@ -182,6 +196,7 @@ def search(
         keep_paths=keep_paths,
         callbacks=callbacks,
         memory=memory,
+        place=place,
     )
     if advice:
         warn(advice.message, ConvergenceWarning)
@@ -211,10 +226,12 @@ def search_on(
     memory: int | None,
     per_model: bool = False,
     keep_paths: bool = False,
+    place: Place | None = None,
 ) -> tuple[Search, Advice | None]:
     """Do what :func:`search` does, with settings and inputs that are checked already.
 
-    Returns what was found, and what to say where models did not converge.
+    Checkpoints are kept at a ``place``. Returns what was found, and what to say where models did
+    not converge.
     """
     started = time.perf_counter()
     check_search(settings)
@@ -233,32 +250,41 @@ def search_on(
     else:
         folds = split(cv, inputs.labels.strata, groups)
         check_folds(folds, inputs.labels, inputs.weight, inputs.sample_weight)
-    score: Any = {"scorer": scorer, "per_model": per_model}
-    n, n_passes, solution = len(folds), 8.0 * len(Cs), None
-    C: float | list[float] = 0.0
+    n, n_passes = len(folds), 8.0 * len(Cs)
     with (
         prepare(
             inputs, settings, requested=requested, n_passes=n_passes, C=Cs, n_sets=n, group_size=n
         ) as data,
-        ctrl_c() as interrupted,
+        ctrl_c(terminated=place is not None) as interrupted,
     ):
+        elsewhere = isinstance(data, PartitionedData)
         if isinstance(data, PartitionedData):
             data.check_folds(folds, None if per_model else scorer)
-        with closing(callbacks):
-            task = CrossValidation(data, folds, Cs, budget)
-            if isinstance(data, PartitionedData):  # later, the rows may be lost
-                task = replace(task, after_step=partial(Path.score, **score))
-            path = task.train(callbacks, interrupted)
-        scores, lost = path.score(**score), path.lost
-        finished = path.complete and not path.stopped
-        if finished and refit:
-            try:
-                solution, C = _refit(path, scores, refit, interrupted)
-                finished = solution.result != "interrupted"
-            except WorkersLostError as error:
-                lost, finished = error, False
-    model = data.model(solution, C) if finished and solution is not None else None
-    done, found = path.done, None
+        task = SearchTask(CrossValidation(data, folds, Cs, budget), scorer, per_model, refit)
+        if elsewhere:  # later, the rows may be lost
+            task = replace(task, models=replace(task.models, after_step=task.score))
+
+        def fingerprint() -> Fingerprint:
+            how: dict[str, Any] = {"Cs": Cs.tolist(), "cv": n if elsewhere else folds.counts}
+            how |= {"scoring": scorer.name, "per_model": per_model, "refit": refit}
+            how |= {"keep_paths": keep_paths}
+            return fingerprint_of("search", inputs, settings, data.rows.backend, **how)
+
+        with checkpointed(
+            place, fingerprint, about_search, backend=data.rows.backend, classes=CLASSES
+        ) as kept:
+            state, progress = kept.read(task)
+            first = state or progress or SearchState(task.models.begin())
+            state = state or go_on(task, first, callbacks, interrupted, kept.offer)
+            if complete := finished(task, state):
+                kept.finish(state)
+            else:
+                kept.keep()
+    path, scores, solution = state.path, state.scores, state.solution
+    assert scores is not None  # go_on has scored what is done
+    model, done, found = None, path.done, None
+    if complete and solution is not None:
+        model = data.model(solution, chosen(task, path, scores).C.tolist())
     if done.any():
         best, one_se = (choose_each if per_model else choose)(scores, Cs[done])
         if per_model:
@@ -275,57 +301,25 @@ def search_on(
             best_C=best,
             best_C_1se=one_se,
             model=model,
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - started + first.seconds,
             model_scores=scores if per_model else None,
             paths=path.coefficients() if keep_paths else None,
             **{name: path.ends[name][:, done] for name in names},
         )
-    if lost is not None:
-        lost.search = found
-        raise lost
-    if not finished or found is None:
+    if path.lost is not None:
+        path.lost.search = found
+        raise path.lost
+    if not complete or found is None:
         raise SearchInterrupted(
             f"The search was interrupted after {done.sum()} of {counted(len(Cs), 'value')} of C"
-            + ("; what is known of them is in `.search` of this exception." if found else "."),
+            + ("; what is known of them is in `.search` of this exception." if found else ".")
+            + kept.way_on,
             found,
         )
     advice = _advice(found, path)
     if advice is None and solution is not None and model is not None and refit != "mean":
         advice = advice_for(model, solution, data.rows, settings)
     return found, advice
-
-
-def _refit(
-    path: Path,
-    scores: npt.NDArray[np.float64],
-    refit: bool | str,
-    interrupted: Callable[[], bool],
-) -> tuple[Solution, float | list[float]]:
-    """Train on all rows with what is chosen, from the mean of the folds' parameters there.
-
-    That is one C, or of ``scores`` (n_folds, n_Cs, n_models) one for each model. With "mean",
-    nothing is trained: each fold has its own best C, and the mean of their parameters and that of
-    these C are the result.
-    """
-    task, settings, Cs = path.task, path.task.data.settings, path.task.Cs
-    pick: Any = choose_each if scores.ndim == 3 else choose
-    max_iter, tol = settings.max_iter, settings.tol / CLOSER
-    chosen = C = np.asarray(pick(scores, Cs)[refit == "1se"])
-    if refit == "mean":
-        own = np.stack([np.atleast_1d(pick(of_fold[np.newaxis], Cs)[0]) for of_fold in scores])
-        chosen = np.where(np.isnan(scores).any(axis=1).reshape(len(scores), -1), C, own)
-        C = chosen.mean(axis=0).reshape(C.shape)
-        max_iter, tol = 0, settings.tol
-    solution = minimize(
-        task.solver,
-        task.data.problem(C),
-        max_iter=max_iter,
-        tol=tol,
-        start=path.mean_theta(chosen),
-        prepared=path.prepared,
-        interrupted=interrupted,
-    )
-    return at_tolerance(solution, settings.tol), C.tolist()
 
 
 def _advice(found: Search, path: Path) -> Advice | None:

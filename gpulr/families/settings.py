@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from os import PathLike
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -37,6 +38,8 @@ class TrainingArguments(TypedDict, total=False):
     dtype: npt.DTypeLike
     batched: bool
     callbacks: Sequence[Callable[[Any], object]]
+    checkpoint: str | PathLike[str] | None
+    checkpoint_every: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,17 +17,21 @@ import numpy.typing as npt
 from gpulr.core.problem import Problem
 from gpulr.errors import ConvergenceWarning, warn
 from gpulr.families.advice import ends_of, how_to_converge
+from gpulr.families.checkpoint import NoCheckpoint, Place, checkpointed, place_of
+from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.prepare import prepare
 from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings, TrainingArguments
+from gpulr.families.training import about_training
 from gpulr.families.training_data import TrainingData
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
+from gpulr.solvers.driver import EARLY
 from gpulr.solvers.solution import Callback
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.validation.parameters import callables, inverse_penalty, switch
-from gpulr.words import did_you_mean
+from gpulr.words import counted, did_you_mean
 
 Index = npt.NDArray[np.integer[Any]]
 PASSES = 40  # over the rows that each column takes, about
@@ -43,10 +47,16 @@ class Request:
     backend: str
     batched: bool
     callbacks: Sequence[Callback]
+    family: str  # the function that was called
+    place: Place | None = None  # of checkpoints
 
     @contextmanager
-    def prepare(self, n_sets: int) -> Iterator[Training]:
-        """Bring rows and labels to where they are trained, for so many sets of columns."""
+    def prepare(self, n_sets: int, **of: Any) -> Iterator[Training]:
+        """Bring rows and labels to where they are trained, for so many sets of columns.
+
+        What results depend on beside the arguments of training is told by ``of``, to tell the
+        checkpoint of this run from another's.
+        """
         with (
             prepare(
                 self.inputs,
@@ -57,10 +67,20 @@ class Request:
                 n_sets=n_sets,
                 group_size=self.inputs.labels.n_models,
             ) as data,
-            ctrl_c() as interrupted,
+            ctrl_c(terminated=self.place is not None) as interrupted,
             closing(self.callbacks),
         ):
-            yield Training(self, data, interrupted)
+
+            def fingerprint() -> Fingerprint:
+                how = {"C": self.C, "batched": self.batched, **of}
+                backend = data.rows.backend
+                return fingerprint_of(self.family, self.inputs, self.settings, backend, **how)
+
+            how: Any = {"backend": data.rows.backend, "classes": (Problems,)}
+            with checkpointed(self.place, fingerprint, about_problems, **how) as kept:
+                training = Training(self, data, interrupted, kept)
+                yield training
+                training.close()
 
 
 def read_request(family: str, X: object, y: object, C: object, arguments: object) -> Request:
@@ -91,19 +111,57 @@ def read_request(family: str, X: object, y: object, C: object, arguments: object
         given.get("backend", "auto"),
         switch("batched", given.get("batched", True)),
         callables(given.get("callbacks", ())),
+        family,
+        place_of(given.get("checkpoint"), given.get("checkpoint_every", 60.0)),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Training:
-    """Trains problems of the columns that a family is made of."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Problems:
+    """How far problems have come that are trained one after the other."""
 
-    request: Request
-    data: TrainingData
-    interrupted: Callable[[], bool]
+    done: tuple[Solution, ...] = ()  # of those that are done, from the first on
+    run: Any = None  # of the next one: a GroupedRun, or what makes one of its problem
+    about: dict[str, Any] | None = None  # what is said of it, where that is known
+
+    def stored(self) -> dict[str, Any]:
+        """Return what of it is in a file."""
+        return {"done": self.done, "run": self.run, "about": about_problems(self, None)}
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: None) -> Problems:
+        """Return it from its fields, which are read: the run when its problem is there."""
+        return cls(read("done"), lambda problem: read("run", problem), read("about"))
+
+
+class Training:
+    """Trains problems of the columns that a family is made of, one after the other."""
+
+    def __init__(
+        self,
+        request: Request,
+        data: TrainingData,
+        interrupted: Callable[[], bool],
+        kept: NoCheckpoint,
+    ) -> None:
+        self.request, self.data, self._interrupted, self._kept = request, data, interrupted, kept
+        result, progress = kept.read(None)
+        self._before: Problems = result or progress or Problems()
+        self._finished, self._ended = result is not None, False
+        self._done: list[Solution] = []
 
     def train(self, problem: Problem) -> Solution | None:
-        """Return the solution; None if a callback or an interrupt ended training."""
+        """Return the solution; None if a callback or an interrupt ended training.
+
+        A problem that was done in the run that this one goes on with is not trained again.
+        """
+        offer, before, done = self._kept.offer, self._before, tuple(self._done)
+        if len(done) < len(before.done):
+            self._done.append(before.done[len(done)])
+            return self._done[-1]
+        resumed = None
+        if len(done) == len(before.done) and before.run is not None:
+            resumed = before.run(problem)
         settings, method = self.request.settings, self.request.settings.method()
         one_by_one = list(np.arange(problem.n_models)[:, np.newaxis])
         solution = minimize_in_groups(
@@ -113,9 +171,28 @@ class Training:
             max_iter=settings.max_iter,
             tol=settings.tol,
             callbacks=self.request.callbacks,
-            interrupted=self.interrupted,
+            interrupted=self._interrupted,
+            checkpoint=None if offer is None else lambda run: offer(Problems(done, run)),
+            resumed=resumed,
         )
-        return None if solution.result in ("interrupted", "stopped") else solution
+        if solution.result in EARLY:
+            self._ended = True
+            self._kept.keep()
+            return None
+        self._done.append(solution)
+        if offer is not None:
+            offer(Problems(tuple(self._done)))
+        return solution
+
+    def close(self) -> None:
+        """Keep what was trained, for the same call again."""
+        if not (self._ended or self._finished):
+            self._kept.finish(Problems(tuple(self._done)))
+
+    @property
+    def way_on(self) -> str:
+        """What a message of an interruption adds."""
+        return self._kept.way_on
 
     def warn(self, *solutions: Solution) -> None:
         """Warn, once, of models that did not converge."""
@@ -124,6 +201,20 @@ class Training:
         advice = how_to_converge(ends_of(*solutions), self.data.rows, settings, **how)
         if advice and settings.tol > 0:
             warn(advice.message, ConvergenceWarning)
+
+
+def about_problems(progress: Problems | None, result: Problems | None) -> dict[str, Any]:
+    """Say how far problems have come, for whoever looks into their checkpoint."""
+    if progress is None or result is not None:
+        return {"where": "done"}
+    if progress.about is not None:
+        return progress.about
+    n = len(progress.done)
+    about = {"where": f"{counted(n, 'problem')} trained", "done": n}
+    if progress.run is None:
+        return about
+    run = about_training(progress.run, None)
+    return {**about, **run, "where": f"{about['where']}, {run['where']} of the next"}
 
 
 def as_indicator(labels: Labels | LabelMatrix, rows: Index | slice) -> npt.NDArray[Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ from gpulr.solvers.refresh import passes, pays_for
 Array = Any
 
 
-class _Ended(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Ended:
     """What is kept of columns that are done; their margins would take as much as the rows."""
 
     models: npt.NDArray[np.int64]
@@ -29,6 +30,7 @@ class _Ended(NamedTuple):
     n_iter: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Continuation:
     """Collects where columns of a problem end, and begins the next run there.
 
@@ -38,14 +40,17 @@ class Continuation:
     and the next run knows the curvature from its first step.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self.penalty = problem.penalty
-        self.parts: list[_Ended] = []
+    penalty: Array  # of the problem
+    parts: list[Ended] = field(default_factory=list)
+
+    def so_far(self) -> Continuation:
+        """Return one that stays as it is when this one collects more."""
+        return replace(self, parts=list(self.parts))
 
     def collect(self, models: npt.NDArray[np.int64], state: Any) -> None:
         """Collect columns that are done."""
         n_iter = state.iteration
-        self.parts.append(_Ended(models, state.theta, state.pairs, state.gamma, n_iter))
+        self.parts.append(Ended(models, state.theta, state.pairs, state.gamma, n_iter))
 
     def begin(
         self, prepared: Prepared, groups: npt.NDArray[np.int64] | None = None
@@ -115,6 +120,6 @@ def refreshed_together(
     return refresh(problem, state, flags, (np.cumsum(pays) - 1)[groups[flags]])
 
 
-def _no_pair(part: _Ended) -> Pair:
+def _no_pair(part: Ended) -> Pair:
     zero = 0.0 * part.theta
     return Pair(zero, zero, zero[0, :])

@@ -112,7 +112,7 @@ def test_labels_each_have_their_own(told, run, tmp_path, rng):
 
 @pytest.mark.parametrize("output", [(), ("-o", "b.safetensors")], ids=["", "output"])
 def test_ctrl_c_saves_the_replicates_so_far(ctrl_c, told, monkeypatch, output):
-    monkeypatch.setattr("gpulr.families.bootstrap.GROUP_BYTES", 2**21)
+    monkeypatch.setattr("gpulr.families.replicates.GROUP_BYTES", 2**21)
     ctrl_c(bootstrap, lambda progress: progress.models[0] >= 300)
     arguments = ("bootstrap", "--data", "digits", "--n", 40, "--tol", 1e-2, *output)
     record = told(*arguments, code=130)

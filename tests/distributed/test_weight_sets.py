@@ -12,8 +12,8 @@ from sklearn.model_selection import StratifiedKFold
 
 from gpulr.distributed import Draws, StratifiedFolds
 from gpulr.distributed.weight_sets import AT_ONCE
-from gpulr.families.bootstrap import seeds_of
 from gpulr.families.resamples import Resamples
+from gpulr.families.seeds import seeds_of
 from gpulr.solvers import LBFGS, minimize
 from gpulr.solvers.continuation import Continuation, refreshed_together
 from gpulr.solvers.lbfgs_start import resume

@@ -82,7 +82,7 @@ def test_groups_make_no_difference(put, blobs, monkeypatch):
     rows = Rows(put(X), 1.0, None, backend, backend.xp.float64)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "gpulr.families.bootstrap.GROUP_BYTES", 2 * (3 * LBFGS().column_bytes(rows) + len(X))
+            "gpulr.families.replicates.GROUP_BYTES", 2 * (3 * LBFGS().column_bytes(rows) + len(X))
         )
         result = gpulr.bootstrap(put(X), y, n=7, random_state=1, callbacks=[apart.append], **EXACT)
         np.testing.assert_allclose(coefs(result), coefs(together), rtol=1e-4, atol=1e-5)
@@ -195,7 +195,7 @@ def test_one_warning_for_all(blobs):
 
 def test_stopping_keeps_the_groups_that_are_done(blobs, monkeypatch):
     X, y = blobs
-    monkeypatch.setattr("gpulr.families.bootstrap.GROUP_BYTES", 1)
+    monkeypatch.setattr("gpulr.families.replicates.GROUP_BYTES", 1)
     seen = []
 
     def until(n):
@@ -220,7 +220,7 @@ def test_stopping_keeps_the_groups_that_are_done(blobs, monkeypatch):
 @pytest.mark.parametrize(("at", "n"), [(0, 0), (3, 0), (9, 2)])
 def test_interruption_keeps_the_model_and_what_is_done(blobs, monkeypatch, at, n):
     X, y = blobs
-    monkeypatch.setattr("gpulr.families.bootstrap.GROUP_BYTES", 2**15)
+    monkeypatch.setattr("gpulr.families.replicates.GROUP_BYTES", 2**15)
     closed = []
 
     class Interrupt:

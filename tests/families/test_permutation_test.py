@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, permutation_test_score
 
 import gpulr
-from gpulr.families.bootstrap import seeds_of
 from gpulr.families.permutation_test import Orders, PermutationTest
+from gpulr.families.seeds import seeds_of
 
 EXACT = {"dtype": "float64", "tol": 1e-7}
 

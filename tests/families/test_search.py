@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import gpulr
 from gpulr.families import cross_validation as crossval
-from gpulr.families import search as searching
+from gpulr.families import search_run as searching
 from gpulr.solvers import LBFGS
 from helpers import assert_optimal, reference, targets
 

@@ -9,7 +9,7 @@ import pytest
 
 import gpulr
 from gpulr.backend import to_host
-from gpulr.families import search as searching
+from gpulr.families import search_run
 from helpers import assert_optimal, stacked, targets
 
 CS = [10.0, 0.01, 1.0]
@@ -91,7 +91,7 @@ def test_groups_of_classes_within_a_budget_of_memory(put, made, rng):
     task = made[0].task
     memory = 4 * len(task.folds) * task.solver.column_bytes(task.data.rows)
     some = gpulr.search(put(X), y, Cs=CS, cv=3, memory=memory, **TIGHT)
-    assert [len(path.task.groups) for path in made] == [1, 10, 3]
+    assert [len(path.groups) for path in made] == [1, 10, 3]
     for found, models in ((each, made[1]), (some, made[2])):
         # On a device the next C begins at a burst's end, which neighbours have a part in: models
         # differ by what tol leaves open.
@@ -269,8 +269,8 @@ def test_an_interrupted_refit_keeps_all_scores(monkeypatch, blobs):
     def stopped(*arguments, **settings):
         return minimize(*arguments, **settings | {"interrupted": lambda: True})
 
-    minimize = searching.minimize
-    monkeypatch.setattr(searching, "minimize", stopped)
+    minimize = search_run.minimize
+    monkeypatch.setattr(search_run, "minimize", stopped)
     with pytest.raises(gpulr.SearchInterrupted, match="after 3 of 3 values of C") as caught:
         gpulr.search(*blobs, Cs=CS, cv=3)
     assert caught.value.search.Cs.tolist() == CS

@@ -47,7 +47,7 @@ def test_pairs_are_differences_of_the_new_problems_gradients(put, problem, curva
     assert prepared.curvature.complete == (curvature_kind == "all eigenvectors")
     lengths = {0: 6, 1: 2, 2: 6}  # how many steps each model took; the second left early
 
-    continuation = Continuation(problem)
+    continuation = Continuation(problem.penalty)
     continuation.collect(np.array([1]), take_models(states[2], np.array([1]), problem.backend))
     continuation.collect(
         np.array([0, 2]), take_models(states[6], np.array([0, 2]), problem.backend)
@@ -84,7 +84,7 @@ def test_pairs_are_differences_of_the_new_problems_gradients(put, problem, curva
 def test_the_state_is_one_of_the_new_problem(put, problem, curvature_kind):
     solver = LBFGS()
     prepared, states = walk(solver, problem, 3)
-    continuation = Continuation(problem)
+    continuation = Continuation(problem.penalty)
     continuation.collect(np.arange(3), states[-1])
     new = replace(problem, C=problem.C * 10)
     state = continuation.begin(prepared)(new)
@@ -103,7 +103,7 @@ def test_a_pair_that_the_new_penalty_bends_down_is_not_used(put, problem):
     prepared, states = walk(solver, problem, 3)
     last = states[-1]
     flat = replace(last.pairs[-1], y=1e-3 * last.pairs[-1].s)  # less than the penalty had
-    continuation = Continuation(problem)
+    continuation = Continuation(problem.penalty)
     continuation.collect(np.arange(3), replace(last, pairs=(*last.pairs[:-1], flat)))
     state = continuation.begin(prepared)(replace(problem, C=problem.C * 1e6))
     assert to_host(state.pairs[-1].rho).tolist() == [0, 0, 0]
@@ -114,7 +114,7 @@ def test_models_far_from_the_next_optimum_begin_at_zero(put, problem):
     solver = LBFGS()
     prepared, states = walk(solver, problem, 3)
     far = states[-1].theta * put(np.array([1.0, 1.0, 1e4]))
-    continuation = Continuation(problem)
+    continuation = Continuation(problem.penalty)
     continuation.collect(np.arange(3), replace(states[-1], theta=far))
     state = continuation.begin(prepared)(problem)
     assert to_host(state.theta)[:, :2].any()
@@ -125,7 +125,7 @@ def test_models_far_from_the_next_optimum_begin_at_zero(put, problem):
 def test_it_saves_iterations(problem, curvature_kind, monkeypatch, every):
     monkeypatch.setattr(type(problem.backend), "check_every", every)
     solver, settings = LBFGS(), {"max_iter": 200, "tol": 1e-6}
-    continuation, left = Continuation(problem), []
+    continuation, left = Continuation(problem.penalty), []
     prepared = solver.prepare(problem)
 
     def leaving(models, state):

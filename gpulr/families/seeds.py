@@ -1,0 +1,50 @@
+"""Seeds of what is drawn at random, one for each draw, and what a file holds of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpulr.errors import ParameterError
+from gpulr.words import shown
+
+Seeds = Sequence[np.random.SeedSequence]
+
+
+def seeds_of(random_state: Any, n: int) -> list[np.random.SeedSequence]:
+    """Return so many seeds, or raise ParameterError."""
+    try:
+        return np.random.default_rng(random_state).bit_generator.seed_seq.spawn(n)  # type: ignore
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ParameterError(
+            f"random_state={shown(random_state)}; expected a whole number ≥ 0, a NumPy Generator "
+            "that was made from a seed, or None."
+        ) from error
+
+
+def stored(seeds: Seeds) -> dict[str, Any]:
+    """Return what makes seeds of one origin again: numbers, tuples and lists."""
+    first, last = seeds[0], seeds[-1]
+    entropy = first.entropy
+    return {
+        "entropy": entropy if isinstance(entropy, int) else list(map(int, entropy or ())),
+        "key": tuple(map(int, first.spawn_key[:-1])),
+        "numbers": (int(first.spawn_key[-1]), int(last.spawn_key[-1]) + 1),
+        "pool_size": int(first.pool_size),
+    }
+
+
+def restored(made: dict[str, Any]) -> list[np.random.SeedSequence]:
+    """Return the seeds of which :func:`stored` returned this."""
+    how = {"pool_size": made["pool_size"]}
+    return [
+        np.random.SeedSequence(made["entropy"], spawn_key=(*made["key"], number), **how)
+        for number in range(*made["numbers"])
+    ]
+
+
+def told(random_state: Any, seeds: Seeds) -> str:
+    """Return what a fingerprint says of seeds: nothing, where any will do."""
+    return "None" if random_state is None else repr(stored(seeds))
