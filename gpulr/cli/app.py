@@ -77,6 +77,13 @@ DASK = option(
     "Train on the workers of a Dask cluster: local:4, so many on this machine, or the address of a "
     "scheduler, which all see the same files.",
 )
+CHECKPOINT = option(
+    None,
+    "A file, e.g. run.ckpt, that keeps how far this has come: the same command goes on from there.",
+)
+CHECKPOINT_EVERY = option(
+    60.0, "Seconds after which it is written; 0: after each iteration.", min=0.0
+)
 TEST_SIZE = option(0.2, "Share of rows to hold out for testing, where the data has no test part.")
 SEED = option(0, "Any whole number; another one holds out other rows for testing.", min=0)
 
@@ -137,6 +144,8 @@ def train(
     ),
     test_size: float = TEST_SIZE,
     seed: int = SEED,
+    checkpoint: Path | None = CHECKPOINT,
+    checkpoint_every: float = CHECKPOINT_EVERY,
     output: Path | None = option(None, "Save the model, e.g. model.safetensors.", "--output", "-o"),
     recipe: Recipe | None = option(None, "notebook: the original notebook, reproduced."),
     json: bool = JSON,
@@ -182,6 +191,8 @@ def search(
     dask: str | None = DASK,
     test_size: float = TEST_SIZE,
     seed: int = SEED,
+    checkpoint: Path | None = CHECKPOINT,
+    checkpoint_every: float = CHECKPOINT_EVERY,
     output: Path | None = option(None, "Save the refitted model.", "--output", "-o"),
     plot: Path | None = option(None, "Draw the scores along C, e.g. path.png."),
     json: bool = JSON,
@@ -196,6 +207,7 @@ def search(
 def bootstrap(
     data: str | None = DATA_TO_TRAIN,
     label: str | None = LABEL,
+    features: str | None = FEATURES,
     n: int = option(200, "How many resamples of the rows.", "--n", min=2),
     level: float = option(0.95, "Of the intervals."),
     weights: str = option("poisson", "How rows are drawn: poisson or multinomial."),
@@ -215,11 +227,13 @@ def bootstrap(
     dtype: str = DTYPE,
     dask: str | None = DASK,
     seed: int = option(0, "Any whole number; another one draws other rows.", min=0),
-    features: int | None = option(
+    top: int | None = option(
         None,
         "Most features to print and draw for each class, 0: all. Default: 10, and all with --json.",
         min=0,
     ),
+    checkpoint: Path | None = CHECKPOINT,
+    checkpoint_every: float = CHECKPOINT_EVERY,
     output: Path | None = option(
         None,
         "Save the model, and beside it the weights of all resamples, e.g. bootstrap.safetensors.",
@@ -345,6 +359,17 @@ def data(
     from gpulr.cli.data import describe
 
     return describe
+
+
+@command
+def checkpoint(
+    path: Path = typer.Argument(metavar="PATH", help="A file that --checkpoint named."),
+    json: bool = JSON,
+) -> Task:
+    """Print what a checkpoint holds: of which run and data it is, and how far that has come."""
+    from gpulr.cli.checkpoints import checkpoint
+
+    return checkpoint
 
 
 @command

@@ -13,7 +13,8 @@ from rich.table import Column
 from gpulr.backend import to_host
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import terminal
-from gpulr.cli.data import in_a_cell, read_data, record_of, record_source, say_data
+from gpulr.cli.checkpoints import check_checkpoint, kept
+from gpulr.cli.data import in_a_cell, names_in, read_data, record_of, record_source, say_data
 from gpulr.cli.plotting import check_plot, draw
 from gpulr.cli.saving import save
 from gpulr.cli.train import Clock, check_run, checked_settings
@@ -36,11 +37,14 @@ def bootstrap(
     *,
     data: str | None = None,
     label: str | None = None,
+    features: str | None = None,
     level: float,
     seed: int,
     balanced: bool,
     dask: str | None = None,
-    features: int | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: float | None = None,
+    top: int | None = None,
     output: Path | None = None,
     plot: Path | None = None,
     json: bool,
@@ -50,20 +54,24 @@ def bootstrap(
     settings |= {"class_weight": "balanced" if balanced else None, "random_state": seed}
     check_run(settings, 0.0, output)
     check_workers(dask)
+    check_checkpoint(checkpoint, checkpoint_every)
     check_plot(plot)
     check_level(level)
     check_weights(settings["weights"])
     positive_number("C", settings["C"], infinite=True)
     positive_weights(settings.get("pos_weight"), 1)
     checked_settings(settings)
-    clock, interrupted = Clock(), ""
-    dataset, split = read_data(data, label, 0.0, seed)
+    clock, interrupted, columns = Clock(), "", names_in(features)
+    dataset, split = read_data(data, label, 0.0, seed, columns)
     clock.lap("load")
     say_data(dataset, settings)
     found: Bootstrap | OneVsAll
     try:
-        with on_workers(dask, dataset, data, label, split) as rows:
-            found = bootstrap_models(**rows, callbacks=[ProgressBar()], **settings)
+        with (
+            kept(checkpoint, checkpoint_every, always=True) as keeping,
+            on_workers(dask, dataset, data, label, split, columns) as rows,
+        ):
+            found = bootstrap_models(**rows, callbacks=[ProgressBar()], **settings, **keeping)
     except (TrainingInterrupted, WorkersLostError) as interruption:
         if interruption.model is None:
             raise
@@ -79,10 +87,10 @@ def bootstrap(
     model = found.model if isinstance(found, Bootstrap) else found
     if dask is not None:
         record_data(model, dataset)
-    record_source(model, split, label)
+    record_source(model, split, label, columns)
     path, code = save(found, output, interrupted=interrupted)
     intervals = found if isinstance(found, Bootstrap) and found.n_replicates > 1 else None
-    most = features or (None if json or features == 0 else FEATURES)
+    most = top or (None if json or top == 0 else FEATURES)
     if json:
         record = {**record_of(dataset), **_record(model, intervals, level, most)}
         record |= {"output": path, "seconds": clock.seconds}
@@ -90,7 +98,7 @@ def bootstrap(
     elif intervals is not None:
         _show(intervals, level, most, clock.seconds["bootstrap"])
     if plot is not None and intervals is not None:
-        n = model.n_features if features == 0 else features or FEATURES
+        n = model.n_features if top == 0 else top or FEATURES
         draw(partial(intervals.plot, level=level, n=n), plot)
     return code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from gpulr.cli import terminal
@@ -71,12 +72,7 @@ def _save(found: OneVsAll | Bootstrap, path: Path, words: str) -> Path | None:
         terminal.say(f"{words} {path}")
         return path
     name = f"rescued-{secrets.token_hex(4)}{SUFFIX}"
-    for folder in (
-        lambda: os.environ.get(RESCUE, "").strip(),  # nothing is the working folder
-        lambda: ".",
-        _state_folder,
-        tempfile.gettempdir,
-    ):
+    for folder in folders():
         try:
             rescued = Path(folder()).expanduser().absolute() / name
             rescued.parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +92,16 @@ def _save(found: OneVsAll | Bootstrap, path: Path, words: str) -> Path | None:
         "or the temporary one either, and is lost. Make room, and train again."
     )
     return None
+
+
+def folders() -> tuple[Callable[[], str | Path], ...]:
+    """Return what tells where files may go that have no other place, the first choice first."""
+    return (
+        lambda: os.environ.get(RESCUE, "").strip(),  # nothing is the working folder
+        lambda: ".",
+        _state_folder,
+        tempfile.gettempdir,
+    )
 
 
 def _state_folder() -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpulr.callbacks import SearchProgressBar
 from gpulr.cli import evaluate, terminal
+from gpulr.cli.checkpoints import check_checkpoint, kept
 from gpulr.cli.data import names_in, read_data, record_of, record_source, say_data
 from gpulr.cli.plotting import check_plot, draw
 from gpulr.cli.saving import save
@@ -37,6 +38,8 @@ def search(
     one_standard_error: bool,
     balanced: bool,
     dask: str | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: float | None = None,
     output: Path | None = None,
     plot: Path | None = None,
     json: bool,
@@ -50,6 +53,7 @@ def search(
         settings["refit"] = "1se"
     check_run(settings, test_size, output)
     check_workers(dask)
+    check_checkpoint(checkpoint, checkpoint_every)
     check_plot(plot)
     if output is not None and not settings["refit"]:
         raise ParameterError("--output saves the refitted model; leave out --no-refit.")
@@ -62,8 +66,12 @@ def search(
     say_data(dataset, settings)
     found, tested, path, code = None, None, None, 0
     try:
-        with on_workers(dask, dataset, data, label, split, columns) as rows:
-            found = search_models(**rows, callbacks=[SearchProgressBar()], **settings)
+        with (
+            kept(checkpoint, checkpoint_every, always=True) as keeping,
+            on_workers(dask, dataset, data, label, split, columns) as rows,
+        ):
+            bar = [SearchProgressBar()]
+            found = search_models(**rows, callbacks=bar, **settings, **keeping)
     except SearchInterrupted as interruption:
         terminal.say(str(interruption).partition(";")[0].rstrip("."))
         code, found = terminal.INTERRUPTED, interruption.search

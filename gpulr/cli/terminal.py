@@ -44,7 +44,7 @@ _EXIT_CODES: Mapping[type[Exception], int] = {
 _JOINERS = "\u200c\u200d"  # invisible, but they shape Persian and Indic letters, and emoji
 _PARAMETERS = (
     "cv|C|Cs|backend|dtype|fps|label|scale|samples|scoring|seed|size|solver|tol|learning_rate|"
-    "max_iter|test_size|pos_weight|weights|level|n"
+    "max_iter|test_size|pos_weight|weights|level|n|checkpoint|checkpoint_every"
 )
 _FLAGS = {
     "standardize=True": "--standardize",
@@ -169,6 +169,9 @@ def show_error(message: str) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
     words = str(message)
+    if issubclass(category, errors.ResumedWarning):
+        say(words)
+        return
     ours = errors.ConvergenceWarning | errors.DataFallbackWarning | errors.ScaleWarning
     if issubclass(category, ours):
         words = in_options(words)
@@ -176,13 +179,13 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> N
 
 
 def known(**facts: Any) -> None:
-    """Keep what the JSON object of a command tells that is interrupted before it prints its own."""
+    """Keep what the JSON object of a command tells that is interrupted, beside its own."""
     _known.update(facts)
 
 
 def print_json(record: Mapping[str, Any], *, interrupted: bool = False) -> None:
     """Print one JSON object on standard output; infinite and undefined numbers are null."""
-    plain = _plain({**record, "interrupted": True} if interrupted else record)
+    plain = _plain({**_known, **record, "interrupted": True} if interrupted else record)
     _known["printed"] = True
     ascii_only = not (sys.stdout.encoding or "ascii").lower().startswith("utf")
     written = json.dumps(plain, allow_nan=False, ensure_ascii=ascii_only, default=str)

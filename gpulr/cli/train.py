@@ -11,6 +11,7 @@ from rich.table import Column
 from gpulr.backend import BACKENDS
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import evaluate, terminal
+from gpulr.cli.checkpoints import check_checkpoint, kept
 from gpulr.cli.data import names_in, read_data, record_of, record_source, say_data, say_refinements
 from gpulr.cli.refining import refined, rule_of
 from gpulr.cli.saving import save, unfinished
@@ -51,6 +52,8 @@ def train(
     calibrate: bool = False,
     thresholds: str | None = None,
     dask: str | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: float | None = None,
     output: Path | None = None,
     json: bool,
     **settings: Any,
@@ -60,6 +63,7 @@ def train(
     rule = None if thresholds is None else rule_of(thresholds)
     check_run(settings, test_size, output)
     check_workers(dask)
+    check_checkpoint(checkpoint, checkpoint_every)
     positive_number("C", settings["C"], infinite=True)
     positive_weights(settings.get("pos_weight"), 1)
     checked_settings(settings)
@@ -69,8 +73,11 @@ def train(
     clock.lap("load")
     say_data(dataset, settings)
     try:
-        with on_workers(dask, dataset, data, label, split, columns) as rows:
-            model = train_model(**rows, callbacks=[ProgressBar()], **settings)
+        with (
+            kept(checkpoint, checkpoint_every) as keeping,
+            on_workers(dask, dataset, data, label, split, columns) as rows,
+        ):
+            model = train_model(**rows, callbacks=[ProgressBar()], **settings, **keeping)
     except (TrainingInterrupted, WorkersLostError) as interruption:
         if interruption.model is None:
             raise

@@ -58,7 +58,7 @@ def test_json_equals_the_library(told, table):
 
 
 def test_the_table_has_the_strongest_per_standard_deviation(run, told, table):
-    shown = run(*TABLE, "--features", 1, COLUMNS="100").stdout
+    shown = run(*TABLE, "--top", 1, COLUMNS="100").stdout
     assert "weight per standard deviation" in shown
     first = told(*TABLE)["models"][0]["features"][0]
     std = first["standard_deviation"]
@@ -67,9 +67,17 @@ def test_the_table_has_the_strongest_per_standard_deviation(run, told, table):
     assert "1 more" in shown
     assert "30 replicates of 3 models in" in shown
     assert "90 of 90 converged" in shown
-    everything = run(*TABLE, "--features", 0).stdout
+    everything = run(*TABLE, "--top", 0).stdout
     assert "salary" in everything
     assert "more" not in everything
+
+
+def test_columns_that_are_named_are_the_features(told, table):
+    record = told(*TABLE, "--features", "salary,noise")
+    assert {each["feature"] for told_of in record["models"] for each in told_of["features"]} <= {
+        *("salary", "noise")
+    }
+    assert record["n_features"] == 2
 
 
 def test_features_that_say_nothing_are_told_of(run, tmp_path, rng):
