@@ -274,7 +274,7 @@ def test_a_search_groups_columns_likewise(make_device, images, made):
     gpulr.search(X, y, Cs=[1], cv=2, refit=False, tol=1e-2)
     make_device(500_000)
     gpulr.search(X, y, Cs=[1], cv=2, refit=False, tol=1e-2)
-    assert [len(path.task.groups) for path in made] == [1, 2]
+    assert [len(path.groups) for path in made] == [1, 2]
 
 
 # ---- CuPy -------------------------------------------------------------------------------------
