@@ -227,7 +227,7 @@ def test_pairs_of_the_next_penalty(put, monkeypatch, table, as_if_large, sketch)
     states = [solver.init(first, None, prepared)]
     for _ in range(3):
         states.append(solver.step(first, states[-1]))
-    continuation = Continuation(first)
+    continuation = Continuation(first.penalty)
     continuation.collect(np.arange(1), states[-1])
     pairs = continuation.begin(prepared)(second).pairs
     reduced = [prepared.curvature.reduce(second.evaluate(s.theta).gradient) for s in states]

@@ -101,7 +101,7 @@ def test_a_path_of_C_over_folds():
         prepared, begin, found = SMALL.prepare(problem), None, []
         for C in (1.0, 100.0):
             along = replace(problem, C=problem.C * C)
-            end = Continuation(along)
+            end = Continuation(along.penalty)
             found.append(
                 minimize(
                     SMALL,

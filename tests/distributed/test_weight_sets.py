@@ -122,7 +122,7 @@ def test_models_of_folds_along_C(rng, weighted, balanced):
         prepared, begin = SMALL.prepare(problem), None
         for C in (0.01, 1.0, 100.0):
             along = replace(problem, C=problem.C * (C / 0.01))
-            continuation = Continuation(along)
+            continuation = Continuation(along.penalty)
             solution = minimize(
                 SMALL,
                 along,
