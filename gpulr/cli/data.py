@@ -16,7 +16,7 @@ from gpulr.cli import terminal
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.datasets.reading import is_stored, is_table, read_labelled
-from gpulr.errors import DataError
+from gpulr.errors import DataError, ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import SplitRecord
 from gpulr.words import counted
@@ -138,7 +138,17 @@ def names_in(features: str | None) -> list[str] | None:
     """Return the columns that --features names, with commas between them."""
     if features is None:
         return None
-    return [name.strip() for name in next(csv.reader([features], skipinitialspace=True), [])]
+    try:
+        rows = list(csv.reader([features], skipinitialspace=True))
+    except csv.Error:  # of a line break outside quotes
+        rows = []
+    names = [name.strip() for row in rows for name in row]
+    if not names or not all(names):
+        raise ParameterError(
+            f"--features {features!r}; expected columns' names with commas between them, such as "
+            "age,height. A name that has a comma goes in double quotes."
+        )
+    return names
 
 
 def record_source(

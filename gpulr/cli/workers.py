@@ -62,7 +62,7 @@ def record_data(model: OneVsAll, dataset: datasets.Dataset) -> None:
 def check_workers(where: str | None) -> None:
     """Raise ParameterError for what is neither a number of workers nor an address."""
     kind, _, number = (where or "").partition(":")
-    if kind == "local" and number.isdigit() and int(number) > 0:
+    if kind == "local" and number.isdecimal() and int(number) > 0:
         return
     if where is not None and (kind == "local" or not number):
         raise ParameterError(

@@ -95,3 +95,9 @@ def test_rows_without_labels(run, told, tmp_path, rng):
     assert "true" not in predictions[0]
     said = run("train", "--data", "parts", code=3).stderr
     assert "holds rows without labels" in said
+
+
+@pytest.mark.parametrize("features", ["", "a,,b", "a\nb"], ids=["nothing", "no name", "two lines"])
+def test_features_that_name_no_columns(run, features):
+    said = run("train", "--data", "digits", "--features", features, code=2).stderr
+    assert f"--features {features!r}; expected columns' names with commas between them" in said

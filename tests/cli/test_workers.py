@@ -55,7 +55,7 @@ def test_workers_read_files_themselves(quick_cluster, tmp_path):
 
 
 def test_what_is_neither_a_number_of_workers_nor_an_address(run):
-    for where in ("local:0", "local:x", "local", "4"):
+    for where in ("local:0", "local:x", "local:²", "local", "4"):
         with pytest.raises(gpulr.ParameterError, match="expected local:4"):
             check_workers(where)
     check_workers("tcp://10.0.0.5:8786")
