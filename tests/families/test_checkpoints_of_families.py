@@ -250,17 +250,17 @@ def test_an_interrupted_bootstrap_says_how_to_go_on(tmp_path):
 
 
 DIFFER = [
-    ("search", {"Cs": [1.0, 10.0]}, "Cs was .*10.0. here"),
+    ("search", {"Cs": [1.0, 10.0]}, "Cs were .*10.0. here"),
     ("search", {"cv": 4}, "cv is another one here"),
     ("search", {"scoring": "neg_log_loss"}, "scoring was accuracy, and is neg_log_loss here"),
     ("search", {"refit": "1se"}, "refit was True, and is 1se here"),
     ("search", {"tol": 1e-3}, r"tol was 0\.0001, and is 0\.001 here"),
     ("bootstrap", {"n": 5}, "n was 4, and is 5 here"),
-    ("bootstrap", {"weights": "multinomial"}, "weights was poisson, and is multinomial here"),
+    ("bootstrap", {"weights": "multinomial"}, "weights were poisson, and are multinomial here"),
     ("bootstrap", {"random_state": 1}, "random_state"),
     ("bootstrap", {"C": 2.0}, r"C was 1\.0, and is 2\.0 here"),
     ("cross_val_predict", {"cv": 4}, "cv is another one here"),
-    ("learning_curve", {"train_sizes": [0.4, 1.0]}, "train_sizes was|train_sizes is another"),
+    ("learning_curve", {"train_sizes": [0.4, 1.0]}, "train_sizes were|train_sizes is another"),
     ("permutation_test", {"random_state": 1}, "random_state"),
 ]
 
