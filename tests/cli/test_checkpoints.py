@@ -107,7 +107,7 @@ def test_a_folder_that_takes_no_file_is_no_hindrance(monkeypatch, ctrl_c, run, t
 def test_faults_that_would_come_again_are_not_gone_on_with(run, told):
     run(*SEARCH, "--checkpoint", "s.ckpt")
     result = run(*SEARCH[:4], 7, *SEARCH[5:], "--checkpoint", "s.ckpt", code=3)
-    assert "s.ckpt: it is the checkpoint of another run: Cs were" in result.stderr
+    assert "s.ckpt: it is the checkpoint of another run: Cs are others here" in result.stderr
     assert "Delete it to begin anew" in result.stderr
     assert "To go on" not in result.stderr
     for arguments in (SEARCH, TRAIN, BOOTSTRAP):

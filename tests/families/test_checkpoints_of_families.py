@@ -260,7 +260,7 @@ DIFFER = [
     ("bootstrap", {"random_state": 1}, "random_state"),
     ("bootstrap", {"C": 2.0}, r"C was 1\.0, and is 2\.0 here"),
     ("cross_val_predict", {"cv": 4}, "cv is another one here"),
-    ("learning_curve", {"train_sizes": [0.4, 1.0]}, "train_sizes were|train_sizes is another"),
+    ("learning_curve", {"train_sizes": [0.4, 1.0]}, "train_sizes (were|are others)"),
     ("permutation_test", {"random_state": 1}, "random_state"),
 ]
 
