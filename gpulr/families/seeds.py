@@ -47,4 +47,6 @@ def restored(made: dict[str, Any]) -> list[np.random.SeedSequence]:
 
 def told(random_state: Any, seeds: Seeds) -> str:
     """Return what a fingerprint says of seeds: nothing, where any will do."""
-    return "None" if random_state is None else repr(stored(seeds))
+    if random_state is None or isinstance(random_state, int | np.integer):
+        return str(random_state)
+    return repr(stored(seeds))

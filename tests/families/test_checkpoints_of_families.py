@@ -257,7 +257,7 @@ DIFFER = [
     ("search", {"tol": 1e-3}, r"tol was 0\.0001, and is 0\.001 here"),
     ("bootstrap", {"n": 5}, "n was 4, and is 5 here"),
     ("bootstrap", {"weights": "multinomial"}, "weights were poisson, and are multinomial here"),
-    ("bootstrap", {"random_state": 1}, "random_state"),
+    ("bootstrap", {"random_state": 1}, "random_state was 0, and is 1 here"),
     ("bootstrap", {"C": 2.0}, r"C was 1\.0, and is 2\.0 here"),
     ("cross_val_predict", {"cv": 4}, "cv is another one here"),
     ("learning_curve", {"train_sizes": [0.4, 1.0]}, "train_sizes (were|are others)"),
