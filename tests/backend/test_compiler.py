@@ -205,7 +205,7 @@ def test_threads_compile_each_width_once(compiled_products, uncompiled, monkeypa
     with ThreadPoolExecutor(8) as pool:
         for Z in pool.map(multiply, 4 * [2, 10]):
             np.testing.assert_allclose(Z, X @ W[:, : Z.shape[1]], rtol=1e-12, atol=1e-12)
-    assert calls == {(width, "float64", "float64"): 1 for width in (2, 10)}
+    assert list(calls.values()) == [1, 1]  # of the widths that serve these on this processor
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
