@@ -63,8 +63,17 @@ class DaskParts:
         )
 
     def _holders(self, numbers: list[int]) -> dict[int, Sequence[str]]:
-        found = self.client.who_has([self.futures[i] for i in numbers])
+        found = self._scheduler("who_has", keys=[self.futures[i].key for i in numbers])
         return {i: found.get(self.futures[i].key, ()) for i in numbers}
+
+    def _scheduler(self, method: str, **arguments: Any) -> Any:
+        """Return what the scheduler answers, if it does in time."""
+        ask = getattr(self.client.scheduler, method)
+        try:
+            return self.client.sync(ask, callback_timeout=self._limit, **arguments)
+        except TimeoutError as error:
+            why = f"its scheduler has not answered for {self._limit:g} s"
+            raise self._lost(why, range(len(self.futures))) from error
 
     # Whether they are made
 
@@ -129,7 +138,7 @@ class DaskParts:
 
     def _workers_do_something(self) -> bool:
         with suppress(*UNANSWERED):
-            return self.client.status == "running" and any(self.client.processing().values())
+            return self.client.status == "running" and any(self._scheduler("processing").values())
         return False
 
     @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import numpy as np
 import pytest
 
 import gpulr
-from clusters import cluster, kill, loaded, lone_worker, pids
+from clusters import cluster, kill, loaded, lone_worker, pids, scheduler
 from gpulr.distributed import Here
 from parts import Loader, Numbers
 
@@ -128,6 +129,24 @@ def test_a_scheduler_that_died_is_said(processes):
         timer.join()
         with pytest.raises(gpulr.WorkersLostError, match="cannot go on"):
             engine.call("add_up")
+
+
+def test_a_scheduler_that_stopped_is_not_waited_for(monkeypatch, tmp_path):
+    from distributed import Client
+
+    monkeypatch.setenv("GPULR_WORKER_TIMEOUT", "2")
+    with (
+        scheduler(tmp_path / "s.json") as (process, address),
+        Client(address) as client,
+        lone_worker(client),
+    ):
+        engine = engine_of(client)
+        engine.call("add_up")
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(gpulr.WorkersLostError, match="cannot go on"):
+            engine.call("add_up")
+        process.send_signal(signal.SIGCONT)
+        assert len(engine.call("add_up")) == N_PARTS
 
 
 def test_workers_keep_freed_memory_and_use_their_threads(processes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import operator
 import os
 import signal
@@ -56,19 +57,39 @@ def kill(pid):
     os.kill(pid, signal.SIGKILL)
 
 
+def started(command):
+    """Return a process that imports what this one does."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+
 @contextlib.contextmanager
 def lone_worker(client, threads=1):
     """A worker whom no nanny starts again: its process."""
     command = [sys.executable, "-m", "distributed.cli.dask_worker"]
     command += [client.scheduler.address, "--no-nanny", "--no-dashboard", f"--nthreads={threads}"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     before = len(client.nthreads())
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as worker:
+    with started(command) as worker:
         try:
             client.wait_for_workers(before + 1, timeout=60)
             yield worker
         finally:
             worker.kill()
+
+
+@contextlib.contextmanager
+def scheduler(file):
+    """A scheduler of its own, which writes a file when it answers: its process, and address."""
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0"]
+    command += ["--no-dashboard", "--scheduler-file", str(file)]
+    with started(command) as process:
+        try:
+            until = time.monotonic() + 60
+            while not file.exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            yield process, json.loads(file.read_text())["address"]
+        finally:
+            process.kill()
 
 
 def on_scheduler(client):
