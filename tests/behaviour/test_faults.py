@@ -135,6 +135,7 @@ def test_a_flipped_bit_in_a_model_file(tmp_path):
 
 def test_an_interrupted_download(tmp_path, monkeypatch):
     """Of a mirror that ends in the middle nothing is left; what is kept is verified once more."""
+    pytest.importorskip("pooch", reason="the extra data")
     files, contents = tiny_mnist()
     half = {name: content[: len(content) // 2] for name, content in contents.items()}
     monkeypatch.setattr(mnist, "FILES", files)
