@@ -258,8 +258,6 @@ def search_on(
         ctrl_c(terminated=place is not None) as interrupted,
     ):
         elsewhere = isinstance(data, PartitionedData)
-        if isinstance(data, PartitionedData):
-            data.check_folds(folds, None if per_model else scorer)
         task = SearchTask(CrossValidation(data, folds, Cs, budget), scorer, per_model, refit)
         if elsewhere:  # later, the rows may be lost
             task = replace(task, models=replace(task.models, after_step=task.score))
@@ -273,6 +271,8 @@ def search_on(
         with checkpointed(
             place, fingerprint, about_search, backend=data.rows.backend, classes=CLASSES
         ) as kept:
+            if isinstance(data, PartitionedData):  # whose parts are hashed as they came
+                data.check_folds(folds, None if per_model else scorer)
             state, progress = kept.read(task)
             first = state or progress or SearchState(task.models.begin())
             state = state or go_on(task, first, callbacks, interrupted, kept.offer)
