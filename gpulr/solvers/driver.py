@@ -296,7 +296,7 @@ def _judge(
     norm, rounding = last_look(problem, theta, cost, found, stuck, task.tol)
     converged = norm <= task.tol
     if (converged & ~stuck).any():
-        converged &= stuck | task.solver.settled(problem, theta, task.tol)
+        converged &= stuck | task.solver.settled(problem, run.state, theta, task.tol)
     run.figures[1, which], run.columns["goal"][which] = norm, found / 4.0
     run.columns["converged"][which] = converged
     run.columns["stalled"][which] = stuck & ~converged

@@ -34,7 +34,9 @@ MANY = 8
 LEAST_COST = 1e-6
 
 
-def are_near(problem: Problem, theta: Array, tol: float) -> npt.NDArray[np.bool_]:
+def are_near(
+    problem: Problem, theta: Array, curvature: ExactCurvature, tol: float
+) -> npt.NDArray[np.bool_]:
     """Whether costs are within ``tol`` times themselves of the least ones, (n_models,).
 
     By Newton's decrement gᵀH⁻¹g, twice what a quadratic cost would fall: as much as the exponential
@@ -42,7 +44,7 @@ def are_near(problem: Problem, theta: Array, tol: float) -> npt.NDArray[np.bool_
     """
     margins = problem.margins(theta)
     cost, gradient = problem.evaluate_margins(margins, theta)
-    curvature = ExactCurvature.of(problem).at(problem, margins)
+    curvature = curvature.at(problem, margins)
     q = curvature.reduce(gradient)
     xp = problem.backend.xp
     left = xp.sum(q * curvature.solve(q, None, None), axis=0)

@@ -212,14 +212,16 @@ class LBFGS(Solver):
         flags, groups = worthwhile(state.pool, before, norm, n, self.tol, known)
         return refresh(problem, state, flags, groups) if flags.any() else state
 
-    def settled(self, problem: Problem, theta: Array, tol: float) -> Flags:
+    def settled(self, problem: Problem, state: Any, theta: Array, tol: float) -> Flags:
         """Return which models have little of their cost left to win; all, where that is not known.
 
         A small gradient alone says so only where features and penalty are not small as well.
         """
         if not ExactCurvature.serves(problem.rows):
             return np.ones(problem.n_models, np.bool_)
-        return are_near(problem, theta, tol)
+        begun = isinstance(state, LBFGSState)  # or with max_iter=0 it is a plain one
+        curvature = state.curvature if begun else ExactCurvature.of(problem)
+        return are_near(problem, theta, curvature, tol)
 
     def notes(self, rows: Rows) -> dict[str, str]:
         """Return what models depend on beside data and settings.

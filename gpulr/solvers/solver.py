@@ -90,8 +90,13 @@ class Solver(Protocol):
         """
         return state
 
-    def settled(self, problem: Problem, theta: Array, tol: float) -> npt.NDArray[np.bool_]:
-        """Return which models, whose gradients are within ``tol``, have converged, (n_models,)."""
+    def settled(
+        self, problem: Problem, state: Any, theta: Array, tol: float
+    ) -> npt.NDArray[np.bool_]:
+        """Return which models, whose gradients are within ``tol``, have converged, (n_models,).
+
+        ``problem`` and ``theta`` are those of some of the models that ``state`` is of.
+        """
         return np.ones(problem.n_models, np.bool_)
 
     def notes(self, rows: Rows) -> dict[str, str]:
