@@ -124,6 +124,8 @@ class DaskEngine:
         n, message = self.n_parts, dask.delayed(dumps((n_groups, *arguments)))
         give = partial(dask_worker.give, method)
         given = self.make(self.client, give, self.parts, [message] * n)
+        if n_groups == 1:  # a task fewer for each part
+            return self.make(self.client, function, *([piece] for piece in given.parts))
         each = [part for part in given.parts for _ in range(n_groups)]
         pieces = self.make(self.client, operator.getitem, each, [*range(n_groups)] * n).parts
         columns = [pieces[i : i + n_groups] for i in range(0, len(pieces), n_groups)]

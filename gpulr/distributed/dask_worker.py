@@ -79,8 +79,9 @@ def derive(movable: Movable, method: str, message: bytes) -> Movable:
 
 
 def give(method: str, part: Any, message: bytes) -> Any:
-    """Return what a method of a part returns."""
-    return getattr(part, method)(*loads(message))
+    """Return the pieces that a method of a part returns, or the only one."""
+    pieces = getattr(part, method)(*loads(message))
+    return pieces if len(pieces) > 1 else pieces[0]
 
 
 def call(

@@ -126,8 +126,8 @@ class PartitionedData(TrainingData):
     def _ranked(self, score: Any, *message: Any) -> npt.NDArray[np.float64]:
         """Return the same of a score for which parts give each other their margins."""
         n_Cs, n_folds, _, k = message[-1].shape
-        columns = n_folds * n_Cs * k, "ranked_columns"
-        found = ranked(self.parts.engine, score.measure, *columns, *message)
+        sizes = n_folds * n_Cs * k, self.rows.n_samples * n_Cs * k
+        found = ranked(self.parts.engine, score.measure, *sizes, "ranked_columns", *message)
         values, true = (each.reshape(n_folds, n_Cs, -1) for each in found)
         scores = [
             [score.finish(*each) for each in zip(*fold, strict=True)]

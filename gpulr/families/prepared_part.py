@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, repeat, starmap
 from typing import Any
 
 import numpy as np
@@ -129,7 +129,7 @@ class PreparedPart(Part):
         Those of the first fold come first, and of these those of the first C.
         """
         sets = chain.from_iterable(self._held_out(rule, thetas, empty_too=True))
-        return shared_out(n_groups, sets, self._score(name, per_model).entries)
+        return shared_out(n_groups, starmap(self._score(name, per_model).entries, sets))
 
     def _score(self, name: str, per_model: bool) -> Any:
         known = SCORES if isinstance(self.targets, ClassTargets) else LABEL_SCORES

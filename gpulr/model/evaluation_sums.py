@@ -22,7 +22,7 @@ from gpulr.model.labelled_blocks import Read, sums_of_blocks
 from gpulr.model.measures import SCORES, Counts, mean, minus_mean, normalized_classes, share_right
 from gpulr.model.predicted import Thresholds
 from gpulr.model.ranked import as_they_are, ranked
-from gpulr.model.ranking import area, ranking
+from gpulr.model.ranking import ranking
 
 Array = Any
 
@@ -95,11 +95,20 @@ def evaluate_blocks(
 
     Then workers give each other the margins, all those of a model to one of them, which ranks them.
     """
-    sums = partial(sums_of, n_classes=len(classes), thresholds=thresholds)
-    found, engine = sums_of_blocks(X, y, sample_weight, read, sums, keep=True)
+    sums = partial(_rows_and_sums, n_classes=len(classes), thresholds=thresholds)
+    (n_rows, *found), engine = sums_of_blocks(X, y, sample_weight, read, sums, keep=True)
     k = len(found[0])
-    ranks = ranked(engine, ranking, k, "ranked_columns", as_they_are)[:2]
+    entries = [as_they_are]
     if len(found) > 9 and k > 1:  # classes, not labels
-        ranks += ranked(engine, area, k, "ranked_columns", normalized_classes)[:1]
+        entries.append(normalized_classes)
+    n_columns = len(entries) * k
+    areas, precisions, _ = ranked(
+        engine, ranking, n_columns, n_columns * n_rows, "ranked_columns", *entries
+    )
+    ranks = areas[:k], precisions[:k], *([areas[k:]] if len(entries) > 1 else [])
     counted = sample_weight is None
     return evaluate_sums(found, ranks, classes, thresholds, counted=counted)
+
+
+def _rows_and_sums(Z: npt.NDArray[np.floating], *rows: Any, **how: Any) -> tuple[Any, ...]:
+    return len(Z), *sums_of(Z, *rows, **how)

@@ -86,8 +86,9 @@ class HeldOutBlocks:
 
     def of_models(self, function: Function) -> list[Floats]:
         """Return what a function says of all models, each by all of its margins at one worker."""
-        columns = self.n_models, "ranked_columns", as_they_are
-        return ranked(self.engine, partial(_of_one, function), *columns)[:-1]
+        sizes = self.n_models, self.n_models * self.n_rows
+        how = partial(_of_one, function), *sizes, "ranked_columns", as_they_are
+        return ranked(self.engine, *how)[:-1]
 
 
 def _of_one(function: Function, z: Any, y: Any, w: Any, at: Any) -> tuple[float, ...]:

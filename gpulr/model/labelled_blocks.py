@@ -104,8 +104,8 @@ class LabelledBlock:
         """Return weight and sums, for the client."""
         return self.sums
 
-    def ranked_columns(self, n_groups: int, entries: Entries) -> Sequence[list[Column] | None]:
-        """Return the columns of margins for each group; None of no rows."""
-        return (
-            [None] * n_groups if self.rows is None else shared_out(n_groups, [self.rows], entries)
-        )
+    def ranked_columns(self, n_groups: int, *entries: Entries) -> Sequence[list[Column] | None]:
+        """Return the columns of all entries of margins for each group; None of no rows."""
+        if self.rows is None:
+            return [None] * n_groups
+        return shared_out(n_groups, (each(*self.rows) for each in entries))

@@ -6,6 +6,7 @@ comes to the client is what each model's ranking says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ Column = tuple[Floats, Bytes, Floats | None]
 
 Result = TypeVar("Result", covariant=True)
 
-GROUPS = 32  # of models that are ranked at once, by different workers
+TOGETHER = 2**22  # margins that one worker ranks, if not of one model: in half a second
 
 
 def as_they_are(Z: Floats, truth: Truth, weight: Floats) -> tuple[Floats, Truth, Floats]:
@@ -74,20 +75,15 @@ class RankedScore(Generic[Result]):
         return self.average(values, true if self.weighted else None)
 
 
-def shared_out(
-    n_groups: int,
-    sets: Iterable[tuple[Floats, Truth, Floats]],
-    entries: Entries,
-) -> list[list[Column]]:
-    """Return, for each group, its columns of the margins of a part's rows.
+def shared_out(n_groups: int, sets: Iterable[tuple[Floats, Truth, Floats]]) -> list[list[Column]]:
+    """Return, for each group, its columns of what is ranked of a part's rows.
 
-    ``sets`` are margins, truth and weights. Of the columns of all sets, one after the other, the
-    groups get one each in turn.
+    ``sets`` are entries of margins, truth and weights. Of the columns of all sets, one after the
+    other, the groups get one each in turn.
     """
     groups: list[list[Column]] = [[] for _ in range(n_groups)]
     number = 0
     for Z, truth, weight in sets:
-        Z, truth, weight = entries(Z, truth, weight)
         even = bool((weight == 1.0).all())
         for z, y, w in problems(Z, truth, weight, slice(0, Z.shape[1])):
             groups[number % n_groups].append((np.ascontiguousarray(z), y, None if even else w))
@@ -117,14 +113,16 @@ class Ranked:
 
 
 def ranked(
-    engine: Engine, measure: Measure, n_columns: int, method: str, *arguments: Any
+    engine: Engine, measure: Measure, n_columns: int, n_margins: int, method: str, *arguments: Any
 ) -> list[Each]:
     """Return what a measure says of columns of the margins of all parts' rows.
 
-    ``method`` of the parts returns what :func:`shared_out` does, of ``n_columns`` or fewer columns.
-    The results are each (n_columns,), the last one the weights of positives.
+    ``method`` of the parts returns what :func:`shared_out` does, of ``n_columns`` or fewer columns,
+    in which there are ``n_margins``. Each group takes as many messages as there are parts: so there
+    are no more groups than the margins are worth. The results are each (n_columns,), the last one
+    the weights of positives.
     """
-    n_groups = max(1, min(n_columns, GROUPS))
+    n_groups = max(1, min(n_columns, math.ceil(n_margins / TOGETHER)))
     exchanged = engine.exchange(method, partial(Ranked.of, measure), n_groups, *arguments)
     groups = exchanged.call("answer")
     columns = [groups[i % n_groups][i // n_groups] for i in range(sum(map(len, groups)))]

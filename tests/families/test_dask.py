@@ -109,6 +109,19 @@ def test_rankings_of_blocks_some_of_which_have_no_rows(client):
     assert many.averages["roc_auc_ovr"] == pytest.approx(here.averages["roc_auc_ovr"], abs=1e-7)
 
 
+def test_an_evaluation_is_few_tasks(client, monkeypatch):
+    tasks, compute = [], client.compute
+    monkeypatch.setattr(client, "compute", lambda some: tasks.append(len(some)) or compute(some))
+    model = gpulr.train(X[:2000], Y[:2000], tol=0.1)
+    n_parts = 16
+    rows = da.from_array(X, chunks=(N // n_parts, 30))
+    found = model.evaluate(rows, da.from_array(Y, chunks=N // n_parts))
+    assert found.averages["roc_auc_ovr"] == pytest.approx(
+        model.evaluate(X, Y).averages["roc_auc_ovr"], abs=1e-7
+    )
+    assert tasks == [n_parts, n_parts, 1]  # parts, their margins, and whoever ranks them
+
+
 @pytest.mark.parametrize("kind", ["classes", "two classes", "labels"])
 @pytest.mark.parametrize("here", [True, False], ids=["no client", "client"])
 def test_calibration_and_thresholds_by_margins_of_blocks(client, monkeypatch, kind, here):

@@ -9,11 +9,12 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gpulr.distributed import Here
+from gpulr.model import ranked as module
 from gpulr.model.evaluation import evaluate_labels, evaluate_margins
 from gpulr.model.evaluation_sums import evaluate_sums, sums_of
 from gpulr.model.labelled_blocks import LabelledBlock
 from gpulr.model.measures import LABEL_SCORES, SCORES, normalized_classes
-from gpulr.model.ranked import GROUPS, RankedScore, as_they_are, ranked
+from gpulr.model.ranked import RankedScore, as_they_are, ranked
 from gpulr.model.ranking import area, ranking
 
 N = 3000
@@ -27,6 +28,12 @@ def parts_of(Z, truth, weight, edges=(0, 1, 1, 700, 705, N)):
         LabelledBlock(None, None if at.start == at.stop else (Z[at], truth[at], weight[at]))
         for at in some
     )
+
+
+@pytest.fixture(autouse=True)
+def several_groups(monkeypatch):
+    """Columns go to several workers, as those of many rows do."""
+    monkeypatch.setattr(module, "TOGETHER", N + 1)
 
 
 def rows_of(kind, k, dtype="float32", ties=False, weights=False):
@@ -51,7 +58,7 @@ CASES = {
     "float64": {"kind": "classes", "k": 3, "dtype": "float64", "weights": True},
     "ties, weights": {"kind": "classes", "k": 3, "ties": True, "weights": True},
     "labels": {"kind": "labels", "k": 3},
-    "labels, ties, weights": {"kind": "labels", "k": GROUPS + 3, "ties": True, "weights": True},
+    "labels, ties, weights": {"kind": "labels", "k": 35, "ties": True, "weights": True},
 }
 
 
@@ -61,8 +68,9 @@ CASES = {
 def test_scores_are_those_of_one_process(case, name, per_model):
     Z, truth, weight = rows_of(**CASES[case])
     score = (LABEL_SCORES if truth.ndim > 1 else SCORES)[name][per_model]
+    sizes = Z.shape[1], Z.size
     *values, true = ranked(
-        parts_of(Z, truth, weight), score.measure, Z.shape[1], "ranked_columns", score.entries
+        parts_of(Z, truth, weight), score.measure, *sizes, "ranked_columns", score.entries
     )
     found = score.finish(*values, true)
     np.testing.assert_allclose(found, score(Z, truth, weight), rtol=1e-12)
@@ -71,7 +79,8 @@ def test_scores_are_those_of_one_process(case, name, per_model):
 @pytest.mark.parametrize("case", CASES)
 def test_each_model_against_scikit_learn(case):
     Z, truth, weight = rows_of(**CASES[case])
-    found = ranked(parts_of(Z, truth, weight), ranking, Z.shape[1], "ranked_columns", as_they_are)
+    sizes = Z.shape[1], Z.size
+    found = ranked(parts_of(Z, truth, weight), ranking, *sizes, "ranked_columns", as_they_are)
     for j in range(Z.shape[1]):
         y = truth[:, j] if truth.ndim > 1 else truth == (j if Z.shape[1] > 1 else 1)
         some = y != 2 if truth.ndim > 1 else np.ones(N, bool)
@@ -86,10 +95,10 @@ def test_evaluations_leave_nothing_out(case):
     Z, truth, weight = rows_of(**CASES[case])
     k, several = Z.shape[1], truth.ndim == 1 and Z.shape[1] > 1
     classes = np.arange(k if truth.ndim > 1 else max(2, k))
-    parts = parts_of(Z, truth, weight)
-    ranks = ranked(parts, ranking, k, "ranked_columns", as_they_are)[:2]
+    parts, sizes = parts_of(Z, truth, weight), (k, Z.size)
+    ranks = ranked(parts, ranking, *sizes, "ranked_columns", as_they_are)[:2]
     if several:
-        ranks += ranked(parts, area, k, "ranked_columns", normalized_classes)[:1]
+        ranks += ranked(parts, area, *sizes, "ranked_columns", normalized_classes)[:1]
     sums = sums_of(Z, truth, weight, len(classes))
     found = evaluate_sums(sums, ranks, classes, counted=bool((weight == 1).all()))
     judge = evaluate_labels if truth.ndim > 1 else evaluate_margins
@@ -104,7 +113,8 @@ def test_evaluations_leave_nothing_out(case):
 def test_what_no_row_defines_is_undefined():
     Z, truth, weight = rows_of("labels", 3)
     truth[:, 0], truth[:, 1] = 0, 1
-    found = ranked(parts_of(Z, truth, weight), ranking, 3, "ranked_columns", as_they_are)
+    sizes = 3, Z.size
+    found = ranked(parts_of(Z, truth, weight), ranking, *sizes, "ranked_columns", as_they_are)
     assert np.isnan(found[0]).tolist() == [True, True, False]
     assert np.isnan(found[1]).tolist() == [True, False, False]
 
@@ -120,6 +130,21 @@ def test_what_comes_here_does_not_grow_with_the_rows():
 
     for n in (300, N):
         parts = parts_of(Z, truth, weight, (0, n // 3, n)).parts
-        ranked(Seen(parts), ranking, 4, "ranked_columns", as_they_are)
+        ranked(Seen(parts), ranking, 4, 4 * N, "ranked_columns", as_they_are)
     few, many = (engine.counts.received for engine in engines)
     assert few == many < 1000
+
+
+@pytest.mark.parametrize(("together", "groups"), [(2**22, 1), (2 * N, 2), (N, 4), (1, 4)])
+def test_groups_are_as_many_as_the_margins_are_worth(monkeypatch, together, groups):
+    monkeypatch.setattr(module, "TOGETHER", together)
+    asked = []
+
+    class Seen(Here):
+        def exchange(self, method, function, n_groups, *arguments):
+            asked.append(n_groups)
+            return super().exchange(method, function, n_groups, *arguments)
+
+    parts = parts_of(*rows_of("classes", 4)).parts
+    ranked(Seen(parts), ranking, 4, 4 * N, "ranked_columns", as_they_are)
+    assert asked == [groups]
