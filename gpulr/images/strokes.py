@@ -19,7 +19,9 @@ from gpulr.model.one_vs_all import OneVsAll
 
 PAPER = 280  # pixels of the paper's longer side; the other is as the model's images have it
 FARTHEST = 1e9  # pixels from the paper's corner: squares of these are finite
-PEN = 12.0  # its radius: strokes as thick as MNIST's, where the digit fills most of the paper
+PEN = 12.0  # its radius: strokes as thick as MNIST's, where the drawing spans ``SPAN`` of the paper
+SPAN = 5 / 7
+MOST_ENLARGED = 8.0  # times that a drawing is enlarged: a dot is no digit
 
 
 def paper_of(shape: Sequence[int]) -> tuple[int, int]:
@@ -32,11 +34,36 @@ def paper_of(shape: Sequence[int]) -> tuple[int, int]:
 def draw(strokes: Iterable[npt.ArrayLike], model: OneVsAll) -> npt.NDArray[np.float64]:
     """Return a drawing as the row that ``model`` expects, framed as its training images were.
 
-    The strokes are (n_points, 2) each, on paper of size :func:`paper_of`; the row is (n_features,)
-    float64. Raises DataError where nothing is drawn, or the model was not trained on grey images.
+    The strokes are (n_points, 2) each, on paper of size :func:`paper_of`; small ones are
+    :func:`enlarged`. The row is (n_features,) float64. Raises DataError where nothing is drawn, or
+    the model was not trained on grey images.
     """
     frame = Frame.of(model)
-    return frame.row(frame.framed(rasterize(strokes, paper_of(frame.shape))))
+    paper = paper_of(frame.shape)
+    return frame.row(frame.framed(rasterize(enlarged(strokes, paper), paper)))
+
+
+def enlarged(
+    strokes: Iterable[npt.ArrayLike], paper: tuple[int, int]
+) -> list[npt.NDArray[np.float64]]:
+    """Return a small drawing as large as the pen is thick for, in the middle of the paper.
+
+    With the pen's width it then spans ``SPAN`` of the paper's height or width, the direction in
+    which it spans more, unless that takes more than ``MOST_ENLARGED`` times. Larger drawings, and
+    those with no point on the paper, come back as they are. What is outside of the paper counts as
+    if it were at its edge. Raises DataError as :func:`rasterize` does.
+    """
+    points, sides = _points(strokes), np.array(paper[::-1], dtype=np.float64)
+    all_points = np.concatenate([np.zeros((0, 2)), *points])
+    if not ((all_points >= 0) & (all_points <= sides)).all(axis=1).any():
+        return points
+    seen = np.clip(all_points, 0, sides)
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    with np.errstate(divide="ignore"):
+        factor = min(MOST_ENLARGED, *((SPAN * sides - 2 * PEN) / (high - low)).tolist())
+    if factor <= 1:
+        return points
+    return [(stroke - (low + high) / 2) * factor + sides / 2 for stroke in points]
 
 
 def rasterize(strokes: Iterable[npt.ArrayLike], paper: tuple[int, int]) -> npt.NDArray[np.float64]:

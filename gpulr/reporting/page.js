@@ -36,6 +36,21 @@
     return ink;
   }
 
+  // Enlarge a small drawing to the size that the pen is as thick for, in the middle of the paper.
+  function enlarged(strokes, { paper, pen, span, most_enlarged }) {
+    const sides = [paper[1], paper[0]], points = strokes.flat();
+    if (!points.some((point) => point.every((x, k) => x >= 0 && x <= sides[k]))) return strokes;
+    const ends = sides.map((side, k) => {
+      const seen = points.map((point) => clip(point[k], 0, side));
+      return [seen.reduce((a, b) => Math.min(a, b)), seen.reduce((a, b) => Math.max(a, b))];
+    });
+    const room = sides.map((side, k) => (span * side - 2 * pen) / (ends[k][1] - ends[k][0]));
+    const factor = Math.min(most_enlarged, ...room);
+    if (factor <= 1) return strokes;
+    return strokes.map((stroke) => stroke.map((point) => point.map(
+      (x, k) => (x - (ends[k][0] + ends[k][1]) / 2) * factor + sides[k] / 2)));
+  }
+
   // Cut out what is drawn, scale it by means over areas, centre it: (height, width) or null.
   function framed({ height, width, values }, { shape, extent, middle, drawn }) {
     let top = height, bottom = -1, left = width, right = -1;
@@ -218,7 +233,8 @@
   function now() {
     cancelAnimationFrame(asked);
     asked = 0;
-    const frame = framed(ink, model);
+    const large = enlarged(strokes, model);
+    const frame = framed(large === strokes ? ink : rasterized(large, model.paper, model.pen), model);
     row = frame && rowOf(frame, model);
     Z = row && margins(row, model);
     P = Z && probabilities(Z);

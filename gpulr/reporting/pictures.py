@@ -15,7 +15,7 @@ from PIL import Image
 
 from gpulr.backend import to_host
 from gpulr.images.framing import DRAWN, Frame
-from gpulr.images.strokes import PEN, paper_of
+from gpulr.images.strokes import MOST_ENLARGED, PEN, SPAN, paper_of
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import uncentered_intercept
 from gpulr.show.predictions import as_bytes, grey_images, weight_images, weight_limit
@@ -90,6 +90,8 @@ def canvas_of(model: OneVsAll, names: list[str]) -> tuple[dict[str, Any] | None,
         "multilabel": model.multilabel,
         "paper": paper,
         "pen": PEN,
+        "span": SPAN,
+        "most_enlarged": MOST_ENLARGED,
         "drawn": DRAWN,
         "bits": 8 * weights.dtype.itemsize,
         "weights": base64.b64encode(little.tobytes()).decode(),

@@ -11,7 +11,7 @@ import pytest
 import gpulr
 from gpulr.errors import DataError
 from gpulr.images.framing import Frame
-from gpulr.images.strokes import PEN, draw, paper_of, rasterize
+from gpulr.images.strokes import PEN, SPAN, draw, enlarged, paper_of, rasterize
 
 STROKES = Path(__file__).parents[1] / "strokes"
 MNIST = Frame((28, 28), 20 / 28, (14.0, 14.0), 0.0, 255.0, bright=False)
@@ -145,6 +145,32 @@ def test_recorded_digits(model, digit):
     assert row.dtype == np.float64
     assert 0 <= row.min() <= row.max() <= 1
     assert model.predict(row[np.newaxis])[0] == digit
+
+
+@pytest.mark.parametrize("size", [0.13, 0.2, 0.5])
+@pytest.mark.parametrize("digit", [3, 7])
+def test_small_drawings_are_read_like_large_ones(model, digit, size):
+    """In a corner too: the pen is as thick for all of them."""
+    small = [np.multiply(stroke, size) + 3 for stroke in recorded(digit)]
+    assert model.predict(draw(small, model)[np.newaxis])[0] == digit
+    points = np.concatenate(enlarged(small, (280, 280)))
+    assert np.ptp(points, axis=0).max() == pytest.approx(SPAN * 280 - 2 * PEN)
+
+
+def test_what_is_enlarged():
+    paper = (140, 280)
+    large = [[(40.0, 70.0), (220.0, 71.0)], [(50.0, 20.0)]]
+    assert [stroke.tolist() for stroke in enlarged(large, paper)] == [
+        [list(point) for point in stroke] for stroke in large
+    ]
+    (dot,) = enlarged([[(5.0, 9.0)]], paper)
+    assert dot.tolist() == [[140.0, 70.0]]
+    (dash,) = enlarged([[(5.0, 9.0), (6.0, 9.0)]], paper)
+    assert dash.tolist() == [[136.0, 70.0], [144.0, 70.0]]  # at most eight times
+    (cut,) = enlarged([[(-50.0, 70.0), (80.0, 70.0)]], paper)  # 80 of it are on the paper
+    assert np.ptp(cut[:, 0]) / 130 == pytest.approx((SPAN * 280 - 2 * PEN) / 80)
+    (outside,) = enlarged([[(-50.0, 70.0), (-40.0, 70.0)]], paper)
+    assert outside.tolist() == [[-50.0, 70.0], [-40.0, 70.0]]
 
 
 @pytest.mark.parametrize("digit", [3, 7])

@@ -205,9 +205,9 @@ def test_every_kind_of_model_agrees_with_python(opened, data, rng):
     for name, model in models(data, rng).items():
         page = opened(model)
         height, width = page.evaluate("JSON.parse(document.getElementById('model').text).paper")
-        for n_strokes in (1, 3):
+        for n_strokes, size in ((1, 1.0), (3, 1.0), (2, 0.3), (1, 0.03)):
             points = [rng.random((rng.integers(1, 9), 2)) for _ in range(n_strokes)]
-            put(page, [(stroke * [width, height]).tolist() for stroke in points])
+            put(page, [(size * stroke * [width, height]).tolist() for stroke in points])
             row, P = agree(page, model)
         names, values = shown(page)
         P = np.array([1 - P[0], P[0]]) if model.n_models == 1 else P
@@ -220,6 +220,16 @@ def test_every_kind_of_model_agrees_with_python(opened, data, rng):
             found = [] if best(page) == "none" else best(page).split(", ")
             assert sorted(found) == [str(k) for k in np.flatnonzero(said)]
         page.context.close()
+
+
+def test_a_small_digit_is_read_while_it_is_drawn(opened, model):
+    page = opened(model)
+    drawn_with_mouse(page, [[(8 + x / 6, 200 + y / 6) for x, y in s] for s in recorded(3)])
+    assert agree(page, model)[1].argmax() == 3
+    drawn_with_mouse(page, [[(240.0, 20.0), (250.0, 30.0)]])  # large now: nothing is enlarged
+    agree(page, model)
+    page.get_by_role("button", name="Undo").click()
+    assert agree(page, model)[1].argmax() == 3
 
 
 def test_a_finger(opened, model):
