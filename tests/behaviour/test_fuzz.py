@@ -17,12 +17,15 @@ from fuzz_run import Worker
 
 FILES = [name for name, reader in READERS.items() if not reader.stored]
 STORED = [name for name, reader in READERS.items() if reader.stored]
-SAME = pytest.param(1_000, "the same", id="1000")
 
 
-def others(count, mark=pytest.mark.slow):
-    """Return a parameter for other files in each run."""
-    return pytest.param(count, None, marks=mark, id=f"{count}-others")
+def files(quick, slow, nightly):
+    """Return parameters: how many files, by which seed; nightly ones are others in each run."""
+    return [
+        pytest.param(quick, "quick", id=f"{quick}"),
+        pytest.param(slow, "slow", marks=pytest.mark.slow, id=f"{slow}"),
+        pytest.param(nightly, None, marks=pytest.mark.nightly, id=f"{nightly}-others"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +46,13 @@ def check(worker, name, count, seed):
     assert min(counts["read"], counts["refused"]) > count / 50
 
 
-@pytest.mark.parametrize(
-    ("count", "seed"), [SAME, others(5_000), others(50_000, pytest.mark.nightly)]
-)
+@pytest.mark.parametrize(("count", "seed"), files(1_000, 10_000, 50_000))
 @pytest.mark.parametrize("name", FILES)
 def test_readers(worker, name, count, seed):
     check(worker, name, count, seed)
 
 
-@pytest.mark.parametrize(
-    ("count", "seed"), [SAME, others(1_000), others(10_000, pytest.mark.nightly)]
-)
+@pytest.mark.parametrize(("count", "seed"), files(1_000, 10_000, 10_000))
 @pytest.mark.parametrize("name", STORED)
 def test_stored_files(worker, name, count, seed):
     check(worker, name, count, seed)

@@ -17,7 +17,7 @@ from random_problems import gaps, gradient_norms, random_problem
 
 # The cost of separable rows without a penalty has no least value but 0.
 LEAST = 1e-6
-OTHERS = secrets.randbits(32)  # what is not the same in each run
+OTHERS = secrets.randbits(32)  # the nightly ones are others in each run
 
 
 def check(seed, solver, max_iter):
@@ -48,12 +48,13 @@ def seeds(*solvers):
     """Return parameters: a solver, its problems, and what part of the models has to converge."""
     found = []
     for name, n, max_iter, part in solvers:
-        found.append(pytest.param(name, range(n), max_iter, part, id=f"{name}-{n}"))
-        for times, mark in (2, pytest.mark.slow), (50, pytest.mark.nightly):
-            own = range(OTHERS, OTHERS + times * n)
-            found.append(
-                pytest.param(name, own, max_iter, part, marks=mark, id=f"{name}-{times * n}")
-            )
+        for first, times, mark in (
+            (0, 1, ()),
+            (n, 3, pytest.mark.slow),
+            (OTHERS, 50, pytest.mark.nightly),
+        ):
+            own, told = range(first, first + times * n), f"{name}-{times * n}"
+            found.append(pytest.param(name, own, max_iter, part, marks=mark, id=told))
     return found
 
 
