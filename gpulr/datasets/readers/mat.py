@@ -40,10 +40,12 @@ NUMERIC = INTEGERS | {"double", "single", "logical"}
 MI_MATRIX, MI_COMPRESSED = 14, 15
 # Bytes for each value of the numeric types miINT8, miUINT8, … miUINT64.
 MI_SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
-# mxDOUBLE_CLASS to mxUINT64_CLASS; the others' content is skipped, never parsed.
-NUMERIC_CLASSES = range(6, 16)
+# mxDOUBLE_CLASS to mxUINT64_CLASS; the others' content is skipped, never parsed, though their
+# dimensions and name are, but for those of mxOPAQUE_CLASS.
+NUMERIC_CLASSES, OPAQUE_CLASS = range(6, 16), 17
 COMPLEX_FLAG = 0x0800
-FLAGS_TYPE, DIMENSIONS_TYPE, NAME_TYPE = 6, 5, 1
+# SciPy takes the other types, miUINT32 and miUTF8, of writers that err.
+FLAGS_TYPE, DIMENSIONS_TYPES, NAME_TYPES = 6, (5, 6), (1, 16)
 MAX_DIMENSIONS = 32
 
 HEAD = 64 * 1024  # bytes of a matrix that are kept for its tags, dimensions and name
@@ -192,24 +194,26 @@ def _complex_name(head: bytes, size: int, order: str) -> set[str]:
     """Check a matrix of so many bytes by its first; return its name if its values are complex."""
     position = 0
 
-    def content(expected: int) -> bytes:
+    def content(*expected: int) -> bytes:
         nonlocal position
         kind, size, start, position = _tag(head, position, order)
-        if kind != expected or start + size > len(head):
+        if kind not in expected or start + size > len(head):
             raise ValueError(f"a variable's element has type {kind} and {size:,} bytes")
         return head[start : start + size]
 
     word, _ = struct.unpack(order + "2I", content(FLAGS_TYPE))
-    if (word & 0xFF) not in NUMERIC_CLASSES:
+    if word & 0xFF == OPAQUE_CLASS:
         return set()
-    dimensions = content(DIMENSIONS_TYPE)
+    dimensions = content(*DIMENSIONS_TYPES)
     n_dimensions = len(dimensions) // 4
     if not 2 <= n_dimensions <= MAX_DIMENSIONS:
         raise ValueError(f"a variable has {n_dimensions} dimensions")
     shape = struct.unpack(f"{order}{n_dimensions}i", dimensions)
     if min(shape) < 0:
         raise ValueError(f"a variable has the shape {shape}")
-    name = content(NAME_TYPE).decode("latin-1")
+    name = content(*NAME_TYPES).decode("latin-1")
+    if (word & 0xFF) not in NUMERIC_CLASSES:
+        return set()
     kind, n_bytes, start, end = _tag(head, position, order)
     if kind not in MI_SIZES:
         raise ValueError(f"the values of variable {name} have the unknown type {kind}")
