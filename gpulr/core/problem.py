@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise, starmap
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Margins:
     but the methods, so that a problem whose rows are elsewhere can return margins of its own kind.
     """
 
-    Z: Array
+    Z: Annotated[Array, "(n_samples, n_models) float"]
     backend: Backend
 
     def blocks(self) -> list[slice]:

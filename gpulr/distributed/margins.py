@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from gpulr.core.problem import Margins
 from gpulr.distributed.messages import Columns, Recipe
@@ -58,8 +58,10 @@ def plan(wanted: Iterable[Lineage], held: Collection[int]) -> list[tuple[Recipe,
 class PartitionedMargins(Margins):
     """A handle of margins that parts make when they are first needed, and drop with it."""
 
+    Z: None
     lineage: Lineage
-    theta: Array  # (n_features + 1, n_models) float64, the parameters that they are those of
+    # the parameters that they are those of
+    theta: Annotated[Array, "(n_features + 1, n_models) float64"]
     parts: Any  # gpulr.distributed.parts.Parts
 
     def __post_init__(self) -> None:

@@ -86,6 +86,11 @@ class NoCheckpoint:
         """Return result and progress: see :meth:`Checkpoint.read`."""
         return None, None
 
+    @contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Return a context in which there is nothing that has to fit."""
+        yield
+
     def done(self, result: Any, how: str) -> None:
         """Write what a run left that has ended as a Solution's ``result`` says."""
         if how in EARLY:
@@ -185,19 +190,13 @@ class Checkpoint(NoCheckpoint):
         stored, self._stored = self._stored, None
         if stored is None:
             return None, None
-        try:
+        with self.fitting(stored.path):
             objects = stored.tree["objects"]
             unpacker = Unpacker(objects, stored.arrays, self._backend, self._classes)
             result, progress = unpacker.unpack(stored.tree["result"], problem), None
             if result is None or unfinished(result):
                 result, progress = None, unpacker.unpack(stored.tree["progress"], problem)
             where = self._about(progress, result)["where"]
-        except (GpulrError, MemoryError):
-            raise
-        except Exception as error:  # of whatever reads what gpulr did not write
-            raise CheckpointError(
-                stored.path, f"it does not fit this run ({first_line(error)})", CURE
-            ) from error
         if result is not None:
             warn(
                 f"{stored.path} holds the result of this call: nothing is trained. {CURE}",
@@ -207,6 +206,18 @@ class Checkpoint(NoCheckpoint):
             self._writer.resume(progress)
             warn(f"Training goes on from {stored.path}: {where}.", ResumedWarning)
         return result, progress
+
+    @contextmanager
+    def fitting(self, path: Path | None = None) -> Iterator[None]:
+        """Return a context in which what does not fit raises CheckpointError, whatever it is."""
+        try:
+            yield
+        except (GpulrError, MemoryError):
+            raise
+        except Exception as error:  # of whatever reads what gpulr did not write
+            raise CheckpointError(
+                path or self._writer.path, f"it does not fit this run ({first_line(error)})", CURE
+            ) from error
 
     def offer(self, progress: Any) -> None:
         """Take what can be gone on with, and write it if that is due, in the background."""

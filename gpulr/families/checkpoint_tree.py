@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import Backend, FileArray, library_of, to_host
-from gpulr.core.problem import Margins, Problem
+from gpulr.core.problem import Margins
 from gpulr.distributed import PartitionedMargins
+from gpulr.families.checkpoint_fields import FieldTypes, sizes_of
 from gpulr.solvers import GroupedRun, Run, Solution
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.exact_curvature import ExactCurvature
@@ -143,10 +144,16 @@ class Unpacker:
         self._classes = {cls.__name__: cls for cls in (*CLASSES, *classes)}
         self._objects, self._arrays, self._backend = objects, arrays, backend
         self._known: dict[Any, Any] = {}  # objects by their numbers, arrays by their names
+        self._types = FieldTypes(tuple(self._classes.values()))
         self._depth = 0
 
-    def unpack(self, packed: Any, problem: Problem | None = None) -> Any:
-        """Return a tree, in which what is of a problem is of this one."""
+    def unpack(self, packed: Any, problem: Any = None) -> Any:
+        """Return a tree, in which what is of a problem is of this one, and fields are what they are."""
+        made = self._made(packed, problem)
+        self._types.check(made, Any, sizes_of(problem))
+        return made
+
+    def _made(self, packed: Any, problem: Any) -> Any:
         self._depth += 1
         if self._depth > DEEPEST:
             raise ValueError("it is nested too deeply")
@@ -155,15 +162,15 @@ class Unpacker:
         finally:
             self._depth -= 1
 
-    def _unpacked(self, packed: Any, problem: Problem | None) -> Any:
+    def _unpacked(self, packed: Any, problem: Any) -> Any:
         if isinstance(packed, list):
-            return [self.unpack(item, problem) for item in packed]
+            return [self._made(item, problem) for item in packed]
         if not isinstance(packed, dict):
             return packed
         if "tuple" in packed:
-            return tuple(self.unpack(item, problem) for item in packed["tuple"])
+            return tuple(self._made(item, problem) for item in packed["tuple"])
         if "dict" in packed:
-            return {name: self.unpack(item, problem) for name, item in packed["dict"].items()}
+            return {name: self._made(item, problem) for name, item in packed["dict"].items()}
         if "float" in packed:
             return float(packed["float"])
         if "array" in packed:
@@ -173,16 +180,16 @@ class Unpacker:
             self._known[number] = self._object(self._objects[number], problem)
         return self._known[number]
 
-    def _object(self, packed: Any, problem: Problem | None) -> Any:
+    def _object(self, packed: Any, problem: Any) -> Any:
         cls, items = self._classes[packed["class"]], packed["items"]
 
-        def read(name: str, of: Problem | None = None, *, in_blocks: bool = False) -> Any:
+        def read(name: str, of: Any = None, *, in_blocks: bool = False) -> Any:
             item = items[name]
             return self._arrays[item["array"]] if in_blocks else self.unpack(item, of)
 
         if hasattr(cls, "restored"):
             return cls.restored(read, problem)
-        return cls(**{name: read(name, problem) for name in items})
+        return cls(**{name: self._made(item, problem) for name, item in items.items()})
 
     def _array(self, packed: Any) -> Any:
         name = packed["array"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from gpulr.model.scores import Scorer
 from gpulr.solvers import Run
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.lbfgs_state import Prepared
+from gpulr.solvers.restoring import check_places, record_of
 
 Array = Any
 # Fields of a path that are in a file as they are; of the others not all are.
@@ -37,9 +38,9 @@ class Path:
     """
 
     task: Any  # the CrossValidation, whose steps lead along it
-    groups: tuple[npt.NDArray[np.int64], ...]  # classes that are trained at once
-    theta: npt.NDArray[Any]
-    ends: npt.NDArray[Any]
+    groups: tuple[Annotated[npt.NDArray[np.int64], "(n,)"], ...]  # classes that are trained at once
+    theta: Annotated[npt.NDArray[Any], "(n_Cs, n_folds, n_features + 1, n_classes)"]
+    ends: Annotated[npt.NDArray[Any], "(n_folds, n_Cs, n_classes)"]
     n_steps: int = 0
     n_trained: int = 0  # models
     problem: Problem | None = None  # of the group that is in training, with C = 1
@@ -64,11 +65,13 @@ class Path:
     @classmethod
     def restored(cls, read: Callable[..., Any], task: Any) -> Path:
         """Return a path of this task from what :meth:`stored` returned, whose items are read."""
-        named = read("ends")
-        ends = np.zeros(named["cost"].shape, END)
-        for name in END.names or ():
-            ends[name] = named[name]
-        path = cls(task, ends=ends, **{name: read(name) for name in STORED})
+        like, items = task.begin(), {name: read(name) for name in STORED}
+        ends = record_of(read("ends"), like.ends.shape, END)
+        path, each = cls(task, ends=ends, **items), np.concatenate(items["groups"])
+        same = path.theta.shape == like.theta.shape and path.theta.dtype == like.theta.dtype
+        if not same or not 0 <= path.n_steps <= len(path.groups) * len(task.Cs):
+            raise ValueError(f"parameters of {path.theta.shape} after {path.n_steps} steps")
+        check_places(each, like.ends.shape[-1], "classes")
         unit = path.unit
         return replace(
             path,

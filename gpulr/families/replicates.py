@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from gpulr.solvers.continuation import refreshed_together
 from gpulr.solvers.driver import EARLY
 from gpulr.solvers.groups import in_memory
 from gpulr.solvers.lbfgs_start import resume
+from gpulr.solvers.lbfgs_state import Prepared
+from gpulr.solvers.restoring import OTHERS, check_columns, check_places
 from gpulr.solvers.solution import Callback
 from gpulr.words import counted
 
@@ -47,8 +49,9 @@ class State:
     tol_is_chosen: bool  # or is yet to be, by what resampling does to the gradients
     seeds: Seeds  # of each replicate
     groups: Sequence[npt.NDArray[np.int64]]  # the replicates that are trained at once
-    parts: tuple[Solution, ...] = ()  # of all rows, then of each group of replicates
-    prepared: Any = None  # what all columns share
+    # of all rows, then of each group of replicates
+    parts: Annotated[tuple[Solution, ...], OTHERS] = ()
+    prepared: Annotated[Any, Prepared | float | None] = None  # what all columns share
     problem: Problem | None = None  # that comes next, where it is there already,
     run: Run | None = None  # and how far it has come
 
@@ -59,10 +62,13 @@ class State:
     @classmethod
     def restored(cls, read: Callable[..., Any], replicates: Replicates) -> State:
         """Return a state of these from what :meth:`stored` returned, whose items are read."""
-        every = replicates.every
-        first = ("tol", "tol_is_chosen", "groups", "parts")
-        state = cls(**{name: read(name) for name in first}, seeds=restored(read("seeds")))
-        state = replace(state, prepared=read("prepared", every))
+        every, groups, parts = replicates.every, read("groups"), read("parts")
+        each = np.concatenate(groups)
+        check_places(each, len(each), "replicates")
+        for part, n in zip(parts, (1, *map(len, groups)), strict=False):
+            check_columns(part, every.rows, n * every.n_models)
+        seeds, chosen = restored(read("seeds"), len(each)), read("tol_is_chosen")
+        state = cls(read("tol"), chosen, seeds, groups, parts, read("prepared", every))
         if replicates.complete(state):
             return state
         problem = replicates.next_problem(state)

@@ -19,6 +19,7 @@ from gpulr.model.scores import Scorer
 from gpulr.solvers import Run, Solution, minimize
 from gpulr.solvers.continuation import Continuation, Ended
 from gpulr.solvers.driver import EARLY
+from gpulr.solvers.restoring import check_columns
 from gpulr.words import counted
 
 Floats = npt.NDArray[np.float64]
@@ -52,9 +53,15 @@ class SearchState:
     def restored(cls, read: Callable[..., Any], task: SearchTask) -> SearchState:
         """Return a state of this task from its fields, which are read."""
         path, scores, run = read("path", task.models), read("scores"), None
+        solution, data = read("solution"), task.models.data
+        if solution is not None:
+            check_columns(solution, data.rows, data.n_models)
+        shape = len(task.models.folds), int(path.done.sum()), data.n_models
+        if scores is not None and scores.shape != shape[: 3 if task.per_model else 2]:
+            raise ValueError(f"scores of {scores.shape}")
         if path.complete and scores is not None and task.refit:
             run = read("run", path.task.data.problem(chosen(task, path, scores).C))
-        return cls(path, scores, run, read("solution"), read("seconds"))
+        return cls(path, scores, run, solution, read("seconds"))
 
 
 CLASSES = (SearchState, Path, Continuation, Ended)

@@ -12,6 +12,8 @@ from gpulr.words import shown
 
 Seeds = Sequence[np.random.SeedSequence]
 
+LARGEST_POOL = 1024  # numbers in a seed's pool; 4, unless somebody wants more
+
 
 def seeds_of(random_state: Any, n: int) -> list[np.random.SeedSequence]:
     """Return so many seeds, or raise ParameterError."""
@@ -36,12 +38,14 @@ def stored(seeds: Seeds) -> dict[str, Any]:
     }
 
 
-def restored(made: dict[str, Any]) -> list[np.random.SeedSequence]:
-    """Return the seeds of which :func:`stored` returned this."""
-    how = {"pool_size": made["pool_size"]}
+def restored(made: dict[str, Any], n: int) -> list[np.random.SeedSequence]:
+    """Return the ``n`` seeds of which :func:`stored` returned this, or raise ValueError."""
+    numbers, how = range(*made["numbers"]), {"pool_size": made["pool_size"]}
+    if len(numbers) != n or how["pool_size"] > LARGEST_POOL:
+        raise ValueError(f"{numbers} and a pool of {how['pool_size']}, of {n} seeds")
     return [
         np.random.SeedSequence(made["entropy"], spawn_key=(*made["key"], number), **how)
-        for number in range(*made["numbers"])
+        for number in numbers
     ]
 
 

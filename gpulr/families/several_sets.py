@@ -28,6 +28,7 @@ from gpulr.families.training import about_training
 from gpulr.families.training_data import TrainingData
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.driver import EARLY
+from gpulr.solvers.restoring import check_columns
 from gpulr.solvers.solution import Callback
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.validation.parameters import callables, inverse_penalty, switch
@@ -156,12 +157,14 @@ class Training:
         A problem that was done in the run that this one goes on with is not trained again.
         """
         offer, before, done = self._kept.offer, self._before, tuple(self._done)
-        if len(done) < len(before.done):
-            self._done.append(before.done[len(done)])
-            return self._done[-1]
         resumed = None
-        if len(done) == len(before.done) and before.run is not None:
-            resumed = before.run(problem)
+        with self._kept.fitting():
+            if len(done) < len(before.done):
+                check_columns(before.done[len(done)], problem.rows, problem.n_models)
+                self._done.append(before.done[len(done)])
+                return self._done[-1]
+            if len(done) == len(before.done) and before.run is not None:
+                resumed = before.run(problem)
         settings, method = self.request.settings, self.request.settings.method()
         one_by_one = list(np.arange(problem.n_models)[:, np.newaxis])
         solution = minimize_in_groups(

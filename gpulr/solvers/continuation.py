@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ from gpulr.core.problem import Problem
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.lbfgs import refresh
 from gpulr.solvers.lbfgs_start import resume
-from gpulr.solvers.lbfgs_state import LBFGSState, Pair, Prepared
+from gpulr.solvers.lbfgs_state import EachModel, LBFGSState, Pair, Prepared
 from gpulr.solvers.refresh import passes, pays_for
+from gpulr.solvers.restoring import OTHERS
 
 Array = Any
 
@@ -23,10 +24,10 @@ Array = Any
 class Ended:
     """What is kept of columns that are done; their margins would take as much as the rows."""
 
-    models: npt.NDArray[np.int64]
-    theta: Array
+    models: Annotated[npt.NDArray[np.int64], "(n_models,)"]
+    theta: Annotated[Array, "(n_features + 1, n_models) float64"]
     pairs: tuple[Pair, ...]
-    gamma: Array
+    gamma: EachModel
     n_iter: int
 
 
@@ -40,8 +41,8 @@ class Continuation:
     and the next run knows the curvature from its first step.
     """
 
-    penalty: Array  # of the problem
-    parts: list[Ended] = field(default_factory=list)
+    penalty: EachModel  # of the problem
+    parts: Annotated[list[Ended], OTHERS] = field(default_factory=list)
 
     def so_far(self) -> Continuation:
         """Return one that stays as it is when this one collects more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from gpulr.solvers.solver import Shared
 from gpulr.solvers.subspace import leading, rank_for
 
 Array = Any
+OfFeatures = Annotated[Array, "(n_features, 1) float"]
 
 # The least number of rows that a feature counts as being in: one that is rarer in a sample may be
 # more frequent, and the few rows that have it differ from the mean in σ'. On MNIST, C = ∞, 10 and
@@ -54,17 +55,19 @@ class SharedCurvature(Shared):
     gradients are the same for any A.
     """
 
-    mean: Array  # (n_features, 1) of the scaled features; 0 without an intercept
-    basis: Array | None  # (n_features, rank), V; None: the features themselves
+    # of the scaled features; 0 without an intercept
+    mean: OfFeatures
+    basis: Annotated[Array, "(n_features, rank) float"] | None  # V; None: the features themselves
     # (rank, 1), or without a basis (1, 1) or (n_features, 1). Raised to what exceeds rounding:
     # values of constant features are 0, and C = ∞ would divide by them. Rounding is that of the
     # features in which a direction lies, so that large ones do not hide that of small ones.
-    values: Array
+    values: Annotated[Array, "(n_values, 1) float"]
     # Stands for all other eigenvalues; (n_features, 1) where rounding exceeds it for some features.
-    rest: float | Array
-    tilt: float | Array = 1.0  # or (n_features, 1): 1/√f of features that were tiny (f > 1)
-    squares: float | Array = 1.0  # or (n_features, 1): f² at that size, what multiplies λ
-    share: float | Array = 1.0  # or (rank, 1): what multiplies λ along each eigenvector
+    rest: float | OfFeatures
+    tilt: float | OfFeatures = 1.0  # 1/√f of features that were tiny (f > 1)
+    squares: float | OfFeatures = 1.0  # f² at that size, what multiplies λ
+    # (rank, 1): what multiplies λ along each eigenvector
+    share: float | Annotated[Array, "(n_shares, 1) float"] = 1.0
     # A complete V as a factor of products (:meth:`gpulr.backend.Backend.operand`), and the dtype
     # of these; None: V itself is one.
     operand: Any = None
@@ -246,7 +249,13 @@ class SharedCurvature(Shared):
     @classmethod
     def restored(cls, read: Callable[..., Any], problem: Problem) -> SharedCurvature:
         """Return the curvature, from what :meth:`stored` returned, whose items are read."""
-        return cls(**{name: read(name) for name in STORED})._on(problem)
+        found = cls(**{name: read(name) for name in STORED})
+        basis, share = found.basis, found.share
+        rank = found.mean.shape[0] if basis is None else basis.shape[1]
+        for each in (found.values,) if isinstance(share, float) else (found.values, share):
+            if each.shape[0] != rank and (basis is not None or each.shape[0] != 1):
+                raise ValueError(f"{each.shape[0]} values along {rank} directions")
+        return found._on(problem)
 
     def at(self, problem: Problem, margins: Margins) -> SharedCurvature:
         """Return the curvature where models are: here it is the same everywhere."""

@@ -163,7 +163,8 @@ def _go_on(task: Task, run: Run) -> Run:
         result = "max_iter"
     if result:
         return replace(_end(run, ~run.ending, run.state.theta), result=result)
-    return replace(run, burst=max(1, min(run.burst, task.max_iter - run.iteration)))
+    most = run.problem.backend.check_every, task.max_iter - run.iteration
+    return replace(run, burst=max(1, min(run.burst, *most)))
 
 
 def _reopened(run: Run) -> Run | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class FixedStep(Solver):
 class GradientDescentState(State):
     """Where gradient descent is, and the step size of each model."""
 
-    rate: Array  # (n_models,)
+    rate: Annotated[Array, "(n_models,) float64"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,10 @@ class GradientDescent(FixedStep):
 class NesterovState(State):
     """θ is the extrapolated point y, where cost and gradient were evaluated."""
 
-    x: Array  # where the last gradient step ended
-    t: Array  # (n_models,) momentum parameter
-    rate: Array  # (n_models,) step size
+    # where the last gradient step ended
+    x: Annotated[Array, "(n_features + 1, n_models) float64"]
+    t: Annotated[Array, "(n_models,) float64"]  # momentum parameter
+    rate: Annotated[Array, "(n_models,) float64"]  # step size
 
 
 @dataclass(frozen=True, slots=True)

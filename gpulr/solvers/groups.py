@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from gpulr.core.problem import Problem
 from gpulr.core.rows import Rows
 from gpulr.errors import WorkersLostError
 from gpulr.solvers.driver import EARLY, minimize
+from gpulr.solvers.lbfgs_state import Prepared
+from gpulr.solvers.restoring import OTHERS, check_columns, check_places
 from gpulr.solvers.run import Run
 from gpulr.solvers.solution import Callback, Solution
 from gpulr.solvers.solver import Solver
@@ -97,11 +99,13 @@ def one_by_one(problem: Problem) -> list[Group]:
 class GroupedRun:
     """How far groups of columns have come: all that is needed to go on."""
 
-    group: Group  # (n_models,) of which group each column is, from 0 on
-    parts: tuple[tuple[int, Solution], ...]  # groups that are done
+    group: Annotated[Group, "(n_models,)"]  # of which group each column is, from 0 on
+    parts: Annotated[tuple[tuple[int, Solution], ...], OTHERS]  # groups that are done
     number: int  # of the group in training,
-    run: Run  # and how far that has come
-    prepared: Any = None  # what all groups share; None, too, where there is one group only
+    run: Annotated[Run, OTHERS]  # and how far that has come
+    prepared: Prepared | float | None = (
+        None  # what all groups share; None, too, where there is one group only
+    )
 
     @property
     def groups(self) -> list[Group]:
@@ -112,10 +116,14 @@ class GroupedRun:
     def restored(cls, read: Callable[..., Any], problem: Problem) -> GroupedRun:
         """Return what was stored, as one of this problem of all groups."""
         group, number, prepared = read("group"), read("number"), read("prepared", problem)
+        check_places(group, problem.n_models, "groups")
+        parts = read("parts")
+        for i, part in parts:
+            check_columns(part, problem.rows, int(np.sum(group == i)))
         members = np.flatnonzero(group == number)
         if len(members) < problem.n_models:
             problem = problem.select(problem.backend.asarray(members.astype(np.int32)))
-        return cls(group, read("parts"), number, read("run", problem), prepared)
+        return cls(group, parts, number, read("run", problem), prepared)
 
 
 def minimize_in_groups(

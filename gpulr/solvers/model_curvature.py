@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from gpulr.backend import Backend
 from gpulr.core.problem import Margins, Problem
 from gpulr.namespaces import array_namespace
 from gpulr.solvers.curvature import SharedCurvature
+from gpulr.solvers.restoring import check_places
 from gpulr.solvers.solver import Shared
 
 Array = Any
@@ -31,9 +32,10 @@ class ModelCurvature(Shared):
     """
 
     shared: SharedCurvature
-    inverses: Array  # (n_factors, r + 1, r + 1), L⁻¹ in the compute dtype
-    rest: Array  # (n_factors, n_features - r) float64: the Hessian's diagonal, but for the penalty
-    which: Integers  # (n_models,), on the host: each model's factor, -1 for none
+    inverses: Annotated[Array, "(n_factors, r + 1, r + 1) float"]  # L⁻¹ in the compute dtype
+    # the Hessian's diagonal in n_features - r directions, but for the penalty
+    rest: Annotated[Array, "(n_factors, n_rest) float"]
+    which: Annotated[Integers, "(n_models,)"]  # on the host: each model's factor, -1 for none
     backend: Backend
 
     exact = False
@@ -72,7 +74,12 @@ class ModelCurvature(Shared):
     def restored(cls, read: Callable[..., Any], problem: Problem) -> ModelCurvature:
         """Return the curvature, from what :meth:`stored` returned, whose items are read."""
         arrays = {name: read(name) for name in ("inverses", "rest", "which")}
-        return cls(shared=read("shared", problem), **arrays, backend=problem.backend)
+        found = cls(shared=read("shared", problem), **arrays, backend=problem.backend)
+        n, n_along = problem.rows.n_features, found.inverses.shape[1] + found.rest.shape[1]
+        if n_along != n + 1:
+            raise ValueError(f"factors along {n_along} directions, not {n + 1}")
+        check_places(found.which + 1, len(found.inverses) + 1, "factors")
+        return found
 
     def take(self, models: Integers) -> ModelCurvature:
         """Return the curvature of some of the models (indices on the host)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from gpulr.core.rows import Rows
 from gpulr.namespaces import array_namespace, device
 from gpulr.solvers.curvature import SharedCurvature
 from gpulr.solvers.model_curvature import ModelCurvature, inverses_of
+from gpulr.solvers.restoring import check_places
 from gpulr.solvers.solver import Shared
 from gpulr.solvers.subspace import rank_for
 
@@ -60,7 +61,9 @@ class Pool(Shared):
     """A sample of the rows in the coordinates of the curvature, computed when it is asked for."""
 
     rows: Rows
-    index: Integers | None  # of the sample, on the host; None: all of a few rows
+    index: (
+        Annotated[Integers, "(n_sample,)"] | None
+    )  # of the sample, on the host; None: all of a few rows
     curvature: SharedCurvature  # complete
     intercept: bool
 
@@ -82,7 +85,10 @@ class Pool(Shared):
     @classmethod
     def restored(cls, read: Callable[..., Any], problem: Problem) -> Pool:
         """Return the pool of the problem's rows, from what :meth:`stored` returned."""
-        return cls(problem.rows, read("index"), read("curvature", problem), read("intercept"))
+        index = read("index")
+        if index is not None:
+            check_places(index, problem.rows.n_samples, "rows")
+        return cls(problem.rows, index, read("curvature", problem), read("intercept"))
 
     @property
     def size(self) -> int:

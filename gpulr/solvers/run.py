@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.core.problem import Problem
-from gpulr.solvers.solver import check_models
+from gpulr.solvers.restoring import record_of
+from gpulr.solvers.solver import State
 
 Array = Any
 Floats = npt.NDArray[np.float64]
@@ -29,17 +30,20 @@ class Run:
     """How far a run has come: with what it is to do, all that is needed to go on."""
 
     problem: Problem  # of the columns in training
-    state: Any  # the solver's, of these
-    active: npt.NDArray[np.int64]  # which columns these are
-    ending: npt.NDArray[np.bool_]  # which of them the last burst ended, so that they leave
-    figures: Floats  # (2, n_models), cost and gradient norm where each column is, or ended
-    columns: npt.NDArray[Any]  # (n_models,) of COLUMN: what is known of the end of each
+    state: State  # the solver's, of these
+    active: Annotated[npt.NDArray[np.int64], "(n_models,)"]  # which columns these are
+    # which of them the last burst ended, so that they leave
+    ending: Annotated[npt.NDArray[np.bool_], "(n_models,)"]
+    # cost and gradient norm where each column is, or ended
+    figures: Annotated[Floats, "(2, n_columns)"]
+    # of COLUMN: what is known of the end of each
+    columns: Annotated[npt.NDArray[Any], "(n_columns,)"]
     burst: int = 1  # iterations until the figures are looked at again
     iteration: int = -1  # how many are done; before the start is known, -1
     seconds: float = 0.0  # when the last one was
     # Figures and seconds of each iteration: the list of the run before, with more entries.
-    history: list[tuple[Floats, float]] = field(default_factory=list)
-    # Columns that have ended, and their parameters.
+    history: list[tuple[Annotated[Floats, "(2, n_columns)"], float]] = field(default_factory=list)
+    # Columns that have ended, and their parameters: (n_ended,), and (n_features + 1, n_ended).
     ended: tuple[tuple[npt.NDArray[np.int64], Array], ...] = ()
     result: str = ""  # as in Solution; empty while the run goes on
     beyond: int = 0  # how many iterations the state is further, of a run that ended in a burst
@@ -64,9 +68,7 @@ class Run:
         Raises ValueError and the like where that does not fit the problem.
         """
         k, active, named = problem.n_models, read("active"), read("columns")
-        columns = np.zeros(k, COLUMN)
-        for name in COLUMN.names or ():
-            columns[name] = named[name]
+        columns = record_of(named, (k,), COLUMN)
         if len(active) < k:
             problem = problem.select(problem.backend.asarray(active))
         ended, times = read("ended", problem), read("times")
@@ -81,24 +83,12 @@ class Run:
         return run
 
     def _check(self) -> None:
-        """Raise ValueError unless arrays are of the problem's columns."""
-        n, k, a = self.problem.rows.n_features + 1, len(self.columns), len(self.active)
-        none = np.zeros(0, np.int64), np.zeros((n, 0))
-        gone, theta = self.ended[0] if self.ended else none
-        expected = [
-            (self.active, (a,), "int64"),
-            (gone, (len(gone),), "int64"),
-            (self.ending, (a,), "bool"),
-            (self.figures, (2, k), "float64"),
-            *((figures, (2, k), "float64") for figures, _ in self.history),
-            (theta, (n, len(gone)), "float64"),
-            (self.state.theta, (n, a), "float64"),
-        ]
-        for array, shape, dtype in expected:
-            if tuple(array.shape) != shape or not str(array.dtype).endswith(dtype):
-                raise ValueError(f"an array of {array.dtype} {tuple(array.shape)}, not {shape}")
+        """Raise ValueError unless every column is in training or done."""
+        n, none = self.problem.rows.n_features + 1, np.zeros(0, np.int64)
+        gone, theta = self.ended[0] if self.ended else (none, np.zeros((n, 0)))
         every = np.sort(np.concatenate([self.active[~self.ending], gone]))
-        counts = self.iteration + 1 == len(self.history), self.burst > 0, self.seconds >= 0.0
-        if not (np.array_equal(every, np.arange(k)) and all(counts)):
+        fit = tuple(theta.shape) == (n, len(gone)) and gone.dtype == np.int64
+        fit &= np.array_equal(every, np.arange(len(self.columns)))
+        fit &= self.iteration + 1 == len(self.history) and self.burst > 0 and self.seconds >= 0.0
+        if not fit:
             raise ValueError("columns that are neither in training nor done")
-        check_models(self.state, a)

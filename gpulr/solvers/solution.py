@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,8 @@ class Progress:
     __repr__ = brief
 
 
+Floats = npt.NDArray[np.float64]
+Flags = Annotated[npt.NDArray[np.bool_], "(n_models,)"]
 Callback = Callable[[Progress], object]
 
 
@@ -56,18 +59,16 @@ class Solution:
     last values.
     """
 
-    theta: npt.NDArray[np.float64]  # (n_features + 1, n_models)
-    n_iter: npt.NDArray[np.int64]  # (n_models,) iterations until each converged, or the run ended
-    converged: npt.NDArray[np.bool_]  # (n_models,)
-    cost: npt.NDArray[np.float64]  # (max(n_iter) + 1, n_models)
-    gradient_norm: npt.NDArray[np.float64]  # (max(n_iter) + 1, n_models)
-    seconds: npt.NDArray[np.float64]  # (max(n_iter) + 1,) when each was done; see Progress
-    # (n_models,) The solver found no better parameters in this precision, though ``tol`` was not
-    # reached.
-    stalled: npt.NDArray[np.bool_]
-    # (n_models,) It stalled, and what is left of the gradient cannot be told from rounding.
-    rounding: npt.NDArray[np.bool_]
-    # (n_models,) How often each model's own curvature was found; -1: it was exact, and found in
-    # every iteration (few rows and features). 0 of solvers that have none.
-    refreshes: npt.NDArray[np.int64]
+    theta: Annotated[Floats, "(n_features + 1, n_models)"]
+    # Iterations until each converged, or the run ended: n_rows is the most of them, and 1.
+    n_iter: Annotated[npt.NDArray[np.int64], "(n_models,)"]
+    converged: Flags
+    cost: Annotated[Floats, "(n_rows, n_models)"]
+    gradient_norm: Annotated[Floats, "(n_rows, n_models)"]
+    seconds: Annotated[Floats, "(n_rows,)"]  # when each was done; see Progress
+    stalled: Flags  # no better parameters were found in this precision, though tol was not reached
+    rounding: Flags  # it stalled, and what is left of the gradient cannot be told from rounding
+    # How often each model's own curvature was found; -1: it was exact, and found in every iteration
+    # (few rows and features). 0 of solvers that have none.
+    refreshes: Annotated[npt.NDArray[np.int64], "(n_models,)"]
     result: str  # "converged", "stalled", "max_iter", "stopped" or "interrupted"

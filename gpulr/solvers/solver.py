@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,9 @@ class State:
     ``stalled`` (n_models,) bool, it tells for which models no better parameters will be found.
     """
 
-    theta: Array  # (n_features + 1, n_models) float64, the parameters
-    cost: Array  # (n_models,) float64, at theta
-    gradient: Array  # (n_features + 1, n_models) float64, at theta
+    theta: Annotated[Array, "(n_features + 1, n_models) float64"]  # the parameters
+    cost: Annotated[Array, "(n_models,) float64"]  # at theta
+    gradient: Annotated[Array, "(n_features + 1, n_models) float64"]  # at theta
 
 
 class Shared:
@@ -145,25 +145,3 @@ def take_models(value: Any, models: npt.NDArray[np.int64], backend: Backend) -> 
         return value
 
     return part(value)
-
-
-def check_models(value: Any, n_models: int) -> None:
-    """Raise ValueError unless what :func:`take_models` takes parts of is of so many models."""
-    if isinstance(value, tuple):
-        for item in value:
-            check_models(item, n_models)
-    elif isinstance(value, Margins):
-        if getattr(value.Z, "shape", (n_models,))[-1] != n_models:
-            raise ValueError("margins of other models")
-    elif dataclasses.is_dataclass(value) and not isinstance(value, Shared | type):
-        for field in dataclasses.fields(value):
-            item = getattr(value, field.name)
-            if (
-                str(field.type).startswith("Array")
-                and item is not None
-                and not hasattr(item, "ndim")
-            ):
-                raise ValueError(f"{field.name} is no array")
-            check_models(item, n_models)
-    elif hasattr(value, "ndim") and value.shape[-1:] != (n_models,):
-        raise ValueError("arrays of other models")
