@@ -69,6 +69,9 @@ class Margins:
         """
         backend, stored = problem.backend, read("Z", in_blocks=True)
         (n, k), dtype = stored.shape, problem.rows.dtype
+        bits = backend.xp.finfo(dtype).bits
+        if stored.dtype.kind != "f" or 8 * stored.dtype.itemsize != bits:
+            raise ValueError(f"margins of {stored.dtype}, not of {bits} bits")
         Z = backend.margins_array(n, k, dtype)
         if Z is None:
             return cls(backend.asarray(stored[:], dtype), backend)

@@ -8,8 +8,8 @@ That is by the types of the fields. Of an array these say shape and dtype too, a
 
 n_samples, n_features and n_models are those of the problem that an object is of: its own
 ``problem``, or that of the object which it is in. Other names stand for any number, the same one
-wherever a name occurs in an object. ``Annotated[…, OTHERS]`` is of models of its own, and
-``Annotated[Any, A | B]`` of one of these classes, which nobody calls by what they have in common.
+wherever a name but _ occurs in an object. ``Annotated[…, OTHERS]`` is of models of its own, and
+``Annotated[Any, A | B]`` of one of these classes, which have nothing that types know in common.
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ def _check_array(value: Any, told: str, sizes: dict[str, int]) -> None:
     _expect(found == dtype or (dtype in ("", "float") and found.startswith(dtype)), value, told)
     for size, part in zip(shape, parts, strict=True):
         name, _, more = part.partition(" + ")
+        if name == "_":
+            continue
         wanted = int(size) - int(more or 0)
         known = int(name) if name.isdigit() else sizes.setdefault(name, wanted)
         _expect(wanted == known, value, told)

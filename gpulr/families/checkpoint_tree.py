@@ -148,7 +148,10 @@ class Unpacker:
         self._depth = 0
 
     def unpack(self, packed: Any, problem: Any = None) -> Any:
-        """Return a tree, in which what is of a problem is of this one, and fields are what they are."""
+        """Return a tree, in which what is of a problem is of this one.
+
+        Raises ValueError where a field holds what it is not to hold.
+        """
         made = self._made(packed, problem)
         self._types.check(made, Any, sizes_of(problem))
         return made

@@ -38,7 +38,7 @@ class Path:
     """
 
     task: Any  # the CrossValidation, whose steps lead along it
-    groups: tuple[Annotated[npt.NDArray[np.int64], "(n,)"], ...]  # classes that are trained at once
+    groups: tuple[Annotated[npt.NDArray[np.int64], "(_,)"], ...]  # classes that are trained at once
     theta: Annotated[npt.NDArray[Any], "(n_Cs, n_folds, n_features + 1, n_classes)"]
     ends: Annotated[npt.NDArray[Any], "(n_folds, n_Cs, n_classes)"]
     n_steps: int = 0

@@ -48,7 +48,8 @@ class State:
     tol: float
     tol_is_chosen: bool  # or is yet to be, by what resampling does to the gradients
     seeds: Seeds  # of each replicate
-    groups: Sequence[npt.NDArray[np.int64]]  # the replicates that are trained at once
+    # the replicates that are trained at once
+    groups: Sequence[Annotated[npt.NDArray[np.int64], "(_,)"]]
     # of all rows, then of each group of replicates
     parts: Annotated[tuple[Solution, ...], OTHERS] = ()
     prepared: Annotated[Any, Prepared | float | None] = None  # what all columns share

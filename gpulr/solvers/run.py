@@ -72,6 +72,8 @@ class Run:
         if len(active) < k:
             problem = problem.select(problem.backend.asarray(active))
         ended, times = read("ended", problem), read("times")
+        if times.dtype != np.float64:
+            raise ValueError(f"times of {times.dtype}")
         run = cls(
             problem,
             **{name: read(name, problem) for name in STORED},
@@ -84,10 +86,14 @@ class Run:
 
     def _check(self) -> None:
         """Raise ValueError unless every column is in training or done."""
-        n, none = self.problem.rows.n_features + 1, np.zeros(0, np.int64)
-        gone, theta = self.ended[0] if self.ended else (none, np.zeros((n, 0)))
-        every = np.sort(np.concatenate([self.active[~self.ending], gone]))
-        fit = tuple(theta.shape) == (n, len(gone)) and gone.dtype == np.int64
+        every = np.sort(
+            np.concatenate([self.active[~self.ending], *(gone for gone, _ in self.ended)])
+        )
+        n, dtype = self.problem.rows.n_features + 1, self.state.theta.dtype
+        fit = all(
+            gone.dtype == np.int64 and tuple(theta.shape) == (n, len(gone)) and theta.dtype == dtype
+            for gone, theta in self.ended
+        )
         fit &= np.array_equal(every, np.arange(len(self.columns)))
         fit &= self.iteration + 1 == len(self.history) and self.burst > 0 and self.seconds >= 0.0
         if not fit:

@@ -468,6 +468,16 @@ def test_claim_of_four_gigabytes(refused):
     refused("claims 4,294,967,280 bytes", "a.mat", content)
 
 
+@pytest.mark.parametrize("kind", [1, 2, 4], ids=["cell", "struct", "text"])
+def test_claims_of_variables_that_are_not_wanted(write, refused, X, y, kind):
+    """SciPy alone takes 2 GiB for the name of each."""
+    odd = np.array(["a", 1.0], object) if kind == 1 else {"field": 1.0} if kind == 2 else "text"
+    whole = bytearray(write("a.mat", {"odd": odd, "X": X, "y": y}).read_bytes())
+    at = whole.index(b"\x01\0\x03\0odd\0")
+    whole[at : at + 8] = struct.pack("<2I", 1, 2**31 - 1)
+    refused("type 1 and 2,147,483,647 bytes", "a.mat", whole)
+
+
 def test_bombs_are_refused(write, refused, contents, y, monkeypatch):
     monkeypatch.setattr(checks, "ALWAYS_FINE", 1000)
     bomb = "decompression bomb"
