@@ -25,7 +25,7 @@ from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.intervals import Bootstrap
 from gpulr.families.prepare import prepare
 from gpulr.families.reading import read_inputs
-from gpulr.families.replicates import START_TOL, Replicates, State, about_bootstrap
+from gpulr.families.replicates import KEPT, START_TOL, Replicates
 from gpulr.families.seeds import seeds_of, told
 from gpulr.families.settings import Settings
 from gpulr.families.training_data import TrainingData
@@ -160,9 +160,7 @@ def bootstrap(
             how["random_state"] = told(random_state, seeds)
             return fingerprint_of("bootstrap", inputs, settings, data.rows.backend, **how)
 
-        with checkpointed(
-            place, fingerprint, about_bootstrap, backend=data.rows.backend, classes=(State,)
-        ) as kept:
+        with checkpointed(place, fingerprint, KEPT, backend=data.rows.backend) as kept:
             replicates = Replicates(data, C, weights, callbacks, interrupted, kept.offer)
             state, progress = kept.read(replicates)
             if state is None:

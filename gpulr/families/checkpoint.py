@@ -6,7 +6,7 @@ What a family has to do, where ``place`` is what :func:`place_of` made of its ar
         return fingerprint_of("bootstrap", inputs, settings, data.rows.backend, C=C, n=n)
 
     with prepare(…) as data, ctrl_c(terminated=place is not None) as interrupted,
-            checkpointed(place, fingerprint, about, classes=(State,)) as kept:
+            checkpointed(place, fingerprint, KEPT) as kept:
         result, progress = kept.read(problem)
         if result is None:
             …  # from ``progress`` on, if it is not None; between iterations:
@@ -16,9 +16,10 @@ What a family has to do, where ``place`` is what :func:`place_of` made of its ar
 
 (``kept.done(solution, solution.result)`` is one or the other, where the result is a Solution.)
 
-- Progress and result are trees of :mod:`gpulr.families.checkpoint_tree`: of numbers, text, arrays,
-  tuples, lists, dicts and dataclasses. Those of the family's own are named in ``classes``; they are
-  stored by their fields, or as their methods ``stored`` and ``restored`` say.
+- ``KEPT`` is a :class:`Kept`: of which classes progress and result are. They are trees of
+  :mod:`gpulr.families.checkpoint_tree`: of numbers, text, arrays, tuples, lists, dicts and
+  dataclasses. These are stored by their fields, or as their methods ``stored`` and ``restored``
+  say, and read again their fields hold what their types say, or there is an error.
 - A progress that is offered must stay what it is (frozen dataclasses, tuples): it is written when
   that is due, and the last one when an exception leaves the block. That costs nothing else.
 - Each run of a solver offers a :class:`gpulr.solvers.Run`, and goes on with one: ``minimize(…,
@@ -26,14 +27,14 @@ What a family has to do, where ``place`` is what :func:`place_of` made of its ar
   a :class:`gpulr.solvers.GroupedRun`. Without a place, ``kept.offer`` is None.
 - A run is restored on its problem: ``kept.read(problem)`` ties what is of a problem to this one.
   Where a family has several, a class's ``restored(read, problem)`` says which is whose.
-- ``about(progress, result)`` returns what ``gpulr checkpoint`` shows, as a dict of numbers and
+- Its ``about(progress, result)`` returns what ``gpulr checkpoint`` shows, as a dict of numbers and
   text; ``"where"`` says in words how far the run has come, as in "iteration 12".
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,16 @@ def place_of(checkpoint: Any, checkpoint_every: Any) -> Place | None:
     return Place(Path(path).resolve(), every)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a family keeps."""
+
+    about: About
+    progress: type  # a class of its own, or one of CLASSES
+    result: type
+    classes: tuple[type, ...] = ()  # others of its own that these hold
+
+
 class NoCheckpoint:
     """Stands for checkpoints where none are asked for."""
 
@@ -114,10 +125,9 @@ class NoCheckpoint:
 def checkpointed(
     place: Place | None,
     fingerprint: Callable[[], Fingerprint],
-    about: About,
+    kept: Kept,
     *,
     backend: Any = None,
-    classes: Iterable[type] = (),
 ) -> Iterator[NoCheckpoint]:
     """Return a context in which a run reads and writes its checkpoints.
 
@@ -136,7 +146,7 @@ def checkpointed(
     if place is None:
         yield NoCheckpoint()
         return
-    checkpoint = Checkpoint(place, fingerprint(), about, backend, classes)
+    checkpoint = Checkpoint(place, fingerprint(), kept, backend)
     try:
         yield checkpoint
     except BaseException:
@@ -153,12 +163,11 @@ class Checkpoint(NoCheckpoint):
         self,
         place: Place,
         fingerprint: Fingerprint,
-        about: About,
+        kept: Kept,
         backend: Any = None,
-        classes: Iterable[type] = (),
     ) -> None:
-        self._fingerprint, self._about = fingerprint, about
-        self._backend, self._classes = backend, tuple(classes)
+        self._fingerprint, self._kept, self._backend = fingerprint, kept, backend
+        self._classes = (kept.progress, kept.result, *kept.classes)
         stored, damaged = checkpoint_file.read(place.path)
         other = "" if stored is None else difference(stored.fingerprint, fingerprint)
         if stored is not None and other:
@@ -193,16 +202,20 @@ class Checkpoint(NoCheckpoint):
         with self.fitting(stored.path):
             objects = stored.tree["objects"]
             unpacker = Unpacker(objects, stored.arrays, self._backend, self._classes)
-            result, progress = unpacker.unpack(stored.tree["result"], problem), None
+            kept, tree, progress = self._kept, stored.tree, None
+            result = unpacker.unpack(tree["result"], problem, kept.result | None)
             if result is None or unfinished(result):
-                result, progress = None, unpacker.unpack(stored.tree["progress"], problem)
-            where = self._about(progress, result)["where"]
+                result = None
+                progress = unpacker.unpack(tree["progress"], problem, kept.progress | None)
+            if result is None and progress is None:
+                raise ValueError("it holds nothing")
+            where = kept.about(progress, result)["where"]
         if result is not None:
             warn(
                 f"{stored.path} holds the result of this call: nothing is trained. {CURE}",
                 ResumedWarning,
             )
-        elif progress is not None:
+        else:
             self._writer.resume(progress)
             warn(f"Training goes on from {stored.path}: {where}.", ResumedWarning)
         return result, progress
@@ -250,6 +263,6 @@ class Checkpoint(NoCheckpoint):
         tree = {"progress": packer.pack(progress), "result": packer.pack(result)}
         tree["objects"] = packer.objects
         about = {"time": time.time(), "finished": result is not None}
-        about |= self._about(progress, result)
+        about |= self._kept.about(progress, result)
         texts = {"fingerprint": self._fingerprint, "about": about, "tree": tree}
         return Dump(packer.arrays, texts)

@@ -147,13 +147,13 @@ class Unpacker:
         self._types = FieldTypes(tuple(self._classes.values()))
         self._depth = 0
 
-    def unpack(self, packed: Any, problem: Any = None) -> Any:
-        """Return a tree, in which what is of a problem is of this one.
+    def unpack(self, packed: Any, problem: Any = None, kind: Any = Any) -> Any:
+        """Return a tree of a type, in which what is of a problem is of this one.
 
         Raises ValueError where a field holds what it is not to hold.
         """
         made = self._made(packed, problem)
-        self._types.check(made, Any, sizes_of(problem))
+        self._types.check(made, kind, sizes_of(problem))
         return made
 
     def _made(self, packed: Any, problem: Any) -> Any:

@@ -20,7 +20,7 @@ from gpulr.model.scores import Scorer
 from gpulr.solvers import Run
 from gpulr.solvers.continuation import Continuation
 from gpulr.solvers.lbfgs_state import Prepared
-from gpulr.solvers.restoring import check_places, record_of
+from gpulr.solvers.restoring import check_parameters, check_places, record_of
 
 Array = Any
 # Fields of a path that are in a file as they are; of the others not all are.
@@ -71,6 +71,7 @@ class Path:
         same = path.theta.shape == like.theta.shape and path.theta.dtype == like.theta.dtype
         if not same or not 0 <= path.n_steps <= len(path.groups) * len(task.Cs):
             raise ValueError(f"parameters of {path.theta.shape} after {path.n_steps} steps")
+        check_parameters(path.theta)
         check_places(each, like.ends.shape[-1], "classes")
         unit = path.unit
         return replace(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.core.problem import Problem
 from gpulr.errors import DataError
+from gpulr.families.checkpoint import Kept
 from gpulr.families.partitioned_data import PartitionedData
 from gpulr.families.resamples import Resamples, ResamplesElsewhere
 from gpulr.families.seeds import Seeds, restored, stored
@@ -24,7 +25,7 @@ from gpulr.solvers.driver import EARLY
 from gpulr.solvers.groups import in_memory
 from gpulr.solvers.lbfgs_start import resume
 from gpulr.solvers.lbfgs_state import Prepared
-from gpulr.solvers.restoring import OTHERS, check_columns, check_places
+from gpulr.solvers.restoring import OTHERS, check_places
 from gpulr.solvers.solution import Callback
 from gpulr.words import counted
 
@@ -67,7 +68,7 @@ class State:
         each = np.concatenate(groups)
         check_places(each, len(each), "replicates")
         for part, n in zip(parts, (1, *map(len, groups)), strict=False):
-            check_columns(part, every.rows, n * every.n_models)
+            part.check(every.rows, n * every.n_models)
         seeds, chosen = restored(read("seeds"), len(each)), read("tol_is_chosen")
         state = cls(read("tol"), chosen, seeds, groups, parts, read("prepared", every))
         if replicates.complete(state):
@@ -257,3 +258,6 @@ def about_bootstrap(state: State | None, result: State | None) -> dict[str, Any]
         about |= {"iteration": now.run.iteration}
         about["where"] += f", iteration {now.run.iteration} of {of}"
     return about
+
+
+KEPT = Kept(about_bootstrap, State, State)

@@ -34,10 +34,9 @@ from gpulr.families.reading import read_inputs
 from gpulr.families.scoring import tell_left_out, tell_undefined
 from gpulr.families.search_result import Search, choose, choose_each, mean_of_defined
 from gpulr.families.search_run import (
-    CLASSES,
+    KEPT,
     SearchState,
     SearchTask,
-    about_search,
     chosen,
     finished,
     go_on,
@@ -268,9 +267,7 @@ def search_on(
             how |= {"keep_paths": keep_paths}
             return fingerprint_of("search", inputs, settings, data.rows.backend, **how)
 
-        with checkpointed(
-            place, fingerprint, about_search, backend=data.rows.backend, classes=CLASSES
-        ) as kept:
+        with checkpointed(place, fingerprint, KEPT, backend=data.rows.backend) as kept:
             if isinstance(data, PartitionedData):  # whose parts are hashed as they came
                 data.check_folds(folds, None if per_model else scorer)
             state, progress = kept.read(task)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.errors import WorkersLostError
+from gpulr.families.checkpoint import Kept
 from gpulr.families.cross_validation import CLOSER, CrossValidation, SearchProgress, at_tolerance
 from gpulr.families.interrupt import closing
 from gpulr.families.path import Path
@@ -19,7 +20,6 @@ from gpulr.model.scores import Scorer
 from gpulr.solvers import Run, Solution, minimize
 from gpulr.solvers.continuation import Continuation, Ended
 from gpulr.solvers.driver import EARLY
-from gpulr.solvers.restoring import check_columns
 from gpulr.words import counted
 
 Floats = npt.NDArray[np.float64]
@@ -55,17 +55,13 @@ class SearchState:
         path, scores, run = read("path", task.models), read("scores"), None
         solution, data = read("solution"), task.models.data
         if solution is not None:
-            check_columns(solution, data.rows, data.n_models)
+            solution.check(data.rows, data.n_models)
         shape = len(task.models.folds), int(path.done.sum()), data.n_models
         if scores is not None and scores.shape != shape[: 3 if task.per_model else 2]:
             raise ValueError(f"scores of {scores.shape}")
         if path.complete and scores is not None and task.refit:
             run = read("run", path.task.data.problem(chosen(task, path, scores).C))
         return cls(path, scores, run, solution, read("seconds"))
-
-
-CLASSES = (SearchState, Path, Continuation, Ended)
-"""What a search's checkpoint holds beside what that of any training does."""
 
 
 def finished(task: SearchTask, state: SearchState) -> bool:
@@ -182,3 +178,6 @@ def about_search(state: SearchState | None, result: SearchState | None) -> dict[
             f"at iteration {about['iteration']}"
         )
     return {"where": where, **about, "seconds": state.seconds}
+
+
+KEPT = Kept(about_search, SearchState, SearchState, (Path, Continuation, Ended))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gpulr.core.problem import Problem
 from gpulr.errors import ConvergenceWarning, warn
 from gpulr.families.advice import ends_of, how_to_converge
-from gpulr.families.checkpoint import NoCheckpoint, Place, checkpointed, place_of
+from gpulr.families.checkpoint import Kept, NoCheckpoint, Place, checkpointed, place_of
 from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c
@@ -28,7 +28,6 @@ from gpulr.families.training import about_training
 from gpulr.families.training_data import TrainingData
 from gpulr.solvers import Solution, groups_of, minimize_in_groups
 from gpulr.solvers.driver import EARLY
-from gpulr.solvers.restoring import check_columns
 from gpulr.solvers.solution import Callback
 from gpulr.validation.labels import LabelMatrix, Labels
 from gpulr.validation.parameters import callables, inverse_penalty, switch
@@ -77,8 +76,7 @@ class Request:
                 backend = data.rows.backend
                 return fingerprint_of(self.family, self.inputs, self.settings, backend, **how)
 
-            how: Any = {"backend": data.rows.backend, "classes": (Problems,)}
-            with checkpointed(self.place, fingerprint, about_problems, **how) as kept:
+            with checkpointed(self.place, fingerprint, KEPT, backend=data.rows.backend) as kept:
                 training = Training(self, data, interrupted, kept)
                 yield training
                 training.close()
@@ -160,7 +158,7 @@ class Training:
         resumed = None
         with self._kept.fitting():
             if len(done) < len(before.done):
-                check_columns(before.done[len(done)], problem.rows, problem.n_models)
+                before.done[len(done)].check(problem.rows, problem.n_models)
                 self._done.append(before.done[len(done)])
                 return self._done[-1]
             if len(done) == len(before.done) and before.run is not None:
@@ -227,3 +225,6 @@ def as_indicator(labels: Labels | LabelMatrix, rows: Index | slice) -> npt.NDArr
         return truth
     positive = np.arange(len(labels.classes), dtype=truth.dtype)[-labels.n_models :]
     return np.asarray(truth[:, np.newaxis] == positive).view(np.uint8)
+
+
+KEPT = Kept(about_problems, Problems, Problems)

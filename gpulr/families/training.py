@@ -20,7 +20,7 @@ from gpulr.errors import (
     warn,
 )
 from gpulr.families.advice import Advice, ends_of, how_to_converge
-from gpulr.families.checkpoint import Place, checkpointed, place_of
+from gpulr.families.checkpoint import Kept, Place, checkpointed, place_of
 from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c
@@ -269,7 +269,7 @@ def train_on(
             how = {"C": C, "batched": batched, "start": begin}
             return fingerprint_of("train", inputs, settings, data.rows.backend, **how)
 
-        with checkpointed(place, fingerprint, about_training, backend=data.rows.backend) as kept:
+        with checkpointed(place, fingerprint, KEPT, backend=data.rows.backend) as kept:
             problem = data.problem(C)
             short_of = partial(falls_short, max_iter=settings.max_iter)
             solution, progress = kept.read(problem, short_of)
@@ -319,6 +319,9 @@ def about_training(progress: GroupedRun | None, result: Solution | None) -> dict
         "iteration": run.iteration,
         "seconds": run.seconds,
     }
+
+
+KEPT = Kept(about_training, GroupedRun, Solution)
 
 
 def check_start(start: Any, labels: Labels | LabelMatrix, n_features: int) -> OneVsAll | None:

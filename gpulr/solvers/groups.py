@@ -20,7 +20,7 @@ from gpulr.core.rows import Rows
 from gpulr.errors import WorkersLostError
 from gpulr.solvers.driver import EARLY, minimize
 from gpulr.solvers.lbfgs_state import Prepared
-from gpulr.solvers.restoring import OTHERS, check_columns, check_places
+from gpulr.solvers.restoring import OTHERS, check_places
 from gpulr.solvers.run import Run
 from gpulr.solvers.solution import Callback, Solution
 from gpulr.solvers.solver import Solver
@@ -119,7 +119,7 @@ class GroupedRun:
         check_places(group, problem.n_models, "groups")
         parts = read("parts")
         for i, part in parts:
-            check_columns(part, problem.rows, int(np.sum(group == i)))
+            part.check(problem.rows, int(np.sum(group == i)))
         members = np.flatnonzero(group == number)
         if len(members) < problem.n_models:
             problem = problem.select(problem.backend.asarray(members.astype(np.int32)))

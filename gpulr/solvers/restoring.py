@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.core.rows import Rows
-from gpulr.solvers.solution import Solution
+from gpulr.backend import to_host
+
+Array = Any
 
 # Of the type of a field whose objects are of other models than the object itself is:
 # ``Annotated[…, OTHERS]``; see gpulr.families.checkpoint_fields.
@@ -23,10 +24,11 @@ def check_places(index: npt.NDArray[Any], n: int, what: str) -> None:
         raise ValueError(f"{what} that are not there")
 
 
-def check_columns(part: Solution, rows: Rows, n_models: int) -> None:
-    """Raise ValueError unless a solution is of so many models of these rows."""
-    if part.theta.shape != (rows.n_features + 1, n_models):
-        raise ValueError(f"parameters of {part.theta.shape}, of {n_models} models")
+def check_parameters(theta: Array) -> None:
+    """Raise ValueError where parameters, which are of scaled rows, are beyond float32."""
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.asarray(to_host(theta), np.float32)).all():
+            raise ValueError("parameters without bounds")
 
 
 def record_of(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.core.problem import Problem
-from gpulr.solvers.restoring import record_of
+from gpulr.solvers.restoring import check_parameters, record_of
 from gpulr.solvers.solver import State
 
 Array = Any
@@ -98,3 +98,5 @@ class Run:
         fit &= self.iteration + 1 == len(self.history) and self.burst > 0 and self.seconds >= 0.0
         if not fit:
             raise ValueError("columns that are neither in training nor done")
+        for theta in (self.state.theta, *(theta for _, theta in self.ended)):
+            check_parameters(theta)

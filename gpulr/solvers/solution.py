@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.core.rows import Rows
+from gpulr.solvers.restoring import check_parameters
 from gpulr.words import brief
 
 
@@ -72,3 +74,15 @@ class Solution:
     # (few rows and features). 0 of solvers that have none.
     refreshes: Annotated[npt.NDArray[np.int64], "(n_models,)"]
     result: str  # "converged", "stalled", "max_iter", "stopped" or "interrupted"
+
+    @classmethod
+    def restored(cls, read: Callable[..., Any], problem: Any) -> Solution:
+        """Return one from its fields, which are read, or raise ValueError."""
+        made = cls(**{field.name: read(field.name) for field in fields(cls)})
+        check_parameters(made.theta)
+        return made
+
+    def check(self, rows: Rows, n_models: int) -> None:
+        """Raise ValueError unless it is of so many models of these rows."""
+        if self.theta.shape != (rows.n_features + 1, n_models):
+            raise ValueError(f"parameters of {self.theta.shape}, of {n_models} models")

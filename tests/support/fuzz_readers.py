@@ -256,53 +256,50 @@ def read_model(path):
         return model.predict_proba(X), model.predict(X)
 
 
-def trained(name):
-    """Return rows, labels and settings of a training, by the name of its checkpoint."""
-    solver, repeated = Path(name).stem.split("-")
-    X = np.repeat(PIXELS, int(repeated), axis=0)  # a few rows have models' exact curvature
-    return X, np.arange(len(X)) % 3, {"solver": solver, "tol": 0.0}
+# By the names of their files: functions that keep checkpoints, how often each of a few rows is
+# repeated (those of a few have models' exact curvature), and what else they are called with.
+RUNS = {
+    "lbfgs": ("train", 1, {}),
+    "lbfgs-shared": ("train", 700, {}),
+    "nesterov": ("train", 1, {"solver": "nesterov"}),
+    "search": ("search", 3, {"Cs": [0.1, 10.0], "cv": 2}),
+    "bootstrap": ("bootstrap", 3, {"n": 3, "random_state": 3}),
+    "cross-val-predict": ("cross_val_predict", 3, {"cv": 2}),
+}
+ENDS = {"early": 4, "late": 9, "done": 10**9}
+
+
+def go_on(path, n=1):
+    """Make a run, or go on with it, until it has told of ``n`` iterations."""
+    import gpulr
+
+    (name, repeats, how), told = RUNS[path.stem.rpartition("-")[0]], []
+
+    def stop(progress):
+        told.append(progress)
+        if len(told) == n:
+            raise StopIteration
+
+    X = np.repeat(PIXELS, repeats, axis=0)
+    how = {"callbacks": [stop], "checkpoint": path, "checkpoint_every": None, "tol": 1e-3, **how}
+    try:
+        return getattr(gpulr, name)(X, np.arange(len(X)) % 3, **how)
+    except (gpulr.TrainingInterrupted, gpulr.SearchInterrupted) as interrupted:
+        return interrupted
 
 
 def checkpoints(folder):
-    import gpulr
-
-    for name in ("lbfgs-1", "lbfgs-700", "nesterov-1"):
-        X, y, how = trained(name)
-        path, told = folder / f"{name}.ckpt", []
-
-        def stop(progress, told=told):
-            told.append(progress)
-            if len(told) == 4:
-                raise StopIteration
-
-        gpulr.train(X, y, callbacks=[stop], checkpoint=path, checkpoint_every=None, **how)
-    return alone(**{path.name: path.read_bytes() for path in sorted(folder.glob("*.ckpt"))})
+    paths = [folder / f"{name}-{end}.ckpt" for name in RUNS for end in ENDS]
+    for path in paths:
+        go_on(path, ENDS[path.stem.rpartition("-")[2]])
+    return alone(**{path.name: path.read_bytes() for path in paths})
 
 
 def read_checkpoint(path):
-    """Go on with a training, up to where its callback ends it at once."""
-    from gpulr.families.checkpoint import Checkpoint, Place
-    from gpulr.families.fingerprint import fingerprint_of
-    from gpulr.families.prepare import prepare
-    from gpulr.families.reading import read_inputs
-    from gpulr.families.settings import Settings
-    from gpulr.families.training import about_training
-    from gpulr.solvers import groups_of, minimize_in_groups
-
-    def stop(progress):
-        raise StopIteration
-
-    X, y, how = trained(path.name)
-    inputs, settings = read_inputs(X, y, None).weighted(None, None), Settings(**how)
-    with prepare(inputs, settings, requested="numpy", n_passes=1, C=1.0) as data:
-        backend, problem, method = data.rows.backend, data.problem(1.0), settings.method()
-        own = {"C": 1.0, "batched": True, "start": None}
-        run_of = fingerprint_of("train", inputs, settings, backend, **own)
-        checkpoint = Checkpoint(Place(path, None), run_of, about_training, backend)
-        result, run = checkpoint.read(problem)
-        how = {"max_iter": 10**6, "tol": 0.0, "callbacks": [stop], "resumed": run}
-        found = result or minimize_in_groups(method, problem, groups_of(method, problem), **how)
-    return found.theta, found.cost, found.gradient_norm
+    """Go on with a run, up to where its callback ends it at once."""
+    repr(go_on(path))
+    path.with_name(path.name + ".previous").unlink(missing_ok=True)
+    return []
 
 
 def pictures(folder):
