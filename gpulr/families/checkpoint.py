@@ -207,7 +207,7 @@ class Checkpoint(NoCheckpoint):
             if result is None or unfinished(result):
                 result = None
                 progress = unpacker.unpack(tree["progress"], problem, kept.progress | None)
-            if result is None and progress is None:
+            if tree["result"] is None and progress is None:
                 raise ValueError("it holds nothing")
             where = kept.about(progress, result)["where"]
         if result is not None:
@@ -215,7 +215,7 @@ class Checkpoint(NoCheckpoint):
                 f"{stored.path} holds the result of this call: nothing is trained. {CURE}",
                 ResumedWarning,
             )
-        else:
+        elif progress is not None:
             self._writer.resume(progress)
             warn(f"Training goes on from {stored.path}: {where}.", ResumedWarning)
         return result, progress
