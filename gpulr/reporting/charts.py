@@ -52,7 +52,6 @@ class Chart:
     y_ticks: list[tuple[float, str]]
     curves: list[Curve]
     right: float
-    named: bool = False
     bands: list[str] = field(default_factory=list)
     rule: tuple[float, str] | None = None
     bars: list[tuple[float, float, float]] = field(default_factory=list)
@@ -72,12 +71,12 @@ def training_charts(model: OneVsAll, names: Sequence[str]) -> list[Chart]:
     logarithmic = bool(cost.min() > 0 and cost.max() / cost.min() > 4)
     if _drawable(cost):
         what = "Mean log-loss plus penalty of each model"
-        charts.append(_along_iterations("Cost", what, cost, model, names, logarithmic, named=True))
+        charts.append(_along_iterations("Cost", what, cost, model, names, logarithmic))
     if _drawable(gradient) and gradient.max() > 0:
         gradient = np.maximum(gradient, gradient[gradient > 0].min())
         what = "How far from the optimum"
         if 1 < len(names) <= MOST_CURVES:
-            what = "How far each model is from its optimum; colours as before"
+            what = "How far each model is from its optimum"
         tol = float(model.settings.get("tol", 0.0)) or None
         title = "Largest gradient entry"
         charts.append(_along_iterations(title, what, gradient, model, names, True, tol))
@@ -96,12 +95,11 @@ def _along_iterations(
     names: Sequence[str],
     logarithmic: bool,
     tol: float | None = None,
-    named: bool = False,
 ) -> Chart:
     last = len(values) - 1
     ends = [values.min(), values.max(), *([] if tol is None else [tol])]
     y = _y_axis(float(min(ends)), float(max(ends)), logarithmic=logarithmic)
-    right = WIDTH - (RIGHT if named else RIGHT // 3)
+    right = WIDTH - RIGHT
     x = Axis(0, last, LEFT, right, whole=True)
     shown = np.unique(np.linspace(0, last, MOST_POINTS).round().astype(int))
     curves, bands = [], []
@@ -130,7 +128,6 @@ def _along_iterations(
         y.ticks(),
         curves,
         right,
-        named=named,
         bands=bands,
         rule=None if tol is None else (float(y.at(tol).round(1)), "tol"),
     )

@@ -14,6 +14,7 @@ from typing import Any
 from gpulr import datasets
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import DataRecord
+from gpulr.reporting.paths import file_name
 from gpulr.words import counted
 
 # What training does unless told otherwise, and the command line's way to say something else.
@@ -32,7 +33,8 @@ FLAGS = {
 def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
     """Return the command line that trains the model again, or else the call in Python; and notes.
 
-    A command line only where it has all that training had; what it cannot say, the notes do.
+    A command line only where it has all that training had; what it cannot say, the notes do. Files
+    are named without their folders, which are nobody's but the trainer's.
     """
     data, settings = model.data, model.settings
     if "origin" in data:
@@ -66,9 +68,15 @@ def reproduction(model: OneVsAll) -> tuple[str, list[str]]:
         )
     beyond = [name for name, is_so in only_in_python.items() if is_so]
     if source is not None and not beyond:
-        # os.path, unlike Path.exists, returns False for what can be no name.
-        if source not in datasets.NAMES and not os.path.exists(source):  # noqa: PTH110
-            notes.append("The data is no longer where it was, or this is another machine.")
+        if source not in datasets.NAMES:
+            # os.path, unlike Path.exists, returns False for what can be no name.
+            gone = not os.path.exists(source)  # noqa: PTH110
+            source = file_name(source)
+            notes.append(
+                f"{source} is no longer where it was, or this is another machine."
+                if gone
+                else f"Run it in the folder of {source}, which this page leaves out."
+            )
         return _command(data, source, arguments), notes
     if source is None:
         notes.append(
@@ -137,7 +145,7 @@ def _call(model: OneVsAll, source: str | None, arguments: dict[str, Any]) -> str
     """Return the call in Python; the arrays go by the names that its documentation has."""
     lines, words = ["import gpulr"], ["X", "y"]
     if source is not None:
-        lines.append(f"data = gpulr.datasets.load({source!r})")
+        lines.append(f"data = gpulr.datasets.load({file_name(source)!r})")
         if split := model.data.get("split"):
             lines.append(f"data = data.split({split['test_size']!r}, seed={split['seed']!r})")
         words = ["data"]

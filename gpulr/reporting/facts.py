@@ -20,6 +20,7 @@ from gpulr.model.one_vs_all import OneVsAll, summed
 from gpulr.reporting.charts import search_chart, training_charts
 from gpulr.reporting.command import reproduction
 from gpulr.reporting.mistakes import Mistakes, mistakes_of, rows_at
+from gpulr.reporting.paths import file_name, without_folders
 from gpulr.reporting.pictures import canvas_of, row_pictures, weight_pictures
 from gpulr.show.predictions import (
     is_image,
@@ -48,7 +49,7 @@ def facts_of(
     names = classes[-model.n_models :]
     canvas, no_canvas = canvas_of(model, classes)
     command, notes = reproduction(model)
-    reason = {"why not another": model.fallback_reason} if model.fallback_reason else {}
+    reason = without_folders(model.fallback_reason or "")
     return {
         "title": _title(model, classes),
         "model": model,
@@ -61,14 +62,19 @@ def facts_of(
         "most_rows": MOST_ROWS,
         "longest": max(map(len, classes)),
         "tested": None if X is None else _tested(model, X, y, classes),
-        "absent": absent,
+        "absent": without_folders(absent, str(model.data.get("source", ""))),
         "canvas": canvas,
         "no_canvas": no_canvas,
         "weights": _weights(model, names),
         "charts": training_charts(model, names),
         "search": None if search is None else _search(search),
         "data_facts": _data(model),
-        "machine": {"backend": model.backend, "device": model.device, **reason, **model.versions},
+        "machine": {
+            "backend": model.backend,
+            "device": model.device,
+            **({"why not another": reason} if reason else {}),
+            **model.versions,
+        },
         "command": command,
         "notes": notes,
         "version": __version__,
@@ -106,7 +112,8 @@ def _weights(model: OneVsAll, names: list[str]) -> dict[str, Any]:
     if is_image(model.image_shape):
         pictures, scale = weight_pictures(model, MOST_PICTURES)
         named = list(zip(names, pictures, strict=False))
-        return {"pictures": named, "scale": f"{scale:.3g}", "left_out": left_out}
+        unit = "" if model.scale == 1.0 else f" × {1 / model.scale:.4g}"
+        return {"pictures": named, "scale": f"{scale:.3g}", "unit": unit, "left_out": left_out}
     rows = []
     for name, w in zip(names, to_host(model.weights).T[:MOST_PICTURES], strict=False):
         order = np.argsort(w, kind="stable")
@@ -136,8 +143,8 @@ def _data(model: OneVsAll) -> dict[str, Any]:
     features = f"{model.n_features:,}"
     if model.image_shape is not None:
         features += f" ({'×'.join(map(str, model.image_shape))} images)"
-    name, source = shortened(data.get("name", "–"), LONGEST_TEXT), data.get("source", "–")
-    facts: dict[str, Any] = {"name": name, "source": source}
+    name, source = data.get("name", "–"), file_name(str(data.get("source", "–")))
+    facts: dict[str, Any] = {"name": shortened(name, LONGEST_TEXT), "source": source}
     if "origin" in data:
         facts["made of"] = shortened(data["origin"], LONGEST_TEXT)
     if "n_samples" in data:
@@ -265,9 +272,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
+def probability(p: float) -> str:
+    """Return a probability with three decimals; of none that is not, 0 or 1."""
+    if 0 < p < 0.0005:
+        return "<\u20090.001"
+    return ">\u20090.999" if 0.9995 <= p < 1 else f"{p:.3f}"
+
+
 FILTERS: dict[str, Callable[[Any], str]] = {
     "words": in_words,
     "percent": percent,
     "duration": duration,
+    "probability": probability,
     "whole": "{:,}".format,
 }

@@ -1,4 +1,4 @@
-"""The rows that are wrong by the widest margins, wherever rows are: parts' mistakes add up."""
+"""The rows that are wrong with the most confidence, wherever rows are: parts' mistakes add up."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class Mistakes:
     n, n_wrong : int
         How many rows there are, and mistakes.
     rows, true, said : (n_shown,)
-        Which they are, from the widest margin; the true class, or whether the label is there; and
-        the predicted class, or the label.
-    margin, p_true, p_said : (n_shown,)
-        How wrong they are; the probabilities of what is true and of what was said.
+        Which they are, the most confident first, as :func:`gpulr.show.mistakes` draws them; the
+        true class, or whether the label is there; and the predicted class, or the label.
+    confidence, p_true, p_said : (n_shown,)
+        The margins of what was said, above its threshold where there is one; the probabilities of
+        what is true and of what was said.
     """
 
     n: int
@@ -36,16 +37,16 @@ class Mistakes:
     rows: npt.NDArray[np.intp]
     true: npt.NDArray[np.intp]
     said: npt.NDArray[np.intp]
-    margin: npt.NDArray[np.float64]
+    confidence: npt.NDArray[np.float64]
     p_true: npt.NDArray[np.float64]
     p_said: npt.NDArray[np.float64]
 
     def __add__(self, other: Mistakes) -> Mistakes:
         """Return the worst of these and of those of the rows that come after them."""
         after = replace(other, rows=other.rows + self.n)
-        names = ("rows", "true", "said", "margin", "p_true", "p_said")
+        names = ("rows", "true", "said", "confidence", "p_true", "p_said")
         both = {name: np.concatenate([getattr(of, name) for of in (self, after)]) for name in names}
-        worst = most_probable(both["margin"], MOST_MISTAKES)
+        worst = most_probable(both["confidence"], MOST_MISTAKES)
         some: dict[str, Any] = {name: values[worst] for name, values in both.items()}
         return Mistakes(self.n + other.n, self.n_wrong + other.n_wrong, **some)
 
@@ -62,13 +63,12 @@ def mistakes_of(
     predictions = Predictions.of_margins(Z, true, thresholds, multilabel=several)
     above, true, said = predictions.above, predictions.true, predictions.predicted
     if several:
-        wrong, margin = said != true, np.abs(above)
+        wrong, confidence = said != true, np.abs(above)
     else:
-        wrong = ~predictions.right
-        margin = above.max(axis=1) - np.where(true, above, -np.inf).max(axis=1)
+        wrong, confidence = ~predictions.right, predictions.confidence
     n_wrong = int(wrong.sum())
-    worst = most_probable(np.where(wrong, margin, -1.0).ravel(), min(n_wrong, MOST_MISTAKES))
-    width = margin.ravel()[worst]
+    worst = most_probable(np.where(wrong, confidence, -np.inf).ravel(), min(n_wrong, MOST_MISTAKES))
+    how_sure = confidence.ravel()[worst]
     if several:
         worst, name = np.unravel_index(worst, wrong.shape)
         truly, other = true[worst, name].astype(np.intp), name
@@ -76,7 +76,7 @@ def mistakes_of(
         truly, name = true[worst].argmax(axis=1), said[worst].argmax(axis=1)
         other = truly
     P, each = predictions.take(worst).probabilities, np.arange(len(worst))
-    found = worst, truly, name, width, P[each, other], P[each, name]
+    found = worst, truly, name, how_sure, P[each, other], P[each, name]
     return (Mistakes(len(Z), n_wrong, *found),)
 
 

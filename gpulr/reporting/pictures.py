@@ -29,10 +29,12 @@ LARGEST = 480_000  # characters that the weights may take in the page, of a mega
 def weight_pictures(model: OneVsAll, most: int) -> tuple[list[str], float]:
     """Return the first ``most`` models' weights as pictures, and the weight that is full colour.
 
-    Blue is negative, red positive, and nothing is transparent, on one scale for all.
+    Blue is negative, red positive, and nothing is transparent, on one scale for all: that of
+    :func:`gpulr.show.weights`, in the unit of the scaled X.
     """
     assert model.image_shape is not None
-    images = weight_images(to_host(model.weights).astype(np.float64), model.image_shape)
+    W = to_host(model.weights).astype(np.float64) / model.scale
+    images = weight_images(W, model.image_shape)
     limit = weight_limit(images)
     steps = np.linspace(-1, 1, 2 * LEVELS + 1)
     palette = [c for step in steps for c in (NEGATIVE if step < 0 else POSITIVE)]

@@ -22,9 +22,15 @@ from typer.testing import CliRunner
 
 import gpulr
 from clusters import cluster
+from gpulr import show
 from gpulr.cli.app import app
 from gpulr.errors import DataError, MissingExtraError, ModelFileError, ParameterError
+from gpulr.model.one_vs_all import summed
 from gpulr.reporting.command import reproduction
+from gpulr.reporting.mistakes import MOST_MISTAKES, mistakes_of
+from gpulr.reporting.paths import file_name, without_folders
+from gpulr.reporting.pictures import weight_pictures
+from gpulr.show.predictions import Predictions, most_probable, true_names
 from helpers import strict_json
 from shown import multiples
 
@@ -152,7 +158,10 @@ def test_digits(paged, model, data):
         *("Converged 10 of 10", "Solver time", "scikit-learn's bundled digits", "--data digits"),
         *(f"numpy {np.__version__}", f"All {n_wrong} wrong rows"),
     )
-    assert re.search(r"\d taken for \d true: 0\.\d{3} said: 0\.\d{3}", page.shown)
+    each = r"(\d) taken for (\d) (\d) at (?:> )?0\.\d{3} (\d) at (?:< )?0\.\d{3}"
+    named = re.findall(each, " ".join(page.shown.split()))
+    assert len(named) == n_wrong
+    assert all((true, said) == (last, first) for true, said, first, last in named)
     sizes = {"svg": 2, "polyline": 20, "img": 10 + n_wrong}
     assert {tag: len(page.of(tag)) for tag in sizes} == sizes
     counts = [int(n) for n in re.findall(r'<td class="(?:right|wrong)\d">(\d+)</td>', page.text)]
@@ -195,9 +204,9 @@ def test_hostile_records_are_text(paged, model, data):
     record = {**model.data, "name": evil, "source": f"/tmp/{evil}; rm -rf .csv", "label": evil}
     other = replace(model, data=record, device=evil, fallback_reason=evil, versions={evil: evil})
     page = paged(other)
-    assert page.shown.count("<img src=x") >= 6
+    assert page.shown.count("<img src=x") >= 5
     words = words_of(reproduction(other)[0])
-    assert words[words.index("--data") + 1] == record["source"]
+    assert words[words.index("--data") + 1] == "script>; rm -rf .csv"
     assert words[words.index("--label") + 1] == evil
     not_unicode = {**model.data, "name": "x", "source": "/tmp/\udcff.csv"}
     assert "udcff.csv" in paged(replace(model, data=not_unicode)).shown
@@ -247,9 +256,8 @@ def test_rows_that_are_not_images(paged, blobs):
     assert not page.of("img")
     assert "counts for it" in page.shown
     wrong = np.flatnonzero(model.predict(X) != y)
-    Z = model.decision_function(X)[wrong]
-    worst = wrong[np.argmax(Z.max(axis=1) - Z[np.arange(len(wrong)), y[wrong]])]
-    assert f"p of predicted {worst} " in page.shown
+    worst = wrong[np.argmax(model.decision_function(X)[wrong].max(axis=1))]
+    assert f"p of true {worst} " in page.shown
 
 
 def test_two_classes(paged, data):
@@ -430,6 +438,60 @@ def test_a_page_that_fails_leaves_the_old_one(model, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_mistakes_are_sorted_as_pictures_of_them_are(model, data):
+    predictions = Predictions.of(model, data.X, true_names(model, data.y, len(data.y)))
+    wrong = np.flatnonzero(~predictions.right)
+    expected = wrong[most_probable(predictions.confidence[wrong], MOST_MISTAKES)]  # show.mistakes
+    (found,) = summed(model, data.X, data.y, mistakes_of)
+    assert found.rows.tolist() == expected.tolist()
+    assert found.n_wrong == len(wrong) > MOST_MISTAKES
+
+
+def test_weights_are_in_the_unit_of_their_picture(paged, data):
+    model = gpulr.train(data.X, data.y, scale=1 / 16, image_shape=(8, 8), **FEW)
+    _, limit = weight_pictures(model, 10)
+    (bar,) = [a for a in show.weights(model).child_axes if a.get_ylabel().startswith("← against")]
+    np.testing.assert_allclose(bar.get_ylim(), [-limit, limit], rtol=1e-6)
+    assert "weight × 16" in bar.get_ylabel()
+    assert f"full colour is a weight × 16 of {limit:.3g} or more" in paged(model).shown
+
+
+def test_curves_of_both_charts_are_named(paged, model):
+    names = re.findall(r'class="leader".*?<text[^>]*>(\d)</text>', paged(model).text)
+    assert names == [*map(str, range(10))] * 2
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("/home/ann/her secret/table.csv", "table.csv"),
+        ("C:\\Users\\ann\\her secret\\table.csv", "table.csv"),
+        ("her secret/parts.zarr/", "parts.zarr"),
+        ("built from /home/ann/idx", "built from idx"),
+        ("scikit-learn's bundled digits", "scikit-learn's bundled digits"),
+        ("/", "/"),
+    ],
+)
+def test_sources_without_their_folders(source, shown):
+    assert file_name(source) == shown
+    assert without_folders(f"It ({source}) is gone.", source) == f"It ({shown}) is gone."
+
+
+def test_no_folder_is_named_in_a_page(paged, data, tmp_path):
+    np.savez(tmp_path / "table.npz", X=data.X[:300], y=data.y[:300])
+    model = gpulr.train(gpulr.datasets.load(tmp_path / "table.npz"), **FEW)
+    assert str(tmp_path) in model.data["source"]  # the file still finds its data
+    reason = f"CuPy is broken: '{tmp_path}/libcudart.so', of 3 and/or 4 GB/s"
+    model = replace(model, fallback_reason=reason)
+    page = paged(model)
+    assert tmp_path.name not in page.text
+    assert not page.lacks("table.npz", "--data table.npz", "libcudart.so", "and/or 4 GB/s")
+    with_weights = gpulr.train(gpulr.datasets.load(tmp_path / "table.npz"), fit_intercept=False)
+    assert "load('table.npz')" in reproduction(with_weights)[0]
+    (tmp_path / "table.npz").unlink()
+    assert "table.npz is no longer where it was" in paged(model).shown
+
+
 # ---- what trains it again ----
 
 
@@ -465,7 +527,7 @@ def test_the_command_trains_the_same_model(options, data, tmp_path, monkeypatch)
     cli(*options, "--data", name, "--output", "first.safetensors")
     first = gpulr.load("first.safetensors")
     command, notes = reproduction(first)
-    assert not notes
+    assert notes == [f"Run it in the folder of {name}, which this page leaves out."]
     name, *words = words_of(command)
     assert name == "gpulr"
     cli(*words)
