@@ -32,7 +32,7 @@ from gpulr.distributed import dask_worker
 from gpulr.distributed.dask_client import check
 from gpulr.distributed.dask_parts import UNANSWERED, DaskParts
 from gpulr.distributed.dask_worker import Question
-from gpulr.distributed.engine import Counts
+from gpulr.distributed.engine import GONE, Counts
 from gpulr.distributed.sums import Sums
 from gpulr.errors import WorkersLostError
 
@@ -79,7 +79,8 @@ class DaskEngine:
 
     @property
     def n_parts(self) -> int:
-        """Number of parts."""
+        """Number of parts; fails where these are gone, as others were made of them."""
+        assert self.parts, GONE
         return len(self.parts)
 
     def call(self, method: str, *arguments: Any, which: Sequence[int] | None = None) -> list[Any]:

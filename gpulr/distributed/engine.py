@@ -70,6 +70,9 @@ def added(answers: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     return totals
 
 
+GONE = "the parts are gone: others were made of them"
+
+
 class Here:
     """Parts in this process, one after the other.
 
@@ -83,7 +86,8 @@ class Here:
 
     @property
     def n_parts(self) -> int:
-        """Number of parts."""
+        """Number of parts; fails where these are gone, as others were made of them."""
+        assert self.parts, GONE
         return len(self.parts)
 
     def call(self, method: str, *arguments: Any, which: Sequence[int] | None = None) -> list[Any]:

@@ -52,7 +52,7 @@ def test_readers(worker, name, count, seed):
     check(worker, name, count, seed)
 
 
-@pytest.mark.parametrize(("count", "seed"), files(1_000, 10_000, 10_000))
+@pytest.mark.parametrize(("count", "seed"), files(1_000, 2_000, 10_000))
 @pytest.mark.parametrize("name", STORED)
 def test_stored_files(worker, name, count, seed):
     check(worker, name, count, seed)

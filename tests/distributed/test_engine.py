@@ -44,6 +44,14 @@ def test_what_is_mapped_is_an_engine_of_its_own():
     assert engine.call("plus", 0) == [3, 1]
 
 
+def test_parts_that_are_gone_answer_nothing():
+    engine = Here([Number(3), Number(1)])
+    engine.parts.clear()
+    for call in (engine.call, engine.sums, engine.map):
+        with pytest.raises(AssertionError, match="gone"):
+            call("doubled")
+
+
 def test_trips_and_bytes_are_counted():
     engine = Here([Number(3), Number(1)])
     engine.call("plus", np.zeros(1000))

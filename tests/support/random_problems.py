@@ -107,7 +107,8 @@ def _in_dtype(rng, X, dtype, scales):
         "each": 10.0 ** rng.uniform(-most, most, X.shape[1]),
     }[scales]
     offset = rng.normal(size=X.shape[1]) * 10.0 ** rng.uniform(-1, 2) if rng.random() < 0.3 else 0
-    return ((X + offset) * sizes).astype(dtype)
+    largest = np.finfo(dtype).max
+    return np.clip((X + offset) * sizes, -largest, largest).astype(dtype)
 
 
 def size_of(problem):
@@ -187,6 +188,12 @@ def gradient(X, y, s, C, w, b):
     return np.append(X.T @ r + w / (C * s.sum()), r.sum())
 
 
+def magnitudes(problem):
+    """Return how large scaled rows are before they are centred."""
+    X = problem.X.toarray() if scipy.sparse.issparse(problem.X) else problem.X
+    return np.abs(X.astype(np.float64)) / size_of(problem)
+
+
 def scaled_parameters(problem, model, j):
     """Return the parameters of a model that apply to the scaled rows."""
     b = model.intercept_at_center if problem.settings["standardize"] else model.intercept
@@ -194,13 +201,20 @@ def scaled_parameters(problem, model, j):
 
 
 def gradient_norms(problem, model):
-    """Return the largest absolute entry of each model's gradient, (n_models,)."""
+    """Return the largest absolute entry of each model's gradient, and by how much that may be off.
+
+    Training has rows, before they are centred, and residuals in its dtype. (n_models,) both.
+    """
+    eps = np.finfo(problem.settings["dtype"]).eps
     (X, Y, s, C), n = columns(problem), problem.X.shape[1] + problem.settings["fit_intercept"]
     found = []
     for j in range(Y.shape[1]):
-        g = gradient(X, Y[:, j], s[:, j], C[j], *scaled_parameters(problem, model, j))
-        found.append(np.abs(g[:n]).max())
-    return np.array(found)
+        y, weight, (w, b) = Y[:, j], s[:, j], scaled_parameters(problem, model, j)
+        g = gradient(X, y, weight, C[j], w, b)
+        residuals = weight / weight.sum() * np.abs(scipy.special.expit(X @ w + b) - y)
+        noise = np.append(magnitudes(problem).T @ residuals, 1.0) * eps / 2
+        found.append((np.abs(g[:n]).max(), noise[:n].max()))
+    return np.transpose(found)
 
 
 def gaps(problem, model):
