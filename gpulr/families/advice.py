@@ -63,7 +63,8 @@ def how_to_converge(
         return None
     stalled = ends["stalled"]
     who = who or f"{left.sum()} of {left.size} models"
-    how = f"in {counted(settings.max_iter, 'iteration')}"
+    n_iter = int(ends["n_iter"][left & ~stalled].max(initial=0))  # of a run that goes on: all
+    how = f"in {counted(n_iter, 'iteration')}"
     change = f"raise max_iter, scale the features (standardize=True){or_else}"
     more = "" if settings.dtype == np.float64 else 'train with dtype="float64", or '
     why, instead = f"{settings.dtype} allows no closer approach", f"{more}raise tol"

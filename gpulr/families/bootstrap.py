@@ -161,12 +161,11 @@ def bootstrap(
             return fingerprint_of("bootstrap", inputs, settings, data.rows.backend, **how)
 
         with checkpointed(place, fingerprint, KEPT, backend=data.rows.backend) as kept:
-            replicates = Replicates(data, C, weights, callbacks, interrupted, kept.offer)
-            state, progress = kept.read(replicates)
-            if state is None:
-                state = progress or replicates.begin(
-                    settings.tol, tol_is_chosen=tol is not None, seeds=seeds
-                )
+            replicates = Replicates(
+                data, C, weights, callbacks, interrupted, kept.offer, tol_is_chosen=tol is not None
+            )
+            state, progress = kept.read(replicates, replicates.within)
+            state = state or progress or replicates.begin(seeds)
             try:
                 while not replicates.complete(state):
                     state = replicates.step(state)

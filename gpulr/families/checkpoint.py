@@ -92,7 +92,7 @@ class NoCheckpoint:
     offer: Any = None
 
     def read(
-        self, problem: Any, unfinished: Callable[[Any], bool] = lambda result: False
+        self, problem: Any, within: Callable[[Any], Any] = lambda kept: kept
     ) -> tuple[Any, Any]:
         """Return result and progress: see :meth:`Checkpoint.read`."""
         return None, None
@@ -167,6 +167,7 @@ class Checkpoint(NoCheckpoint):
         backend: Any = None,
     ) -> None:
         self._fingerprint, self._kept, self._backend = fingerprint, kept, backend
+        self._result: Any = None  # that was read
         self._classes = (kept.progress, kept.result, *kept.classes)
         stored, damaged = checkpoint_file.read(place.path)
         other = "" if stored is None else difference(stored.fingerprint, fingerprint)
@@ -179,17 +180,20 @@ class Checkpoint(NoCheckpoint):
         self._writer = Writer(place.path, place.every, self._dump, damaged=damaged)
 
     def read(
-        self, problem: Any, unfinished: Callable[[Any], bool] = lambda result: False
+        self, problem: Any, within: Callable[[Any], Any] = lambda kept: kept
     ) -> tuple[Any, Any]:
         """Return the result and the progress that are in the file, one of them None, or both.
 
-        The progress is given where there is no result, or one that ``unfinished`` says is to be
-        gone on with. Says so with a :class:`ResumedWarning`.
+        Says so with a :class:`ResumedWarning`.
 
         Parameters
         ----------
         problem : Problem
             To which belongs what is of a problem.
+        within : callable
+            Takes a result, or a progress, and returns it if all of it counts here; else, as where
+            more iterations may be taken now, a progress with what does. None: of a result nothing,
+            so that the progress in the file is what to go on with.
 
         Raises
         ------
@@ -202,13 +206,19 @@ class Checkpoint(NoCheckpoint):
         with self.fitting(stored.path):
             objects = stored.tree["objects"]
             unpacker = Unpacker(objects, stored.arrays, self._backend, self._classes)
-            kept, tree, progress = self._kept, stored.tree, None
-            result = unpacker.unpack(tree["result"], problem, kept.result | None)
-            if result is None or unfinished(result):
+            kept, tree = self._kept, stored.tree
+            whole = result = unpacker.unpack(tree["result"], problem, kept.result | None)
+            progress = None if result is None else within(result)
+            if progress is result:  # all of it counts, or there is none
+                progress = None
+            else:
                 result = None
+            if result is None and progress is None:
                 progress = unpacker.unpack(tree["progress"], problem, kept.progress | None)
-            if tree["result"] is None and progress is None:
-                raise ValueError("it holds nothing")
+                if progress is not None:
+                    progress = within(progress)
+                elif whole is None:
+                    raise ValueError("it holds nothing")
             where = kept.about(progress, result)["where"]
         if result is not None:
             warn(
@@ -218,6 +228,10 @@ class Checkpoint(NoCheckpoint):
         elif progress is not None:
             self._writer.resume(progress)
             warn(f"Training goes on from {stored.path}: {where}.", ResumedWarning)
+        else:
+            what = "a result of fewer iterations than there may be now: training begins anew"
+            warn(f"{stored.path} holds {what}.", ResumedWarning)
+        self._result = result
         return result, progress
 
     @contextmanager
@@ -241,11 +255,13 @@ class Checkpoint(NoCheckpoint):
         self._writer.keep()
 
     def finish(self, result: Any, *, goes_on: bool = False) -> None:
-        """Write the result, now; with what was offered last, if it may be gone on with from there.
+        """Write the result, now, unless it was read.
 
-        That is where ``unfinished`` of :meth:`read` may say so, of a larger ``max_iter``.
+        With what was offered last, if that is to be gone on with where more iterations may be
+        taken: see ``within`` of :meth:`read`.
         """
-        self._writer.finish(result, goes_on=goes_on)
+        if result is not self._result:
+            self._writer.finish(result, goes_on=goes_on)
 
     def wait(self) -> None:
         """Wait until nothing is being written."""

@@ -151,8 +151,12 @@ class CrossValidation:
         path.theta[c][:, :, group] = solution.theta.reshape(-1, *shape).transpose(1, 0, 2)
         path.ends[:, c, group] = ends_of(at_tolerance(solution, settings.tol)).reshape(shape)
         last, n_trained = place == len(self.Cs) - 1, path.n_trained + shape[0] * shape[1]
+        too_few = path.too_few
+        if solution.result == "max_iter" and too_few is None:
+            too_few = len(solution.seconds) - 1
         path = replace(
             path,
+            too_few=too_few,
             n_steps=path.n_steps + 1,
             n_trained=n_trained,
             problem=None if last else unit,

@@ -23,8 +23,9 @@ from gpulr.families.folds import Folds, check_folds, check_labels, check_scored,
 from gpulr.families.inputs import Inputs
 from gpulr.families.scoring import tell_left_out, weight_of
 from gpulr.families.search_result import standard_errors
+from gpulr.families.seeds import check_seeded
 from gpulr.families.settings import TrainingArguments
-from gpulr.families.several_sets import as_indicator, read_request
+from gpulr.families.several_sets import Done, as_indicator, read_request
 from gpulr.families.training_data import TrainingData
 from gpulr.model.score_table import frame_of
 from gpulr.model.scores import Scorer
@@ -121,7 +122,7 @@ def learning_curve(
     cv, groups, scoring
         As for :func:`gpulr.search`.
     random_state : int, Generator or None
-        What :func:`numpy.random.default_rng` takes.
+        What :func:`numpy.random.default_rng` takes; not None with ``checkpoint``.
     **arguments
         Further arguments of :func:`gpulr.train`. Scale, mean and standard deviation are those of
         all rows; ``sample_weight`` counts in the scores too.
@@ -153,6 +154,7 @@ def learning_curve(
     request = read_request("learning_curve", X, y, C, arguments)
     inputs, labels = request.inputs, request.inputs.labels
     scorer = scorer_of(scoring, labels)
+    check_seeded(random_state, request.place)
     folds = split(cv, labels.strata, groups)
     if not labels.multilabel:  # else it is the rows of each size that are looked at
         check_folds(folds, labels, inputs.weight, None)
@@ -177,32 +179,34 @@ def learning_curve(
     check_labels(every, LabelMatrix(labels.names, indicator), inputs.weight, sizes.tolist())
     scored = [*folds.tests, *(rows for each in sets for rows in each)]
     tell_left_out(scorer, inputs, scored, "Held-out or training rows")
-    scores: list[list[list[float]]] = []
-    solutions: list[Solution] = []
+    done: list[Done] = []
     of = {"train_sizes": sizes, "cv or random_state": counts.reshape(n_samples, -1)}
     with request.prepare(len(folds), scoring=scorer.name, **of) as training:
         for own, trained in zip(counts.swapaxes(0, 1), sets, strict=True):
-            solution = training.train(_problem(training.data, request.C, own))
-            if solution is None:
+
+            def score(solution: Solution, trained: Any = trained) -> Floats:
+                # Of all rows at once: those of large sizes are nearly all.
+                margins = training.data.margins(np.split(solution.theta, len(folds), axis=1))
+                each = zip(margins, trained, folds.tests, strict=True)
+                return np.array([_scores(scorer, inputs, Z, *both) for Z, *both in each])
+
+            one = training.train(_problem(training.data, request.C, own), score, (len(folds), 2))
+            if one is None:
                 break
-            solutions.append(solution)
-            # Of all rows at once: those of large sizes are nearly all.
-            margins = training.data.margins(np.split(solution.theta, len(folds), axis=1))
-            each = zip(margins, trained, folds.tests, strict=True)
-            scores.append([_scores(scorer, inputs, Z, *both) for Z, *both in each])
+            done.append(one)
     result = None
-    if scores:
-        on_train, on_test = np.moveaxis(np.array(scores), 2, 0)
-        result = LearningCurve(sizes[: len(scores)], on_train, on_test, scorer.name)
-    if result is None or len(scores) < len(sizes):
+    if done:
+        on_train, on_test = np.moveaxis(np.array([each.scores for each in done]), 2, 0)
+        result = LearningCurve(sizes[: len(done)], on_train, on_test, scorer.name)
+    if result is None or len(done) < len(sizes):
         raise TrainingInterrupted(
-            f"The learning curve was interrupted after {len(scores)} of "
+            f"The learning curve was interrupted after {len(done)} of "
             f"{counted(len(sizes), 'size')}"
             + ("; these are in `.result` of this exception." if result else ".")
             + training.way_on,
             result=result,
         )
-    training.warn(*solutions)
+    training.warn(*(each.solution for each in done))
     if undefined := int(np.isnan(result.train_scores).sum()):
         warn(
             f"{scorer.name} is undefined on the training rows of {undefined} of "

@@ -93,15 +93,15 @@ def cross_val_predict(
     check_folds(folds, labels, inputs.weight, None)
     with request.prepare(len(folds), cv=folds.counts, method=method) as training:
         data = training.data
-        solution = training.train(data.problem(request.C, weight_sets=folds.counts))
-        if solution is None:
+        done = training.train(data.problem(request.C, weight_sets=folds.counts))
+        if done is None:
             lost = "The models of the folds were interrupted; none is in this exception."
             raise TrainingInterrupted(f"{lost}{training.way_on}")
         Z = host_array((data.rows.n_samples, data.n_models), data.settings.dtype)
-        thetas = np.split(solution.theta, len(folds), axis=1)
+        thetas = np.split(done.solution.theta, len(folds), axis=1)
         for theta, test in zip(thetas, folds.tests, strict=True):
             (Z[test],) = data.margins([theta], test)
-    training.warn(solution)
+    training.warn(done.solution)
     return _answers(labels, Z, method, inputs.X)
 
 

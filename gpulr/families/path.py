@@ -24,7 +24,7 @@ from gpulr.solvers.restoring import check_parameters, check_places, record_of
 
 Array = Any
 # Fields of a path that are in a file as they are; of the others not all are.
-STORED = "groups", "theta", "n_steps", "n_trained"
+STORED = "groups", "theta", "n_steps", "n_trained", "too_few"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,8 @@ class Path:
     ends: Annotated[npt.NDArray[Any], "(n_folds, n_Cs, n_classes)"]
     n_steps: int = 0
     n_trained: int = 0  # models
+    # After how many iterations the first step ended that ended for want of more; None: no step did.
+    too_few: int | None = None
     problem: Problem | None = None  # of the group that is in training, with C = 1
     prepared: Prepared | None = None  # what all models share; it does not depend on the labels
     continuation: Continuation | None = None  # where the group ended with the last C

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -14,9 +15,9 @@ from gpulr.core.problem import Problem
 from gpulr.errors import DataError, TrainingInterrupted
 from gpulr.families.folds import Folds, check_folds, check_scored, split
 from gpulr.families.scoring import tell_left_out, weight_of
-from gpulr.families.seeds import seeds_of, stored
+from gpulr.families.seeds import check_seeded, seeds_of, told
 from gpulr.families.settings import TrainingArguments
-from gpulr.families.several_sets import as_indicator, read_request
+from gpulr.families.several_sets import Done, as_indicator, read_request
 from gpulr.families.training_data import TrainingData
 from gpulr.model.scores import Scorer
 from gpulr.model.scores import scorer as scorer_of
@@ -26,6 +27,7 @@ from gpulr.validation.labels import LabelMatrix
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
+Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.integer[Any]]
 
 
@@ -93,8 +95,8 @@ def permutation_test(
     groups : (n_samples,), optional
         Labels are permuted within groups of rows alone; and for splitters that keep them together.
     random_state : int, Generator or None
-        What :func:`numpy.random.default_rng` takes. Each permutation has its own stream, so that of
-        a larger ``n`` the first are the same.
+        What :func:`numpy.random.default_rng` takes; not None with ``checkpoint``. Each permutation
+        has its own stream, so that of a larger ``n`` the first are the same.
     **arguments
         Further arguments of :func:`gpulr.train`. Scale, mean and standard deviation are those of
         all rows; ``sample_weight`` goes with its row, the weight of a class with the label.
@@ -126,6 +128,7 @@ def permutation_test(
     """
     request = read_request("permutation_test", X, y, C, arguments)
     n = whole_number("n", n, least=1)
+    check_seeded(random_state, request.place)
     inputs, labels = request.inputs, request.inputs.labels
     scorer = scorer_of(scoring, labels)
     if isinstance(cv, Iterable) and not hasattr(cv, "split"):
@@ -140,9 +143,8 @@ def permutation_test(
     factor = None
     if isinstance(weights := arguments.get("class_weight"), Mapping):
         factor = labels.row_weight(None, weights)
-    scores: list[float] = []
-    solutions: list[Solution] = []
-    of = {"random_state": repr(stored(seeds)), "groups": groups, "scoring": scorer.name}
+    done: list[Done] = []
+    of = {"random_state": told(random_state, seeds), "groups": groups, "scoring": scorer.name}
     with request.prepare(len(first) * (n + 1), n=n, cv=first.counts, **of) as training:
         for group in _groups(training.data, n + 1, len(first)):
             some = [orders.of(i) for i in group]
@@ -153,11 +155,12 @@ def permutation_test(
             for number, each in zip(group, folds, strict=True):
                 check_scored(each, inputs.sample_weight, f" of permutation {number}")
             permuted = Permuted(training.data, some, folds, factor)
-            solution = training.train(permuted.problem(request.C))
-            if solution is None:
+            score, shape = partial(permuted.scores, scorer=scorer), (len(group), len(first))
+            one = training.train(permuted.problem(request.C), score, shape)
+            if one is None:
                 break
-            solutions.append(solution)
-            scores.extend(permuted.scores(solution, scorer))
+            done.append(one)
+    scores = [float(np.mean(of_folds)) for one in done for of_folds in one.scores]
     result = PermutationTest(scores[0], np.array(scores[1:]), scorer.name) if scores else None
     if len(scores) <= n:
         raise TrainingInterrupted(
@@ -167,7 +170,7 @@ def permutation_test(
             + training.way_on,
             result=result,
         )
-    training.warn(*solutions)
+    training.warn(*(each.solution for each in done))
     assert result is not None
     return result
 
@@ -252,14 +255,14 @@ class Permuted:
             set_index=np.repeat(np.arange(weight_sets.shape[1]), k),
         )
 
-    def scores(self, solution: Solution, scorer: Scorer) -> Iterator[float]:
-        """Return the mean score of each order over its folds."""
+    def scores(self, solution: Solution, scorer: Scorer) -> Floats:
+        """Return the score of each order on each of its folds, (n_orders, n_folds)."""
         inputs, k = self.data.inputs, self.data.n_models
         thetas = iter(np.split(solution.theta, solution.theta.shape[1] // k, axis=1))
-        for order, folds in zip(self.orders, self.folds, strict=True):
-            each = []
-            for test in folds.tests:
+        scores = np.zeros((len(self.orders), len(self.folds[0])))
+        for number, (order, folds) in enumerate(zip(self.orders, self.folds, strict=True)):
+            for fold, test in enumerate(folds.tests):
                 (Z,) = self.data.margins([next(thetas)], test)
                 truth = inputs.labels.truth(order[test])
-                each.append(scorer.function(Z, truth, weight_of(inputs, test)))
-            yield float(np.mean(each))
+                scores[number, fold] = scorer.function(Z, truth, weight_of(inputs, test))
+        return scores

@@ -19,7 +19,7 @@ from gpulr.families.partitioned_data import PartitionedData
 from gpulr.families.resamples import Resamples, ResamplesElsewhere
 from gpulr.families.seeds import Seeds, restored, stored
 from gpulr.families.training_data import TrainingData
-from gpulr.solvers import Run, Solution, minimize
+from gpulr.solvers import Run, Solution, falls_short, minimize
 from gpulr.solvers.continuation import refreshed_together
 from gpulr.solvers.driver import EARLY
 from gpulr.solvers.groups import in_memory
@@ -99,18 +99,33 @@ class Replicates:
     callbacks: Sequence[Callback]
     interrupted: Callable[[], bool]
     keep: Callable[[State], object] | None = None  # called with each state to go on from
+    tol_is_chosen: bool = True  # that of the settings is the one that is meant
 
     @cached_property
     def every(self) -> Problem:
         """The problem of all rows."""
         return self.data.problem(self.C)
 
-    def begin(self, tol: float, *, tol_is_chosen: bool, seeds: Seeds) -> State:
+    def begin(self, seeds: Seeds) -> State:
         """Return the state of which nothing has been trained."""
         rows, method = self.data.rows, self.data.settings.method()
         each: Any = {"width": self.data.n_models, "row_bytes": 1}
         groups = in_memory(len(seeds), method, rows, GROUP_BYTES, **each)
-        return State(tol, tol_is_chosen, seeds, groups)
+        return State(self.data.settings.tol, self.tol_is_chosen, seeds, groups)
+
+    def within(self, state: State) -> State:
+        """Return what of a state counts where so many iterations may be taken.
+
+        That is what was trained before the first that had too few: all replicates begin at the
+        model of all rows.
+        """
+        short = (falls_short(part, self.data.settings.max_iter) for part in state.parts)
+        first = next((i for i, is_short in enumerate(short) if is_short), None)
+        if first == 0:
+            return self.begin(state.seeds)
+        if first is None:
+            return state
+        return replace(state, parts=state.parts[:first], problem=None, run=None)
 
     def complete(self, state: State) -> bool:
         """Whether there is nothing left to train."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -40,6 +41,7 @@ from gpulr.families.search_run import (
     chosen,
     finished,
     go_on,
+    within,
 )
 from gpulr.families.settings import Settings
 from gpulr.families.training import advice_for
@@ -270,7 +272,7 @@ def search_on(
         with checkpointed(place, fingerprint, KEPT, backend=data.rows.backend) as kept:
             if isinstance(data, PartitionedData):  # whose parts are hashed as they came
                 data.check_folds(folds, None if per_model else scorer)
-            state, progress = kept.read(task)
+            state, progress = kept.read(task, partial(within, task))
             first = state or progress or SearchState(task.models.begin())
             state = state or go_on(task, first, callbacks, interrupted, kept.offer)
             if complete := finished(task, state):

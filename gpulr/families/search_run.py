@@ -17,7 +17,7 @@ from gpulr.families.interrupt import closing
 from gpulr.families.path import Path
 from gpulr.families.search_result import choose, choose_each
 from gpulr.model.scores import Scorer
-from gpulr.solvers import Run, Solution, minimize
+from gpulr.solvers import Run, Solution, falls_short, minimize
 from gpulr.solvers.continuation import Continuation, Ended
 from gpulr.solvers.driver import EARLY
 from gpulr.words import counted
@@ -70,6 +70,20 @@ def finished(task: SearchTask, state: SearchState) -> bool:
     if not path.complete or path.stopped or path.lost is not None or state.scores is None:
         return False
     return not task.refit or (solution is not None and solution.result not in EARLY)
+
+
+def within(task: SearchTask, state: SearchState) -> SearchState:
+    """Return what of a state counts where so many iterations may be taken.
+
+    Models begin where those with the C before ended: so that all begin anew where some had too few.
+    """
+    max_iter, too_few = task.models.data.settings.max_iter, state.path.too_few
+    if too_few is not None and too_few < max_iter:
+        return SearchState(task.models.begin())
+    solution = state.solution
+    if solution is None or task.refit == "mean" or not falls_short(solution, max_iter):
+        return state
+    return replace(state, run=None, solution=None)
 
 
 def go_on(

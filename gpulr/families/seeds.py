@@ -26,6 +26,15 @@ def seeds_of(random_state: Any, n: int) -> list[np.random.SeedSequence]:
         ) from error
 
 
+def check_seeded(random_state: Any, place: Any) -> None:
+    """Raise ParameterError where checkpoints are to be kept of draws that are others each time."""
+    if random_state is None and place is not None:
+        raise ParameterError(
+            "random_state=None draws others in each call, so that none can go on from a "
+            "checkpoint. Pass a whole number, or no checkpoint."
+        )
+
+
 def stored(seeds: Seeds) -> dict[str, Any]:
     """Return what makes seeds of one origin again: numbers, tuples and lists."""
     first, last = seeds[0], seeds[-1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings, TrainingArguments
 from gpulr.families.training import about_training
 from gpulr.families.training_data import TrainingData
-from gpulr.solvers import Solution, groups_of, minimize_in_groups
+from gpulr.solvers import GroupedRun, Solution, falls_short, groups_of, minimize_in_groups
 from gpulr.solvers.driver import EARLY
 from gpulr.solvers.solution import Callback
 from gpulr.validation.labels import LabelMatrix, Labels
@@ -35,6 +35,9 @@ from gpulr.words import counted, did_you_mean
 
 Index = npt.NDArray[np.integer[Any]]
 PASSES = 40  # over the rows that each column takes, about
+
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +119,18 @@ def read_request(family: str, X: object, y: object, C: object, arguments: object
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Done:
+    """A problem that was trained, and the scores of its models: none, if none are asked for."""
+
+    solution: Solution
+    scores: Annotated[Floats, "(_, _)"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Problems:
     """How far problems have come that are trained one after the other."""
 
-    done: tuple[Solution, ...] = ()  # of those that are done, from the first on
+    done: tuple[Done | None, ...] = ()  # of each, from the first on; None: it is to be trained anew
     run: Any = None  # of the next one: a GroupedRun, or what makes one of its problem
     about: dict[str, Any] | None = None  # what is said of it, where that is known
 
@@ -131,6 +142,19 @@ class Problems:
     def restored(cls, read: Callable[..., Any], problem: None) -> Problems:
         """Return it from its fields, which are read: the run when its problem is there."""
         return cls(read("done"), lambda problem: read("run", problem), read("about"))
+
+    @property
+    def next(self) -> int:
+        """The number of the problem that ``run`` is of."""
+        return next((i for i, each in enumerate(self.done) if each is None), len(self.done))
+
+    def within(self, max_iter: int) -> Problems:
+        """Return what of it counts where so many iterations may be taken."""
+        done = tuple(
+            None if each is None or falls_short(each.solution, max_iter) else each
+            for each in self.done
+        )
+        return self if done == self.done else Problems(done)
 
 
 class Training:
@@ -144,25 +168,38 @@ class Training:
         kept: NoCheckpoint,
     ) -> None:
         self.request, self.data, self._interrupted, self._kept = request, data, interrupted, kept
-        result, progress = kept.read(None)
+        max_iter = request.settings.max_iter
+        result, progress = kept.read(None, lambda problems: problems.within(max_iter))
         self._before: Problems = result or progress or Problems()
         self._finished, self._ended = result is not None, False
-        self._done: list[Solution] = []
+        self._done: list[Done] = []
 
-    def train(self, problem: Problem) -> Solution | None:
+    def train(
+        self,
+        problem: Problem,
+        score: Callable[[Solution], Floats] | None = None,
+        shape: tuple[int, ...] = (0, 0),
+    ) -> Done | None:
         """Return the solution; None if a callback or an interrupt ended training.
 
-        A problem that was done in the run that this one goes on with is not trained again.
+        A problem that was done in the run that this one goes on with is not trained again, nor are
+        its models scored. ``score`` returns an array of two axes, of this ``shape``.
         """
-        offer, before, done = self._kept.offer, self._before, tuple(self._done)
+        offer, before, number = self._kept.offer, self._before, len(self._done)
         resumed = None
         with self._kept.fitting():
-            if len(done) < len(before.done):
-                before.done[len(done)].check(problem.rows, problem.n_models)
-                self._done.append(before.done[len(done)])
-                return self._done[-1]
-            if len(done) == len(before.done) and before.run is not None:
+            if number < len(before.done) and (known := before.done[number]) is not None:
+                known.solution.check(problem.rows, problem.n_models)
+                if known.scores.shape != shape:
+                    raise ValueError(f"scores of {known.scores.shape}, not {shape}")
+                self._done.append(known)
+                return known
+            if number == before.next and before.run is not None:
                 resumed = before.run(problem)
+
+        def unfinished(run: GroupedRun) -> Problems:
+            return Problems((*self._done, *before.done[number:]), run)
+
         settings, method = self.request.settings, self.request.settings.method()
         one_by_one = list(np.arange(problem.n_models)[:, np.newaxis])
         solution = minimize_in_groups(
@@ -173,17 +210,18 @@ class Training:
             tol=settings.tol,
             callbacks=self.request.callbacks,
             interrupted=self._interrupted,
-            checkpoint=None if offer is None else lambda run: offer(Problems(done, run)),
+            checkpoint=None if offer is None else lambda run: offer(unfinished(run)),
             resumed=resumed,
         )
         if solution.result in EARLY:
             self._ended = True
             self._kept.keep()
             return None
-        self._done.append(solution)
+        done = Done(solution, np.zeros(shape) if score is None else score(solution))
+        self._done.append(done)
         if offer is not None:
-            offer(Problems(tuple(self._done)))
-        return solution
+            offer(Problems((*self._done, *before.done[number + 1 :])))
+        return done
 
     def close(self) -> None:
         """Keep what was trained, for the same call again."""
@@ -210,7 +248,7 @@ def about_problems(progress: Problems | None, result: Problems | None) -> dict[s
         return {"where": "done"}
     if progress.about is not None:
         return progress.about
-    n = len(progress.done)
+    n = sum(each is not None for each in progress.done)
     about = {"where": f"{counted(n, 'problem')} trained", "done": n}
     if progress.run is None:
         return about
@@ -227,4 +265,4 @@ def as_indicator(labels: Labels | LabelMatrix, rows: Index | slice) -> npt.NDArr
     return np.asarray(truth[:, np.newaxis] == positive).view(np.uint8)
 
 
-KEPT = Kept(about_problems, Problems, Problems)
+KEPT = Kept(about_problems, Problems, Problems, (Done,))

@@ -271,8 +271,7 @@ def train_on(
 
         with checkpointed(place, fingerprint, KEPT, backend=data.rows.backend) as kept:
             problem = data.problem(C)
-            short_of = partial(falls_short, max_iter=settings.max_iter)
-            solution, progress = kept.read(problem, short_of)
+            solution, progress = kept.read(problem, partial(within, max_iter=settings.max_iter))
             if solution is None:
                 try:
                     solution = minimize_in_groups(
@@ -302,6 +301,11 @@ def train_on(
     if solution.result in ("max_iter", "stalled") and settings.tol > 0:
         return model, advice_for(model, solution, data.rows, settings)
     return model, None
+
+
+def within(kept: GroupedRun | Solution, max_iter: int) -> GroupedRun | Solution | None:
+    """Return what was kept; None of a result that may take more iterations now."""
+    return None if isinstance(kept, Solution) and falls_short(kept, max_iter) else kept
 
 
 def about_training(progress: GroupedRun | None, result: Solution | None) -> dict[str, Any]:

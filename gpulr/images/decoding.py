@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpulr.datasets.readers.checks import checked
+from gpulr.datasets.readers.checks import BoundedFile, checked
 from gpulr.errors import DataFileError, needs_extra
 from gpulr.output_files import path_of
 
@@ -41,7 +41,7 @@ def read_grey(path: Path) -> npt.NDArray[np.float32]:
     with checked(path, "an image"):
         with needs_extra("plot", "Reading pictures needs Pillow"):
             from PIL import ImageOps
-        with _opened(path) as opened:
+        with BoundedFile(path) as file, _opened(path, file) as opened:
             _limit(opened, path)
             image, sixteen_bits = _reduced(opened), opened.mode.startswith("I;16")
             return _grey(_opaque(ImageOps.exif_transpose(image)), sixteen_bits=sixteen_bits)
@@ -57,18 +57,18 @@ def png_of(grey: npt.NDArray[np.uint8]) -> bytes:
     return content.getvalue()
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, file: BoundedFile) -> Any:
     from PIL import Image, UnidentifiedImageError
     from PIL.JpegImagePlugin import JpegImageFile
 
-    with path.open("rb") as file:
-        is_jpeg = file.read(3) == b"\xff\xd8\xff"
+    is_jpeg = file.read(3) == b"\xff\xd8\xff"
+    file.seek(0)
     if is_jpeg:
         # Image.open warns of 90 megapixels and refuses 180, which phones have; and of a JPEG file
         # no more are decoded than are needed.
-        return JpegImageFile(path)
+        return JpegImageFile(file)
     try:
-        opened = Image.open(path)
+        opened = Image.open(file)
     except UnidentifiedImageError as error:
         raise DataFileError(path, "not a readable image", "Pass a PNG or JPEG file.") from error
     if opened.format == "EPS":  # a program, which Pillow has another program run

@@ -86,15 +86,16 @@ class Run:
 
     def _check(self) -> None:
         """Raise ValueError unless every column is in training or done."""
-        every = np.sort(
-            np.concatenate([self.active[~self.ending], *(gone for gone, _ in self.ended)])
-        )
+        done = self.ended[0][0] if self.ended else self.active[:0]
+        going, leaving = self.active[~self.ending], self.active[self.ending]
         n, dtype = self.problem.rows.n_features + 1, self.state.theta.dtype
         fit = all(
             gone.dtype == np.int64 and tuple(theta.shape) == (n, len(gone)) and theta.dtype == dtype
             for gone, theta in self.ended
         )
+        every = np.sort(np.concatenate([going, done]))
         fit &= np.array_equal(every, np.arange(len(self.columns)))
+        fit &= bool(np.isin(leaving, done).all()) and len(np.unique(leaving)) == len(leaving)
         fit &= self.iteration + 1 == len(self.history) and self.burst > 0 and self.seconds >= 0.0
         if not fit:
             raise ValueError("columns that are neither in training nor done")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -285,3 +286,39 @@ def test_another_call_is_refused(tmp_path, name, changed, words):
     with pytest.warns(gpulr.ResumedWarning, match="nothing is trained"):
         call(X, y, checkpoint=path, max_iter=7, callbacks=[told.append], **how)
     assert not told
+
+
+def more_iterations():
+    X, y = rows()
+    yield "search", partial(gpulr.search, X, y, Cs=CS, cv=3)
+    yield "mean", partial(gpulr.search, X, y, Cs=CS, cv=3, refit="mean")
+    yield (
+        "bootstrap",
+        partial(gpulr.bootstrap, X, y, n=7, random_state=5, tol=1e-9, dtype="float64"),
+    )
+    yield "chosen", partial(gpulr.bootstrap, X, y, n=7, random_state=5)
+    for name, how in OTHERS.items():
+        yield name, partial(getattr(gpulr, name), X, y, **how)
+
+
+@pytest.mark.filterwarnings("ignore::gpulr.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("name", "call"), [pytest.param(*each, id=each[0]) for each in more_iterations()]
+)
+def test_what_had_too_few_iterations_goes_on_with_more(offers, tmp_path, monkeypatch, name, call):
+    monkeypatch.setattr(replicates, "GROUP_BYTES", 2**16)
+    monkeypatch.setattr("gpulr.families.permutation_test.WORKING_BYTES", 2**16)
+    monkeypatch.setattr(exact_curvature, "MOST", 0)  # so that it takes some iterations
+    path = tmp_path / "run.ckpt"
+    for max_iter in (1, 3):
+        short = quietly(call, max_iter=max_iter, checkpoint=path)
+        same(short, quietly(call, max_iter=max_iter))
+        content = path.read_bytes()
+        with pytest.warns(gpulr.ResumedWarning, match="nothing is trained"):
+            same(call(max_iter=max_iter, checkpoint=path), short)
+        assert path.read_bytes() == content
+    expected = quietly(call)
+    with pytest.warns(gpulr.ResumedWarning, match="goes on from"):
+        same(call(checkpoint=path), expected)
+    with pytest.warns(gpulr.ResumedWarning, match="nothing is trained"):
+        call(max_iter=3, checkpoint=path)

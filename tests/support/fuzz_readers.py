@@ -297,8 +297,10 @@ def checkpoints(folder):
 
 def read_checkpoint(path):
     """Go on with a run, up to where its callback ends it at once."""
-    repr(go_on(path))
-    path.with_name(path.name + ".previous").unlink(missing_ok=True)
+    try:
+        repr(go_on(path))
+    finally:
+        path.with_name(path.name + ".previous").unlink(missing_ok=True)
     return []
 
 

@@ -144,6 +144,20 @@ def decompressed(path: Path) -> Iterator[tuple[Stream, bool]]:
             yield stream, is_gzipped
 
 
+class BoundedFile(io.BufferedReader):
+    """A file of which no more is read than there is: Python makes room for what it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return so many bytes, or as many as there are left."""
+        if size is not None and size >= 0:
+            size = max(0, min(size, self._size - self.tell()))
+        return super().read(size)
+
+
 def read_exactly(stream: Stream, size: int) -> bytearray:
     """Read `size` bytes, or as many as there are, allocating only as they arrive."""
     content = bytearray()
