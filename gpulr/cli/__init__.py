@@ -3,7 +3,7 @@
 The commands' options are in app.py, what they do in the other files; only terminal.py prints. All
 of gpulr may be imported, and nothing imports this package. Exit codes: 0 ok · 1 failed (what was to
 be written could not be, or an extra is not installed) · 2 usage · 3 bad data · 4 backend
-unavailable · 130 interrupted (Ctrl-C, SIGTERM, SIGHUP).
+unavailable · 130 interrupted (Ctrl-C; 143 by SIGTERM, 129 by SIGHUP).
 
 Until Ctrl-C is provided for, it shows a traceback: so nothing is imported here that takes time.
 """

@@ -23,8 +23,8 @@ app = typer.Typer(
     name="gpulr",
     help="Train whole families of one-vs-all logistic models at once, as one weight matrix.",
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 bad data, 4 backend unavailable, 130 "
-    "interrupted. A model that cannot be written where it should be goes to the folder "
-    "GPULR_RESCUE, or another; the last line on standard error names it.",
+    "interrupted (143 by SIGTERM). A model that cannot be written where it should be goes to the "
+    "folder GPULR_RESCUE, or another; the last line on standard error names it.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},

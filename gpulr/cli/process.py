@@ -6,6 +6,7 @@ of all, so it imports nothing that takes time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TextIO
 
 INTERRUPTED = 130
-"""The exit code."""
+"""The exit code; of a process that a signal interrupted, 128 and its number."""
+
+_received: int | None = None  # the reading end of a pipe that has the numbers of signals
 
 
 def end_at_once() -> None:
@@ -50,11 +53,25 @@ def interrupt_from_here() -> None:
     for number in ENDING:
         if signal.getsignal(number) in (_leave, signal.SIG_DFL):
             signal.signal(number, signal.default_int_handler)
+    if os.name == "posix":
+        global _received
+        _received, written = os.pipe()
+        for end in (_received, written):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(written, warn_on_full_buffer=False)
 
 
 def exit_quietly(code: int) -> NoReturn:
-    """End the process with this code, and let Ctrl-C meanwhile show no traceback either."""
+    """End the process with this code, and let Ctrl-C meanwhile show no traceback either.
+
+    Where it was interrupted, the code is that of the first signal, as shells have it: 143 of
+    SIGTERM.
+    """
     import signal
+
+    if code == INTERRUPTED and _received is not None:
+        with contextlib.suppress(BlockingIOError):  # none: a callback's wish
+            code = 128 + os.read(_received, 1)[0]
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Python ends by SIGINT if that left a string that was being executed, as dataclasses do, even

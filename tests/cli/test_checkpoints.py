@@ -178,6 +178,9 @@ def begun(arguments, environment, folder, after):
     return process
 
 
+TERMINATED = 128 + signal.SIGTERM
+
+
 @posix
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [SEARCH, BOOTSTRAP], ids=lambda each: each[0])
@@ -194,12 +197,12 @@ def test_ended_again_and_again_the_bits_are_the_same(
         starts += 1
         process.send_signal(getattr(signal, number))
         said = process.communicate(timeout=60)[1].decode()
-        if number == "SIGTERM" and process.returncode == 130:
+        if process.returncode == TERMINATED:
             assert said.splitlines()[-1] == f"To go on: gpulr {shlex.join(map(str, keeping))}"
-        ended += process.returncode in (130, -signal.SIGKILL)
+        ended += process.returncode in (TERMINATED, -signal.SIGKILL)
         if starts > 1:
             assert "Training goes on from" in said
-        if process.returncode == 130:  # the model so far
+        if process.returncode == TERMINATED:  # the model so far
             (tmp_path / "m.safetensors").unlink(missing_ok=True)
     assert ended >= 1
     start(*keeping)

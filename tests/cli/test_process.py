@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 
@@ -73,7 +74,8 @@ gpulr.cli.main()
 )
 def test_what_ends_processes_saves_the_model(start, tmp_path, name, interrupt):
     # Ignored signals stay ignored, so Ctrl-C has its handler before `main` looks.
-    process = start(source=ENDED.format(name=name, interrupt=interrupt), code=130)
+    code = 128 + getattr(signal, name)
+    process = start(source=ENDED.format(name=name, interrupt=interrupt), code=code)
     assert "saved the model so far as m.safetensors" in process.stderr
     model, digits = gpulr.load(tmp_path / "m.safetensors"), gpulr.datasets.load_digits()
     assert 4 <= model.n_iter < 100000000

@@ -71,6 +71,10 @@ def test_fewer_iterations_than_were_done_keep_what_was_done(tmp_path):
     interrupted(path, 4, X, y, max_iter=12, **how)
     with pytest.warns(gpulr.ResumedWarning, match="iteration 4"):
         assert gpulr.train(X, y, checkpoint=path, max_iter=1, **how).n_iter == 4
+    other, how["tol"] = tmp_path / "other.ckpt", 1e-9
+    interrupted(other, 4, X, y, max_iter=12, **how)
+    assert "(in 4 iterations)" in warned(X, y, checkpoint=other, max_iter=1, **how)[1]
+    how["tol"] = 0
     model, told = resumed(X, y, checkpoint=path, max_iter=12, **how)
     assert told[0][1] == 4
     same(model, gpulr.train(X, y, max_iter=12, **how))

@@ -322,3 +322,36 @@ def test_what_had_too_few_iterations_goes_on_with_more(offers, tmp_path, monkeyp
         same(call(checkpoint=path), expected)
     with pytest.warns(gpulr.ResumedWarning, match="nothing is trained"):
         call(max_iter=3, checkpoint=path)
+
+
+@pytest.mark.filterwarnings("ignore::gpulr.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["learning_curve", "permutation_test"])
+def test_what_is_done_is_not_scored_again(offers, tmp_path, monkeypatch, name):
+    monkeypatch.setattr("gpulr.families.permutation_test.WORKING_BYTES", 2**16)
+    (X, y), scored, path = rows(), [], tmp_path / "run.ckpt"
+
+    def accuracy(y_true, P):
+        scored.append(len(y_true))
+        return np.mean(y_true == P.argmax(axis=1))
+
+    def call(**how):
+        return getattr(gpulr, name)(X, y, scoring=accuracy, **OTHERS[name], **how)
+
+    expected = call()
+    every = len(scored)
+    n = offers(lambda: call(checkpoint=path))
+    path.unlink()
+    scored.clear()
+    offers(lambda: call(checkpoint=path), n - 1)
+    assert 0 < len(scored) < every
+    same(quietly(call, checkpoint=path), expected)
+    assert len(scored) == every
+    same(quietly(call, checkpoint=path), expected)
+    assert len(scored) == every
+
+
+@pytest.mark.parametrize("name", ["learning_curve", "permutation_test"])
+def test_draws_that_are_others_each_time_have_no_checkpoint(tmp_path, name):
+    how = {"checkpoint": tmp_path / "run.ckpt", "random_state": None, **OTHERS[name]}
+    with pytest.raises(gpulr.ParameterError, match="Pass a whole number"):
+        getattr(gpulr, name)(*rows(), **how)
