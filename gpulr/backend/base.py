@@ -491,6 +491,25 @@ class Backend:
 
         return halved(xp.minimum, block), halved(xp.maximum, block)
 
+    def moments(
+        self, X_block: Array, weight: npt.NDArray[np.float64] | None
+    ) -> tuple[Array, Array, Array]:
+        """Return a place near each feature's numbers, and sums of distances from it and of squares.
+
+        Each (n_features,) float64, or the widest that there is. Rows count by their ``weight``
+        (n_rows,), NumPy's, or once. Of a CSR array the place is 0.
+        """
+        xp, wide = self.xp, self.widest
+        s = xp.ones(X_block.shape[0], dtype=wide, device=self.device)
+        s = s if weight is None else self.asarray(weight, wide)
+        if is_sparse(X_block):
+            X = X_block.astype(wide)
+            return xp.zeros(X.shape[1], dtype=wide, device=self.device), s @ X, s @ X.multiply(X)
+        X = xp.astype(X_block, wide)
+        near = X[0, :]
+        D = X - near
+        return near, s @ D, s @ (D * D)
+
     def sparse_extremes(self, X: Array) -> tuple[Array, Array]:
         """Return what :meth:`extremes` does of a CSR array, zeros included, both (n_features,)."""
         raise NotImplementedError  # asarray refuses these arrays

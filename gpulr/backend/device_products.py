@@ -160,6 +160,14 @@ class DeviceProducts(NumPyBackend):
         least, most = self.there.extremes(X_block.rows)
         return to_host(least), to_host(most)
 
+    def moments(
+        self, X_block: Array, weight: npt.NDArray[np.float64] | None
+    ) -> tuple[Array, Array, Array]:
+        if not isinstance(X_block, DeviceRows):
+            return super().moments(X_block, weight)
+        near, total, squares = self.there.moments(X_block.rows, weight)
+        return to_host(near), to_host(total), to_host(squares)
+
     def operand_width(self, X: Array, dtype: Any, center: Array | None = None) -> int:
         on_device = isinstance(X, DeviceRows)
         return self.row_width(X) if on_device else super().operand_width(X, dtype, center)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from gpulr import logistic
 from gpulr.backend import Backend, HostRows, host_array, is_sparse, to_host
 from gpulr.backend.arrays import floating_dtype
+from gpulr.core.moments import Moments
 from gpulr.sources import Source
 from gpulr.sources.elsewhere import Elsewhere
 
@@ -57,6 +58,7 @@ class Rows:
     # refers: a weight w of these rows is one of factor · w there.
     factor: float | Array = 1.0
     known: tuple[Array, Array] | None = None  # extremes, where they are known
+    moments: Moments | None = None  # of all rows, where they were measured
 
     @property
     def n_samples(self) -> int:
@@ -365,33 +367,54 @@ def row_blocks(X: Array, backend: Backend, width: int, n_models: int) -> list[sl
     return X.cut(blocks) if isinstance(X, Source | HostRows) else blocks
 
 
-@np.errstate(invalid="ignore")  # some dtypes' minimum complains of NaN
 def extremes(X: Array, backend: Backend) -> tuple[Array, Array]:
     """Return the least and the largest number of each feature; see :attr:`Rows.extremes`.
 
     Both are NaN for a feature that has one.
     """
+    return overview(X, backend, moments=False)[0]
+
+
+@np.errstate(invalid="ignore")  # some dtypes' minimum complains of NaN
+def overview(
+    X: Array,
+    backend: Backend,
+    weight: npt.NDArray[np.float64] | None = None,
+    *,
+    moments: bool = True,
+) -> tuple[tuple[Array, Array], Moments | None]:
+    """Return :func:`extremes`, and the features' moments where they are asked for, from one pass.
+
+    Rows count by their ``weight`` (n_samples,). Of a source whose extremes are known there is no
+    pass, and its moments are by the weights that its rows came with.
+    """
     xp = backend.xp
     if isinstance(X, Source) and X.extremes is not None:
         least, most = X.extremes
-        return backend.asarray(least), backend.asarray(most)
-    if is_sparse(X) and not isinstance(X, Source):
-        least, most = backend.sparse_extremes(X)
-        return xp.astype(least, xp.float64)[:, None], xp.astype(most, xp.float64)[:, None]
+        return (backend.asarray(least), backend.asarray(most)), X.moments
+    whole = is_sparse(X) and not isinstance(X, Source)  # whose extremes need no blocks
+    least = most = found = None
+    if whole:
+        least, most = (each[None, :] for each in backend.sparse_extremes(X))
 
-    def of_block(rows: slice) -> tuple[Array, Array]:
-        block = X[rows, :]
+    def of_block(rows: slice) -> tuple[tuple[Array, Array] | None, Moments | None]:
+        block, its = X[rows, :], None
+        if moments:
+            its = Moments.of(block, backend, None if weight is None else weight[rows])
+        if whole:
+            return None, its
         if is_sparse(block):
-            least, most = backend.sparse_extremes(block)
-            return least[None, :], most[None, :]
-        return backend.extremes(block)
+            lower, upper = backend.sparse_extremes(block)
+            return (lower[None, :], upper[None, :]), its
+        return backend.extremes(block), its
 
-    blocks = row_blocks(X, backend, 2 * backend.row_width(X), 1)
-    least = most = None
-    for lower, upper in backend.map_blocks(of_block, blocks, X):
-        least = lower if least is None else xp.minimum(least, lower)
-        most = upper if most is None else xp.maximum(most, upper)
-    return xp.astype(least.T, xp.float64), xp.astype(most.T, xp.float64)
+    blocks = row_blocks(X, backend, 2 * backend.row_width(X), 1) if moments or not whole else []
+    for ends, its in backend.map_blocks(of_block, blocks, X):
+        if ends is not None:
+            least = ends[0] if least is None else xp.minimum(least, ends[0])
+            most = ends[1] if most is None else xp.maximum(most, ends[1])
+        found = its if found is None or its is None else found + its
+    return (xp.astype(least.T, xp.float64), xp.astype(most.T, xp.float64)), found
 
 
 def _squares(block: Array) -> Array:

@@ -158,7 +158,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.arange(model.n_models) if model.multilabel else model.classes
         self.n_iter_ = here(np.array([model.n_iter], dtype=np.int32))
         history = {field.name: getattr(model.history, field.name) for field in fields(History)}
-        self._record = {name: getattr(model, name) for name in (*FACTS, "center")}
+        self._record = {name: getattr(model, name) for name in (*FACTS, "center", "feature_std")}
         if model.multilabel:
             self._record["labels"] = model.classes
         same = model if model.center is None else self._given()

@@ -86,6 +86,7 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
         "versions": {"gpulr": __version__},
     }
     known |= {name: record[name] for name in FACTS if name in record}
+    std = record.get("feature_std")
     history = record.get("history")
     return OneVsAll(
         weights=weights,
@@ -94,6 +95,7 @@ def model_of(coef: Any, intercept: Any, classes: Any, record: Mapping[str, Any])
         history=unknown_history(n_models) if history is None else History(**history),
         center=center,
         intercept_at_center=at_center,
+        feature_std=std if std is None or len(std) == n_features else None,
         **known,
     )
 

@@ -62,6 +62,11 @@ class Inputs:
         )
 
     @property
+    def is_table(self) -> bool:
+        """Whether rows are no images, as far as is known."""
+        return self.image_shape is None or len(self.image_shape) < 2
+
+    @property
     def total_weight(self) -> float:
         """The sum of the rows' weights."""
         return float(self.X.shape[0] if self.weight is None else self.weight.sum())

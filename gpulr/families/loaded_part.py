@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import NumPyBackend, backend_of, is_sparse, to_host
-from gpulr.core.rows import Rows, extremes, feature_sums
+from gpulr.core.moments import Moments
+from gpulr.core.rows import Rows, feature_sums, overview
 from gpulr.distributed import Before
 from gpulr.errors import named
 from gpulr.families.prepared_part import PreparedPart
@@ -154,16 +155,18 @@ class LoadedPart:
         """Return hashes of rows, labels, and weights of rows alone, as fingerprints have them."""
         return hashes_of(self.X, self.labels, self.scored)
 
-    def extremes(self, dtype: np.dtype[Any]) -> tuple[Floats, Floats]:
-        """Return the least and the largest of each feature; raises DataError for NaN and the like.
+    def overview(
+        self, dtype: np.dtype[Any], moments: bool
+    ) -> tuple[tuple[Floats, Floats], Moments | None]:
+        """Return the extremes and the moments of features; raises DataError for NaN and the like.
 
-        As :func:`gpulr.core.rows.extremes` does, and for what is computed in ``dtype``.
+        As :func:`gpulr.core.rows.overview` does, and for what is computed in ``dtype``.
         """
         backend = backend_of(self.X)
         with named(self.name):
-            known = extremes(self.X, backend)
+            known, its = overview(self.X, backend, self.scored, moments=moments)
             finite_rows(self.X, backend, dtype, known=known)
-        return known
+        return known, its
 
     def feature_sums(self, power: int = 1, center: Floats | None = None) -> tuple[Floats, ...]:
         """Return the sums that standardising needs: see :func:`gpulr.core.rows.feature_sums`."""

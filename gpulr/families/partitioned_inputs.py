@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import is_sparse
+from gpulr.core.moments import Moments
 from gpulr.distributed import Elsewhere, added
 from gpulr.errors import DataError
 from gpulr.families.inputs import Inputs, look_of_images
@@ -116,10 +119,14 @@ class PartitionedInputs(Inputs):
             return np.asarray(rows[1] / rows.sum(axis=0))
         return np.asarray(rows[-self.labels.n_models :] / rows.sum())
 
-    def extremes(self, dtype: np.dtype[Any]) -> tuple[Floats, Floats]:
-        """Return the least and the largest of each feature; raises DataError as each part does."""
-        least, most = zip(*self.engine.call("extremes", dtype), strict=True)
-        return np.min(least, axis=0), np.max(most, axis=0)
+    def overview(
+        self, dtype: np.dtype[Any], moments: bool
+    ) -> tuple[tuple[Floats, Floats], Moments | None]:
+        """Return the extremes and the moments of features; raises DataError as each part does."""
+        known, each = zip(*self.engine.call("overview", dtype, moments), strict=True)
+        least, most = zip(*known, strict=True)
+        found = reduce(operator.add, each) if moments else None
+        return (np.min(least, axis=0), np.max(most, axis=0)), found
 
     def feature_sums(self, *arguments: Any) -> tuple[Floats, ...]:
         """Return what :func:`gpulr.core.rows.feature_sums` does."""

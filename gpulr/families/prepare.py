@@ -19,7 +19,7 @@ from gpulr.backend import (
     is_sparse,
     select,
 )
-from gpulr.core.rows import Rows, extremes, standardized
+from gpulr.core.rows import Rows, overview, standardized
 from gpulr.core.targets import LabelTargets
 from gpulr.errors import ParameterError, ScaleWarning, warn
 from gpulr.families.inputs import Inputs
@@ -29,6 +29,7 @@ from gpulr.families.settings import Settings
 from gpulr.families.training_data import TrainingData
 from gpulr.kernels.plan import in_order
 from gpulr.model.record import DataRecord
+from gpulr.sources import Source
 from gpulr.validation.arrays import finite_rows
 
 Array = Any
@@ -131,7 +132,8 @@ def scaled_rows(
     column_bytes = settings.method().column_bytes(Rows(inputs.X, 1.0, None, backend, dtype))
     sums = None
     if isinstance(inputs, PartitionedInputs):
-        X, known, sums = inputs.X, inputs.extremes(settings.dtype), inputs.feature_sums
+        X, sums = inputs.X, inputs.feature_sums
+        known, moments = inputs.overview(settings.dtype, inputs.is_table)
     else:
         X = backend.place(
             inputs.X,
@@ -140,10 +142,13 @@ def scaled_rows(
             n_columns=n_groups,
         )
         X = in_order(X, backend, dtype)
-        known = extremes(X, backend)
+        known, moments = overview(X, backend, inputs.sample_weight, moments=inputs.is_table)
+        beside = inputs.sample_weighted and inputs.loaded_weight is None
+        if beside and isinstance(X, Source) and X.moments is not None:
+            moments = None  # it is that of rows without these weights
         finite_rows(X, backend, dtype, inputs.X, known)
     if settings.standardize:
-        rows = replace(standardized(X, backend, dtype, sums), known=known)
+        rows = replace(standardized(X, backend, dtype, sums), known=known, moments=moments)
     else:
         largest = float(backend.xp.max(known[1]))
         is_bytes = str(inputs.X.dtype).endswith("uint8")
@@ -154,5 +159,6 @@ def scaled_rows(
                 f"scale=1/{largest:g}, or scale=None.",
                 ScaleWarning,
             )
-        rows = Rows(X, settings.multiplier(inputs.X), None, backend, dtype, known=known)
+        scale = settings.multiplier(inputs.X)
+        rows = Rows(X, scale, None, backend, dtype, known=known, moments=moments)
     return rows

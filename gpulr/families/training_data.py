@@ -178,6 +178,7 @@ class TrainingData:
                 "system": f"{platform.system()} {platform.machine()}",
             },
             multilabel=inputs.labels.multilabel,
+            feature_std=None if self.rows.moments is None else self.rows.moments.deviation,
         )
 
 

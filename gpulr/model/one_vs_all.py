@@ -90,6 +90,10 @@ class OneVsAll(Trained):
         one whose margin lies furthest above its own. None: where the margin is positive, and the
         one with the largest. Infinite: never. ``dataclasses.replace(model, thresholds=…)`` assigns
         others than :meth:`with_thresholds` chooses; one number is for all models.
+    feature_std : (n_features,) float64 NumPy array, or None
+        The standard deviation of each feature over the training rows, by their weights; a weight
+        times this is the step of the margin for one of it. None: of images, and of files of earlier
+        versions.
     """
 
     def __post_init__(self) -> None:

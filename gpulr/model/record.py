@@ -201,6 +201,7 @@ class Trained:
     intercept_at_center: Array | None = None
     multilabel: bool = False
     thresholds: npt.NDArray[np.float64] | None = None
+    feature_std: npt.NDArray[np.float64] | None = None
 
     @property
     def n_features(self) -> int:
@@ -232,6 +233,17 @@ def _rows_of(record: CalibrationRecord | ThresholdRecord) -> str:
     if "folds" in record:
         return f"by out-of-fold margins of {rows} in {record['folds']} folds"
     return f"by margins of {rows}"
+
+
+def weight_steps(model: Trained) -> tuple[npt.NDArray[np.float64], str]:
+    """Return how far features go, (n_features,), so that weights times that compare; and its name.
+
+    Of a table that is their standard deviation, otherwise 1 as training saw the scaled X.
+    """
+    if model.feature_std is not None:
+        return model.feature_std, "weight per standard deviation"
+    words = "weight" if model.scale == 1.0 else f"weight × {1 / model.scale:.4g}"
+    return np.full(model.n_features, 1.0 / model.scale), words
 
 
 def uncentered_intercept(model: Trained) -> npt.NDArray[np.float64]:

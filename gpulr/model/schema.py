@@ -214,6 +214,9 @@ def check_tensors(
     if "center" in tensors or "intercept_at_center" in tensors:
         expected["center"] = ((n_features,), COMPUTED, not_finite)
         expected["intercept_at_center"] = (each, own, not_finite)
+    if "feature_std" in tensors:
+        no_deviation = ("NaN, infinity or negative numbers", lambda s: ~((s >= 0) & (s < np.inf)))
+        expected["feature_std"] = ((n_features,), (np.float64,), no_deviation)
     if "thresholds" in tensors:
         unordered = ("NaN or -infinity", lambda t: ~(t > -np.inf))
         expected["thresholds"] = (each, (np.float64,), unordered)

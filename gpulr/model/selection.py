@@ -118,6 +118,8 @@ def take(model: Model, *, classes: Places | None = None, features: Places | None
             changes["weights"] = at(W, features, 0)
             changes["center"] = at(model.center, features, 0)
             changes["image_shape"] = None
+            std = model.feature_std
+            changes["feature_std"] = None if std is None else std[features]
             changes["data"] = _data_of_features(changes.get("data", model.data), features)
             if model.center is not None:
                 b = uncentered_intercept(replace(model, **changes))

@@ -79,6 +79,10 @@ def stack(models: Sequence[Model]) -> Model:
         arrays = _arrays(models, here)
     settings, scale = _settings(models)
     shapes = {model.image_shape for model in models}
+    spreads = [model.feature_std for model in models]
+    std = spreads[0]
+    if any(s is None or std is None or not np.array_equal(s, std) for s in spreads):
+        std = None
     return replace(
         first,
         **arrays,
@@ -97,6 +101,7 @@ def stack(models: Sequence[Model]) -> Model:
         },
         multilabel=_has_labels(first),
         thresholds=_thresholds(models),
+        feature_std=std,
     )
 
 

@@ -31,7 +31,7 @@ PLAIN = 1  # written for models without thresholds, of which earlier versions pr
 SUFFIX = ".safetensors"
 _HISTORY = tuple(field.name for field in fields(History))
 # All but the first two: or None.
-_ARRAYS = ("weights", "intercept", "center", "intercept_at_center", "thresholds")
+_ARRAYS = ("weights", "intercept", "center", "intercept_at_center", "thresholds", "feature_std")
 
 
 def save(model: Trained, path: str | Path, beside: Mapping[str, Any] | None = None) -> None:

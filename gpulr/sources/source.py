@@ -72,6 +72,7 @@ class Source:
         self.nnz = nnz
         # The least and the largest number of each feature, (n_features, 1) float64, where known.
         self.extremes: tuple[Array, Array] | None = None
+        self.moments: Any = None  # and their moments, as core has them
         self.edges = [int(edge) for edge in edges if 0 < edge < self.shape[0]]
         self._reading = threading.Lock()
         self._readers: list[Reader] = []

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpulr.backend import backend_of, is_sparse, to_host
-from gpulr.core.rows import extremes
+from gpulr.core.moments import Moments
+from gpulr.core.rows import overview
 from gpulr.errors import DataError, GpulrError
 from gpulr.sources import Blocks, PartData, PartReader, Source
 from gpulr.sources.source import raise_for_threads
@@ -199,7 +200,7 @@ def read_blocks(
     parts.edges = np.cumsum([0, *lengths]).tolist()
     shape = parts.edges[-1], int(first.shape[1])
     X = Source(parts, shape, first.dtype, nnz=nnz if is_sparse(first) else None, edges=parts.edges)
-    X.extremes = found.extremes
+    X.extremes, X.moments = found.extremes, found.moments
     return ReadBlocks(X, y, found.sample_weight, known["names of columns"], loader.image_shape)
 
 
@@ -211,6 +212,7 @@ class _FirstPass:
         self.lengths: list[int] = []
         self.nnz = 0
         self.extremes: tuple[Array, Array] | None = None
+        self.moments: Moments | None = None
         self._weights: list[npt.NDArray[np.float64]] = []
 
     @property
@@ -220,11 +222,16 @@ class _FirstPass:
 
     def look(self, rows: slice, part: PartData) -> None:
         """Look at the next part."""
-        X, n = part.X, rows.stop - rows.start
+        X, n, weight = part.X, rows.stop - rows.start, None
         self.lengths.append(n)
+        if part.sample_weight is not None:
+            weight = check_row_weight(part.sample_weight, n)
+            self._weights.append(weight)
         backend = backend_of(X)
         with backend.activate():
-            least, most = extremes(X, backend)
+            (least, most), moments = overview(X, backend, weight)
+        assert moments is not None  # it was asked for
+        self.moments = moments if self.moments is None else self.moments + moments
         if self.extremes is not None:
             least, most = np.minimum(least, self.extremes[0]), np.maximum(most, self.extremes[1])
         self.extremes = least, most
@@ -232,8 +239,6 @@ class _FirstPass:
             self.nnz += X.nnz
         if self.labels is not None:
             self.labels.add(part.y, n)
-        if part.sample_weight is not None:
-            self._weights.append(check_row_weight(part.sample_weight, n))
 
 
 def _hash_of_some(X: Array) -> int:

@@ -87,6 +87,10 @@ def test_training_equals_that_of_one_process(case):
     np.testing.assert_allclose(model.intercept, one.intercept, atol=2e-5 * abs(one.intercept).max())
     np.testing.assert_array_equal(model.classes, one.classes)
     assert model.classes.dtype == one.classes.dtype
+    if one.feature_std is None:
+        assert model.feature_std is None
+    else:
+        np.testing.assert_allclose(model.feature_std, one.feature_std, rtol=1e-9)
     np.testing.assert_allclose(model.data["prior"], one.data["prior"], rtol=1e-12)
     facts = ("settings", "versions", "backend", "device", "fallback_reason", "multilabel")
     for name in (*facts, "scale", "image_shape"):
