@@ -243,6 +243,10 @@ class ScaleWarning(GpulrWarning):
     """The automatic scale does not seem to fit the values of X."""
 
 
+class FontWarning(GpulrWarning):
+    """No installed font has some characters of labels; pictures show their code points."""
+
+
 class RechunkWarning(GpulrWarning):
     """Blocks of a Dask array hold parts of rows; they are joined, which copies the array."""
 

@@ -75,3 +75,14 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.7)
     return by_lower[near[0]] if near else ""
+
+
+# What scores are called where they are read, beyond "_" as a space.
+_SCORES = {"f1": "F1", "roc": "ROC", "auc": "AUC", "ovr": "(one-vs-rest)", "ovo": "(one-vs-one)"}
+_SCORES |= {name: f"({name})" for name in ("macro", "micro", "weighted", "samples")}
+
+
+def score_words(scoring: str) -> str:
+    """Return the name of a score as a reader has it: "ROC AUC (one-vs-rest)", "minus log loss"."""
+    words = [_SCORES.get(word, word) for word in scoring.split("_")]
+    return " ".join(["minus" if word == "neg" else word for word in words])

@@ -126,7 +126,7 @@ def _models(found: Bootstrap, level: float, most: int | None) -> list[dict[str, 
 
     def feature(f: int, j: int) -> dict[str, Any]:
         record = {"feature": names[f], **dict(zip(PARTS, weights[:, f, j], strict=True))}
-        std = found.feature_std
+        std = model.feature_std if found.feature_std is None else found.feature_std
         return record if std is None else record | {"standard_deviation": std[f]}
 
     told = []
@@ -165,7 +165,7 @@ def _show(found: Bootstrap, level: float, most: int | None, seconds: float) -> N
     else:
         headings = [kind, Column("feature", overflow="fold"), found.step_words, *ENDS]
         for each in shown:
-            rows += _lines(each, found.feature_std is not None, 1.0 / model.scale)
+            rows += _lines(each, 1.0 / model.scale)
         title = f"Features whose weights' {share} intervals leave 0, the strongest first"
     n, k = found.n_replicates, model.n_models
     lines = [
@@ -177,11 +177,11 @@ def _show(found: Bootstrap, level: float, most: int | None, seconds: float) -> N
     terminal.show(terminal.table(headings, rows, title=title, title_justify="left"), *lines)
 
 
-def _lines(told: dict[str, Any], standardized: bool, step: float) -> list[list[str]]:
+def _lines(told: dict[str, Any], step: float) -> list[list[str]]:
     """Return the lines of a table that are of one model."""
     lines = []
     for each in told["features"]:
-        factor = each["standard_deviation"] if standardized else step
+        factor = each.get("standard_deviation", step)
         lines.append([in_a_cell(each["feature"]), *(f"{factor * each[p]:.4g}" for p in PARTS)])
     more = told["n_for"] + told["n_against"] - len(lines)
     if more:

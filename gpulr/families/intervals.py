@@ -15,6 +15,7 @@ from gpulr.backend import Backend, computing_with, given_back, host_memory, to_h
 from gpulr.errors import DataError, ModelFileError, ParameterError
 from gpulr.model import storage
 from gpulr.model.one_vs_all import OneVsAll, rows_for
+from gpulr.model.record import weight_steps
 from gpulr.namespaces import array_namespace
 from gpulr.output_files import path_of
 from gpulr.validation.arrays import finite_rows
@@ -87,21 +88,17 @@ class Bootstrap:
 
     @property
     def step(self) -> npt.NDArray[np.float64]:
-        """How far each feature goes when it changes by 1 as training sees it, (n_features,).
+        """How far each feature goes so that weights times that compare, (n_features,).
 
-        After standardised training that is its standard deviation. Weights times this compare,
-        whatever the features' units.
+        Of a table that is its standard deviation, of images 1 as training sees the scaled X.
         """
-        if self.feature_std is not None:
-            return self.feature_std
-        return np.full(self.model.n_features, 1.0 / self.model.scale)
+        return weight_steps(self.model)[0] if self.feature_std is None else self.feature_std
 
     @property
     def step_words(self) -> str:
         """What weights times :attr:`step` are called in tables and pictures."""
-        if self.feature_std is not None:
-            return "weight per standard deviation"
-        return "weight" if self.model.scale == 1.0 else f"weight × {1 / self.model.scale:.4g}"
+        std = self.model.feature_std if self.feature_std is None else self.feature_std
+        return weight_steps(replace(self.model, feature_std=std))[1]
 
     def strength(self, level: float = 0.95) -> npt.NDArray[np.float64]:
         """Return how far from 0 each weight is at least, (n_features, n_models); NumPy.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gpulr.families.search_result import choose, standard_errors
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.predictions import shortened
-from gpulr.words import counted
+from gpulr.words import counted, score_words
 
 WIDTH, HEIGHT = 440, 280
 LEFT, RIGHT, TOP, BOTTOM = 52, 58, 12, 40  # margins, for the text
@@ -151,7 +151,8 @@ def search_chart(Cs: Floats, scores: Floats, scoring: str, *, marked: bool = Tru
         marks = {best: "best, and within one standard error"}
     return Chart(
         "Choice of C",
-        f"Mean held-out {scoring} and its standard error over {counted(len(scores), 'fold')}",
+        f"Mean {score_words(scoring)} of held-out rows and its standard error over "
+        f"{counted(len(scores), 'fold')}",
         "C (inverse regularisation strength)",
         x.ticks(),
         y.ticks(),

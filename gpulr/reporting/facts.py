@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import repeat
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -17,22 +18,28 @@ from gpulr.datasets import Dataset
 from gpulr.families.search_result import choose, standard_errors
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll, summed
+from gpulr.model.record import weight_steps
 from gpulr.reporting.charts import search_chart, training_charts
 from gpulr.reporting.command import reproduction
 from gpulr.reporting.mistakes import Mistakes, mistakes_of, rows_at
 from gpulr.reporting.paths import file_name, without_folders
 from gpulr.reporting.pictures import canvas_of, row_pictures, weight_pictures
 from gpulr.show.predictions import (
+    feature_names,
     is_image,
+    label_text,
     labelled_rows,
+    largest_weights,
+    odds_ratio,
     shortened,
 )
-from gpulr.words import counted
+from gpulr.words import counted, score_words
 
 MOST_ROWS = 200  # of a table with a row for each model
 MOST_PICTURES = 60
 MOST_CONFUSED = 30  # classes for which the whole confusion matrix is shown
-LARGEST_WEIGHTS = 3  # of each sign, where rows are not images
+LARGEST_WEIGHTS = 8  # of each model, where rows are not images
+FULL_SHARE = 0.2  # of a class's rows, mistakes that have full colour at least
 LONGEST_NAME, LONGEST_TEXT = 40, 200  # characters
 
 
@@ -45,7 +52,7 @@ def facts_of(
     as of :func:`gpulr.families.search_result.search_record`.
     """
     decoded = (c.decode("latin-1") if isinstance(c, bytes) else c for c in model.classes)
-    classes = [shortened(label, LONGEST_NAME) for label in decoded]
+    classes = [label_text(label, LONGEST_NAME) for label in decoded]
     names = classes[-model.n_models :]
     canvas, no_canvas = canvas_of(model, classes)
     command, notes = reproduction(model)
@@ -61,6 +68,7 @@ def facts_of(
         "names": names,
         "most_rows": MOST_ROWS,
         "longest": max(map(len, classes)),
+        "upright": [any(east_asian_width(c) in "WF" for c in name) for name in classes],
         "tested": None if X is None else _tested(model, X, y, classes),
         "absent": without_folders(absent, str(model.data.get("source", ""))),
         "canvas": canvas,
@@ -114,14 +122,27 @@ def _weights(model: OneVsAll, names: list[str]) -> dict[str, Any]:
         named = list(zip(names, pictures, strict=False))
         unit = "" if model.scale == 1.0 else f" × {1 / model.scale:.4g}"
         return {"pictures": named, "scale": f"{scale:.3g}", "unit": unit, "left_out": left_out}
-    rows = []
-    for name, w in zip(names, to_host(model.weights).T[:MOST_PICTURES], strict=False):
-        order = np.argsort(w, kind="stable")
-        largest, smallest = order[::-1][:LARGEST_WEIGHTS], order[:LARGEST_WEIGHTS]
-        up = [(i, f"{w[i]:+.3g}") for i in largest if w[i] > 0]
-        down = [(i, f"{w[i]:.3g}".replace("-", "−")) for i in smallest if w[i] < 0]
-        rows.append((name, up, down))
-    return {"pictures": [], "rows": rows, "left_out": left_out}
+    step, unit = weight_steps(model)
+    W = step[:, np.newaxis] * to_host(model.weights).astype(np.float64)[:, :MOST_PICTURES]
+    which, features = largest_weights(W, LARGEST_WEIGHTS), feature_names(model, LONGEST_NAME)
+    limit = float(np.abs(W).max()) or 1.0
+    bars = [
+        [(features[f], *_bar(W[f, j], limit), odds_ratio(W[f, j])) for f in which[:, j]]
+        for j in range(W.shape[1])
+    ]
+    return {
+        "pictures": [],
+        "bars": list(zip(names, bars, strict=False)),
+        "n": len(which),
+        "unit": None if model.feature_std is None else unit,
+        "left_out": left_out,
+    }
+
+
+def _bar(w: float, limit: float) -> tuple[str, float, float]:
+    """Return a weight in words, and where its bar is from and how wide, from -50 to 50."""
+    width = round(50 * abs(w) / limit, 1)
+    return f"{w:+.3g}".replace("-", "−"), -width if w < 0 else 0.0, width
 
 
 def _search(search: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -213,7 +234,8 @@ def _of_classes(result: Evaluation, classes: list[str]) -> dict[str, Any]:
     """Return what the confusion matrix says; the recall of a class without rows is NaN.
 
     ``shade`` is of its counts, from 0 to 9: right ones by their share of the true class, wrong ones
-    relative to the largest such share. ``confused`` are the ten commonest confusions.
+    by theirs, on a scale that ends at a fifth, or at the largest one. ``confused`` are the ten
+    commonest confusions.
     """
     counts, several = result.confusion, len(classes) > 2
     true, predicted, right = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
@@ -221,7 +243,7 @@ def _of_classes(result: Evaluation, classes: list[str]) -> dict[str, Any]:
         recall, precision = right / true, right / predicted
     share, wrong = counts / np.maximum(true, 1)[:, np.newaxis], counts - np.diag(right)
     wrong_share = share - np.diag(np.diag(share))
-    shade = np.ceil(9 * wrong_share / (wrong_share.max() or 1)).astype(int)
+    shade = np.ceil(9 * wrong_share / max(FULL_SHARE, wrong_share.max())).astype(int)
     np.fill_diagonal(shade, (9 * np.diag(share)).astype(int))
     order = np.argsort(-wrong, axis=None, kind="stable")[:10]
     pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
@@ -279,10 +301,12 @@ def probability(p: float) -> str:
     return ">\u20090.999" if 0.9995 <= p < 1 else f"{p:.3f}"
 
 
-FILTERS: dict[str, Callable[[Any], str]] = {
+FILTERS: dict[str, Callable[..., str]] = {
     "words": in_words,
     "percent": percent,
     "duration": duration,
     "probability": probability,
+    "score": score_words,
+    "short": shortened,
     "whole": "{:,}".format,
 }

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from gpulr.show.benchmarks import benchmark
     from gpulr.show.examples import mistakes, samples
     from gpulr.show.intervals import bootstrap
+    from gpulr.show.matrix import confusion
     from gpulr.show.models import c_path, cost, weights
-    from gpulr.show.scores import accuracy, confusion
+    from gpulr.show.scores import accuracy
     from gpulr.show.sizes import learning_curve
 
 __all__ = [
@@ -52,8 +53,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gpulr.show' has no attribute {name!r}")
     with needs_extra("plot", "Drawing needs matplotlib"):
-        from gpulr.show import benchmarks, examples, intervals, models, scores, sizes
-    for module in (benchmarks, examples, intervals, models, scores, sizes):
+        from gpulr.show import benchmarks, examples, intervals, matrix, models, scores, sizes
+    for module in (benchmarks, examples, intervals, matrix, models, scores, sizes):
         globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 

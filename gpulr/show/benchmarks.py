@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from gpulr.errors import DataFileError, ParameterError
-from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
+from gpulr.show.canvas import Colour, axes, legend, tidy
+from gpulr.show.lettering import plain
 
 # Colours of what is timed: ways to do one pass, and solvers on the way to the optimum.
 WAYS = {
@@ -141,8 +142,9 @@ def _draw_times(ax: Axes, results: Sequence[Mapping[str, Any]]) -> None:
     for y, end, value, colour in zip(where, ends, seconds, colours, strict=True):
         x, weight = end + 0.01 * max(ends), "bold" if colour == Colour.BLUE else "normal"
         text = words(float(f"{value:.3g}"))
-        ax.text(x, y, text, va="center", fontsize=9, fontweight=weight, **PLAIN)
-    ax.set_yticks(where, [textwrap.fill(label, 36) for label in labels], fontsize=9, **PLAIN)
+        ax.text(x, y, text, va="center", fontsize=9, fontweight=weight)
+    wrapped = [textwrap.fill(label, 36) for label in labels]
+    ax.set_yticks(where, wrapped, fontsize=9, **plain(wrapped))
     ax.invert_yaxis()
     ax.set_xlim(0, 1.15 * max(ends))
     in_ms = max(ends) < 1.0

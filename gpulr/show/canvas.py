@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.show.lettering import drawable, plain
 from gpulr.show.predictions import label_texts
 
 
@@ -19,10 +20,6 @@ class Colour:
 
     BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
     VERMILION, PURPLE, BLACK, GREY = "#D55E00", "#CC79A7", "#000000", "#999999"
-
-
-# For every text that holds a label: "$x$" and "_" are no mathematics and no TeX.
-PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 
 
 class Picture(Axes):
@@ -78,7 +75,7 @@ def legend(ax: Axes, handles: Sequence[Any], labels: Sequence[str], **settings: 
         settings |= {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
     drawn = ax.legend(handles, list(map(str, range(len(labels)))), frameon=False, **settings)
     for text, label in zip(drawn.get_texts(), labels, strict=True):
-        text.set(text=label, **PLAIN)
+        text.set(text=label, **plain([label]))
 
 
 def model_of(model: Any) -> OneVsAll:
@@ -94,4 +91,4 @@ def model_of(model: Any) -> OneVsAll:
 
 def model_names(model: OneVsAll) -> list[str]:
     """Return what each model tells from everything else; of two classes, the second."""
-    return label_texts(model.classes[-model.n_models :])
+    return drawable(label_texts(model.classes[-model.n_models :]))

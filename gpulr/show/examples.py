@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll, rows_for
-from gpulr.show.canvas import PLAIN, Colour, axes, bare, grid, model_of
+from gpulr.show.canvas import Colour, axes, bare, grid, model_of
+from gpulr.show.lettering import drawable, fitted, plain, widest
 from gpulr.show.predictions import (
     Predictions,
     grey_images,
@@ -32,7 +32,7 @@ from gpulr.words import counted
 COLUMNS = 4
 SIDE, BARS = 1.05, 0.6  # inches, of an image and its bars
 MOST_BARS = 10
-NAME = 7  # characters of a class beside its bar
+NAME, NAME_SIZE = 0.75, 8.0  # inches and size of a class beside its bar
 
 
 def samples(
@@ -50,7 +50,7 @@ def samples(
     Each bar is the answer of one model to its own question, "is it of my class?": they are
     independent, and do not sum to 1. A line marks 1/2. With more than ten classes the ten largest
     probabilities are drawn. The title has the true and the predicted class, with ✓ and green, or ✗
-    and red; so are the bars of the true class and of the one taken for it.
+    and orange; so are the bars of the true class and of the one taken for it.
 
     Parameters
     ----------
@@ -149,9 +149,9 @@ def _draw(
 ) -> Axes:
     down, columns = grid(len(rows), COLUMNS)
     titles = [_title(model, predictions, i) for i in range(len(rows))]
-    names = label_texts(model.classes, NAME)
+    names = fitted(drawable(label_texts(model.classes)), NAME, NAME_SIZE)
     above = 0.08 + 0.16 * max(text.count("\n") + 1 for text in titles)  # of the image, its title
-    beside = 0.12 + 0.075 * max(map(len, names))
+    beside = 0.17 + widest(names, NAME_SIZE)
     cell_width, cell_height = SIDE + beside + BARS + 0.25, above + SIDE + 0.12
     width, height = max(cell_width * columns, 4.2), cell_height * down
     given, ax = ax, axes(ax, width, 0.85 + height)
@@ -161,10 +161,8 @@ def _draw(
     ax.set_title(textwrap.fill(title, int(11 * for_text) + 1), loc="left", fontsize="medium")
     legend = textwrap.fill(_legend(model, predictions), int(15 * for_text) + 1)
     ax.set_xlabel(legend, loc="left", fontsize="small")
-    # Behind the reader's fonts the one of matplotlib's own that has ✓ and ✗.
-    fonts = [*rcParams["font.family"], "DejaVu Sans"]
-    look: dict[str, Any] = {"fontsize": "small", "fontfamily": fonts}
     wrong = Colour.VERMILION if predictions.known else Colour.BLACK
+    look: dict[str, Any] = {"fontsize": "small", **plain(titles)}
     for i, image in enumerate(grey_images(model, rows, shape)):
         left = i % columns * cell_width
         bottom = height - i // columns * cell_height - above - SIDE
@@ -173,7 +171,7 @@ def _draw(
         panel.set(xticks=[], yticks=[], anchor="N")
         panel.spines[:].set_visible(False)
         colour = Colour.GREEN if predictions.right[i] else wrong
-        panel.set_title(titles[i], loc="left", pad=3, color=colour, **look, **PLAIN)
+        panel.set_title(titles[i], loc="left", pad=3, color=colour, **look)
         left += SIDE + beside
         bars = ax.inset_axes((left / width, bottom / height, BARS / width, SIDE / height))
         _draw_bars(bars, names, predictions, i, wrong)
@@ -189,7 +187,7 @@ def _legend(model: OneVsAll, predictions: Predictions) -> str:
         bars += f" The {MOST_BARS} largest are shown."
     if not predictions.known:
         return f"{bars} Black: predicted."
-    return f"{bars} Green: true. Red: predicted, but wrong."
+    return f"{bars} Green: true. Orange: predicted, but wrong."
 
 
 def _draw_bars(ax: Axes, names: list[str], predictions: Predictions, i: int, wrong: str) -> None:
@@ -200,8 +198,8 @@ def _draw_bars(ax: Axes, names: list[str], predictions: Predictions, i: int, wro
     colours = np.select([true, predicted], [Colour.GREEN, wrong], Colour.GREY)[shown]
     ax.barh(where, sigmoid(predictions.Z[i, shown]), height=0.8, color=colours)
     ax.axvline(0.5, color=Colour.BLACK, linewidth=0.6, linestyle=":")
-    size = min(8.0, 60 / len(shown) + 1)
-    ax.set_yticks(where, [names[j] for j in shown], fontsize=size, **PLAIN)
+    size = min(NAME_SIZE, 60 / len(shown) + 1)
+    ax.set_yticks(where, [names[j] for j in shown], fontsize=size, **plain(names))
     for text, j in zip(ax.get_yticklabels(), shown, strict=True):
         text.set_fontweight("bold" if predicted[j] else "normal")
     ax.set(xlim=(0, 1), ylim=(len(shown) - 0.4, -0.6), xticks=[])
@@ -214,7 +212,8 @@ def _title(model: OneVsAll, predictions: Predictions, i: int) -> str:
     """Return the title of row i, in two lines if it is too long for one."""
 
     def joined(which: npt.NDArray[np.bool_]) -> str:
-        return label_text(" + ".join(label_texts(model.classes[which], 16)) or "none", 16)
+        names = drawable(label_texts(model.classes[which], 16))
+        return label_text(" + ".join(names) or "none", 16)
 
     predicted = f"predicted {joined(predictions.predicted[i])}"
     if not predictions.known:

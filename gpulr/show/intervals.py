@@ -8,19 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import PLAIN, Colour, axes, bare, grid, model_names, tidy
+from gpulr.show.canvas import Colour, model_names
+from gpulr.show.features import MOST, feature_panels, features_of, name_lines
 from gpulr.show.models import chosen_models, weight_maps
-from gpulr.show.predictions import feature_names, image_shape_to_draw, weight_images
+from gpulr.show.predictions import image_shape_to_draw, weight_images
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
-
-MOST = 12  # models of a table that one picture shows unless told which
-COLUMNS = 3
-NAME, PANEL, LINE = 1.7, 1.9, 0.21  # inches: of a feature's name, of its interval, of a line
 
 
 def bootstrap(
@@ -36,10 +32,9 @@ def bootstrap(
 
     For each model its strongest features, the end of whose interval nearer to 0 is furthest from it
     (:meth:`gpulr.Bootstrap.strength`), strongest first: a dot at the weight and a line from end to
-    end, red for the class, blue against it, grey where 0 is within. After standardised training
-    weights are per standard deviation of the feature; otherwise per unit of the scaled X,
-    so that features of different units compare only where ``standardize=True`` trained them.
-    Of images, the weights whose intervals leave 0, as :func:`weights` draws them, on grey.
+    end, red for the class, blue against it, grey where 0 is within. Weights of a table are per
+    standard deviation of the feature. Of images, the weights whose intervals leave 0, as
+    :func:`weights` draws them, on grey.
 
     Parameters
     ----------
@@ -86,38 +81,19 @@ def bootstrap(
         title = f"Weights whose {share} interval leaves 0"
     else:
         chosen = chosen_models(models, n_models, MOST)
-        features = feature_names(model)
+        features = features_of(model)
         places = np.argsort(-strength[:, chosen], axis=0, kind="stable")[:n]
-        ax, panels = _panels(ax, [names[j] for j in chosen], len(places))
+        shown = [features[f] for f in places.ravel()]
+        ax, panels = feature_panels(ax, [names[j] for j in chosen], shown, len(places))
         for panel, j, which in zip(panels, chosen, places.T, strict=True):
             ends = (each[which, j] for each in (W, low, high))
             _intervals(panel, [features[f] for f in which], *ends)
-            panel.set_xlabel(words, fontsize="small" if panel is not ax else None)
+        ax.set_xlabel(words, fontsize="small")
         title = f"Weights and their {share} intervals"
     if len(chosen) < n_models:
         title += f", {len(chosen)} of {n_models} models"
     ax.set_title(f"{title} ({counted(result.n_replicates, 'replicate')})", loc="left")
     return ax
-
-
-def _panels(ax: Axes | None, names: Sequence[str], n: int) -> tuple[Axes, list[Axes]]:
-    """Return the Axes, and in it one for each model, with room for the names of n features."""
-    rows, columns = grid(len(names), COLUMNS)
-    height = n * LINE + 0.9
-    ax = axes(ax, max(columns * (NAME + PANEL), 6.4), rows * height + 0.4)
-    if len(names) == 1:
-        return ax, [ax]
-    bare(ax)
-    panels = []
-    for i, name in enumerate(names):
-        row, column = divmod(i, columns)
-        left, below = (column + NAME / (NAME + PANEL)) / columns, 1 - (row + 1) / rows
-        size = 0.95 * PANEL / (NAME + PANEL) / columns, n * LINE / height / rows
-        panel = ax.inset_axes((left, below + 0.55 / height / rows, *size))
-        panel.set_title(name, fontsize="medium", pad=2, **PLAIN)
-        panel.tick_params(labelsize="small")
-        panels.append(panel)
-    return ax, panels
 
 
 def _intervals(
@@ -136,7 +112,4 @@ def _intervals(
             colour = Colour.VERMILION if left > 0 else Colour.BLUE
         ax.plot([left, right], [place, place], "-", color=colour, linewidth=2.5)
         ax.plot([at], [place], "o", color=colour, markersize=5)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_yticks(range(len(names)), names, **PLAIN)
-    ax.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=2))
-    tidy(ax)
+    name_lines(ax, names)

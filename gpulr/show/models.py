@@ -1,30 +1,38 @@
-"""A model's weights as images, its cost along training, and the scores of a search along C."""
+"""A model's weights, its cost along training, and the scores of a search along C."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import PLAIN, Colour, axes, bare, grid, legend, model_names, model_of, tidy
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.show.canvas import Colour, axes, bare, grid, model_names, model_of, tidy
+from gpulr.show.features import MOST as MOST_BARRED
+from gpulr.show.features import weight_bars
+from gpulr.show.lettering import fitted, plain
 from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
 from gpulr.validation.parameters import whole_number
-from gpulr.words import counted
+from gpulr.words import counted, score_words
 
 INKS = (
     *(Colour.BLUE, Colour.ORANGE, Colour.GREEN, Colour.VERMILION),
     *(Colour.PURPLE, Colour.SKY, Colour.BLACK),
+    *("#882255", "#7a7a00", "#8c564b"),  # wine, olive and brown, beside those of Okabe & Ito
 )
-LINES = (*((ink, "-") for ink in INKS), *((ink, "--") for ink in INKS[:3]))
 NAMED = 5  # curves of models that are too many to name them all
-MOST = 50  # models whose weights one picture shows unless told which
+MOST = 50  # models whose weights one picture shows as images unless told which
+LONGEST_NAME = 1.6  # inches of a name beside its line
+SMALLEST_SIDE = 8  # pixels, of a square that is seen in a number of features
 COLUMNS = 5
 
 
@@ -48,17 +56,15 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax, 6.4, 4.0)
     history, names = model.history, model_names(model)
     order = np.argsort(-history.cost[-1], kind="stable")
-    many = len(order) > len(LINES)
+    many = len(order) > len(INKS)
     named = order[: NAMED if many else None].tolist()
-    looks = {j: LINES[i if many else j] for i, j in enumerate(named)}
+    looks = {j: INKS[i if many else j] for i, j in enumerate(named)}
     for j, n_iter in enumerate(history.n_iter.tolist()):
-        colour, style = looks.get(j, (Colour.GREY, "-"))
         line, dot, above = (1.6, 5.0, 3) if j in looks else (0.6, 2.5, 2)
         ax.plot(
             np.arange(n_iter + 1),
             history.cost[: n_iter + 1, j],
-            color=colour,
-            linestyle=style,
+            color=looks.get(j, Colour.GREY),
             linewidth=line,
             marker="o" if history.converged[j] else "None",
             markevery=[n_iter],
@@ -73,13 +79,44 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("iteration" + ("   (● converged)" if history.converged.any() else ""))
     ax.set_ylabel("cost (mean log-loss + penalty)")
-    ax.set_title("Cost of each model" if len(order) > 1 else "Cost", loc="left")
+    title = "Cost of each model" if len(order) > 1 else "Cost"
+    ax.set_title(f"{title}, the {NAMED} costliest named" if many else title, loc="left")
     tidy(ax)
     if len(order) > 1:
-        title = f"the {NAMED} costliest\nof {len(order)} models" if many else "costliest first"
-        lines, shown = [ax.lines[j - len(order)] for j in named], [names[j] for j in named]
-        legend(ax, lines, shown, title=title, title_fontsize="small", fontsize="small")
+        _name_lines(ax, {names[j]: (ax.lines[j], looks[j]) for j in named})
     return ax
+
+
+def _name_lines(ax: Axes, lines: Mapping[str, tuple[Line2D, str]]) -> None:
+    """Write names beside the Axes, in the colours of their lines, each led to from its end."""
+    ends = [
+        (float(np.asarray(line.get_xdata())[-1]), float(np.asarray(line.get_ydata())[-1]))
+        for line, _ in lines.values()
+    ]
+    low, high = ax.get_ylim()
+    across = ax.transScale.transform(np.array([(0.0, y) for y in (low, high)]))[:, 1]
+    heights = ax.transScale.transform(np.array([(0.0, y) for _, y in ends]))[:, 1]
+    wanted = (heights - across[0]) / ((across[1] - across[0]) or 1.0)
+    step = min(0.058, 1.0 / len(ends))
+    order = np.argsort(wanted, kind="stable")
+    placed = np.maximum.accumulate(wanted[order] - step * np.arange(len(order)))
+    placed = placed + step * np.arange(len(order))
+    placed = np.minimum(placed, 1.0 - step * np.arange(len(order))[::-1])  # beside the Axes
+    for i, y in zip(order.tolist(), placed.tolist(), strict=True):
+        name, (_, colour) = list(lines.items())[i]
+        (name,) = fitted([name], LONGEST_NAME, "small")
+        ax.annotate(
+            name,
+            ends[i],
+            (1.03, y),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize="small",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5)},
+            annotation_clip=False,
+            **plain([name]),
+        )
 
 
 def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
@@ -107,8 +144,12 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     order = np.argsort(found.Cs)
     finite = order[np.isfinite(found.Cs[order])]
     C, mean, error = found.Cs[finite], found.mean_scores[finite], found.standard_errors[finite]
-    ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=Colour.BLUE, linewidth=0)
-    ax.plot(C, mean, "o-", color=Colour.BLUE, label="mean ± standard error")
+    if len(C) > 1:
+        ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=Colour.BLUE, linewidth=0)
+        ax.plot(C, mean, "o-", color=Colour.BLUE, label="mean ± standard error")
+    else:
+        words = "mean ± standard error"
+        ax.errorbar(C, mean, error, fmt="o", color=Colour.BLUE, capsize=4, zorder=3, label=words)
     marks: dict[float, tuple[str, str]] = {}
     if np.ndim(found.best_C):
         for value, n in zip(*np.unique(found.best_C, return_counts=True), strict=True):
@@ -125,7 +166,7 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
         else:
             ax.plot([], [], **look)
     ax.set(xscale="log", xlabel="C (inverse regularisation strength)")
-    ax.set_ylabel(f"held-out {found.scoring}", **PLAIN)
+    ax.set_ylabel(f"{score_words(found.scoring)} of held-out rows", **plain([found.scoring]))
     ax.set_title(counted(len(found.scores), "fold"), loc="left")
     ax.legend(framealpha=1.0)
     tidy(ax)
@@ -135,39 +176,56 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
 def weights(
     model: Any,
     *,
+    n: int | None = None,
+    level: float = 0.95,
     image_shape: tuple[int, ...] | None = None,
     models: Sequence[int] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the weights of every model as an image, red for its class and blue against it.
+    """Draw the weights of every model: bars of a table's features, or images.
 
-    All images have one scale, symmetric about 0. It ends where 99.5 per cent of the weights do.
-    Weights are those of the scaled X: of pixels from 0 to 255, the weight of a full pixel. Channels
-    of colour images are added up. Without images the weights are drawn as a table, a line for each
-    model and a column for each feature.
+    Of a table the n largest weights of each model by size, sorted from the most positive on, red
+    for its class and blue against it, each for one standard deviation of its feature, so that they
+    compare whatever the features' units. The number beside a bar is the odds ratio of that step.
+    Models of earlier versions do not know the deviations; theirs are weights of X as it was passed.
+    Of a bootstrap's result the weights have whiskers, their intervals.
+
+    Images have one scale, symmetric about 0. It ends where 99.5 per cent of the weights do. Weights
+    are those of the scaled X: of pixels from 0 to 255, the weight of a full pixel. Channels of
+    colour images are added up. Square numbers of nameless bytes are taken for images.
 
     Parameters
     ----------
-    model : OneVsAll, fitted estimator or Search
+    model : OneVsAll, fitted estimator, Search or Bootstrap
+    n : int, optional
+        Features of a table for each model; without, 8, or of a single model 20.
+    level : float
+        Of a bootstrap's intervals.
     image_shape : tuple of int, optional
         (height, width), or with channels; without, that of the training data.
     models : sequence of int, optional
-        Which models, by their column; without, all, or the first 50.
+        Which models, by their column; without, all, or the first 12 (of images 50).
     ax : matplotlib Axes, optional
 
     Returns
     -------
     Axes
-        ``ax.child_axes`` are the images, in the order of the models, and the colour bar's Axes.
+        With the bars of one model, or ``ax.child_axes``: those of several models, or the images and
+        the colour bar's Axes.
     """
+    intervals = model.coef_interval(level) if hasattr(model, "coef_interval") else None
     model = model_of(model)
-    shape = image_shape_to_draw(model, image_shape)
+    n = None if n is None else whole_number("n", n, least=1)
+    shape = _shape_to_draw(model, image_shape)
+    if shape is None:
+        chosen = chosen_models(models, model.n_models, MOST_BARRED)
+        names = model_names(model)
+        return weight_bars(ax, model, chosen, [names[j] for j in chosen], n, intervals)
     chosen = chosen_models(models, model.n_models)
     W = to_host(model.weights).astype(np.float64)[:, chosen] / model.scale
     names = [model_names(model)[j] for j in chosen]
     factor = "" if model.scale == 1.0 else f" × {1 / model.scale:.4g}"
-    drawn = W.T if shape is None else weight_images(W, shape)
-    ax = weight_maps(ax, drawn, names, f"weight{factor}")
+    ax = weight_maps(ax, weight_images(W, shape), names, f"weight{factor}")
     title = "Weights of each model" if model.n_models > 1 else "Weights"
     if len(chosen) < model.n_models:
         title = f"Weights of {len(chosen)} of {model.n_models} models"
@@ -175,38 +233,46 @@ def weights(
     return ax
 
 
+def _shape_to_draw(model: OneVsAll, image_shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return the shape of images; of nameless bytes whose number is a square's, such a square."""
+    shape, side = image_shape_to_draw(model, image_shape), math.isqrt(model.n_features)
+    nameless_bytes = model.data.get("dtype") == "uint8" and not model.data.get("feature_names")
+    if shape is None and nameless_bytes and side >= SMALLEST_SIDE and side**2 == model.n_features:
+        return side, side
+    return shape
+
+
 def weight_maps(
     ax: Axes | None, drawn: npt.NDArray[np.float64], names: Sequence[str], words: str
 ) -> Axes:
-    """Draw weights in colours, on one scale that ``words`` tell of.
+    """Draw weights (n_models, height, width) as images, on one scale that ``words`` tell of.
 
-    They are (n_models, height, width), an image for each, or (n_models, n_features), a line for
-    each. What is masked is grey.
+    What is masked is grey.
     """
     limit = weight_limit(np.ma.filled(drawn, 0.0))
     # Red and blue can be told apart with any colour vision.
     colours = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#d9d9d9")
     look: dict[str, Any] = {"cmap": colours, "vmin": -limit, "vmax": limit}
-    if drawn.ndim == 2:
-        ax = axes(ax, 7.2, 1.4 + 0.26 * len(names))
-        coloured = ax.imshow(drawn, aspect="auto", interpolation="nearest", **look)
-        ax.set_yticks(range(len(names)), names, fontsize="small", **PLAIN)
-        ax.set_xlabel("feature")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    else:
-        rows, columns = grid(len(names), COLUMNS if len(names) <= 20 else 2 * COLUMNS)
-        height, width = drawn.shape[1:]
-        side = 7.2 / max(columns, 2)
-        ax = axes(ax, side * columns + 0.9, 0.4 + rows * (0.26 + side * min(height / width, 2)))
-        bare(ax)
-        for i, (image, name) in enumerate(zip(drawn, names, strict=True)):
-            row, column = divmod(i, columns)
-            place = (column / columns, 1 - (row + 1) / rows, 0.96 / columns, 0.85 / rows)
-            panel = ax.inset_axes(place)
-            coloured = panel.imshow(image, **look)
-            panel.set(xticks=[], yticks=[])
-            panel.spines[:].set_color("#cccccc")
-            panel.set_title(name, fontsize="medium", pad=2, **PLAIN)
+    rows, columns = grid(len(names), COLUMNS if len(names) <= 20 else 2 * COLUMNS)
+    height, width = drawn.shape[1:]
+    side = 7.2 / max(columns, 2)
+    above = 0.26 if len(names) > 1 else 0.06  # of an image, its name
+    # Of all heights the one that holds what is written beside the colour bar.
+    tall = max(0.4 + rows * (above + side * min(height / width, 2)), 2.4)
+    ax = axes(ax, side * columns + 0.9, tall)
+    bare(ax)
+    for i, (image, name) in enumerate(zip(drawn, names, strict=True)):
+        row, column = divmod(i, columns)
+        share = 0.85 if len(names) > 1 else 1.0
+        panel = ax.inset_axes(
+            (column / columns, 1 - (row + 1) / rows, 0.96 / columns, share / rows)
+        )
+        coloured = panel.imshow(image, **look)
+        panel.set(xticks=[], yticks=[], anchor="S" if len(names) > 1 else "N")
+        panel.spines[:].set_color("#cccccc")
+        (name,) = fitted([name], 0.96 * side, "medium")
+        if len(names) > 1:
+            panel.set_title(name, fontsize="medium", pad=2, **plain([name]))
     bar = ax.figure.colorbar(coloured, cax=ax.inset_axes((1.02, 0.0, 0.02, 1.0)), extend="both")
     bar.set_label(f"← against    {words}    for →", fontsize="small")
     bar.ax.tick_params(labelsize="small")

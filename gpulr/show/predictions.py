@@ -5,6 +5,7 @@ Needs no plotting library.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -156,9 +157,12 @@ def most_probable(P: npt.NDArray[Any], n: int) -> npt.NDArray[np.intp]:
 
 
 def shortened(text: Any, longest: int) -> str:
-    """Return text of at most so many characters, with an ellipsis where it was cut off."""
+    """Return text of at most so many characters, cut in its middle: labels often differ in ends."""
     words = str(text)
-    return words if len(words) <= longest else words[: longest - 1].rstrip() + "…"
+    if len(words) <= longest:
+        return words
+    tail = (longest - 1) // 2
+    return words[: longest - 1 - tail].rstrip() + "…" + words[len(words) - tail :].lstrip()
 
 
 def label_text(label: Any, longest: int = LONGEST) -> str:
@@ -173,12 +177,24 @@ def label_texts(labels: Iterable[Any], longest: int = LONGEST) -> list[str]:
     return [label_text(label, longest) for label in labels]
 
 
-def feature_names(model: OneVsAll) -> list[str]:
+def feature_names(model: OneVsAll, longest: int = LONGEST_FEATURE) -> list[str]:
     """Return what the features of a model are called, by their numbers where they have no names."""
     names = model.data.get("feature_names")
     if names is None:
         return [f"feature {place}" for place in range(model.n_features)]
-    return label_texts(names, LONGEST_FEATURE)
+    return label_texts(names, longest)
+
+
+def largest_weights(W: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.intp]:
+    """Return the places of each column's n largest weights, the most positive first, (n, k)."""
+    largest = np.argsort(-np.abs(W), axis=0, kind="stable")[:n]
+    order = np.argsort(-np.take_along_axis(W, largest, axis=0), axis=0, kind="stable")
+    return np.take_along_axis(largest, order, axis=0)
+
+
+def odds_ratio(weight: float) -> str:
+    """Return the factor of the odds that a weight stands for, in words: ×1.65."""
+    return f"×{math.exp(min(max(weight, -99.0), 99.0)):.3g}"
 
 
 def is_image(shape: Shape | None) -> bool:

@@ -1,4 +1,4 @@
-"""How good predictions are: the confusion matrix, and the accuracies of every class."""
+"""How good predictions are: the accuracies of every class."""
 
 from __future__ import annotations
 
@@ -7,71 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.transforms import ScaledTranslation
 
-from gpulr.errors import ParameterError
-from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
-from gpulr.show.canvas import PLAIN, Colour, axes, legend, tidy
+from gpulr.model.evaluation import MultilabelEvaluation
+from gpulr.show.canvas import Colour, axes, legend, tidy
+from gpulr.show.lettering import drawable, plain
+from gpulr.show.matrix import evaluation_of
 from gpulr.show.predictions import label_texts
 
-MOST_COUNTED = 30  # classes of a confusion matrix whose counts can be read
-MOST_NAMED = 60  # classes whose names can be read
 MOST_BARRED = 40  # classes that have bars; of more, the worst
-
-
-def confusion(result: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the confusion matrix: how often each class is taken for each other.
-
-    The colour of a mistake is its share of the true class's rows, on a scale that ends at the most
-    frequent mistake. The diagonal, what is right, is grey and has no part in the scale.
-
-    Parameters
-    ----------
-    result : Evaluation
-        As ``model.evaluate(X, y)`` returns it, of rows that have one class each.
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    Axes
-        The counts are ``ax.texts`` where they are few enough to be read.
-    """
-    if isinstance(result, MultilabelEvaluation):
-        raise ParameterError(
-            "Rows that have any number of labels have no confusion matrix. Draw their accuracies "
-            "with gpulr.show.accuracy(result)."
-        )
-    counts, names = _evaluation(result).confusion, label_texts(result.classes)
-    n = len(names)
-    side = float(np.clip(0.42 * n, 3.6, 9.0))
-    ax = axes(ax, side + 2.0, side + 0.9)
-    cell = 72 * side / n  # points
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    right = np.eye(n, dtype=np.bool_)
-    mistakes = np.ma.array(100 * shares, mask=right)
-    largest = float(mistakes.max()) if counts.sum() > np.trace(counts) else 1.0
-    ax.imshow(np.ma.array(shares, mask=~right), cmap=ListedColormap(["#e4e4e4"]))
-    drawn = ax.imshow(mistakes, cmap="Oranges", vmin=0, vmax=largest)
-    if n <= MOST_COUNTED:
-        size = float(np.clip(cell / (0.6 * len(str(counts.max()))), 5, 9))
-        for i, j in zip(*np.nonzero(counts), strict=True):
-            dark = not right[i, j] and mistakes[i, j] > 0.6 * largest
-            look: dict[str, Any] = {"color": "white" if dark else "black", "fontsize": size}
-            ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", **look)
-    if n <= MOST_NAMED:
-        look = {**PLAIN, "fontsize": float(np.clip(0.8 * cell, 5, 9))}
-        upright = 6 * max(map(len, names)) > cell
-        ax.set_xticks(range(n), names, **look, rotation=90 if upright else 0)
-        ax.set_yticks(range(n), names, **look)
-    ax.tick_params(length=0)
-    ax.set(xlabel="predicted class", ylabel="true class")
-    title = f"{np.trace(counts):,} of {counts.sum():,} rows right ({result.accuracy:.1%})"
-    ax.set_title(title, loc="left")
-    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
-    bar.set_label("mistakes, % of the true class's rows", fontsize="small")
-    bar.ax.tick_params(labelsize="small")
-    return ax
 
 
 def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
@@ -97,7 +41,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     """
     base = None
     if isinstance(result, MultilabelEvaluation):
-        names = label_texts(result.labels)
+        names = drawable(label_texts(result.labels))
         bars = {
             "accuracy: the label is rightly there, or rightly not": result.label_accuracy,
             "F1": result.label_f1,
@@ -108,7 +52,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
             f"micro F1 {result.micro_f1:.3f}"
         )
     else:
-        counts, names = _evaluation(result).confusion, label_texts(result.classes)
+        counts, names = evaluation_of(result).confusion, drawable(label_texts(result.classes))
         with np.errstate(invalid="ignore"):  # a class without rows has no recall
             bars = {"recall: its rows that are recognised": np.diag(counts) / counts.sum(axis=1)}
         title = f"accuracy {result.accuracy:.3f}"
@@ -153,18 +97,10 @@ def _draw_bars(
         low, high = where + 0.04 * height, where + 0.96 * height
         handles.append(ax.vlines(base, low, high, color=Colour.BLACK, lw=1.5))
         legends.append("always answering “not this class”")
-    ax.set_yticks(where, names, **PLAIN)
+    ax.set_yticks(where, names, **plain(names))
     ax.set(xlim=(0, 1.08), ylim=(len(names) - 0.5, -0.5), xticks=np.linspace(0, 1, 6))
     tidy(ax, lines=False)
     ax.tick_params(axis="y", length=0)
     below = ax.transAxes + ScaledTranslation(0, -0.3, ax.figure.dpi_scale_trans)
     place = {"loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "bbox_transform": below}
     legend(ax, handles, legends, fontsize="small", borderpad=0.0, **place)
-
-
-def _evaluation(result: Any) -> Evaluation:
-    if isinstance(result, Evaluation):
-        return result
-    raise ParameterError(
-        f"result is of type {type(result).__name__}; expected what model.evaluate(X, y) returns."
-    )

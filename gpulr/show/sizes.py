@@ -7,8 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import PLAIN, Colour, axes, tidy
-from gpulr.words import counted
+from gpulr.show.canvas import Colour, axes, tidy
+from gpulr.show.lettering import plain
+from gpulr.words import counted, score_words
 
 
 def learning_curve(curve: Any, *, ax: Axes | None = None) -> Axes:
@@ -38,7 +39,7 @@ def learning_curve(curve: Any, *, ax: Axes | None = None) -> Axes:
         ax.fill_between(sizes, mean - error, mean + error, alpha=0.2, color=colour, linewidth=0)
         ax.plot(sizes, mean, "o-", color=colour, label=words)
     ax.set_xlabel("rows that models are trained on")
-    ax.set_ylabel(f"{curve.scoring}, mean ± standard error", **PLAIN)
+    ax.set_ylabel(f"{score_words(curve.scoring)}, mean ± standard error", **plain([curve.scoring]))
     ax.set_title(counted(curve.test_scores.shape[1], "fold"), loc="left")
     ax.legend(framealpha=1.0)
     tidy(ax)

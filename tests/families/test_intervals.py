@@ -155,8 +155,12 @@ def test_strength_does_not_depend_on_units_after_standardised_training(put, blob
     assert (other.strength()[3] == 0).all()
 
 
-def test_strength_is_of_the_scaled_rows(blobs):
+def test_strength_is_of_standard_deviations_or_of_the_scaled_rows(blobs):
     X, y = blobs
     found = gpulr.bootstrap(X, y, n=20, random_state=0, scale=0.25)
     low, high = found.coef_interval(0.9)
-    np.testing.assert_allclose(found.strength(0.9), 4 * np.maximum(low, -high), rtol=1e-6)
+    per_deviation = X.std(axis=0)[:, np.newaxis] * np.maximum(low, -high)
+    np.testing.assert_allclose(found.strength(0.9), per_deviation, rtol=1e-5)
+    before = replace(found, model=replace(found.model, feature_std=None))
+    np.testing.assert_allclose(before.strength(0.9), 4 * np.maximum(low, -high), rtol=1e-6)
+    assert (found.step_words, before.step_words) == ("weight per standard deviation", "weight × 4")

@@ -25,8 +25,10 @@ from clusters import cluster
 from gpulr import show
 from gpulr.cli.app import app
 from gpulr.errors import DataError, MissingExtraError, ModelFileError, ParameterError
+from gpulr.model.evaluation import Evaluation
 from gpulr.model.one_vs_all import summed
 from gpulr.reporting.command import reproduction
+from gpulr.reporting.facts import _of_classes
 from gpulr.reporting.mistakes import MOST_MISTAKES, mistakes_of
 from gpulr.reporting.paths import file_name, without_folders
 from gpulr.reporting.pictures import weight_pictures
@@ -50,7 +52,7 @@ FEW = {"max_iter": 4, "tol": 0}
 ALLOWED = (
     "html head meta title style script body header main section footer div p span small b em sub "
     "strong h1 h2 h3 dl dt dd ul li figure figcaption img canvas button table caption thead tbody "
-    "tfoot tr th td pre code svg g line text polyline polygon circle path"
+    "tfoot tr th td pre code svg g line text polyline polygon circle path rect"
 )
 
 
@@ -194,7 +196,8 @@ def test_hostile_labels_are_text(paged, data):
     model = gpulr.train(data.X, labels[data.y], image_shape=(8, 8), **FEW)
     page = paged(model, data.X_test, labels[data.y_test])
     assert len(page.blocks) == 3
-    assert not page.lacks(*(label for label in HOSTILE if len(label) < 300), "a" * 39 + "…")
+    shown = (label.replace("\u202e", "�") for label in HOSTILE if len(label) < 300)
+    assert not page.lacks(*shown, "a" * 20 + "…" + "a" * 19)
     assert page.model["names"][0] == min(HOSTILE)
     assert "a" * 300 not in page.text
 
@@ -254,10 +257,29 @@ def test_rows_that_are_not_images(paged, blobs):
     model = gpulr.train(X, y)
     page = paged(model, X, y)
     assert not page.of("img")
-    assert "counts for it" in page.shown
+    assert "counts for the class" in page.shown
+    assert "each a weight per standard deviation of its feature" in page.shown
+    each = model.weights[:, 2] * X.std(axis=0)
+    largest = int(np.argmax(each))
+    assert f"feature {largest} {each[largest]:+.3g} ×{np.exp(each[largest]):.3g}" in page.shown
+    old = paged(replace(model, feature_std=None))
+    assert "this model does not know the features’ standard deviations" in old.shown
     wrong = np.flatnonzero(model.predict(X) != y)
     worst = wrong[np.argmax(model.decision_function(X)[wrong].max(axis=1))]
     assert f"p of true {worst} " in page.shown
+
+
+def test_empty_wide_and_long_names_of_classes(paged, blobs):
+    X, y = blobs
+    labels = np.array(["", "猫の長い名前です、とても", f"class {'x' * 40} 07"])[y]
+    page = paged(gpulr.train(X, labels, **FEW), X, labels)
+    assert not page.lacks("(empty)", "class x…xxx 07", "猫の長い…とても")
+    assert [each.get("class") for each in page.of("span")].count("upright") == 1
+
+
+def test_few_mistakes_of_many_rows_are_pale():
+    result = Evaluation(0.98, np.ones(2), 1.0, np.array([[207, 5], [0, 100]]), np.arange(2))
+    assert _of_classes(result, ["a", "b"])["shade"].tolist() == [[8, 2], [0, 9]]
 
 
 def test_two_classes(paged, data):

@@ -6,9 +6,12 @@ import string
 
 import numpy as np
 import pytest
-from matplotlib import pyplot
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager, pyplot
 
 import gpulr
+from gpulr.show import lettering
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +28,42 @@ def letters():
     X = (rng.normal(size=(26, 6))[codes] + rng.normal(size=(260, 6))).astype(np.float32)
     y = np.array(list(string.ascii_lowercase))[codes]
     return gpulr.train(X, y, image_shape=(2, 3)), X, y
+
+
+@pytest.fixture(scope="session")
+def _font_of_two_characters(tmp_path_factory):
+    """A font that has 猫 and 狗, as squares."""
+    pen = TTGlyphPen(None)
+    for i, place in enumerate(((0, 0), (0, 900), (900, 900), (900, 0))):
+        (pen.lineTo if i else pen.moveTo)(place)
+    pen.closePath()
+    square, names = pen.glyph(), [".notdef", "cat", "dog"]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord("猫"): "cat", ord("狗"): "dog"})
+    builder.setupGlyf(dict.fromkeys(names, square))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "Two Animals", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=900, usWinAscent=900, usWinDescent=100)
+    builder.setupPost()
+    path = tmp_path_factory.mktemp("fonts") / "two.ttf"
+    builder.save(path)
+    return path
+
+
+@pytest.fixture
+def cjk(_font_of_two_characters, monkeypatch):
+    """The name of a font that is installed, and the only one that has 猫 and 狗."""
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(_latin()))
+    font_manager.fontManager.addfont(_font_of_two_characters)
+    lettering._found.cache_clear()
+    yield "Two Animals"
+    lettering._found.cache_clear()
+
+
+def _latin():
+    return [font for font in font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ def test_the_strongest_are_on_top_and_grey_ones_hold_zero(three):
             expected = Colour.VERMILION if left > 0 else Colour.BLUE if right < 0 else Colour.GREY
             assert colour == expected
         assert panel.get_ylim()[0] > panel.get_ylim()[1]
-        assert panel.get_xlabel() == "weight per standard deviation"
+    assert ax.get_xlabel() == "weight per standard deviation"
     assert "Weights and their 90 % intervals (30 replicates)" in drawn(ax)
     assert any(line[2] == Colour.GREY for line in lines(ax.child_axes[0]))
 
@@ -65,9 +65,10 @@ def test_one_model_fills_the_axes(blobs):
     ax = result.plot(n=2)
     assert ax.child_axes == []
     assert len(names_of(ax)) == 2
-    assert ax.get_xlabel() == "weight × 255"
+    assert ax.get_xlabel() == "weight per standard deviation"
     strongest = int(names_of(ax)[0].split()[1])
-    assert dots(ax)[0] == pytest.approx(255 * result.model.weights[strongest, 0], rel=1e-5)
+    step = result.model.feature_std[strongest]
+    assert dots(ax)[0] == pytest.approx(step * result.model.weights[strongest, 0], rel=1e-5)
     given = show.bootstrap(result, ax=Figure().subplots())
     assert given.get_title(loc="left").startswith("Weights and their 95 %")
 
@@ -78,7 +79,7 @@ def test_names_of_features_are_shown_as_they_are(blobs):
     names = ["$x^2$", "_y", "a long name of more than 22 letters", "d\n"]
     result = gpulr.bootstrap(pandas.DataFrame(X, columns=names), y, n=5, random_state=0)
     ax = show.bootstrap(result, models=[1])
-    assert {"$x^2$", "_y", "a long name of more t…", "d"} == set(names_of(ax))
+    assert {"$x^2$", "_y", "a long name of m…than 22 letters", "d"} == set(names_of(ax))
     assert "$x^2$" in drawn(ax)
     assert not any(label.get_parse_math() for label in ax.get_yticklabels())
 

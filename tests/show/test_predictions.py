@@ -57,14 +57,20 @@ def test_the_most_probable_come_first_and_of_equal_ones_the_first():
 
 LABELS = {
     **{"<script>$x$": "<script>$x$", "a\nb": "a b", "a\x1bb": "a�b", "\ud800": "�", "": "(empty)"},
-    **{" ": "(empty)", 7: "7", b"\xff": "b'\\xff'", "x" * 18: "x" * 18, "x" * 19: "x" * 17 + "…"},
+    **{
+        " ": "(empty)",
+        7: "7",
+        b"\xff": "b'\\xff'",
+        "x" * 18: "x" * 18,
+        "x" * 19: "x" * 9 + "…" + "x" * 8,
+    },
 }
 
 
 def test_labels_are_one_printable_line():
     assert {label: label_text(label) for label in LABELS} == LABELS
     # A word is not cut off after a space.
-    assert [shortened("ab cd", n) for n in (5, 4, 3)] == ["ab cd", "ab…", "ab…"]
+    assert [shortened("ab cd", n) for n in (5, 4, 3)] == ["ab cd", "ab…d", "a…d"]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import string
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -23,38 +21,11 @@ def evaluation():
     return evaluate_margins(2.0 * np.eye(3)[predicted] - 1, true, np.arange(3))
 
 
-def test_confusion_counts_and_colours_mistakes(evaluation):
-    ax = show.confusion(evaluation)
-    counts = np.zeros((3, 3), dtype=int)
-    for text in ax.texts:
-        column, row = text.get_position()
-        counts[row, column] = int(text.get_text())
-    assert counts.tolist() == evaluation.confusion.tolist()
-    assert len(ax.texts) == np.count_nonzero(counts)  # zeros are left out
-    mistakes = ax.images[1].get_array()
-    assert np.diag(mistakes.mask).all()
-    assert mistakes[0, 2] == pytest.approx(100 / 3)
-    assert ax.images[1].get_clim() == (0, pytest.approx(200 / 3))
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
-    assert ax.get_title(loc="left") == "5 of 8 rows right (62.5%)"
-    drawn(ax)
-
-
-def test_confusion_without_mistakes_and_with_a_class_that_has_no_rows():
+def test_a_class_without_rows_has_no_bar():
     perfect = evaluate_margins(np.eye(3)[[0, 1]] - 0.5, np.array([0, 1]), np.arange(3))
-    assert "2 of 2 rows right (100.0%)" in drawn(show.confusion(perfect))
     ax = show.accuracy(perfect)
     assert widths(ax.containers[0]) == [1, 1, 0]
     assert "no rows" in drawn(ax)
-
-
-def test_confusion_of_many_classes(letters):
-    model, X, y = letters
-    ax = show.confusion(model.evaluate(X, y))
-    assert names_of(ax) == list(string.ascii_lowercase)
-    assert sum(int(text.get_text()) for text in ax.texts) == 260
-    many = Evaluation(1.0, np.ones(99), 1.0, np.eye(99, dtype=np.int64), np.arange(99))
-    assert not show.confusion(many).texts
 
 
 def test_accuracies_are_drawn_under_their_names(evaluation):

@@ -1,0 +1,145 @@
+"""The confusion matrix: which classes are taken for which, of few classes and of many."""
+
+from __future__ import annotations
+
+from typing import Any
+from unicodedata import east_asian_width
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+
+from gpulr.errors import ParameterError
+from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
+from gpulr.show.canvas import axes
+from gpulr.show.lettering import drawable, fitted, plain, widest
+from gpulr.show.predictions import label_texts
+
+MOST_COUNTED = 30  # classes whose counts can be read
+MOST_NAMED = 60  # classes whose names can be read
+AS_THEY_ARE = 20  # classes; more are sorted unless told otherwise
+MOST_SORTED = 1500  # classes that are sorted: distances of all pairs are computed
+LISTED = 10  # confusions that are listed above a matrix whose counts cannot be read
+LONGEST_HEAD = 1.6  # inches of a class's name
+FULL = 20.0  # per cent of a class's rows, which have full colour at least
+GREYS = LinearSegmentedColormap.from_list("right", ["#ffffff", "#a6a6a6"])
+
+
+def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the confusion matrix: how often each class is taken for each other.
+
+    The colour of a cell is its share of the true class's rows: of mistakes on a scale that ends at
+    a fifth, or at the most frequent mistake where that is more, so that a few of many rows are
+    pale; of what is right, on the diagonal, from white for none to grey for all.
+
+    Of more than 20 classes those that are taken for each other are put beside each other. Of more
+    than 30, whose counts cannot be read in the cells, the ten commonest confusions are listed.
+
+    Parameters
+    ----------
+    result : Evaluation
+        As ``model.evaluate(X, y)`` returns it, of rows that have one class each.
+    sort : bool, optional
+        Whether classes are put in that order; False leaves that of ``result.classes``.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+        The counts are ``ax.texts`` where they are few enough to be read.
+    """
+    if isinstance(result, MultilabelEvaluation):
+        raise ParameterError(
+            "Rows that have any number of labels have no confusion matrix. Draw their accuracies "
+            "with gpulr.show.accuracy(result)."
+        )
+    counts, names = evaluation_of(result).confusion, drawable(label_texts(result.classes))
+    n = len(names)
+    if sort or (sort is None and AS_THEY_ARE < n <= MOST_SORTED):
+        order = by_similarity(counts)
+        counts, names = counts[np.ix_(order, order)], [names[i] for i in order]
+    side = float(np.clip(0.42 * n, 3.6, 9.0))
+    cell = 72 * side / n  # points
+    size = float(np.clip(0.8 * cell, 5, 9))
+    short = fitted(names, LONGEST_HEAD, size)
+    beside = widest(short, size) if n <= MOST_NAMED else 0.0
+    upright = beside > 0.9 * cell / 72
+    ax = axes(ax, side + 1.7 + beside, side + 0.9 + (beside if upright else 0.0))
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = np.eye(n, dtype=np.bool_)
+    mistakes = np.ma.array(shares, mask=right)
+    largest = max(FULL, float(mistakes.max()))
+    ax.imshow(np.ma.array(shares, mask=~right), cmap=GREYS, vmin=0, vmax=100)
+    drawn = ax.imshow(mistakes, cmap="Oranges", vmin=0, vmax=largest)
+    if n <= MOST_COUNTED:
+        each = float(np.clip(cell / (0.6 * len(str(counts.max()))), 5, 9))
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            dark = not right[i, j] and mistakes[i, j] > 0.6 * largest
+            look: dict[str, Any] = {"color": "white" if dark else "black", "fontsize": each}
+            ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", **look)
+    if n <= MOST_NAMED:
+        heads = [_stacked(name) for name in short] if upright else short
+        ax.set_xticks(range(n), heads, fontsize=size, **plain(short))
+        for label, head, name in zip(ax.get_xticklabels(), heads, short, strict=True):
+            label.set(rotation=90 if upright and head == name else 0, linespacing=1.0)
+        ax.set_yticks(range(n), short, fontsize=size, **plain(short))
+    else:
+        ax.set(xticks=[], yticks=[])
+    ax.tick_params(length=0)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    title = f"{np.trace(counts):,} of {counts.sum():,} rows right ({result.accuracy:.1%})"
+    if n > MOST_COUNTED:
+        title += _commonest(counts, names)
+    ax.set_title(title, loc="left", fontsize="medium", **plain(names))
+    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    bar.set_label("mistakes, % of the true class’s rows   (grey: right)", fontsize="small")
+    bar.ax.tick_params(labelsize="small")
+    return ax
+
+
+def evaluation_of(result: Any) -> Evaluation:
+    """Return what was passed, or raise ParameterError if it is none."""
+    if isinstance(result, Evaluation):
+        return result
+    raise ParameterError(
+        f"result is of type {type(result).__name__}; expected what model.evaluate(X, y) returns."
+    )
+
+
+def by_similarity(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+    """Return an order of classes that has those beside each other that are often confused.
+
+    It is that of the leaves of an average-linkage tree, with the smallest distances of neighbours
+    that the tree allows (Bar-Joseph, Gifford & Jaakkola 2001).
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    alike = shares + shares.T
+    np.fill_diagonal(alike, 0.0)
+    if not alike.any():
+        return np.arange(len(counts))
+    apart = 1.0 - alike / alike.max()
+    np.fill_diagonal(apart, 0.0)
+    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
+    return np.asarray(leaves_list(tree), dtype=np.intp)
+
+
+def _commonest(counts: npt.NDArray[np.int64], names: list[str]) -> str:
+    """Return lines that list the commonest confusions, two in each."""
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:LISTED]
+    pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    said = [f"{names[i]} as {names[j]}: {wrong[i, j]:,}" for i, j in pairs if wrong[i, j]]
+    if not said:
+        return ""
+    lines = ["   ·   ".join(said[k : k + 2]) for k in range(0, len(said), 2)]
+    return "\n".join(["\nCommonest confusions, true as predicted: rows", *lines])
+
+
+def _stacked(name: str) -> str:
+    """Return a name of wide characters only as it is read upright, from top to bottom."""
+    wide = all(east_asian_width(c) in "WF" for c in name)
+    return "\n".join(name) if wide else name
