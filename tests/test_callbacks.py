@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -10,6 +11,9 @@ import gpulr
 from gpulr.callbacks import ProgressBar, SearchProgressBar
 
 rich = pytest.importorskip("rich.console", reason='not installed: python -m pip install ".[cli]"')
+
+from rich.theme import Theme  # noqa: E402
+
 CURSOR_IS_BACK = "\x1b[?25h"
 
 
@@ -44,17 +48,41 @@ def test_it_is_silent_where_there_is_no_terminal(shown, function, settings):
 @pytest.mark.parametrize("batched", [True, False])
 def test_it_shows_what_is_trained_on_a_terminal(shown, blobs, batched):
     text = shown(gpulr.train, batched=batched, **TRAINING)
-    titles = ["Training 3 models"] if batched else ["Model 0", "Model 1", "Model 2"]
+    titles = ["3 models"] if batched else ["Model 0", "Model 1", "Model 2"]
     assert all(title in text for title in titles)
-    assert "4/4" in text
+    assert "after 4 iterations" in text
     last = gpulr.train(*blobs, batched=batched, **TRAINING).history.cost[-1]
     assert f"{last.mean() if batched else last[-1]:.4f}" in text
     assert CURSOR_IS_BACK in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("batched", [True, False])
+def test_it_ends_full_and_says_what_came_of_it(blobs, width, batched):
+    theme = Theme({"bar.finished": "green", "bar.back": "blue", "bar.complete": "red"})
+    color = {"force_terminal": True, "color_system": "standard", "theme": theme}
+    screen = rich.Console(file=io.StringIO(), width=width, **color)
+    model = gpulr.train(*blobs, callbacks=[ProgressBar(screen)], batched=batched)
+    assert model.converged
+    end = screen.file.getvalue().rpartition("\x1b[2K")[2]
+    words = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", end).splitlines()[0]
+    n = model.n_iter if batched else int(model.history.n_iter[-1])
+    assert f"converged after {n} iterations, cost 0." in words
+    assert "2000" not in words
+    assert "…" not in words
+    assert len(words) <= width
+    assert "\x1b[32m━" in end
+    assert "\x1b[34m━" not in end
+    screen = rich.Console(file=io.StringIO(), width=width, **color)
+    gpulr.train(*blobs, callbacks=[ProgressBar(screen)], **TRAINING)
+    end = screen.file.getvalue().rpartition("\x1b[2K")[2]
+    assert "ended after 4 iterations" in end
+    assert "\x1b[32m━" not in end
+
+
 def test_it_counts_the_models_of_a_search(shown):
     text = shown(gpulr.search, **SEARCH)
-    for words in ("Training 12 models", "12/12", "C = 2", CURSOR_IS_BACK):
+    for words in ("12 models", "12/12", "C = 2", CURSOR_IS_BACK):
         assert words in text
 
 

@@ -166,7 +166,7 @@ def search(
     label: str | None = LABEL,
     features: str | None = FEATURES,
     Cs: str = option("10", "How many values from 1e-4 to 1e4, or values: 0.01,1,100.", "--Cs"),
-    folds: int = option(5, "Number of stratified folds."),
+    folds: int = option(5, "Number of stratified folds.", "--folds", "--cv"),
     scoring: str = option(
         "accuracy",
         "On held-out rows, by scikit-learn's name: accuracy (of several labels: all of a row "

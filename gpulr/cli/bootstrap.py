@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.table import Column
 
 from gpulr.backend import to_host
 from gpulr.callbacks import ProgressBar
@@ -17,6 +16,7 @@ from gpulr.cli.checkpoints import check_checkpoint, kept
 from gpulr.cli.data import in_a_cell, names_in, read_data, record_of, record_source, say_data
 from gpulr.cli.plotting import check_plot, draw
 from gpulr.cli.saving import save
+from gpulr.cli.tables import table
 from gpulr.cli.train import Clock, check_run, checked_settings
 from gpulr.cli.workers import check_workers, on_workers, record_data
 from gpulr.errors import TrainingInterrupted, WorkersLostError
@@ -153,17 +153,17 @@ def _show(found: Bootstrap, level: float, most: int | None, seconds: float) -> N
     model, share = found.model, f"{100 * level:.4g} %"
     told = _models(found, level, most)
     shown = told[:MOST_SHOWN]
-    kind = Column("label" if model.multilabel else "class", overflow="fold")
+    kind = "label" if model.multilabel else "class"
     rows: list[list[str]] = []
     if model.image_shape is not None:
-        headings: list[str | Column] = [kind, "for it", "against it", "0 within"]
+        headings = [kind, "for it", "against it", "0 within"]
         for each in shown:
             counts = each["n_for"], each["n_against"]
             within = model.n_features - sum(counts)
             rows.append([_name(each), *(f"{n:,}" for n in (*counts, within))])
         title = f"Features by their weights' {share} intervals"
     else:
-        headings = [kind, Column("feature", overflow="fold"), found.step_words, *ENDS]
+        headings = [kind, "feature", found.step_words, *ENDS]
         for each in shown:
             rows += _lines(each, 1.0 / model.scale)
         title = f"Features whose weights' {share} intervals leave 0, the strongest first"
@@ -174,7 +174,7 @@ def _show(found: Bootstrap, level: float, most: int | None, seconds: float) -> N
     ]
     if len(told) > len(shown):
         lines.insert(0, f"the first {len(shown)} of {k:,} models")
-    terminal.show(terminal.table(headings, rows, title=title, title_justify="left"), *lines)
+    terminal.show(table(headings, rows, title=title), *lines)
 
 
 def _lines(told: dict[str, Any], step: float) -> list[list[str]]:

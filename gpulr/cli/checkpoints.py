@@ -11,9 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich.table import Column
+
 from gpulr.cli import terminal
 from gpulr.cli.data import in_a_cell
 from gpulr.cli.saving import folders
+from gpulr.cli.tables import table
 from gpulr.errors import CheckpointError, DataError, ParameterError
 from gpulr.families.checkpoint import place_of
 from gpulr.families.checkpoint_file import previous_of, read_one
@@ -101,7 +104,7 @@ def checkpoint(*, path: Path, json: bool) -> None:
     for name, value in record.items():
         items = value.items() if isinstance(value, dict) else [(name, value)]
         rows += [[key.replace("_", " "), in_a_cell(_in_words(key, item))] for key, item in items]
-    terminal.show(terminal.table(["", ""], rows, show_header=False))
+    terminal.show(table(["", Column("", overflow="fold")], rows, show_header=False))
 
 
 def _names_of(settings: dict[str, str]) -> list[str]:

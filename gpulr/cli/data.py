@@ -13,6 +13,7 @@ from rich.table import Column
 
 from gpulr import datasets
 from gpulr.cli import terminal
+from gpulr.cli.tables import table
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.readers.table_columns import KnownColumns
 from gpulr.datasets.reading import is_stored, is_table, read_labelled
@@ -52,7 +53,7 @@ def describe(
         terminal.print_json(record)
     else:
         rows = ([key.replace("_", " "), in_a_cell(value)] for key, value in record.items())
-        terminal.show(terminal.table(["", ""], rows, show_header=False))
+        terminal.show(table(["", Column("", overflow="fold")], rows, show_header=False))
 
 
 def _list_all(json: bool) -> None:
@@ -69,7 +70,7 @@ def _list_all(json: bool) -> None:
         for it in entries
     )
     where = Column("what and where", overflow="fold")
-    terminal.show(terminal.table(["name", "here", where], rows))
+    terminal.show(table(["name", "here", where], rows))
 
 
 def in_a_cell(value: Any) -> str:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
 from gpulr.cli import terminal
 from gpulr.cli.data import data_for, say_dataset, say_refinements
+from gpulr.cli.tables import Cell, table
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.dataset import test_rows
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.model.one_vs_all import load
 
 Figures = Evaluation | MultilabelEvaluation
+
+MOST_CLASSES = 30  # of a confusion matrix
+MOST_CONFUSIONS = 10  # of those listed
 
 
 def evaluate(*, path: Path, data: str | None = None, label: str | None = None, json: bool) -> None:
@@ -34,16 +42,45 @@ def evaluate(*, path: Path, data: str | None = None, label: str | None = None, j
     others = {name: x for name, x in result.together().items() if name[:8] != "accuracy"}
     width = max(map(len, others))
     terminal.show(
-        terminal.table(headings, rows, title=title, box=None, padding=(0, 1, 0, 0)),
-        *(f"{name:{width}}  {x:.4f}" for name, x in others.items()),
+        Text(title, "bold"),
         *summary(result),
+        *(f"{name:{width}}  {x:.4f}" for name, x in others.items()),
+        table(headings, rows, boxed=False),
     )
-    if isinstance(result, Evaluation) and len(result.classes) <= 12:
-        names = [on_one_line(name) for name in result.classes]
-        counts = ([str(n) if n else "·" for n in row] for row in result.confusion)
-        rows = ([name, *row] for name, row in zip(names, counts, strict=True))
-        headings = ["true \\ predicted", *names]
-        terminal.show(terminal.table(headings, rows, title="Confusion matrix"))
+    if isinstance(result, Evaluation):
+        terminal.show(*confusion(result))
+
+
+def confusion(figures: Evaluation) -> list[RenderableType]:
+    """Return the confusion matrix; of many classes, or in a narrow terminal, what is confused."""
+    names = [on_one_line(name) for name in figures.classes]
+    commonest = _commonest(figures, names)
+    if len(names) > MOST_CLASSES:
+        return commonest
+    rows: list[list[Cell]] = [
+        [name, *(_count(n, right=i == j) for j, n in enumerate(row))]
+        for i, (name, row) in enumerate(zip(names, figures.confusion, strict=True))
+    ]
+    title = "Confusion matrix: true down, predicted across"
+    return [table(["", *names], rows, title=title, instead=Group(*commonest))]
+
+
+def _count(n: Any, *, right: bool) -> Text:
+    return Text(f"{n:,}", "bold green" if right else "") if n else Text("·", "dim")
+
+
+def _commonest(figures: Evaluation, names: list[str]) -> list[RenderableType]:
+    """Return a list of the classes that are most often taken for others."""
+    wrong = figures.confusion - np.diag(np.diag(figures.confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
+    cells = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    pairs = [(i, j) for i, j in cells if wrong[i, j]]
+    if not pairs:
+        return ["No class is taken for another."]
+    total = figures.confusion.sum(axis=1)
+    rows = [[names[i], names[j], f"{wrong[i, j]:,}", f"{total[i]:,}"] for i, j in pairs]
+    title = f"The commonest confusions of {len(names):,} classes"
+    return [table(["true", "predicted", "rows", "of"], rows, title=title)]
 
 
 def record(figures: Figures) -> dict[str, Any]:
@@ -71,19 +108,19 @@ def by_model(figures: Figures, part: str = "") -> tuple[list[str], list[list[str
 
 
 def summary(figures: Figures, part: str = "") -> list[str]:
-    """Return the figures of all models together, a line each, best known last."""
+    """Return the figures of all models together, a line each, best known first."""
     where = f" ({part})" if part else ""
     if isinstance(figures, MultilabelEvaluation):
         lines = {
-            "mean of the label accuracies": figures.mean_label_accuracy,
+            "all labels of a row right": figures.subset_accuracy,
             "micro F1": figures.micro_f1,
             "macro F1": figures.macro_f1,
-            "all labels of a row right": figures.subset_accuracy,
+            "mean of the label accuracies": figures.mean_label_accuracy,
         }
     else:
         lines = {
-            "mean of the binary accuracies": figures.mean_binary_accuracy,
             "multiclass accuracy": figures.accuracy,
+            "mean of the binary accuracies": figures.mean_binary_accuracy,
         }
     width = max(map(len, lines)) + (len(" (train)") if part else 0)
     return [f"{name + where:{width}}  {value:.4f}" for name, value in lines.items()]

@@ -15,6 +15,7 @@ from gpulr.callbacks import ProgressBar
 from gpulr.cli import terminal
 from gpulr.cli.data import record_source
 from gpulr.cli.saving import save, unfinished
+from gpulr.cli.tables import table
 from gpulr.cli.train import Clock, check_run, record_of_model, record_of_run
 from gpulr.datasets import load_mnist_original
 from gpulr.errors import ParameterError, TrainingInterrupted
@@ -109,15 +110,13 @@ def _show(digit_0: dict[str, float], on_train: Evaluation, on_test: Evaluation) 
         [str(digit), f"{accuracy:.4f}", *_compared(accuracy, TEST_DIGITS[digit : digit + 1])]
         for digit, accuracy in enumerate(on_test.binary_accuracy)
     ]
-    table = terminal.table(headings, rows, title="One model per digit")
-    table.add_section()
     mean = on_test.mean_binary_accuracy
-    table.add_row("mean of the ten", f"{mean:.4f}", *_compared(mean, (MEAN_BINARY,)))
+    rows.append(["mean of the ten", f"{mean:.4f}", *_compared(mean, (MEAN_BINARY,))])
     terminal.show(
         f"Digit 0 alone: train accuracy {digit_0['train']:.5f} (notebook "
         f"{TRAIN_DIGIT_0:.5f}), test accuracy {digit_0['test']:.4f} (notebook "
         f"{TEST_DIGITS[0]:.4f})",
-        table,
+        table(headings, rows, title="One model per digit", last_apart=True),
         "The notebook prints the mean of the ten as the accuracy of the One-Vs-All model: "
         "answering “not this digit” every time would already score 0.90 there.",
         f"multiclass accuracy (the digit with the largest margin): train {on_train.accuracy:.4f}, "

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.table import Column
 
 from gpulr import datasets
 from gpulr.cli import terminal
 from gpulr.cli.data import in_a_cell, known_columns, say_refinements
+from gpulr.cli.tables import table
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.dataset import test_rows
 from gpulr.datasets.reading import SUPPORTED, is_stored, is_table, read_rows
@@ -137,7 +137,7 @@ def _rows(model: OneVsAll, name: str, label: str | None) -> tuple[Any, Any]:
 def _show(model: OneVsAll, shown: list[dict[str, Any]]) -> None:
     has_true = any("true" in record for record in shown)
     headings = [
-        Column("input", overflow="fold"),
+        "input",
         "predicted",
         *(["true"] if has_true else []),
         "probabilities" if model.multilabel else "probability",
@@ -152,7 +152,7 @@ def _show(model: OneVsAll, shown: list[dict[str, Any]]) -> None:
         ]
         for record in shown
     )
-    terminal.show(terminal.table(headings, rows, box=None))
+    terminal.show(table(headings, rows, boxed=False))
 
 
 def _certainty(model: OneVsAll, record: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from gpulr.cli.checkpoints import check_checkpoint, kept
 from gpulr.cli.data import names_in, read_data, record_of, record_source, say_data
 from gpulr.cli.plotting import check_plot, draw
 from gpulr.cli.saving import save
+from gpulr.cli.tables import table
 from gpulr.cli.train import Clock, check_run, checked_settings
 from gpulr.cli.workers import check_workers, on_workers, record_data
 from gpulr.datasets import Dataset
@@ -161,12 +162,12 @@ def _show(found: Search, dataset: Dataset, tested: evaluate.Figures | None) -> N
     several = np.ndim(dataset.y) > 1
     subset = " (all labels of a row right)" if several and found.scoring == "accuracy" else ""
     headings = ["C", f"mean {found.scoring}{subset}", "standard error", ""]
-    table = terminal.table(headings, [])
+    rows, styles = [], []
     for C, mean, error in zip(found.Cs, found.mean_scores, found.standard_errors, strict=True):
         marks = {"best": found.best_C, "within one standard error": found.best_C_1se}
         words = ", ".join(filter(None, (_marked(*mark, C) for mark in marks.items())))
-        style = "bold" if words else None
-        table.add_row(f"{C:.4g}", f"{mean:.4f}", f"{error:.4f}", words, style=style)
+        rows.append([f"{C:.4g}", f"{mean:.4f}", f"{error:.4f}", words])
+        styles.append("bold" if words else None)
     n_folds, n_Cs, n_models = found.converged.shape
     kinds = ("label", "labels") if several else ("class", "classes")
     counts = (counted(n_models, *kinds), f"{counted(n_Cs, 'value')} of C", counted(n_folds, "fold"))
@@ -181,8 +182,8 @@ def _show(found: Search, dataset: Dataset, tested: evaluate.Figures | None) -> N
     if tested is not None:
         if (score := _test_score(found, tested)) is not None and found.scoring != "accuracy":
             lines.append(f"{found.scoring} (test)  {score:.4f}")
-        lines.append(evaluate.summary(tested, "test")[-1])
-    terminal.show(table, *lines)
+        lines.append(evaluate.summary(tested, "test")[0])
+    terminal.show(table(headings, rows, styles=styles), *lines)
 
 
 def _marked(mark: str, choice: Any, C: float) -> str:

@@ -16,13 +16,13 @@ import re
 import sys
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console, RenderableType
-from rich.table import Column, Table
 from rich.text import Text
 
 from gpulr import errors
@@ -32,6 +32,8 @@ from gpulr.words import did_you_mean, is_there_another
 Task = Callable[..., int | None]
 """What a command does with its options; it returns its exit code, None for 0."""
 
+ENDLESS = 100_000  # columns
+STARTING = "Starting …"
 FAILED, USAGE, BAD_DATA, NO_BACKEND, INTERRUPTED = 1, 2, 3, 4, process.INTERRUPTED
 _EXIT_CODES: Mapping[type[Exception], int] = {
     errors.FileNotWrittenError: FAILED,
@@ -126,18 +128,15 @@ class _Console(Console):
 
 
 def show(*results: RenderableType, soft_wrap: bool = False) -> None:
-    """Print results, each on lines of its own, on standard output."""
+    """Print results, each on lines of its own, on standard output.
+
+    Where that is no terminal, nobody's lines end: nothing is cut or folded, unless COLUMNS says so.
+    """
     console = _Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = ENDLESS
     for result in results:
         console.print(result, soft_wrap=soft_wrap)
-
-
-def table(headings: Iterable[str | Column], rows: Iterable[Iterable[str]], **how: Any) -> Table:
-    """Return a table of these rows."""
-    found = Table(*headings, **how)
-    for row in rows:
-        found.add_row(*row)
-    return found
 
 
 def err() -> Console:
@@ -217,7 +216,8 @@ def guarded(command: Callable[..., Task]) -> Callable[..., None]:
         _known.clear()
         code: int | None
         try:
-            task = command(**given)
+            with starting():
+                task = command(**given)
             if isinstance(sys.stdout, process.Stream):  # in a process of its own
                 process.interrupt_from_here()
             warnings.showwarning = _show_warning  # type: ignore[assignment]
@@ -245,6 +245,21 @@ def guarded(command: Callable[..., Task]) -> Callable[..., None]:
             raise typer.Exit(code)
 
     return run
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Say at a terminal that something happens; what is written next takes the line's place."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(f"{STARTING}\r")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write(f"{' ' * len(STARTING)}\r")
+        sys.stderr.flush()
 
 
 def run(app: typer.Typer) -> int:

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.table import Column
-
 from gpulr.backend import BACKENDS
 from gpulr.callbacks import ProgressBar
 from gpulr.cli import evaluate, terminal
@@ -15,6 +13,7 @@ from gpulr.cli.checkpoints import check_checkpoint, kept
 from gpulr.cli.data import names_in, read_data, record_of, record_source, say_data, say_refinements
 from gpulr.cli.refining import refined, rule_of
 from gpulr.cli.saving import save, unfinished
+from gpulr.cli.tables import table
 from gpulr.cli.workers import check_workers, on_workers, record_data
 from gpulr.datasets import Dataset
 from gpulr.errors import ParameterError, TrainingInterrupted, WorkersLostError
@@ -195,17 +194,17 @@ def _show(
     model: OneVsAll, on_train: evaluate.Figures, on_test: evaluate.Figures | None, seconds: float
 ) -> None:
     part, shown = ("train", on_train) if on_test is None else ("test", on_test)
-    (name, *numbers), rows = evaluate.by_model(shown, part)
-    numbers += ["cost", "iterations", "converged"]
-    columns = [Column(name, overflow="fold"), *(Column(each, no_wrap=True) for each in numbers)]
+    headings, rows = evaluate.by_model(shown, part)
+    headings += ["cost", "iterations", "converged"]
     history = model.history
     ends = zip(history.cost[-1], history.n_iter, history.converged, strict=True)
     words = ([f"{cost:.5f}", str(n), "yes" if done else "no"] for cost, n, done in ends)
+    first, *others = evaluate.summary(shown, part)
     terminal.show(
-        terminal.table(columns, (a + b for a, b in zip(rows, words, strict=True))),
-        *evaluate.summary(shown, part)[:-1],
-        evaluate.summary(on_train, "train")[-1],
-        *([] if on_test is None else [evaluate.summary(on_test, "test")[-1]]),
+        first,
+        *([] if on_test is None else [evaluate.summary(on_train, "train")[0]]),
+        *others,
+        table(headings, (a + b for a, b in zip(rows, words, strict=True))),
         f"{counted(model.n_models, 'model')} in {seconds:.2f} s: "
         f"{counted(model.n_iter, 'iteration')} of {model.settings['solver']} on {model.backend} "
         f"({model.device})",

@@ -141,11 +141,11 @@ def _parse_size(text: str) -> tuple[int, int]:
 def _frames_bar() -> Iterator[Any]:
     """Show a bar of the frames on standard error; nothing where that is not a terminal."""
     bar = rich_bar(terminal.err())
-    task = bar.add_task("Frames", total=None)
+    task = bar.add_task("Frames", total=None, state="", success=True)
 
     def show(done: int, total: int) -> None:
         bar.start()  # not before: training has a bar of its own
-        bar.update(task, completed=done, total=total)
+        bar.update(task, completed=done, total=total, state=f"{done:,}/{total:,}")
 
     try:
         yield show

@@ -63,7 +63,7 @@ def test_the_table_has_the_strongest_per_standard_deviation(run, told, table):
     first = told(*TABLE)["models"][0]["features"][0]
     std = first["standard_deviation"]
     words = [f"{std * first[part]:.4g}" for part in ("weight", "low", "high")]
-    assert re.search(r"high +│ dose +│ " + r" +│ ".join(map(re.escape, words)), shown)
+    assert re.search(r"high +│ dose +│ +" + r" +│ +".join(map(re.escape, words)), shown)
     assert "1 more" in shown
     assert "30 replicates of 3 models in" in shown
     assert "90 of 90 converged" in shown
@@ -83,7 +83,7 @@ def test_columns_that_are_named_are_the_features(told, table):
 def test_features_that_say_nothing_are_told_of(run, tmp_path, rng):
     np.savez(tmp_path / "noise.npz", X=rng.normal(size=(80, 2)), y=np.arange(80) % 2)
     shown = run("bootstrap", "--data", "noise.npz", "--n", 20, "--C", 0.01, "--level", 0.99).stdout
-    assert re.search(r"│ 1 +│ none", shown)
+    assert re.search(r"│ +1 │ none", shown)
 
 
 def test_what_is_saved_is_a_model_with_its_replicates_beside_it(run, told, table):
@@ -105,7 +105,7 @@ def test_of_images_pixels_are_counted_and_drawn(run, told):
     shown, record = run(*arguments, "--plot", "maps.png").stdout, told(*arguments)
     for each in record["models"]:
         n = each["n_for"], each["n_against"], 64 - each["n_for"] - each["n_against"]
-        assert re.search(rf"│ {each['class']} +│ {n[0]} +│ {n[1]} +│ {n[2]} ", shown)
+        assert re.search(rf"│ +{each['class']} +│ +{n[0]} +│ +{n[1]} +│ +{n[2]} ", shown)
         assert isinstance(each["features"][0]["feature"], int)
 
 

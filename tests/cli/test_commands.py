@@ -379,7 +379,7 @@ def test_several_labels(run, told, tagged):
     assert described["classes"] == [0, 1, 2]
     assert described["counts"] == tagged.sum(axis=0).tolist()
     shown = run("train", "--data", "tagged.npz", "--output", "m.safetensors").stdout
-    for words in ("┃ F1", "micro F1 (test)", "all labels of a row right (train)", "3 models"):
+    for words in (" F1 ", "micro F1 (test)", "all labels of a row right (train)", "3 models"):
         assert words in shown
     trained = told("train", "--data", "tagged.npz")
     evaluated = told("evaluate", "m.safetensors")
@@ -406,7 +406,12 @@ def test_tables_are_whole_in_80_columns(run, tmp_path, rng):
         assert max(map(len, shown.splitlines())) <= 80
         assert "iterations" in shown
         assert "converged" in shown
-        assert "…" not in shown
+        if data[0] == "named.csv":  # labels are told apart by what is left of them
+            assert all(
+                re.search(rf"^a-name-of-.*….*characters-{j} ", shown, re.M) for j in range(3)
+            )
+        else:
+            assert "…" not in shown
 
 
 def test_image_shape_is_pythons(run, tmp_path):
@@ -432,7 +437,7 @@ def test_labels_and_names_of_files_are_shown_as_they_are(run, tmp_path):
     predicted = run("predict", "m.safetensors", *data, COLUMNS="160").stdout
     described = run("data", *data, COLUMNS="160").stdout
     assert "br[b]x" in run("search", "--data", *data, "--Cs", "1,2").stderr
-    (head,) = re.findall(r".*true \\ predicted.*", evaluated)
+    head = evaluated.partition("true down, predicted across\n")[2].partition("━┩\n")[0]
     for label in LABELS:
         assert label in trained.stdout
         assert label in described
