@@ -19,6 +19,8 @@ nox.needs_version = ">=2024.3.2"
 nox.options.sessions = ["tests", "lint"]
 nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed
+# As pip does. Tests start many processes, each of which would compile all that it imports.
+os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
 
 ROOT = Path(__file__).parent
 TESTED = {"GPULR_TEST_BACKENDS": "numpy,compiled,strict"}
