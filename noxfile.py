@@ -141,7 +141,9 @@ def oldest(session: nox.Session) -> None:
     tools = ("pip", "pytest==8.*", *TOOLS)  # pytest 9 refuses what scikit-learn 1.6 does
     session.install(ROOT, *lowest, *tools)
     session.run("python", "-m", "pip", "check")
-    more = ("tests/behaviour", "tests/estimators", "tests/families", "tests/solvers")
+    kinds = ("array_kinds", "kinds_of_X_and_y", "old_files", "optimum", "sparse", "standardize")
+    more = [f"tests/behaviour/test_{name}.py" for name in kinds]
+    more += ["tests/estimators", "tests/families/test_search.py", "tests/solvers/test_solvers.py"]
     session.run(*PYTEST, f"{QUICK} and not mnist", *CORE, *more, *session.posargs)
 
 

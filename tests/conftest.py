@@ -52,6 +52,7 @@ NEEDED = {
     "video": ("matplotlib", "PIL"),
 }
 LIBRARIES = ("numpy", "compiled", "strict", "cupy", "torch")
+FIRST_ORDER = {"gd", "nesterov"}
 SETTINGS = (
     "GPULR_BACKEND",
     "GPULR_COMPILE",
@@ -87,6 +88,13 @@ def _library_of(item) -> str:
     return callspec.params.get("library", "numpy") if callspec else "numpy"
 
 
+def _values(item) -> set[str]:
+    """Return the strings that are parameters of a test on "strict"."""
+    callspec = getattr(item, "callspec", None)
+    values = {v for v in callspec.params.values() if isinstance(v, str)} if callspec else set()
+    return values if "strict" in values else set()
+
+
 def _absent(name: str) -> list[str]:
     return [package for package in NEEDED.get(name, ()) if not find_spec(package)]
 
@@ -101,7 +109,13 @@ def pytest_report_header():
     return f"left out, as a package is missing: {', '.join(left_out)}" if left_out else None
 
 
+@pytest.hookimpl(tryfirst=True)  # before items are chosen by marks
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        # array-api-strict takes ten times as long as NumPy, and these solvers have many iterations,
+        # of which little is their own: tests/solvers has that.
+        if FIRST_ORDER & _values(item) and item.path.parent.name != "solvers":
+            item.add_marker("nightly")
     wanted = _stated()
     if wanted is None:
         return

@@ -78,7 +78,7 @@ class ModelCurvature(Shared):
         n, n_along = problem.rows.n_features, found.inverses.shape[1] + found.rest.shape[1]
         if n_along != n + 1:
             raise ValueError(f"factors along {n_along} directions, not {n + 1}")
-        check_places(found.which + 1, len(found.inverses) + 1, "factors")
+        check_places(found.which + 1, found.inverses.shape[0] + 1, "factors")
         return found
 
     def take(self, models: Integers) -> ModelCurvature:

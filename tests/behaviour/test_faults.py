@@ -220,7 +220,7 @@ def test_a_gpu_out_of_memory(monkeypatch, images):
     device.believed = 600_000
     monkeypatch.setattr("gpulr.solvers.refresh.MARGIN", float("inf"))  # nor does NumPy refresh
     monkeypatch.setattr("gpulr.families.prepare.select", lambda *args, **how: device)
-    steps = {"max_iter": 5, "tol": 0, "batched": False}
+    steps = {"max_iter": 2, "tol": 0, "batched": False}
     model = gpulr.train(rows / 255, labels, **steps)
     assert device.pool.failed
     expected = gpulr.train(rows / 255, labels, backend="numpy", **steps)

@@ -61,7 +61,7 @@ def seeds(*solvers):
 
 @pytest.mark.parametrize(
     ("solver", "seeds", "max_iter", "part"),
-    seeds(("lbfgs", 200, 2000, 0.9), ("nesterov", 20, 200, 0.1), ("gd", 20, 200, 0.05)),
+    seeds(("lbfgs", 120, 2000, 0.9), ("nesterov", 10, 200, 0.1), ("gd", 10, 200, 0.05)),
 )
 def test_optima(monkeypatch, solver, seeds, max_iter, part):
     monkeypatch.setenv("GPULR_COMPILE", "never")

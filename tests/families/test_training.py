@@ -208,7 +208,7 @@ def test_image_shape_may_be_given(rng, tmp_path, shape):
 
 def test_uint8_is_scaled_by_1_255_unless_told_otherwise(put, rng):
     X, y = rng.integers(0, 256, (60, 5)).astype(np.uint8), np.arange(60) % 3
-    settings = {"max_iter": 200, "tol": 0}
+    settings = {"max_iter": 40, "tol": 0}
     auto = gpulr.train(put(X), y, **settings)
     assert auto.scale == auto.settings["scale"] == 1 / 255
     as_float = gpulr.train(put((X / 255).astype(np.float32)), y, **settings)

@@ -101,6 +101,7 @@ def test_iterations(spent, options, launches):
 NIGHTLY = [pytest.param(kind, marks=pytest.mark.nightly) for kind in ("indicator", "weighed")]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["batched", *NIGHTLY])
 @pytest.mark.parametrize("fused", ["require", "never"])
 def test_no_sum_over_rows_is_a_product_in_float64(spent, rng, fused, kind):
@@ -114,6 +115,7 @@ def test_no_sum_over_rows_is_a_product_in_float64(spent, rng, fused, kind):
     assert len(others) <= 2 * 8, others  # to reduced coordinates and back
 
 
+@pytest.mark.nightly
 def test_to_find_curvatures_anew(spent):
     (names, counts), (without, fewer) = spent(margin=ALWAYS)
     assert len(names) - len(without) <= 100, Counter(names)

@@ -97,6 +97,7 @@ def test_the_kernels_of_lbfgs_are_for_as_many_features_as_shared_memory_holds(rn
         assert (found is None) == (n > MOST_FEATURES)
 
 
+@pytest.mark.nightly
 def test_shrinking_problems_are_tried_at_most_three_times(rng, monkeypatch):
     """Of one kind of rows, whatever the models, the rows, and what they are to answer."""
     made = []
@@ -142,6 +143,7 @@ def bytes_of(rng):
 TENSOR, FLOAT32, EVEN = (0.4, 0.4, 1.0, 1.0), (0.5, 0.5, 1.0, 1.0), (0.42, 0.42, 1.0, 1.0)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 @pytest.mark.parametrize(
     ("seconds", "chosen"),
@@ -420,6 +422,7 @@ def test_the_pass_that_is_tried_serves(problem, monkeypatch):
     assert chosen.halves is chosen.whole
 
 
+@pytest.mark.nightly
 def test_a_trial_says_what_came_of_it(monkeypatch):
     numpy = backend_of(None)
     assert trials(numpy) == []
@@ -482,6 +485,7 @@ def test_lbfgs_is_a_few_launches_beside_its_passes(blobs, through, as_if_large, 
     np.testing.assert_allclose(model.weights, portable.weights, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_features_of_which_leading_eigenvectors_are_known(blobs, through, monkeypatch):
     X, y = blobs
     monkeypatch.setattr(SharedCurvature, "full_up_to", 3)
@@ -491,6 +495,7 @@ def test_features_of_which_leading_eigenvectors_are_known(blobs, through, monkey
     assert "propagate_back" in through.launched
 
 
+@pytest.mark.nightly
 def test_models_that_leave(blobs, through):
     X, y = blobs
     C = [0.01, 1.0, 100.0]  # converge one after the other
@@ -505,6 +510,7 @@ def test_models_that_leave(blobs, through):
     assert np.abs(gradient).max() < 2.1e-2
 
 
+@pytest.mark.nightly
 def test_a_search(blobs, through, monkeypatch):
     X, y = blobs
     options = {"Cs": [0.1, 1.0], "cv": 3, "tol": 1e-5}
@@ -514,6 +520,7 @@ def test_a_search(blobs, through, monkeypatch):
     np.testing.assert_array_equal(search.scores, gpulr.search(X, y, **options).scores)
 
 
+@pytest.mark.nightly
 def test_labels_and_weights(rng, through, monkeypatch):
     X = rng.integers(0, 256, (80, 12), dtype=np.uint8)
     Y = rng.integers(0, 2, (80, 5))
@@ -538,6 +545,7 @@ class Copying(Timed):
         return found
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("layout", ["C", "F", "misaligned", "strided"])
 def test_rows_are_copied_once_however_many_models_leave(blobs, as_if_large, monkeypatch, layout):
     X, y = blobs
@@ -561,6 +569,7 @@ def test_rows_are_copied_once_however_many_models_leave(blobs, as_if_large, monk
     assert kernels.copies == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("layout", ["C", "F", "strided"])
 def test_labels_are_copied_once_however_many_models_leave(
     blobs, as_if_large, monkeypatch, rng, layout

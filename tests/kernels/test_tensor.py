@@ -61,6 +61,7 @@ def test_a_pass_and_its_halves(n, features, models, options):
     assert np.abs(Z - exact).max() <= 1e-6 * np.abs(exact).max() + 1e-7
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("card", TENSOR_CARDS, ids=lambda card: card.name)
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 def test_each_card_has_its_layout(card, dtype):
@@ -69,6 +70,7 @@ def test_each_card_has_its_layout(card, dtype):
     assert_right(problem, one.evaluate(theta), theta, *expected)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("n", [2, 15, 16, 17, 129, 300])
 def test_any_number_of_rows(n):
     problem, theta, *expected = make(n, 27, 7, dtype="uint8")
@@ -87,6 +89,7 @@ def test_what_tensor_cores_are_not_for():
     assert tensor_plan(T4, 8, 784, 10) is None
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 def test_weights_of_any_size_keep_their_digits(rng, dtype):
     """Unscaled halves lose 3e-2 of such weights; residuals, large weights of rows too."""
@@ -155,6 +158,7 @@ def test_the_opposite_question_has_the_same_bits():
 # ---- how it is done ---------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 def test_the_same_bits_in_every_order(dtype):
     problem, theta, *_ = make(133, 30, 9, dtype=dtype, sets=3, base=True)
@@ -167,6 +171,7 @@ def test_the_same_bits_in_every_order(dtype):
     assert len(found) == 1
 
 
+@pytest.mark.nightly
 def test_models_in_groups_have_the_bits_of_models_alone():
     """In the same layout: which columns are beside them, and how many groups there are."""
     problem, theta, *_ = make(100, 30, 15, dtype="uint8", sets=2)
@@ -251,6 +256,7 @@ def test_mistakes_in_the_kernel_are_found(what, broken):
         one.evaluate(theta)
 
 
+@pytest.mark.nightly
 def test_few_bytes_of_scratch_are_more_launches(monkeypatch):
     problem, theta, *expected = make(300, 33, 7, dtype="float16", sets=3, base=True)
     monkeypatch.setattr(fused_pass, "SCRATCH_BYTES", 4 * 30 * 7 * 6)
