@@ -74,3 +74,10 @@ def test_dask_cluster(capsys):
     assert found["scores"].accuracy == pytest.approx(found["found"].model.score(rows, labels))
     assert found["scores"].accuracy > 0.7
     assert "has the least log-loss of held-out rows" in capsys.readouterr().out
+
+
+def test_interrupted(capsys, monkeypatch):
+    monkeypatch.delenv("GPULR_DATA_HOME", raising=False)
+    found = runpy.run_path(str(EXAMPLES / "interrupted.py"))
+    assert found["same"]
+    assert capsys.readouterr().out.count("The same call goes on from") == 2

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,6 +197,54 @@ def test_where_none_could_be_written_nothing_is_trained(tmp_path):
             train(checkpoint=tmp_path / "run.ckpt")
     finally:
         tmp_path.chmod(0o700)
+
+
+@pytest.fixture
+def nobody(expected):
+    """A folder that is somebody else's; meanwhile this process is a user who may not do all."""
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("needs root, to be another user")
+    folder = Path(tempfile.mkdtemp())  # where others may look
+    folder.chmod(0o755)
+    interrupted(folder / "run.ckpt", 3, X, Y, **HOW)  # all is imported now, too
+    os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        os.seteuid(0)
+        shutil.rmtree(folder)
+
+
+def test_a_folder_of_another_user(nobody):
+    told, content = Interrupt(), (nobody / "run.ckpt").read_bytes()
+    for name in ("run.ckpt", "new.ckpt"):
+        with pytest.raises(ParameterError, match="no file can be written there"):
+            train(callbacks=[told], checkpoint=nobody / name)
+    assert not told.told
+    assert names(nobody) == ["run.ckpt"]
+    assert (nobody / "run.ckpt").read_bytes() == content
+
+
+@pytest.mark.filterwarnings("ignore::gpulr.ResumedWarning")
+def test_a_folder_that_becomes_read_only(nobody, expected):
+    own = Path(tempfile.mkdtemp())
+    try:
+        interrupted(own / "run.ckpt", 3, X, Y, **HOW)
+        content = (own / "run.ckpt").read_bytes()
+
+        def close(progress):
+            own.chmod(0o500)
+
+        with pytest.warns(gpulr.CheckpointWarning, match="what was written before is kept"):
+            model = train(callbacks=[close], checkpoint=own / "run.ckpt", checkpoint_every=0)
+        same(model, expected)
+        assert (own / "run.ckpt").read_bytes() == content
+        own.chmod(0o700)
+        with pytest.warns(gpulr.ResumedWarning, match="iteration 3"):
+            same(train(checkpoint=own / "run.ckpt"), expected)
+    finally:
+        own.chmod(0o700)
+        shutil.rmtree(own)
 
 
 @pytest.mark.parametrize(
