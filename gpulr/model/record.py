@@ -132,6 +132,8 @@ class History:
         When each iteration was done (in the per-model loop, or in groups: the sum of their times).
     n_iter : (n_models,) int64
     converged : (n_models,) bool
+        Whether the gradient came within ``tol``, and with "lbfgs" on few rows and features the cost
+        too: see :func:`gpulr.train`.
     stalled : (n_models,) bool
         Ended short of the tolerance, since the dtype allowed no better.
     refreshes : (n_models,) int64, or None

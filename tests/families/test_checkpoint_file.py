@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gpulr
-from checkpoints import KILLED, TRAINING, Interrupt, interrupted, resumed, rows, same
+from checkpoints import KILLED, KILLED_SEARCH, TRAINING, Interrupt, interrupted, resumed, rows, same
 from gpulr.errors import CheckpointError, CheckpointWarning, ParameterError
 from gpulr.families import checkpoint_file
 from gpulr.families.checkpoint_writer import SHARE, Dump, Writer
@@ -394,3 +394,13 @@ def test_none_is_lost_however_often_the_process_is_killed(tmp_path, solver, kill
     with start_python(KILLED, **settings) as process:
         text = process.communicate(timeout=300)[0]
     assert "the same after" in text, text
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["arrays", "blocks", "a C for each model"])
+def test_searches_that_are_killed_go_on_to_the_same_bits(tmp_path, kind):
+    with start_python(KILLED_SEARCH, CHECKPOINT=str(tmp_path / "run.ckpt"), KIND=kind) as process:
+        text = process.communicate(timeout=300)[0]
+    assert "the same after" in text, text
+    assert int(text.split()[-1]) > 1

@@ -125,3 +125,50 @@ for name in ("cost", "gradient_norm", "n_iter"):
 assert sorted(os.listdir(path.parent)) == [path.name, previous.name]
 print("the same after", least, "iterations")
 """
+
+# The same of searches: until one is done, however often they are killed before.
+KILLED_SEARCH = """
+import os, random, signal, sys, time, warnings
+import numpy as np, gpulr
+
+warnings.simplefilter("ignore", gpulr.ResumedWarning)
+random.seed(0)
+path, kind = os.environ["CHECKPOINT"], os.environ["KIND"]
+rng = np.random.default_rng(0)
+X = rng.normal(size=(600, 8))
+Y = X[:, :4] + rng.normal(size=(600, 4)) > 0.5
+how = dict(Cs=[0.1, 10.0, 1e4], cv=3, tol=1e-8, dtype="float64")
+if kind == "blocks":
+    parts = np.split(X, 3)
+    X = gpulr.Blocks([lambda part=part: part for part in parts], n_samples=[200] * 3)
+if kind == "a C for each model":
+    how |= dict(per_model=True, scoring="neg_log_loss")
+
+def search(**more):
+    return gpulr.search(X, Y.argmax(axis=1) if kind == "blocks" else Y, **how, **more)
+
+expected, kills = search(), 0
+while True:
+    child = os.fork()
+    if not child:
+        try:
+            search(checkpoint=path, checkpoint_every=0, callbacks=[lambda now: time.sleep(0.003)])
+        finally:
+            os._exit(0)
+    until = time.monotonic() + random.uniform(0.1, 0.4) * 1.3**kills  # so that it comes to an end
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+            break
+        time.sleep(0.005)
+    else:
+        break
+found = search(checkpoint=path)
+for name in ("Cs", "scores", "best_C", "best_C_1se"):
+    np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+np.testing.assert_array_equal(found.model.weights, expected.model.weights)
+assert found.model.history.n_iter.tolist() == expected.model.history.n_iter.tolist()
+print("the same after", kills)
+"""
