@@ -97,7 +97,8 @@ def bootstrap(
     checkpoint, checkpoint_every : path, and float or None; optional
         As for :func:`gpulr.train`: the same call again goes on from there, with the same draws,
         which ``random_state=None`` leaves to the first call. A bootstrap that is done it returns at
-        once, whatever ``max_iter``.
+        once; with a larger ``max_iter``, replicates from the first on that had too few iterations
+        begin anew.
 
     Returns
     -------

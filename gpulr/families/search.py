@@ -141,7 +141,9 @@ def search(
     checkpoint, checkpoint_every : path, and float or None; optional
         As for :func:`gpulr.train`: the same call again goes on from there, with the same folds (a
         splitter that shuffles needs a seed); of ``callbacks`` the first is told of the models that
-        were done then. A search that is done it returns at once, whatever ``max_iter``.
+        were done then. A search that is done it returns at once; all models begin anew where some
+        had too few iterations for a larger ``max_iter``, as each begins where one with the C before
+        ended.
 
     Returns
     -------

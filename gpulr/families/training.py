@@ -129,8 +129,8 @@ def train(
         A model has converged when the largest absolute entry of its gradient is ≤ ``tol``, which is
         checked in float64 where rounding in ``dtype`` might hide that it is not; by "lbfgs" where
         rows and features are few, so that its Hessian is known, also not before no more than about
-        ``tol`` of its cost is left to win (of costs below 1e-6, of that). Of larger problems, and by
-        "gd" and "nesterov", the gradient alone is known: with small features and a weak penalty it
+        ``tol`` of its cost is left to win (of costs below 1e-6, of that). Of larger problems, and
+        by "gd" and "nesterov", the gradient alone is known: with small features and a weak penalty it
         may be within ``tol`` far from the optimum. With 0, exactly ``max_iter`` iterations are run.
         "lbfgs" measures features of extreme size in other units:
         one whose largest distance from its middle (without an intercept, from 0) is below 2⁻¹⁰ or
