@@ -130,13 +130,12 @@ def train(
         checked in float64 where rounding in ``dtype`` might hide that it is not; by "lbfgs" where
         rows and features are few, so that its Hessian is known, also not before no more than about
         ``tol`` of its cost is left to win (of costs below 1e-6, of that). Of larger problems, and
-        by "gd" and "nesterov", the gradient alone is known: with small features and a weak penalty it
-        may be within ``tol`` far from the optimum. With 0, exactly ``max_iter`` iterations are run.
-        "lbfgs" measures features of extreme size in other units:
-        one whose largest distance from its middle (without an intercept, from 0) is below 2⁻¹⁰ or
-        above 2¹⁰ is multiplied by the power of two that brings this to about 1, so that its unit
-        changes neither when training ends nor what converged means. ``C`` refers to the scaled X
-        all the same.
+        by "gd" and "nesterov", the gradient alone is known: with small features and a weak penalty
+        it may be within ``tol`` far from the optimum. With 0, exactly ``max_iter`` iterations are
+        run. "lbfgs" measures features of extreme size in other units: one whose largest distance
+        from its middle (without an intercept, from 0) is below 2⁻¹⁰ or above 2¹⁰ is multiplied by
+        the power of two that brings this to about 1, so that its unit changes neither when training
+        ends nor what converged means. ``C`` refers to the scaled X all the same.
     dtype : "float32" or "float64"
         What margins and products are computed in, and the weights' dtype. Sums are float64 always.
     batched : bool
