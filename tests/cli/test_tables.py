@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ pytest.importorskip("rich", reason='not installed: python -m pip install ".[cli]
 from rich.cells import cell_len
 from rich.console import Console
 
+from gpulr.cli import terminal
 from gpulr.cli.evaluate import confusion
 from gpulr.cli.tables import shortened, table
 from gpulr.model.evaluation import evaluate_margins
@@ -126,3 +128,28 @@ def test_nothing_is_folded_in_a_pipe(run, digits_model, tmp_path):
     wide = run("evaluate", "m.safetensors", COLUMNS="300").stdout
     assert run("evaluate", "m.safetensors").stdout.split() == wide.split()
     assert wide.splitlines()[1].startswith("multiclass accuracy  ")
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_something_is_shown_before_the_library_is_imported(monkeypatch):
+    seen = []
+
+    def command(json):
+        seen.append(sys.stderr.getvalue())
+        return lambda json: None
+
+    erased = " " * len("Starting …") + "\r"
+    for screen, before, after in ((Screen(), "Starting …\r", erased), (io.StringIO(), "", "")):
+        monkeypatch.setattr(sys, "stderr", screen)
+        terminal.guarded(command)(json=False)
+        assert seen.pop() == before
+        assert screen.getvalue() == before + after
+
+
+def test_folds_have_scikit_learns_name_too(told):
+    short = ("search", "--data", "digits", "--Cs", "1,", "--max-iter", 2, "--no-refit")
+    assert told(*short, "--cv", 3)["n_folds"] == 3
