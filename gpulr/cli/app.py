@@ -328,6 +328,7 @@ def video(
     samples: int = option(60, "How many rows to show, drawn at random."),
     seconds_per_sample: float = option(1.5, "How long each is shown."),
     seed: int = option(0, "Any whole number; another one draws other rows.", min=0),
+    mistakes: bool = flag("--mistakes", "Show only rows that are predicted wrong."),
     training: bool = flag("--training", "Show the weights while they are trained again."),
     solver: str = option("gd", "With --training, how: gd (textbook), nesterov, lbfgs."),
     max_iter: int = option(300, "With --training, how many iterations."),

@@ -52,6 +52,7 @@ _FLAGS = {
     "standardize=True": "--standardize",
     'class_weight="balanced"': "--balanced",
     "batched=False": "--loop",
+    "mistakes=True": "--mistakes",
     'gpulr.datasets.load("digits")': "--data digits",
 }
 _NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"

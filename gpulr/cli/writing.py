@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpulr.video.film import Film
 
 FORMATS = {".onnx": "for ONNX Runtime and the like", ".joblib": "scikit-learn's estimator, pickled"}
-OF_SAMPLES = ("samples", "seconds_per_sample", "seed")
+OF_SAMPLES = ("samples", "seconds_per_sample", "seed", "mistakes")
 OF_TRAINING = ("solver", "max_iter", "seconds")
 
 
@@ -108,9 +108,10 @@ def film(
         how |= {"X_test": dataset.X_test, "y_test": dataset.y_test, "callbacks": [ProgressBar()]}
     else:
         _, X, y = test_rows(dataset)
-        if options["samples"] > len(X):
+        if options["samples"] > len(X) and not options["mistakes"]:
             terminal.say(f"{counted(len(X), 'row')}, of which all are shown")
         how |= {"samples": options["samples"], "seed": options["seed"]}
+        how["mistakes"] = options["mistakes"]
         how["seconds"] = options["seconds_per_sample"]
     with _frames_bar() as progress:
         made = write(model, X, y, output, progress=progress, **how)

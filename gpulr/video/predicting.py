@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gpulr.backend import to_host
+from gpulr.errors import DataError
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.show.predictions import (
     Predictions,
@@ -42,6 +43,7 @@ def predictions(
     samples: int = 60,
     seconds: float = 1.5,
     seed: int = 0,
+    mistakes: bool = False,
     size: tuple[int, int] = (1280, 720),
     fps: int = 30,
     progress: Progress | None = None,
@@ -68,6 +70,8 @@ def predictions(
         How long each is shown.
     seed : int
         Of the draw. The same rows, and the same file, for the same seed.
+    mistakes : bool
+        Show only rows that are predicted wrong, of several labels in any of them.
     size : (int, int)
         Width and height in pixels, even numbers.
     fps : int
@@ -82,7 +86,7 @@ def predictions(
     Raises
     ------
     DataError
-        The model was not trained on images; X or y do not belong to it.
+        The model was not trained on images; X or y do not belong to it; there are no mistakes.
     DataFileError
         The video could not be written.
     MissingExtraError
@@ -97,9 +101,16 @@ def predictions(
     shape_of(model)
     X = rows_for(model, X)
     n_rows = int(X.shape[0])
-    rows = np.random.default_rng(seed).choice(n_rows, min(samples, n_rows), replace=False)
-    true = true_names(model, y, n_rows)[rows]
-    shown = samples_of(model, to_host(take_rows(X, rows)), true, rows)
+    true = true_names(model, y, n_rows)
+    among: npt.NDArray[np.int64] = np.arange(n_rows)
+    if mistakes:
+        among = np.flatnonzero(~Predictions.of(model, X, true).right)
+        if not len(among):
+            raise DataError(f"All {n_rows:,} rows are predicted right; leave mistakes=True out.")
+    rows = np.random.default_rng(seed).choice(among, min(samples, len(among)), replace=False)
+    shown = samples_of(model, to_host(take_rows(X, rows)), true[rows], rows)
+    if mistakes:
+        shown = replace(shown, told=f"{len(among):,} of {n_rows:,} rows are predicted wrong")
     pictures, frames = pictures_of(shown, size, hold), len(rows) * hold
     encode(path, pictures, size=size, fps=fps, total=frames, progress=progress)
     return Film(path, frames, fps, size, float(shown.predictions.right.mean()), rows)
@@ -111,7 +122,8 @@ class Samples:
 
     Images are (n, height, width) uint8, or with channels; ``names`` are those of the classes.
     ``bars`` (n, n_bars) are the classes that have a bar, in their order, under ``caption``. Each
-    footer stands below its sample, on the right.
+    footer stands below its sample, on the right; on the left what is ``told`` of all, or how many
+    were right so far.
     """
 
     predictions: Predictions
@@ -120,6 +132,7 @@ class Samples:
     bars: npt.NDArray[np.intp]
     caption: str
     footers: list[str]
+    told: str = ""
 
     def joined(self, mask: npt.NDArray[np.bool_]) -> str:
         """Return the names of the labels that a row has."""
@@ -165,23 +178,21 @@ def pictures_of(samples: Samples, size: tuple[int, int], hold: int) -> Iterator[
         steps = ease if i else 1
         for step in range(1, steps):
             share = (1 - np.cos(np.pi * step / steps)) / 2
-            yield _picture(samples, i, P[i], before + share * (P[i] - before), size), 1
-        yield _picture(samples, i, P[i], P[i], size), hold - steps + 1
+            yield _picture(samples, i, before + share * (P[i] - before), size), 1
+        yield _picture(samples, i, P[i], size), hold - steps + 1
 
 
-def _picture(
-    samples: Samples, i: int, P: npt.NDArray[Any], lengths: npt.NDArray[Any], size: tuple[int, int]
-) -> Image.Image:
-    """Return the picture of sample i, with probabilities P and bars of these lengths."""
+def _picture(samples: Samples, i: int, P: npt.NDArray[Any], size: tuple[int, int]) -> Image.Image:
+    """Return the picture of sample i, with bars and numbers of these probabilities."""
     sheet, n, right = Sheet(size), len(samples.images), samples.predictions.right
     color = RIGHT if right[i] else WRONG
     _title(sheet, samples, i, color)
     sheet.picture(64, 122, 532, samples.images[i])
     sheet.text(664, 138, samples.caption, size=17, color=MUTED, width=552)
-    _bars(sheet, samples, i, P, lengths, color)
+    _bars(sheet, samples, i, P, color)
     sheet.text(64, 696, f"{i + 1} / {n}", size=18, color=INK, bold=True)
     x = 64 + sheet.width_of(f"{n} / {n}", size=18, bold=True) + 24
-    so_far = f"{right[: i + 1].sum()} of {i + 1} right so far"
+    so_far = samples.told or f"{right[: i + 1].sum()} of {i + 1} right so far"
     sheet.text(x, 696, so_far, size=18, color=MUTED)
     sheet.text(1216, 696, samples.footers[i], size=18, color=MUTED, anchor="rs", width=640)
     sheet.box(0, 715, 1280 * (i + 1) / n, 5, QUIET)
@@ -207,7 +218,6 @@ def _bars(
     samples: Samples,
     i: int,
     P: npt.NDArray[Any],
-    lengths: npt.NDArray[Any],
     color: str,
 ) -> None:
     """Draw a bar for each class, in one column or two."""
@@ -226,7 +236,7 @@ def _bars(
     for place, j in enumerate(bars):
         x = 664 + (place // per_column) * (width + 28)
         y = 154 + (place % per_column + 0.5) * pitch
-        top, height, filled = y - 0.31 * pitch, 0.62 * pitch, full * float(lengths[j])
+        top, height, filled = y - 0.31 * pitch, 0.62 * pitch, full * float(P[j])
         predicted = bool(samples.predictions.predicted[i, j])
         ink, fill = (color, color) if predicted else (INK, BAR)
         style: dict[str, Any] = {"bold": predicted, "color": ink, "anchor": "rm"}

@@ -30,6 +30,9 @@ from gpulr.video.sheet import BLUE, LONGEST, MUTED, RIGHT, TRACK, Sheet
 
 _METHODS = {"gd": "gradient descent", "nesterov": "accelerated gradient", "lbfgs": "L-BFGS"}
 MOST_IMAGES = 30
+ALMOST = 0.85  # of the largest side, at which images still are large
+LOOSE = 60.0  # between rows of them, at most
+AXIS = "iteration, on a square-root scale"
 _HOLD = 1.5  # seconds, or a quarter of the video, in which the end stays to be looked at
 
 
@@ -255,14 +258,15 @@ def _weights(sheet: Sheet, W: npt.NDArray[np.float32], names: list[str], limit: 
     """Show the weights of each model as an image under its name, as large as fits."""
     width, height, name, gap = 736.0, 528.0, 26.0, 10.0
     n = len(W)
-    columns = max(
-        range(1, n + 1), key=lambda c: (min(width / c - gap, height / -(-n // c) - name - gap), c)
-    )
-    cell_w, cell_h = width / columns, height / -(-n // columns)
-    side = min(cell_w - gap, cell_h - name - gap)
+    sides = {c: min(width / c - gap, height / -(-n // c) - name - gap) for c in range(1, n + 1)}
+    fair = [c for c, side in sides.items() if side >= ALMOST * max(sides.values())]
+    columns = min(fair, key=lambda c: (-n % c, -sides[c], -c))  # no holes, if that costs little
+    side, rows = sides[columns], -(-n // columns)
+    cell_w, cell_h = width / columns, min(height / rows, side + name + LOOSE)
     pixels = _diverging(np.clip(W / limit, -1, 1))
     for j in range(n):
-        x, y = 64 + (j % columns) * cell_w, 122 + (j // columns) * cell_h
+        x = 64 + (j % columns) * cell_w
+        y = 122 + (height - rows * cell_h) / 2 + (j // columns) * cell_h
         left, top = sheet.picture(x, y + name, side, pixels[j])
         sheet.text(left, top - 6, names[j], size=18, bold=True, width=cell_w - gap)
 
@@ -318,6 +322,7 @@ def _curve(
         place = x + width * float(np.sqrt(i / last))
         sheet.box(place - 0.5, base, 1.5, 5, MUTED)
         sheet.text(place, base + 20, str(i), size=14, color=MUTED, anchor="ms")
+    sheet.text(x + width / 2, base + 38, AXIS, size=14, color=MUTED, anchor="ms")
 
 
 def _ticks(last: int) -> list[int]:

@@ -114,6 +114,36 @@ def test_numbers_and_curves_are_of_the_same_iteration(monkeypatch):
     assert seen == set(range(5))
 
 
+@pytest.mark.parametrize("n", [1, 2, 4, 6, 8, 9, 10, 12, 15, 20])
+def test_the_grid_has_no_holes(monkeypatch, n):
+    corners, words = [], []
+    draw, write = Sheet.picture, Sheet.text
+
+    def picture(sheet, x, y, side, pixels):
+        corners.append((round(x), round(y), side))
+        return draw(sheet, x, y, side, pixels)
+
+    def text(sheet, x, y, text, **more):
+        words.append(text)
+        return write(sheet, x, y, text, **more)
+
+    monkeypatch.setattr(Sheet, "picture", picture)
+    monkeypatch.setattr(Sheet, "text", text)
+    run = Recording(
+        *(np.zeros((2, n, 8, 8), dtype=np.float32), np.array([1, 0.5]), np.array([0.1, 0.4])),
+        *([str(j) for j in range(n)], "gradient descent", "accuracy"),
+    )
+    next(pictures_of(run, (320, 180), 2, 10))
+    x, y, sides = (np.array(each) for each in zip(*corners, strict=True))
+    assert len(set(x)) * len(set(y)) == n
+    assert min(sides) > 85
+    assert (y >= 122).all()
+    assert (y + sides <= 660).all()
+    if n == 10:
+        assert (len(set(x)), len(set(y))) == (5, 2)
+    assert words.count("iteration, on a square-root scale") == 2
+
+
 def test_early_iterations_are_shown_for_longer_and_weights_in_one_scale():
     W = np.zeros((101, 2, 8, 8), dtype=np.float32)
     W[:, 0] = np.linspace(0, 1, 101)[:, None, None]  # the first class's grow to 1
@@ -259,6 +289,8 @@ def test_command(av, run, told, model, data, model_file, tmp_path):
         "accuracy": model.score(data.X_test[rows], data.y_test[rows]),
     }
     assert "Wrote" in run(*command, *of_samples).stderr
+    wrong = np.flatnonzero(model.predict(data.X_test) != data.y_test)
+    assert set(told(*command, *of_samples, "--mistakes")["rows"]) < set(wrong)
     record = told(*command, "--training", "--seconds", 1, "--max-iter", 20)
     assert record["frames"] == 10
     again = gpulr.train(data, solver="gd", max_iter=20, tol=0)
@@ -271,6 +303,7 @@ def test_command(av, run, told, model, data, model_file, tmp_path):
         (["--size", "big"], 2, "such as 1280x720"),
         (["--size", "1281x720"], 2, "even numbers"),
         (["--solver", "gd"], 2, "only --training trains; leave out --solver"),
+        (["--training", "--mistakes"], 2, "--training shows no samples; leave out --mistakes"),
         (
             *(["--training", "--seconds-per-sample", 1], 2),
             "--training shows no samples; leave out --seconds-per-sample",

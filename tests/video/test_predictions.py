@@ -124,6 +124,39 @@ def test_bars_move_from_one_sample_to_the_next(model, data):
     assert len(set(widths)) == 6
 
 
+def test_numbers_move_with_their_bars(monkeypatch, model, data):
+    samples, _ = stills(model, data.X_test[:2], data.y_test[:2])
+    told, drawn = [], []
+    write, fill = Sheet.text, Sheet.box
+
+    def text(sheet, x, y, text, **more):
+        told.extend([float(text[:-1])] if text.endswith("%") and len(text) < 7 else [])
+        return write(sheet, x, y, text, **more)
+
+    def box(sheet, x, y, width, height, color):
+        drawn.extend([width] if color in (BAR, RIGHT, WRONG) else [])
+        fill(sheet, x, y, width, height, color)
+
+    monkeypatch.setattr(Sheet, "text", text)
+    monkeypatch.setattr(Sheet, "box", box)
+    for _ in pictures_of(samples, SIZE, 30):
+        np.testing.assert_allclose(told, np.array(drawn) / 4.1, atol=0.2)
+        told.clear()
+        drawn.clear()
+
+
+def test_mistakes_alone(av, model, data, tmp_path):
+    how = {"seconds": 0.1, "size": (320, 180), "mistakes": True}
+    made = video.predictions(model, data.X_test, data.y_test, tmp_path / "m.mp4", **how)
+    wrong = np.flatnonzero(model.predict(data.X_test) != data.y_test)
+    assert sorted(made.rows) == wrong.tolist()
+    assert made.accuracy == 0
+    right = np.flatnonzero(model.predict(data.X_test) == data.y_test)
+    with pytest.raises(gpulr.DataError, match="rows are predicted right; leave mistakes=True out"):
+        video.predictions(model, data.X_test[right], data.y_test[right], tmp_path / "n.mp4", **how)
+    assert not (tmp_path / "n.mp4").exists()
+
+
 def test_bytes_and_rows_depend_on_the_seed_alone(av, model, data, tmp_path):
     def film(seed):
         path = tmp_path / f"{seed}.mp4"
