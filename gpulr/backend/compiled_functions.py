@@ -62,17 +62,20 @@ def products_for(
     """
     from gpulr.backend import compiled_products
 
-    with computing.paused(), _lock:  # as compiling(), and quicker: this is asked for each block
-        copied = wide and n_columns > 2 * compiled_products.most_columns()
-        kind = {"centred": centred, "wide": wide, "copied": copied}
-        kind = {name: True for name, is_so in kind.items() if is_so}
-        at_hand = _compiled.setdefault((storage, compute, *kind), {})
-        exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
+    copied = wide and n_columns > 2 * compiled_products.most_columns()
+    flags = ("centred", centred), ("wide", wide), ("copied", copied)
+    kind = [name for name, is_so in flags if is_so]
+    exact = compiled_products.Tile.of(n_columns, np.dtype(compute).itemsize).columns
+    key = storage, compute, *kind
+    if (found := _compiled.get(key, {}).get(exact)) is not None:
+        return found  # without the lock: this is asked for each block
+    with compiling():
+        at_hand = _compiled.setdefault(key, {})
         cost = partial(grouping_cost, n_columns=n_columns)
         best = min(at_hand, key=cost, default=None)
         if best is None or cost(best) > WASTE * cost(exact):
-            best = exact
-            at_hand[best] = compiled_products.compile_products(best, storage, compute, **kind)
+            how, best = dict.fromkeys(kind, True), exact
+            at_hand[best] = compiled_products.compile_products(best, storage, compute, **how)
         return at_hand[best]
 
 

@@ -66,7 +66,8 @@ def load_compiler_ahead() -> None:
     LLVM takes some 50 ms to load, while checks of X and what factors its covariance need NumPy
     alone.
     """
-    if setting("GPULR_COMPILE", ("auto", "never", "require")) != "never":
+    begun = _begin_to_load.cache_info().currsize > 0
+    if not begun and setting("GPULR_COMPILE", ("auto", "never", "require")) != "never":
         _begin_to_load()
 
 

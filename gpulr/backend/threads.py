@@ -88,7 +88,7 @@ class _OneBlasThread:
             if not self._users:
                 self._before = list(here)
             self._users[user] = threading.get_ident()
-            self.renew()
+            self._limit(here)
         try:
             yield
         finally:
@@ -103,12 +103,16 @@ class _OneBlasThread:
     def renew(self) -> None:
         """Limit this thread, and what somebody else has set since; of use to a user's helpers."""
         with self._lock:
-            for i, lib in enumerate(_blas_libraries() if self._users else ()):
-                count = lib.num_threads
-                if count != 1:
-                    if not _counts_by_thread(lib):
-                        self._before[i] = count
-                    _set_threads(lib, 1)
+            if self._users:
+                self._limit([lib.num_threads for lib in _blas_libraries()])
+
+    def _limit(self, counts: list[int]) -> None:
+        """Limit libraries that have so many threads."""
+        for i, (lib, count) in enumerate(zip(_blas_libraries(), counts, strict=True)):
+            if count != 1:
+                if not _counts_by_thread(lib):
+                    self._before[i] = count
+                _set_threads(lib, 1)
 
     def before_fork(self) -> None:
         """Wait until no other thread sets numbers, and lift the limit if it is another's.

@@ -265,7 +265,8 @@ class Problem:
     def evaluate_margins(self, margins: Margins, theta: Array | None = None) -> Pass:
         """Return what :meth:`evaluate` does, from the margins of ``theta``: half a pass.
 
-        Without ``theta`` they have no penalty.
+        Without ``theta`` they are sums that have no penalty: those of a part of the rows, whose m
+        is 1.
         """
         if self.rows.by_feature is not None:
             R, loss, db = self._residuals(margins)
@@ -451,11 +452,12 @@ class Problem:
     def penalized(self, theta: Array | None, loss: Array, dW: Array, db: Array) -> Pass:
         """Return cost and gradient at ``theta`` from Σ s ℓ and its derivatives, all float64.
 
-        What :func:`gpulr.logistic.cost` and ``gradient`` say, without large temporaries. No penalty
-        is added without ``theta``.
+        What :func:`gpulr.logistic.cost` and ``gradient`` say, without large temporaries. Without
+        ``theta`` they are those sums: to divide a part's by its m, 1, would take as long as the
+        products of a hundred rows.
         """
         if theta is None:
-            return Pass(loss / self.m, self._stacked(dW, db) / self.m)
+            return Pass(loss, self._stacked(dW, db))
         W = theta[:-1, :]
         # The penalty is one on the weights of the caller's scale.
         if not isinstance(self.rows.factor, float):
