@@ -53,6 +53,21 @@ def test_parts_answer_as_they_do_here(engine, here, rng):
     )
 
 
+def test_threads_are_given_several_parts_at_once(engine, here, rng, monkeypatch):
+    shares, map_blocks = [], dask_worker.map_blocks
+
+    def count(function, some):
+        shares.extend([number for share in some for _, number, _ in share])
+        assert len(some) == 1
+        return map_blocks(function, some)
+
+    monkeypatch.setattr(dask_worker, "SHARES", 1)
+    monkeypatch.setattr(dask_worker, "map_blocks", count)
+    W = rng.normal(size=(4, 3))
+    same(engine.call("product", W), here.call("product", W))
+    assert sorted(shares) == [0, 1, 2, 3, 4]
+
+
 @pytest.fixture
 def by_tasks(monkeypatch):
     """What was called by tasks, while calls go past them as soon as they can."""
@@ -301,8 +316,17 @@ def workers_have(monkeypatch):
 
 def test_a_worker_with_another_gpulr_is_refused(workers_have, threads_cluster):
     workers_have(gpulr="0.0")
-    with pytest.raises(gpulr.BackendUnavailableError, match=r"'gpulr': '0.0'.* the same"):
+    with pytest.raises(gpulr.BackendUnavailableError, match=r"worker .* has gpulr 0\.0.* the same"):
         loaded(threads_cluster, [Numbers(0)])
+
+
+def test_a_scheduler_that_runs_nothing_is_no_obstacle(workers_have, threads_cluster, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("Cannot run functions on this scheduler")
+
+    workers_have()
+    monkeypatch.setattr(threads_cluster, "run_on_scheduler", refuse)
+    assert loaded(threads_cluster, [Numbers(0)]).call("add_up") == [0]
 
 
 def test_other_versions_of_numpy_are_said(workers_have, threads_cluster):
@@ -328,7 +352,7 @@ def test_without_workers_a_typed_error_says_what_is_lost(monkeypatch):
         with pytest.raises(gpulr.WorkersLostError, match=r"for 0\.3 s; 3 parts of 3") as caught:
             engine.call("add_up")
         assert caught.value.parts == (0, 1, 2)
-        with pytest.raises(gpulr.WorkersLostError, match=r"came within 0\.3 s"):
+        with pytest.raises(gpulr.WorkersLostError, match=r"no worker came\. .* up to 0\.3 s"):
             loaded(client, [Numbers(0)])
         client.cluster.scale(1)
         assert engine.call("add_up") == [0, 1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from parts import Loader, Numbers
 
 pytest.importorskip("distributed", reason='not installed: python -m pip install ".[dask]"')
 
-from gpulr.distributed import dask_parts
+from gpulr.distributed import dask_client, dask_parts
 
 pytestmark = pytest.mark.slow
 N_PARTS = 4
@@ -138,15 +139,46 @@ def test_a_scheduler_that_stopped_is_not_waited_for(monkeypatch, tmp_path):
     with (
         scheduler(tmp_path / "s.json") as (process, address),
         Client(address) as client,
-        lone_worker(client),
+        lone_worker(client) as worker,
     ):
         engine = engine_of(client)
         engine.call("add_up")
         process.send_signal(signal.SIGSTOP)
         with pytest.raises(gpulr.WorkersLostError, match="cannot go on"):
             engine.call("add_up")
+        with pytest.raises(gpulr.WorkersLostError, match=r"its scheduler has not .* up to 2 s"):
+            engine_of(client)
         process.send_signal(signal.SIGCONT)
         assert len(engine.call("add_up")) == N_PARTS
+
+        monkeypatch.setattr(dask_client, "_known", WeakKeyDictionary())
+        worker.send_signal(signal.SIGSTOP)
+        with pytest.raises(gpulr.WorkersLostError, match="not every one of 1 worker has answered"):
+            engine_of(client)
+        worker.send_signal(signal.SIGCONT)
+
+
+def test_who_lacks_gpulr_is_said_before_anything_is_computed(tmp_path):
+    from distributed import Client
+
+    lacking, words = ["gpulr"], r"cannot import it .* Install the same version"
+    with (
+        scheduler(tmp_path / "s.json", lacking) as (_, address),
+        Client(address) as client,
+        lone_worker(client),
+        pytest.raises(gpulr.BackendUnavailableError, match=rf"has: the scheduler {words}"),
+    ):
+        engine_of(client)
+    with (
+        scheduler(tmp_path / "t.json") as (_, address),
+        Client(address) as client,
+        lone_worker(client, lacking=lacking),
+        lone_worker(client, lacking=lacking),
+    ):
+        named = r"has: worker tcp.* cannot import it .*; worker tcp"
+        with pytest.raises(gpulr.BackendUnavailableError, match=f"{named}.*{words}") as caught:
+            engine_of(client)
+        assert "gpulr" in str(caught.value.__cause__)
 
 
 def test_workers_keep_freed_memory_and_use_their_threads(processes):

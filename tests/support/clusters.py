@@ -57,19 +57,21 @@ def kill(pid):
     os.kill(pid, signal.SIGKILL)
 
 
-def started(command):
-    """Return a process that imports what this one does."""
+def started(what, *arguments, lacking=()):
+    """Return a process of one of Dask's commands, which imports what this one does, or lacks."""
+    command = f"import sys; sys.modules.update(dict.fromkeys({list(lacking)}))"
+    command += f"; from distributed.cli.{what} import main; main()"
+    command = [sys.executable, "-c", command, *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager
-def lone_worker(client, threads=1):
+def lone_worker(client, threads=1, lacking=()):
     """A worker whom no nanny starts again: its process."""
-    command = [sys.executable, "-m", "distributed.cli.dask_worker"]
-    command += [client.scheduler.address, "--no-nanny", "--no-dashboard", f"--nthreads={threads}"]
+    arguments = [client.scheduler.address, "--no-nanny", "--no-dashboard", f"--nthreads={threads}"]
     before = len(client.nthreads())
-    with started(command) as worker:
+    with started("dask_worker", *arguments, lacking=lacking) as worker:
         try:
             client.wait_for_workers(before + 1, timeout=60)
             yield worker
@@ -78,11 +80,10 @@ def lone_worker(client, threads=1):
 
 
 @contextlib.contextmanager
-def scheduler(file):
+def scheduler(file, lacking=()):
     """A scheduler of its own, which writes a file when it answers: its process, and address."""
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0"]
-    command += ["--no-dashboard", "--scheduler-file", str(file)]
-    with started(command) as process:
+    arguments = ["--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    with started("dask_scheduler", *arguments, lacking=lacking) as process:
         try:
             until = time.monotonic() + 60
             while not file.exists() and time.monotonic() < until:
