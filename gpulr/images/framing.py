@@ -1,7 +1,7 @@
 """From a drawing of any size to the image that a model sees.
 
 Pictures (:mod:`gpulr.images.loading`) and strokes (:mod:`gpulr.images.strokes`) both end here, and
-the canvas of a report takes the same steps in the same order (``reporting/page.js``). Nothing
+the canvas of a report takes the same steps in the same order (``reporting/ink.js``). Nothing
 depends on a library's resampling, so all three agree to rounding.
 """
 

@@ -1,7 +1,7 @@
 """Strokes of a pen as rows that a model can be applied to.
 
 A drawing is a list of strokes, a stroke a list of points (x, y) on paper; x goes right, y down. Its
-raster is computed here and, in the same steps, in ``reporting/page.js``: every browser fills a
+raster is computed here and, in the same steps, in ``reporting/ink.js``: every browser fills a
 canvas in its own way.
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from itertools import repeat
 from typing import Any
 from unicodedata import east_asian_width
@@ -19,9 +18,10 @@ from gpulr.families.search_result import choose, standard_errors
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.model.one_vs_all import OneVsAll, summed
 from gpulr.model.record import weight_steps
+from gpulr.reporting.answers import answers_of, sums_of
 from gpulr.reporting.charts import search_chart, training_charts
 from gpulr.reporting.command import reproduction
-from gpulr.reporting.mistakes import Mistakes, mistakes_of, rows_at
+from gpulr.reporting.mistakes import Mistakes, rows_at
 from gpulr.reporting.paths import file_name, without_folders
 from gpulr.reporting.pictures import canvas_of, row_pictures, weight_pictures
 from gpulr.show.predictions import (
@@ -55,6 +55,7 @@ def facts_of(
     classes = [label_text(label, LONGEST_NAME) for label in decoded]
     names = classes[-model.n_models :]
     canvas, no_canvas = canvas_of(model, classes)
+    tested = None if X is None else _tested(model, X, y, classes)
     command, notes = reproduction(model)
     reason = without_folders(model.fallback_reason or "")
     return {
@@ -69,7 +70,9 @@ def facts_of(
         "most_rows": MOST_ROWS,
         "longest": max(map(len, classes)),
         "upright": [any(east_asian_width(c) in "WF" for c in name) for name in classes],
-        "tested": None if X is None else _tested(model, X, y, classes),
+        "tested": tested,
+        "behind": tested and tested["behind"],
+        "thresholds": tested and tested["thresholds"],
         "absent": without_folders(absent, str(model.data.get("source", ""))),
         "canvas": canvas,
         "no_canvas": no_canvas,
@@ -194,20 +197,26 @@ def _tested(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, An
         part = f"{'all' if X.X_test is None else 'the test'} rows of {X.name}"
     X, y = labelled_rows(X, y)
     result = model.evaluate(X, y)
-    (found,) = summed(model, X, y, partial(mistakes_of, thresholds=model.thresholds))
+    found, *others = summed(model, X, y, sums_of(model, MOST_CONFUSED))
     pictured = is_image(model.image_shape) and len(found.rows) > 0
     pictures = (
         row_pictures(to_host(rows_at(model, X, found.rows)), model) if pictured else repeat("")
     )
     figures = _of_labels(result, found.n) if model.multilabel else _of_classes(result, classes)
-    return figures | {
-        "part": part,
-        "n": found.n,
-        "result": result,
-        "mistakes": list(zip(found.rows, *_said(model, found, classes), pictures, strict=False)),
-        "pictured": pictured,
-        "n_wrong": found.n_wrong,
-    }
+    return (
+        figures
+        | {
+            "part": part,
+            "n": found.n,
+            "result": result,
+            "mistakes": list(
+                zip(found.rows, *_said(model, found, classes), pictures, strict=False)
+            ),
+            "pictured": pictured,
+            "n_wrong": found.n_wrong,
+        }
+        | answers_of(model, X, others, classes)
+    )
 
 
 def _said(model: OneVsAll, found: Mistakes, classes: list[str]) -> list[Any]:

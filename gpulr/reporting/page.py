@@ -100,7 +100,7 @@ def write(
         from gpulr.reporting.facts import FILTERS, facts_of
 
     here = files("gpulr.reporting")
-    css, js = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    css = (here / "page.css").read_text(encoding="utf-8")
     environment = Environment(
         loader=PackageLoader("gpulr.reporting", ""),
         autoescape=True,
@@ -110,15 +110,25 @@ def write(
     )
     environment.filters |= FILTERS
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    facts = facts_of(model, X, y, search, absent)
+    js = _script({name: bool(facts[name]) for name in ("canvas", "behind", "thresholds")})
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(css)}; script-src {_hash(js)}; "
         "base-uri 'none'; form-action 'none'"
     )
     inserted = {"policy": Markup(policy), "css": Markup(css), "js": Markup(js)}
-    facts = facts_of(model, X, y, search, absent)
     page = environment.get_template("page.html.j2").render(**facts, **inserted)
     # A path that is not Unicode has surrogates, which UTF-8 cannot hold.
     replace_file(path, page.encode("utf-8", "backslashreplace"), what="report")
+
+
+def _script(parts: Mapping[str, bool]) -> str:
+    """Return the script of a page that has these parts: tables are in all of them."""
+    names = ["tables", *(["ink"] if parts["canvas"] else [])]
+    names += [name for name, is_there in parts.items() if is_there]
+    here = files("gpulr.reporting")
+    texts = ((here / f"{name}.js").read_text(encoding="utf-8") for name in names)
+    return '"use strict";\n(() => {\n' + "\n".join(texts) + "})();"
 
 
 def _hash(text: str) -> str:

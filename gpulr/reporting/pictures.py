@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
@@ -51,6 +52,26 @@ def row_pictures(rows: npt.NDArray[Any], model: OneVsAll) -> list[str]:
     """Return rows (n_rows, n_features) as pictures."""
     assert model.image_shape is not None
     return [_png(_image(each)) for each in as_bytes(grey_images(model, rows, model.image_shape))]
+
+
+def row_sheet(rows: npt.NDArray[Any], model: OneVsAll, shades: int) -> dict[str, Any]:
+    """Return rows as one picture of few greys, tile beside tile, and how they lie on it."""
+    assert model.image_shape is not None
+    whole = as_bytes(grey_images(model, rows, model.image_shape))
+    stride = max(1, -(-max(whole.shape[1:3]) // LONGEST_SIDE))
+    images = whole[:, ::stride, ::stride]
+    n, height, width = images.shape[:3]
+    across = math.ceil(math.sqrt(n))
+    padded = np.zeros((across * -(-n // across), *images.shape[1:]), dtype=np.uint8)
+    padded[:n] = images
+    grid = padded.reshape(-1, across, *images.shape[1:]).swapaxes(1, 2)
+    sheet = grid.reshape(-1, across * width, *images.shape[3:])
+    if sheet.ndim == 2:
+        picture = Image.fromarray(np.rint(sheet / 255 * (shades - 1)).astype(np.uint8))
+        picture.putpalette([255 * k // (shades - 1) for k in range(shades) for _ in range(3)])
+    else:
+        picture = Image.fromarray(sheet[..., :3]).quantize(4 * shades)
+    return {"sheet": _png(picture), "tile": [height, width], "across": across}
 
 
 def _image(values: npt.NDArray[np.uint8]) -> Image.Image:

@@ -7,6 +7,8 @@ makes that a failure. Screenshots are kept in the folder that ``GPULR_SCREENSHOT
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -16,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import gpulr
-from gpulr.images.strokes import draw
+from gpulr.images.strokes import PEN, SPAN, draw
 from gpulr.logistic import sigmoid
 
 pytestmark = pytest.mark.browser
@@ -272,7 +275,7 @@ def test_the_keyboard(opened, model):
     assert page.evaluate("gpulr.strokes.length") == 1
     keys.press("Delete")
     assert page.evaluate("gpulr.strokes.length") == 0
-    assert best(page) == "–"
+    assert best(page) == ""
     keys.press("Space")
     keys.press("Escape")
     assert page.evaluate("gpulr.strokes.length") == 0
@@ -294,7 +297,7 @@ def test_buttons(opened, model):
     page.get_by_role("button", name="Undo").click()
     assert best(page) == "3"
     page.get_by_role("button", name="Clear").click()
-    assert best(page) == "–"
+    assert best(page) == ""
     assert page.locator("#hint").is_visible()
     assert page.evaluate("gpulr.probabilities") is None
 
@@ -306,7 +309,7 @@ def test_hostile_labels(opened, data):
     put(page, recorded(3))
     names, _ = shown(page)
     assert [name[:30] for name in names] == [str(label)[:30] for label in model.classes]
-    assert page.locator("script").count() == 2
+    assert page.locator("script").count() == 3
     assert page.locator("b b").count() == 0
     assert not page.evaluate("[...document.images].some(image => !image.src.startsWith('data:'))")
 
@@ -346,6 +349,201 @@ def test_without_javascript(opened, model, data):
     assert page.locator(".confusion").is_visible()
 
 
+def on_canvas(page):
+    """Return what is on the canvas, (height, width, 4), as it is shown."""
+    address = page.evaluate("document.getElementById('canvas').toDataURL()")
+    picture = Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+    return np.asarray(picture.convert("RGBA")).astype(int)
+
+
+@pytest.mark.parametrize("size", [1.0, 0.25])
+def test_pixels_that_argue_light_up_where_they_are(opened, model, size):
+    page = opened(model)
+    put(page, [[(20 + size * x, 30 + size * y) for x, y in stroke] for stroke in recorded(3)])
+    row, P = agree(page, model)
+    expect_text(page, "#leader", str(P.argmax()))
+    points = np.concatenate(page.evaluate("gpulr.strokes"))[:, ::-1]  # y, x
+    low, high = points.min(axis=0), points.max(axis=0)
+    pen = PEN / max(1.0, *((SPAN * 280 - 2 * PEN) / (high - low)))  # of the enlarged drawing
+    canvas, image = on_canvas(page), row.reshape(28, 28)
+    places = np.argwhere(image > 0)
+    first, last = places.min(axis=0), places.max(axis=0) + 1
+    adds = (row * model.weights[:, P.argmax()]).reshape(28, 28)
+    strong = (np.abs(adds) > 0.4 * np.abs(adds).max()) & (image > 0.9 * image.max())
+    right = []
+    for place in np.argwhere(strong):
+        share = (place + 0.5 - first) / (last - first)
+        y, x = ((low - pen + share * (high - low + 2 * pen)) * len(canvas) / 280).astype(int)
+        right.append(np.sign(adds[tuple(place)]) == np.sign(canvas[y, x, 0] - canvas[y, x, 2]))
+    assert len(right) > 5
+    assert np.mean(right) > 0.9
+    put(page, [])
+    assert not on_canvas(page).any()
+
+
+def test_an_example_draws_itself_and_gives_way(opened, model):
+    page = opened(model)
+    expect_text(page, "#best", "3")
+    expect_text(page, "#hint", "An example. Draw your own!")
+    assert page.locator("#spoken").text_content() == ""
+    drawn_with_mouse(page, [[(50.0, 60.0), (150.0, 60.0)]])
+    (stroke,) = page.evaluate("gpulr.strokes")
+    np.testing.assert_allclose(stroke, [[50, 60], [150, 60]], atol=1)
+    page.reload()
+    page.wait_for_timeout(100)
+    page.locator("#canvas").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("gpulr.strokes") == []
+    page.wait_for_timeout(100)
+    assert page.evaluate("gpulr.strokes") == []  # and stays away
+    assert page.locator("#seen").is_hidden()
+    expect_text(page, "#how-sure", "Nothing is drawn yet.")
+
+
+def test_an_example_that_does_not_move(opened, model):
+    page = opened(model, reduced_motion="reduce")
+    whole = page.evaluate("gpulr.strokes.flat().length")
+    page.wait_for_timeout(100)
+    assert page.evaluate("gpulr.strokes.flat().length") == whole > 20
+    assert best(page) == "3"
+
+
+def test_a_cell_shows_the_images_behind_it(opened, model, data):
+    page = opened(model, enlarged(data.X_test), data.y_test, has_touch=True)
+    panel, said = page.locator("#behind-panel"), model.predict(enlarged(data.X_test))
+    wrong = np.flatnonzero(said != data.y_test)
+    i, j = data.y_test[wrong[0]], said[wrong[0]]
+    n = np.sum((data.y_test == i) & (said == j))
+    cell = page.get_by_role("button", name=f"{n} of {i} taken for {j}", exact=True)
+    cell.click()
+    assert panel.locator("h3").text_content().startswith(f"{i} taken for {j}: ")
+    assert panel.locator("canvas").count() == min(6, n)
+    page.wait_for_timeout(100)
+    lit = (
+        "all => all.map(c => c.getContext('2d').getImageData(0, 0, 28, 28).data.some(v => v == 255"
+    )
+    assert all(panel.locator("canvas").evaluate_all(lit + "))"))
+    assert cell.get_attribute("aria-pressed") == "true"
+    page.keyboard.press("Enter")  # again
+    assert panel.is_hidden()
+    page.get_by_role("button", name=re.compile(r"\d+ of 0 recognised")).tap()
+    assert panel.locator("canvas").count() == 6
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    for _ in range(40):  # the last cell there is to the right, and down
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    assert "9 recognised: 6 most confident of" in panel.locator("h3").text_content()
+    assert page.locator(".confusion button[tabindex='0']").count() == 1
+
+
+def test_a_cell_of_a_table_shows_rows(opened, blobs):
+    X, y = blobs
+    page = opened(gpulr.train(X, y, standardize=True), X, y)
+    page.get_by_role("button", name=re.compile(r"\d+ of 0 recognised")).click()
+    assert page.locator("#behind-panel li").count() == 6
+    assert "feature" in page.locator("#behind-panel .reasons").first.text_content()
+
+
+def test_columns_sort(opened, model, data):
+    page = opened(model, enlarged(data.X_test), data.y_test)
+    table = page.get_by_role("region", name="Accuracy by class")
+    column = lambda k: [  # noqa: E731
+        float(text) for text in table.locator(f"tbody td:nth-child({k})").all_text_contents()
+    ]
+    before = column(3)
+    for words in ("ascending", "descending"):
+        table.get_by_role("button", name="recall").press("Enter")
+        head = table.get_by_role("columnheader", name="recall")
+        assert head.get_attribute("aria-sort") == words
+        assert column(3) == sorted(before, reverse=words == "descending")
+    table.get_by_role("button", name="class").click()
+    assert column(3) == before
+    assert table.locator("[aria-sort]").count() == 1
+    assert table.locator("tfoot th").text_content() == "all"
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_threshold_of_a_model_slides(opened, data, several):
+    y, y_test = (of[:, None] % [2, 3] == 0 for of in (data.y, data.y_test))
+    y, y_test = (y, y_test) if several else (y[:, 1], y_test[:, 1])
+    model = gpulr.train(data.X, y.astype(int), max_iter=15, tol=0)
+    page = opened(model, data.X_test, y_test.astype(int))
+    if several:
+        page.locator("#threshold-of").select_option(index=1)
+    truth, z = (
+        of.reshape(len(of), -1)[:, -1] for of in (y_test, model.decision_function(data.X_test))
+    )
+
+    def check(margin, words):
+        expect_text(page, "#threshold-value", words)
+        said = z > margin
+        hit = np.sum(said & truth)
+        expect_text(page, "#count-hit", str(hit))
+        expect_text(page, "#count-false", str(np.sum(said & ~truth)))
+        expect_text(page, "#count-missed", str(np.sum(~said & truth)))
+        expect_text(page, "#count-rest", str(np.sum(~said & ~truth)))
+        expect_text(page, "#precision", f"{hit / said.sum():.4f}")
+        expect_text(page, "#recall", f"{hit / truth.sum():.4f}")
+
+    check(0.0, "p ≥ 0.500")
+    page.locator("#threshold").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    check(1.0, "p ≥ 0.731")
+    page.get_by_role("button", name="The model’s own").click()
+    check(0.0, "p ≥ 0.500")
+    assert page.locator("#slider .yes").first.text_content() == ("present" if several else "1")
+
+
+def test_forced_colours(opened, model, data):
+    page = opened(model, enlarged(data.X_test), data.y_test, forced_colors="active")
+    put(page, recorded(3))
+    colour = "e => getComputedStyle(e).backgroundColor"
+    fill, best_fill, page_colour = (
+        page.locator(of).first.evaluate(colour)
+        for of in ("#bars li:not(.best) .fill", "#bars .best .fill", "body")
+    )
+    assert len({fill, best_fill, page_colour}) == 3
+    keys = page.locator(".weights, section .key").evaluate_all(f"all => all.map({colour})")
+    assert len(set(keys)) >= 3
+    shades = page.locator(".confusion td").evaluate_all(f"all => all.map({colour})")
+    assert len(set(shades)) >= 5
+
+
+def test_printed(opened, model, data):
+    page = opened(model, enlarged(data.X_test), data.y_test, color_scheme="dark")
+    page.emulate_media(media="print")
+    assert page.locator("#draw").is_hidden()
+    assert (
+        page.locator(".confusion td").first.evaluate("e => getComputedStyle(e).printColorAdjust")
+        == "exact"
+    )
+    colour = page.evaluate("getComputedStyle(document.body).color")
+    assert colour == "rgb(27, 28, 30)"  # whatever the screen's
+    pdf = page.pdf(format="A4", print_background=False)
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 4
+
+
+def test_wide_tables_say_that_they_scroll(opened, rng):
+    X, y = rng.normal(size=(200, 5)), np.arange(200) % 20
+    model = gpulr.train(X, np.array([f"class {k:02d} of them" for k in range(20)])[y])
+    page = opened(model, X, model.classes[y], viewport={"width": 390, "height": 800})
+    matrix = page.get_by_role("region", name="Confusion matrix")
+    hint = matrix.get_by_text("Scroll sideways")
+    assert hint.is_visible()
+    matrix.focus()
+    assert page.evaluate("document.activeElement.tabIndex") == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    matrix.evaluate("e => e.scrollTo(10000, 0)")
+    page.wait_for_timeout(100)
+    assert not matrix.evaluate("e => e.classList.contains('beyond')")
+    page.set_viewport_size({"width": 1600, "height": 800})
+    page.wait_for_timeout(100)
+    assert hint.is_hidden()
+
+
 VIEWS = {
     "desktop-light": {"color_scheme": "light"},
     "desktop-dark": {"color_scheme": "dark"},
@@ -363,7 +561,8 @@ def test_fits_the_screen(opened, model, data, view, tmp_path):
     page.wait_for_timeout(150)  # for the bars, which move
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     heights = "all => all.map(e => e.getBoundingClientRect().height)"
-    assert min(page.locator("button").evaluate_all(heights)) >= 40
+    assert min(page.locator(".studio button").evaluate_all(heights)) >= 40
+    assert min(page.locator("button:visible").evaluate_all(heights)) >= 24
     table = page.get_by_role("region", name="Accuracy by class")
     assert table.evaluate("e => e.scrollWidth <= e.clientWidth")
     assert table.locator("th.never").is_visible() == (view != "narrow")

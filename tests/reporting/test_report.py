@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 import shlex
@@ -17,6 +18,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas
 import pytest
+from PIL import Image
 from scipy.sparse import csr_array
 from typer.testing import CliRunner
 
@@ -25,6 +27,7 @@ from clusters import cluster
 from gpulr import show
 from gpulr.cli.app import app
 from gpulr.errors import DataError, MissingExtraError, ModelFileError, ParameterError
+from gpulr.logistic import sigmoid
 from gpulr.model.evaluation import Evaluation
 from gpulr.model.one_vs_all import summed
 from gpulr.reporting.command import reproduction
@@ -52,7 +55,8 @@ FEW = {"max_iter": 4, "tol": 0}
 ALLOWED = (
     "html head meta title style script body header main section footer div p span small b em sub "
     "strong h1 h2 h3 dl dt dd ul li figure figcaption img canvas button table caption thead tbody "
-    "tfoot tr th td pre code svg g line text polyline polygon circle path rect"
+    "tfoot tr th td pre code svg g line text polyline polygon circle path rect "
+    "input label select output"
 )
 
 
@@ -66,14 +70,15 @@ class Page(HTMLParser):
         self.close()
         assert not self._open
         self.shown = " ".join("".join(self._words).split())
-        models = [text for _, found, text in self.blocks if found.get("id") == "model"]
-        self.model = json.loads(models[0]) if models else None
+        self.model, self.behind, self.thresholds = map(
+            self._json, ("model", "behind", "thresholds")
+        )
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
         if tag in ("script", "style"):
             self.blocks.append((tag, dict(attributes), ""))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self._open.append(tag)
 
     def handle_startendtag(self, tag, attributes):
@@ -89,6 +94,10 @@ class Page(HTMLParser):
             self.blocks[-1] = (tag, attributes, text + data)
         else:
             self._words.append(data + " ")
+
+    def _json(self, name):
+        found = [text for _, attributes, text in self.blocks if attributes.get("id") == name]
+        return json.loads(found[0]) if found else None
 
     def of(self, tag):
         return [found for name, found in self.elements if name == tag]
@@ -195,7 +204,7 @@ def test_hostile_labels_are_text(paged, data):
     labels = np.array(HOSTILE)
     model = gpulr.train(data.X, labels[data.y], image_shape=(8, 8), **FEW)
     page = paged(model, data.X_test, labels[data.y_test])
-    assert len(page.blocks) == 3
+    assert len(page.blocks) == 4  # a style, two of JSON, and a script
     shown = (label.replace("\u202e", "�") for label in HOSTILE if len(label) < 300)
     assert not page.lacks(*shown, "a" * 20 + "…" + "a" * 19)
     assert page.model["names"][0] == min(HOSTILE)
@@ -249,7 +258,7 @@ def test_without_a_canvas_the_page_says_why(paged, rng, shape, classes, why):
     assert why in page.shown
     assert page.model is None
     assert not page.of("canvas")
-    assert [tag for tag, _, _ in page.blocks] == ["style"]
+    assert "strokes" not in page.blocks[-1][2]
 
 
 def test_rows_that_are_not_images(paged, blobs):
@@ -476,6 +485,79 @@ def test_weights_are_in_the_unit_of_their_picture(paged, data):
     np.testing.assert_allclose(bar.get_ylim(), [-limit, limit], rtol=1e-6)
     assert "weight × 16" in bar.get_ylabel()
     assert f"full colour is a weight × 16 of {limit:.3g} or more" in paged(model).shown
+
+
+def cells_of_rows(true, said):
+    """The rows of each cell, as the page names cells."""
+    cells = {}
+    for row, (i, j) in enumerate(zip(true, said, strict=True)):
+        cells.setdefault(f"{i},{j}", []).append(row)
+    return cells
+
+
+def test_rows_behind_each_cell_are_its_most_confident(paged, model, data):
+    behind, said = paged(model, data).behind, model.predict(data.X_test)
+    P, cells = model.predict_proba(data.X_test), cells_of_rows(data.y_test, said)
+    assert behind["cells"].keys() == cells.keys()
+    for cell, rows in cells.items():
+        i, j = map(int, cell.split(","))
+        best = sorted(rows, key=lambda row, j=j: -P[row, j])[:6]
+        shown = behind["cells"][cell]
+        assert [row for row, *_ in shown] == best
+        for row, p_said, p_true, _ in shown:
+            np.testing.assert_allclose([p_said, p_true], P[row, [j, i]], rtol=0, atol=1e-5)
+    sheet = Image.open(io.BytesIO(base64.b64decode(behind["sheet"].partition(",")[2])))
+    pixels = np.asarray(sheet.convert("L")) / 255
+    ((row, _, _, k), *_) = behind["cells"]["3,3"]
+    down, across = 8 * (k // behind["across"]), 8 * (k % behind["across"])
+    tile = pixels[down : down + 8, across : across + 8]
+    np.testing.assert_allclose(tile, data.X_test[row].reshape(8, 8), atol=0.04)
+
+
+def test_of_a_table_the_features_that_argued_are_behind_cells(paged, rng):
+    X, y = rng.normal(size=(90, 4)), np.arange(90) % 3
+    X[:, 2] += 3 * y
+    X[:4, 2] = 9  # taken for the third class by this feature alone
+    frame = pandas.DataFrame(X, columns=["a", "b", "</script>", "d"])
+    model = gpulr.train(frame, y, standardize=True)
+    behind = paged(model, frame, y).behind
+    assert not behind["pictures"]
+    row, _, _, reasons = behind["cells"]["0,2"][0]
+    feature, value, adds = max(reasons, key=lambda reason: reason[2])
+    assert (behind["features"][str(feature)], value) == ("</script>", 9.0)
+    difference = (X[row, 2] - model.center[2]) * (model.weights[2, 2] - model.weights[2, 0])
+    np.testing.assert_allclose(adds, difference, rtol=1e-2)
+
+
+def test_the_page_stays_small(paged, rng):
+    X = rng.integers(0, 256, (2_000, 784), dtype=np.uint8)  # which PNG does not compress
+    y = np.arange(2_000) % 30
+    page = paged(gpulr.train(X, y, image_shape=(28, 28), max_iter=1, tol=0), X, y)
+    assert page.behind is None or len(page.behind["sheet"]) <= 45_000
+    more = gpulr.train(X[:, :20], np.arange(2_000) % 31, max_iter=1, tol=0)
+    assert paged(more, X[:, :20], np.arange(2_000) % 31).behind is None  # 31 classes have no matrix
+
+
+@pytest.mark.parametrize("own", [None, 0.25, np.inf])
+@pytest.mark.parametrize("several", [False, True])
+def test_counts_of_each_threshold(paged, data, several, own):
+    y, y_test = (multiples(of)[:, : 3 if several else 1] for of in (data.y, data.y_test))
+    y, y_test = (y, y_test) if several else (y[:, 0], y_test[:, 0])
+    model = gpulr.train(data.X, y, image_shape=(8, 8), **FEW)
+    if own is not None:
+        model = replace(model, thresholds=np.full(model.n_models, own))
+    sliders = paged(model, data.X_test, y_test).thresholds
+    Z, Y = model.decision_function(data.X_test), y_test.reshape(len(y_test), -1)
+    yes, no = np.array(sliders["counts"])
+    said = model.predict(data.X_test).reshape(Y.shape)
+    for j, k in enumerate(sliders["own"]):
+        hit, false = (np.sum((said[:, j] == 1) & (Y[:, j] == side)) for side in (1, 0))
+        assert (yes[j, k], no[j, k]) == (hit, false)
+        assert (yes[j, -1], no[j, -1]) == (np.sum(Y[:, j] == 1), np.sum(Y[:, j] == 0))
+        p = (sliders["thresholds"] * model.n_models)[j] if own is None else sliders["thresholds"][j]
+        at = p.index(0.7311)  # of a margin of 1
+        assert yes[j, at] == np.sum((Z[:, j] > 1) & (Y[:, j] == 1))
+        assert p[k] == (None if own == np.inf else round(float(sigmoid(own or 0.0)), 4))
 
 
 def test_curves_of_both_charts_are_named(paged, model):

@@ -1,135 +1,5 @@
-"use strict";
-// Draw, and see the probabilities. The steps from strokes to probabilities are those of
-// gpulr/images/strokes.py and gpulr/images/framing.py, in float64 and in the same order; nothing is read back
-// from a canvas, which every browser fills in its own way.
-(() => {
-  const NUDGE = 1e-6;
-  const clip = (x, low, high) => Math.min(Math.max(x, low), high);
-  const rounded = (x) => Math.floor(x + 0.5 + NUDGE);
-
-  // Add a straight line of a round pen to ink, {height, width, values}.
-  function line(ink, pen, [x0, y0], [x1, y1]) {
-    const { height, width, values } = ink, reach = pen + 1;
-    const top = clip(Math.floor(Math.min(y0, y1) - reach), 0, height);
-    const bottom = clip(Math.ceil(Math.max(y0, y1) + reach), 0, height);
-    const left = clip(Math.floor(Math.min(x0, x1) - reach), 0, width);
-    const right = clip(Math.ceil(Math.max(x0, x1) + reach), 0, width);
-    const dx = x1 - x0, dy = y1 - y0, square = dx * dx + dy * dy;
-    for (let i = top; i < bottom; i++) {
-      const py = i + 0.5 - y0;
-      for (let j = left; j < right; j++) {
-        const px = j + 0.5 - x0;
-        const along = square ? clip((px * dx + py * dy) / square, 0, 1) : 0;
-        const ex = px - along * dx, ey = py - along * dy;
-        const covered = clip(pen + 0.5 - Math.sqrt(ex * ex + ey * ey), 0, 1);
-        if (covered > values[i * width + j]) values[i * width + j] = covered;
-      }
-    }
-  }
-
-  function rasterized(strokes, [height, width], pen) {
-    const ink = { height, width, values: new Float64Array(height * width) };
-    for (const stroke of strokes) {
-      if (stroke.length === 1) line(ink, pen, stroke[0], stroke[0]);
-      for (let k = 1; k < stroke.length; k++) line(ink, pen, stroke[k - 1], stroke[k]);
-    }
-    return ink;
-  }
-
-  // Enlarge a small drawing to the size that the pen is as thick for, in the middle of the paper.
-  function enlarged(strokes, { paper, pen, span, most_enlarged }) {
-    const sides = [paper[1], paper[0]], points = strokes.flat();
-    if (!points.some((point) => point.every((x, k) => x >= 0 && x <= sides[k]))) return strokes;
-    const ends = sides.map((side, k) => {
-      const seen = points.map((point) => clip(point[k], 0, side));
-      return [seen.reduce((a, b) => Math.min(a, b)), seen.reduce((a, b) => Math.max(a, b))];
-    });
-    const room = sides.map((side, k) => (span * side - 2 * pen) / (ends[k][1] - ends[k][0]));
-    const factor = Math.min(most_enlarged, ...room);
-    if (factor <= 1) return strokes;
-    return strokes.map((stroke) => stroke.map((point) => point.map(
-      (x, k) => (x - (ends[k][0] + ends[k][1]) / 2) * factor + sides[k] / 2)));
-  }
-
-  // Cut out what is drawn, scale it by means over areas, centre it: (height, width) or null.
-  function framed({ height, width, values }, { shape, extent, middle, drawn }) {
-    let top = height, bottom = -1, left = width, right = -1;
-    for (let i = 0; i < height; i++) {
-      for (let j = 0; j < width; j++) {
-        if (values[i * width + j] > drawn) {
-          top = Math.min(top, i); bottom = Math.max(bottom, i);
-          left = Math.min(left, j); right = Math.max(right, j);
-        }
-      }
-    }
-    if (bottom < 0) return null;
-    const cut = [bottom - top + 1, right - left + 1];
-    const factor = extent * Math.min(shape[0] / cut[0], shape[1] / cut[1]);
-    const [rows, columns] = cut.map((n, k) => Math.min(Math.max(1, rounded(factor * n)), shape[k]));
-    const overRows = parts(cut[0], rows), overColumns = parts(cut[1], columns);
-    const half = new Float64Array(rows * cut[1]), small = new Float64Array(rows * columns);
-    for (let i = 0; i < rows; i++) {
-      for (const [k, share] of overRows[i]) {
-        for (let j = 0; j < cut[1]; j++) {
-          half[i * cut[1] + j] += share * values[(top + k) * width + left + j];
-        }
-      }
-      for (let j = 0; j < columns; j++) {
-        for (const [k, share] of overColumns[j]) small[i * columns + j] += share * half[i * cut[1] + k];
-      }
-    }
-    const mass = [new Float64Array(rows), new Float64Array(columns)];
-    for (let i = 0; i < rows; i++) {
-      for (let j = 0; j < columns; j++) {
-        mass[0][i] += small[i * columns + j];
-        mass[1][j] += small[i * columns + j];
-      }
-    }
-    const [y, x] = mass.map((profile, k) => start(profile, middle[k], shape[k]));
-    const frame = new Float64Array(shape[0] * shape[1]);
-    for (let i = 0; i < rows; i++) {
-      frame.set(small.subarray(i * columns, (i + 1) * columns), (y + i) * shape[1] + x);
-    }
-    return frame;
-  }
-
-  // Of each of n equal parts of so many pixels: which pixels it covers, and their shares in it.
-  function parts(pixels, n) {
-    const step = pixels / n, all = [];
-    for (let i = 0; i < n; i++) {
-      const covered = [];
-      for (let k = Math.max(0, Math.floor(i * step) - 1); k < pixels && k < (i + 1) * step; k++) {
-        const overlap = Math.min((i + 1) * step, k + 1) - Math.max(i * step, k);
-        if (overlap > 0) covered.push([k, overlap / step]);
-      }
-      all.push(covered);
-    }
-    return all;
-  }
-
-  function start(mass, middle, side) {
-    let total = 0, moment = 0;
-    mass.forEach((m, k) => { total += m; moment += m * k; });
-    return clip(rounded(middle - moment / total), 0, side - mass.length);
-  }
-
-  // The row that the model takes, from ink of 0 to 1.
-  const rowOf = (frame, { low, high, bright }) =>
-    frame.map((ink) => low + (bright ? 1 - ink : ink) * (high - low));
-
-  function margins(row, { weights, intercept }) {
-    const n = intercept.length, z = Float64Array.from(intercept);
-    for (let i = 0; i < row.length; i++) {
-      if (row[i] !== 0) for (let j = 0; j < n; j++) z[j] += row[i] * weights[i * n + j];
-    }
-    return z;
-  }
-
-  const probabilities = (z) =>
-    z.map((m) => { const e = Math.exp(-Math.abs(m)); return (m >= 0 ? 1 : e) / (1 + e); });
-
-  // ---- the page ----
-  const find = (id) => document.getElementById(id);
+// Draw, and see the probabilities, and what argued for the most probable.
+{
   const model = JSON.parse(find("model").textContent);
   const { buffer } = Uint8Array.from(atob(model.weights), (c) => c.charCodeAt(0));
   model.weights = model.bits === 64 ? new Float64Array(buffer) : new Float32Array(buffer);
@@ -139,7 +9,8 @@
   const MOST_BARS = 40, TOP = 10;
   let strokes = [], current = null, pointer = null;
   let cursor = [width / 2, height / 2], keyboard = false, asked = 0, row = null, Z = null, P = null;
-  let ink = rasterized([], model.paper, model.pen);
+  let ink = rasterized([], model.paper, model.pen), place = null;
+  let showing = 0;  // the number of the frame in which an example draws itself, or -1 when it has
 
   const bars = find("bars"), listed = model.names.length <= MOST_BARS;
   const lines = Array.from({ length: listed ? model.names.length : TOP }, () => {
@@ -165,18 +36,23 @@
     lines.forEach(({ item, name, fill, value }, k) => {
       const c = order[k], best = p !== null && (model.multilabel ? present(c) : c === sorted[0]);
       name.textContent = name.title = model.names[c];
-      value.textContent = p ? p[c].toFixed(3) : "–";
+      value.textContent = p ? p[c].toFixed(3) : "";
       fill.style.transform = `scaleX(${p ? p[c] : 0})`;
       item.classList.toggle("best", best);
     });
-    find("hint").hidden = strokes.length > 0;
-    const told = p ? answer(p, sorted, present) : ["–", "\u00a0", ""];
+    find("hint").hidden = strokes.length > 0 && !showing;
+    find("hint").textContent = showing ? "An example. Draw your own!" : "Draw here";
+    find("hint").classList.toggle("low", showing !== 0);
+    find("seen").parentElement.classList.toggle("blank", !row);
+    find("argued").classList.toggle("blank", !row);
+    find("leader").textContent = p ? model.names[sorted[0]] : "";
+    const told = p ? answer(p, sorted, present) : ["", "Nothing is drawn yet.", ""];
     find("best").textContent = told[0];
     find("best").classList.toggle("long", told[0].length > 4);
     find("how-sure").textContent = told[1];
     picture();
     clearTimeout(show.spoken);
-    show.spoken = setTimeout(() => { find("spoken").textContent = told[2]; }, 400);
+    show.spoken = setTimeout(() => { find("spoken").textContent = showing ? "" : told[2]; }, 400);
   }
 
   // The answer, how probable it is, and the same as it is spoken.
@@ -204,6 +80,36 @@
     seen.getContext("2d").putImageData(pixels, 0, 0);
   }
 
+  // What each pixel adds to the margin of the leading name, beside an empty paper, as colours.
+  function argued() {
+    const [rows, columns] = model.shape, n = model.intercept.length;
+    const order = Array.from(Z, (z, j) => z - (model.thresholds ? model.thresholds[j] : 0));
+    const best = order.indexOf(Math.max(...order)), sign = twoClasses && order[0] < 0 ? -1 : 1;
+    const empty = model.bright ? model.high : model.low;
+    const adds = row.map((x, k) => sign * (x - empty) * model.weights[k * n + best]);
+    const most = adds.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+    const picture = document.createElement("canvas");
+    picture.height = rows; picture.width = columns;
+    const pixels = picture.getContext("2d").createImageData(columns, rows);
+    const colour = (name) => getComputedStyle(canvas).getPropertyValue(name).match(/\d+/g).map(Number);
+    const up = colour("--lit-up"), down = colour("--lit-down");
+    adds.forEach((x, k) => {
+      pixels.data.set([...(x > 0 ? up : down), 255 * Math.min(1, 1.6 * Math.abs(x) / most)], 4 * k);
+    });
+    picture.getContext("2d").putImageData(pixels, 0, 0);
+    return picture;
+  }
+
+  // Lay these colours on the ink, where each pixel came from.
+  function light() {
+    const { corner, step, factor, center } = place, [rows, columns] = model.shape;
+    const back = (x, k) => (x - [width, height][k] / 2) / factor + center[k];
+    context.globalCompositeOperation = "source-atop";
+    context.drawImage(argued(), back(corner[1], 0), back(corner[0], 1),
+      (columns * step[1]) / factor, (rows * step[0]) / factor);
+    context.globalCompositeOperation = "source-over";
+  }
+
   function paint() {
     const scale = canvas.width / width;
     context.setTransform(scale, 0, 0, scale, 0, 0);
@@ -217,6 +123,7 @@
       if (stroke.length === 1) context.lineTo(...stroke[0]);
       context.stroke();
     }
+    if (row) light();
     if (keyboard && document.activeElement === canvas) {
       context.lineWidth = 2;
       context.strokeStyle = getComputedStyle(bars.parentElement).getPropertyValue("--accent");
@@ -233,13 +140,50 @@
   function now() {
     cancelAnimationFrame(asked);
     asked = 0;
-    const large = enlarged(strokes, model);
-    const frame = framed(large === strokes ? ink : rasterized(large, model.paper, model.pen), model);
-    row = frame && rowOf(frame, model);
+    const large = enlarged(strokes, model), asDrawn = large.strokes === strokes;
+    const found = framed(asDrawn ? ink : rasterized(large.strokes, model.paper, model.pen), model);
+    place = found && { ...found, ...large };
+    row = found && rowOf(found.frame, model);
     Z = row && margins(row, model);
     P = Z && probabilities(Z);
     paint();
     show();
+  }
+
+  // An example gives way to whoever draws.
+  function giveWay() {
+    if (!showing) return;
+    cancelAnimationFrame(showing);
+    showing = 0;
+    strokes = [];
+    ink = rasterized(strokes, model.paper, model.pen);
+  }
+
+  function example(drawing) {
+    const points = drawing.flat().length, seconds = 1.6;
+    let start = null;
+    const upTo = (n) => {
+      strokes = [];
+      for (const stroke of drawing) {
+        if (n > 0) strokes.push(stroke.slice(0, n));
+        n -= stroke.length;
+      }
+      ink = rasterized(strokes, model.paper, model.pen);
+    };
+    const step = (time) => {
+      start ??= time;
+      const share = Math.min(1, (time - start) / (1000 * seconds));
+      showing = share < 1 ? requestAnimationFrame(step) : -1;
+      upTo(Math.max(1, Math.round(share * points)));
+      now();
+    };
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      showing = requestAnimationFrame(step);
+      return;
+    }
+    showing = -1;
+    upTo(points);
+    now();
   }
 
   function begin(point) {
@@ -256,6 +200,7 @@
   }
 
   function put(drawing) {
+    giveWay();
     strokes = drawing.map((stroke) => stroke.map(([x, y]) => [x, y]));
     current = null;
     ink = rasterized(strokes, model.paper, model.pen);
@@ -279,6 +224,7 @@
     pointer = event.pointerId;
     keyboard = false;
     penIs("");
+    giveWay();
     begin(at(event));
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -296,6 +242,7 @@
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || pointer !== null) return;
     const arrow = ARROWS[event.key];
+    if (arrow || event.key === " ") giveWay();
     if (arrow) {
       const step = event.shiftKey ? 2 : 10, sides = [width, height];
       cursor = cursor.map((place, k) => clip(place + step * arrow[k], 0, sides[k]));
@@ -306,7 +253,7 @@
     } else if (event.key === "Delete" || event.key === "Escape") {
       put([]);
     } else if (event.key === "u" || event.key === "U") {
-      put(strokes.slice(0, -1));
+      put(showing ? [] : strokes.slice(0, -1));
     } else {
       return;
     }
@@ -321,7 +268,7 @@
     paint();
   });
   find("clear").addEventListener("click", () => put([]));
-  find("undo").addEventListener("click", () => put(strokes.slice(0, -1)));
+  find("undo").addEventListener("click", () => put(showing ? [] : strokes.slice(0, -1)));
   for (const [name, drawing] of Object.entries(model.examples)) {
     const button = document.createElement("button");
     button.type = "button";
@@ -346,6 +293,8 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
   fit();
   now();
+  const digits = Object.values(model.examples);
+  if (digits.length) example(model.examples[3] || digits[0]);
 
   // For scripts and the tests: put strokes on the canvas, and read what became of them, up to date.
   const upToDate = (value) => { if (asked) now(); return value(); };
@@ -355,4 +304,4 @@
     get row() { return upToDate(() => row && Array.from(row)); },
     get probabilities() { return upToDate(() => P && Array.from(P)); },
   };
-})();
+}

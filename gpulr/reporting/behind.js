@@ -1,0 +1,79 @@
+// A cell of the confusion matrix, when it is chosen, shows some of the rows behind it.
+if (find("behind")) {
+  const { names, cells, tile, sheet, across, pictures, features } = JSON.parse(find("behind").textContent);
+  const panel = find("behind-panel"), table = document.querySelector(".confusion");
+  const image = sheet ? Object.assign(new Image(), { src: sheet }) : null;
+  const buttons = [];
+  let chosen = null;
+
+  const p = (x) => (x > 0 && x < 0.0005 ? "<\u20090.001" : x < 1 && x >= 0.9995 ? ">\u20090.999" : x.toFixed(3));
+
+  function pictured([row, pSaid, pTrue], words, place) {
+    const canvas = made("canvas", { width: tile[1], height: tile[0] });
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `Row ${row}, ${words}`);
+    const at = [(place % across) * tile[1], Math.floor(place / across) * tile[0]];
+    image.decode().then(() => canvas.getContext("2d").drawImage(
+      image, ...at, tile[1], tile[0], 0, 0, tile[1], tile[0]));
+    return canvas;
+  }
+
+  const argued = (reasons) => made("span", { className: "reasons" }, ...reasons.map(([feature, value, adds]) =>
+    made("span", { className: adds < 0 ? "against" : "for" },
+      `${features[feature]} = ${value} (${adds < 0 ? "−" : "+"}${Math.abs(adds)})`)));
+
+  function show(button) {
+    const { i, j, n } = button.cell, rows = cells[`${i},${j}`] || [];
+    if (chosen) chosen.setAttribute("aria-pressed", "false");
+    if (chosen === button) {
+      chosen = null;
+      panel.hidden = true;
+      return;
+    }
+    chosen = button;
+    button.setAttribute("aria-pressed", "true");
+    const some = rows.length < n ? `${rows.length} most confident of ` : "";
+    const what = i === j ? `${names[i]} recognised` : `${names[i]} taken for ${names[j]}`;
+    const list = made("ul", { className: pictures ? "gallery" : "rows" });
+    for (const row of rows) {
+      const words = i === j ? `${names[j]} at ${p(row[1])}`
+        : `${names[j]} at ${p(row[1])}, ${names[i]} at ${p(row[2])}`;
+      const caption = made("span", { textContent: pictures ? words : `Row ${row[0]}: ${words}` });
+      list.append(made("li", {}, pictures ? pictured(row, words, row[3]) : caption,
+        pictures ? caption : argued(row[3])));
+    }
+    panel.replaceChildren(made("h3", { textContent: `${what}: ${some}${n}` }), list);
+    panel.hidden = false;
+  }
+
+  // One stop of the Tab key for all cells; arrow keys go from one to the next.
+  function go(to) {
+    for (const each of buttons) each.tabIndex = each === to ? 0 : -1;
+    to.focus();
+  }
+
+  const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  [...table.tBodies[0].rows].forEach((line, i) => [...line.cells].slice(1).forEach((cell, j) => {
+    const n = Number(cell.textContent);
+    if (!n) return;
+    const button = made("button", { type: "button", textContent: cell.textContent, tabIndex: -1 });
+    button.cell = { i, j, n };
+    button.setAttribute("aria-pressed", "false");
+    button.setAttribute("aria-label", i === j ? `${n} of ${names[i]} recognised`
+      : `${n} of ${names[i]} taken for ${names[j]}`);
+    button.addEventListener("click", () => { go(button); show(button); });
+    button.addEventListener("keydown", (event) => {
+      const step = STEPS[event.key];
+      if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      for (let a = i + step[0], b = j + step[1]; a in names && b in names; a += step[0], b += step[1]) {
+        const next = buttons.find((each) => each.cell.i === a && each.cell.j === b);
+        if (next) { go(next); return; }
+      }
+    });
+    buttons.push(button);
+    cell.replaceChildren(button);
+  }));
+  buttons[0].tabIndex = 0;
+  find("behind-hint").hidden = false;
+}
