@@ -18,8 +18,8 @@ from gpulr.cli.data import in_a_cell
 from gpulr.cli.saving import folders
 from gpulr.cli.tables import table
 from gpulr.errors import CheckpointError, DataError, ParameterError
-from gpulr.families.checkpoint import place_of
 from gpulr.families.checkpoint_file import previous_of, read_one
+from gpulr.families.checkpoint_place import place_of
 from gpulr.families.fingerprint import DATA
 from gpulr.families.row_hashes import HASH
 from gpulr.output_files import check_folder

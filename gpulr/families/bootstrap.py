@@ -19,7 +19,8 @@ from gpulr.errors import (
     warn,
 )
 from gpulr.families.advice import Advice, ends_of, how_to_converge
-from gpulr.families.checkpoint import checkpointed, place_of
+from gpulr.families.checkpoint import checkpointed
+from gpulr.families.checkpoint_place import place_of
 from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.interrupt import closing, ctrl_c
 from gpulr.families.intervals import Bootstrap

@@ -43,37 +43,14 @@ from typing import Any
 from gpulr.errors import CheckpointError, GpulrError, ResumedWarning, warn
 from gpulr.families import checkpoint_file
 from gpulr.families.checkpoint_file import CURE
+from gpulr.families.checkpoint_place import Place
 from gpulr.families.checkpoint_tree import Packer, Unpacker
 from gpulr.families.checkpoint_writer import Dump, Writer
 from gpulr.families.fingerprint import Fingerprint, difference
-from gpulr.output_files import check_folder, path_of
 from gpulr.solvers.driver import EARLY
-from gpulr.validation.parameters import positive_number
 from gpulr.words import first_line
 
-EXAMPLE = "run.ckpt"
-
 About = Callable[[Any, Any], dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where checkpoints are written, and how often."""
-
-    path: Path
-    every: float | None  # seconds; 0: after each iteration; None: only where a run is interrupted
-
-
-def place_of(checkpoint: Any, checkpoint_every: Any) -> Place | None:
-    """Return where and when to write, from arguments; raises ParameterError where it cannot be."""
-    every = checkpoint_every
-    if every is not None:
-        every = positive_number("checkpoint_every", every, zero=True, other=" or None")
-    if checkpoint is None:
-        return None
-    path = path_of("checkpoint", checkpoint)
-    check_folder(path, f"checkpoint={str(path)!r}", EXAMPLE)
-    return Place(Path(path).resolve(), every)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from gpulr.errors import (
     warn,
 )
 from gpulr.families.advice import Advice, how_to_converge
-from gpulr.families.checkpoint import Place, checkpointed, place_of
+from gpulr.families.checkpoint import checkpointed
+from gpulr.families.checkpoint_place import Place, place_of
 from gpulr.families.cross_validation import CrossValidation, SearchProgress
 from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.folds import check_folds, split

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from gpulr.core.problem import Problem
 from gpulr.errors import ConvergenceWarning, warn
 from gpulr.families.advice import ends_of, how_to_converge
-from gpulr.families.checkpoint import Kept, NoCheckpoint, Place, checkpointed, place_of
+from gpulr.families.checkpoint import Kept, NoCheckpoint, checkpointed
+from gpulr.families.checkpoint_place import Place, place_of
 from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c

@@ -20,7 +20,8 @@ from gpulr.errors import (
     warn,
 )
 from gpulr.families.advice import Advice, ends_of, how_to_converge
-from gpulr.families.checkpoint import Kept, Place, checkpointed, place_of
+from gpulr.families.checkpoint import Kept, checkpointed
+from gpulr.families.checkpoint_place import Place, place_of
 from gpulr.families.fingerprint import Fingerprint, fingerprint_of
 from gpulr.families.inputs import Inputs
 from gpulr.families.interrupt import closing, ctrl_c

@@ -463,6 +463,16 @@ def compressed_variable(n_bytes, claimed=None):
     return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + size + packed
 
 
+def test_no_room_is_made_for_more_than_a_file_has(tmp_path):
+    (tmp_path / "a").write_bytes(b"abcdef")
+    with checks.BoundedFile(tmp_path / "a") as file:
+        assert file.read(2) == b"ab"
+        assert file.read(2**46) == b"cdef"
+        assert (file.read(2**46), file.read(0), file.read()) == (b"", b"", b"")
+        file.seek(1)
+        assert file.read() == b"bcdef"
+
+
 def test_claim_of_four_gigabytes(refused):
     content = compressed_variable(4000, claimed=2**32 - 16)
     refused("claims 4,294,967,280 bytes", "a.mat", content)

@@ -13,7 +13,7 @@ from checkpoints import Interrupt, same
 from gpulr.distributed import Here
 from gpulr.errors import DataError
 from gpulr.families import bootstrap
-from gpulr.families.checkpoint import Place
+from gpulr.families.checkpoint_place import Place
 from gpulr.families.partitioned_inputs import read_partitioned
 from gpulr.families.search import search_on
 from gpulr.families.settings import Settings
