@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ Intervals = tuple[Floats, Floats]  # the ends of weights' intervals, (n_features
 MOST = 12  # models of a table that one picture shows unless told which
 SHOWN, ALONE = 8, 20  # features of each of several models, and of one
 COLUMNS = 3
+LEAST_IMAGE = 64  # pixels of a square that nameless features may be
 PANEL, LINE, NAME = 2.1, 0.2, 2.0  # inches: of bars, of a line, of a feature's name at most
 UNKNOWN = "in the feature’s own unit, whose standard deviation this model does not know"
 
@@ -61,7 +63,11 @@ def weight_bars(
         panel.set_xlim(-1.6 * limit, 1.6 * limit)  # with room for the ratios
     if model.feature_std is None:
         words += f" {UNKNOWN}"
-    ax.set_xlabel(f"← against    {words}    for →\n×: odds ratio of that step", fontsize="small")
+    said = f"← against    {words}    for →\n×: odds ratio of that step"
+    side = math.isqrt(len(W))
+    if model.data.get("feature_names") is None and len(W) == side**2 >= LEAST_IMAGE:
+        said += f"\nimage_shape=({side}, {side}) draws them as images, if rows are such"
+    ax.set_xlabel(said, fontsize="small", **plain([said]))
     title = "Weights" if n == len(W) else f"The {n} largest weights of {counted(len(W), 'feature')}"
     if n == 1 < len(W):
         title = f"The largest weight of {counted(len(W), 'feature')}"

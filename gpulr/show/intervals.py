@@ -32,7 +32,7 @@ def bootstrap(
 
     For each model its strongest features, the end of whose interval nearer to 0 is furthest from it
     (:meth:`gpulr.Bootstrap.strength`), strongest first: a dot at the weight and a line from end to
-    end, red for the class, blue against it, grey where 0 is within. Weights of a table are per
+    end, orange for the class, blue against it, grey where 0 is within. Weights of a table are per
     standard deviation of the feature. Of images, the weights whose intervals leave 0, as
     :func:`weights` draws them, on grey.
 

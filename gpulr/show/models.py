@@ -17,8 +17,8 @@ from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.canvas import Colour, axes, bare, grid, model_names, model_of, tidy
+from gpulr.show.features import LEAST_IMAGE, weight_bars
 from gpulr.show.features import MOST as MOST_BARRED
-from gpulr.show.features import weight_bars
 from gpulr.show.lettering import fitted, plain
 from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
 from gpulr.validation.parameters import whole_number
@@ -32,7 +32,6 @@ INKS = (
 NAMED = 5  # curves of models that are too many to name them all
 MOST = 50  # models whose weights one picture shows as images unless told which
 LONGEST_NAME = 1.6  # inches of a name beside its line
-SMALLEST_SIDE = 8  # pixels, of a square that is seen in a number of features
 COLUMNS = 5
 
 
@@ -184,7 +183,7 @@ def weights(
 ) -> Axes:
     """Draw the weights of every model: bars of a table's features, or images.
 
-    Of a table the n largest weights of each model by size, sorted from the most positive on, red
+    Of a table the n largest weights of each model by size, sorted from the most positive on, orange
     for its class and blue against it, each for one standard deviation of its feature, so that they
     compare whatever the features' units. The number beside a bar is the odds ratio of that step.
     Models of earlier versions do not know the deviations; theirs are weights of X as it was passed.
@@ -237,7 +236,7 @@ def _shape_to_draw(model: OneVsAll, image_shape: tuple[int, ...] | None) -> tupl
     """Return the shape of images; of nameless bytes whose number is a square's, such a square."""
     shape, side = image_shape_to_draw(model, image_shape), math.isqrt(model.n_features)
     nameless_bytes = model.data.get("dtype") == "uint8" and not model.data.get("feature_names")
-    if shape is None and nameless_bytes and side >= SMALLEST_SIDE and side**2 == model.n_features:
+    if shape is None and nameless_bytes and model.n_features == side**2 >= LEAST_IMAGE:
         return side, side
     return shape
 
@@ -268,7 +267,7 @@ def weight_maps(
             (column / columns, 1 - (row + 1) / rows, 0.96 / columns, share / rows)
         )
         coloured = panel.imshow(image, **look)
-        panel.set(xticks=[], yticks=[], anchor="S" if len(names) > 1 else "N")
+        panel.set(xticks=[], yticks=[], anchor="C" if len(names) > 1 else "N")
         panel.spines[:].set_color("#cccccc")
         (name,) = fitted([name], 0.96 * side, "medium")
         if len(names) > 1:

@@ -23,6 +23,8 @@ from PIL import Image
 import gpulr
 from gpulr.images.strokes import PEN, SPAN, draw
 from gpulr.logistic import sigmoid
+from gpulr.reporting.facts import LONGEST_NAME
+from gpulr.show.predictions import label_text
 
 pytestmark = pytest.mark.browser
 
@@ -308,7 +310,7 @@ def test_hostile_labels(opened, data):
     page = opened(model, data.X_test, labels[data.y_test])
     put(page, recorded(3))
     names, _ = shown(page)
-    assert [name[:30] for name in names] == [str(label)[:30] for label in model.classes]
+    assert names == [label_text(label, LONGEST_NAME) for label in model.classes]
     assert page.locator("script").count() == 3
     assert page.locator("b b").count() == 0
     assert not page.evaluate("[...document.images].some(image => !image.src.startsWith('data:'))")

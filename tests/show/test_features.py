@@ -110,4 +110,7 @@ def test_a_square_of_nameless_bytes_is_seen(digits):
     named = replace(model, data=model.data | {"feature_names": [f"p{i}" for i in range(64)]})
     assert len(show.weights(named).child_axes) == 10
     floats = gpulr.train(digits[0][:300], digits[1][:300], max_iter=2, tol=0)
-    assert len(show.weights(floats).child_axes) == 10
+    ax = show.weights(floats)
+    assert len(ax.child_axes) == 10
+    assert "image_shape=(8, 8) draws them as images" in ax.get_xlabel()
+    assert "image_shape" not in show.weights(named).get_xlabel()
