@@ -87,7 +87,9 @@ class Draws:
     """Each set has rows as often as a replicate of the bootstrap draws them.
 
     The draws are those that one process makes of all rows, one after the other: a part leaves those
-    of other parts out, and makes them all the same.
+    of other parts out, and makes them all the same. It cannot jump over them: a Poisson draw takes
+    as many numbers of the generator's as chance has it, and any multinomial draw may be of any row.
+    So a replicate is parts × n_rows draws, of 100 ns ("poisson") or 10 ns, by all workers' threads.
     """
 
     kind: str  # "poisson" or "multinomial"

@@ -150,6 +150,16 @@ def test_frames_and_sparse_blocks():
     assert model.score(blocks, Y) == model.score(thin, Y)
 
 
+def test_a_column_of_objects_that_are_no_numbers_is_named_with_its_part():
+    dask, frames = pytest.importorskip("dask"), pytest.importorskip("dask.dataframe")
+    table = pytest.importorskip("pandas").DataFrame(X, columns=list("abcde")).astype({"b": object})
+    table.loc[len(X) - 1, "b"] = "tall"
+    with dask.config.set({"dataframe.convert-string": False}):
+        lazy = frames.from_pandas(table, npartitions=3)
+    with pytest.raises(DataError, match=r"Part 2 \(X\.partitions\[2\]\): .* not numbers: 'b'"):
+        train_on(in_parts(lazy, Y), Settings())
+
+
 def test_a_start_and_models_one_by_one():
     how = Settings(tol=1e-7, dtype="float64")
     whole, _ = train_on(in_parts(X, Y), how)
