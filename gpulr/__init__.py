@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from gpulr.families.search import search
     from gpulr.families.search_result import Search
     from gpulr.families.training import train
+    from gpulr.model.comparison import Comparison, compare
     from gpulr.model.from_torch import from_torch
     from gpulr.model.one_vs_all import OneVsAll, load
     from gpulr.model.stacking import stack
@@ -73,12 +74,14 @@ _HOMES = {  # of the public names; those that are not here are in errors
     "backends": "backend",
     "Blocks": "sources",
     "Bootstrap": "families.intervals",
+    "Comparison": "model.comparison",
     "LearningCurve": "families.learning_curve",
     "OneVsAll": "model.one_vs_all",
     "OneVsAllLogisticRegression": "estimators.logistic_regression",
     "OneVsAllLogisticRegressionCV": "estimators.cross_validated",
     "PermutationTest": "families.permutation_test",
     "bootstrap": "families.bootstrap",
+    "compare": "model.comparison",
     "cross_val_predict": "families.out_of_fold",
     "from_torch": "model.from_torch",
     "learning_curve": "families.learning_curve",
@@ -99,6 +102,7 @@ __all__ = [
     "Bootstrap",
     "CheckpointError",
     "CheckpointWarning",
+    "Comparison",
     "ConvergenceWarning",
     "DataError",
     "DataFallbackWarning",
@@ -137,6 +141,7 @@ __all__ = [
     "backends",
     "bootstrap",
     "callbacks",
+    "compare",
     "cross_val_predict",
     "datasets",
     "errors",

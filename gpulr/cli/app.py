@@ -262,6 +262,23 @@ def evaluate(
 
 
 @command
+def compare(
+    a: Path = MODEL,
+    b: Path = typer.Argument(metavar="OTHER", help="Another, of the same classes and features."),
+    data: str | None = DATA_OF_MODEL,
+    label: str | None = LABEL_OF_MODEL,
+    level: float = option(0.95, "Of the intervals of differences."),
+    seed: int = option(0, "Any whole number; another one draws other resamples.", min=0),
+    report: Path | None = option(None, "Write a page, one .html file, e.g. compare.html."),
+    json: bool = JSON,
+) -> Task:
+    """Compare two models on the same rows: differences, and what each gets right alone."""
+    from gpulr.cli.compare import compare
+
+    return compare
+
+
+@command
 def predict(
     path: Path = MODEL,
     inputs: list[str] = typer.Argument(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
 from unicodedata import east_asian_width
 
 import numpy as np
 
-from gpulr._version import __version__
 from gpulr.backend import to_host
 from gpulr.datasets import Dataset
 from gpulr.families.search_result import choose, standard_errors
@@ -88,8 +86,6 @@ def facts_of(
         },
         "command": command,
         "notes": notes,
-        "version": __version__,
-        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
 
 

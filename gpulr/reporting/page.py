@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from gpulr._version import __version__
 from gpulr.datasets import Dataset
 from gpulr.errors import DataError, ParameterError, needs_extra
 from gpulr.families.search_result import Search, search_record
@@ -89,7 +91,15 @@ def write(
     search: Mapping[str, Any] | None = None,
     absent: str = "",
 ) -> None:
-    """Write the page; the arguments are those of :func:`facts_of`, and checked.
+    """Write the page; the arguments are those of :func:`facts_of`, and checked."""
+    with needs_extra("plot", "Writing a report needs Jinja2 and Pillow"):
+        from gpulr.reporting.facts import facts_of
+
+    put_together("page.html.j2", facts_of(model, X, y, search, absent), path)
+
+
+def put_together(template: str, facts: Mapping[str, Any], path: Path) -> None:
+    """Write a page of a template, what it says, styles, and the scripts of the parts that it has.
 
     Everything that is inserted is escaped, and the page's policy allows no other code.
     """
@@ -97,10 +107,9 @@ def write(
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
 
-        from gpulr.reporting.facts import FILTERS, facts_of
+        from gpulr.reporting.facts import FILTERS
 
-    here = files("gpulr.reporting")
-    css = (here / "page.css").read_text(encoding="utf-8")
+    css = (files("gpulr.reporting") / "page.css").read_text(encoding="utf-8")
     environment = Environment(
         loader=PackageLoader("gpulr.reporting", ""),
         autoescape=True,
@@ -110,14 +119,19 @@ def write(
     )
     environment.filters |= FILTERS
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    facts = facts_of(model, X, y, search, absent)
-    js = _script({name: bool(facts[name]) for name in ("canvas", "behind", "thresholds")})
+    js = _script({name: bool(facts.get(name)) for name in ("canvas", "behind", "thresholds")})
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(css)}; script-src {_hash(js)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    inserted = {"policy": Markup(policy), "css": Markup(css), "js": Markup(js)}
-    page = environment.get_template("page.html.j2").render(**facts, **inserted)
+    inserted = {
+        "policy": Markup(policy),
+        "css": Markup(css),
+        "js": Markup(js),
+        "version": __version__,
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+    page = environment.get_template(template).render(**facts, **inserted)
     # A path that is not Unicode has surrogates, which UTF-8 cannot hold.
     replace_file(path, page.encode("utf-8", "backslashreplace"), what="report")
 

@@ -1,0 +1,204 @@
+"""Two models on the same rows: how much better one is, how sure that is, and where each is right.
+
+Right and wrong are of few kinds, so a bootstrap of the rows draws how many are of each kind, which
+is the same as drawing rows and takes no longer for more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.core.targets import UNKNOWN
+from gpulr.errors import DataError, ParameterError
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.model.predicted import predicted, predicted_codes
+from gpulr.validation.parameters import whole_number
+from gpulr.words import brief, listed
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Two models, a and b, on the same labelled rows.
+
+    Attributes
+    ----------
+    n_rows : int
+    scores : structured array (1 or 2,)
+        Of all models together: ``name``, the scores ``a`` and ``b``, their ``difference`` b − a,
+        and ``low`` and ``high``, the ends of its interval. Accuracy (of several labels, of rows
+        that are right throughout), and the mean of the models' own.
+    table : structured array (n_models,)
+        A record for each class or label that has a model: the same of the accuracy of its own yes
+        or no, and the rows that are known (``rows``), that a alone (``only_a``) and b alone
+        (``only_b``) gets right, and ``p_value`` of McNemar's test.
+    rows_a, rows_b : (n_only_a,), (n_only_b,) int64
+        The rows that a alone, and b alone, gets right.
+    p_value : float
+        Of McNemar's exact test: how probable such unequal numbers of these would be, if both models
+        were right equally often.
+    level : float
+        Of the intervals.
+    multilabel : bool
+    """
+
+    n_rows: int
+    scores: npt.NDArray[Any]
+    table: npt.NDArray[Any]
+    rows_a: npt.NDArray[np.int64]
+    rows_b: npt.NDArray[np.int64]
+    p_value: float
+    level: float
+    multilabel: bool
+
+    __repr__ = brief
+
+
+def compare(
+    a: OneVsAll,
+    b: OneVsAll,
+    X: Any,
+    y: Any,
+    *,
+    n: int = 2000,
+    level: float = 0.95,
+    random_state: int = 0,
+) -> Comparison:
+    """Compare two models on the same labelled rows.
+
+    Parameters
+    ----------
+    a, b : OneVsAll
+        Of the same classes or labels, and the same features.
+    X, y
+        As for :meth:`OneVsAll.evaluate`: (n_samples, n_features) and (n_samples,), or
+        (n_samples, n_labels) for multi-label models, of which unknown entries count for nothing.
+    n : int
+        How many resamples of the rows.
+    level : float
+        Of the percentile intervals; the resamples are the same rows for both models.
+    random_state : int
+        Of the resamples.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    DataError
+        The models do not have the same classes or features; or X, y do not belong to them.
+    ParameterError
+        One of them is no model, or a setting cannot be used.
+    """
+    n = whole_number("n", n, least=2)
+    seed = whole_number("random_state", random_state, least=0, most=None)
+    if not 0 < level < 1:
+        raise ParameterError(f"level={level!r}; expected a number between 0 and 1.")
+    _check(a, b)
+    (right_a, each_a, known), (right_b, each_b, _) = (_right(model, X, y) for model in (a, b))
+    rng, tails = np.random.default_rng(seed), [(1 - level) / 2, (1 + level) / 2]
+
+    def record(name: Any, of_a: Any, of_b: Any) -> tuple[Any, ...]:
+        """Return scores that are means over rows, and the interval of their difference."""
+        values, counts = np.unique(of_b.astype(np.int64) - of_a, return_counts=True)
+        draws = rng.multinomial(len(of_a), counts / len(of_a), n) @ values / len(of_a)
+        low, high = np.quantile(draws, tails)
+        return name, of_a.mean(), of_b.mean(), of_b.mean() - of_a.mean(), low, high
+
+    total = "all labels of a row right" if a.multilabel else "accuracy"
+    scores = [record(total, right_a, right_b)]
+    k, names = each_a.shape[1], a.classes[-each_a.shape[1] :]
+    if k > 1:
+        mean = f"mean {'label' if a.multilabel else 'binary'} accuracy"
+        # Entries that are unknown count as right in both, and change no difference.
+        of, *sums = record(mean, each_a.sum(axis=1), each_b.sum(axis=1))
+        share = np.array([each[known].mean() for each in (each_a, each_b)])
+        factor = len(known) / known.sum()
+        scores.append((of, *share, share[1] - share[0], *(x * factor for x in sums[3:])))
+    table = []
+    for j, name in enumerate(names.tolist()):
+        of_a, of_b = each_a[known[:, j], j], each_b[known[:, j], j]
+        if not len(of_a):
+            table.append((name, *[np.nan] * 5, 0, 0, 0, 1.0))
+            continue
+        alone = int((of_a & ~of_b).sum()), int((of_b & ~of_a).sum())
+        table.append((*record(name, of_a, of_b), len(of_a), *alone, mcnemar(*alone)))
+    rows = np.flatnonzero(right_a & ~right_b), np.flatnonzero(right_b & ~right_a)
+    columns = [(each, np.float64) for each in ("a", "b", "difference", "low", "high")]
+    counted = [(each, np.int64) for each in ("rows", "only_a", "only_b")]
+    named: Any = np.result_type(names) if names.dtype.kind != "O" else np.dtype(object)
+    return Comparison(
+        len(right_a),
+        np.array(scores, [("name", "U40"), *columns]),
+        np.array(table, [("name", named), *columns, *counted, ("p_value", np.float64)]),
+        *rows,
+        mcnemar(*map(len, rows)),
+        level,
+        a.multilabel,
+    )
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the p-value of McNemar's test, two-sided, by the binomial distribution itself."""
+    from scipy.special import bdtr
+
+    return float(min(1.0, 2 * bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+
+
+def _check(a: OneVsAll, b: OneVsAll) -> None:
+    for name, model in (("a", a), ("b", b)):
+        if not isinstance(model, OneVsAll):
+            raise ParameterError(
+                f"{name} is of type {type(model).__name__}; expected a trained model, as "
+                "gpulr.train and gpulr.load return it."
+            )
+    if a.multilabel != b.multilabel:
+        raise DataError("One model is of several labels a row, the other of one. Compare likes.")
+    if a.n_features != b.n_features:
+        raise DataError(
+            f"The models have {a.n_features:,} and {b.n_features:,} features; compare models that "
+            "predict the same rows."
+        )
+    if not np.array_equal(a.classes, b.classes):
+        what = "labels" if a.multilabel else "classes"
+        raise DataError(
+            f"The models have other {what}{_unshared(a.classes.tolist(), b.classes.tolist())}. "
+            "model.select brings them to the same ones, in the same order."
+        )
+    of_a, of_b = (model.data.get("feature_names") for model in (a, b))
+    if of_a is not None and of_b is not None and list(of_a) != list(of_b):
+        raise DataError(
+            f"The models have other features{_unshared(of_a, of_b)}. Compare models that were "
+            "trained on the same columns, in the same order."
+        )
+
+
+def _unshared(of_a: Iterable[Any], of_b: Iterable[Any]) -> str:
+    """Return in words what only one of the models knows."""
+    sides = (("the first", of_a, set(of_b)), ("the second", of_b, set(of_a)))
+    only = {side: [name for name in own if name not in other] for side, own, other in sides}
+    words = [f"only {side} has {listed(names)}" for side, names in only.items() if names]
+    return f": {'; '.join(words) or 'the same ones in another order'}"
+
+
+def _right(model: OneVsAll, X: Any, y: Any) -> tuple[Flags, Flags, Flags]:
+    """Return whether rows are right, (n_rows,), each model's yes or no, and whether that is known.
+
+    The last two are (n_rows, n_models).
+    """
+    Z, truth, _ = model._read_truth(X, y, None)
+    said = predicted(Z, model.thresholds)
+    if model.multilabel:
+        known = truth != UNKNOWN
+        each = ~known | (said == (truth == 1))
+        return each.all(axis=1), each, known
+    own = np.arange(len(model.classes))[-Z.shape[1] :]
+    each = said == (truth[:, np.newaxis] == own)
+    return predicted_codes(Z, model.thresholds) == truth, each, np.ones_like(each)

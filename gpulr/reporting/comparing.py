@@ -1,0 +1,63 @@
+"""The page on two models: scores, each one's own, and rows that one of them alone gets right."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gpulr.backend import to_host
+from gpulr.model.comparison import Comparison
+from gpulr.model.one_vs_all import OneVsAll
+from gpulr.reporting.facts import LONGEST_NAME, LONGEST_TEXT, MOST_ROWS
+from gpulr.reporting.mistakes import rows_at
+from gpulr.reporting.page import put_together
+from gpulr.reporting.pictures import row_pictures
+from gpulr.show.predictions import is_image, label_text, shortened
+
+MOST_ALONE = 24
+
+
+def write(
+    found: Comparison,
+    path: Path,
+    model: OneVsAll,
+    names: tuple[str, str],
+    X: Any,
+    y: Any,
+    *,
+    where: str,
+) -> None:
+    """Write the page on a comparison; ``model`` is one of the two, ``where`` tells of the rows."""
+    alone = [_alone(model, rows, X, y) for rows in (found.rows_a, found.rows_b)]
+    facts = {
+        "title": " and ".join(shortened(name, LONGEST_NAME) for name in names),
+        "names": [shortened(name, LONGEST_TEXT) for name in names],
+        "where": shortened(where, LONGEST_TEXT),
+        "found": found,
+        "kind": "label" if found.multilabel else "class",
+        "labels": [label_text(name, LONGEST_NAME) for name in found.table["name"][:MOST_ROWS]],
+        "alone": alone,
+        "counts": [len(found.rows_a), len(found.rows_b)],
+        "pictured": is_image(model.image_shape),
+        "most": MOST_ALONE,
+    }
+    put_together("compare.html.j2", facts, path)
+
+
+def _alone(model: OneVsAll, rows: npt.NDArray[np.int64], X: Any, y: Any) -> list[Any]:
+    """Return the first of some rows: number, what is true, and a picture or nothing."""
+    rows = rows[:MOST_ALONE]
+    if not len(rows):
+        return []
+    pictures: Any = repeat("")
+    if is_image(model.image_shape):
+        pictures = row_pictures(to_host(rows_at(model, X, rows)), model)
+    true: Any = np.asarray(y)[rows]
+    if true.ndim > 1:
+        true = [", ".join(map(str, model.classes[row == 1])) or "none" for row in true]
+    labels = [label_text(each, LONGEST_NAME) for each in true]
+    return list(zip(rows.tolist(), labels, pictures, strict=False))
