@@ -42,7 +42,13 @@ if (find("behind")) {
       list.append(made("li", {}, pictures ? pictured(row, words, row[3]) : caption,
         pictures ? caption : argued(row[3])));
     }
-    panel.replaceChildren(made("h3", { textContent: `${what}: ${some}${n}` }), list);
+    panel.replaceChildren(made("h3", { textContent: `${what}: ${some}${n}` }));
+    if (!pictures) {
+      const rather = i === j ? "" : ` rather than ${names[i]}`;
+      panel.append(made("p", { className: "fine" }, "Of each row the features that argued most. Red: what argued for "
+        + `${names[j]}${rather}, with what it adds to the margin; blue: what argued against it.`));
+    }
+    panel.append(list);
     panel.hidden = false;
   }
 

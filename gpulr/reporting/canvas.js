@@ -41,7 +41,7 @@
       item.classList.toggle("best", best);
     });
     find("hint").hidden = strokes.length > 0 && !showing;
-    find("hint").textContent = showing ? "An example. Draw your own!" : "Draw here";
+    find("hint").textContent = showing ? "Draw your own" : "Draw here";
     find("hint").classList.toggle("low", showing !== 0);
     find("seen").parentElement.classList.toggle("blank", !row);
     find("argued").classList.toggle("blank", !row);

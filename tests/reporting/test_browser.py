@@ -386,7 +386,7 @@ def test_pixels_that_argue_light_up_where_they_are(opened, model, size):
 def test_an_example_draws_itself_and_gives_way(opened, model):
     page = opened(model)
     expect_text(page, "#best", "3")
-    expect_text(page, "#hint", "An example. Draw your own!")
+    expect_text(page, "#hint", "Draw your own")
     assert page.locator("#spoken").text_content() == ""
     drawn_with_mouse(page, [[(50.0, 60.0), (150.0, 60.0)]])
     (stroke,) = page.evaluate("gpulr.strokes")
@@ -446,6 +446,7 @@ def test_a_cell_of_a_table_shows_rows(opened, blobs):
     page.get_by_role("button", name=re.compile(r"\d+ of 0 recognised")).click()
     assert page.locator("#behind-panel li").count() == 6
     assert "feature" in page.locator("#behind-panel .reasons").first.text_content()
+    assert "argued for 0" in page.locator("#behind-panel").text_content()
 
 
 def test_columns_sort(opened, model, data):
@@ -510,6 +511,8 @@ def test_forced_colours(opened, model, data):
     assert len({fill, best_fill, page_colour}) == 3
     keys = page.locator(".weights, section .key").evaluate_all(f"all => all.map({colour})")
     assert len(set(keys)) >= 3
+    border = page.locator("#canvas").evaluate("e => getComputedStyle(e).borderTopStyle")
+    assert border == "solid"
     shades = page.locator(".confusion td").evaluate_all(f"all => all.map({colour})")
     assert len(set(shades)) >= 5
 
