@@ -45,7 +45,7 @@ def compare(
     found = compared(*models, X, y, level=level, random_state=seed)
     if report is not None:
         where = f"{part} rows of {dataset.name}"
-        comparing.write(found, report, models[0], (a.name, b.name), X, y, where=where)
+        comparing.write(found, report, models, (a.name, b.name), X, y, where=where)
         terminal.say_written(report)
     if json:
         about = {"a": a, "b": b, "data": dataset.name, "part": part, "report": report}
@@ -80,7 +80,7 @@ def _show(found: Comparison, paths: tuple[Path, Path], title: str) -> None:
         [each["name"], *_figures(each)] for each in found.scores if np.isfinite(each["a"])
     ]
     kind, several = "label" if found.multilabel else "class", len(found.table) > 1
-    own = [kind, *headings[1:], "right in\na alone", "right in\nb alone", "p"]
+    own = [kind, *headings[1:], "only a\nright", "only b\nright", "p"]
     each_model: list[list[Cell]] = [
         [on_one_line(it["name"]), *_figures(it), *_tested(it)] for it in found.table
     ]

@@ -24,15 +24,16 @@ MOST_ALONE = 24
 def write(
     found: Comparison,
     path: Path,
-    model: OneVsAll,
+    models: tuple[OneVsAll, OneVsAll],
     names: tuple[str, str],
     X: Any,
     y: Any,
     *,
     where: str,
 ) -> None:
-    """Write the page on a comparison; ``model`` is one of the two, ``where`` tells of the rows."""
-    alone = [_alone(model, rows, X, y) for rows in (found.rows_a, found.rows_b)]
+    """Write the page on a comparison; ``where`` tells of the rows."""
+    model, other = models
+    alone = [_alone(other, found.rows_a, X, y), _alone(model, found.rows_b, X, y)]
     facts = {
         "title": " and ".join(shortened(name, LONGEST_NAME) for name in names),
         "names": [shortened(name, LONGEST_TEXT) for name in names],
@@ -49,15 +50,23 @@ def write(
 
 
 def _alone(model: OneVsAll, rows: npt.NDArray[np.int64], X: Any, y: Any) -> list[Any]:
-    """Return the first of some rows: number, what is true, and a picture or nothing."""
+    """Return the first of the rows that a model gets wrong.
+
+    That is their number, what is true, what the model says, and a picture or nothing.
+    """
     rows = rows[:MOST_ALONE]
     if not len(rows):
         return []
     pictures: Any = repeat("")
+    some = rows_at(model, X, rows)
     if is_image(model.image_shape):
-        pictures = row_pictures(to_host(rows_at(model, X, rows)), model)
+        pictures = row_pictures(to_host(some), model)
     true: Any = np.asarray(y)[rows]
-    if true.ndim > 1:
-        true = [", ".join(map(str, model.classes[row == 1])) or "none" for row in true]
-    labels = [label_text(each, LONGEST_NAME) for each in true]
-    return list(zip(rows.tolist(), labels, pictures, strict=False))
+    said = to_host(model.predict(some))
+
+    def in_words(answers: Any) -> list[str]:
+        if model.multilabel:
+            answers = [", ".join(map(str, model.classes[row == 1])) or "none" for row in answers]
+        return [label_text(each, LONGEST_NAME) for each in answers]
+
+    return list(zip(rows.tolist(), in_words(true), in_words(said), pictures, strict=False))

@@ -61,6 +61,10 @@ def test_json_and_page(told, files, tmp_path):
     assert str(tmp_path) not in page
     n = [min(24, len(rows)) for rows in (found.rows_a, found.rows_b)]
     assert page.count("<img ") == sum(n)
+    row, data = found.rows_b[0], gpulr.datasets.load_digits()
+    said = gpulr.load(tmp_path / "a.safetensors").predict(data.X_test[[row]])[0]
+    true = data.y_test[row]
+    assert f"<b>{true}</b> taken for <b>{said}</b> <span>by a, row {row}</span>" in page
     assert f"{found.scores[0]['difference']:+.4f}" in page
 
 
@@ -87,6 +91,7 @@ def test_several_labels(run, told, tmp_path, rng):
     command = ("compare", "a.safetensors", "b.safetensors", "--data", "t.npz", "--report", "c.html")
     assert len(told(*command)["labels"]["p_value"]) == 3
     assert "all labels of a row right" in run(*command).stdout
+    assert '<th scope="col" class="text">a says</th>' in (tmp_path / "c.html").read_text()
 
 
 def test_failures(run, files, tmp_path):
