@@ -172,7 +172,7 @@ class Run:
                     "error", RuntimeWarning
                 )  # of NumPy's, at what was let through
                 found = values(self.reader.read(given))
-        except GpulrError as error:
+        except (GpulrError, MemoryError) as error:  # that of Blosc's alone; see there
             if lacks_memory(error):
                 return "failed", f"memory: {first_lines(error)}"
             return "refused", None
