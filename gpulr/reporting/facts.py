@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from itertools import repeat
 from typing import Any
 from unicodedata import east_asian_width
 
 import numpy as np
 
 from gpulr.backend import to_host
-from gpulr.datasets import Dataset
 from gpulr.families.search_result import choose, standard_errors
-from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
-from gpulr.model.one_vs_all import OneVsAll, summed
+from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import weight_steps
-from gpulr.reporting.answers import answers_of, sums_of
 from gpulr.reporting.charts import search_chart, training_charts
 from gpulr.reporting.command import reproduction
-from gpulr.reporting.mistakes import Mistakes, rows_at
 from gpulr.reporting.paths import file_name, without_folders
-from gpulr.reporting.pictures import canvas_of, row_pictures, weight_pictures
+from gpulr.reporting.pictures import canvas_of, weight_pictures
+from gpulr.reporting.tested import tested_on
 from gpulr.show.predictions import (
     feature_names,
     is_image,
     label_text,
-    labelled_rows,
     largest_weights,
     odds_ratio,
     shortened,
@@ -35,9 +30,7 @@ from gpulr.words import counted, score_words
 
 MOST_ROWS = 200  # of a table with a row for each model
 MOST_PICTURES = 60
-MOST_CONFUSED = 30  # classes for which the whole confusion matrix is shown
 LARGEST_WEIGHTS = 8  # of each model, where rows are not images
-FULL_SHARE = 0.2  # of a class's rows, mistakes that have full colour at least
 LONGEST_NAME, LONGEST_TEXT = 40, 200  # characters
 
 
@@ -53,7 +46,7 @@ def facts_of(
     classes = [label_text(label, LONGEST_NAME) for label in decoded]
     names = classes[-model.n_models :]
     canvas, no_canvas = canvas_of(model, classes)
-    tested = None if X is None else _tested(model, X, y, classes)
+    tested = None if X is None else tested_on(model, X, y, classes)
     command, notes = reproduction(model)
     reason = without_folders(model.fallback_reason or "")
     return {
@@ -181,89 +174,6 @@ def _data(model: OneVsAll) -> dict[str, Any]:
     if data.get("label") is not None:
         facts["label column"] = str(data["label"])
     return facts
-
-
-def _tested(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, Any]:
-    """Return figures and mistakes on labelled rows, or a Dataset as X.
-
-    Raises DataError as :meth:`OneVsAll.evaluate` does.
-    """
-    part = "the rows passed to report()"
-    if isinstance(X, Dataset):
-        part = f"{'all' if X.X_test is None else 'the test'} rows of {X.name}"
-    X, y = labelled_rows(X, y)
-    result = model.evaluate(X, y)
-    found, *others = summed(model, X, y, sums_of(model, MOST_CONFUSED))
-    pictured = is_image(model.image_shape) and len(found.rows) > 0
-    pictures = (
-        row_pictures(to_host(rows_at(model, X, found.rows)), model) if pictured else repeat("")
-    )
-    figures = _of_labels(result, found.n) if model.multilabel else _of_classes(result, classes)
-    return (
-        figures
-        | {
-            "part": part,
-            "n": found.n,
-            "result": result,
-            "mistakes": list(
-                zip(found.rows, *_said(model, found, classes), pictures, strict=False)
-            ),
-            "pictured": pictured,
-            "n_wrong": found.n_wrong,
-        }
-        | answers_of(model, X, others, classes)
-    )
-
-
-def _said(model: OneVsAll, found: Mistakes, classes: list[str]) -> list[Any]:
-    """Return the true classes, the predicted ones and their probabilities, of mistakes.
-
-    Of a row with several labels, whether one is there, its name, and its probability twice.
-    """
-    there = ("absent", "present") if model.multilabel else classes
-    names = [there[i] for i in found.true], [classes[i] for i in found.said]
-    return [*names, found.p_true, found.p_said]
-
-
-def _of_labels(result: MultilabelEvaluation, n: int) -> dict[str, Any]:
-    share = result.positives / n
-    return {
-        "never": np.mean(1 - share),
-        "commoner": np.mean(np.maximum(share, 1 - share)),
-        "confusion": None,
-        "confused": [],
-    }
-
-
-def _of_classes(result: Evaluation, classes: list[str]) -> dict[str, Any]:
-    """Return what the confusion matrix says; the recall of a class without rows is NaN.
-
-    ``shade`` is of its counts, from 0 to 9: right ones by their share of the true class, wrong ones
-    by theirs, on a scale that ends at a fifth, or at the largest one. ``confused`` are the ten
-    commonest confusions.
-    """
-    counts, several = result.confusion, len(classes) > 2
-    true, predicted, right = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
-    with np.errstate(invalid="ignore"):
-        recall, precision = right / true, right / predicted
-    share, wrong = counts / np.maximum(true, 1)[:, np.newaxis], counts - np.diag(right)
-    wrong_share = share - np.diag(np.diag(share))
-    shade = np.ceil(9 * wrong_share / max(FULL_SHARE, wrong_share.max())).astype(int)
-    np.fill_diagonal(shade, (9 * np.diag(share)).astype(int))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
-    pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
-    never = 1 - true / true.sum()
-    return {
-        "several": several,
-        "rows": true,
-        "recall": recall,
-        "precision": precision,
-        "nevers": never,
-        "never": np.mean(never) if several else max(true) / true.sum(),
-        "confusion": counts if len(classes) <= MOST_CONFUSED else None,
-        "shade": shade,
-        "confused": [(classes[i], classes[j], wrong[i, j]) for i, j in pairs if wrong[i, j]],
-    }
 
 
 def in_words(value: Any) -> str:

@@ -31,10 +31,10 @@ from gpulr.logistic import sigmoid
 from gpulr.model.evaluation import Evaluation
 from gpulr.model.one_vs_all import summed
 from gpulr.reporting.command import reproduction
-from gpulr.reporting.facts import _of_classes
 from gpulr.reporting.mistakes import MOST_MISTAKES, mistakes_of
 from gpulr.reporting.paths import file_name, without_folders
 from gpulr.reporting.pictures import weight_pictures
+from gpulr.reporting.tested import _of_classes
 from gpulr.show.predictions import Predictions, most_probable, true_names
 from helpers import strict_json
 from shown import multiples
