@@ -80,7 +80,7 @@ def _show(found: Comparison, paths: tuple[Path, Path], title: str) -> None:
         [each["name"], *_figures(each)] for each in found.scores if np.isfinite(each["a"])
     ]
     kind, several = "label" if found.multilabel else "class", len(found.table) > 1
-    own = [kind, *headings[1:], "only a\nright", "only b\nright", "p"]
+    own = [kind, *headings[1:], "only\na", "only\nb", "p"]
     each_model: list[list[Cell]] = [
         [on_one_line(it["name"]), *_figures(it), *_tested(it)] for it in found.table
     ]
@@ -92,7 +92,17 @@ def _show(found: Comparison, paths: tuple[Path, Path], title: str) -> None:
         f"{'All labels' if found.multilabel else 'Right'} in a alone: {alone[0]:,} rows, in b "
         f"alone: {alone[1]:,}; McNemar's test: p = {in_words(found.p_value)}",
         *(f"{which} alone: {_some(rows)}" for which, rows in _alone(found) if len(rows)),
-        *([table(own, each_model, title=f"Each {kind}'s own yes or no")] if several else []),
+        *(
+            [
+                table(
+                    own,
+                    each_model,
+                    title=f"Each {kind}'s own yes or no, and where only one is right",
+                )
+            ]
+            if several
+            else []
+        ),
     )
 
 
