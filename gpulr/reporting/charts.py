@@ -21,7 +21,7 @@ from gpulr.words import counted, score_words
 WIDTH, HEIGHT = 440, 280
 LEFT, RIGHT, TOP, BOTTOM = 52, 58, 12, 40  # margins, for the text
 MOST_CURVES = 12  # more are drawn as a band
-MOST_POINTS = 160
+MOST_POINTS, OF_ALL_CURVES = 160, 450  # the page is to stay small
 LABEL_STEP = 13  # least distance of two names at the end of curves
 LONGEST_LABEL = 7  # characters of such a name
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -101,7 +101,8 @@ def _along_iterations(
     y = _y_axis(float(min(ends)), float(max(ends)), logarithmic=logarithmic)
     right = WIDTH - RIGHT
     x = Axis(0, last, LEFT, right, whole=True)
-    shown = np.unique(np.linspace(0, last, MOST_POINTS).round().astype(int))
+    n_points = min(MOST_POINTS, OF_ALL_CURVES // min(len(names), MOST_CURVES))
+    shown = np.unique(np.linspace(0, last, n_points).round().astype(int))
     curves, bands = [], []
     if len(names) <= MOST_CURVES:
         n_iter = np.minimum(model.history.n_iter, last)

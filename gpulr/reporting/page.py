@@ -109,7 +109,7 @@ def put_together(template: str, facts: Mapping[str, Any], path: Path) -> None:
 
         from gpulr.reporting.facts import FILTERS
 
-    css = (files("gpulr.reporting") / "page.css").read_text(encoding="utf-8")
+    css = _lean("page.css")
     environment = Environment(
         loader=PackageLoader("gpulr.reporting", ""),
         autoescape=True,
@@ -140,9 +140,15 @@ def _script(parts: Mapping[str, bool]) -> str:
     """Return the script of a page that has these parts: tables are in all of them."""
     names = ["tables", *(["ink"] if parts["canvas"] else [])]
     names += [name for name, is_there in parts.items() if is_there]
-    here = files("gpulr.reporting")
-    texts = ((here / f"{name}.js").read_text(encoding="utf-8") for name in names)
+    texts = (_lean(f"{name}.js") for name in names)
     return '"use strict";\n(() => {\n' + "\n".join(texts) + "})();"
+
+
+def _lean(name: str) -> str:
+    """Return a file of styles or scripts without indentation and lines of comments."""
+    text = (files("gpulr.reporting") / name).read_text(encoding="utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _hash(text: str) -> str:

@@ -361,6 +361,7 @@ def test_short_and_long_training(paged, data, n_iter):
     page = paged(gpulr.train(data, solver="gd", C=np.inf, max_iter=n_iter, tol=0))
     assert not page.lacks("ran all iterations", "No labelled rows were passed")
     assert len(page.of("svg")) == (2 if n_iter else 0)
+    assert sum(len(curve["points"]) for curve in page.of("polyline")) < 12_000
 
 
 def test_status_of_models_that_did_not_converge(paged, data):
