@@ -160,7 +160,7 @@ def _beginning(text: str, width: int) -> str:
 
 
 def _text(cell: Cell) -> Text:
-    return Text(escaped(cell)) if isinstance(cell, str) else cell
+    return Text(escaped(cell)) if isinstance(cell, str) else Text(escaped(cell.plain), cell.style)
 
 
 def _are_numbers(cells: list[Text]) -> bool:

@@ -137,6 +137,8 @@ def show(*results: RenderableType, soft_wrap: bool = False) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = ENDLESS
     for result in results:
+        if isinstance(result, Text):
+            result = Text(escaped(result.plain), result.style)
         console.print(result, soft_wrap=soft_wrap)
 
 

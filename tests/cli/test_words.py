@@ -53,6 +53,7 @@ def test_what_acts_on_a_terminal_is_written_out():
         ("evaluate", "m\x07.safetensors"),
         ("predict", "m\x07.safetensors", "t\x1b[1m.csv"),
         ("data", "t\x1b[1m.csv"),
+        ("compare", "m\x07.safetensors", "m\x07.safetensors", "--report", "c\x1b.html"),
         ("report", "m\x07.safetensors", "-o", "r\x1b.html"),
         ("search", "--data", "t\x1b[1m.csv", "--Cs", "1,", "--folds", "2"),
         ("bootstrap", "--data", "t\x1b[1m.csv", "--n", "5", "-o", "m\x07.safetensors"),
