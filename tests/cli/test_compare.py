@@ -47,7 +47,7 @@ def test_json_and_page(told, files, tmp_path):
     record = told(*command, "--report", "c.html")
     assert record["n"] == 355
     assert record["rows_b"] == found.rows_b.tolist()
-    assert record["classes"]["difference"] == found.table["difference"].tolist()
+    assert record["each"]["difference"] == found.table["difference"].tolist()
     assert record["scores"]["name"] == ["accuracy", "mean binary accuracy"]
     assert record["p_value"] == found.p_value
     assert told(*command, "--seed", 1)["scores"] != record["scores"]
@@ -89,7 +89,7 @@ def test_several_labels(run, told, tmp_path, rng):
     for name, n in (("a.safetensors", 1), ("b.safetensors", 9)):
         gpulr.train(X, Y, max_iter=n, tol=0).save(tmp_path / name)
     command = ("compare", "a.safetensors", "b.safetensors", "--data", "t.npz", "--report", "c.html")
-    assert len(told(*command)["labels"]["p_value"]) == 3
+    assert len(told(*command)["each"]["p_value"]) == 3
     assert "all labels of a row right" in run(*command).stdout
     assert '<th scope="col" class="text">a says</th>' in (tmp_path / "c.html").read_text()
 
