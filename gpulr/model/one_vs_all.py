@@ -347,8 +347,18 @@ def summed(
     """
     if (lazy := model._elsewhere(X, y)) is not None:
         return sums_of_blocks(lazy, y, sample_weight, model._truth_of_rows, sums)[0]
+    return sums(*labelled_margins(model, X, y, sample_weight))
+
+
+def labelled_margins(
+    model: OneVsAll, X: Any, y: Any, sample_weight: Any = None
+) -> tuple[Array, Array, Array]:
+    """Return margins, the truth as scores take it, and weights of labelled rows, on the host.
+
+    Arguments and errors are those of :meth:`OneVsAll.evaluate`.
+    """
     Z, truth, weight = model._read_truth(X, y, sample_weight)
-    return sums(Z, truth, np.ones(len(Z)) if weight is None else weight)
+    return Z, truth, np.ones(len(Z)) if weight is None else weight
 
 
 def load(path: str | Path) -> OneVsAll:

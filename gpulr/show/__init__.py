@@ -28,6 +28,7 @@ from gpulr.errors import needs_extra
 
 if TYPE_CHECKING:
     from gpulr.show.benchmarks import benchmark
+    from gpulr.show.curves import calibration, precision_recall, roc
     from gpulr.show.examples import mistakes, samples
     from gpulr.show.intervals import bootstrap
     from gpulr.show.matrix import confusion
@@ -40,10 +41,13 @@ __all__ = [
     "benchmark",
     "bootstrap",
     "c_path",
+    "calibration",
     "confusion",
     "cost",
     "learning_curve",
     "mistakes",
+    "precision_recall",
+    "roc",
     "samples",
     "weights",
 ]
@@ -53,8 +57,17 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'gpulr.show' has no attribute {name!r}")
     with needs_extra("plot", "Drawing needs matplotlib"):
-        from gpulr.show import benchmarks, examples, intervals, matrix, models, scores, sizes
-    for module in (benchmarks, examples, intervals, matrix, models, scores, sizes):
+        from gpulr.show import (
+            benchmarks,
+            curves,
+            examples,
+            intervals,
+            matrix,
+            models,
+            scores,
+            sizes,
+        )
+    for module in (benchmarks, curves, examples, intervals, matrix, models, scores, sizes):
         globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 

@@ -1,0 +1,250 @@
+"""Curves of how models rank rows, and of how true their probabilities are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from gpulr.errors import ParameterError
+from gpulr.logistic import sigmoid
+from gpulr.model.ranking import area, precision
+from gpulr.show.curve_lines import Figures, Floats, Line, Problem, draw, judged, share, style
+from gpulr.validation.parameters import whole_number
+from gpulr.words import did_you_mean, shown
+
+STRATEGIES = ("uniform", "quantile")
+GRID = np.linspace(0.0, 1.0, 1001)  # false positive rates at which curves are averaged
+
+
+def roc(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    classes: Any = None,
+    per_model: bool = False,
+    drop_intermediate: bool = True,
+    name: str | None = None,
+    plot_chance_level: bool = True,
+    chance_level_kw: Mapping[str, Any] | None = None,
+    curve_kwargs: Mapping[str, Any] | None = None,
+    despine: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw each model's ROC curve: its own class or label against all others.
+
+    Of more than ten models two averages are drawn instead: micro, of all answers as one, and macro,
+    the mean of the curves. Curves on ``ax`` from an earlier call stay there, so that models can be
+    compared. A class that no row has, or that all have, has no curve, and the legend says so.
+
+    Parameters
+    ----------
+    model : OneVsAll, fitted estimator or Search
+    X, y, sample_weight
+        As for ``model.evaluate``; of a Dataset as X, its test part where it has one. Entries of y
+        that are unknown count for nothing.
+    classes : sequence of labels, optional
+        Draw the models of these alone.
+    per_model : bool
+        Whether each model has Axes of its own, with the others' curves in grey: those of
+        ``classes``, or without, of the first 12 models.
+    drop_intermediate : bool
+        Whether to leave out points that lie on a line between others.
+    name : str, optional
+        Of the model, before the names of its classes.
+    plot_chance_level : bool
+        Whether to draw where rows that are ranked at random would lie.
+    chance_level_kw, curve_kwargs : dict, optional
+        Passed to ``ax.plot`` for that line, and for the curves.
+    despine : bool
+        Whether to leave out the lines above and on the right.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+        The curves are those of ``ax.lines`` whose ``get_gid()`` is "curve", in the order of the
+        models; with ``per_model`` ``ax.child_axes`` have one each.
+
+    Raises
+    ------
+    DataError
+        As ``model.evaluate``; no model has a curve.
+    ParameterError
+        A class is unknown to the model, or a setting cannot be used.
+    """
+    found = judged(model, X, y, sample_weight, classes)
+
+    def line(problem: Problem) -> Line:
+        z, truth, w = problem
+        (score,) = area(z, truth, w, None)
+        if np.isnan(score):
+            return Line.none(share(problem))
+        x, up, _ = roc_curve(truth, z, sample_weight=w, drop_intermediate=drop_intermediate)
+        return Line(x, up, score, share(problem))
+
+    def macro(lines: Sequence[Line]) -> Line:
+        heights = [np.interp(GRID, each.x, each.y) for each in lines]
+        x, up = np.concatenate([[0.0], GRID]), np.concatenate([[0.0], np.mean(heights, axis=0)])
+        return Line(x, up, float(np.mean([each.score for each in lines])))
+
+    look = Figures(
+        "ROC curve",
+        "false positive rate: share of the others that are taken for it",
+        "true positive rate: share that is found",
+        "AUC",
+        "chance" if plot_chance_level else None,
+    )
+    return draw(
+        found,
+        line,
+        look,
+        macro,
+        chance_level_kw,
+        curve_kwargs,
+        per_model=per_model,
+        name=name,
+        despine=despine,
+        ax=ax,
+    )
+
+
+def precision_recall(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    classes: Any = None,
+    per_model: bool = False,
+    drop_intermediate: bool = False,
+    name: str | None = None,
+    plot_chance_level: bool = True,
+    chance_level_kw: Mapping[str, Any] | None = None,
+    curve_kwargs: Mapping[str, Any] | None = None,
+    despine: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw each model's precision along its recall: its own class or label against all others.
+
+    Steps go from point to point, and the area below them is the average precision. Of more than ten
+    models one line is drawn instead: micro, of all answers as one. The level of chance is the share
+    of rows that have the class, a dotted line for each curve. All else is as of :func:`roc`.
+    """
+    found = judged(model, X, y, sample_weight, classes)
+
+    def line(problem: Problem) -> Line:
+        z, truth, w = problem
+        (score,) = precision(z, truth, w, None)
+        if np.isnan(score):
+            return Line.none(share(problem))
+        how = {"sample_weight": w, "drop_intermediate": drop_intermediate}
+        height, x, _ = precision_recall_curve(truth, z, **how)
+        return Line(x, height, score, share(problem))
+
+    look = Figures(
+        "Precision and recall",
+        "recall: share that is found",
+        "precision: share of what is found that is right",
+        "AP",
+        "chance: its share of rows" if plot_chance_level else None,
+        level=True,
+    )
+    steps = {"drawstyle": "steps-post", **style(curve_kwargs)}
+    return draw(
+        found,
+        line,
+        look,
+        None,
+        chance_level_kw,
+        steps,
+        per_model=per_model,
+        name=name,
+        despine=despine,
+        ax=ax,
+    )
+
+
+def calibration(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    classes: Any = None,
+    per_model: bool = False,
+    n_bins: int = 5,
+    strategy: str = "uniform",
+    name: str | None = None,
+    ref_line: bool = True,
+    curve_kwargs: Mapping[str, Any] | None = None,
+    despine: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw how often each model's class or label is there, along the probability it is given.
+
+    Below the diagonal a model is too sure, above it not sure enough. Probabilities are each model's
+    own, as ``model.predict_proba(X)`` has them. Of more than ten models one line is drawn instead,
+    of all answers as one. All else is as of :func:`roc`; the legend has Brier scores.
+
+    Parameters
+    ----------
+    n_bins : int
+        Bins of probabilities; empty ones have no point.
+    strategy : "uniform" or "quantile"
+        Whether bins are equally wide, or have as many rows each.
+    ref_line : bool
+        Whether to draw the diagonal, on which probabilities are true.
+    """
+    n_bins = whole_number("n_bins", n_bins, least=1)
+    if strategy not in STRATEGIES:
+        hint = did_you_mean(strategy, STRATEGIES)
+        raise ParameterError(
+            f"strategy={shown(strategy)}{hint}; use one of {', '.join(STRATEGIES)}."
+        )
+    found = judged(model, X, y, sample_weight, classes)
+    look = Figures(
+        "Calibration",
+        "mean predicted probability",
+        "share of rows that have it",
+        "Brier",
+        "perfectly calibrated" if ref_line else None,
+    )
+    dots = {"marker": "o", "markersize": 4, **style(curve_kwargs)}
+    of_bins = partial(_reliability, n_bins=n_bins, strategy=strategy)
+    return draw(
+        found,
+        of_bins,
+        look,
+        None,
+        None,
+        dots,
+        per_model=per_model,
+        name=name,
+        despine=despine,
+        ax=ax,
+    )
+
+
+def _reliability(problem: Problem, *, n_bins: int, strategy: str) -> Line:
+    """Return the share of positives of each bin along its mean probability, weighted."""
+    z, truth, w = problem
+    if not w.any():
+        return Line.none(np.nan)
+    P: Floats = sigmoid(z.astype(np.float64))
+    edges = np.linspace(0.0, 1.0, n_bins + 1)
+    if strategy == "quantile":
+        edges = np.percentile(P, 100 * edges)
+    bins = np.searchsorted(edges[1:-1], P)
+    total, mean, true = (
+        np.bincount(bins, weights=each, minlength=n_bins) for each in (w, w * P, w * truth)
+    )
+    some = total > 0
+    brier = float(np.average((P - truth) ** 2, weights=w))
+    return Line(mean[some] / total[some], true[some] / total[some], brier, share(problem))
