@@ -112,7 +112,7 @@ def test_the_chart_is_drawn_on_the_axes_given():
     line = ax.lines[0]
     assert line.get_xdata().tolist() == [0.01, 0.1, 1, 10]
     np.testing.assert_allclose(line.get_ydata(), [0.45, 0.7, 0.7, 0.6])
-    assert (ax.get_xscale(), ax.get_ylabel()) == ("log", "held-out accuracy")
+    assert (ax.get_xscale(), ax.get_ylabel()) == ("log", "accuracy of held-out rows")
     assert ax.get_title(loc="left") == "2 folds"
     assert "C" in ax.get_xlabel()
 
