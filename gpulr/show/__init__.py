@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gpulr.show.intervals import bootstrap
     from gpulr.show.matrix import confusion
     from gpulr.show.models import c_path, cost, weights
+    from gpulr.show.paths import path
     from gpulr.show.scores import accuracy
     from gpulr.show.sizes import learning_curve
 
@@ -46,6 +47,7 @@ __all__ = [
     "cost",
     "learning_curve",
     "mistakes",
+    "path",
     "precision_recall",
     "roc",
     "samples",
@@ -64,10 +66,12 @@ def __getattr__(name: str) -> Any:
             intervals,
             matrix,
             models,
+            paths,
             scores,
             sizes,
         )
-    for module in (benchmarks, curves, examples, intervals, matrix, models, scores, sizes):
+    modules = benchmarks, curves, examples, intervals, matrix, models, paths, scores, sizes
+    for module in modules:
         globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 

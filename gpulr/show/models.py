@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -82,27 +82,30 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     ax.set_title(f"{title}, the {NAMED} costliest named" if many else title, loc="left")
     tidy(ax)
     if len(order) > 1:
-        _name_lines(ax, {names[j]: (ax.lines[j], looks[j]) for j in named})
+        name_ends(ax, [(names[j], ax.lines[j], looks[j]) for j in named])
     return ax
 
 
-def _name_lines(ax: Axes, lines: Mapping[str, tuple[Line2D, str]]) -> None:
-    """Write names beside the Axes, in the colours of their lines, each led to from its end."""
+def name_ends(ax: Axes, lines: Sequence[tuple[str, Line2D, str]], step: float = 0.058) -> None:
+    """Write names beside the Axes, in the colours of their lines, each led to from its end.
+
+    ``step`` is the share of the Axes' height that a name takes.
+    """
     ends = [
         (float(np.asarray(line.get_xdata())[-1]), float(np.asarray(line.get_ydata())[-1]))
-        for line, _ in lines.values()
+        for _, line, _ in lines
     ]
     low, high = ax.get_ylim()
     across = ax.transScale.transform(np.array([(0.0, y) for y in (low, high)]))[:, 1]
     heights = ax.transScale.transform(np.array([(0.0, y) for _, y in ends]))[:, 1]
     wanted = (heights - across[0]) / ((across[1] - across[0]) or 1.0)
-    step = min(0.058, 1.0 / len(ends))
+    step = min(step, 1.0 / len(ends))
     order = np.argsort(wanted, kind="stable")
     placed = np.maximum.accumulate(wanted[order] - step * np.arange(len(order)))
     placed = placed + step * np.arange(len(order))
     placed = np.minimum(placed, 1.0 - step * np.arange(len(order))[::-1])  # beside the Axes
     for i, y in zip(order.tolist(), placed.tolist(), strict=True):
-        name, (_, colour) = list(lines.items())[i]
+        name, _, colour = lines[i]
         (name,) = fitted([name], LONGEST_NAME, "small")
         ax.annotate(
             name,
@@ -133,12 +136,7 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     Axes
         C is logarithmic; C = ∞ has no place on the axis, and is named only if it was chosen.
     """
-    found = getattr(search, "search_", search)
-    if not hasattr(found, "best_C_1se"):
-        raise ParameterError(
-            f"search is of type {type(search).__name__}; expected what gpulr.search returns, or a "
-            "fitted OneVsAllLogisticRegressionCV."
-        )
+    found = search_of(search)
     ax = axes(ax, 6.4, 4.0)
     order = np.argsort(found.Cs)
     finite = order[np.isfinite(found.Cs[order])]
@@ -170,6 +168,17 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     ax.legend(framealpha=1.0)
     tidy(ax)
     return ax
+
+
+def search_of(search: Any) -> Any:
+    """Return the search that was passed, or that a fitted estimator holds."""
+    found = getattr(search, "search_", search)
+    if not hasattr(found, "best_C_1se"):
+        raise ParameterError(
+            f"search is of type {type(search).__name__}; expected what gpulr.search returns, or a "
+            "fitted OneVsAllLogisticRegressionCV."
+        )
+    return found
 
 
 def weights(
