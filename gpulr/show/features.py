@@ -31,7 +31,7 @@ MOST = 12  # models of a table that one picture shows unless told which
 SHOWN, ALONE = 8, 20  # features of each of several models, and of one
 COLUMNS = 3
 LEAST_IMAGE = 64  # pixels of a square that nameless features may be
-PANEL, LINE, NAME = 2.1, 0.2, 2.0  # inches: of bars, of a line, of a feature's name at most
+PANEL, LINE, NAME = 2.5, 0.2, 2.0  # inches: of bars, of a line, of a feature's name at most
 UNKNOWN = "in the feature’s own unit, whose standard deviation this model does not know"
 
 
@@ -56,11 +56,13 @@ def weight_bars(
     which = largest_weights(W, n)
     shown = [np.take_along_axis(each, which, axis=0) for each in (W, *ends)]
     limit = max(float(np.abs(each).max()) for each in shown) or 1.0
+    several = len(chosen) > 1
+    room = _room_for([odds_ratio(w) for w in shown[0].ravel().tolist()]) if several else 1.6
     features = features_of(model)
     ax, panels = feature_panels(ax, names, [features[f] for f in which.ravel()], n)
     for j, panel in enumerate(panels):
         _bars(panel, [features[f] for f in which[:, j]], [each[:, j] for each in shown])
-        panel.set_xlim(-1.6 * limit, 1.6 * limit)  # with room for the ratios
+        panel.set_xlim(-room * limit, room * limit)
     if model.feature_std is None:
         words += f" {UNKNOWN}"
     said = f"← against    {words}    for →\n×: odds ratio of that step"
@@ -72,8 +74,8 @@ def weight_bars(
     if n == 1 < len(W):
         title = f"The largest weight of {counted(len(W), 'feature')}"
     if model.n_models > 1:
-        several = len(chosen) < model.n_models
-        title += f", {len(chosen)} of {model.n_models} models" if several else ", for each model"
+        some = len(chosen) < model.n_models
+        title += f", {len(chosen)} of {model.n_models} models" if some else ", for each model"
     elif len(model.classes) == 2:
         title += f" for {names[0]}"
     ax.set_title(title, loc="left", **plain([title]))
@@ -118,6 +120,12 @@ def name_lines(ax: Axes, features: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
     tidy(ax)
+
+
+def _room_for(ratios: Sequence[str]) -> float:
+    """Return where panels of bars end, in lengths of the longest bar: ratios stand beyond it."""
+    share = (widest(ratios, "x-small") + 0.06) / (0.75 * PANEL)  # what margins leave of a panel
+    return max(1.6, 1.0 / (1.0 - 2.0 * min(share, 0.35)))
 
 
 def _bars(ax: Axes, features: Sequence[str], parts: Sequence[Floats]) -> None:

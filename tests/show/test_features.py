@@ -103,6 +103,18 @@ def test_names_too_long_for_their_room_are_cut_in_the_middle(rng):
     assert all("…" in name for name in names)
 
 
+def test_odds_ratios_do_not_reach_the_names(rng):
+    X, y = table(rng, 3, p=4)
+    model = gpulr.train(X, y)
+    steps = np.tile(np.float32([-2.6, 0.1, 2.2]), (4, 1))
+    model = replace(model, weights=steps / np.float32(model.feature_std)[:, np.newaxis])
+    ax = show.weights(model)
+    drawn(ax)
+    for panel in ax.child_axes:
+        left = panel.get_window_extent().x0
+        assert all(text.get_window_extent().x0 >= left for text in panel.texts)
+
+
 def test_a_square_of_nameless_bytes_is_seen(digits):
     X = (255 * digits[0][:300]).astype(np.uint8)
     model = gpulr.train(X, digits[1][:300], max_iter=2, tol=0)
