@@ -549,6 +549,21 @@ def test_wide_tables_say_that_they_scroll(opened, rng):
     assert hint.is_hidden()
 
 
+def test_numbers_stay_whole_on_phones(opened, rng):
+    X, y = rng.normal(size=(200, 5)), np.arange(200) % 5
+    model = gpulr.train(X, np.array([f"the long name of class {k}" for k in range(5)])[y])
+    page = opened(model, X, model.classes[y], viewport={"width": 390, "height": 800})
+    gradients = page.locator("td", has_text=re.compile(r"^\d\.\de-\d\d$"))
+    assert gradients.count() == 5
+    lines = """all => all.map(cell => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return range.getClientRects().length;
+    })"""
+    assert gradients.evaluate_all(lines) == [1] * 5
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 VIEWS = {
     "desktop-light": {"color_scheme": "light"},
     "desktop-dark": {"color_scheme": "dark"},
