@@ -91,7 +91,8 @@ def _show(found: Comparison, paths: tuple[Path, Path], title: str) -> None:
         *(f"{which}: {on_one_line(path)}" for which, path in zip("ab", paths, strict=True)),
         table(headings, rows),
         f"{'All labels' if found.multilabel else 'Right'} in a alone: {alone[0]:,} rows, in b "
-        f"alone: {alone[1]:,}; McNemar's test: p = {in_words(found.p_value)}",
+        f"alone: {alone[1]:,}",
+        f"McNemar's test: p = {in_words(found.p_value)}",
         *(f"{which} alone: {_some(rows)}" for which, rows in _alone(found) if len(rows)),
         *(
             [
