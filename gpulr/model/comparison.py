@@ -168,10 +168,11 @@ def _check(a: OneVsAll, b: OneVsAll) -> None:
         )
     if not np.array_equal(a.classes, b.classes):
         what = "labels" if a.multilabel else "classes"
-        raise DataError(
-            f"The models have other {what}{_unshared(a.classes.tolist(), b.classes.tolist())}. "
-            "model.select brings them to the same ones, in the same order."
-        )
+        ours, theirs = a.classes.tolist(), b.classes.tolist()
+        remedy = "model.select, in Python, brings them to the same ones, in the same order."
+        if not set(ours) & set(theirs):
+            remedy = f"Compare models of the same {what}."
+        raise DataError(f"The models have other {what}{_unshared(ours, theirs)}. {remedy}")
     of_a, of_b = (model.data.get("feature_names") for model in (a, b))
     if of_a is not None and of_b is not None and list(of_a) != list(of_b):
         raise DataError(
