@@ -64,7 +64,10 @@ def opened(browser, tmp_path):
 
     def opened(*arguments, **options):
         path = tmp_path / "report.html"
-        gpulr.report(arguments[0], path, *arguments[1:])
+        if len(arguments) > 1 or not isinstance(arguments[0], Path):
+            gpulr.report(arguments[0], path, *arguments[1:])
+        else:  # a page that is there
+            (path,) = arguments
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -593,3 +596,34 @@ def test_fits_the_screen(opened, model, data, view, tmp_path):
     page.screenshot(path=folder / f"report-{view}.png", full_page=True)
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(16, 17, 20)") == (view == "desktop-dark")
+
+
+@pytest.mark.mnist
+def test_a_page_of_mnist_is_a_small_file(opened, real_mnist, tmp_path):
+    data = real_mnist
+    model = gpulr.train(data.X, data.y)
+    page = opened(model, data.X_test, data.y_test)
+    assert (tmp_path / "report.html").stat().st_size <= 200 * 1024
+    drawn_with_mouse(page, recorded(3))
+    agree(page, model)
+
+
+@pytest.mark.parametrize("width", [390, 1366])
+def test_a_comparison(opened, data, tmp_path, width):
+    from gpulr.reporting.comparing import write
+
+    models = [gpulr.train(data.X, data.y, max_iter=n, tol=0) for n in (1, 20)]
+    found = gpulr.compare(*models, data.X_test, data.y_test)
+    write(
+        found,
+        path := tmp_path / "c.html",
+        models,
+        ("a", "b"),
+        *(data.X_test, data.y_test),
+        where="",
+    )
+    page = opened(path, viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    column = page.locator("thead button").nth(1)
+    column.click()
+    assert page.locator("th[aria-sort]").count() == 1
