@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from unicodedata import east_asian_width
 
@@ -25,6 +26,7 @@ from gpulr.show.predictions import (
     largest_weights,
     odds_ratio,
     shortened,
+    square_of,
 )
 from gpulr.words import counted, score_words
 
@@ -42,6 +44,8 @@ def facts_of(
     X and y are labelled rows, a Dataset as X, or None, None, and ``absent`` says why; ``search`` is
     as of :func:`gpulr.families.search_result.search_record`.
     """
+    if model.image_shape is None:
+        model = replace(model, image_shape=square_of(model))
     decoded = (c.decode("latin-1") if isinstance(c, bytes) else c for c in model.classes)
     classes = [label_text(label, LONGEST_NAME) for label in decoded]
     names = classes[-model.n_models :]

@@ -17,6 +17,7 @@ from gpulr.model.record import weight_steps
 from gpulr.show.canvas import Colour, axes, bare, grid, tidy
 from gpulr.show.lettering import drawable, fitted, plain, widest
 from gpulr.show.predictions import (
+    LEAST_IMAGE,
     LONGEST_FEATURE,
     feature_names,
     largest_weights,
@@ -30,7 +31,6 @@ Intervals = tuple[Floats, Floats]  # the ends of weights' intervals, (n_features
 MOST = 12  # models of a table that one picture shows unless told which
 SHOWN, ALONE = 8, 20  # features of each of several models, and of one
 COLUMNS = 3
-LEAST_IMAGE = 64  # pixels of a square that nameless features may be
 PANEL, LINE, NAME = 2.5, 0.2, 2.0  # inches: of bars, of a line, of a feature's name at most
 UNKNOWN = "in the feature’s own unit, whose standard deviation this model does not know"
 

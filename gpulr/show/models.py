@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +14,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.canvas import Colour, axes, bare, grid, model_names, model_of, tidy
-from gpulr.show.features import LEAST_IMAGE, weight_bars
 from gpulr.show.features import MOST as MOST_BARRED
+from gpulr.show.features import weight_bars
 from gpulr.show.lettering import fitted, plain
 from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
 from gpulr.validation.parameters import whole_number
@@ -224,7 +222,7 @@ def weights(
     intervals = model.coef_interval(level) if hasattr(model, "coef_interval") else None
     model = model_of(model)
     n = None if n is None else whole_number("n", n, least=1)
-    shape = _shape_to_draw(model, image_shape)
+    shape = image_shape_to_draw(model, image_shape)
     if shape is None:
         chosen = chosen_models(models, model.n_models, MOST_BARRED)
         names = model_names(model)
@@ -239,15 +237,6 @@ def weights(
         title = f"Weights of {len(chosen)} of {model.n_models} models"
     ax.set_title(title, loc="left")
     return ax
-
-
-def _shape_to_draw(model: OneVsAll, image_shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """Return the shape of images; of nameless bytes whose number is a square's, such a square."""
-    shape, side = image_shape_to_draw(model, image_shape), math.isqrt(model.n_features)
-    nameless_bytes = model.data.get("dtype") == "uint8" and not model.data.get("feature_names")
-    if shape is None and nameless_bytes and model.n_features == side**2 >= LEAST_IMAGE:
-        return side, side
-    return shape
 
 
 def weight_maps(

@@ -31,6 +31,7 @@ LONGEST = 18  # characters of a label in a picture
 LONGEST_FEATURE = 22  # and of the name of a feature
 WITHIN = 99.5  # per cent of the weights are within the scale: a few pixels would dim the others
 CHANNELS = (1, 3, 4)
+LEAST_IMAGE = 64  # pixels of a square that nameless features may be
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,15 +205,26 @@ def is_image(shape: Shape | None) -> bool:
     return shape[2] in CHANNELS or shape[0] in CHANNELS
 
 
+def square_of(model: OneVsAll) -> Shape | None:
+    """Return the square that nameless bytes are, if their number is that of one, else None."""
+    side = math.isqrt(model.n_features)
+    nameless_bytes = model.data.get("dtype") == "uint8" and not model.data.get("feature_names")
+    square = nameless_bytes and model.n_features == side**2 >= LEAST_IMAGE
+    return (side, side) if square else None
+
+
 def image_shape_to_draw(model: OneVsAll, image_shape: Shape | None, X: Any = None) -> Shape | None:
     """Return the shape of an image: as stated, or of X, or of the model; None for no images.
 
-    Raises ParameterError if it does not fit the features, or is no shape of an image.
+    Where nothing is stated, see :func:`square_of`. Raises ParameterError if it does not fit the
+    features, or is no shape of an image.
     """
     if image_shape is None:
         image_shape = X.image_shape if isinstance(X, Dataset) else shape_of_images(X)
         image_shape = image_shape or model.image_shape
-        if image_shape is None or len(image_shape) < 2:
+        if image_shape is None:
+            return square_of(model)
+        if len(image_shape) < 2:
             return None
     shape = image_shape_of(image_shape, model.n_features)
     if is_image(shape):
