@@ -152,10 +152,10 @@ while True:
     child = os.fork()
     if not child:
         try:
-            search(checkpoint=path, checkpoint_every=0, callbacks=[lambda now: time.sleep(0.003)])
+            search(checkpoint=path, checkpoint_every=0, callbacks=[lambda now: time.sleep(0.01)])
         finally:
             os._exit(0)
-    until = time.monotonic() + random.uniform(0.1, 0.4) * 1.3**kills  # so that it comes to an end
+    until = time.monotonic() + random.uniform(0.05, 0.2) * 1.3**kills  # so that it comes to an end
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         if time.monotonic() > until:
             os.kill(child, signal.SIGKILL)
