@@ -14,7 +14,7 @@ from gpulr.cli.tables import Cell, table
 from gpulr.cli.terminal import on_one_line
 from gpulr.datasets.dataset import test_rows
 from gpulr.errors import needs_extra
-from gpulr.model.comparison import Comparison
+from gpulr.model.comparison import Comparison, check_alike
 from gpulr.model.comparison import compare as compared
 from gpulr.model.one_vs_all import load
 from gpulr.reporting import page
@@ -39,6 +39,7 @@ def compare(
         with needs_extra("plot", "Writing a report needs Jinja2 and Pillow"):
             from gpulr.reporting import comparing
     models = load(a), load(b)
+    check_alike(*models, level=level, names=(on_one_line(a), on_one_line(b)))
     dataset = data_for(models[0], data, label)
     part, X, y = test_rows(dataset)
     say_dataset(dataset)
@@ -81,7 +82,7 @@ def _show(found: Comparison, paths: tuple[Path, Path], title: str) -> None:
         [each["name"], *_figures(each)] for each in found.scores if np.isfinite(each["a"])
     ]
     kind, several = "label" if found.multilabel else "class", len(found.table) > 1
-    own = [kind, *headings[1:], "only\na", "only\nb", "p"]
+    own = [*headings, "only\na", "only\nb", "p"]
     each_model: list[list[Cell]] = [
         [on_one_line(it["name"]), *_figures(it), *_tested(it)] for it in found.table
     ]

@@ -62,7 +62,8 @@ def confusion(figures: Evaluation) -> list[RenderableType]:
         for i, (name, row) in enumerate(zip(names, figures.confusion, strict=True))
     ]
     title = "Confusion matrix: true down, predicted across"
-    return [table(["", *names], rows, title=title, instead=Group(*commonest))]
+    how: dict[str, Any] = {"title": title, "named": True, "instead": Group(*commonest)}
+    return [table(["", *names], rows, **how)]
 
 
 def _count(n: Any, *, right: bool) -> Text:

@@ -15,6 +15,7 @@ from rich.text import Text
 from gpulr.cli.terminal import escaped
 
 LEAST_LABEL, LEAST_PROSE = 10, 20  # columns of a terminal that a text keeps
+SHORT_LABEL = 5  # that a label keeps where heads would lose their words
 _NUMBER = re.compile(r"[-+−]?[\d,]+(\.\d+)?(e[-+]?\d+)?%?|inf|·|–|never")
 _SOME_DIGIT = re.compile(r"\d")
 
@@ -26,7 +27,8 @@ class Fitted:
 
     Columns of numbers stand to the right. In a narrow terminal heads go on several lines, at their
     spaces; then the box goes, then labels lose their middle, then heads their ends. What is too
-    wide even so becomes several tables, each with the first column, or is ``instead``.
+    wide even so becomes several tables, each with the first column, or is ``instead``. With
+    ``named`` the heads behind the first are labels: on one line each, and shortened as such.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Fitted:
         show_header: bool = True,
         styles: Sequence[str | None] = (),
         last_apart: bool = False,
+        named: bool = False,
         instead: RenderableType | None = None,
     ) -> None:
         columns = [it if isinstance(it, Column) else Column(it) for it in headings]
@@ -50,6 +53,7 @@ class Fitted:
         self._bodies = [max((_width(c.plain) for c in cells), default=0) for cells in self._cells]
         self._title, self._boxed, self._show_header = title, boxed, show_header
         self._styles, self._last_apart, self._instead = styles, last_apart, instead
+        self._named = [named and j > 0 for j in range(len(columns))]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
         width, every = options.max_width, list(range(len(self._heads)))
@@ -66,18 +70,14 @@ class Fitted:
     def _fit(self, group: list[int], room: int) -> tuple[list[int], bool] | None:
         """Return the widths of columns, and whether they are boxed; None if that is too wide."""
         whole = [max(self._bodies[j], _width(self._head(j))) for j in group]
-        folded = [max(self._bodies[j], _longest_word(self._head(j))) for j in group]
+        folded = [max(self._bodies[j], self._longest(j)) for j in group]
         for boxed in (True, False) if self._boxed else (False,):
             space = room - (3 * len(group) + 1 if boxed else len(group))
             for widths in (whole, folded):
                 if sum(widths) <= space:
                     return self._spread(widths, whole, space), boxed
-        least = self._least(group)
-        labels = [
-            wide if self._numbers[j] else low
-            for j, wide, low in zip(group, folded, least, strict=True)
-        ]
-        for floor in (labels, least):
+        whole_words = (self._least(group, label) for label in (LEAST_LABEL, SHORT_LABEL))
+        for floor in (*whole_words, self._least(group)):
             if sum(floor) <= space:
                 return _lowered(folded, floor, space), False
         return None
@@ -85,13 +85,22 @@ class Fitted:
     def _head(self, j: int) -> str:
         return self._heads[j] if self._show_header else ""
 
-    def _least(self, group: list[int]) -> list[int]:
-        """Return the smallest widths that columns may have."""
-        least = (LEAST_PROSE if self._prose[j] else LEAST_LABEL for j in group)
-        return [
-            self._bodies[j] if self._numbers[j] else max(1, min(low, self._bodies[j]))
-            for j, low in zip(group, least, strict=True)
-        ]
+    def _longest(self, j: int) -> int:
+        """Return the columns of a terminal that a head's words need."""
+        return (_width if self._named[j] else _longest_word)(self._head(j))
+
+    def _least(self, group: list[int], label: int | None = None) -> list[int]:
+        """Return the smallest widths that columns may have.
+
+        With ``label`` heads keep their words, and labels, heads among them, so many columns.
+        """
+        least = []
+        for j in group:
+            low = LEAST_PROSE if self._prose[j] else label or LEAST_LABEL
+            body = self._bodies[j] if self._numbers[j] else max(1, min(low, self._bodies[j]))
+            head = self._longest(j) if label else 0
+            least.append(max(body, min(head, low) if self._named[j] else head))
+        return least
 
     @staticmethod
     def _spread(widths: list[int], whole: list[int], space: int) -> list[int]:
@@ -115,7 +124,11 @@ class Fitted:
     def _table(self, group: list[int], widths: list[int], boxed: bool) -> Table:
         columns = []
         for j, width in zip(group, widths, strict=True):
-            head = "\n".join(_beginning(line, width) for line in _folded(self._head(j), width))
+            head = self._head(j)
+            if self._named[j]:
+                head = shortened(head, width)
+            else:
+                head = "\n".join(_beginning(line, width) for line in _folded(head, width))
             justify: Any = "right" if self._numbers[j] else "left"
             columns.append(Column(head, justify=justify, width=width, vertical="top"))
         how: dict[str, Any] = {"box": box.HEAVY_HEAD}
@@ -149,8 +162,11 @@ def shortened(text: str, width: int) -> str:
     """Return text in so many columns of a terminal, without its middle where it has more."""
     if cell_len(text) <= width:
         return text
-    end = text[len(text) - (width - 1) // 3 :]
-    while cell_len(end) > (width - 1) // 3:
+    if width < 2:
+        return "…"
+    room = max((width - 1) // 3, min(1, width - 2))
+    end = text[len(text) - room :]
+    while cell_len(end) > room:
         end = end[1:]
     return chop_cells(text, width - 1 - cell_len(end))[0] + "…" + end
 

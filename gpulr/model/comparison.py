@@ -99,9 +99,7 @@ def compare(
     """
     n = whole_number("n", n, least=2)
     seed = whole_number("random_state", random_state, least=0, most=None)
-    if not 0 < level < 1:
-        raise ParameterError(f"level={level!r}; expected a number between 0 and 1.")
-    _check(a, b)
+    check_alike(a, b, level=level)
     (right_a, each_a, known), (right_b, each_b, _) = (_right(model, X, y) for model in (a, b))
     rng, tails = np.random.default_rng(seed), [(1 - level) / 2, (1 + level) / 2]
 
@@ -152,7 +150,16 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(min(1.0, 2 * bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
-def _check(a: OneVsAll, b: OneVsAll) -> None:
+def check_alike(
+    a: OneVsAll,
+    b: OneVsAll,
+    *,
+    level: float,
+    names: tuple[str, str] = ("the first", "the second"),
+) -> None:
+    """Raise what :func:`compare` raises before it looks at rows; ``names`` are of the models."""
+    if not 0 < level < 1:
+        raise ParameterError(f"level={level!r}; expected a number between 0 and 1.")
     for name, model in (("a", a), ("b", b)):
         if not isinstance(model, OneVsAll):
             raise ParameterError(
@@ -163,8 +170,8 @@ def _check(a: OneVsAll, b: OneVsAll) -> None:
         raise DataError("One model is of several labels a row, the other of one. Compare likes.")
     if a.n_features != b.n_features:
         raise DataError(
-            f"The models have {a.n_features:,} and {b.n_features:,} features; compare models that "
-            "predict the same rows."
+            f"The models have other numbers of features: {names[0]} {a.n_features:,}, {names[1]} "
+            f"{b.n_features:,}. Compare models that predict the same rows."
         )
     if not np.array_equal(a.classes, b.classes):
         what = "labels" if a.multilabel else "classes"
@@ -172,20 +179,20 @@ def _check(a: OneVsAll, b: OneVsAll) -> None:
         remedy = "model.select, in Python, brings them to the same ones, in the same order."
         if not set(ours) & set(theirs):
             remedy = f"Compare models of the same {what}."
-        raise DataError(f"The models have other {what}{_unshared(ours, theirs)}. {remedy}")
+        raise DataError(f"The models have other {what}{_unshared(ours, theirs, names)}. {remedy}")
     of_a, of_b = (model.data.get("feature_names") for model in (a, b))
     if of_a is not None and of_b is not None and list(of_a) != list(of_b):
         raise DataError(
-            f"The models have other features{_unshared(of_a, of_b)}. Compare models that were "
-            "trained on the same columns, in the same order."
+            f"The models have other features{_unshared(of_a, of_b, names)}. Compare models that "
+            "were trained on the same columns, in the same order."
         )
 
 
-def _unshared(of_a: Iterable[Any], of_b: Iterable[Any]) -> str:
+def _unshared(of_a: Iterable[Any], of_b: Iterable[Any], names: tuple[str, str]) -> str:
     """Return in words what only one of the models knows."""
-    sides = (("the first", of_a, set(of_b)), ("the second", of_b, set(of_a)))
-    only = {side: [name for name in own if name not in other] for side, own, other in sides}
-    words = [f"only {side} has {listed(names)}" for side, names in only.items() if names]
+    pairs = zip(names, ((of_a, set(of_b)), (of_b, set(of_a))), strict=True)
+    only = [(side, [it for it in own if it not in other]) for side, (own, other) in pairs]
+    words = [f"only {side} has {listed(some)}" for side, some in only if some]
     return f": {'; '.join(words) or 'the same ones in another order'}"
 
 

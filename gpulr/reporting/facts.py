@@ -138,7 +138,7 @@ def _weights(model: OneVsAll, names: list[str]) -> dict[str, Any]:
 def _bar(w: float, limit: float) -> tuple[str, float, float]:
     """Return a weight in words, and where its bar is from and how wide, from -50 to 50."""
     width = round(50 * abs(w) / limit, 1)
-    return f"{w:+.3g}".replace("-", "−"), -width if w < 0 else 0.0, width
+    return minus(f"{w:+.3g}"), -width if w < 0 else 0.0, width
 
 
 def _search(search: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -220,6 +220,11 @@ def probability(p: float) -> str:
     return ">\u20090.999" if 0.9995 <= p < 1 else f"{p:.3f}"
 
 
+def minus(figure: str) -> str:
+    """Return a figure in words with the sign that is as wide as its digits, and no hyphen."""
+    return figure.replace("-", "−")
+
+
 FILTERS: dict[str, Callable[..., str]] = {
     "words": in_words,
     "percent": percent,
@@ -228,4 +233,5 @@ FILTERS: dict[str, Callable[..., str]] = {
     "score": score_words,
     "short": shortened,
     "whole": "{:,}".format,
+    "minus": minus,
 }

@@ -23,7 +23,7 @@ for (const region of document.querySelectorAll(".scroll")) {
 // What a cell sorts by: a number where it begins with one; a dash comes last.
 function keyOf(cell) {
   const text = cell.firstChild ? cell.firstChild.textContent.trim() : "";
-  const plain = text.replace(/,/g, "").replace(/^[−-]/, "-").replace(/^[<>+]\s*/, "");
+  const plain = text.replace(/,/g, "").replace(/−/g, "-").replace(/^[<>+]\s*/, "");
   if (text === "–" || text === "") return NaN;
   if (text === "never" || text === "∞") return Infinity;
   return /^-?[\d.]/.test(plain) && Number.isFinite(parseFloat(plain)) ? parseFloat(plain) : text;

@@ -40,7 +40,7 @@ def test_the_table(run, files, width):
     assert f"McNemar's test: p = {in_words(found.p_value)}" in lines
     assert f"rows {', '.join(map(str, found.rows_b[:3]))}" in text
     for j, each in enumerate(found.table):
-        assert re.search(rf"^[│ ]+{j}[ │]+{each['a']:.4f} .* {each['only_b']} ", text, re.M)
+        assert re.search(rf"^[│ ]*{j}[ │]+{each['a']:.4f} .* {each['only_b']} ", text, re.M)
 
 
 def test_json_and_page(told, files, tmp_path):
@@ -67,6 +67,8 @@ def test_json_and_page(told, files, tmp_path):
     true = data.y_test[row]
     assert f"<b>{true}</b> taken for <b>{said}</b> <span>by a, row {row}</span>" in page
     assert f"{found.scores[0]['difference']:+.4f}" in page
+    assert "−" in re.findall("<td>(.)", page)
+    assert not re.search(r"<td>-|\de-", page)
 
 
 def test_pages_escape_names_and_labels_of_rows_that_are_no_images(run, tmp_path, rng):
@@ -100,5 +102,12 @@ def test_failures(run, files, tmp_path):
     X = gpulr.datasets.load_digits()
     gpulr.train(X.X, X.y > 4, max_iter=1, tol=0).save(tmp_path / "two.safetensors")
     assert "other classes" in run("compare", "a.safetensors", "two.safetensors", code=3).stderr
-    assert "--level 2" in run(*command, "--level", 2, code=2).stderr
-    assert "ends in .html" in run(*command, "--report", "c.txt", code=2).stderr
+    gpulr.train(X.X[:, :9], X.y, max_iter=1, tol=0).save(tmp_path / "narrow.safetensors")
+    for options, words, code in (
+        (["a.safetensors", "narrow.safetensors"], "a.safetensors 64, narrow.safetensors 9.", 3),
+        ([*command[1:], "--level", 2], "--level 2", 2),
+        ([*command[1:], "--report", "c.txt"], "ends in .html", 2),
+    ):
+        said = run("compare", *options, code=code).stderr
+        assert words in " ".join(said.split())
+        assert "to test on" not in said  # no data were loaded

@@ -105,6 +105,27 @@ def test_numbers_stand_to_the_right_and_labels_lose_their_middle():
     assert drawn(table(["a"], [], title="None"), width=20)
 
 
+def test_class_names_are_cut_alike_in_the_head_and_beside_the_rows():
+    names = [f"Genus longissimum subspecies {x}" for x in ("minor", "maior", "media")]
+    counts = np.eye(3, dtype=int)
+    text = drawn(*confusion(evaluated(counts, names)), width=60)
+    head, *rows = text.splitlines()[1:]
+    assert len(rows) == 3
+    assert max(map(cell_len, [head, *rows])) <= 60
+    ends = [name[-3:] for name in names]
+    assert [word[-3:] for word in head.split()[-5:] if "…" in word] == ends
+    assert all("…" in row and end in row for row, end in zip(rows, ends, strict=True))
+    assert shortened("number 03", 3) == "n…3"
+    assert [shortened("number 03", wide) for wide in (1, 2)] == ["…", "n…"]
+
+
+def test_words_of_heads_have_room_before_labels():
+    rows = [["a long name of a class", "0.1234", "1"]] * 2
+    text = drawn(table(["", "score", "only\na"], rows), width=20)
+    assert {"score", "only"} <= set(text.split())
+    assert "name" not in text
+
+
 @pytest.mark.parametrize("columns", ["60", "80", "200", None])
 def test_pipes_are_plain(run, columns):
     how = {} if columns is None else {"COLUMNS": columns}

@@ -138,7 +138,7 @@ def test_what_cannot_be_compared(models, data, rng):
     for other, words in (
         (fewer, "other classes: only the first has 9. model.select"),
         (replace(a, classes=a.classes + 50), "59. Compare models of the same classes"),
-        (narrow, "64 and 9 features"),
+        (narrow, "the first 64, the second 9"),
         (labels, "several labels a row"),
         (replace(a, classes=a.classes[::-1]), "other classes: the same ones in another order"),
     ):
