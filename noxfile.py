@@ -1,6 +1,6 @@
 """The sessions that check gpulr, and the benchmarks; ``nox --list`` names them.
 
-``nox`` alone runs the tests that need no GPU and the linter, in less than five minutes on two
+``nox`` alone runs the tests that need no GPU and the linter, in less than ten minutes on two
 cores; ``nox -s more`` what takes longer than a change should wait for, and mypy; ``nox -s nightly``
 the rest. Tests that need MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a
 reason where it is absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux) or
