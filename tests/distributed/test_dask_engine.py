@@ -280,7 +280,7 @@ def test_ctrl_c_cancels_what_runs_and_leaves_nothing(threads_cluster):
     engine = loaded(threads_cluster, [Numbers(i) for i in range(5)])
     engine.call("add_up")
     # Again, where the first comes while Python tidies up, which drops what is raised then.
-    timers = [threading.Timer(after, _thread.interrupt_main) for after in (0.3, 2.5)]
+    timers = [threading.Timer(after, _thread.interrupt_main) for after in (0.3, 1.5, 2.5)]
     for timer in timers:
         timer.start()
     with pytest.raises(KeyboardInterrupt):

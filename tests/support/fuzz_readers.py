@@ -27,12 +27,18 @@ ROWS = 64  # that are read of those that may be larger than memory, at both ends
 class Sample:
     """Files by name, and the name of the one, or the folder, to read.
 
+    Those that are ``spared`` are not damaged: their library crashes, as SECURITY.md says.
     Where it is ``certain`` a checksum covers all: what can be read of the file is what was in it.
     """
 
     main: str
     files: dict[str, bytes]
     certain: bool = False
+    spared: tuple[str, ...] = ()
+
+    @property
+    def to_damage(self) -> list[str]:
+        return sorted(set(self.files) - set(self.spared))
 
 
 @dataclass(frozen=True)
@@ -217,7 +223,17 @@ def stored(save):
             files = {
                 str(p.relative_to(here)): p.read_bytes() for p in here.rglob("*") if p.is_file()
             }
-            found.append(Sample(str(main.relative_to(here)), files))
+            strings = {
+                str(Path(name).parent)
+                for name, content in files.items()
+                if name.endswith(".zarray") and b"vlen-utf8" in content
+            }
+            spared = tuple(
+                name
+                for name in files
+                if str(Path(name).parent) in strings and not Path(name).name.startswith(".z")
+            )
+            found.append(Sample(str(main.relative_to(here)), files, spared=spared))
             shutil.rmtree(here)
         return found
 

@@ -158,7 +158,7 @@ class Run:
         if self.reader.text:
             given = damaged_text(sample, rng)
         else:
-            file = rng.choice(sorted(sample.files))
+            file = rng.choice(sample.to_damage)
             damage = rng.choice(damages(file))
             raw = damage is damages(file)[0]
             path, given = self.folder / str(i) / file, self.folder / str(i) / sample.main
