@@ -46,6 +46,34 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
     return ax
 
 
+def inches_of(ax: Axes) -> tuple[float, float]:
+    """Return width and height of Axes; a layout of their figure may change them yet.
+
+    Raises ParameterError as :func:`axes` does.
+    """
+    box = axes(ax, 1.0, 1.0).get_window_extent()
+    return box.width / ax.figure.dpi, box.height / ax.figure.dpi
+
+
+def make_room(ax: Axes, inches: float) -> float:
+    """Leave room for names on the right of the caller's Axes, at most half of their width.
+
+    Returns how much there is, in inches: all where the figure has a layout, which sees to it.
+    """
+    figure = ax.figure
+    if figure.get_layout_engine() is not None:
+        return inches
+    place, across = ax.get_position(), figure.bbox.width / figure.dpi
+    beside = any(each.get_position().x0 >= place.x1 for each in figure.axes if each is not ax)
+    there = 0.0 if beside else (1.0 - place.x1) * across
+    taken = min(max(inches - there, 0.0), 0.5 * place.width * across)
+    if taken:
+        in_layout = ax.get_in_layout()
+        ax.set_position((place.x0, place.y0, place.width - taken / across, place.height))
+        ax.set_in_layout(in_layout)
+    return min(inches, there + taken)
+
+
 def bare(ax: Axes) -> None:
     """Leave nothing of the Axes but their title, and what is put inside."""
     ax.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1))

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from gpulr.backend import to_host
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import weight_steps
-from gpulr.show.canvas import Colour, axes, bare, grid, tidy
+from gpulr.show.canvas import Colour, axes, bare, grid, inches_of, tidy
 from gpulr.show.lettering import drawable, fitted, plain, widest
 from gpulr.show.predictions import (
     LEAST_IMAGE,
@@ -32,6 +32,8 @@ MOST = 12  # models of a table that one picture shows unless told which
 SHOWN, ALONE = 8, 20  # features of each of several models, and of one
 COLUMNS = 3
 PANEL, LINE, NAME = 2.5, 0.2, 2.0  # inches: of bars, of a line, of a feature's name at most
+# Of the caller's Axes at least; and what is above and below lines, a title and numbers.
+LEAST_PANEL, LEAST_LINE, ABOVE = 1.2, 0.13, 0.65
 UNKNOWN = "in the feature’s own unit, whose standard deviation this model does not know"
 
 
@@ -52,13 +54,21 @@ def weight_bars(
         step[:, np.newaxis] * to_host(array).astype(np.float64)[:, chosen]
         for array in (model.weights, *(intervals or ()))
     )
-    n = min(n or (SHOWN if len(chosen) > 1 else ALONE), len(W))
+    features, given = features_of(model), ax is not None
+    if ax is not None:
+        fit = _panels_that_fit(ax, features, min(n or SHOWN, len(W)), len(chosen))
+        chosen, names, W = chosen[:fit], names[:fit], W[:, :fit]
+        ends = [each[:, :fit] for each in ends]
+    if n is None:
+        n = SHOWN if len(chosen) > 1 else ALONE
+        if ax is not None:
+            n = min(n, max(1, int(inches_of(ax)[1] / LEAST_LINE)))
+    n = min(n, len(W))
     which = largest_weights(W, n)
     shown = [np.take_along_axis(each, which, axis=0) for each in (W, *ends)]
     limit = max(float(np.abs(each).max()) for each in shown) or 1.0
     several = len(chosen) > 1
     room = _room_for([odds_ratio(w) for w in shown[0].ravel().tolist()]) if several else 1.6
-    features = features_of(model)
     ax, panels = feature_panels(ax, names, [features[f] for f in which.ravel()], n)
     for j, panel in enumerate(panels):
         _bars(panel, [features[f] for f in which[:, j]], [each[:, j] for each in shown])
@@ -73,11 +83,19 @@ def weight_bars(
     title = "Weights" if n == len(W) else f"The {n} largest weights of {counted(len(W), 'feature')}"
     if n == 1 < len(W):
         title = f"The largest weight of {counted(len(W), 'feature')}"
-    if model.n_models > 1:
-        some = len(chosen) < model.n_models
-        title += f", {len(chosen)} of {model.n_models} models" if some else ", for each model"
+    which_models = ""
+    if len(chosen) < model.n_models:
+        which_models = "" if several else f"for {names[0]}, "
+        which_models += f"{len(chosen)} of {model.n_models} models"
+    elif model.n_models > 1:
+        which_models = "for each model"
     elif len(model.classes) == 2:
         title += f" for {names[0]}"
+    if which_models:
+        room = inches_of(ax)[0] if given else np.inf
+        between = ", " if several else " "
+        one_line = f"{title}{between}{which_models}"
+        title = one_line if widest([one_line], "large") <= room else f"{title}\n{which_models}"
     ax.set_title(title, loc="left", **plain([title]))
     return ax
 
@@ -91,25 +109,42 @@ def feature_panels(
     ax: Axes | None, names: Sequence[str], features: Sequence[str], n: int
 ) -> tuple[Axes, list[Axes]]:
     """Return the Axes, and in it one for each model, with room for names of n features."""
-    rows, columns = grid(len(names), COLUMNS)
     beside = min(widest(features, "small"), NAME) + 0.15
-    height = n * LINE + 0.65
-    across = columns * (beside + PANEL)
-    ax = axes(ax, max(across + 0.2, 6.4), rows * height + 0.9)
+    wide, height = beside + PANEL, n * LINE + ABOVE
+    rows, columns = grid(len(names), COLUMNS)
+    if ax is not None and len(names) > 1:
+        width, high = inches_of(ax)
+        rows, columns = grid(len(names), _columns_that_fit(width, beside))
+        wide, height = width / columns, high / rows
+        beside = min(beside, 0.5 * wide)
+    above = min(ABOVE, 0.6 * height)
+    ax = axes(ax, max(columns * wide + 0.2, 6.4), rows * height + 0.9)
     if len(names) == 1:
         return ax, [ax]
     bare(ax)
     panels = []
     for i, name in enumerate(names):
         row, column = divmod(i, columns)
-        left, below = (column + beside / (beside + PANEL)) / columns, 1 - (row + 1) / rows
-        size = 0.95 * PANEL / (beside + PANEL) / columns, n * LINE / height / rows
-        panel = ax.inset_axes((left, below + 0.35 / height / rows, *size))
-        (name,) = fitted([name], PANEL, "medium")
+        left, below = (column + beside / wide) / columns, 1 - (row + 1) / rows
+        size = 0.95 * (wide - beside) / wide / columns, (height - above) / height / rows
+        panel = ax.inset_axes((left, below + 0.54 * above / height / rows, *size))
+        (name,) = fitted([name], max(wide - beside, LEAST_PANEL), "medium")
         panel.set_title(name, fontsize="medium", pad=2, **plain([name]))
         panel.tick_params(labelsize="small")
         panels.append(panel)
     return ax, panels
+
+
+def _columns_that_fit(width: float, beside: float) -> int:
+    return int(np.clip(width / (beside + LEAST_PANEL), 1, COLUMNS))
+
+
+def _panels_that_fit(ax: Axes, features: Sequence[str], n: int, n_models: int) -> int:
+    """Return how many models, one at least, have panels of n lines in the caller's Axes."""
+    width, height = inches_of(ax)
+    beside = min(widest(features, "small"), NAME) + 0.15
+    columns, rows = _columns_that_fit(width, beside), int(height / (n * LEAST_LINE + ABOVE))
+    return min(n_models, max(1, rows * columns))
 
 
 def name_lines(ax: Axes, features: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from unicodedata import east_asian_width
 
@@ -12,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from gpulr.errors import ParameterError
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
-from gpulr.show.canvas import axes
+from gpulr.show.canvas import axes, inches_of
 from gpulr.show.lettering import drawable, fitted, plain, widest
 from gpulr.show.predictions import label_texts
 
@@ -20,6 +21,8 @@ MOST_COUNTED = 30  # classes whose counts can be read
 MOST_NAMED = 60  # classes whose names can be read
 AS_THEY_ARE = 20  # classes; more are sorted unless told otherwise
 MOST_SORTED = 1500  # classes that are sorted: distances of all pairs are computed
+LEAST_COUNT = 4.0  # points of a count's height
+LISTING = 2.5  # inches of a matrix that has room for a list above it
 LISTED = 10  # confusions that are listed above a matrix whose counts cannot be read
 LONGEST_HEAD = 1.6  # inches of a class's name
 FULL = 20.0  # per cent of a class's rows, which have full colour at least
@@ -34,7 +37,8 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
     pale; of what is right, on the diagonal, from white for none to grey for all.
 
     Of more than 20 classes those that are taken for each other are put beside each other. Of more
-    than 30, whose counts cannot be read in the cells, the ten commonest confusions are listed.
+    than 30, whose counts cannot be read in the cells, the ten commonest confusions are listed. In
+    small Axes every second class is named, or fewer, as there is room.
 
     Parameters
     ----------
@@ -60,11 +64,14 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
         order = by_similarity(counts)
         counts, names = counts[np.ix_(order, order)], [names[i] for i in order]
     side = float(np.clip(0.42 * n, 3.6, 9.0))
+    if ax is not None:
+        side = min(side, *inches_of(ax))
     cell = 72 * side / n  # points
     size = float(np.clip(0.8 * cell, 5, 9))
-    short = fitted(names, LONGEST_HEAD, size)
+    short = fitted(names, min(LONGEST_HEAD, 0.5 * side), size)
+    every = max(1, math.ceil(1.2 * size / cell))  # names that do not overlap
     beside = widest(short, size) if n <= MOST_NAMED else 0.0
-    upright = beside > 0.9 * cell / 72
+    upright = beside > 0.9 * every * cell / 72
     ax = axes(ax, side + 1.7 + beside, side + 0.9 + (beside if upright else 0.0))
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     right = np.eye(n, dtype=np.bool_)
@@ -72,24 +79,27 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
     largest = max(FULL, float(mistakes.max()))
     ax.imshow(np.ma.array(shares, mask=~right), cmap=GREYS, vmin=0, vmax=100)
     drawn = ax.imshow(mistakes, cmap="Oranges", vmin=0, vmax=largest)
-    if n <= MOST_COUNTED:
-        each = float(np.clip(cell / (0.6 * len(str(counts.max()))), 5, 9))
+    each = cell / (0.6 * len(str(counts.max())))  # points
+    counted = n <= MOST_COUNTED and each >= LEAST_COUNT
+    if counted:
+        each = float(np.clip(each, 5, 9))
         for i, j in zip(*np.nonzero(counts), strict=True):
             dark = not right[i, j] and mistakes[i, j] > 0.6 * largest
             look: dict[str, Any] = {"color": "white" if dark else "black", "fontsize": each}
             ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", **look)
     if n <= MOST_NAMED:
+        short = short[::every]
         heads = [_stacked(name) for name in short] if upright else short
-        ax.set_xticks(range(n), heads, fontsize=size, **plain(short))
+        ax.set_xticks(range(0, n, every), heads, fontsize=size, **plain(short))
         for label, head, name in zip(ax.get_xticklabels(), heads, short, strict=True):
             label.set(rotation=90 if upright and head == name else 0, linespacing=1.0)
-        ax.set_yticks(range(n), short, fontsize=size, **plain(short))
+        ax.set_yticks(range(0, n, every), short, fontsize=size, **plain(short))
     else:
         ax.set(xticks=[], yticks=[])
     ax.tick_params(length=0)
     ax.set(xlabel="predicted class", ylabel="true class")
     title = f"{np.trace(counts):,} of {counts.sum():,} rows right ({result.accuracy:.1%})"
-    if n > MOST_COUNTED:
+    if not counted and side >= LISTING:
         title += _commonest(counts, names)
     ax.set_title(title, loc="left", fontsize="medium", **plain(names))
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.7)

@@ -14,10 +14,20 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import Colour, axes, bare, grid, model_names, model_of, tidy
+from gpulr.show.canvas import (
+    Colour,
+    axes,
+    bare,
+    grid,
+    inches_of,
+    make_room,
+    model_names,
+    model_of,
+    tidy,
+)
 from gpulr.show.features import MOST as MOST_BARRED
 from gpulr.show.features import weight_bars
-from gpulr.show.lettering import fitted, plain
+from gpulr.show.lettering import fitted, plain, widest
 from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted, score_words
@@ -29,7 +39,7 @@ INKS = (
 )
 NAMED = 5  # curves of models that are too many to name them all
 MOST = 50  # models whose weights one picture shows as images unless told which
-LONGEST_NAME = 1.6  # inches of a name beside its line
+LONGEST_NAME, NAME_HEIGHT = 1.6, 0.14  # inches of a name beside its line
 COLUMNS = 5
 
 
@@ -50,11 +60,14 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
         With a line for each model, in the order of the models; the cost is logarithmic.
     """
     model = model_of(model)
-    ax = axes(ax, 6.4, 4.0)
+    given, ax = ax, axes(ax, 6.4, 4.0)
     history, names = model.history, model_names(model)
     order = np.argsort(-history.cost[-1], kind="stable")
-    many = len(order) > len(INKS)
-    named = order[: NAMED if many else None].tolist()
+    high = 4.0 if given is None else inches_of(ax)[1]
+    few = max(1, int(high / NAME_HEIGHT))
+    many = len(order) > min(len(INKS), few)
+    n_named = min(NAMED, few)
+    named = order[: n_named if many else None].tolist()
     looks = {j: INKS[i if many else j] for i, j in enumerate(named)}
     for j, n_iter in enumerate(history.n_iter.tolist()):
         line, dot, above = (1.6, 5.0, 3) if j in looks else (0.6, 2.5, 2)
@@ -77,17 +90,26 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("iteration" + ("   (● converged)" if history.converged.any() else ""))
     ax.set_ylabel("cost (mean log-loss + penalty)")
     title = "Cost of each model" if len(order) > 1 else "Cost"
-    ax.set_title(f"{title}, the {NAMED} costliest named" if many else title, loc="left")
+    ax.set_title(f"{title}, the {n_named} costliest named" if many else title, loc="left")
     tidy(ax)
     if len(order) > 1:
-        name_ends(ax, [(names[j], ax.lines[j], looks[j]) for j in named])
+        longest = min(widest([names[j] for j in named], "small"), LONGEST_NAME)
+        if given is not None:
+            longest = make_room(ax, longest + 0.15) - 0.15
+        lines = [(names[j], ax.lines[j], looks[j]) for j in named]
+        name_ends(ax, lines, max(0.058, NAME_HEIGHT / high), longest)
     return ax
 
 
-def name_ends(ax: Axes, lines: Sequence[tuple[str, Line2D, str]], step: float = 0.058) -> None:
+def name_ends(
+    ax: Axes,
+    lines: Sequence[tuple[str, Line2D, str]],
+    step: float,
+    longest: float = LONGEST_NAME,
+) -> None:
     """Write names beside the Axes, in the colours of their lines, each led to from its end.
 
-    ``step`` is the share of the Axes' height that a name takes.
+    ``step`` is the share of the Axes' height that a name takes, ``longest`` its width in inches.
     """
     ends = [
         (float(np.asarray(line.get_xdata())[-1]), float(np.asarray(line.get_ydata())[-1]))
@@ -104,7 +126,7 @@ def name_ends(ax: Axes, lines: Sequence[tuple[str, Line2D, str]], step: float = 
     placed = np.minimum(placed, 1.0 - step * np.arange(len(order))[::-1])  # beside the Axes
     for i, y in zip(order.tolist(), placed.tolist(), strict=True):
         name, _, colour = lines[i]
-        (name,) = fitted([name], LONGEST_NAME, "small")
+        (name,) = fitted([name], longest, "small")
         ax.annotate(
             name,
             ends[i],
@@ -212,6 +234,7 @@ def weights(
     models : sequence of int, optional
         Which models, by their column; without, all, or the first 12 (of images 50).
     ax : matplotlib Axes, optional
+        In small ones are panels of as many models of a table as can be read, one at least.
 
     Returns
     -------

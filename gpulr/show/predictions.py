@@ -6,6 +6,7 @@ Needs no plotting library.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,7 @@ from gpulr.validation.parameters import image_shape_of, shape_of_images
 
 Array = Any
 Shape = tuple[int, ...]
+CODE_POINT = re.compile(r"U\+[0-9A-F]{4,6}")  # of a character that no font has
 LONGEST = 18  # characters of a label in a picture
 LONGEST_FEATURE = 22  # and of the name of a feature
 WITHIN = 99.5  # per cent of the weights are within the scale: a few pixels would dim the others
@@ -163,7 +165,11 @@ def shortened(text: Any, longest: int) -> str:
     if len(words) <= longest:
         return words
     tail = (longest - 1) // 2
-    return words[: longest - 1 - tail].rstrip() + "…" + words[len(words) - tail :].lstrip()
+    head, rest = longest - 1 - tail, len(words) - tail
+    for code in CODE_POINT.finditer(words):  # none is cut
+        head = code.start() if code.start() < head < code.end() else head
+        rest = code.end() if code.start() < rest < code.end() else rest
+    return words[:head].rstrip() + "…" + words[rest:].lstrip()
 
 
 def label_text(label: Any, longest: int = LONGEST) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -126,3 +127,22 @@ def test_a_square_of_nameless_bytes_is_seen(digits):
     assert len(ax.child_axes) == 10
     assert "image_shape=(8, 8) draws them as images" in ax.get_xlabel()
     assert "image_shape" not in show.weights(named).get_xlabel()
+
+
+def test_in_the_callers_axes_are_as_many_models_as_can_be_read(rng):
+    X, y = table(rng, 12)
+    model = gpulr.train(X, y, max_iter=2, tol=0)
+    small, large = (Figure(figsize=size).subplots() for size in ((3, 2), (9, 5)))
+    assert show.weights(model, ax=small).child_axes == []
+    assert small.get_title(loc="left").endswith("for 0, 1 of 12 models")
+    assert 1 < len(names_of(small)) < 12
+    show.weights(model, n=4, ax=large)
+    assert 3 < len(large.child_axes) < 12
+    assert large.get_title(loc="left").endswith(f", {len(large.child_axes)} of 12 models")
+    drawn(small)
+    drawn(large)
+    for panel in (small, *large.child_axes):
+        boxes = [label.get_window_extent() for label in panel.get_yticklabels()]
+        assert all(one.y0 > other.y1 - 1 for one, other in itertools.pairwise(boxes))
+    first = large.child_axes[0].get_yticklabels()
+    assert min(label.get_window_extent().x0 for label in first) > large.bbox.x0 - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -58,3 +59,12 @@ def test_where_no_font_has_them_one_warning_names_one_and_labels_still_differ(cj
         found = [lettering.drawable([c, "plain"]) for c in "\u2fd5\u2fd4"]
     assert len(told) == 1
     assert found == [["U+2FD5", "plain"], ["U+2FD4", "plain"]]
+
+
+def test_code_points_are_cut_whole():
+    label = "".join(f"U+{code:04X}" for code in range(0x3068, 0x3070)) + " end"
+    for longest in range(9, len(label)):
+        left = shortened(label, longest)
+        assert len(left) <= longest
+        assert re.fullmatch(r"(U\+[0-9A-F]{4})*…(U\+[0-9A-F]{4})* ?(end|nd|d)?", left)
+    assert shortened(label, 20) == "U+3068…end"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from gpulr import show
 from gpulr.model.evaluation import Evaluation, evaluate_margins
@@ -95,3 +97,19 @@ def test_wide_characters_stand_upright_one_below_the_other(cjk):
     assert [label.get_rotation() for label in labels] == [0, 90, 90]
     assert "\n" in labels[0].get_text()
     drawn(ax)
+
+
+def test_in_small_axes_as_many_classes_are_named_as_have_room():
+    ax = Figure(figsize=(3, 2)).subplots()
+    counts = np.eye(60, dtype=np.int64)
+    counts[3, 5] = 4
+    show.confusion(of_counts(counts, [f"{i:02}" for i in range(60)]), sort=False, ax=ax)
+    assert 8 <= len(names_of(ax)) == len(heads(ax)) < 30
+    assert names_of(ax)[1] == f"{int(ax.get_yticks()[1]):02}"
+    drawn(ax)
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert all(one.y0 > other.y1 for one, other in itertools.pairwise(boxes))
+    assert "\n" not in ax.get_title(loc="left")
+    few = Figure(figsize=(3, 2)).subplots()
+    show.confusion(of_counts(1000 * np.eye(30, dtype=np.int64)), ax=few)
+    assert not few.texts

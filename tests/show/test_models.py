@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import gpulr
 from gpulr import show
@@ -118,3 +119,19 @@ def test_weights_of_the_first_models_and_weights_that_are_all_zero(ten, monkeypa
     ax = show.weights(ten)
     assert len(ax.child_axes) == 3 + 1
     assert ax.get_title(loc="left") == "Weights of 3 of 10 models"
+
+
+@pytest.mark.parametrize(("size", "columns"), [((3, 2), 1), ((8, 3), 2)])
+def test_names_beside_lines_stay_in_the_callers_figure(letters, ten, size, columns):
+    for model in (letters[0], ten):
+        figure = Figure(figsize=size)
+        ax = figure.subplots(1, columns, squeeze=False)[0, 0]
+        show.cost(model, ax=ax)
+        drawn(ax)
+        right = figure.bbox.width if columns == 1 else figure.axes[1].get_window_extent().x0
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert 1 < len(boxes) <= 10
+        assert max(box.x1 for box in boxes) <= right + 1
+        heights = np.sort([text.xyann[1] for text in ax.texts]) * ax.get_window_extent().height
+        assert np.diff(heights).min() > 8
+        assert ax.get_position().width > 0.1
