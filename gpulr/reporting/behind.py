@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.predicted import Thresholds
+from gpulr.reporting.answered import Answered
 from gpulr.reporting.mistakes import rows_at
 from gpulr.reporting.pictures import row_sheet
 from gpulr.show.predictions import Array, Predictions, feature_names, is_image
@@ -22,34 +22,12 @@ MANY_SHADES, FEW_SHADES = 16, 4  # of grey in them: few where many do not fit
 MOST_REASONS = 3  # features of a row that argued for what was predicted
 
 
-@dataclass(frozen=True, eq=False)
-class Behind:
-    """The most confident rows of each cell of the confusion matrix; (n_shown,) each.
-
-    Attributes
-    ----------
-    n : int
-        How many rows there are.
-    rows, true, said : intp
-        Which they are, and the cell: the true and the predicted class.
-    confidence, p_true, p_said : float64
-        The margin of the predicted class above its threshold, and both classes' probabilities.
-    """
-
-    n: int
-    rows: npt.NDArray[np.intp]
-    true: npt.NDArray[np.intp]
-    said: npt.NDArray[np.intp]
-    confidence: npt.NDArray[np.float64]
-    p_true: npt.NDArray[np.float64]
-    p_said: npt.NDArray[np.float64]
+class Behind(Answered):
+    """The most confident rows of each cell of the confusion matrix."""
 
     def __add__(self, other: Behind) -> Behind:
         """Return the most confident of these and of those of the rows that come after them."""
-        names = ("true", "said", "confidence", "p_true", "p_said")
-        both = [np.concatenate([getattr(of, name) for of in (self, other)]) for name in names]
-        rows = np.concatenate([self.rows, other.rows + self.n])
-        return Behind(self.n + other.n, rows, *both).most(MOST_BEHIND)
+        return self.followed_by(other).most(MOST_BEHIND)
 
     def most(self, n: int) -> Behind:
         """Return at most n rows of each cell, cell after cell, the most confident first."""
@@ -58,9 +36,7 @@ class Behind:
         begins = np.ones(len(order), dtype=bool)
         begins[1:] = (true[1:] != true[:-1]) | (said[1:] != said[:-1])
         place = np.arange(len(order))
-        kept = order[place - np.maximum.accumulate(np.where(begins, place, 0)) < n]
-        names = ("rows", "true", "said", "confidence", "p_true", "p_said")
-        return Behind(self.n, *(getattr(self, name)[kept] for name in names))
+        return self.take(order[place - np.maximum.accumulate(np.where(begins, place, 0)) < n])
 
 
 def behind_of(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.model.predicted import Thresholds
+from gpulr.reporting.answered import Answered
 from gpulr.show.predictions import Array, Predictions, most_probable, take_rows
 from gpulr.sources.dask_arrays import dask_of
 
@@ -17,38 +18,21 @@ MOST_MISTAKES = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Mistakes:
+class Mistakes(Answered):
     """The worst mistakes among some rows; of several labels, one of a row and a label.
 
-    Attributes
-    ----------
-    n, n_wrong : int
-        How many rows there are, and mistakes.
-    rows, true, said : (n_shown,)
-        Which they are, the most confident first, as :func:`gpulr.show.mistakes` draws them; the
-        true class, or whether the label is there; and the predicted class, or the label.
-    confidence, p_true, p_said : (n_shown,)
-        The margins of what was said, above its threshold where there is one; the probabilities of
-        what is true and of what was said.
+    They are the most confident first, as :func:`gpulr.show.mistakes` draws them. Of several labels,
+    ``true`` is whether the label is there, and ``said`` the label; ``n_wrong`` is how many mistakes
+    there are.
     """
 
-    n: int
     n_wrong: int
-    rows: npt.NDArray[np.intp]
-    true: npt.NDArray[np.intp]
-    said: npt.NDArray[np.intp]
-    confidence: npt.NDArray[np.float64]
-    p_true: npt.NDArray[np.float64]
-    p_said: npt.NDArray[np.float64]
 
     def __add__(self, other: Mistakes) -> Mistakes:
         """Return the worst of these and of those of the rows that come after them."""
-        after = replace(other, rows=other.rows + self.n)
-        names = ("rows", "true", "said", "confidence", "p_true", "p_said")
-        both = {name: np.concatenate([getattr(of, name) for of in (self, after)]) for name in names}
-        worst = most_probable(both["confidence"], MOST_MISTAKES)
-        some: dict[str, Any] = {name: values[worst] for name, values in both.items()}
-        return Mistakes(self.n + other.n, self.n_wrong + other.n_wrong, **some)
+        both = self.followed_by(other)
+        worst = both.take(most_probable(both.confidence, MOST_MISTAKES))
+        return replace(worst, n_wrong=self.n_wrong + other.n_wrong)
 
 
 def mistakes_of(
@@ -77,7 +61,7 @@ def mistakes_of(
         other = truly
     P, each = predictions.take(worst).probabilities, np.arange(len(worst))
     found = worst, truly, name, how_sure, P[each, other], P[each, name]
-    return (Mistakes(len(Z), n_wrong, *found),)
+    return (Mistakes(len(Z), *found, n_wrong),)
 
 
 def rows_at(model: OneVsAll, X: Any, rows: npt.NDArray[np.intp]) -> Array:
