@@ -182,6 +182,21 @@ def test_a_heap_that_never_ends_is_refused(tmp_path, rows):
         datasets.load(path)
 
 
+@pytest.mark.parametrize(
+    ("others", "match"),
+    [
+        (np.ones((3, 1)), r"labels of shapes \(4,\), \(3, 1\)"),
+        (np.array(["a", "b", "a"]), "numbers and others that are text"),
+    ],
+)
+def test_labels_of_parts_that_do_not_go_together(tmp_path, others, match):
+    for name, y in ("a", np.arange(4) % 2), ("b", others):
+        np.save(tmp_path / f"{name}.npy", np.ones((len(y), 2)))
+        np.save(tmp_path / f"{name}_labels.npy", y)
+    with pytest.raises(DataFileError, match=match):
+        datasets.read(tmp_path)
+
+
 def test_damaged_labels_in_zarr(tmp_path, rows):
     path = save_zarr(tmp_path, *rows)
     (path / "y" / "c" / "0").write_bytes(b"no chunk")

@@ -305,6 +305,12 @@ def _joined(y: Sequence[Any]) -> npt.NDArray[Any] | None:
         raise UnusableError(
             "holds labels that are numbers and others that are text", "Save all as one of them."
         )
+    shapes = {array.shape[1:]: array.shape for array in arrays}
+    if len(shapes) > 1:
+        raise UnusableError(
+            f"holds labels of shapes {listed([*shapes.values()])}, which do not go together",
+            "Save all as one label a row, or all as matrices of as many columns.",
+        )
     return np.concatenate(arrays) if arrays else None
 
 
