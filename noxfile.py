@@ -88,7 +88,7 @@ def more(session: nox.Session) -> None:
     environment = {**TESTED, "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots")}
     session.run(*PYTEST, "(slow or browser) and not nightly", env=environment)
     run_sklearn_suite(session)  # with the newest scikit-learn
-    for name in ("arrays", "types", "core", "oldest"):
+    for name in ("arrays", "types", "core", "oldest", "docs"):
         session.notify(name)
 
 
@@ -193,6 +193,17 @@ def bench(session: nox.Session, backend: str) -> None:
     session.run("python", "-m", "bench.table")
     once = ("python", "-m", "pytest", "bench/bench_training.py", "-k", backend)
     session.run(*once, env=environment)  # each way by itself, on the screen
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in docs/_build/html, of which examples run; warnings are errors."""
+    install(session, "docs")
+    built = ROOT / "docs" / "_build"
+    # Sphinx-Gallery runs again what has changed, Sphinx writes it again.
+    options = ("--quiet", "--fail-on-warning", "--keep-going", "--doctree-dir", f"{built}/doctrees")
+    session.run("sphinx-build", *options, *session.posargs, f"{ROOT}/docs", f"{built}/html")
+    session.run("python", f"{ROOT}/docs/check_links.py", f"{built}/html")
 
 
 @nox.session

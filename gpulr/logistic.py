@@ -94,7 +94,7 @@ def slope(Z: Array) -> Array:
 def log_loss(Z: Array, Y: Array) -> Array:
     """Log-loss ℓ(Z, Y), element by element, from the margins.
 
-    Taking the logarithm of a probability would lose everything beyond |z| ≈ 17 in float32; this
+    Taking the logarithm of a probability would lose everything beyond ``|z|`` ≈ 17 in float32; this
     form is exact to rounding at any margin, without epsilon or clipping.
     """
     xp = array_namespace(Z)
@@ -132,7 +132,7 @@ def forward(
 
 @_of_lists
 def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
-    """Return R and the summed log-loss, as :func:`forward` does, from given margins.
+    """Return R and the summed log-loss from given margins, as ``forward`` does from X.
 
     P − Y would lose what is left of a sure positive, whose 1 − p is 0 in float32 from z ≈ 17 on.
     The margin towards the wrong answer, u = −z where y is 1 and z where it is 0, has no such end:

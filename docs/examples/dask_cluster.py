@@ -1,14 +1,20 @@
-"""More rows than one machine holds: training, search and predictions on the workers of a cluster.
+"""Rows on a cluster
+=================
+
+More rows than one machine holds: training, search and predictions on the workers of a cluster.
 
 Rows are made here, block by block and where they are needed; of yours, each block would be read
 from storage that all workers see: da.from_zarr, dd.read_parquet, … . No row comes to this process:
 workers compute with their blocks, and what is sent grows with features × models.
 
-Run it: python docs/examples/dask_cluster.py
-(a cluster of two workers on this machine, which takes some seconds to start)
-Or:     python docs/examples/dask_cluster.py tcp://10.0.0.5:8786
-(the address that `dask scheduler` prints; on each machine, `dask worker tcp://10.0.0.5:8786`, with
-gpulr installed)
+On a cluster of two workers on this machine, which takes some seconds to start::
+
+    python docs/examples/dask_cluster.py
+
+On one whose address ``dask scheduler`` prints; on each of its machines, ``dask worker`` with the
+same address, and gpulr installed::
+
+    python docs/examples/dask_cluster.py tcp://10.0.0.5:8786
 """
 
 import sys

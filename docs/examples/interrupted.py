@@ -1,4 +1,7 @@
-"""Long work that is interrupted, and goes on where it was: nothing is lost, not a bit.
+"""Long work that is interrupted
+=============================
+
+Long work that is interrupted, and goes on where it was: nothing is lost, not a bit.
 
 A search and a bootstrap keep a checkpoint. Here a callback ends each of them, as Ctrl-C, SIGTERM, a
 full memory or the power would; the same call goes on. A run that was killed has what was written at

@@ -1,4 +1,7 @@
-"""The likeliest label errors of a data set, by probabilities of models that have not seen the row.
+"""The likeliest label errors
+==========================
+
+The likeliest label errors of a data set, by probabilities of models that have not seen the row.
 
 A model that was trained on a wrong label has learnt it, more or less. So each row is answered by
 the models of the fold that holds it out, and a label is suspect where another class is likelier by

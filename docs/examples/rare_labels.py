@@ -1,4 +1,7 @@
-"""Rare labels that a model never predicts, and what thresholds of their own change.
+"""Labels that are never predicted
+===============================
+
+Rare labels that a model never predicts, and what thresholds of their own change.
 
 Fifty labels on embeddings, some of which one row in a hundred has. At a margin of 0, a probability
 of one half, a model that knows rather well which rows are likelier still says "no" to all of them:

@@ -1,4 +1,7 @@
-"""Rows that are made part by part: features that take twenty times the memory of what is stored.
+"""Rows that are made part by part
+===============================
+
+Rows that are made part by part: features that take twenty times the memory of what is stored.
 
 Twenty measurements a row are stored, as float16. What decides between the classes are products of
 two of them, so the model gets all squares and products as well: 230 features in float32. They are

@@ -63,7 +63,8 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         The C of the model; with ``refit=False`` the mean of those of the folds.
     l1_ratio_ : float
         0, as scikit-learn calls an L2 penalty.
-    Cs_ : (n_Cs,), scores_ : (n_folds, n_Cs)
+    Cs_ : (n_Cs,)
+    scores_ : (n_folds, n_Cs)
         The values that were tried, and each fold's score on its held-out rows. In the array library
         of X.
     coefs_paths_ : (n_folds, n_Cs, n_models, n_features + 1)

@@ -71,7 +71,8 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
 
     Attributes
     ----------
-    coef_ : (n_models, n_features), intercept_ : (n_models,)
+    coef_ : (n_models, n_features)
+    intercept_ : (n_models,)
         Of one model with two classes, else of one for each class. In the array library of X, and in
         the dtype that is computed in; after standardised training the intercept is float64.
     classes_ : (n_classes,) NumPy array

@@ -42,7 +42,8 @@ class Bootstrap:
     ----------
     model : OneVsAll
         Of all rows.
-    coef : (n_replicates, n_features, n_models), intercept : (n_replicates, n_models)
+    coef : (n_replicates, n_features, n_models)
+    intercept : (n_replicates, n_models)
         In the dtype of the model's weights, where they are. They apply to X as it was passed in.
     converged : (n_replicates, n_models) bool, NumPy
     intercept_at_center : (n_replicates, n_models) or None

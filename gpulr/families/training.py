@@ -142,7 +142,7 @@ def train(
     batched : bool
         False trains the models one after the other, by the same code: same weights, slower. True
         trains them all at once, or in groups where they would take more than 1 GiB of working
-        memory (:mod:`gpulr.solvers.groups`).
+        memory.
     start : OneVsAll, optional
         A model of the same features and classes, at whose weights training begins. Without, at
         zero; "lbfgs", where there are many rows, at where its first steps on a sample of them lead:

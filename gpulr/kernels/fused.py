@@ -101,7 +101,8 @@ class FusedPass:
             The parameters after each step.
         measured : (n, 2, n_models)
             Cost and largest |gradient| there.
-        cost : (n_models,), gradient : (n_features + 1, n_models)
+        cost : (n_models,)
+        gradient : (n_features + 1, n_models)
             After the last step.
         """
         xp = self.problem.backend.xp

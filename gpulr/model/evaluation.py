@@ -48,9 +48,9 @@ class Evaluation(Scores):
         Rows: the true class; columns: the predicted class; in the order of ``classes``.
     classes : (n_classes,)
     table, averages
-        As of :class:`Scores`. Precision, recall and F1 are of the predicted classes; the binary
-        accuracy, ``roc_auc``, ``average_precision`` and both losses of each class's own model, this
-        class against all others.
+        As of :class:`~gpulr.model.score_table.Scores`. Precision, recall and F1 are of the
+        predicted classes; the binary accuracy, ``roc_auc``, ``average_precision`` and both losses
+        of each class's own model, this class against all others.
     """
 
     accuracy: float
@@ -86,7 +86,8 @@ class MultilabelEvaluation(Scores):
         How many rows have each label, and are predicted to.
     labels : (n_labels,)
     table, averages
-        As of :class:`Scores`; ``accuracy`` among the averages is ``subset_accuracy``.
+        As of :class:`~gpulr.model.score_table.Scores`; ``accuracy`` among the averages is
+        ``subset_accuracy``.
     """
 
     subset_accuracy: float

@@ -55,7 +55,8 @@ class OneVsAll(Trained):
 
     Attributes
     ----------
-    weights : (n_features, n_models), intercept : (n_models,)
+    weights : (n_features, n_models)
+    intercept : (n_models,)
         In the compute dtype and the array library of the X that training was given.
     classes : (n_classes,) NumPy array
         Sorted labels, in the dtype of y; of a multi-label model the labels' names, in the order of
@@ -79,7 +80,8 @@ class OneVsAll(Trained):
     versions : dict
         Of gpulr, Python and the libraries used; and the system that they ran on. On a device also
         what was chosen there, such as how many eigenvectors "lbfgs" went by.
-    center : (n_features,) or None, intercept_at_center : (n_models,) or None
+    center : (n_features,) or None
+    intercept_at_center : (n_models,) or None
         After standardised training: margins of X wider than a byte are computed as (X − center)
         weights + intercept_at_center, which equals X weights + intercept but does not cancel where
         means are large.

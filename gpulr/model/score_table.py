@@ -36,7 +36,7 @@ class Scores:
     averages: Mapping[str, float] = field(default_factory=dict)
 
     def to_frame(self) -> Any:
-        """Return :attr:`table` as a pandas DataFrame, names as its index; needs pandas."""
+        """Return ``table`` as a pandas DataFrame, names as its index; needs pandas."""
         return frame_of(self.table).set_index((self.table.dtype.names or ())[0])
 
     def cells(self, most: int | None = None) -> tuple[list[str], list[list[str]]]:
