@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gpulr.families.search_result import choose, standard_errors
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.show.predictions import shortened
+from gpulr.show.labels import shortened_apart
 from gpulr.words import counted, score_words
 
 WIDTH, HEIGHT = 440, 280
@@ -107,11 +107,11 @@ def _along_iterations(
     if len(names) <= MOST_CURVES:
         n_iter = np.minimum(model.history.n_iter, last)
         label_y = _apart(y.at(values[n_iter, np.arange(len(names))])).round(1).tolist()
+        labels = shortened_apart(names, LONGEST_LABEL)
         for j, name in enumerate(names):
             steps = np.append(shown[shown < n_iter[j]], n_iter[j])
             points, end = _line(x.at(steps), y.at(values[steps, j]))
-            label = shortened(name, LONGEST_LABEL)
-            curves.append(Curve(points, end, name, j, label, label_y[j]))
+            curves.append(Curve(points, end, name, j, labels[j], label_y[j]))
     else:
         across = np.quantile(values[shown], [0, 0.25, 0.5, 0.75, 1], axis=1)
         (low, quarter, (points, end), three, high) = (_line(x.at(shown), y.at(v)) for v in across)

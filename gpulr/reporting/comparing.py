@@ -16,7 +16,8 @@ from gpulr.reporting.facts import LONGEST_NAME, LONGEST_TEXT, MOST_ROWS
 from gpulr.reporting.mistakes import rows_at
 from gpulr.reporting.page import put_together
 from gpulr.reporting.pictures import row_pictures
-from gpulr.show.predictions import is_image, label_text, shortened
+from gpulr.show.labels import label_text, label_texts, shortened
+from gpulr.show.predictions import is_image
 
 MOST_ALONE = 24
 
@@ -40,7 +41,7 @@ def write(
         "where": shortened(where, LONGEST_TEXT),
         "found": found,
         "kind": "label" if found.multilabel else "class",
-        "labels": [label_text(name, LONGEST_NAME) for name in found.table["name"][:MOST_ROWS]],
+        "labels": label_texts(found.table["name"][:MOST_ROWS], LONGEST_NAME),
         "alone": alone,
         "counts": [len(found.rows_a), len(found.rows_b)],
         "pictured": is_image(model.image_shape),

@@ -19,15 +19,8 @@ from gpulr.reporting.command import reproduction
 from gpulr.reporting.paths import file_name, without_folders
 from gpulr.reporting.pictures import canvas_of, weight_pictures
 from gpulr.reporting.tested import tested_on
-from gpulr.show.predictions import (
-    feature_names,
-    is_image,
-    label_text,
-    largest_weights,
-    odds_ratio,
-    shortened,
-    square_of,
-)
+from gpulr.show.labels import label_texts, shortened, shortened_apart
+from gpulr.show.predictions import feature_names, is_image, largest_weights, odds_ratio, square_of
 from gpulr.words import counted, score_words
 
 MOST_ROWS = 200  # of a table with a row for each model
@@ -47,7 +40,7 @@ def facts_of(
     if model.image_shape is None:
         model = replace(model, image_shape=square_of(model))
     decoded = (c.decode("latin-1") if isinstance(c, bytes) else c for c in model.classes)
-    classes = [label_text(label, LONGEST_NAME) for label in decoded]
+    classes = label_texts(decoded, LONGEST_NAME)
     names = classes[-model.n_models :]
     canvas, no_canvas = canvas_of(model, classes)
     tested = None if X is None else tested_on(model, X, y, classes)
@@ -232,6 +225,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "probability": probability,
     "score": score_words,
     "short": shortened,
+    "apart": shortened_apart,
     "whole": "{:,}".format,
     "minus": minus,
 }

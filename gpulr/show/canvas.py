@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
+from gpulr.show.labels import label_texts
 from gpulr.show.lettering import drawable, plain
-from gpulr.show.predictions import label_texts
 
 
 class Colour:

@@ -16,9 +16,10 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.model.binary import problems
 from gpulr.model.one_vs_all import OneVsAll, labelled_margins
 from gpulr.show.canvas import Colour, axes, bare, grid, legend, model_names, model_of, tidy
+from gpulr.show.labels import label_text
 from gpulr.show.lettering import drawable, fitted, plain
 from gpulr.show.models import INKS
-from gpulr.show.predictions import label_text, labelled_rows
+from gpulr.show.predictions import labelled_rows
 from gpulr.words import counted, did_you_mean, listed
 
 Floats = npt.NDArray[np.float64]

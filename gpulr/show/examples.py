@@ -14,13 +14,12 @@ from gpulr.errors import ParameterError
 from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.show.canvas import Colour, axes, bare, grid, model_of
+from gpulr.show.labels import label_text, label_texts
 from gpulr.show.lettering import drawable, fitted, plain, widest
 from gpulr.show.predictions import (
     Predictions,
     grey_images,
     image_shape_to_draw,
-    label_text,
-    label_texts,
     labelled_rows,
     most_probable,
     take_rows,

@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
 from gpulr.errors import FontWarning, warn
-from gpulr.show.predictions import shortened
+from gpulr.show.labels import shortened
 
 # matplotlib's own, behind the reader's: it has ✓ and ✗.
 OWN = "DejaVu Sans"

@@ -14,8 +14,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from gpulr.errors import ParameterError
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.show.canvas import axes, inches_of
+from gpulr.show.labels import label_texts
 from gpulr.show.lettering import drawable, fitted, plain, widest
-from gpulr.show.predictions import label_texts
 
 MOST_COUNTED = 30  # classes whose counts can be read
 MOST_NAMED = 60  # classes whose names can be read

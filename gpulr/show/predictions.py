@@ -6,8 +6,6 @@ Needs no plotting library.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,14 +20,13 @@ from gpulr.errors import DataError, ParameterError
 from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.predicted import Thresholds, above, predicted, predicted_codes
+from gpulr.show.labels import label_texts
 from gpulr.validation.label_values import codes_of
 from gpulr.validation.labels import check_indicator
 from gpulr.validation.parameters import image_shape_of, shape_of_images
 
 Array = Any
 Shape = tuple[int, ...]
-CODE_POINT = re.compile(r"U\+[0-9A-F]{4,6}")  # of a character that no font has
-LONGEST = 18  # characters of a label in a picture
 LONGEST_FEATURE = 22  # and of the name of a feature
 WITHIN = 99.5  # per cent of the weights are within the scale: a few pixels would dim the others
 CHANNELS = (1, 3, 4)
@@ -157,31 +154,6 @@ def take_rows(X: Array, rows: npt.NDArray[np.intp]) -> Array:
 def most_probable(P: npt.NDArray[Any], n: int) -> npt.NDArray[np.intp]:
     """Return the places of the n largest along the last axis, largest first; margins do as well."""
     return np.argsort(-P, axis=-1, kind="stable")[..., :n]
-
-
-def shortened(text: Any, longest: int) -> str:
-    """Return text of at most so many characters, cut in its middle: labels often differ in ends."""
-    words = str(text)
-    if len(words) <= longest:
-        return words
-    tail = (longest - 1) // 2
-    head, rest = longest - 1 - tail, len(words) - tail
-    for code in CODE_POINT.finditer(words):  # none is cut
-        head = code.start() if code.start() < head < code.end() else head
-        rest = code.end() if code.start() < rest < code.end() else rest
-    return words[:head].rstrip() + "…" + words[rest:].lstrip()
-
-
-def label_text(label: Any, longest: int = LONGEST) -> str:
-    """Return a label as text on one line, shortened; � stands for what cannot be printed."""
-    words = " ".join(str(label).split())
-    words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
-    return shortened(words, longest) or "(empty)"
-
-
-def label_texts(labels: Iterable[Any], longest: int = LONGEST) -> list[str]:
-    """Return :func:`label_text` of each."""
-    return [label_text(label, longest) for label in labels]
 
 
 def feature_names(model: OneVsAll, longest: int = LONGEST_FEATURE) -> list[str]:

@@ -11,9 +11,9 @@ from matplotlib.transforms import ScaledTranslation
 
 from gpulr.model.evaluation import MultilabelEvaluation
 from gpulr.show.canvas import Colour, axes, legend, tidy
+from gpulr.show.labels import label_texts
 from gpulr.show.lettering import drawable, plain
 from gpulr.show.matrix import evaluation_of
-from gpulr.show.predictions import label_texts
 
 MOST_BARRED = 40  # classes that have bars; of more, the worst
 

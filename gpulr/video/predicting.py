@@ -14,12 +14,11 @@ from PIL import Image
 from gpulr.backend import to_host
 from gpulr.errors import DataError
 from gpulr.model.one_vs_all import OneVsAll, rows_for
+from gpulr.show.labels import label_text, label_texts
 from gpulr.show.predictions import (
     Predictions,
     as_bytes,
     grey_images,
-    label_text,
-    label_texts,
     most_probable,
     take_rows,
     true_names,

@@ -21,7 +21,8 @@ from gpulr.families.reading import read_inputs
 from gpulr.families.settings import Settings
 from gpulr.model.export import class_weight_of
 from gpulr.model.one_vs_all import OneVsAll, rows_for
-from gpulr.show.predictions import label_text, label_texts, weight_images, weight_limit
+from gpulr.show.labels import label_text, label_texts
+from gpulr.show.predictions import weight_images, weight_limit
 from gpulr.solvers import Solver, minimize
 from gpulr.solvers.solution import Callback
 from gpulr.validation.parameters import callables, positive_number, whole_number

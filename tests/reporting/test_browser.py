@@ -24,7 +24,7 @@ import gpulr
 from gpulr.images.strokes import PEN, SPAN, draw
 from gpulr.logistic import sigmoid
 from gpulr.reporting.facts import LONGEST_NAME
-from gpulr.show.predictions import label_text
+from gpulr.show.labels import label_text
 
 pytestmark = pytest.mark.browser
 

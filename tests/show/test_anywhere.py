@@ -13,7 +13,7 @@ from matplotlib.text import Text
 import gpulr
 from gpulr import show
 from gpulr.errors import DataError, MissingExtraError, ParameterError
-from gpulr.show.predictions import label_text
+from gpulr.show.labels import label_text
 from helpers import python
 from shown import drawn, panels
 

@@ -13,7 +13,7 @@ import gpulr
 from gpulr import show
 from gpulr.errors import FontWarning
 from gpulr.show import lettering
-from gpulr.show.predictions import shortened
+from gpulr.show.labels import shortened
 from shown import drawn, names_of
 
 

@@ -11,9 +11,7 @@ from gpulr.show.predictions import (
     as_bytes,
     grey_images,
     is_image,
-    label_text,
     most_probable,
-    shortened,
     true_names,
     weight_limit,
 )
@@ -53,24 +51,6 @@ def test_the_most_probable_come_first_and_of_equal_ones_the_first():
     P = np.array([[0.1, 0.9, 0.9, 0.3], [0.2, 0.1, 0.4, 0.3]])
     assert most_probable(P, 3).tolist() == [[1, 2, 3], [2, 3, 0]]
     assert most_probable(P[0], 9).tolist() == [1, 2, 3, 0]
-
-
-LABELS = {
-    **{"<script>$x$": "<script>$x$", "a\nb": "a b", "a\x1bb": "a�b", "\ud800": "�", "": "(empty)"},
-    **{
-        " ": "(empty)",
-        7: "7",
-        b"\xff": "b'\\xff'",
-        "x" * 18: "x" * 18,
-        "x" * 19: "x" * 9 + "…" + "x" * 8,
-    },
-}
-
-
-def test_labels_are_one_printable_line():
-    assert {label: label_text(label) for label in LABELS} == LABELS
-    # A word is not cut off after a space.
-    assert [shortened("ab cd", n) for n in (5, 4, 3)] == ["ab cd", "ab…d", "a…d"]
 
 
 @pytest.mark.parametrize(
