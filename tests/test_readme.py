@@ -16,18 +16,21 @@ PAGES = {
     for path in (README, *sorted((ROOT / "docs").glob("*.md")))
     if path.exists()
 }
-EXAMPLES = [
-    doctest.DocTestParser().get_doctest(block, {}, f"{page.stem} {i}", None, 0)
-    for page, text in PAGES.items()
-    for i, block in enumerate(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
-]
+EXAMPLES = {  # the blocks of a page are one session
+    path: "\n".join(re.findall(r"```pycon\n(.*?)```", text, re.DOTALL))
+    for path, text in PAGES.items()
+    if "```pycon" in text
+}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
-def test_example(example, tmp_path, monkeypatch):
-    if "as_frame=True" in example.docstring:
-        pytest.importorskip("pandas", reason="pandas is not installed")
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.stem)
+def test_examples(page, tmp_path, monkeypatch):
+    code = EXAMPLES[page]
+    named = re.findall(r"^>>> (?:import|from) (\w+)", code, re.MULTILINE)
+    for package in {*named, *(["pandas"] if "as_frame=True" in code else [])}:
+        pytest.importorskip(package, reason=f"{package} is not installed")
     monkeypatch.chdir(tmp_path)
+    example = doctest.DocTestParser().get_doctest(code, {}, page.stem, None, 0)
     failures: list[str] = []
     doctest.DocTestRunner(verbose=False).run(example, out=failures.append)
     assert not failures, "".join(failures)

@@ -1,12 +1,12 @@
-"""The likeliest label errors
-==========================
+"""
+Finding wrong labels
+====================
 
-The likeliest label errors of a data set, by probabilities of models that have not seen the row.
-
-A model that was trained on a wrong label has learnt it, more or less. So each row is answered by
-the models of the fold that holds it out, and a label is suspect where another class is likelier by
-far. To see that it works, the labels of one row in a hundred are changed first: most of these are
-found, and what else is found with them is worth a look.
+The likeliest label errors of a data set, by probabilities of models that have not seen the row. A
+model that was trained on a wrong label has learnt it, more or less. So each row is answered by the
+models of the fold that holds it out, and a label is suspect where another class is likelier by far.
+To see that it works, the labels of one row in a hundred are changed first: most of these are found,
+and what else is found with them is worth a look.
 
 Run it: python docs/examples/label_errors.py
 (the bundled digits; with GPULR_DATA_HOME, the folder that has it, MNIST in a few seconds)
@@ -14,6 +14,7 @@ Run it: python docs/examples/label_errors.py
 
 import os
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import gpulr
@@ -43,3 +44,16 @@ for row in likeliest[~found][:10]:
     print(
         f"  row {row}: labelled {y[row]}, rather {others[row].argmax()} ({others[row].max():.3f})"
     )
+
+# %%
+# The likeliest errors, as images: the label that a row has here, and the one that models would
+# give it.
+
+figure, axes = plt.subplots(2, 6, figsize=(8, 3.4), layout="constrained")
+for ax, row in zip(axes.flat, likeliest, strict=False):
+    ax.imshow(X[row].reshape(data.image_shape), cmap="gray")
+    colour = "#D55E00" if row in changed else "black"
+    ax.set_title(f"{y[row]}, rather {others[row].argmax()}", fontsize=9, color=colour)
+    ax.set_axis_off()
+figure.supxlabel("orange: the label was changed", fontsize=9)
+plt.show()

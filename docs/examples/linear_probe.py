@@ -1,7 +1,8 @@
-"""A linear probe of a network
-===========================
+"""
+A linear probe of a frozen network
+==================================
 
-A linear probe: what a frozen network's features say, and a head for the network, by gpulr.
+What a frozen network's features say, and a head for the network, by gpulr.
 
 The network stays as it is, so its features are computed once, and are rows like any others. The
 search trains 200 models on them as one matrix. What wins goes back behind the encoder as an

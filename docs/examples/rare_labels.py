@@ -1,16 +1,17 @@
-"""Labels that are never predicted
-===============================
+"""
+Rare labels and thresholds
+==========================
 
-Rare labels that a model never predicts, and what thresholds of their own change.
-
-Fifty labels on embeddings, some of which one row in a hundred has. At a margin of 0, a probability
-of one half, a model that knows rather well which rows are likelier still says "no" to all of them:
-F1 is 0. Out-of-fold margins tell where each label's threshold had better be, and no row is needed
-that training has not had already.
+Rare labels that a model never predicts, and what thresholds of their own change. Fifty labels on
+embeddings, some of which one row in a hundred has. At a margin of 0, a probability of one half, a
+model that knows rather well which rows are likelier still says "no" to all of them: F1 is 0.
+Out-of-fold margins tell where each label's threshold had better be, and no row is needed that
+training has not had already.
 
 Run it: python docs/examples/rare_labels.py
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import gpulr
@@ -43,3 +44,19 @@ print(f"macro F1:             {before.mean():.2f} before, {after.mean():.2f} aft
 calibrated = chosen.calibrated(Z, Y_train)
 same = (calibrated.predict(X_test) == chosen.predict(X_test)).mean()
 print(f"predicted the same after calibration: {100 * same:.2f} %")
+
+# %%
+# Each label is a pair of dots: its F1 at a margin of 0, and at its own threshold. Thresholds help
+# the more, the rarer a label is.
+
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+positive = Y_test.mean(axis=0)
+ax.vlines(positive, before, after, color="0.85", zorder=1)
+ax.scatter(positive, before, s=18, color="#D55E00", label="at a probability of one half")
+ax.scatter(positive, after, s=18, color="#0072B2", label="at thresholds of their own")
+ax.set(xscale="log", xlabel="share of the rows that have the label", ylabel="F1 on test rows")
+ax.set(ylim=(-0.03, 1), xticks=[0.01, 0.03, 0.1, 0.3], xticklabels=["1 %", "3 %", "10 %", "30 %"])
+ax.minorticks_off()
+ax.spines[["top", "right"]].set_visible(False)
+ax.legend(frameon=False)
+plt.show()

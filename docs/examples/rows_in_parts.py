@@ -1,7 +1,8 @@
-"""Rows that are made part by part
+"""
+Rows that are made part by part
 ===============================
 
-Rows that are made part by part: features that take twenty times the memory of what is stored.
+Features that take twenty times the memory of what is stored.
 
 Twenty measurements a row are stored, as float16. What decides between the classes are products of
 two of them, so the model gets all squares and products as well: 230 features in float32. They are
@@ -11,6 +12,7 @@ time. Rows that a database or a simulation delivers are passed in the same way.
 Run it: python docs/examples/rows_in_parts.py
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import gpulr
@@ -47,3 +49,19 @@ print(f"accuracy with them:        {scores.accuracy:.3f}")
 # C is chosen on the same parts; memory= keeps as many of the last ones as fit into so many bytes.
 found = gpulr.search(gpulr.Blocks(parts[:-1], memory=8 * 2**20), Cs=[0.01, 1], cv=3)
 print(f"the best C: {found.best_C:g}")
+
+# %%
+# What was learnt, seen along the two measurements of the first product, all others being 0: no line
+# could part these regions, and the model is linear all the same, in the products.
+
+side = np.linspace(-3, 3, 121)
+grid = np.zeros((side.size**2, n_stored), dtype=np.float32)
+grid[:, [0, 3]] = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+rows = np.hstack([grid, grid[:, first] * grid[:, second]])
+P = model.predict_proba(rows, normalize=True)
+figure, ax = plt.subplots(figsize=(5, 4.2), layout="constrained")
+odd = P[:, 1::2].sum(axis=1).reshape(side.size, side.size)  # labels 1 and 3: the first of two bits
+picture = ax.pcolormesh(side, side, odd, cmap="PuOr", vmin=0, vmax=1)
+ax.set(xlabel="measurement 1", ylabel="measurement 4", aspect="equal")
+figure.colorbar(picture, label="probability of an odd label")
+plt.show()
