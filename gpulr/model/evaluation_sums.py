@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -90,13 +90,16 @@ def evaluate_blocks(
     read: Read,
     classes: npt.NDArray[np.generic],
     thresholds: Thresholds | None,
-) -> Evaluation | MultilabelEvaluation:
+    also: Sequence[Callable[..., Any]] = (),
+) -> tuple[Evaluation | MultilabelEvaluation, list[Any]]:
     """Return the evaluation of the rows of Dask blocks, each scored where it is.
 
     Then workers give each other the margins, all those of a model to one of them, which ranks them.
+    Beside it, the sums over rows of what each of ``also`` makes of margins, truth and weights.
     """
-    sums = partial(_rows_and_sums, n_classes=len(classes), thresholds=thresholds)
+    sums = partial(_rows_and_sums, also, n_classes=len(classes), thresholds=thresholds)
     (n_rows, *found), engine = sums_of_blocks(X, y, sample_weight, read, sums, keep=True)
+    beside, found = found[: len(also)], found[len(also) :]
     k = len(found[0])
     entries = [as_they_are]
     if len(found) > 9 and k > 1:  # classes, not labels
@@ -107,8 +110,8 @@ def evaluate_blocks(
     )
     ranks = areas[:k], precisions[:k], *([areas[k:]] if len(entries) > 1 else [])
     counted = sample_weight is None
-    return evaluate_sums(found, ranks, classes, thresholds, counted=counted)
+    return evaluate_sums(found, ranks, classes, thresholds, counted=counted), beside
 
 
-def _rows_and_sums(Z: npt.NDArray[np.floating], *rows: Any, **how: Any) -> tuple[Any, ...]:
-    return len(Z), *sums_of(Z, *rows, **how)
+def _rows_and_sums(also: Sequence[Callable[..., Any]], *rows: Any, **how: Any) -> tuple[Any, ...]:
+    return len(rows[0]), *(each(*rows) for each in also), *sums_of(*rows, **how)

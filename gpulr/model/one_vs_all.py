@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -272,12 +272,7 @@ class OneVsAll(Trained):
             As :meth:`decision_function`; labels of the wrong length, or that the model does not
             know.
         """
-        if (lazy := self._elsewhere(X, y)) is not None:
-            how = self._truth_of_rows, self.classes, self.thresholds
-            return evaluate_blocks(lazy, y, sample_weight, *how)
-        Z, truth, weight = self._read_truth(X, y, sample_weight)
-        judge: Any = evaluation.evaluate_labels if self.multilabel else evaluation.evaluate_margins
-        return judge(Z, truth, self.classes, self.thresholds, weight)
+        return evaluated(self, X, y, sample_weight=sample_weight)[0]
 
     @host_memory
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -334,6 +329,27 @@ class OneVsAll(Trained):
     to_sklearn = export.to_sklearn
     to_torch = torch_layers.to_torch
     select = selection.select
+
+
+def evaluated(
+    model: OneVsAll,
+    X: Any,
+    y: Any,
+    also: Sequence[Callable[..., Any]] = (),
+    sample_weight: Any = None,
+) -> tuple[Any, list[Any]]:
+    """Return :meth:`OneVsAll.evaluate`, and in the same pass what else is asked of the rows.
+
+    Each of ``also`` makes of margins, truth and weights something that adds up over rows.
+    """
+    if (lazy := model._elsewhere(X, y)) is not None:
+        how = model._truth_of_rows, model.classes, model.thresholds
+        return evaluate_blocks(lazy, y, sample_weight, *how, also)
+    Z, truth, weight = model._read_truth(X, y, sample_weight)
+    judge: Any = evaluation.evaluate_labels if model.multilabel else evaluation.evaluate_margins
+    result = judge(Z, truth, model.classes, model.thresholds, weight)
+    w = np.ones(len(Z)) if weight is None else weight
+    return result, [each(Z, truth, w) for each in also]
 
 
 def summed(

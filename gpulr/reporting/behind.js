@@ -1,7 +1,7 @@
-// A cell of the confusion matrix, when it is chosen, shows some of the rows behind it.
+// A count of the confusion matrix, or of the list of confusions, when it is chosen shows some of the rows behind it.
 if (find("behind")) {
-  const { names, cells, tile, sheet, across, pictures, features } = JSON.parse(find("behind").textContent);
-  const panel = find("behind-panel"), table = document.querySelector(".confusion");
+  const { names, cells, tile, sheet, across, pictures, features, mean } = JSON.parse(find("behind").textContent);
+  const panel = find("behind-panel");
   const image = sheet ? Object.assign(new Image(), { src: sheet }) : null;
   const buttons = [];
   let chosen = null;
@@ -46,40 +46,46 @@ if (find("behind")) {
     if (!pictures) {
       const rather = i === j ? "" : ` rather than ${names[i]}`;
       panel.append(made("p", { className: "fine" }, "Of each row the features that argued most. Red: what argued for "
-        + `${names[j]}${rather}, with what it adds to the margin; blue: what argued against it.`));
+        + `${names[j]}${rather}, with what it adds to the margin; blue: what argued against it. Measured from the `
+        + `feature’s mean ${mean}.`));
     }
     panel.append(list);
     panel.hidden = false;
   }
 
-  // One stop of the Tab key for all cells; arrow keys go from one to the next.
+  // One stop of the Tab key for all of them; arrow keys go from one to the next.
   function go(to) {
     for (const each of buttons) each.tabIndex = each === to ? 0 : -1;
     to.focus();
   }
 
   const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-  [...table.tBodies[0].rows].forEach((line, i) => [...line.cells].slice(1).forEach((cell, j) => {
-    const n = Number(cell.textContent);
-    if (!n) return;
-    const button = made("button", { type: "button", textContent: cell.textContent, tabIndex: -1 });
-    button.cell = { i, j, n };
+
+  function beside(button, [down, right]) {
+    const cell = button.parentElement, lines = [...cell.closest("tbody").rows];
+    let [i, j] = [lines.indexOf(cell.parentElement), cell.cellIndex];
+    do { i += down; j += right; } while (lines[i]?.cells[j] && !lines[i].cells[j].matches("[data-cell]"));
+    return lines[i]?.cells[j]?.firstChild;
+  }
+
+  for (const cell of document.querySelectorAll("[data-cell]")) {
+    const [i, j] = cell.dataset.cell.split(",").map(Number), words = cell.textContent;
+    const button = made("button", { type: "button", textContent: words, tabIndex: -1 });
+    button.cell = { i, j, n: Number(words.replaceAll(",", "")) };
     button.setAttribute("aria-pressed", "false");
-    button.setAttribute("aria-label", i === j ? `${n} of ${names[i]} recognised`
-      : `${n} of ${names[i]} taken for ${names[j]}`);
+    button.setAttribute("aria-label", i === j ? `${words} of ${names[i]} recognised`
+      : `${words} of ${names[i]} taken for ${names[j]}`);
     button.addEventListener("click", () => { go(button); show(button); });
     button.addEventListener("keydown", (event) => {
       const step = STEPS[event.key];
       if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
-      for (let a = i + step[0], b = j + step[1]; a in names && b in names; a += step[0], b += step[1]) {
-        const next = buttons.find((each) => each.cell.i === a && each.cell.j === b);
-        if (next) { go(next); return; }
-      }
+      const next = beside(button, step);
+      if (next) go(next);
     });
     buttons.push(button);
     cell.replaceChildren(button);
-  }));
+  }
   buttons[0].tabIndex = 0;
   find("behind-hint").hidden = false;
 }

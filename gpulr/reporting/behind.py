@@ -11,7 +11,6 @@ from gpulr.backend import to_host
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.predicted import Thresholds
 from gpulr.reporting.answered import Answered
-from gpulr.reporting.mistakes import rows_at
 from gpulr.reporting.pictures import row_sheet
 from gpulr.show.predictions import Array, Predictions, feature_names, is_image
 
@@ -41,30 +40,41 @@ class Behind(Answered):
 
 def behind_of(
     Z: Array, truth: Array, weight: Array, thresholds: Thresholds | None = None
-) -> tuple[Behind]:
+) -> Behind:
     """Return the rows behind the cells, of margins and of true classes (n_rows,)."""
     true = truth[:, np.newaxis] == np.arange(max(2, Z.shape[1]))
     predictions = Predictions.of_margins(Z, true, thresholds, multilabel=False)
     said, P = predictions.predicted.argmax(axis=1), predictions.probabilities
     each, truth = np.arange(len(Z)), truth.astype(np.intp)
     p = P[each, truth], P[each, said]
-    return (Behind(len(Z), each, truth, said, predictions.confidence, *p).most(MOST_BEHIND),)
+    return Behind(len(Z), each, truth, said, predictions.confidence, *p).most(MOST_BEHIND)
 
 
-def cells_of(model: OneVsAll, X: Any, found: Behind, classes: list[str]) -> dict[str, Any]:
-    """Return what ``behind.js`` shows of rows of X: their pictures, or what argued for them."""
+def shown_behind(found: Behind, shown: npt.NDArray[np.bool_]) -> Behind:
+    """Return the rows behind cells that the page shows, (n_classes, n_classes): few of many."""
+    found = found.take(np.flatnonzero(shown[found.true, found.said]))
     n_cells = len(set(zip(found.true.tolist(), found.said.tolist(), strict=True)))
-    n = min(MOST_BEHIND, max(1, MOST_ROWS // n_cells))
-    found = found.most(n)
-    rows = to_host(rows_at(model, X, found.rows))
+    return found.most(min(MOST_BEHIND, max(1, MOST_ROWS // max(1, n_cells))))
+
+
+def cells_of(
+    model: OneVsAll, found: Behind, rows: npt.NDArray[Any], classes: list[str]
+) -> dict[str, Any]:
+    """Return what ``behind.js`` shows of rows: their pictures, or what argued for them."""
+    if not len(rows):
+        return {}
     facts: dict[str, Any] = {"names": classes, "pictures": is_image(model.image_shape)}
     if not facts["pictures"]:
         reasons = _reasons(model, rows.astype(np.float64), found)
         used = sorted({feature for each in reasons for feature, _, _ in each})
         names = feature_names(model)
         facts["features"] = {feature: names[feature] for feature in used}
+        facts["mean"] = "in training" if model.center is not None else "over the rows shown here"
         return facts | {"cells": _cells(found, reasons)}
-    for fewer, shades in [(n, MANY_SHADES), *((k, FEW_SHADES) for k in range(n, 0, -1))]:
+    for fewer, shades in [
+        (MOST_BEHIND, MANY_SHADES),
+        *((k, FEW_SHADES) for k in range(MOST_BEHIND, 0, -1)),
+    ]:
         some = found.most(fewer)
         sheet = row_sheet(rows[np.isin(found.rows, some.rows)], model, shades)
         if len(sheet["sheet"]) <= LARGEST:

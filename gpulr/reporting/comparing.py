@@ -12,10 +12,11 @@ import numpy.typing as npt
 from gpulr.backend import to_host
 from gpulr.model.comparison import Comparison
 from gpulr.model.one_vs_all import OneVsAll
-from gpulr.reporting.facts import LONGEST_NAME, LONGEST_TEXT, MOST_ROWS
+from gpulr.reporting.facts import MOST_ROWS
 from gpulr.reporting.mistakes import rows_at
 from gpulr.reporting.page import put_together
 from gpulr.reporting.pictures import row_pictures
+from gpulr.reporting.words import LONGEST_NAME, LONGEST_TEXT
 from gpulr.show.labels import label_text, label_texts, shortened
 from gpulr.show.predictions import is_image
 
@@ -36,6 +37,8 @@ def write(
     model, other = models
     alone = [_alone(other, found.rows_a, X, y), _alone(model, found.rows_b, X, y)]
     facts = {
+        "kind_of_page": "comparison",
+        "data": {},
         "title": " and ".join(shortened(name, LONGEST_NAME) for name in names),
         "names": [shortened(name, LONGEST_TEXT) for name in names],
         "where": shortened(where, LONGEST_TEXT),
@@ -59,9 +62,9 @@ def _alone(model: OneVsAll, rows: npt.NDArray[np.int64], X: Any, y: Any) -> list
     if not len(rows):
         return []
     pictures: Any = repeat("")
-    some = rows_at(model, X, rows)
+    some = rows_at(model, X, rows)(rows)
     if is_image(model.image_shape):
-        pictures = row_pictures(to_host(some), model)
+        pictures = row_pictures(some, model)
     true: Any = np.asarray(y)[rows]
     said = to_host(model.predict(some))
 

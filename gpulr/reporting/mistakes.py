@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gpulr.backend import to_host
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.model.predicted import Thresholds
 from gpulr.reporting.answered import Answered
@@ -40,7 +42,7 @@ def mistakes_of(
     truth: Array,
     weight: Array,
     thresholds: Thresholds | None = None,
-) -> tuple[Mistakes]:
+) -> Mistakes:
     """Return the worst mistakes, of margins and the truth as scores take them."""
     several = truth.ndim > 1
     true = truth if several else truth[:, np.newaxis] == np.arange(max(2, Z.shape[1]))
@@ -61,11 +63,22 @@ def mistakes_of(
         other = truly
     P, each = predictions.take(worst).probabilities, np.arange(len(worst))
     found = worst, truly, name, how_sure, P[each, other], P[each, name]
-    return (Mistakes(len(Z), *found, n_wrong),)
+    return Mistakes(len(Z), *found, n_wrong)
 
 
-def rows_at(model: OneVsAll, X: Any, rows: npt.NDArray[np.intp]) -> Array:
-    """Return some of the rows (n_rows, n_features) as a model takes them."""
+def rows_at(
+    model: OneVsAll, X: Any, rows: npt.NDArray[np.intp]
+) -> Callable[[npt.NDArray[np.intp]], npt.NDArray[Any]]:
+    """Return a function that takes some of these rows of X, (n_rows, n_features) on the host.
+
+    They are as a model takes them, and are read from X here, once.
+    """
+    which = np.unique(rows)
+    if not len(which):
+        return lambda some: np.empty((0, model.n_features))
     if (lazy := dask_of(X)) is not None:
-        return rows_for(model, lazy[rows].compute())
-    return take_rows(rows_for(model, X), rows)
+        found = rows_for(model, lazy[which].compute())
+    else:
+        found = take_rows(rows_for(model, X), which)
+    read = to_host(found)
+    return lambda some: read[np.searchsorted(which, some)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from gpulr._version import __version__
 from gpulr.datasets import Dataset
 from gpulr.errors import DataError, ParameterError, needs_extra
+from gpulr.families.intervals import Bootstrap
 from gpulr.families.search_result import Search, search_record
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.storage import is_model
@@ -20,8 +21,13 @@ from gpulr.output_files import check_folder, path_of, replace_file
 from gpulr.show.predictions import labelled_rows
 from gpulr.sources import Blocks
 
+# What shows the data that a page may have.
+SCRIPTS = {"model": ("ink", "canvas"), "behind": ("behind",), "thresholds": ("thresholds",)}
 
-def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = None) -> None:
+
+def report(
+    model: OneVsAll | Search | Bootstrap, path: str | Path, X: Any = None, y: Any = None
+) -> None:
     """Write a report on a model: one HTML file that needs nothing else, not even a network.
 
     It has the accuracies on the rows passed here, the worst mistakes, the course of training, the
@@ -30,8 +36,9 @@ def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = N
 
     Parameters
     ----------
-    model : OneVsAll, or Search
-        Of a search, the model that was refitted, and the scores that chose its C.
+    model : OneVsAll, Search or Bootstrap
+        Of a search, the model that was refitted, and the scores that chose its C. Of a bootstrap,
+        the model of all rows, and the intervals of its weights.
     path : path-like
         Ends in .html; a file that is there is replaced.
     X, y : labelled rows as for :meth:`OneVsAll.evaluate`, or a Dataset as X; optional
@@ -55,17 +62,20 @@ def report(model: OneVsAll | Search, path: str | Path, X: Any = None, y: Any = N
         if model.model is None:
             raise ParameterError("This search has no model to report on; search with refit=True.")
         search, model = search_record(model), model.model
+    replicates = None
+    if isinstance(model, Bootstrap):
+        replicates, model = model, model.model
     if not isinstance(model, OneVsAll):
         raise ParameterError(
             f"model is of type {type(model).__name__}; expected a trained model, as gpulr.train "
-            "and gpulr.load return it, or a search with a refitted one."
+            "and gpulr.load return it, a search with a refitted one, or a bootstrap."
         )
     path = check_output(path)
     labelled_rows(X, y)  # refuses a Dataset with y
     if not isinstance(X, Dataset | Blocks) and (X is None) != (y is None):
         raise DataError("Pass both X and y to be evaluated on, or neither.")
     absent = "No labelled rows were passed to report()." if X is None else ""
-    write(model, path, X, y, search=search, absent=absent)
+    write(model, path, X, y, search=search, replicates=replicates, absent=absent)
 
 
 def check_output(path: str | Path, name: str = "path") -> Path:
@@ -89,13 +99,14 @@ def write(
     y: Any,
     *,
     search: Mapping[str, Any] | None = None,
+    replicates: Bootstrap | None = None,
     absent: str = "",
 ) -> None:
     """Write the page; the arguments are those of :func:`facts_of`, and checked."""
     with needs_extra("plot", "Writing a report needs Jinja2 and Pillow"):
         from gpulr.reporting.facts import facts_of
 
-    put_together("page.html.j2", facts_of(model, X, y, search, absent), path)
+    put_together("page.html.j2", facts_of(model, X, y, search, replicates, absent), path)
 
 
 def put_together(template: str, facts: Mapping[str, Any], path: Path) -> None:
@@ -107,7 +118,7 @@ def put_together(template: str, facts: Mapping[str, Any], path: Path) -> None:
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
 
-        from gpulr.reporting.facts import FILTERS
+        from gpulr.reporting.words import FILTERS
 
     css = _lean("page.css")
     environment = Environment(
@@ -119,7 +130,7 @@ def put_together(template: str, facts: Mapping[str, Any], path: Path) -> None:
     )
     environment.filters |= FILTERS
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    js = _script({name: bool(facts.get(name)) for name in ("canvas", "behind", "thresholds")})
+    js = _script([name for name, content in facts["data"].items() if content])
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(css)}; script-src {_hash(js)}; "
         "base-uri 'none'; form-action 'none'"
@@ -136,10 +147,9 @@ def put_together(template: str, facts: Mapping[str, Any], path: Path) -> None:
     replace_file(path, page.encode("utf-8", "backslashreplace"), what="report")
 
 
-def _script(parts: Mapping[str, bool]) -> str:
-    """Return the script of a page that has these parts: tables are in all of them."""
-    names = ["tables", *(["ink"] if parts["canvas"] else [])]
-    names += [name for name, is_there in parts.items() if is_there]
+def _script(data: Iterable[str]) -> str:
+    """Return the script of a page that has these data: tables are in all of them."""
+    names = ["tables", *(name for each in data for name in SCRIPTS[each])]
     texts = (_lean(f"{name}.js") for name in names)
     return '"use strict";\n(() => {\n' + "\n".join(texts) + "})();"
 

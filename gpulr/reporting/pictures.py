@@ -27,14 +27,18 @@ NEGATIVE, POSITIVE = (36, 113, 199), (214, 72, 40)  # seen on white and on black
 LARGEST = 480_000  # characters that the weights may take in the page, of a megabyte for all of it
 
 
-def weight_pictures(model: OneVsAll, most: int) -> tuple[list[str], float]:
+def weight_pictures(
+    model: OneVsAll, most: int, sure: npt.NDArray[np.bool_] | None = None
+) -> tuple[list[str], float]:
     """Return the first ``most`` models' weights as pictures, and the weight that is full colour.
 
     Blue is negative, red positive, and nothing is transparent, on one scale for all: that of
-    :func:`gpulr.show.weights`, in the unit of the scaled X.
+    :func:`gpulr.show.weights`, in the unit of the scaled X. Of weights (n_features, n_models) only
+    those that are ``sure`` have colour.
     """
     assert model.image_shape is not None
     W = to_host(model.weights).astype(np.float64) / model.scale
+    W = W if sure is None else np.where(sure, W, 0.0)
     images = weight_images(W, model.image_shape)
     limit = weight_limit(images)
     steps = np.linspace(-1, 1, 2 * LEVELS + 1)

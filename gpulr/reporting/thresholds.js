@@ -1,14 +1,19 @@
 // A slider of the threshold, of one model or of a label's: what it predicts, how precisely, and how much it misses.
 if (find("thresholds")) {
-  const { names, answers, thresholds, own, counts } = JSON.parse(find("thresholds").textContent);
+  const { names, answers, thresholds, own, fewer, all } = JSON.parse(find("thresholds").textContent);
   const slider = find("threshold"), choice = find("threshold-of");
-  const share = (a, b) => (b ? (a / b).toFixed(4) : "–");
+  const share = (a, b) => (b ? `${((100 * a) / b).toFixed(2)} %` : "–");
+  // How many rows each threshold predicts: of those that have it, and of the others.
+  const counts = fewer.map((side, s) => side.map((each, j) => {
+    let n = all[s][j];
+    return each.map((lost) => { n -= lost; return n; });
+  }));
   const whole = (n) => n.toLocaleString("en-US");
 
   function show() {
     const j = choice ? choice.selectedIndex : 0, k = Number(slider.value);
     const [yes, no] = [counts[0][j], counts[1][j]];
-    const hit = yes[k], false_ = no[k], missed = yes[yes.length - 1] - hit, rest = no[no.length - 1] - false_;
+    const hit = yes[k], false_ = no[k], missed = all[0][j] - hit, rest = all[1][j] - false_;
     const at = (thresholds[j] || thresholds[0])[k];
     const words = at === null ? "never" : `p ≥ ${at.toFixed(at < 0.01 || at > 0.99 ? 4 : 3)}`;
     const facts = { hit, false: false_, missed, rest };
@@ -24,7 +29,7 @@ if (find("thresholds")) {
 
   function back() {
     const j = choice ? choice.selectedIndex : 0;
-    slider.max = counts[0][j].length - 2;
+    slider.max = counts[0][j].length - 1;
     slider.value = own[j];
     show();
   }

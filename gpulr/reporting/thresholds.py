@@ -12,7 +12,7 @@ from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.predictions import Array
 
 MARGINS = np.round(np.arange(-70, 71) / 10, 1)  # probabilities from 0.001 to 0.999
-MOST_MODELS = 40  # of which the page has counts
+MOST_MODELS = 60  # of which the page has counts
 
 Edges = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def edges_of(model: OneVsAll) -> tuple[Edges, npt.NDArray[np.intp]]:
 
 def counts_above(
     Z: Array, truth: Array, weight: Array, edges: Edges, own: npt.NDArray[np.intp], inclusive: bool
-) -> tuple[npt.NDArray[np.int64]]:
+) -> npt.NDArray[np.int64]:
     """Return how many rows each threshold predicts, (2, n_models, n_edges + 1), last all rows.
 
     First of those that have the label, or the second class; then of those that do not. Rows above
@@ -44,7 +44,7 @@ def counts_above(
                 at = edges[j, own[j]]
                 counts[side, j, own[j]] = len(z) - np.searchsorted(z, at, side="left")
             counts[side, j, -1] = len(z)
-    return (counts,)
+    return counts
 
 
 def sliders_of(
@@ -62,5 +62,7 @@ def sliders_of(
         # Those of all models are mostly the same.
         "thresholds": shown if model.thresholds is not None else shown[:1],
         "own": own.tolist(),
-        "counts": counts.tolist(),
+        # By how many each is fewer than the one before, which are shorter numbers.
+        "all": counts[..., -1].tolist(),
+        "fewer": (-np.diff(counts[..., :-1], prepend=counts[..., -1:])).tolist(),
     }

@@ -16,10 +16,10 @@ from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.show.canvas import axes, inches_of
 from gpulr.show.labels import label_texts
 from gpulr.show.lettering import drawable, fitted, plain, widest
+from gpulr.show.similarity import AS_THEY_ARE, by_similarity
 
 MOST_COUNTED = 30  # classes whose counts can be read
 MOST_NAMED = 60  # classes whose names can be read
-AS_THEY_ARE = 20  # classes; more are sorted unless told otherwise
 MOST_SORTED = 1500  # classes that are sorted: distances of all pairs are computed
 LEAST_COUNT = 4.0  # points of a count's height
 LISTING = 2.5  # inches of a matrix that has room for a list above it
@@ -115,26 +115,6 @@ def evaluation_of(result: Any) -> Evaluation:
     raise ParameterError(
         f"result is of type {type(result).__name__}; expected what model.evaluate(X, y) returns."
     )
-
-
-def by_similarity(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-    """Return an order of classes that has those beside each other that are often confused.
-
-    It is that of the leaves of an average-linkage tree, with the smallest distances of neighbours
-    that the tree allows (Bar-Joseph, Gifford & Jaakkola 2001).
-    """
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    alike = shares + shares.T
-    np.fill_diagonal(alike, 0.0)
-    if not alike.any():
-        return np.arange(len(counts))
-    apart = 1.0 - alike / alike.max()
-    np.fill_diagonal(apart, 0.0)
-    tree = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
-    return np.asarray(leaves_list(tree), dtype=np.intp)
 
 
 def _commonest(counts: npt.NDArray[np.int64], names: list[str]) -> str:

@@ -23,8 +23,8 @@ from PIL import Image
 import gpulr
 from gpulr.images.strokes import PEN, SPAN, draw
 from gpulr.logistic import sigmoid
-from gpulr.reporting.facts import LONGEST_NAME
-from gpulr.show.labels import label_text
+from gpulr.reporting.words import LONGEST_NAME
+from gpulr.show.labels import label_texts
 
 pytestmark = pytest.mark.browser
 
@@ -313,7 +313,7 @@ def test_hostile_labels(opened, data):
     page = opened(model, data.X_test, labels[data.y_test])
     put(page, recorded(3))
     names, _ = shown(page)
-    assert names == [label_text(label, LONGEST_NAME) for label in model.classes]
+    assert names == label_texts(model.classes, LONGEST_NAME)
     assert page.locator("script").count() == 3
     assert page.locator("b b").count() == 0
     assert not page.evaluate("[...document.images].some(image => !image.src.startsWith('data:'))")
@@ -344,7 +344,10 @@ def test_pages_without_a_canvas(opened, rng, blobs):
     X, y = blobs
     page = opened(gpulr.train(X, y), X, y)
     assert page.locator("canvas").count() == 0
-    assert "its rows are not images" in page.locator("header").text_content()
+    assert "canvas" not in page.locator("header").text_content()  # nobody misses it
+    X = np.repeat(np.abs(X)[:, :1], 48, axis=1)
+    page = opened(gpulr.train(X, y, image_shape=(4, 4, 3)), X, y)
+    assert "its images are not grey" in page.locator("header").text_content()
 
 
 def test_without_javascript(opened, model, data):
@@ -490,8 +493,8 @@ def test_the_threshold_of_a_model_slides(opened, data, several):
         expect_text(page, "#count-false", str(np.sum(said & ~truth)))
         expect_text(page, "#count-missed", str(np.sum(~said & truth)))
         expect_text(page, "#count-rest", str(np.sum(~said & ~truth)))
-        expect_text(page, "#precision", f"{hit / said.sum():.4f}")
-        expect_text(page, "#recall", f"{hit / truth.sum():.4f}")
+        expect_text(page, "#precision", f"{100 * hit / said.sum():.2f} %")
+        expect_text(page, "#recall", f"{100 * hit / truth.sum():.2f} %")
 
     check(0.0, "p ≥ 0.500")
     page.locator("#threshold").focus()
