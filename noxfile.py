@@ -10,6 +10,7 @@ Chromium (a report is drawn on; GPULR_REQUIRE_BROWSER=1 makes its absence an err
 from __future__ import annotations
 
 import os
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -200,7 +201,7 @@ def docs(session: nox.Session) -> None:
     """Build the site in docs/_build/html, of which examples run; warnings are errors."""
     install(session, "docs")
     built = ROOT / "docs" / "_build"
-    # Sphinx-Gallery runs again what has changed, Sphinx writes it again.
+    shutil.rmtree(built, ignore_errors=True)  # pages that are no more; what an old page warned of
     options = ("--quiet", "--fail-on-warning", "--keep-going", "--doctree-dir", f"{built}/doctrees")
     session.run("sphinx-build", *options, *session.posargs, f"{ROOT}/docs", f"{built}/html")
     session.run("python", f"{ROOT}/docs/check_links.py", f"{built}/html")

@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+import numpydoc.xref
+
 import gpulr
 
 DOCS = Path(__file__).parent
@@ -32,7 +34,7 @@ extensions = [
     "numpydoc",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    *("gallery", "mathml", "source_links"),  # in _ext
+    *("gallery", "mathml", "pages"),  # in _ext
 ]
 root_doc = "index"
 exclude_patterns = ["_build", "examples", "inventories"]
@@ -51,6 +53,18 @@ autosummary_filename_map = {
     f"gpulr.{name}": f"gpulr.{name}-class" for name in ("Bootstrap", "Search")
 }
 numpydoc_show_class_members = False  # the template does
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # but for these; int, bool and the like need no link
+numpydoc.xref.DEFAULT_LINKS.clear()
+numpydoc_xref_aliases = {
+    **{name: f"gpulr.{name}" for name in gpulr.__all__ if isinstance(getattr(gpulr, name), type)},
+    "Axes": "matplotlib.axes.Axes",
+    "Callback": "gpulr.callbacks.Callback",
+    "Dataset": "gpulr.datasets.Dataset",
+    "Evaluation": "gpulr.model.evaluation.Evaluation",
+    "History": "gpulr.model.record.History",
+    "MultilabelEvaluation": "gpulr.model.evaluation.MultilabelEvaluation",
+}
 
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3/", "inventories/python.inv"),
@@ -64,13 +78,22 @@ sphinx_gallery_conf = gallery.configuration(DOCS)
 
 html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_title = "gpulr"
+html_logo = html_favicon = "_static/logo.svg"
+html_sidebars = {  # pages that have no pages below them
+    page: [] for page in ("index", "start", "performance", "contributing", "changelog")
+}
 html_show_sourcelink = False
 html_show_search_summary = False  # browsers do not let pages that are files read other files
 html_theme_options = {
-    "header_links_before_dropdown": 6,
+    "footer_end": [],
+    "header_links_before_dropdown": 7,
+    "logo": {"text": "gpulr", "alt_text": "gpulr"},
     "navbar_align": "left",
+    "pygments_dark_style": "github-dark",
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": True,

@@ -39,6 +39,7 @@ def configuration(docs: Path) -> dict[str, Any]:
         "doc_module": ("gpulr",),
         "backreferences_dir": "gallery/backreferences",
         "capture_repr": (),
+        "default_thumb_file": str(docs / "_static" / "logo.svg"),
         "download_all_examples": False,
         "min_reported_time": 10**6,
         "write_computation_times": False,

@@ -1,4 +1,4 @@
-"""Links of pages to files of the repository lead to pages of the site.
+"""What makes a page of Markdown, which reads well where the repository is browsed, one of the site.
 
 A page that links to ``../gpulr/logistic.py`` works where the repository is browsed; here the link
 leads to that module's source as Sphinx shows it (viewcode), a package's to its ``__init__.py``,
@@ -75,8 +75,14 @@ def show_linked_modules(app: Sphinx, env: Any) -> None:
             shown[name] = (analyzer.code, analyzer.tags, {}, name)
 
 
+def without_last_blank_lines(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Drop the blank line that ends an example for doctest, and would be shown."""
+    source[0] = source[0].replace("\n\n```\n", "\n```\n")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the above."""
+    app.connect("source-read", without_last_blank_lines)
     app.add_post_transform(SourceLinks)
     app.connect("env-check-consistency", show_linked_modules)
     return {"parallel_read_safe": True}
