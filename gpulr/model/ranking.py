@@ -31,6 +31,29 @@ def precision(z: Floats, y: Bytes, w: Floats, at: Thresholds | None) -> tuple[fl
     return (_Places.of(z, y, w).precision(),)
 
 
+def roc_corners(z: Floats, y: Bytes, w: Floats) -> tuple[Floats, Floats, float]:
+    """Return false and true positive rates from (0, 0) to (1, 1), and the area below.
+
+    Two points for each positive: lines between them are the ROC curve of all margins. There have to
+    be positives and negatives.
+    """
+    found = _Places.of(z, y, w)
+    false = np.column_stack([found.rows_before - found.true_before, found.rows - found.true])
+    true = np.column_stack([found.true_before, found.true])
+    x, up = false.ravel() / found.negatives, true.ravel() / found.positives
+    return np.concatenate([[0.0], x, [1.0]]), np.concatenate([[0.0], up, [1.0]]), found.area()
+
+
+def precision_steps(z: Floats, y: Bytes, w: Floats) -> tuple[Floats, Floats, float]:
+    """Return recall and precision at the margin of each positive, from the largest, and the AP.
+
+    The area below steps that fall behind each point is the average precision. There have to be
+    positives.
+    """
+    found = _Places.of(z, y, w)
+    return found.true / found.positives, found.true / found.rows, found.precision()
+
+
 @dataclass(frozen=True, slots=True)
 class _Places:
     """Where the positives are among all rows, from the largest margin to the smallest.

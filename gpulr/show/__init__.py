@@ -28,12 +28,13 @@ from gpulr.errors import needs_extra
 
 if TYPE_CHECKING:
     from gpulr.show.benchmarks import benchmark
+    from gpulr.show.costs import cost
     from gpulr.show.curves import calibration, precision_recall, roc
     from gpulr.show.examples import mistakes, samples
     from gpulr.show.intervals import bootstrap
     from gpulr.show.matrix import confusion
-    from gpulr.show.models import c_path, cost, weights
-    from gpulr.show.paths import path
+    from gpulr.show.models import weights
+    from gpulr.show.paths import c_path, path
     from gpulr.show.scores import accuracy
     from gpulr.show.sizes import learning_curve
 
@@ -61,6 +62,7 @@ def __getattr__(name: str) -> Any:
     with needs_extra("plot", "Drawing needs matplotlib"):
         from gpulr.show import (
             benchmarks,
+            costs,
             curves,
             examples,
             intervals,
@@ -70,8 +72,8 @@ def __getattr__(name: str) -> Any:
             scores,
             sizes,
         )
-    modules = benchmarks, curves, examples, intervals, matrix, models, paths, scores, sizes
-    for module in modules:
+    of_models = benchmarks, costs, curves, examples, intervals, matrix, models, paths, scores, sizes
+    for module in of_models:
         globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 

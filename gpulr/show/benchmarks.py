@@ -15,6 +15,7 @@ from matplotlib.ticker import EngFormatter
 from gpulr.errors import DataFileError, ParameterError
 from gpulr.show.canvas import Colour, axes, legend, tidy
 from gpulr.show.lettering import plain
+from gpulr.show.room import settled
 
 # Colours of what is timed: ways to do one pass, and solvers on the way to the optimum.
 WAYS = {
@@ -53,6 +54,7 @@ KINDS = {  # what a result file says it is
 }
 
 
+@settled
 def benchmark(
     result: str | Path | Mapping[str, Any], *, task: str = "training", ax: Axes | None = None
 ) -> Axes:

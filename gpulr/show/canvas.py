@@ -13,6 +13,7 @@ from gpulr.errors import ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.show.labels import label_texts
 from gpulr.show.lettering import drawable, plain
+from gpulr.show.room import check_axes
 
 
 class Colour:
@@ -20,6 +21,14 @@ class Colour:
 
     BLUE, SKY, GREEN, ORANGE = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
     VERMILION, PURPLE, BLACK, GREY = "#D55E00", "#CC79A7", "#000000", "#999999"
+
+
+# Of lines, in this order.
+INKS = (
+    *(Colour.BLUE, Colour.ORANGE, Colour.GREEN, Colour.VERMILION),
+    *(Colour.PURPLE, Colour.SKY, Colour.BLACK),
+    *("#882255", "#7a7a00", "#8c564b"),  # wine, olive and brown, beside those of Okabe & Ito
+)
 
 
 class Picture(Axes):
@@ -38,40 +47,8 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
     if ax is None:
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure.add_subplot(axes_class=Picture)
-    if not isinstance(ax, Axes):
-        raise ParameterError(
-            f"ax is of type {type(ax).__name__}; expected one matplotlib Axes, e.g. "
-            "plt.subplots()[1] or one of the Axes in plt.subplots(2, 2)[1].flat."
-        )
+    check_axes(ax)
     return ax
-
-
-def inches_of(ax: Axes) -> tuple[float, float]:
-    """Return width and height of Axes; a layout of their figure may change them yet.
-
-    Raises ParameterError as :func:`axes` does.
-    """
-    box = axes(ax, 1.0, 1.0).get_window_extent()
-    return box.width / ax.figure.dpi, box.height / ax.figure.dpi
-
-
-def make_room(ax: Axes, inches: float) -> float:
-    """Leave room for names on the right of the caller's Axes, at most half of their width.
-
-    Returns how much there is, in inches: all where the figure has a layout, which sees to it.
-    """
-    figure = ax.figure
-    if figure.get_layout_engine() is not None:
-        return inches
-    place, across = ax.get_position(), figure.bbox.width / figure.dpi
-    beside = any(each.get_position().x0 >= place.x1 for each in figure.axes if each is not ax)
-    there = 0.0 if beside else (1.0 - place.x1) * across
-    taken = min(max(inches - there, 0.0), 0.5 * place.width * across)
-    if taken:
-        in_layout = ax.get_in_layout()
-        ax.set_position((place.x0, place.y0, place.width - taken / across, place.height))
-        ax.set_in_layout(in_layout)
-    return min(inches, there + taken)
 
 
 def bare(ax: Axes) -> None:

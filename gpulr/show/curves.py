@@ -12,15 +12,18 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from gpulr.errors import ParameterError
 from gpulr.logistic import sigmoid
-from gpulr.model.ranking import area, precision
-from gpulr.show.curve_lines import Figures, Floats, Line, Problem, draw, judged, share, style
+from gpulr.model.ranking import area, precision, precision_steps, roc_corners
+from gpulr.show.curve_lines import draw, style
+from gpulr.show.judged import Floats, Kind, Line, Problem, judged, share
+from gpulr.show.room import settled
 from gpulr.validation.parameters import whole_number
 from gpulr.words import did_you_mean, shown
 
 STRATEGIES = ("uniform", "quantile")
-GRID = np.linspace(0.0, 1.0, 1001)  # false positive rates at which curves are averaged
+GRID = np.linspace(0.0, 1.0, 1001)  # along x, where curves are averaged
 
 
+@settled
 def roc(
     model: Any,
     X: Any,
@@ -39,9 +42,10 @@ def roc(
 ) -> Axes:
     """Draw each model's ROC curve: its own class or label against all others.
 
-    Of more than ten models two averages are drawn instead: micro, of all answers as one, and macro,
-    the mean of the curves. Curves on ``ax`` from an earlier call stay there, so that models can be
-    compared. A class that no row has, or that all have, has no curve, and the legend says so.
+    Of more than ten models, or more than small Axes have room to name, two averages are drawn
+    instead: micro, of all answers as one, and macro, the mean of the curves. Curves on ``ax`` from
+    an earlier call stay there, so that models can be compared. A class that no row has, or that all
+    have, has no curve, and the legend says so.
 
     Parameters
     ----------
@@ -83,38 +87,39 @@ def roc(
 
     def line(problem: Problem) -> Line:
         z, truth, w = problem
-        (score,) = area(z, truth, w, None)
-        if np.isnan(score):
-            return Line.none(share(problem))
         x, up, _ = roc_curve(truth, z, sample_weight=w, drop_intermediate=drop_intermediate)
-        return Line(x, up, score, share(problem))
+        return Line(x, up, *area(z, truth, w, None), share(problem))
+
+    def quickly(problem: Problem) -> Line:
+        return Line(*roc_corners(*problem), share(problem))
 
     def macro(lines: Sequence[Line]) -> Line:
-        heights = [np.interp(GRID, each.x, each.y) for each in lines]
-        x, up = np.concatenate([[0.0], GRID]), np.concatenate([[0.0], np.mean(heights, axis=0)])
-        return Line(x, up, float(np.mean([each.score for each in lines])))
+        up = np.mean([np.interp(GRID, each.x, each.y) for each in lines], axis=0)
+        score = float(np.mean([each.score for each in lines]))
+        return Line(np.append(0.0, GRID), np.append(0.0, up), score)
 
-    look = Figures(
+    kind = Kind(
         "ROC curve",
         "false positive rate: share of the others that are taken for it",
         "true positive rate: share that is found",
         "AUC",
         "chance" if plot_chance_level else None,
-    )
-    return draw(
-        found,
+        "lower right",
         line,
-        look,
+        quickly,
         macro,
-        chance_level_kw,
-        curve_kwargs,
-        per_model=per_model,
-        name=name,
-        despine=despine,
-        ax=ax,
+        undefined=(0.0, 1.0),
     )
+    how: dict[str, Any] = {
+        "per_model": per_model,
+        "name": name,
+        "despine": despine,
+        "ax": ax,
+    }
+    return draw(found, kind, chance_level_kw, curve_kwargs, **how)
 
 
+@settled
 def precision_recall(
     model: Any,
     X: Any,
@@ -134,43 +139,53 @@ def precision_recall(
     """Draw each model's precision along its recall: its own class or label against all others.
 
     Steps go from point to point, and the area below them is the average precision. Of more than ten
-    models one line is drawn instead: micro, of all answers as one. The level of chance is the share
-    of rows that have the class, a dotted line for each curve. All else is as of :func:`roc`.
+    models their averages are drawn instead, as of :func:`roc`, which all else is as of, too. The
+    level of chance is the share of rows that have the class, a dotted line for each curve.
     """
     found = judged(model, X, y, sample_weight, classes)
 
     def line(problem: Problem) -> Line:
         z, truth, w = problem
-        (score,) = precision(z, truth, w, None)
-        if np.isnan(score):
-            return Line.none(share(problem))
         how = {"sample_weight": w, "drop_intermediate": drop_intermediate}
         height, x, _ = precision_recall_curve(truth, z, **how)
+        return Line(x, height, *precision(z, truth, w, None), share(problem))
+
+    def quickly(problem: Problem) -> Line:
+        x, height, score = precision_steps(*problem)
+        x, height = np.append(0.0, x)[::-1], np.append(1.0, height)[::-1]  # as scikit-learn has it
         return Line(x, height, score, share(problem))
 
-    look = Figures(
+    def macro(lines: Sequence[Line]) -> Line:
+        places = [np.searchsorted(each.x[::-1], GRID) for each in lines]
+        heights = [each.y[::-1][at] for each, at in zip(lines, places, strict=True)]
+        height = np.mean(heights, axis=0)
+        score, level = (np.mean([getattr(e, name) for e in lines]) for name in ("score", "share"))
+        return Line(GRID[::-1], height[::-1], float(score), float(level))
+
+    kind = Kind(
         "Precision and recall",
         "recall: share that is found",
         "precision: share of what is found that is right",
         "AP",
         "chance: its share of rows" if plot_chance_level else None,
+        "lower left",
+        line,
+        quickly,
+        macro,
         level=True,
+        undefined=(0.0,),
     )
     steps = {"drawstyle": "steps-post", **style(curve_kwargs)}
-    return draw(
-        found,
-        line,
-        look,
-        None,
-        chance_level_kw,
-        steps,
-        per_model=per_model,
-        name=name,
-        despine=despine,
-        ax=ax,
-    )
+    how: dict[str, Any] = {
+        "per_model": per_model,
+        "name": name,
+        "despine": despine,
+        "ax": ax,
+    }
+    return draw(found, kind, chance_level_kw, steps, **how)
 
 
+@settled
 def calibration(
     model: Any,
     X: Any,
@@ -209,34 +224,30 @@ def calibration(
             f"strategy={shown(strategy)}{hint}; use one of {', '.join(STRATEGIES)}."
         )
     found = judged(model, X, y, sample_weight, classes)
-    look = Figures(
+    of_bins = partial(_reliability, n_bins=n_bins, strategy=strategy)
+    kind = Kind(
         "Calibration",
         "mean predicted probability",
         "share of rows that have it",
         "Brier",
         "perfectly calibrated" if ref_line else None,
+        "upper left",
+        of_bins,
+        of_bins,
     )
     dots = {"marker": "o", "markersize": 4, **style(curve_kwargs)}
-    of_bins = partial(_reliability, n_bins=n_bins, strategy=strategy)
-    return draw(
-        found,
-        of_bins,
-        look,
-        None,
-        None,
-        dots,
-        per_model=per_model,
-        name=name,
-        despine=despine,
-        ax=ax,
-    )
+    how: dict[str, Any] = {
+        "per_model": per_model,
+        "name": name,
+        "despine": despine,
+        "ax": ax,
+    }
+    return draw(found, kind, None, dots, **how)
 
 
 def _reliability(problem: Problem, *, n_bins: int, strategy: str) -> Line:
     """Return the share of positives of each bin along its mean probability, weighted."""
     z, truth, w = problem
-    if not w.any():
-        return Line.none(np.nan)
     P: Floats = sigmoid(z.astype(np.float64))
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     if strategy == "quantile":

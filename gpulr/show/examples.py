@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from gpulr.logistic import sigmoid
 from gpulr.model.one_vs_all import OneVsAll, rows_for
 from gpulr.show.canvas import Colour, axes, bare, grid, model_of
 from gpulr.show.labels import label_text, label_texts
-from gpulr.show.lettering import drawable, fitted, plain, widest
+from gpulr.show.lettering import drawable, fitted, plain, widest, wrapped
 from gpulr.show.predictions import (
     Predictions,
     grey_images,
@@ -25,15 +24,18 @@ from gpulr.show.predictions import (
     take_rows,
     true_names,
 )
+from gpulr.show.room import SMALL, columns_that_fit, inches_of, panels_that_fit, settled
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
 COLUMNS = 4
 SIDE, BARS = 1.05, 0.6  # inches, of an image and its bars
+LEAST_CELL = 1.7, 1.1  # inches of all of a row in the caller's Axes
 MOST_BARS = 10
 NAME, NAME_SIZE = 0.75, 8.0  # inches and size of a class beside its bar
 
 
+@settled
 def samples(
     model: Any,
     X: Any,
@@ -80,6 +82,7 @@ def samples(
     """
     model, X, y, shape = _checked(model, X, y, image_shape)
     n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0, most=None)
+    n = panels_that_fit(ax, n, COLUMNS, *LEAST_CELL)
     n_rows = int(X.shape[0])
     chosen = np.random.default_rng(seed).permutation(n_rows)[:n]
     true = None if y is None else true_names(model, y, n_rows)[chosen]
@@ -91,6 +94,7 @@ def samples(
     return _draw(ax, model, to_host(rows), shape, predictions, title)
 
 
+@settled
 def mistakes(
     model: Any,
     X: Any,
@@ -109,6 +113,7 @@ def mistakes(
     """
     model, X, y, shape = _checked(model, X, y, image_shape)
     n, n_rows = whole_number("n", n, least=1), int(X.shape[0])
+    n = panels_that_fit(ax, n, COLUMNS, *LEAST_CELL)
     predictions = Predictions.of(model, X, true_names(model, y, n_rows))
     wrong = np.flatnonzero(~predictions.right)
     worst = wrong[most_probable(predictions.confidence[wrong], n)]
@@ -146,20 +151,21 @@ def _draw(
     predictions: Predictions,
     title: str,
 ) -> Axes:
-    down, columns = grid(len(rows), COLUMNS)
+    down, columns = grid(len(rows), columns_that_fit(ax, COLUMNS, LEAST_CELL[0]))
     titles = [_title(model, predictions, i) for i in range(len(rows))]
     names = fitted(drawable(label_texts(model.classes)), NAME, NAME_SIZE)
     above = 0.08 + 0.16 * max(text.count("\n") + 1 for text in titles)  # of the image, its title
     beside = 0.17 + widest(names, NAME_SIZE)
     cell_width, cell_height = SIDE + beside + BARS + 0.25, above + SIDE + 0.12
-    width, height = max(cell_width * columns, 4.2), cell_height * down
-    given, ax = ax, axes(ax, width, 0.85 + height)
-    # The caller's figure may not have its layout yet.
-    for_text = width if given is None else ax.get_window_extent().width / ax.figure.dpi
+    width, height = cell_width * columns, cell_height * down
+    across, up = (4.2, 0.0) if ax is None else inches_of(ax)
+    width, height = max(width, across), max(height, up)
+    small = ax is not None and across < SMALL
+    ax = axes(ax, width, 0.85 + height)
     bare(ax)
-    ax.set_title(textwrap.fill(title, int(11 * for_text) + 1), loc="left", fontsize="medium")
-    legend = textwrap.fill(_legend(model, predictions), int(15 * for_text) + 1)
-    ax.set_xlabel(legend, loc="left", fontsize="small")
+    legend = _legend(model, predictions, brief=small)
+    ax.set_title(wrapped(title, width, "medium"), loc="left", fontsize="medium")
+    ax.set_xlabel(wrapped(legend, width, "small"), loc="left", fontsize="small")
     wrong = Colour.VERMILION if predictions.known else Colour.BLACK
     look: dict[str, Any] = {"fontsize": "small", **plain(titles)}
     for i, image in enumerate(grey_images(model, rows, shape)):
@@ -177,16 +183,19 @@ def _draw(
     return ax
 
 
-def _legend(model: OneVsAll, predictions: Predictions) -> str:
+def _legend(model: OneVsAll, predictions: Predictions, *, brief: bool) -> str:
     """Return what bars and colours mean."""
+    colours = "Black: predicted."
+    if predictions.known:
+        colours = "Green: true. Orange: predicted, but wrong."
+    if brief:
+        return colours
     bars = "Bars: the probability of each class, from 0 to 1 (dotted: 1/2)."
     if model.n_models > 1:
         bars = "Bars: each model's own probability, 0 to 1 (dotted: 1/2), not summing to 1."
     if predictions.Z.shape[1] > MOST_BARS:
         bars += f" The {MOST_BARS} largest are shown."
-    if not predictions.known:
-        return f"{bars} Black: predicted."
-    return f"{bars} Green: true. Orange: predicted, but wrong."
+    return f"{bars} {colours}"
 
 
 def _draw_bars(ax: Axes, names: list[str], predictions: Predictions, i: int, wrong: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,15 +13,16 @@ from matplotlib.ticker import MaxNLocator
 from gpulr.backend import to_host
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import weight_steps
-from gpulr.show.canvas import Colour, axes, bare, grid, inches_of, tidy
+from gpulr.show.canvas import Colour, axes, bare, grid, tidy
 from gpulr.show.lettering import drawable, fitted, plain, widest
 from gpulr.show.predictions import (
-    LEAST_IMAGE,
     LONGEST_FEATURE,
     feature_names,
     largest_weights,
     odds_ratio,
+    square_perhaps,
 )
+from gpulr.show.room import columns_that_fit, inches_of, is_small, panels_that_fit
 from gpulr.words import counted
 
 Floats = npt.NDArray[np.float64]
@@ -54,48 +54,41 @@ def weight_bars(
         step[:, np.newaxis] * to_host(array).astype(np.float64)[:, chosen]
         for array in (model.weights, *(intervals or ()))
     )
-    features, given = features_of(model), ax is not None
+    features, brief = features_of(model), ax is not None and is_small(ax)
     if ax is not None:
-        fit = _panels_that_fit(ax, features, min(n or SHOWN, len(W)), len(chosen))
+        fit = models_that_fit(ax, features, min(n or SHOWN, len(W)), len(chosen))
         chosen, names, W = chosen[:fit], names[:fit], W[:, :fit]
         ends = [each[:, :fit] for each in ends]
     if n is None:
         n = SHOWN if len(chosen) > 1 else ALONE
         if ax is not None:
-            n = min(n, max(1, int(inches_of(ax)[1] / LEAST_LINE)))
+            n = min(n, lines_that_fit(ax))
     n = min(n, len(W))
     which = largest_weights(W, n)
     shown = [np.take_along_axis(each, which, axis=0) for each in (W, *ends)]
     limit = max(float(np.abs(each).max()) for each in shown) or 1.0
     several = len(chosen) > 1
     room = _room_for([odds_ratio(w) for w in shown[0].ravel().tolist()]) if several else 1.6
-    ax, panels = feature_panels(ax, names, [features[f] for f in which.ravel()], n)
+    shown_names = [features[f] for f in which.ravel()]
+    ax, panels, longest = feature_panels(ax, names, shown_names, n)
     for j, panel in enumerate(panels):
-        _bars(panel, [features[f] for f in which[:, j]], [each[:, j] for each in shown])
+        _bars(panel, [features[f] for f in which[:, j]], [each[:, j] for each in shown], longest)
         panel.set_xlim(-room * limit, room * limit)
     if model.feature_std is None:
         words += f" {UNKNOWN}"
-    said = f"← against    {words}    for →\n×: odds ratio of that step"
-    side = math.isqrt(len(W))
-    if model.data.get("feature_names") is None and len(W) == side**2 >= LEAST_IMAGE:
-        said += f"\nimage_shape=({side}, {side}) draws them as images, if rows are such"
+    said = words if brief else f"← against    {words}    for →\n×: odds ratio of that step"
+    if (square := square_perhaps(model)) and not brief:
+        said += f"\nimage_shape={square} draws them as images, if rows are such"
     ax.set_xlabel(said, fontsize="small", **plain([said]))
     title = "Weights" if n == len(W) else f"The {n} largest weights of {counted(len(W), 'feature')}"
     if n == 1 < len(W):
         title = f"The largest weight of {counted(len(W), 'feature')}"
-    which_models = ""
-    if len(chosen) < model.n_models:
-        which_models = "" if several else f"for {names[0]}, "
-        which_models += f"{len(chosen)} of {model.n_models} models"
-    elif model.n_models > 1:
-        which_models = "for each model"
-    elif len(model.classes) == 2:
+    if not several and len(model.classes) > 1:
         title += f" for {names[0]}"
-    if which_models:
-        room = inches_of(ax)[0] if given else np.inf
-        between = ", " if several else " "
-        one_line = f"{title}{between}{which_models}"
-        title = one_line if widest([one_line], "large") <= room else f"{title}\n{which_models}"
+    if len(chosen) < model.n_models:
+        title += f", {len(chosen)} of {model.n_models} models"
+    elif several:
+        title += " for each model"
     ax.set_title(title, loc="left", **plain([title]))
     return ax
 
@@ -107,20 +100,23 @@ def features_of(model: OneVsAll) -> list[str]:
 
 def feature_panels(
     ax: Axes | None, names: Sequence[str], features: Sequence[str], n: int
-) -> tuple[Axes, list[Axes]]:
-    """Return the Axes, and in it one for each model, with room for names of n features."""
+) -> tuple[Axes, list[Axes], float]:
+    """Return the Axes, in it one for each model, and inches of room for names of n features."""
     beside = min(widest(features, "small"), NAME) + 0.15
     wide, height = beside + PANEL, n * LINE + ABOVE
     rows, columns = grid(len(names), COLUMNS)
     if ax is not None and len(names) > 1:
         width, high = inches_of(ax)
-        rows, columns = grid(len(names), _columns_that_fit(width, beside))
+        rows, columns = grid(len(names), columns_that_fit(ax, COLUMNS, beside + LEAST_PANEL))
         wide, height = width / columns, high / rows
         beside = min(beside, 0.5 * wide)
     above = min(ABOVE, 0.6 * height)
+    longest = beside - 0.15
+    if ax is not None and len(names) == 1:
+        longest = min(NAME, 0.4 * inches_of(ax)[0])
     ax = axes(ax, max(columns * wide + 0.2, 6.4), rows * height + 0.9)
     if len(names) == 1:
-        return ax, [ax]
+        return ax, [ax], longest
     bare(ax)
     panels = []
     for i, name in enumerate(names):
@@ -132,25 +128,25 @@ def feature_panels(
         panel.set_title(name, fontsize="medium", pad=2, **plain([name]))
         panel.tick_params(labelsize="small")
         panels.append(panel)
-    return ax, panels
+    return ax, panels, longest
 
 
-def _columns_that_fit(width: float, beside: float) -> int:
-    return int(np.clip(width / (beside + LEAST_PANEL), 1, COLUMNS))
+def lines_that_fit(ax: Axes) -> int:
+    """Return how many features have a line in the caller's Axes, one at least."""
+    return max(1, int((inches_of(ax)[1] - 0.4) / LEAST_LINE))
 
 
-def _panels_that_fit(ax: Axes, features: Sequence[str], n: int, n_models: int) -> int:
+def models_that_fit(ax: Axes | None, features: Sequence[str], n: int, n_models: int) -> int:
     """Return how many models, one at least, have panels of n lines in the caller's Axes."""
-    width, height = inches_of(ax)
     beside = min(widest(features, "small"), NAME) + 0.15
-    columns, rows = _columns_that_fit(width, beside), int(height / (n * LEAST_LINE + ABOVE))
-    return min(n_models, max(1, rows * columns))
+    size = beside + LEAST_PANEL, n * LEAST_LINE + ABOVE
+    return panels_that_fit(ax, n_models, COLUMNS, *size)
 
 
-def name_lines(ax: Axes, features: Sequence[str]) -> None:
-    """Name a line for each feature, the first one on top."""
+def name_lines(ax: Axes, features: Sequence[str], longest: float) -> None:
+    """Name a line for each feature, the first one on top, in so many inches."""
     ax.set_ylim(len(features) - 0.4, -0.6)
-    names = fitted(features, NAME, "small")
+    names = fitted(features, longest, "small")
     ax.set_yticks(range(len(names)), names, fontsize="small", **plain(names))
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
@@ -163,7 +159,7 @@ def _room_for(ratios: Sequence[str]) -> float:
     return max(1.6, 1.0 / (1.0 - 2.0 * min(share, 0.35)))
 
 
-def _bars(ax: Axes, features: Sequence[str], parts: Sequence[Floats]) -> None:
+def _bars(ax: Axes, features: Sequence[str], parts: Sequence[Floats], longest: float) -> None:
     """Draw weights, and where they have them the ends of their intervals."""
     W, *ends = parts
     places = np.arange(len(W))
@@ -184,4 +180,4 @@ def _bars(ax: Axes, features: Sequence[str], parts: Sequence[Floats]) -> None:
             "color": "#444444",
         }
         ax.annotate(odds_ratio(w), (x, y), (side, 0), textcoords="offset points", **look)
-    name_lines(ax, features)
+    name_lines(ax, features, longest)

@@ -12,13 +12,23 @@ from matplotlib.axes import Axes
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.show.canvas import Colour, model_names
-from gpulr.show.features import MOST, feature_panels, features_of, name_lines
+from gpulr.show.features import (
+    MOST,
+    feature_panels,
+    features_of,
+    lines_that_fit,
+    models_that_fit,
+    name_lines,
+)
+from gpulr.show.lettering import plain
 from gpulr.show.models import chosen_models, weight_maps
 from gpulr.show.predictions import image_shape_to_draw, weight_images
+from gpulr.show.room import settled
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
 
+@settled
 def bootstrap(
     result: Any,
     *,
@@ -80,19 +90,24 @@ def bootstrap(
         ax = weight_maps(ax, drawn, [names[j] for j in chosen], words)
         title = f"Weights whose {share} interval leaves 0"
     else:
-        chosen = chosen_models(models, n_models, MOST)
-        features = features_of(model)
+        chosen, features = chosen_models(models, n_models, MOST), features_of(model)
+        n = min(n, len(features) if ax is None else lines_that_fit(ax))
+        chosen = chosen[: models_that_fit(ax, features, n, len(chosen))]
         places = np.argsort(-strength[:, chosen], axis=0, kind="stable")[:n]
         shown = [features[f] for f in places.ravel()]
-        ax, panels = feature_panels(ax, [names[j] for j in chosen], shown, len(places))
+        ax, panels, longest = feature_panels(ax, [names[j] for j in chosen], shown, len(places))
         for panel, j, which in zip(panels, chosen, places.T, strict=True):
             ends = (each[which, j] for each in (W, low, high))
-            _intervals(panel, [features[f] for f in which], *ends)
+            _intervals(panel, [features[f] for f in which], *ends, longest=longest)
         ax.set_xlabel(words, fontsize="small")
         title = f"Weights and their {share} intervals"
+    if len(chosen) == 1 < n_models:
+        title += f" for {names[chosen[0]]}"
     if len(chosen) < n_models:
         title += f", {len(chosen)} of {n_models} models"
-    ax.set_title(f"{title} ({counted(result.n_replicates, 'replicate')})", loc="left")
+    ax.set_title(
+        f"{title} ({counted(result.n_replicates, 'replicate')})", loc="left", **plain([title])
+    )
     return ax
 
 
@@ -102,6 +117,8 @@ def _intervals(
     weight: npt.NDArray[np.float64],
     low: npt.NDArray[np.float64],
     high: npt.NDArray[np.float64],
+    *,
+    longest: float,
 ) -> None:
     """Draw a line from end to end for each feature, the first one on top."""
     ax.axvline(0.0, color=Colour.BLACK, linewidth=0.8, zorder=1)
@@ -112,4 +129,4 @@ def _intervals(
             colour = Colour.VERMILION if left > 0 else Colour.BLUE
         ax.plot([left, right], [place, place], "-", color=colour, linewidth=2.5)
         ax.plot([at], [place], "o", color=colour, markersize=5)
-    name_lines(ax, names)
+    name_lines(ax, names, longest)

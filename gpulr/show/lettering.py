@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from matplotlib import rcParams
 from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.font_manager import FontProperties, findfont, fontManager
+from matplotlib.font_manager import FontProperties, findfont, findSystemFonts, fontManager
 from matplotlib.ft2font import FT2Font
 
 from gpulr.errors import FontWarning, warn
@@ -70,6 +71,21 @@ def fitted(texts: Sequence[str], inches: float, size: float | str) -> list[str]:
     return [_fitted(text, inches, size) for text in texts]
 
 
+def wrapped(text: str, inches: float, size: float | str) -> str:
+    """Return a text whose lines are folded between words at that width."""
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and width(longer, size) > inches:
+                lines.append(line.rstrip())
+                longer = word
+            line = longer
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def _fitted(text: str, inches: float, size: float | str) -> str:
     if width(text, size) <= inches:
         return text
@@ -120,7 +136,20 @@ def _font(path: str) -> FT2Font | None:
 
 def _family_of(character: str) -> str | None:
     """Return an installed font that has a character, upright and of regular weight if any is."""
-    return _found(character, len(fontManager.ttflist))
+    found = _found(character, len(fontManager.ttflist))
+    if found is None:
+        _add_new_fonts()
+        found = _found(character, len(fontManager.ttflist))
+    return found
+
+
+@cache
+def _add_new_fonts() -> None:
+    """Add fonts that were installed after matplotlib wrote its list of them, which it keeps."""
+    known = {font.fname for font in fontManager.ttflist}
+    for path in sorted(set(findSystemFonts()) - known):
+        with suppress(OSError, RuntimeError, ValueError):  # a damaged one
+            fontManager.addfont(path)
 
 
 @cache

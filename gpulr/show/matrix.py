@@ -13,9 +13,10 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from gpulr.errors import ParameterError
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
-from gpulr.show.canvas import axes, inches_of
+from gpulr.show.canvas import axes
 from gpulr.show.labels import label_texts
 from gpulr.show.lettering import drawable, fitted, plain, widest
+from gpulr.show.room import inches_of, room_of, settled
 from gpulr.show.similarity import AS_THEY_ARE, by_similarity
 
 MOST_COUNTED = 30  # classes whose counts can be read
@@ -24,11 +25,12 @@ MOST_SORTED = 1500  # classes that are sorted: distances of all pairs are comput
 LEAST_COUNT = 4.0  # points of a count's height
 LISTING = 2.5  # inches of a matrix that has room for a list above it
 LISTED = 10  # confusions that are listed above a matrix whose counts cannot be read
-LONGEST_HEAD = 1.6  # inches of a class's name
+LONGEST_HEAD, HEADS = 1.6, 1.4  # inches of a class's name; a matrix with them, in its sides
 FULL = 20.0  # per cent of a class's rows, which have full colour at least
 GREYS = LinearSegmentedColormap.from_list("right", ["#ffffff", "#a6a6a6"])
 
 
+@settled
 def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) -> Axes:
     """Draw the confusion matrix: how often each class is taken for each other.
 
@@ -63,12 +65,13 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
     if sort or (sort is None and AS_THEY_ARE < n <= MOST_SORTED):
         order = by_similarity(counts)
         counts, names = counts[np.ix_(order, order)], [names[i] for i in order]
-    side = float(np.clip(0.42 * n, 3.6, 9.0))
+    side, given = float(np.clip(0.42 * n, 3.6, 9.0)), ax is not None
     if ax is not None:
-        side = min(side, *inches_of(ax))
+        wide, high = room_of(ax)
+        side = min(side, *inches_of(ax), (wide - 1.0) / HEADS, (high - 0.6) / HEADS)
     cell = 72 * side / n  # points
     size = float(np.clip(0.8 * cell, 5, 9))
-    short = fitted(names, min(LONGEST_HEAD, 0.5 * side), size)
+    short = fitted(names, min(LONGEST_HEAD, (HEADS - 1.0) * side), size)
     every = max(1, math.ceil(1.2 * size / cell))  # names that do not overlap
     beside = widest(short, size) if n <= MOST_NAMED else 0.0
     upright = beside > 0.9 * every * cell / 72
@@ -102,8 +105,13 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
     if not counted and side >= LISTING:
         title += _commonest(counts, names)
     ax.set_title(title, loc="left", fontsize="medium", **plain(names))
-    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
-    bar.set_label("mistakes, % of the true class’s rows   (grey: right)", fontsize="small")
+    where: dict[str, Any] = {"ax": ax, "shrink": 0.7}
+    if given:
+        where = {"cax": ax.inset_axes((1.04, 0.1, 0.05, 0.8))}
+    bar = ax.figure.colorbar(drawn, **where)
+    if not given or side > LISTING:
+        words = "mistakes, % of the true class’s rows   (grey: right)"
+        bar.set_label(words, fontsize="small")
     bar.ax.tick_params(labelsize="small")
     return ax
 

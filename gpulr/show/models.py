@@ -1,4 +1,4 @@
-"""A model's weights, its cost along training, and the scores of a search along C."""
+"""A model's weights, as images or as bars of a table's features."""
 
 from __future__ import annotations
 
@@ -9,198 +9,22 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
-from gpulr.show.canvas import (
-    Colour,
-    axes,
-    bare,
-    grid,
-    inches_of,
-    make_room,
-    model_names,
-    model_of,
-    tidy,
-)
+from gpulr.show.canvas import axes, bare, grid, model_names, model_of
 from gpulr.show.features import MOST as MOST_BARRED
 from gpulr.show.features import weight_bars
-from gpulr.show.lettering import fitted, plain, widest
+from gpulr.show.lettering import fitted, plain, wrapped
 from gpulr.show.predictions import image_shape_to_draw, weight_images, weight_limit
+from gpulr.show.room import inches_of, settled
 from gpulr.validation.parameters import whole_number
-from gpulr.words import counted, score_words
 
-INKS = (
-    *(Colour.BLUE, Colour.ORANGE, Colour.GREEN, Colour.VERMILION),
-    *(Colour.PURPLE, Colour.SKY, Colour.BLACK),
-    *("#882255", "#7a7a00", "#8c564b"),  # wine, olive and brown, beside those of Okabe & Ito
-)
-NAMED = 5  # curves of models that are too many to name them all
 MOST = 50  # models whose weights one picture shows as images unless told which
-LONGEST_NAME, NAME_HEIGHT = 1.6, 0.14  # inches of a name beside its line
 COLUMNS = 5
 
 
-def cost(model: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the cost of every model at each iteration.
-
-    A line ends at its model's last iteration, in a dot where the model converged. Of more than ten
-    models those that end with the largest costs are named, and the others grey.
-
-    Parameters
-    ----------
-    model : OneVsAll, fitted estimator or Search
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    Axes
-        With a line for each model, in the order of the models; the cost is logarithmic.
-    """
-    model = model_of(model)
-    given, ax = ax, axes(ax, 6.4, 4.0)
-    history, names = model.history, model_names(model)
-    order = np.argsort(-history.cost[-1], kind="stable")
-    high = 4.0 if given is None else inches_of(ax)[1]
-    few = max(1, int(high / NAME_HEIGHT))
-    many = len(order) > min(len(INKS), few)
-    n_named = min(NAMED, few)
-    named = order[: n_named if many else None].tolist()
-    looks = {j: INKS[i if many else j] for i, j in enumerate(named)}
-    for j, n_iter in enumerate(history.n_iter.tolist()):
-        line, dot, above = (1.6, 5.0, 3) if j in looks else (0.6, 2.5, 2)
-        ax.plot(
-            np.arange(n_iter + 1),
-            history.cost[: n_iter + 1, j],
-            color=looks.get(j, Colour.GREY),
-            linewidth=line,
-            marker="o" if history.converged[j] else "None",
-            markevery=[n_iter],
-            markersize=dot,
-            zorder=above,
-        )
-    if (history.cost > 0).all():
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=10))
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("iteration" + ("   (● converged)" if history.converged.any() else ""))
-    ax.set_ylabel("cost (mean log-loss + penalty)")
-    title = "Cost of each model" if len(order) > 1 else "Cost"
-    ax.set_title(f"{title}, the {n_named} costliest named" if many else title, loc="left")
-    tidy(ax)
-    if len(order) > 1:
-        longest = min(widest([names[j] for j in named], "small"), LONGEST_NAME)
-        if given is not None:
-            longest = make_room(ax, longest + 0.15) - 0.15
-        lines = [(names[j], ax.lines[j], looks[j]) for j in named]
-        name_ends(ax, lines, max(0.058, NAME_HEIGHT / high), longest)
-    return ax
-
-
-def name_ends(
-    ax: Axes,
-    lines: Sequence[tuple[str, Line2D, str]],
-    step: float,
-    longest: float = LONGEST_NAME,
-) -> None:
-    """Write names beside the Axes, in the colours of their lines, each led to from its end.
-
-    ``step`` is the share of the Axes' height that a name takes, ``longest`` its width in inches.
-    """
-    ends = [
-        (float(np.asarray(line.get_xdata())[-1]), float(np.asarray(line.get_ydata())[-1]))
-        for _, line, _ in lines
-    ]
-    low, high = ax.get_ylim()
-    across = ax.transScale.transform(np.array([(0.0, y) for y in (low, high)]))[:, 1]
-    heights = ax.transScale.transform(np.array([(0.0, y) for _, y in ends]))[:, 1]
-    wanted = (heights - across[0]) / ((across[1] - across[0]) or 1.0)
-    step = min(step, 1.0 / len(ends))
-    order = np.argsort(wanted, kind="stable")
-    placed = np.maximum.accumulate(wanted[order] - step * np.arange(len(order)))
-    placed = placed + step * np.arange(len(order))
-    placed = np.minimum(placed, 1.0 - step * np.arange(len(order))[::-1])  # beside the Axes
-    for i, y in zip(order.tolist(), placed.tolist(), strict=True):
-        name, _, colour = lines[i]
-        (name,) = fitted([name], longest, "small")
-        ax.annotate(
-            name,
-            ends[i],
-            (1.03, y),
-            textcoords="axes fraction",
-            color=colour,
-            fontsize="small",
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5)},
-            annotation_clip=False,
-            **plain([name]),
-        )
-
-
-def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw mean score and standard error along C, and mark both choices.
-
-    Where each model has a C of its own, the best ones are marked with how many models chose them.
-
-    Parameters
-    ----------
-    search : Search, or a fitted OneVsAllLogisticRegressionCV
-    ax : matplotlib Axes, optional
-
-    Returns
-    -------
-    Axes
-        C is logarithmic; C = ∞ has no place on the axis, and is named only if it was chosen.
-    """
-    found = search_of(search)
-    ax = axes(ax, 6.4, 4.0)
-    order = np.argsort(found.Cs)
-    finite = order[np.isfinite(found.Cs[order])]
-    C, mean, error = found.Cs[finite], found.mean_scores[finite], found.standard_errors[finite]
-    if len(C) > 1:
-        ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=Colour.BLUE, linewidth=0)
-        ax.plot(C, mean, "o-", color=Colour.BLUE, label="mean ± standard error")
-    else:
-        words = "mean ± standard error"
-        ax.errorbar(C, mean, error, fmt="o", color=Colour.BLUE, capsize=4, zorder=3, label=words)
-    marks: dict[float, tuple[str, str]] = {}
-    if np.ndim(found.best_C):
-        for value, n in zip(*np.unique(found.best_C, return_counts=True), strict=True):
-            marks[float(value)] = (f"best of {counted(int(n), 'model')}", ":")
-    else:
-        marks = {found.best_C: ("best", "-"), found.best_C_1se: ("one standard error", "--")}
-    if len(marks) == 1 and not np.ndim(found.best_C):
-        marks = {found.best_C: ("best, and within one standard error", "-")}
-    for value, (name, style) in marks.items():
-        look: dict[str, Any] = {"color": Colour.VERMILION, "linestyle": style}
-        look["label"] = f"C = {value:.3g} ({name})"
-        if np.isfinite(value):
-            ax.axvline(value, zorder=1, **look)
-        else:
-            ax.plot([], [], **look)
-    ax.set(xscale="log", xlabel="C (inverse regularisation strength)")
-    ax.set_ylabel(f"{score_words(found.scoring)} of held-out rows", **plain([found.scoring]))
-    ax.set_title(counted(len(found.scores), "fold"), loc="left")
-    ax.legend(framealpha=1.0)
-    tidy(ax)
-    return ax
-
-
-def search_of(search: Any) -> Any:
-    """Return the search that was passed, or that a fitted estimator holds."""
-    found = getattr(search, "search_", search)
-    if not hasattr(found, "best_C_1se"):
-        raise ParameterError(
-            f"search is of type {type(search).__name__}; expected what gpulr.search returns, or a "
-            "fitted OneVsAllLogisticRegressionCV."
-        )
-    return found
-
-
+@settled
 def weights(
     model: Any,
     *,
@@ -275,10 +99,11 @@ def weight_maps(
     look: dict[str, Any] = {"cmap": colours, "vmin": -limit, "vmax": limit}
     rows, columns = grid(len(names), COLUMNS if len(names) <= 20 else 2 * COLUMNS)
     height, width = drawn.shape[1:]
-    side = 7.2 / max(columns, 2)
+    side = (7.2 if ax is None else inches_of(ax)[0]) / max(columns, 2)
     above = 0.26 if len(names) > 1 else 0.06  # of an image, its name
     # Of all heights the one that holds what is written beside the colour bar.
     tall = max(0.4 + rows * (above + side * min(height / width, 2)), 2.4)
+    high = tall if ax is None else inches_of(ax)[1]
     ax = axes(ax, side * columns + 0.9, tall)
     bare(ax)
     for i, (image, name) in enumerate(zip(drawn, names, strict=True)):
@@ -294,7 +119,7 @@ def weight_maps(
         if len(names) > 1:
             panel.set_title(name, fontsize="medium", pad=2, **plain([name]))
     bar = ax.figure.colorbar(coloured, cax=ax.inset_axes((1.02, 0.0, 0.02, 1.0)), extend="both")
-    bar.set_label(f"← against    {words}    for →", fontsize="small")
+    bar.set_label(wrapped(f"← against    {words}    for →", high, "small"), fontsize="small")
     bar.ax.tick_params(labelsize="small")
     return ax
 

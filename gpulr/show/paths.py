@@ -1,4 +1,4 @@
-"""Weights along C, of a search that kept them."""
+"""What a search found along C: its scores, and the weights that it kept."""
 
 from __future__ import annotations
 
@@ -13,21 +13,77 @@ from matplotlib.collections import LineCollection
 from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.model.record import weight_steps
-from gpulr.show.canvas import Colour, axes, bare, grid, model_names, model_of, tidy
+from gpulr.show.canvas import INKS, Colour, axes, bare, grid, model_names, model_of, tidy
 from gpulr.show.features import MOST, features_of
 from gpulr.show.lettering import fitted, plain, widest
-from gpulr.show.models import INKS, LONGEST_NAME, chosen_models, name_ends, search_of
+from gpulr.show.line_ends import LONGEST_NAME, name_ends
+from gpulr.show.models import chosen_models
+from gpulr.show.room import beside, columns_that_fit, inches_of, is_small, panels_that_fit, settled
 from gpulr.validation.parameters import whole_number
-from gpulr.words import counted
+from gpulr.words import counted, score_words
 
 Floats = npt.NDArray[np.float64]
 
 COLUMNS = 3
 PANEL, HEIGHT, ALONE = 2.4, 2.1, 4.0  # inches: of a panel, and the height of a single one
+LEAST_PANEL, LEAST_HEIGHT = 2.2, 1.4  # inches of a panel in the caller's Axes, with its names
 NAME = 0.16  # inches of a line of letters
 MOST_LINES = 200  # features that have a line, of each model
 
 
+@settled
+def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw mean score and standard error along C, and mark both choices.
+
+    Where each model has a C of its own, the best ones are marked with how many models chose them.
+
+    Parameters
+    ----------
+    search : Search, or a fitted OneVsAllLogisticRegressionCV
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+        C is logarithmic; C = ∞ has no place on the axis, and is named only if it was chosen.
+    """
+    found = search_of(search)
+    brief = ax is not None and is_small(ax)
+    ax = axes(ax, 6.4, 4.0)
+    order = np.argsort(found.Cs)
+    finite = order[np.isfinite(found.Cs[order])]
+    C, mean, error = found.Cs[finite], found.mean_scores[finite], found.standard_errors[finite]
+    if len(C) > 1:
+        ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=Colour.BLUE, linewidth=0)
+        ax.plot(C, mean, "o-", color=Colour.BLUE, label="mean ± standard error")
+    else:
+        words = "mean ± standard error"
+        ax.errorbar(C, mean, error, fmt="o", color=Colour.BLUE, capsize=4, zorder=3, label=words)
+    marks: dict[float, tuple[str, str]] = {}
+    if np.ndim(found.best_C):
+        for value, n in zip(*np.unique(found.best_C, return_counts=True), strict=True):
+            marks[float(value)] = (f"best of {counted(int(n), 'model')}", ":")
+    else:
+        marks = {found.best_C: ("best", "-"), found.best_C_1se: ("one standard error", "--")}
+    if len(marks) == 1 and not np.ndim(found.best_C):
+        marks = {found.best_C: ("best, and within one standard error", "-")}
+    for value, (name, style) in marks.items():
+        name = name.split(",")[0] if brief else name
+        look: dict[str, Any] = {"color": Colour.VERMILION, "linestyle": style}
+        look["label"] = f"C = {value:.3g} ({name})"
+        if np.isfinite(value):
+            ax.axvline(value, zorder=1, **look)
+        else:
+            ax.plot([], [], **look)
+    ax.set(xscale="log", xlabel="C (inverse regularisation strength)")
+    ax.set_ylabel(f"{score_words(found.scoring)} of held-out rows", **plain([found.scoring]))
+    ax.set_title(counted(len(found.scores), "fold"), loc="left")
+    ax.legend(framealpha=1.0)
+    tidy(ax)
+    return ax
+
+
+@settled
 def path(
     search: Any, *, n: int = 5, models: Sequence[int] | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -66,12 +122,12 @@ def path(
         )
     model, n = model_of(found), whole_number("n", n, least=1, most=len(INKS))
     chosen, names = chosen_models(models, model.n_models, MOST), model_names(model)
+    chosen = chosen[: panels_that_fit(ax, len(chosen), COLUMNS, LEAST_PANEL, LEAST_HEIGHT)]
     order = np.argsort(found.Cs, kind="stable")
     order = order[np.isfinite(found.Cs[order])]
     if not len(order):
         raise ParameterError("C = ∞ has no place on a logarithmic axis, and there is no other C.")
     step, words = weight_steps(model)
-    many = len(chosen) > 1
     C, features = found.Cs[order], features_of(model)
     best = np.broadcast_to(found.best_C, (model.n_models,))
     W = to_host(found.paths)[:, order][:, :, chosen, : model.n_features] * step
@@ -80,47 +136,56 @@ def path(
         np.argsort(-np.abs(W[:, k, i].mean(axis=0)), kind="stable")[:MOST_LINES]
         for i, k in enumerate(at)
     ]
-    beside = widest([features[f] for each in largest for f in each[:n]], "small")
-    beside = min(beside, LONGEST_NAME) + 0.35
-    ax, panels = _panels(ax, [names[j] for j in chosen], beside)
+    longest, brief = LONGEST_NAME, ax is not None and is_small(ax)
+    if ax is not None:
+        longest = min(longest, 0.33 * beside(ax) / columns_that_fit(ax, COLUMNS, LEAST_PANEL))
+    wide = min(widest([features[f] for each in largest for f in each[:n]], "small"), longest)
+    ax, panels, high = _panels(ax, [names[j] for j in chosen], wide + 0.35)
     for i, panel in enumerate(panels):
         own = W[:, :, i, largest[i]]
         shown = [features[f] for f in largest[i][:n]]
-        _draw(panel, C, own, shown, float(best[chosen[i]]), step=NAME / (ALONE, HEIGHT)[many])
-    ax.set_xlabel("C (inverse regularisation strength; dotted: the best)")
-    ax.set_ylabel(words)
+        _draw(panel, C, own, shown, float(best[chosen[i]]), NAME / high, longest)
+    said = "C" if brief else "C (inverse regularisation strength; dotted: the best)"
+    ax.set(xlabel=said, ylabel=words)
     title = "Weights along C"
+    if len(panels) == 1:
+        title += f" for {names[chosen[0]]}"
     if len(chosen) < model.n_models:
         title += f", {len(chosen)} of {model.n_models} models"
-    elif len(panels) == 1 and len(model.classes) == 2:
-        title += f", for {names[0]}"
     ax.set_title(f"{title} ({counted(len(W), 'fold')})", loc="left", **plain([title]))
     return ax
 
 
-def _panels(ax: Axes | None, names: Sequence[str], beside: float) -> tuple[Axes, list[Axes]]:
-    """Return the Axes, and in it one for each model, with room for names beside it, in inches."""
+def _panels(ax: Axes | None, names: Sequence[str], beside: float) -> tuple[Axes, list[Axes], float]:
+    """Return the Axes, in it one for each model with room for names beside it, and their height.
+
+    All in inches.
+    """
     if len(names) == 1:
+        high = ALONE if ax is None else inches_of(ax)[1]
         ax = axes(ax, 6.4, ALONE)
-        return ax, [ax]
-    rows, columns = grid(len(names), COLUMNS)
+        return ax, [ax], high
+    rows, columns = grid(len(names), columns_that_fit(ax, COLUMNS, LEAST_PANEL))
     wide, high = PANEL + 0.35 + beside, HEIGHT + 0.6
+    if ax is not None:
+        wide, high = inches_of(ax)[0] / columns, inches_of(ax)[1] / rows
+    width, height = wide - 0.35 - beside, high - 0.6
     ax = axes(ax, columns * wide + 0.4, rows * high + 0.6)
     bare(ax)
     panels = []
     for i, name in enumerate(names):
         row, column = divmod(i, columns)
         place = (column + 0.35 / wide) / columns, 1 - (row + 1) / rows + 0.3 / high / rows
-        panel = ax.inset_axes((*place, PANEL / wide / columns, HEIGHT / high / rows))
-        (name,) = fitted([name], PANEL, "medium")
+        panel = ax.inset_axes((*place, width / wide / columns, height / high / rows))
+        (name,) = fitted([name], width, "medium")
         panel.set_title(name, fontsize="medium", pad=2, **plain([name]))
         panel.tick_params(labelsize="x-small")
         panels.append(panel)
-    return ax, panels
+    return ax, panels, height
 
 
 def _draw(
-    ax: Axes, C: Floats, W: Floats, named: Sequence[str], best: float, *, step: float
+    ax: Axes, C: Floats, W: Floats, named: Sequence[str], best: float, step: float, longest: float
 ) -> None:
     """Draw weights (n_folds, n_Cs, n_features) of one model, of which the first are named."""
     mean, low, high = W.mean(axis=0), W.min(axis=0), W.max(axis=0)
@@ -136,4 +201,15 @@ def _draw(
     if np.isfinite(best):
         ax.axvline(best, color=Colour.BLACK, linestyle=":", linewidth=1.0, zorder=1)
     tidy(ax)
-    name_ends(ax, lines, step)
+    name_ends(ax, lines, step, longest)
+
+
+def search_of(search: Any) -> Any:
+    """Return the search that was passed, or that a fitted estimator holds."""
+    found = getattr(search, "search_", search)
+    if not hasattr(found, "best_C_1se"):
+        raise ParameterError(
+            f"search is of type {type(search).__name__}; expected what gpulr.search returns, or a "
+            "fitted OneVsAllLogisticRegressionCV."
+        )
+    return found

@@ -185,10 +185,14 @@ def is_image(shape: Shape | None) -> bool:
 
 def square_of(model: OneVsAll) -> Shape | None:
     """Return the square that nameless bytes are, if their number is that of one, else None."""
+    return square_perhaps(model) if model.data.get("dtype") == "uint8" else None
+
+
+def square_perhaps(model: OneVsAll) -> Shape | None:
+    """Return the square that nameless features of any type may be, if their number is that."""
     side = math.isqrt(model.n_features)
-    nameless_bytes = model.data.get("dtype") == "uint8" and not model.data.get("feature_names")
-    square = nameless_bytes and model.n_features == side**2 >= LEAST_IMAGE
-    return (side, side) if square else None
+    nameless = model.data.get("feature_names") is None
+    return (side, side) if nameless and model.n_features == side**2 >= LEAST_IMAGE else None
 
 
 def image_shape_to_draw(model: OneVsAll, image_shape: Shape | None, X: Any = None) -> Shape | None:

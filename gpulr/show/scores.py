@@ -12,12 +12,16 @@ from matplotlib.transforms import ScaledTranslation
 from gpulr.model.evaluation import MultilabelEvaluation
 from gpulr.show.canvas import Colour, axes, legend, tidy
 from gpulr.show.labels import label_texts
-from gpulr.show.lettering import drawable, plain
+from gpulr.show.lettering import drawable, fitted, plain
 from gpulr.show.matrix import evaluation_of
+from gpulr.show.room import inches_of, is_small, settled
 
 MOST_BARRED = 40  # classes that have bars; of more, the worst
+LONGEST_NAME = 2.4  # inches of a class's name
+LEAST_BAR, BELOW = 0.11, 0.5  # inches in the caller's Axes: of a bar, and of the legend below
 
 
+@settled
 def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     """Draw the accuracies of every class, each under its right name.
 
@@ -61,16 +65,26 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
             base = 1 - counts.sum(axis=1) / counts.sum()
             mean = f"mean of the binary accuracies {result.mean_binary_accuracy:.3f}"
             title = f"multiclass {title}  ·  {mean}"
-    if len(names) > MOST_BARRED:
+    most, longest, brief = MOST_BARRED, LONGEST_NAME, False
+    if ax is not None:
+        wide, high = inches_of(ax)
+        brief = is_small(ax)
+        most = int(np.clip((high - BELOW) / (LEAST_BAR * len(bars)), 1, MOST_BARRED))
+        longest = min(longest, 0.35 * wide)
+    if len(names) > most:
         first, values = next(iter(bars.items()))
-        title = f"{title}\nthe {MOST_BARRED} of {len(names):,} with the lowest {first}"
-        worst = np.argsort(values, kind="stable")[:MOST_BARRED]  # NaN is last
+        title = title.split("  ·  ")[0] if brief else title
+        first = first.split(":")[0] if brief else first
+        title = f"{title}\nthe {most} of {len(names):,} with the lowest {first}"
+        worst = np.argsort(values, kind="stable")[:most]  # NaN is last
         names = [names[j] for j in worst]
         bars = {name: values[worst] for name, values in bars.items()}
         base = None if base is None else base[worst]
     each = 0.22 if len(names) <= 10 else 0.16  # inches
     ax = axes(ax, 7.2, 0.8 + 0.2 * (len(bars) + 1) + each * len(names) * len(bars))
-    _draw_bars(ax, names, bars, base)
+    if brief:
+        bars = {name.split(":")[0]: values for name, values in bars.items()}
+    _draw_bars(ax, fitted(names, longest, "medium"), bars, base)
     ax.set_title(title, loc="left", fontsize="medium")
     return ax
 

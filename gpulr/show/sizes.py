@@ -13,12 +13,14 @@ from gpulr.errors import ParameterError
 from gpulr.show.canvas import Colour, axes, tidy
 from gpulr.show.curve_lines import style
 from gpulr.show.lettering import plain
+from gpulr.show.room import settled
 from gpulr.words import counted, did_you_mean, score_words, shown
 
 TYPES, STYLES = ("both", "train", "test"), ("fill_between", "errorbar", None)
 LOOKS = {"train": ("training rows", Colour.ORANGE), "test": ("held-out rows", Colour.BLUE)}
 
 
+@settled
 def learning_curve(
     curve: Any,
     *,

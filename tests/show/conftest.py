@@ -53,17 +53,23 @@ def _font_of_two_characters(tmp_path_factory):
 
 
 @pytest.fixture
-def cjk(_font_of_two_characters, monkeypatch):
-    """The name of a font that is installed, and the only one that has 猫 and 狗."""
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", list(_latin()))
-    font_manager.fontManager.addfont(_font_of_two_characters)
-    lettering._found.cache_clear()
+def latin(_font_of_two_characters, monkeypatch):
+    """Fonts of Latin letters in matplotlib's list; installed since, one that has 猫 and 狗."""
+    fonts = [font for font in font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
+    monkeypatch.setattr(lettering, "findSystemFonts", lambda: [str(_font_of_two_characters)])
+    for cached in (lettering._found, lettering._add_new_fonts):
+        cached.cache_clear()
     yield "Two Animals"
-    lettering._found.cache_clear()
+    for cached in (lettering._found, lettering._add_new_fonts):
+        cached.cache_clear()
 
 
-def _latin():
-    return [font for font in font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
+@pytest.fixture
+def cjk(_font_of_two_characters, latin):
+    """The name of a font that is in matplotlib's list, and the only one that has 猫 and 狗."""
+    font_manager.fontManager.addfont(_font_of_two_characters)
+    return latin
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
+    auc,
     average_precision_score,
     brier_score_loss,
     precision_recall_curve,
@@ -96,15 +97,23 @@ def test_of_many_models_averages_are_drawn(letters):
     Z, true = model.decision_function(X), y[:, np.newaxis] == model.classes
     roc = show.roc(model, X, y)
     micro, macro = curves(roc)
-    same(micro, *roc_curve(true.ravel(), Z.ravel())[:2])
+    x, up, _ = roc_curve(true.ravel(), Z.ravel())
+    assert (np.diff(micro.get_data()) >= 0).all()
+    np.testing.assert_allclose(np.trapezoid(micro.get_ydata(), micro.get_xdata()), auc(x, up))
     each = [roc_curve(true[:, j], Z[:, j])[:2] for j in range(26)]
     heights = np.mean([np.interp(macro.get_xdata()[1:], *one) for one in each], axis=0)
     np.testing.assert_allclose(macro.get_ydata()[1:], heights)
     area = roc_auc_score(true, Z, average="macro")
-    assert entries(roc)[1].endswith(f"(macro)   AUC {area:.3f}")
+    assert entries(roc)[1] == f"macro average   AUC {area:.3f}"
     assert roc.get_title(loc="left") == "ROC curve, 26 models together (260 rows)"
-    (line,) = curves(show.precision_recall(model, X, y))
-    same(line, *precision_recall_curve(true.ravel(), Z.ravel())[1::-1])
+    ax = show.precision_recall(model, X, y)
+    for line, average in zip(curves(ax), ("micro", "macro"), strict=True):
+        mean = average_precision_score(true, Z, average=average)
+        assert entries(ax)[line is not curves(ax)[0]] == f"{average} average   AP {mean:.3f}"
+        x, height = line.get_data()
+        assert -np.diff(x) @ height[:-1] == pytest.approx(mean, abs=2e-3)  # below the steps
+    least = precision_recall_curve(true[:, 0], Z[:, 0])[0][0]
+    assert references(ax)[1].get_ydata()[0] == pytest.approx(least)  # 1 of 26
     (line,) = curves(show.calibration(model, X, y))
     P = model.predict_proba(X)
     same(line, *calibration_curve(true.ravel(), P.ravel(), n_bins=5)[::-1])

@@ -43,7 +43,7 @@ def test_the_largest_weights_per_standard_deviation_signed_and_sorted(rng, stand
         assert panel.get_ylim()[0] > panel.get_ylim()[1]  # the most positive one on top
     assert "weight per standard deviation" in ax.get_xlabel()
     assert "odds ratio" in ax.get_xlabel()
-    assert ax.get_title(loc="left") == "The 5 largest weights of 12 features, for each model"
+    assert ax.get_title(loc="left") == "The 5 largest weights of 12 features for each model"
     assert len({panel.get_xlim() for panel in ax.child_axes}) == 1
     drawn(ax)
 

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import gpulr
@@ -33,7 +34,7 @@ def test_labels_are_measured_and_not_counted(size):
     (drawn_text,) = lettering.fitted([wide], 0.8, size)
     figure = Figure(dpi=72)
     text = figure.text(0, 0, drawn_text, fontsize=size)
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     assert text.get_window_extent().width / 72 == pytest.approx(
         lettering.width(drawn_text, size), abs=0.03
     )
@@ -51,6 +52,13 @@ def test_another_installed_font_has_what_the_readers_lacks(cjk, blobs):
         drawn(ax)  # matplotlib warns of missing glyphs here
     assert cjk in ax.get_yticklabels()[0].get_fontfamily()
     assert lettering.width("猫猫", 10) == pytest.approx(2 * 10 / 72, rel=0.1)
+
+
+def test_a_font_that_was_installed_after_matplotlib_listed_them_is_found(latin):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert lettering.drawable(["猫"]) == ["猫"]
+    assert latin in lettering.plain(["猫"])["fontfamily"]
 
 
 def test_where_no_font_has_them_one_warning_names_one_and_labels_still_differ(cjk, monkeypatch):

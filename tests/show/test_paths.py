@@ -52,13 +52,13 @@ def test_lines_are_mean_weights_per_standard_deviation(three):
 def test_one_model_fills_the_axes(three, blobs):
     given = Figure().subplots()
     assert show.path(three, models=[1], ax=given) is given
-    assert given.get_title(loc="left") == "Weights along C, 1 of 3 models (4 folds)"
+    assert given.get_title(loc="left") == "Weights along C for 1, 1 of 3 models (4 folds)"
     pandas = pytest.importorskip("pandas")
     X, y = blobs
     X = pandas.DataFrame(X, columns=["$x^2$", "_y", "x" * 50, "x" * 40 + "y" + "x" * 40])
     fitted = gpulr.OneVsAllLogisticRegressionCV(Cs=[0.1], cv=2, tol=1e-2).fit(X, y == 1)
     ax = show.path(fitted)
-    assert ax.get_title(loc="left") == "Weights along C, for True (2 folds)"
+    assert ax.get_title(loc="left") == "Weights along C for True (2 folds)"
     assert len(ax.texts) == 4
     assert {line.get_marker() for line in ax.lines[:4]} == {"."}  # one C makes no line
     assert {"$x^2$", "_y"} <= set(drawn(ax))

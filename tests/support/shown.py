@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
@@ -14,7 +15,7 @@ def multiples(y):
 
 def drawn(ax):
     """Draw the whole picture, which is when matplotlib fails; its texts, each as one line."""
-    ax.figure.canvas.draw()
+    FigureCanvasAgg(ax.figure).draw()
     return [" ".join(text.get_text().split()) for text in ax.figure.findobj(Text)]
 
 
