@@ -12,6 +12,7 @@ installed llvmlite that cannot be used fails).
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import io
 import os
@@ -26,6 +27,7 @@ import numpy as np
 import pytest
 
 import gpulr
+from covering import leave_to_the_night
 from gpulr import backend
 from gpulr.backend import (
     compiled_functions,
@@ -116,14 +118,17 @@ def pytest_collection_modifyitems(config, items):
         # of which little is their own: tests/solvers has that.
         if FIRST_ORDER & _values(item) and item.path.parent.name != "solvers":
             item.add_marker("nightly")
-    wanted = _stated()
-    if wanted is None:
-        return
-    chosen = [_library_of(item) in wanted for item in items]
-    config.hook.pytest_deselected(
-        items=[item for item, keep in zip(items, chosen, strict=True) if not keep]
-    )
-    items[:] = [item for item, keep in zip(items, chosen, strict=True) if keep]
+    if (wanted := _stated()) is not None:
+        chosen = [_library_of(item) in wanted for item in items]
+        left_out = [item for item, keep in zip(items, chosen, strict=True) if not keep]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item, keep in zip(items, chosen, strict=True) if keep]
+    leave_to_the_night(items)
+
+
+def pytest_collection_finish(session):
+    gc.collect()
+    gc.freeze()  # of thousands of tests: every collection of garbage would look through them
 
 
 @pytest.fixture(scope="session")
@@ -136,11 +141,12 @@ def code_cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch):
+def _own_environment(monkeypatch, code_cache):
     """No setting of the user's reaches a test, and no pytest that it starts is told of this one."""
     for variable in (*SETTINGS, "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("GPULR_CODE_CACHE", "never")  # tests change what is compiled
+    monkeypatch.setenv("CODE_OF_CHILDREN", code_cache)  # see helpers.start_python
 
 
 @pytest.fixture

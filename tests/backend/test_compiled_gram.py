@@ -30,6 +30,7 @@ def assert_exact(gram, X):
     np.testing.assert_array_equal(total, plain.sum(axis=0))
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("n_features", [16, 63, 64, 65, 150])
 @pytest.mark.parametrize("n_rows", [1, 3, 4, 7, SUB_BLOCK, SUB_BLOCK + 1, 2 * SUB_BLOCK + 6])
 def test_every_shape(gram, rng, n_rows, n_features):

@@ -49,6 +49,7 @@ def activated(Z, Y, s):
     return R, loss, *logistic.row_sums(R)
 
 
+@pytest.mark.covering
 @EACH_DTYPE
 @pytest.mark.parametrize("width", [64, 32, 16])  # AVX-512, AVX, NEON and SSE
 def test_they_are_right(functions, rng, width, dtype):

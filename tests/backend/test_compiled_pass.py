@@ -43,6 +43,7 @@ def assert_same_bits(found, expected):
         np.testing.assert_array_equal(a, b, strict=True)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("storage", STORAGE)
 @pytest.mark.parametrize("n_features", [64, 803, 1543])
 def test_it_returns_the_bits_of_its_steps(evaluate, rng, storage, n_features):

@@ -64,6 +64,7 @@ def test_products_of_every_shape(compiled_products, rng, storage, compute):
             assert_products(compiled(X, compute), X, *factors(rng, X, compute), COLUMNS)
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", STORAGE)
 def test_products_of_wide_rows(compiled_products, rng, storage, compute):
@@ -85,6 +86,7 @@ def test_copies_of_wide_rows_fit_their_space(compiled_products, n_features, comp
     assert size <= compiled_products.COPIED == rows._space()
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("vectors", VECTORS, ids=str)
 def test_tiles_of_other_cpus(compiled_products, uncompiled, rng, monkeypatch, vectors, compute):
@@ -222,6 +224,7 @@ def test_nothing_beyond_the_operands_is_touched(compiled_products):
     assert python(BETWEEN_PROTECTED_PAGES).strip() == "done"
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("shape", [(500, 785), (90, 1600)])
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", ["uint8", "float32", "float64"])
@@ -268,6 +271,7 @@ def test_the_bits_of_a_margin_are_its_rows_own(compiled_products, rng, storage):
             np.testing.assert_array_equal(compiled(X[rows]) @ W, Z[rows])
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", ["float16", "float32", "float64"])
 def test_centred_rows_are_as_rows_that_were_shifted(compiled_products, rng, storage, compute):

@@ -97,6 +97,7 @@ def test_what_is_not_finite_stays_where_it_is(compiled_products, rng):
 STORED = ("bool", *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")))
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("index", ["int32", "int64"])
 @pytest.mark.parametrize("stored", ["float32", *STORED])
 def test_they_read_what_is_stored_as_it_is(products, rng, stored, index):

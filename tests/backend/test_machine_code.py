@@ -99,7 +99,7 @@ X = np.arange(300 * 200, dtype=np.uint8).reshape(300, 200)
 print(float(gpulr.train(X, np.arange(300) % 3, max_iter=2, tol=0).history.cost.sum()))
 """
     environment = {"GPULR_CODE_CACHE": str(tmp_path), "GPULR_COMPILE": "require"}
-    processes = [start_python(code, **environment) for _ in range(4)]
+    processes = [start_python(code, **environment) for _ in range(3)]
     found = {process.communicate(timeout=60)[0] for process in processes}
     files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     found.add(python(code, **environment))

@@ -46,13 +46,13 @@ def check(worker, name, count, seed):
     assert min(counts["read"], counts["refused"]) > count / 50
 
 
-@pytest.mark.parametrize(("count", "seed"), files(1_000, 10_000, 50_000))
+@pytest.mark.parametrize(("count", "seed"), files(500, 10_000, 50_000))
 @pytest.mark.parametrize("name", FILES)
 def test_readers(worker, name, count, seed):
     check(worker, name, count, seed)
 
 
-@pytest.mark.parametrize(("count", "seed"), files(1_000, 2_000, 10_000))
+@pytest.mark.parametrize(("count", "seed"), files(200, 2_000, 10_000))
 @pytest.mark.parametrize("name", STORED)
 def test_stored_files(worker, name, count, seed):
     check(worker, name, count, seed)

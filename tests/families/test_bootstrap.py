@@ -36,6 +36,7 @@ def parameters(model):
     return np.vstack([to_host(model.weights), to_host(model.intercept)])
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("kind", ["poisson", "multinomial"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("settings", [{}, {"standardize": True}, {"C": [0.1, 1.0, 10.0]}], ids=str)

@@ -117,6 +117,7 @@ SEARCHES = {
 }
 
 
+@pytest.mark.covering
 @pytest.mark.filterwarnings("ignore::gpulr.ConvergenceWarning")
 @pytest.mark.parametrize("case", SEARCHES)
 def test_searches_of_all_kinds(offers, tmp_path, case, curvature):
@@ -126,6 +127,7 @@ def test_searches_of_all_kinds(offers, tmp_path, case, curvature):
     at_points(offers, tmp_path, searching(**how), points=5)
 
 
+@pytest.mark.covering
 @pytest.mark.filterwarnings("ignore::gpulr.ConvergenceWarning")
 @pytest.mark.parametrize(
     "how",

@@ -26,6 +26,7 @@ def in_the_order_of(pairs, n, seed=0):
     return [(np.repeat(order, c), test) for c, (_, test) in zip(counts, pairs, strict=True)]
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("kind", ["two", "three", "labels"])
 def test_scores_are_scikit_learns_of_the_same_rows(put, rng, kind):
     X = rng.normal(size=(160, 4))

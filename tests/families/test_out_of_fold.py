@@ -34,6 +34,7 @@ def theirs(X, y, method, cv, C):
     return of_scikit_learn(model, X, y, cv=cv, method=method)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("kind", ["two", "three", "labels"])
 @pytest.mark.parametrize("method", METHODS)
 def test_rows_are_answered_as_scikit_learn_answers_them(put, rng, kind, method):
@@ -53,6 +54,7 @@ def test_rows_are_answered_as_scikit_learn_answers_them(put, rng, kind, method):
         np.testing.assert_allclose(to_host(found).sum(axis=1), 1.0, atol=1e-9)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "settings",

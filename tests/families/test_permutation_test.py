@@ -24,6 +24,7 @@ def searched(X, y, cv, **how):
     return gpulr.search(X, y, Cs=[1.0], cv=cv, refit=False, **how).mean_scores[0]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("kind", ["two", "three", "labels"])
 @pytest.mark.parametrize("scoring", ["accuracy", "neg_log_loss"])
 def test_each_permutation_is_a_cross_validation_of_its_own(put, rng, kind, scoring):

@@ -124,6 +124,7 @@ def every_point(tmp_path, X, y, **how):
     return expected
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore::gpulr.ConvergenceWarning")
 def test_at_any_point(case, tmp_path, library, as_if_large):
@@ -142,6 +143,7 @@ def test_at_any_point_with_any_curvature(case, kind, tmp_path):
     assert kind not in ("exact", "own") or kind in model.history.curvature
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("solver", ["lbfgs", "gd"])
 @pytest.mark.parametrize("curvatures", ["shared", "exact"])
 def test_at_any_point_in_bursts_of_a_device(

@@ -185,9 +185,12 @@ def start_python(code, **environment):
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     # A test run in the background of a shell ignores SIGINT, and its children inherit that.
     ready = f"import signal\nsignal.signal({int(signal.SIGINT)}, signal.default_int_handler)\n"
+    if hasattr(signal, "SIGHUP"):  # nor does nohup let it through
+        ready += f"signal.signal({int(signal.SIGHUP)}, signal.SIG_DFL)\n"
+    code_cache = os.environ.get("CODE_OF_CHILDREN", "never")
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", ready + code],
-        env={**os.environ, "PYTHONPATH": path, **environment},
+        env={**os.environ, "PYTHONPATH": path, "GPULR_CODE_CACHE": code_cache, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
