@@ -508,27 +508,14 @@ def results_page(reports: Sequence[Record], folder: Path) -> str:
 
 
 def small_table(reports: Sequence[Record]) -> str:
-    """Return the README's tables: trainings beside whom readers know and who is nearest; the rest.
+    """Return the README's table: trainings beside whom readers know and who is nearest; a search.
 
     The nearest is the one with the smallest ratio, of what others reach within a twentieth of the
     optimum.
     """
-    trained, rest = [], []
-
-    def add(what: str, ours: float, label: str, theirs: float, ratio: float) -> None:
-        rest.append((False, [what, seconds(ours), f"{label}: {seconds(theirs)}", times(ratio)]))
-
+    rows = []
     for report in reports:
-        if report["kind"] == "gpulr-interleaved":
-            found = {(r["way"], r["dtype"]): r for r in of(report, "pass") if not is_beside(r)}
-            own = found.get(("batched", "float32"), {"speedup": {}})
-            for way, label in (("notebook", "the notebook"), ("loop", "one digit at a time")):
-                other = found.get((way, "float64" if way == "notebook" else "float32"))
-                if other and way in own["speedup"]:
-                    what = f"one pass, {own['n_models']} models, {own['data']}"
-                    taken = [r["seconds"]["median"] for r in (own, other)]
-                    add(what, taken[0], label, taken[1], own["speedup"][way]["median"])
-        elif report["kind"] == "gpulr-peers" and report["name"] not in LEFT_OUT:
+        if report["kind"] == "gpulr-peers" and report["name"] not in LEFT_OUT:
             known = [r for r in report["results"] if r["name"] == "sklearn-lbfgs" and r["points"]]
             if not known or not known[0]["points"][0].get("ours"):
                 continue
@@ -540,25 +527,20 @@ def small_table(reports: Sequence[Record]) -> str:
                 if p.get("ratio") and (p is point or p["gap"] <= 0.05 * cost)
             ]
             ratio, label = min(others)
-            ours = seconds(point["ours"]["seconds"])
-            cells = [
-                peers_words(report).partition(", C = ")[0],
-                ours,
-                seconds(point["seconds"]),
-                times(point["ratio"]),
-            ]
-            trained.append((False, [*cells, label, times(ratio)]))
+            what, ours = peers_words(report).partition(", C = ")[0], point["ours"]["seconds"]
+            nearest = label, times(ratio)
+            rows.append((what, ours, point["seconds"], point["ratio"], *nearest))
         elif report["kind"] == "gpulr-search":
             by_name = {r["name"]: r for r in report["results"]}
             ours, theirs = by_name["gpulr"], by_name["sklearn-cv"]
-            taken = ours["seconds"], theirs["seconds"]
-            what = f"search of {ours['models']} models, {report['data']['data']}"
-            add(what, taken[0], "LogisticRegressionCV", taken[1], taken[1] / taken[0])
-    tables = [markdown("|>gpulr|beside|>× faster", rest)]
-    if trained:
-        head = "training|>gpulr|>scikit-learn's lbfgs|>× faster|nearest of all|>× faster"
-        tables.append(markdown(head, trained))
-    return "\n\n".join("\n".join(table) for table in tables)
+            what, taken = (
+                f"search, {report['data']['data']}: {ours['models']} models",
+                ours["seconds"],
+            )
+            rows.append((what, taken, theirs["seconds"], theirs["seconds"] / taken, DASH, DASH))
+    head = "|>gpulr|>scikit-learn|>× faster|nearest of all|>× faster"
+    cells = ([w, seconds(o), seconds(t), times(r), *rest] for w, o, t, r, *rest in rows)
+    return "\n".join(markdown(head, ((False, row) for row in cells)))
 
 
 def replace_section(readme: str, new: str) -> str:
