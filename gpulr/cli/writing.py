@@ -12,8 +12,9 @@ from gpulr.cli import terminal
 from gpulr.cli.data import data_for, say_dataset
 from gpulr.datasets.dataset import test_rows
 from gpulr.errors import DataError, DataFileError, DataUnavailableError, ParameterError
+from gpulr.families import intervals
 from gpulr.model.export import save_joblib
-from gpulr.model.one_vs_all import load
+from gpulr.model.one_vs_all import OneVsAll, load
 from gpulr.output_files import check_folder
 from gpulr.reporting import page
 from gpulr.words import counted
@@ -35,7 +36,9 @@ def report(
     than none.
     """
     page.check_output(output, "--output")
-    model, dataset, name, n, absent = load(path), None, None, 0, ""
+    found, dataset, name, n, absent = intervals.read(path), None, None, 0, ""
+    replicates = found if isinstance(found, intervals.Bootstrap) else None
+    model = found if isinstance(found, OneVsAll) else found.model
     try:
         dataset = data_for(model, data, label)
     except (DataError, DataFileError, DataUnavailableError) as error:
@@ -45,7 +48,8 @@ def report(
         terminal.say(f"Not evaluated: {' '.join(absent.splitlines())}")
     else:
         name, n = dataset.name, len(test_rows(dataset)[1])
-    page.write(model, output, dataset, None, search=model.data.get("search"), absent=absent)
+    beside: dict[str, Any] = {"search": model.data.get("search"), "replicates": replicates}
+    page.write(model, output, dataset, None, **beside, absent=absent)
     size = terminal.say_written(output)
     if json:
         terminal.print_json({"model": path, "output": output, "data": name, "n": n, "bytes": size})

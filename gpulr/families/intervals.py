@@ -140,13 +140,9 @@ class Bootstrap:
         ParameterError
             It is no path.
         """
-        fields, beside = storage.read(path)
-        model = OneVsAll(**fields)
-        arrays = {name: beside.get(f"{REPLICATES}{name}") for name in _ARRAYS}
-        if wrong := _fault(model, arrays):
-            remedy = "Pass a file that `gpulr bootstrap --output` or Bootstrap.save wrote."
-            raise ModelFileError(path_of("path", path), wrong, f"{remedy} gpulr.load reads models.")
-        return cls(model=model, **arrays)  # type: ignore[arg-type]
+        found = read(path, needed=True)
+        assert isinstance(found, Bootstrap)
+        return found
 
     def _ends_of(self, replicates: Array, level: float) -> tuple[Array, Array]:
         level = self._level(level)
@@ -204,6 +200,22 @@ class Bootstrap:
                 "interval takes at least 2."
             )
         return level
+
+
+def read(path: str | Path, *, needed: bool = False) -> OneVsAll | Bootstrap:
+    """Return what a file holds: a model, or with its replicates, which may be ``needed``.
+
+    Raises as :meth:`Bootstrap.load`.
+    """
+    fields, beside = storage.read(path)
+    model = OneVsAll(**fields)
+    if not needed and not any(name.startswith(REPLICATES) for name in beside):
+        return model
+    arrays = {name: beside.get(f"{REPLICATES}{name}") for name in _ARRAYS}
+    if wrong := _fault(model, arrays):
+        remedy = "Pass a file that `gpulr bootstrap --output` or Bootstrap.save wrote."
+        raise ModelFileError(path_of("path", path), wrong, f"{remedy} gpulr.load reads models.")
+    return Bootstrap(model=model, **arrays)  # type: ignore[arg-type]
 
 
 def _ends(values: Array, level: float) -> tuple[Array, Array]:

@@ -94,8 +94,9 @@ def _title(model: OneVsAll, classes: list[str]) -> str:
         return shortened(name, 80)
     if len(classes) == 2 and not model.multilabel:
         return f"{classes[1]} or {classes[0]}"
-    ends = classes if len(classes) <= 3 else [classes[0], "…", classes[-1]]
-    return shortened(", ".join(ends), 80)
+    if len(classes) > 3:
+        return counted(len(classes), *(("label",) if model.multilabel else ("class", "classes")))
+    return shortened(", ".join(classes), 80)
 
 
 def _status(model: OneVsAll) -> list[str]:
