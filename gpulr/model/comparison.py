@@ -1,7 +1,7 @@
 """Two models on the same rows: how much better one is, how sure that is, and where each is right.
 
-Right and wrong are of few kinds, so a bootstrap of the rows draws how many are of each kind, which
-is the same as drawing rows and takes no longer for more of them.
+Rows differ in few kinds of ways, as one model right and the other wrong, so a bootstrap of the rows
+draws how many are of each kind, which is the same as drawing rows and takes no longer for more.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from gpulr.core.targets import UNKNOWN
 from gpulr.errors import DataError, ParameterError
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.predicted import predicted, predicted_codes
+from gpulr.model.row_scores import row_scores
 from gpulr.validation.parameters import whole_number
 from gpulr.words import brief, listed
 
+MOST_KINDS = 1024  # of differences between rows
+
 Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,10 +34,11 @@ class Comparison:
     Attributes
     ----------
     n_rows : int
-    scores : structured array (1 or 2,)
+    scores : structured array (n_scores,)
         Of all models together: ``name``, the scores ``a`` and ``b``, their ``difference`` b − a,
         and ``low`` and ``high``, the ends of its interval. Accuracy (of several labels, of rows
-        that are right throughout), and the mean of the models' own.
+        that are right throughout) and the mean of the models' own, F1, area under the ROC curve,
+        and log-loss, of which less is better. NaN where the rows have no such score.
     table : structured array (n_models,)
         A record for each class or label that has a model: the same of the accuracy of its own yes
         or no, and the rows that are known (``rows``), that a alone (``only_a``) and b alone
@@ -100,34 +105,30 @@ def compare(
     n = whole_number("n", n, least=2)
     seed = whole_number("random_state", random_state, least=0, most=None)
     check_alike(a, b, level=level)
-    (right_a, each_a, known), (right_b, each_b, _) = (_right(model, X, y) for model in (a, b))
+    (Z_a, truth, _), (Z_b, _, _) = (model._read_truth(X, y, None) for model in (a, b))
+    (right_a, each_a, known), (right_b, each_b, _) = (
+        _right(model, Z, truth) for model, Z in ((a, Z_a), (b, Z_b))
+    )
     rng, tails = np.random.default_rng(seed), [(1 - level) / 2, (1 + level) / 2]
 
     def record(name: Any, of_a: Any, of_b: Any) -> tuple[Any, ...]:
         """Return scores that are means over rows, and the interval of their difference."""
-        values, counts = np.unique(of_b.astype(np.int64) - of_a, return_counts=True)
+        values, counts = _kinds(of_b.astype(np.float64) - of_a)
         draws = rng.multinomial(len(of_a), counts / len(of_a), n) @ values / len(of_a)
         low, high = np.quantile(draws, tails)
         return name, of_a.mean(), of_b.mean(), of_b.mean() - of_a.mean(), low, high
 
-    total = "all labels of a row right" if a.multilabel else "accuracy"
-    scores = [record(total, right_a, right_b)]
-    k, names = each_a.shape[1], a.classes[-each_a.shape[1] :]
-    if k > 1:
-        mean = f"mean {'label' if a.multilabel else 'binary'} accuracy"
-        # Entries that are unknown count as right in both, and change no difference.
-        of, *sums = record(mean, each_a.sum(axis=1), each_b.sum(axis=1))
-        share = np.array([each[known].mean() for each in (each_a, each_b)])
-        factor = len(known) / known.sum()
-        scores.append((of, *share, share[1] - share[0], *(x * factor for x in sums[3:])))
+    of_a, of_b = (row_scores(Z, truth, m.thresholds) for m, Z in ((a, Z_a), (b, Z_b)))
+    scores = [record(name, of_a[name], of_b[name]) for name in of_a]
     table = []
+    names = a.classes[-each_a.shape[1] :]
     for j, name in enumerate(names.tolist()):
-        of_a, of_b = each_a[known[:, j], j], each_b[known[:, j], j]
-        if not len(of_a):
+        own_a, own_b = each_a[known[:, j], j], each_b[known[:, j], j]
+        if not len(own_a):
             table.append((name, *[np.nan] * 5, 0, 0, 0, 1.0))
             continue
-        alone = int((of_a & ~of_b).sum()), int((of_b & ~of_a).sum())
-        table.append((*record(name, of_a, of_b), len(of_a), *alone, mcnemar(*alone)))
+        alone = int((own_a & ~own_b).sum()), int((own_b & ~own_a).sum())
+        table.append((*record(name, own_a, own_b), len(own_a), *alone, mcnemar(*alone)))
     rows = np.flatnonzero(right_a & ~right_b), np.flatnonzero(right_b & ~right_a)
     columns = [(each, np.float64) for each in ("a", "b", "difference", "low", "high")]
     counted = [(each, np.int64) for each in ("rows", "only_a", "only_b")]
@@ -167,7 +168,11 @@ def check_alike(
                 "gpulr.train and gpulr.load return it."
             )
     if a.multilabel != b.multilabel:
-        raise DataError("One model is of several labels a row, the other of one. Compare likes.")
+        several, one = names if a.multilabel else names[::-1]
+        raise DataError(
+            f"{several} says any number of labels of a row, {one} its class. Compare models that "
+            "answer the same question."
+        )
     if a.n_features != b.n_features:
         raise DataError(
             f"The models have other numbers of features: {names[0]} {a.n_features:,}, {names[1]} "
@@ -196,12 +201,26 @@ def _unshared(of_a: Iterable[Any], of_b: Iterable[Any], names: tuple[str, str]) 
     return f": {'; '.join(words) or 'the same ones in another order'}"
 
 
-def _right(model: OneVsAll, X: Any, y: Any) -> tuple[Flags, Flags, Flags]:
+def _kinds(differences: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return the differences that rows have, and how many have each.
+
+    Of more than ``MOST_KINDS``, those that are nearly the same stand for their mean.
+    """
+    values, counts = np.unique(differences, return_counts=True)
+    if len(values) <= MOST_KINDS:
+        return values, counts
+    parts = np.linspace(0, len(differences), MOST_KINDS + 1).astype(np.intp)
+    counts = np.diff(parts)
+    return np.add.reduceat(np.sort(differences), parts[:-1]) / counts, counts
+
+
+def _right(
+    model: OneVsAll, Z: npt.NDArray[np.floating], truth: npt.NDArray[Any]
+) -> tuple[Flags, Flags, Flags]:
     """Return whether rows are right, (n_rows,), each model's yes or no, and whether that is known.
 
     The last two are (n_rows, n_models).
     """
-    Z, truth, _ = model._read_truth(X, y, None)
     said = predicted(Z, model.thresholds)
     if model.multilabel:
         known = truth != UNKNOWN

@@ -17,8 +17,8 @@ from gpulr.reporting.mistakes import rows_at
 from gpulr.reporting.page import put_together
 from gpulr.reporting.pictures import row_pictures
 from gpulr.reporting.words import LONGEST_NAME, LONGEST_TEXT
-from gpulr.show.labels import label_text, label_texts, shortened
-from gpulr.show.predictions import is_image
+from gpulr.show.labels import label_text, label_texts, shortened, shortened_apart
+from gpulr.show.predictions import Predictions, is_image
 
 MOST_ALONE = 24
 
@@ -36,15 +36,20 @@ def write(
     """Write the page on a comparison; ``where`` tells of the rows."""
     model, other = models
     alone = [_alone(other, found.rows_a, X, y), _alone(model, found.rows_b, X, y)]
+    ends = np.abs([found.table[name] for name in ("low", "high")])
+    limit = float(np.nanmax(ends, initial=0.0)) or 1.0
+    labels = label_texts(found.table["name"][:MOST_ROWS], LONGEST_NAME)
     facts = {
         "kind_of_page": "comparison",
         "data": {},
-        "title": " and ".join(shortened(name, LONGEST_NAME) for name in names),
+        "title": " and ".join(shortened(Path(name).stem, LONGEST_NAME) for name in names),
         "names": [shortened(name, LONGEST_TEXT) for name in names],
         "where": shortened(where, LONGEST_TEXT),
         "found": found,
         "kind": "label" if found.multilabel else "class",
-        "labels": label_texts(found.table["name"][:MOST_ROWS], LONGEST_NAME),
+        "labels": labels,
+        "places": lambda x: round(50 * x / limit, 1),
+        "short": shortened_apart(labels, 26),
         "alone": alone,
         "counts": [len(found.rows_a), len(found.rows_b)],
         "pictured": is_image(model.image_shape),
@@ -56,7 +61,8 @@ def write(
 def _alone(model: OneVsAll, rows: npt.NDArray[np.int64], X: Any, y: Any) -> list[Any]:
     """Return the first of the rows that a model gets wrong.
 
-    That is their number, what is true, what the model says, and a picture or nothing.
+    That is their number, what is true, what the model says, its probability of this (None of
+    several labels), and a picture or nothing.
     """
     rows = rows[:MOST_ALONE]
     if not len(rows):
@@ -66,11 +72,14 @@ def _alone(model: OneVsAll, rows: npt.NDArray[np.int64], X: Any, y: Any) -> list
     if is_image(model.image_shape):
         pictures = row_pictures(some, model)
     true: Any = np.asarray(y)[rows]
-    said = to_host(model.predict(some))
+    said, p = to_host(model.predict(some)), repeat(None)
+    if not model.multilabel:
+        found = Predictions.of(model, some)
+        p = found.probabilities[found.predicted]
 
     def in_words(answers: Any) -> list[str]:
         if model.multilabel:
             answers = [", ".join(map(str, model.classes[row == 1])) or "none" for row in answers]
         return [label_text(each, LONGEST_NAME) for each in answers]
 
-    return list(zip(rows.tolist(), in_words(true), in_words(said), pictures, strict=False))
+    return list(zip(rows.tolist(), in_words(true), in_words(said), p, pictures, strict=False))

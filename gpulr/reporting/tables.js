@@ -38,6 +38,7 @@ function compared(a, b) {
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
+    if (head.matches(".interval")) return;  // of pictures
     const button = made("button", { type: "button", className: "sort" }, ...head.childNodes);
     head.replaceChildren(button);
     button.addEventListener("click", () => {

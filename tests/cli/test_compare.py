@@ -49,7 +49,8 @@ def test_json_and_page(told, files, tmp_path):
     assert record["n"] == 355
     assert record["rows_b"] == found.rows_b.tolist()
     assert record["each"]["difference"] == found.table["difference"].tolist()
-    assert record["scores"]["name"] == ["accuracy", "mean binary accuracy"]
+    names = ["accuracy", "mean binary accuracy", "macro F1", "mean AUROC", "log-loss"]
+    assert record["scores"]["name"] == names
     assert record["p_value"] == found.p_value
     assert told(*command, "--seed", 1)["scores"] != record["scores"]
     page = (tmp_path / "c.html").read_text(encoding="utf-8")
@@ -63,9 +64,10 @@ def test_json_and_page(told, files, tmp_path):
     n = [min(24, len(rows)) for rows in (found.rows_a, found.rows_b)]
     assert page.count("<img ") == sum(n)
     row, data = found.rows_b[0], gpulr.datasets.load_digits()
-    said = gpulr.load(tmp_path / "a.safetensors").predict(data.X_test[[row]])[0]
+    a = gpulr.load(tmp_path / "a.safetensors")
+    said, p = a.predict(data.X_test[[row]])[0], a.predict_proba(data.X_test[[row]]).max()
     true = data.y_test[row]
-    assert f"<b>{true}</b> taken for <b>{said}</b> <span>by a, row {row}</span>" in page
+    assert f"<b>{true}</b> taken for <b>{said}</b> <span>by a at {p:.3f}, row {row}</span>" in page
     assert f"{found.scores[0]['difference']:+.4f}" in page
     assert "−" in re.findall("<td>(.)", page)
     assert not re.search(r"<td>-|\de-", page)
@@ -102,6 +104,11 @@ def test_failures(run, files, tmp_path):
     X = gpulr.datasets.load_digits()
     gpulr.train(X.X, X.y > 4, max_iter=1, tol=0).save(tmp_path / "two.safetensors")
     assert "other classes" in run("compare", "a.safetensors", "two.safetensors", code=3).stderr
+    gpulr.train(X.X, np.eye(10, dtype=np.uint8)[X.y], max_iter=1, tol=0).save(
+        tmp_path / "labels.safetensors"
+    )
+    said = run("compare", "a.safetensors", "labels.safetensors", code=3).stderr
+    assert "labels.safetensors says any number of labels of a row, a.safetensors its class" in said
     gpulr.train(X.X[:, :9], X.y, max_iter=1, tol=0).save(tmp_path / "narrow.safetensors")
     for options, words, code in (
         (["a.safetensors", "narrow.safetensors"], "a.safetensors 64, narrow.safetensors 9.", 3),
