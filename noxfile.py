@@ -41,7 +41,7 @@ OTHER_ARRAYS = [
     *("tests/behaviour/test_blocks.py", "tests/datasets/test_stored.py"),
     "tests/cli/test_stored.py",
     "tests/behaviour/test_fuzz.py::test_stored_files",
-    "tests/distributed",
+    *("tests/distributed", "tests/test_readme.py::test_examples[linear-probes]"),
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
     *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
     *("tests/validation/test_sources.py", "tests/families/test_sources.py"),
