@@ -21,8 +21,13 @@ from gpulr.output_files import check_folder, path_of, replace_file
 from gpulr.show.predictions import labelled_rows
 from gpulr.sources import Blocks
 
+STYLES = "page.css", "draw.css", "charts.css", "media.css"
 # What shows the data that a page may have.
-SCRIPTS = {"model": ("ink", "canvas"), "behind": ("behind",), "thresholds": ("thresholds",)}
+SCRIPTS = {
+    "model": ("ink", "answer", "canvas"),
+    "behind": ("behind",),
+    "thresholds": ("thresholds",),
+}
 
 
 def report(
@@ -120,7 +125,7 @@ def put_together(template: str, facts: Mapping[str, Any], path: Path) -> None:
 
         from gpulr.reporting.words import FILTERS
 
-    css = _lean("page.css")
+    css = "\n".join(map(_lean, STYLES))
     environment = Environment(
         loader=PackageLoader("gpulr.reporting", ""),
         autoescape=True,

@@ -570,6 +570,72 @@ def test_numbers_stay_whole_on_phones(opened, rng):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def violations(page):
+    """Return what axe-core finds against the rules of WCAG 2.2 AA and against good practice."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        absent('axe-core is not installed: python -m pip install ".[browser]"')
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+
+
+def some_page(kind, data, rng):
+    """Return what a report of each kind of model is written of."""
+    if kind == "images":
+        return gpulr.train(data.X, data.y), data
+    n, names = 400, {"two": 2, "many": 31, "labels": 5}
+    X = rng.normal(size=(n, 12))
+    if kind == "labels":
+        Y = (X[:, :5] + rng.normal(size=(n, 5)) > 1).astype(int)
+        return gpulr.train(X, Y), X, Y
+    y = np.array(["", *(f"a class named {k} 数学" for k in range(40))])[np.arange(n) % names[kind]]
+    return gpulr.train(X, y, standardize=True, max_iter=9, tol=0), X, y
+
+
+@pytest.mark.parametrize("kind", ["images", "two", "many", "labels"])
+def test_nothing_is_against_the_rules_of_accessibility(opened, data, rng, kind):
+    page = opened(*some_page(kind, data, rng), reduced_motion="reduce")
+    if kind != "labels":
+        page.locator("[data-cell] button").first.click()
+    for summary in page.locator("summary").all()[:2]:
+        summary.click()
+    assert violations(page) == []
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("kind", ["images", "many"])
+def test_the_matrix_and_the_list_are_walked_with_arrow_keys(opened, data, rng, kind):
+    page = opened(*some_page(kind, data, rng))
+    cells = page.locator("[data-cell] button")
+    cells.first.focus()
+    seen = set()
+    for _ in range(4):
+        page.keyboard.press("Enter")
+        seen.add(page.locator("#behind-panel h3").text_content())
+        page.keyboard.press("ArrowDown")
+    assert len(seen) >= {"images": 2, "many": 4}[kind]
+    assert page.locator("[data-cell] button[tabindex='0']").count() == 1
+    if kind == "many":  # whatever the list is sorted by
+        page.get_by_role("region", name="Commonest").get_by_role("button", name="rows").click()
+        lines = page.locator(".confusions tbody tr")
+        assert int(lines.first.locator("td").last.text_content()) <= int(
+            lines.last.locator("td").last.text_content()
+        )
+
+
+def test_weights_of_a_class_are_seen_when_it_is_chosen(opened, data, rng):
+    page = opened(*some_page("many", data, rng))
+    bars = page.locator("details table")
+    assert bars.count() == 31
+    assert not bars.nth(3).is_visible()
+    page.locator("summary").nth(3).press("Enter")
+    assert bars.nth(3).is_visible()
+
+
 VIEWS = {
     "desktop-light": {"color_scheme": "light"},
     "desktop-dark": {"color_scheme": "dark"},
@@ -626,6 +692,7 @@ def test_a_comparison(opened, data, tmp_path, width):
         where="",
     )
     page = opened(path, viewport={"width": width, "height": 800})
+    assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     column = page.locator("thead button").nth(1)
     column.click()
