@@ -207,6 +207,27 @@ def docs(session: nox.Session) -> None:
     session.run("python", f"{ROOT}/docs/check_links.py", f"{built}/html")
 
 
+@nox.session(reuse_venv=False)
+def build(session: nox.Session) -> None:
+    """Build the wheel and the source archive in dist/; check what they hold, and try both."""
+    session.install("build", "twine>=6")
+    archives = ROOT / "dist"
+    shutil.rmtree(archives, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(archives), str(ROOT))
+    files = sorted(map(str, archives.iterdir()))
+    session.run("twine", "check", "--strict", *files)
+    session.run("python", str(ROOT / ".ci" / "check_archives.py"), str(archives))
+    (wheel,) = archives.glob("*.whl")
+    session.install(str(wheel), "pytest>=8", *TOOLS)
+    unpacked = Path(session.create_tmp()) / "source"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    (source,) = archives.glob("*.tar.gz")
+    shutil.unpack_archive(source, unpacked, filter="data")
+    with session.chdir(next(unpacked.iterdir())):  # the archive's tests, of the wheel
+        shutil.rmtree("gpulr")
+        session.run("pytest", "-q", "tests/test_import.py", "tests/core", "tests/docs")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting, and that imports go down only."""

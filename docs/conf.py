@@ -84,13 +84,13 @@ html_css_files = ["site.css"]
 html_title = "gpulr"
 html_logo = html_favicon = "_static/logo.svg"
 html_sidebars = {  # pages that have no pages below them
-    page: [] for page in ("index", "start", "performance", "contributing", "changelog")
+    page: [] for page in ("index", "start", "performance", "contributing", "changelog", "security")
 }
 html_show_sourcelink = False
 html_show_search_summary = False  # browsers do not let pages that are files read other files
 html_theme_options = {
     "footer_end": [],
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "logo": {"text": "gpulr", "alt_text": "gpulr"},
     "navbar_align": "left",
     "pygments_dark_style": "github-dark",

@@ -21,12 +21,14 @@ PAGES = {
     "CHANGELOG.md": "changelog",
     "CONTRIBUTING.md": "contributing",
     "README.md": "index",
+    "SECURITY.md": "security",
     "bench/RESULTS.md": "performance",
 }
 
 
 def module_of(path: Path) -> str | None:
     """Return the name of the module that a file or a folder is; None for others."""
+    path = path.parent if path.name == "__init__.py" else path
     file = path / "__init__.py" if path.is_dir() else path
     if file.suffix != ".py" or not file.exists() or not path.is_relative_to(ROOT / "gpulr"):
         return None
@@ -50,6 +52,8 @@ class SourceLinks(SphinxPostTransform):
         """Replace one, if it leads out of docs/."""
         target, _, anchor = node["reftarget"].partition("#")
         path = (Path(self.env.doc2path(self.env.docname)).parent / target).resolve()
+        if not path.exists():  # a page that includes a file of the root has its links
+            path = (ROOT / target).resolve()
         if not path.is_relative_to(ROOT):
             return
         suffix = ".md" if node.get("refdomain") == "doc" else ""  # which MyST cuts off
@@ -68,7 +72,7 @@ def show_linked_modules(app: Sphinx, env: Any) -> None:
     """Have viewcode show every module that a page may link to, not only what the reference has."""
     shown = env.__dict__.setdefault("_viewcode_modules", {})
     for path in sorted((ROOT / "gpulr").rglob("*.py")):
-        name = module_of(path.parent if path.name == "__init__.py" else path)
+        name = module_of(path)
         if name and not shown.get(name):
             analyzer = ModuleAnalyzer.for_file(path, name)
             analyzer.find_tags()

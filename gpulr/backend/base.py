@@ -54,6 +54,13 @@ class Backend:
     check_every: ClassVar[int] = 8
     # What the library raises when memory runs out.
     out_of_memory: ClassVar[tuple[type[BaseException], ...]] = ()
+    # The module of its array-API functions, where it can be asked for by name.
+    namespace: ClassVar[str] = ""
+
+    @classmethod
+    def default_device(cls) -> Any:
+        """Return the device that serves arrays which are on none of its own; None: its default."""
+        return None
 
     def __repr__(self) -> str:
         return f"<Backend {self.name} on {self.device_name}>"

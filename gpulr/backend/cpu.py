@@ -55,6 +55,7 @@ SHORT = 64
 class NumPyBackend(Backend):
     """NumPy on the CPU: blocks that fit in cache, mapped over threads."""
 
+    namespace = "numpy"
     # Measured on MNIST with 1 to 16 MiB: below 4 the calls cost more than the cache saves.
     block_bytes = 8 * 2**20
     check_every = 1  # a look costs nothing here

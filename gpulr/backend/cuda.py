@@ -35,6 +35,8 @@ _OUT_OF_MEMORY = re.compile(
 class CuPyBackend(Backend):
     """CuPy on a CUDA GPU."""
 
+    namespace = "array_api_compat.cupy"
+
     def _device(self) -> Any:
         import cupy
 

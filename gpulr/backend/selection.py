@@ -30,7 +30,6 @@ from gpulr.backend.kernel_cache import tell_if_not_kept
 from gpulr.backend.probes import BackendStatus
 from gpulr.backend.standard import FACTORS, missing
 from gpulr.backend.torch import TorchBackend
-from gpulr.backend.torch_devices import best_device
 from gpulr.backend.torch_probe import probe_torch
 from gpulr.errors import BackendFallbackWarning, BackendUnavailableError, ParameterError, warn
 from gpulr.namespaces import array_namespace, device
@@ -132,9 +131,8 @@ def _lacks(backend: Backend) -> str:
 
 
 def _new(name: str, fallback_reason: str | None = None) -> Backend:
-    xp = np if name == "numpy" else import_module(f"array_api_compat.{name}")
-    device = best_device() if name == "torch" else None
-    return BACKENDS[name][0](name, xp, device, fallback_reason)
+    cls = BACKENDS[name][0]
+    return cls(name, import_module(cls.namespace), cls.default_device(), fallback_reason)
 
 
 def _worth_a_look(name: str) -> bool:

@@ -35,6 +35,12 @@ _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 2**10, "MB": 2**20, "G
 class TorchBackend(Backend):
     """PyTorch on one of its devices."""
 
+    namespace = "array_api_compat.torch"
+
+    @classmethod
+    def default_device(cls) -> Any:
+        return torch_devices.best_device()
+
     @property
     def _module(self) -> Any:
         """PyTorch's functions of this kind of device: torch.cuda (ROCm's as well), torch.mps, …."""
