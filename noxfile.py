@@ -225,7 +225,8 @@ def build(session: nox.Session) -> None:
     shutil.unpack_archive(source, unpacked, filter="data")
     with session.chdir(next(unpacked.iterdir())):  # the archive's tests, of the wheel
         shutil.rmtree("gpulr")
-        session.run("pytest", "-q", "tests/test_import.py", "tests/core", "tests/docs")
+        tested = ("tests/test_import.py", "tests/test_readme.py", "tests/core", "tests/docs")
+        session.run("pytest", "-q", *tested, env={"GPULR_TEST_BACKENDS": "numpy"})
 
 
 @nox.session
