@@ -18,9 +18,9 @@ import gpulr
 rng = np.random.default_rng(0)
 X = rng.normal(size=(12_000, 20)).astype(np.float32)
 margins = X @ rng.normal(size=20) / 2 - 4.0
-y = rng.random(12_000) < 1 / (1 + np.exp(-margins))  # about 8 rows in 100
+y = np.where(rng.random(12_000) < 1 / (1 + np.exp(-margins)), "positive", "negative")
 X, X_test, y, y_test = X[:6_000], X[6_000:], y[:6_000], y[6_000:]
-print(f"{y.mean():.1%} of the rows are positive")
+print(f"{(y == 'positive').mean():.1%} of the rows are positive")
 
 balanced = gpulr.train(X, y, class_weight="balanced")
 Z = gpulr.cross_val_predict(X, y, class_weight="balanced", method="decision_function")
