@@ -186,9 +186,9 @@ class Unpacker:
     def _object(self, packed: Any, problem: Any) -> Any:
         cls, items = self._classes[packed["class"]], packed["items"]
 
-        def read(name: str, of: Any = None, *, in_blocks: bool = False) -> Any:
+        def read(name: str, of: Any = None, kind: Any = Any, *, in_blocks: bool = False) -> Any:
             item = items[name]
-            return self._arrays[item["array"]] if in_blocks else self.unpack(item, of)
+            return self._arrays[item["array"]] if in_blocks else self.unpack(item, of, kind)
 
         if hasattr(cls, "restored"):
             return cls.restored(read, problem)

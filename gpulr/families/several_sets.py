@@ -142,7 +142,9 @@ class Problems:
     @classmethod
     def restored(cls, read: Callable[..., Any], problem: None) -> Problems:
         """Return it from its fields, which are read: the run when its problem is there."""
-        return cls(read("done"), lambda problem: read("run", problem), read("about"))
+        return cls(
+            read("done"), lambda problem: read("run", problem, GroupedRun | None), read("about")
+        )
 
     @property
     def next(self) -> int:

@@ -14,6 +14,8 @@ import pytest
 import gpulr
 from gpulr.families import checkpoint_file
 from gpulr.families.checkpoint_fields import FieldTypes
+from gpulr.families.checkpoint_tree import Unpacker
+from gpulr.families.several_sets import Problems
 from gpulr.solvers import exact_curvature, refresh
 from gpulr.solvers.restoring import OTHERS
 
@@ -93,6 +95,14 @@ def test_fields_that_are_right(changed):
 def test_fields_that_are_not(name, value):
     with pytest.raises(ValueError, match=r"Whole\.\w*: .*not"):
         check(**{name: value})
+
+
+def test_a_run_that_is_read_later_is_one():
+    items = {"done": {"tuple": []}, "run": "text", "about": None}
+    unpacker = Unpacker([{"class": "Problems", "items": items}], {}, classes=[Problems])
+    problems = unpacker.unpack({"object": 0})
+    with pytest.raises(ValueError, match="not .*GroupedRun"):
+        problems.run(None)
 
 
 RUNS = {
