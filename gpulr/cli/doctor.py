@@ -76,7 +76,7 @@ def doctor(*, json: bool) -> None:
         here = "here" if entry["available"] else "not here"
         words = "; ".join(part for part in (here, entry["location"], entry["note"]) if part)
         lines.append(f"data {entry['name']}: {words}")
-    terminal.show(*lines, soft_wrap=True)
+    terminal.show(*lines)
 
 
 def _processors(found: dict[str, Any]) -> str:

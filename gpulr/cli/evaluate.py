@@ -21,6 +21,7 @@ Figures = Evaluation | MultilabelEvaluation
 
 MOST_CLASSES = 30  # of a confusion matrix
 MOST_CONFUSIONS = 10  # of those listed
+LOWEST = 10  # classes that are listed of more than MOST_CLASSES
 
 
 def evaluate(*, path: Path, data: str | None = None, label: str | None = None, json: bool) -> None:
@@ -38,6 +39,8 @@ def evaluate(*, path: Path, data: str | None = None, label: str | None = None, j
         return
     title = f"{dataset.name}, {part} rows: {len(X):,}"
     headings, rows = result.cells()
+    shown, which = lowest(result)
+    rows = [rows[j] for j in shown] + rows[len(result.table) :]
     rows = [[on_one_line(name), *figures] for name, *figures in rows]
     others = {name: x for name, x in result.together().items() if name[:8] != "accuracy"}
     width = max(map(len, others))
@@ -45,10 +48,24 @@ def evaluate(*, path: Path, data: str | None = None, label: str | None = None, j
         Text(title, "bold"),
         *summary(result),
         *(f"{name:{width}}  {x:.4f}" for name, x in others.items()),
-        table(headings, rows, boxed=False),
+        table(headings, rows, boxed=False, title=which),
     )
     if isinstance(result, Evaluation):
         terminal.show(*confusion(result))
+
+
+def lowest(figures: Figures) -> tuple[list[int], str | None]:
+    """Return which classes a table has a row for, and words for it where these are not all.
+
+    Of many on a screen, those with the lowest F1: what is of all together would leave it.
+    """
+    f1 = figures.table["f1"]
+    if len(f1) <= MOST_CLASSES or not terminal.is_screen():
+        return list(range(len(f1))), None
+    kind = (figures.table.dtype.names or ("class",))[0]
+    several = "labels" if kind == "label" else "classes"
+    words = f"The {LOWEST} of {len(f1):,} {several} with the lowest F1 (in a file or pipe: all)"
+    return np.argsort(f1, kind="stable")[:LOWEST].tolist(), words
 
 
 def confusion(figures: Evaluation) -> list[RenderableType]:

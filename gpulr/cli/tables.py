@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from gpulr.cli.folding import folded
 from gpulr.cli.terminal import escaped
 
 LEAST_LABEL, LEAST_PROSE = 10, 20  # columns of a terminal that a text keeps
@@ -128,7 +129,7 @@ class Fitted:
             if self._named[j]:
                 head = shortened(head, width)
             else:
-                head = "\n".join(_beginning(line, width) for line in _folded(head, width))
+                head = "\n".join(_beginning(line, width) for line in folded(head, width))
             justify: Any = "right" if self._numbers[j] else "left"
             columns.append(Column(head, justify=justify, width=width, vertical="top"))
         how: dict[str, Any] = {"box": box.HEAVY_HEAD}
@@ -190,20 +191,6 @@ def _width(text: str) -> int:
 
 def _longest_word(text: str) -> int:
     return max(map(cell_len, text.split()), default=0)
-
-
-def _folded(head: str, width: int) -> list[str]:
-    """Return the lines of a head, broken at spaces where it is wider."""
-    lines: list[str] = []
-    for line in head.split("\n"):
-        words = line.split(" ")
-        lines.append(words[0])
-        for word in words[1:]:
-            if cell_len(lines[-1]) + 1 + cell_len(word) <= width:
-                lines[-1] += f" {word}"
-            else:
-                lines.append(word)
-    return lines
 
 
 def _lowered(widths: list[int], floors: list[int], space: int) -> list[int]:

@@ -27,6 +27,7 @@ from rich.text import Text
 
 from gpulr import errors
 from gpulr.cli import process
+from gpulr.cli.folding import with_hanging_lines
 from gpulr.words import did_you_mean, is_there_another
 
 Task = Callable[..., int | None]
@@ -128,7 +129,7 @@ class _Console(Console):
         return super().render_str(escaped(text), **how)
 
 
-def show(*results: RenderableType, soft_wrap: bool = False) -> None:
+def show(*results: RenderableType) -> None:
     """Print results, each on lines of its own, on standard output.
 
     Where that is no terminal, nobody's lines end: nothing is cut or folded, unless COLUMNS says so.
@@ -137,9 +138,11 @@ def show(*results: RenderableType, soft_wrap: bool = False) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = ENDLESS
     for result in results:
+        if isinstance(result, str):
+            result = Text(result)
         if isinstance(result, Text):
-            result = Text(escaped(result.plain), result.style)
-        console.print(result, soft_wrap=soft_wrap)
+            result = _folded(result, console.width)
+        console.print(result, soft_wrap=isinstance(result, Text))
 
 
 def err() -> Console:
@@ -147,9 +150,29 @@ def err() -> Console:
     return _Console(stderr=True)
 
 
+def is_screen() -> bool:
+    """Return whether results go to a terminal, before somebody's eyes."""
+    return _Console().is_terminal
+
+
+def _tell(message: Text) -> None:
+    console = err()
+    width = console.width if console.is_terminal else ENDLESS
+    console.print(_folded(message, width), soft_wrap=True)
+
+
+def _folded(text: Text, width: int) -> Text:
+    """Return text whose lines end between words."""
+    words = with_hanging_lines(escaped(text.plain), width)
+    folded = Text(words, text.style)
+    for span in text.spans:
+        folded.stylize(span.style, span.start, span.end)
+    return folded
+
+
 def say(message: str) -> None:
     """Tell the person at the terminal something that is not a result."""
-    err().print(on_one_line(message), style="dim", soft_wrap=True)
+    _tell(Text(on_one_line(message), "dim"))
 
 
 def say_written(path: Path, what: str = "") -> int:
@@ -166,7 +189,7 @@ def say_last(line: str) -> None:
 
 def show_error(message: str) -> None:
     """Tell what failed."""
-    err().print(Text("error:", "bold red"), message, soft_wrap=True)
+    _tell(Text.assemble(("error:", "bold red"), f" {message}"))
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> None:
@@ -177,7 +200,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any) -> N
     ours = errors.ConvergenceWarning | errors.DataFallbackWarning | errors.ScaleWarning
     if issubclass(category, ours):
         words = in_options(words)
-    err().print(Text("warning:", "bold yellow"), words, soft_wrap=True)
+    _tell(Text.assemble(("warning:", "bold yellow"), f" {words}"))
 
 
 def known(**facts: Any) -> None:

@@ -199,12 +199,17 @@ def _show(
     history = model.history
     ends = zip(history.cost[-1], history.n_iter, history.converged, strict=True)
     words = ([f"{cost:.5f}", str(n), "yes" if done else "no"] for cost, n, done in ends)
+    lines = [a + b for a, b in zip(rows, words, strict=True)]
+    which = None
+    if len(lines) == len(shown.table):  # and not one model of two classes
+        places, which = evaluate.lowest(shown)
+        lines = [lines[j] for j in places]
     first, *others = evaluate.summary(shown, part)
     terminal.show(
         first,
         *([] if on_test is None else [evaluate.summary(on_train, "train")[0]]),
         *others,
-        table(headings, (a + b for a, b in zip(rows, words, strict=True))),
+        table(headings, lines, title=which),
         f"{counted(model.n_models, 'model')} in {seconds:.2f} s: "
         f"{counted(model.n_iter, 'iteration')} of {model.settings['solver']} on {model.backend} "
         f"({model.device})",

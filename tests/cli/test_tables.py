@@ -15,9 +15,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from gpulr.cli import terminal
-from gpulr.cli.evaluate import confusion
+from gpulr.cli.evaluate import confusion, lowest
 from gpulr.cli.tables import shortened, table
-from gpulr.model.evaluation import evaluate_margins
+from gpulr.model.evaluation import evaluate_labels, evaluate_margins
 
 
 def drawn(*shown, width, **how):
@@ -174,3 +174,38 @@ def test_something_is_shown_before_the_library_is_imported(monkeypatch):
 def test_folds_have_scikit_learns_name_too(told):
     short = ("search", "--data", "digits", "--Cs", "1,", "--max-iter", 2, "--no-refit")
     assert told(*short, "--cv", 3)["n_folds"] == 3
+
+
+@pytest.mark.parametrize("kind", [dict, list], ids=["classes", "labels"])
+def test_of_many_classes_a_screen_has_the_lowest_and_a_pipe_all(kind, monkeypatch):
+    names = [f"class {j:02d}" for j in range(50)]
+    figures = evaluated(counts_of(50), names)
+    if kind is list:
+        Z = np.eye(50) - 0.5
+        figures = evaluate_labels(Z, (Z > 0).astype(np.uint8), np.array(names))
+    assert lowest(figures) == (list(range(50)), None)
+    monkeypatch.setattr(terminal, "is_screen", lambda: True)
+    shown, words = lowest(figures)
+    assert len(shown) == 10
+    several = "classes" if kind is dict else "labels"
+    assert words == f"The 10 of 50 {several} with the lowest F1 (in a file or pipe: all)"
+    if kind is dict:
+        assert set(shown[:2]) == {3, 5}
+        assert lowest(evaluated(counts_of(30), names[:30]))[1] is None
+
+
+def test_messages_are_folded_between_words_on_a_screen_alone(monkeypatch, capsys):
+    message = "a missing value. Correct the table, then try again.\n  why: this and that and more"
+    terminal.show_error(message)
+    terminal.show(message)
+    for written in capsys.readouterr():
+        assert written.removeprefix("error: ") == f"{message}\n"
+    monkeypatch.setenv("COLUMNS", "24")
+    monkeypatch.setattr(Console, "is_terminal", True)
+    terminal.show_error(message)
+    terminal.show(message)
+    for written in capsys.readouterr():
+        lines = written.splitlines()
+        assert max(map(len, lines)) <= 24
+        assert " ".join(written.split()).removeprefix("error: ") == " ".join(message.split())
+        assert lines[-2:] == ["  why: this and that", "    and more"]
