@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.table import Column
 
 from gpulr import datasets
 from gpulr.cli import terminal
@@ -136,27 +137,33 @@ def _rows(model: OneVsAll, name: str, label: str | None) -> tuple[Any, Any]:
 
 def _show(model: OneVsAll, shown: list[dict[str, Any]]) -> None:
     has_true = any("true" in record for record in shown)
-    headings = [
+    headings: list[str | Column] = [
         "input",
         "predicted",
         *(["true"] if has_true else []),
         "probabilities" if model.multilabel else "probability",
-        *(["next"] if model.n_models > 1 and not model.multilabel else []),
     ]
+    unsure = not all(record.get("certain", True) for record in shown)
+    if model.n_models > 1 and not model.multilabel:
+        headings += [Column("", overflow="fold")] if unsure else []
+        headings += ["next", "its P"]
     rows = (
         [
             on_one_line(record["input"]),
             in_a_cell(record["predicted"]),
             *([in_a_cell(record.get("true", ""))] if has_true else []),
-            *_certainty(model, record),
+            *_certainty(model, record, unsure=unsure),
         ]
         for record in shown
     )
     terminal.show(table(headings, rows, boxed=False))
 
 
-def _certainty(model: OneVsAll, record: dict[str, Any]) -> list[str]:
-    """Return in words how probable the prediction is, and what comes next to it."""
+def _certainty(model: OneVsAll, record: dict[str, Any], *, unsure: bool) -> list[str]:
+    """Return in words how probable the prediction is, and what comes next to it.
+
+    With ``unsure`` they have a place for whether this one is.
+    """
     P: npt.NDArray[np.floating] = record["probabilities"]
     said = np.isin(model.classes, record["predicted"])
     if model.multilabel:
@@ -165,5 +172,6 @@ def _certainty(model: OneVsAll, record: dict[str, Any]) -> list[str]:
         return [f"{P[0] if said[1] else 1 - P[0]:.3f}"]
     first = int(said.argmax())
     second = next(j for j in most_probable(P, 2) if j != first)
-    unsure = "" if record["certain"] else " (unsure)"
-    return [f"{P[first]:.3f}{unsure}", f"{on_one_line(model.classes[second])} ({P[second]:.3f})"]
+    words = ["" if record["certain"] else "unsure"] if unsure else []
+    name = on_one_line(model.classes[second])
+    return [f"{P[first]:.3f}", *words, name, f"{P[second]:.3f}"]

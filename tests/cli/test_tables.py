@@ -205,6 +205,7 @@ def test_messages_are_folded_between_words_on_a_screen_alone(monkeypatch, capsys
     terminal.show_error(message)
     terminal.show(message)
     for written in capsys.readouterr():
+        written = re.sub("\x1b[^m]*m", "", written)  # colours
         lines = written.splitlines()
         assert max(map(len, lines)) <= 24
         assert " ".join(written.split()).removeprefix("error: ") == " ".join(message.split())
