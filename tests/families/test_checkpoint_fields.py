@@ -101,7 +101,7 @@ def test_a_run_that_is_read_later_is_one():
     items = {"done": {"tuple": []}, "run": "text", "about": None}
     unpacker = Unpacker([{"class": "Problems", "items": items}], {}, classes=[Problems])
     problems = unpacker.unpack({"object": 0})
-    with pytest.raises(ValueError, match="not .*GroupedRun"):
+    with pytest.raises(ValueError, match=r"not .*GroupedRun"):
         problems.run(None)
 
 
