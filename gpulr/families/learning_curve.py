@@ -85,11 +85,11 @@ class LearningCurve:
             f"{self.train_sizes[-1]}>"
         )
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw both scores along the sizes; see :func:`gpulr.show.learning_curve`."""
+    def plot(self, ax: Axes | None = None, **how: Any) -> Axes:
+        """Draw both scores along the sizes, as :func:`gpulr.show.learning_curve` does."""
         from gpulr.show import learning_curve
 
-        return learning_curve(self, ax=ax)
+        return learning_curve(self, ax=ax, **how)
 
 
 @host_memory

@@ -104,14 +104,14 @@ class Search:
             f"error C = {self.best_C_1se:g}>"
         )
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw mean score and standard error along C; see :func:`gpulr.show.c_path`.
+    def plot(self, ax: Axes | None = None, **how: Any) -> Axes:
+        """Draw mean score and standard error along C, as :func:`gpulr.show.c_path` does.
 
         ``found.plot().figure.savefig("path.png")`` saves the picture.
         """
         from gpulr.show import c_path
 
-        return c_path(self, ax=ax)
+        return c_path(self, ax=ax, **how)
 
 
 def search_record(found: Search) -> SearchRecord:

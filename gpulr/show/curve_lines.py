@@ -10,10 +10,10 @@ from matplotlib.cbook import normalize_kwargs
 from matplotlib.lines import Line2D
 
 from gpulr.errors import DataError
-from gpulr.show.canvas import INKS, Colour, axes, bare, grid, legend, model_names, tidy
+from gpulr.show.canvas import INKS, Colour, axes, bare, grid, legend, tidy
 from gpulr.show.judged import Judged, Kind, Line, averages
 from gpulr.show.labels import label_text
-from gpulr.show.lettering import drawable, fitted, plain, widest, width
+from gpulr.show.lettering import drawable, fitted, plain, widest, width, wrapped
 from gpulr.show.room import (
     SMALL_LETTERS,
     beside,
@@ -46,7 +46,7 @@ def draw(
     ax: Axes | None,
 ) -> Axes:
     """Draw the curves of models, or of many their averages."""
-    n_models, names, chosen = found.model.n_models, model_names(found.model), found.chosen
+    n_models, names, chosen = found.model.n_models, found.names, found.chosen
     title, room, given = kind.title, len(INKS), ax
     if ax is not None and not per_model:
         room = min(room, int(inches_of(ax)[1] / ENTRY) - 1)
@@ -84,7 +84,10 @@ def draw(
     words = (kind.x, kind.y)
     if given is not None and is_small(given):
         words = (_briefly(kind.x), _briefly(kind.y))
-    ax.set(xlabel=words[0], ylabel=words[1])
+    below, left = words
+    if given is None:
+        left = wrapped(left, 0.9 * inches_of(ax)[1], "medium")  # one row of panels is not high
+    ax.set(xlabel=below, ylabel=left)
     ax.set_title(title, loc="left", **plain([title]))
     return ax
 

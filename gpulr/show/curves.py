@@ -10,14 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from gpulr.errors import ParameterError
 from gpulr.logistic import sigmoid
 from gpulr.model.ranking import area, precision, precision_steps, roc_corners
 from gpulr.show.curve_lines import draw, style
 from gpulr.show.judged import Floats, Kind, Line, Problem, judged, share
 from gpulr.show.room import settled
-from gpulr.validation.parameters import whole_number
-from gpulr.words import did_you_mean, shown
+from gpulr.validation.parameters import one_of, whole_number
 
 STRATEGIES = ("uniform", "quantile")
 GRID = np.linspace(0.0, 1.0, 1001)  # along x, where curves are averaged
@@ -31,6 +29,7 @@ def roc(
     *,
     sample_weight: Any = None,
     classes: Any = None,
+    pos_label: Any = None,
     per_model: bool = False,
     drop_intermediate: bool = True,
     name: str | None = None,
@@ -54,7 +53,9 @@ def roc(
         As for ``model.evaluate``; of a Dataset as X, its test part where it has one. Entries of y
         that are unknown count for nothing.
     classes : sequence of labels, optional
-        Draw the models of these alone.
+        Draw the models of these alone; of two classes, which have one model, either.
+    pos_label : label, optional
+        The same as ``classes=[pos_label]``.
     per_model : bool
         Whether each model has Axes of its own, with the others' curves in grey: those of
         ``classes``, or without, of the first 12 models.
@@ -83,7 +84,7 @@ def roc(
     ParameterError
         A class is unknown to the model, or a setting cannot be used.
     """
-    found = judged(model, X, y, sample_weight, classes)
+    found = judged(model, X, y, sample_weight, classes, pos_label)
 
     def line(problem: Problem) -> Line:
         z, truth, w = problem
@@ -127,6 +128,7 @@ def precision_recall(
     *,
     sample_weight: Any = None,
     classes: Any = None,
+    pos_label: Any = None,
     per_model: bool = False,
     drop_intermediate: bool = False,
     name: str | None = None,
@@ -142,7 +144,7 @@ def precision_recall(
     models their averages are drawn instead, as of :func:`roc`, which all else is as of, too. The
     level of chance is the share of rows that have the class, a dotted line for each curve.
     """
-    found = judged(model, X, y, sample_weight, classes)
+    found = judged(model, X, y, sample_weight, classes, pos_label)
 
     def line(problem: Problem) -> Line:
         z, truth, w = problem
@@ -193,6 +195,7 @@ def calibration(
     *,
     sample_weight: Any = None,
     classes: Any = None,
+    pos_label: Any = None,
     per_model: bool = False,
     n_bins: int = 5,
     strategy: str = "uniform",
@@ -218,12 +221,8 @@ def calibration(
         Whether to draw the diagonal, on which probabilities are true.
     """
     n_bins = whole_number("n_bins", n_bins, least=1)
-    if strategy not in STRATEGIES:
-        hint = did_you_mean(strategy, STRATEGIES)
-        raise ParameterError(
-            f"strategy={shown(strategy)}{hint}; use one of {', '.join(STRATEGIES)}."
-        )
-    found = judged(model, X, y, sample_weight, classes)
+    one_of("strategy", strategy, STRATEGIES)
+    found = judged(model, X, y, sample_weight, classes, pos_label)
     of_bins = partial(_reliability, n_bins=n_bins, strategy=strategy)
     kind = Kind(
         "Calibration",

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from gpulr.errors import ParameterError
 from gpulr.model.binary import LINE, problems
 from gpulr.model.one_vs_all import OneVsAll, labelled_margins
-from gpulr.show.canvas import model_of
+from gpulr.show.canvas import model_names, model_of
+from gpulr.show.labels import label_texts
+from gpulr.show.lettering import drawable
 from gpulr.show.predictions import labelled_rows
 from gpulr.words import did_you_mean, listed
 
@@ -69,10 +71,11 @@ class Kind:
 class Judged:
     """A model, margins (n_rows, n_models), truth and weights of rows; which models were asked for.
 
-    Truth is as of :func:`gpulr.model.binary.problems`.
+    Truth is as of :func:`gpulr.model.binary.problems`; ``names`` are what the models tell.
     """
 
     model: OneVsAll
+    names: list[str]
     Z: Any
     truth: Any
     weight: Floats
@@ -94,12 +97,30 @@ class Judged:
         return z, y, w
 
 
-def judged(model: Any, X: Any, y: Any, sample_weight: Any, classes: Any) -> Judged:
+def judged(
+    model: Any, X: Any, y: Any, sample_weight: Any, classes: Any, pos_label: Any = None
+) -> Judged:
     """Return what a model says of labelled rows."""
     model = model_of(model)
-    chosen = None if classes is None else _places(model, classes)
+    if pos_label is not None:
+        if classes is not None:
+            raise ParameterError("Pass pos_label, or classes, but not both.")
+        classes = [pos_label]
+    of_first = _is_first_of_two(model, classes)
+    chosen = None if classes is None or of_first else _places(model, classes)
     X, y = labelled_rows(X, y)
-    return Judged(model, *labelled_margins(model, X, y, sample_weight), chosen)
+    Z, truth, weight = labelled_margins(model, X, y, sample_weight)
+    if of_first:
+        name = drawable(label_texts(model.classes[:1]))
+        return Judged(model, name, -Z, 1 - truth, weight, None)
+    return Judged(model, model_names(model), Z, truth, weight, chosen)
+
+
+def _is_first_of_two(model: OneVsAll, classes: Any) -> bool:
+    """Return whether what is asked for is the class of two that the one model tells against."""
+    if classes is None or model.n_models > 1 or len(model.classes) < 2:
+        return False
+    return np.atleast_1d(np.asarray(classes)).tolist() == model.classes[:1].tolist()
 
 
 def share(problem: Problem) -> float:

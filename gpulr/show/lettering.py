@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -17,6 +18,9 @@ from gpulr.show.labels import shortened
 
 # matplotlib's own, behind the reader's: it has ✓ and ✗.
 OWN = "DejaVu Sans"
+# Marks, which are not seen, keep names that are read from the right from turning what is beside.
+LRM = "\u200e"
+RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 _told: set[str] = set()  # what was warned of, once in a process
 DPI = 288  # at which labels are measured: at 72 widths are rounded to points
 BOXES = ("Last Resort", "LastResort")  # fonts that have a box for every character
@@ -39,7 +43,7 @@ def plain(texts: Iterable[str]) -> dict[str, Any]:
 
 def drawable(texts: Iterable[str]) -> list[str]:
     """Return labels with U+… for each character that no installed font has, and say so once."""
-    labels = list(texts)
+    labels = [f"{LRM}{text}{LRM}" if RIGHT_TO_LEFT.search(text) else text for text in texts]
     absent = [c for c in _lacking(labels) if _family_of(c) is None]
     if not absent:
         return labels

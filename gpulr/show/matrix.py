@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 from unicodedata import east_asian_width
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.cbook import normalize_kwargs
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.text import Text
 
 from gpulr.errors import ParameterError
 from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
@@ -18,6 +21,7 @@ from gpulr.show.labels import label_texts
 from gpulr.show.lettering import drawable, fitted, plain, widest
 from gpulr.show.room import inches_of, room_of, settled
 from gpulr.show.similarity import AS_THEY_ARE, by_similarity
+from gpulr.validation.parameters import one_of
 
 MOST_COUNTED = 30  # classes whose counts can be read
 MOST_NAMED = 60  # classes whose names can be read
@@ -26,12 +30,26 @@ LEAST_COUNT = 4.0  # points of a count's height
 LISTING = 2.5  # inches of a matrix that has room for a list above it
 LISTED = 10  # confusions that are listed above a matrix whose counts cannot be read
 LONGEST_HEAD, HEADS = 1.6, 1.4  # inches of a class's name; a matrix with them, in its sides
+# What shares are of: the axis that is added up, and in words.
+OF = {"true": (1, "the true class’s rows"), "pred": (0, "rows predicted so"), "all": (None, "rows")}
 FULL = 20.0  # per cent of a class's rows, which have full colour at least
 GREYS = LinearSegmentedColormap.from_list("right", ["#ffffff", "#a6a6a6"])
 
 
 @settled
-def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) -> Axes:
+def confusion(
+    result: Any,
+    *,
+    sort: bool | None = None,
+    normalize: str | None = None,
+    include_values: bool | None = None,
+    values_format: str | None = None,
+    cmap: Any = "Oranges",
+    colorbar: bool = True,
+    im_kw: Mapping[str, Any] | None = None,
+    text_kw: Mapping[str, Any] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the confusion matrix: how often each class is taken for each other.
 
     The colour of a cell is its share of the true class's rows: of mistakes on a scale that ends at
@@ -48,12 +66,25 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
         As ``model.evaluate(X, y)`` returns it, of rows that have one class each.
     sort : bool, optional
         Whether classes are put in that order; False leaves that of ``result.classes``.
+    normalize : "true", "pred" or "all", optional
+        Write shares in the cells, of the rows of the true or the predicted class or of all, which
+        colours then are of, too.
+    include_values : bool, optional
+        Whether to write in the cells; without, where it can be read.
+    values_format : str, optional
+        Of what is written, as ``format`` takes it; without, "d", or ".2g" of shares.
+    cmap : str or Colormap
+        Of mistakes.
+    colorbar : bool
+        Whether to draw their scale.
+    im_kw, text_kw : dict, optional
+        Passed to ``ax.imshow`` for mistakes, and to ``ax.text`` for what is in the cells.
     ax : matplotlib Axes, optional
 
     Returns
     -------
     Axes
-        The counts are ``ax.texts`` where they are few enough to be read.
+        What is in the cells is ``ax.texts``, where there is room for it to be read.
     """
     if isinstance(result, MultilabelEvaluation):
         raise ParameterError(
@@ -61,6 +92,7 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
             "with gpulr.show.accuracy(result)."
         )
     counts, names = evaluation_of(result).confusion, drawable(label_texts(result.classes))
+    one_of("normalize", normalize, (*OF, None))
     n = len(names)
     if sort or (sort is None and AS_THEY_ARE < n <= MOST_SORTED):
         order = by_similarity(counts)
@@ -76,20 +108,28 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
     beside = widest(short, size) if n <= MOST_NAMED else 0.0
     upright = beside > 0.9 * every * cell / 72
     ax = axes(ax, side + 1.7 + beside, side + 0.9 + (beside if upright else 0.0))
-    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axis, of = OF[normalize or "true"]
+    shares = 100 * counts / np.maximum(counts.sum(axis=axis, keepdims=True), 1)
     right = np.eye(n, dtype=np.bool_)
     mistakes = np.ma.array(shares, mask=right)
-    largest = max(FULL, float(mistakes.max()))
-    ax.imshow(np.ma.array(shares, mask=~right), cmap=GREYS, vmin=0, vmax=100)
-    drawn = ax.imshow(mistakes, cmap="Oranges", vmin=0, vmax=largest)
-    each = cell / (0.6 * len(str(counts.max())))  # points
-    counted = n <= MOST_COUNTED and each >= LEAST_COUNT
+    most = max(float(mistakes.max()), 1.0)
+    largest, whole = (most, float(shares.max())) if axis is None else (max(FULL, most), 100.0)
+    ax.imshow(np.ma.array(shares, mask=~right), cmap=GREYS, vmin=0, vmax=whole)
+    coloured = {"cmap": cmap, "vmin": 0, "vmax": largest, **(im_kw or {})}
+    drawn = ax.imshow(mistakes, **coloured)
+    written, form = (counts, "d") if normalize is None else (shares / 100, ".2g")
+    cells = {(i, j): format(written[i, j], values_format or form) for i, j in np.argwhere(counts)}
+    each = cell / (0.6 * max(map(len, cells.values())))  # points
+    counted = include_values
+    if counted is None:
+        counted = n <= MOST_COUNTED and each >= LEAST_COUNT
     if counted:
         each = float(np.clip(each, 5, 9))
-        for i, j in zip(*np.nonzero(counts), strict=True):
+        for (i, j), words in cells.items():
             dark = not right[i, j] and mistakes[i, j] > 0.6 * largest
             look: dict[str, Any] = {"color": "white" if dark else "black", "fontsize": each}
-            ax.text(j, i, f"{counts[i, j]}", ha="center", va="center", **look)
+            look |= {"ha": "center", "va": "center", **normalize_kwargs(text_kw, Text)}
+            ax.text(j, i, words, **look)
     if n <= MOST_NAMED:
         short = short[::every]
         heads = [_stacked(name) for name in short] if upright else short
@@ -105,13 +145,14 @@ def confusion(result: Any, *, sort: bool | None = None, ax: Axes | None = None) 
     if not counted and side >= LISTING:
         title += _commonest(counts, names)
     ax.set_title(title, loc="left", fontsize="medium", **plain(names))
+    if not colorbar:
+        return ax
     where: dict[str, Any] = {"ax": ax, "shrink": 0.7}
     if given:
         where = {"cax": ax.inset_axes((1.04, 0.1, 0.05, 0.8))}
     bar = ax.figure.colorbar(drawn, **where)
     if not given or side > LISTING:
-        words = "mistakes, % of the true class’s rows   (grey: right)"
-        bar.set_label(words, fontsize="small")
+        bar.set_label(f"mistakes, % of {of}   (grey: right)", fontsize="small")
     bar.ax.tick_params(labelsize="small")
     return ax
 

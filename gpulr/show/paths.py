@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from gpulr.backend import to_host
 from gpulr.errors import ParameterError
 from gpulr.model.record import weight_steps
 from gpulr.show.canvas import INKS, Colour, axes, bare, grid, model_names, model_of, tidy
+from gpulr.show.curve_lines import style
 from gpulr.show.features import MOST, features_of
 from gpulr.show.lettering import fitted, plain, widest
 from gpulr.show.line_ends import LONGEST_NAME, name_ends
 from gpulr.show.models import chosen_models
 from gpulr.show.room import beside, columns_that_fit, inches_of, is_small, panels_that_fit, settled
+from gpulr.show.sizes import score_label, score_line
 from gpulr.validation.parameters import whole_number
-from gpulr.words import counted, score_words
+from gpulr.words import counted
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,7 +34,17 @@ MOST_LINES = 200  # features that have a line, of each model
 
 
 @settled
-def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
+def c_path(
+    search: Any,
+    *,
+    score_name: str | None = None,
+    negate_score: bool = False,
+    std_display_style: str | None = "fill_between",
+    line_kw: Mapping[str, Any] | None = None,
+    fill_between_kw: Mapping[str, Any] | None = None,
+    errorbar_kw: Mapping[str, Any] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw mean score and standard error along C, and mark both choices.
 
     Where each model has a C of its own, the best ones are marked with how many models chose them.
@@ -40,6 +52,8 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     search : Search, or a fitted OneVsAllLogisticRegressionCV
+    score_name, negate_score, std_display_style, line_kw, fill_between_kw, errorbar_kw
+        As of :func:`learning_curve`.
     ax : matplotlib Axes, optional
 
     Returns
@@ -53,12 +67,10 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
     order = np.argsort(found.Cs)
     finite = order[np.isfinite(found.Cs[order])]
     C, mean, error = found.Cs[finite], found.mean_scores[finite], found.standard_errors[finite]
-    if len(C) > 1:
-        ax.fill_between(C, mean - error, mean + error, alpha=0.2, color=Colour.BLUE, linewidth=0)
-        ax.plot(C, mean, "o-", color=Colour.BLUE, label="mean ± standard error")
-    else:
-        words = "mean ± standard error"
-        ax.errorbar(C, mean, error, fmt="o", color=Colour.BLUE, capsize=4, zorder=3, label=words)
+    words = "mean" if std_display_style is None else "mean ± standard error"
+    line = {"color": Colour.BLUE, "marker": "o", "label": words, **style(line_kw)}
+    mean = -mean if negate_score else mean
+    score_line(ax, C, mean, error, line, std_display_style, fill_between_kw, errorbar_kw)
     marks: dict[float, tuple[str, str]] = {}
     if np.ndim(found.best_C):
         for value, n in zip(*np.unique(found.best_C, return_counts=True), strict=True):
@@ -67,16 +79,17 @@ def c_path(search: Any, *, ax: Axes | None = None) -> Axes:
         marks = {found.best_C: ("best", "-"), found.best_C_1se: ("one standard error", "--")}
     if len(marks) == 1 and not np.ndim(found.best_C):
         marks = {found.best_C: ("best, and within one standard error", "-")}
-    for value, (name, style) in marks.items():
+    for value, (name, dashes) in marks.items():
         name = name.split(",")[0] if brief else name
-        look: dict[str, Any] = {"color": Colour.VERMILION, "linestyle": style}
+        look: dict[str, Any] = {"color": Colour.VERMILION, "linestyle": dashes}
         look["label"] = f"C = {value:.3g} ({name})"
         if np.isfinite(value):
             ax.axvline(value, zorder=1, **look)
         else:
             ax.plot([], [], **look)
     ax.set(xscale="log", xlabel="C (inverse regularisation strength)")
-    ax.set_ylabel(f"{score_words(found.scoring)} of held-out rows", **plain([found.scoring]))
+    said = score_label(found.scoring, score_name, negate=negate_score)
+    ax.set_ylabel(f"{said} of held-out rows", **plain([said]))
     ax.set_title(counted(len(found.scores), "fold"), loc="left")
     ax.legend(framealpha=1.0)
     tidy(ax)

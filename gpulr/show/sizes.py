@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,9 +14,10 @@ from gpulr.show.canvas import Colour, axes, tidy
 from gpulr.show.curve_lines import style
 from gpulr.show.lettering import plain
 from gpulr.show.room import settled
-from gpulr.words import counted, did_you_mean, score_words, shown
+from gpulr.validation.parameters import one_of
+from gpulr.words import counted, score_words
 
-TYPES, STYLES = ("both", "train", "test"), ("fill_between", "errorbar", None)
+TYPES, DISPLAYS = ("both", "train", "test"), ("fill_between", "errorbar", None)
 LOOKS = {"train": ("training rows", Colour.ORANGE), "test": ("held-out rows", Colour.BLUE)}
 
 
@@ -61,8 +62,8 @@ def learning_curve(
         raise ParameterError(
             f"curve is of type {type(curve).__name__}; expected what gpulr.learning_curve returns."
         )
-    _one_of("score_type", score_type, TYPES)
-    _one_of("std_display_style", std_display_style, STYLES)
+    one_of("score_type", score_type, TYPES)
+    one_of("std_display_style", std_display_style, DISPLAYS)
     ax = axes(ax, 6.4, 4.0)
     sizes, table, sign = curve.train_sizes, curve.table, -1 if negate_score else 1
     for name, (words, colour) in LOOKS.items():
@@ -70,17 +71,10 @@ def learning_curve(
             continue
         mean, error = sign * table[name], table[f"{name}_standard_error"]
         line = {"color": colour, "marker": "o", "label": words, **style(line_kw)}
-        if std_display_style == "fill_between":
-            band = normalize_kwargs(dict(fill_between_kw or {}), PolyCollection)
-            band = {"alpha": 0.2, "facecolor": line["color"], "linewidth": 0, **band}
-            ax.fill_between(sizes, mean - error, mean + error, **band)
-        if std_display_style == "errorbar":
-            ax.errorbar(sizes, mean, error, **{"capsize": 4, **line, **(errorbar_kw or {})})
-        else:
-            ax.plot(sizes, mean, **line)
+        display = std_display_style, fill_between_kw, errorbar_kw
+        score_line(ax, sizes, mean, error, line, *display)
     ax.set_xlabel("rows that models are trained on")
-    scoring = curve.scoring.removeprefix("neg_") if negate_score else curve.scoring
-    said = score_words(scoring) if score_name is None else score_name
+    said = score_label(curve.scoring, score_name, negate=negate_score)
     said += "" if std_display_style is None else ", mean ± standard error"
     ax.set_ylabel(said, **plain([said]))
     ax.set_title(counted(curve.test_scores.shape[1], "fold"), loc="left")
@@ -89,9 +83,34 @@ def learning_curve(
     return ax
 
 
-def _one_of(name: str, value: Any, known: Sequence[Any]) -> None:
-    if value not in known:
-        names = ", ".join(map(repr, known))
-        raise ParameterError(
-            f"{name}={shown(value)}{did_you_mean(value, map(str, known))}; use one of {names}."
-        )
+def score_line(
+    ax: Axes,
+    x: Any,
+    mean: Any,
+    error: Any,
+    line: Mapping[str, Any],
+    display: str | None,
+    fill_between_kw: Mapping[str, Any] | None,
+    errorbar_kw: Mapping[str, Any] | None,
+) -> None:
+    """Draw mean scores (n,) with their standard errors, in the way that was asked for.
+
+    One point has a bar for its error, since a band has no width there.
+    """
+    one_of("std_display_style", display, DISPLAYS)
+    if display == "fill_between" and len(x) > 1:
+        band = normalize_kwargs(dict(fill_between_kw or {}), PolyCollection)
+        band = {"alpha": 0.2, "facecolor": line["color"], "linewidth": 0, **band}
+        ax.fill_between(x, mean - error, mean + error, **band)
+        ax.plot(x, mean, **line)
+    elif display is None:
+        ax.plot(x, mean, **line)
+    else:
+        ax.errorbar(x, mean, error, **{"capsize": 4, "zorder": 3, **line, **(errorbar_kw or {})})
+
+
+def score_label(scoring: str, score_name: str | None, *, negate: bool) -> str:
+    """Return the words of a score's axis: its name, or that of the loss which it is minus one."""
+    if score_name is not None:
+        return score_name
+    return score_words(scoring.removeprefix("neg_") if negate else scoring)

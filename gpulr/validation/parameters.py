@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from gpulr.errors import DataError, ParameterError
 from gpulr.validation.conversion import as_numpy, is_masked, shape_of
-from gpulr.words import counted, shown
+from gpulr.words import counted, did_you_mean, shown
 
 
 def positive_number(
@@ -68,6 +69,16 @@ def callables(callbacks: Any) -> tuple[Any, ...]:
             f"callbacks has the class {classes[0]}; expected an object of it: {classes[0]}()."
         )
     return checked
+
+
+def one_of(name: str, value: Any, known: Iterable[Any]) -> None:
+    """Raise ParameterError for a value that is none of those that are known."""
+    known = list(known)
+    if value not in known:
+        near = did_you_mean(value, map(str, known))
+        raise ParameterError(
+            f"{name}={shown(value)}{near}; use one of {', '.join(map(repr, known))}."
+        )
 
 
 def switch(name: str, value: Any) -> bool:

@@ -235,3 +235,25 @@ def test_bins_that_cannot_be(ten, digits):
         show.calibration(ten, *digits[2:], strategy="quantiles")
     with pytest.raises(ParameterError, match="n_bins=0; expected a whole number"):
         show.calibration(ten, *digits[2:], n_bins=0)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_either_of_two_classes_may_be_the_positive_one(blobs, name):
+    X, y = blobs
+    labels = np.array(["no", "yes"])[(y == 1).astype(int)]
+    model, other = gpulr.train(X, labels), gpulr.train(X, np.where(labels == "no", "~", labels))
+    draw = PICTURES[name]
+    ax = draw(model, X, labels, pos_label="no")
+    of_no = draw(other, X, np.where(labels == "no", "~", labels))
+    assert "no" in ax.get_title(loc="left")
+    for a, b in zip(curves(ax)[0].get_data(), curves(of_no)[0].get_data(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    same(curves(draw(model, X, labels, classes=["no"]))[0], *curves(ax)[0].get_data())
+    same(
+        curves(draw(model, X, labels))[0],
+        *curves(draw(model, X, labels, pos_label="yes"))[0].get_data(),
+    )
+    with pytest.raises(ParameterError, match="pos_label, or classes"):
+        draw(model, X, labels, pos_label="no", classes=["no"])
+    with pytest.raises(ParameterError, match="classes="):
+        draw(model, X, labels, pos_label="maybe")

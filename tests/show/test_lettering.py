@@ -76,3 +76,10 @@ def test_code_points_are_cut_whole():
         assert len(left) <= longest
         assert re.fullmatch(r"(U\+[0-9A-F]{4})*…(U\+[0-9A-F]{4})* ?(end|nd|d)?", left)
     assert shortened(label, 20) == "U+3068…end"
+
+
+def test_names_that_are_read_from_the_right_do_not_turn_what_is_beside():
+    marked, plain = lettering.drawable(["\u0627\u0644 13", "plain"])
+    assert plain == "plain"
+    assert marked == "\u200e\u0627\u0644 13\u200e"
+    assert lettering.width(marked, 9) == pytest.approx(lettering.width(marked.strip("\u200e"), 9))

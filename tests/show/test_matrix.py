@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from gpulr import show
+from gpulr.errors import ParameterError
 from gpulr.model.evaluation import Evaluation, evaluate_margins
 from shown import drawn, names_of
 
@@ -113,3 +114,27 @@ def test_in_small_axes_as_many_classes_are_named_as_have_room():
     few = Figure(figsize=(3, 2)).subplots()
     show.confusion(of_counts(1000 * np.eye(30, dtype=np.int64)), ax=few)
     assert not few.texts
+
+
+def test_what_scikit_learn_takes(ten, digits):
+    _, _, X, y = digits
+    result = ten.evaluate(X, y)
+    counts = result.confusion
+    for normalize, total in (("true", counts.sum(axis=1)), ("pred", counts.sum(axis=0))):
+        ax = show.confusion(result, normalize=normalize, values_format=".3f")
+        at = {tuple(map(int, text.get_position())): text.get_text() for text in ax.texts}
+        assert at[1, 8] == f"{counts[8, 1] / total[8 if normalize == 'true' else 1]:.3f}"
+        drawn(ax)
+    ax = show.confusion(result, normalize="all", cmap="Blues", text_kw={"size": 4, "color": "red"})
+    assert {text.get_text() for text in ax.texts} >= {format(counts[0, 0] / len(y), ".2g")}
+    assert {(text.get_color(), text.get_fontsize()) for text in ax.texts} == {("red", 4)}
+    assert ax.images[1].get_cmap().name == "Blues"
+    assert "mistakes, % of rows (grey: right)" in drawn(ax)
+    ax = show.confusion(result, include_values=False, colorbar=False, im_kw={"vmax": 50})
+    assert not ax.texts
+    assert len(ax.figure.axes) == 1
+    assert ax.images[1].get_clim() == (0, 50)
+    many = of_counts(np.eye(40, dtype=np.int64), [str(i) for i in range(40)])
+    assert len(show.confusion(many, include_values=True).texts) == 40
+    with pytest.raises(ParameterError, match=r"normalize='rows'; use one of 'true', 'pred', 'all'"):
+        show.confusion(result, normalize="rows")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 import gpulr
 from gpulr import show
+from gpulr.errors import ParameterError
 from gpulr.show import paths
 from shown import drawn
 
@@ -101,3 +102,22 @@ def test_what_cannot_be_drawn(three):
     ):
         with pytest.raises(gpulr.ParameterError, match=words):
             show.path(search, **settings)
+
+
+def test_scores_along_c_take_what_scikit_learn_takes(three):
+    C = np.sort(three.Cs[np.isfinite(three.Cs)])
+    mean = three.mean_scores[np.argsort(three.Cs)][: len(C)]
+    ax = three.plot(negate_score=True, score_name="loss", line_kw={"c": "red", "lw": 3})
+    line = ax.lines[0]
+    np.testing.assert_allclose(line.get_data(), [C, -mean])
+    assert (line.get_color(), line.get_linewidth()) == ("red", 3)
+    assert ax.get_ylabel() == "loss of held-out rows"
+    assert len(ax.collections) == 1
+    ax = show.c_path(three, std_display_style="errorbar", errorbar_kw={"capsize": 7})
+    assert len(ax.containers) == 1
+    ax = show.c_path(three, std_display_style=None)
+    assert not ax.collections
+    assert not ax.containers
+    with pytest.raises(ParameterError, match="std_display_style='fill'"):
+        show.c_path(three, std_display_style="fill")
+    drawn(ax)
