@@ -1,6 +1,33 @@
-// What the model says of a drawing: the answer, a bar for each name, and what argued for the most probable one.
-function answering(model, canvas) {
-  const seen = find("seen"), twoClasses = model.intercept.length === 1 && !model.multilabel;
+// What a model says of a row: its probabilities, and the answer with a bar for each name.
+function modelOf(id) {
+  const model = JSON.parse(find(id).textContent);
+  const { buffer } = Uint8Array.from(atob(model.weights), (c) => c.charCodeAt(0));
+  model.weights = model.bits === 64 ? new Float64Array(buffer) : new Float32Array(buffer);
+  return model;
+}
+
+function margins(row, { weights, intercept }) {
+  const n = intercept.length, z = Float64Array.from(intercept);
+  for (let i = 0; i < row.length; i++) {
+    if (row[i] !== 0) for (let j = 0; j < n; j++) z[j] += row[i] * weights[i * n + j];
+  }
+  return z;
+}
+
+const probabilities = (z) =>
+  z.map((m) => { const e = Math.exp(-Math.abs(m)); return (m >= 0 ? 1 : e) / (1 + e); });
+
+// What each feature adds to the margin of the leading name, beyond what it does at a base of it.
+function adding(row, Z, base, model) {
+  const n = model.intercept.length, twoClasses = n === 1 && !model.multilabel;
+  const above = Array.from(Z, (z, j) => z - (model.thresholds ? model.thresholds[j] : 0));
+  const best = above.indexOf(Math.max(...above)), sign = twoClasses && above[0] < 0 ? -1 : 1;
+  return Array.from(row, (x, k) => sign * (x - base(k)) * model.weights[k * n + best]);
+}
+
+// Return a function that shows margins and probabilities, or that there are none, and returns the leading name.
+function answering(model) {
+  const twoClasses = model.intercept.length === 1 && !model.multilabel;
   const MOST_BARS = 40, TOP = 10;
   const bars = find("bars"), listed = model.names.length <= MOST_BARS;
   const lines = Array.from({ length: listed ? model.names.length : TOP }, () => {
@@ -14,8 +41,7 @@ function answering(model, canvas) {
   if (listed && model.names.length > 12) bars.classList.add("many");
   if (longest > 3) bars.classList.add("wide");
 
-  // ``strokes`` that give a ``row``, margins Z and probabilities P; or that an example draws, ``showing``.
-  function show({ strokes, showing, row, Z, P }) {
+  function show({ Z, P, quiet }) {
     // Probability of each name: of two classes the one model's, and what is left.
     const p = P && (twoClasses ? [1 - P[0], P[0]] : Array.from(P));
     const above = Z && Array.from(Z, (z, j) => z - (model.thresholds ? model.thresholds[j] : 0));
@@ -26,24 +52,19 @@ function answering(model, canvas) {
     if (!listed) order = sorted.slice(0, TOP);
     lines.forEach(({ item, name, fill, value }, k) => {
       const c = order[k], best = p !== null && (model.multilabel ? present(c) : c === sorted[0]);
-      name.textContent = name.title = model.names[c];
+      name.textContent = model.short[c];
+      name.title = model.names[c];
       value.textContent = p ? p[c].toFixed(3) : "";
       fill.style.transform = `scaleX(${p ? p[c] : 0})`;
       item.classList.toggle("best", best);
     });
-    find("hint").hidden = strokes.length > 0 && !showing;
-    find("hint").textContent = showing ? "Draw your own" : "Draw here";
-    find("hint").classList.toggle("low", showing !== 0);
-    find("seen").parentElement.classList.toggle("blank", !row);
-    find("argued").classList.toggle("blank", !row);
-    find("leader").textContent = p ? model.names[sorted[0]] : "";
     const told = p ? answer(p, sorted, present) : ["", "Nothing is drawn yet.", ""];
     find("best").textContent = told[0];
     find("best").classList.toggle("long", told[0].length > 4);
     find("how-sure").textContent = told[1];
-    picture(row);
     clearTimeout(show.spoken);
-    show.spoken = setTimeout(() => { find("spoken").textContent = showing ? "" : told[2]; }, 400);
+    show.spoken = setTimeout(() => { find("spoken").textContent = quiet ? "" : told[2]; }, 400);
+    return p ? model.names[sorted[0]] : "";
   }
 
   // The answer, how probable it is, and the same as it is spoken.
@@ -59,37 +80,5 @@ function answering(model, canvas) {
     return [model.names[first], sure, `${model.names[first]}, ${sure}; ${next}`];
   }
 
-  function picture(row) {
-    const [rows, columns] = model.shape;
-    seen.height = rows; seen.width = columns;
-    if (!row) return;
-    const pixels = seen.getContext("2d").createImageData(columns, rows);
-    row.forEach((value, k) => {
-      const grey = 255 * (value - model.low) / (model.high - model.low || 1);
-      pixels.data.set([grey, grey, grey, 255], 4 * k);
-    });
-    seen.getContext("2d").putImageData(pixels, 0, 0);
-  }
-
-  // What each pixel adds to the margin of the leading name, beside an empty paper, as colours.
-  function argued({ row, Z }) {
-    const [rows, columns] = model.shape, n = model.intercept.length;
-    const order = Array.from(Z, (z, j) => z - (model.thresholds ? model.thresholds[j] : 0));
-    const best = order.indexOf(Math.max(...order)), sign = twoClasses && order[0] < 0 ? -1 : 1;
-    const empty = model.bright ? model.high : model.low;
-    const adds = row.map((x, k) => sign * (x - empty) * model.weights[k * n + best]);
-    const most = adds.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
-    const picture = document.createElement("canvas");
-    picture.height = rows; picture.width = columns;
-    const pixels = picture.getContext("2d").createImageData(columns, rows);
-    const colour = (name) => getComputedStyle(canvas).getPropertyValue(name).match(/\d+/g).map(Number);
-    const up = colour("--lit-up"), down = colour("--lit-down");
-    adds.forEach((x, k) => {
-      pixels.data.set([...(x > 0 ? up : down), 255 * Math.min(1, 1.6 * Math.abs(x) / most)], 4 * k);
-    });
-    picture.getContext("2d").putImageData(pixels, 0, 0);
-    return picture;
-  }
-
-  return { show, argued };
+  return show;
 }

@@ -1,22 +1,58 @@
 // A paper to draw on with mouse, pen, finger and keys; what is drawn is answered as it is drawn.
 {
-  const model = JSON.parse(find("model").textContent);
-  const { buffer } = Uint8Array.from(atob(model.weights), (c) => c.charCodeAt(0));
-  model.weights = model.bits === 64 ? new Float64Array(buffer) : new Float32Array(buffer);
+  const model = modelOf("model"), answer = answering(model);
   const [height, width] = model.paper;
-  const canvas = find("canvas"), context = canvas.getContext("2d");
-  const { show, argued } = answering(model, canvas);
+  const canvas = find("canvas"), seen = find("seen"), context = canvas.getContext("2d");
   let strokes = [], current = null, pointer = null;
   let cursor = [width / 2, height / 2], keyboard = false, asked = 0, row = null, Z = null, P = null;
   let ink = rasterized([], model.paper, model.pen), place = null;
   let showing = 0;  // the number of the frame in which an example draws itself, or -1 when it has
+
+  function show() {
+    find("leader").textContent = answer({ Z, P, quiet: showing });
+    find("hint").hidden = strokes.length > 0 && !showing;
+    find("hint").textContent = showing ? "Draw your own" : "Draw here";
+    find("hint").classList.toggle("low", showing !== 0);
+    find("seen").parentElement.classList.toggle("blank", !row);
+    find("argued").classList.toggle("blank", !row);
+    picture();
+  }
+
+  function picture() {
+    const [rows, columns] = model.shape;
+    seen.height = rows; seen.width = columns;
+    if (!row) return;
+    const pixels = seen.getContext("2d").createImageData(columns, rows);
+    row.forEach((value, k) => {
+      const grey = 255 * (value - model.low) / (model.high - model.low || 1);
+      pixels.data.set([grey, grey, grey, 255], 4 * k);
+    });
+    seen.getContext("2d").putImageData(pixels, 0, 0);
+  }
+
+  // What each pixel adds to the margin of the leading name, beside an empty paper, as colours.
+  function argued() {
+    const [rows, columns] = model.shape, empty = model.bright ? model.high : model.low;
+    const adds = adding(row, Z, () => empty, model);
+    const most = adds.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+    const picture = document.createElement("canvas");
+    picture.height = rows; picture.width = columns;
+    const pixels = picture.getContext("2d").createImageData(columns, rows);
+    const colour = (name) => getComputedStyle(canvas).getPropertyValue(name).match(/\d+/g).map(Number);
+    const up = colour("--lit-up"), down = colour("--lit-down");
+    adds.forEach((x, k) => {
+      pixels.data.set([...(x > 0 ? up : down), 255 * Math.min(1, 1.6 * Math.abs(x) / most)], 4 * k);
+    });
+    picture.getContext("2d").putImageData(pixels, 0, 0);
+    return picture;
+  }
 
   // Lay these colours on the ink, where each pixel came from.
   function light() {
     const { corner, step, factor, center } = place, [rows, columns] = model.shape;
     const back = (x, k) => (x - [width, height][k] / 2) / factor + center[k];
     context.globalCompositeOperation = "source-atop";
-    context.drawImage(argued({ row, Z }), back(corner[1], 0), back(corner[0], 1),
+    context.drawImage(argued(), back(corner[1], 0), back(corner[0], 1),
       (columns * step[1]) / factor, (rows * step[0]) / factor);
     context.globalCompositeOperation = "source-over";
   }
@@ -58,7 +94,7 @@
     Z = row && margins(row, model);
     P = Z && probabilities(Z);
     paint();
-    show({ strokes, showing, row, Z, P });
+    show();
   }
 
   // An example gives way to whoever draws.

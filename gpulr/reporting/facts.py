@@ -68,6 +68,7 @@ def facts_of(
         "absent": without_folders(absent, str(model.data.get("source", ""))),
         "data": {
             "model": canvas,
+            "trial": tested and tested["trial"],
             "behind": tested and tested["behind"],
             "thresholds": tested and tested["thresholds"],
         },

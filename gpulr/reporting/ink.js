@@ -119,14 +119,3 @@ function start(mass, middle, side) {
 // The row that the model takes, from ink of 0 to 1.
 const rowOf = (frame, { low, high, bright }) =>
   frame.map((ink) => low + (bright ? 1 - ink : ink) * (high - low));
-
-function margins(row, { weights, intercept }) {
-  const n = intercept.length, z = Float64Array.from(intercept);
-  for (let i = 0; i < row.length; i++) {
-    if (row[i] !== 0) for (let j = 0; j < n; j++) z[j] += row[i] * weights[i * n + j];
-  }
-  return z;
-}
-
-const probabilities = (z) =>
-  z.map((m) => { const e = Math.exp(-Math.abs(m)); return (m >= 0 ? 1 : e) / (1 + e); });

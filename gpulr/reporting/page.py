@@ -25,6 +25,7 @@ STYLES = "page.css", "draw.css", "charts.css", "media.css"
 # What shows the data that a page may have.
 SCRIPTS = {
     "model": ("ink", "answer", "canvas"),
+    "trial": ("answer", "trial"),
     "behind": ("behind",),
     "thresholds": ("thresholds",),
 }

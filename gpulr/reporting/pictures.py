@@ -19,8 +19,10 @@ from gpulr.images.framing import DRAWN, Frame
 from gpulr.images.strokes import MOST_ENLARGED, PEN, SPAN, paper_of
 from gpulr.model.one_vs_all import OneVsAll
 from gpulr.model.record import uncentered_intercept
+from gpulr.show.labels import shortened_apart
 from gpulr.show.predictions import as_bytes, grey_images, weight_images, weight_limit
 
+SHORT = 13  # characters of a name beside a bar
 LONGEST_SIDE = 48  # pixels; larger images are scaled down
 LEVELS = 31  # of each sign
 NEGATIVE, POSITIVE = (36, 113, 199), (214, 72, 40)  # seen on white and on black
@@ -91,11 +93,7 @@ def _png(image: Image.Image, **options: Any) -> str:
 
 
 def canvas_of(model: OneVsAll, names: list[str]) -> tuple[dict[str, Any] | None, str]:
-    """Return what ``page.js`` computes probabilities from; or None, and why there is no canvas.
-
-    Weights are in the dtype of the model, little-endian, rows after rows, in base64. The intercept
-    is that of rows as they are passed, whatever training's centre was.
-    """
+    """Return what ``canvas.js`` draws and answers with; or None, and why there is no canvas."""
     shape, weights = model.image_shape, to_host(model.weights)
     size = -(-weights.nbytes // 3) * 4
     if shape is None:
@@ -109,23 +107,35 @@ def canvas_of(model: OneVsAll, names: list[str]) -> tuple[dict[str, Any] | None,
             f"its {weights.size:,} weights would take {size / 1e6:.1f} MB "
             f"of this page, of which they may have {LARGEST / 1e6:g}"
         )
-    intercept = to_host(model.intercept) if model.center is None else uncentered_intercept(model)
     paper = paper_of(shape)
-    little = np.ascontiguousarray(weights, dtype=weights.dtype.newbyteorder("<"))
-    return asdict(Frame.of(model)) | {
-        "names": names,
-        "multilabel": model.multilabel,
+    return asdict(Frame.of(model)) | computed_from(model, names) | {
         "paper": paper,
         "pen": PEN,
         "span": SPAN,
         "most_enlarged": MOST_ENLARGED,
         "drawn": DRAWN,
+        "examples": {} if model.multilabel or paper[0] != paper[1] else _examples(names),
+    }, ""
+
+
+def computed_from(model: OneVsAll, names: list[str]) -> dict[str, Any]:
+    """Return what scripts compute probabilities of a row from.
+
+    Weights are in the dtype of the model, little-endian, rows after rows, in base64. The intercept
+    is that of rows as they are passed, whatever training's centre was.
+    """
+    weights = to_host(model.weights)
+    intercept = to_host(model.intercept) if model.center is None else uncentered_intercept(model)
+    little = np.ascontiguousarray(weights, dtype=weights.dtype.newbyteorder("<"))
+    return {
+        "names": names,
+        "short": shortened_apart(names, SHORT),
+        "multilabel": model.multilabel,
         "bits": 8 * weights.dtype.itemsize,
         "weights": base64.b64encode(little.tobytes()).decode(),
         "intercept": intercept.astype(np.float64).tolist(),
         "thresholds": _thresholds(model),
-        "examples": {} if model.multilabel or paper[0] != paper[1] else _examples(names),
-    }, ""
+    }
 
 
 def _thresholds(model: OneVsAll) -> list[float] | None:

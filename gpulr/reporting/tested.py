@@ -15,6 +15,7 @@ from gpulr.reporting.behind import cells_of, shown_behind
 from gpulr.reporting.mistakes import Mistakes, rows_at
 from gpulr.reporting.pictures import row_pictures
 from gpulr.reporting.thresholds import sliders_of
+from gpulr.reporting.trial import rows_to_try, trial_of
 from gpulr.show.predictions import is_image, labelled_rows
 from gpulr.show.similarity import AS_THEY_ARE, by_similarity
 
@@ -42,6 +43,9 @@ def tested_on(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, 
     if behind := answered.get("behind"):
         behind = shown_behind(behind, figures["shown"])
         needed.append(behind.rows)
+    to_try, about = rows_to_try(found, behind, classes)
+    if not is_image(model.image_shape):
+        needed.append(to_try)
     take = rows_at(model, X, np.concatenate(needed))
     pictures = row_pictures(take(found.rows), model) if pictured else repeat("")
     names = classes[-model.n_models :]
@@ -55,6 +59,9 @@ def tested_on(model: OneVsAll, X: Any, y: Any, classes: list[str]) -> dict[str, 
         "pictured": pictured,
         "n_wrong": found.n_wrong,
         "behind": cells_of(model, behind, take(behind.rows), classes) if behind else {},
+        "trial": {}
+        if is_image(model.image_shape)
+        else trial_of(model, take(to_try), about, classes),
         "thresholds": {} if counts is None else sliders_of(model, counts, names, said),
     }
 

@@ -24,7 +24,7 @@ import gpulr
 from gpulr.images.strokes import PEN, SPAN, draw
 from gpulr.logistic import sigmoid
 from gpulr.reporting.words import LONGEST_NAME
-from gpulr.show.labels import label_texts
+from gpulr.show.labels import label_texts, shortened_apart
 
 pytestmark = pytest.mark.browser
 
@@ -313,7 +313,10 @@ def test_hostile_labels(opened, data):
     page = opened(model, data.X_test, labels[data.y_test])
     put(page, recorded(3))
     names, _ = shown(page)
-    assert names == label_texts(model.classes, LONGEST_NAME)
+    full = label_texts(model.classes, LONGEST_NAME)
+    assert names == shortened_apart(full, 13)
+    titles = "all => all.map(e => e.title)"
+    assert page.locator("#bars .name").evaluate_all(titles) == full
     assert page.locator("script").count() == 3
     assert page.locator("b b").count() == 0
     assert not page.evaluate("[...document.images].some(image => !image.src.startsWith('data:'))")
@@ -348,6 +351,49 @@ def test_pages_without_a_canvas(opened, rng, blobs):
     X = np.repeat(np.abs(X)[:, :1], 48, axis=1)
     page = opened(gpulr.train(X, y, image_shape=(4, 4, 3)), X, y)
     assert "its images are not grey" in page.locator("header").text_content()
+
+
+@pytest.mark.parametrize("kind", ["two", "many", "labels"])
+def test_values_of_a_row_are_moved(opened, data, rng, kind):
+    model, X, y = some_page(kind, data, rng)
+    page = opened(model, X, y)
+
+    def check():
+        P = python_probabilities(model, np.array(page.evaluate("gpulr.row")))
+        np.testing.assert_allclose(page.evaluate("gpulr.probabilities"), P, rtol=0, atol=1e-6)
+        p = np.append(1 - P, P) if kind == "two" else P
+        values = [float(each) for each in page.locator("#bars .value").all_text_contents()]
+        expected = np.sort(p)[::-1][: len(values)]
+        np.testing.assert_allclose(np.sort(values)[::-1], expected, atol=5.1e-4)
+        return P
+
+    about = page.locator("#from option").all_text_contents()
+    page.locator("#from").select_option(index=len(about) - 1)
+    row = page.evaluate("gpulr.row")
+    place = int(re.search(r"row (\d+)", about[-1])[1])
+    np.testing.assert_allclose(row, X[place], rtol=1e-6)
+    before = check()
+    slider = page.locator("#features input").first
+    slider.focus()
+    for _ in range(9):
+        page.keyboard.press("ArrowRight")
+    after, moved = check(), np.subtract(page.evaluate("gpulr.row"), row)
+    (feature,) = np.flatnonzero(moved)
+    weight = model.weights[feature, np.abs(after - before).argmax()]
+    assert np.sign((after - before)[np.abs(after - before).argmax()]) == np.sign(weight)
+    assert page.locator(".values .moved").count() == 1
+    page.get_by_role("button", name="Back to it").click()
+    assert page.evaluate("gpulr.row") == row
+    assert page.locator("#reasons span").count() > 2
+
+
+def test_whole_numbers_stay_whole_and_constants_are_not_moved(opened, rng):
+    X = np.stack([rng.integers(0, 90, 200), rng.normal(size=200), np.full(200, 3.0)], axis=1)
+    y = X[:, 0] + 40 * X[:, 1] > 45
+    page = opened(gpulr.train(X, y, standardize=True), X, y)
+    assert page.locator(".values input").count() == 2
+    steps = page.locator(".values input").evaluate_all("all => all.map(e => e.step)")
+    assert sorted(steps) == ["1", "any"]
 
 
 def test_without_javascript(opened, model, data):

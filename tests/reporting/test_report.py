@@ -70,9 +70,8 @@ class Page(HTMLParser):
         self.close()
         assert not self._open
         self.shown = " ".join("".join(self._words).split())
-        self.model, self.behind, self.thresholds = map(
-            self._json, ("model", "behind", "thresholds")
-        )
+        names = ("model", "behind", "thresholds", "trial")
+        self.model, self.behind, self.thresholds, self.trial = map(self._json, names)
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
@@ -568,6 +567,25 @@ def test_more_than_20_classes_are_sorted_as_in_their_picture(paged, rng):
     cells = re.findall(r'data-cell="(\d+),(\d+)">(\d+)<', page.text)
     assert len(cells) == np.count_nonzero(counts)
     assert all(counts[int(i), int(j)] == int(n) for i, j, n in cells)
+
+
+def test_a_row_to_try(paged, blobs, data, model):
+    X, y = blobs
+    own = gpulr.train(X, y, standardize=True)
+    trial = paged(own, X, y).trial
+    for words, values in zip(trial["about"], trial["rows"], strict=True):
+        row, name = re.fullmatch(r"row (\d+), (.*)", words).groups()
+        np.testing.assert_allclose(values, X[int(row)], rtol=1e-6)
+        true, said = y[int(row)], own.predict(X[[int(row)]])[0]
+        assert name == (f"{true}" if said == true else f"{true} taken for {said}")
+    low, high = np.array(trial["low"]), np.array(trial["high"])
+    assert ((low <= trial["rows"]) & (trial["rows"] <= high)).all()
+    strength = np.abs(X.std(axis=0)[:, None] * own.weights).max(axis=1)
+    assert trial["order"] == np.argsort(-strength).tolist()
+    assert paged(own).trial is None  # of no rows
+    assert paged(model, data).trial is None  # of images
+    wide = gpulr.train(np.tile(X, 100), y, max_iter=1, tol=0)
+    assert paged(wide, np.tile(X, 100), y).trial is None
 
 
 def test_rows_are_evaluated_in_one_pass(paged, blobs):
