@@ -13,7 +13,7 @@ the versions and the commit::
     python -m bench coverage
     python -m bench scores
     python -m bench.table                   # bench/RESULTS.md, README's table, the charts
-    python -m bench.table --pictures        # README's pictures of models
+    python -m bench.table --pictures        # pictures of models
 
 goals are measured beside the libraries in bench/requirements.txt; one that is missing is recorded,
 and the others run. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE should be unset: they change which

@@ -1,10 +1,10 @@
-"""Tables and charts of results; the README's pictures of models.
+"""Tables and charts of results; the README's and the site's pictures of models.
 
 ::
 
     python -m bench.table              # charts, bench/RESULTS.md, and the README's small table
     python -m bench.table --check      # exit 1 if RESULTS.md or the README has other tables
-    python -m bench.table --pictures   # draw what ten digit models look like, for the README
+    python -m bench.table --pictures   # draw what ten digit models look like
 
 Tables need nothing but Python: they are also made where a machine is only prepared.
 """
@@ -611,7 +611,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--output", type=Path, help="folder for the charts (default: --results)")
     parser.add_argument("--check", action="store_true", help="compare; write and draw nothing")
-    parser.add_argument("--pictures", action="store_true", help="draw the README's pictures alone")
+    parser.add_argument("--pictures", action="store_true", help="draw the pictures of models alone")
     parser.add_argument("--data", help="of the pictures (default: MNIST)")
     options = parser.parse_args(arguments)
     output = options.output or options.results
