@@ -1,8 +1,8 @@
 """The sessions that check gpulr, and the benchmarks; ``nox --list`` names them.
 
-``nox`` alone runs the tests that need no GPU and the linter, in less than ten minutes on two
-cores; ``nox -s more`` what takes longer than a change should wait for, and mypy; ``nox -s nightly``
-the rest. Tests that need MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a
+``nox`` alone runs the tests that need no GPU and the linter, in less than five minutes on two
+cores; ``nox -s more``, in seven, what takes longer than a change should wait for, among it mypy,
+clusters, a browser, the oldest versions and the documentation; ``nox -s nightly`` the rest. Tests that need MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a
 reason where it is absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux) or
 Chromium (a report is drawn on; GPULR_REQUIRE_BROWSER=1 makes its absence an error).
 """
@@ -20,37 +20,35 @@ nox.needs_version = ">=2024.3.2"
 nox.options.sessions = ["tests", "lint"]
 nox.options.reuse_venv = "yes"
 nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed
-# As pip does. Tests start many processes, each of which would compile all that it imports.
-os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
+# Tests start many processes, each of which would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).parent
 TESTED = {"GPULR_TEST_BACKENDS": "numpy,compiled,strict"}
-# Two processes: more would not be faster, as some tests start processes or use all cores. Not
-# python -m pytest: that would import ./gpulr.
-PYTEST = ("pytest", "-n", "2", "--dist", "worksteal", "-m")
 # What users of the bare gpulr do, and the tests' own tools.
 CORE = [
     *(f"tests/test_{name}.py" for name in ("errors", "extras", "import", "output_files", "words")),
     *("tests/core", "tests/model", "tests/validation", "tests/families/test_training.py"),
 ]
 TOOLS = ("hypothesis>=6.100", "pytest-xdist>=3.5")
+# What Dask's clusters are needed for.
+CLUSTERS = [
+    *("tests/distributed", "tests/families/test_dask.py"),
+    *("tests/estimators/test_dask.py", "tests/cli/test_workers.py"),
+]
 # What other array libraries are needed for.
 OTHER_ARRAYS = [
-    *("tests/behaviour/test_array_kinds.py", "tests/behaviour/test_kinds_of_X_and_y.py"),
-    *("tests/behaviour/test_examples.py", "tests/sources/test_part_files.py"),
-    *("tests/behaviour/test_blocks.py", "tests/datasets/test_stored.py"),
-    "tests/cli/test_stored.py",
-    "tests/behaviour/test_fuzz.py::test_stored_files",
-    *("tests/distributed", "tests/test_readme.py::test_examples[linear-probes]"),
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
-    *("tests/model/test_torch_layers.py", "tests/validation/test_tables.py"),
-    *("tests/validation/test_sources.py", "tests/families/test_sources.py"),
     *(
-        "tests/model/test_lazy.py",
-        "tests/families/test_partitioned.py",
-        "tests/families/test_dask.py",
+        f"tests/behaviour/test_{name}.py"
+        for name in ("array_kinds", "blocks", "examples", "kinds_of_X_and_y")
     ),
-    *("tests/estimators/test_dask.py", "tests/cli/test_workers.py"),
+    "tests/behaviour/test_fuzz.py::test_stored_files",
+    *(f"tests/families/test_{name}.py" for name in ("partitioned", "sources")),
+    *(f"tests/model/test_{name}.py" for name in ("lazy", "torch_layers")),
+    *("tests/cli/test_stored.py", "tests/datasets/test_stored.py"),
+    *("tests/sources/test_part_files.py", "tests/validation"),
+    "tests/test_readme.py::test_examples[linear-probes]",
 ]
 QUICK = "not (browser or slow or nightly)"
 BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
@@ -59,6 +57,17 @@ BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 def install(session: nox.Session, *extras: str) -> None:
     """Install gpulr as a user does, as a wheel, so that tests see what users get."""
     session.install(f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT))
+
+
+def run_tests(session: nox.Session, marks: str, *arguments: str, **environment: str | None) -> None:
+    """Run the tests with these marks in two processes.
+
+    More would not be faster, as some tests start processes or use all cores. BLAS has one thread in
+    each: threads that wait for each other would take a third of the time.
+    """
+    how = ("-n", "2", "--dist", "worksteal", "-m", marks)
+    # Not python -m pytest: that would import ./gpulr.
+    session.run("pytest", *how, *arguments, env={"OPENBLAS_NUM_THREADS": "1", **environment})
 
 
 def has_gpu_wheel(session: nox.Session) -> str | None:
@@ -79,17 +88,17 @@ def has_gpu_wheel(session: nox.Session) -> str | None:
 def tests(session: nox.Session) -> None:
     """Run the tests of every backend that needs no GPU."""
     install(session, "test", "cuda-compile", "fast")
-    session.run(*PYTEST, QUICK, *session.posargs, env=TESTED)
+    run_tests(session, QUICK, *session.posargs, **TESTED)
 
 
 @nox.session
 def more(session: nox.Session) -> None:
     """Run what takes longer than a change should wait for; screenshots are in build/screenshots."""
-    install(session, "test", "cuda-compile", "fast", "browser")
-    environment = {**TESTED, "GPULR_SCREENSHOTS": str(ROOT / "build" / "screenshots")}
-    session.run(*PYTEST, "(slow or browser) and not nightly", env=environment)
-    run_sklearn_suite(session)  # with the newest scikit-learn
-    for name in ("arrays", "types", "core", "oldest", "docs"):
+    install(session, "test", "cuda-compile", "fast", "browser", "dask", "sources")
+    screenshots = str(ROOT / "build" / "screenshots")
+    run_tests(session, "(slow or browser) and not nightly", **TESTED, GPULR_SCREENSHOTS=screenshots)
+    run_tests(session, QUICK, *CLUSTERS, GPULR_TEST_BACKENDS="numpy")
+    for name in ("types", "core", "oldest", "docs"):
         session.notify(name)
 
 
@@ -103,35 +112,33 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run what takes longest, and scikit-learn's own tests of the oldest release."""
-    install(session, "test", "cuda-compile", "fast")
-    session.run(*PYTEST, "nightly", env=TESTED)
-    session.notify("sklearn(1.6)")
+    """Run what takes longest, other array libraries, and scikit-learn's own tests."""
+    install(session, "test", "cuda-compile", "fast", "dask", "sources")
+    run_tests(session, "nightly", *session.posargs, **TESTED)
+    for name in ("arrays", "sklearn(1.9)", "sklearn(1.6)"):
+        session.notify(name)
 
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """Run the tests that need no extra without any."""
+    """Run the tests that need no extra without any, with as many threads of BLAS as users have."""
     install(session)
     session.install("pytest>=8", *TOOLS)
-    environment = {"GPULR_TEST_BACKENDS": "numpy"}
-    session.run(*PYTEST, f"{QUICK} and not mnist", *CORE, *session.posargs, env=environment)
+    environment = {"GPULR_TEST_BACKENDS": "numpy", "OPENBLAS_NUM_THREADS": None}
+    run_tests(session, f"{QUICK} and not mnist", *CORE, *session.posargs, **environment)
 
 
 @nox.session
 def arrays(session: nox.Session) -> None:
     """Run the tests that need other array libraries, and those of PyTorch as a backend."""
-    install(session, "test", "fast")
-    files = ("anndata", "h5py", "xarray", "zarr")
-    session.install("dask[array,dataframe,distributed]", "jax", "pip", "sparse", *files)
+    install(session, "test", "fast", "dask", "sources")
+    session.install("dask[dataframe]", "jax", "pip", "sparse", "anndata", "xarray")
     # By pip, whose settings may say where a PyTorch without CUDA is.
-    session.run("python", "-m", "pip", "install", "--quiet", f"{ROOT}[torch]")
-    environment = {"GPULR_TEST_BACKENDS": "numpy"}
-    session.run(*PYTEST, QUICK, *OTHER_ARRAYS, *session.posargs, env=environment)
-    slow = ("tests/distributed", "tests/behaviour/test_fuzz.py::test_stored_files")
-    session.run(*PYTEST, "slow and not nightly", *slow, env=environment)
+    session.run("python", "-m", "pip", "install", "--quiet", "--no-compile", f"{ROOT}[torch]")
+    tested = (*OTHER_ARRAYS, *CLUSTERS, *session.posargs)
+    run_tests(session, "not nightly", *tested, GPULR_TEST_BACKENDS="numpy")
     computed = ("tests/core", "tests/solvers", "tests/backend/test_streaming.py")
-    session.run(*PYTEST, QUICK, *computed, env={"GPULR_TEST_BACKENDS": "torch"})
+    run_tests(session, QUICK, *computed, GPULR_TEST_BACKENDS="torch")
 
 
 @nox.session(python="3.11")
@@ -145,7 +152,7 @@ def oldest(session: nox.Session) -> None:
     kinds = ("array_kinds", "kinds_of_X_and_y", "old_files", "optimum", "sparse", "standardize")
     more = [f"tests/behaviour/test_{name}.py" for name in kinds]
     more += ["tests/estimators", "tests/families/test_search.py", "tests/solvers/test_solvers.py"]
-    session.run(*PYTEST, f"{QUICK} and not mnist", *CORE, *more, *session.posargs)
+    run_tests(session, f"{QUICK} and not mnist", *CORE, *more, *session.posargs)
 
 
 @nox.session(name="tests(cupy)")
@@ -154,7 +161,7 @@ def tests_cupy(session: nox.Session) -> None:
     extra = has_gpu_wheel(session)
     install(session, "test-on-gpu", *([extra] if extra else []))
     environment = {"GPULR_TEST_BACKENDS": "cupy", "GPULR_FALLBACK": "error"}
-    session.run(*PYTEST, QUICK, *session.posargs, env=environment)
+    run_tests(session, QUICK, *session.posargs, **environment)
 
 
 @nox.session

@@ -721,7 +721,7 @@ def test_columns_of_arrays_have_no_names():
         assert not hasattr(estimator, "feature_names_in_")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", X_KINDS)
 @pytest.mark.filterwarnings(LIBRARY_ADVICE)
 def test_every_kind_of_X_with_every_kind_of_y(kind):

@@ -85,6 +85,7 @@ def test_extreme_penalties(put, digits, dtype, C):
     check(model, X.astype(np.float64), y, C)
 
 
+@pytest.mark.covering(2)
 @EACH_DTYPE
 @pytest.mark.parametrize("C", [0.01, 1.0, np.inf])
 def test_a_single_positive(put, rng, dtype, C):

@@ -39,6 +39,7 @@ def rows(rng, kind, n=120):
     return np.rint(X * factor + offset).astype(kind), codes
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("C", "block_bytes"), [(0.01, 500), (10.0, 2**23)])
 def test_the_optimum_on_standard_scaled_rows(put, rng, monkeypatch, kind, C, block_bytes):
@@ -55,6 +56,7 @@ def test_the_optimum_on_standard_scaled_rows(put, rng, monkeypatch, kind, C, blo
     np.testing.assert_allclose(plain, Z, atol=1e-8)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("kind", ["float32", "float64", "int32", "int64"])
 @pytest.mark.parametrize("ratio", [1e2, 1e4])

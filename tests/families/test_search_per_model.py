@@ -40,6 +40,7 @@ class Truth:
         self.X, self.Y = X, Y
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("kind", ["classes", "two", "labels"])
 @pytest.mark.parametrize("scoring", ["average_precision", "balanced_accuracy"])
 def test_each_model_has_the_C_of_its_own_scores(put, blobs, uneven, rng, kind, scoring):

@@ -76,6 +76,7 @@ def test_converged_models_leave_and_keep_their_parameters(put, blobs, solver):
     np.testing.assert_allclose(model.history.gradient_norm[-1], norm, rtol=1e-8)
 
 
+@pytest.mark.covering(2)
 @EVERY_SOLVER
 @pytest.mark.parametrize("tol", [0.0, 1e-3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -96,6 +97,7 @@ def test_one_by_one_gives_the_same_weights(put, digits, solver, tol, dtype):
     assert alone.settings["batched"] is False
 
 
+@pytest.mark.covering(2)
 @EVERY_SOLVER
 @pytest.mark.parametrize("tol", [0.0, 1e-3])
 def test_a_column_does_not_depend_on_the_others(put, blobs, solver, tol):

@@ -32,6 +32,7 @@ def little_memory(monkeypatch):
     monkeypatch.setattr(LBFGS, "column_bytes", lambda self, rows: 270 * 60)
 
 
+@pytest.mark.covering(2)
 @EVERY_SOLVER
 @pytest.mark.parametrize("tol", [0.0, 1e-5])
 def test_groups_equal_the_whole(put, many, solver, tol, monkeypatch):
