@@ -1,10 +1,11 @@
 """The sessions that check gpulr, and the benchmarks; ``nox --list`` names them.
 
 ``nox`` alone runs the tests that need no GPU and the linter, in less than five minutes on two
-cores; ``nox -s more``, in seven, what takes longer than a change should wait for, among it mypy,
-clusters, a browser, the oldest versions and the documentation; ``nox -s nightly`` the rest. Tests that need MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a
-reason where it is absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux) or
-Chromium (a report is drawn on; GPULR_REQUIRE_BROWSER=1 makes its absence an error).
+cores; ``nox -s more``, in seven, what takes longer than a change should wait for, with clusters,
+a browser, mypy, the oldest versions and the documentation; ``nox -s nightly`` the rest. Tests that
+need MNIST find it through GPULR_DATA_HOME or the cache folder, and skip with a reason where it is
+absent; so do tests that need g++ (CUDA kernels run on the CPU, on Linux) or Chromium (a report is
+drawn on; GPULR_REQUIRE_BROWSER=1 makes its absence an error).
 """
 
 from __future__ import annotations
