@@ -99,7 +99,7 @@ def more(session: nox.Session) -> None:
     screenshots = str(ROOT / "build" / "screenshots")
     run_tests(session, "(slow or browser) and not nightly", **TESTED, GPULR_SCREENSHOTS=screenshots)
     run_tests(session, QUICK, *CLUSTERS, GPULR_TEST_BACKENDS="numpy")
-    for name in ("types", "core", "oldest", "docs"):
+    for name in ("types", "oldest", "docs"):
         session.notify(name)
 
 
@@ -116,17 +116,17 @@ def nightly(session: nox.Session) -> None:
     """Run what takes longest, other array libraries, and scikit-learn's own tests."""
     install(session, "test", "cuda-compile", "fast", "dask", "sources")
     run_tests(session, "nightly", *session.posargs, **TESTED)
-    for name in ("arrays", "sklearn(1.9)", "sklearn(1.6)"):
+    for name in ("arrays", "core", "sklearn(1.9)", "sklearn(1.6)"):
         session.notify(name)
 
 
 @nox.session
 def core(session: nox.Session) -> None:
-    """Run the tests that need no extra without any, with as many threads of BLAS as users have."""
+    """Run the tests that need no extra without any."""
     install(session)
     session.install("pytest>=8", *TOOLS)
-    environment = {"GPULR_TEST_BACKENDS": "numpy", "OPENBLAS_NUM_THREADS": None}
-    run_tests(session, f"{QUICK} and not mnist", *CORE, *session.posargs, **environment)
+    tested = (*CORE, *session.posargs)
+    run_tests(session, f"{QUICK} and not mnist", *tested, GPULR_TEST_BACKENDS="numpy")
 
 
 @nox.session
@@ -144,7 +144,10 @@ def arrays(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def oldest(session: nox.Session) -> None:
-    """Run them, and more, with the lowest versions that pyproject.toml allows."""
+    """Run the tests of core, and more, with the lowest versions that pyproject.toml allows.
+
+    BLAS has as many threads here as users have.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lowest = [line.replace(">=", "==") for line in project["dependencies"]]
     tools = ("pip", "pytest==8.*", *TOOLS)  # pytest 9 refuses what scikit-learn 1.6 does
@@ -153,7 +156,8 @@ def oldest(session: nox.Session) -> None:
     kinds = ("array_kinds", "kinds_of_X_and_y", "old_files", "optimum", "sparse", "standardize")
     more = [f"tests/behaviour/test_{name}.py" for name in kinds]
     more += ["tests/estimators", "tests/families/test_search.py", "tests/solvers/test_solvers.py"]
-    run_tests(session, f"{QUICK} and not mnist", *CORE, *more, *session.posargs)
+    tested = (*CORE, *more, *session.posargs)
+    run_tests(session, f"{QUICK} and not mnist", *tested, OPENBLAS_NUM_THREADS=None)
 
 
 @nox.session(name="tests(cupy)")

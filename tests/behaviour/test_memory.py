@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gpulr
+from covering import some_nightly
 from helpers import python
 
 PEAK = """
@@ -36,9 +37,9 @@ print((peak() - before) // 1024)
 @pytest.mark.parametrize(
     ("call", "more", "mebibytes"),
     [
-        ("train(data.X, data.y)", "", 96),
+        pytest.param("train(data.X, data.y)", "", 96, marks=pytest.mark.nightly),
         ("train(data.X, data.y, tol=1e-5)", "", 96),  # with curvatures of the models' own
-        ("train(data.X, data.y, standardize=True)", "", 96),
+        pytest.param("train(data.X, data.y, standardize=True)", "", 96, marks=pytest.mark.nightly),
         ("search(data.X, data.y, Cs=[0.01, 1])", "gpulr.search(*few, Cs=[1])", 160),
     ],
     ids=["train", "for long", "standardized", "search"],
@@ -66,6 +67,7 @@ print((peak() - before) // 1024)
 
 
 @pytest.mark.slow
+@pytest.mark.covering
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("more", ["", "standardize=True"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -217,7 +219,7 @@ CALLS = {
 @pytest.mark.parametrize(
     "kind", ["memory map", *(pytest.param(k, marks=pytest.mark.nightly) for k in ("CSR", "parts"))]
 )
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", some_nightly(CALLS, {"bootstrap", "cross_val_predict"}))
 def test_no_copy_of_rows_is_made(tmp_path, kind, call):
     # 320 MB of rows, of which a fold of two would be 160; an array of margins takes 5 to 20, two
     # parts 32, and the threads that read and load reserve some.

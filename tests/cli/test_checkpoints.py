@@ -181,6 +181,7 @@ def begun(arguments, environment, folder, after):
 TERMINATED = 128 + signal.SIGTERM
 
 
+@pytest.mark.covering
 @posix
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [SEARCH, BOOTSTRAP], ids=lambda each: each[0])

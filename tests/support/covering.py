@@ -1,8 +1,8 @@
 """Products of parameters, of which few cases are quick and the others nightly.
 
 What a mistake depends on is nearly always one parameter or two. A test with the mark ``covering``
-has in the quick tests no more cases than hold each value of each parameter once, and with
-``covering(2)`` each two values of different parameters; its other cases are nightly.
+has in the quick tests (or the slow ones) no more cases than hold each value of each parameter once,
+and with ``covering(2)`` each two values of different parameters; its other cases are nightly.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ def leave_to_the_night(items: list) -> None:
     tests = defaultdict(list)
     for item in items:
         marked = item.get_closest_marker("covering")
-        if marked and not any(map(item.get_closest_marker, ("slow", "nightly"))):
-            tests[item.path, item.originalname, marked.args or (1,)].append(item)
-    for (_, _, (together,)), of_test in tests.items():
+        if marked and not item.get_closest_marker("nightly"):
+            slow = item.get_closest_marker("slow") is not None
+            tests[item.path, item.originalname, slow, marked.args or (1,)].append(item)
+    for (*_, (together,)), of_test in tests.items():
         # Of a product, each case has the same objects as the next.
         cases = [tuple(map(id, item.callspec.params.values())) for item in of_test]
         for item, keep in zip(of_test, chosen(cases, together), strict=True):
