@@ -13,6 +13,7 @@ import pytest
 
 import gpulr
 from clusters import cluster, emptied, kill, lone_worker, pids
+from covering import some_nightly
 
 pytest.importorskip("distributed", reason='not installed: python -m pip install ".[dask]"')
 
@@ -102,7 +103,7 @@ def test_the_same_bits_whoever_computes(family):
     ("family", "kills"),
     [
         (trained, lambda n: {1, 4, 7, n // 2, n}),  # loading, preparing, the sample, an iteration
-        (searched, lambda n: {n // 2, n - 1}),  # and the refit
+        pytest.param(searched, lambda n: {n // 2, n - 1}, marks=pytest.mark.nightly),  # the refit
         (searched_by_ranks, lambda n: {n // 2}),
     ],
     ids=["trained", "searched", "searched by ranks"],
@@ -154,7 +155,9 @@ with Client(sys.argv[1]) as client:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "n_features"), [(3_000_000, 250), (240_000, 1000)])
+@pytest.mark.parametrize(
+    ("n", "n_features"), some_nightly([(3_000_000, 250), (240_000, 1000)], {(3_000_000, 250)})
+)
 def test_a_client_may_be_smaller_than_the_rows(n, n_features):
     with cluster(2, processes=True) as client:
         command = [sys.executable, "-c", CLIENT, client.scheduler.address, str(n), str(n_features)]

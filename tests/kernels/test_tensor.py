@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
+from covering import some_nightly
 from cuda_host import KernelFault
 from cuda_layouts import CARDS, H100, T4
 from fused_kernels import assert_right, by_tensor_cores, fused, make, module, zeros_for
@@ -43,10 +44,12 @@ CASES = {
     "large margins": (64, 30, 7, {"dtype": "float16", "size": 1e4}),
     "unknown labels": (90, 31, 9, {"positives": True, "labels": True, "dtype": "uint8"}),
 }
+RARE = {"one of each", "one column", "halves", "large margins"}
 
 
-@pytest.mark.parametrize(("n", "features", "models", "options"), CASES.values(), ids=CASES.keys())
-def test_a_pass_and_its_halves(n, features, models, options):
+@pytest.mark.parametrize("case", some_nightly(CASES, RARE))
+def test_a_pass_and_its_halves(case):
+    n, features, models, options = CASES[case]
     problem, theta, *expected = make(n, features, models, **options)
     one = by_tensor_cores(problem)
     cost, gradient = one.evaluate(theta)
