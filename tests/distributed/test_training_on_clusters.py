@@ -13,7 +13,6 @@ import pytest
 
 import gpulr
 from clusters import cluster, emptied, kill, lone_worker, pids
-from covering import some_nightly
 
 pytest.importorskip("distributed", reason='not installed: python -m pip install ".[dask]"')
 
@@ -104,7 +103,7 @@ def test_the_same_bits_whoever_computes(family):
     [
         (trained, lambda n: {1, 4, 7, n // 2, n}),  # loading, preparing, the sample, an iteration
         pytest.param(searched, lambda n: {n // 2, n - 1}, marks=pytest.mark.nightly),  # the refit
-        (searched_by_ranks, lambda n: {n // 2}),
+        pytest.param(searched_by_ranks, lambda n: {n // 2}, marks=pytest.mark.nightly),
     ],
     ids=["trained", "searched", "searched by ranks"],
 )
@@ -154,10 +153,8 @@ with Client(sys.argv[1]) as client:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("n", "n_features"), some_nightly([(3_000_000, 250), (240_000, 1000)], {(3_000_000, 250)})
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("n", "n_features"), [(3_000_000, 250), (240_000, 1000)])
 def test_a_client_may_be_smaller_than_the_rows(n, n_features):
     with cluster(2, processes=True) as client:
         command = [sys.executable, "-c", CLIENT, client.scheduler.address, str(n), str(n_features)]

@@ -30,6 +30,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_X_y
 
 import gpulr
+from covering import some_nightly
 from gpulr import OneVsAllLogisticRegression, OneVsAllLogisticRegressionCV
 from gpulr.backend import is_device_array, to_host
 from gpulr.estimators import cross_validated, inputs, logistic_regression
@@ -50,6 +51,7 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
+ESTIMATORS = ("OneVsAllLogisticRegression", "OneVsAllLogisticRegressionCV")
 ROWS = np.random.default_rng(0).standard_normal((30, 3))
 LABELS = np.arange(30) % 3
 
@@ -107,7 +109,7 @@ def test_scikit_learns_checks_of_other_parameters(estimator, check):
 
 
 @pytest.mark.slow  # each check once more; of the search with ten values of C on five folds
-@pytest.mark.parametrize("name", ["OneVsAllLogisticRegression", "OneVsAllLogisticRegressionCV"])
+@pytest.mark.parametrize("name", some_nightly(ESTIMATORS, ESTIMATORS[1:]))
 def test_no_check_is_skipped(name):
     pytest.importorskip("pandas", reason="one of the checks needs DataFrames")
     code = f"""

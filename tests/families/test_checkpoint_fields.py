@@ -129,7 +129,7 @@ def each_run():
         if quick:
             yield pytest.param(name, "on the way", False, id=f"{name}-one")
         for at in ("on the way", "done"):
-            yield pytest.param(name, at, True, id=f"{name}-{at}-all", marks=pytest.mark.slow)
+            yield pytest.param(name, at, True, id=f"{name}-{at}-all", marks=pytest.mark.nightly)
 
 
 @pytest.mark.parametrize(("name", "at", "all_ways"), list(each_run()))

@@ -387,7 +387,11 @@ def test_signals_that_end_a_process_leave_a_checkpoint(tmp_path, number):
 @posix
 @pytest.mark.parametrize(
     ("solver", "kills"),
-    [("lbfgs", 8), *(pytest.param(name, 100, marks=pytest.mark.slow) for name in ("lbfgs", "gd"))],
+    [
+        ("lbfgs", 8),
+        pytest.param("lbfgs", 100, marks=pytest.mark.slow),
+        pytest.param("gd", 100, marks=pytest.mark.nightly),
+    ],
 )
 def test_none_is_lost_however_often_the_process_is_killed(tmp_path, solver, kills):
     settings = {"CHECKPOINT": str(tmp_path / "run.ckpt"), "SOLVER": solver, "KILLS": str(kills)}

@@ -80,8 +80,8 @@ def test_with_few_eigenvectors(spent, monkeypatch, margin):
 @pytest.mark.parametrize(
     ("options", "launches"),
     [
-        pytest.param({"fused": "require"}, 14, marks=pytest.mark.nightly),
-        ({"fused": "require", "margin": ALWAYS}, 14),
+        ({"fused": "require"}, 14),
+        pytest.param({"fused": "require", "margin": ALWAYS}, 14, marks=pytest.mark.nightly),
         pytest.param(
             {"fused": "auto", "margin": ALWAYS, "dtype": "float64"}, 201, marks=pytest.mark.nightly
         ),

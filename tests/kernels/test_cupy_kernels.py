@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import gpulr
+from covering import some_nightly
 from cuda_host import why_not
 from fake_cupy import CARD
 from fake_gpu import FakeArray, Namespace
@@ -191,7 +192,7 @@ def numbers(rng):
     return X, y
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "gd"])
+@pytest.mark.parametrize("solver", some_nightly(["lbfgs", "gd"], {"gd"}))
 def test_a_first_training_compiles_little(cupy, numbers, as_if_large, monkeypatch, solver):
     monkeypatch.setenv("GPULR_FUSED", "require")
     chosen, choose = [], dispatch.choose
