@@ -11,7 +11,7 @@ import pytest
 import gpulr
 
 DOCS = Path(__file__).parents[2] / "docs"
-REFERENCE = DOCS / "api" / "index.md"
+REFERENCE = DOCS / "api"
 MODULES = ("callbacks", "datasets", "errors", "logistic", "show", "video")
 
 if not REFERENCE.exists():
@@ -19,8 +19,11 @@ if not REFERENCE.exists():
 
 
 def listed() -> list[str]:
-    """Return the names that autosummary makes pages of."""
-    return re.findall(r"^   (?!:)([\w.]+)$", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    """Return the names that autosummary makes pages of, and those that stand there themselves."""
+    pages = sorted(REFERENCE.glob("*.md"))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    themselves = re.findall(r"^\.\. py:data:: gpulr\.([\w.]+)$", text, re.MULTILINE)
+    return [*re.findall(r"^   (?!:)([\w.]+)$", text, re.MULTILINE), *themselves]
 
 
 def public() -> set[str]:
