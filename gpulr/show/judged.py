@@ -120,7 +120,7 @@ def _is_first_of_two(model: OneVsAll, classes: Any) -> bool:
     """Return whether what is asked for is the class of two that the one model tells against."""
     if classes is None or model.n_models > 1 or len(model.classes) < 2:
         return False
-    return np.atleast_1d(np.asarray(classes)).tolist() == model.classes[:1].tolist()
+    return bool(np.atleast_1d(np.asarray(classes)).tolist() == model.classes[:1].tolist())
 
 
 def share(problem: Problem) -> float:

@@ -128,7 +128,7 @@ def confusion(
         for (i, j), words in cells.items():
             dark = not right[i, j] and mistakes[i, j] > 0.6 * largest
             look: dict[str, Any] = {"color": "white" if dark else "black", "fontsize": each}
-            look |= {"ha": "center", "va": "center", **normalize_kwargs(text_kw, Text)}
+            look |= {"ha": "center", "va": "center", **normalize_kwargs(dict(text_kw or {}), Text)}
             ax.text(j, i, words, **look)
     if n <= MOST_NAMED:
         short = short[::every]
