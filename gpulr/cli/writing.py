@@ -102,7 +102,8 @@ def film(
     how: dict[str, Any] = {"size": _parse_size(size), "fps": fps}
     checked(output, **how)
     model = load(path)
-    shape_of(model)  # before data are loaded
+    if not training or model.image_shape is not None:
+        shape_of(model)  # before data are loaded
     _not_the_model(output, path)
     dataset = data_for(model, data, label)
     say_dataset(dataset)

@@ -124,6 +124,16 @@ def _has_own(character: str, families: tuple[str, ...]) -> bool:
     )
 
 
+def font_file(text: str) -> str | None:
+    """Return the file of an installed font for a text that matplotlib's own font lacks letters of.
+
+    None where it lacks none, or no font has the first that it lacks.
+    """
+    lacking = (c for c in text if ord(c) > 127 and not c.isspace() and not _has_own(c, ()))
+    family = next(map(_family_of, lacking), None)
+    return None if family is None else findfont(FontProperties(family=[family]))
+
+
 @cache
 def _has(path: str, character: str) -> bool:
     font = _font(path)

@@ -85,9 +85,9 @@ def shape_of(model: OneVsAll) -> tuple[int, ...]:
     if shape is None:
         raise DataError(
             f"This model was trained on {model.data.get('name', 'data')}, rows of "
-            f"{model.n_features} numbers without an image shape, and a video shows images. If the "
-            "rows are images, train with image_shape=(height, width), or on an .npz file whose X "
-            "is (n, height, width)."
+            f"{model.n_features} numbers without an image shape, and a video of samples shows "
+            "images (one of training takes tables). If the rows are images, train with "
+            "image_shape=(height, width), or on an .npz file whose X is (n, height, width)."
         )
     if is_image(shape):
         return shape

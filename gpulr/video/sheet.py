@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
 from gpulr.errors import needs_extra
+from gpulr.show.labels import shortened
 
 WIDTH, HEIGHT = 1280, 720
 LONGEST = 200  # characters of a text, which is then cut to the width that it has
@@ -45,19 +46,23 @@ class Sheet:
         bold: bool = False,
         anchor: str = "ls",
         width: float = math.inf,
+        in_middle: bool = False,
     ) -> float:
         """Write one line at (x, y), cut off with … beyond ``width``; returns its width.
 
+        Of names that begin alike what is left out may be ``in_middle``.
+
         ``anchor`` is Pillow's: l, m or r, then s for the baseline or m for the middle.
         """
-        font = _font(round(size * self._scale), bold)
-        text = _cut(text, font, width * self._scale)
+        font = _font(round(size * self._scale), bold, *_letters_of(text))
+        text = _cut(text, font, width * self._scale, in_middle=in_middle)
         self._draw.text(self._at(x, y), text, fill=color, font=font, anchor=anchor)
         return font.getlength(text) / self._scale
 
     def width_of(self, text: str, *, size: float, bold: bool = False) -> float:
         """Return how wide a line of text would be."""
-        return _font(round(size * self._scale), bold).getlength(text) / self._scale
+        font = _font(round(size * self._scale), bold, *_letters_of(text))
+        return font.getlength(text) / self._scale
 
     def box(self, x: float, y: float, width: float, height: float, color: str) -> None:
         """Fill a rectangle; one narrower than a pixel is not seen."""
@@ -116,23 +121,46 @@ class Sheet:
 
 
 @lru_cache(maxsize=64)
-def _font(pixels: int, bold: bool) -> ImageFont.FreeTypeFont:
-    """Return DejaVu Sans, which comes with matplotlib: the same on every machine."""
+def _font(pixels: int, bold: bool, file: str | None, turned: bool) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which comes with matplotlib: the same on every machine; or another.
+
+    What is read from the right is ``turned`` where Pillow has libraqm.
+    """
     with needs_extra("video", "Text in videos needs the fonts of matplotlib"):
         import matplotlib
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
+    path = file or Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
     # Without libraqm, which not every Pillow has: the same picture everywhere.
-    return ImageFont.truetype(path, max(6, pixels), layout_engine=ImageFont.Layout.BASIC)
+    layout = ImageFont.Layout.RAQM if turned else ImageFont.Layout.BASIC
+    return ImageFont.truetype(path, max(6, pixels), layout_engine=layout)
 
 
-def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """Return the text, or as much of it as fits with … behind it."""
+@lru_cache(maxsize=1024)
+def _letters_of(text: str) -> tuple[str | None, bool]:
+    """Return the file of an installed font where DejaVu Sans lacks what is to be written.
+
+    And whether some of it is read from the right.
+    """
+    if text.isascii():
+        return None, False
+    with needs_extra("video", "Text in videos needs the fonts of matplotlib"):
+        from gpulr.show.lettering import RIGHT_TO_LEFT, font_file
+
+    turned = bool(RIGHT_TO_LEFT.search(text)) and bool(features.check("raqm"))
+    return font_file(text), turned
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont, width: float, *, in_middle: bool = False) -> str:
+    """Return the text, or as much of it as fits with … behind it, or in its middle."""
     text = text[:1000]  # more never fits, and would take long to measure
     if font.getlength(text) <= width:
         return text
+
+    def beginning(n: int) -> str:
+        return shortened(text, n + 1) if in_middle else text[:n] + "…"
+
     fits = bisect.bisect_right(
-        range(1, len(text)), width, key=lambda n: font.getlength(text[:n] + "…")
+        range(1, len(text)), width, key=lambda n: font.getlength(beginning(n))
     )
-    return text[:fits] + "…"
+    return beginning(fits)

@@ -61,6 +61,12 @@ def test_a_font_that_was_installed_after_matplotlib_listed_them_is_found(latin):
     assert latin in lettering.plain(["猫"])["fontfamily"]
 
 
+def test_the_file_of_the_font_is_found_for_videos(cjk):
+    assert lettering.font_file("猫 cat").endswith("two.ttf")
+    assert lettering.font_file("naïve ✓ cat") is None
+    assert lettering.font_file("\u2fd5") is None
+
+
 def test_where_no_font_has_them_one_warning_names_one_and_labels_still_differ(cjk, monkeypatch):
     monkeypatch.setattr(lettering, "_told", set())
     with pytest.warns(FontWarning, match="Noto Sans CJK") as told:

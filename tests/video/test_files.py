@@ -13,7 +13,7 @@ import gpulr
 from gpulr import video
 from gpulr.errors import DataError, DataFileError, MissingExtraError, ParameterError
 from gpulr.video import film, retraining
-from gpulr.video.retraining import Recording, pictures_of
+from gpulr.video.recording import Recording, pictures_of
 from gpulr.video.sheet import Sheet
 
 SMALL = {"size": (320, 180), "seconds": 0.2}
@@ -165,6 +165,50 @@ def test_early_iterations_are_shown_for_longer_and_weights_in_one_scale():
     assert 0.2 < reds[half] / reds[-1] < 0.4
 
 
+@pytest.mark.parametrize("n_models", [1, 3, 12])
+def test_a_table_has_bars_of_the_features_that_matter_in_the_end(
+    av, tmp_path, recorded, rng, monkeypatch, n_models
+):
+    pandas = pytest.importorskip("pandas")
+    boxes, words, draw, write = [], [], Sheet.box, Sheet.text
+    X = rng.normal(size=(120, 30)) * np.geomspace(0.1, 10, 30)
+    y = (X / X.std(axis=0))[:, :12].argmax(axis=1) % max(2, n_models)
+    X = pandas.DataFrame(X, columns=[f"feature called {i}" for i in range(30)])
+    model = gpulr.train(X, y, standardize=True)
+
+    def box(sheet, x, y, width, height, color):
+        boxes.append((x, y, width, height, color))
+        draw(sheet, x, y, width, height, color)
+
+    def text(sheet, x, y, text, **more):
+        words.append(text)
+        return write(sheet, x, y, text, **more)
+
+    monkeypatch.setattr(Sheet, "box", box)
+    monkeypatch.setattr(Sheet, "text", text)
+    how = {"solver": "lbfgs", "max_iter": 30}
+    video.training(model, X, y, tmp_path / "t.mp4", **how, **SMALL)
+    run = recorded[-1]
+    W = (model.weights * model.feature_std[:, np.newaxis])[:, :9].T
+    shown = min(9, n_models)
+    assert run.weights.shape[:2] == (31, shown)
+    for j in range(shown):
+        n = run.weights.shape[2]
+        largest = np.argsort(-np.abs(W[j]))[:n]
+        ours = {int(name.split()[-1]) for name in run.features[j]}
+        assert len(ours ^ set(largest)) <= 2  # those of about the same size
+        np.testing.assert_allclose(np.sort(run.weights[-1, j])[::-1], run.weights[-1, j])
+        np.testing.assert_allclose(
+            run.weights[-1, j], [W[j][int(f.split()[-1])] for f in run.features[j]], atol=0.05
+        )
+    bars = [b for b in boxes if b[4] in ("#D55E00", "#0072B2") and b[1] < 670]
+    assert min(x for x, *_ in bars) > 64
+    assert max(x + width for x, _, width, *_ in bars) < 800
+    assert max(y + height for _, y, _, height, _ in bars) < 660
+    assert any(word.startswith("weight per standard deviation") for word in words)
+    assert any("the first 9 of 12 classes" in word for word in words) is (n_models == 12)
+
+
 def test_a_callback_can_end_training(av, model, data, tmp_path, recorded):
     def stop(progress):
         if progress.iteration == 4:
@@ -235,7 +279,7 @@ def models(model, data):
     return {"images": model, "flat": train(data.X, data.y), "deep": train(deep, data.y)}
 
 
-FLAT = r"64 numbers without an image shape.*image_shape="
+FLAT = r"64 numbers without an image shape.*one of training takes tables.*image_shape="
 
 
 @pytest.mark.parametrize(
@@ -257,7 +301,6 @@ FLAT = r"64 numbers without an image shape.*image_shape="
         ("training", None, {"X_test": [[0.0]]}, DataError, "both X_test and y_test"),
         ("training", None, {"solver": "newton"}, ParameterError, "solver='newton'"),
         ("predictions", None, {"model": "flat"}, DataError, FLAT),
-        ("training", None, {"model": "flat"}, DataError, FLAT),
         ("predictions", None, {"model": "deep"}, DataError, r"shape \(2, 2, 4, 4\)"),
     ],
 )

@@ -204,6 +204,20 @@ def test_hostile_labels_are_drawn_as_they_are(data):
     assert all(name.isprintable() and name.strip() for name in samples.names)
 
 
+def test_names_that_begin_alike_are_cut_in_their_middle_and_have_a_font(tmp_path):
+    sheet = Sheet((1280, 720))
+    names = [f"the mean of what was measured {i}" for i in (1, 2)]
+    for name in names:
+        before = sheet.image.copy()
+        assert sheet.text(10, 50, name, size=16, width=90, in_middle=True) <= 90
+        assert np.abs(np.asarray(sheet.image).astype(int) - np.asarray(before)).max() > 0
+    a, b = (Sheet((1280, 720)) for _ in range(2))
+    for at, name in ((a, names[0]), (b, names[1])):
+        at.text(10, 50, name, size=16, width=90, in_middle=True)
+    assert (np.asarray(a.image) != np.asarray(b.image)).any()
+    assert sheet.width_of("ascii", size=16) == a.width_of("ascii", size=16)
+
+
 def test_text_is_cut_to_its_width():
     sheet = Sheet(SIZE)
     assert 90 < sheet.text(0, 50, "W" * 5000, size=20, width=100) <= 100
