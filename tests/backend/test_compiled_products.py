@@ -52,6 +52,7 @@ def compiled(X, compute="float32"):
     return compiled_rows.CompiledRows(X, np.dtype(compute))
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("compute", ["float32", "float64"])
 @pytest.mark.parametrize("storage", STORAGE)
 def test_products_of_every_shape(compiled_products, rng, storage, compute):

@@ -172,7 +172,7 @@ def test_what_fits_is_uploaded_once_in_the_smallest_type(
 # ---- streamed ---------------------------------------------------------------------------------
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering
 @pytest.mark.parametrize("budget", [PLENTY, LITTLE], ids=["fits", "streamed"])
 @pytest.mark.parametrize("chunk", [None, 30], ids=["uncut", "chunks"])
 @pytest.mark.parametrize("settings", [{}, {"standardize": True}], ids=["plain", "standardized"])

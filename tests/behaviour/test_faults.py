@@ -199,6 +199,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals of POSIX")
 def test_kill_9_while_checkpointing(tmp_path):
     """At whichever step of writing one: the same call goes on to the same bits."""

@@ -46,7 +46,7 @@ def check(worker, name, count, seed):
     assert min(counts["read"], counts["refused"]) > count / 50
 
 
-@pytest.mark.parametrize(("count", "seed"), files(500, 2_000, 50_000))
+@pytest.mark.parametrize(("count", "seed"), files(300, 2_000, 50_000))
 @pytest.mark.parametrize("name", FILES)
 def test_readers(worker, name, count, seed):
     check(worker, name, count, seed)

@@ -166,6 +166,7 @@ def test_one_warning_for_all_that_did_not_converge(blobs):
 # ---- the model ---------------------------------------------------------------------------------
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("refit", [True, "1se"])
 def test_the_refitted_model_is_that_of_train(put, digits, refit):
     X, y, X_test, y_test = digits

@@ -121,6 +121,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_families_say_what_they_say_in_memory(family, kind, rows, rng):

@@ -15,6 +15,7 @@ from gpulr.kernels import dispatch
 from gpulr.solvers import exact_curvature, subspace
 
 
+@pytest.mark.slow
 def test_models_on_a_device_say_by_how_many_they_went(install, as_if_large, monkeypatch, rng):
     if reason := why_not():
         pytest.skip(reason)

@@ -111,6 +111,7 @@ def test_the_opposite_question_has_the_same_bits(dtype):
         np.testing.assert_array_equal(a[1], -b[1])
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("answer", [0, 1])
 @EACH_STORAGE
 def test_what_sure_models_have_left_to_learn_is_exact(rng, dtype, answer):
