@@ -1,6 +1,6 @@
 """How many small mistakes the tests of a room find: seeded mutants of gpulr, each on its own.
 
-Each changes one expression of one file. It meets the tests of its own room (tests/ROOM, or for a
+Each changes one expression of one file. It meets the quick tests of its own room (tests/ROOM, or for a
 file outside the rooms tests/test_FILE.py), which have half a minute to fail::
 
     python tests/mutants.py --seed 0 --count 60
@@ -93,7 +93,7 @@ def is_killed(mutant: Mutant) -> bool:
         lines[mutant.line - 1] = line[: mutant.column] + mutant.new.encode() + line[end:]
         target.write_bytes(b"\n".join(lines))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        command += ["-m", "not browser and not slow", tests_of(mutant.path)]
+        command += ["-m", "not (browser or slow or nightly)", tests_of(mutant.path)]
         environment = os.environ | {"GPULR_TEST_BACKENDS": "numpy", "PYTHONPATH": str(copy)}
         how = {"cwd": copy, "env": environment, "timeout": SECONDS, "capture_output": True}
         try:
