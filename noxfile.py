@@ -157,7 +157,8 @@ def oldest(session: nox.Session) -> None:
     more = [f"tests/behaviour/test_{name}.py" for name in kinds]
     more += ["tests/estimators", "tests/families/test_search.py", "tests/solvers/test_solvers.py"]
     tested = (*CORE, *more, *session.posargs)
-    run_tests(session, f"{QUICK} and not mnist", *tested, OPENBLAS_NUM_THREADS=None)
+    environment = {"GPULR_TEST_BACKENDS": "numpy", "OPENBLAS_NUM_THREADS": None}
+    run_tests(session, f"{QUICK} and not mnist", *tested, **environment)
 
 
 @nox.session(name="tests(cupy)")

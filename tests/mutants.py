@@ -1,7 +1,7 @@
 """How many small mistakes the tests of a room find: seeded mutants of gpulr, each on its own.
 
-Each changes one expression of one file. It meets the quick tests of its own room (tests/ROOM, or for a
-file outside the rooms tests/test_FILE.py), which have half a minute to fail::
+Each changes one expression of one file. It meets the quick tests of its own room (tests/ROOM, or
+for a file outside the rooms tests/test_FILE.py), which have half a minute to fail::
 
     python tests/mutants.py --seed 0 --count 60
 """
