@@ -30,6 +30,7 @@ STYLES = ("-", "--", ":", "-.")  # of each ten curves
 MOST_PANELS = 12  # models that have panels unless told which
 COLUMNS, SIDE, LEAST_SIDE = 4, 1.9, 1.1  # inches of a panel
 LONGEST_NAME = 1.6  # inches
+INSIDE = 0.9  # inches of a legend that covers a part of the curves
 HANDLE, ENTRY = 0.55, 0.17  # inches of a legend's entry: what is beside its words, and its height
 REFERENCE: dict[str, Any] = {"color": "#555555", "linestyle": ":", "linewidth": 1.0}
 
@@ -49,7 +50,9 @@ def draw(
     n_models, names, chosen = found.model.n_models, found.names, found.chosen
     title, room, given = kind.title, len(INKS), ax
     if ax is not None and not per_model:
-        room = min(room, int(inches_of(ax)[1] / ENTRY) - 1)
+        labels = [f"{each}   {kind.score} 0.000" for each in _fitted_names(ax, names)]
+        above = inches_of(ax)[1] if _fits_beside(ax, labels) else INSIDE
+        room = min(room, int(above / ENTRY) - 1)
     many = chosen is None and n_models > room
     if many and not per_model:
         short = given is not None and is_small(given)
@@ -100,8 +103,7 @@ def _together(
     curve_kw: Mapping[str, Any] | None,
 ) -> Axes:
     """Draw lines beside those that are there, each in a colour of its own, and a legend of all."""
-    longest = LONGEST_NAME if ax is None else min(LONGEST_NAME, 0.4 * inches_of(ax)[0])
-    names = fitted([name for name, _ in lines], longest, "small")
+    names = _fitted_names(ax, [name for name, _ in lines])
     labels = [
         f"{name}   {_words(line, kind)}" for name, (_, line) in zip(names, lines, strict=True)
     ]
@@ -125,13 +127,23 @@ def _together(
     handles = [each for each in ax.lines if each.get_gid() == "curve"] + lone
     said = [str(each.get_label()) for each in handles]
     place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
-    if given is not None:
-        letters = SMALL_LETTERS if is_small(given) else size
-        share = 1.1 if has_layout(given) else LEAST_SHARE
-        if widest(said, letters) + HANDLE > beside(ax) - share * min(inches_of(ax)):
-            place = {"loc": kind.corner}
+    if given is not None and not _fits_beside(given, said):
+        place = {"loc": kind.corner}
     legend(ax, handles, said, fontsize=size, **place)
     return ax
+
+
+def _fitted_names(ax: Axes | None, names: Sequence[str]) -> list[str]:
+    """Return names as long as a legend has room for."""
+    longest = LONGEST_NAME if ax is None else min(LONGEST_NAME, 0.4 * inches_of(ax)[0])
+    return fitted(names, longest, "small")
+
+
+def _fits_beside(ax: Axes, labels: Sequence[str]) -> bool:
+    """Return whether there is room for a legend on the right of a square in the caller's Axes."""
+    letters = SMALL_LETTERS if is_small(ax) else "small"
+    share = 1.1 if has_layout(ax) else LEAST_SHARE
+    return widest(labels, letters) + HANDLE <= beside(ax) - share * min(inches_of(ax))
 
 
 def _briefly(words: str) -> str:

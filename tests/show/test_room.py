@@ -91,6 +91,17 @@ def test_panels_are_as_many_as_can_be_read(pictures):
     assert pictures["path"](Figure(figsize=(3, 2)).subplots()).get_xscale() == "log"
 
 
+def test_a_legend_that_would_cover_the_curves_is_one_of_averages(pictures):
+    figure = Figure(figsize=(9.6, 6.4), layout="constrained")
+    together = pictures["roc"](figure.subplots(2, 2)[0, 1])
+    alone = pictures["roc"](Figure().subplots())
+    for ax, n in ((together, 2), (alone, 10)):
+        assert sum(line.get_gid() == "curve" for line in ax.lines) == n
+        drawn(ax)
+    box, square = alone.get_legend().get_window_extent(), alone.get_window_extent()
+    assert box.x0 >= square.x1
+
+
 def test_other_axes_keep_their_place(pictures):
     figure = Figure(figsize=(6, 3))
     left, right = figure.subplots(1, 2)
