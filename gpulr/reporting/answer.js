@@ -26,10 +26,11 @@ function adding(row, Z, base, model) {
 }
 
 // Return a function that shows margins and probabilities, or that there are none, and returns the leading name.
-function answering(model) {
+// Of more names than ``mostBars`` the most probable ones are shown.
+function answering(model, mostBars) {
   const twoClasses = model.intercept.length === 1 && !model.multilabel;
-  const MOST_BARS = 40, TOP = 10;
-  const bars = find("bars"), listed = model.names.length <= MOST_BARS;
+  const TOP = 10;
+  const bars = find("bars"), listed = model.names.length <= mostBars;
   const lines = Array.from({ length: listed ? model.names.length : TOP }, () => {
     const item = document.createElement("li"), part = (name) => item.querySelector(`.${name}`);
     item.innerHTML = '<span class="name"></span><span class="track" aria-hidden="true">'

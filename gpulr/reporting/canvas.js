@@ -1,6 +1,6 @@
 // A paper to draw on with mouse, pen, finger and keys; what is drawn is answered as it is drawn.
 {
-  const model = modelOf("model"), answer = answering(model);
+  const model = modelOf("model"), answer = answering(model, 40);
   const [height, width] = model.paper;
   const canvas = find("canvas"), seen = find("seen"), context = canvas.getContext("2d");
   let strokes = [], current = null, pointer = null;

@@ -1,6 +1,6 @@
 // A row of a table whose values can be moved: what the model says of it, and which features argue for that.
 {
-  const model = modelOf("trial"), answer = answering(model), MOST_ADDING = 6;
+  const model = modelOf("trial"), answer = answering(model, 12), MOST_ADDING = 6;
   const whole = (k) => model.steps[k] === 1;
   const written = (x, k) => (whole(k) ? String(Math.round(x)) : String(Number(x.toPrecision(4)))).replace("-", "−");
   let row = [], from = 0;

@@ -45,6 +45,12 @@ def digits_file(tmp_path):
     return len(digits.X)
 
 
+def test_the_page_of_a_bootstrap_has_its_intervals(told, tmp_path):
+    told("bootstrap", *DIGITS[1:], "--n", 5, "--max-iter", 3, "--output", "b.safetensors")
+    told("report", "b.safetensors", "--output", "page.html")
+    assert "95 % interval over 5 resamples" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_train_evaluate_predict_agree(told):
     trained = told(*DIGITS, "--output", "model.safetensors")
     for name, kind in TRAIN_FIELDS.items():
