@@ -12,7 +12,7 @@ import gpulr
 from gpulr.errors import DataError, ParameterError
 from gpulr.model.comparison import MOST_KINDS, _kinds, mcnemar
 from gpulr.model.measures import LABEL_SCORES, SCORES
-from shown import multiples
+from helpers import multiples
 
 
 @pytest.fixture(scope="module")

@@ -36,8 +36,7 @@ from gpulr.reporting.paths import file_name, without_folders
 from gpulr.reporting.pictures import weight_pictures
 from gpulr.reporting.tested import _of_classes
 from gpulr.show.predictions import Predictions, most_probable, true_names
-from helpers import strict_json
-from shown import multiples
+from helpers import multiples, strict_json
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -19,7 +19,8 @@ import gpulr
 from gpulr import show
 from gpulr.errors import DataError, ParameterError
 from gpulr.show.curve_lines import Line
-from shown import drawn, multiples
+from helpers import multiples
+from shown import drawn
 
 PICTURES = {"roc": show.roc, "precision": show.precision_recall, "calibration": show.calibration}
 

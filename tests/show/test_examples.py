@@ -11,7 +11,8 @@ from scipy.sparse import csr_array
 import gpulr
 from gpulr import show
 from gpulr.show.canvas import Colour
-from shown import colours, drawn, multiples, names_of, panels, widths
+from helpers import multiples
+from shown import colours, drawn, names_of, panels, widths
 
 
 def chosen(n_rows, n, seed=0):

@@ -15,7 +15,7 @@ from gpulr.show.predictions import (
     true_names,
     weight_limit,
 )
-from shown import multiples
+from helpers import multiples
 
 
 def test_predictions_beside_the_truth(ten, digits):

@@ -11,7 +11,8 @@ from gpulr import show
 from gpulr.errors import ParameterError
 from gpulr.model.evaluation import Evaluation, evaluate_margins
 from gpulr.show.canvas import Colour
-from shown import drawn, multiples, names_of, widths
+from helpers import multiples
+from shown import drawn, names_of, widths
 
 
 @pytest.fixture

@@ -63,6 +63,11 @@ def targets(codes, n_classes=None):
     return Y[:, 1:] if n_classes == 2 else Y
 
 
+def multiples(y):
+    """Which of 2, 3 and 5 divide y."""
+    return (y[:, np.newaxis] % [2, 3, 5] == 0).astype(np.uint8)
+
+
 @contextmanager
 def found_anew(*cached):
     """What these cached functions remember is found anew within, and again after it."""

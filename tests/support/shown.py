@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
-
-
-def multiples(y):
-    """Which of 2, 3 and 5 divide y."""
-    return (y[:, np.newaxis] % [2, 3, 5] == 0).astype(np.uint8)
 
 
 def drawn(ax):
