@@ -89,7 +89,8 @@ def draw(
         words = (_briefly(kind.x), _briefly(kind.y))
     below, left = words
     if given is None:
-        left = wrapped(left, 0.9 * inches_of(ax)[1], "medium")  # one row of panels is not high
+        high = ax.figure.bbox.height / ax.figure.dpi
+        left = wrapped(left, high - 0.3, "medium")  # one row of panels is not high
     ax.set(xlabel=below, ylabel=left)
     ax.set_title(title, loc="left", **plain([title]))
     return ax
@@ -108,7 +109,7 @@ def _together(
         f"{name}   {_words(line, kind)}" for name, (_, line) in zip(names, lines, strict=True)
     ]
     chance = kind.reference or ""
-    if ax is not None and is_small(ax):
+    if ax is not None and (is_small(ax) or not _fits_beside(ax, [chance])):
         chance = _briefly(chance)
     wide = widest([*labels, chance], "small") + HANDLE
     size, given, ax = "small", ax, axes(ax, 4.5 + wide, 4.4)

@@ -102,6 +102,17 @@ def test_a_legend_that_would_cover_the_curves_is_one_of_averages(pictures):
     assert box.x0 >= square.x1
 
 
+def test_words_for_chance_do_not_keep_a_legend_from_its_place(ten, digits):
+    left, _ = Figure(figsize=(10, 4)).subplots(1, 2)
+    show.precision_recall(ten, *digits[2:], ax=left)
+    drawn(left)
+    assert left.get_legend().get_texts()[-1].get_text() == "chance"
+    assert left.get_legend().get_window_extent().x0 >= left.get_window_extent().x1
+    own = show.precision_recall(ten, *digits[2:])
+    assert "\n" not in own.get_ylabel()
+    assert own.get_legend().get_texts()[-1].get_text() == "chance: its share of rows"
+
+
 def test_other_axes_keep_their_place(pictures):
     figure = Figure(figsize=(6, 3))
     left, right = figure.subplots(1, 2)
