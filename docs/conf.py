@@ -93,7 +93,7 @@ html_theme_options = {
     "header_links_before_dropdown": 8,
     "logo": {"text": "gpulr", "alt_text": "gpulr"},
     "navbar_align": "left",
-    "pygments_dark_style": "github-dark",
+    "pygments_dark_style": "github-dark-high-contrast",
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": True,

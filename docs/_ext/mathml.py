@@ -18,7 +18,7 @@ def inline(translator: Any, node: nodes.Element) -> None:
 def display(translator: Any, node: nodes.Element) -> None:
     """Write a formula of its own."""
     formula = convert(node.astext(), display="block")
-    translator.body.append(f'<div class="formula">{formula}</div>')
+    translator.body.append(f'<div class="formula" tabindex="0">{formula}</div>')
     raise nodes.SkipNode
 
 
