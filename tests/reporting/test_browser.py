@@ -721,6 +721,10 @@ def test_a_page_of_mnist_is_a_small_file(opened, real_mnist, tmp_path):
     assert (tmp_path / "report.html").stat().st_size <= 200 * 1024
     drawn_with_mouse(page, recorded(3))
     agree(page, replace(model, image_shape=(28, 28)))
+    page.set_viewport_size({"width": 360, "height": 800})  # with counts above 1,000, too
+    for name in ("Accuracy by class", "Confusion matrix"):
+        region = page.get_by_role("region", name=name)
+        assert region.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
 
 
 @pytest.mark.parametrize("width", [390, 1366])
