@@ -94,7 +94,7 @@ class Blocks:
         cls,
         paths: Paths,
         *,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         features: Sequence[str] | None = None,
         memory: int = 0,
         classes: Any = None,
@@ -105,10 +105,11 @@ class Blocks:
         ----------
         paths : path or sequence of paths
             A folder (its .parquet files and those below it, by name), a file, or files.
-        label : str, optional
-            The column that holds labels; without, y is passed beside.
+        label : str or sequence of str, optional
+            The column that holds labels, or the columns of a matrix of labels (0, 1, and null or
+            NaN where a row says nothing of one); without, y is passed beside.
         features : sequence of str, optional
-            The columns that are the rows, in this order; else all of the first file but the label.
+            The columns that are the rows, in this order; else all of the first file but labels.
         memory, classes
             As of :class:`Blocks`.
 

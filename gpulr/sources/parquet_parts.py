@@ -21,7 +21,7 @@ class RowGroup:
     path: Path
     number: int
     features: tuple[str, ...]
-    label: str | None
+    labels: tuple[str, ...]  # none, one, or the columns of a matrix of labels
 
     def __str__(self) -> str:
         return f"{self.path}, row group {self.number}"
@@ -34,18 +34,20 @@ class RowGroup:
             return read_schema(self.path)
 
     def __call__(self) -> Array:
-        """Return the rows as an Arrow table, and their labels if there is a column of these."""
+        """Return the rows as an Arrow table, and their labels if there are columns of these."""
         from pyarrow.parquet import ParquetFile
 
-        names = [*self.features, *([] if self.label is None else [self.label])]
+        names = [*self.features, *self.labels]
         with reading(self.path, PARQUET), ParquetFile(self.path) as file:
             table = file.read_row_group(self.number, columns=names)
         X = table.select(self.features)
-        return X if self.label is None else (X, table.column(self.label))
+        if not self.labels:
+            return X
+        return X, table.select(self.labels) if self.labels[1:] else table.column(self.labels[0])
 
 
 def row_groups(
-    paths: Paths, label: str | None, features: Sequence[str] | None
+    paths: Paths, label: str | Sequence[str] | None, features: Sequence[str] | None
 ) -> tuple[list[RowGroup], list[int]]:
     """Return loaders of the row groups of Parquet files, and their numbers of rows.
 
@@ -57,13 +59,14 @@ def row_groups(
 
     if isinstance(features, str):
         raise ParameterError(f"features={features!r}; expected a list of names, [{features!r}].")
+    labels = (label,) if isinstance(label, str) else tuple(label or ())
     loaders, lengths = [], []
     for path in files_of(paths, ".parquet"):
         with reading(path, PARQUET), ParquetFile(path) as file:
             names = [name for name in file.schema_arrow.names if not name.startswith("__index")]
             groups = range(file.metadata.num_row_groups)
             rows = [file.metadata.row_group(i).num_rows for i in groups]
-        wanted = [*(features or ()), *([] if label is None else [label])]
+        wanted = [*(features or ()), *labels]
         if missing := [name for name in wanted if name not in names]:
             raise DataFileError(
                 path,
@@ -71,10 +74,10 @@ def row_groups(
                 "Name columns that are there.",
             )
         if features is None:  # of the first file, for all
-            features = [name for name in names if name != label]
+            features = [name for name in names if name not in labels]
         for i, n in enumerate(rows):
             if n:
-                loaders.append(RowGroup(path, i, tuple(features), label))
+                loaders.append(RowGroup(path, i, tuple(features), labels))
                 lengths.append(n)
     if not loaders:
         raise DataFileError(first_of(paths), "holds no rows", "Name files that have some.")

@@ -72,6 +72,25 @@ def test_row_groups_are_the_parts(parquet, rows):
     assert_same(Blocks.from_parquet(files, label="y"), np.vstack([X[25:], X[:25]]))
 
 
+def test_columns_of_labels_are_a_matrix_with_their_names(tmp_path, rows):
+    pa = pytest.importorskip("pyarrow", reason=NEEDS)
+    from pyarrow import parquet as files
+
+    X, tags = rows[0][:, :2], [[1, 0, None, 1, 0] * 10, [0.0, 1.0, 1.0, np.nan, 0.0] * 10]
+    columns = {"red": tags[0], "f0": X[:, 0], "new": tags[1], "f1": X[:, 1]}
+    files.write_table(pa.table(columns), tmp_path / "a.parquet", row_group_size=20)
+    blocks = Blocks.from_parquet(tmp_path, label=["new", "red"])
+    assert_same(blocks, X)
+    labels = read_blocks(blocks, labelled=True).y
+    assert labels.classes.tolist() == ["new", "red"]
+    expected = np.array([[0, 1], [1, 0], [1, 2], [2, 1], [0, 0]] * 10)  # 2 is not known
+    np.testing.assert_array_equal(labels.indicator, expected)
+    one = read_blocks(Blocks.from_parquet(tmp_path, label=["new"], features=["f0"]))
+    assert one.feature_names == ("f0",)
+    with pytest.raises(DataFileError, match="has no column old; it has red, f0, new, f1"):
+        Blocks.from_parquet(tmp_path, label=["new", "old"])
+
+
 def test_text_is_a_label_and_other_columns_are_refused(parquet, rows, tmp_path):
     import pyarrow as pa
     from pyarrow import parquet as files
