@@ -25,6 +25,7 @@ nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is installed
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ROOT = Path(__file__).parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TESTED = {"GPULR_TEST_BACKENDS": "numpy,compiled,strict"}
 # What users of the bare gpulr do, and the tests' own tools.
 CORE = [
@@ -58,6 +59,13 @@ BENCHED = [nox.param(name, id=name) for name in ("numpy", "cupy")]
 def install(session: nox.Session, *extras: str) -> None:
     """Install gpulr as a user does, as a wheel, so that tests see what users get."""
     session.install(f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT))
+
+
+def install_torch(session: nox.Session) -> None:
+    """Install PyTorch by pip, whose settings may say where one without CUDA is."""
+    session.install("pip")
+    wanted = PROJECT["optional-dependencies"]["torch"]
+    session.run("python", "-m", "pip", "install", "--quiet", "--no-compile", *wanted)
 
 
 def run_tests(session: nox.Session, marks: str, *arguments: str, **environment: str | None) -> None:
@@ -99,6 +107,9 @@ def more(session: nox.Session) -> None:
     screenshots = str(ROOT / "build" / "screenshots")
     run_tests(session, "(slow or browser) and not nightly", **TESTED, GPULR_SCREENSHOTS=screenshots)
     run_tests(session, QUICK, *CLUSTERS, GPULR_TEST_BACKENDS="numpy")
+    install_torch(session)
+    of_torch = ("tests/backend/test_torch.py", "tests/model/test_torch_layers.py")
+    run_tests(session, QUICK, *of_torch, GPULR_TEST_BACKENDS="numpy")
     for name in ("types", "oldest", "docs"):
         session.notify(name)
 
@@ -133,9 +144,8 @@ def core(session: nox.Session) -> None:
 def arrays(session: nox.Session) -> None:
     """Run the tests that need other array libraries, and those of PyTorch as a backend."""
     install(session, "test", "fast", "dask", "sources")
-    session.install("dask[dataframe]", "jax", "pip", "sparse", "anndata", "xarray")
-    # By pip, whose settings may say where a PyTorch without CUDA is.
-    session.run("python", "-m", "pip", "install", "--quiet", "--no-compile", f"{ROOT}[torch]")
+    session.install("dask[dataframe]", "jax", "sparse", "anndata", "xarray")
+    install_torch(session)
     tested = (*OTHER_ARRAYS, *CLUSTERS, *session.posargs)
     run_tests(session, "not nightly", *tested, GPULR_TEST_BACKENDS="numpy")
     computed = ("tests/core", "tests/solvers", "tests/backend/test_streaming.py")
@@ -148,8 +158,7 @@ def oldest(session: nox.Session) -> None:
 
     BLAS has as many threads here as users have.
     """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lowest = [line.replace(">=", "==") for line in project["dependencies"]]
+    lowest = [line.replace(">=", "==") for line in PROJECT["dependencies"]]
     tools = ("pip", "pytest==8.*", *TOOLS)  # pytest 9 refuses what scikit-learn 1.6 does
     session.install(ROOT, *lowest, *tools)
     session.run("python", "-m", "pip", "check")
