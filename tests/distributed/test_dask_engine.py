@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import gc
+import signal
 import threading
 from weakref import WeakKeyDictionary
 
@@ -275,6 +276,15 @@ def test_a_part_is_let_go_once_others_are_made_of_it(threads_cluster):
     assert sum(key.startswith("derive") for key in held if key not in before) == 5
 
 
+@pytest.fixture
+def ctrl_c_raises():
+    """As on a terminal; the tests may run in the background of a shell, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_cancels_what_runs_and_leaves_nothing(threads_cluster):
     before = on_scheduler(threads_cluster)
     engine = loaded(threads_cluster, [Numbers(i) for i in range(5)])
