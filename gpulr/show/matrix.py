@@ -19,7 +19,7 @@ from gpulr.model.evaluation import Evaluation, MultilabelEvaluation
 from gpulr.show.canvas import axes
 from gpulr.show.labels import label_texts
 from gpulr.show.lettering import drawable, fitted, plain, widest
-from gpulr.show.room import inches_of, room_of, settled
+from gpulr.show.room import has_layout, inches_of, is_small, room_of, settled
 from gpulr.show.similarity import AS_THEY_ARE, by_similarity
 from gpulr.validation.parameters import one_of
 
@@ -148,7 +148,7 @@ def confusion(
     if not colorbar:
         return ax
     where: dict[str, Any] = {"ax": ax, "shrink": 0.7}
-    if given:
+    if given and (is_small(ax) or not has_layout(ax)):
         where = {"cax": ax.inset_axes((1.04, 0.1, 0.05, 0.8))}
     bar = ax.figure.colorbar(drawn, **where)
     if not given or side > LISTING:

@@ -62,6 +62,18 @@ def test_lettering_stays_within_a_figure_of_3_by_2_inches(pictures, layout):
     assert not outside
 
 
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_a_matrix_and_its_colour_bar_are_whole_in_figures_of_usual_size(ten, digits, layout):
+    figure = Figure(figsize=(5.5, 5), dpi=100, layout=layout)
+    show.confusion(ten.evaluate(*digits[2:]), ax=figure.subplots())
+    FigureCanvasAgg(figure).draw()
+    for ax in figure.axes:
+        box = ax.get_tightbbox()
+        assert min(box.x0, box.y0) > -3
+        assert box.x1 < 553
+        assert box.y1 < 503
+
+
 @pytest.mark.parametrize("name", ["roc", "calibration", "precision_recall", "accuracy"])
 def test_figures_of_our_own_show_all_of_their_lettering(pictures, name):
     figure = pictures[name](None).figure
