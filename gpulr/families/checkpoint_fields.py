@@ -54,6 +54,9 @@ class FieldTypes:
         ``sizes`` gets those that it has beside.
         """
         origin, arguments = get_origin(hint), get_args(hint)
+        if hasattr(origin, "__value__"):  # from NumPy 2.5 on NDArray is the name of a type
+            hint = origin.__value__[arguments]
+            origin, arguments = get_origin(hint), get_args(hint)
         if origin in (Union, UnionType):
             self._check_any(value, arguments, sizes)
         elif origin is Annotated and arguments[1] == OTHERS:

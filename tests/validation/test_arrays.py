@@ -62,7 +62,7 @@ BAD_LABELS = {
     "continuous": (y + 0.5, r"fractions.*class labels.*regression"),
     "complex": (y + 1j, r"complex128.*numbers, booleans, strings, or other values"),
     "records": (np.zeros(12, "f4,f4"), r"expected numbers"),
-    "no time": (np.where(y == 1, np.datetime64("NaT"), y.astype("M8[D]")), r"y holds NaT"),
+    "no time": (np.where(y == 1, np.datetime64("NaT", "D"), y.astype("M8[D]")), r"y holds NaT"),
     "no number": ([Decimal("NaN"), Decimal(1)] * 6, r"Decimal"),
     "fractions of floats": (np.array([0.5, 1.0], dtype=object)[y % 2], r"y holds fractions"),
     "nothing": ([None] * 12, r"NoneType that cannot be sorted.*remove rows"),
