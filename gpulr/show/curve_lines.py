@@ -61,7 +61,7 @@ def draw(
     else:
         most = min(n_models, MOST_PANELS) if n_models > len(INKS) else n_models
         drawn = chosen or list(range(most))
-        if per_model:
+        if per_model and chosen is None:
             drawn = drawn[: panels_that_fit(ax, len(drawn), COLUMNS, LEAST_SIDE, LEAST_SIDE)]
         lines = [(names[j], kind.of(found.problem(j))) for j in drawn]
         if len(lines) < n_models:

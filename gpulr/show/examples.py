@@ -28,7 +28,7 @@ from gpulr.show.room import SMALL, columns_that_fit, inches_of, panels_that_fit,
 from gpulr.validation.parameters import whole_number
 from gpulr.words import counted
 
-COLUMNS = 4
+COLUMNS, MOST = 4, 12
 SIDE, BARS = 1.05, 0.6  # inches, of an image and its bars
 LEAST_CELL = 1.7, 1.1  # inches of all of a row in the caller's Axes
 MOST_BARS = 10
@@ -41,7 +41,7 @@ def samples(
     X: Any,
     y: Any = None,
     *,
-    n: int = 12,
+    n: int | None = None,
     seed: int = 0,
     image_shape: tuple[int, ...] | None = None,
     ax: Axes | None = None,
@@ -60,8 +60,8 @@ def samples(
         Of a Dataset, its test part, where it has one.
     y : labels, optional
         True labels; without, the titles say what was predicted. A Dataset brings its own.
-    n : int
-        How many rows.
+    n : int, optional
+        How many rows; without, 12, or as many as can be read in small Axes.
     seed : int
         Which rows: equal seeds draw equal rows.
     image_shape : tuple of int, optional
@@ -81,8 +81,7 @@ def samples(
         The rows are not images, or a setting cannot be used.
     """
     model, X, y, shape = _checked(model, X, y, image_shape)
-    n, seed = whole_number("n", n, least=1), whole_number("seed", seed, least=0, most=None)
-    n = panels_that_fit(ax, n, COLUMNS, *LEAST_CELL)
+    n, seed = _how_many(n, ax), whole_number("seed", seed, least=0, most=None)
     n_rows = int(X.shape[0])
     chosen = np.random.default_rng(seed).permutation(n_rows)[:n]
     true = None if y is None else true_names(model, y, n_rows)[chosen]
@@ -100,7 +99,7 @@ def mistakes(
     X: Any,
     y: Any = None,
     *,
-    n: int = 12,
+    n: int | None = None,
     image_shape: tuple[int, ...] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -112,8 +111,7 @@ def mistakes(
     nothing is wrong.
     """
     model, X, y, shape = _checked(model, X, y, image_shape)
-    n, n_rows = whole_number("n", n, least=1), int(X.shape[0])
-    n = panels_that_fit(ax, n, COLUMNS, *LEAST_CELL)
+    n, n_rows = _how_many(n, ax), int(X.shape[0])
     predictions = Predictions.of(model, X, true_names(model, y, n_rows))
     wrong = np.flatnonzero(~predictions.right)
     worst = wrong[most_probable(predictions.confidence[wrong], n)]
@@ -126,6 +124,13 @@ def mistakes(
     title = f"The {how_many} confident of {len(wrong):,} mistakes among {counted(n_rows, 'row')}"
     rows = to_host(take_rows(X, worst))
     return _draw(ax, model, rows, shape, predictions.take(worst), title)
+
+
+def _how_many(n: int | None, ax: Axes | None) -> int:
+    """Return how many rows are drawn."""
+    if n is None:
+        return panels_that_fit(ax, MOST, COLUMNS, *LEAST_CELL)
+    return whole_number("n", n, least=1)
 
 
 def _checked(

@@ -103,6 +103,18 @@ def test_panels_are_as_many_as_can_be_read(pictures):
     assert pictures["path"](Figure(figsize=(3, 2)).subplots()).get_xscale() == "log"
 
 
+def test_what_was_asked_for_is_drawn_in_small_axes_too(ten, digits):
+    def small():
+        return Figure(figsize=(3, 2)).subplots()
+
+    rows = digits[2:]
+    assert len(show.samples(ten, *rows, ax=small()).child_axes) == 2  # an image and its bars
+    assert len(show.samples(ten, *rows, n=3, ax=small()).child_axes) == 6
+    assert len(show.mistakes(ten, *rows, n=2, ax=small()).child_axes) == 4
+    ax = show.roc(ten, *rows, classes=[1, 2, 3, 4], per_model=True, ax=small())
+    assert len(ax.child_axes) == 4
+
+
 def test_a_legend_that_would_cover_the_curves_is_one_of_averages(pictures):
     figure = Figure(figsize=(9.6, 6.4), layout="constrained")
     together = pictures["roc"](figure.subplots(2, 2)[0, 1])
