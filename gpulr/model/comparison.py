@@ -64,6 +64,18 @@ class Comparison:
 
     __repr__ = brief
 
+    def __str__(self) -> str:
+        """Return a table of the scores, and the rows that one of the models alone gets right."""
+        width = max(map(len, self.scores["name"].tolist()))
+        heads = "".join(f"{head:>10}" for head in ("a", "b", "b − a"))
+        lines = [f"{'':{width}}{heads}   {100 * self.level:g} % interval"]
+        for name, a, b, difference, low, high in self.scores.tolist():
+            means = f"{a:10.4f}{b:10.4f}{difference:+10.4f}"
+            lines.append(f"{name:{width}}{means}   {low:+.4f} to {high:+.4f}")
+        alone = f"a alone is right in {len(self.rows_a):,}, b alone in {len(self.rows_b):,}"
+        lines.append(f"Of {self.n_rows:,} rows {alone} (McNemar's test: p = {self.p_value:.2g}).")
+        return "\n".join(lines)
+
 
 def compare(
     a: OneVsAll,

@@ -54,6 +54,14 @@ def test_it_is_what_the_models_answer(models, data):
     expected = binomtest(len(found.rows_a), len(found.rows_a) + len(found.rows_b)).pvalue
     assert found.p_value == pytest.approx(expected)
     assert "Comparison(n_rows=355" in repr(found)
+    head, first, *_, last = str(found).splitlines()
+    assert head.split() == ["a", "b", "b", "−", "a", "95", "%", "interval"]
+    score = found.scores[0]
+    figures = f"{score['a']:.4f}", f"{score['b']:.4f}", f"{score['difference']:+.4f}"
+    ends = f"{score['low']:+.4f}", "to", f"{score['high']:+.4f}"
+    assert first.split()[-6:] == [*figures, *ends]
+    alone = f"a alone is right in {len(found.rows_a)}, b alone in {len(found.rows_b)} (McNemar's"
+    assert f"Of 355 rows {alone}" in last
 
 
 def test_intervals_are_those_of_resampled_rows_and_of_the_seed(models, data):
