@@ -15,6 +15,12 @@ from sphinx.application import Sphinx
 from sphinx_gallery.scrapers import figure_rst
 
 FOLDER = "gallery"  # made by the build, not kept
+ORDER = [  # as one learns; what is not named here comes last
+    *("digit_weights", "gradient_descent", "preconditioner"),
+    *("choosing_c", "weights_along_c", "odds_ratios"),
+    *("rare_labels", "calibration", "label_errors", "linear_probe"),
+    *("rows_in_parts", "dask_cluster", "interrupted"),
+]
 
 
 def missing(example: Path) -> list[str]:
@@ -34,6 +40,7 @@ def configuration(docs: Path) -> dict[str, Any]:
     return {
         "examples_dirs": "examples",
         "gallery_dirs": FOLDER,
+        "within_subsection_order": "gallery.place",
         "filename_pattern": rf"/(?:{'|'.join(map(re.escape, run))})$",
         "image_scrapers": ("gallery", "matplotlib"),
         "doc_module": ("gpulr",),
@@ -46,6 +53,12 @@ def configuration(docs: Path) -> dict[str, Any]:
         "show_signature": False,
         "remove_config_comments": True,
     }
+
+
+def place(name: str) -> tuple[int, str]:
+    """Return what the examples of the gallery are sorted by."""
+    stem = Path(name).stem
+    return (ORDER.index(stem) if stem in ORDER else len(ORDER)), stem
 
 
 def picture(block: Any, variables: dict[str, Any], conf: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ Rows are made here, block by block and where they are needed; of yours, each blo
 from storage that all workers see: da.from_zarr, dd.read_parquet, … . No row comes to this process:
 workers compute with their blocks, and what is sent grows with features × models.
 
-On a cluster of two workers on this machine, which takes some seconds to start::
+On a cluster of two workers on this machine, which takes some seconds to start (needs Dask: pip
+install ".[dask]")::
 
     python docs/examples/dask_cluster.py
 

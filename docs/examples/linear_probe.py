@@ -10,7 +10,7 @@ nn.Linear with the same logits, and the whole is a network like any other: to be
 trained further. (This encoder is made here, of random filters; yours comes from a file.)
 
 Run it: python docs/examples/linear_probe.py
-(needs PyTorch: pip install torch)
+(needs PyTorch: pip install ".[torch]")
 """
 
 import torch
