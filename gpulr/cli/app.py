@@ -70,7 +70,7 @@ JSON = flag("--json", "Print one JSON object.")
 BACKEND = option("auto", "Where to compute: auto, numpy, cupy, torch.")
 SCALE = option("auto", "Multiply the features by this; auto: 1/255 for uint8, else 1.")
 BALANCED = flag("--balanced", "For each model, rows of both kinds weigh the same in total.")
-POS_WEIGHT = option(None, "What rows weigh that a model is to find, others weighing 1: 10, say.")
+POS_WEIGHT = option(None, "Weight of the rows that a model is to find; others weigh 1.")
 DTYPE = option("float32", "Precision: float32 or float64.")
 DASK = option(
     None,

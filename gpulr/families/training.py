@@ -73,19 +73,24 @@ def train(
     Parameters
     ----------
     X : (n_samples, n_features) array, images (n_samples, height, width, …), or a Dataset; optional
-        Any real dtype, in any array library, or a table of numbers (pandas, Polars, Arrow, …). On
-        a device it is used where it is, PyTorch's and JAX's by NumPy or CuPy where these take their
-        memory as it is, unless its library lacks something there, such as float64: then on the
-        host. Not modified, and never copied whole to a wider dtype: blocks of rows are converted as
-        they are used. To a GPU it is copied once, and what of it does not fit there, block by block
-        in every pass: it may be a memory map. What is in a file that h5py, zarr, AnnData (dense or
-        CSR) or xarray has open, and whatever else has a shape, a dtype and slicing, is read block
-        by block in every pass, and never all at once: beside the rows this takes up to 256 MiB and
-        three arrays of margins (n_samples, n_models) in ``dtype``. A Dask array or DataFrame is
-        trained on where the workers of a current ``distributed.Client`` have its blocks, of which
-        sums alone come here; without a client, blocks are computed in every pass, on Dask's threads
-        (those that fit in 256 MiB once). y and ``sample_weight`` may be Dask's too. None: the
-        default data, MNIST or, where that cannot be had, the bundled digits.
+        An array of any library and any real dtype, or a table of numbers (pandas, Polars, Arrow,
+        …). None is the default data: MNIST or, where that cannot be had, the bundled digits. X is
+        not modified, and never copied whole to a wider dtype: blocks of rows are converted as they
+        are used.
+
+        An array that is on a device is used there: PyTorch's and JAX's by NumPy or CuPy, where
+        these can share its memory. Where its library lacks something on the device, such as
+        float64, that is done on the host. An array on the host is copied to a GPU once; what does
+        not fit there is copied block by block in every pass.
+
+        Memory maps, what h5py, zarr, AnnData (dense or CSR) or xarray has open, and whatever else
+        has a shape, a dtype and slicing, is read block by block in every pass, never all at once:
+        this takes up to 256 MiB, and three arrays of margins (n_samples, n_models) in ``dtype``.
+
+        Blocks of a Dask array or DataFrame stay with the workers of the current
+        ``distributed.Client``; only their sums come here. Without a client, blocks are computed in
+        every pass, on Dask's threads (once, where they fit in 256 MiB). y and ``sample_weight`` may
+        be Dask's too.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
         Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
         give one model, more give one each. Or, for rows that have any number of labels, a matrix
