@@ -384,6 +384,15 @@ def load(path: str | Path) -> OneVsAll:
 
     Of a file that :meth:`gpulr.Bootstrap.save` wrote, it is the model of all rows.
 
+    Parameters
+    ----------
+    path : path
+        A .safetensors file; reading it executes nothing.
+
+    Returns
+    -------
+    OneVsAll
+
     Raises
     ------
     ModelFileError
