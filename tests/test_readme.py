@@ -53,7 +53,8 @@ def test_links_lead_somewhere(page):
     "name",
     [
         *("families.training", "families.search", "families.out_of_fold"),
-        *("families.learning_curve", "families.permutation_test", "sources.blocks"),
+        *("families.learning_curve", "families.permutation_test", "model.comparison"),
+        "sources.blocks",
     ],
 )
 def test_docstring_examples(name):

@@ -113,6 +113,14 @@ def compare(
         The models do not have the same classes or features; or X, y do not belong to them.
     ParameterError
         One of them is no model, or a setting cannot be used.
+
+    Examples
+    --------
+    >>> import gpulr
+    >>> data = gpulr.datasets.load_digits()
+    >>> a, b = (gpulr.train(data, C=C) for C in (0.01, 1))
+    >>> len(gpulr.compare(a, b, data.X_test, data.y_test).rows_b)  # that b alone gets right
+    18
     """
     n = whole_number("n", n, least=2)
     seed = whole_number("random_state", random_state, least=0, most=None)

@@ -399,6 +399,12 @@ def load(path: str | Path) -> OneVsAll:
         No such file, not a model of gpulr's, written by a newer gpulr, or damaged.
     ParameterError
         It is no path.
+
+    Examples
+    --------
+    >>> import gpulr
+    >>> gpulr.load("digits.safetensors").classes  # doctest: +SKIP
+    array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
     return OneVsAll(**storage.read(path)[0])
 

@@ -62,6 +62,12 @@ def report(
         Jinja2 or Pillow is not installed (the extra ``plot``).
     ParameterError
         No page can be written to the path, or the search has no model.
+
+    Examples
+    --------
+    >>> import gpulr
+    >>> data = gpulr.datasets.load_digits()
+    >>> gpulr.report(gpulr.train(data), "report.html", data)  # doctest: +SKIP
     """
     search: Mapping[str, Any] | None = None
     if isinstance(model, Search):
