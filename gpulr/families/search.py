@@ -80,71 +80,78 @@ def search(
 ) -> Search:
     """Choose C by cross-validation: all classes and folds are columns of one matrix.
 
-    From the smallest C to the largest, the models of every class and fold are trained together,
-    each on the rows of its fold alone, starting from where they ended with the C before: parameters
-    and what L-BFGS had learnt of the curvature. So no model's start has seen its held-out rows.
+    C goes from the smallest to the largest. For each C, the models of every class and fold are
+    trained together, each on the training rows of its fold alone. A model starts from where it
+    ended with the C before: from its parameters and what L-BFGS had learnt of the curvature. So no
+    start has seen the held-out rows.
 
     Parameters
     ----------
     X, y, backend, class_weight, pos_weight, scale, standardize, fit_intercept, dtype, image_shape
-        As for :func:`gpulr.train`; scale, mean and standard deviation are those of all rows, and
-        what is balanced is so by the rows that each fold trains on. Where a Dask array's rows are
-        on the workers of a cluster, ``cv`` is a number, and ``scoring`` a name of those written out
-        below; for AUROC and average precision, workers give each other margins of held-out rows,
-        and one of them ranks all those of a model, C and fold, in 40 bytes a row.
+        As for :func:`gpulr.train`. Scale, mean and standard deviation are those of all rows.
+        ``class_weight="balanced"`` counts the rows that each fold trains on.
+
+        If the rows are a Dask array's on the workers of a cluster, ``cv`` must be a number, and
+        ``scoring`` one of the names listed below. For AUROC and average precision, workers send
+        each other the margins of held-out rows. One of them ranks all those of a model, C and fold,
+        which takes 40 bytes a row.
     Cs : int or (n_Cs,) array
-        Values of C to try, > 0 (∞ for no penalty), in any order; a number (≥ 2) stands for so many
-        from 10⁻⁴ to 10⁴, in equal ratios.
+        Values of C to try, > 0 (∞ for no penalty), in any order. A number (≥ 2) stands for that
+        many values from 10⁻⁴ to 10⁴, in equal ratios.
     cv : int, scikit-learn splitter, or iterable of (train, test)
-        Number of folds, stratified, or of a matrix of labels runs of rows as they come (shuffle
-        rows that are sorted, or pass ``KFold(5, shuffle=True)``); or any splitter (which gets
-        classes as indices, and zeros where y is a matrix of labels); or pairs of index arrays or
-        masks, which may leave rows out.
+        How rows are divided into folds. A number of folds makes stratified ones; for a matrix of
+        labels, they are runs of consecutive rows (shuffle rows that are sorted, or pass ``KFold(5,
+        shuffle=True)``). A splitter gets classes as indices, or zeros if y is a matrix of labels.
+        Pairs are index arrays or masks, and may leave rows out.
     groups : (n_samples,), optional
-        For splitters that keep groups of rows together.
+        Group of each row, for splitters that keep groups together.
     scoring : str, scorer of scikit-learn's, or callable
-        What is best, the greater the better, by scikit-learn's name: "accuracy" (of a matrix of
-        labels the share of rows with *all* labels right, which is small where labels are many),
+        The score by which C is chosen; greater is better. Names are scikit-learn's: "accuracy",
         "balanced_accuracy", "neg_log_loss", "neg_brier_score", "roc_auc", "average_precision",
         "f1", "precision", "recall", the last four also with "_macro", "_micro" or "_weighted";
-        "roc_auc_ovr", "roc_auc_ovr_weighted", "top_k_accuracy", and whatever else
-        ``sklearn.metrics.get_scorer`` knows for classifiers. Of more than two classes
-        "roc_auc" and the names without an ending are refused, with the name to use; of a matrix of
-        labels they are means over labels, for AUROC and average precision over those that a fold's
-        held-out rows define. ROC curves and average precision go by margins, "roc_auc_ovr"
-        by probabilities that sum to 1, as in scikit-learn.
-        What ``make_scorer`` made is taken too. Another callable gets the true labels and the
-        normalised probabilities (n_rows, n_classes), or of two classes those of the second,
-        (n_rows,); of a matrix of labels zeros and ones and probabilities, each (n_rows, n_labels);
-        and ``sample_weight`` if it takes that.
+        "roc_auc_ovr", "roc_auc_ovr_weighted", "top_k_accuracy", and any other that
+        ``sklearn.metrics.get_scorer`` knows for classifiers.
+
+        With more than two classes, "roc_auc" and the names that need an ending are refused; the
+        error says which name to use. With a matrix of labels, these are means over labels; AUROC
+        and average precision leave out labels for which a fold's held-out rows do not define them.
+        There, "accuracy" is the share of rows with *all* labels right, which is small if there are
+        many labels. ROC curves and average precision use margins; "roc_auc_ovr" uses probabilities
+        that sum to 1, as in scikit-learn.
+
+        A scorer may come from ``make_scorer``. Any other callable gets the true labels and the
+        normalised probabilities, (n_rows, n_classes); with two classes, only those of the second,
+        (n_rows,). With a matrix of labels it gets zeros and ones, and probabilities, each (n_rows,
+        n_labels). It also gets ``sample_weight`` if it takes that.
     refit : True, "1se", "mean" or False
-        Train a model on all rows with the best C, or with the smallest C within one standard error
-        of it; or take the mean of the folds' models, of each with the best C of its fold; or none.
+        The model to return. True trains one on all rows with the best C, "1se" with the smallest C
+        within one standard error of the best. "mean" averages the folds' models, each with the best
+        C of its fold. False returns none.
     per_model : bool
-        True chooses a C for each model by its own scores, those of its class or label against all
-        others, and trains the model with all of them at once.
+        Whether each model gets its own C. True chooses it by the model's own scores, those of its
+        class or label against all others; ``refit`` then trains the models with these, all at once.
     keep_paths : bool
-        True keeps the weights of each C and fold, ``paths``: n_folds · n_Cs · n_models ·
-        (n_features + 1) numbers of the compute dtype (for MNIST, ten values and five folds 1.6 MB;
-        for 1,000 labels on 768 features 154 MB).
+        Whether to keep the weights of each C and fold, as ``paths``. These are n_folds · n_Cs ·
+        n_models · (n_features + 1) numbers of the compute dtype: for MNIST, ten values and five
+        folds 1.6 MB; for 1,000 labels on 768 features 154 MB.
     sample_weight : (n_samples,), optional
-        As for :func:`gpulr.train`; the weights count in the scores too.
+        Weight of each row, as for :func:`gpulr.train`; the scores use it too.
     max_iter, tol : as for :func:`gpulr.train`
-        For each C. Models go on to a quarter of ``tol``, since those that start near their end
-        would stop at once.
+        Limits for each C. Models are trained to a quarter of ``tol``, since those that start near
+        their end would otherwise stop at once.
     callbacks : sequence of callables
         As for :func:`gpulr.train`, but called with a :class:`gpulr.callbacks.SearchProgress`;
         ``StopIteration`` interrupts the search.
     memory : int, optional
-        Bytes that columns trained together may take; more are trained in groups of classes. None:
-        1 GiB; where rows are on workers of a cluster, there as much as X takes, if that is more. On
-        a device it is no more than is free there.
+        Bytes that columns trained together may take; if all would take more, classes are trained in
+        groups. None is 1 GiB, or, on the workers of a cluster, as much as X takes there, if that is
+        more. On a device it is no more than is free there.
     checkpoint, checkpoint_every : path, and float or None; optional
-        As for :func:`gpulr.train`: the same call again goes on from there, with the same folds (a
-        splitter that shuffles needs a seed); of ``callbacks`` the first is told of the models that
-        were done then. A search that is done it returns at once; all models begin anew where some
-        had too few iterations for a larger ``max_iter``, as each begins where one with the C before
-        ended.
+        As for :func:`gpulr.train`: the same call again continues from there, with the same folds (a
+        splitter that shuffles needs a seed). The first of the ``callbacks`` is told of the models
+        that were already done. If the search is done, the call returns it at once. With a larger
+        ``max_iter``, if some models had too few iterations, all begin anew, as each starts where
+        one with the C before ended.
 
     Returns
     -------
@@ -157,12 +164,13 @@ def search(
     ParameterError
         A setting cannot be used.
     CheckpointError
-        ``checkpoint`` is a file that is no checkpoint, or is one of another search.
+        The ``checkpoint`` file is no checkpoint, or belongs to another search.
     SearchInterrupted
-        Ctrl-C, or a callback's wish; its ``search`` has the values of C that were done, if any.
+        Ctrl-C was pressed, or a callback asked for it; the error's ``search`` has the values of C
+        that were done, if any.
     WorkersLostError
-        A cluster that Dask arrays are on is gone; its ``search`` has what is known of the values of
-        C that were done and scored, if any.
+        The cluster that holds the Dask arrays is gone; the error's ``search`` has what is known of
+        the values of C that were done and scored, if any.
 
     Warns
     -----

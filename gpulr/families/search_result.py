@@ -24,30 +24,33 @@ class Search:
     Attributes
     ----------
     Cs : (n_Cs,) float64
-        Inverse regularisation strengths, in the order they were asked for.
+        Inverse regularisation strengths, in the order in which they were passed.
     scores : (n_folds, n_Cs) float64
-        On each fold's held-out rows; the greater the better. With ``per_model``, the mean of those
-        of the models.
+        Scores on each fold's held-out rows; greater is better. With ``per_model``, the mean of the
+        models' own scores.
     scoring : str
+        Name of the score.
     best_C : float, or (n_models,) float64
-        The C of the best mean score; of equal ones the smallest. With ``per_model``, each model's.
+        The C of the best mean score; the smallest of equal ones. With ``per_model``, each model's.
     best_C_1se : float, or (n_models,) float64
         The smallest C whose mean score is within one standard error of the best.
     model : OneVsAll or None
-        Trained on all rows with the C that ``refit`` chose.
+        The model that ``refit`` asked for: trained on all rows with the C chosen, or the mean of
+        the folds' models.
     n_iter : (n_folds, n_Cs, n_models) int64
         Iterations on all rows, from where the next smaller C ended.
     converged : (n_folds, n_Cs, n_models) bool
+        Whether each model reached the tolerance.
     cost, gradient_norm : (n_folds, n_Cs, n_models) float64
-        Where each model ended, on its fold's training rows.
+        Values where each model ended, on its fold's training rows.
     seconds : float
-        Everything, refitting included.
+        Time that everything took, refitting included.
     model_scores : (n_folds, n_Cs, n_models) float64, or None
-        With ``per_model``: of each model by itself, its class or label against all others; NaN
-        where a fold's rows leave its score undefined.
+        With ``per_model``, the score of each model alone, its class or label against all others;
+        NaN where a fold's rows leave it undefined.
     paths : (n_folds, n_Cs, n_models, n_features + 1), or None
-        With ``keep_paths``: the weights of each fold and C for X as it was passed, the intercept
-        last (without it where none is fitted), in the compute dtype and X's array library.
+        With ``keep_paths``, the weights of each fold and C for X as it was passed, in the compute
+        dtype and X's array library. The intercept is last, if one is fitted.
     """
 
     Cs: npt.NDArray[np.float64]
@@ -78,14 +81,14 @@ class Search:
     def table(self) -> npt.NDArray[Any]:
         """One record for each C, with fields C, mean, standard_error and each fold's score.
 
-        A structured array: ``pandas.DataFrame(search.table)`` makes a frame of it.
+        It is a structured array: ``pandas.DataFrame(search.table)`` makes a frame of it.
         """
         names = ["C", "mean", "standard_error", *(f"fold_{i}" for i in range(len(self.scores)))]
         rows = zip(self.Cs, self.mean_scores, self.standard_errors, *self.scores, strict=True)
         return np.array(list(rows), dtype=[(name, np.float64) for name in names])
 
     def to_frame(self) -> Any:
-        """Return :attr:`table` as a pandas DataFrame; pandas has to be installed."""
+        """Return :attr:`table` as a pandas DataFrame; pandas must be installed."""
         return frame_of(self.table)
 
     def __repr__(self) -> str:
@@ -105,7 +108,7 @@ class Search:
         )
 
     def plot(self, ax: Axes | None = None, **how: Any) -> Axes:
-        """Draw mean score and standard error along C, as :func:`gpulr.show.c_path` does.
+        """Draw mean score and standard error against C, as :func:`gpulr.show.c_path` does.
 
         ``found.plot().figure.savefig("path.png")`` saves the picture.
         """

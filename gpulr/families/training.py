@@ -73,106 +73,118 @@ def train(
     Parameters
     ----------
     X : (n_samples, n_features) array, images (n_samples, height, width, …), or a Dataset; optional
-        An array of any library and any real dtype, or a table of numbers (pandas, Polars, Arrow,
-        …). None is the default data: MNIST or, where that cannot be had, the bundled digits. X is
-        not modified, and never copied whole to a wider dtype: blocks of rows are converted as they
-        are used.
+        The rows to train on: an array of any library and any real dtype, or a table of numbers
+        (pandas, Polars, Arrow, …). None is the default data: MNIST or, where that cannot be had,
+        the bundled digits. X is not modified, and never copied whole to a wider dtype: blocks of
+        rows are converted as they are used.
 
-        An array that is on a device is used there: PyTorch's and JAX's by NumPy or CuPy, where
-        these can share its memory. Where its library lacks something on the device, such as
-        float64, that is done on the host. An array on the host is copied to a GPU once; what does
+        An array that is on a device is used there. NumPy and CuPy use PyTorch's and JAX's arrays
+        where they can share the memory. What the array's library lacks on the device, such as
+        float64, is computed on the host. An array on the host is copied to a GPU once; what does
         not fit there is copied block by block in every pass.
 
-        Memory maps, what h5py, zarr, AnnData (dense or CSR) or xarray has open, and whatever else
-        has a shape, a dtype and slicing, is read block by block in every pass, never all at once:
-        this takes up to 256 MiB, and three arrays of margins (n_samples, n_models) in ``dtype``.
+        Memory maps, what h5py, zarr, AnnData (dense or CSR) or xarray has open, and anything else
+        that has a shape, a dtype and slicing, are read block by block in every pass, never all at
+        once. This takes up to 256 MiB, and three arrays of margins (n_samples, n_models) in
+        ``dtype``.
 
         Blocks of a Dask array or DataFrame stay with the workers of the current
         ``distributed.Client``; only their sums come here. Without a client, blocks are computed in
-        every pass, on Dask's threads (once, where they fit in 256 MiB). y and ``sample_weight`` may
-        be Dask's too.
+        every pass, on Dask's threads (once, if they fit in 256 MiB). y and ``sample_weight`` may be
+        Dask's too.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1; optional
-        Labels of any one type that can be sorted: numbers, booleans, strings, dates, …; two classes
-        give one model, more give one each. Or, for rows that have any number of labels, a matrix
-        (dense, sparse, or a DataFrame, whose columns name the labels): one model for each column.
-        A column that is all 0 or all 1 is learnt as that constant. Where it has NaN, None or a
-        table's missing value, it says nothing of this row, and its model is trained on the others.
+        The label of each row. Labels may be of any one type that can be sorted: numbers, booleans,
+        strings, dates, …. Two classes give one model; more give one each.
+
+        For rows that have any number of labels, y is a matrix (dense, sparse, or a DataFrame, whose
+        columns name the labels), and each column gets a model. A column that is all 0 or all 1 is
+        learnt as that constant. An entry that is NaN, None or a table's missing value is unknown:
+        the model of its column is trained on the other rows.
     backend : "auto", "numpy", "cupy" or "torch"
-        "auto": ``GPULR_BACKEND`` if set, else a GPU if it works and the work repays it, else NumPy.
-        PyTorch's GPUs count where it is loaded already and CuPy does not work. "cupy" or "torch" on
-        a machine that cannot run it trains on NumPy after a warning.
+        What computes. "auto" is ``GPULR_BACKEND`` if that is set, else a GPU if one works and the
+        work repays it, else NumPy; it uses PyTorch's GPUs only if PyTorch is loaded already and
+        CuPy does not work. On a machine that cannot run "cupy" or "torch", these train on NumPy
+        after a warning.
     solver : "lbfgs", "nesterov" or "gd"
-        Preconditioned L-BFGS, which reaches the optimum in some ten passes (with each model's own
-        Hessian, where rows and features are few: Newton's method); accelerated gradient descent; or
-        the textbook's, at a fixed step.
+        The method of minimisation. "lbfgs" is preconditioned L-BFGS, which reaches the optimum in
+        some ten passes. (With few rows and features it uses each model's own Hessian, which is
+        Newton's method.) "nesterov" is accelerated gradient descent; "gd" is the textbook's, at a
+        fixed step.
     C : float or (n_models,) array
         Inverse regularisation strength as in scikit-learn, > 0; ∞ for none.
     sample_weight : (n_samples,), optional
         Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
     class_weight : dict or "balanced", optional
-        A dict has the weights of the rows of each class (1 where it has none), the same for every
-        model; not for a matrix y. "balanced" is for each model by itself, as in scikit-learn's
-        ``OneVsRestClassifier``: n / (2 n₊) for the rows that it is to answer with 1, and n / (2 n₋)
-        for all others, where rows count by their ``sample_weight``. With either, weights multiply.
+        Weights of rows by their class. A dict maps classes to weights (1 for those it lacks), which
+        are the same for every model; a matrix y cannot have one. "balanced" weighs each model's
+        rows separately, as scikit-learn's ``OneVsRestClassifier`` does: by n / (2 n₊) the rows that
+        it should answer with 1, and by n / (2 n₋) all others, where rows count by their
+        ``sample_weight``. Both multiply ``sample_weight``.
     pos_weight : float or (n_models,) array, optional
-        Multiplies the weights of the rows that a model is to answer with 1, > 0; as PyTorch's
-        ``BCEWithLogitsLoss`` has it, and as ``class_weight={1: pos_weight}`` means it to the models
-        in ``OneVsRestClassifier``.
+        Factor, > 0, on the weights of the rows that a model should answer with 1. PyTorch's
+        ``BCEWithLogitsLoss`` has the same, and so has ``class_weight={1: pos_weight}`` of the
+        models in ``OneVsRestClassifier``.
     scale : float, "auto" or None
-        What X is multiplied by, in effect; "auto" is 1/255 for uint8 and 1 otherwise, None is 1.
-        ``C``, ``tol`` and ``learning_rate`` refer to the scaled X, the model's weights to X as
-        passed.
+        Factor that X is multiplied by, in effect. "auto" is 1/255 for uint8 and 1 otherwise; None
+        is 1. ``C``, ``tol`` and ``learning_rate`` refer to the scaled X, the model's weights to X
+        as passed.
     standardize : bool
         Shift and scale every feature to mean 0 and standard deviation 1, without a copy of X.
     fit_intercept : bool
-        False: the intercept of the scaled X is 0. (With ``standardize``, that of X as passed is
-        what the shift makes of it.)
+        Whether models have an intercept. False fixes it at 0 for the scaled X. (With
+        ``standardize``, the shift then still gives X as passed an intercept.)
     learning_rate : float, optional
         Fixed step size of "gd" and "nesterov"; None chooses one from a bound on the curvature.
     max_iter : int
         The most iterations; each is one pass over X.
     tol : float
-        A model has converged when the largest absolute entry of its gradient is ≤ ``tol``, which is
-        checked in float64 where rounding in ``dtype`` might hide that it is not; by "lbfgs" where
-        rows and features are few, so that its Hessian is known, also not before no more than about
-        ``tol`` of its cost is left to win (of costs below 1e-6, of that). Of larger problems, and
-        by "gd" and "nesterov", the gradient alone is known: with small features and a weak penalty
-        it may be within ``tol`` far from the optimum. With 0, exactly ``max_iter`` iterations are
-        run. "lbfgs" measures features of extreme size in other units: one whose largest distance
-        from its middle (without an intercept, from 0) is below 2⁻¹⁰ or above 2¹⁰ is multiplied by
-        the power of two that brings this to about 1, so that its unit changes neither when training
-        ends nor what converged means. ``C`` refers to the scaled X all the same.
+        Tolerance: a model has converged when the largest absolute entry of its gradient is ≤
+        ``tol``. Where rounding in ``dtype`` might hide that it is not, this is checked in float64.
+        With 0, exactly ``max_iter`` iterations are run.
+
+        With few rows and features, "lbfgs" knows the Hessian and asks for more: no more than about
+        ``tol`` times the cost (or 1e-6, if the cost is less) may be left to gain. Otherwise, only
+        the gradient is known. With small features and a weak penalty it may then be within ``tol``
+        far from the optimum.
+
+        "lbfgs" measures features of extreme size in other units, so that a feature's unit changes
+        neither when training ends nor what converged means. A feature is extreme if its largest
+        distance from its middle (without an intercept, from 0) is below 2⁻¹⁰ or above 2¹⁰; it is
+        multiplied by the power of two that brings this to about 1. ``C`` refers to the scaled X all
+        the same.
     dtype : "float32" or "float64"
-        What margins and products are computed in, and the weights' dtype. Sums are float64 always.
+        What margins and products are computed in, and the weights' dtype. Sums are always float64.
     batched : bool
-        False trains the models one after the other, by the same code: same weights, slower. True
-        trains them all at once, or in groups where they would take more than 1 GiB of working
-        memory.
+        True trains all models at once, or in groups if they would take more than 1 GiB of working
+        memory. False trains them one after the other, by the same code: same weights, slower.
     start : OneVsAll, optional
-        A model of the same features and classes, at whose weights training begins. Without, at
-        zero; "lbfgs", where there are many rows, at where its first steps on a sample of them lead:
-        that is what ``history.cost`` begins with.
+        A model of the same features and classes, at whose weights training begins. None begins at
+        zero. "lbfgs", if there are many rows, then first takes some steps on a sample of them and
+        begins where these lead; ``history.cost`` starts there.
     callbacks : sequence of callables
-        Called with a :class:`gpulr.callbacks.Progress` after each iteration; one that raises
-        ``StopIteration`` ends training (of all models). One with a ``close`` method is closed at
-        the end. On a GPU, which is asked every few iterations how far it is, they are called with
-        each of these then; the model of one that ends training is that of its iteration all the
-        same.
+        Functions that are called with a :class:`gpulr.callbacks.Progress` after each iteration. One
+        that raises ``StopIteration`` ends training (of all models). One that has a ``close`` method
+        is closed at the end. A GPU is asked for its progress only every few iterations; callbacks
+        are then called for each of these, and a training that one ends still returns the model of
+        that iteration.
     image_shape : tuple of int, optional
-        What a row looks like as an image; taken from X or the data set where they tell.
+        The shape of a row as an image; None takes it from X or the data set, if they have it.
     checkpoint : path, optional
-        A file that keeps how far training has come; the one before it is kept as PATH.previous. The
-        same call again goes on from there, on a CPU to the same bits as if it had never ended, and
-        says so with a ResumedWarning; of a training that is done it returns the model at once. Only
-        ``callbacks``, ``image_shape`` and ``max_iter`` may differ. A larger ``max_iter`` goes on
-        with models that ended for it (in groups, all but the last group's begin anew). It holds
-        the solver's state, as large as three arrays of margins at most, and no rows of X.
+        A file that keeps how far training has come; its previous version is kept as PATH.previous.
+        The same call again continues from there, and says so with a ResumedWarning; on a CPU, the
+        result has the same bits as without the interruption. If the training is done, the call
+        returns its model at once.
+
+        Only ``callbacks``, ``image_shape`` and ``max_iter`` may differ. With a larger ``max_iter``,
+        models that had run out of iterations continue (where models are trained in groups, only
+        those of the last group; others begin anew). The file holds the solver's state, which is as
+        large as three arrays of margins at most, and no rows of X.
     checkpoint_every : float or None
-        Seconds after which it is written, in the background; more where that would take over 1 % of
-        the time. 0: after each iteration. None: only when training ends, or is interrupted. It is
-        written then in any case: at Ctrl-C, errors, and, in the main thread and where the program
-        has not chosen otherwise, signals that would end the process (SIGTERM, SIGHUP), which then
-        do what Ctrl-C does.
+        Seconds between writes of the checkpoint, in the background; more if writing would take over
+        1 % of the time. 0 writes after each iteration, None only at the end. The checkpoint is
+        always written when training ends or is interrupted: by Ctrl-C, by an error, or by a signal
+        that would end the process (SIGTERM, SIGHUP). Such signals then act as Ctrl-C does; they are
+        caught only in the main thread, and only if the program has not chosen what they do.
 
     Returns
     -------
@@ -187,16 +199,16 @@ def train(
     BackendUnavailableError
         The backend cannot be used and ``GPULR_FALLBACK=error``.
     CheckpointError
-        ``checkpoint`` is a file that is no checkpoint, or is one of another training: of other
-        data, settings or version of gpulr.
+        The ``checkpoint`` file is no checkpoint, or belongs to another training: to other data,
+        settings or version of gpulr.
     DeviceMemoryError
         The device's memory does not suffice, even with the smallest blocks of rows.
     DivergenceError
         The cost became infinite: ``learning_rate`` is too large.
     TrainingInterrupted
-        Ctrl-C; its ``model`` is the model so far.
+        Ctrl-C was pressed; the error's ``model`` is the model so far.
     WorkersLostError
-        A cluster that Dask arrays are on is gone; its ``model`` is the model so far.
+        The cluster that holds the Dask arrays is gone; the error's ``model`` is the model so far.
 
     Warns
     -----
