@@ -70,11 +70,11 @@ def _log_proba(model: OneVsAll, X: Any) -> Array:
 
 
 class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """What estimators of one-vs-all models share: the checks of X and y, and prediction.
+    """What the one-vs-all estimators share: the checks of X and y, and prediction.
 
     Subclasses implement ``fit``: it begins with :meth:`_read` and ends with :meth:`_adopt`.
-    Predictions follow ``coef_``, ``intercept_`` and ``classes_`` as they are at the
-    time, whether ``fit`` set them or someone else did.
+    Predictions use ``coef_``, ``intercept_`` and ``classes_`` as they are at the time, whoever set
+    them.
     """
 
     coef_: Array
@@ -218,13 +218,13 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def multilabel_(self) -> bool:
-        """Whether rows have any number of labels, as those of a matrix y."""
+        """Whether y was a matrix of labels, of which a row may have any number."""
         check_is_fitted(self)
         return bool(getattr(self, "_record", {}).get("multilabel", False))
 
     @property
     def model_(self) -> OneVsAll:
-        """What predicts, made of the fitted attributes as they are now."""
+        """The model that predicts, made of the fitted attributes as they are now."""
         model = sorted_by_class(self._predictor())
         names = getattr(self, "feature_names_in_", ())
         if len(names) == model.n_features:
@@ -261,12 +261,13 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : (n_samples, n_features)
-            As ``fit`` was given it.
+            Rows, as they were passed to ``fit``.
 
         Returns
         -------
-        (n_samples,) with two classes, positive for ``classes_[1]``; otherwise (n_samples,
-        n_classes), or of several labels (n_samples, n_labels). In the dtype of ``coef_``.
+        array, in the dtype of ``coef_``
+            With two classes (n_samples,), positive for ``classes_[1]``; otherwise (n_samples,
+            n_classes), or with a matrix of labels (n_samples, n_labels).
         """
         model, rows = self._model_and_rows(X)
         Z = model.decision_function(rows)
@@ -275,7 +276,7 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> Array:
         """Return each row's class, (n_samples,): the one with the largest margin.
 
-        Of several labels: (n_samples, n_labels) int of 0 and 1, a CSR matrix where y was sparse.
+        With a matrix of labels: (n_samples, n_labels) int of 0 and 1, as CSR if y was sparse.
         """
         model, rows = self._model_and_rows(X)
         found = model.predict(rows)
@@ -292,15 +293,15 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class, (n_samples, n_classes).
 
-        With more than two classes these are the models' own probabilities, divided by their sum, as
-        in scikit-learn's ``OneVsRestClassifier``; ``model_.predict_proba`` has them undivided. Of
-        several labels each one's own, (n_samples, n_labels).
+        With more than two classes these are the models' own probabilities divided by their sum, as
+        in scikit-learn's ``OneVsRestClassifier``; ``model_.predict_proba`` returns them undivided.
+        With a matrix of labels each label has its own probability, (n_samples, n_labels).
         """
         model, rows = self._model_and_rows(X)
         return model.predict_proba(rows, normalize=not model.multilabel)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of :meth:`predict_proba`, finite where that rounds to 0."""
+        """Return the logarithm of :meth:`predict_proba`, finite even if that rounds to 0."""
         model, X = self._model_and_rows(X)
         if (lazy := dask_rows(model, X)) is not None:
             log_proba = partial(_log_proba, model)
@@ -308,9 +309,9 @@ class OneVsAllClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return _log_proba(model, X)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the accuracy on labelled rows, which ``sample_weight`` (n_samples,) weighs.
+        """Return the accuracy on labelled rows, weighted by ``sample_weight`` (n_samples,).
 
-        Of several labels it is the share of rows with all of them right.
+        With a matrix of labels it is the share of rows whose labels are all right.
         """
         if dask_of(X) is not None or isinstance(X, Blocks):  # each row is read once
             return self.model_.score(X, y, sample_weight)

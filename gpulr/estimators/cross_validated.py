@@ -21,29 +21,30 @@ from gpulr.families.search_result import Search
 class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     """One-vs-all logistic regression whose C is chosen by cross-validation.
 
-    Every class, fold and C is a column of one matrix: see :func:`gpulr.search`. One C serves all
-    classes, the one of the best mean score, or each has its own.
+    Every class, fold and C is a column of one matrix: see :func:`gpulr.search`. All classes share
+    the C of the best mean score, or each has its own.
 
-    All parameters of scikit-learn's ``LogisticRegressionCV`` are taken by their names.
+    It takes all parameters of scikit-learn's ``LogisticRegressionCV`` by their names.
 
     Parameters
     ----------
     Cs : int or (n_Cs,) array
-        Values of C to try; a number stands for so many from 10⁻⁴ to 10⁴.
+        Values of C to try; a number stands for that many values from 10⁻⁴ to 10⁴.
     cv : int, scikit-learn splitter, or iterable of (train, test)
-        None is 5.
+        How rows are divided into folds. None is 5.
     scoring : str, scorer of scikit-learn's, or callable
-        A name, such as "neg_log_loss", "roc_auc" or "f1_macro", as for :func:`gpulr.search`; of a
-        matrix of labels "accuracy" is the share of rows with all labels right. A callable gets true
-        labels and probabilities: (n_rows, n_classes), or of two classes those of the second,
-        (n_rows,). None is "accuracy".
+        The score by which C is chosen; None is "accuracy". A name, such as "neg_log_loss",
+        "roc_auc" or "f1_macro", is as for :func:`gpulr.search`; with a matrix of labels, "accuracy"
+        is the share of rows whose labels are all right. A callable gets true labels and
+        probabilities: (n_rows, n_classes), or with two classes those of the second, (n_rows,).
     refit : True, "1se" or False
-        The C of the model: that of the best mean score, or the smallest within one standard error
-        of it. False: the model is the mean of the folds' models, each with the best C of its fold.
+        Which C the model has: True is the one of the best mean score, "1se" the smallest within one
+        standard error of it. With False, the model is the mean of the folds' models, each with the
+        best C of its fold.
     per_model : bool
-        True: each model has the C that is best by its own scores.
+        Whether each model has the C that is best by its own scores.
     keep_paths : bool
-        False: there is no ``coefs_paths_``, which may take much memory.
+        Whether to keep ``coefs_paths_``, which may take much memory.
     standardize, callbacks, image_shape
         As for :func:`gpulr.search`.
     solver, learning_rate
@@ -53,27 +54,27 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     tol, max_iter, class_weight, pos_weight, fit_intercept, scale, dtype, backend, verbose
         As for :class:`OneVsAllLogisticRegression`.
     penalty, l1_ratios, dual, multi_class
-        What asks for other models than one-vs-all ones with an L2 penalty is refused.
+        Values that ask for other models than one-vs-all ones with an L2 penalty are refused.
     intercept_scaling, n_jobs, random_state, use_legacy_attributes
-        Change nothing.
+        These change nothing.
 
     Attributes
     ----------
     C_ : float, or with ``per_model`` (n_models,)
-        The C of the model; with ``refit=False`` the mean of those of the folds.
+        The C of the model; with ``refit=False``, the mean of the folds' best.
     l1_ratio_ : float
-        0, as scikit-learn calls an L2 penalty.
+        0, which is scikit-learn's value for an L2 penalty.
     Cs_ : (n_Cs,)
     scores_ : (n_folds, n_Cs)
-        The values that were tried, and each fold's score on its held-out rows. In the array library
+        The values that were tried, and each fold's score on its held-out rows, in the array library
         of X.
     coefs_paths_ : (n_folds, n_Cs, n_models, n_features + 1)
-        The coefficients of each fold's models, the intercept last (where one is fitted); so many
-        numbers of the compute dtype.
+        The coefficients of each fold's models, in the compute dtype. The intercept is last, if one
+        is fitted.
     coef_, intercept_, n_iter_, classes_, multilabel_, n_features_in_, feature_names_in_, model_
-        Of the model that was trained on all rows, as of :class:`OneVsAllLogisticRegression`.
+        As of :class:`OneVsAllLogisticRegression`, for the model that was trained on all rows.
     search_ : Search
-        Everything that was found; it has a table and a plot.
+        Everything that was found, with a table and a plot.
 
     Notes
     -----
@@ -151,11 +152,11 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
 
     @property
     def search_(self) -> Search:
-        """Everything that was found, with the model that the attributes are now."""
+        """Everything that was found, with the model as the attributes are now."""
         return Search(model=self.model_, paths=getattr(self, "coefs_paths_", None), **self._found)
 
     def get_metadata_routing(self) -> MetadataRouter:
-        """Return what is asked for of the metadata that ``fit`` gets: ``groups`` are for ``cv``."""
+        """Return which metadata ``fit`` asks for: it passes ``groups`` to ``cv``."""
         of_fit = MethodMapping().add(caller="fit", callee="split")
         router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
         return router.add(splitter=self.cv, method_mapping=of_fit)
@@ -166,9 +167,9 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         Parameters
         ----------
         X, y, sample_weight
-            As for :meth:`OneVsAllLogisticRegression.fit`; the weights count in the scores too.
+            As for :meth:`OneVsAllLogisticRegression.fit`; the scores use the weights too.
         groups : (n_samples,), optional
-            For a ``cv`` that keeps groups of rows in one fold.
+            Group of each row, for a ``cv`` that keeps groups in one fold.
 
         Returns
         -------
@@ -179,7 +180,7 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
         ValueError
             X, y or a parameter cannot be used; a fold lacks a class.
         SearchInterrupted
-            Ctrl-C; its ``search`` has the values of C that were done.
+            Ctrl-C was pressed; the error's ``search`` has the values of C that were done.
 
         Warns as :meth:`OneVsAllLogisticRegression.fit` does.
         """

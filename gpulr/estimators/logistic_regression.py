@@ -24,84 +24,90 @@ from gpulr.solvers.solution import Callback
 class OneVsAllLogisticRegression(OneVsAllClassifier):
     """One-vs-all logistic regression: one model per class, all trained at once.
 
-    Has the optimum of ``OneVsRestClassifier(LogisticRegression(C=C))``, of one shared weight
+    It finds the optimum of ``OneVsRestClassifier(LogisticRegression(C=C))``, as one shared weight
     matrix: see :func:`gpulr.train`.
 
-    All parameters of scikit-learn's ``LogisticRegression`` are taken by their names, so that it, or
-    ``OneVsRestClassifier`` of it, can be replaced by this name, and ``estimator__C`` in a grid by
-    ``C``. Defaults are scikit-learn's, but for ``max_iter``. As ``OneVsRestClassifier`` it takes a
-    matrix of labels, for rows that have any number of them.
+    It takes all parameters of scikit-learn's ``LogisticRegression`` by their names. So it can
+    replace that, or ``OneVsRestClassifier`` of it; in a grid, ``estimator__C`` becomes ``C``.
+    Defaults are scikit-learn's, except for ``max_iter``. Like ``OneVsRestClassifier``, it takes a
+    matrix of labels for rows that have any number of them.
 
     Parameters
     ----------
     C : float or (n_models,) array
         Inverse regularisation strength, > 0; ∞ for none.
     tol : float
-        A model has converged when the largest absolute entry of its gradient is ≤ ``tol``.
+        Tolerance: a model has converged when the largest absolute entry of its gradient is ≤
+        ``tol``.
     max_iter : int
         The most iterations; each is one pass over X.
     solver : "lbfgs", "nesterov" or "gd"
-        Another name of scikit-learn's trains with "lbfgs", after a warning.
+        The method of minimisation. Other names of scikit-learn's train with "lbfgs", after a
+        warning.
     class_weight : dict or "balanced", optional
-        A dict has the weights of the rows of each class of y, 1 where it has none, for every model
-        the same; one of every class may have more, which a part of the rows lacks. "balanced" is
-        for each model by itself, as in ``OneVsRestClassifier``.
+        Weights of rows by their class. A dict maps classes of y to weights (1 for those it lacks),
+        which are the same for every model. One that has every class of y may have more, so that it
+        also serves a part of the rows that lacks some. "balanced" weighs each model's rows
+        separately, as in ``OneVsRestClassifier``.
     pos_weight : float or (n_models,) array, optional
-        Multiplies the weights of the rows that a model is to answer with 1: the ``pos_weight`` that
-        ``OneVsRestClassifier(LogisticRegression(class_weight={1: pos_weight}))`` has.
+        Factor on the weights of the rows that a model should answer with 1, the same as in
+        ``OneVsRestClassifier(LogisticRegression(class_weight={1: pos_weight}))``.
     fit_intercept : bool
+        Whether models have an intercept.
     scale : float or "auto", optional
-        What X is multiplied by, in effect, for ``C`` and ``tol`` to refer to; ``coef_`` applies to
-        X as passed. None is 1; "auto" is 1/255 for uint8.
+        Factor that X is multiplied by, in effect. ``C`` and ``tol`` refer to the scaled X,
+        ``coef_`` to X as passed. None is 1; "auto" is 1/255 for uint8.
     dtype : "float32" or "float64", optional
-        What is computed in. None: float32 where X is float32, float16, bytes or bits, else float64.
+        What is computed in. None: float32 if X is float32, float16, bytes or bits, else float64.
     standardize, learning_rate, backend, batched, callbacks, image_shape
         As for :func:`gpulr.train`. (``clone`` copies callbacks, as it does every parameter.)
     warm_start : bool
-        Begin at ``coef_`` and ``intercept_``, of the last fit or as they have been set since;
-        features and classes must be the same.
+        Whether to begin at ``coef_`` and ``intercept_``, from the last fit or as set since then.
+        Features and classes must be the same.
     verbose : int
-        Not 0: show a progress bar, on a terminal.
+        Anything but 0 shows a progress bar, on a terminal.
     penalty : "l2" or None
         None is ``C=np.inf``.
     l1_ratio, dual, multi_class
-        What asks for other models than one-vs-all ones with an L2 penalty is refused.
+        Values that ask for other models than one-vs-all ones with an L2 penalty are refused.
     intercept_scaling, n_jobs, random_state
-        Change nothing.
+        These change nothing.
 
     Attributes
     ----------
     coef_ : (n_models, n_features)
     intercept_ : (n_models,)
-        Of one model with two classes, else of one for each class. In the array library of X, and in
-        the dtype that is computed in; after standardised training the intercept is float64.
+        Weights and intercepts: of one model with two classes, otherwise of one for each class. They
+        are in the array library of X and the dtype that is computed in; after standardised
+        training, the intercept is float64.
     classes_ : (n_classes,) NumPy array
-        Of several labels their columns in y, 0, 1, …, as in ``OneVsRestClassifier``; the names that
-        a DataFrame has for them are in ``model_.classes``.
+        The classes. For a matrix of labels they are its columns, 0, 1, …, as in
+        ``OneVsRestClassifier``; the names that a DataFrame gives them are in ``model_.classes``.
     multilabel_ : bool
         Whether y was a matrix of labels.
     n_iter_ : (1,) int32
         The most iterations of any model; ``model_.history.n_iter`` has them per model.
     n_features_in_ : int
+        Number of features.
     feature_names_in_ : (n_features,)
-        Where the columns of X have names.
+        Names of the columns of X, if they have names.
     model_ : OneVsAll
-        The attributes as a model, which can be saved. It has the history of training, unless they
-        have been set to something else since. The estimator itself has no thresholds:
+        The attributes as a model, which can be saved. It has the history of training, unless the
+        attributes have been changed since. The estimator itself has no thresholds;
         ``model_.with_thresholds`` returns a model that has.
 
     Notes
     -----
-    ``coef_``, ``intercept_``, ``classes_`` and ``n_features_in_`` may be set, or written into, also
-    before any ``fit``: what is predicted, and where a warm start begins, is what they say then.
+    ``coef_``, ``intercept_``, ``classes_`` and ``n_features_in_`` may be set, or written into, even
+    before any ``fit``. Predictions and warm starts use them as they are at the time.
 
     Arrays of an array-API library (CuPy, …) are used where they are, and predictions for such an X
     come back there; scikit-learn's ``array_api_dispatch`` need not be set. X is not copied, except
-    to NumPy or CSR where it is something else.
+    to NumPy or CSR if it is something else.
 
-    As ONNX files: ``model_.to_onnx()``, or skl2onnx for whole pipelines, once
-    :func:`gpulr.register_skl2onnx` has been called. skops stores fitted estimators; who loads them
-    has this class to trust::
+    An ONNX file is made by ``model_.to_onnx()``, or for whole pipelines by skl2onnx, after a call
+    of :func:`gpulr.register_skl2onnx`. skops stores fitted estimators; to load one, trust this
+    class::
 
         trusted=["gpulr.estimators.logistic_regression.OneVsAllLogisticRegression"]
 
@@ -161,17 +167,19 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         Parameters
         ----------
         X : (n_samples, n_features)
-            Any real dtype, in any array library or in an open file, which is read block by block; a
-            DataFrame; a sparse matrix; or :class:`gpulr.Blocks`, whose loaders may return y too.
+            The rows: of any real dtype, in any array library or in an open file, which is read
+            block by block; a DataFrame; a sparse matrix; or :class:`gpulr.Blocks`, whose loaders
+            may return y too.
         y : (n_samples,), or (n_samples, n_labels) of 0 and 1
-            Labels: numbers, booleans or strings. Or, for rows that have any number of labels, a
-            matrix: dense, sparse, or a DataFrame, whose columns name them. A column that is all 0
-            or all 1 is learnt as that constant. NaN, None or pandas' NA in it: the row says nothing
-            of this label, and counts neither in training nor in :meth:`score`. scikit-learn's tools
-            refuse these before they ask, unless ``cv`` is a splitter, ``KFold(5)``, not a number,
-            and ``scoring`` is left out; gpulr's own, ``gpulr.search``, ``gpulr.cross_val_predict``
-            and :class:`OneVsAllLogisticRegressionCV`, take them. ``CalibratedClassifierCV`` takes
-            no matrix; see ``model_.calibrated``.
+            The labels: numbers, booleans or strings. For rows that have any number of labels, y is
+            a matrix: dense, sparse, or a DataFrame, whose columns name the labels. A column that is
+            all 0 or all 1 is learnt as that constant.
+
+            An entry that is NaN, None or pandas' NA is unknown: it counts neither in training nor
+            in :meth:`score`. scikit-learn's tools refuse such a matrix themselves, unless ``cv`` is
+            a splitter, such as ``KFold(5)``, rather than a number, and ``scoring`` is left out.
+            ``gpulr.search``, ``gpulr.cross_val_predict`` and :class:`OneVsAllLogisticRegressionCV`
+            take it. ``CalibratedClassifierCV`` takes no matrix; see ``model_.calibrated``.
         sample_weight : (n_samples,), optional
             Weight of each row, ≥ 0; a weight of 2 counts as the row twice.
 
@@ -184,12 +192,13 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         ValueError
             X, y or a parameter cannot be used.
         TrainingInterrupted
-            Ctrl-C; the estimator is fitted with the model so far.
+            Ctrl-C was pressed; the estimator is fitted with the model so far.
 
         Warns
         -----
         ConvergenceWarning
-            scikit-learn's, and gpulr's; not where nothing is left of the gradients but rounding.
+            Some models did not converge; scikit-learn's warning, and gpulr's. There is none if only
+            rounding is left of the gradients.
         ParameterWarning
             What is done differs from what a parameter of scikit-learn's says.
         """
@@ -212,15 +221,15 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
     # The estimator that chooses C lacks these: scikit-learn's check of them has three rows of each
     # class, too few for its five folds.
     def sparsify(self) -> Self:
-        """Make ``coef_`` a CSR matrix of SciPy's, which is smaller where most of it is zero.
+        """Make ``coef_`` a SciPy CSR matrix, which is smaller if most of it is zero.
 
-        Training leaves no weight at exactly zero; set those that are to be. What is predicted stays
-        the same, and takes longer, since it is computed from all weights. Returns self.
+        Training leaves no weight at exactly zero, so set small ones to zero first. Predictions stay
+        the same but take longer, since they are computed from all weights. Returns self.
 
         Raises
         ------
         ParameterError
-            ``coef_`` is no array of NumPy's.
+            ``coef_`` is not a NumPy array.
         """
         self._given()
         if is_device_array(self.coef_):

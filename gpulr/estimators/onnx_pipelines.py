@@ -42,7 +42,7 @@ _NORMALIZED = """
 def register_skl2onnx() -> None:
     """Tell skl2onnx how to convert gpulr's estimators, alone, in pipelines and in meta-estimators.
 
-    To be called once, before ``skl2onnx.to_onnx``. The file computes in the dtype of ``coef_``; its
+    Call it once, before ``skl2onnx.to_onnx``. The file computes in the dtype of ``coef_``. Its
     outputs are those of ``predict`` and ``predict_proba``, or margins with skl2onnx's option
     ``raw_scores``. A model alone needs no skl2onnx: see :meth:`gpulr.OneVsAll.to_onnx`.
 

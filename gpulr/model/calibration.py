@@ -24,42 +24,46 @@ _RIDGE = 1e-12  # of the Hessian, as in Lin, Lin and Weng
 
 
 def calibrated(model: Model, Z: Any, y: Any, sample_weight: Any = None) -> Model:
-    """Return the model with calibrated probabilities; Z are margins of rows it has not seen.
+    """Return the model with calibrated probabilities, fitted to margins Z of rows new to it.
 
     ::
 
         Z = gpulr.cross_val_predict(X, y, method="decision_function")
         model = gpulr.train(X, y).calibrated(Z, y)
 
-    Out-of-fold margins as here (with the settings that the model was trained with), or those of
-    held-out rows, ``model.decision_function(X_held_out)``; those of its training rows are too sure.
+    Z may be out-of-fold margins, as here (with the settings that the model was trained with), or
+    those of held-out rows, ``model.decision_function(X_held_out)``. Margins of the model's training
+    rows would be too sure.
 
-    Each model gets Platt's a and b, with which σ(a z + b) fits best to targets of
-    (n₊ + 1) / (n₊ + 2) for its positive rows and 1 / (n₋ + 2) for the others, as scikit-learn's
-    ``CalibratedClassifierCV`` has them. Weights and intercept absorb both, and thresholds move
-    along, so that the same is predicted with them. Where margins say nothing, so that a would be
-    negative, a is 0: the model then says the share of its positives for every row, and never
-    predicts its label by a threshold. ``data["calibration"]`` has a, b and the number of rows.
+    Each model gets Platt's a and b, for which σ(a z + b) best fits the targets (n₊ + 1) / (n₊ + 2)
+    for its positive rows and 1 / (n₋ + 2) for the others, as in scikit-learn's
+    ``CalibratedClassifierCV``. Weights and intercept absorb both, and thresholds move along, so
+    that they predict the same. If margins say nothing, so that a would be negative, a is 0: the
+    model then gives every row the share of its positives, and never predicts its label by a
+    threshold. ``data["calibration"]`` has a, b and the number of rows.
 
     Parameters
     ----------
     Z : (n_rows, n_models)
-        Blocks of a Dask array, as ``model.decision_function`` returns it, are computed where a
-        current ``distributed.Client`` has them; one worker then gets all those of a model.
+        Margins of rows that the model has not seen. Blocks of a Dask array, as
+        ``model.decision_function`` returns it, are computed on the workers of the current
+        ``distributed.Client``, if there is one; one worker then gets all those of a model.
     y : labels of these rows, as :meth:`evaluate` takes them
-        Entries of a matrix that are not known have no weight.
+        Unknown entries of a matrix have no weight.
     sample_weight : (n_rows,), optional
+        How much each row counts.
 
     Raises
     ------
     DataError
-        Z and y are no margins and labels of one model, or no label has positive rows and others.
+        Z and y are not margins and labels of one model, or no label has both positive and other
+        rows.
 
     Warns
     -----
     ParameterWarning
-        Labels without positive or without other rows, which are left as they are; and those whose
-        margins say nothing.
+        Some labels have no positive rows, or no others, and are left as they are; or the margins of
+        some say nothing.
 
     References
     ----------
@@ -98,29 +102,30 @@ def calibrated(model: Model, Z: Any, y: Any, sample_weight: Any = None) -> Model
 
 
 def with_prior(model: Model, p: float | npt.ArrayLike) -> Model:
-    """Return the model for rows of which a share p is positive, where training had another share.
+    """Return the model for rows with another share p of positives than its training rows had.
 
-    ``gpulr.train(X, y, class_weight="balanced").with_prior(0.01)``, say, where one row in a hundred
-    is positive. Margins move by logit(p) − logit(share in training), as they do where only the
-    shares of the classes differ, not what rows of each look like (Elkan 2001). The share in
-    training, ``data["prior"]``, is that of the rows as they were weighted: 1/2 where
-    ``class_weight`` was "balanced". Thresholds stay where they are: a label is predicted from the
-    same probability on.
+    If one row in a hundred is positive, for example, use ``gpulr.train(X, y,
+    class_weight="balanced").with_prior(0.01)``. Margins move by logit(p) − logit(share in
+    training). This is right if only the shares of the classes differ, not what the rows of each
+    look like (Elkan 2001). The share in training, ``data["prior"]``, counts rows by their weights:
+    it is 1/2 if ``class_weight`` was "balanced". Thresholds stay where they are, so a label is
+    predicted from the same probability on.
 
     Parameters
     ----------
     p : float or (n_models,)
-        Between 0 and 1.
+        The share of positive rows, between 0 and 1.
 
     Raises
     ------
     ParameterError
-        p is no such number, or it is not known what share the training had.
+        p is no such number, or the share in training is not known.
 
     Warns
     -----
     ParameterWarning
-        Labels of which training had no positive rows, or no others, which are left as they are.
+        Training had no positive rows of some labels, or no others; these labels are left as they
+        are.
 
     References
     ----------

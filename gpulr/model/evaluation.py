@@ -32,25 +32,27 @@ class Evaluation(Scores):
     """Accuracy of one-vs-all models on labelled rows.
 
     The two accuracies answer different questions. Each of ten binary models may always say "not
-    this digit" and be right nine times out of ten, so ``mean_binary_accuracy`` starts at 0.9; what
-    a person means by the accuracy of a digit classifier is ``accuracy``.
+    this digit" and be right nine times out of ten, so ``mean_binary_accuracy`` starts at 0.9. What
+    people mean by the accuracy of a digit classifier is ``accuracy``.
 
     Attributes
     ----------
     accuracy : float
-        Multiclass: the share of rows whose predicted class is right.
+        The multiclass accuracy: the share of rows whose predicted class is right.
     binary_accuracy : (n_models,) float64
-        Per model: the share of rows for which P > 1/2 (or its threshold is reached) exactly if the
-        row is of the model's class.
+        Per model, the share of rows for which its own yes or no is right. It says yes if P > 1/2,
+        or if its threshold is reached.
     mean_binary_accuracy : float
         The mean of those; not the accuracy of the one-vs-all classifier.
     confusion : (n_classes, n_classes) int64, or the rows' weights as float64
-        Rows: the true class; columns: the predicted class; in the order of ``classes``.
+        Counts of rows by true class (rows) and predicted class (columns), in the order of
+        ``classes``.
     classes : (n_classes,)
+        The classes of the model.
     table, averages
-        As of :class:`~gpulr.model.score_table.Scores`. Precision, recall and F1 are of the
-        predicted classes; the binary accuracy, ``roc_auc``, ``average_precision`` and both losses
-        of each class's own model, this class against all others.
+        As of :class:`~gpulr.model.score_table.Scores`. Precision, recall and F1 are those of the
+        predicted classes. Binary accuracy, ``roc_auc``, ``average_precision`` and both losses are
+        those of each class's own model, this class against all others.
     """
 
     accuracy: float
@@ -64,27 +66,28 @@ class Evaluation(Scores):
 class MultilabelEvaluation(Scores):
     """How good predictions are on rows that have any number of labels.
 
-    Where most rows lack most labels, predicting none makes ``mean_label_accuracy`` large; F1 counts
-    only rows that have a label or are predicted to, and ``subset_accuracy`` only rows that are
-    right throughout. A label is predicted where P > 1/2, or by the model's thresholds.
+    If most rows lack most labels, predicting none makes ``mean_label_accuracy`` large. F1 counts
+    only rows that have a label or are predicted to have it, and ``subset_accuracy`` only rows whose
+    labels are all right. A label is predicted if P > 1/2, or by the model's thresholds.
 
     Attributes
     ----------
     subset_accuracy : float
-        The share of rows all of whose labels are right; scikit-learn's accuracy of multilabel data.
+        The share of rows whose labels are all right; scikit-learn's accuracy of multilabel data.
     label_accuracy : (n_labels,) float64
-        Per label: the share of rows for which it is right.
+        Per label, the share of rows for which it is right.
     mean_label_accuracy : float
         The mean of those: the share of all entries of the matrix that are right.
     label_f1 : (n_labels,) float64
-        Per label: 2 tp / (2 tp + fp + fn); 0 where no row has the label or is predicted to.
+        Per label, 2 tp / (2 tp + fp + fn); 0 if no row has the label or is predicted to have it.
     micro_f1 : float
-        The same of the counts of all labels added up.
+        The same from the counts of all labels added up.
     macro_f1 : float
         The mean of ``label_f1``: rare labels count as much as frequent ones.
     positives, predicted_positives : (n_labels,) int64, or the rows' weights as float64
-        How many rows have each label, and are predicted to.
+        How many rows have each label, and how many are predicted to have it.
     labels : (n_labels,)
+        The labels of the model.
     table, averages
         As of :class:`~gpulr.model.score_table.Scores`; ``accuracy`` among the averages is
         ``subset_accuracy``.

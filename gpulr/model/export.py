@@ -48,26 +48,27 @@ def save_onnx(
 ) -> None:
     """Write the model as an ONNX file, for runtimes without Python or gpulr.
 
-    The input "X" (batch, n_features) is rows as training was given them, which are not checked for
-    NaN. Outputs, in the dtype of the weights where they are real: "probabilities" and "margins",
-    (batch, n_models), each model's own; "label" (batch,), as of ``predict``, and "index" (batch,)
-    int64, its place in ``classes``. Metadata: gpulr_version, and as JSON classes, image_shape and
-    scale (which is part of the weights already). Needs the extra ``onnx``. For a pipeline of
-    scikit-learn's see :func:`gpulr.register_skl2onnx`.
+    The input "X" (batch, n_features) takes rows as training did, and does not check them for NaN.
+    The outputs are "probabilities" and "margins", (batch, n_models), each model's own, in the dtype
+    of the weights; "label" (batch,), as ``predict`` returns it; and "index" (batch,) int64, its
+    place in ``classes``. The metadata are gpulr_version, and as JSON classes, image_shape and scale
+    (which the weights already include). Needs the extra ``onnx``. For a pipeline of scikit-learn's
+    see :func:`gpulr.register_skl2onnx`.
 
     Parameters
     ----------
     path : path-like
+        The file to write.
     input_dtype : dtype, optional
-        Of "X": uint8, float32, float64, or another that NumPy and ONNX share; converted in the
-        graph. None: what the model was trained on.
+        The dtype of "X": uint8, float32, float64, or another that NumPy and ONNX share; the graph
+        converts it. None is that of the training X.
 
     Raises
     ------
     MissingExtraError
         onnx is not installed.
     ModelFileError
-        It could not be written; what was there before is untouched.
+        The file could not be written; what was there before is untouched.
     ParameterError
         ``input_dtype`` cannot be used, or the model does not fit into an ONNX file.
     """
@@ -232,26 +233,28 @@ def _no_such_labels(classes: npt.NDArray[Any], where: str) -> ParameterError:
 def to_sklearn(model: Trained) -> Any:
     """Return a fitted scikit-learn estimator that predicts the same.
 
-    Two classes: a ``LogisticRegression``. More: a ``OneVsRestClassifier`` of one for each, whose
-    ``predict_proba`` is the model's with ``normalize=True``. It knows the names of columns. After
-    standardised training it computes in float64, as it has no centre.
+    With two classes it is a ``LogisticRegression``. With more it is a ``OneVsRestClassifier`` of
+    one for each, whose ``predict_proba`` is the model's with ``normalize=True``. It knows the names
+    of columns. After standardised training it computes in float64, as it has no centre.
 
-    ``tol`` and ``max_iter`` are the model's. ``C`` is in units of X as it was passed, which
-    scikit-learn does not scale: the model's C times ``scale``², so that a clone fitted anew has the
-    same optimum. A model trained with C=1 on pixels times 1/255 shows
-    ``LogisticRegression(C=1.5e-05)``, 1 / 255². (A clone will not standardise, and after
-    standardised training C is the model's own.) Where the models' C differ, each of
-    ``estimators_`` has its own and a clone the default. ``class_weight="balanced"`` is kept, and
-    ``pos_weight`` as ``class_weight={0: 1, 1: pos_weight}``: by a clone only where it is the same
-    for all models, and not beside "balanced". A dict of class weights is kept for two classes; for
-    more, as for weights of rows, scikit-learn has no equivalent.
+    ``tol`` and ``max_iter`` are the model's. ``C`` is in units of X as it was passed, since
+    scikit-learn does not scale: it is the model's C times ``scale``², so that a clone fitted anew
+    has the same optimum. A model trained with C=1 on pixels times 1/255 shows
+    ``LogisticRegression(C=1.5e-05)``, 1 / 255². (A clone will not standardise; after standardised
+    training, C is the model's own.) If the models' C differ, each of ``estimators_`` has its own,
+    and a clone the default.
+
+    ``class_weight="balanced"`` is kept. ``pos_weight`` is kept as ``class_weight={0: 1, 1:
+    pos_weight}``; a clone has it only if it is the same for all models and not combined with
+    "balanced". A dict of class weights is kept for two classes. For more, as for weights of rows,
+    scikit-learn has no equivalent.
 
     Raises
     ------
     ParameterError
         The model has thresholds, which these estimators cannot hold (moved into the intercept they
-        would change the probabilities). More than two classes that scikit-learn does not take:
-        bytes, or dates.
+        would change the probabilities); or it has more than two classes of a type that scikit-learn
+        does not take: bytes, or dates.
     """
     if model.thresholds is not None:
         raise ParameterError(
@@ -338,10 +341,10 @@ def _weights_of_two(model: Trained, j: int, classes: npt.NDArray[Any]) -> Any:
 
 
 def save_joblib(model: Trained, path: str | Path) -> None:
-    """Write :func:`to_sklearn`'s estimator as a joblib file, replacing what is there when complete.
+    """Write :func:`to_sklearn`'s estimator as a joblib file, which replaces one that is there.
 
-    Such a file is a pickle: it is for the same version of scikit-learn, and for readers who trust
-    it.
+    It is replaced only when the new one is complete. The file is a pickle: it is for the same
+    version of scikit-learn, and for readers who trust it.
     """
     import joblib
 

@@ -18,22 +18,23 @@ from gpulr.words import counted, shown
 def from_torch(linear: Any, *, classes: Any = None, multilabel: bool = False) -> OneVsAll:
     """Return the model of an ``nn.Linear``, such as the last layer of a network.
 
-    Its margins are the layer's outputs, for rows as the layer takes them. It evaluates, reports,
-    saves and exports like any other, and :func:`gpulr.train` may start from it; how the layer was
-    trained it does not know. A layer that was trained with a softmax predicts the same classes, but
-    ``predict_proba`` takes each output by itself, through σ.
+    Its margins are the layer's outputs, for rows as the layer takes them. The model evaluates,
+    reports, saves and exports like any other, and :func:`gpulr.train` may start from it. It does
+    not know how the layer was trained. A layer that was trained with a softmax predicts the same
+    classes, but ``predict_proba`` applies σ to each output by itself.
 
     Parameters
     ----------
     linear : torch.nn.Linear
-        Or the Sequential that :meth:`gpulr.OneVsAll.to_torch` makes of a standardised model. Of any
-        device, whose arrays are copied to NumPy's; float16 and bfloat16 become float32. Without a
-        bias the intercepts are 0.
+        The layer, or the Sequential that :meth:`gpulr.OneVsAll.to_torch` makes of a standardised
+        model. It may be on any device; its arrays are copied to NumPy's, and float16 and bfloat16
+        become float32. Without a bias the intercepts are 0.
     classes : sequence, optional
-        The class of each output, in their order; of a single output, two: the second is the one
-        whose logit it is. None: numbers from 0.
+        The class of each output, in their order. A single output has two; its logit is that of the
+        second. None numbers them from 0.
     multilabel : bool
-        Outputs are labels, of which a row may have any number, and ``classes`` their names.
+        Whether outputs are labels, of which a row may have any number; ``classes`` are then their
+        names.
 
     Returns
     -------
@@ -44,8 +45,8 @@ def from_torch(linear: Any, *, classes: Any = None, multilabel: bool = False) ->
     MissingExtraError
         torch is not installed.
     ParameterError
-        It is no nn.Linear, or holds NaN or infinity, or the classes are not as many as its outputs,
-        or not labels.
+        ``linear`` is no nn.Linear, or holds NaN or infinity; or there are not as many classes as
+        outputs, or they are no labels.
 
     Examples
     --------

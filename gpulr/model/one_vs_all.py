@@ -49,53 +49,58 @@ _of_blocks = part_by_part(lambda model, X: rows_for(model, X))
 class OneVsAll(Trained):
     """One-vs-all logistic models, the columns of one weight matrix.
 
-    With two classes there is one model, whose positive class is ``classes[1]``; otherwise model j
-    tells ``classes[j]`` from all others. A multi-label model has one for each label, and predicts
-    any number of them. Weights have absorbed the scaling: they apply to X as passed to training.
+    With two classes there is one model, whose positive class is ``classes[1]``. With more, model j
+    tells ``classes[j]`` from all others. A multi-label model has one model for each label, and
+    predicts any number of labels. The weights include the scaling: they apply to X as it was passed
+    to training.
 
     Attributes
     ----------
     weights : (n_features, n_models)
     intercept : (n_models,)
-        In the compute dtype and the array library of the X that training was given.
+        The parameters, in the compute dtype and the array library of the training X.
     classes : (n_classes,) NumPy array
-        Sorted labels, in the dtype of y; of a multi-label model the labels' names, in the order of
-        y's columns; of a model that was selected or stacked, in the order asked for.
+        Sorted labels, in the dtype of y. For a multi-label model, the names of the labels in the
+        order of y's columns; for a model that was selected or stacked, the order asked for.
     history : History
+        How training went.
     backend, device : str
-        What trained it.
+        What trained the model.
     fallback_reason : str or None
         Why another backend trained it than the one asked for.
     settings : dict
         The arguments of training, as used.
     scale : float
-        X was multiplied by this; ``settings``' C, tol and learning_rate refer to the scaled X.
+        Factor that X was multiplied by. C, tol and learning_rate in ``settings`` refer to the
+        scaled X.
     image_shape : tuple of int, or None
+        The shape of a row as an image.
     data : dict
-        name, source, n_samples, and the smallest and largest feature value; of a table the names
-        of its label and features; of images how they look; from the command line the split, and the
-        search that chose C. Also each model's share of positive rows, as they were weighted
-        ("prior"); how it was calibrated and its thresholds chosen; and the ``origin`` of a model
-        that was selected or stacked.
+        What the model was trained on: name, source, n_samples, and the smallest and largest feature
+        value; for a table, the names of its label and features; for images, how they look; from the
+        command line, the split, and the search that chose C. It also has each model's share of
+        positive rows, by their weights ("prior"); how the model was calibrated and its thresholds
+        chosen; and the ``origin`` of a model that was selected or stacked.
     versions : dict
-        Of gpulr, Python and the libraries used; and the system that they ran on. On a device also
-        what was chosen there, such as how many eigenvectors "lbfgs" went by.
+        Versions of gpulr, Python and the libraries used, and the system that they ran on. For a
+        device, it also has what was chosen there, such as how many eigenvectors "lbfgs" used.
     center : (n_features,) or None
     intercept_at_center : (n_models,) or None
-        After standardised training: margins of X wider than a byte are computed as (X − center)
-        weights + intercept_at_center, which equals X weights + intercept but does not cancel where
-        means are large.
+        The features' means, and the intercepts there, after standardised training. Margins of X
+        wider than a byte are computed as (X − center) weights + intercept_at_center. This equals X
+        weights + intercept, but does not cancel if means are large.
     multilabel : bool
-        Trained on a matrix of labels.
+        Whether the model was trained on a matrix of labels.
     thresholds : (n_models,) float64 NumPy array, or None
-        A label is predicted where its margin is at least its threshold, and of several classes the
-        one whose margin lies furthest above its own. None: where the margin is positive, and the
-        one with the largest. Infinite: never. ``dataclasses.replace(model, thresholds=…)`` assigns
-        others than :meth:`with_thresholds` chooses; one number is for all models.
+        The least margin at which each label is predicted; an infinite one is never reached. With
+        several classes, the predicted one is that whose margin lies furthest above its threshold.
+        None: labels whose margin is positive, or the class with the largest margin.
+        :meth:`with_thresholds` chooses thresholds; ``dataclasses.replace(model, thresholds=…)``
+        assigns others, and one number there is for all models.
     feature_std : (n_features,) float64 NumPy array, or None
-        The standard deviation of each feature over the training rows, by their weights; a weight
-        times this is the step of the margin for one of it. None: of images, and of files of earlier
-        versions.
+        The standard deviation of each feature over the training rows, by their weights. A weight
+        times this is how far the margin moves for one standard deviation. None for images, and for
+        files of earlier versions.
     """
 
     def __post_init__(self) -> None:
@@ -116,12 +121,12 @@ class OneVsAll(Trained):
 
     @property
     def margin_dtype(self) -> np.dtype[Any]:
-        """What margins and probabilities are in: the compute dtype, as NumPy has it."""
+        """The dtype of margins and probabilities: the compute dtype, as NumPy has it."""
         return np.dtype(str(self.weights.dtype).rpartition(".")[2])
 
     @property
     def trained_on(self) -> str:
-        """What a row is, as far as it is known, such as "mnist, images of 28×28"; else empty."""
+        """What a row is, as far as that is known, such as "mnist, images of 28×28"; else empty."""
         name = str(self.data.get("name", "arrays"))
         sides = "×".join(map(str, self.image_shape or ()))
         named = [] if name == "arrays" else [name]
@@ -148,16 +153,20 @@ class OneVsAll(Trained):
         Parameters
         ----------
         X : (n_samples, n_features) or images (n_samples, height, width, …)
-            As training was given it; computed in the dtype of the weights, block by block. The
-            columns of a DataFrame may be in any order where training knew their names. Of a Dask
-            array or DataFrame the result, of everything that predicts, is a Dask array, of which
-            nothing is computed yet. What is computed for a tensor that requires a gradient can be
-            differentiated by it, here and in :meth:`predict_proba`; the weights are constants.
+            Rows, as they were passed to training; margins are computed in the dtype of the weights,
+            block by block. The columns of a DataFrame may be in any order if training knew their
+            names.
+
+            For a Dask array or DataFrame, all methods that predict return a Dask array, of which
+            nothing is computed yet. For a tensor that requires a gradient, the result of this
+            method and of :meth:`predict_proba` can be differentiated with respect to it; the
+            weights are constants.
 
         Raises
         ------
         DataError
-            Wrong number of features, or other names of columns; NaN or infinity, not real numbers.
+            X has the wrong number of features, or columns with other names; or it holds NaN or
+            infinity, or no real numbers.
         """
         if (lazy := dask_rows(self, X)) is not None:
             return in_blocks(lazy, self.decision_function, (self.n_models,), self.margin_dtype)
@@ -168,23 +177,23 @@ class OneVsAll(Trained):
     @host_memory
     @_of_blocks
     def predict_proba(self, X: Any, *, normalize: bool = False) -> Array:
-        """Return P = σ(Z), where X is.
+        """Return the probabilities P = σ(Z), where X is.
 
         Parameters
         ----------
         X : as for :meth:`decision_function`
         normalize : bool
-            False: (n_samples, n_models), each model's own probability that the row is of its class;
-            rows do not sum to 1. True: (n_samples, n_classes), scaled so that rows do, in log
-            space, so that it works even where all of them underflow. With two classes the columns
-            are 1 − P and P.
+            Whether the probabilities of a row sum to 1. False returns each model's own probability
+            that the row is of its class, (n_samples, n_models). True divides these by their sum,
+            (n_samples, n_classes), in log space, so that it works even if all of them underflow.
+            With two classes the columns are 1 − P and P.
 
         Raises
         ------
         DataError
             As :meth:`decision_function`.
         ParameterError
-            ``normalize`` of a multi-label model, whose labels do not exclude each other.
+            ``normalize`` was asked of a multi-label model, whose labels do not exclude each other.
         """
         if normalize and self.multilabel:
             raise ParameterError(
@@ -211,9 +220,10 @@ class OneVsAll(Trained):
     def predict(self, X: Any) -> Array:
         """Return each row's class, (n_samples,): the one with the largest margin.
 
-        Numbers come back where X is, if its library has them; other labels as a NumPy array. A
-        multi-label model returns (n_samples, n_labels) uint8 where X is: 1 for each label that the
-        row has, P > 1/2. With ``thresholds`` margins are compared with these, as said there.
+        Classes that are numbers are returned where X is, if its library has them; others as a NumPy
+        array. A multi-label model returns (n_samples, n_labels) uint8 where X is: 1 for each label
+        that the row has, by P > 1/2. If the model has ``thresholds``, margins are compared with
+        these.
         """
         if (lazy := dask_rows(self, X)) is not None:
             if self.multilabel:
@@ -249,34 +259,36 @@ class OneVsAll(Trained):
         Parameters
         ----------
         X, y
-            Rows as for :meth:`decision_function`, and their labels as training was given them; of
-            a matrix of labels, unknown entries count for nothing. Blocks of a Dask array are
-            computed where a current ``distributed.Client`` has them, and sums alone come here. For
-            AUROC and average precision workers keep the margins meanwhile, and give each other
-            those of each model, which one of them ranks, in 40 bytes a row.
+            Rows as for :meth:`decision_function`, and their labels as for training. Unknown entries
+            of a matrix of labels do not count.
+
+            Blocks of a Dask array are computed on the workers of the current
+            ``distributed.Client``, if there is one, and only sums come here. For AUROC and average
+            precision, workers keep the margins meanwhile, and send all those of a model to one of
+            them, which ranks them in 40 bytes a row.
         sample_weight : (n_samples,), optional
             How much each row counts.
 
         Returns
         -------
         evaluation.Evaluation
-            A table of scores, a row for each class; binary accuracies, multiclass accuracy and
-            confusion matrix.
+            A table of scores with a row for each class, binary accuracies, multiclass accuracy and
+            the confusion matrix.
         evaluation.MultilabelEvaluation
-            Of a multi-label model, with y (n_samples, n_labels): a table of scores, a row for each
-            label; accuracies and F1 of the labels.
+            For a multi-label model, with y (n_samples, n_labels): a table of scores with a row for
+            each label, and accuracies and F1 of the labels.
 
         Raises
         ------
         DataError
-            As :meth:`decision_function`; labels of the wrong length, or that the model does not
-            know.
+            As :meth:`decision_function`; or the labels have the wrong length, or the model does not
+            know them.
         """
         return evaluated(self, X, y, sample_weight=sample_weight)[0]
 
     @host_memory
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the share of labelled rows that are right: of several labels, right throughout.
+        """Return the accuracy: the share of rows that are right, with several labels right in all.
 
         scikit-learn calls both accuracy. The arguments are those of :meth:`evaluate`.
         """
@@ -382,7 +394,7 @@ def labelled_margins(
 def load(path: str | Path) -> OneVsAll:
     """Read a model that :meth:`OneVsAll.save` wrote; its arrays are NumPy's.
 
-    Of a file that :meth:`gpulr.Bootstrap.save` wrote, it is the model of all rows.
+    From a file that :meth:`gpulr.Bootstrap.save` wrote, it reads the model of all rows.
 
     Parameters
     ----------
@@ -396,9 +408,10 @@ def load(path: str | Path) -> OneVsAll:
     Raises
     ------
     ModelFileError
-        No such file, not a model of gpulr's, written by a newer gpulr, or damaged.
+        There is no such file, or it is no model of gpulr's, was written by a newer gpulr, or is
+        damaged.
     ParameterError
-        It is no path.
+        ``path`` is no path.
 
     Examples
     --------

@@ -125,22 +125,24 @@ class History:
     Attributes
     ----------
     cost, gradient_norm : (n_iter + 1, n_models) float64
-        From the start (iteration 0); a model that has converged keeps its last values. The norm is
-        the largest absolute entry of the gradient with respect to the weights of the scaled X, as
-        ``tol`` of :func:`gpulr.train` looks at it, and the intercept.
+        Values after each iteration, from the start (iteration 0); a model that has converged keeps
+        its last ones. The norm is the largest absolute entry of the gradient with respect to the
+        intercept and the weights of the scaled X, as ``tol`` of :func:`gpulr.train` uses it.
     seconds : (n_iter + 1,) float64
-        When each iteration was done (in the per-model loop, or in groups: the sum of their times).
+        When each iteration was done; if models were trained one by one or in groups, the sum of
+        their times.
     n_iter : (n_models,) int64
+        Iterations that each model took.
     converged : (n_models,) bool
-        Whether the gradient came within ``tol``, and with "lbfgs" on few rows and features the cost
-        too: see :func:`gpulr.train`.
+        Whether each model met ``tol``: its gradient, and for "lbfgs" on few rows and features its
+        cost too (see :func:`gpulr.train`).
     stalled : (n_models,) bool
-        Ended short of the tolerance, since the dtype allowed no better.
+        Whether each model ended short of the tolerance because the dtype allowed no better.
     refreshes : (n_models,) int64, or None
-        How many times "lbfgs" found a model's own curvature, its Hessian on rows of a sample, since
-        that saves more passes than it takes; 0 where what all models share served, -1 where the
-        Hessian of all rows did, found anew in every iteration (few rows and features). None: not
-        known (a file of an earlier version), or another solver.
+        How many times "lbfgs" found a model's own curvature, its Hessian on a sample of the rows,
+        since that saves more passes than it takes. 0: the curvature that all models share was
+        enough. −1: the Hessian of all rows was used, found anew in every iteration (few rows and
+        features). None: not known (a file of an earlier version), or another solver.
     """
 
     cost: npt.NDArray[np.float64]
@@ -153,14 +155,14 @@ class History:
 
     @property
     def curvature(self) -> list[str] | None:
-        """What curvature each model went by: "exact", "shared" or "own"; see ``refreshes``."""
+        """The curvature that each model used: "exact", "shared" or "own"; see ``refreshes``."""
         if self.refreshes is None:
             return None
         return [("exact", "shared", "own")[sign + 1] for sign in np.sign(self.refreshes).tolist()]
 
     @property
     def known(self) -> bool:
-        """Whether there was a training; weights may have been assigned instead."""
+        """Whether the model was trained; otherwise, its weights were assigned."""
         return not np.isnan(self.cost).all()
 
     def __repr__(self) -> str:

@@ -24,25 +24,26 @@ class Scores:
     Attributes
     ----------
     table : structured array (n_models,)
-        A record for each class or label that has a model, the positive one of two classes: its
-        name, how many rows have it, a column for each score, under scikit-learn's names, and its
-        threshold, where the model has them. What rows without the label leave undefined is NaN.
+        A record for each class or label that has a model (of two classes, the positive one). It has
+        the name, the number of rows with this label, a column for each score, under scikit-learn's
+        names, and the threshold, if the model has thresholds. A score that the rows leave undefined
+        is NaN.
     averages : dict of str to float
-        Scores of all models together, by the names that ``scoring`` of a search takes. Those of
-        rows whose label is undefined in the table are left out.
+        Scores of all models together, under the names that ``scoring`` of a search takes. Labels
+        whose score is undefined in the table are left out.
     """
 
     table: npt.NDArray[Any] = field(default_factory=lambda: np.empty(0, [("class", "U1")]))
     averages: Mapping[str, float] = field(default_factory=dict)
 
     def to_frame(self) -> Any:
-        """Return ``table`` as a pandas DataFrame, names as its index; needs pandas."""
+        """Return ``table`` as a pandas DataFrame with the names as its index; needs pandas."""
         return frame_of(self.table).set_index((self.table.dtype.names or ())[0])
 
     def cells(self, most: int | None = None) -> tuple[list[str], list[list[str]]]:
         """Return headings, and the rows of the table and its averages, as text.
 
-        Losses, of which the averages have those of all models together, are left out.
+        Losses are left out; the averages have those of all models together.
         """
         kind, *columns = (name for name in self.table.dtype.names or () if name[:4] != "neg_")
         of_scores = (name[::-1].replace("_", "\n", 1)[::-1] for name in columns[1:])

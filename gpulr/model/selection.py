@@ -29,16 +29,16 @@ def select(model: Model, *, classes: Any = None, features: Any = None) -> Model:
     """Return a model of some of the classes, some of the features, or both.
 
     ``model.select(classes=["cat", "dog"])`` tells these two from each other: the larger margin
-    wins. The models of the classes are those that were trained, each against all others.
+    wins. Each class keeps the model that was trained, against all other classes.
 
     Parameters
     ----------
     classes, features : sequence, or a single one; optional
-        Which to keep, in this order; None: all. A name is the class, label or feature that is
-        called so; a whole number that is no class's name is a place, counted from 0, or from the
-        end where it is negative. So where classes are numbers, numbers are classes. Or a mask,
-        one boolean for each; or a slice of places. Names of features are those of the columns of
-        the table that the model was trained on.
+        Which to keep, in this order; None keeps all. A name is the class, label or feature with
+        that name. A whole number that is no class's name is a place, counted from 0, or from the
+        end if negative; so if classes are numbers, numbers are classes. A mask has one boolean for
+        each; a slice is of places. Features have names if the model was trained on a table: those
+        of its columns.
 
         A feature that is left out counts as 0, or after standardised training as its mean.
 
@@ -49,9 +49,9 @@ def select(model: Model, *, classes: Any = None, features: Any = None) -> Model:
     Raises
     ------
     ParameterError
-        Something is not in the model, or twice in the selection, or nothing is left; a single class
-        of several, which there is nothing to tell from; or one of two classes, which have one
-        column of weights together.
+        Something is not in the model, or is in the selection twice, or nothing is left; or a single
+        class of several is asked for, which there would be nothing to tell from; or one of two
+        classes, which share one column of weights.
     """
     parts: list[str] = []
     kept: dict[str, Places] = {}

@@ -28,22 +28,24 @@ _RENAME = "Give them others, in the same order: dataclasses.replace(model, class
 
 
 def stack(models: Sequence[Model]) -> Model:
-    """Return one model of the columns of several, which apply to the same features.
+    """Return one model whose columns are those of several models of the same features.
 
-    The margins are those of the models, side by side. Models of several labels, and models of two
-    classes, each with one column, become one model of all these labels: that of two classes is the
-    label of its second class, ``classes[1]``. Models of one class per row become one model of all
-    their classes, of which the largest margin wins; each column was trained against the other
-    classes of its own model only, so their margins are comparable as far as their rows are.
+    The margins are those of the models, side by side. Multi-label models, and models of two
+    classes, which have one column each, become one multi-label model; a model of two classes
+    contributes the label of its second class, ``classes[1]``. Models of one class per row become
+    one model of all their classes, and the largest margin wins. There, each column was trained
+    against the other classes of its own model only, so margins are only as comparable as the rows
+    of the models are.
 
-    Models that were standardised around different centres, or of which only some were, become one
-    in float64 without a centre; otherwise the arrays are of the widest dtype, in the array library
-    of the first. What models say of their training is kept where it is by model, or the same for
-    all of them; costs of models that ended before others stay at their last.
+    Arrays are of the widest dtype, in the array library of the first model. But if the models were
+    standardised around different centres, or only some of them were, the result is float64 and has
+    no centre. What the models say of their training is kept if it is per model, or the same for
+    all. Costs of models that ended before others stay at their last.
 
     Parameters
     ----------
     models : sequence of OneVsAll
+        The models, in the order of their columns.
 
     Returns
     -------
@@ -52,8 +54,8 @@ def stack(models: Sequence[Model]) -> Model:
     Raises
     ------
     ParameterError
-        They have other features, or the same class or label; or some are of one class per row and
-        some of several labels.
+        The models have different features, or a class or label in common; or some have one class
+        per row and some several labels.
 
     Examples
     --------

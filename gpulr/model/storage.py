@@ -37,16 +37,16 @@ _ARRAYS = ("weights", "intercept", "center", "intercept_at_center", "thresholds"
 def save(model: Trained, path: str | Path, beside: Mapping[str, Any] | None = None) -> None:
     """Write the model to one file, which :func:`gpulr.load` reads; its name ends in .safetensors.
 
-    What is there is replaced only when the new file is complete. Arrays that are to lie ``beside``
-    the model's have other names than these.
+    A file that is there is replaced only when the new one is complete. ``beside`` has arrays to
+    store with the model's, under names of their own.
 
     Raises
     ------
     ParameterError
-        It is no path, or its name ends otherwise.
+        ``path`` is no path, or its name ends otherwise.
     ModelFileError
-        It could not be written (no such folder, disk full, …), or its classes are objects that a
-        file cannot hold; what was there before is untouched.
+        The file could not be written (no such folder, disk full, …), or its classes are objects
+        that a file cannot hold; what was there before is untouched.
     """
     from safetensors.numpy import save as to_bytes
 

@@ -25,45 +25,46 @@ def with_thresholds(
     rule: str | Mapping[str, float] = "f1",
     sample_weight: Any = None,
 ) -> Model:
-    """Return the model with a threshold each; Z are margins of rows that it has not seen.
+    """Return the model with a threshold for each label, chosen on margins Z of rows new to it.
 
     ::
 
         Z = gpulr.cross_val_predict(X, y, method="decision_function")
         model = gpulr.train(X, y).with_thresholds(Z, y, "f1")
 
-    Out-of-fold margins as here (with the settings that the model was trained with), or those of
-    held-out rows, ``model.decision_function(X_held_out)``; those of its training rows promise more
-    than it keeps.
+    Z may be out-of-fold margins, as here (with the settings that the model was trained with), or
+    those of held-out rows, ``model.decision_function(X_held_out)``. Margins of the model's training
+    rows would promise more than it keeps.
 
-    Of all thresholds that tell these rows apart each model gets the best by the rule for its own
-    yes or no, half way between the two margins that it parts. Probabilities stay as they are. Where
-    rows have one of several classes, ``predict`` returns the one whose margin lies furthest above
-    its threshold.
+    Each model gets the threshold that is best for its own yes or no by the rule. All thresholds
+    that tell these rows apart are compared; each lies half way between the two margins that it
+    parts. Probabilities stay as they are. If rows have one of several classes, ``predict`` returns
+    the one whose margin lies furthest above its threshold.
 
     Parameters
     ----------
     Z : (n_rows, n_models)
-        Of Dask, as for :meth:`calibrated`.
+        Margins of rows that the model has not seen; a Dask array is used as by :meth:`calibrated`.
     y : labels of these rows, as :meth:`evaluate` takes them
-        Entries of a matrix that are not known have no weight.
+        Unknown entries of a matrix have no weight.
     rule : "f1", {"precision": p} or {"recall": r}
-        The largest F1 (of equals the larger recall); the largest recall with a precision of p or
-        more; the largest precision with a recall of r or more.
+        What is best: the largest F1 (of equal ones, the one with the larger recall); the largest
+        recall with a precision of at least p; or the largest precision with a recall of at least r.
     sample_weight : (n_rows,), optional
+        How much each row counts.
 
     Raises
     ------
     DataError
-        Z and y are no margins and labels of one model, or no label has positive rows.
+        Z and y are not margins and labels of one model, or no label has positive rows.
     ParameterError
         There is no such rule.
 
     Warns
     -----
     ParameterWarning
-        Labels without positive rows, which keep their threshold (0 if they had none); and those for
-        which no threshold has the precision, which are never predicted: theirs is infinite.
+        Some labels have no positive rows, and keep their threshold (0 if they had none). For others
+        no threshold has the precision: theirs is infinite, and they are never predicted.
     """
     by, least = check_rule(rule)
     rows = held_out(model, Z, y, sample_weight)

@@ -20,41 +20,45 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
 def to_torch(model: Trained, *, device: Any = None, dtype: Any = None) -> Any:
-    """Return the model as a layer of torch's that gives its logits, which can be trained on.
+    """Return the model as a PyTorch layer that gives its logits and can be trained further.
 
-    An ``nn.Linear`` of n_features inputs, for rows as training was given them (pixels of bytes from
-    0 to 255, as floating point); its outputs are the margins of :meth:`decision_function`, one for
-    each class or label, and of two classes a single one, of ``classes[1]``. After standardised
-    training it is an ``nn.Sequential`` of two: ``center`` subtracts the features' means, without
-    which float32 cancels where these are large, and ``linear`` is the ``nn.Linear``. Where means
-    are small, ``dataclasses.replace(model, center=None, intercept_at_center=None).to_torch()`` is
-    one ``nn.Linear``.
+    The layer is an ``nn.Linear`` of n_features inputs. It takes rows as training did (pixels of
+    bytes from 0 to 255, as floating point). Its outputs are the margins of
+    :meth:`decision_function`, one for each class or label; with two classes a single one, of
+    ``classes[1]``.
+
+    After standardised training it is an ``nn.Sequential`` of two: ``center`` subtracts the
+    features' means, and ``linear`` is the ``nn.Linear``. Without ``center``, float32 would cancel
+    if the means are large. If they are small, ``dataclasses.replace(model, center=None,
+    intercept_at_center=None).to_torch()`` is one ``nn.Linear``.
 
     Probabilities are ``torch.sigmoid(logits)``, since every model answers for itself (the loss that
-    goes with them is ``nn.BCEWithLogitsLoss``). The class is ``classes[logits.argmax(1)]``; of two
-    classes it is the second where ``logits > 0``, and of several labels a row has those where they
-    are. Calibration is part of the logits. Thresholds are not: compare the logits with
-    ``model.thresholds`` as said there.
+    goes with them is ``nn.BCEWithLogitsLoss``). The class is ``classes[logits.argmax(1)]``. With
+    two classes it is the second if ``logits > 0``; with several labels, a row has those for which
+    that holds. Calibration is part of the logits. Thresholds are not: compare the logits with
+    ``model.thresholds``, as described there.
 
     Parameters
     ----------
     device : torch.device or str, optional
         Where the layer is. None: where the weights are, if they are tensors, else torch's default.
     dtype : torch.dtype or str, optional
-        float32, float64, float16 or bfloat16. None: that of the weights. A centre is rounded to it
-        before the intercept is computed, so that narrow ones lose no more than they have to.
+        The dtype of the layer: float32, float64, float16 or bfloat16. None is that of the weights.
+        A centre is rounded to it before the intercept is computed, so that narrow ones lose no more
+        than they have to.
 
     Returns
     -------
     torch.nn.Linear or torch.nn.Sequential
-        With arrays of its own. :func:`gpulr.from_torch` is the way back.
+        A layer with arrays of its own. :func:`gpulr.from_torch` is the way back.
 
     Raises
     ------
     MissingExtraError
         torch is not installed.
     ParameterError
-        torch has no such device here, or it cannot hold that dtype, or the dtype not the weights.
+        torch has no such device here, or it cannot hold that dtype, or the dtype cannot hold the
+        weights.
 
     Examples
     --------
