@@ -65,41 +65,45 @@ def bootstrap(
 ) -> Bootstrap:
     """Train every model on ``n`` resamples of the rows as well, as columns of one weight matrix.
 
-    A replicate counts each row as often as it was drawn: it is what :func:`gpulr.train` finds with
-    these counts as ``sample_weight``. ``C`` is the same for all, which is what an equal C means to
-    scikit-learn on the resampled rows: the penalty is 1/(C m), with m the replicate's own sum of
-    weights. Scale and centre are those of all rows; what is balanced is so by the rows drawn.
+    A replicate counts each row as often as it was drawn: :func:`gpulr.train` finds the same with
+    these counts as ``sample_weight``. Scale and centre are those of all rows;
+    ``class_weight="balanced"`` counts the rows that were drawn. ``C`` is the same for all, as it
+    would be for scikit-learn on the resampled rows: the penalty is 1/(C m), with m the replicate's
+    own sum of weights.
 
     Parameters
     ----------
     X, y, backend, C, class_weight, pos_weight, scale, standardize, max_iter, dtype, image_shape
-        As for :func:`gpulr.train`. The solver is L-BFGS; ``max_iter`` is that of each group.
-        Workers of a cluster draw what one process draws, so each draws the rows of all.
+        As for :func:`gpulr.train`. The solver is L-BFGS, and ``max_iter`` is the limit of each
+        group. On a cluster, the workers draw the same rows as a single process would, so each draws
+        the rows of all.
     n : int
-        Replicates, at least 2. The ends of 95 % intervals want some hundreds.
+        Number of replicates, at least 2. The ends of 95 % intervals need some hundreds.
     weights : "poisson" or "multinomial"
-        How often a row is drawn: Poisson(1) each, independently, or as many draws with replacement
-        as there are rows. A replicate in which some model has no row to answer with 1, or none
-        with 0, is drawn again: the bootstrap is one given that every class is seen.
+        How rows are drawn: "poisson" draws each row a Poisson(1) number of times, independently;
+        "multinomial" draws as many rows as there are, with replacement. A replicate is drawn again
+        if some model has no row to answer with 1 in it, or none to answer with 0: the bootstrap is
+        conditional on every class being seen.
     random_state : int, Generator or None
-        What :func:`numpy.random.default_rng` takes. Each replicate has its own stream, so that of a
-        larger ``n`` the first are the same.
+        Seed of the draws, as for :func:`numpy.random.default_rng`. Each replicate has its own
+        stream, so a larger ``n`` begins with the same replicates.
     sample_weight : (n_samples,), optional
-        Goes with its row: a row of weight 2 is drawn as one row. Rows of weight 0 are not drawn.
+        Weight of each row, which stays with the row: a row of weight 2 is drawn as one row. Rows of
+        weight 0 are not drawn.
     tol : float, optional
-        As in :func:`gpulr.train`. None: 0.003 of how much gradients differ between replicates
-        at the model of all rows, at most 1e-4. (With many rows, train's is nearly met at the start,
-        and intervals come out wrong.) It is one number for all features; where these differ by
-        orders of magnitude, use ``standardize``.
+        Tolerance, as for :func:`gpulr.train`. None is 0.003 of how much gradients differ between
+        replicates at the model of all rows, and at most 1e-4. (With many rows, the default of
+        ``train`` is nearly met at the start, and intervals would come out wrong.) It is one number
+        for all features; if these differ by orders of magnitude, use ``standardize``.
     callbacks : sequence of callables
-        As in :func:`gpulr.train`. ``Progress.models`` counts columns: first those of the model of
+        As for :func:`gpulr.train`. ``Progress.models`` counts columns: first those of the model of
         all rows, then those of each replicate, in groups as large as memory allows (1 GiB).
         ``StopIteration`` ends training; the replicates of groups that are done are returned.
     checkpoint, checkpoint_every : path, and float or None; optional
-        As for :func:`gpulr.train`: the same call again goes on from there, with the same draws,
-        which ``random_state=None`` leaves to the first call. A bootstrap that is done it returns at
-        once; with a larger ``max_iter``, replicates from the first on that had too few iterations
-        begin anew.
+        As for :func:`gpulr.train`: the same call again continues from there, with the same draws
+        (with ``random_state=None``, those of the first call). If the bootstrap is done, the call
+        returns it at once. With a larger ``max_iter``, the first replicate that had too few
+        iterations begins anew, and so do all after it.
 
     Returns
     -------
@@ -108,16 +112,16 @@ def bootstrap(
     Raises
     ------
     DataError
-        As :func:`gpulr.train`, and for classes so small that no draw has rows of all.
+        As :func:`gpulr.train`; or some classes are so small that no draw has rows of all.
     ParameterError, BackendUnavailableError, DivergenceError
         As :func:`gpulr.train`.
     CheckpointError
-        ``checkpoint`` is a file that is no checkpoint, or is one of another bootstrap.
+        The ``checkpoint`` file is no checkpoint, or belongs to another bootstrap.
     TrainingInterrupted
-        Ctrl-C; its ``model`` is that of all rows, and its ``result`` what was done: replicates of
-        the groups that are finished.
+        Ctrl-C was pressed; the error's ``model`` is that of all rows, and its ``result`` has the
+        replicates of the groups that were done.
     WorkersLostError
-        A cluster is gone; its ``model`` is that of all rows.
+        A cluster is gone; the error's ``model`` is that of all rows.
 
     Warns
     -----

@@ -41,23 +41,25 @@ class Bootstrap:
     Attributes
     ----------
     model : OneVsAll
-        Of all rows.
+        The model of all rows.
     coef : (n_replicates, n_features, n_models)
     intercept : (n_replicates, n_models)
-        In the dtype of the model's weights, where they are. They apply to X as it was passed in.
+        Weights and intercepts of each replicate, in the dtype of the model's weights, where they
+        are. They apply to X as it was passed in.
     converged : (n_replicates, n_models) bool, NumPy
+        Whether each model reached the tolerance.
     intercept_at_center : (n_replicates, n_models) or None
         After standardised training, as in the model.
     feature_std : (n_features,) float64, NumPy, or None
-        After standardised training: the standard deviations that features were divided by, 0 of
+        After standardised training, the standard deviations that features were divided by; 0 for
         those that are constant.
 
     Notes
     -----
     Intervals are percentile intervals: of n replicates, from the (n + 1) α/2-th smallest value to
-    the (n + 1) (1 − α/2)-th, with α = 1 − level (Davison & Hinkley 1997, §5.3). They are the
-    spread of the *penalised* weights: a small C biases weights towards 0, and an interval around
-    biased weights need not hold the weights without a penalty.
+    the (n + 1) (1 − α/2)-th, with α = 1 − level (Davison & Hinkley 1997, §5.3). They are the spread
+    of the *penalised* weights: a small C biases weights towards 0, and an interval around biased
+    weights need not contain the weights without a penalty.
     """
 
     model: OneVsAll
@@ -80,32 +82,33 @@ class Bootstrap:
         )
 
     def coef_interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """Return the ends of an interval for each weight, (n_features, n_models) each."""
+        """Return the ends of an interval for each weight, both (n_features, n_models)."""
         return self._ends_of(self.coef, level)
 
     def intercept_interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """Return the ends of an interval for each intercept, (n_models,) each."""
+        """Return the ends of an interval for each intercept, both (n_models,)."""
         return self._ends_of(self.intercept, level)
 
     @property
     def step(self) -> npt.NDArray[np.float64]:
-        """How far each feature goes so that weights times that compare, (n_features,).
+        """The step of each feature, (n_features,): weights times it can be compared.
 
-        Of a table that is its standard deviation, of images 1 as training sees the scaled X.
+        For a table it is the feature's standard deviation; for images it is 1, as training sees the
+        scaled X.
         """
         return weight_steps(self.model)[0] if self.feature_std is None else self.feature_std
 
     @property
     def step_words(self) -> str:
-        """What weights times :attr:`step` are called in tables and pictures."""
+        """What tables and pictures call weights times :attr:`step`."""
         std = self.model.feature_std if self.feature_std is None else self.feature_std
         return weight_steps(replace(self.model, feature_std=std))[1]
 
     def strength(self, level: float = 0.95) -> npt.NDArray[np.float64]:
-        """Return how far from 0 each weight is at least, (n_features, n_models); NumPy.
+        """Return how far each weight is from 0 at least, (n_features, n_models); NumPy.
 
-        That is the end of its interval that is nearer to 0, without its sign, times :attr:`step`;
-        it is negative where 0 is within the interval.
+        It is the end of the weight's interval that is nearer to 0, without its sign, times
+        :attr:`step`; it is negative if the interval contains 0.
         """
         low, high = (to_host(end).astype(np.float64) for end in self.coef_interval(level))
         return np.asarray(np.maximum(low, -high) * self.step[:, np.newaxis])
@@ -122,8 +125,8 @@ class Bootstrap:
     def save(self, path: str | Path) -> None:
         """Write model and replicates to one file, whose name ends in .safetensors.
 
-        :func:`gpulr.load`, and the command line, read the model from it; :meth:`load` reads all.
-        Raises as :meth:`OneVsAll.save` does.
+        :func:`gpulr.load`, and the command line, read the model from it; :meth:`load` reads all. It
+        raises what :meth:`OneVsAll.save` raises.
         """
         storage.save(
             self.model, path, {f"{REPLICATES}{name}": getattr(self, name) for name in _ARRAYS}
@@ -138,7 +141,7 @@ class Bootstrap:
         ModelFileError
             As :func:`gpulr.load`, and for a file without replicates.
         ParameterError
-            It is no path.
+            ``path`` is no path.
         """
         found = read(path, needed=True)
         assert isinstance(found, Bootstrap)
@@ -152,9 +155,9 @@ class Bootstrap:
 
     @host_memory
     def proba_interval(self, X: Any, level: float = 0.95) -> tuple[Array, Array]:
-        """Return the ends of an interval for each probability, (n_samples, n_models) each.
+        """Return the ends of an interval for each probability, both (n_samples, n_models).
 
-        It is an interval for P(y = class | x), the probability itself, not for a label; see
+        It is an interval for the probability P(y = class | x) itself, not for a label; see
         :meth:`OneVsAll.predict_proba`.
 
         X is as for :meth:`OneVsAll.decision_function`, with the same errors, and is worked through

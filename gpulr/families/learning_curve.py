@@ -50,11 +50,12 @@ class LearningCurve:
     Attributes
     ----------
     train_sizes : (n_sizes,) int64
-        Rows that models were trained on, the fewest first.
+        Numbers of rows that models were trained on, the smallest first.
     train_scores, test_scores : (n_sizes, n_folds) float64
-        On these rows, and on those that the fold holds out; the greater the better. NaN where
-        training rows that lack a class leave the score undefined.
+        Scores on these rows, and on those that the fold holds out; greater is better. NaN if the
+        training rows lack a class and so leave the score undefined.
     scoring : str
+        Name of the score.
     """
 
     train_sizes: npt.NDArray[np.int64]
@@ -73,7 +74,7 @@ class LearningCurve:
         return np.array(list(zip(*columns.values(), strict=True)), dtype=dtype)
 
     def to_frame(self) -> Any:
-        """Return :attr:`table` as a pandas DataFrame; pandas has to be installed."""
+        """Return :attr:`table` as a pandas DataFrame; pandas must be installed."""
         return frame_of(self.table)
 
     def __repr__(self) -> str:
@@ -86,7 +87,7 @@ class LearningCurve:
         )
 
     def plot(self, ax: Axes | None = None, **how: Any) -> Axes:
-        """Draw both scores along the sizes, as :func:`gpulr.show.learning_curve` does."""
+        """Draw both scores against the sizes, as :func:`gpulr.show.learning_curve` does."""
         from gpulr.show import learning_curve
 
         return learning_curve(self, ax=ax, **how)
@@ -107,25 +108,26 @@ def learning_curve(
 ) -> LearningCurve:
     """Score models that are trained on more and more of each fold's rows.
 
-    The models of all classes and folds are the columns of one matrix for each size. Rows are put in
-    a random order, the same for all folds, and a size stands for the first of a fold's training
-    rows: what larger sizes have beside a smaller one's rows is more rows. So small sizes pass over
-    few rows. A class of which these have none is learnt as never there, with one warning.
+    For each size, the models of all classes and folds are the columns of one matrix. Rows are put
+    in a random order, the same for all folds, and a size takes the first of a fold's training rows.
+    So a larger size has all rows of a smaller one, and more; and small sizes pass over few rows. A
+    class that has none of these rows is learnt as absent, with one warning.
 
     Parameters
     ----------
     X, y, C
         As for :func:`gpulr.train`.
     train_sizes : (n_sizes,) array
-        How many rows: whole numbers, or shares > 0 and ≤ 1 of the first fold's training rows. Sizes
-        that come out equal count once.
+        How many rows to train on: whole numbers, or shares > 0 and ≤ 1 of the first fold's training
+        rows. Sizes that come out equal count once.
     cv, groups, scoring
         As for :func:`gpulr.search`.
     random_state : int, Generator or None
-        What :func:`numpy.random.default_rng` takes; not None with ``checkpoint``.
+        Seed of the order, as for :func:`numpy.random.default_rng`; it may not be None with
+        ``checkpoint``.
     **arguments
         Further arguments of :func:`gpulr.train`. Scale, mean and standard deviation are those of
-        all rows; ``sample_weight`` counts in the scores too.
+        all rows; the scores use ``sample_weight`` too.
 
     Returns
     -------
@@ -138,7 +140,8 @@ def learning_curve(
     ParameterError
         A setting cannot be used.
     TrainingInterrupted
-        Ctrl-C, or a callback's wish; its ``result`` has the sizes that were done, if any.
+        Ctrl-C was pressed, or a callback asked for it; the error's ``result`` has the sizes that
+        were done, if any.
 
     Warns
     -----

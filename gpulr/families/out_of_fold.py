@@ -36,29 +36,34 @@ def cross_val_predict(
     """Predict every row by the models of the fold that holds it out.
 
     The models of all classes and folds are the columns of one matrix. No row is predicted by a
-    model that was trained on it, so these answers are those to calibrate, to choose thresholds, or
-    to look for wrong labels with.
+    model that was trained on it. So use these predictions to calibrate, to choose thresholds, or to
+    look for wrong labels.
 
     Parameters
     ----------
     X, y, C
         As for :func:`gpulr.train`.
     cv, groups
-        As for :func:`gpulr.search`; each row has to be held out by exactly one fold.
+        As for :func:`gpulr.search`; each row must be held out by exactly one fold.
     method : "predict_proba", "decision_function" or "predict"
-        What is answered, as by the method of :class:`gpulr.OneVsAll` of that name.
+        What to return, named after the methods of :class:`gpulr.OneVsAll`.
     **arguments
-        Further arguments of :func:`gpulr.train`; scale, mean and standard deviation are those of
+        Further arguments of :func:`gpulr.train`. Scale, mean and standard deviation are those of
         all rows.
 
     Returns
     -------
     array
-        Rows in the order of X, where X is. "predict_proba": (n_samples, n_classes), which sum to 1
-        in each row, as ``model.predict_proba(X, normalize=True)`` has them and other libraries
-        expect them (of two classes, a column for each); of a matrix of labels (n_samples,
-        n_labels), each label's own. "decision_function": margins (n_samples, n_models), of two
-        classes one. "predict": classes (n_samples,), or zeros and ones (n_samples, n_labels).
+        Predictions in the order of X's rows, where X is.
+
+        "predict_proba": (n_samples, n_classes), which sum to 1 in each row, as in other libraries
+        and ``model.predict_proba(X, normalize=True)``; two classes have two columns. With a matrix
+        of labels, each label's own probability, (n_samples, n_labels).
+
+        "decision_function": margins, (n_samples, n_models); two classes have one column.
+
+        "predict": classes, (n_samples,); with a matrix of labels, zeros and ones, (n_samples,
+        n_labels).
 
     Raises
     ------
@@ -67,7 +72,7 @@ def cross_val_predict(
     ParameterError
         A setting cannot be used; the folds do not hold out each row once.
     TrainingInterrupted
-        Ctrl-C, or a callback's wish; nothing is known then.
+        Ctrl-C was pressed, or a callback asked for it; there is no result then.
 
     Warns
     -----

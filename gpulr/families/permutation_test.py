@@ -33,15 +33,16 @@ Index = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PermutationTest:
-    """The score of the labels as they are, and those of permuted ones.
+    """The score of the labels as they are, and the scores of permuted labels.
 
     Attributes
     ----------
     score : float
-        The mean over the folds, on held-out rows.
+        The mean score over the folds, on held-out rows.
     scores : (n,) float64
-        The same of each permutation.
+        The same for each permutation.
     scoring : str
+        Name of the score.
     """
 
     score: float
@@ -52,8 +53,8 @@ class PermutationTest:
     def p_value(self) -> float:
         """(1 + #{scores ≥ score}) / (n + 1).
 
-        The probability of a score as good if labels had nothing to do with their rows; no more
-        than that.
+        It is the probability of a score at least as good if labels had nothing to do with their
+        rows, and says no more than that.
         """
         return float((1 + np.sum(self.scores >= self.score)) / (len(self.scores) + 1))
 
@@ -78,28 +79,30 @@ def permutation_test(
     C: float | npt.ArrayLike = 1.0,
     **arguments: Unpack[TrainingArguments],
 ) -> PermutationTest:
-    """Score models on labels that are permuted among the rows, beside the labels as they are.
+    """Score models on labels that are permuted among the rows, and on the labels as they are.
 
     The models of all permutations, folds and classes are columns of one matrix, as many at once as
-    fit in memory. As in scikit-learn's ``permutation_test_score``, each permutation is split by
-    ``cv`` anew.
+    fit in memory. As in scikit-learn's ``permutation_test_score``, ``cv`` splits each permutation
+    anew.
 
     Parameters
     ----------
     X, y, C
-        As for :func:`gpulr.train`. Whole rows of a matrix of labels are permuted.
+        As for :func:`gpulr.train`. A matrix of labels is permuted by whole rows.
     n : int
-        Permutations. No p-value is below 1 / (n + 1).
+        Number of permutations. No p-value is below 1 / (n + 1).
     cv, scoring
         As for :func:`gpulr.search`.
     groups : (n_samples,), optional
-        Labels are permuted within groups of rows alone; and for splitters that keep them together.
+        Group of each row. Labels are permuted only within groups; splitters may also keep groups
+        together.
     random_state : int, Generator or None
-        What :func:`numpy.random.default_rng` takes; not None with ``checkpoint``. Each permutation
-        has its own stream, so that of a larger ``n`` the first are the same.
+        Seed of the permutations, as for :func:`numpy.random.default_rng`; it may not be None with
+        ``checkpoint``. Each permutation has its own stream, so a larger ``n`` begins with the same
+        permutations.
     **arguments
         Further arguments of :func:`gpulr.train`. Scale, mean and standard deviation are those of
-        all rows; ``sample_weight`` goes with its row, the weight of a class with the label.
+        all rows. ``sample_weight`` stays with the row, the weight of a class goes with the label.
         Callbacks are told of the columns that are trained at once.
 
     Returns
@@ -113,7 +116,8 @@ def permutation_test(
     ParameterError
         A setting cannot be used.
     TrainingInterrupted
-        Ctrl-C, or a callback's wish; its ``result`` has the permutations that were done, if any.
+        Ctrl-C was pressed, or a callback asked for it; the error's ``result`` has the permutations
+        that were done, if any.
 
     Warns
     -----

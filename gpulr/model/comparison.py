@@ -34,23 +34,27 @@ class Comparison:
     Attributes
     ----------
     n_rows : int
+        Number of rows.
     scores : structured array (n_scores,)
-        Of all models together: ``name``, the scores ``a`` and ``b``, their ``difference`` b − a,
-        and ``low`` and ``high``, the ends of its interval. Accuracy (of several labels, of rows
-        that are right throughout) and the mean of the models' own, F1, area under the ROC curve,
-        and log-loss, of which less is better. NaN where the rows have no such score.
+        Scores of all models together: ``name``, the scores ``a`` and ``b``, their ``difference`` b
+        − a, and ``low`` and ``high``, the ends of its interval. They are accuracy (with several
+        labels, the share of rows whose labels are all right), the mean of the models' own
+        accuracies, F1, area under the ROC curve, and log-loss, of which less is better. NaN if the
+        rows leave a score undefined.
     table : structured array (n_models,)
-        A record for each class or label that has a model: the same of the accuracy of its own yes
-        or no, and the rows that are known (``rows``), that a alone (``only_a``) and b alone
-        (``only_b``) gets right, and ``p_value`` of McNemar's test.
+        A record for each class or label that has a model: the same for the accuracy of its own yes
+        or no; the number of rows whose truth is known (``rows``), that only a gets right
+        (``only_a``), and that only b gets right (``only_b``); and the ``p_value`` of McNemar's
+        test.
     rows_a, rows_b : (n_only_a,), (n_only_b,) int64
-        The rows that a alone, and b alone, gets right.
+        The rows that only a, and only b, gets right.
     p_value : float
-        Of McNemar's exact test: how probable such unequal numbers of these would be, if both models
-        were right equally often.
+        The p-value of McNemar's exact test: how probable so unequal numbers of these rows would be,
+        if both models were right equally often.
     level : float
-        Of the intervals.
+        Level of the intervals.
     multilabel : bool
+        Whether the models have labels, of which a row may have any number.
     """
 
     n_rows: int
@@ -65,7 +69,7 @@ class Comparison:
     __repr__ = brief
 
     def __str__(self) -> str:
-        """Return a table of the scores, and the rows that one of the models alone gets right."""
+        """Return a table of the scores, and the rows that only one of the models gets right."""
         width = max(map(len, self.scores["name"].tolist()))
         heads = "".join(f"{head:>10}" for head in ("a", "b", "b − a"))
         lines = [f"{'':{width}}{heads}   {100 * self.level:g} % interval"]
@@ -92,16 +96,16 @@ def compare(
     Parameters
     ----------
     a, b : OneVsAll
-        Of the same classes or labels, and the same features.
+        Models of the same classes or labels, and the same features.
     X, y
-        As for :meth:`OneVsAll.evaluate`: (n_samples, n_features) and (n_samples,), or
-        (n_samples, n_labels) for multi-label models, of which unknown entries count for nothing.
+        Labelled rows, as for :meth:`OneVsAll.evaluate`: (n_samples, n_features) and (n_samples,),
+        or (n_samples, n_labels) for multi-label models. Unknown entries of y do not count.
     n : int
-        How many resamples of the rows.
+        Number of resamples of the rows, which are the same for both models.
     level : float
-        Of the percentile intervals; the resamples are the same rows for both models.
+        Level of the percentile intervals, which are taken from the resamples.
     random_state : int
-        Of the resamples.
+        Seed of the resamples.
 
     Returns
     -------

@@ -20,30 +20,32 @@ from gpulr.words import counted, shown
 class Blocks:
     """Rows in parts, each of which a loader returns: more rows than memory holds.
 
-    It is passed where X is: to :func:`gpulr.train`, :func:`gpulr.search` and the other families, to
+    Pass it as X: to :func:`gpulr.train`, :func:`gpulr.search` and the other families, to
     estimators, and to a model's ``predict`` and ``evaluate``. Each pass loads all parts, one after
-    the other, in a thread of their own; at any time the part in use, the next one and what
-    ``memory`` allows are in memory. An iteration takes two passes, one for margins and one for
-    gradients; to predict takes one.
+    the other, in a separate thread. At any time, memory holds the part in use, the next one and
+    what ``memory`` allows. An iteration takes two passes, one for margins and one for gradients; a
+    prediction takes one.
 
     Parameters
     ----------
     loaders : sequence of callables
-        Each returns X, (X, y) or (X, y, sample_weight), the same at every call: rows as
-        :func:`gpulr.train` takes them (NumPy, SciPy's sparse matrices, tables, tensors), of the
-        same features and dtype in all parts. They are called without arguments: one function for
-        many parts is passed as ``functools.partial(load, i)``, or ``lambda i=i: load(i)``. Where
-        they return no y, it is passed beside, as in ``gpulr.train(blocks, y)``, in the order of the
-        parts.
+        Functions that load one part each. A loader returns X, (X, y) or (X, y, sample_weight), the
+        same at every call. Rows are as for :func:`gpulr.train` (NumPy, SciPy's sparse matrices,
+        tables, tensors), with the same features and dtype in all parts. If loaders return no y,
+        pass it separately, in the order of the parts: ``gpulr.train(blocks, y)``.
+
+        Loaders are called without arguments, so for one function of many parts pass
+        ``functools.partial(load, i)``, or ``lambda i=i: load(i)``.
     memory : int, default 0
-        Bytes. As many of the last parts as fit into it stay after they have been loaded.
+        Bytes for parts that stay in memory once loaded: as many of the last parts as fit.
     n_samples : int or sequence of int, optional
-        Rows of all parts together, which are spread evenly (the last part has fewer where they do
-        not divide evenly), or of each. With ``n_features``, and labels passed beside, no pass is
-        needed to find them out.
+        Number of rows: of each part, or of all together. All together are spread evenly, and the
+        last part has fewer if they do not divide evenly. With ``n_features`` as well, and y passed
+        separately, no pass is needed to find them out.
     n_features : int, optional
+        Number of features.
     classes : array, optional
-        All labels that y may have; else those that it has.
+        All labels that y may have; None takes those that it has.
 
     Examples
     --------
@@ -99,19 +101,20 @@ class Blocks:
         memory: int = 0,
         classes: Any = None,
     ) -> Self:
-        """Return the row groups of Parquet files, each a part; it needs ``gpulr-ova[sources]``.
+        """Return the row groups of Parquet files, each as a part; it needs ``gpulr-ova[sources]``.
 
         Parameters
         ----------
         paths : path or sequence of paths
             A folder (its .parquet files and those below it, by name), a file, or files.
         label : str or sequence of str, optional
-            The column that holds labels, or the columns of a matrix of labels (0, 1, and null or
-            NaN where a row says nothing of one); without, y is passed beside.
+            The column of labels, or the columns of a matrix of labels (0, 1, and null or NaN for
+            unknown). None: pass y separately.
         features : sequence of str, optional
-            The columns that are the rows, in this order; else all of the first file but labels.
+            The columns to use as features, in this order. None takes all of the first file except
+            the labels.
         memory, classes
-            As of :class:`Blocks`.
+            As for :class:`Blocks`.
 
         Raises
         ------
@@ -141,12 +144,14 @@ class Blocks:
         Parameters
         ----------
         files : path or sequence of paths
-            Files of rows; or one, or their folder, where files of labels may lie beside them:
-            ``y_1.npy`` beside ``X_1.npy``, or ``part1_labels.npy`` beside ``part1.npy``.
+            Files of rows, a single file, or a folder. Beside a single file, or in a folder, there
+            may also be files of labels: ``y_1.npy`` beside ``X_1.npy``, or ``part1_labels.npy``
+            beside ``part1.npy``.
         labels : path or sequence of paths, optional
-            Files of labels, one for each of rows; without, y is passed beside.
+            Files of labels, one for each file of rows. None: pass y separately, unless there are
+            such files.
         memory, classes
-            As of :class:`Blocks`.
+            As for :class:`Blocks`.
 
         Raises
         ------
@@ -179,16 +184,17 @@ class Blocks:
         store : path, zarr.Array or zarr.Group
             An array of rows, or a group that holds one.
         label : str, optional
-            The group's array of labels; else ``y`` if it has one, else y is passed beside.
+            The group's array of labels. None is ``y`` if the group has one; otherwise, pass y
+            separately.
         features : str, optional
-            The group's array of rows; else ``X``.
+            The group's array of rows. None is ``X``.
         memory, classes
-            As of :class:`Blocks`.
+            As for :class:`Blocks`.
 
         Raises
         ------
         DataFileError
-            It is missing, damaged, holds pickled objects or lacks an array.
+            The store is missing or damaged, holds pickled objects or lacks an array.
 
         Examples
         --------
@@ -200,7 +206,7 @@ class Blocks:
 
     @property
     def n_parts(self) -> int:
-        """How many parts there are."""
+        """Number of parts."""
         return len(self.loaders)
 
     def __repr__(self) -> str:
