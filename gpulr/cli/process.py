@@ -120,8 +120,8 @@ class Stream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, or drop it."""
-        if self._stream is not None and self.fault is None:
+        """Write what is buffered, or drop it. Python 3.13 flushes closed ones too."""
+        if self._stream is not None and self.fault is None and not self._stream.closed:
             try:
                 self._stream.flush()
             except OSError as error:

@@ -136,8 +136,11 @@ def test_when_the_last_worker_is_gone_the_error_has_the_model(monkeypatch):
 CLIENT = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (900 * 10**6,) * 2)
+# Dask would import these where they are installed, and with them pandas, Arrow and LLVM.
+sys.modules.update(sparse=None, xarray=None)
 import numpy as np, dask.array as da
 from distributed import Client
+del sys.modules["sparse"], sys.modules["xarray"]
 import gpulr
 from many_rows import block, classes
 from gpulr.distributed.dask_engine import DaskEngine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,13 +92,14 @@ def read_stored(
         else:
             with needs_extra("sources", "Reading HDF5 files needs h5py"):
                 import h5py
-            with checked(path, "an HDF5 file") as size:
+            with checked(path, "an HDF5 file") as size, ExitStack() as opened:
                 check_heaps(path, size)
-                file = h5py.File(path, "r")  # as long as its rows are used
+                file = opened.enter_context(h5py.File(path, "r"))
                 if kind == ".h5ad":
                     found = _anndata(file, path, name, known, unlabelled)
                 else:
                     found = _hdf5(file, name, unlabelled)
+                opened.pop_all()  # it is open as long as its rows are used
     except UnusableError as fault:
         raise DataFileError(path, *fault.args) from fault.__cause__
     if found.y is None and not unlabelled:
