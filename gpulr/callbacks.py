@@ -70,10 +70,10 @@ class _ProgressBar:
 
 
 class ProgressBar(_ProgressBar):
-    """A progress bar on standard error; silent where that is not a terminal, and without rich.
+    """A progress bar on standard error; silent if that is not a terminal, and without rich.
 
-    When all models have converged it is full, however many iterations there might have been. Use it
-    as ``gpulr.train(..., callbacks=[ProgressBar()])``; training closes it.
+    When all models have converged it is full, however many iterations were allowed. Use it as
+    ``gpulr.train(..., callbacks=[ProgressBar()])``; training closes it.
     """
 
     def __init__(self, console: Any = None) -> None:
@@ -113,9 +113,10 @@ def _state(progress: Progress) -> str:
 
 
 class SearchProgressBar(_ProgressBar):
-    """A bar of the models that are done, on standard error; silent elsewhere, and without rich.
+    """A progress bar of a search, on standard error: how many of its models are done.
 
-    Use it as ``gpulr.search(..., callbacks=[SearchProgressBar()])``; the search closes it.
+    It is silent if that is not a terminal, and without rich. Use it as ``gpulr.search(...,
+    callbacks=[SearchProgressBar()])``; the search closes it.
     """
 
     def __call__(self, progress: SearchProgress) -> None:

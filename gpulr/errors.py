@@ -25,15 +25,16 @@ class ParameterError(GpulrError, ValueError):
 
 
 class DataError(GpulrError, ValueError):
-    """Arrays that cannot be used: wrong shape or dtype, NaN, one class only, and so on."""
+    """Arrays cannot be used: they have the wrong shape or dtype, NaN, one class only, and so on."""
 
 
 class DataFileError(GpulrError, ValueError):
-    """A file that is missing, damaged, or not what it claims to be.
+    """A file is missing, damaged, or not what it claims to be.
 
     Attributes
     ----------
     path : Path
+        The file.
     found, remedy : str
         What was found there, and what to do about it.
     """
@@ -47,18 +48,18 @@ class DataFileError(GpulrError, ValueError):
 
 
 class ModelFileError(DataFileError):
-    """A model file that is damaged, or that gpulr did not write."""
+    """A model file is damaged, or gpulr did not write it; or it could not be written."""
 
 
 class FileNotWrittenError(ModelFileError):
-    """A file (of a model, a report, a picture, …) that could not be written.
+    """A file (of a model, a report, a picture, …) could not be written.
 
     What was there before is untouched.
     """
 
 
 class CheckpointError(DataFileError):
-    """A file that is no checkpoint, or none that this call can go on from."""
+    """A file is no checkpoint, or none from which this call can continue."""
 
 
 class DataUnavailableError(GpulrError, OSError):
@@ -66,7 +67,7 @@ class DataUnavailableError(GpulrError, OSError):
 
 
 class MissingExtraError(GpulrError, ImportError):
-    """What was asked for needs an optional package that is not installed."""
+    """An optional package is needed for what was asked, and is not installed."""
 
 
 _DATA, _PLOT = ("filelock", "platformdirs", "pooch", "requests"), ("jinja2", "matplotlib", "PIL")
@@ -118,14 +119,14 @@ class BackendUnavailableError(GpulrError, RuntimeError):
 
 
 class DeviceMemoryError(MemoryError, GpulrError):  # first the one that makes its objects itself
-    """The device, or the host where that computes, has too little memory.
+    """The device, or the host if that computes, has too little memory.
 
-    On a device, passes are tried with smaller blocks of rows first.
+    On a device, smaller blocks of rows are tried first.
 
     Attributes
     ----------
     needed, free, total : int or None
-        Bytes: what could not be had, and what there was; None where that is not known.
+        Bytes: what was needed, what was free and what there was at all; None if not known.
     """
 
     def __init__(
@@ -140,22 +141,22 @@ class DeviceMemoryError(MemoryError, GpulrError):  # first the one that makes it
 
 
 class DeviceLostError(GpulrError, RuntimeError):
-    """A kernel, or the device, failed in a way after which the process can no longer use it."""
+    """A kernel or the device failed, and the process can no longer use the device."""
 
 
 class WorkersLostError(GpulrError, RuntimeError):
-    """Workers of a cluster are gone, and with them what training cannot go on without.
+    """Workers of a cluster are gone, and with them rows that training needs.
 
     Attributes
     ----------
     parts : tuple of int
         Numbers of the parts of the rows that are lost.
     model : OneVsAll or None
-        The model as it stood after the last finished iteration, where there was one.
+        The model as it was after the last finished iteration, if there was one.
     solution : Solution or None
         The same, as a solver has it.
     search : Search or None
-        Of a search, what is known of the values of C that were done; without a model.
+        From a search, what is known of the values of C that were done; it has no model.
     """
 
     def __init__(self, message: str, parts: tuple[int, ...] = (), model: Any = None) -> None:
@@ -166,7 +167,7 @@ class WorkersLostError(GpulrError, RuntimeError):
 
 
 class DivergenceError(GpulrError, ArithmeticError):
-    """Training left the finite numbers."""
+    """The cost or the weights became infinite or NaN in training."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -175,9 +176,9 @@ class TrainingInterrupted(KeyboardInterrupt):
     Attributes
     ----------
     model : OneVsAll or None
-        The model as it stood after the last finished iteration; of folds there is none.
+        The model as it was after the last finished iteration; None for models of folds.
     result : Bootstrap, LearningCurve, PermutationTest or None
-        Of these what was done.
+        From these, what was done.
     """
 
     def __init__(self, message: str, model: Any = None, result: Any = None) -> None:
@@ -191,7 +192,7 @@ class SearchInterrupted(KeyboardInterrupt):
     Attributes
     ----------
     search : Search or None
-        What is known of the values of C that were done; without a model.
+        What is known of the values of C that were done; it has no model.
     """
 
     def __init__(self, message: str, search: Any = None) -> None:
@@ -220,7 +221,7 @@ class DataFallbackWarning(GpulrWarning):
 
 
 class LabelColumnWarning(GpulrWarning):
-    """No column of a table is named as the label; the first one is taken for it."""
+    """No column of a table is named as the label; the first one is used as the label."""
 
 
 class RowNumberWarning(GpulrWarning):
@@ -228,11 +229,14 @@ class RowNumberWarning(GpulrWarning):
 
 
 class ResumedWarning(GpulrWarning):
-    """Training goes on from a checkpoint, or is done already: it says which, and from where."""
+    """Training continues from a checkpoint, or was done already; the warning says which.
+
+    It also says from where training continues.
+    """
 
 
 class CheckpointWarning(GpulrWarning):
-    """A checkpoint could not be written, or is damaged and the one before it serves."""
+    """A checkpoint could not be written; or it is damaged, and the one before it is used."""
 
 
 class FoldWarning(GpulrWarning):
@@ -244,7 +248,7 @@ class ScaleWarning(GpulrWarning):
 
 
 class FontWarning(GpulrWarning):
-    """No installed font has some characters of labels; pictures show their code points."""
+    """No installed font has some of the characters in labels; pictures show their code points."""
 
 
 class RechunkWarning(GpulrWarning):
@@ -252,13 +256,13 @@ class RechunkWarning(GpulrWarning):
 
 
 class ParameterWarning(GpulrWarning):
-    """A parameter of scikit-learn's is taken, but what is done differs from what it says."""
+    """A parameter is accepted, but what is done differs from what it says."""
 
 
 class UndefinedScoreWarning(GpulrWarning):
-    """Rows leave the score of some models undefined: they have none of the label, or nothing else.
+    """Rows leave the score of some models undefined: none has the label, or all have it.
 
-    It is NaN, and left out of averages.
+    The score is NaN, and left out of averages.
     """
 
 

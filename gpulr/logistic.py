@@ -105,8 +105,9 @@ def log_loss(Z: Array, Y: Array) -> Array:
 def log_normalized(Z: Array) -> Array:
     """Logarithms of probabilities that sum to 1 in each row, (n_rows, n_classes), from margins.
 
-    Each model's probability over the row's sum, log σ(z) − log Σ σ(z), which holds even where all
-    of them underflow. One column of margins is that of the second of two classes.
+    They are each model's probability divided by the row's sum, log σ(z) − log Σ σ(z), in a form
+    that holds even if all of them underflow. A single column of margins is that of the second of
+    two classes.
     """
     xp = array_namespace(Z)
     both = xp.concat([-Z, Z], axis=1) if Z.shape[1] == 1 else Z
@@ -135,7 +136,7 @@ def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
     """Return R and the summed log-loss from given margins, as ``forward`` does from X.
 
     P − Y would lose what is left of a sure positive, whose 1 − p is 0 in float32 from z ≈ 17 on.
-    The margin towards the wrong answer, u = −z where y is 1 and z where it is 0, has no such end:
+    The margin towards the wrong answer, u = −z where y is 1 and z where it is 0, has no such limit:
     ℓ = max(u, 0) + log1p(exp(−|u|)), and r is σ(u) with the sign of 1 − 2y.
     """
     xp = array_namespace(Z)
@@ -154,8 +155,9 @@ def activate(Z: Array, Y: Array, s: Array | None = None) -> tuple[Array, Array]:
 def unsigned(T: Array, s: Array | None = None) -> tuple[Array, Array]:
     """Return Y and weights of its entries, (n_rows, n_models), from signed targets T.
 
-    These are what a row weighs that a model is to answer with 1, and less than 0 what one does that
-    it is to answer with 0; 0 says nothing. Weights ``s`` of the rows multiply them.
+    The size of a target is the weight of a row. A positive one means that the model should answer
+    with 1, a negative one that it should answer with 0; and 0 says nothing. Weights ``s`` of the
+    rows multiply these.
     """
     xp = array_namespace(T)
     weights = xp.abs(T)

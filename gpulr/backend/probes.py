@@ -24,13 +24,13 @@ class BackendStatus:
     name : str
         "numpy", "cupy" or "torch".
     usable : bool
-        Every check passed.
+        Whether every check passed.
     checks : tuple of (str, str)
         What was looked at or tried, and the outcome, in order.
     device : str or None
-        The device in words, where usable.
+        The device in words, if the backend is usable.
     reason, remedy : str or None
-        Why it is not usable, and what to do about it.
+        Why the backend is not usable, and what to do about it.
     """
 
     name: str

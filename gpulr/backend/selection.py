@@ -59,7 +59,7 @@ def probe(name: str) -> BackendStatus:
 
 
 def backends() -> dict[str, BackendStatus]:
-    """Try every backend out (once per process) and return what was found, by name."""
+    """Try out every backend (once per process) and return what was found, by name."""
     return {name: probe(name) for name in BACKENDS}
 
 

@@ -30,8 +30,8 @@ from gpulr.words import did_you_mean, is_there_another
 def load_digits() -> Dataset:
     """Load scikit-learn's 8×8 digits (from the UCI optical digits' test set), with a fixed split.
 
-    Of each class, every fifth image in the published order is in the test part: stratified, and
-    the same whatever the versions of NumPy and scikit-learn, whose generators and splitters may
+    The test part has every fifth image of each class, in the published order. So it is stratified,
+    and the same with all versions of NumPy and scikit-learn, whose generators and splitters may
     change.
 
     Returns
@@ -82,21 +82,21 @@ def load(
     Parameters
     ----------
     name_or_path : str or path-like
-        "mnist", "mnist-original", "digits", or a path as `gpulr.datasets.read` takes it. A name
-        goes before a path: write "./mnist" for a folder of that name.
+        "mnist", "mnist-original", "digits", or a path as `gpulr.datasets.read` takes it. Names come
+        before paths: for a folder with such a name, write "./mnist".
     label : str or int, optional
         The label column of a .csv table, by name or index.
     features : sequence of str, optional
-        The columns to train on, of a .csv table or of Parquet, as `gpulr.datasets.read` takes them.
+        The columns of a .csv table or of Parquet to use as features, as for `gpulr.datasets.read`.
 
     Raises
     ------
     DataFileError
-        If it is neither a name nor an existing path, or the file cannot be read.
+        It is neither a name nor an existing path, or the file cannot be read.
     DataUnavailableError
-        If MNIST is neither on this machine nor downloadable.
+        MNIST is neither on this machine nor downloadable.
     ParameterError
-        If `label` or `features` is given for what has no columns.
+        `label` or `features` was given for something that has no columns.
     """
     if isinstance(name_or_path, str) and name_or_path in _LOADERS:
         for option, value in (("label", label), ("features", features)):
@@ -121,8 +121,8 @@ def load(
 def load_default() -> Dataset:
     """Load MNIST if it is on this machine or downloadable, else the bundled digits.
 
-    They can be told apart by `name`. The digits come after a DataFallbackWarning, which names the
-    cause and the cure.
+    `name` tells which it is. The digits come after a DataFallbackWarning, which says why, and what
+    to do about it.
     """
     try:
         return load_mnist()
@@ -143,13 +143,13 @@ class Availability:
     Parameters
     ----------
     name, description : str
-        As `load` takes it, and what it holds.
+        The name that `load` takes, and what the data set holds.
     available : bool
         Whether it can be loaded without a network.
     location : str
         Where it is; "" if it is nowhere.
     size : int
-        bytes on disk; 0 where it is not, or is built from another's files.
+        Bytes on disk; 0 if it is not there, or is built from another's files.
     note : str
         What else there is to say: damaged files, how to get it.
     """
@@ -165,8 +165,8 @@ class Availability:
 def describe() -> list[Availability]:
     """Look for each named data set on this machine, without a network.
 
-    MNIST's files are verified; mnist-original's content only when it is loaded. The order is that
-    of `NAMES`.
+    The files of MNIST are verified; the content of mnist-original is verified only when it is
+    loaded. The order is that of `NAMES`.
     """
     folders = [folder / mnist.FOLDER for folder in search_folders()]
     found, faults = search(mnist.FILES, folders)

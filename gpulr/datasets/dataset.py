@@ -23,13 +23,13 @@ class Dataset:
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features), integer, boolean or floating
-        The samples; of a file that may be larger than memory a source, which is read block by
-        block. Pixels stay uint8; training absorbs the scaling in the weights.
+        The samples. From a file that may be larger than memory it is a source, which is read block
+        by block. Pixels stay uint8; training absorbs the scaling in the weights.
     y : ndarray of shape (n_samples,), integer, boolean, floating or str
-        One label per sample; or (n_samples, n_labels) of 0 and 1, a column for each of several,
-        NaN where a row says nothing of one.
+        One label per sample. For several labels it is (n_samples, n_labels) of 0 and 1, with a
+        column for each label, and NaN for unknown.
     X_test : ndarray of shape (n_test, n_features), optional
-        Held-out samples, in the same order of features.
+        Held-out samples, with the features in the same order.
     y_test : ndarray of shape (n_test,), optional
         Their labels. Given exactly when `X_test` is.
     image_shape : tuple of int, optional
@@ -39,14 +39,14 @@ class Dataset:
     source : str
         Path, URL or description of the origin, for people and for records.
     label_name : str, optional
-        Name of the column of a table that the labels are from.
+        Name of the table column that the labels are from.
     feature_names : tuple of str, optional
-        Names of the features, where the table names all of them differently.
+        Names of the features, if the table has a different name for each.
 
     Raises
     ------
     DataError
-        If the arrays do not fit together.
+        The arrays do not fit together.
     """
 
     X: npt.NDArray[Any] | Source
@@ -120,8 +120,8 @@ class Dataset:
     def split(self, test_size: float = 0.2, seed: int = 0) -> Dataset:
         """Hold out a shuffled test part.
 
-        Of ``np.random.default_rng(seed).permutation(n_samples)`` the last
-        ``round(test_size * n_samples)`` rows become the test part.
+        The test part is the last ``round(test_size * n_samples)`` rows of
+        ``np.random.default_rng(seed).permutation(n_samples)``.
 
         Parameters
         ----------
@@ -133,14 +133,14 @@ class Dataset:
         Returns
         -------
         Dataset
-            With `X` of shape (n_samples − n_test, n_features) and `X_test` of shape
-            (n_test, n_features), both copies; of a source both read from where it is, its rows in
-            the order that they have there.
+            `X` has shape (n_samples − n_test, n_features) and `X_test` (n_test, n_features). Both
+            are copies; of a source, both are read from where it is, with their rows in the order
+            that they have there.
 
         Raises
         ------
         ParameterError
-            If a value cannot be used, a part would be empty, or there is a test part already.
+            A value cannot be used, a part would be empty, or there is a test part already.
         """
         if self.X_test is not None:
             raise ParameterError(

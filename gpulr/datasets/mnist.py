@@ -65,25 +65,25 @@ ORIGINAL_Y_SHA256 = "335cca9e885f1e8e2df6da7e5a1033c4f3c31b421b41eb5e7b83f14d28b
 def load_mnist() -> Dataset:
     """Load MNIST from its four IDX files, downloading them if they are not on this machine.
 
-    Searched are ``$GPULR_DATA_HOME/mnist/``, then ``mnist/`` in the user's cache folder, then two
-    mirrors, whose files are kept in the first of the two folders that can be written to. Each
-    file's sha256 is verified at every call; files decompressed by hand are taken too.
+    It searches ``$GPULR_DATA_HOME/mnist/``, then ``mnist/`` in the user's cache folder, then two
+    mirrors. Files from these are kept in the first of the two folders that can be written to. Each
+    file's sha256 is verified at every call. Files that were decompressed by hand are accepted too.
 
     Returns
     -------
     Dataset
         X uint8 (60000, 784), y int64 (60000,), X_test uint8 (10000, 784), y_test int64 (10000,),
-        image_shape (28, 28). Pixels 0 (background) to 255; rows in the published order.
+        image_shape (28, 28). Pixels are 0 (background) to 255; rows are in the published order.
 
     Raises
     ------
     DataUnavailableError
-        If the files are neither on this machine nor downloadable; without a network this takes
-        about five seconds.
+        The files are neither on this machine nor downloadable; without a network this takes about
+        five seconds.
     MissingExtraError
-        If they are not on this machine, and what a download needs is not installed.
+        They are not on this machine, and what a download needs is not installed.
     DataFileError
-        If a file in ``$GPULR_DATA_HOME`` is damaged and no good copy can be had. It is never
+        A file in ``$GPULR_DATA_HOME`` is damaged and no good copy can be had. It is never
         overwritten.
     """
     located = obtain(FILES, FOLDER, MIRRORS)
@@ -98,10 +98,10 @@ def load_mnist() -> Dataset:
 def load_mnist_original() -> Dataset:
     """Load the 70,000 images of mnist-original, sorted by label within MNIST's two parts.
 
-    Read from ``mnist-original.mat`` or ``mnist-original.mat.zip`` in ``$GPULR_DATA_HOME`` or the
-    user's cache folder; where there is none, built from the IDX files of `load_mnist`, which
-    gives the same bytes. Rows 0..59999 are the training part sorted by label, the rest the test
-    part likewise: shuffle before cutting, as `Dataset.split` does.
+    It reads ``mnist-original.mat`` or ``mnist-original.mat.zip`` from ``$GPULR_DATA_HOME`` or the
+    user's cache folder. If neither is there, it builds the data from the IDX files of `load_mnist`,
+    which gives the same bytes. Rows 0..59999 are the training part sorted by label, the rest the
+    test part likewise: shuffle before cutting, as `Dataset.split` does.
 
     Returns
     -------
@@ -111,9 +111,9 @@ def load_mnist_original() -> Dataset:
     Raises
     ------
     DataFileError
-        If the file that is found is damaged or holds other images or labels.
+        The file that was found is damaged or holds other images or labels.
     DataUnavailableError
-        If there is none, and neither are the IDX files nor a network.
+        There is no such file, and neither are the IDX files there nor a network.
     """
     path = find_original()
     if path is not None:

@@ -55,15 +55,15 @@ def read(
     ----------
     path : path-like
         A .npz, .mat (or .zip of one .mat), .csv or .csv.gz file, an IDX file of images with its
-        labels beside it, or a folder of IDX files; ``~`` is expanded. Or one that may be larger
-        than memory, whose rows are read block by block: .npy with labels beside it, .parquet, a
-        folder of either, .zarr, .h5, .h5ad.
+        labels beside it, or a folder of IDX files; ``~`` is expanded. Formats that may be larger
+        than memory are read block by block: .npy with labels beside it, .parquet, a folder of
+        either, .zarr, .h5, .h5ad.
     label : str or int, optional
-        The label column of a text table, by name or index; by name of Parquet and .h5ad, and the
-        array of labels in .zarr and .h5; not for other formats.
+        The label column of a text table, by name or index; that of Parquet and .h5ad by name; or
+        the name of the array of labels in .zarr and .h5. Other formats have none.
     features : sequence of str, optional
-        The columns of a text table with a header, or of Parquet, that are the samples, in this
-        order; others but the label are not read.
+        The columns to use as features, in this order, of a text table with a header or of Parquet.
+        Of the others, only the label is read.
 
     Returns
     -------
@@ -75,9 +75,9 @@ def read(
     Raises
     ------
     DataFileError
-        If the file is missing, damaged, too large for this machine, or of no supported format.
+        The file is missing, damaged, too large for this machine, or of no supported format.
     ParameterError
-        If `label` or `features` is given for another format than those.
+        `label` or `features` was given for another format than those.
     """
     path, columns = expanded(path), None
     if features is not None:

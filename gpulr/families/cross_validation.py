@@ -36,11 +36,11 @@ class SearchProgress:
     Attributes
     ----------
     done, total : int
-        Models that have been trained (converged, or ended otherwise), of all.
+        Number of models that have ended (converged or not), and of all models.
     C : float
-        What is being trained with.
+        The C in training.
     seconds : float
-        Since the first iteration.
+        Time since the first iteration.
     """
 
     done: int

@@ -36,21 +36,21 @@ def report(
 ) -> None:
     """Write a report on a model: one HTML file that needs nothing else, not even a network.
 
-    It has the accuracies on the rows passed here, the worst mistakes, the course of training, the
+    It shows the accuracies on the rows passed here, the worst mistakes, the course of training, the
     weights, settings, versions and a command that trains the model again. For models of grey images
     it has a canvas: draw a digit (or whatever the classes are), and see the probabilities change.
 
     Parameters
     ----------
     model : OneVsAll, Search or Bootstrap
-        Of a search, the model that was refitted, and the scores that chose its C. Of a bootstrap,
-        the model of all rows, and the intervals of its weights.
+        What to report on. For a search, it is the model that was refitted, with the scores that
+        chose its C; for a bootstrap, the model of all rows, with the intervals of its weights.
     path : path-like
-        Ends in .html; a file that is there is replaced.
+        The file to write, whose name ends in .html; a file that is there is replaced.
     X, y : labelled rows as for :meth:`OneVsAll.evaluate`, or a Dataset as X; optional
-        Of a Dataset, its test part, where it has one. Blocks bring their labels, or they are passed
-        beside; those of a Dask array are scored where they are, and only the worst mistakes come
-        here. Without rows, the page has no accuracies.
+        Rows to evaluate the model on; without them, the page has no accuracies. A Dataset gives its
+        test part, if it has one. Blocks bring their labels, or these are passed as y. Blocks of a
+        Dask array are scored where they are, and only the worst mistakes come here.
 
     Raises
     ------

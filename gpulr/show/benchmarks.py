@@ -60,9 +60,9 @@ def benchmark(
 ) -> Axes:
     """Draw one benchmark's result file.
 
-    Times are bars, the median of the rounds with its quartiles (of a search's few runs, with the
-    shortest and the longest); those scaled up from a part of the classes say so. What comes near to
-    an optimum is drawn by its gap to it against time, both logarithmic.
+    Times are bars: the median of the rounds with its quartiles (for a search's few runs, with the
+    shortest and the longest). Those that were scaled up from a part of the classes say so. Methods
+    that approach an optimum are drawn by their gap to it against time, both logarithmic.
 
     Parameters
     ----------
@@ -75,14 +75,14 @@ def benchmark(
     Returns
     -------
     Axes
-        With a bar for each contestant, or a line.
+        It has a bar for each contestant, or a line.
 
     Raises
     ------
     DataFileError
         The file cannot be read.
     ParameterError
-        No such result, or no such task in it.
+        There is no such result, or no such task in it.
     """
     content = result if isinstance(result, Mapping) else _read(Path(result))
     kind = content.get("kind")

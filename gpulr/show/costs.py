@@ -19,8 +19,8 @@ NAMED = 5  # curves of models that are too many to name them all
 def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     """Draw the cost of every model at each iteration.
 
-    A line ends at its model's last iteration, in a dot where the model converged. Of more than ten
-    models those that end with the largest costs are named, and the others grey.
+    A line ends at its model's last iteration, in a dot if the model converged. With more than ten
+    models, those that end with the largest costs are named; the others are grey.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     Returns
     -------
     Axes
-        With a line for each model, in the order of the models; the cost is logarithmic.
+        It has a line for each model, in the order of the models; the cost is logarithmic.
     """
     model = model_of(model)
     given, ax = ax, axes(ax, 6.4, 4.0)

@@ -41,30 +41,30 @@ def roc(
 ) -> Axes:
     """Draw each model's ROC curve: its own class or label against all others.
 
-    Of more than ten models, or more than small Axes have room to name, two averages are drawn
-    instead: micro, of all answers as one, and macro, the mean of the curves. Curves on ``ax`` from
-    an earlier call stay there, so that models can be compared. A class that no row has, or that all
-    have, has no curve, and the legend says so.
+    With more than ten models, or more than small Axes have room to name, two averages are drawn
+    instead: micro, of all answers as one, and macro, the mean of the curves. Curves that an earlier
+    call drew on ``ax`` stay there, so that models can be compared. A class that no row has, or that
+    all have, has no curve, and the legend says so.
 
     Parameters
     ----------
     model : OneVsAll, fitted estimator or Search
     X, y, sample_weight
-        As for ``model.evaluate``; of a Dataset as X, its test part where it has one. Entries of y
-        that are unknown count for nothing.
+        As for ``model.evaluate``; a Dataset as X gives its test part, if it has one. Unknown
+        entries of y do not count.
     classes : sequence of labels, optional
-        Draw the models of these alone; of two classes, which have one model, either.
+        Classes whose models to draw; for two classes, which have one model, either.
     pos_label : label, optional
         The same as ``classes=[pos_label]``.
     per_model : bool
-        Whether each model has Axes of its own, with the others' curves in grey: those of
-        ``classes``, or without, of the first 12 models.
+        Whether each model has Axes of its own, with the others' curves in grey. The models are
+        those of ``classes``, or the first 12.
     drop_intermediate : bool
         Whether to leave out points that lie on a line between others.
     name : str, optional
-        Of the model, before the names of its classes.
+        Name of the model, which is put before the names of its classes.
     plot_chance_level : bool
-        Whether to draw where rows that are ranked at random would lie.
+        Whether to draw the curve of rows that are ranked at random.
     chance_level_kw, curve_kwargs : dict, optional
         Passed to ``ax.plot`` for that line, and for the curves.
     despine : bool
@@ -75,7 +75,7 @@ def roc(
     -------
     Axes
         The curves are those of ``ax.lines`` whose ``get_gid()`` is "curve", in the order of the
-        models; with ``per_model`` ``ax.child_axes`` have one each.
+        models; with ``per_model``, each of ``ax.child_axes`` has one.
 
     Raises
     ------
@@ -138,11 +138,11 @@ def precision_recall(
     despine: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw each model's precision along its recall: its own class or label against all others.
+    """Draw each model's precision against its recall: its own class or label against all others.
 
-    Steps go from point to point, and the area below them is the average precision. Of more than ten
-    models their averages are drawn instead, as of :func:`roc`, which all else is as of, too. The
-    level of chance is the share of rows that have the class, a dotted line for each curve.
+    Steps go from point to point, and the area below them is the average precision. The level of
+    chance is the share of rows that have the class, a dotted line for each curve. All else is as
+    for :func:`roc`, also the averages that are drawn of more than ten models.
     """
     found = judged(model, X, y, sample_weight, classes, pos_label)
 
@@ -205,16 +205,16 @@ def calibration(
     despine: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how often each model's class or label is there, along the probability it is given.
+    """Draw how often each model's class or label is true, against the predicted probability.
 
     Below the diagonal a model is too sure, above it not sure enough. Probabilities are each model's
-    own, as ``model.predict_proba(X)`` has them. Of more than ten models one line is drawn instead,
-    of all answers as one. All else is as of :func:`roc`; the legend has Brier scores.
+    own, as ``model.predict_proba(X)`` returns them. With more than ten models one line is drawn
+    instead, of all answers as one. The legend has Brier scores; all else is as for :func:`roc`.
 
     Parameters
     ----------
     n_bins : int
-        Bins of probabilities; empty ones have no point.
+        Number of bins of probabilities; empty ones have no point.
     strategy : "uniform" or "quantile"
         Whether bins are equally wide, or have as many rows each.
     ref_line : bool

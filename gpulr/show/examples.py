@@ -48,24 +48,25 @@ def samples(
 ) -> Axes:
     """Draw some rows at random, each beside the probability that every model gives it.
 
-    Each bar is the answer of one model to its own question, "is it of my class?": they are
-    independent, and do not sum to 1. A line marks 1/2. With more than ten classes the ten largest
-    probabilities are drawn. The title has the true and the predicted class, with ✓ and green, or ✗
-    and orange; so are the bars of the true class and of the one taken for it.
+    Each bar is the answer of one model to its own question, "is it of my class?". The answers are
+    independent, and do not sum to 1. A line marks 1/2. With more than ten classes, only the ten
+    largest probabilities are drawn. The title has the true and the predicted class, in green with ✓
+    or in orange with ✗; the bar of the true class is green, and that of a class taken for it
+    orange.
 
     Parameters
     ----------
     model : OneVsAll, fitted estimator or Search
     X : as for ``model.predict``, or a Dataset
-        Of a Dataset, its test part, where it has one.
+        Rows to draw from; a Dataset gives its test part, if it has one.
     y : labels, optional
-        True labels; without, the titles say what was predicted. A Dataset brings its own.
+        True labels. Without them, the titles say what was predicted. A Dataset brings its own.
     n : int, optional
-        How many rows; without, 12, or as many as can be read in small Axes.
+        Number of rows; None is 12, or as many as can be read in small Axes.
     seed : int
-        Which rows: equal seeds draw equal rows.
+        Seed of the draw: equal seeds draw equal rows.
     image_shape : tuple of int, optional
-        (height, width), or with channels; without, that of X or of the training data.
+        (height, width), or with channels; None is that of X or of the training data.
     ax : matplotlib Axes, optional
 
     Returns
@@ -105,10 +106,10 @@ def mistakes(
 ) -> Axes:
     """Draw the rows that are wrong with the most confidence, the most confident first.
 
-    Confidence is the probability of the predicted class; where a row has several labels, that of
-    the wrong answer about one of them. Parameters, panels and errors are those of :func:`samples`,
-    but labels there have to be, and ``n`` is how many rows at most. No ``ax.child_axes`` means that
-    nothing is wrong.
+    Confidence is the probability of the predicted class; for a row with several labels, that of the
+    wrong answer about one of them. Parameters, panels and errors are those of :func:`samples`, but
+    y is needed, and ``n`` is the most rows to draw. If nothing is wrong, ``ax.child_axes`` is
+    empty.
     """
     model, X, y, shape = _checked(model, X, y, image_shape)
     n, n_rows = _how_many(n, ax), int(X.shape[0])

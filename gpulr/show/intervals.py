@@ -40,31 +40,31 @@ def bootstrap(
 ) -> Axes:
     """Draw weights with the intervals that resamples of the rows gave them.
 
-    For each model its strongest features, the end of whose interval nearer to 0 is furthest from it
-    (:meth:`gpulr.Bootstrap.strength`), strongest first: a dot at the weight and a line from end to
-    end, orange for the class, blue against it, grey where 0 is within. Weights of a table are per
-    standard deviation of the feature. Of images, the weights whose intervals leave 0, as
-    :func:`weights` draws them, on grey.
+    For each model, the strongest features are drawn, the strongest first: those whose interval ends
+    furthest from 0, at the end nearer to 0 (:meth:`gpulr.Bootstrap.strength`). A dot is the weight,
+    and a line goes from end to end: orange for the class, blue against it, grey if the interval
+    contains 0. Weights of a table are per standard deviation of the feature. For images, weights
+    are drawn as by :func:`weights`, and grey if their interval contains 0.
 
     Parameters
     ----------
     result : Bootstrap
-        As :func:`gpulr.bootstrap` returns it.
+        What :func:`gpulr.bootstrap` returned.
     level : float
-        Of the intervals.
+        Level of the intervals.
     n : int
-        Features for each model.
+        Number of features for each model.
     image_shape : tuple of int, optional
-        (height, width), or with channels; without, that of the training data.
+        (height, width), or with channels; None is that of the training data.
     models : sequence of int, optional
-        Which models, by their column; without, all, or the first 12 (of images 50).
+        Models to draw, by their column; None draws all, or the first 12 (of images 50).
     ax : matplotlib Axes, optional
 
     Returns
     -------
     Axes
-        With one line for each feature, or of several models ``ax.child_axes`` with these, in the
-        order of the models; of images as :func:`weights` returns them.
+        It has one line for each feature. With several models, ``ax.child_axes`` have these, in the
+        order of the models; images are returned as by :func:`weights`.
 
     Raises
     ------

@@ -52,29 +52,30 @@ def confusion(
 ) -> Axes:
     """Draw the confusion matrix: how often each class is taken for each other.
 
-    The colour of a cell is its share of the true class's rows: of mistakes on a scale that ends at
-    a fifth, or at the most frequent mistake where that is more, so that a few of many rows are
-    pale; of what is right, on the diagonal, from white for none to grey for all.
+    The colour of a cell is its share of the true class's rows. The scale for mistakes ends at a
+    fifth, or at the most frequent mistake if that is more, so that a few of many rows are pale. The
+    diagonal, which is right, goes from white for none to grey for all.
 
-    Of more than 20 classes those that are taken for each other are put beside each other. Of more
-    than 30, whose counts cannot be read in the cells, the ten commonest confusions are listed. In
+    With more than 20 classes, those that are taken for each other are put beside each other. With
+    more than 30, counts cannot be read in the cells, so the ten commonest confusions are listed. In
     small Axes every second class is named, or fewer, as there is room.
 
     Parameters
     ----------
     result : Evaluation
-        As ``model.evaluate(X, y)`` returns it, of rows that have one class each.
+        What ``model.evaluate(X, y)`` returned, for rows that have one class each.
     sort : bool, optional
-        Whether classes are put in that order; False leaves that of ``result.classes``.
+        Whether to put classes that are taken for each other side by side; False keeps the order of
+        ``result.classes``.
     normalize : "true", "pred" or "all", optional
-        Write shares in the cells, of the rows of the true or the predicted class or of all, which
-        colours then are of, too.
+        What shares to write in the cells: of the rows of the true class, of the predicted class, or
+        of all. The colours then show these too.
     include_values : bool, optional
-        Whether to write in the cells; without, where it can be read.
+        Whether to write in the cells; None writes if that can be read.
     values_format : str, optional
-        Of what is written, as ``format`` takes it; without, "d", or ".2g" of shares.
+        Format of what is written, for ``format``; None is "d", or ".2g" for shares.
     cmap : str or Colormap
-        Of mistakes.
+        Colours of mistakes.
     colorbar : bool
         Whether to draw their scale.
     im_kw, text_kw : dict, optional
@@ -84,7 +85,7 @@ def confusion(
     Returns
     -------
     Axes
-        What is in the cells is ``ax.texts``, where there is room for it to be read.
+        ``ax.texts`` is what is in the cells, if there is room to read it.
     """
     if isinstance(result, MultilabelEvaluation):
         raise ParameterError(

@@ -36,35 +36,37 @@ def weights(
 ) -> Axes:
     """Draw the weights of every model: bars of a table's features, or images.
 
-    Of a table the n largest weights of each model by size, sorted from the most positive on, orange
-    for its class and blue against it, each for one standard deviation of its feature, so that they
-    compare whatever the features' units. The number beside a bar is the odds ratio of that step.
-    Models of earlier versions do not know the deviations; theirs are weights of X as it was passed.
-    Of a bootstrap's result the weights have whiskers, their intervals.
+    For a table, the n largest weights of each model, by size, are sorted from the most positive on:
+    orange for its class, blue against it. Each is for one standard deviation of its feature, so
+    that they can be compared whatever the features' units. The number beside a bar is the odds
+    ratio of that step. Models of earlier versions do not know the deviations; their weights are
+    those of X as it was passed. For a bootstrap's result, whiskers are the intervals of the
+    weights.
 
-    Images have one scale, symmetric about 0. It ends where 99.5 per cent of the weights do. Weights
-    are those of the scaled X: of pixels from 0 to 255, the weight of a full pixel. Channels of
-    colour images are added up. Square numbers of nameless bytes are taken for images.
+    Images have one scale, symmetric about 0, which ends where 99.5 per cent of the weights do.
+    Weights are those of the scaled X: for pixels from 0 to 255, the weight of a full pixel.
+    Channels of colour images are added up. Bytes without names are taken for images if their number
+    is a square.
 
     Parameters
     ----------
     model : OneVsAll, fitted estimator, Search or Bootstrap
     n : int, optional
-        Features of a table for each model; without, 8, or of a single model 20.
+        Number of a table's features for each model; None is 8, or 20 for a single model.
     level : float
-        Of a bootstrap's intervals.
+        Level of a bootstrap's intervals.
     image_shape : tuple of int, optional
-        (height, width), or with channels; without, that of the training data.
+        (height, width), or with channels; None is that of the training data.
     models : sequence of int, optional
-        Which models, by their column; without, all, or the first 12 (of images 50).
+        Models to draw, by their column; None draws all, or the first 12 (of images 50).
     ax : matplotlib Axes, optional
-        In small ones are panels of as many models of a table as can be read, one at least.
+        Small ones have panels of as many models of a table as can be read, at least one.
 
     Returns
     -------
     Axes
-        With the bars of one model, or ``ax.child_axes``: those of several models, or the images and
-        the colour bar's Axes.
+        It has the bars of one model. With several models, ``ax.child_axes`` have these; for images
+        they are the images and the colour bar's Axes.
     """
     intervals = model.coef_interval(level) if hasattr(model, "coef_interval") else None
     model = model_of(model)

@@ -45,15 +45,15 @@ def c_path(
     errorbar_kw: Mapping[str, Any] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw mean score and standard error along C, and mark both choices.
+    """Draw mean score and standard error against C, and mark both choices.
 
-    Where each model has a C of its own, the best ones are marked with how many models chose them.
+    If each model has a C of its own, marks show how many models chose each.
 
     Parameters
     ----------
     search : Search, or a fitted OneVsAllLogisticRegressionCV
     score_name, negate_score, std_display_style, line_kw, fill_between_kw, errorbar_kw
-        As of :func:`learning_curve`.
+        As for :func:`learning_curve`.
     ax : matplotlib Axes, optional
 
     Returns
@@ -100,28 +100,29 @@ def c_path(
 def path(
     search: Any, *, n: int = 5, models: Sequence[int] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the weights of each model along C: how regularisation holds them, and lets them go.
+    """Draw the weights of each model against C: how regularisation holds them, and lets them go.
 
     Lines are means over the folds, and bands reach from the least fold to the greatest. The n
-    weights that are largest at the best C (a dotted line) are named, and the others grey; of more
-    than 200 features, the 200 largest. Weights of a table are per standard deviation of the
-    feature.
+    weights that are largest at the best C (a dotted line) are named; the others are grey. With more
+    than 200 features, only the 200 largest are drawn. Weights of a table are per standard deviation
+    of the feature.
 
     Parameters
     ----------
     search : Search, or a fitted OneVsAllLogisticRegressionCV
-        With ``keep_paths=True``, and refitted.
+        A search with ``keep_paths=True`` that has a refitted model.
     n : int
-        Features that are named, ten at most.
+        Number of features to name, ten at most.
     models : sequence of int, optional
-        Which models, by their column; without, all, or the first 12.
+        Models to draw, by their column; None draws all, or the first 12.
     ax : matplotlib Axes, optional
 
     Returns
     -------
     Axes
-        ``ax.lines`` of one model, or of each of ``ax.child_axes``, are the named features', the
-        largest first, then the best C. C is logarithmic; C = ∞ has no place on the axis.
+        ``ax.lines``, or those of each of ``ax.child_axes`` if there are several models, are those
+        of the named features, the largest first, then the best C. C is logarithmic; C = ∞ has no
+        place on the axis.
 
     Raises
     ------

@@ -25,17 +25,17 @@ LEAST_BAR, BELOW = 0.11, 0.5  # inches in the caller's Axes: of a bar, and of th
 def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     """Draw the accuracies of every class, each under its right name.
 
-    They answer different questions. How many of the rows of a class are recognised among all
-    classes (its recall)? And how often is its own model right, that says "this class" or "not"
-    (its binary accuracy)? A model that always says "not" is right about all rows of other classes;
-    a black line marks that share. The title has the accuracy of all classes together, which is not
-    the mean of the binary accuracies. Of a model of several labels: how often each label is right,
-    and its F1.
+    They answer different questions. How many rows of a class are recognised among all classes (its
+    recall)? And how often is the class's own model right, which says "this class" or "not" (its
+    binary accuracy)? A model that always says "not" is right about all rows of other classes; a
+    black line marks that share. The title has the accuracy of all classes together, which is not
+    the mean of the binary accuracies. For a multi-label model, the bars are how often each label is
+    right, and its F1.
 
     Parameters
     ----------
     result : Evaluation or MultilabelEvaluation
-        As ``model.evaluate(X, y)`` returns it.
+        What ``model.evaluate(X, y)`` returned.
     ax : matplotlib Axes, optional
 
     Returns

@@ -34,22 +34,22 @@ def learning_curve(
     errorbar_kw: Mapping[str, Any] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw mean scores and standard errors along the training rows.
+    """Draw mean scores and standard errors against the number of training rows.
 
-    Where the two lines have met, more rows bring nothing; where they are apart, more may.
+    Where the two lines have met, more rows gain nothing; where they are apart, more may.
 
     Parameters
     ----------
     curve : LearningCurve
-        As :func:`gpulr.learning_curve` returns it.
+        What :func:`gpulr.learning_curve` returned.
     score_type : "both", "train" or "test"
-        Which scores: of training rows, of held-out ones.
+        Which scores to draw: those of training rows, those of held-out ones, or both.
     score_name : str, optional
-        Of the axis; without, the name of the score.
+        Name on the axis; None is the name of the score.
     negate_score : bool
         Whether to draw a score that is minus a loss as the loss.
     std_display_style : "fill_between", "errorbar" or None
-        How standard errors are drawn, if they are.
+        How to draw standard errors; None leaves them out.
     line_kw, fill_between_kw, errorbar_kw : dict, optional
         Passed to ``ax.plot``, ``ax.fill_between`` and ``ax.errorbar``.
     ax : matplotlib Axes, optional

@@ -25,16 +25,17 @@ class Progress:
     iteration, max_iter : int
         Iterations done, and the most there will be.
     models : (n,) int64
-        The columns in training: all of them; one, in the per-model loop (``batched=False``); or a
-        group of them, where all would take too much memory.
+        The columns in training: all; a single one, if models are trained one by one
+        (``batched=False``); or a group, if all would take too much memory.
     cost : (n,) float64
         Cost per model.
     gradient_norm : (n,) float64
         Largest absolute entry of each model's gradient.
     converged : (n,) bool
+        Whether each model has converged.
     seconds : float
-        Since training of these models began; on a device, where iterations are timed a few at a
-        time, spread evenly over these.
+        Time since training of these models began. On a device, iterations are timed a few at a
+        time, and the time is spread evenly over them.
     """
 
     iteration: int

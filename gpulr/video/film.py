@@ -54,14 +54,16 @@ class Film:
     Attributes
     ----------
     path : Path
+        The file.
     frames, fps : int
+        Number of frames, and frames per second.
     size : (int, int)
         Width and height in pixels.
     accuracy : float
-        Of the predictions shown, or of the last iteration; of a multi-label model, the share of
-        rows of which all labels are right.
+        Accuracy of the predictions shown, or of the last iteration; for a multi-label model, the
+        share of rows whose labels are all right.
     rows : (n,) int64, or None
-        Of X, the rows shown.
+        Which rows of X are shown.
     """
 
     path: Path
@@ -75,7 +77,7 @@ class Film:
 
     @property
     def seconds(self) -> float:
-        """How long it takes to watch."""
+        """Length of the video in seconds."""
         return self.frames / self.fps
 
 

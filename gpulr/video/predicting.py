@@ -49,28 +49,30 @@ def predictions(
 ) -> Film:
     """Write a video of a model at work: samples drawn at random, and its prediction of each.
 
-    The image stands on the left, under "True: 7, Predicted: 7" in green with a ✓ or vermilion with
-    a ✗; on the right a bar for each class has the probability that its own model gives, which do
-    not sum to 1. With more than 30 classes, or more than 12 whose names are long, there are bars of
-    the ten most probable ones, and of the true one. Needs the extra ``video``.
+    The image stands on the left, under "True: 7, Predicted: 7", in green with a ✓ or vermilion with
+    a ✗. On the right, a bar for each class has the probability that its own model gives; these do
+    not sum to 1. With more than 30 classes, or more than 12 with long names, there are bars for the
+    ten most probable classes and the true one. Needs the extra ``video``.
 
     Parameters
     ----------
     model : OneVsAll
-        Trained on images.
+        A model that was trained on images.
     X : (n_samples, n_features), or images
-        As training was given it.
+        Rows, as they were passed to training.
     y : (n_samples,), or (n_samples, n_labels) of 0 and 1 for a multi-label model
+        Their labels.
     path : path-like
-        Ends in .mp4; replaced when the video is complete.
+        The file to write, whose name ends in .mp4; a file that is there is replaced when the video
+        is complete.
     samples : int
         How many rows to show; all, in random order, if there are fewer.
     seconds : float
         How long each is shown.
     seed : int
-        Of the draw. The same rows, and the same file, for the same seed.
+        Seed of the draw: the same seed gives the same rows, and the same file.
     mistakes : bool
-        Show only rows that are predicted wrong, of several labels in any of them.
+        Whether to show only rows that are predicted wrong, with several labels in any of them.
     size : (int, int)
         Width and height in pixels, even numbers.
     fps : int

@@ -54,31 +54,33 @@ def training(
 ) -> Film:
     """Train a model again, and write a video of its weights as they grow.
 
-    There is an image of each class's weights (of the first 30 classes; the channels of a coloured
-    image are added up), red where a bright pixel speaks for the class and blue where it speaks
-    against it, all on one scale that is that of the end. Of a table (of the first nine classes)
-    there are bars of the features whose weights are largest in the end, each for one standard
-    deviation of its feature. Beside them stand the mean of the models'
-    costs and the accuracy. Early iterations, which change most, are shown for longer. Needs the
-    extra ``video``.
+    For images, each class (of the first 30) has an image of its weights: red if a bright pixel
+    speaks for the class, blue if it speaks against it. All have one scale, which is that of the
+    end. Channels of colour images are added up. For a table, each class (of the first nine) has
+    bars of the features whose weights are largest in the end, each for one standard deviation of
+    its feature.
+
+    Beside them stand the mean of the models' costs and the accuracy. Early iterations, which change
+    most, are shown for longer. Needs the extra ``video``.
 
     Parameters
     ----------
     model : OneVsAll
-        Trained on images or on a table; its settings are those of the training shown, but for the
-        ones below.
+        A model that was trained on images or on a table. The training shown has its settings,
+        except for those below.
     X, y : rows and labels
-        As training was given them.
+        Training data, as they were passed to training.
     path : path-like
-        Ends in .mp4; replaced when the video is complete.
+        The file to write, whose name ends in .mp4; a file that is there is replaced when the video
+        is complete.
     X_test, y_test : rows and labels, optional
-        Whose accuracy is shown; without, that of X and y.
+        Rows whose accuracy is shown; None is X and y.
     sample_weight : (n_samples,), optional
-        What the model was trained with, if with any.
+        The weights that the model was trained with, if any.
     solver : "gd", "nesterov" or "lbfgs"
-        How to train; "gd" is the slowest, and the one whose steps can be watched.
+        How to train; "gd" is the slowest, and its steps can be watched.
     max_iter : int
-        Iterations; exactly so many are run.
+        Number of iterations; exactly so many are run.
     seconds : float
         Length of the video.
     size, fps, progress : as for :func:`gpulr.video.predictions`
@@ -94,7 +96,7 @@ def training(
     DivergenceError
         The model's ``learning_rate`` is too large for this solver.
     GpulrError
-        Others as :func:`gpulr.video.predictions`.
+        Others, as :func:`gpulr.video.predictions`.
     """
     path, size, fps = checked(path, size, fps)
     frames = max(2, round(positive_number("seconds", seconds) * fps))
