@@ -209,7 +209,7 @@ class BackendFallbackWarning(GpulrWarning):
 
 
 class KernelCacheWarning(GpulrWarning):
-    """Kernels that are compiled for the GPU cannot be kept for later processes."""
+    """Kernels that were compiled for the GPU cannot be kept for later processes."""
 
 
 class VersionWarning(GpulrWarning):
@@ -240,7 +240,7 @@ class CheckpointWarning(GpulrWarning):
 
 
 class FoldWarning(GpulrWarning):
-    """Some folds train on rows of one kind only, or say nothing of some models."""
+    """Some folds train on rows that all have or all lack a label, or are scored without a class."""
 
 
 class ScaleWarning(GpulrWarning):

@@ -72,10 +72,10 @@ def _of_lists(function: Callable[..., T]) -> Callable[..., T]:
 
 @_of_lists
 def sigmoid(Z: Array) -> Array:
-    """Probabilities σ(Z), element by element.
+    """Return the probabilities σ(Z), element by element.
 
-    The numerator is 1 or e^z, the denominator 1 + e^−|z|: ``exp`` never sees a positive number, so
-    it cannot overflow, and both tails are exact to rounding.
+    The numerator is 1 or e^z, the denominator 1 + e^−|z|. So ``exp`` never sees a positive number
+    and cannot overflow, and both tails are exact to rounding.
     """
     xp = array_namespace(Z)
     e = xp.exp(-xp.abs(Z))
@@ -84,7 +84,7 @@ def sigmoid(Z: Array) -> Array:
 
 @_of_lists
 def slope(Z: Array) -> Array:
-    """Slopes σ'(Z) = p (1 − p), element by element."""
+    """Return the slopes σ'(Z) = p (1 − p), element by element."""
     xp = array_namespace(Z)
     e = xp.exp(-xp.abs(Z))
     return e / (1.0 + e) ** 2
@@ -92,10 +92,10 @@ def slope(Z: Array) -> Array:
 
 @_of_lists
 def log_loss(Z: Array, Y: Array) -> Array:
-    """Log-loss ℓ(Z, Y), element by element, from the margins.
+    """Return the log-loss ℓ(Z, Y), element by element, from the margins.
 
-    Taking the logarithm of a probability would lose everything beyond ``|z|`` ≈ 17 in float32; this
-    form is exact to rounding at any margin, without epsilon or clipping.
+    The logarithm of a probability would lose everything beyond ``|z|`` ≈ 17 in float32; this form
+    is exact to rounding at any margin, without epsilon or clipping.
     """
     xp = array_namespace(Z)
     return xp.maximum(Z, 0.0) - Y * Z + xp.log1p(xp.exp(-xp.abs(Z)))
@@ -103,11 +103,11 @@ def log_loss(Z: Array, Y: Array) -> Array:
 
 @_of_lists
 def log_normalized(Z: Array) -> Array:
-    """Logarithms of probabilities that sum to 1 in each row, (n_rows, n_classes), from margins.
+    """Return the logarithms of normalised probabilities, (n_rows, n_classes), from margins.
 
-    They are each model's probability divided by the row's sum, log σ(z) − log Σ σ(z), in a form
-    that holds even if all of them underflow. A single column of margins is that of the second of
-    two classes.
+    Normalised probabilities sum to 1 in each row: they are each model's probability divided by the
+    row's sum, so the logarithm is log σ(z) − log Σ σ(z). The form used here holds even if all of
+    them underflow. A single column of margins is that of the second of two classes.
     """
     xp = array_namespace(Z)
     both = xp.concat([-Z, Z], axis=1) if Z.shape[1] == 1 else Z
@@ -122,10 +122,14 @@ def log_normalized(Z: Array) -> Array:
 def forward(
     X: Array, W: Array, b: Array, Y: Array, s: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """Forward propagation: rows to margins, residuals and log-loss.
+    """Forward propagation: from rows to margins, residuals and log-loss.
 
-    All arrays are of one floating dtype; weights ``s`` are (n_rows, 1) or (n_rows, n_models).
-    Returns Z and R, (n_rows, n_models), and Σᵢ sᵢ ℓ(zᵢ, yᵢ), (n_models,), accumulated in float64.
+    X is (n_rows, n_features), W (n_features, n_models), b (n_models,), and Y (n_rows, n_models)
+    zeros and ones. All arrays have one floating dtype. Weights ``s`` are (n_rows, 1) or (n_rows,
+    n_models).
+
+    It returns Z = X W + b and R = σ(Z) − Y, (n_rows, n_models), and Σᵢ sᵢ ℓ(zᵢ, yᵢ), (n_models,),
+    accumulated in float64.
     """
     Z = X @ W + b
     return Z, *activate(Z, Y, s)
@@ -166,7 +170,9 @@ def unsigned(T: Array, s: Array | None = None) -> tuple[Array, Array]:
 
 @_of_lists
 def backward(X: Array, R: Array, s: Array | None = None) -> tuple[Array, Array]:
-    """Backward propagation: residuals to the gradient of the summed log-loss.
+    """Backward propagation: from residuals to the gradient of the summed log-loss.
+
+    X is (n_rows, n_features), R (n_rows, n_models), and the weights ``s`` are as for ``forward``.
 
     Returns
     -------
@@ -182,14 +188,21 @@ def backward(X: Array, R: Array, s: Array | None = None) -> tuple[Array, Array]:
 
 @_of_lists
 def cost(loss: Array, W: Array, C: Array, m: Array) -> Array:
-    """Cost J per model, (n_models,), from the summed log-loss of all rows."""
+    """Return the cost J of each model, (n_models,), from the summed log-loss of all rows.
+
+    J is loss / m + ‖w‖² / (2 C m), with m the sum of the rows' weights.
+    """
     xp = array_namespace(W)
     return loss / m + xp.sum(W * W, axis=0) / (2.0 * C * m)
 
 
 @_of_lists
 def gradient(dW: Array, db: Array, W: Array, C: Array, m: Array) -> tuple[Array, Array]:
-    """Gradients ∂J/∂W (n_features, n_models) and ∂J/∂b (n_models,) from the sums of all rows."""
+    """Return the gradients ∂J/∂W (n_features, n_models) and ∂J/∂b (n_models,).
+
+    dW and db are the sums over all rows that ``backward`` returns, and m is the sum of the rows'
+    weights; the gradients are dW / m + W / (C m) and db / m.
+    """
     return dW / m + W / (C * m), db / m
 
 
@@ -197,11 +210,11 @@ def gradient(dW: Array, db: Array, W: Array, C: Array, m: Array) -> tuple[Array,
 def derivatives_along(
     Z: Array, D: Array, Y: Array, s: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """First and second derivative of the summed log-loss along a change D of the margins Z.
+    """Return derivatives of the summed log-loss along a change D of the margins Z.
 
-    Margins are linear in the parameters, so a line search along stored margins needs no rows.
-    Returns Σᵢ sᵢ rᵢ dᵢ, Σᵢ sᵢ σ'(zᵢ) dᵢ² and Σᵢ sᵢ σ'(zᵢ), each (n_models,) float64, with
-    σ' = p (1 − p) = e / (1 + e)², e = exp(−|z|).
+    Margins are linear in the parameters, so a line search along stored margins needs no rows. The
+    first derivative is Σᵢ sᵢ rᵢ dᵢ and the second Σᵢ sᵢ σ'(zᵢ) dᵢ²; the third value returned is Σᵢ
+    sᵢ σ'(zᵢ). Each is (n_models,) float64, with σ' = p (1 − p) = e / (1 + e)², e = exp(−|z|).
     """
     xp = array_namespace(Z)
     R, slope = _exponents(Z, Y)  # min(u, 0) and −|u| as yet

@@ -241,7 +241,7 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
         return self
 
     def densify(self) -> Self:
-        """Make ``coef_`` an array again, after :meth:`sparsify`; returns self."""
+        """Make ``coef_`` a dense array again, after :meth:`sparsify`; returns self."""
         self._given()
         if is_sparse(self.coef_):
             self.coef_ = self.coef_.toarray()

@@ -114,7 +114,7 @@ class Bootstrap:
         return np.asarray(np.maximum(low, -high) * self.step[:, np.newaxis])
 
     def plot(self, ax: Axes | None = None, **how: Any) -> Axes:
-        """Draw weights and their intervals; see :func:`gpulr.show.bootstrap`.
+        """Draw weights and their intervals, as :func:`gpulr.show.bootstrap` does.
 
         ``result.plot().figure.savefig("intervals.png")`` saves the picture.
         """

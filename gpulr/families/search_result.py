@@ -69,7 +69,7 @@ class Search:
 
     @property
     def mean_scores(self) -> npt.NDArray[np.float64]:
-        """Mean over the folds, (n_Cs,)."""
+        """Mean score over the folds, (n_Cs,)."""
         return np.asarray(self.scores.mean(axis=0))
 
     @property

@@ -142,10 +142,11 @@ def train(
         ``tol``. Where rounding in ``dtype`` might hide that it is not, this is checked in float64.
         With 0, exactly ``max_iter`` iterations are run.
 
-        With few rows and features, "lbfgs" knows the Hessian and asks for more: no more than about
-        ``tol`` times the cost (or 1e-6, if the cost is less) may be left to gain. Otherwise, only
-        the gradient is known. With small features and a weak penalty it may then be within ``tol``
-        far from the optimum.
+        With few rows and features, "lbfgs" knows the Hessian and asks for more: a model has
+        converged only when no more than about ``tol`` times its cost is left to gain (or times
+        1e-6, if the cost is below). Otherwise, and with the other solvers, only the gradient is
+        known. If features are small and the penalty weak, the gradient may be within ``tol`` far
+        from the optimum.
 
         "lbfgs" measures features of extreme size in other units, so that a feature's unit changes
         neither when training ends nor what converged means. A feature is extreme if its largest

@@ -111,12 +111,12 @@ class OneVsAll(Trained):
 
     @property
     def converged(self) -> bool:
-        """Whether every model reached the tolerance; ``history.converged`` has it per model."""
+        """Whether every model met the tolerance; ``history.converged`` has it per model."""
         return bool(self.history.converged.all())
 
     @property
     def n_iter(self) -> int:
-        """Iterations of the model that took the most; ``history.n_iter`` has them per model."""
+        """The most iterations that any model took; ``history.n_iter`` has them per model."""
         return int(self.history.n_iter.max())
 
     @property

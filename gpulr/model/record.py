@@ -209,7 +209,7 @@ class Trained:
 
     @property
     def n_features(self) -> int:
-        """Number of features, 784 for MNIST."""
+        """Number of features (784 for MNIST)."""
         return int(self.weights.shape[0])
 
     @property

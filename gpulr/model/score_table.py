@@ -62,7 +62,7 @@ class Scores:
         return headings, rows
 
     def together(self) -> dict[str, float]:
-        """Return the averages that :meth:`cells` has not, as a table of few words names them."""
+        """Return the averages that :meth:`cells` leaves out, under the names that tables show."""
         columns = [name for name in self.table.dtype.names or () if name[:4] != "neg_"]
         apart = {f"{c}_{average}" for c in columns for average in AVERAGES} | {*columns[2:]}
         found = {name: x for name, x in self.averages.items() if name not in apart}
