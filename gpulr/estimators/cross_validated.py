@@ -65,9 +65,9 @@ class OneVsAllLogisticRegressionCV(OneVsAllClassifier):
     l1_ratio_ : float
         0, which is scikit-learn's value for an L2 penalty.
     Cs_ : (n_Cs,)
+        The values of C that were tried, in the array library of X.
     scores_ : (n_folds, n_Cs)
-        The values that were tried, and each fold's score on its held-out rows, in the array library
-        of X.
+        Each fold's score on its held-out rows, likewise.
     coefs_paths_ : (n_folds, n_Cs, n_models, n_features + 1)
         The coefficients of each fold's models, in the compute dtype. The intercept is last, if one
         is fitted.

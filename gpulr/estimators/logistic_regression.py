@@ -76,10 +76,10 @@ class OneVsAllLogisticRegression(OneVsAllClassifier):
     Attributes
     ----------
     coef_ : (n_models, n_features)
+        Weights: of one model with two classes, otherwise of one for each class. They are in the
+        array library of X and the dtype that is computed in.
     intercept_ : (n_models,)
-        Weights and intercepts: of one model with two classes, otherwise of one for each class. They
-        are in the array library of X and the dtype that is computed in; after standardised
-        training, the intercept is float64.
+        Intercepts, likewise; after standardised training they are float64.
     classes_ : (n_classes,) NumPy array
         The classes. For a matrix of labels they are its columns, 0, 1, …, as in
         ``OneVsRestClassifier``; the names that a DataFrame gives them are in ``model_.classes``.

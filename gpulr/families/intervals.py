@@ -43,9 +43,10 @@ class Bootstrap:
     model : OneVsAll
         The model of all rows.
     coef : (n_replicates, n_features, n_models)
+        Weights of each replicate, in the dtype of the model's weights, where those are. They apply
+        to X as it was passed in.
     intercept : (n_replicates, n_models)
-        Weights and intercepts of each replicate, in the dtype of the model's weights, where they
-        are. They apply to X as it was passed in.
+        Intercepts of each replicate, likewise.
     converged : (n_replicates, n_models) bool, NumPy
         Whether each model reached the tolerance.
     intercept_at_center : (n_replicates, n_models) or None

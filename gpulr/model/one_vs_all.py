@@ -57,8 +57,10 @@ class OneVsAll(Trained):
     Attributes
     ----------
     weights : (n_features, n_models)
+        The weights, a column for each model, in the compute dtype and the array library of the
+        training X.
     intercept : (n_models,)
-        The parameters, in the compute dtype and the array library of the training X.
+        The intercept of each model, likewise.
     classes : (n_classes,) NumPy array
         Sorted labels, in the dtype of y. For a multi-label model, the names of the labels in the
         order of y's columns; for a model that was selected or stacked, the order asked for.
@@ -85,10 +87,11 @@ class OneVsAll(Trained):
         Versions of gpulr, Python and the libraries used, and the system that they ran on. For a
         device, it also has what was chosen there, such as how many eigenvectors "lbfgs" used.
     center : (n_features,) or None
+        After standardised training, the means of the features.
     intercept_at_center : (n_models,) or None
-        The features' means, and the intercepts there, after standardised training. Margins of X
-        wider than a byte are computed as (X − center) weights + intercept_at_center. This equals X
-        weights + intercept, but does not cancel if means are large.
+        After standardised training, the margins at ``center``. Margins of X wider than a byte are
+        computed as (X − center) weights + intercept_at_center. This equals X weights + intercept,
+        but does not cancel if means are large.
     multilabel : bool
         Whether the model was trained on a matrix of labels.
     thresholds : (n_models,) float64 NumPy array, or None

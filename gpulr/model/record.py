@@ -141,7 +141,7 @@ class History:
     refreshes : (n_models,) int64, or None
         How many times "lbfgs" found a model's own curvature, its Hessian on a sample of the rows,
         since that saves more passes than it takes. 0: the curvature that all models share was
-        enough. −1: the Hessian of all rows was used, found anew in every iteration (few rows and
+        enough. -1: the Hessian of all rows was used, found anew in every iteration (few rows and
         features). None: not known (a file of an earlier version), or another solver.
     """
 

@@ -71,6 +71,7 @@ def benchmark(
     task : {"training", "pass"}
         What to draw of a file that has both.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------

@@ -25,7 +25,9 @@ def cost(model: Any, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     model : OneVsAll, fitted estimator or Search
+        The model; of a search, the one that was refitted.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------

@@ -49,6 +49,7 @@ def roc(
     Parameters
     ----------
     model : OneVsAll, fitted estimator or Search
+        The model; of a search, the one that was refitted.
     X, y, sample_weight
         As for ``model.evaluate``; a Dataset as X gives its test part, if it has one. Unknown
         entries of y do not count.
@@ -70,6 +71,7 @@ def roc(
     despine : bool
         Whether to leave out the lines above and on the right.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------

@@ -57,6 +57,7 @@ def samples(
     Parameters
     ----------
     model : OneVsAll, fitted estimator or Search
+        The model; of a search, the one that was refitted.
     X : as for ``model.predict``, or a Dataset
         Rows to draw from; a Dataset gives its test part, if it has one.
     y : labels, optional
@@ -68,6 +69,7 @@ def samples(
     image_shape : tuple of int, optional
         (height, width), or with channels; None is that of X or of the training data.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------

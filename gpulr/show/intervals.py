@@ -59,6 +59,7 @@ def bootstrap(
     models : sequence of int, optional
         Models to draw, by their column; None draws all, or the first 12 (of images 50).
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------

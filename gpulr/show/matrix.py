@@ -81,6 +81,7 @@ def confusion(
     im_kw, text_kw : dict, optional
         Passed to ``ax.imshow`` for mistakes, and to ``ax.text`` for what is in the cells.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------

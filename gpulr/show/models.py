@@ -51,6 +51,7 @@ def weights(
     Parameters
     ----------
     model : OneVsAll, fitted estimator, Search or Bootstrap
+        The model; of a search, the one that was refitted.
     n : int, optional
         Number of a table's features for each model; None is 8, or 20 for a single model.
     level : float
@@ -60,7 +61,8 @@ def weights(
     models : sequence of int, optional
         Models to draw, by their column; None draws all, or the first 12 (of images 50).
     ax : matplotlib Axes, optional
-        Small ones have panels of as many models of a table as can be read, at least one.
+        Where to draw; None makes a new figure. Small Axes have panels of as many models of a table
+        as can be read, at least one.
 
     Returns
     -------

@@ -52,9 +52,11 @@ def c_path(
     Parameters
     ----------
     search : Search, or a fitted OneVsAllLogisticRegressionCV
+        The search whose scores to draw.
     score_name, negate_score, std_display_style, line_kw, fill_between_kw, errorbar_kw
         As for :func:`learning_curve`.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -116,6 +118,7 @@ def path(
     models : sequence of int, optional
         Models to draw, by their column; None draws all, or the first 12.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------

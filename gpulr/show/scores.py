@@ -37,6 +37,7 @@ def accuracy(result: Any, *, ax: Axes | None = None) -> Axes:
     result : Evaluation or MultilabelEvaluation
         What ``model.evaluate(X, y)`` returned.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------

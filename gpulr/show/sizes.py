@@ -53,6 +53,7 @@ def learning_curve(
     line_kw, fill_between_kw, errorbar_kw : dict, optional
         Passed to ``ax.plot``, ``ax.fill_between`` and ``ax.errorbar``.
     ax : matplotlib Axes, optional
+        Where to draw; None makes a new figure.
 
     Returns
     -------
