@@ -23,8 +23,8 @@ app = typer.Typer(
     name="gpulr",
     help="Train whole families of one-vs-all logistic models at once, as one weight matrix.",
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 bad data, 4 backend unavailable, 130 "
-    "interrupted (143 by SIGTERM). A model that cannot be written where it should be goes to the "
-    "folder GPULR_RESCUE, or another; the last line on standard error names it.",
+    "interrupted (143 by SIGTERM). A model that cannot be written to its path goes to the folder "
+    "GPULR_RESCUE, or to another; the last line on standard error names the file.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,42 +50,44 @@ def flag(names: str, words: str, **how: Any) -> Any:
 
 DATA = (
     "mnist, mnist-original, digits, or a path: .csv or .tsv (also .gz), .npz, .mat, IDX images, or "
-    "a folder of the four IDX files; or read block by block: .npy with labels beside it, .parquet, "
-    "a folder of either, .zarr, .h5, .h5ad."
+    "a folder of the four IDX files; or, read block by block: .npy with labels beside it, "
+    ".parquet, a folder of either, .zarr, .h5, .h5ad."
 )
-COLUMN = "Column that holds the labels: its name, or of a .csv or .tsv file its number from 0."
-USUAL = "the one named label, class, target or y; else the only one of text; else the first."
+COLUMN = "Column that holds the labels: its name, or for .csv and .tsv files its number, from 0."
+USUAL = "the one named label, class, target or y; else the only text column; else the first."
 
-DATA_TO_TRAIN = option(None, f"{DATA} Default: MNIST, or the bundled digits without network.")
+DATA_TO_TRAIN = option(None, f"{DATA} Default: MNIST, or the bundled digits without a network.")
 DATA_OF_MODEL = option(None, f"{DATA} Default: what the model was trained on.")
 LABEL = option(None, f"{COLUMN} Default: {USUAL}")
 FEATURES = option(
     None,
-    "Columns to train on, of a .csv or .tsv file with names, or of Parquet: height,width. Default: "
-    "all but the label.",
+    "Columns to train on, for Parquet, .csv and .tsv files with column names: height,width. "
+    "Default: all but the label.",
 )
 LABEL_OF_MODEL = option(None, f"{COLUMN} Default: the one that the model remembers; else {USUAL}")
 MODEL = typer.Argument(metavar="MODEL", help="A file that `gpulr train --output` wrote.")
 JSON = flag("--json", "Print one JSON object.")
 BACKEND = option("auto", "Where to compute: auto, numpy, cupy, torch.")
 SCALE = option("auto", "Multiply the features by this; auto: 1/255 for uint8, else 1.")
-BALANCED = flag("--balanced", "For each model, rows of both kinds weigh the same in total.")
-POS_WEIGHT = option(None, "Weight of the rows that a model is to find; others weigh 1.")
+BALANCED = flag(
+    "--balanced", "Give positive and negative rows of each model the same total weight."
+)
+POS_WEIGHT = option(None, "Weight of each model's positive rows; the others weigh 1.")
 DTYPE = option("float32", "Precision: float32 or float64.")
 DASK = option(
     None,
-    "Train on the workers of a Dask cluster: local:4, so many on this machine, or the address of a "
-    "scheduler, which all see the same files.",
+    "Train on the workers of a Dask cluster: local:4 starts four on this machine; or the address "
+    "of a scheduler whose workers see the same files.",
 )
 CHECKPOINT = option(
     None,
-    "A file, e.g. run.ckpt, that keeps how far this has come: the same command goes on from there.",
+    "A file, e.g. run.ckpt, to save the progress to: the same command resumes from it.",
 )
 CHECKPOINT_EVERY = option(
-    60.0, "Seconds after which it is written; 0: after each iteration.", min=0.0
+    60.0, "Seconds between writes of the checkpoint; 0: after each iteration.", min=0.0
 )
-TEST_SIZE = option(0.2, "Share of rows to hold out for testing, where the data has no test part.")
-SEED = option(0, "Any whole number; another one holds out other rows for testing.", min=0)
+TEST_SIZE = option(0.2, "Share of rows to hold out for testing, if the data have no test part.")
+SEED = option(0, "Any whole number; a different one holds out different rows for testing.", min=0)
 
 
 def command(function: Callable[..., Task]) -> Callable[..., None]:
@@ -129,25 +131,27 @@ def train(
     learning_rate: float | None = option(
         None, "Fixed step size of gd and nesterov. Default: from the curvature."
     ),
-    max_iter: int | None = option(None, "Most iterations. Default: 2000; 600 for the notebook."),
+    max_iter: int | None = option(
+        None, "Maximum number of iterations. Default: 2000; 600 for the notebook."
+    ),
     tol: float = option(1e-4, "Stop at gradients this small; 0: exactly --max-iter iterations."),
     dtype: str = DTYPE,
     dask: str | None = DASK,
-    batched: bool = flag("--batched/--loop", "All models at once, or one after the other."),
+    batched: bool = flag("--batched/--loop", "Train all models at once, or one after the other."),
     calibrate: bool = flag(
-        "--calibrate", "Calibrate probabilities, by margins of five folds' held-out rows."
+        "--calibrate", "Calibrate probabilities by out-of-fold margins (five folds)."
     ),
     thresholds: str | None = option(
         None,
-        "A threshold for each label, by the same margins: f1 (the best), precision=0.9 or "
-        "recall=0.9 (at least).",
+        "Choose a threshold for each label, by the same margins: f1 (the largest), precision=0.9 "
+        "or recall=0.9 (at least).",
     ),
     test_size: float = TEST_SIZE,
     seed: int = SEED,
     checkpoint: Path | None = CHECKPOINT,
     checkpoint_every: float = CHECKPOINT_EVERY,
     output: Path | None = option(None, "Save the model, e.g. model.safetensors.", "--output", "-o"),
-    recipe: Recipe | None = option(None, "notebook: the original notebook, reproduced."),
+    recipe: Recipe | None = option(None, "notebook: reproduce the original notebook."),
     json: bool = JSON,
 ) -> Task:
     """Train one-vs-all models, all classes at once, and report their accuracy."""
@@ -165,27 +169,27 @@ def search(
     data: str | None = DATA_TO_TRAIN,
     label: str | None = LABEL,
     features: str | None = FEATURES,
-    Cs: str = option("10", "How many values from 1e-4 to 1e4, or values: 0.01,1,100.", "--Cs"),
+    Cs: str = option("10", "Number of values from 1e-4 to 1e4, or the values: 0.01,1,100.", "--Cs"),
     folds: int = option(5, "Number of stratified folds.", "--folds", "--cv"),
     scoring: str = option(
         "accuracy",
-        "On held-out rows, by scikit-learn's name: accuracy (of several labels: all of a row "
-        "right), balanced_accuracy, neg_log_loss, roc_auc, roc_auc_ovr, f1_macro, …",
+        "Score on held-out rows, by scikit-learn's name: accuracy (with several labels, all of a "
+        "row must be right), balanced_accuracy, neg_log_loss, roc_auc, roc_auc_ovr, f1_macro, …",
     ),
     refit: bool = flag("--refit/--no-refit", "Train a model on all rows with the best C."),
     one_standard_error: bool = flag(
         "--one-standard-error",
         "Refit with the smallest C within one standard error of the best instead.",
     ),
-    per_model: bool = flag("--per-model", "A C for each model, by its own scores."),
+    per_model: bool = flag("--per-model", "Choose a C for each model, by its own scores."),
     backend: str = BACKEND,
     scale: str = SCALE,
     standardize: bool = flag(
-        "--standardize", "Mean 0, standard deviation 1 per feature, over all rows."
+        "--standardize", "Mean 0 and standard deviation 1 per feature, over all rows."
     ),
     balanced: bool = BALANCED,
     pos_weight: float | None = POS_WEIGHT,
-    max_iter: int = option(2000, "Most iterations for each C."),
+    max_iter: int = option(2000, "Maximum number of iterations for each C."),
     tol: float = option(1e-4, "Stop at gradients this small."),
     dtype: str = DTYPE,
     dask: str | None = DASK,
@@ -208,41 +212,42 @@ def bootstrap(
     data: str | None = DATA_TO_TRAIN,
     label: str | None = LABEL,
     features: str | None = FEATURES,
-    n: int = option(200, "How many resamples of the rows.", "--n", min=2),
-    level: float = option(0.95, "Of the intervals."),
+    n: int = option(200, "Number of resamples of the rows.", "--n", min=2),
+    level: float = option(0.95, "Confidence level of the intervals."),
     weights: str = option("poisson", "How rows are drawn: poisson or multinomial."),
     backend: str = BACKEND,
     C: float = option(1.0, "Inverse regularisation strength; inf for none.", "--C"),
     scale: str = SCALE,
     standardize: bool = flag(
         "--standardize",
-        "Mean 0 and standard deviation 1 per feature; their weights then compare.",
+        "Mean 0 and standard deviation 1 per feature, so that weights can be compared.",
     ),
     balanced: bool = BALANCED,
     pos_weight: float | None = POS_WEIGHT,
-    max_iter: int = option(2000, "Most iterations."),
+    max_iter: int = option(2000, "Maximum number of iterations."),
     tol: float | None = option(
-        None, "Stop at gradients this small. Default: small beside how resamples differ."
+        None, "Stop at gradients this small. Default: small compared with how resamples differ."
     ),
     dtype: str = DTYPE,
     dask: str | None = DASK,
-    seed: int = option(0, "Any whole number; another one draws other rows.", min=0),
+    seed: int = option(0, "Any whole number; a different one draws different rows.", min=0),
     top: int | None = option(
         None,
-        "Most features to print and draw for each class, 0: all. Default: 10, and all with --json.",
+        "Maximum number of features to print and draw for each class; 0: all. Default: 10, or all "
+        "with --json.",
         min=0,
     ),
     checkpoint: Path | None = CHECKPOINT,
     checkpoint_every: float = CHECKPOINT_EVERY,
     output: Path | None = option(
         None,
-        "Save the model, and beside it the weights of all resamples, e.g. bootstrap.safetensors.",
+        "Save the model and the weights of all resamples in one file, e.g. bootstrap.safetensors.",
         *("--output", "-o"),
     ),
     plot: Path | None = option(None, "Draw weights and their intervals, e.g. intervals.png."),
     json: bool = JSON,
 ) -> Task:
-    """Tell how far weights vary with other rows of the same kind: their intervals."""
+    """Show how much weights would vary with other rows of the same kind, as intervals."""
     from gpulr.cli.bootstrap import bootstrap
 
     return bootstrap
@@ -264,15 +269,17 @@ def evaluate(
 @command
 def compare(
     a: Path = MODEL,
-    b: Path = typer.Argument(metavar="OTHER", help="Another, of the same classes and features."),
+    b: Path = typer.Argument(
+        metavar="OTHER", help="Another model of the same classes and features."
+    ),
     data: str | None = DATA_OF_MODEL,
     label: str | None = LABEL_OF_MODEL,
-    level: float = option(0.95, "Of the intervals of differences."),
-    seed: int = option(0, "Any whole number; another one draws other resamples.", min=0),
-    report: Path | None = option(None, "Write a page, one .html file, e.g. compare.html."),
+    level: float = option(0.95, "Confidence level of the intervals."),
+    seed: int = option(0, "Any whole number; a different one draws different resamples.", min=0),
+    report: Path | None = option(None, "Write an HTML page, e.g. compare.html."),
     json: bool = JSON,
 ) -> Task:
-    """Compare two models on the same rows: differences, and what each gets right alone."""
+    """Compare two models on the same rows: differences, and what only one gets right."""
     from gpulr.cli.compare import compare
 
     return compare
@@ -287,10 +294,10 @@ def predict(
     ),
     label: str | None = LABEL_OF_MODEL,
     rows: int | None = option(
-        None, "Most rows to print, 0: all. Default: 20, and all with --json.", min=0
+        None, "Maximum number of rows to print; 0: all. Default: 20, or all with --json.", min=0
     ),
     framed: Path | None = option(
-        None, "Write what the model sees of each image file to this folder."
+        None, "Write to this folder what the model sees of each image file."
     ),
     json: bool = JSON,
 ) -> Task:
@@ -304,15 +311,15 @@ def predict(
 def report(
     path: Path = MODEL,
     data: str | None = option(
-        None, f"{DATA} Default: what the model was trained on, where that can be had."
+        None, f"{DATA} Default: what the model was trained on, if it can be found."
     ),
     label: str | None = LABEL_OF_MODEL,
     output: Path = option(
-        "report.html", "The page, one .html file; replaced if there.", "--output", "-o"
+        "report.html", "The HTML page to write; an existing file is replaced.", "--output", "-o"
     ),
     json: bool = JSON,
 ) -> Task:
-    """Write a page on a model: figures, mistakes, weights, and a canvas to draw on."""
+    """Write an HTML page about a model: scores, mistakes, weights, a canvas to draw on."""
     from gpulr.cli.writing import report
 
     return report
@@ -325,7 +332,7 @@ def export(
         ..., "model.onnx, or model.joblib for scikit-learn's estimator.", "--output", "-o"
     ),
     input_dtype: str | None = option(
-        None, "Of X in .onnx, e.g. uint8. Default: what the model was trained on."
+        None, "Type of X in the .onnx file, e.g. uint8. Default: the type it was trained on."
     ),
     json: bool = JSON,
 ) -> Task:
@@ -342,14 +349,14 @@ def video(
     output: Path = option(..., "The video, e.g. digits.mp4.", "--output", "-o"),
     data: str | None = DATA_OF_MODEL,
     label: str | None = LABEL_OF_MODEL,
-    samples: int = option(60, "How many rows to show, drawn at random."),
-    seconds_per_sample: float = option(1.5, "How long each is shown."),
-    seed: int = option(0, "Any whole number; another one draws other rows.", min=0),
-    mistakes: bool = flag("--mistakes", "Show only rows that are predicted wrong."),
+    samples: int = option(60, "Number of rows to show, drawn at random."),
+    seconds_per_sample: float = option(1.5, "How long each row is shown."),
+    seed: int = option(0, "Any whole number; a different one draws different rows.", min=0),
+    mistakes: bool = flag("--mistakes", "Show only rows that are predicted wrongly."),
     training: bool = flag("--training", "Show the weights while they are trained again."),
-    solver: str = option("gd", "With --training, how: gd (textbook), nesterov, lbfgs."),
-    max_iter: int = option(300, "With --training, how many iterations."),
-    seconds: float = option(12.0, "With --training, length of the video."),
+    solver: str = option("gd", "With --training, how to train: gd (textbook), nesterov, lbfgs."),
+    max_iter: int = option(300, "With --training, the number of iterations."),
+    seconds: float = option(12.0, "With --training, the length of the video."),
     size: str = option("1280x720", "Width and height in pixels."),
     fps: int = option(30, "Frames per second."),
     json: bool = JSON,
@@ -368,7 +375,9 @@ def video(
 
 @command
 def data(
-    name: str | None = typer.Argument(None, help=f"{DATA} Without: what is on this machine."),
+    name: str | None = typer.Argument(
+        None, help=f"{DATA} Without it: list what is on this machine."
+    ),
     label: str | None = LABEL,
     features: str | None = FEATURES,
     json: bool = JSON,
@@ -381,10 +390,10 @@ def data(
 
 @command
 def checkpoint(
-    path: Path = typer.Argument(metavar="PATH", help="A file that --checkpoint named."),
+    path: Path = typer.Argument(metavar="PATH", help="A file that --checkpoint wrote."),
     json: bool = JSON,
 ) -> Task:
-    """Print what a checkpoint holds: of which run and data it is, and how far that has come."""
+    """Print what a checkpoint holds: its run, its data, and how far training has come."""
     from gpulr.cli.checkpoints import checkpoint
 
     return checkpoint
@@ -392,7 +401,7 @@ def checkpoint(
 
 @command
 def doctor(json: bool = JSON) -> Task:
-    """Report what was found on this machine, and why a backend cannot be used."""
+    """Report which backends this machine can use, and why the others cannot be used."""
     from gpulr.cli.doctor import doctor
 
     return doctor

@@ -355,7 +355,7 @@ DATA = ("mnist-original", ".csv", ".tsv", ".gz", ".npz", ".mat", "IDX", "folder"
     ("command", "words"),
     [
         ("train", [*DATA, "--backend", "--solver", "--C", "--max-iter", "--tol", "--output"]),
-        ("train", ["holds the labels: its name, or of a .csv", "holds out other rows"]),
+        ("train", ["holds the labels: its name, or for .csv", "holds out different rows"]),
         ("search", [*DATA, "--Cs", "--folds", "--scoring", "--one-standard-error", "--plot"]),
         ("bootstrap", [*DATA, "--n", "--level", "--weights", "--top", "--plot", "--output"]),
         *((command, DATA) for command in ("evaluate", "report", "video", "data")),
