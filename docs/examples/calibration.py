@@ -4,7 +4,7 @@ Probabilities that mean what they say
 
 Of all rows that get a probability of 0.3, three in ten should be positive. Training that gives rare
 positives more weight (``class_weight="balanced"``) finds more of them at a threshold of one half,
-and gives far too large probabilities. Platt's method puts these right by out-of-fold margins: those
+but its probabilities are far too large. Platt's method corrects them by out-of-fold margins: those
 of models that have not seen the row.
 
 Run it: python docs/examples/calibration.py
@@ -30,8 +30,8 @@ for name, model in (("balanced", balanced), ("then calibrated", calibrated)):
     print(f"{name:16} Brier score {-scores['neg_brier_score']:.3f}, AUROC {scores['roc_auc']:.3f}")
 
 # %%
-# On the diagonal, probabilities are true. Calibration moves margins along a line, so it changes no
-# ranking: the AUROC stays as it was.
+# On the diagonal, probabilities are correct. Calibration is a linear map of the margins, so it
+# changes no ranking: the AUROC stays the same.
 
 figure, ax = plt.subplots(figsize=(8, 4.6), layout="constrained")
 for name, model, colour in (

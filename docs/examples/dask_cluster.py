@@ -3,17 +3,17 @@
 
 More rows than one machine holds: training, search and predictions on the workers of a cluster.
 
-Rows are made here, block by block and where they are needed; of yours, each block would be read
-from storage that all workers see: da.from_zarr, dd.read_parquet, … . No row comes to this process:
-workers compute with their blocks, and what is sent grows with features × models.
+Here the rows are generated block by block, where they are needed; your own blocks would be read
+from storage that all workers see (da.from_zarr, dd.read_parquet, …). No row comes to this process:
+the workers compute with their own blocks, and the size of messages grows with features × models.
 
-On a cluster of two workers on this machine, which takes some seconds to start (needs Dask: pip
-install ".[dask]")::
+To run it on a cluster of two workers on this machine, which takes some seconds to start (this needs
+Dask: pip install ".[dask]")::
 
     python docs/examples/dask_cluster.py
 
-On one whose address ``dask scheduler`` prints; on each of its machines, ``dask worker`` with the
-same address, and gpulr installed::
+To run it on a cluster whose address ``dask scheduler`` prints, with gpulr installed and ``dask
+worker`` started with the same address on each machine::
 
     python docs/examples/dask_cluster.py tcp://10.0.0.5:8786
 """

@@ -19,7 +19,7 @@ print(model)
 print("weights:", model.weights.shape, "intercepts:", model.intercept.shape)
 
 # %%
-# Ink on a red pixel raises the margin of the digit, ink on a blue one lowers it. The model of 0
+# Ink on a red pixel raises the digit's margin, and ink on a blue one lowers it. The model of 0
 # wants a ring with nothing in the middle.
 
 figure, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
@@ -27,15 +27,16 @@ gpulr.show.weights(model, ax=ax)
 plt.show()
 
 # %%
-# These test images were misread with the most confidence. Each bar is the answer of one model to
-# its own question, so the ten of them need not sum to 1.
+# These test images were misread most confidently. Each bar is one model's answer to its own
+# question, so the ten bars need not sum to 1.
 
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 gpulr.show.mistakes(model, data, n=6, ax=ax)
 plt.show()
 
 # %%
-# Which digits are taken for which others: rows are true digits, columns predicted ones.
+# This shows which digits are taken for which others: rows are true digits, columns are predicted
+# ones.
 
 result = model.evaluate(data.X_test, data.y_test)
 print(f"accuracy, by the largest margin:    {result.accuracy:.3f}")

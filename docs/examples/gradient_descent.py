@@ -2,10 +2,10 @@
 Gradient descent beside the default solver
 ==========================================
 
-The textbook's gradient descent takes a fixed step downhill in every iteration. It works, and it is
-slow: after a thousand iterations it is still on its way. Nesterov's method remembers where it was
-going; the default, L-BFGS, learns how the cost is curved as well. An iteration of each is one pass
-over the rows, so iterations are a fair measure.
+Textbook gradient descent takes a fixed step downhill in every iteration. It works, but slowly:
+after a thousand iterations it is still on its way. Nesterov's method remembers where it was going;
+the default, L-BFGS, also learns how the cost is curved. Each method's iteration is one pass over
+the rows, so counting iterations is a fair comparison.
 
 Run it: python docs/examples/gradient_descent.py
 """
@@ -28,7 +28,7 @@ for solver, model in trained.items():
     print(f"{names[solver]:20} {model.n_iter:5} iterations, test accuracy {accuracy:.4f}")
 
 # %%
-# How far the summed cost of the ten models is above the smallest there is. Both axes are
+# How far the summed cost of the ten models is above the smallest possible one. Both axes are
 # logarithmic.
 
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
@@ -41,7 +41,7 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# The cost of every model by itself, as ``gpulr.show.cost`` draws it: all ten fall together, and the
+# The cost of each model by itself, as ``gpulr.show.cost`` draws it: all ten fall together, and the
 # 8 is the hardest to tell from the rest.
 
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")

@@ -2,10 +2,10 @@
 Interrupted, and going on where it was
 ======================================
 
-Nothing is lost, not a bit. A search and a bootstrap keep a checkpoint. Here a callback ends each of
-them, as Ctrl-C, SIGTERM, a full memory or the power would; the same call goes on. A run that was
-killed has what was written at most a minute before (checkpoint_every=60.0), one that was
-interrupted all that it knew.
+Nothing is lost, not a bit. A search and a bootstrap each keep a checkpoint. Here a callback stops
+both of them, as Ctrl-C, SIGTERM, a full memory or a power cut would, and the same call resumes. A
+killed run resumes from what it wrote at most a minute before (checkpoint_every=60.0), and an
+interrupted run from where it stopped.
 
 Run it: python docs/examples/interrupted.py
 """
@@ -69,8 +69,8 @@ same &= np.array_equal(replicates.coef, bootstrap().coef)
 print(f"As if nothing had happened: {same}")
 
 # %%
-# The same of one training, drawn: gradient descent is interrupted after 40 of 120 iterations, and
-# what goes on ends where a training ends that nobody interrupted.
+# The same for a single training, drawn: gradient descent is interrupted after 40 of 120 iterations,
+# and the resumed run ends exactly where an uninterrupted one does.
 
 
 def descend(**how: Any) -> gpulr.OneVsAll:

@@ -2,11 +2,11 @@
 Finding wrong labels
 ====================
 
-The likeliest label errors of a data set, by probabilities of models that have not seen the row. A
-model that was trained on a wrong label has learnt it, more or less. So each row is answered by the
-models of the fold that holds it out, and a label is suspect where another class is likelier by far.
-To see that it works, the labels of one row in a hundred are changed first: most of these are found,
-and what else is found with them is worth a look.
+This finds the likeliest label errors of a data set. A model that was trained on a wrong label has
+learnt it, more or less. So each row is predicted by models that have not seen it, those of the fold
+that holds it out, and its label is suspect if another class is far likelier. To show that this
+works, the labels of one row in a hundred are changed first: most of these are found, and the other
+rows that turn up are worth a look.
 
 Run it: python docs/examples/label_errors.py
 (the bundled digits; with GPULR_DATA_HOME, the folder that has it, MNIST in a few seconds)
@@ -27,7 +27,7 @@ rng = np.random.default_rng(0)
 changed = rng.choice(len(y), len(y) // 100, replace=False)
 y[changed] = (y[changed] + rng.integers(1, 10, len(changed))) % 10
 
-# Probabilities of each row's classes, which sum to 1: what cleanlab, too, takes as pred_probs.
+# Probabilities of each row's classes, which sum to 1: cleanlab takes the same as pred_probs.
 P = gpulr.cross_val_predict(X, y, cv=5, method="predict_proba")
 
 given = P[np.arange(len(y)), y]  # the classes are 0 to 9, so labels are columns
@@ -46,8 +46,8 @@ for row in likeliest[~found][:10]:
     )
 
 # %%
-# The likeliest errors, as images: the label that a row has here, and the one that models would
-# give it.
+# The likeliest errors, as images: the label that each row has here, and the one that the models
+# would give it.
 
 figure, axes = plt.subplots(2, 6, figsize=(8, 3.4), layout="constrained")
 for ax, row in zip(axes.flat, likeliest, strict=False):

@@ -2,12 +2,12 @@
 A linear probe of a frozen network
 ==================================
 
-What a frozen network's features say, and a head for the network, by gpulr.
+A probe shows what a frozen network's features say, and gives the network a head.
 
-The network stays as it is, so its features are computed once, and are rows like any others. The
-search trains 200 models on them as one matrix. What wins goes back behind the encoder as an
-nn.Linear with the same logits, and the whole is a network like any other: to be saved, exported, or
-trained further. (This encoder is made here, of random filters; yours comes from a file.)
+The network is frozen, so its features are computed only once and are rows like any others. The
+search trains 200 models on them as one matrix. The winner goes back behind the encoder as an
+nn.Linear with the same logits, and the result is a network like any other, to be saved, exported or
+trained further. (This encoder has random filters; yours would come from a file.)
 
 Run it: python docs/examples/linear_probe.py
 (needs PyTorch: pip install ".[torch]")
@@ -38,6 +38,6 @@ with torch.no_grad():
     logits = classifier(X_test)
 print(f"right by the whole network: {(logits.argmax(1).numpy() == data.y_test).mean():.3f}")
 
-# The way back: a head, trained further or not, is a model that evaluates, reports and saves.
+# The way back: a head, trained further or not, becomes a model to evaluate, report and save.
 again = gpulr.from_torch(classifier[-1], classes=model.classes)
 print(again)

@@ -2,8 +2,8 @@
 Which features matter, with intervals
 =====================================
 
-A weight is an estimate. Trained on other rows of the same kind it would be another number, and a
-bootstrap says how different: it draws the rows anew, with replacement, trains again, and repeats
+A weight is an estimate. Training on other rows of the same kind would give a different number, and
+a bootstrap shows how different: it draws the rows again, with replacement, retrains, and repeats
 that. Here 500 such replicates are columns of one matrix.
 
 Run it: python docs/examples/odds_ratios.py
@@ -24,8 +24,8 @@ result = gpulr.bootstrap(data, n=500, C=0.1, standardize=True, random_state=0)
 print(result)
 
 # %%
-# e to the power of a weight is an odds ratio: what the odds of "malignant" are multiplied by when a
-# feature goes up by one standard deviation, the others staying where they are.
+# e to the power of a weight is an odds ratio: the factor by which the odds of "malignant" change
+# when a feature goes up by one standard deviation and the others stay the same.
 
 low, high = result.coef_interval(0.95)
 weight, low, high = (np.ravel(w) * np.ravel(result.step) for w in (result.model.weights, low, high))
@@ -38,7 +38,7 @@ for j in order:
     )
 
 # %%
-# The features whose intervals are furthest from 0, strongest first.
+# These features have the intervals furthest from 0, strongest first.
 
 figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
 gpulr.show.bootstrap(result, n=14, ax=ax)

@@ -2,11 +2,11 @@
 Why the default solver needs so few passes
 ==========================================
 
-Pixels of digits vary together, so in some directions the cost is thousands of times as curved as in
-others. A method that knows nothing of this goes to and fro. All models of a stack share their rows,
-so one eigendecomposition of the features' covariance tells them all which directions these are.
-Here L-BFGS is SciPy's, on the cost that ``gpulr.logistic`` computes: once in the weights
-themselves, once in coordinates in which the curvature is about the same in all directions.
+Pixels of digits vary together, so the cost is thousands of times more curved in some directions
+than in others. A method that does not know this zigzags. All models share their rows, so one
+eigendecomposition of the features' covariance tells them all which directions these are. This
+example runs SciPy's L-BFGS on the cost that ``gpulr.logistic`` computes: once in the weights
+themselves, and once in coordinates in which the curvature is about the same in all directions.
 
 Run it: python docs/examples/preconditioner.py
 """
@@ -33,9 +33,9 @@ def cost_and_gradient(theta, y):
 
 # %%
 # The curvature of a model's cost is about κ times the covariance of the features, where κ is the
-# mean of p (1 − p), plus the penalty's 1 / (C m). Its eigenvectors V and eigenvalues are the shared
-# part. In coordinates u with θ = A u, A = V / √(κ λ + 1 / (C m)), the curvature is about 1 whatever
-# the direction.
+# mean of p (1 − p), plus the penalty's 1 / (C m). The covariance's eigenvectors V and eigenvalues λ
+# are the shared part. In coordinates u with θ = A u, A = V / √(κ λ + 1 / (C m)), the curvature is
+# about 1 in every direction.
 
 values, V = np.linalg.eigh(np.cov(X.T, bias=True))
 mean = X.mean(axis=0)
@@ -73,8 +73,8 @@ ways = {
 }
 
 # %%
-# On the left the eigenvalues; below the dashed line the penalty is what curves the cost (where κ is
-# 1/4). On the right, how far the cost of the model of 8 is above its optimum.
+# On the left are the eigenvalues; below the dashed line, most of the curvature comes from the
+# penalty (if κ is 1/4). On the right is how far the cost of the model of 8 is above its optimum.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 left.semilogy(np.arange(1, n + 1), values[::-1].clip(1e-9), ".", color="#0072B2")

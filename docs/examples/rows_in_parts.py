@@ -2,12 +2,12 @@
 Rows that are made part by part
 ===============================
 
-Features that take twenty times the memory of what is stored.
+The features take twenty times as much memory as the stored data.
 
-Twenty measurements a row are stored, as float16. What decides between the classes are products of
-two of them, so the model gets all squares and products as well: 230 features in float32. They are
-made anew, part by part, whenever training comes to them, and no more than two parts are there at a
-time. Rows that a database or a simulation delivers are passed in the same way.
+Each row stores twenty measurements as float16. The classes depend on products of two of them, so
+the model gets all squares and products as well: 230 features in float32. These are generated again,
+part by part, whenever training needs them, and at most two parts are in memory at a time. Pass rows
+from a database or a simulation in the same way.
 
 Run it: python docs/examples/rows_in_parts.py
 """
@@ -22,7 +22,7 @@ rng = np.random.default_rng(0)
 stored = rng.normal(size=(n_samples, n_stored)).astype(np.float16)
 first, second = np.triu_indices(n_stored)
 
-# Labels that are known, but not from the measurements alone.
+# Labels that depend on products of the measurements, and on noise.
 Z = stored[:, :3].astype(np.float32) * stored[:, 3:6] @ np.array([[2, 0], [0, 2], [1, 1]])
 labels = (Z + rng.logistic(size=Z.shape) > 0) @ np.array([1, 2])
 
@@ -46,13 +46,13 @@ print(f"stored: {stored.nbytes / 2**20:.1f} MiB; made: {made / 2**20:.1f} MiB")
 print(f"accuracy without products: {without:.3f}")
 print(f"accuracy with them:        {scores.accuracy:.3f}")
 
-# C is chosen on the same parts; memory= keeps as many of the last ones as fit into so many bytes.
+# C is chosen on the same parts; memory= keeps as many recent parts as fit into that many bytes.
 found = gpulr.search(gpulr.Blocks(parts[:-1], memory=8 * 2**20), Cs=[0.01, 1], cv=3)
 print(f"the best C: {found.best_C:g}")
 
 # %%
-# What was learnt, seen along the two measurements of the first product, all others being 0: no line
-# could part these regions, and the model is linear all the same, in the products.
+# What the model learnt, drawn over the two measurements of the first product, with all others at 0:
+# no line could separate these regions, yet the model is linear, in the products.
 
 side = np.linspace(-3, 3, 121)
 grid = np.zeros((side.size**2, n_stored), dtype=np.float32)

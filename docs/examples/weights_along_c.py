@@ -2,9 +2,9 @@
 Weights along C
 ===============
 
-With a small C all weights are near 0; as C grows the data have more and more of a say. A search can
-keep the weights of every C and fold, and so draw how each feature enters, and how far the folds
-agree about it. Thirty measurements of cell nuclei tell benign tumours from malignant ones here.
+With a small C all weights are near 0; as C grows, the data have more and more of a say. A search
+can keep the weights of every C and fold, and so show how each feature enters and how well the folds
+agree on it. Here thirty measurements of cell nuclei distinguish malignant tumours from benign ones.
 
 Run it: python docs/examples/weights_along_c.py
 """
@@ -31,8 +31,8 @@ print(found.model)
 print(f"the best C by log-loss: {found.best_C:.3g}")
 
 # %%
-# Weights are those of a feature's standard deviation, for "malignant". The dotted line is the best
-# C. To its right the bands widen: folds no longer agree, because the weights follow noise.
+# Weights are per standard deviation of their feature, for "malignant". The dotted line is the best
+# C. To its right the bands widen: the folds no longer agree, because the weights follow noise.
 
 figure, ax = plt.subplots(figsize=(8, 4.8), layout="constrained")
 gpulr.show.path(found, ax=ax)
