@@ -149,22 +149,27 @@ def search(**more):
 
 expected, kills = search(), 0
 while True:
+    read, write = os.pipe()
     child = os.fork()
     if not child:
         try:
-            search(checkpoint=path, checkpoint_every=0, callbacks=[lambda now: time.sleep(0.01)])
-        finally:
+            tell = lambda now: os.write(write, b"1")
+            search(checkpoint=path, checkpoint_every=0, callbacks=[tell])
             os._exit(0)
-    until = time.monotonic() + random.uniform(0.05, 0.2) * 1.3**kills  # so that it comes to an end
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > until:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            kills += 1
-            break
-        time.sleep(0.005)
-    else:
+        finally:
+            os._exit(1)
+    os.close(write)
+    left = random.randint(1, 3) * 1.2**kills  # iterations; more each time, so that it ends
+    while left > 0 and os.read(read, 1):
+        left -= 1
+    time.sleep(random.uniform(0.0, 0.002))
+    os.kill(child, signal.SIGKILL)
+    os.close(read)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code == 0:
         break
+    assert code == -signal.SIGKILL, code
+    kills += 1
 found = search(checkpoint=path)
 for name in ("Cs", "scores", "best_C", "best_C_1se"):
     np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
