@@ -38,18 +38,21 @@ CLUSTERS = [
     *("tests/distributed", "tests/families/test_dask.py"),
     *("tests/estimators/test_dask.py", "tests/cli/test_workers.py"),
 ]
+# What libraries are needed for that read rows block by block.
+STORED = [
+    *("tests/sources", "tests/validation/test_sources.py", "tests/datasets/test_stored.py"),
+    *("tests/cli/test_stored.py", "tests/behaviour/test_blocks.py", "tests/model/test_lazy.py"),
+    *("tests/families/test_sources.py", "tests/families/test_partitioned.py"),
+    "tests/behaviour/test_fuzz.py::test_stored_files",
+]
 # What other array libraries are needed for.
 OTHER_ARRAYS = [
     *(f"tests/backend/test_{name}.py" for name in ("halves", "jax", "torch", "torch_and_cupy")),
     *(
         f"tests/behaviour/test_{name}.py"
-        for name in ("array_kinds", "blocks", "examples", "kinds_of_X_and_y")
+        for name in ("array_kinds", "examples", "kinds_of_X_and_y")
     ),
-    "tests/behaviour/test_fuzz.py::test_stored_files",
-    *(f"tests/families/test_{name}.py" for name in ("partitioned", "sources")),
-    *(f"tests/model/test_{name}.py" for name in ("lazy", "torch_layers")),
-    *("tests/cli/test_stored.py", "tests/datasets/test_stored.py"),
-    *("tests/sources/test_part_files.py", "tests/validation"),
+    *("tests/model/test_torch_layers.py", "tests/validation"),
     "tests/test_readme.py::test_examples[linear-probes]",
 ]
 QUICK = "not (browser or slow or nightly)"
@@ -106,7 +109,7 @@ def more(session: nox.Session) -> None:
     install(session, "test", "cuda-compile", "fast", "browser", "dask", "sources")
     screenshots = str(ROOT / "build" / "screenshots")
     run_tests(session, "(slow or browser) and not nightly", **TESTED, GPULR_SCREENSHOTS=screenshots)
-    run_tests(session, QUICK, *CLUSTERS, GPULR_TEST_BACKENDS="numpy")
+    run_tests(session, QUICK, *CLUSTERS, *STORED, GPULR_TEST_BACKENDS="numpy")
     install_torch(session)
     of_torch = ("tests/backend/test_torch.py", "tests/model/test_torch_layers.py")
     run_tests(session, QUICK, *of_torch, GPULR_TEST_BACKENDS="numpy")
@@ -146,7 +149,7 @@ def arrays(session: nox.Session) -> None:
     install(session, "test", "fast", "dask", "sources")
     session.install("dask[dataframe]", "jax", "sparse", "anndata", "xarray")
     install_torch(session)
-    tested = (*OTHER_ARRAYS, *CLUSTERS, *session.posargs)
+    tested = (*OTHER_ARRAYS, *CLUSTERS, *STORED, *session.posargs)
     run_tests(session, "not nightly", *tested, GPULR_TEST_BACKENDS="numpy")
     computed = ("tests/core", "tests/solvers", "tests/backend/test_streaming.py")
     run_tests(session, QUICK, *computed, GPULR_TEST_BACKENDS="torch")
