@@ -113,13 +113,16 @@ def roc(
         macro,
         undefined=(0.0, 1.0),
     )
-    how: dict[str, Any] = {
-        "per_model": per_model,
-        "name": name,
-        "despine": despine,
-        "ax": ax,
-    }
-    return draw(found, kind, chance_level_kw, curve_kwargs, **how)
+    return draw(
+        found,
+        kind,
+        chance_level_kw,
+        curve_kwargs,
+        per_model=per_model,
+        name=name,
+        despine=despine,
+        ax=ax,
+    )
 
 
 @settled
@@ -180,13 +183,16 @@ def precision_recall(
         undefined=(0.0,),
     )
     steps = {"drawstyle": "steps-post", **style(curve_kwargs)}
-    how: dict[str, Any] = {
-        "per_model": per_model,
-        "name": name,
-        "despine": despine,
-        "ax": ax,
-    }
-    return draw(found, kind, chance_level_kw, steps, **how)
+    return draw(
+        found,
+        kind,
+        chance_level_kw,
+        steps,
+        per_model=per_model,
+        name=name,
+        despine=despine,
+        ax=ax,
+    )
 
 
 @settled
@@ -237,13 +243,16 @@ def calibration(
         of_bins,
     )
     dots = {"marker": "o", "markersize": 4, **style(curve_kwargs)}
-    how: dict[str, Any] = {
-        "per_model": per_model,
-        "name": name,
-        "despine": despine,
-        "ax": ax,
-    }
-    return draw(found, kind, None, dots, **how)
+    return draw(
+        found,
+        kind,
+        None,
+        dots,
+        per_model=per_model,
+        name=name,
+        despine=despine,
+        ax=ax,
+    )
 
 
 def _reliability(problem: Problem, *, n_bins: int, strategy: str) -> Line:
